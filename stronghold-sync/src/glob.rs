@@ -1,0 +1,315 @@
+//! Glob patterns on `client/vault/record`: `*` and `?` stay within a name's segment, `**` crosses `/`,
+//! `\` takes the next character literally.
+
+use alloc::{string::String, vec, vec::Vec};
+use core::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// The longest pattern, in characters: a peer may send patterns, and matching costs length times length.
+pub const MAX_PATTERN: usize = 2048;
+
+/// One pattern. A pattern of fewer than three segments stands for all below it: `wallet` is `wallet/**`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern {
+    text: String,
+    tokens: Vec<Token>,
+    shortcut: Shortcut,
+}
+
+/// Text that is no pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPattern {
+    /// Nothing to match.
+    #[error("a selection is empty")]
+    Empty,
+    /// Over [`MAX_PATTERN`] characters.
+    #[error("a selection is longer than {MAX_PATTERN} characters")]
+    TooLong,
+    /// A `\` with nothing behind it.
+    #[error("a selection ends with '\\'")]
+    Escape,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    /// This character.
+    Exactly(char),
+    /// One character other than `/`.
+    One,
+    /// Any number of characters other than `/`.
+    Some,
+    /// Any number of any characters.
+    Any,
+}
+
+/// The forms that most patterns have, matched without the general algorithm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shortcut {
+    None,
+    Literal(String),
+    Prefix(String),
+}
+
+impl Pattern {
+    /// The pattern that matches just this text.
+    #[must_use]
+    pub fn literal(text: &str) -> Self {
+        let mut escaped = String::with_capacity(text.len());
+        for letter in text.chars() {
+            if matches!(letter, '*' | '?' | '\\') {
+                escaped.push('\\');
+            }
+            escaped.push(letter);
+        }
+        let tokens = text.chars().map(Token::Exactly).collect();
+        Self { text: escaped, tokens, shortcut: Shortcut::Literal(text.into()) }
+    }
+
+    /// Whether the pattern matches all of `text`.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        match &self.shortcut {
+            Shortcut::Literal(literal) => literal == text,
+            Shortcut::Prefix(prefix) => text.starts_with(prefix.as_str()),
+            Shortcut::None => self.simulate(text),
+        }
+    }
+
+    /// Whether it matches every text.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        matches!(&self.shortcut, Shortcut::Prefix(prefix) if prefix.is_empty())
+    }
+
+    /// Whether some text exists that both patterns match.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        // row[j]: do self.tokens[i..] and other.tokens[j..] share a text? Filled from both ends backwards.
+        let (rows, columns) = (&self.tokens, &other.tokens);
+        let mut below = vec![false; columns.len() + 1];
+        for i in (0..=rows.len()).rev() {
+            let mut row = vec![false; columns.len() + 1];
+            for j in (0..=columns.len()).rev() {
+                row[j] = match (rows.get(i), columns.get(j)) {
+                    (None, None) => true,
+                    (Some(a), None) => a.repeats() && below[j],
+                    (None, Some(b)) => b.repeats() && row[j + 1],
+                    (Some(a), Some(b)) => Token::step(*a, *b, below[j], row[j + 1], below[j + 1]),
+                };
+            }
+            below = row;
+        }
+        below[0]
+    }
+
+    fn simulate(&self, text: &str) -> bool {
+        // Every position that the pattern may be at, kept at once: no input makes it backtrack.
+        let mut at = vec![false; self.tokens.len() + 1];
+        at[0] = true;
+        self.skip_empty(&mut at);
+        for letter in text.chars() {
+            let mut next = vec![false; at.len()];
+            for (i, token) in self.tokens.iter().enumerate().filter(|(i, _)| at[*i]) {
+                if token.accepts(letter) {
+                    next[if token.repeats() { i } else { i + 1 }] = true;
+                }
+            }
+            self.skip_empty(&mut next);
+            at = next;
+        }
+        at[self.tokens.len()]
+    }
+
+    fn skip_empty(&self, at: &mut [bool]) {
+        for (i, token) in self.tokens.iter().enumerate() {
+            if at[i] && token.repeats() {
+                at[i + 1] = true;
+            }
+        }
+    }
+}
+
+impl Token {
+    fn repeats(self) -> bool {
+        matches!(self, Self::Some | Self::Any)
+    }
+
+    fn accepts(self, letter: char) -> bool {
+        match self {
+            Self::Exactly(own) => own == letter,
+            Self::One | Self::Some => letter != '/',
+            Self::Any => true,
+        }
+    }
+
+    /// Whether two tails overlap, from what is known of the tails one token shorter.
+    fn step(a: Self, b: Self, skip_a: bool, skip_b: bool, skip_both: bool) -> bool {
+        match (a.repeats(), b.repeats()) {
+            (true, true) => skip_a || skip_b,
+            (true, false) => skip_a || (a.shares_a_letter(b) && skip_b),
+            (false, true) => skip_b || (a.shares_a_letter(b) && skip_a),
+            (false, false) => a.shares_a_letter(b) && skip_both,
+        }
+    }
+
+    fn shares_a_letter(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Exactly(letter), token) | (token, Self::Exactly(letter)) => token.accepts(letter),
+            _ => true,
+        }
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = BadPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        if text.is_empty() {
+            return Err(BadPattern::Empty);
+        }
+        if text.chars().count() > MAX_PATTERN {
+            return Err(BadPattern::TooLong);
+        }
+        let mut tokens = tokens(text)?;
+        complete(&mut tokens);
+        let shortcut = shortcut(&tokens);
+        Ok(Self { text: text.into(), tokens, shortcut })
+    }
+}
+
+fn tokens(text: &str) -> Result<Vec<Token>, BadPattern> {
+    let mut tokens = Vec::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        let token = match letter {
+            '\\' => Token::Exactly(letters.next().ok_or(BadPattern::Escape)?),
+            '?' => Token::One,
+            '*' if tokens.last() == Some(&Token::Some) => {
+                tokens.pop();
+                Token::Any
+            }
+            '*' if tokens.last() == Some(&Token::Any) => continue,
+            '*' => Token::Some,
+            other => Token::Exactly(other),
+        };
+        tokens.push(token);
+    }
+    Ok(tokens)
+}
+
+/// `wallet` and `wallet/tokens` stand for all that is below them.
+fn complete(tokens: &mut Vec<Token>) {
+    let slashes = tokens.iter().filter(|token| **token == Token::Exactly('/')).count();
+    if slashes < 2 && !tokens.contains(&Token::Any) {
+        if tokens.last() != Some(&Token::Exactly('/')) {
+            tokens.push(Token::Exactly('/'));
+        }
+        tokens.push(Token::Any);
+    }
+}
+
+fn shortcut(tokens: &[Token]) -> Shortcut {
+    let literal = |tokens: &[Token]| {
+        tokens
+            .iter()
+            .map(|token| if let Token::Exactly(letter) = token { Some(*letter) } else { None })
+            .collect::<Option<String>>()
+    };
+    match tokens {
+        [head @ .., Token::Any] => literal(head).map_or(Shortcut::None, Shortcut::Prefix),
+        all => literal(all).map_or(Shortcut::None, Shortcut::Literal),
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pattern({:?})", self.text)
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = BadPattern;
+
+    fn try_from(text: String) -> Result<Self, BadPattern> {
+        text.parse()
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use proptest::prelude::*;
+
+    fn pattern(text: &str) -> Pattern {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn stars_stay_within_a_segment_and_double_stars_cross() {
+        assert!(pattern("*/tokens/*").matches("wallet/tokens/github"));
+        assert!(!pattern("*/tokens/*").matches("wallet/tokens/github/2"));
+        assert!(pattern("wallet/**").matches("wallet/tokens/github/2"));
+        assert!(!pattern("wallet/**").matches("wallets/tokens/github"));
+        assert!(pattern("w?llet/**/2").matches("wallet/tokens/github/2"));
+    }
+
+    #[test]
+    fn fewer_than_three_segments_stand_for_all_below() {
+        for text in ["wallet", "wallet/", "wallet/tokens", "*", "**", "*/tokens"] {
+            assert!(pattern(text).matches("wallet/tokens/github/2"), "{text}");
+        }
+        assert!(!pattern("wallet/tok").matches("wallet/tokens/github"));
+    }
+
+    #[test]
+    fn a_literal_keeps_its_text_through_the_wire_form() {
+        let literal = Pattern::literal("a/b/what?*\\");
+        assert!(literal.matches("a/b/what?*\\"));
+        assert!(pattern(&literal.to_string()).matches("a/b/what?*\\"));
+        assert!(!pattern(&literal.to_string()).matches("a/b/whatX*\\"));
+    }
+
+    #[test]
+    fn a_hostile_pattern_costs_no_more_than_its_length_times_the_texts() {
+        let text = "a".repeat(1000) + "/v/r";
+        assert!(!pattern(&("*a".repeat(500) + "/v/s")).matches(&text));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn a_text_that_both_match_shows_that_they_overlap(
+            a in "[ab/*?]{1,8}", b in "[ab/*?]{1,8}", texts in proptest::collection::vec("[ab]/[ab]/[ab/]{1,4}", 20),
+        ) {
+            let (a, b) = (pattern(&a), pattern(&b));
+            for text in texts {
+                if a.matches(&text) && b.matches(&text) {
+                    prop_assert!(a.overlaps(&b) && b.overlaps(&a), "{a} {b} {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn patterns_apart_do_not_overlap() {
+        assert!(!pattern("wallet/**").overlaps(&pattern("work/**")));
+        assert!(!pattern("*/tokens/*").overlaps(&pattern("wallet/keys/**")));
+        assert!(pattern("*/tokens/*").overlaps(&pattern("wallet/**")));
+        assert!(!pattern("a/b/c").overlaps(&pattern("a/b/c/*")));
+    }
+}

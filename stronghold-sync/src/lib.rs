@@ -1,0 +1,52 @@
+//! Stronghold's synchronisation, as pure computation.
+//!
+//! There is no IO, clock, randomness, async, vault key or value in this crate: the same inputs give the same
+//! outputs, and whatever it needs of these is handed in. It does not store, encrypt or send anything; for that see
+//! `stronghold-vault`, `stronghold-snapshot` and `stronghold-net`. It is `no_std` and needs `alloc` only.
+//!
+//! Its nouns, and how they meet:
+//!
+//! - A [`Shape`] tells of one revision of one record without its content: ids of its [`Location`], its
+//!   [`RevisionId`] (a cryptographic hash), its [`Ancestors`] and its padded size. Order comes from ancestors, never
+//!   from clocks: see [`heads`].
+//! - A [`Plan`] says what a sync will take, give and resolve; [`plan`] computes it from both sides' shapes.
+//! - A [`Policy`] decides what a peer may do, and is the only maker of [`Grant`]s; [`session`] carries a request
+//!   through both sides, driven by `handle_*` in and `poll_action` out.
+//!
+//! ```
+//! use stronghold_sync::{Ancestors, Location, OnConflict, RevisionId, Rules, Shape, plan};
+//!
+//! let location = "wallet/web/mail".parse::<Location>()?.id();
+//! let (old, new) = (RevisionId::from_bytes([1; 32]), RevisionId::from_bytes([2; 32]));
+//! let shape = |revision, ancestors| Shape { location, revision, ancestors, size: 12, deleted: false };
+//! let here = [shape(old, Ancestors::default())];
+//! let there = [shape(new, Ancestors::of_successor(&[(old, &Ancestors::default())]))];
+//!
+//! let plan = plan(&here, &there, Rules { take: true, give: true, on_conflict: OnConflict::KeepBoth });
+//! assert_eq!((plan.take.len(), plan.give.len(), plan.conflicts), (1, 0, 0));
+//! # Ok::<(), stronghold_sync::BadLocation>(())
+//! ```
+#![no_std]
+
+extern crate alloc;
+
+mod glob;
+mod hex;
+mod id;
+mod location;
+pub mod message;
+mod padding;
+mod plan;
+mod policy;
+mod selection;
+pub mod session;
+mod shape;
+
+pub use glob::{BadPattern, MAX_PATTERN, Pattern};
+pub use id::{ClientId, DeviceId, LocationId, ParseIdError, RecordId, RevisionId, VaultId};
+pub use location::{BadLocation, Location, MAX_NAME, MAX_RECORD_NAME, check_name, visible};
+pub use padding::padded_len;
+pub use plan::{DELETIONS_UNASKED, OnConflict, Plan, Resolution, Rules, plan};
+pub use policy::{BadOperation, Decision, Grant, Operation, Pending, Policy, Rule};
+pub use selection::{BadMapping, BadSelection, MAX_PATTERNS, Mapping, Scope, Selection};
+pub use shape::{Ancestors, EntryId, MAX_ANCESTORS, Revisioned, Shape, heads};

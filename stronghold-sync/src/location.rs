@@ -1,0 +1,191 @@
+//! Locations: `client / vault / record`, by name, and how names from a peer are shown.
+
+use alloc::string::{String, ToString};
+use core::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClientId, LocationId, RecordId, VaultId};
+
+/// The longest client or vault name, in bytes of UTF-8.
+pub const MAX_NAME: usize = 255;
+/// The longest record name, in bytes of UTF-8.
+pub const MAX_RECORD_NAME: usize = 1024;
+
+/// Where a record is: three names, none empty, the first two without `/`.
+///
+/// Its text form is `client/vault/record`; only the record's name may contain `/`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(String, String, String)", into = "(String, String, String)")]
+pub struct Location {
+    client: String,
+    vault: String,
+    record: String,
+}
+
+/// A name or a location's text that can't be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadLocation {
+    /// Fewer than three parts.
+    #[error("a location is CLIENT/VAULT/RECORD")]
+    Parts,
+    /// One of the names has no characters.
+    #[error("a name in a location is empty")]
+    Empty,
+    /// A client or vault name contains `/`.
+    #[error("a client or vault name contains '/'")]
+    Slash,
+    /// A name is longer than [`MAX_NAME`] or [`MAX_RECORD_NAME`] bytes.
+    #[error("a name is too long: at most 255 bytes, 1024 for a record")]
+    TooLong,
+}
+
+impl Location {
+    /// A location of these names.
+    ///
+    /// # Errors
+    /// [`BadLocation`] when a name is empty, too long, or has a `/` where none may be.
+    pub fn new(
+        client: impl Into<String>,
+        vault: impl Into<String>,
+        record: impl Into<String>,
+    ) -> Result<Self, BadLocation> {
+        let (client, vault, record) = (client.into(), vault.into(), record.into());
+        check_name(&client)?;
+        check_name(&vault)?;
+        check_length(&record, MAX_RECORD_NAME)?;
+        Ok(Self { client, vault, record })
+    }
+
+    /// A location of names that have been checked before, as those held in a vault have been.
+    #[must_use]
+    pub fn trusted(client: &str, vault: &str, record: &str) -> Self {
+        Self { client: client.into(), vault: vault.into(), record: record.into() }
+    }
+
+    /// The client's name.
+    #[must_use]
+    pub fn client(&self) -> &str {
+        &self.client
+    }
+
+    /// The vault's name.
+    #[must_use]
+    pub fn vault(&self) -> &str {
+        &self.vault
+    }
+
+    /// The record's name; it may contain `/`.
+    #[must_use]
+    pub fn record(&self) -> &str {
+        &self.record
+    }
+
+    /// The ids that shapes carry in place of these names.
+    #[must_use]
+    pub fn id(&self) -> LocationId {
+        let client = ClientId::of(&self.client);
+        let vault = VaultId::of(client, &self.vault);
+        LocationId { client, vault, record: RecordId::of(vault, &self.record) }
+    }
+}
+
+/// Checks the name of a client or a vault.
+///
+/// # Errors
+/// [`BadLocation`] when it is empty, longer than [`MAX_NAME`] or contains `/`.
+pub fn check_name(name: &str) -> Result<(), BadLocation> {
+    check_length(name, MAX_NAME)?;
+    if name.contains('/') { Err(BadLocation::Slash) } else { Ok(()) }
+}
+
+fn check_length(name: &str, max: usize) -> Result<(), BadLocation> {
+    match name.len() {
+        0 => Err(BadLocation::Empty),
+        len if len > max => Err(BadLocation::TooLong),
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.client, self.vault, self.record)
+    }
+}
+
+impl FromStr for Location {
+    type Err = BadLocation;
+
+    fn from_str(text: &str) -> Result<Self, BadLocation> {
+        let mut parts = text.splitn(3, '/');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(client), Some(vault), Some(record)) => Self::new(client, vault, record),
+            _ => Err(BadLocation::Parts),
+        }
+    }
+}
+
+impl TryFrom<(String, String, String)> for Location {
+    type Error = BadLocation;
+
+    fn try_from((client, vault, record): (String, String, String)) -> Result<Self, BadLocation> {
+        Self::new(client, vault, record)
+    }
+}
+
+impl From<Location> for (String, String, String) {
+    fn from(location: Location) -> Self {
+        (location.client, location.vault, location.record)
+    }
+}
+
+/// A name made safe to show: control characters and those that change the direction of text are written as
+/// `\u{…}`, so that a peer's name can't drive a terminal or pass for another.
+#[must_use]
+pub fn visible(name: &str) -> String {
+    let mut shown = String::with_capacity(name.len());
+    for letter in name.chars() {
+        if letter.is_control() || changes_direction(letter) {
+            shown.push_str(&letter.escape_unicode().to_string());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+fn changes_direction(letter: char) -> bool {
+    matches!(letter,
+        '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_name_may_contain_slashes_and_no_other_may() {
+        let location: Location = "wallet/web/mail/password".parse().unwrap();
+        assert_eq!(
+            (location.client(), location.vault(), location.record()),
+            ("wallet", "web", "mail/password")
+        );
+        assert_eq!(Location::new("a/b", "v", "r"), Err(BadLocation::Slash));
+        assert_eq!("wallet/web".parse::<Location>(), Err(BadLocation::Parts));
+        assert_eq!("wallet//r".parse::<Location>(), Err(BadLocation::Empty));
+    }
+
+    #[test]
+    fn ids_depend_on_every_name_above() {
+        let id = |text: &str| text.parse::<Location>().unwrap().id();
+        assert_ne!(id("a/v/r").record, id("b/v/r").record);
+        assert_ne!(id("a/v/r").vault, id("b/v/r").vault);
+        assert_eq!(id("a/v/r").client, id("a/w/s").client);
+    }
+
+    #[test]
+    fn escape_codes_and_bidirectional_marks_are_shown_not_obeyed() {
+        assert_eq!(visible("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
+        assert_eq!(visible("Grüße 鍵"), "Grüße 鍵");
+    }
+}

@@ -1,0 +1,280 @@
+//! The messages of a session, and their limits. How they are framed and encoded is the transport's.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EntryId, Location, RevisionId, Scope, Selection, Shape};
+
+/// The version of the protocol that this crate speaks.
+pub const PROTOCOL: u16 = 1;
+/// About how many bytes of a list go into one message.
+pub(crate) const LIST_BYTES: usize = 48 << 10;
+/// How many bytes of a sealed batch go into one message.
+pub(crate) const CHUNK_BYTES: usize = 48 << 10;
+/// The longest recipient key, in bytes.
+const MAX_KEY: usize = 4096;
+
+/// A receiver's one-time public key, as the sealer encodes it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "serde_bytes::ByteBuf", into = "serde_bytes::ByteBuf")]
+pub struct RecipientKey(Vec<u8>);
+
+/// A key longer than any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a recipient key is longer than {MAX_KEY} bytes")]
+pub struct KeyTooLong;
+
+/// One message. Lists come in parts; what follows a list closes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// Asking: what for. The first message of a session.
+    Open(Open),
+    /// Either: the session ends here.
+    Refused(Refusal),
+    /// Asked: a sync may go on, within these scopes.
+    Agreed(Agreed),
+    /// Asking: what it holds within what it may pull.
+    Shapes(Vec<Shape>),
+    /// Asking: what it may give where it may not pull.
+    Offered(Vec<Shape>),
+    /// Asking: that is all, compare.
+    Compare,
+    /// Asked: what only it holds.
+    OnlyHere(Vec<Shape>),
+    /// Asked: what only the other holds, or, of what was offered, what it wants.
+    OnlyThere(Vec<EntryId>),
+    /// Asked: that is all.
+    Compared,
+    /// Either: what it wants.
+    Want(Vec<EntryId>),
+    /// Asking: what it will give.
+    Give(Vec<EntryId>),
+    /// Asking: that is all; its key for what it wants.
+    Propose(Propose),
+    /// Asked: what it wants was named; its key for that.
+    Accept(Option<RecipientKey>),
+    /// Asked: an import or fetch goes on, with this much.
+    Granted(Volume),
+    /// Asked: names and shapes.
+    Listed(Vec<Listing>),
+    /// Either: a sealed batch follows in chunks.
+    Batch(Batch),
+    /// Either: the next bytes of the batch.
+    Chunk(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// Either: the batch of this index is durable.
+    Confirm(u64),
+    /// Either: nothing more from this side.
+    End,
+}
+
+/// The first message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// The version of the protocol.
+    pub protocol: u16,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// The three things that can be asked of a peer (§6 of the design).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Everything selected, sealed to this key.
+    Import {
+        /// Of what.
+        selection: Selection,
+        /// For whom.
+        key: RecipientKey,
+    },
+    /// Which entries there are.
+    Browse {
+        /// Of what.
+        selection: Selection,
+    },
+    /// Picked entries, sealed to this key.
+    Fetch {
+        /// Which.
+        selection: Selection,
+        /// For whom.
+        key: RecipientKey,
+    },
+    /// What either side lacks.
+    Sync {
+        /// Of what.
+        selection: Selection,
+        /// Whether the asking side wants to receive.
+        pull: bool,
+        /// Whether the asking side wants to give.
+        push: bool,
+    },
+}
+
+/// What the asked side's policy leaves of a sync.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreed {
+    /// What the asking side may take.
+    pub pull: Option<Scope>,
+    /// What it may write.
+    pub push: Option<Scope>,
+    /// What it may delete.
+    pub delete: Option<Scope>,
+}
+
+/// The end of a proposal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Propose {
+    /// The asking side's key, if it wants anything.
+    pub key: Option<RecipientKey>,
+    /// Whether a person has confirmed that many records will be deleted.
+    pub deletions_confirmed: bool,
+}
+
+/// How much is coming.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Entries.
+    pub entries: u64,
+    /// Their padded sizes together, in bytes.
+    pub bytes: u64,
+}
+
+/// The head of a sealed batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Counts from zero.
+    pub index: u64,
+    /// Entries in it, at most.
+    pub entries: u64,
+    /// Bytes of it, sealed.
+    pub len: u64,
+}
+
+/// One entry as a peer that may browse sees it: names and shape, never content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// Its names.
+    pub location: Location,
+    /// The shown revision.
+    pub revision: RevisionId,
+    /// Its padded size, in bytes.
+    pub size: u64,
+    /// When it was written, in milliseconds since 1970.
+    pub modified: u64,
+    /// Whether another head says something else.
+    pub conflict: bool,
+}
+
+/// Why a peer ended the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// The policy does not allow it, or it does not exist: it looks the same.
+    #[error("the peer does not permit it")]
+    NotPermitted,
+    /// It would delete many records: a person must confirm.
+    #[error("the peer would lose many records: confirm the deletions")]
+    Deletions,
+    /// The peer speaks another version.
+    #[error("the peer speaks another version of the protocol")]
+    Version,
+    /// The peer says that this side broke the protocol.
+    #[error("the peer says that this side broke the protocol")]
+    Misbehaved,
+    /// The peer can't go on: its storage, or its own fault.
+    #[error("the peer could not go on: the reason is on its side")]
+    Failed,
+    /// The asking side stopped of its own will.
+    #[error("the peer stopped")]
+    Stopped,
+}
+
+impl RecipientKey {
+    /// Takes a key's bytes.
+    ///
+    /// # Errors
+    /// [`KeyTooLong`] over 4096 bytes.
+    pub fn new(bytes: Vec<u8>) -> Result<Self, KeyTooLong> {
+        if bytes.len() > MAX_KEY { Err(KeyTooLong) } else { Ok(Self(bytes)) }
+    }
+
+    /// The key's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl TryFrom<serde_bytes::ByteBuf> for RecipientKey {
+    type Error = KeyTooLong;
+
+    fn try_from(bytes: serde_bytes::ByteBuf) -> Result<Self, KeyTooLong> {
+        Self::new(bytes.into_vec())
+    }
+}
+
+impl From<RecipientKey> for serde_bytes::ByteBuf {
+    fn from(key: RecipientKey) -> Self {
+        Self::from(key.0)
+    }
+}
+
+impl fmt::Debug for RecipientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecipientKey({} bytes)", self.0.len())
+    }
+}
+
+impl Request {
+    /// What it is about.
+    #[must_use]
+    pub fn selection(&self) -> &Selection {
+        match self {
+            Self::Import { selection, .. }
+            | Self::Browse { selection }
+            | Self::Fetch { selection, .. }
+            | Self::Sync { selection, .. } => selection,
+        }
+    }
+}
+
+/// A list item's size in a message, about.
+pub(crate) trait Weight {
+    fn weight(&self) -> usize;
+}
+
+impl Weight for Shape {
+    fn weight(&self) -> usize {
+        112 + 32 * self.ancestors.as_slice().len()
+    }
+}
+
+impl Weight for EntryId {
+    fn weight(&self) -> usize {
+        96
+    }
+}
+
+impl Weight for Listing {
+    fn weight(&self) -> usize {
+        80 + self.location.client().len() + self.location.vault().len() + self.location.record().len()
+    }
+}
+
+/// A list in parts that fit a message each; no message for an empty list.
+pub(crate) fn in_parts<T: Weight>(list: Vec<T>, message: impl Fn(Vec<T>) -> Message) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let (mut part, mut weight) = (Vec::new(), 0);
+    for item in list {
+        weight += item.weight();
+        if weight > LIST_BYTES && !part.is_empty() {
+            messages.push(message(core::mem::take(&mut part)));
+            weight = item.weight();
+        }
+        part.push(item);
+    }
+    if !part.is_empty() {
+        messages.push(message(part));
+    }
+    messages
+}

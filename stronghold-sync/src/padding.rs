@@ -1,0 +1,31 @@
+//! Padmé (Nikitin et al., PURBs, PoPETs 2019): sizes rounded up so that they say little, at under 12 % of cost.
+
+/// The padded length of `len` bytes: at most 12 % more, and only O(log log) bits of the length remain visible.
+#[must_use]
+pub fn padded_len(len: u64) -> u64 {
+    if len < 2 {
+        return len;
+    }
+    let exponent = u64::from(len.ilog2());
+    let kept_bits = u64::from(exponent.checked_ilog2().unwrap_or(0)) + 1;
+    let mask = (1u64 << exponent.saturating_sub(kept_bits)) - 1;
+    len.saturating_add(mask) & !mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_the_examples_of_the_paper_and_never_shrinks() {
+        assert_eq!(padded_len(0), 0);
+        assert_eq!(padded_len(1), 1);
+        assert_eq!(padded_len(9), 10);
+        assert_eq!(padded_len(1000), 1024);
+        for len in 0..100_000u64 {
+            let padded = padded_len(len);
+            assert!(padded >= len && (len < 16 || padded - len <= len / 8), "{len} -> {padded}");
+            assert_eq!(padded_len(padded), padded, "{len}");
+        }
+    }
+}

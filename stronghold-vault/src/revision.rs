@@ -1,0 +1,157 @@
+//! Revisions: one immutable version of a record, and the id that commits to all of it (§2 of the design).
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use stronghold_sync::{Ancestors, Location, RevisionId};
+use zeroize::Zeroizing;
+
+/// The largest value, in bytes: a record is a secret, not a disk image.
+pub const MAX_VALUE: usize = 4 << 20;
+/// The most bytes of labels on one revision, names and texts together.
+pub const MAX_LABELS: usize = 4096;
+
+/// Small named texts on a revision, such as where it was imported from.
+pub type Labels = BTreeMap<String, String>;
+
+/// One immutable version of a record, open: as it is written, read, or travels inside a sealed complement.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// 32 random bytes: without the value nobody can test guesses of it against the id.
+    #[serde(with = "serde_bytes")]
+    pub salt: [u8; 32],
+    /// What it replaced, newest first.
+    pub ancestors: Ancestors,
+    /// Whether it is a deletion; then the value is empty.
+    pub deleted: bool,
+    /// Small named texts.
+    pub labels: Labels,
+    /// When it was written, in milliseconds since 1970: for people, never for deciding.
+    pub time: u64,
+    /// The secret.
+    #[serde(with = "secret_bytes")]
+    pub value: Zeroizing<Vec<u8>>,
+}
+
+/// A revision and where it belongs: what a complement carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The record's names.
+    pub location: Location,
+    /// The revision of it.
+    pub revision: Revision,
+}
+
+impl Revision {
+    /// The id: SHA-256 over salt, ancestors, deletion flag, labels, time and value, each length-prefixed.
+    #[must_use]
+    pub fn id(&self) -> RevisionId {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        part(b"stronghold/revision/v1");
+        part(&self.salt);
+        let ancestors: Vec<u8> = self.ancestors.as_slice().iter().flat_map(|id| *id.as_bytes()).collect();
+        part(&ancestors);
+        part(&[u8::from(self.deleted)]);
+        part(&(self.labels.len() as u64).to_le_bytes());
+        for (name, text) in &self.labels {
+            part(name.as_bytes());
+            part(text.as_bytes());
+        }
+        part(&self.time.to_le_bytes());
+        part(&self.value);
+        RevisionId::from_bytes(hash.finalize().into())
+    }
+
+    /// Whether value and labels are within their limits, and a deletion is empty.
+    #[must_use]
+    pub fn is_within_limits(&self) -> bool {
+        self.value.len() <= MAX_VALUE
+            && self.labels.iter().map(|(name, text)| name.len() + text.len()).sum::<usize>() <= MAX_LABELS
+            && !(self.deleted && !self.value.is_empty())
+    }
+}
+
+impl fmt::Debug for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Revision")
+            .field("ancestors", &self.ancestors)
+            .field("deleted", &self.deleted)
+            .field("time", &self.time)
+            .field("value", &format_args!("{} bytes", self.value.len()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes that are zeroized when dropped, as rmp binary.
+pub(crate) mod secret_bytes {
+    use serde::{Deserializer, Serializer};
+    use zeroize::Zeroizing;
+
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Zeroizing<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(value)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Zeroizing<Vec<u8>>, D::Error> {
+        serde_bytes::deserialize::<Vec<u8>, D>(deserializer).map(Zeroizing::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn revision() -> Revision {
+        Revision {
+            salt: [1; 32],
+            ancestors: Ancestors::default(),
+            deleted: false,
+            labels: Labels::new(),
+            time: 5,
+            value: Zeroizing::new(b"secret".to_vec()),
+        }
+    }
+
+    #[test]
+    fn the_id_commits_to_every_part() {
+        let base = revision();
+        let label = |name: &str, text: &str| Labels::from([(name.to_owned(), text.to_owned())]);
+        let ancestors = Ancestors::from_newest_first(vec![base.id()]).unwrap();
+        let others = [
+            Revision { salt: [2; 32], ..base.clone() },
+            Revision { ancestors, ..base.clone() },
+            Revision { deleted: true, ..base.clone() },
+            Revision { labels: label("ab", "c"), ..base.clone() },
+            Revision { labels: label("a", "bc"), ..base.clone() },
+            Revision { time: 6, ..base.clone() },
+            Revision { value: Zeroizing::new(b"secreT".to_vec()), ..base.clone() },
+        ];
+        let mut ids: Vec<RevisionId> = others.iter().map(Revision::id).collect();
+        ids.push(base.id());
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 8);
+    }
+
+    #[test]
+    fn the_id_is_the_one_of_the_vector() {
+        assert_eq!(
+            revision().id().to_string(),
+            "2cc127a7b59c1d0e448802aa0ae70269e1d00f80ff796480cd1b5a2b13be9321"
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        assert!(!format!("{:?}", revision()).contains("secret"));
+    }
+}
