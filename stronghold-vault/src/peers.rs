@@ -10,8 +10,10 @@ use crate::identity::{BadPublicKey, PublicIdentity};
 /// What is remembered of a paired device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    /// The name given at pairing.
+    /// The name given to it here, at pairing.
     pub name: String,
+    /// What it calls itself.
+    pub own_name: String,
     /// Its public key, as DER `SubjectPublicKeyInfo`.
     #[serde(with = "serde_bytes")]
     pub spki: Vec<u8>,
@@ -74,15 +76,19 @@ impl Peers {
         }
     }
 
-    /// The device of this name, or whose id begins so (at least 4 digits).
+    /// The device of this name; else the one that calls itself so; else the one whose id begins so (4 digits or more).
     ///
     /// # Errors
     /// [`UnknownPeer`] when there is none or more than one.
     pub fn find(&self, text: &str) -> Result<(DeviceId, &Peer), UnknownPeer> {
-        let named: Vec<_> = self.peers.iter().filter(|(_, peer)| peer.name == text).collect();
-        let begin = |id: &DeviceId| text.len() >= 4 && id.to_string().starts_with(&text.to_lowercase());
-        let found =
-            if named.is_empty() { self.peers.iter().filter(|(id, _)| begin(id)).collect() } else { named };
+        let begins = |id: &DeviceId| text.len() >= 4 && id.to_string().starts_with(&text.to_lowercase());
+        let mut found: Vec<_> = self.peers.iter().filter(|(_, peer)| peer.name == text).collect();
+        if found.is_empty() {
+            found = self.peers.iter().filter(|(_, peer)| peer.own_name == text).collect();
+        }
+        if found.is_empty() {
+            found = self.peers.iter().filter(|(id, _)| begins(id)).collect();
+        }
         match found.as_slice() {
             [] => Err(UnknownPeer::None),
             [(id, peer)] => Ok((**id, peer)),

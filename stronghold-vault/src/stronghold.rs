@@ -258,18 +258,20 @@ impl Stronghold {
         self.write_content(location, Content::of(&kept), now)
     }
 
-    /// Ends a conflict as a plan says; does nothing where the heads turn out to be equal.
+    /// Ends a conflict as a plan says, and says whether there was one: where the heads turn out to be equal, nothing
+    /// is written.
     ///
     /// # Errors
     /// [`WriteError`] when it can't be written.
-    pub fn settle(&mut self, resolution: &Resolution, now: u64) -> Result<(), WriteError> {
-        let Some((client, vault, record)) = self.record(&resolution.location) else { return Ok(()) };
+    pub fn settle(&mut self, resolution: &Resolution, now: u64) -> Result<bool, WriteError> {
+        let Some((client, vault, record)) = self.record(&resolution.location) else { return Ok(false) };
         let winners = record.revisions().filter(|revision| resolution.winners.contains(&revision.id));
-        let Some(winner) = Record::shown_of(winners).map(|winner| winner.id) else { return Ok(()) };
-        if record.is_conflict(&vault.keeper(resolution.location))? {
+        let Some(winner) = Record::shown_of(winners).map(|winner| winner.id) else { return Ok(false) };
+        let conflict = record.is_conflict(&vault.keeper(resolution.location))?;
+        if conflict {
             self.resolve(&names(client, vault, record), &winner, now)?;
         }
-        Ok(())
+        Ok(conflict)
     }
 
     /// The shapes of all heads in scope, under the names they would arrive with, in the order of locations.

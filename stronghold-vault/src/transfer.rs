@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stronghold_sync::{EntryId, Grant, Location, LocationId, Mapping, VaultId};
+use stronghold_sync::{EntryId, Grant, Location, LocationId, Mapping, VaultId, message::Listing, padded_len};
 
 use crate::{
     locked::LockedKey,
@@ -107,6 +107,30 @@ impl Stronghold {
             entries.extend(opened.into_iter().map(|entry| Entry { location: arrives.clone(), ..entry }));
         }
         Ok(entries)
+    }
+
+    /// Names and shapes of the readable records that the grant covers, in the order of names: what a peer sees that
+    /// may browse.
+    ///
+    /// # Errors
+    /// [`Damaged`] when a record with several heads can't be opened.
+    pub fn listing(&self, grant: &Grant, now: u64) -> Result<Vec<Listing>, Damaged> {
+        let mut listing = Vec::new();
+        for (id, client, vault, record) in self.records_in(grant.scope()) {
+            let location = names(client, vault, record);
+            let shown = record.shown().filter(|head| !head.deleted);
+            if let Some(shown) = shown.filter(|_| self.policy.still_allows(grant, &location, now)) {
+                listing.push(Listing {
+                    revision: shown.id,
+                    size: padded_len(shown.len()),
+                    modified: shown.time,
+                    conflict: record.is_conflict(&vault.keeper(id))?,
+                    location,
+                });
+            }
+        }
+        listing.sort_by(|a, b| a.location.cmp(&b.location));
+        Ok(listing)
     }
 
     /// Merges foreign entries in: checks the whole batch, then applies all of it or nothing.

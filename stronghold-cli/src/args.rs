@@ -1,0 +1,302 @@
+//! The command line, as DESIGN.md section 11 has it. No secret, passphrase or code is ever an argument.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use stronghold_sync::Operation;
+
+/// A secrets vault that you carry across your devices, without a server.
+#[derive(Debug, Parser)]
+#[command(name = "stronghold", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The snapshot file; default: in the platform's data folder.
+    #[arg(long, global = true, value_name = "FILE", env = "STRONGHOLD_SNAPSHOT")]
+    pub(crate) snapshot: Option<PathBuf>,
+    /// Read the passphrase from this file: its first line.
+    #[arg(long, global = true, value_name = "FILE", env = "STRONGHOLD_PASSPHRASE_FILE", conflicts_with_all = ["passphrase_fd", "key_file"])]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Read the passphrase from this open file descriptor.
+    #[arg(long, global = true, value_name = "N", conflicts_with = "key_file")]
+    pub(crate) passphrase_fd: Option<i32>,
+    /// Unlock with the 32-byte key in this file (raw, or 64 hexadecimal digits).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Print one JSON object on one line (`serve` and `pair`: one line per event).
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing on stderr but errors.
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a new snapshot.
+    Init {
+        /// What this device is called; default: the host's name.
+        #[arg(long, value_name = "N")]
+        name: Option<String>,
+    },
+    /// Write a secret: from a prompt, stdin, a file, or generated.
+    Put {
+        /// CLIENT/VAULT/RECORD
+        location: String,
+        /// Read the value from this file.
+        #[arg(long, value_name = "F", conflicts_with = "generate")]
+        file: Option<PathBuf>,
+        /// Generate LEN letters, digits, `-` and `_` (6 bits each); they are not printed.
+        #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24", value_parser = clap::value_parser!(u16).range(1..=4096))]
+        generate: Option<u16>,
+    },
+    /// Print a secret's exact bytes (with a newline on a terminal only).
+    Get {
+        /// CLIENT/VAULT/RECORD
+        location: String,
+        /// This revision of it, by id or the beginning of one.
+        #[arg(long, value_name = "R")]
+        revision: Option<String>,
+        /// Fail (exit 8) if the record is in conflict.
+        #[arg(long)]
+        strict: bool,
+    },
+    /// List records.
+    List {
+        /// A glob on locations, such as 'wallet/**'.
+        selection: Option<String>,
+    },
+    /// Delete a record; its last values stay in its history.
+    Remove {
+        /// CLIENT/VAULT/RECORD
+        location: String,
+    },
+    /// List a record's revisions.
+    History {
+        /// CLIENT/VAULT/RECORD
+        location: String,
+    },
+    /// List records whose heads say different things.
+    Conflicts {
+        /// A glob on locations.
+        selection: Option<String>,
+    },
+    /// End a conflict; the other values stay in the history.
+    Resolve {
+        /// CLIENT/VAULT/RECORD
+        location: String,
+        /// The revision whose value stays.
+        #[arg(long, value_name = "REVISION")]
+        keep: String,
+    },
+    /// Merge another snapshot into this one.
+    Merge(MergeArgs),
+    /// Import from another program.
+    Import {
+        /// What wrote the file.
+        #[arg(long)]
+        format: Format,
+        /// The client that the entries land in.
+        #[arg(long, value_name = "CLIENT", default_value = "imported")]
+        into: String,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Export a selection as a sealed snapshot of its own.
+    Export {
+        /// A glob on locations; default: everything.
+        selection: Option<String>,
+        /// Where to; nothing may be there yet.
+        #[arg(long, value_name = "F")]
+        output: PathBuf,
+        /// Seal it with the passphrase in this file, else one is asked for.
+        #[arg(long, value_name = "F", conflicts_with = "output_key_file")]
+        output_passphrase_file: Option<PathBuf>,
+        /// Seal it with the 32-byte key in this file.
+        #[arg(long, value_name = "F")]
+        output_key_file: Option<PathBuf>,
+    },
+    /// Pair with another device: show a code and wait, or join with the code that the other shows.
+    Pair(PairArgs),
+    /// List paired devices and what they may do here.
+    Peers,
+    /// Let a paired device do something here.
+    Grant(GrantArgs),
+    /// Remove a device's rules and its trust. What it had, it keeps.
+    Revoke {
+        /// Its name, or the beginning of its device id.
+        peer: String,
+    },
+    /// Answer paired devices.
+    Serve {
+        /// Where to listen.
+        #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
+        listen: String,
+        /// Stop after one session.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Import everything from another device into a new snapshot.
+    Clone {
+        /// A device that is paired already.
+        #[arg(required_unless_present = "join", conflicts_with = "join")]
+        peer: Option<String>,
+        /// Pair first, with the code that the other side's `pair --grant import` shows.
+        #[arg(long, value_name = "ADDR", num_args = 0..=1)]
+        join: Option<Option<String>>,
+        /// What to call the other device here.
+        #[arg(long, value_name = "N")]
+        name: Option<String>,
+        #[command(flatten)]
+        grants: Grants,
+        #[command(flatten)]
+        at: At,
+        /// Take only this.
+        #[arg(long, value_name = "S")]
+        only: Vec<String>,
+    },
+    /// List what a paired device holds.
+    Browse {
+        /// Its name, or the beginning of its device id.
+        peer: String,
+        /// A glob on locations.
+        selection: Option<String>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Take picked records from a paired device.
+    Fetch {
+        /// Its name, or the beginning of its device id.
+        peer: String,
+        /// CLIENT/VAULT/RECORD, one or more.
+        #[arg(required = true)]
+        locations: Vec<String>,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Synchronise with a paired device: each takes what it lacks.
+    Sync {
+        /// Its name, or the beginning of its device id.
+        peer: String,
+        /// A glob on locations; may be repeated.
+        #[arg(long, value_name = "S")]
+        select: Vec<String>,
+        /// Receive only.
+        #[arg(long)]
+        pull: bool,
+        /// Give only (with --pull: both, and it is an error if either is not permitted).
+        #[arg(long)]
+        push: bool,
+        /// Say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Go on even if many records are deleted by it.
+        #[arg(long)]
+        confirm_deletions: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show the log of what peers asked for and were answered.
+    Log,
+    /// Check that everything in the snapshot can be read.
+    Verify,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The other snapshot.
+    pub(crate) file: PathBuf,
+    /// A glob on the other snapshot's locations; may be repeated.
+    #[arg(long, value_name = "S")]
+    pub(crate) select: Vec<String>,
+    /// Let a client or vault arrive under another name.
+    #[arg(long, value_name = "FROM=TO")]
+    pub(crate) map: Vec<String>,
+    /// What becomes of conflicts.
+    #[arg(long, default_value = "keep-both")]
+    pub(crate) on_conflict: Conflict,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Go on even if many records are deleted by it.
+    #[arg(long)]
+    pub(crate) confirm_deletions: bool,
+    /// Read the other snapshot's passphrase from this file.
+    #[arg(long, value_name = "F", conflicts_with = "other_key_file")]
+    pub(crate) other_passphrase_file: Option<PathBuf>,
+    /// Unlock the other snapshot with the 32-byte key in this file.
+    #[arg(long, value_name = "F")]
+    pub(crate) other_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PairArgs {
+    /// Where to listen for the other device.
+    #[arg(long, value_name = "ADDR", conflicts_with = "join", default_value = DEFAULT_LISTEN)]
+    pub(crate) listen: String,
+    /// Join the device that shows the code, at this address.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1)]
+    pub(crate) join: Option<Option<String>>,
+    /// What to call the other device here; default: what it calls itself.
+    #[arg(long, value_name = "N")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) grants: Grants,
+}
+
+/// Rules for the device that is being paired.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Grants {
+    /// Let the other device do this here; may be repeated.
+    #[arg(long, value_name = "OPERATION", num_args = 1.., value_delimiter = ',')]
+    pub(crate) grant: Vec<Operation>,
+    /// On these locations (a glob; may be repeated).
+    #[arg(long, value_name = "S", requires = "grant")]
+    pub(crate) select: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GrantArgs {
+    /// Its name, or the beginning of its device id.
+    pub(crate) peer: String,
+    /// import, browse, pull, push or delete; one or more.
+    #[arg(required = true, value_name = "OPERATION")]
+    pub(crate) operations: Vec<Operation>,
+    /// On these locations (a glob; may be repeated).
+    #[arg(long, value_name = "S", required = true)]
+    pub(crate) select: Vec<String>,
+    /// Let a person decide, per request, on the terminal of `serve`.
+    #[arg(long)]
+    pub(crate) ask: bool,
+    /// Until then: a time span such as 30days, or a time such as 2030-01-31T12:00:00Z.
+    #[arg(long, value_name = "T")]
+    pub(crate) expires: Option<String>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct At {
+    /// Where the device is; default: where it was last.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) at: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Conflict {
+    KeepBoth,
+    KeepLocal,
+    TakeOther,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Format {
+    /// The table that KeePassXC exports: Group, Title, Username, Password, URL, Notes, TOTP.
+    Csv,
+}
+
+const DEFAULT_LISTEN: &str = "0.0.0.0:4747";

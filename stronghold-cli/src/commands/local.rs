@@ -1,0 +1,218 @@
+//! Commands on one snapshot.
+
+use std::path::Path;
+
+use serde_json::json;
+use stronghold_net::now;
+use stronghold_snapshot::Home;
+use stronghold_sync::visible;
+use stronghold_vault::{Labels, ReadError, Stronghold, Version};
+
+use super::{Context, host_name, location, revision, selection, time};
+use crate::{
+    error::{DECISION, Failure},
+    secrets,
+};
+
+pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failure> {
+    let path = context.path()?;
+    if path.exists() {
+        return Err(Failure::exists(&path));
+    }
+    let secret = secrets::of_snapshot(&context.global, true)?;
+    context.make_default_folder(&path)?;
+    let home = create(&path, &secret, &name.unwrap_or_else(host_name))?;
+    let device = home.stronghold().identity().device();
+    let object = json!({
+        "snapshot": home.file().path(), "device": device.to_string(), "name": home.stronghold().name(),
+    });
+    context.output.result(&object, || vec![format!("created {}", home.file().path().display())])
+}
+
+/// A new snapshot with an empty Stronghold in it.
+pub(super) fn create(path: &Path, secret: &secrets::Secret, name: &str) -> Result<Home, Failure> {
+    let stronghold = Stronghold::new(name).map_err(stronghold_vault::WriteError::from)?;
+    Ok(Home::create(path, &[secret.new_slot()], stronghold)?)
+}
+
+pub(super) fn put(
+    context: &Context,
+    at: &str,
+    file: Option<&Path>,
+    generate: Option<u16>,
+) -> Result<(), Failure> {
+    let location = location(at)?;
+    let mut home = context.open()?;
+    let value = match generate {
+        Some(len) => secrets::generate(len)?,
+        None => secrets::value(file)?,
+    };
+    let revision = home.update(|stronghold| {
+        stronghold.write(&location, &value, Labels::new(), now()).map_err(Failure::from)
+    })?;
+    let object = json!({
+        "location": location.to_string(), "revision": revision.to_string(), "size": value.len(),
+    });
+    context.output.result(&object, Vec::new)
+}
+
+pub(super) fn get(context: &Context, at: &str, of: Option<&str>, strict: bool) -> Result<(), Failure> {
+    let location = location(at)?;
+    let home = context.open()?;
+    let (id, read) = match of {
+        Some(text) => {
+            let id = revision(&home, &location, text)?;
+            let read = home.stronghold().read_revision(&location, &id)?;
+            if read.deleted {
+                return Err(ReadError::NotFound.into());
+            }
+            (id, read)
+        }
+        None => {
+            let reading = home.stronghold().read(&location)?;
+            if reading.conflict {
+                conflict(context, at, strict)?;
+            }
+            (reading.id, reading.revision)
+        }
+    };
+    if !context.output.is_json() {
+        return context.output.value(&read.value);
+    }
+    let text = std::str::from_utf8(&read.value).ok();
+    let hexadecimal = || read.value.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let value = text.map_or_else(|| ("value_hex", hexadecimal()), |text| ("value", text.to_owned()));
+    let object = json!({
+        "location": location.to_string(), "revision": id.to_string(), "modified": read.time, value.0: value.1,
+    });
+    context.output.result(&object, Vec::new)
+}
+
+fn conflict(context: &Context, at: &str, strict: bool) -> Result<(), Failure> {
+    let hint = format!(
+        "see `stronghold history '{0}'`, then `stronghold resolve '{0}' --keep REVISION`",
+        visible(at)
+    );
+    if strict {
+        let message = format!("{} is in conflict; nothing was printed", visible(at));
+        return Err(Failure::new("conflict", DECISION, message).hint(hint));
+    }
+    context.output.note(&format!("warning: {} is in conflict; this is its latest value", visible(at)));
+    context.output.note(&format!("hint: {hint}"));
+    Ok(())
+}
+
+pub(super) fn list(context: &Context, of: Option<&str>) -> Result<(), Failure> {
+    let selection = selection(of)?;
+    let home = context.open()?;
+    let listed = home.stronghold().list(&selection)?;
+    let entries: Vec<_> = listed
+        .iter()
+        .map(|entry| {
+            json!({
+                "location": entry.location.to_string(),
+                "size": entry.size,
+                "modified": entry.modified,
+                "revision": entry.revision.to_string(),
+                "conflict": entry.conflict,
+            })
+        })
+        .collect();
+    context.output.result(&json!({ "entries": entries }), || {
+        let line = |entry: &stronghold_vault::Listed| {
+            let conflict = if entry.conflict { "  (conflict)" } else { "" };
+            format!(
+                "{}  {:>8}  {}{conflict}",
+                time(entry.modified),
+                entry.size,
+                visible(&entry.location.to_string())
+            )
+        };
+        listed.iter().map(line).collect()
+    })
+}
+
+pub(super) fn remove(context: &Context, at: &str) -> Result<(), Failure> {
+    let location = location(at)?;
+    let mut home = context.open()?;
+    let revision = home.update(|stronghold| stronghold.remove(&location, now()).map_err(Failure::from))?;
+    let object = json!({ "location": location.to_string(), "revision": revision.to_string() });
+    context.output.result(&object, Vec::new)
+}
+
+pub(super) fn history(context: &Context, at: &str) -> Result<(), Failure> {
+    let location = location(at)?;
+    let home = context.open()?;
+    let history = home.stronghold().history(&location)?;
+    let versions: Vec<_> = history.iter().map(version).collect();
+    let object = json!({ "location": location.to_string(), "revisions": versions });
+    context.output.result(&object, || history.iter().map(|version| version_line(version, "")).collect())
+}
+
+pub(super) fn conflicts(context: &Context, of: Option<&str>) -> Result<(), Failure> {
+    let selection = selection(of)?;
+    let home = context.open()?;
+    let found = home.stronghold().conflicts(&selection)?;
+    let conflicts: Vec<_> = found
+        .iter()
+        .map(|(location, heads)| {
+            let heads: Vec<_> = heads.iter().map(version).collect();
+            json!({ "location": location.to_string(), "heads": heads })
+        })
+        .collect();
+    context.output.result(&json!({ "conflicts": conflicts }), || {
+        let lines = found.iter().flat_map(|(location, heads)| {
+            let title = visible(&location.to_string());
+            std::iter::once(title).chain(heads.iter().map(|version| version_line(version, "  ")))
+        });
+        lines.collect()
+    })
+}
+
+fn version(version: &Version) -> serde_json::Value {
+    json!({
+        "revision": version.revision.to_string(),
+        "modified": version.time,
+        "size": version.size,
+        "deleted": version.deleted,
+        "head": version.head,
+    })
+}
+
+fn version_line(version: &Version, indent: &str) -> String {
+    let what = match (version.head, version.deleted) {
+        (true, true) => "  head, deleted",
+        (true, false) => "  head",
+        (false, true) => "  deleted",
+        (false, false) => "",
+    };
+    format!("{indent}{}  {}  {:>8}{what}", version.revision, time(version.time), version.size)
+}
+
+pub(super) fn resolve(context: &Context, at: &str, keep: &str) -> Result<(), Failure> {
+    let location = location(at)?;
+    let mut home = context.open()?;
+    let kept = revision(&home, &location, keep)?;
+    let written =
+        home.update(|stronghold| stronghold.resolve(&location, &kept, now()).map_err(Failure::from))?;
+    let object = json!({
+        "location": location.to_string(), "kept": kept.to_string(), "revision": written.to_string(),
+    });
+    context.output.result(&object, Vec::new)
+}
+
+pub(super) fn verify(context: &Context) -> Result<(), Failure> {
+    let home = context.open()?;
+    let revisions = home.stronghold().verify()?;
+    if !home.stronghold().log().is_intact() {
+        return Err(Failure::new("damaged", crate::error::DAMAGED, "the log's chain is broken")
+            .hint("the records are whole; the log was changed by someone who has the key"));
+    }
+    let records = home.stronghold().list(&stronghold_sync::Selection::everything())?.len();
+    let object = json!({
+        "records": records, "revisions": revisions, "generation": home.file().lineage().generation(),
+    });
+    context
+        .output
+        .result(&object, || vec![format!("{records} records, {revisions} revisions: all can be read")])
+}

@@ -1,0 +1,141 @@
+//! Local sync, import and export.
+
+use std::{fs::File, path::Path};
+
+use serde_json::{Value, json};
+use stronghold_net::now;
+use stronghold_snapshot::{Home, Merge, MergeError, Merged};
+use stronghold_sync::{Mapping, OnConflict, Selection};
+use stronghold_vault::{Labels, ReadError, Stronghold};
+
+use super::{Context, local, selection, selections};
+use crate::{
+    args::{Conflict, Format, MergeArgs},
+    credentials::{self, Field},
+    error::Failure,
+    secrets,
+};
+
+pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> {
+    let merge = Merge {
+        selection: selections(&args.select)?,
+        mapping: mapping(&args.map)?,
+        on_conflict: match args.on_conflict {
+            Conflict::KeepBoth => OnConflict::KeepBoth,
+            Conflict::KeepLocal => OnConflict::KeepLocal,
+            Conflict::TakeOther => OnConflict::TakeOther,
+        },
+        deletions_confirmed: args.confirm_deletions,
+        now: now(),
+    };
+    let mut home = context.open()?;
+    if !args.file.exists() {
+        return Err(Failure::no_snapshot(&args.file));
+    }
+    let files = (args.other_passphrase_file.as_deref(), args.other_key_file.as_deref());
+    let secret = secrets::from_files(files.0, files.1, "Passphrase of the other snapshot: ", false)?;
+    let other = Home::open(&args.file, &secret.unlock())?;
+    let merged = if args.dry_run {
+        Merged::from(&merge.plan(home.stronghold(), other.stronghold()))
+    } else {
+        run(&mut home, &merge, other.stronghold())?
+    };
+    context.output.result(&object(&merged), || vec![line(&merged, args.dry_run)])
+}
+
+/// Merges, without a new generation where there is nothing to take.
+fn run(home: &mut Home, merge: &Merge, other: &Stronghold) -> Result<Merged, Failure> {
+    let plan = merge.plan(home.stronghold(), other);
+    if plan.is_empty() {
+        return Ok(Merged::from(&plan));
+    }
+    home.update(|stronghold| merge.run(stronghold, other).map_err(Failure::from))
+}
+
+fn mapping(rules: &[String]) -> Result<Mapping, Failure> {
+    let mut mapping = Mapping::default();
+    for rule in rules {
+        mapping
+            .add(rule)
+            .map_err(|error| Failure::usage(error.to_string(), "for example: --map wallet=purse"))?;
+    }
+    Ok(mapping)
+}
+
+fn object(merged: &Merged) -> Value {
+    json!({
+        "received": merged.received,
+        "sent": 0,
+        "deleted": merged.deleted,
+        "conflicts": merged.conflicts,
+        "unchanged": merged.unchanged,
+    })
+}
+
+fn line(merged: &Merged, dry_run: bool) -> String {
+    let Merged { received, deleted, conflicts, unchanged } = merged;
+    let what = if dry_run { "would receive" } else { "received" };
+    format!("{what} {received}, deleted {deleted}, {conflicts} in conflict, {unchanged} unchanged")
+}
+
+pub(super) fn import(context: &Context, format: Format, into: &str, path: &Path) -> Result<(), Failure> {
+    let Format::Csv = format;
+    let table = File::open(path).map_err(|error| Failure::file(path, &error))?;
+    let fields = credentials::read(table, into)?;
+    let mut home = context.open()?;
+    let changed = changed(home.stronghold(), &fields)?.len();
+    let unchanged = fields.len() - changed;
+    if changed > 0 {
+        home.update(|stronghold| write(stronghold, &fields))?;
+    }
+    let object = json!({ "received": changed, "unchanged": unchanged });
+    context.output.result(&object, || vec![format!("imported {changed}, {unchanged} unchanged")])
+}
+
+/// Writes what differs: importing the same table again changes nothing.
+fn write(stronghold: &mut Stronghold, fields: &[Field]) -> Result<(), Failure> {
+    let now = now();
+    for (location, value) in changed(stronghold, fields)? {
+        stronghold.write(location, value.as_bytes(), Labels::new(), now)?;
+    }
+    Ok(())
+}
+
+fn changed<'a>(stronghold: &Stronghold, fields: &'a [Field]) -> Result<Vec<&'a Field>, Failure> {
+    let mut changed = Vec::new();
+    for field in fields {
+        match stronghold.read(&field.0) {
+            Ok(reading) if reading.revision.value.as_slice() == field.1.as_bytes() => {}
+            Ok(_) | Err(ReadError::NotFound) => changed.push(field),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(changed)
+}
+
+pub(super) fn export(
+    context: &Context,
+    of: Option<&str>,
+    output: &Path,
+    (passphrase_file, key_file): (Option<&Path>, Option<&Path>),
+) -> Result<(), Failure> {
+    let merge = Merge {
+        selection: selection(of)?,
+        mapping: Mapping::default(),
+        on_conflict: OnConflict::KeepBoth,
+        deletions_confirmed: true,
+        now: now(),
+    };
+    let home = context.open()?;
+    if output.exists() {
+        return Err(Failure::exists(output));
+    }
+    let secret = secrets::from_files(passphrase_file, key_file, "Passphrase of the export: ", true)?;
+    let mut exported = local::create(output, &secret, home.stronghold().name())?;
+    let merged = exported.update(|stronghold| {
+        merge.run(stronghold, home.stronghold()).map_err(|error: MergeError| Failure::from(error))
+    })?;
+    let records = exported.stronghold().list(&Selection::everything())?.len();
+    let object = json!({ "snapshot": output, "entries": merged.received, "records": records });
+    context.output.result(&object, || vec![format!("exported {records} records to {}", output.display())])
+}

@@ -1,0 +1,148 @@
+//! The commands, each one or two calls into the crates.
+
+mod local;
+mod merge;
+mod pairing;
+mod peers;
+mod progress;
+mod remote;
+mod serve;
+
+use std::path::{Path, PathBuf};
+
+use stronghold_snapshot::Home;
+use stronghold_sync::{Location, RevisionId, Selection, visible};
+
+use crate::{
+    args::{Cli, Command, Global},
+    error::Failure,
+    output::Output,
+    secrets,
+};
+
+/// Runs one command.
+pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
+    let context = Context { global: cli.global, output: *output };
+    match cli.command {
+        Command::Init { name } => local::init(&context, name),
+        Command::Put { location, file, generate } => {
+            local::put(&context, &location, file.as_deref(), generate)
+        }
+        Command::Get { location, revision, strict } => {
+            local::get(&context, &location, revision.as_deref(), strict)
+        }
+        Command::List { selection } => local::list(&context, selection.as_deref()),
+        Command::Remove { location } => local::remove(&context, &location),
+        Command::History { location } => local::history(&context, &location),
+        Command::Conflicts { selection } => local::conflicts(&context, selection.as_deref()),
+        Command::Resolve { location, keep } => local::resolve(&context, &location, &keep),
+        Command::Verify => local::verify(&context),
+        Command::Merge(args) => merge::merge(&context, &args),
+        Command::Import { format, into, file } => merge::import(&context, format, &into, &file),
+        Command::Export { selection, output, output_passphrase_file, output_key_file } => {
+            let secret = (output_passphrase_file.as_deref(), output_key_file.as_deref());
+            merge::export(&context, selection.as_deref(), &output, secret)
+        }
+        Command::Peers => peers::peers(&context),
+        Command::Grant(args) => peers::grant(&context, &args),
+        Command::Revoke { peer } => peers::revoke(&context, &peer),
+        Command::Log => peers::log(&context),
+        Command::Pair(args) => pairing::pair(&context, &args),
+        Command::Serve { listen, once } => serve::serve(&context, &listen, once),
+        Command::Clone { peer, join, name, grants, at, only } => {
+            remote::clone(&context, peer, join, name, &grants, &at, &only)
+        }
+        Command::Browse { peer, selection, at } => remote::browse(&context, &peer, selection.as_deref(), &at),
+        Command::Fetch { peer, locations, at } => remote::fetch(&context, &peer, &locations, &at),
+        Command::Sync { peer, select, pull, push, dry_run, confirm_deletions, at } => {
+            let options = remote::SyncOptions { select, pull, push, dry_run, confirm_deletions };
+            remote::sync(&context, &peer, &options, &at)
+        }
+    }
+}
+
+/// What every command has: the global options and where to print.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) output: Output,
+}
+
+impl Context {
+    /// Opens the snapshot that the options name.
+    pub(crate) fn open(&self) -> Result<Home, Failure> {
+        let path = self.path()?;
+        if !path.exists() {
+            // Asking for a passphrase first would be for nothing.
+            return Err(Failure::no_snapshot(&path));
+        }
+        let secret = secrets::of_snapshot(&self.global, false)?;
+        Ok(Home::open(&path, &secret.unlock())?)
+    }
+
+    /// The snapshot's path: the option's, else in the platform's data folder.
+    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
+        if let Some(path) = &self.global.snapshot {
+            return Ok(path.clone());
+        }
+        let folders = directories::ProjectDirs::from("", "", "stronghold").ok_or_else(|| {
+            Failure::usage("this system names no data folder", "name the snapshot with --snapshot")
+        })?;
+        Ok(folders.data_dir().join("default.stronghold"))
+    }
+
+    /// The folder of the default snapshot is made for the user; a folder that the user named is theirs to make.
+    pub(crate) fn make_default_folder(&self, path: &Path) -> Result<(), Failure> {
+        match path.parent() {
+            Some(folder) if self.global.snapshot.is_none() => {
+                std::fs::create_dir_all(folder).map_err(|error| Failure::file(folder, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn location(text: &str) -> Result<Location, Failure> {
+    text.parse().map_err(|error| {
+        Failure::usage(format!("{}: {error}", visible(text)), "for example: wallet/web/mail")
+    })
+}
+
+/// A glob, or everything.
+pub(crate) fn selection(text: Option<&str>) -> Result<Selection, Failure> {
+    selections(&text.map(str::to_owned).into_iter().collect::<Vec<_>>())
+}
+
+/// Globs; none is everything.
+pub(crate) fn selections(texts: &[String]) -> Result<Selection, Failure> {
+    Selection::parse(texts).map_err(|error| Failure::usage(error.to_string(), "for example: 'wallet/**'"))
+}
+
+/// A revision of a record, from the beginning of its id.
+pub(crate) fn revision(home: &Home, location: &Location, text: &str) -> Result<RevisionId, Failure> {
+    let history = home.stronghold().history(location)?;
+    let text = text.to_lowercase();
+    let mut found = history.iter().filter(|version| version.revision.to_string().starts_with(&text));
+    match (found.next(), found.next()) {
+        (Some(version), None) if !text.is_empty() => Ok(version.revision),
+        (None, _) => {
+            Err(Failure::new("not_found", crate::error::NOT_FOUND, "the record has no such revision")
+                .hint("see `stronghold history`"))
+        }
+        _ => Err(Failure::usage("several revisions begin so", "use more of the id")),
+    }
+}
+
+/// The host's name, for a device that was given none.
+pub(crate) fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "stronghold".into() } else { name.chars().take(64).collect() }
+}
+
+/// A time for people.
+pub(crate) fn time(milliseconds: u64) -> String {
+    let moment = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_millis(milliseconds));
+    // Years beyond 9999 can't be formatted; a peer may have sent one.
+    moment
+        .filter(|_| milliseconds < 253_402_300_800_000)
+        .map_or_else(|| "?".into(), |moment| humantime::format_rfc3339_seconds(moment).to_string())
+}

@@ -1,0 +1,151 @@
+//! Paired devices, what they may do, and what they asked for.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use stronghold_net::now;
+use stronghold_sync::{DeviceId, Operation, Rule, Selection, visible};
+use stronghold_vault::Stronghold;
+
+use super::{Context, selections, time};
+use crate::{args::GrantArgs, error::Failure};
+
+pub(super) fn peers(context: &Context) -> Result<(), Failure> {
+    let home = context.open()?;
+    let stronghold = home.stronghold();
+    let described = stronghold.peers().iter().map(|(device, peer)| {
+        let rules: Vec<Value> = rules_of(stronghold, device).map(rule_object).collect();
+        json!({
+            "device": device.to_string(),
+            "name": peer.name,
+            "own_name": peer.own_name,
+            "address": peer.address,
+            "rules": rules,
+        })
+    });
+    let object = json!({ "peers": described.collect::<Vec<_>>() });
+    context.output.result(&object, || {
+        let lines = stronghold.peers().iter().flat_map(|(device, peer)| {
+            let title = format!("{}  {}", visible(&peer.name), device.fingerprint());
+            std::iter::once(title).chain(rules_of(stronghold, device).map(rule_line))
+        });
+        lines.collect()
+    })
+}
+
+fn rules_of<'a>(stronghold: &'a Stronghold, device: &'a DeviceId) -> impl Iterator<Item = &'a Rule> {
+    stronghold.policy().rules().iter().filter(move |rule| rule.device == *device)
+}
+
+fn rule_object(rule: &Rule) -> Value {
+    let operations: Vec<&str> = rule.operations.iter().map(|operation| operation.name()).collect();
+    let selection: Vec<String> = rule.selection.patterns().iter().map(ToString::to_string).collect();
+    json!({ "operations": operations, "selection": selection, "ask": rule.ask, "expires": rule.expires })
+}
+
+fn rule_line(rule: &Rule) -> String {
+    let operations: Vec<&str> = rule.operations.iter().map(|operation| operation.name()).collect();
+    let ask = if rule.ask { ", asking each time" } else { "" };
+    let until = rule.expires.map(|expires| format!(", until {}", time(expires))).unwrap_or_default();
+    format!("    {} on {}{ask}{until}", operations.join(" "), visible(&rule.selection.to_string()))
+}
+
+pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> {
+    let selection = selections(&args.select)?;
+    let expires = args.expires.as_deref().map(expiry).transpose()?;
+    let mut home = context.open()?;
+    let device = home.update(|stronghold| {
+        let (device, _) = stronghold.peers().find(&args.peer)?;
+        add_rule(stronghold, device, &args.operations, &selection, args.ask, expires);
+        Ok::<_, Failure>(device)
+    })?;
+    let rules: Vec<Value> = rules_of(home.stronghold(), &device).map(rule_object).collect();
+    context.output.result(&json!({ "device": device.to_string(), "rules": rules }), Vec::new)
+}
+
+/// Adds one rule to the policy; none without an operation.
+pub(super) fn add_rule(
+    stronghold: &mut Stronghold,
+    device: DeviceId,
+    operations: &[Operation],
+    selection: &Selection,
+    ask: bool,
+    expires: Option<u64>,
+) {
+    if !operations.is_empty() {
+        let operations = operations.iter().copied().collect();
+        let rule = Rule { device, operations, selection: selection.clone(), expires, ask };
+        stronghold.policy_mut().grant(rule);
+    }
+}
+
+/// `30days` from now, or a time such as `2030-01-31T12:00:00Z`.
+fn expiry(text: &str) -> Result<u64, Failure> {
+    let span = humantime::parse_duration(text).ok().and_then(|span| SystemTime::now().checked_add(span));
+    let moment = span.or_else(|| humantime::parse_rfc3339_weak(text).ok()).ok_or_else(|| {
+        Failure::usage("that is no time", "say a span such as 30days, or a time such as 2030-01-31T12:00:00Z")
+    })?;
+    let since: Duration = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let expires = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    if expires <= now() {
+        return Err(Failure::usage("that time is past", "nothing was granted"));
+    }
+    Ok(expires)
+}
+
+pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
+    let mut home = context.open()?;
+    let (device, rules) = home.update(|stronghold| {
+        let (device, _) = stronghold.peers().find(peer)?;
+        stronghold.peers_mut().remove(&device);
+        Ok::<_, Failure>((device, stronghold.policy_mut().revoke(&device)))
+    })?;
+    let object = json!({ "device": device.to_string(), "rules_removed": rules });
+    context.output.result(&object, || {
+        vec![
+            format!("revoked: {rules} rules and its trust are gone; it has to be paired again to come back"),
+            "what it has received, it keeps: change the secrets that matter".into(),
+        ]
+    })
+}
+
+pub(super) fn log(context: &Context) -> Result<(), Failure> {
+    let home = context.open()?;
+    let stronghold = home.stronghold();
+    let name = |device: &DeviceId| {
+        stronghold.peers().by_id(device).map_or_else(|| device.fingerprint(), |peer| peer.name.clone())
+    };
+    let entries: Vec<Value> = stronghold
+        .log()
+        .entries()
+        .map(|(decided, repeated)| {
+            json!({
+                "time": decided.time,
+                "device": decided.device.to_string(),
+                "name": name(&decided.device),
+                "operation": decided.operation.name(),
+                "selection": decided.selection,
+                "allowed": decided.allowed,
+                "entries": decided.entries,
+                "bytes": decided.bytes,
+                "repeated": repeated,
+            })
+        })
+        .collect();
+    context.output.result(&json!({ "entries": entries }), || {
+        let line = |(decided, repeated): (&stronghold_vault::Decided, u64)| {
+            let verdict = if decided.allowed { "allowed" } else { "refused" };
+            let more = if repeated > 0 { format!(" (and {repeated} times more)") } else { String::new() };
+            format!(
+                "{}  {}  {verdict}  {} on {}  {} entries, {} bytes{more}",
+                time(decided.time),
+                visible(&name(&decided.device)),
+                decided.operation,
+                visible(&decided.selection),
+                decided.entries,
+                decided.bytes,
+            )
+        };
+        stronghold.log().entries().map(line).collect()
+    })
+}

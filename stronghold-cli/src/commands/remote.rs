@@ -1,0 +1,231 @@
+//! The three things that can be asked of a peer: clone (full import), browse and fetch, sync.
+
+use serde_json::{Value, json};
+use stronghold_net::{Channel, Expect, GoOn, Outcome, SharedHome, Ways, own_identity, peer};
+use stronghold_sync::{DeviceId, Location, Selection, visible};
+use stronghold_vault::ReadError;
+use tokio::{net::TcpStream, runtime::Runtime};
+
+use super::{
+    Context, host_name, local, location,
+    pairing::{Granted, connect, join, remember, told},
+    progress::Progress,
+    selection, selections, time,
+};
+use crate::{
+    args::{At, Grants},
+    error::{Failure, NOT_FOUND},
+    secrets,
+};
+
+/// The runtime of a command that talks to a peer.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
+        Failure::new("unexpected", crate::error::UNEXPECTED, format!("can't start: {error}"))
+    })
+}
+
+pub(super) fn clone(
+    context: &Context,
+    peer: Option<String>,
+    joined: Option<Option<String>>,
+    name: Option<String>,
+    grants: &Grants,
+    at: &At,
+    only: &[String],
+) -> Result<(), Failure> {
+    let selection = selections(only)?;
+    let granted = Granted::parse(grants)?;
+    match (peer, joined) {
+        (Some(peer), _) => {
+            let home = SharedHome::new(context.open()?);
+            runtime()?.block_on(async {
+                let mut channel = reach(&home, &peer, at).await?;
+                import(context, &home, &mut channel, selection).await
+            })
+        }
+        (None, address) => {
+            let address = address.flatten();
+            let path = context.path()?;
+            if path.exists() {
+                return Err(Failure::exists(&path));
+            }
+            let secret = secrets::of_snapshot(&context.global, true)?;
+            context.make_default_folder(&path)?;
+            let home = SharedHome::new(local::create(&path, &secret, &host_name())?);
+            let done = runtime()?.block_on(async {
+                let mut paired = join(&home, address.as_deref()).await?;
+                let name = remember(&home, &paired, name.as_deref(), address, &granted)?;
+                if !context.output.is_json() {
+                    told(context, &paired, &name)?;
+                }
+                import(context, &home, &mut paired.channel, selection).await
+            });
+            if done.is_err() && home.lock().stronghold().peers().iter().next().is_none() {
+                // Nothing was paired, so the file that this command made holds nothing: leave no trace of it.
+                let _ = std::fs::remove_file(&path);
+            }
+            done
+        }
+    }
+}
+
+async fn import(
+    context: &Context,
+    home: &SharedHome,
+    channel: &mut Channel<TcpStream>,
+    selection: Selection,
+) -> Result<(), Failure> {
+    let mut progress = Progress::new(context.output, GoOn::Yes);
+    let outcome = peer::import(channel, home, selection, &mut progress).await?;
+    let _ = channel.close().await;
+    report(context, &outcome, channel, false)
+}
+
+pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -> Result<(), Failure> {
+    let selection = selection(of)?;
+    let home = SharedHome::new(context.open()?);
+    let found = runtime()?.block_on(async {
+        let mut channel = reach(&home, peer, at).await?;
+        let mut progress = Progress::new(context.output, GoOn::Yes);
+        let outcome = peer::browse(&mut channel, &home, selection, &mut progress).await?;
+        let _ = channel.close().await;
+        Ok::<_, Failure>(outcome.found)
+    })?;
+    let entries: Vec<Value> = found
+        .iter()
+        .map(|entry| {
+            json!({
+                "location": entry.location.to_string(),
+                "size": entry.size,
+                "modified": entry.modified,
+                "revision": entry.revision.to_string(),
+                "conflict": entry.conflict,
+            })
+        })
+        .collect();
+    context.output.result(&json!({ "entries": entries }), || {
+        found
+            .iter()
+            .map(|entry| {
+                format!(
+                    "{}  {:>8}  {}",
+                    time(entry.modified),
+                    entry.size,
+                    visible(&entry.location.to_string())
+                )
+            })
+            .collect()
+    })
+}
+
+pub(super) fn fetch(context: &Context, peer: &str, locations: &[String], at: &At) -> Result<(), Failure> {
+    let locations = locations.iter().map(|text| location(text)).collect::<Result<Vec<Location>, _>>()?;
+    let selection = Selection::of_locations(&locations);
+    let home = SharedHome::new(context.open()?);
+    runtime()?.block_on(async {
+        let mut channel = reach(&home, peer, at).await?;
+        let mut progress = Progress::new(context.output, GoOn::Yes);
+        let outcome = peer::fetch(&mut channel, &home, selection, &mut progress).await?;
+        let _ = channel.close().await;
+        let missing = |location: &&Location| {
+            matches!(home.lock().stronghold().read(location), Err(ReadError::NotFound))
+        };
+        let missing: Vec<String> =
+            locations.iter().filter(missing).map(|location| visible(&location.to_string())).collect();
+        report(context, &outcome, &channel, false)?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message =
+            format!("the peer has no {}, or does not permit it; the others were fetched", missing.join(", "));
+        Err(Failure::new("not_found", NOT_FOUND, message).hint("see `stronghold browse PEER`"))
+    })
+}
+
+pub(super) struct SyncOptions {
+    pub(super) select: Vec<String>,
+    pub(super) pull: bool,
+    pub(super) push: bool,
+    pub(super) dry_run: bool,
+    pub(super) confirm_deletions: bool,
+}
+
+pub(super) fn sync(context: &Context, peer: &str, options: &SyncOptions, at: &At) -> Result<(), Failure> {
+    let selection = selections(&options.select)?;
+    let ways = match (options.pull, options.push) {
+        (false, false) => Ways::Default,
+        (true, false) => Ways::Pull,
+        (false, true) => Ways::Push,
+        (true, true) => Ways::Both,
+    };
+    let go_on = match (options.dry_run, options.confirm_deletions) {
+        (true, _) => GoOn::No,
+        (false, true) => GoOn::YesDeleting,
+        (false, false) => GoOn::Yes,
+    };
+    let home = SharedHome::new(context.open()?);
+    runtime()?.block_on(async {
+        let mut channel = reach(&home, peer, at).await?;
+        let mut progress = Progress::new(context.output, go_on);
+        let outcome = peer::sync(&mut channel, &home, selection, ways, &mut progress).await?;
+        let _ = channel.close().await;
+        report(context, &outcome, &channel, options.dry_run)
+    })
+}
+
+/// Opens a channel to a paired device; an address that worked is remembered.
+async fn reach(home: &SharedHome, peer: &str, at: &At) -> Result<Channel<TcpStream>, Failure> {
+    let (device, known): (DeviceId, Option<String>) = {
+        let home = home.lock();
+        let (device, peer) = home.stronghold().peers().find(peer)?;
+        (device, peer.address.clone())
+    };
+    let address = at.at.clone().or_else(|| known.clone()).ok_or_else(|| {
+        Failure::new("network", crate::error::PEER, "it is not known where the peer is")
+            .hint("say where it listens: --at HOST:PORT")
+    })?;
+    let identity = own_identity(home)?;
+    let channel = Channel::connect(connect(&address).await?, &identity, Expect::Device(device)).await?;
+    if known.as_deref() != Some(&address) {
+        home.lock().update(|stronghold| {
+            stronghold.peers_mut().reached_at(&device, address);
+            Ok::<_, Failure>(())
+        })?;
+    }
+    Ok(channel)
+}
+
+fn report(
+    context: &Context,
+    outcome: &Outcome,
+    channel: &Channel<TcpStream>,
+    dry_run: bool,
+) -> Result<(), Failure> {
+    let done = &outcome.summary;
+    let planned = outcome.plan.as_ref().filter(|_| dry_run);
+    let count = |list: fn(&stronghold_sync::Plan) -> u64, done: u64| planned.map_or(done, list);
+    let received = count(|plan| plan.take.len() as u64, done.received);
+    let sent = count(|plan| plan.give.len() as u64, done.sent);
+    let deleted = count(|plan| plan.deletes_here, done.deleted);
+    let conflicts = count(|plan| plan.conflicts, done.conflicts);
+    let object = json!({
+        "received": received,
+        "sent": sent,
+        "deleted": deleted,
+        "conflicts": conflicts,
+        "unchanged": done.unchanged,
+        "bytes_in": channel.bytes_in(),
+        "bytes_out": channel.bytes_out(),
+        "round_trips": done.round_trips,
+    });
+    context.output.result(&object, || {
+        let would = if dry_run { "would have " } else { "" };
+        vec![format!(
+            "{would}received {received}, sent {sent}, deleted {deleted}, {conflicts} in conflict, {} unchanged; {} bytes in, {} out",
+            done.unchanged,
+            channel.bytes_in(),
+            channel.bytes_out(),
+        )]
+    })
+}

@@ -1,0 +1,114 @@
+//! The table that KeePassXC exports, as entries: `CLIENT/group/title/field`.
+
+use std::{collections::HashMap, io::Read};
+
+use stronghold_sync::Location;
+use zeroize::Zeroizing;
+
+use crate::error::Failure;
+
+/// Fields that become records, under these names; empty ones are left out.
+const FIELDS: [(&str, &str); 5] = [
+    ("Username", "username"),
+    ("Password", "password"),
+    ("URL", "url"),
+    ("Notes", "notes"),
+    ("TOTP", "totp"),
+];
+
+/// One field of one credential.
+pub(crate) type Field = (Location, Zeroizing<String>);
+
+/// Reads a table with a header line; columns are found by name, unknown ones are left out.
+pub(crate) fn read(table: impl Read, client: &str) -> Result<Vec<Field>, Failure> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(table);
+    let header = reader.headers().map_err(|error| bad(&error))?.clone();
+    let column = |name: &str| header.iter().position(|column| column.trim_start_matches('\u{feff}') == name);
+    let (Some(group), Some(title)) = (column("Group"), column("Title")) else {
+        return Err(Failure::usage(
+            "the table has no columns called Group and Title; nothing was changed",
+            "export it from KeePassXC as CSV, with its header line",
+        ));
+    };
+    let fields: Vec<(usize, &str)> =
+        FIELDS.iter().filter_map(|(name, field)| Some((column(name)?, *field))).collect();
+    let mut seen = HashMap::new();
+    let mut found = Vec::new();
+    for row in reader.records() {
+        let row = row.map_err(|error| bad(&error))?;
+        let cell = |index: usize| row.get(index).unwrap_or_default();
+        let place = unique(&mut seen, place(cell(group), cell(title)));
+        for (index, field) in &fields {
+            if !cell(*index).is_empty() {
+                let location = locate(client, &format!("{place}/{field}"))?;
+                found.push((location, Zeroizing::new(cell(*index).to_owned())));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// `group/title`. KeePassXC puts its root group first; what is directly in it has no group.
+fn place(group: &str, title: &str) -> String {
+    let group = group.trim_matches('/');
+    let group = group.strip_prefix("Root/").unwrap_or(if group == "Root" { "" } else { group });
+    let group = if group.is_empty() { "default" } else { group };
+    let title = if title.is_empty() { "untitled" } else { title };
+    format!("{group}/{title}")
+}
+
+/// Two credentials of one group and title are two: the second becomes `title (2)`, in the order of the file.
+fn unique(seen: &mut HashMap<String, u32>, place: String) -> String {
+    let count = seen.entry(place.clone()).or_default();
+    *count += 1;
+    if *count == 1 { place } else { format!("{place} ({count})") }
+}
+
+fn locate(client: &str, rest: &str) -> Result<Location, Failure> {
+    let (vault, record) = rest.split_once('/').unwrap_or(("default", rest));
+    Location::new(client, vault, record).map_err(|error| {
+        Failure::usage(
+            format!("{}: {error}; nothing was changed", stronghold_sync::visible(rest)),
+            "shorten the name, then import again",
+        )
+    })
+}
+
+fn bad(error: &csv::Error) -> Failure {
+    // The error's own text may quote the table, which is full of secrets: only its place is told.
+    let line = error.position().map(|position| format!(" at line {}", position.line())).unwrap_or_default();
+    Failure::usage(format!("the table can't be read{line}; nothing was changed"), "is it a UTF-8 CSV export?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(table: &str) -> Vec<String> {
+        read(table.as_bytes(), "c").unwrap().iter().map(|(location, _)| location.to_string()).collect()
+    }
+
+    const HEADER: &str =
+        "\"Group\",\"Title\",\"Username\",\"Password\",\"URL\",\"Notes\",\"TOTP\",\"Icon\"\n";
+
+    #[test]
+    fn an_entry_lands_at_group_title_field_and_empty_fields_are_left_out() {
+        let table = format!("{HEADER}Root/Web,Mail,me,pw,,\"two\nlines\",,0\nRoot,Bank,,x,,,,0\n");
+        assert_eq!(
+            places(&table),
+            ["c/Web/Mail/username", "c/Web/Mail/password", "c/Web/Mail/notes", "c/default/Bank/password"]
+        );
+    }
+
+    #[test]
+    fn equal_titles_are_kept_apart() {
+        let table = format!("{HEADER}Root/Web,Mail,,a,,,,0\nRoot/Web,Mail,,b,,,,0\n");
+        assert_eq!(places(&table), ["c/Web/Mail/password", "c/Web/Mail (2)/password"]);
+    }
+
+    #[test]
+    fn another_table_is_refused() {
+        assert_eq!(read(&b"a,b\n1,2\n"[..], "c").unwrap_err().exit, crate::error::USAGE);
+        assert_eq!(read(&[0xff, 0xfe, 0x00][..], "c").unwrap_err().exit, crate::error::USAGE);
+    }
+}

@@ -1,0 +1,278 @@
+//! Failures as people and scripts see them: a code, an exit code, what happened, and on its own line what to do.
+
+use std::error::Error;
+
+use stronghold_net::{ChannelError, HostError, PeerError, pairing::PairingError};
+use stronghold_snapshot::{
+    CommitError, CreateError, HomeError, LockError, MergeError, OpenError, OpenFileError, ReloadError,
+};
+use stronghold_sync::{message::Refusal, session::SessionError};
+use stronghold_vault::{Damaged, ExportError, ReadError, UnknownPeer, WriteError};
+
+pub(crate) const UNEXPECTED: u8 = 1;
+pub(crate) const USAGE: u8 = 2;
+pub(crate) const NOT_FOUND: u8 = 3;
+pub(crate) const WRONG_KEY: u8 = 4;
+pub(crate) const DAMAGED: u8 = 5;
+pub(crate) const IN_USE: u8 = 6;
+pub(crate) const DENIED: u8 = 7;
+pub(crate) const DECISION: u8 = 8;
+pub(crate) const PEER: u8 = 9;
+pub(crate) const STORAGE: u8 = 10;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// For scripts: a stable word.
+    pub(crate) code: &'static str,
+    pub(crate) exit: u8,
+    /// What happened, and what state the data is in.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(code: &'static str, exit: u8, message: impl Into<String>) -> Self {
+        Self { code, exit, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new("usage", USAGE, message).hint(hint)
+    }
+
+    fn of(code: &'static str, exit: u8, error: &dyn Error) -> Self {
+        Self::new(code, exit, chain(error))
+    }
+}
+
+/// An error with its causes, in one sentence.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl From<OpenFileError> for Failure {
+    fn from(error: OpenFileError) -> Self {
+        match &error {
+            OpenFileError::Storage(storage) if storage.source.kind() == std::io::ErrorKind::NotFound => {
+                Self::no_snapshot(&storage.path)
+            }
+            OpenFileError::Snapshot { path, source } => Self::opening(&path.display().to_string(), source),
+            _ => Self::of("storage", STORAGE, &error),
+        }
+    }
+}
+
+impl Failure {
+    fn opening(path: &str, error: &OpenError) -> Self {
+        let message = format!("{path}: {error}");
+        match error {
+            OpenError::NotASnapshot => {
+                Self::new("not_a_snapshot", DAMAGED, message).hint("check the path; the file was not touched")
+            }
+            OpenError::NewerVersion { .. } => Self::new("newer_version", DAMAGED, message)
+                .hint("update stronghold; the file was not touched"),
+            OpenError::WrongKey => {
+                Self::new("wrong_key", WRONG_KEY, message).hint("try again; nothing was changed")
+            }
+            OpenError::Damaged(_) => Self::new("damaged", DAMAGED, message)
+                .hint(format!("the generation before is kept: try --snapshot {path}.1")),
+            _ => Self::new("unsupported", DAMAGED, message),
+        }
+    }
+}
+
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        match error {
+            HomeError::Open(error) | HomeError::Reload(ReloadError::Open(error)) => error.into(),
+            HomeError::Create(CreateError::Exists(path)) => Self::exists(&path),
+            HomeError::Create(CreateError::Commit(error)) | HomeError::Commit(error) => error.into(),
+            HomeError::Lock(error) => error.into(),
+            HomeError::Payload(_) => Self::new(
+                "damaged",
+                DAMAGED,
+                "the snapshot opens, but its content can't be read; the file was not touched",
+            )
+            .hint("update stronghold, or try the generation before: the same name with .1 at its end"),
+            other => Self::of("storage", STORAGE, &other),
+        }
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::InUse { .. } => Self::new("in_use", IN_USE, format!("{error}; nothing was changed"))
+                .hint("wait for the other process to finish, then try again"),
+            other => Self::of("storage", STORAGE, &other),
+        }
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Lock(error) => error.into(),
+            other => Self::of("storage", STORAGE, &other)
+                .hint("the snapshot is as it was before; check space and permissions of its folder"),
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Damaged(error) => error.into(),
+            other => Self::of("not_found", NOT_FOUND, &other).hint("see `stronghold list`"),
+        }
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::NotFound | WriteError::NoSuchRevision => Self::of("not_found", NOT_FOUND, &error)
+                .hint("see `stronghold list` and `stronghold history`"),
+            WriteError::TooLarge => Self::of("too_large", USAGE, &error),
+            WriteError::Damaged(error) => error.into(),
+            WriteError::NoRandomness(_) => Self::of("unexpected", UNEXPECTED, &error),
+        }
+    }
+}
+
+impl From<Damaged> for Failure {
+    fn from(error: Damaged) -> Self {
+        Self::of("damaged", DAMAGED, &error)
+    }
+}
+
+impl From<UnknownPeer> for Failure {
+    fn from(error: UnknownPeer) -> Self {
+        Self::of("not_found", NOT_FOUND, &error).hint("see `stronghold peers`")
+    }
+}
+
+impl From<MergeError> for Failure {
+    fn from(error: MergeError) -> Self {
+        match error {
+            MergeError::Deletions { .. } => Self::deletions(&format!("{error}; nothing was changed")),
+            MergeError::Export(ExportError::Damaged(error)) => error.into(),
+            other => Self::of("unexpected", UNEXPECTED, &other),
+        }
+    }
+}
+
+impl From<ChannelError> for Failure {
+    fn from(error: ChannelError) -> Self {
+        let failure = Self::of("network", PEER, &error);
+        match error {
+            ChannelError::NotTrusted => {
+                failure.hint("it does not know this device, or not any more: pair again")
+            }
+            ChannelError::WrongDevice(_) => {
+                failure.hint("check the address; if the device is new, pair again")
+            }
+            ChannelError::Closed | ChannelError::Cut | ChannelError::TimedOut(_) => {
+                failure.hint("what was confirmed is kept; run it again to go on")
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<PairingError> for Failure {
+    fn from(error: PairingError) -> Self {
+        match error {
+            PairingError::Channel(error) => error.into(),
+            PairingError::WrongCode => Self::of("wrong_code", PEER, &error)
+                .hint("the code is burnt: run `stronghold pair` there again for a new one"),
+            PairingError::BadName => Self::of("usage", USAGE, &error),
+            other => Self::of("pairing", PEER, &other),
+        }
+    }
+}
+
+impl From<PeerError> for Failure {
+    fn from(error: PeerError) -> Self {
+        match error {
+            PeerError::Channel(error) => error.into(),
+            PeerError::Session(error) => error.into(),
+            PeerError::Host(error) => error.into(),
+            PeerError::NothingToPush => Self::of("denied", DENIED, &error)
+                .hint("allow it: stronghold grant PEER pull --select SELECTION"),
+            other => Self::of("unexpected", UNEXPECTED, &other),
+        }
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Home(error) => error.into(),
+            HostError::Export(ExportError::Damaged(error)) | HostError::Damaged(error) => error.into(),
+            other => Self::of("unexpected", UNEXPECTED, &other),
+        }
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Refused(Refusal::NotPermitted) => Self::of("denied", DENIED, &error)
+                .hint("ask for it there: stronghold grant THIS-DEVICE OPERATION --select SELECTION"),
+            SessionError::NotPermitted => Self::of("denied", DENIED, &error),
+            SessionError::Deletions | SessionError::Refused(Refusal::Deletions) => {
+                Self::deletions("many records would be deleted by this; nothing was changed")
+            }
+            SessionError::PeerMisbehaved(_) => {
+                Self::of("peer", PEER, &error).hint("nothing of the broken batch was kept")
+            }
+            SessionError::ApiMisuse | SessionError::Local => Self::of("unexpected", UNEXPECTED, &error),
+            _ => Self::of("peer", PEER, &error),
+        }
+    }
+}
+
+impl Failure {
+    fn deletions(message: &str) -> Self {
+        Self::new("deletions", DECISION, message)
+            .hint("look with --dry-run; if it is what you want, say --confirm-deletions")
+    }
+
+    pub(crate) fn no_snapshot(path: &std::path::Path) -> Self {
+        Self::new("not_found", NOT_FOUND, format!("there is no snapshot at {}", path.display()))
+            .hint("create one with `stronghold init`, or name another with --snapshot")
+    }
+
+    pub(crate) fn exists(path: &std::path::Path) -> Self {
+        Self::new("exists", STORAGE, format!("{} exists already; it was not touched", path.display()))
+            .hint("name another file")
+    }
+
+    /// A file that the command line names could not be read or written.
+    pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
+        let exit = if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { STORAGE };
+        let code = if exit == NOT_FOUND { "not_found" } else { "storage" };
+        Self::new(code, exit, format!("{}: {error}", path.display()))
+    }
+
+    /// The terminal, stdin or stdout failed.
+    pub(crate) fn terminal(error: &std::io::Error) -> Self {
+        Self::new("storage", STORAGE, format!("the terminal or a pipe failed: {error}"))
+    }
+}

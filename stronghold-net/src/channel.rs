@@ -1,0 +1,364 @@
+//! Messages between two authenticated devices, over any stream of bytes.
+//!
+//! Nothing that arrives sizes an allocation: a frame's length is checked first, and the buffer grows as bytes come.
+//! The buffers are not wiped: values cross a channel sealed to the receiver's key only.
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use rustls::{CommonState, ConnectionCommon};
+use serde::{Serialize, de::DeserializeOwned};
+use stronghold_vault::{Identity, PublicIdentity};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use zeroize::Zeroizing;
+
+use crate::{
+    ChannelError, Expect, Misbehaved, Trust,
+    counted::Counted,
+    frame::{self, MAX_FRAME, Role},
+    tls::{self, ALPN, Verifier},
+};
+
+/// How long a channel waits for its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the whole handshake. Default 10 s.
+    pub handshake: Duration,
+    /// For each call of `receive`, `flush` or `close` to finish: a peer that trickles bytes gains no time by it.
+    /// Default 30 s.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { handshake: Duration::from_secs(10), idle: Duration::from_secs(30) }
+    }
+}
+
+/// An open channel to one authenticated device.
+///
+/// Open it with [`connect`](Self::connect) or [`accept`](Self::accept). [`send`](Self::send) collects messages;
+/// [`flush`](Self::flush), [`receive`](Self::receive) and [`close`](Self::close) put them on the wire, so messages
+/// that belong together share a packet. After an error every later call gives the same error. A channel that is
+/// dropped without `close` is [cut](ChannelError::Cut) for its peer. A call that is dropped unfinished loses nothing:
+/// the next one goes on.
+///
+/// Over TCP, set `TCP_NODELAY`: a channel gathers its own packets.
+pub struct Channel<S> {
+    stream: TlsStream<Counted<S>>,
+    own: PublicIdentity,
+    peer: PublicIdentity,
+    binding: Zeroizing<[u8; 32]>,
+    role: Role,
+    timeouts: Timeouts,
+    received: u64,
+    sent: u64,
+    /// At most one frame, as far as it has arrived.
+    inbox: Vec<u8>,
+    /// Frames that wait for a flush, and how many bytes of them TLS has taken.
+    outbox: Vec<u8>,
+    taken: usize,
+    failed: Option<ChannelError>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
+    /// Connects over `io` as `identity`, with the default [`Timeouts`].
+    ///
+    /// Success means that the other side has proved to be whom `expect` names. Whether it trusts this device is seen
+    /// on the first [`receive`](Self::receive).
+    ///
+    /// # Errors
+    /// [`ChannelError::WrongDevice`] when another device answers; any other when the handshake fails.
+    pub async fn connect(io: S, identity: &Identity, expect: Expect) -> Result<Self, ChannelError> {
+        Self::connect_with(io, identity, expect, Timeouts::default()).await
+    }
+
+    /// [`connect`](Self::connect) with other timeouts.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect).
+    pub async fn connect_with(
+        io: S,
+        identity: &Identity,
+        expect: Expect,
+        timeouts: Timeouts,
+    ) -> Result<Self, ChannelError> {
+        let verifier = Verifier::new(expect.into());
+        let connector = TlsConnector::from(Arc::new(tls::client_config(identity, verifier.clone())?));
+        let handshake = connector.connect(tls::no_name(), Counted::new(io)).into_fallible();
+        match timeout(timeouts.handshake, handshake).await {
+            Ok(Ok(stream)) => Self::opened(stream.into(), identity, Role::Connected, timeouts),
+            Ok(Err((error, io))) => {
+                linger(&error, io).await;
+                Err(verifier
+                    .refused()
+                    .map_or_else(|| ChannelError::from_io(&error), ChannelError::WrongDevice))
+            }
+            Err(_) => Err(ChannelError::TimedOut(timeouts.handshake)),
+        }
+    }
+
+    /// Accepts a connection over `io` as `identity`, with the default [`Timeouts`].
+    ///
+    /// Success means that the other side has proved to be a device that `trust` holds for.
+    ///
+    /// # Errors
+    /// [`ChannelError::UnknownDevice`] when `trust` does not hold; any other when the handshake fails.
+    pub async fn accept(io: S, identity: &Identity, trust: Trust) -> Result<Self, ChannelError> {
+        Self::accept_with(io, identity, trust, Timeouts::default()).await
+    }
+
+    /// [`accept`](Self::accept) with other timeouts.
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept).
+    pub async fn accept_with(
+        io: S,
+        identity: &Identity,
+        trust: Trust,
+        timeouts: Timeouts,
+    ) -> Result<Self, ChannelError> {
+        let verifier = Verifier::new(trust);
+        let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(identity, verifier.clone())?));
+        let handshake = acceptor.accept(Counted::new(io)).into_fallible();
+        match timeout(timeouts.handshake, handshake).await {
+            Ok(Ok(stream)) => Self::opened(stream.into(), identity, Role::Accepted, timeouts),
+            Ok(Err((error, io))) => {
+                linger(&error, io).await;
+                Err(verifier
+                    .refused()
+                    .map_or_else(|| ChannelError::from_io(&error), ChannelError::UnknownDevice))
+            }
+            Err(_) => Err(ChannelError::TimedOut(timeouts.handshake)),
+        }
+    }
+
+    /// Sends a message: puts it behind those that wait for [`flush`](Self::flush), and flushes when 64 KiB wait.
+    ///
+    /// # Errors
+    /// [`ChannelError::Unsendable`] when the message is longer than [`MAX_FRAME`]; any other when the channel failed.
+    pub async fn send<M: Serialize + ?Sized>(&mut self, message: &M) -> Result<(), ChannelError> {
+        self.usable()?;
+        let queued = self.queue(message);
+        self.noted(queued)?;
+        if self.outbox.len() >= MAX_FRAME { self.flush().await } else { Ok(()) }
+    }
+
+    /// Puts all sent messages on the wire.
+    ///
+    /// # Errors
+    /// When the channel failed, or the peer takes nothing within the idle timeout.
+    pub async fn flush(&mut self) -> Result<(), ChannelError> {
+        self.usable()?;
+        let idle = self.timeouts.idle;
+        let flushed = timeout(idle, self.write_out()).await.unwrap_or(Err(ChannelError::TimedOut(idle)));
+        self.noted(flushed)
+    }
+
+    /// Flushes, then waits for the peer's next message.
+    ///
+    /// # Errors
+    /// [`ChannelError::Closed`] and [`ChannelError::Cut`] when no more comes, [`ChannelError::NotTrusted`] when the
+    /// accepting side refused this device, [`ChannelError::Misbehaved`] when what comes is not what is due.
+    pub async fn receive<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
+        self.usable()?;
+        let idle = self.timeouts.idle;
+        let arrived = timeout(idle, self.fill_inbox()).await.unwrap_or(Err(ChannelError::TimedOut(idle)));
+        let message = arrived.and_then(|()| self.take_message());
+        self.noted(message)
+    }
+
+    /// Flushes and closes in order: the peer sees [`ChannelError::Closed`]. So does every later call here.
+    ///
+    /// # Errors
+    /// When the channel failed before.
+    pub async fn close(&mut self) -> Result<(), ChannelError> {
+        self.flush().await?;
+        let idle = self.timeouts.idle;
+        let closed = match timeout(idle, self.stream.shutdown()).await {
+            Ok(done) => done.map_err(|error| ChannelError::from_io(&error)),
+            Err(_) => Err(ChannelError::TimedOut(idle)),
+        };
+        self.noted(closed)?;
+        self.failed = Some(ChannelError::Closed);
+        Ok(())
+    }
+
+    fn opened(
+        stream: TlsStream<Counted<S>>,
+        identity: &Identity,
+        role: Role,
+        timeouts: Timeouts,
+    ) -> Result<Self, ChannelError> {
+        let (peer, binding) = match &stream {
+            TlsStream::Client(client) => established(client.get_ref().1),
+            TlsStream::Server(server) => established(server.get_ref().1),
+        }?;
+        Ok(Self {
+            stream,
+            own: identity.public().clone(),
+            peer,
+            binding,
+            role,
+            timeouts,
+            received: 0,
+            sent: 0,
+            inbox: Vec::new(),
+            outbox: Vec::new(),
+            taken: 0,
+            failed: None,
+        })
+    }
+
+    async fn write_out(&mut self) -> Result<(), ChannelError> {
+        if let Err(error) = self.write_all().await {
+            return Err(self.last_words(&error).await);
+        }
+        Ok(())
+    }
+
+    /// Counts each byte that TLS took at once, so that dropping this future half way repeats and loses nothing.
+    async fn write_all(&mut self) -> io::Result<()> {
+        while self.taken < self.outbox.len() {
+            self.taken += self.stream.write(&self.outbox[self.taken..]).await?;
+        }
+        self.outbox.clear();
+        self.taken = 0;
+        self.stream.flush().await
+    }
+
+    /// A peer that refuses this device says so and hangs up; what was on its way to it then fails first.
+    async fn last_words(&mut self, error: &io::Error) -> ChannelError {
+        match timeout(LINGER, self.stream.fill_buf()).await {
+            Ok(Err(heard)) => ChannelError::from_io(&heard),
+            _ => ChannelError::from_io(error),
+        }
+    }
+
+    async fn fill_inbox(&mut self) -> Result<(), ChannelError> {
+        self.write_out().await?;
+        loop {
+            let missing = frame::missing(&self.inbox)?;
+            if missing == 0 {
+                return Ok(());
+            }
+            let arrived = self.stream.fill_buf().await.map_err(|error| ChannelError::from_io(&error))?;
+            if arrived.is_empty() {
+                return Err(if self.inbox.is_empty() { ChannelError::Closed } else { ChannelError::Cut });
+            }
+            let taken = arrived.len().min(missing);
+            self.inbox.extend_from_slice(&arrived[..taken]);
+            self.stream.consume(taken);
+        }
+    }
+}
+
+impl<S> Channel<S> {
+    /// The peer's identity.
+    #[must_use]
+    pub fn peer(&self) -> &PublicIdentity {
+        &self.peer
+    }
+
+    /// This side's own public identity.
+    #[must_use]
+    pub fn own(&self) -> &PublicIdentity {
+        &self.own
+    }
+
+    /// 32 bytes that both ends of this channel share, no other channel has, and nobody else knows: the TLS exporter
+    /// (RFC 8446 §7.5) of the label `EXPORTER-stronghold-binding-v1` without context. Key material: what is
+    /// derived from it belongs to this channel. Not for display.
+    #[must_use]
+    pub fn binding(&self) -> [u8; 32] {
+        *self.binding
+    }
+
+    /// Bytes received so far below TLS, handshake included.
+    #[must_use]
+    pub fn bytes_in(&self) -> u64 {
+        self.stream.get_ref().0.bytes_in
+    }
+
+    /// Bytes sent so far below TLS, handshake included.
+    #[must_use]
+    pub fn bytes_out(&self) -> u64 {
+        self.stream.get_ref().0.bytes_out
+    }
+
+    /// Changes how long `receive`, `flush` and `close` wait from now on: longer while a person decides, say.
+    pub fn set_idle_timeout(&mut self, idle: Duration) {
+        self.timeouts.idle = idle;
+    }
+
+    fn queue<M: Serialize + ?Sized>(&mut self, message: &M) -> Result<(), ChannelError> {
+        frame::encode(&mut self.outbox, self.role, self.sent, message)?;
+        self.sent += 1;
+        Ok(())
+    }
+
+    /// Decodes the whole frame in the inbox and clears it.
+    fn take_message<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
+        let message = frame::decode(&self.inbox, self.role.other(), self.received)?;
+        self.received += 1;
+        self.inbox.clear();
+        Ok(message)
+    }
+
+    fn usable(&self) -> Result<(), ChannelError> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn noted<T>(&mut self, outcome: Result<T, ChannelError>) -> Result<T, ChannelError> {
+        outcome.inspect_err(|error| self.failed = Some(error.clone()))
+    }
+}
+
+impl<S> fmt::Debug for Channel<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("peer", &self.peer)
+            .field("role", &self.role)
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a finished handshake has settled: the peer and the binding. Refuses one that settled no ALPN: rustls lets a
+/// peer pass that names none.
+fn established<D>(tls: &ConnectionCommon<D>) -> Result<(PublicIdentity, Zeroizing<[u8; 32]>), ChannelError> {
+    let state: &CommonState = tls;
+    if state.alpn_protocol() != Some(ALPN) {
+        return Err(ChannelError::Incompatible("no application protocol".into()));
+    }
+    let [key] = state.peer_certificates().unwrap_or_default() else {
+        return Err(Misbehaved::Tls("not one public key".into()).into());
+    };
+    let peer = tls::public_identity(key).map_err(|error| ChannelError::from_tls(&error))?;
+    let mut binding = Zeroizing::new([0; 32]);
+    tls.export_keying_material(binding.as_mut_slice(), BINDING_LABEL, None)
+        .map_err(|error| ChannelError::from_tls(&error))?;
+    Ok((peer, binding))
+}
+
+/// After a refusal, waits a moment for the peer to read the alert and hang up: a TCP stream that is dropped with
+/// unread bytes is reset, and the alert may be lost with it.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(error: &io::Error, mut io: S) {
+    if error.kind() != io::ErrorKind::InvalidData {
+        return; // not refused by TLS: nothing was said
+    }
+    let drained = async {
+        io.shutdown().await?;
+        tokio::io::copy(&mut io.take(MAX_FRAME as u64), &mut tokio::io::sink()).await
+    };
+    let _ = timeout(LINGER, drained).await;
+}
+
+const LINGER: Duration = Duration::from_secs(1);
+const BINDING_LABEL: &[u8] = b"EXPORTER-stronghold-binding-v1";

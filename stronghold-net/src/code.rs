@@ -1,0 +1,157 @@
+//! The pairing code: 80 random bits that a person carries from one screen to the other.
+//!
+//! Written as 16 characters of Crockford's base 32 (<https://www.crockford.com/base32.html>) in four groups:
+//! `XXXX-XXXX-XXXX-XXXX`. Reading forgives what people do: case, dashes and spaces anywhere, O for 0, I and L for 1.
+
+use std::{fmt, str::FromStr};
+
+use stronghold_vault::NoRandomness;
+use zeroize::Zeroizing;
+
+/// A code for one pairing. It can't be cloned, is wiped when dropped, and `Debug` hides it.
+pub struct PairingCode(Zeroizing<[u8; BYTES]>);
+
+impl PairingCode {
+    /// Makes a new code from the system's random bytes.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the system has none to give.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        let mut bytes = Zeroizing::new([0; BYTES]);
+        getrandom::fill(bytes.as_mut()).map_err(|_| NoRandomness)?;
+        Ok(Self(bytes))
+    }
+
+    /// The code as it is shown to the person: 16 characters in four groups, joined by dashes.
+    #[must_use]
+    pub fn reveal(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(CHARACTERS + 3));
+        for place in 0..CHARACTERS {
+            if place > 0 && place % 4 == 0 {
+                text.push('-');
+            }
+            text.push(char::from(ALPHABET[self.digit(place)]));
+        }
+        text
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
+    /// The five bits at a place, most significant first; they lie in one byte or two.
+    fn digit(&self, place: usize) -> usize {
+        let bit = place * 5;
+        let pair = [self.0[bit / 8], *self.0.get(bit / 8 + 1).unwrap_or(&0)];
+        usize::from(u16::from_be_bytes(pair) >> (11 - bit % 8) & 31)
+    }
+
+    fn set_digit(&mut self, place: usize, digit: usize) {
+        let bit = place * 5;
+        let [high, low] = ((digit as u16) << (11 - bit % 8)).to_be_bytes();
+        self.0[bit / 8] |= high;
+        if let Some(next) = self.0.get_mut(bit / 8 + 1) {
+            *next |= low;
+        }
+    }
+}
+
+impl FromStr for PairingCode {
+    type Err = BadCode;
+
+    fn from_str(text: &str) -> Result<Self, BadCode> {
+        let mut code = Self(Zeroizing::new([0; BYTES]));
+        let mut place = 0;
+        for character in text.chars().filter(|character| *character != '-' && !character.is_whitespace()) {
+            let digit = digit_of(character).ok_or(BadCode::Character)?;
+            if place == CHARACTERS {
+                return Err(BadCode::Length);
+            }
+            code.set_digit(place, digit);
+            place += 1;
+        }
+        if place == CHARACTERS { Ok(code) } else { Err(BadCode::Length) }
+    }
+}
+
+impl fmt::Debug for PairingCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PairingCode(..)")
+    }
+}
+
+/// Text that is no pairing code. It says nothing of the text: that may be a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadCode {
+    /// Too few or too many characters.
+    #[error("a pairing code has 16 letters and digits, in four groups of four")]
+    Length,
+    /// A character that no code has, such as U or a punctuation mark.
+    #[error("a pairing code has letters (but no U) and digits only")]
+    Character,
+}
+
+fn digit_of(character: char) -> Option<usize> {
+    let plain = match character.to_ascii_uppercase() {
+        'O' => '0',
+        'I' | 'L' => '1',
+        other => other,
+    };
+    ALPHABET.iter().position(|letter| char::from(*letter) == plain)
+}
+
+const BYTES: usize = 10;
+const CHARACTERS: usize = 16;
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<u8>, BadCode> {
+        text.parse::<PairingCode>().map(|code| code.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn a_code_comes_back_from_its_text() {
+        for _ in 0..200 {
+            let code = PairingCode::generate().unwrap();
+            assert_eq!(read(&code.reveal()).unwrap(), code.as_bytes());
+        }
+        assert_ne!(PairingCode::generate().unwrap().as_bytes(), PairingCode::generate().unwrap().as_bytes());
+    }
+
+    #[test]
+    fn the_text_is_four_groups_of_crockford_base32() {
+        let bytes = [0x00, 0x44, 0x32, 0x14, 0xc7, 0x42, 0x54, 0xb6, 0x35, 0xcf];
+        let code = PairingCode(Zeroizing::new(bytes));
+        assert_eq!(*code.reveal(), "0123-4567-89AB-CDEF");
+        let rest = [0x84, 0x65, 0x3a, 0x56, 0xd7, 0xc6, 0x75, 0xbe, 0x77, 0xdf];
+        assert_eq!(read("GHJK-MNPQ-RSTV-WXYZ").unwrap(), rest);
+    }
+
+    #[test]
+    fn reading_forgives_case_dashes_spaces_and_look_alikes() {
+        let wanted = read("0110-ABCD-EFGH-1JKM").unwrap();
+        for text in ["0110abcdefgh1jkm", " oIlO abcd--EFGH\tLjkm\n", "0-1-1-0-a-b-c-d-e-f-g-h-i-j-k-m"] {
+            assert_eq!(read(text).unwrap(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_code_is_told_apart() {
+        for text in ["", "-", "0123-4567-89AB-CDE", "0123-4567-89AB-CDEFG"] {
+            assert_eq!(read(text), Err(BadCode::Length), "{text}");
+        }
+        for text in ["U123-4567-89AB-CDEF", "0123_4567", "\u{ff10}123-4567-89AB-CDEF", "0123-4567-89AB-CDEF!"]
+        {
+            assert_eq!(read(text), Err(BadCode::Character), "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_hides_it() {
+        assert_eq!(format!("{:?}", PairingCode::generate().unwrap()), "PairingCode(..)");
+    }
+}

@@ -1,0 +1,306 @@
+//! The host of a session: a Stronghold and its file, the one-time key, and who is to be asked or told.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use sha2::{Digest, Sha256};
+use stronghold_snapshot::{
+    ComplementError, Home, HomeError, Manifest, RecipientPublic, RecipientSecret, SealError, open_complement,
+    seal_complement,
+};
+use stronghold_sync::{
+    DeviceId, Grant, Mapping, Pending, Plan, Scope, Shape,
+    message::{Listing, RecipientKey, Volume},
+    session::{Action, Answer, Export, Failure, Import, Misbehaviour, Taken, Unexpected, Verdict},
+};
+use stronghold_vault::{Damaged, Decided, ExportError, ImportError, PublicIdentity, Unacceptable};
+
+use crate::driver::Host;
+
+/// A Stronghold and its file, shared by the sessions of this process.
+#[derive(Clone, Debug)]
+pub struct SharedHome(Arc<Mutex<Home>>);
+
+/// How long a sealed complement may be taken after it was made: time for a slow link, not for a replay.
+const COMPLEMENT_LIFE: u64 = 24 * 60 * 60 * 1000;
+
+impl SharedHome {
+    /// Shares a home.
+    #[must_use]
+    pub fn new(home: Home) -> Self {
+        Self(Arc::new(Mutex::new(home)))
+    }
+
+    /// The home, for as long as the guard lives: not across an await.
+    pub fn lock(&self) -> MutexGuard<'_, Home> {
+        // A panic elsewhere leaves memory that no longer matters: every use reads the file again when in doubt.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time, in milliseconds since 1970: for people and for expiry, never for order.
+#[must_use]
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A future that a callback gives.
+pub type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Whom a session asks and tells. Every method has a default that is silent and says no.
+pub trait Attendant: Send {
+    /// A peer asks for what a rule leaves to a person.
+    fn ask(&mut self, peer: DeviceId, pending: &[Pending]) -> Answering<bool> {
+        let _ = (peer, pending);
+        Box::pin(async { false })
+    }
+
+    /// A plan is made: whether to go on with it.
+    fn plan(&mut self, plan: &Plan) -> GoOn {
+        let _ = plan;
+        GoOn::Yes
+    }
+
+    /// This much is coming.
+    fn expect(&mut self, volume: Volume) {
+        let _ = volume;
+    }
+
+    /// A batch is durable here.
+    fn taken(&mut self, taken: Taken) {
+        let _ = taken;
+    }
+
+    /// The peer asked for this and was answered so.
+    fn decided(&mut self, peer: DeviceId, verdict: &Verdict) {
+        let _ = (peer, verdict);
+    }
+}
+
+/// The silent attendant.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Unattended;
+
+impl Attendant for Unattended {}
+
+/// What to do with a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoOn {
+    /// Carry it out; if it deletes many records, stop and say so.
+    Yes,
+    /// Carry it out: a person confirmed the deletions.
+    YesDeleting,
+    /// Stop, as after a dry run.
+    No,
+}
+
+/// Why this side could not do its part.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The file.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The policy, or a damaged value.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// What the peer sent, or this side's memory.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The peer's sealed batch.
+    #[error(transparent)]
+    Complement(#[from] ComplementError),
+    /// This side's sealing.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The peer's key is none.
+    #[error("the other side's key is none")]
+    BadKey,
+    /// A value could not be opened.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+}
+
+/// Does a session's actions on a [`SharedHome`].
+pub(crate) struct HomeHost<'a> {
+    home: SharedHome,
+    peer: PublicIdentity,
+    secret: RecipientSecret,
+    request: [u8; 32],
+    sealed: u64,
+    opened: u64,
+    attendant: &'a mut dyn Attendant,
+    /// What browsing found.
+    pub(crate) found: Vec<Listing>,
+    /// What the plan would do, for a dry run.
+    pub(crate) plan: Option<Plan>,
+    /// Why an action failed.
+    pub(crate) error: Option<HostError>,
+}
+
+impl<'a> HomeHost<'a> {
+    /// `binding` is the channel's: complements answer this channel's request and no other.
+    pub(crate) fn new(
+        home: SharedHome,
+        peer: PublicIdentity,
+        secret: RecipientSecret,
+        binding: &[u8; 32],
+        attendant: &'a mut dyn Attendant,
+    ) -> Self {
+        let request =
+            Sha256::new_with_prefix(b"stronghold/request/v1").chain_update(binding).finalize().into();
+        Self {
+            home,
+            peer,
+            secret,
+            request,
+            sealed: 0,
+            opened: 0,
+            attendant,
+            found: Vec::new(),
+            plan: None,
+            error: None,
+        }
+    }
+
+    fn shapes(&self, scope: &Scope) -> Result<Answer, HostError> {
+        let shapes: Vec<Shape> = self.home.lock().refresh()?.shapes(scope, &Mapping::default());
+        Ok(Answer::Shapes(shapes))
+    }
+
+    fn list(&self, grant: &Grant) -> Result<Answer, HostError> {
+        Ok(Answer::Listing(self.home.lock().refresh()?.listing(grant, now())?))
+    }
+
+    fn export(&mut self, export: &Export) -> Result<Answer, HostError> {
+        let to = RecipientPublic::from_bytes(export.key.as_bytes()).map_err(|_| HostError::BadKey)?;
+        let mut home = self.home.lock();
+        let stronghold = home.refresh()?;
+        let now = now();
+        let entries = stronghold.export(&export.grant, &export.entries, now)?;
+        let manifest = Manifest {
+            sender: stronghold.identity().device(),
+            receiver: self.peer.device(),
+            request: self.request,
+            index: self.sealed,
+            expires: now.saturating_add(COMPLEMENT_LIFE),
+        };
+        let sealed = seal_complement(&entries, &to, stronghold.identity(), &manifest)?;
+        self.sealed += 1;
+        Ok(Answer::Sealed(sealed))
+    }
+
+    fn import(&mut self, import: &Import) -> Result<Answer, HostError> {
+        let mut home = self.home.lock();
+        let now = now();
+        let expected = Manifest {
+            sender: self.peer.device(),
+            receiver: home.stronghold().identity().device(),
+            request: self.request,
+            index: self.opened,
+            expires: 0,
+        };
+        let entries = open_complement(&import.sealed, &self.secret, &self.peer, &expected, now)?;
+        let report = home.update(|stronghold| {
+            let policy = stronghold.policy().clone();
+            let report = stronghold.import(&entries, |location, entry, revision| {
+                import.expected.check(&policy, location, entry, revision.deleted, now).map_err(
+                    |why| match why {
+                        Unexpected::NotAsked => Unacceptable::NotAsked,
+                        Unexpected::NotPermitted => Unacceptable::NotPermitted,
+                    },
+                )
+            })?;
+            Ok::<_, HostError>(report)
+        })?;
+        self.opened += 1;
+        let taken = Taken { received: report.received, deleted: report.deleted, conflicts: report.conflicts };
+        self.attendant.taken(taken);
+        Ok(Answer::Imported(taken))
+    }
+
+    fn log(&mut self, verdicts: Vec<Verdict>) -> Result<Answer, HostError> {
+        let (time, device) = (now(), self.peer.device());
+        verdicts.iter().for_each(|verdict| self.attendant.decided(device, verdict));
+        self.home.lock().update(|stronghold| {
+            for verdict in verdicts {
+                stronghold.log_mut().append(Decided {
+                    time,
+                    device,
+                    operation: verdict.operation,
+                    selection: verdict.selection,
+                    allowed: verdict.allowed,
+                    entries: verdict.volume.entries,
+                    bytes: verdict.volume.bytes,
+                });
+            }
+            Ok::<_, HostError>(Answer::Logged)
+        })
+    }
+
+    fn plan(&mut self, plan: Plan) -> Answer {
+        let answer = match self.attendant.plan(&plan) {
+            GoOn::Yes => Answer::Proceed { deletions_confirmed: false },
+            GoOn::YesDeleting => Answer::Proceed { deletions_confirmed: true },
+            GoOn::No => Answer::Stop,
+        };
+        self.plan = Some(plan);
+        answer
+    }
+
+    async fn ask(&mut self, pending: &[Pending]) -> Answer {
+        if self.attendant.ask(self.peer.device(), pending).await { Answer::Approved } else { Answer::Denied }
+    }
+
+    /// Keeps the reason and tells the session whose fault it is.
+    fn fault(&mut self, error: HostError) -> Answer {
+        let failure = match &error {
+            HostError::Export(ExportError::NotPermitted) => Failure::NotPermitted,
+            HostError::Import(ImportError::Unacceptable(Unacceptable::NotPermitted)) => {
+                Failure::Peer(Misbehaviour::NotPermitted)
+            }
+            HostError::Import(ImportError::Unacceptable(_)) => Failure::Peer(Misbehaviour::NotAsked),
+            HostError::Complement(_) => Failure::Peer(Misbehaviour::BadBatch),
+            HostError::BadKey => Failure::Peer(Misbehaviour::BadKey),
+            _ => Failure::Local,
+        };
+        if failure == Failure::Local {
+            self.error = Some(error);
+        }
+        Answer::Failed(failure)
+    }
+}
+
+impl Host for HomeHost<'_> {
+    async fn act(&mut self, action: Action) -> Option<Answer> {
+        let done = match action {
+            Action::Send(_) | Action::Finished(_) => return None,
+            Action::Found(found) => {
+                self.found = found;
+                return None;
+            }
+            Action::Expect(volume) => {
+                self.attendant.expect(volume);
+                return None;
+            }
+            Action::Ask(pending) => Ok(self.ask(&pending).await),
+            Action::Plan(plan) => Ok(self.plan(*plan)),
+            Action::Shapes(scope) => self.shapes(&scope),
+            Action::List(grant) => self.list(&grant),
+            Action::Export(export) => self.export(&export),
+            Action::Import(import) => self.import(&import),
+            Action::Log(verdicts) => self.log(verdicts),
+        };
+        Some(done.unwrap_or_else(|error| self.fault(error)))
+    }
+}
+
+/// The wire form of a one-time key.
+pub(crate) fn recipient_key(secret: &RecipientSecret) -> Option<RecipientKey> {
+    RecipientKey::new(secret.public().to_bytes()).ok()
+}

@@ -1,0 +1,293 @@
+//! The TLS below a channel: version 1.3 alone, raw public keys both ways, one key exchange, one cipher suite.
+//!
+//! - A device shows its public key itself, no certificate (RFC 7250), and signs the handshake with it. Who it is is
+//!   decided by its device id, SHA-256 of that key's `SubjectPublicKeyInfo`, and nothing else: no names, no dates.
+//! - The decision is taken after the signature was checked, so that showing a key that one does not hold tells
+//!   nothing about whom this side trusts.
+//! - Key exchange SECP256R1MLKEM768 (draft-ietf-tls-ecdhe-mlkem), suite TLS_AES_256_GCM_SHA384, signatures ECDSA
+//!   P-256 with SHA-256. Nothing else is offered or accepted; the ALPN is the version of the whole.
+//! - No tickets, no resumption, no early data, no half-RTT data, no server name in the hello.
+//!
+//! The provider is built here: the process-wide default of rustls is neither used nor set.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, OnceLock},
+};
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
+    PeerMisbehaved, ServerConfig, SignatureScheme,
+    client::{
+        AlwaysResolvesClientRawPublicKeys, Resumption,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{
+        CryptoProvider, WebPkiSupportedAlgorithms,
+        aws_lc_rs::{cipher_suite::TLS13_AES_256_GCM_SHA384, default_provider, kx_group::SECP256R1MLKEM768},
+        verify_tls13_signature_with_raw_key,
+    },
+    pki_types::{
+        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+    },
+    server::{
+        AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::CertifiedKey,
+    version::TLS13,
+};
+use stronghold_sync::DeviceId;
+use stronghold_vault::{Identity, PublicIdentity};
+
+use crate::ChannelError;
+
+/// The application protocol (RFC 7301) that both sides must name.
+pub const ALPN: &[u8] = b"stronghold-sync/1";
+
+/// Whom the connecting side expects to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// This device alone.
+    Device(DeviceId),
+    /// Whoever answers: for pairing alone, where the code decides.
+    Anyone,
+}
+
+/// Whom the accepting side lets in.
+#[derive(Clone)]
+pub enum Trust {
+    /// The devices for which this is true. It is asked in each handshake, so the answer may change while running.
+    Known(Arc<dyn Fn(&DeviceId) -> bool + Send + Sync>),
+    /// Whoever connects: for pairing alone, where the code decides.
+    Anyone,
+}
+
+impl Trust {
+    /// Trusts the devices for which `known` is true.
+    pub fn known(known: impl Fn(&DeviceId) -> bool + Send + Sync + 'static) -> Self {
+        Self::Known(Arc::new(known))
+    }
+
+    fn holds(&self, device: &DeviceId) -> bool {
+        match self {
+            Self::Known(known) => known(device),
+            Self::Anyone => true,
+        }
+    }
+}
+
+impl From<Expect> for Trust {
+    fn from(expect: Expect) -> Self {
+        match expect {
+            Expect::Device(expected) => Self::known(move |device| *device == expected),
+            Expect::Anyone => Self::Anyone,
+        }
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Known(_) => "Known(..)",
+            Self::Anyone => "Anyone",
+        })
+    }
+}
+
+/// Judges the key that the other side shows, and remembers whom it refused. One per handshake.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+    refused: OnceLock<DeviceId>,
+}
+
+impl Verifier {
+    pub(crate) fn new(trust: Trust) -> Arc<Self> {
+        let algorithms = default_provider().signature_verification_algorithms;
+        Arc::new(Self { trust, algorithms, refused: OnceLock::new() })
+    }
+
+    /// The device that proved its key and was refused.
+    pub(crate) fn refused(&self) -> Option<DeviceId> {
+        self.refused.get().copied()
+    }
+
+    fn check_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        if signed.scheme != SignatureScheme::ECDSA_NISTP256_SHA256 {
+            return Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into());
+        }
+        let spki = SubjectPublicKeyInfoDer::from(key.as_ref());
+        let valid = verify_tls13_signature_with_raw_key(message, &spki, signed, &self.algorithms)?;
+        self.judge(DeviceId::of_spki(&spki))?;
+        Ok(valid)
+    }
+
+    fn judge(&self, device: DeviceId) -> Result<(), Error> {
+        if self.trust.holds(&device) {
+            return Ok(());
+        }
+        let _ = self.refused.set(device);
+        // The one certificate error that is sent as the alert `access_denied`.
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+}
+
+/// The peer's identity as its raw public key shows it.
+pub(crate) fn public_identity(key: &CertificateDer<'_>) -> Result<PublicIdentity, Error> {
+    PublicIdentity::from_spki(key).map_err(|_| CertificateError::BadEncoding.into())
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        public_identity(end_entity).map(|_| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        public_identity(end_entity).map(|_| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.check_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+/// The connecting side's settings.
+pub(crate) fn client_config(
+    identity: &Identity,
+    verifier: Arc<Verifier>,
+) -> Result<ClientConfig, ChannelError> {
+    let provider = Arc::new(provider());
+    let key = certified_key(identity, &provider)?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| ChannelError::from_tls(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(key)));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    config.enable_early_data = false;
+    Ok(config)
+}
+
+/// The accepting side's settings.
+pub(crate) fn server_config(
+    identity: &Identity,
+    verifier: Arc<Verifier>,
+) -> Result<ServerConfig, ChannelError> {
+    let provider = Arc::new(provider());
+    let key = certified_key(identity, &provider)?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .map_err(|error| ChannelError::from_tls(&error))?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(key)));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config.send_half_rtt_data = false;
+    Ok(config)
+}
+
+/// rustls wants a server's name; a device has none, and none is sent.
+pub(crate) fn no_name() -> ServerName<'static> {
+    ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into())
+}
+
+fn provider() -> CryptoProvider {
+    CryptoProvider {
+        cipher_suites: vec![TLS13_AES_256_GCM_SHA384],
+        kx_groups: vec![SECP256R1MLKEM768],
+        ..default_provider()
+    }
+}
+
+/// The identity as rustls wants it. The copy that it is loaded from is wiped by rustls.
+fn certified_key(identity: &Identity, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, ChannelError> {
+    let pkcs8 = PrivatePkcs8KeyDer::from(identity.to_pkcs8()?.to_vec());
+    let key = provider
+        .key_provider
+        .load_private_key(PrivateKeyDer::from(pkcs8))
+        .map_err(|error| ChannelError::from_tls(&error))?;
+    let public = CertificateDer::from(identity.public().spki().to_vec());
+    Ok(Arc::new(CertifiedKey::new(vec![public], key)))
+}

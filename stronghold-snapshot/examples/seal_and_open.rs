@@ -1,0 +1,35 @@
+//! Seals a secret to a passphrase and a recipient, then keeps it in a file that is changed under a lock.
+//!
+//! `cargo run -p stronghold-snapshot --example seal_and_open`
+
+use std::error::Error;
+use std::time::Duration;
+
+use stronghold_snapshot::{NewSlot, PassphraseCost, RecipientSecret, SnapshotFile, Unlock, open, seal};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // As bytes: either key opens.
+    let laptop = RecipientSecret::generate()?;
+    let passphrase = b"a passphrase that a person chose".as_slice();
+    let slots = [
+        NewSlot::Passphrase { passphrase, cost: PassphraseCost::default() },
+        NewSlot::Recipient(&laptop.public()),
+    ];
+    let sealed = seal(&slots, b"the secret")?;
+    assert_eq!(&*open(&sealed, &Unlock::Passphrase(passphrase))?.payload, b"the secret");
+    assert_eq!(&*open(&sealed, &Unlock::Recipient(&laptop))?.payload, b"the secret");
+
+    // As a file: read, changed and written while nobody else writes.
+    let path = std::env::temp_dir().join(format!("seal-and-open-{}", std::process::id()));
+    SnapshotFile::create(&path, &slots, b"one")?;
+    let mut file = SnapshotFile::open(&path, &Unlock::Passphrase(passphrase))?;
+    let mut content = file.take_payload().map(|payload| payload.to_vec()).unwrap_or_default();
+    let mut locked = file.lock(Duration::from_secs(10))?;
+    if let Some(newer) = locked.reload_if_newer()? {
+        content = newer.to_vec();
+    }
+    content.extend(b", two");
+    locked.commit(&content)?; // when this returns, the change survives a loss of power
+    assert_eq!(&*open(&std::fs::read(&path)?, &Unlock::Recipient(&laptop))?.payload, b"one, two");
+    Ok(())
+}

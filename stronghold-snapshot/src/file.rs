@@ -1,0 +1,208 @@
+//! A snapshot on disk: created, opened, and locked for writing. What a commit does stands in `commit.rs`.
+//!
+//! Beside the snapshot `NAME` stand `NAME.1` (the generation before, kept), `.NAME.lock` (locked while writing) and,
+//! while a commit runs, `.NAME.PROCESS-RANDOM.tmp`.
+
+use core::fmt;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::commit::Locked;
+use crate::file_error::{Action, At, CommitError, CreateError, LockError, OpenFileError};
+use crate::header::{self, Encoded};
+use crate::paths::Paths;
+use crate::sealed::{self, Lineage, OpenError, Opened, Payload};
+use crate::slot::{NewSlot, Unlock};
+use crate::storage::{Disk, Storage};
+
+/// How long [`SnapshotFile::commit`] and [`SnapshotFile::create`] wait for the lock.
+pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// How often a waiting writer tries the lock.
+const LOCK_POLL: Duration = Duration::from_millis(4);
+
+/// A snapshot file that was opened or created. Reading takes no lock; writing goes through [`lock`](Self::lock).
+///
+/// To change a file that others may change too: [`lock`](Self::lock), then [`Locked::reload_if_newer`], apply the
+/// change to what that gives, then [`Locked::commit`]. The lock is held throughout, so no acknowledged write is lost.
+pub struct SnapshotFile<S: Storage = Disk> {
+    pub(crate) storage: S,
+    pub(crate) paths: Paths,
+    pub(crate) lineage: Lineage,
+    pub(crate) payload: Option<Payload>,
+}
+
+/// How the file on disk stands to what was last read or written here.
+pub(crate) enum Standing {
+    /// The very same generation.
+    Same,
+    /// A later one, with its number.
+    Newer(u64),
+    /// An older one, or another one of the same number.
+    NotNewer(u64),
+}
+
+impl SnapshotFile {
+    /// Creates a snapshot file; see [`create_in`](SnapshotFile::create_in).
+    ///
+    /// # Errors
+    /// [`CreateError`].
+    pub fn create(path: &Path, slots: &[NewSlot<'_>], payload: &[u8]) -> Result<Self, CreateError> {
+        Self::create_in(Disk, path, slots, payload)
+    }
+
+    /// Opens a snapshot file; see [`open_in`](SnapshotFile::open_in).
+    ///
+    /// # Errors
+    /// [`OpenFileError`].
+    pub fn open(path: &Path, unlock: &Unlock<'_>) -> Result<Self, OpenFileError> {
+        Self::open_in(Disk, path, unlock)
+    }
+}
+
+impl<S: Storage> SnapshotFile<S> {
+    /// Creates a snapshot file that each of `slots` opens, with `payload` as its first generation. Its folder must
+    /// exist. When this returns, the file survives a loss of power.
+    ///
+    /// # Errors
+    /// [`CreateError::Exists`] if there is anything at `path`; else why the generation was not written.
+    pub fn create_in(
+        storage: S,
+        path: &Path,
+        slots: &[NewSlot<'_>],
+        payload: &[u8],
+    ) -> Result<Self, CreateError> {
+        let paths = Paths::resolve(&storage, path).map_err(CommitError::from)?;
+        let exists = storage.exists(&paths.file).at(Action::Find, &paths.file).map_err(CommitError::from)?;
+        if exists {
+            return Err(CreateError::Exists(paths.file));
+        }
+        let lineage = Lineage::begin(slots).map_err(CommitError::from)?;
+        let mut file = Self { storage, paths, lineage, payload: None };
+        file.lock(LOCK_WAIT).map_err(CommitError::from)?.create(payload)?;
+        Ok(file)
+    }
+
+    /// Opens a snapshot file, through links. No lock is taken and nothing is written.
+    ///
+    /// # Errors
+    /// [`OpenFileError`].
+    pub fn open_in(storage: S, path: &Path, unlock: &Unlock<'_>) -> Result<Self, OpenFileError> {
+        let paths = Paths::resolve(&storage, path)?;
+        let bytes = storage.read(&paths.file).at(Action::Read, &paths.file)?;
+        let Opened { lineage, payload } = sealed::open_owned(bytes, unlock)
+            .map_err(|source| OpenFileError::Snapshot { path: paths.file.clone(), source })?;
+        Ok(Self { storage, paths, lineage, payload: Some(payload) })
+    }
+
+    /// The payload that opening read: handed out once, none after that or when the file was created.
+    pub fn take_payload(&mut self) -> Option<Payload> {
+        self.payload.take()
+    }
+
+    /// Whether the file on disk is another generation than the one last read or written here. Reads its header alone.
+    ///
+    /// # Errors
+    /// [`OpenFileError`] when there is no such snapshot any more.
+    pub fn has_changed(&self) -> Result<bool, OpenFileError> {
+        Ok(!matches!(self.standing()?, Standing::Same))
+    }
+
+    /// Reads the file again, whatever generation it is, without Argon2. No lock is taken.
+    ///
+    /// # Errors
+    /// [`OpenFileError`].
+    pub fn read_again(&mut self) -> Result<Payload, OpenFileError> {
+        let path = &self.paths.file;
+        let bytes = self.storage.read(path).at(Action::Read, path)?;
+        let Opened { lineage, payload } = self
+            .lineage
+            .reopen(bytes)
+            .map_err(|source| OpenFileError::Snapshot { path: path.clone(), source })?;
+        self.lineage = lineage;
+        Ok(payload)
+    }
+
+    /// The snapshot's real path: links are followed.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.paths.file
+    }
+
+    /// Where the generation before is kept.
+    #[must_use]
+    pub fn previous_path(&self) -> &Path {
+        &self.paths.previous
+    }
+
+    /// The master key, slots and generation last read or written.
+    #[must_use]
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    /// Becomes the only writer, and removes temporary files that writers left which died. Waits up to `wait`.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn lock(&mut self, wait: Duration) -> Result<Locked<'_, S>, LockError> {
+        let give_up = Instant::now().checked_add(wait);
+        let path = &self.paths.lock;
+        let lock = loop {
+            match self.storage.try_lock(path).at(Action::Lock, path)? {
+                Some(lock) => break lock,
+                None if give_up.is_none_or(|end| Instant::now() < end) => thread::sleep(LOCK_POLL),
+                None => return Err(LockError::InUse { holder: self.storage.lock_holder(path) }),
+            }
+        };
+        self.remove_leftovers();
+        Ok(Locked::new(self, lock))
+    }
+
+    /// Writes `payload` as the next generation: [`lock`](Self::lock), then [`Locked::commit`].
+    ///
+    /// # Errors
+    /// [`CommitError`]; [`CommitError::Stale`] when others wrote since this was read.
+    pub fn commit(&mut self, payload: &[u8]) -> Result<(), CommitError> {
+        self.lock(LOCK_WAIT)?.commit(payload)
+    }
+
+    /// How the file on disk stands to what was last read or written here: by its header alone.
+    pub(crate) fn standing(&self) -> Result<Standing, OpenFileError> {
+        let SnapshotFile { storage, paths, lineage, .. } = self;
+        let start = storage.read_start(&paths.file, header::MAX_LEN).at(Action::Read, &paths.file)?;
+        let on_disk = Encoded::parse(&start).map_err(|source| self.not_ours(source))?;
+        if on_disk.header.file_id != lineage.file_id() {
+            return Err(self.not_ours(OpenError::WrongKey));
+        }
+        Ok(match on_disk.header.generation {
+            _ if on_disk.hash() == lineage.header_hash() => Standing::Same,
+            found if found > lineage.generation() => Standing::Newer(found),
+            found => Standing::NotNewer(found),
+        })
+    }
+
+    pub(crate) fn not_ours(&self, source: OpenError) -> OpenFileError {
+        OpenFileError::Snapshot { path: self.paths.file.clone(), source }
+    }
+
+    /// Only called with the lock: then no other writer's temporary file is alive. A file that can't be removed is
+    /// in nobody's way, so this does not fail.
+    fn remove_leftovers(&self) {
+        for name in self.storage.list(&self.paths.folder).unwrap_or_default() {
+            if self.paths.is_temporary(&name) {
+                let _ = self.storage.remove(&self.paths.folder.join(name));
+            }
+        }
+    }
+}
+
+impl<S: Storage> fmt::Debug for SnapshotFile<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotFile")
+            .field("path", &self.paths.file)
+            .field("lineage", &self.lineage)
+            .finish_non_exhaustive()
+    }
+}

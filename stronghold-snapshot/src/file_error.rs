@@ -1,0 +1,169 @@
+//! Why an operation on a snapshot file failed: one enum each, with the cause kept as source.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::sealed::{OpenError, SealError};
+
+/// A file action that failed.
+#[derive(Debug, Error)]
+#[error("can't {action} {}", path.display())]
+pub struct StorageError {
+    /// What was tried.
+    pub action: Action,
+    /// On the snapshot, its folder, or a file beside it.
+    pub path: PathBuf,
+    /// What the operating system says.
+    pub source: io::Error,
+}
+
+/// A file action; displayed as a verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // each is the verb that it displays
+pub enum Action {
+    #[error("find")]
+    Find,
+    #[error("read")]
+    Read,
+    #[error("lock")]
+    Lock,
+    #[error("create")]
+    Create,
+    #[error("write")]
+    Write,
+    #[error("sync")]
+    Sync,
+    #[error("keep the previous generation as")]
+    Keep,
+    #[error("put the new generation in place of")]
+    Replace,
+    #[error("remove")]
+    Remove,
+}
+
+/// Why a file was not opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenFileError {
+    /// It could not be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// It was read, and is not what this key opens.
+    #[error("{}", path.display())]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: OpenError,
+    },
+}
+
+/// Why the generation on disk was not taken over.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// See [`OpenFileError`].
+    #[error(transparent)]
+    Open(#[from] OpenFileError),
+    /// See [`CommitError::RolledBack`].
+    #[error("the file was set back to generation {found}, generation {held} was read from it")]
+    RolledBack {
+        /// On disk.
+        found: u64,
+        /// What was read before.
+        held: u64,
+    },
+}
+
+/// Why the lock was not taken.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Another process, or another opening in this one, had the lock for all of the time waited.
+    #[error("the snapshot is in use{}", by_process(*.holder))]
+    InUse {
+        /// The process, if it noted itself.
+        holder: Option<u32>,
+    },
+    /// The lock file could not be opened or locked.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why a commit was not acknowledged. Unless said otherwise the file is as it was before, byte for byte.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// See [`LockError`].
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The file was changed since it was read: reload and apply the change again.
+    #[error("the file holds generation {found}, but this change is based on {held}")]
+    Stale {
+        /// On disk.
+        found: u64,
+        /// What this change is based on.
+        held: u64,
+    },
+    /// The file is older than what was read from it, or of the same generation and yet another: someone put an old
+    /// or a foreign copy in its place.
+    #[error("the file was set back to generation {found}, generation {held} was read from it")]
+    RolledBack {
+        /// On disk.
+        found: u64,
+        /// What was read before.
+        held: u64,
+    },
+    /// Another snapshot, or something that is none or damaged, stands in its place.
+    #[error("what stands in place of the snapshot is not what was read from it")]
+    Replaced(#[source] OpenError),
+    /// The new generation could not be sealed.
+    #[error("the new generation can't be sealed")]
+    Seal(#[from] SealError),
+    /// What was written reads back differently.
+    #[error("the new generation was not written as it was sealed")]
+    NotAsWritten(#[source] Option<OpenError>),
+    /// A file action failed. If that was [`Action::Remove`] of the kept generation or [`Action::Sync`] of the folder,
+    /// the file is the new generation already, but a loss of power may bring the old one back: reload to know.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why no file was created.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CreateError {
+    /// Something stands there already; it was not touched.
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
+    /// The first generation was not written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl From<OpenFileError> for CommitError {
+    fn from(error: OpenFileError) -> Self {
+        match error {
+            OpenFileError::Storage(error) => Self::Storage(error),
+            OpenFileError::Snapshot { source, .. } => Self::Replaced(source),
+        }
+    }
+}
+
+/// Says what was tried, and on what.
+pub(crate) trait At<T> {
+    fn at(self, action: Action, path: &Path) -> Result<T, StorageError>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, action: Action, path: &Path) -> Result<T, StorageError> {
+        self.map_err(|source| StorageError { action, path: path.to_owned(), source })
+    }
+}
+
+fn by_process(holder: Option<u32>) -> String {
+    holder.map(|id| format!(" by process {id}")).unwrap_or_default()
+}

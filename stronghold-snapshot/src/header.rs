@@ -1,0 +1,176 @@
+//! The header: which file and generation this is, which keys open it, and proofs that none of it was changed.
+//!
+//! All integers are big-endian. The first [`PREAMBLE_LEN`] bytes mean the same in every version, so a file
+//! from a newer version is told from a damaged one. `FORMAT.md` has the byte diagram.
+
+use crate::crypto::{self, Secret};
+use crate::sealed::{Damage, OpenError, SealError, Unsupported};
+use crate::slot::{self, MAX_SLOTS, Slot};
+
+/// The version that this crate writes, and the newest that it reads.
+pub(crate) const VERSION: u16 = 1;
+
+/// The first bytes of every sealed snapshot: not text, and changed by a transfer that treats it as text.
+pub(crate) const MAGIC: [u8; 8] = *b"\x93SHOLD\r\n";
+
+/// The most bytes of a header of this version; 16 recipient slots take less.
+pub(crate) const MAX_LEN: usize = 32 * 1024;
+
+const SUITE: u16 = 1;
+const PREAMBLE_LEN: usize = 32;
+const CHECKSUM_AT: usize = 16;
+const MAC_LEN: usize = 32;
+const MAC_LABEL: &[u8] = b"stronghold/snapshot/v1/header";
+
+/// What a header says, apart from its proofs.
+#[derive(Clone)]
+pub(crate) struct Header {
+    pub(crate) file_id: [u8; 16],
+    pub(crate) generation: u64,
+    /// [`Encoded::hash`] of the generation before, zeros for the first.
+    pub(crate) parent: [u8; 32],
+    /// Fresh in every generation; the body's key depends on it.
+    pub(crate) body_salt: [u8; 32],
+    pub(crate) slots: Vec<Slot>,
+}
+
+/// A header as bytes, at the start of a file.
+pub(crate) struct Encoded<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) header: Header,
+}
+
+impl Header {
+    /// The header's bytes, authenticated under `master`.
+    pub(crate) fn encode(&self, master: &Secret) -> Result<Vec<u8>, SealError> {
+        let mut out = vec![0; PREAMBLE_LEN];
+        out.extend(self.file_id);
+        out.extend(self.generation.to_be_bytes());
+        out.extend(self.parent);
+        out.extend(self.body_salt);
+        out.push(u8::try_from(self.slots.len()).map_err(|_| SealError::TooManySlots)?);
+        self.slots.iter().for_each(|slot| slot.encode(&mut out));
+        let len = u32::try_from(out.len() + MAC_LEN).map_err(|_| SealError::TooManySlots)?;
+        out[..8].copy_from_slice(&MAGIC);
+        out[8..10].copy_from_slice(&VERSION.to_be_bytes());
+        out[10..12].copy_from_slice(&SUITE.to_be_bytes());
+        out[12..16].copy_from_slice(&len.to_be_bytes());
+        out.extend(header_mac(master, &self.file_id, &out));
+        let checksum = checksum(&out);
+        out[CHECKSUM_AT..PREAMBLE_LEN].copy_from_slice(&checksum);
+        Ok(out)
+    }
+}
+
+impl<'a> Encoded<'a> {
+    /// Reads the header at the start of `file`, as far as that goes without a key. Further bytes are left alone.
+    pub(crate) fn parse(file: &'a [u8]) -> Result<Self, OpenError> {
+        let bytes = delimit(file)?;
+        let (content, _mac) = bytes.split_at(bytes.len() - MAC_LEN);
+        let mut input = Reader(&content[PREAMBLE_LEN..]);
+        let header = Header {
+            file_id: input.array()?,
+            generation: input.u64()?,
+            parent: input.array()?,
+            body_salt: input.array()?,
+            slots: decode_slots(&mut input)?,
+        };
+        if header.generation == 0 || !input.0.is_empty() {
+            return Err(OpenError::Damaged(Damage::Header));
+        }
+        Ok(Self { bytes, header })
+    }
+
+    /// Proves that whoever wrote this header had the master key.
+    pub(crate) fn authenticate(&self, master: &Secret) -> Result<(), OpenError> {
+        let (content, mac) = self.bytes.split_at(self.bytes.len() - MAC_LEN);
+        match crypto::equal(&header_mac(master, &self.header.file_id, content), mac) {
+            true => Ok(()),
+            false => Err(OpenError::Damaged(Damage::HeaderMac)),
+        }
+    }
+
+    /// SHA-256 over all of the header: a name for this generation, and what the next one calls its parent.
+    pub(crate) fn hash(&self) -> [u8; 32] {
+        crypto::hash(&[self.bytes])
+    }
+}
+
+/// Cuts the header off the front of a file, after the checks that are the same in every version.
+fn delimit(file: &[u8]) -> Result<&[u8], OpenError> {
+    if !file.starts_with(&MAGIC) {
+        return Err(OpenError::NotASnapshot);
+    }
+    let truncated = OpenError::Damaged(Damage::Truncated);
+    let mut input = Reader(file.get(MAGIC.len()..PREAMBLE_LEN).ok_or(truncated)?);
+    let (version, suite, len) = (input.u16()?, input.u16()?, input.u32()?);
+    let len = usize::try_from(len).map_err(|_| OpenError::Damaged(Damage::Header))?;
+    if len < PREAMBLE_LEN + MAC_LEN {
+        return Err(OpenError::Damaged(Damage::Header));
+    }
+    let bytes = file.get(..len).ok_or(OpenError::Damaged(Damage::Truncated))?;
+    if bytes[CHECKSUM_AT..PREAMBLE_LEN] != checksum(bytes) {
+        return Err(OpenError::Damaged(Damage::Header));
+    }
+    match (version, suite) {
+        (0, _) => Err(OpenError::Damaged(Damage::Header)),
+        (VERSION, SUITE) if len <= MAX_LEN => Ok(bytes),
+        (VERSION, SUITE) => Err(OpenError::Damaged(Damage::Header)),
+        (VERSION, suite) => Err(OpenError::Unsupported(Unsupported::Suite(suite))),
+        (found, _) => Err(OpenError::NewerVersion { found, supported: VERSION }),
+    }
+}
+
+fn decode_slots(input: &mut Reader<'_>) -> Result<Vec<Slot>, OpenError> {
+    let count = usize::from(input.byte()?);
+    if !(1..=MAX_SLOTS).contains(&count) {
+        return Err(OpenError::Damaged(Damage::Header));
+    }
+    let slots = (0..count).map(|_| Slot::decode(input)).collect::<Result<Vec<_>, _>>()?;
+    match slot::total_work_allowed(&slots) {
+        true => Ok(slots),
+        false => Err(OpenError::Unsupported(Unsupported::TotalCost)),
+    }
+}
+
+/// The first 16 bytes of SHA-256 over all of the header but the checksum. It tells damage from a wrong key
+/// before any key is tried; against intent there is the HMAC.
+fn checksum(header: &[u8]) -> [u8; PREAMBLE_LEN - CHECKSUM_AT] {
+    let hash = crypto::hash(&[&header[..CHECKSUM_AT], &header[PREAMBLE_LEN..]]);
+    let mut checksum = [0; PREAMBLE_LEN - CHECKSUM_AT];
+    checksum.copy_from_slice(&hash[..PREAMBLE_LEN - CHECKSUM_AT]);
+    checksum
+}
+
+/// HMAC-SHA-256 over all that comes before it but the checksum, which follows from the rest.
+fn header_mac(master: &Secret, file_id: &[u8; 16], content: &[u8]) -> [u8; MAC_LEN] {
+    let key = crypto::derive::<32>(master, file_id, &[MAC_LABEL]);
+    crypto::mac(&key, &[&content[..CHECKSUM_AT], &content[PREAMBLE_LEN..]])
+}
+
+/// Takes fields off the front of a slice; what is missing is a damaged header.
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], OpenError> {
+        let (field, rest) = self.0.split_first_chunk().ok_or(OpenError::Damaged(Damage::Header))?;
+        self.0 = rest;
+        Ok(*field)
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, OpenError> {
+        self.array().map(|[byte]| byte)
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16, OpenError> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, OpenError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, OpenError> {
+        self.array().map(u64::from_be_bytes)
+    }
+}

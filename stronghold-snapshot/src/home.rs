@@ -1,0 +1,144 @@
+//! A Stronghold and the snapshot file that it lives in.
+
+use std::path::Path;
+use std::time::Duration;
+
+use stronghold_vault::Stronghold;
+use thiserror::Error;
+
+use crate::encoding::{BadPayload, decode, encode};
+use crate::file::{LOCK_WAIT, SnapshotFile};
+use crate::file_error::{CommitError, CreateError, LockError, OpenFileError, ReloadError};
+use crate::sealed::SealError;
+use crate::slot::{NewSlot, Unlock};
+
+/// A Stronghold in memory together with its file: what was read last, and the way to change it.
+#[derive(Debug)]
+pub struct Home {
+    file: SnapshotFile,
+    stronghold: Stronghold,
+    /// What is in memory may not be what is on disk: a change failed half way.
+    stale: bool,
+    wait: Duration,
+}
+
+/// Why a Stronghold's file could not be opened, read again or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HomeError {
+    /// See [`OpenFileError`].
+    #[error(transparent)]
+    Open(#[from] OpenFileError),
+    /// See [`CreateError`].
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// See [`LockError`].
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// See [`ReloadError`].
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
+    /// See [`CommitError`].
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The file opens, but what is in it is no Stronghold.
+    #[error(transparent)]
+    Payload(#[from] BadPayload),
+}
+
+impl From<SealError> for HomeError {
+    fn from(error: SealError) -> Self {
+        CommitError::from(error).into()
+    }
+}
+
+impl Home {
+    /// Creates the file, with this Stronghold as its first generation.
+    ///
+    /// # Errors
+    /// [`HomeError::Create`] when there is a file already or it can't be written.
+    pub fn create(path: &Path, slots: &[NewSlot<'_>], stronghold: Stronghold) -> Result<Self, HomeError> {
+        let payload = encode(&stronghold)?;
+        let file = SnapshotFile::create(path, slots, &payload)?;
+        Ok(Self { file, stronghold, stale: false, wait: LOCK_WAIT })
+    }
+
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// [`HomeError::Open`] when it can't be read or opened, [`HomeError::Payload`] when it is no Stronghold.
+    pub fn open(path: &Path, unlock: &Unlock<'_>) -> Result<Self, HomeError> {
+        let mut file = SnapshotFile::open(path, unlock)?;
+        let payload = file.take_payload().ok_or(BadPayload)?;
+        let stronghold = decode(&payload)?;
+        Ok(Self { file, stronghold, stale: false, wait: LOCK_WAIT })
+    }
+
+    /// Waits this long for other writers, from now on.
+    pub fn set_lock_wait(&mut self, wait: Duration) {
+        self.wait = wait;
+    }
+
+    /// The Stronghold as it was last read or written.
+    #[must_use]
+    pub fn stronghold(&self) -> &Stronghold {
+        &self.stronghold
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &SnapshotFile {
+        &self.file
+    }
+
+    /// Reads the file again if another process wrote it, and gives what is there now. No lock is taken.
+    ///
+    /// # Errors
+    /// [`HomeError`] when it can't be read.
+    pub fn refresh(&mut self) -> Result<&Stronghold, HomeError> {
+        if self.stale || self.file.has_changed()? {
+            self.read_again()?;
+        }
+        Ok(&self.stronghold)
+    }
+
+    /// Changes the Stronghold and commits it: with the lock held throughout and on top of the newest generation, so
+    /// that no acknowledged write of another process is lost. When this returns `Ok`, the change is durable.
+    ///
+    /// # Errors
+    /// What `change` gives, or a [`HomeError`]: nothing is written then, and memory is as the file is.
+    pub fn update<T, E: From<HomeError>>(
+        &mut self,
+        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if self.stale {
+            self.read_again()?;
+        }
+        let result = self.change(change);
+        if result.is_err() {
+            self.stale = true;
+        }
+        result
+    }
+
+    fn change<T, E: From<HomeError>>(
+        &mut self,
+        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut locked = self.file.lock(self.wait).map_err(HomeError::from)?;
+        if let Some(payload) = locked.reload_if_newer().map_err(HomeError::from)? {
+            self.stronghold = decode(&payload).map_err(HomeError::from)?;
+        }
+        let done = change(&mut self.stronghold)?;
+        let payload = encode(&self.stronghold).map_err(HomeError::from)?;
+        locked.commit(&payload).map_err(HomeError::from)?;
+        Ok(done)
+    }
+
+    fn read_again(&mut self) -> Result<(), HomeError> {
+        let payload = self.file.read_again()?;
+        self.stronghold = decode(&payload)?;
+        self.stale = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,31 @@
+#![doc = include_str!("../README.md")]
+
+mod body;
+mod commit;
+mod complement;
+mod crypto;
+mod encoding;
+mod file;
+mod file_error;
+mod header;
+mod home;
+mod merge;
+mod paths;
+mod recipient;
+mod sealed;
+mod slot;
+mod storage;
+
+pub use commit::Locked;
+pub use complement::{ComplementError, Manifest, open_complement, seal_complement};
+pub use encoding::BadPayload;
+pub use file::{LOCK_WAIT, SnapshotFile};
+pub use file_error::{Action, CommitError, CreateError, LockError, OpenFileError, ReloadError, StorageError};
+pub use home::{Home, HomeError};
+pub use merge::{Merge, MergeError, Merged};
+pub use recipient::{NotARecipientKey, RecipientPublic, RecipientSecret};
+pub use sealed::{
+    Damage, Lineage, OpenError, Opened, Payload, SealError, Unsupported, open, open_owned, seal,
+};
+pub use slot::{CostOutOfBounds, MAX_SLOTS, NewSlot, PassphraseCost, SlotKind, Unlock};
+pub use storage::{Disk, DiskLock, Storage};

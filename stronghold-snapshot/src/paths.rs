@@ -1,0 +1,88 @@
+//! The names of a snapshot and of the files beside it.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::crypto;
+use crate::file_error::{Action, At, StorageError};
+use crate::storage::Storage;
+
+/// A snapshot's real path and what stands beside it, all in one folder.
+pub(crate) struct Paths {
+    pub(crate) folder: PathBuf,
+    pub(crate) file: PathBuf,
+    /// The generation before.
+    pub(crate) previous: PathBuf,
+    /// Locked by whoever writes; its content is the writer's process id.
+    pub(crate) lock: PathBuf,
+    /// `.NAME.`, with which the name of every temporary file begins.
+    temporary_prefix: OsString,
+}
+
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+impl Paths {
+    pub(crate) fn resolve(storage: &impl Storage, path: &Path) -> Result<Self, StorageError> {
+        let file = storage.resolve(path).at(Action::Find, path)?;
+        let name = file.file_name().unwrap_or_default();
+        let folder = file.parent().unwrap_or(&file).to_owned();
+        let beside = |parts: [&OsStr; 3]| parts.into_iter().collect::<OsString>();
+        let temporary_prefix = beside([".".as_ref(), name, ".".as_ref()]);
+        Ok(Self {
+            previous: folder.join(beside([name, ".1".as_ref(), "".as_ref()])),
+            lock: folder.join(beside([".".as_ref(), name, ".lock".as_ref()])),
+            temporary_prefix,
+            folder,
+            file,
+        })
+    }
+
+    /// A name that nobody else uses. The process id in it is for people.
+    pub(crate) fn temporary(&self) -> Result<PathBuf, getrandom::Error> {
+        let random = u64::from_be_bytes(crypto::random()?);
+        let mut name = self.temporary_prefix.clone();
+        name.push(format!("{}-{random:016x}{TEMPORARY_SUFFIX}", std::process::id()));
+        Ok(self.folder.join(name))
+    }
+
+    /// Whether `name` is one that [`temporary`](Self::temporary) makes: prefix, digits, `-`, 16 hexadecimal digits.
+    pub(crate) fn is_temporary(&self, name: &OsStr) -> bool {
+        let middle = name
+            .as_encoded_bytes()
+            .strip_prefix(self.temporary_prefix.as_encoded_bytes())
+            .and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX.as_bytes()));
+        let Some((process, random)) = middle.and_then(|middle| middle.split_last_chunk::<17>()) else {
+            return false;
+        };
+        !process.is_empty()
+            && process.iter().all(u8::is_ascii_digit)
+            && random[0] == b'-'
+            && random[1..].iter().all(u8::is_ascii_hexdigit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Disk;
+
+    #[test]
+    fn temporary_names_are_known_again_and_no_others() {
+        let paths = Paths::resolve(&Disk, Path::new("vault")).unwrap();
+        let temporary = paths.temporary().unwrap();
+        assert!(paths.is_temporary(temporary.file_name().unwrap()));
+        for other in [
+            "vault",
+            "vault.1",
+            ".vault.lock",
+            ".vault.tmp",
+            ".vault.1-2.tmp",
+            ".vault.-0123456789abcdef.tmp",
+            ".other.1-0123456789abcdef.tmp",
+            ".vault.x-0123456789abcdef.tmp",
+            ".vault.1-0123456789abcdef.tmp~",
+        ] {
+            assert!(!paths.is_temporary(OsStr::new(other)), "{other}");
+        }
+    }
+}

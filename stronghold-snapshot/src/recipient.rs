@@ -1,0 +1,168 @@
+//! Recipients: key pairs to which a snapshot can be sealed without sharing a secret beforehand.
+//!
+//! HPKE (RFC 9180) in base mode: KEM ML-KEM-768 with P-256 (`0x0050`, draft-ietf-hpke-pq-04), HKDF-SHA256,
+//! AES-256-GCM. A slot uses HPKE's secret export (RFC 9180, section 5.3), so a recipient slot gets a secret in
+//! the same way as every other slot, and the same key commitment and wrapping follow.
+
+use core::fmt;
+
+use hpke::aead::AesGcm256;
+use hpke::kdf::HkdfSha256;
+use hpke::kem::MlKem768P256;
+use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::crypto::{self, Secret};
+
+type Public = <MlKem768P256 as Kem>::PublicKey;
+type Private = <MlKem768P256 as Kem>::PrivateKey;
+type Encapped = <MlKem768P256 as Kem>::EncappedKey;
+
+/// Bytes of an encapsulated key in a recipient slot.
+pub(crate) const ENCAPPED_LEN: usize = 1153;
+
+const EXPORT_LABEL: &[u8] = b"stronghold/snapshot/v1/recipient-secret";
+
+/// The half of a recipient's key pair that opens. Whoever has it opens everything sealed to it.
+#[derive(Clone)]
+pub struct RecipientSecret(Private);
+
+/// The half of a recipient's key pair that one seals to. Not secret, but it must come from the right peer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RecipientPublic(Public);
+
+/// These bytes are no recipient key: wrong length, or no point and lattice vector of the KEM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not a recipient key")]
+pub struct NotARecipientKey;
+
+impl RecipientSecret {
+    /// Bytes of [`to_bytes`](Self::to_bytes).
+    pub const LEN: usize = 32;
+
+    /// A new key pair.
+    ///
+    /// # Errors
+    /// When the operating system gives no randomness.
+    pub fn generate() -> Result<Self, getrandom::Error> {
+        let seed = Zeroizing::new(crypto::random::<{ Self::LEN }>()?);
+        Self::from_bytes(&*seed).map_err(|_| getrandom::Error::UNEXPECTED)
+    }
+
+    /// The key pair whose seed these 32 bytes are.
+    ///
+    /// # Errors
+    /// [`NotARecipientKey`] when there are not 32 bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotARecipientKey> {
+        Private::from_bytes(bytes).map(Self).map_err(|_| NotARecipientKey)
+    }
+
+    /// The seed: 32 secret bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Zeroizing<[u8; Self::LEN]> {
+        let mut bytes = Zeroizing::new([0; Self::LEN]);
+        self.0.write_exact(&mut *bytes);
+        bytes
+    }
+
+    /// The half to give to others.
+    #[must_use]
+    pub fn public(&self) -> RecipientPublic {
+        RecipientPublic(MlKem768P256::sk_to_pk(&self.0))
+    }
+
+    /// The secret that [`RecipientPublic::encapsulate`] made, or none when the encapsulation is malformed. An
+    /// encapsulation to someone else gives a different secret, which the slot's commitment tells.
+    pub(crate) fn decapsulate(&self, encapped: &[u8; ENCAPPED_LEN], info: &[u8]) -> Option<Secret> {
+        let encapped = Encapped::from_bytes(encapped).ok()?;
+        let context = hpke::setup_receiver::<AesGcm256, HkdfSha256, MlKem768P256>(
+            &OpModeR::Base,
+            &self.0,
+            &encapped,
+            info,
+        )
+        .ok()?;
+        let mut secret = Secret::default();
+        context.export(EXPORT_LABEL, &mut *secret).ok()?;
+        Some(secret)
+    }
+}
+
+impl fmt::Debug for RecipientSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecipientSecret(..)")
+    }
+}
+
+impl RecipientPublic {
+    /// Bytes of [`to_bytes`](Self::to_bytes): an ML-KEM-768 key (1184), then an uncompressed P-256 point (65).
+    pub const LEN: usize = 1249;
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    ///
+    /// # Errors
+    /// [`NotARecipientKey`] for another length, an unreduced ML-KEM key or a point that is not on the curve.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotARecipientKey> {
+        Public::from_bytes(bytes).map(Self).map_err(|_| NotARecipientKey)
+    }
+
+    /// The key as [`LEN`](Self::LEN) bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_bytes().to_vec()
+    }
+
+    /// A fresh secret and its encapsulation, which only this key's secret half opens; none when the KEM refuses.
+    pub(crate) fn encapsulate(&self, info: &[u8]) -> Option<([u8; ENCAPPED_LEN], Secret)> {
+        let (encapped, context) =
+            hpke::setup_sender::<AesGcm256, HkdfSha256, MlKem768P256>(&OpModeS::Base, &self.0, info).ok()?;
+        let mut secret = Secret::default();
+        context.export(EXPORT_LABEL, &mut *secret).ok()?;
+        Some((encapped.to_bytes().into(), secret))
+    }
+}
+
+impl fmt::Debug for RecipientPublic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fingerprint = crypto::hash(&[&self.to_bytes()]);
+        f.write_str("RecipientPublic(")?;
+        fingerprint.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str("..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_survive_their_bytes_and_agree_on_a_secret() {
+        let secret = RecipientSecret::from_bytes(&*RecipientSecret::generate().unwrap().to_bytes()).unwrap();
+        let public = RecipientPublic::from_bytes(&secret.public().to_bytes()).unwrap();
+        assert_eq!(public, secret.public());
+        assert_eq!(public.to_bytes().len(), RecipientPublic::LEN);
+
+        let (encapped, sent) = public.encapsulate(b"info").unwrap();
+        assert_eq!(*secret.decapsulate(&encapped, b"info").unwrap(), *sent);
+        assert_ne!(*secret.decapsulate(&encapped, b"other").unwrap(), *sent);
+        let stranger = RecipientSecret::generate().unwrap();
+        assert_ne!(*stranger.decapsulate(&encapped, b"info").unwrap(), *sent);
+        assert!(secret.decapsulate(&[0xff; ENCAPPED_LEN], b"info").is_none());
+    }
+
+    #[test]
+    fn other_bytes_are_no_keys() {
+        assert!(RecipientSecret::from_bytes(&[1; 31]).is_err());
+        assert!(RecipientPublic::from_bytes(&[]).is_err());
+        assert!(RecipientPublic::from_bytes(&[0xff; RecipientPublic::LEN]).is_err());
+        let mut off_curve = RecipientSecret::generate().unwrap().public().to_bytes();
+        off_curve[RecipientPublic::LEN - 1] ^= 1;
+        assert!(RecipientPublic::from_bytes(&off_curve).is_err());
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert_eq!(format!("{:?}", RecipientSecret::generate().unwrap()), "RecipientSecret(..)");
+    }
+}

@@ -1,0 +1,187 @@
+//! The disk, as far as a commit needs it: every action on files goes through [`Storage`].
+//!
+//! [`Disk`] is the real one. Tests put another in its place: one that fails the n-th call, or one that forgets
+//! what was not synced when the power goes. The trait only carries out; what is done when, [`SnapshotFile`] decides.
+//!
+//! [`SnapshotFile`]: crate::SnapshotFile
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// What a commit asks of a disk. Every method may fail, and its error is passed on.
+pub trait Storage {
+    /// A file that is being written.
+    type File;
+    /// A lock; dropping it releases it.
+    type Lock;
+
+    /// The real path behind `path`: links followed. A file that is not there yet is fine, its folder must be.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
+
+    /// Whether something stands at `path`, be it a link that leads nowhere.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// All of a file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The first `len` bytes of a file, or as many as there are.
+    fn read_start(&self, path: &Path, len: usize) -> io::Result<Vec<u8>>;
+
+    /// Creates a file that only its owner may read and write. An existing one is an error.
+    fn create(&self, path: &Path) -> io::Result<Self::File>;
+
+    /// Appends all of `bytes`.
+    fn write(&self, file: &mut Self::File, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns when the file's content would survive a loss of power.
+    fn sync(&self, file: &Self::File) -> io::Result<()>;
+
+    /// Gives a file another name, atomically replacing what had that name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file a second name, which must be free.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a name.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Returns when the names in a folder would survive a loss of power.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// The names in a folder.
+    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>>;
+
+    /// Takes the exclusive lock that the file at `path` stands for, creating it, and notes this process in it. None
+    /// if someone else has it.
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
+
+    /// The process that noted itself in a lock's file.
+    fn lock_holder(&self, path: &Path) -> Option<u32>;
+}
+
+/// The real file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Disk;
+
+/// A lock on the real file system: the lock file, open.
+#[derive(Debug)]
+pub struct DiskLock(File);
+
+impl Storage for Disk {
+    type File = File;
+    type Lock = DiskLock;
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        match fs::canonicalize(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => resolve_new(path),
+            result => result,
+        }
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        match fs::symlink_metadata(path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn read_start(&self, path: &Path, len: usize) -> io::Result<Vec<u8>> {
+        let mut start = Vec::new();
+        File::open(path)?.take(len as u64).read_to_end(&mut start)?;
+        Ok(start)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        owner_only().write(true).create_new(true).open(path)
+    }
+
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    #[cfg(unix)]
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+
+    /// Elsewhere a folder can't be synced; the file system orders the renames itself.
+    #[cfg(not(unix))]
+    fn sync_folder(&self, _folder: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
+        let file = owner_only().read(true).write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => {
+                note_holder(&file);
+                Ok(Some(DiskLock(file)))
+            }
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn lock_holder(&self, path: &Path) -> Option<u32> {
+        let note = self.read_start(path, 16).ok()?;
+        core::str::from_utf8(&note).ok()?.trim().parse().ok()
+    }
+}
+
+impl Drop for DiskLock {
+    /// Closing the file releases the lock; the note goes first, so that it never names a process without the lock.
+    fn drop(&mut self) {
+        let _ = self.0.set_len(0);
+    }
+}
+
+/// The note helps whoever waits; a full disk must not keep one from trying, so its errors do not count.
+fn note_holder(mut file: &File) {
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+}
+
+fn resolve_new(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(fs::canonicalize(folder)?.join(name))
+}
+
+#[cfg(unix)]
+fn owner_only() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+#[cfg(not(unix))]
+fn owner_only() -> OpenOptions {
+    OpenOptions::new()
+}

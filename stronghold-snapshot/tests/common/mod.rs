@@ -1,0 +1,259 @@
+//! Disks that fail: one that fails the n-th call, one that forgets what was not synced when the power goes.
+#![allow(dead_code)] // each test file uses a part
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use stronghold_snapshot::Storage;
+
+/// Passes every call on to another storage, but the chosen ones.
+#[derive(Clone)]
+pub(crate) struct Faulty<S> {
+    inner: S,
+    plan: Arc<Mutex<Plan>>,
+}
+
+#[derive(Default)]
+struct Plan {
+    calls: Vec<&'static str>,
+    fail_at: Option<usize>,
+    sticky: bool,
+    errno: i32,
+    failed: Vec<&'static str>,
+}
+
+impl<S> Faulty<S> {
+    pub(crate) fn new(inner: S) -> Self {
+        Self { inner, plan: Arc::default() }
+    }
+
+    /// Forgets the calls so far; from now on the call with this index fails, and if `sticky` all after it too.
+    pub(crate) fn fail(&self, fail_at: Option<usize>, sticky: bool, errno: i32) {
+        *self.plan.lock().unwrap() = Plan { fail_at, sticky, errno, ..Plan::default() };
+    }
+
+    pub(crate) fn calls(&self) -> Vec<&'static str> {
+        self.plan.lock().unwrap().calls.clone()
+    }
+
+    pub(crate) fn failed(&self) -> Vec<&'static str> {
+        self.plan.lock().unwrap().failed.clone()
+    }
+
+    fn call(&self, name: &'static str) -> io::Result<&S> {
+        let mut plan = self.plan.lock().unwrap();
+        let index = plan.calls.len();
+        plan.calls.push(name);
+        let fails = plan.fail_at.is_some_and(|at| index == at || (plan.sticky && index > at));
+        if fails {
+            plan.failed.push(name);
+            return Err(io::Error::from_raw_os_error(plan.errno));
+        }
+        Ok(&self.inner)
+    }
+}
+
+impl<S: Storage> Storage for Faulty<S> {
+    type File = S::File;
+    type Lock = S::Lock;
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        self.call("resolve")?.resolve(path)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.call("exists")?.exists(path)
+    }
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.call("read")?.read(path)
+    }
+    fn read_start(&self, path: &Path, len: usize) -> io::Result<Vec<u8>> {
+        self.call("read_start")?.read_start(path, len)
+    }
+    fn create(&self, path: &Path) -> io::Result<S::File> {
+        self.call("create")?.create(path)
+    }
+    /// A failing write is a short one.
+    fn write(&self, file: &mut S::File, bytes: &[u8]) -> io::Result<()> {
+        match self.call("write") {
+            Ok(inner) => inner.write(file, bytes),
+            Err(error) => self.inner.write(file, &bytes[..bytes.len() / 2]).and(Err(error)),
+        }
+    }
+    fn sync(&self, file: &S::File) -> io::Result<()> {
+        self.call("sync")?.sync(file)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call("rename")?.rename(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call("link")?.link(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.call("remove")?.remove(path)
+    }
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.call("sync_folder")?.sync_folder(folder)
+    }
+    fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
+        self.call("list")?.list(folder)
+    }
+    fn try_lock(&self, path: &Path) -> io::Result<Option<S::Lock>> {
+        self.call("try_lock")?.try_lock(path)
+    }
+    fn lock_holder(&self, path: &Path) -> Option<u32> {
+        self.inner.lock_holder(path)
+    }
+}
+
+/// A disk in memory whose power can be cut. Names reach it in order, but any number of the last ones may be lost;
+/// content that was not synced may be lost whole or in half.
+#[derive(Clone, Default)]
+pub(crate) struct Memory(Arc<Mutex<State>>);
+
+type Names = BTreeMap<PathBuf, usize>;
+
+#[derive(Default)]
+struct State {
+    contents: Vec<Content>,
+    names: Names,
+    /// The names as they were after each change since the last sync of the folder; the first is what is durable.
+    history: Vec<Names>,
+}
+
+#[derive(Clone, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+}
+
+/// How unlucky a power cut is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PowerCut {
+    /// How many of the last changes to names are lost, at most.
+    pub(crate) names_lost: usize,
+    /// Of unsynced content: 0 nothing is left, 1 half, 2 all.
+    pub(crate) content_left: usize,
+}
+
+impl Memory {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// What the disk holds after the power came back.
+    pub(crate) fn after(&self, cut: PowerCut) -> Self {
+        let state = self.state();
+        let mut history = state.history.clone();
+        history.push(state.names.clone());
+        let names = history[(history.len() - 1).saturating_sub(cut.names_lost)].clone();
+        let survive = |content: &Content| {
+            let bytes = match cut.content_left {
+                _ if content.bytes == content.durable => content.bytes.clone(),
+                0 => content.durable.clone(),
+                1 => content.bytes[..content.bytes.len() / 2].to_vec(),
+                _ => content.bytes.clone(),
+            };
+            Content { durable: bytes.clone(), bytes }
+        };
+        let contents = state.contents.iter().map(survive).collect();
+        Self(Arc::new(Mutex::new(State { contents, names, history: Vec::new() })))
+    }
+
+    pub(crate) fn names(&self) -> Vec<PathBuf> {
+        self.state().names.keys().cloned().collect()
+    }
+}
+
+impl State {
+    fn find(&self, path: &Path) -> io::Result<usize> {
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn change_names(&mut self, change: impl FnOnce(&mut Names)) {
+        self.history.push(self.names.clone());
+        change(&mut self.names);
+    }
+}
+
+impl Storage for Memory {
+    type File = usize;
+    type Lock = ();
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        Ok(path.to_owned())
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.state().names.contains_key(path))
+    }
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let state = self.state();
+        Ok(state.contents[state.find(path)?].bytes.clone())
+    }
+    fn read_start(&self, path: &Path, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = self.read(path)?;
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+    fn create(&self, path: &Path) -> io::Result<usize> {
+        let mut state = self.state();
+        if state.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = state.contents.len();
+        state.contents.push(Content::default());
+        state.change_names(|names| _ = names.insert(path.to_owned(), file));
+        Ok(file)
+    }
+    fn write(&self, file: &mut usize, bytes: &[u8]) -> io::Result<()> {
+        self.state().contents[*file].bytes.extend(bytes);
+        Ok(())
+    }
+    fn sync(&self, file: &usize) -> io::Result<()> {
+        let content = &mut self.state().contents[*file];
+        content.durable = content.bytes.clone();
+        Ok(())
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let file = state.find(from)?;
+        if state.names.get(to) == Some(&file) {
+            return Ok(()); // two names of one file: nothing happens
+        }
+        state.change_names(|names| {
+            names.remove(from);
+            names.insert(to.to_owned(), file);
+        });
+        Ok(())
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let file = state.find(from)?;
+        if state.names.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.change_names(|names| _ = names.insert(to.to_owned(), file));
+        Ok(())
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.find(path)?;
+        state.change_names(|names| _ = names.remove(path));
+        Ok(())
+    }
+    fn sync_folder(&self, _folder: &Path) -> io::Result<()> {
+        self.state().history.clear();
+        Ok(())
+    }
+    fn list(&self, _folder: &Path) -> io::Result<Vec<OsString>> {
+        Ok(self.names().iter().filter_map(|path| Some(path.file_name()?.to_owned())).collect())
+    }
+    fn try_lock(&self, _path: &Path) -> io::Result<Option<()>> {
+        Ok(Some(()))
+    }
+    fn lock_holder(&self, _path: &Path) -> Option<u32> {
+        None
+    }
+}

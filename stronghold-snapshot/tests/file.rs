@@ -1,0 +1,348 @@
+//! The file on disk: what a commit promises when calls fail, the power goes, or others write too.
+#![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use common::{Faulty, Memory, PowerCut};
+use stronghold_snapshot::{
+    CommitError, CreateError, Disk, LockError, NewSlot, OpenError, OpenFileError, ReloadError, SnapshotFile,
+    Storage, Unlock,
+};
+
+const KEY: [u8; 32] = [5; 32];
+const EIO: i32 = 5;
+const EACCES: i32 = 13;
+const ENOSPC: i32 = 28;
+const WAIT: Duration = Duration::from_secs(30);
+
+fn unlock() -> Unlock<'static> {
+    Unlock::Key(&KEY)
+}
+
+fn folder_with_snapshot(payload: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    SnapshotFile::create(&path, &[NewSlot::Key(&KEY)], payload).unwrap();
+    (folder, path)
+}
+
+fn content(path: &Path) -> Vec<u8> {
+    SnapshotFile::open(path, &unlock()).unwrap().take_payload().unwrap().to_vec()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_commit_is_there_after_reopening_and_the_generation_before_is_kept() {
+    let (folder, path) = folder_with_snapshot(b"one");
+    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    assert_eq!(&*file.take_payload().unwrap(), b"one");
+    assert!(file.take_payload().is_none());
+    file.commit(b"two").unwrap();
+    file.commit(b"three").unwrap();
+    assert_eq!(content(&path), b"three");
+    assert_eq!(content(file.previous_path()), b"two");
+    assert_eq!(names(folder.path()), [".vault.lock", "vault", "vault.1"]);
+}
+
+#[test]
+fn creating_never_touches_what_is_there() {
+    let (_folder, path) = folder_with_snapshot(b"one");
+    let error = SnapshotFile::create(&path, &[NewSlot::Key(&KEY)], b"two").unwrap_err();
+    assert!(matches!(error, CreateError::Exists(at) if at.file_name() == path.file_name()));
+    assert_eq!(content(&path), b"one");
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_apart() {
+    let (folder, path) = folder_with_snapshot(b"one");
+    let wrong = |path: &Path, unlock: &Unlock<'_>| match SnapshotFile::open(path, unlock).unwrap_err() {
+        OpenFileError::Snapshot { source, .. } => source,
+        other => panic!("{other}"),
+    };
+    assert_eq!(wrong(&path, &Unlock::Key(&[6; 32])), OpenError::WrongKey);
+    let text = folder.path().join("text");
+    fs::write(&text, "not this").unwrap();
+    assert_eq!(wrong(&text, &unlock()), OpenError::NotASnapshot);
+    let missing = SnapshotFile::open(&folder.path().join("missing"), &unlock()).unwrap_err();
+    assert!(matches!(missing, OpenFileError::Storage(e) if e.source.kind() == std::io::ErrorKind::NotFound));
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_may_read_and_links_are_followed() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, path) = folder_with_snapshot(b"one");
+    let link = folder.path().join("elsewhere").join("link");
+    fs::create_dir(link.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    SnapshotFile::open(&link, &unlock()).unwrap().commit(b"two").unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(content(&path), b"two");
+    for name in ["vault", "vault.1", ".vault.lock"] {
+        let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let dangling = folder.path().join("dangling");
+    std::os::unix::fs::symlink(folder.path().join("nowhere"), &dangling).unwrap();
+    let error = SnapshotFile::create(&dangling, &[NewSlot::Key(&KEY)], b"").unwrap_err();
+    assert!(matches!(error, CreateError::Exists(_)));
+}
+
+#[test]
+fn temporary_files_of_dead_writers_are_removed_and_nothing_else() {
+    let (folder, path) = folder_with_snapshot(b"one");
+    let leftover = folder.path().join(".vault.4711-0123456789abcdef.tmp");
+    let of_another = folder.path().join(".other.4711-0123456789abcdef.tmp");
+    fs::write(&leftover, "half").unwrap();
+    fs::write(&of_another, "half").unwrap();
+    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    assert!(leftover.exists(), "readers change nothing");
+    drop(file.lock(WAIT).unwrap());
+    assert!(!leftover.exists() && of_another.exists());
+}
+
+#[test]
+fn a_change_based_on_an_old_generation_is_refused_until_reloaded() {
+    let (_folder, path) = folder_with_snapshot(b"one");
+    let mut mine = SnapshotFile::open(&path, &unlock()).unwrap();
+    let mut other = SnapshotFile::open(&path, &unlock()).unwrap();
+    other.commit(b"two").unwrap();
+    assert!(matches!(mine.commit(b"lost"), Err(CommitError::Stale { found: 2, held: 1 })));
+    let mut locked = mine.lock(WAIT).unwrap();
+    assert_eq!(&*locked.reload_if_newer().unwrap().unwrap(), b"two");
+    assert!(locked.reload_if_newer().unwrap().is_none());
+    locked.commit(b"three").unwrap();
+    locked.commit(b"four").unwrap();
+    drop(locked);
+    assert_eq!(content(&path), b"four");
+}
+
+#[test]
+fn an_old_copy_put_back_while_open_does_not_go_unnoticed() {
+    let (_folder, path) = folder_with_snapshot(b"one");
+    let old = fs::read(&path).unwrap();
+    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    file.commit(b"two").unwrap();
+    fs::write(&path, &old).unwrap();
+    assert!(matches!(file.commit(b"x"), Err(CommitError::RolledBack { found: 1, held: 2 })));
+    let reloaded = file.lock(WAIT).unwrap().reload_if_newer();
+    assert!(matches!(reloaded, Err(ReloadError::RolledBack { found: 1, held: 2 })));
+
+    fs::remove_file(&path).unwrap();
+    let stranger = SnapshotFile::create(&path, &[NewSlot::Key(&KEY)], b"other").unwrap();
+    assert!(matches!(file.commit(b"x"), Err(CommitError::Replaced(OpenError::WrongKey))));
+    assert_eq!(content(stranger.path()), b"other");
+}
+
+#[test]
+fn what_was_forgotten_is_in_no_file() {
+    let (folder, path) = folder_with_snapshot(b"one");
+    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    file.commit(b"two").unwrap();
+    file.lock(WAIT).unwrap().commit_and_forget(b"three").unwrap();
+    assert_eq!(names(folder.path()), [".vault.lock", "vault"]);
+
+    file.commit(b"four").unwrap();
+    let new_key = [8; 32];
+    let mut locked = file.lock(WAIT).unwrap();
+    locked
+        .commit_slots(b"four", |lineage| {
+            lineage.add_slot(&NewSlot::Key(&new_key))?;
+            lineage.remove_slot(0)
+        })
+        .unwrap();
+    locked.commit_slots(b"no", |lineage| lineage.remove_slot(0)).unwrap_err();
+    drop(locked);
+    assert_eq!(names(folder.path()), [".vault.lock", "vault"]);
+    assert!(SnapshotFile::open(&path, &unlock()).is_err());
+    assert!(SnapshotFile::open(&path, &Unlock::Key(&new_key)).is_ok());
+}
+
+#[test]
+fn a_writer_that_waits_too_long_learns_who_has_the_lock() {
+    let (_folder, path) = folder_with_snapshot(b"one");
+    let mut first = SnapshotFile::open(&path, &unlock()).unwrap();
+    let mut second = SnapshotFile::open(&path, &unlock()).unwrap();
+    let locked = first.lock(WAIT).unwrap();
+    let error = second.lock(Duration::from_millis(20)).unwrap_err();
+    assert!(matches!(error, LockError::InUse { holder: Some(id) } if id == std::process::id()), "{error}");
+    assert_eq!(content(&path), b"one", "readers never wait");
+    drop(locked);
+    second.lock(Duration::ZERO).unwrap();
+}
+
+/// The defect measured elsewhere: eight processes add at once, all report success, one entry survives.
+#[test]
+fn eight_processes_adding_at_once_lose_nothing() {
+    let (_folder, path) = folder_with_snapshot(b"");
+    let worker = || {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "add_twenty_bytes", "--ignored"]).env("SNAPSHOT_OF_TEST", &path);
+        command.stdout(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let workers: Vec<_> = (0..8).map(|_| worker()).collect();
+    for mut worker in workers {
+        assert!(worker.wait().unwrap().success());
+    }
+    assert_eq!(content(&path).len(), 160);
+}
+
+#[test]
+#[ignore = "a part of eight_processes_adding_at_once_lose_nothing"]
+fn add_twenty_bytes() {
+    let path = PathBuf::from(std::env::var_os("SNAPSHOT_OF_TEST").unwrap());
+    add_bytes(&path, 20);
+}
+
+#[test]
+fn eight_threads_adding_at_once_lose_nothing() {
+    let (_folder, path) = folder_with_snapshot(b"");
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| add_bytes(&path, 10));
+        }
+    });
+    assert_eq!(content(&path).len(), 80);
+}
+
+fn add_bytes(path: &Path, count: usize) {
+    let mut file = SnapshotFile::open(path, &unlock()).unwrap();
+    let mut known = file.take_payload().unwrap().to_vec();
+    for _ in 0..count {
+        let mut locked = file.lock(WAIT).unwrap();
+        if let Some(newer) = locked.reload_if_newer().unwrap() {
+            known = newer.to_vec();
+        }
+        known.push(1);
+        locked.commit(&known).unwrap();
+    }
+}
+
+#[test]
+fn a_failed_call_leaves_the_old_or_the_new_file_and_never_reports_success_after_a_failed_sync_or_rename() {
+    for errno in [EIO, ENOSPC, EACCES] {
+        for sticky in [false, true] {
+            let mut ended = false;
+            for n in 0.. {
+                let (folder, path) = folder_with_snapshot(b"zero");
+                let disk = Faulty::new(Disk);
+                let mut file = SnapshotFile::open_in(disk.clone(), &path, &unlock()).unwrap();
+                file.commit(b"old").unwrap();
+                let before = fs::read(&path).unwrap();
+                disk.fail(Some(n), sticky, errno);
+                let result = file.commit(b"new");
+                let failed = disk.failed();
+                disk.fail(None, false, 0);
+                check_after_failure(&path, &before, result.is_ok(), &failed);
+                check_goes_on(&mut file, folder.path(), result.is_ok());
+                if failed.is_empty() {
+                    ended = true;
+                    break;
+                }
+            }
+            assert!(ended);
+        }
+    }
+}
+
+fn check_after_failure(path: &Path, before: &[u8], reported: bool, failed: &[&str]) {
+    let renamed = fs::read(path).unwrap() != before;
+    let now = content(path);
+    assert_eq!(now, if renamed { b"new" } else { b"old" }, "{failed:?}");
+    assert!(!reported || renamed, "success was reported and the file is the old one: {failed:?}");
+    let fatal = ["sync", "sync_folder", "rename", "write", "create", "read"];
+    assert!(!reported || !failed.iter().any(|call| fatal.contains(call)), "success after {failed:?}");
+    // Only a failed sync of the folder is found out after the rename.
+    assert!(reported || !renamed || failed.first() == Some(&"sync_folder"), "{failed:?}");
+}
+
+/// After any failure the same opening can reload and write on, and the next writer cleans up.
+fn check_goes_on<S: Storage>(file: &mut SnapshotFile<S>, folder: &Path, reported: bool) {
+    let mut locked = file.lock(WAIT).unwrap();
+    let newer = locked.reload_if_newer().unwrap();
+    assert!(newer.is_none() || !reported);
+    locked.commit(b"after").unwrap();
+    drop(locked);
+    assert_eq!(content(file.path()), b"after");
+    assert_eq!(names(folder), [".vault.lock", "vault", "vault.1"]);
+}
+
+#[test]
+fn a_failed_call_while_creating_leaves_nothing_or_the_whole_file() {
+    for n in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault");
+        let disk = Faulty::new(Disk);
+        disk.fail(Some(n), false, ENOSPC);
+        let created = SnapshotFile::create_in(disk.clone(), &path, &[NewSlot::Key(&KEY)], b"new");
+        match path.exists() {
+            true => assert_eq!(content(&path), b"new"),
+            false => assert!(created.is_err()),
+        }
+        let leftovers: Vec<_> =
+            names(folder.path()).into_iter().filter(|name| name.ends_with(".tmp")).collect();
+        assert!(leftovers.is_empty() || disk.failed() == ["remove"], "{leftovers:?} {:?}", disk.failed());
+        if disk.failed().is_empty() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_power_cut_at_any_call_leaves_the_old_or_the_new_generation_and_never_less_than_acknowledged() {
+    for n in 0.. {
+        let memory = Memory::default();
+        let disk = Faulty::new(memory.clone());
+        let path = Path::new("/folder/vault");
+        let mut file = SnapshotFile::create_in(disk.clone(), path, &[NewSlot::Key(&KEY)], b"zero").unwrap();
+        file.commit(b"old").unwrap();
+        disk.fail(Some(n), true, EIO); // from the n-th call on nothing happens any more
+        let acknowledged = file.commit(b"new").is_ok();
+        let ended = disk.failed().is_empty();
+        for cut in cuts() {
+            let after = memory.after(cut);
+            let mut file = SnapshotFile::open_in(after.clone(), path, &unlock()).unwrap();
+            let found = file.take_payload().unwrap().to_vec();
+            assert!(found == b"new" || (found == b"old" && !acknowledged), "call {n}, {cut:?}");
+            let previous = SnapshotFile::open_in(after.clone(), file.previous_path(), &unlock());
+            assert!(previous.is_ok(), "call {n}, {cut:?}: the kept generation opens");
+            file.commit(b"after").unwrap();
+            let names = after.names();
+            assert_eq!(names, ["/folder/vault", "/folder/vault.1"].map(PathBuf::from), "call {n}, {cut:?}");
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+fn cuts() -> impl Iterator<Item = PowerCut> {
+    (0..12).flat_map(|names_lost| (0..3).map(move |content_left| PowerCut { names_lost, content_left }))
+}
+
+#[test]
+fn where_there_are_no_second_names_the_previous_generation_is_copied() {
+    let (_folder, path) = folder_with_snapshot(b"zero");
+    let disk = Faulty::new(Disk);
+    let mut file = SnapshotFile::open_in(disk.clone(), &path, &unlock()).unwrap();
+    disk.fail(None, false, 0);
+    file.commit(b"one").unwrap();
+    let link = disk.calls().iter().position(|call| *call == "link");
+    disk.fail(link, false, EACCES);
+    file.commit(b"two").unwrap();
+    assert_eq!(disk.failed(), ["link"]);
+    assert_eq!((content(&path), content(file.previous_path())), (b"two".to_vec(), b"one".to_vec()));
+}

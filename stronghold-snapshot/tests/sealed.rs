@@ -1,0 +1,255 @@
+//! Sealed snapshots as bytes: what opens, and what every kind of wrong input gives.
+#![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
+
+use stronghold_snapshot::{
+    Damage, Lineage, MAX_SLOTS, NewSlot, OpenError, PassphraseCost, RecipientSecret, SealError, SlotKind,
+    Unlock, Unsupported, open, seal,
+};
+
+const KEY: [u8; 32] = [5; 32];
+
+fn cheap() -> PassphraseCost {
+    PassphraseCost::new(8, 1, 1).unwrap()
+}
+
+fn small() -> Vec<u8> {
+    seal(&[NewSlot::Key(&KEY)], b"what nobody else may read").unwrap()
+}
+
+fn open_small(bytes: &[u8]) -> Result<Vec<u8>, OpenError> {
+    open(bytes, &Unlock::Key(&KEY)).map(|opened| opened.payload.to_vec())
+}
+
+#[test]
+fn each_kind_of_slot_opens_and_only_with_its_own_key() {
+    let secret = RecipientSecret::generate().unwrap();
+    let slots = [
+        NewSlot::Passphrase { passphrase: b"correct horse", cost: cheap() },
+        NewSlot::Key(&KEY),
+        NewSlot::Recipient(&secret.public()),
+    ];
+    let right = [Unlock::Passphrase(b"correct horse"), Unlock::Key(&KEY), Unlock::Recipient(&secret)];
+    let stranger = RecipientSecret::generate().unwrap();
+    let wrong = [Unlock::Passphrase(b"battery"), Unlock::Key(&[6; 32]), Unlock::Recipient(&stranger)];
+
+    let all = seal(&slots, b"content").unwrap();
+    for (i, slot) in slots.iter().enumerate() {
+        assert_eq!(&*open(&all, &right[i]).unwrap().payload, b"content");
+        assert_eq!(open(&all, &wrong[i]).unwrap_err(), OpenError::WrongKey);
+        let one = seal(std::slice::from_ref(slot), b"content").unwrap();
+        for (j, unlock) in right.iter().enumerate() {
+            let opened = open(&one, unlock).map(|opened| opened.payload.to_vec());
+            assert_eq!(opened, if i == j { Ok(b"content".to_vec()) } else { Err(OpenError::WrongKey) });
+        }
+    }
+}
+
+#[test]
+fn every_bit_changed_is_a_typed_error() {
+    let bytes = small();
+    let preamble_of_magic = 8;
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << bit;
+            let error = open_small(&changed).unwrap_err();
+            match at < preamble_of_magic {
+                true => assert_eq!(error, OpenError::NotASnapshot, "{at}"),
+                false => assert!(matches!(error, OpenError::Damaged(_)), "{at}: {error:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn every_truncation_and_every_appended_byte_is_a_typed_error() {
+    let bytes = small();
+    for len in 0..bytes.len() {
+        let error = open_small(&bytes[..len]).unwrap_err();
+        match len < 8 {
+            true => assert_eq!(error, OpenError::NotASnapshot, "{len}"),
+            false => assert!(matches!(error, OpenError::Damaged(_)), "{len}: {error:?}"),
+        }
+    }
+    for extra in [1, 15, 16, 17, 65_536, 65_552, 70_000] {
+        let longer = [bytes.as_slice(), &vec![0; extra]].concat();
+        assert_eq!(open_small(&longer), Err(OpenError::Damaged(Damage::Body)), "{extra}");
+    }
+}
+
+#[test]
+fn what_is_no_snapshot_and_what_is_newer_is_told_apart() {
+    assert_eq!(open_small(b""), Err(OpenError::NotASnapshot));
+    assert_eq!(open_small(b"PK\x03\x04 some other kind of file"), Err(OpenError::NotASnapshot));
+    // A whole file of a later version: its header is otherwise unknown, its checksum right.
+    let mut newer = small();
+    newer[8..10].copy_from_slice(&7u16.to_be_bytes());
+    renew_checksum(&mut newer);
+    assert_eq!(open_small(&newer), Err(OpenError::NewerVersion { found: 7, supported: 1 }));
+}
+
+#[test]
+fn a_forged_header_with_a_right_checksum_is_not_authentic() {
+    let mut forged = small();
+    let generation = 32 + 16;
+    forged[generation + 7] = 9;
+    renew_checksum(&mut forged);
+    assert_eq!(open_small(&forged), Err(OpenError::Damaged(Damage::HeaderMac)));
+}
+
+#[test]
+fn a_file_that_asks_for_too_much_is_refused_before_memory_is_taken() {
+    let slots = [NewSlot::Passphrase { passphrase: b"p", cost: cheap() }];
+    let bytes = seal(&slots, b"content").unwrap();
+    let cost_at = 32 + 16 + 8 + 32 + 32 + 1 + 1 + 32;
+    for (memory, passes, lanes) in [
+        (u32::MAX, 1, 1),
+        (1 << 21, 1, 1),
+        (7, 1, 1),
+        (8, 0, 1),
+        (8, 17, 1),
+        (8, 1, 0),
+        (8, 1, 2),
+        (1 << 20, 1, 17),
+        (8, u32::MAX, u32::MAX),
+    ] {
+        let mut greedy = bytes.clone();
+        let fields = [memory, passes, lanes];
+        fields.iter().enumerate().for_each(|(i, field)| {
+            greedy[cost_at + 4 * i..][..4].copy_from_slice(&u32::to_be_bytes(*field));
+        });
+        renew_checksum(&mut greedy);
+        let error = open(&greedy, &Unlock::Passphrase(b"p")).unwrap_err();
+        assert!(matches!(error, OpenError::Unsupported(_)), "{memory} {passes} {lanes}: {error:?}");
+        assert!(PassphraseCost::new(memory, passes, lanes).is_err());
+    }
+    assert!(PassphraseCost::new(1 << 20, 16, 16).is_ok());
+    assert_eq!(PassphraseCost::default(), PassphraseCost::new(65_536, 3, 4).unwrap());
+}
+
+#[test]
+fn the_next_generation_keeps_the_slots_and_opens_without_them() {
+    let slots = [NewSlot::Passphrase { passphrase: b"p", cost: cheap() }];
+    let first = seal(&slots, b"one").unwrap();
+    let opened = open(&first, &Unlock::Passphrase(b"p")).unwrap();
+    let second = opened.lineage.seal_next(b"two").unwrap();
+    assert_eq!((first.len(), first[..32].len()), (second.len(), 32));
+    assert_eq!(slot_bytes(&first), slot_bytes(&second));
+
+    let reopened = opened.lineage.reopen(second.clone()).unwrap();
+    assert_eq!((&*reopened.payload, reopened.lineage.generation()), (b"two".as_slice(), 2));
+    assert_eq!(parent_hash(&second), opened.lineage.header_hash());
+    assert!(opened.lineage.verify(second.clone(), b"two").unwrap().is_some());
+    assert!(opened.lineage.verify(second.clone(), b"twO").unwrap().is_none());
+    let other_file = seal(&slots, b"one").unwrap();
+    assert_eq!(opened.lineage.reopen(other_file).unwrap_err(), OpenError::WrongKey);
+}
+
+#[test]
+fn two_copies_committed_to_the_same_generation_share_no_keystream() {
+    let lineage = open(&small(), &Unlock::Key(&KEY)).unwrap().lineage;
+    let [a, b] = [lineage.seal_next(&[0; 4096]).unwrap(), lineage.seal_next(&[0; 4096]).unwrap()];
+    let body_of = |bytes: &[u8]| bytes[bytes.len() - 4096..].to_vec();
+    assert_ne!(body_of(&a), body_of(&b));
+}
+
+#[test]
+fn slots_are_added_and_removed_but_never_the_last() {
+    let mut lineage = Lineage::begin(&[NewSlot::Key(&KEY)]).unwrap();
+    assert_eq!(lineage.remove_slot(0), Err(SealError::NoSlots));
+    assert_eq!(lineage.remove_slot(1), Err(SealError::NoSuchSlot(1)));
+    lineage.add_slot(&NewSlot::Passphrase { passphrase: b"new", cost: cheap() }).unwrap();
+    assert_eq!(lineage.find_slot(&Unlock::Passphrase(b"new")), Ok(Some(1)));
+    lineage.remove_slot(0).unwrap();
+    assert_eq!(lineage.slots().collect::<Vec<_>>(), [SlotKind::Passphrase(cheap())]);
+    let bytes = lineage.seal_next(b"content").unwrap();
+    assert!(open(&bytes, &Unlock::Passphrase(b"new")).is_ok());
+    assert_eq!(open_small(&bytes), Err(OpenError::WrongKey));
+
+    for _ in 1..MAX_SLOTS {
+        lineage.add_slot(&NewSlot::Key(&KEY)).unwrap();
+    }
+    assert_eq!(lineage.add_slot(&NewSlot::Key(&KEY)), Err(SealError::TooManySlots));
+    assert!(open_small(&lineage.seal_next(b"full").unwrap()).is_ok());
+    assert_eq!(seal(&[], b"").unwrap_err(), SealError::NoSlots);
+}
+
+#[test]
+fn sixteen_recipients_fit_in_one_header() {
+    let secret = RecipientSecret::generate().unwrap();
+    let public = secret.public();
+    let slots: Vec<_> = (0..MAX_SLOTS).map(|_| NewSlot::Recipient(&public)).collect();
+    let bytes = seal(&slots, b"content").unwrap();
+    assert_eq!(&*open(&bytes, &Unlock::Recipient(&secret)).unwrap().payload, b"content");
+}
+
+#[test]
+fn sizes_say_little() {
+    let size = |len: usize| seal(&[NewSlot::Key(&KEY)], &vec![1; len]).unwrap().len();
+    assert_eq!(size(10_001), size(10_200));
+    assert!(size(10_000) < 10_000 + 10_000 / 8 + 400);
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let opened = open(&small(), &Unlock::Key(&KEY)).unwrap();
+    let text = format!(
+        "{opened:?} {:?} {:?}",
+        Unlock::Key(&KEY),
+        NewSlot::Passphrase { passphrase: b"secret", cost: cheap() }
+    );
+    assert!(!text.contains("secret") && !text.contains("nobody") && !text.contains("5, 5, 5"), "{text}");
+}
+
+#[test]
+fn slots_that_only_together_cost_too_much_are_refused() {
+    let slot = || NewSlot::Passphrase { passphrase: b"p", cost: cheap() };
+    let mut bytes = seal(&[slot(), slot()], b"content").unwrap();
+    for slot in 0..2 {
+        let cost_at = 121 + slot * 125 + 1 + 32;
+        bytes[cost_at..][..4].copy_from_slice(&(1u32 << 20).to_be_bytes());
+        bytes[cost_at + 4..][..4].copy_from_slice(&16u32.to_be_bytes());
+    }
+    renew_checksum(&mut bytes);
+    let error = open(&bytes, &Unlock::Passphrase(b"p")).unwrap_err();
+    assert_eq!(error, OpenError::Unsupported(Unsupported::TotalCost));
+}
+
+proptest::proptest! {
+    /// What a forger can reach: any header under a right checksum, then anything.
+    #[test]
+    fn no_forged_file_panics_or_opens(
+        mut fields in proptest::collection::vec(proptest::num::u8::ANY, 32..3000),
+        count in 0..18u8,
+        kind in 0..5u8,
+        body in proptest::collection::vec(proptest::num::u8::ANY, 0..100),
+    ) {
+        if fields.len() > 90 {
+            (fields[88], fields[89]) = (count, kind);
+        }
+        let len = 32 + fields.len();
+        let mut bytes = small()[..32].to_vec();
+        bytes[12..16].copy_from_slice(&u32::try_from(len).unwrap().to_be_bytes());
+        bytes.extend(fields);
+        bytes.extend(body);
+        renew_checksum(&mut bytes);
+        proptest::prop_assert!(open_small(&bytes).is_err());
+    }
+}
+
+/// Writes the checksum that a careful forger would.
+fn renew_checksum(bytes: &mut [u8]) {
+    use sha2::{Digest, Sha256};
+    let len = u32::from_be_bytes(bytes[12..16].try_into().unwrap()) as usize;
+    let hash = Sha256::new().chain_update(&bytes[..16]).chain_update(&bytes[32..len]).finalize();
+    bytes[16..32].copy_from_slice(&hash[..16]);
+}
+
+fn slot_bytes(bytes: &[u8]) -> &[u8] {
+    let len = u32::from_be_bytes(bytes[12..16].try_into().unwrap()) as usize;
+    &bytes[120..len - 32]
+}
+
+fn parent_hash(bytes: &[u8]) -> [u8; 32] {
+    bytes[56..88].try_into().unwrap()
+}

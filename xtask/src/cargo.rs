@@ -1,0 +1,69 @@
+//! Calls of cargo, and what it knows of the workspace.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::Result;
+
+/// The top of the repository.
+pub(crate) fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+/// Runs cargo at the top of the repository; its output goes where this program's goes.
+pub(crate) fn cargo(args: &[&str]) -> Result<()> {
+    println!("$ cargo {}", args.join(" "));
+    let status = command(args).status()?;
+    if status.success() { Ok(()) } else { Err(format!("`cargo {}` failed", args.join(" ")).into()) }
+}
+
+/// Runs cargo and gives what it prints.
+pub(crate) fn cargo_output(args: &[&str]) -> Result<String> {
+    let output = command(args).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("`cargo {}` failed", args.join(" ")).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The workspace's packages, as `cargo metadata` describes them.
+pub(crate) fn packages() -> Result<Vec<Value>> {
+    let text = cargo_output(&["metadata", "--no-deps", "--format-version=1", "--locked"])?;
+    let mut metadata: Value = serde_json::from_str(&text)?;
+    match metadata["packages"].take() {
+        Value::Array(packages) => Ok(packages),
+        _ => Err("cargo metadata lists no packages".into()),
+    }
+}
+
+/// The names of a package's targets of one kind, such as `bench` or `test`.
+pub(crate) fn targets<'a>(package: &'a Value, kind: &str) -> Vec<&'a str> {
+    let targets = package["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let of_kind = |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.contains(&kind.into()));
+    targets.iter().filter(of_kind).filter_map(|target| target["name"].as_str()).collect()
+}
+
+/// Builds the `stronghold` command in release and gives its path.
+pub(crate) fn build_stronghold() -> Result<PathBuf> {
+    println!("building `stronghold` in release; the first time, this takes some minutes");
+    let args =
+        ["build", "--release", "--locked", "-p", "stronghold-cli", "--message-format=json-render-diagnostics"];
+    let messages = cargo_output(&args)?;
+    let executable = messages.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    });
+    executable.ok_or_else(|| "cargo built no executable".into())
+}
+
+fn command(args: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(args).current_dir(root()).stdin(Stdio::null());
+    command
+}

@@ -1,0 +1,102 @@
+//! A device for the demo and the benches: a snapshot file and the `stronghold` command, run as a person would.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+use crate::{
+    Result,
+    running::{Ended, Running},
+};
+
+/// One device, in a folder of its own.
+pub(crate) struct Device {
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+/// A device that shows a pairing code and waits.
+pub(crate) struct Pairing {
+    pub(crate) process: Running,
+    pub(crate) code: String,
+    pub(crate) address: String,
+}
+
+/// A device that answers.
+pub(crate) struct Serving {
+    pub(crate) process: Running,
+    pub(crate) address: String,
+}
+
+impl Device {
+    /// A device that has a passphrase and no snapshot yet.
+    pub(crate) fn new(program: &Path, folder: PathBuf, passphrase: &str) -> Result<Self> {
+        fs::create_dir(&folder)?;
+        fs::write(folder.join("passphrase"), passphrase)?;
+        Ok(Self { program: program.into(), folder })
+    }
+
+    /// Starts a command, with JSON as its output, on this device's snapshot.
+    pub(crate) fn start(&self, args: &[&str], stdin: &str) -> Result<Running> {
+        let mut command = Command::new(&self.program);
+        let [snapshot, passphrase] = ["vault.stronghold", "passphrase"].map(|name| self.folder.join(name));
+        let files = [OsStr::new("--snapshot"), snapshot.as_os_str()];
+        let key = [OsStr::new("--passphrase-file"), passphrase.as_os_str()];
+        command.args(args).args(files).args(key).env_remove("STRONGHOLD_SNAPSHOT");
+        command.env_remove("STRONGHOLD_PASSPHRASE_FILE").current_dir(&self.folder);
+        Running::start(command, stdin.as_bytes())
+    }
+
+    /// Runs a command to its end, whatever that is.
+    pub(crate) fn try_run(&self, args: &[&str], stdin: &str) -> Result<Ended> {
+        self.start(args, stdin)?.end()
+    }
+
+    /// Runs a command that must succeed.
+    pub(crate) fn run(&self, args: &[&str], stdin: &str) -> Result<Ended> {
+        let ended = self.try_run(args, stdin)?;
+        if ended.exit == Some(0) {
+            return Ok(ended);
+        }
+        Err(format!("`stronghold {}` ended with {:?}: {}", args.join(" "), ended.exit, ended.stderr).into())
+    }
+
+    /// Runs a command that must succeed, and reads what it prints.
+    pub(crate) fn json(&self, args: &[&str], stdin: &str) -> Result<Value> {
+        let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
+        Ok(serde_json::from_str(&self.run(&args, stdin)?.stdout)?)
+    }
+
+    /// The entries that `list` shows, by location.
+    pub(crate) fn entries(&self) -> Result<Vec<Value>> {
+        match self.json(&["list"], "")?["entries"].take() {
+            Value::Array(entries) => Ok(entries),
+            _ => Err("`list` gave no entries".into()),
+        }
+    }
+
+    /// Shows a pairing code to the device that will be called `other`, and lets it import.
+    pub(crate) fn pair(&self, other: &str) -> Result<Pairing> {
+        let args = ["pair", "--grant", "import", "--name", other, "--listen", "127.0.0.1:0", "--json"];
+        let mut process = self.start(&args, "")?;
+        let event = process.event()?;
+        Ok(Pairing { code: text(&event, "code")?, address: text(&event, "address")?, process })
+    }
+
+    /// Answers paired devices until it is dropped.
+    pub(crate) fn serve(&self) -> Result<Serving> {
+        let mut process = self.start(&["serve", "--listen", "127.0.0.1:0", "--json"], "")?;
+        let event = process.event()?;
+        Ok(Serving { address: text(&event, "listening")?, process })
+    }
+}
+
+fn text(event: &Value, field: &str) -> Result<String> {
+    let found = event[field].as_str().ok_or_else(|| format!("no {field:?} in {event}"))?;
+    Ok(found.to_owned())
+}

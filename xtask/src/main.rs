@@ -1,0 +1,55 @@
+//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench` and `tidy`, a file for each.
+//!
+//! It knows the crates as a user does: by their manifests, their tests and the `stronghold` command.
+
+// Printing is what this program is for.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod bench;
+mod bench_sync;
+mod cargo;
+mod demo;
+mod device;
+mod running;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+/// Nobody takes these errors apart: they are shown, and the process ends.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["demo"] => demo::run(),
+        ["test"] => test::everything(),
+        ["test-sync"] => test::sync(),
+        ["bench"] => bench::run(),
+        ["bench", "sync"] => bench_sync::run(),
+        ["tidy"] => tidy::run(),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  demo        two Strongholds pair, check permission and synchronise, as separate processes
+  test        everything: unit, integration and documentation tests, examples, and tidy
+  test-sync   only the tests that cross crates and processes
+  bench       the benchmark suites of all crates
+  bench sync  a whole sync between two processes: time and memory
+  tidy        what the design says of the tree and no compiler checks
+";

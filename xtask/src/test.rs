@@ -1,0 +1,29 @@
+//! `test`: everything; `test-sync`: only what crosses crates and processes.
+
+use crate::{
+    Result,
+    cargo::{cargo, packages, targets},
+    tidy,
+};
+
+/// The crates whose integration tests drive two ends of a sync.
+const OF_SYNC: [&str; 2] = ["stronghold-net", "stronghold-cli"];
+
+/// Unit, integration and documentation tests; the examples, which `cargo test` builds; then the tree.
+pub(crate) fn everything() -> Result<()> {
+    cargo(&["test", "--workspace", "--locked"])?;
+    tidy::run()
+}
+
+/// The integration tests: two ends over a link, and real processes over loopback.
+pub(crate) fn sync() -> Result<()> {
+    let packages = packages()?;
+    let of_sync = packages.iter().filter(|package| OF_SYNC.iter().any(|name| package["name"] == *name));
+    for package in of_sync {
+        let name = package["name"].as_str().unwrap_or_default();
+        let mut args = vec!["test", "--locked", "-p", name];
+        args.extend(targets(package, "test").into_iter().flat_map(|test| ["--test", test]));
+        cargo(&args)?;
+    }
+    Ok(())
+}
