@@ -175,8 +175,11 @@ pub(crate) enum Command {
         /// Its name, or the beginning of its device id.
         peer: String,
         /// CLIENT/VAULT/RECORD, one or more.
-        #[arg(required = true)]
+        #[arg(required_unless_present = "pick")]
         locations: Vec<String>,
+        /// List what the device holds, and choose on the terminal.
+        #[arg(long, conflicts_with = "locations")]
+        pick: bool,
         #[command(flatten)]
         at: At,
     },

@@ -30,14 +30,16 @@ pub(crate) fn read(table: impl Read, client: &str) -> Result<Vec<Field>, Failure
             "export it from KeePassXC as CSV, with its header line",
         ));
     };
+    // KeePassXC writes the root group first in every path, whatever its name; other tables may have none.
+    let is_keepassxc = column("Icon").is_some() && column("Last Modified").is_some();
     let fields: Vec<(usize, &str)> =
         FIELDS.iter().filter_map(|(name, field)| Some((column(name)?, *field))).collect();
-    let mut seen = HashMap::new();
+    let mut used = Used::new();
     let mut found = Vec::new();
     for row in reader.records() {
         let row = row.map_err(|error| bad(&error))?;
         let cell = |index: usize| row.get(index).unwrap_or_default();
-        let place = unique(&mut seen, place(cell(group), cell(title)));
+        let place = unique(&mut used, place(cell(group), cell(title), is_keepassxc));
         for (index, field) in &fields {
             if !cell(*index).is_empty() {
                 let location = locate(client, &format!("{place}/{field}"))?;
@@ -48,20 +50,30 @@ pub(crate) fn read(table: impl Read, client: &str) -> Result<Vec<Field>, Failure
     Ok(found)
 }
 
-/// `group/title`. KeePassXC puts its root group first; what is directly in it has no group.
-fn place(group: &str, title: &str) -> String {
-    let group = group.trim_matches('/');
-    let group = group.strip_prefix("Root/").unwrap_or(if group == "Root" { "" } else { group });
+/// `group/title`. What is directly in the root group has no group.
+fn place(group: &str, title: &str, has_root: bool) -> String {
+    let (root, rest) = group.split_once('/').unwrap_or((group, ""));
+    let group = if has_root || root == "Root" { rest } else { group }.trim_matches('/');
     let group = if group.is_empty() { "default" } else { group };
     let title = if title.is_empty() { "untitled" } else { title };
     format!("{group}/{title}")
 }
 
-/// Two credentials of one group and title are two: the second becomes `title (2)`, in the order of the file.
-fn unique(seen: &mut HashMap<String, u32>, place: String) -> String {
-    let count = seen.entry(place.clone()).or_default();
-    *count += 1;
-    if *count == 1 { place } else { format!("{place} ({count})") }
+/// Names that are taken, each with the last number that was given to it.
+type Used = HashMap<String, u64>;
+
+/// Two credentials of one group and title are two: the second becomes `title (2)`, or the next number that is free, in
+/// the order of the file.
+fn unique(used: &mut Used, place: String) -> String {
+    let mut name = place.clone();
+    let mut number = used.get(&place).copied().unwrap_or(0);
+    while used.contains_key(&name) {
+        number += 1;
+        name = format!("{place} ({})", number + 1);
+    }
+    used.insert(name.clone(), 0);
+    used.insert(place, number);
+    name
 }
 
 fn locate(client: &str, rest: &str) -> Result<Location, Failure> {

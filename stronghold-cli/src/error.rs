@@ -89,8 +89,15 @@ impl Failure {
             OpenError::WrongKey => {
                 Self::new("wrong_key", WRONG_KEY, message).hint("try again; nothing was changed")
             }
-            OpenError::Damaged(_) => Self::new("damaged", DAMAGED, message)
-                .hint(format!("the generation before is kept: try --snapshot {path}.1")),
+            OpenError::Damaged(_) => {
+                let previous = format!("{path}.1");
+                let failure = Self::new("damaged", DAMAGED, message);
+                failure.hint(if std::path::Path::new(&previous).exists() {
+                    format!("the generation before is kept: try --snapshot {previous}")
+                } else {
+                    "restore it from another device or a backup; the file was not touched".into()
+                })
+            }
             _ => Self::new("unsupported", DAMAGED, message),
         }
     }

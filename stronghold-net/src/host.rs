@@ -126,8 +126,8 @@ pub enum HostError {
     Damaged(#[from] Damaged),
 }
 
-/// Does a session's actions on a [`SharedHome`].
-pub(crate) struct HomeHost<'a> {
+/// Does a session's actions on a [`SharedHome`]: the [`Host`] of [`crate::peer`].
+pub struct HomeHost<'a> {
     home: SharedHome,
     peer: PublicIdentity,
     secret: RecipientSecret,
@@ -136,16 +136,17 @@ pub(crate) struct HomeHost<'a> {
     opened: u64,
     attendant: &'a mut dyn Attendant,
     /// What browsing found.
-    pub(crate) found: Vec<Listing>,
+    pub found: Vec<Listing>,
     /// What the plan would do, for a dry run.
-    pub(crate) plan: Option<Plan>,
+    pub plan: Option<Plan>,
     /// Why an action failed.
-    pub(crate) error: Option<HostError>,
+    pub error: Option<HostError>,
 }
 
 impl<'a> HomeHost<'a> {
     /// `binding` is the channel's: complements answer this channel's request and no other.
-    pub(crate) fn new(
+    #[must_use]
+    pub fn new(
         home: SharedHome,
         peer: PublicIdentity,
         secret: RecipientSecret,
@@ -298,6 +299,12 @@ impl Host for HomeHost<'_> {
         };
         Some(done.unwrap_or_else(|error| self.fault(error)))
     }
+}
+
+/// What the complements of a channel answer: a hash of its binding, so that none can be replayed in another.
+#[must_use]
+pub fn request_of(binding: &[u8; 32]) -> [u8; 32] {
+    Sha256::new_with_prefix(b"stronghold/request/v1").chain_update(binding).finalize().into()
 }
 
 /// The wire form of a one-time key.

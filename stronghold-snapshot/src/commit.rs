@@ -5,9 +5,9 @@ use core::fmt;
 use std::path::Path;
 
 use crate::file::{SnapshotFile, Standing};
-use crate::file_error::{Action, At, CommitError, CreateError, OpenFileError, ReloadError, StorageError};
+use crate::file_error::{Action, At, CommitError, CreateError, ReloadError, StorageError};
 
-use crate::sealed::{Lineage, Opened, Payload, SealError};
+use crate::sealed::{Lineage, Payload, SealError};
 use crate::storage::{Disk, Storage};
 
 /// A snapshot file that this process alone may write, until this is dropped.
@@ -34,26 +34,12 @@ impl<'a, S: Storage> Locked<'a, S> {
         self.file
     }
 
-    /// The payload on disk if it is of a later generation than the one last read or written here, else none. Argon2
-    /// does not run.
+    /// See [`SnapshotFile::reload_if_newer`].
     ///
     /// # Errors
-    /// [`ReloadError`] when the file can't be read or opened, or is older than what was read.
+    /// [`ReloadError`].
     pub fn reload_if_newer(&mut self) -> Result<Option<Payload>, ReloadError> {
-        let SnapshotFile { storage, paths, lineage, .. } = &*self.file;
-        match self.file.standing()? {
-            Standing::Same => return Ok(None),
-            Standing::NotNewer(found) => {
-                return Err(ReloadError::RolledBack { found, held: lineage.generation() });
-            }
-            Standing::Newer(_) => {}
-        }
-        let bytes = storage.read(&paths.file).at(Action::Read, &paths.file).map_err(OpenFileError::from)?;
-        let opened = lineage.reopen(bytes);
-        let Opened { lineage, payload } = opened.map_err(|source| self.file.not_ours(source))?;
-        self.file.lineage = lineage;
-        self.file.payload = None;
-        Ok(Some(payload))
+        self.file.reload_if_newer()
     }
 
     /// Writes `payload` as the next generation and returns when it would survive a loss of power. The generation

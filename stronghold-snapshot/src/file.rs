@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::commit::Locked;
-use crate::file_error::{Action, At, CommitError, CreateError, LockError, OpenFileError};
+use crate::file_error::{Action, At, CommitError, CreateError, LockError, OpenFileError, ReloadError};
 use crate::header::{self, Encoded};
 use crate::paths::Paths;
 use crate::sealed::{self, Lineage, OpenError, Opened, Payload};
@@ -101,26 +101,35 @@ impl<S: Storage> SnapshotFile<S> {
         self.payload.take()
     }
 
-    /// Whether the file on disk is another generation than the one last read or written here. Reads its header alone.
+    /// The payload on disk if it is of a later generation than the one last read or written here, else none. Argon2
+    /// does not run and no lock is taken.
     ///
     /// # Errors
-    /// [`OpenFileError`] when there is no such snapshot any more.
-    pub fn has_changed(&self) -> Result<bool, OpenFileError> {
-        Ok(!matches!(self.standing()?, Standing::Same))
+    /// [`ReloadError`] when the file can't be read or opened, or is older than what was read.
+    pub fn reload_if_newer(&mut self) -> Result<Option<Payload>, ReloadError> {
+        match self.standing()? {
+            Standing::Same => Ok(None),
+            Standing::NotNewer(found) => {
+                Err(ReloadError::RolledBack { found, held: self.lineage.generation() })
+            }
+            Standing::Newer(_) => self.reload().map(Some),
+        }
     }
 
-    /// Reads the file again, whatever generation it is, without Argon2. No lock is taken.
+    /// Reads the file again, unless it is older than what was read before.
     ///
     /// # Errors
-    /// [`OpenFileError`].
-    pub fn read_again(&mut self) -> Result<Payload, OpenFileError> {
+    /// As [`reload_if_newer`](Self::reload_if_newer).
+    pub fn reload(&mut self) -> Result<Payload, ReloadError> {
+        if let Standing::NotNewer(found) = self.standing()? {
+            return Err(ReloadError::RolledBack { found, held: self.lineage.generation() });
+        }
         let path = &self.paths.file;
-        let bytes = self.storage.read(path).at(Action::Read, path)?;
-        let Opened { lineage, payload } = self
-            .lineage
-            .reopen(bytes)
-            .map_err(|source| OpenFileError::Snapshot { path: path.clone(), source })?;
+        let bytes = self.storage.read(path).at(Action::Read, path).map_err(OpenFileError::from)?;
+        let opened = self.lineage.reopen(bytes);
+        let Opened { lineage, payload } = opened.map_err(|source| self.not_ours(source))?;
         self.lineage = lineage;
+        self.payload = None;
         Ok(payload)
     }
 

@@ -96,8 +96,10 @@ impl Home {
     /// # Errors
     /// [`HomeError`] when it can't be read.
     pub fn refresh(&mut self) -> Result<&Stronghold, HomeError> {
-        if self.stale || self.file.has_changed()? {
+        if self.stale {
             self.read_again()?;
+        } else if let Some(payload) = self.file.reload_if_newer()? {
+            self.stronghold = decode(&payload)?;
         }
         Ok(&self.stronghold)
     }
@@ -136,7 +138,7 @@ impl Home {
     }
 
     fn read_again(&mut self) -> Result<(), HomeError> {
-        let payload = self.file.read_again()?;
+        let payload = self.file.reload()?;
         self.stronghold = decode(&payload)?;
         self.stale = false;
         Ok(())

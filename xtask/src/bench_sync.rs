@@ -39,7 +39,11 @@ pub(crate) fn run() -> Result<()> {
     }
     println!("median: {:.3} s with key derivation", median(runs.iter().map(|run| run.seconds).collect()));
     let megabytes = |peak: fn(&Run) -> u64| median(runs.iter().map(|run| peak(run) as f64 / 1e3).collect());
-    println!("peak memory: asking {:.1} MB, asked {:.1} MB", megabytes(|run| run.asking), megabytes(|run| run.asked));
+    println!(
+        "peak memory: asking {:.1} MB, asked {:.1} MB",
+        megabytes(|run| run.asking),
+        megabytes(|run| run.asked)
+    );
     Ok(())
 }
 

@@ -44,15 +44,22 @@ pub(crate) fn packages() -> Result<Vec<Value>> {
 /// The names of a package's targets of one kind, such as `bench` or `test`.
 pub(crate) fn targets<'a>(package: &'a Value, kind: &str) -> Vec<&'a str> {
     let targets = package["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let of_kind = |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.contains(&kind.into()));
+    let of_kind =
+        |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.contains(&kind.into()));
     targets.iter().filter(of_kind).filter_map(|target| target["name"].as_str()).collect()
 }
 
 /// Builds the `stronghold` command in release and gives its path.
 pub(crate) fn build_stronghold() -> Result<PathBuf> {
     println!("building `stronghold` in release; the first time, this takes some minutes");
-    let args =
-        ["build", "--release", "--locked", "-p", "stronghold-cli", "--message-format=json-render-diagnostics"];
+    let args = [
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "stronghold-cli",
+        "--message-format=json-render-diagnostics",
+    ];
     let messages = cargo_output(&args)?;
     let executable = messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;

@@ -175,7 +175,11 @@ fn conflict(device: &Device) -> Result<String> {
         values.push(device.run(&["get", IN_CONFLICT, "--revision", revision], "")?.stdout);
     }
     values.sort();
-    expect("the values in conflict", &values, &["the laptop's value".into(), "the phone's value".into()].into())?;
+    expect(
+        "the values in conflict",
+        &values,
+        &["the laptop's value".into(), "the phone's value".into()].into(),
+    )?;
     Ok(format!("{IN_CONFLICT}: {}", values.join(" / ")))
 }
 
@@ -204,7 +208,8 @@ fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -
         return Ok(());
     }
     // Whole lists are shown by their beginning: the difference is easier found by running the step by hand.
-    let [found, expected] = [found, expected].map(|shown| format!("{shown:?}").chars().take(400).collect::<String>());
+    let [found, expected] =
+        [found, expected].map(|shown| format!("{shown:?}").chars().take(400).collect::<String>());
     Err(format!("{what}: found {found}, expected {expected}").into())
 }
 

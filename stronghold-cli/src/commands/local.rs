@@ -21,7 +21,7 @@ pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failur
     }
     let secret = secrets::of_snapshot(&context.global, true)?;
     context.make_default_folder(&path)?;
-    let home = create(&path, &secret, &name.unwrap_or_else(host_name))?;
+    let home = create(&path, &secret, empty(&name.unwrap_or_else(host_name))?)?;
     let device = home.stronghold().identity().device();
     let object = json!({
         "snapshot": home.file().path(), "device": device.to_string(), "name": home.stronghold().name(),
@@ -29,9 +29,13 @@ pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failur
     context.output.result(&object, || vec![format!("created {}", home.file().path().display())])
 }
 
-/// A new snapshot with an empty Stronghold in it.
-pub(super) fn create(path: &Path, secret: &secrets::Secret, name: &str) -> Result<Home, Failure> {
-    let stronghold = Stronghold::new(name).map_err(stronghold_vault::WriteError::from)?;
+/// A Stronghold with nothing in it.
+pub(super) fn empty(name: &str) -> Result<Stronghold, Failure> {
+    Ok(Stronghold::new(name).map_err(stronghold_vault::WriteError::from)?)
+}
+
+/// A new snapshot.
+pub(super) fn create(path: &Path, secret: &secrets::Secret, stronghold: Stronghold) -> Result<Home, Failure> {
     Ok(Home::create(path, &[secret.new_slot()], stronghold)?)
 }
 

@@ -131,7 +131,7 @@ pub(super) fn export(
         return Err(Failure::exists(output));
     }
     let secret = secrets::from_files(passphrase_file, key_file, "Passphrase of the export: ", true)?;
-    let mut exported = local::create(output, &secret, home.stronghold().name())?;
+    let mut exported = local::create(output, &secret, local::empty(home.stronghold().name())?)?;
     let merged = exported.update(|stronghold| {
         merge.run(stronghold, home.stronghold()).map_err(|error: MergeError| Failure::from(error))
     })?;

@@ -53,7 +53,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
             remote::clone(&context, peer, join, name, &grants, &at, &only)
         }
         Command::Browse { peer, selection, at } => remote::browse(&context, &peer, selection.as_deref(), &at),
-        Command::Fetch { peer, locations, at } => remote::fetch(&context, &peer, &locations, &at),
+        Command::Fetch { peer, locations, pick, at } => remote::fetch(&context, &peer, &locations, pick, &at),
         Command::Sync { peer, select, pull, push, dry_run, confirm_deletions, at } => {
             let options = remote::SyncOptions { select, pull, push, dry_run, confirm_deletions };
             remote::sync(&context, &peer, &options, &at)

@@ -7,7 +7,7 @@ use stronghold_net::{
     peer, wait_to_pair,
 };
 use stronghold_sync::{DeviceId, Selection, visible};
-use stronghold_vault::Peer;
+use stronghold_vault::{Identity, Peer};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Context, peers::add_rule, remote::runtime, selections};
@@ -23,7 +23,8 @@ pub(super) fn pair(context: &Context, args: &PairArgs) -> Result<(), Failure> {
     runtime()?.block_on(async {
         match &args.join {
             Some(address) => {
-                let mut paired = join(&home, address.as_deref()).await?;
+                let (identity, own_name) = who(&home)?;
+                let mut paired = join(&identity, &own_name, address.as_deref()).await?;
                 let _ = paired.channel.close().await;
                 remember(&home, &paired, args.name.as_deref(), address.clone(), &granted)
                     .and_then(|name| told(context, &paired, &name))
@@ -52,7 +53,7 @@ async fn listen(
     granted: &Granted<'_>,
 ) -> Result<(), Failure> {
     let code = PairingCode::generate().map_err(stronghold_vault::WriteError::from)?;
-    let (identity, name) = (own_identity(home)?, home.lock().stronghold().name().to_owned());
+    let (identity, name) = who(home)?;
     let listener = bind(&args.listen).await?;
     let address = listener.local_addr().map_err(|error| ChannelError::Io(error.kind()))?;
     context.output.result(
@@ -79,6 +80,11 @@ async fn listen(
     }
 }
 
+/// This device, as it shows itself to another.
+fn who(home: &SharedHome) -> Result<(Identity, String), Failure> {
+    Ok((own_identity(home)?, home.lock().stronghold().name().to_owned()))
+}
+
 pub(super) async fn bind(address: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         Failure::new("network", crate::error::PEER, format!("can't listen on {}: {error}", visible(address)))
@@ -87,7 +93,11 @@ pub(super) async fn bind(address: &str) -> Result<TcpListener, Failure> {
 }
 
 /// Joins the device that shows a code.
-pub(super) async fn join(home: &SharedHome, address: Option<&str>) -> Result<Paired<TcpStream>, Failure> {
+pub(super) async fn join(
+    identity: &Identity,
+    name: &str,
+    address: Option<&str>,
+) -> Result<Paired<TcpStream>, Failure> {
     let address = address.ok_or_else(|| {
         Failure::usage(
             "without an address the other device can't be found yet",
@@ -101,10 +111,8 @@ pub(super) async fn join(home: &SharedHome, address: Option<&str>) -> Result<Pai
                 "it has 16 letters and digits, in 4 groups; nothing was tried with it",
             )
         })?;
-    let identity = own_identity(home)?;
-    let name = home.lock().stronghold().name().to_owned();
-    let channel = Channel::connect(connect(address).await?, &identity, Expect::Anyone).await?;
-    Ok(pairing::join(channel, code, &name).await?)
+    let channel = Channel::connect(connect(address).await?, identity, Expect::Anyone).await?;
+    Ok(pairing::join(channel, code, name).await?)
 }
 
 pub(super) async fn connect(address: &str) -> Result<TcpStream, Failure> {

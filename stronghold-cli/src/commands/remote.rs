@@ -1,8 +1,10 @@
 //! The three things that can be asked of a peer: clone (full import), browse and fetch, sync.
 
+use std::io::{BufRead, Read, Write};
+
 use serde_json::{Value, json};
 use stronghold_net::{Channel, Expect, GoOn, Outcome, SharedHome, Ways, own_identity, peer};
-use stronghold_sync::{DeviceId, Location, Selection, visible};
+use stronghold_sync::{DeviceId, Location, Selection, message::Listing, visible};
 use stronghold_vault::ReadError;
 use tokio::{net::TcpStream, runtime::Runtime};
 
@@ -52,20 +54,17 @@ pub(super) fn clone(
             }
             let secret = secrets::of_snapshot(&context.global, true)?;
             context.make_default_folder(&path)?;
-            let home = SharedHome::new(local::create(&path, &secret, &host_name())?);
-            let done = runtime()?.block_on(async {
-                let mut paired = join(&home, address.as_deref()).await?;
+            let stronghold = local::empty(&host_name())?;
+            runtime()?.block_on(async {
+                let paired = join(stronghold.identity(), stronghold.name(), address.as_deref()).await;
+                let mut paired = paired?;
+                let home = SharedHome::new(local::create(&path, &secret, stronghold)?);
                 let name = remember(&home, &paired, name.as_deref(), address, &granted)?;
                 if !context.output.is_json() {
                     told(context, &paired, &name)?;
                 }
                 import(context, &home, &mut paired.channel, selection).await
-            });
-            if done.is_err() && home.lock().stronghold().peers().iter().next().is_none() {
-                // Nothing was paired, so the file that this command made holds nothing: leave no trace of it.
-                let _ = std::fs::remove_file(&path);
-            }
-            done
+            })
         }
     }
 }
@@ -85,13 +84,7 @@ async fn import(
 pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -> Result<(), Failure> {
     let selection = selection(of)?;
     let home = SharedHome::new(context.open()?);
-    let found = runtime()?.block_on(async {
-        let mut channel = reach(&home, peer, at).await?;
-        let mut progress = Progress::new(context.output, GoOn::Yes);
-        let outcome = peer::browse(&mut channel, &home, selection, &mut progress).await?;
-        let _ = channel.close().await;
-        Ok::<_, Failure>(outcome.found)
-    })?;
+    let found = runtime()?.block_on(found_at(context, &home, peer, selection, at))?;
     let entries: Vec<Value> = found
         .iter()
         .map(|entry| {
@@ -119,11 +112,38 @@ pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -
     })
 }
 
-pub(super) fn fetch(context: &Context, peer: &str, locations: &[String], at: &At) -> Result<(), Failure> {
-    let locations = locations.iter().map(|text| location(text)).collect::<Result<Vec<Location>, _>>()?;
-    let selection = Selection::of_locations(&locations);
+/// What a peer lets this device see.
+async fn found_at(
+    context: &Context,
+    home: &SharedHome,
+    peer: &str,
+    selection: Selection,
+    at: &At,
+) -> Result<Vec<Listing>, Failure> {
+    let mut channel = reach(home, peer, at).await?;
+    let mut progress = Progress::new(context.output, GoOn::Yes);
+    let outcome = peer::browse(&mut channel, home, selection, &mut progress).await?;
+    let _ = channel.close().await;
+    Ok(outcome.found)
+}
+
+pub(super) fn fetch(
+    context: &Context,
+    peer: &str,
+    locations: &[String],
+    pick: bool,
+    at: &At,
+) -> Result<(), Failure> {
+    let mut locations = locations.iter().map(|text| location(text)).collect::<Result<Vec<Location>, _>>()?;
     let home = SharedHome::new(context.open()?);
     runtime()?.block_on(async {
+        if pick {
+            locations = picked(found_at(context, &home, peer, Selection::everything(), at).await?)?;
+        }
+        if locations.is_empty() {
+            return Err(Failure::usage("nothing was picked", "nothing was changed"));
+        }
+        let selection = Selection::of_locations(&locations);
         let mut channel = reach(&home, peer, at).await?;
         let mut progress = Progress::new(context.output, GoOn::Yes);
         let outcome = peer::fetch(&mut channel, &home, selection, &mut progress).await?;
@@ -141,6 +161,23 @@ pub(super) fn fetch(context: &Context, peer: &str, locations: &[String], at: &At
             format!("the peer has no {}, or does not permit it; the others were fetched", missing.join(", "));
         Err(Failure::new("not_found", NOT_FOUND, message).hint("see `stronghold browse PEER`"))
     })
+}
+
+/// Shows what there is with numbers, and reads which are wanted: a line from the terminal or stdin.
+fn picked(found: Vec<Listing>) -> Result<Vec<Location>, Failure> {
+    let mut err = std::io::stderr().lock();
+    let mut shown = (1..).zip(&found).map(|(number, entry)| (number, visible(&entry.location.to_string())));
+    let written = shown.try_for_each(|(number, name): (u32, String)| writeln!(err, "{number:>5}  {name}"));
+    written.and_then(|()| write!(err, "Numbers to fetch: ")).map_err(|error| Failure::terminal(&error))?;
+    let mut line = String::new();
+    std::io::stdin().lock().take(1 << 16).read_line(&mut line).map_err(|error| Failure::terminal(&error))?;
+    let pick = |text: &str| {
+        let index = text.parse::<usize>().ok()?.checked_sub(1)?;
+        Some(found.get(index)?.location.clone())
+    };
+    let numbers = line.split([' ', ',', '\n']).filter(|text| !text.is_empty());
+    let wrong = || Failure::usage("that is no number of the list", "for example: 1 4 7; nothing was changed");
+    numbers.map(|text| pick(text).ok_or_else(wrong)).collect()
 }
 
 pub(super) struct SyncOptions {

@@ -1,0 +1,100 @@
+//! Two paired devices, one serving: `a` is the one asked and `b` asks.
+
+use serde_json::Value;
+
+use super::{Device, Running, counts, paired, trust_each_other};
+
+/// What `a` has at first.
+pub(crate) const ENTRIES: [&str; 4] =
+    ["wallet/tokens/api", "wallet/web/mail", "wallet/web/shop", "work/web/mail"];
+
+/// What a device says that was not permitted what it asked for.
+pub(crate) const DENIAL: &str = "error: the peer does not permit it\n\
+                          hint: ask for it there: stronghold grant THIS-DEVICE OPERATION --select SELECTION\n";
+
+/// Two paired devices, and `a` serving.
+pub(crate) struct Pair {
+    pub(crate) a: Device,
+    pub(crate) b: Device,
+    pub(crate) address: String,
+    _serving: Running,
+}
+
+impl Pair {
+    /// `a` has [`ENTRIES`], `b` has nothing, and nobody may do anything.
+    #[track_caller]
+    pub(crate) fn new() -> Self {
+        let (a, b) = paired();
+        ENTRIES.iter().for_each(|location| a.put(location, &format!("value of {location}")));
+        Self::of(a, b)
+    }
+
+    /// As [`new`](Self::new), and each may do everything.
+    #[track_caller]
+    pub(crate) fn trusting() -> Self {
+        let pair = Self::new();
+        trust_each_other((&pair.a, "a"), (&pair.b, "b"));
+        pair
+    }
+
+    /// As [`trusting`](Self::trusting), after a first sync.
+    #[track_caller]
+    pub(crate) fn synced() -> Self {
+        let pair = Self::trusting();
+        pair.sync(&[]);
+        assert_eq!(pair.a.entries(), pair.b.entries());
+        pair
+    }
+
+    #[track_caller]
+    pub(crate) fn of(a: Device, b: Device) -> Self {
+        let (serving, address) = a.serve();
+        Self { a, b, address, _serving: serving }
+    }
+
+    /// `a` allows `b` these operations on this selection.
+    #[track_caller]
+    pub(crate) fn grant(&self, operations: &[&str], selection: &str) {
+        self.a.ok(&[&["grant", "b"], operations, &["--select", selection]].concat());
+    }
+
+    pub(crate) fn at<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
+        [args, &["--at", &self.address]].concat()
+    }
+
+    /// `b` asks `a`.
+    #[track_caller]
+    pub(crate) fn ask(&self, args: &[&str]) -> Value {
+        self.b.json(&self.at(args))
+    }
+
+    /// `b` asks `a`, and it must fail this way and change no entry of either.
+    #[track_caller]
+    pub(crate) fn fails(&self, args: &[&str], exit: i32) -> String {
+        let before = (self.a.entries(), self.b.entries());
+        let said = self.b.fails(&self.at(args), exit);
+        assert!(before == (self.a.entries(), self.b.entries()), "{args:?} failed, and changed entries");
+        said
+    }
+
+    /// `b` syncs with `a`: received, sent, deleted, conflicts, unchanged.
+    #[track_caller]
+    pub(crate) fn sync(&self, args: &[&str]) -> [u64; 5] {
+        summary(&self.ask(&[&["sync", "a"], args].concat()))
+    }
+
+    /// The last decision in the log of `a`.
+    #[track_caller]
+    pub(crate) fn logged(&self) -> Value {
+        let entries = self.a.json(&["log"])["entries"].take();
+        entries.as_array().unwrap().last().cloned().unwrap_or_default()
+    }
+}
+
+#[track_caller]
+/// Received, sent, deleted, in conflict, unchanged.
+pub(crate) fn summary(done: &Value) -> [u64; 5] {
+    let [bytes_in, bytes_out, round_trips] = counts(done, ["bytes_in", "bytes_out", "round_trips"]);
+    assert!(bytes_in > 0 && bytes_out > 0 && round_trips > 0, "{done}");
+    counts(done, ["received", "sent", "deleted", "conflicts", "unchanged"])
+}

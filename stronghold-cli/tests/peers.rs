@@ -1,0 +1,221 @@
+//! Who is who: pairing, names, and devices that are not known, or not any more.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+
+mod common;
+
+use std::{
+    io::Write,
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
+use common::{DENIAL, DENIED, Device, ENTRIES, NOT_FOUND, PEER, Pair, USAGE, pair, paired, strings};
+
+#[test]
+fn peers_and_rules_are_listed() {
+    let a = Device::new("a");
+    let b = Device::new("b");
+    let (mut pairing, code, address) =
+        a.pair(&["--name", "desk", "--grant", "pull", "push", "--select", "wallet"]);
+    let joined = b.json_with(&["pair", "--join", &address, "--grant", "pull"], code.as_bytes());
+    assert_eq!((joined["name"].as_str(), joined["paired"].as_str().unwrap().len()), (Some("a"), 64));
+    let event = pairing.event();
+    assert_eq!(event["name"], "desk");
+    assert_eq!(pairing.end().exit, 0);
+
+    let peer = a.json(&["peers"])["peers"][0].take();
+    assert_eq!((peer["name"].as_str(), peer["own_name"].as_str()), (Some("desk"), Some("b")));
+    assert_eq!(peer["device"], event["paired"]);
+    assert_eq!(peer["rules"][0]["operations"], serde_json::json!(["pull", "push"]));
+    assert_eq!(peer["rules"][0]["selection"], serde_json::json!(["wallet"]));
+    let device = peer["device"].as_str().unwrap();
+    a.ok(&["grant", &device[..10], "delete", "--select", "wallet/web", "--select", "work"]);
+    a.ok(&["grant", "b", "browse", "--select", "**"]);
+    assert_eq!(a.json(&["peers"])["peers"][0]["rules"].as_array().unwrap().len(), 3);
+    assert_eq!(b.json(&["peers"])["peers"][0]["rules"][0]["operations"], serde_json::json!(["pull"]));
+    a.fails_cleanly(&["grant", "nobody", "pull", "--select", "**"], NOT_FOUND);
+    a.fails_cleanly(&["grant", "desk", "pull"], USAGE);
+}
+
+#[test]
+fn pairing_grants_nothing_unless_asked_to() {
+    let (a, b) = paired();
+    for device in [&a, &b] {
+        assert_eq!(device.json(&["peers"])["peers"][0]["rules"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn devices_of_one_name_are_told_apart() {
+    let (a, b) = paired();
+    let other = Device::new("b");
+    pair(&a, &other);
+    let names = strings(&a.json(&["peers"])["peers"], "name");
+    assert!(names.contains(&"b".into()) && names.iter().any(|name| name.starts_with("b-")), "{names:?}");
+    drop(b);
+}
+
+#[test]
+fn a_name_from_a_peer_is_shown_not_obeyed() {
+    let (a, b) = (Device::new("a"), Device::new("b\u{1b}[2J\u{202e}"));
+    pair(&a, &b);
+    let shown = a.ok(&["peers"]);
+    assert!(shown.contains("b\\u{1b}[2J\\u{202e}") && !shown.contains('\u{1b}'), "{shown}");
+}
+
+#[test]
+fn an_unknown_peer() {
+    let pair = Pair::trusting();
+    for args in [
+        &["sync", "nobody"][..],
+        &["browse", "nobody"],
+        &["fetch", "nobody", "a/b/c"],
+        &["clone", "nobody"],
+        &["revoke", "nobody"],
+    ] {
+        let said = pair.b.fails_cleanly(args, NOT_FOUND);
+        assert_eq!(said, "error: no paired device is called that\nhint: see `stronghold peers`\n");
+    }
+    // A device that a never met, though it knows a: as after `revoke` on one side.
+    let stranger = Device::new("stranger");
+    let (other, _) = paired();
+    common::pair(&other, &stranger);
+    let said = stranger.fails_cleanly(&["sync", "a", "--at", &pair.address], PEER);
+    assert!(said.starts_with("error: another device answered: "), "{said}");
+}
+
+#[test]
+fn nobody_listens() {
+    let pair = Pair::trusting();
+    let said = pair.b.fails_cleanly(&["sync", "a", "--at", "127.0.0.1:1"], PEER);
+    assert!(
+        said.starts_with("error: can't reach 127.0.0.1:1: ")
+            && said.contains("\nhint: is `stronghold serve`"),
+        "{said}"
+    );
+    pair.b.fails_cleanly(&["sync", "a", "--at", "not an address"], PEER);
+}
+
+#[test]
+fn a_wrong_code_is_burnt_after_one_try() {
+    let (a, b) = (Device::new("a"), Device::new("b"));
+    let before = (a.files(), b.files());
+    let (pairing, code, address) = a.pair(&["--grant", "import"]);
+    let wrong: String = code
+        .chars()
+        .map(|letter| {
+            if letter == '7' {
+                '8'
+            } else if letter == '-' {
+                '-'
+            } else {
+                '7'
+            }
+        })
+        .collect();
+    let done = b.run(&["pair", "--join", &address], wrong.as_bytes());
+    assert_eq!(done.exit, PEER, "{}", done.stderr);
+    let said = "error: the pairing code is wrong\nhint: the code is burnt: run `stronghold pair` there again for a new one\n";
+    assert_eq!(done.stderr, said);
+
+    let again = b.run(&["pair", "--join", &address], code.as_bytes());
+    assert_eq!(again.exit, PEER, "the right code works after a wrong one");
+    let done = pairing.end();
+    assert_eq!(done.exit, PEER, "{}", done.stderr);
+    assert!(done.stderr.contains("the pairing code is wrong"), "{}", done.stderr);
+    assert!(before == (a.files(), b.files()), "a failed pairing left something");
+}
+
+#[test]
+fn a_failed_clone_leaves_no_snapshot_behind() {
+    let a = Device::new("a");
+    a.put("s/v/r", "value");
+    let (_pairing, code, address) = a.pair(&["--grant", "import"]);
+    let b = Device::without_snapshot();
+    let wrong = if code.starts_with('0') { "1111-1111-1111-1111" } else { "0000-0000-0000-0000" };
+    assert_eq!(b.run(&["clone", "--join", &address], wrong.as_bytes()).exit, PEER);
+    assert!(!b.snapshot().exists() && !b.folder().join("vault.1").exists());
+}
+
+#[test]
+fn what_is_no_code_burns_nothing() {
+    let (a, b) = (Device::new("a"), Device::new("b"));
+    let (pairing, code, address) = a.pair(&[]);
+    for text in ["", "1234", "hello world, hello", "UUUU-UUUU-UUUU-UUUU"] {
+        let done = b.run(&["pair", "--join", &address], text.as_bytes());
+        assert_eq!(done.exit, USAGE, "{text}: {}", done.stderr);
+        assert!(done.stderr.contains("nothing was tried with it"), "{}", done.stderr);
+    }
+    let forgiving = code.to_lowercase().replace('-', " ");
+    b.ok_with(&["pair", "--join", &address], forgiving.as_bytes());
+    assert_eq!(pairing.end().exit, 0);
+}
+
+#[test]
+fn a_revoked_device_is_a_stranger_and_keeps_what_it_had() {
+    let pair = Pair::synced();
+    let said = pair.a.ok(&["revoke", "b"]);
+    assert!(said.contains("what it has received, it keeps"), "{said}");
+    assert_eq!(pair.a.json(&["peers"])["peers"], serde_json::json!([]));
+    pair.a.put("s/v/new", "new");
+    // It is serving all the while: no restart is needed.
+    let said = pair.fails(&["sync", "a"], PEER);
+    assert_eq!(
+        said,
+        "error: the other side does not know this device\nhint: it does not know this device, or not any more: pair again\n"
+    );
+    assert_eq!(pair.b.locations(), ENTRIES);
+    // Pairing again brings trust back, and no rule.
+    common::pair(&pair.a, &pair.b);
+    assert_eq!(pair.fails(&["sync", "a"], DENIED), DENIAL);
+}
+
+#[test]
+fn a_clone_that_was_not_granted_is_denied() {
+    let a = Device::new("a");
+    a.put("s/v/r", "value");
+    let (pairing, code, address) = a.pair(&["--grant", "pull", "browse"]);
+    let b = Device::without_snapshot();
+    let done = b.run(&["clone", "--join", &address], code.as_bytes());
+    assert_eq!((done.exit, done.stderr.as_str()), (DENIED, DENIAL));
+    pairing.end();
+    let logged = a.json(&["log"])["entries"][0].take();
+    assert_eq!((logged["operation"].as_str(), logged["allowed"].as_bool()), (Some("import"), Some(false)));
+    // They are paired all the same, so b is a device of its own, with nothing in it.
+    assert!(b.locations().is_empty());
+    assert_eq!(strings(&b.json(&["peers"])["peers"], "name"), ["a"]);
+}
+
+#[test]
+fn garbage_harms_neither_a_server_nor_a_code() {
+    let pair = Pair::trusting();
+    let (a, b) = (Device::new("a"), Device::new("b"));
+    let (pairing, code, pairing_address) = a.pair(&[]);
+    for address in [&pair.address, &pairing_address] {
+        for bytes in [&b""[..], b"GET / HTTP/1.1\r\n\r\n", &[0x16, 3, 1, 0xff, 0xff, 1], &[0xff; 1 << 16]] {
+            let mut stream = TcpStream::connect(address).unwrap();
+            // It may hang up before it has read all of it.
+            let _ = stream.write_all(bytes);
+        }
+    }
+    assert_eq!(pair.sync(&[])[0], 4);
+    b.ok_with(&["pair", "--join", &pairing_address], code.as_bytes());
+    assert_eq!(pairing.end().exit, 0);
+}
+
+#[test]
+fn a_server_that_speaks_something_else_is_an_error_of_the_peer() {
+    let pair = Pair::synced();
+    for greeting in [&b""[..], b"SSH-2.0-something\r\n", &[0xff; 1 << 16]] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let other = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.write_all(greeting);
+        });
+        let said = pair.b.fails_cleanly(&["sync", "a", "--at", &address], PEER);
+        assert!(said.starts_with("error: ") && !said.contains("SSH"), "{said}");
+        other.join().unwrap();
+    }
+    assert_eq!(pair.sync(&[])[..4], [0, 0, 0, 0]);
+}

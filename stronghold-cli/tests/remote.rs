@@ -1,0 +1,263 @@
+//! The three remote uses, import, browse and fetch, and sync: each allowed and each denied, whole and in part.
+
+mod common;
+
+use common::{DENIAL, DENIED, Device, ENTRIES, NOT_FOUND, Pair, counts, one_line, strings, summary};
+
+/// What can be asked for, and which of [`ENTRIES`] that is: the whole, a client, a vault and a record.
+const LEVELS: [(&str, &[usize]); 4] =
+    [("**", &[0, 1, 2, 3]), ("wallet", &[0, 1, 2]), ("wallet/web", &[1, 2]), ("wallet/web/mail", &[1])];
+
+fn expected(of: &[usize]) -> Vec<&'static str> {
+    of.iter().map(|index| ENTRIES[*index]).collect()
+}
+
+#[test]
+fn clone_takes_what_is_permitted_whole_or_in_part() {
+    for (level, entries) in LEVELS {
+        let a = Device::new("a");
+        ENTRIES.iter().for_each(|location| a.put(location, location));
+        let (pairing, code, address) = a.pair(&["--name", "new", "--grant", "import", "--select", level]);
+        let b = Device::without_snapshot();
+        let done = b.json_with(&["clone", "--join", &address, "--name", "old"], code.as_bytes());
+        assert_eq!(summary(&done)[0], entries.len() as u64, "{level}");
+        assert_eq!(pairing.end().exit, 0);
+        assert_eq!(b.locations(), expected(entries), "{level}");
+        b.locations().iter().for_each(|location| assert_eq!(b.get(location), *location));
+        assert_eq!(strings(&b.json(&["peers"])["peers"], "name"), ["old"]);
+        assert_ne!(a.json(&["peers"])["peers"][0]["device"], b.json(&["peers"])["peers"][0]["device"]);
+    }
+}
+
+#[test]
+fn clone_from_a_paired_device_takes_what_it_asked_for() {
+    for (level, entries) in LEVELS {
+        let pair = Pair::new();
+        pair.grant(&["import"], "**");
+        let done = pair.ask(&["clone", "a", "--only", level]);
+        assert_eq!(summary(&done)[0], entries.len() as u64);
+        assert_eq!(pair.b.locations(), expected(entries));
+        let logged = pair.logged();
+        assert_eq!(
+            (logged["operation"].as_str(), logged["selection"].as_str()),
+            (Some("import"), Some(level))
+        );
+        assert_eq!((logged["allowed"].as_bool(), logged["name"].as_str()), (Some(true), Some("b")));
+        assert_eq!(counts(&logged, ["entries", "repeated"]), [entries.len() as u64, 0]);
+        assert!(logged["bytes"].as_u64() > Some(0) && logged["time"].as_u64() > Some(0));
+    }
+}
+
+#[test]
+fn browse_lists_what_is_permitted_and_nothing_is_taken() {
+    for (level, entries) in LEVELS {
+        let pair = Pair::new();
+        pair.grant(&["browse"], level);
+        let found = pair.ask(&["browse", "a"]);
+        assert_eq!(strings(&found["entries"], "location"), expected(entries), "{level}");
+        assert!(found["entries"][0]["size"].as_u64() > Some(0));
+        let part = pair.ask(&["browse", "a", "*/web/m*"]);
+        let of_part = expected(entries).into_iter().filter(|location| location.contains("/web/m"));
+        assert_eq!(strings(&part["entries"], "location"), of_part.collect::<Vec<_>>());
+        assert!(pair.b.locations().is_empty());
+    }
+}
+
+#[test]
+fn fetch_takes_what_was_picked() {
+    let pair = Pair::new();
+    pair.grant(&["pull"], "wallet/**");
+    let done = pair.ask(&["fetch", "a", ENTRIES[0], ENTRIES[2]]);
+    assert_eq!(summary(&done)[..3], [2, 0, 0]);
+    assert_eq!(pair.b.locations(), [ENTRIES[0], ENTRIES[2]]);
+    assert_eq!(pair.b.get(ENTRIES[0]), "value of wallet/tokens/api");
+    pair.a.put(ENTRIES[0], "newer");
+    pair.ask(&["fetch", "a", ENTRIES[0]]);
+    assert_eq!(pair.b.values(ENTRIES[0]), ["newer"], "an update, no conflict");
+
+    // What is forbidden and what is absent look the same beside what is permitted, too.
+    let fetched = |place: &str| pair.b.run(&["fetch", "a", ENTRIES[1], place, "--at", &pair.address], b"");
+    let [forbidden, absent] = [ENTRIES[3], "no/such/record"].map(|place| (place, fetched(place)));
+    assert_eq!((forbidden.1.exit, absent.1.exit), (NOT_FOUND, NOT_FOUND));
+    assert_eq!(forbidden.1.stderr.replace(forbidden.0, "it"), absent.1.stderr.replace(absent.0, "it"));
+    assert_eq!(pair.b.locations(), [ENTRIES[0], ENTRIES[1], ENTRIES[2]]);
+}
+
+#[test]
+fn sync_goes_both_ways_whole_or_in_part() {
+    for (level, entries) in LEVELS {
+        let pair = Pair::trusting();
+        pair.b.put("wallet/web/mail", "of b");
+        pair.b.put("elsewhere/of/b", "of b");
+        let sent = 1 + u64::from(level == "**");
+        let done = pair.sync(&["--select", level]);
+        assert_eq!(done[..4], [entries.len() as u64, sent, 0, 1], "{level}");
+        for device in [&pair.a, &pair.b] {
+            assert_eq!(device.values("wallet/web/mail"), ["of b", "value of wallet/web/mail"]);
+        }
+        assert_eq!(pair.sync(&["--select", level])[..4], [0, 0, 0, 0], "{level}");
+        if level == "**" {
+            assert_eq!(pair.a.entries(), pair.b.entries());
+        } else {
+            assert_eq!(pair.a.locations(), ENTRIES);
+        }
+    }
+}
+
+#[test]
+fn sync_goes_one_way_when_asked_to() {
+    let pair = Pair::trusting();
+    pair.b.put("of/b/new", "of b");
+    assert_eq!(pair.sync(&["--pull"])[..2], [4, 0]);
+    assert_eq!(pair.a.locations(), ENTRIES);
+    pair.a.put("of/a/new", "of a");
+    assert_eq!(pair.sync(&["--push"])[..2], [0, 1]);
+    assert_eq!(pair.a.get("of/b/new"), "of b");
+    pair.b.is_absent("of/a/new");
+    assert_eq!(pair.sync(&["--pull", "--push"])[..2], [1, 0]);
+    assert_eq!(pair.a.entries(), pair.b.entries());
+}
+
+#[test]
+fn a_new_sync_of_equal_sides_says_unchanged() {
+    let pair = Pair::synced();
+    assert_eq!(pair.sync(&[]), [0, 0, 0, 0, 4]);
+}
+
+#[test]
+fn edits_deletions_and_a_conflict_meet() {
+    let pair = Pair::synced();
+    pair.a.put("work/web/mail", "edited on a");
+    pair.a.ok(&["remove", "wallet/web/shop"]);
+    pair.a.put("wallet/web/mail", "of a");
+    pair.b.put("wallet/web/mail", "of b");
+    pair.b.ok(&["remove", "wallet/tokens/api"]);
+    pair.b.put("new/of/b", "new");
+    let before = pair.a.entries();
+    assert_eq!(pair.sync(&[]), [3, 3, 1, 1, 0]);
+    assert_ne!(pair.a.entries(), before);
+    assert_eq!(pair.a.entries(), pair.b.entries());
+    for device in [&pair.a, &pair.b] {
+        assert_eq!(device.locations(), ["new/of/b", "wallet/web/mail", "work/web/mail"]);
+        assert_eq!(device.values("wallet/web/mail"), ["of a", "of b"]);
+        assert_eq!(device.get("work/web/mail"), "edited on a");
+        device.is_absent("wallet/web/shop");
+        device.is_absent("wallet/tokens/api");
+    }
+    assert_eq!(pair.sync(&[])[..4], [0, 0, 0, 0], "what was deleted does not come back");
+}
+
+/// Asks at every level without permission: exit 7, the log says who and what, and nothing comes.
+fn denied(operation: &str, granted: &[&str], ask: impl Fn(&str) -> Vec<String>) {
+    for (level, _) in LEVELS {
+        let pair = Pair::new();
+        pair.grant(granted, "**");
+        if level != "**" {
+            // A rule for another place helps nothing. (With it, the whole would be allowed, and empty.)
+            pair.grant(&[operation], "elsewhere/**");
+        }
+        let args = ask(level);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        assert_eq!(pair.fails(&args, DENIED), DENIAL, "{args:?}");
+        let logged = pair.logged();
+        assert_eq!((logged["name"].as_str(), logged["allowed"].as_bool()), (Some("b"), Some(false)));
+        assert_eq!(
+            (logged["operation"].as_str(), logged["selection"].as_str()),
+            (Some(operation), Some(level))
+        );
+        assert_eq!(counts(&logged, ["entries", "bytes", "repeated"]), [0, 0, 0]);
+        assert!(pair.b.locations().is_empty());
+    }
+}
+
+fn words(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
+}
+
+#[test]
+fn import_is_denied() {
+    denied("import", &["browse", "pull", "push", "delete"], |level| words(&["clone", "a", "--only", level]));
+}
+
+#[test]
+fn browse_is_denied() {
+    denied("browse", &["import", "pull", "push", "delete"], |level| words(&["browse", "a", level]));
+}
+
+#[test]
+fn sync_is_denied() {
+    denied("pull", &["import", "browse"], |level| words(&["sync", "a", "--select", level]));
+    denied("pull", &["import", "browse", "push", "delete"], |level| {
+        words(&["sync", "a", "--pull", "--select", level])
+    });
+}
+
+#[test]
+fn fetch_is_denied() {
+    let pair = Pair::new();
+    pair.grant(&["import", "browse", "push", "delete"], "**");
+    pair.grant(&["pull"], "work/**");
+    assert_eq!(pair.fails(&["fetch", "a", "wallet/web/mail"], DENIED), DENIAL);
+    assert_eq!(
+        pair.fails(&["fetch", "a", "no/such/record"], DENIED),
+        DENIAL,
+        "absent and forbidden look the same"
+    );
+    let logged = pair.logged();
+    assert_eq!((logged["operation"].as_str(), logged["allowed"].as_bool()), (Some("pull"), Some(false)));
+    assert_eq!(
+        (logged["selection"].as_str(), logged["repeated"].as_u64()),
+        (Some("wallet/web/mail"), Some(1))
+    );
+}
+
+#[test]
+fn giving_is_denied_by_either_side() {
+    let pair = Pair::new();
+    pair.b.put("of/b/new", "of b");
+    // Here it is b's own policy that does not let a pull.
+    pair.grant(&["pull", "push"], "**");
+    let said = pair.fails(&["sync", "a", "--push"], DENIED);
+    assert!(
+        said.contains("this side's policy does not let the peer pull it\nhint: allow it: stronghold grant"),
+        "{said}"
+    );
+    // And here a's, that does not let b push.
+    let pair = Pair::new();
+    pair.b.put("of/b/new", "of b");
+    pair.grant(&["import", "browse", "pull"], "**");
+    pair.b.ok(&["grant", "a", "pull", "--select", "**"]);
+    assert_eq!(pair.fails(&["sync", "a", "--push"], DENIED), DENIAL);
+    assert_eq!(
+        (pair.logged()["operation"].as_str(), pair.logged()["allowed"].as_bool()),
+        (Some("push"), Some(false))
+    );
+    pair.a.is_absent("of/b/new");
+}
+
+#[test]
+fn without_any_rule_everything_is_denied() {
+    let pair = Pair::new();
+    for args in [
+        &["clone", "a"][..],
+        &["browse", "a"],
+        &["fetch", "a", "wallet/web/mail"],
+        &["sync", "a"],
+        &["sync", "a", "--pull"],
+        &["sync", "a", "--dry-run"],
+    ] {
+        assert_eq!(pair.fails(args, DENIED), DENIAL, "{args:?}");
+    }
+    let log = pair.a.json(&["log"])["entries"].take();
+    assert_eq!(log.as_array().unwrap().len(), 1, "repeated refusals are counted in one entry: {log}");
+    assert_eq!((log[0]["operation"].as_str(), log[0]["repeated"].as_u64()), (Some("import"), Some(5)));
+    pair.a.ok(&["verify"]);
+}
+
+#[test]
+fn a_denial_in_json_is_an_error_object() {
+    let pair = Pair::new();
+    let said = pair.fails(&["sync", "a", "--json"], DENIED);
+    let error = one_line(&said)["error"].take();
+    assert_eq!((error["code"].as_str(), error["exit"].as_i64()), (Some("denied"), Some(7)));
+}

@@ -1,0 +1,121 @@
+//! Several devices, and what stops before harm is done.
+
+mod common;
+
+use common::{DECISION, Device, NOT_FOUND, Pair, Running, pair, paired, trust_each_other};
+
+#[test]
+fn devices_that_never_met_converge_through_a_third() {
+    for order in [[0, 2, 0], [2, 0, 2]] {
+        let devices = [Device::new("a"), Device::new("b"), Device::new("c")];
+        let [a, b, c] = &devices;
+        for (end, name) in [(a, "a"), (c, "c")] {
+            pair(b, end);
+            trust_each_other((b, "b"), (end, name));
+        }
+        let (_serving, address) = b.serve();
+        let sync = |ends: &[usize]| {
+            ends.iter().for_each(|end| drop(devices[*end].json(&["sync", "b", "--at", &address])));
+        };
+        a.put("s/v/all", "first");
+        sync(&order);
+
+        for (device, name) in [(a, "a"), (b, "b"), (c, "c")] {
+            device.put("s/v/all", &format!("of {name}"));
+            device.put(&format!("s/v/only {name}"), "new");
+        }
+        a.ok(&["remove", "s/v/only a"]);
+        sync(&order);
+        sync(&order);
+        for device in &devices {
+            assert_eq!(device.values("s/v/all"), ["of a", "of b", "of c"]);
+            assert_eq!(device.entries(), a.entries());
+            assert_eq!(device.heads("s/v/all"), a.heads("s/v/all"));
+            device.fails(&["get", "s/v/only a"], NOT_FOUND);
+        }
+        // One decides; the decision reaches all.
+        let keep = c.heads("s/v/all")[0].0.clone();
+        c.ok(&["resolve", "s/v/all", "--keep", &keep]);
+        sync(&[2, 0]);
+        assert_eq!(a.values("s/v/all"), c.values("s/v/all"));
+        assert_eq!(a.values("s/v/all").len(), 1);
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+    let pair = Pair::synced();
+    pair.a.put("new/of/a", "new");
+    pair.a.ok(&["remove", "wallet/web/shop"]);
+    pair.b.put("work/web/mail", "edited");
+    let before = (pair.a.entries(), pair.b.files());
+    let planned = pair.sync(&["--dry-run"]);
+    assert!(before == (pair.a.entries(), pair.b.files()));
+    assert_eq!(planned[..4], [2, 1, 1, 0]);
+    assert_eq!(pair.sync(&[])[..4], planned[..4]);
+    assert_eq!(pair.a.entries(), pair.b.entries());
+}
+
+#[test]
+fn many_deletions_stop_and_ask_on_either_side() {
+    for deletes_there in [false, true] {
+        let (a, b) = paired();
+        trust_each_other((&a, "a"), (&b, "b"));
+        let rows: String = (0..20).map(|n| format!("Root/G,Site {n},x{n}\n")).collect();
+        let table = a.file("table.csv", format!("Group,Title,Password\n{rows}").as_bytes());
+        a.ok(&["import", "--format", "csv", &table]);
+        let pair = Pair::of(a, b);
+        pair.sync(&[]);
+        let deleting = if deletes_there { &pair.b } else { &pair.a };
+        (0..11).for_each(|n| drop(deleting.ok(&["remove", &format!("imported/G/Site {n}/password")])));
+
+        let said = pair.fails(&["sync", "a"], DECISION);
+        assert!(said.contains("nothing was changed\nhint: look with --dry-run"), "{said}");
+        pair.sync(&["--dry-run"]);
+        let done = pair.sync(&["--confirm-deletions"]);
+        assert_eq!(done[2], if deletes_there { 0 } else { 11 });
+        assert_eq!((pair.a.locations().len(), pair.b.locations().len()), (9, 9));
+    }
+}
+
+#[test]
+fn serve_once_ends_after_one_session() {
+    let (a, b) = paired();
+    trust_each_other((&a, "a"), (&b, "b"));
+    a.put("s/v/r", "value");
+    let mut serving = a.start(&["serve", "--once", "--listen", "127.0.0.1:0", "--json"], b"");
+    let event = serving.event();
+    assert_eq!(event["device"].as_str().unwrap().len(), 64);
+    b.ok(&["sync", "a", "--at", event["listening"].as_str().unwrap()]);
+    let session = serving.event();
+    assert_eq!((session["session"].as_str(), session["name"].as_str()), (Some("done"), Some("b")));
+    assert_eq!(serving.end().exit, 0);
+}
+
+#[test]
+fn an_address_that_worked_is_remembered() {
+    let pair = Pair::synced();
+    pair.a.put("s/v/new", "new");
+    assert_eq!(pair.b.json(&["sync", "a"])["received"], 1);
+    assert_eq!(pair.b.json(&["peers"])["peers"][0]["address"], pair.address);
+}
+
+#[test]
+fn several_devices_are_answered_at_a_time() {
+    let a = Device::new("a");
+    (0..50).for_each(|n| a.put(&format!("s/v/{n}"), "value"));
+    let others: Vec<Device> = (0..4).map(|n| Device::new(&format!("b{n}"))).collect();
+    for (n, other) in others.iter().enumerate() {
+        pair(&a, other);
+        trust_each_other((&a, "a"), (other, &format!("b{n}")));
+        other.put(&format!("of/b{n}/new"), "new");
+    }
+    let (_serving, address) = a.serve();
+    let syncs: Vec<Running> =
+        others.iter().map(|other| other.start(&["sync", "a", "--at", &address, "--json"], b"")).collect();
+    for sync in syncs {
+        let done = sync.end();
+        assert_eq!(done.exit, 0, "{}", done.stderr);
+    }
+    assert_eq!(a.locations().len(), 54);
+}

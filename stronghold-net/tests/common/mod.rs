@@ -1,0 +1,133 @@
+//! Two Strongholds in a folder, paired, and a channel between them in memory.
+#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+
+use std::path::Path;
+
+use stronghold_net::{Channel, Expect, SharedHome, Trust, own_identity};
+use stronghold_snapshot::{Home, NewSlot, Unlock};
+use stronghold_sync::{Operation, Rule, Selection};
+use stronghold_vault::{Labels, Peer, Stronghold, WriteError};
+use tempfile::TempDir;
+use tokio::io::{DuplexStream, duplex};
+
+pub const KEY: [u8; 32] = [7; 32];
+
+/// A device: its file and what is in it.
+pub struct Device {
+    folder: TempDir,
+    pub home: SharedHome,
+}
+
+impl Device {
+    pub fn new(name: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("snapshot");
+        let home = Home::create(&path, &[NewSlot::Key(&KEY)], Stronghold::new(name).unwrap()).unwrap();
+        Self { folder, home: SharedHome::new(home) }
+    }
+
+    pub fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("snapshot")
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        std::fs::read(self.path()).unwrap()
+    }
+
+    pub fn change<T>(&self, change: impl FnOnce(&mut Stronghold) -> T) -> T {
+        self.home.lock().update(|stronghold| Ok::<_, Failed>(change(stronghold))).unwrap()
+    }
+
+    pub fn put(&self, location: &str, value: &str) {
+        self.put_all([(location.to_owned(), value.to_owned())]);
+    }
+
+    pub fn put_all(&self, entries: impl IntoIterator<Item = (String, String)>) {
+        self.change(|stronghold| {
+            for (location, value) in entries {
+                let location = location.parse().unwrap();
+                stronghold.write(&location, value.as_bytes(), Labels::new(), 1).unwrap();
+            }
+        });
+    }
+
+    pub fn remove(&self, location: &str) {
+        self.change(|stronghold| stronghold.remove(&location.parse().unwrap(), 2).unwrap());
+    }
+
+    /// What is readable in the file on disk: names and values.
+    pub fn entries(&self) -> Vec<(String, String)> {
+        entries_in(&self.path())
+    }
+
+    /// Trusts another device and lets it do these things.
+    pub fn grant(&self, peer: &Self, operations: &[Operation], selection: &str) {
+        let public = peer.home.lock().stronghold().identity().public().clone();
+        let selection: Selection = selection.parse().unwrap();
+        self.change(|stronghold| {
+            let name = "peer".to_owned();
+            let spki = public.spki().to_vec();
+            let known = Peer { name: name.clone(), own_name: name, spki, address: None, paired: 1 };
+            stronghold.peers_mut().insert(public.device(), known);
+            if !operations.is_empty() {
+                let operations = operations.iter().copied().collect();
+                let device = public.device();
+                stronghold.policy_mut().grant(Rule {
+                    device,
+                    operations,
+                    selection,
+                    expires: None,
+                    ask: false,
+                });
+            }
+        });
+    }
+}
+
+#[derive(Debug)]
+pub struct Failed;
+
+impl From<stronghold_snapshot::HomeError> for Failed {
+    fn from(error: stronghold_snapshot::HomeError) -> Self {
+        panic!("{error}");
+    }
+}
+
+impl From<WriteError> for Failed {
+    fn from(error: WriteError) -> Self {
+        panic!("{error}");
+    }
+}
+
+pub fn entries_in(path: &Path) -> Vec<(String, String)> {
+    let home = Home::open(path, &Unlock::Key(&KEY)).unwrap();
+    let stronghold = home.stronghold();
+    let listed = stronghold.list(&Selection::everything()).unwrap();
+    let read =
+        |location| String::from_utf8(stronghold.read(location).unwrap().revision.value.to_vec()).unwrap();
+    listed.iter().map(|entry| (entry.location.to_string(), read(&entry.location))).collect()
+}
+
+/// Everything that a device may be allowed.
+pub const ALL: &[Operation] = &Operation::ALL;
+
+/// Two devices that allow each other everything.
+pub fn friends() -> (Device, Device) {
+    let (asker, asked) = (Device::new("asker"), Device::new("asked"));
+    asker.grant(&asked, ALL, "**");
+    asked.grant(&asker, ALL, "**");
+    (asker, asked)
+}
+
+/// A channel between two devices, the first asking.
+pub async fn channels(asker: &Device, asked: &Device) -> (Channel<DuplexStream>, Channel<DuplexStream>) {
+    let (near, far) = duplex(1 << 20);
+    let (own, other) = (own_identity(&asker.home).unwrap(), own_identity(&asked.home).unwrap());
+    let known = own.device();
+    tokio::try_join!(
+        Channel::connect(near, &own, Expect::Device(other.device())),
+        Channel::accept(far, &other, Trust::known(move |device| *device == known)),
+    )
+    .unwrap()
+}

@@ -1,0 +1,392 @@
+//! Peers that break the protocol, over a real channel and real files: a typed error that names the fault, and the
+//! files as they were, byte for byte.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+
+mod common;
+
+use common::{Device, channels, friends};
+use stronghold_net::{
+    ChannelError, DriveError, HomeHost, Host, Misbehaved, Outcome, PeerError, Unattended, Ways, drive, now,
+    peer,
+};
+use stronghold_snapshot::{Manifest, RecipientPublic, RecipientSecret, seal_complement};
+use stronghold_sync::{
+    EntryId, Selection,
+    message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
+    session::{Action, Answer, Ask, Asked, Asking, Misbehaviour, Session, SessionError, Summary, SyncAsk},
+};
+use stronghold_vault::Entry;
+use tokio::io::DuplexStream;
+
+type Channel = stronghold_net::Channel<DuplexStream>;
+
+/// A session whose outgoing messages go through a tamperer: what it gives is sent instead; `None` hangs up.
+struct Tampered<S, T> {
+    session: S,
+    sent: usize,
+    tamper: T,
+}
+
+impl<S: Session, T: FnMut(usize, Message) -> Option<Message> + Send> Session for Tampered<S, T> {
+    fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {
+        self.session.handle_message(message)
+    }
+
+    fn handle_answer(&mut self, answer: Answer) -> Result<(), SessionError> {
+        self.session.handle_answer(answer)
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        match self.session.poll_action()? {
+            Action::Send(message) => {
+                self.sent += 1;
+                let hang_up = Action::Finished(Summary::default());
+                Some((self.tamper)(self.sent - 1, message).map_or(hang_up, Action::Send))
+            }
+            other => Some(other),
+        }
+    }
+}
+
+fn key(secret: &RecipientSecret) -> RecipientKey {
+    RecipientKey::new(secret.public().to_bytes()).unwrap()
+}
+
+/// Answers as `device`, with its messages tampered with; then hangs up.
+async fn answer_badly(
+    device: &Device,
+    mut channel: Channel,
+    tamper: impl FnMut(usize, Message) -> Option<Message> + Send,
+) {
+    let secret = RecipientSecret::generate().unwrap();
+    let policy = device.home.lock().stronghold().policy().clone();
+    let session = Asked::new(policy, channel.peer().device(), now(), key(&secret));
+    let mut attendant = Unattended;
+    let (peer, binding) = (channel.peer().clone(), channel.binding());
+    let mut host = HomeHost::new(device.home.clone(), peer, secret, &binding, &mut attendant);
+    let _ = drive(&mut channel, &mut Tampered { session, sent: 0, tamper }, &mut host).await;
+}
+
+async fn sync(device: &Device, channel: &mut Channel) -> Result<Outcome, PeerError> {
+    peer::sync(channel, &device.home, Selection::everything(), Ways::Default, &mut Unattended).await
+}
+
+async fn answer(device: &Device, channel: &mut Channel) -> Result<Summary, PeerError> {
+    peer::answer(channel, &device.home, &mut Unattended).await
+}
+
+/// Two devices, each with entries that the other lacks.
+fn devices() -> (Device, Device) {
+    let (asker, asked) = friends();
+    asker.put("a/v/own", "asker's");
+    asked.put_all((0..5).map(|n| (format!("a/v/{n}"), format!("value {n}"))));
+    (asker, asked)
+}
+
+fn misbehaved(result: Result<Outcome, PeerError>) -> Misbehaviour {
+    match result {
+        Err(PeerError::Session(SessionError::PeerMisbehaved(misbehaviour))) => misbehaviour,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_honest_session_of_the_same_kind_succeeds() {
+    let (asker, asked) = devices();
+    let (mut near, far) = channels(&asker, &asked).await;
+    let (outcome, ()) =
+        tokio::join!(sync(&asker, &mut near), answer_badly(&asked, far, |_, message| Some(message)));
+    assert_eq!((outcome.as_ref().unwrap().summary.received, outcome.unwrap().summary.sent), (5, 1));
+    assert_eq!(asker.entries(), asked.entries());
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_up_after_any_message_leaves_the_old_state_or_the_new() {
+    for last in 0.. {
+        let (asker, asked) = devices();
+        let before = asker.bytes();
+        let (mut near, far) = channels(&asker, &asked).await;
+        let tamper = move |index, message| (index < last).then_some(message);
+        let (result, ()) = tokio::join!(sync(&asker, &mut near), answer_badly(&asked, far, tamper));
+        match result {
+            Ok(outcome) => {
+                assert_eq!(outcome.summary.received, 5);
+                assert!(last >= 8, "finished after {last} messages");
+                return;
+            }
+            Err(PeerError::Channel(ChannelError::Cut | ChannelError::Closed)) => {}
+            Err(other) => panic!("after {last} messages: {other:?}"),
+        }
+        let entries = asker.entries();
+        assert!(asker.bytes() == before || entries.len() == 6, "neither old nor new after {last} messages");
+        let (mut near, far) = channels(&asker, &asked).await;
+        let again = tokio::join!(sync(&asker, &mut near), answer_badly(&asked, far, |_, m| Some(m)));
+        again.0.unwrap();
+        assert_eq!(asker.entries(), asked.entries(), "after {last} messages");
+    }
+}
+
+#[tokio::test]
+async fn an_asker_that_hangs_up_after_any_message_leaves_the_old_state_or_the_new() {
+    for last in 1.. {
+        let (asker, asked) = devices();
+        let before = asked.entries();
+        let (mut near, mut far) = channels(&asker, &asked).await;
+        let asking = async {
+            let secret = RecipientSecret::generate().unwrap();
+            let selection = Selection::everything();
+            let push = asker.home.lock().stronghold().policy().decide(
+                &near.peer().device(),
+                stronghold_sync::Operation::Pull,
+                &selection,
+                now(),
+            );
+            let stronghold_sync::Decision::Allowed(push) = push else { panic!("not allowed") };
+            let session = Asking::new(Ask::Sync(SyncAsk {
+                selection,
+                pull: true,
+                push: Some(push),
+                key: key(&secret),
+            }));
+            let (peer, binding) = (near.peer().clone(), near.binding());
+            let mut attendant = Unattended;
+            let mut host = HomeHost::new(asker.home.clone(), peer, secret, &binding, &mut attendant);
+            let tamper = |index, message| (index < last).then_some(message);
+            let mut session = Tampered { session, sent: 0, tamper };
+            let finished = drive(&mut near, &mut session, &mut host).await;
+            let whole = session.sent <= last;
+            drop(near);
+            (finished, whole)
+        };
+        let answering = answer(&asked, &mut far);
+        let ((_, whole), answered) = tokio::join!(asking, answering);
+        if whole {
+            answered.unwrap();
+            assert_eq!(asked.entries().len(), 6);
+            return;
+        }
+        match answered {
+            Ok(_) | Err(PeerError::Channel(ChannelError::Cut | ChannelError::Closed)) => {}
+            Err(other) => panic!("after {last} messages: {other:?}"),
+        }
+        let entries = asked.entries();
+        assert!(entries == before || entries.len() == 6, "neither old nor new after {last} messages");
+    }
+}
+
+#[tokio::test]
+async fn a_message_in_place_of_any_other_is_out_of_order_or_worse_and_nothing_is_kept() {
+    let intruders = [
+        Message::End,
+        Message::Compare,
+        Message::Confirm(9),
+        Message::Chunk(vec![1, 2, 3]),
+        Message::Batch(Batch { index: 0, entries: 1, len: u64::MAX }),
+        Message::Granted(Volume { entries: u64::MAX, bytes: u64::MAX }),
+        Message::Open(Open { protocol: 1, request: Request::Browse { selection: Selection::everything() } }),
+    ];
+    for intruder in intruders {
+        for at in 0..4 {
+            let (asker, asked) = devices();
+            let before = asker.bytes();
+            let (mut near, far) = channels(&asker, &asked).await;
+            let message = intruder.clone();
+            let tamper = move |index, honest| Some(if index == at { message.clone() } else { honest });
+            let (result, ()) = tokio::join!(sync(&asker, &mut near), answer_badly(&asked, far, tamper));
+            misbehaved(result);
+            assert_eq!(asker.bytes(), before, "{intruder:?} at {at}");
+        }
+    }
+}
+
+/// A host that seals other entries than it was asked for.
+struct Forger<'a, F> {
+    host: HomeHost<'a>,
+    device: &'a Device,
+    forge: F,
+    binding: [u8; 32],
+    receiver: stronghold_sync::DeviceId,
+}
+
+impl<F: Fn(Vec<Entry>) -> Vec<Entry> + Send> Host for Forger<'_, F> {
+    async fn act(&mut self, action: Action) -> Option<Answer> {
+        let Action::Export(export) = &action else { return self.host.act(action).await };
+        let home = self.device.home.lock();
+        let stronghold = home.stronghold();
+        let entries = stronghold.export(&export.grant, &export.entries, now()).unwrap();
+        let manifest = Manifest {
+            sender: stronghold.identity().device(),
+            receiver: self.receiver,
+            request: stronghold_net::request_of(&self.binding),
+            index: 0,
+            expires: u64::MAX,
+        };
+        let to = RecipientPublic::from_bytes(export.key.as_bytes()).unwrap();
+        let forged = (self.forge)(entries);
+        Some(Answer::Sealed(seal_complement(&forged, &to, stronghold.identity(), &manifest).unwrap()))
+    }
+}
+
+async fn sync_with_forger(
+    forge: impl Fn(Vec<Entry>) -> Vec<Entry> + Send,
+) -> (Device, Vec<u8>, Result<Outcome, PeerError>) {
+    let (asker, asked) = devices();
+    let before = asker.bytes();
+    let (mut near, far) = channels(&asker, &asked).await;
+    let (binding, receiver) = (near.binding(), near.own().device());
+    let device = &asked;
+    let wrap = move |host| Forger { host, device, forge, binding, receiver };
+    // The wrapped host borrows from the test, so it is driven here and not spawned.
+    let (result, ()) = tokio::join!(sync(&asker, &mut near), async {
+        answer_forged(device, far, wrap).await;
+    });
+    (asker, before, result)
+}
+
+async fn answer_forged<'a, H: Host>(
+    device: &'a Device,
+    mut channel: Channel,
+    wrap: impl FnOnce(HomeHost<'a>) -> H,
+) {
+    let secret = RecipientSecret::generate().unwrap();
+    let policy = device.home.lock().stronghold().policy().clone();
+    let mut session = Asked::new(policy, channel.peer().device(), now(), key(&secret));
+    let (peer, binding) = (channel.peer().clone(), channel.binding());
+    let attendant = Box::leak(Box::new(Unattended));
+    let host = HomeHost::new(device.home.clone(), peer, secret, &binding, attendant);
+    let _ = drive(&mut channel, &mut session, &mut wrap(host)).await;
+}
+
+#[tokio::test]
+async fn a_batch_sealed_by_the_book_is_taken() {
+    let (asker, before, result) = sync_with_forger(|entries| entries).await;
+    result.unwrap();
+    assert_ne!(asker.bytes(), before);
+    assert_eq!(asker.entries().len(), 6);
+}
+
+#[tokio::test]
+async fn an_unasked_revision_ends_the_session_and_nothing_of_the_batch_is_kept() {
+    let (asker, before, result) = sync_with_forger(|mut entries| {
+        let mut extra = entries[0].clone();
+        extra.location = "a/v/unasked".parse().unwrap();
+        entries.push(extra);
+        entries
+    })
+    .await;
+    assert_eq!(misbehaved(result), Misbehaviour::NotAsked);
+    assert_eq!(asker.bytes(), before);
+}
+
+#[tokio::test]
+async fn an_altered_revision_ends_the_session_and_nothing_of_the_batch_is_kept() {
+    type Alter = fn(&mut Entry);
+    let alterations: [Alter; 4] = [
+        |entry| entry.revision.value = b"altered".to_vec().into(),
+        |entry| entry.revision.time += 1,
+        |entry| entry.revision.deleted = true,
+        |entry| entry.revision.salt[0] ^= 1,
+    ];
+    for alter in alterations {
+        let (asker, before, result) = sync_with_forger(move |mut entries| {
+            alter(entries.last_mut().unwrap());
+            entries
+        })
+        .await;
+        assert_eq!(misbehaved(result), Misbehaviour::NotAsked);
+        assert_eq!(asker.bytes(), before);
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_damage_to_a_batch_on_the_wire_is_found() {
+    for at in [0, 9, 40, 700, 1500, 2000] {
+        let (asker, asked) = devices();
+        let before = asker.bytes();
+        let (mut near, far) = channels(&asker, &asked).await;
+        let tamper = move |_, message| match message {
+            Message::Chunk(mut bytes) => {
+                let at = at % bytes.len();
+                bytes[at] ^= 1;
+                Some(Message::Chunk(bytes))
+            }
+            other => Some(other),
+        };
+        let (result, ()) = tokio::join!(sync(&asker, &mut near), answer_badly(&asked, far, tamper));
+        assert_eq!(misbehaved(result), Misbehaviour::BadBatch, "byte {at}");
+        assert_eq!(asker.bytes(), before);
+    }
+}
+
+#[tokio::test]
+async fn garbage_in_place_of_a_message_is_a_bad_encoding() {
+    let (asker, asked) = devices();
+    let before = (asker.bytes(), asked.bytes());
+    let (mut near, mut far) = channels(&asker, &asked).await;
+    let garbage = async {
+        far.send(&vec![0u64; 100]).await.unwrap();
+        far.flush().await.unwrap();
+        let _ = far.receive::<Message>().await;
+        drop(far);
+    };
+    let (result, ()) = tokio::join!(sync(&asker, &mut near), garbage);
+    assert!(matches!(
+        result,
+        Err(PeerError::Channel(ChannelError::Misbehaved(
+            Misbehaved::BadEncoding | Misbehaved::TrailingBytes(_)
+        )))
+    ));
+    let (mut near, mut far) = channels(&asker, &asked).await;
+    near.send("hello?").await.unwrap();
+    near.flush().await.unwrap();
+    let answered = answer(&asked, &mut far).await;
+    assert!(matches!(answered, Err(PeerError::Channel(ChannelError::Misbehaved(_)))), "{answered:?}");
+    assert_eq!((asker.bytes(), asked.bytes()), before);
+}
+
+#[tokio::test]
+async fn a_newer_protocol_is_incompatible_and_the_asker_is_told() {
+    let (asker, asked) = devices();
+    let before = (asker.bytes(), asked.bytes());
+    let (mut near, mut far) = channels(&asker, &asked).await;
+    let request = Request::Browse { selection: Selection::everything() };
+    near.send(&Message::Open(Open { protocol: 2, request })).await.unwrap();
+    let (answered, told) = tokio::join!(answer(&asked, &mut far), near.receive::<Message>());
+    assert!(matches!(
+        answered,
+        Err(PeerError::Session(SessionError::PeerIncompatible { ours: 1, theirs: 2 }))
+    ));
+    assert_eq!(told.unwrap(), Message::Refused(Refusal::Version));
+    assert_eq!((asker.bytes(), asked.bytes()), before);
+}
+
+#[tokio::test]
+async fn a_peer_that_wants_what_was_not_offered_gets_nothing() {
+    let (asker, asked) = devices();
+    let (near, mut far) = channels(&asker, &asked).await;
+    let unoffered = EntryId {
+        location: "a/v/own".parse::<stronghold_sync::Location>().unwrap().id(),
+        revision: stronghold_sync::RevisionId::from_bytes([9; 32]),
+    };
+    let asking = async {
+        let secret = RecipientSecret::generate().unwrap();
+        let selection = Selection::everything();
+        let session =
+            Asking::new(Ask::Sync(SyncAsk { selection, pull: true, push: None, key: key(&secret) }));
+        let mut near = near;
+        let (peer, binding) = (near.peer().clone(), near.binding());
+        let mut attendant = Unattended;
+        let mut host = HomeHost::new(asker.home.clone(), peer, secret, &binding, &mut attendant);
+        let tamper = |_, message| match message {
+            Message::Want(_) => Some(Message::Want(vec![unoffered])),
+            other => Some(other),
+        };
+        drive(&mut near, &mut Tampered { session, sent: 0, tamper }, &mut host).await
+    };
+    let (asking, answered) = tokio::join!(asking, answer(&asked, &mut far));
+    assert!(matches!(
+        answered,
+        Err(PeerError::Session(SessionError::PeerMisbehaved(Misbehaviour::NotAsked)))
+    ));
+    assert_eq!(asking, Err(DriveError::Session(SessionError::Refused(Refusal::Misbehaved))));
+}
