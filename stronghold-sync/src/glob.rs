@@ -6,7 +6,7 @@ use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The longest pattern, in characters: a peer may send patterns, and matching costs length times length.
+/// The longest pattern, in characters that are no `\` before another: a peer may send patterns, and matching costs length times length.
 pub const MAX_PATTERN: usize = 2048;
 
 /// One pattern. A pattern of fewer than three segments stands for all below it: `wallet` is `wallet/**`.
@@ -16,6 +16,8 @@ pub struct Pattern {
     text: String,
     tokens: Vec<Token>,
     shortcut: Shortcut,
+    /// How many characters a text has at least that matches.
+    least: usize,
 }
 
 /// Text that is no pattern.
@@ -63,8 +65,13 @@ impl Pattern {
             }
             escaped.push(letter);
         }
-        let tokens = text.chars().map(Token::Exactly).collect();
-        Self { text: escaped, tokens, shortcut: Shortcut::Literal(text.into()) }
+        let tokens: Vec<Token> = text.chars().map(Token::Exactly).collect();
+        Self { text: escaped, least: tokens.len(), tokens, shortcut: Shortcut::Literal(text.into()) }
+    }
+
+    /// How many steps matching takes for each character of a text, beyond comparing it.
+    pub(crate) fn complexity(&self) -> usize {
+        if self.shortcut == Shortcut::None { self.tokens.len() } else { 0 }
     }
 
     /// Whether the pattern matches all of `text`.
@@ -106,18 +113,22 @@ impl Pattern {
 
     fn simulate(&self, text: &str) -> bool {
         // Every position that the pattern may be at, kept at once: no input makes it backtrack.
+        if text.len() < self.least {
+            return false;
+        }
         let mut at = vec![false; self.tokens.len() + 1];
+        let mut next = at.clone();
         at[0] = true;
         self.skip_empty(&mut at);
         for letter in text.chars() {
-            let mut next = vec![false; at.len()];
+            next.fill(false);
             for (i, token) in self.tokens.iter().enumerate().filter(|(i, _)| at[*i]) {
                 if token.accepts(letter) {
                     next[if token.repeats() { i } else { i + 1 }] = true;
                 }
             }
             self.skip_empty(&mut next);
-            at = next;
+            core::mem::swap(&mut at, &mut next);
         }
         at[self.tokens.len()]
     }
@@ -169,13 +180,14 @@ impl FromStr for Pattern {
         if text.is_empty() {
             return Err(BadPattern::Empty);
         }
-        if text.chars().count() > MAX_PATTERN {
+        let mut tokens = tokens(text)?;
+        if tokens.len() > MAX_PATTERN {
             return Err(BadPattern::TooLong);
         }
-        let mut tokens = tokens(text)?;
         complete(&mut tokens);
         let shortcut = shortcut(&tokens);
-        Ok(Self { text: text.into(), tokens, shortcut })
+        let least = tokens.iter().filter(|token| !token.repeats()).count();
+        Ok(Self { text: text.into(), tokens, shortcut, least })
     }
 }
 
@@ -282,6 +294,14 @@ mod tests {
         assert!(literal.matches("a/b/what?*\\"));
         assert!(pattern(&literal.to_string()).matches("a/b/what?*\\"));
         assert!(!pattern(&literal.to_string()).matches("a/b/whatX*\\"));
+    }
+
+    #[test]
+    fn the_longest_name_travels_as_a_literal_whatever_its_letters() {
+        let longest = alloc::format!("{}/{}/{}", "*".repeat(255), "?".repeat(255), "\\".repeat(1024));
+        let literal = Pattern::literal(&longest);
+        assert_eq!(pattern(&literal.to_string()), literal);
+        assert_eq!("a".repeat(MAX_PATTERN + 1).parse::<Pattern>(), Err(BadPattern::TooLong));
     }
 
     #[test]

@@ -48,5 +48,5 @@ pub use location::{BadLocation, Location, MAX_NAME, MAX_RECORD_NAME, check_name,
 pub use padding::padded_len;
 pub use plan::{DELETIONS_UNASKED, OnConflict, Plan, Resolution, Rules, plan};
 pub use policy::{BadOperation, Decision, Grant, Operation, Pending, Policy, Rule};
-pub use selection::{BadMapping, BadSelection, MAX_PATTERNS, Mapping, Scope, Selection};
+pub use selection::{BadMapping, BadSelection, MAX_COMPLEXITY, MAX_PATTERNS, Mapping, Scope, Selection};
 pub use shape::{Ancestors, EntryId, MAX_ANCESTORS, Revisioned, Shape, heads};

@@ -189,6 +189,13 @@ pub enum Refusal {
     Stopped,
 }
 
+impl Message {
+    /// Whether the asking side can't go on without what the peer says to it.
+    pub(crate) fn wants_an_answer(&self) -> bool {
+        !matches!(self, Self::Batch(_) | Self::Chunk(_) | Self::Confirm(_))
+    }
+}
+
 impl RecipientKey {
     /// Takes a key's bytes.
     ///

@@ -3,7 +3,7 @@
 use alloc::{collections::BTreeSet, vec::Vec};
 use core::cmp::Ordering;
 
-use crate::{EntryId, LocationId, RevisionId, Shape, shape::heads};
+use crate::{LocationId, RevisionId, Shape, shape::heads};
 
 /// What becomes of concurrent heads. Nothing is ever discarded: a choice is written as a revision that replaces
 /// both, and the replaced values stay in the history.
@@ -80,11 +80,6 @@ impl Plan {
         self.take.is_empty() && self.give.is_empty() && self.resolve.is_empty()
     }
 
-    /// Leaves out what may not be given.
-    pub fn give_only(&mut self, may_give: impl Fn(&EntryId) -> bool) {
-        self.give.retain(|shape| may_give(&shape.entry()));
-    }
-
     /// Counts records that were found the same on both sides without being compared here one by one.
     #[must_use]
     pub fn and_unchanged(mut self, records: u64, readable: u64) -> Self {
@@ -95,52 +90,89 @@ impl Plan {
     }
 }
 
-/// Plans a sync between two sets of heads, each in the order of location.
+/// Plans a sync between two sets of heads, each in the order of locations.
+///
+/// Shapes of one record that are not all heads, as a peer may send them, are merged first. Where both sides tell
+/// of the same revision, what this side says of it counts.
 #[must_use]
 pub fn plan(local: &[Shape], remote: &[Shape], rules: Rules) -> Plan {
+    plan_giving(local, remote, rules, |_| true)
+}
+
+/// The same, where only some entries may be given.
+pub(crate) fn plan_giving(
+    local: &[Shape],
+    remote: &[Shape],
+    rules: Rules,
+    may_give: impl Fn(&Shape) -> bool,
+) -> Plan {
     let mut plan = Plan::default();
     for (here, there) in by_location(local, remote) {
-        plan.record(here, there, rules);
+        plan.readable_here += u64::from(readable(here));
+        plan.readable_there += u64::from(readable(there));
+        if same_revisions(here, there) {
+            plan.unchanged += 1;
+            continue;
+        }
+        let merged = heads(here.iter().chain(there));
+        if rules.take {
+            plan.take(here, there, &merged, rules.on_conflict);
+        }
+        if rules.give {
+            plan.give(there, &merged, &may_give);
+        }
     }
     plan
 }
 
 impl Plan {
-    /// One record: its heads here and there.
-    fn record(&mut self, here: &[Shape], there: &[Shape], rules: Rules) {
-        let readable = |heads: &[Shape]| heads.iter().any(|head| !head.deleted);
-        self.readable_here += u64::from(readable(here));
-        self.readable_there += u64::from(readable(there));
-        if same_revisions(here, there) {
-            self.unchanged += 1;
+    /// Takes what this side lacks of one record, whose heads will then be `merged`.
+    fn take(&mut self, here: &[Shape], there: &[Shape], merged: &[&Shape], on_conflict: OnConflict) {
+        let take = missing(merged, here);
+        if take.is_empty() {
             return;
         }
-        let merged = heads(here.iter().chain(there));
-        let missing_in = |side: &[Shape]| -> Vec<Shape> {
-            let lacks = |head: &&&Shape| !side.iter().any(|held| held.revision == head.revision);
-            merged.iter().filter(lacks).map(|head| (*head).clone()).collect()
+        let resolution = resolution(here, there, merged, on_conflict);
+        let stays_readable = match &resolution {
+            Some(choice) => {
+                merged.iter().any(|head| !head.deleted && choice.winners.contains(&head.revision))
+            }
+            None => readable(merged.iter().copied()),
         };
-        let (take, give) = (missing_in(here), missing_in(there));
-        let merged_readable = merged.iter().any(|head| !head.deleted);
-        if rules.give {
-            self.deletes_there += u64::from(readable(there) && !merged_readable && !give.is_empty());
-            self.give.extend(give);
+        self.deletes_here += u64::from(readable(here) && !stays_readable);
+        self.conflicts += u64::from(merged.len() > 1);
+        self.resolve.extend(resolution);
+        self.take.extend(take);
+    }
+
+    /// Gives what the other side lacks of one record and may have.
+    fn give(&mut self, there: &[Shape], merged: &[&Shape], may_give: impl Fn(&Shape) -> bool) {
+        let mut give = missing(merged, there);
+        give.retain(may_give);
+        if give.is_empty() {
+            return;
         }
-        if rules.take {
-            self.deletes_here += u64::from(readable(here) && !merged_readable && !take.is_empty());
-            self.conflicts += u64::from(merged.len() > 1 && !take.is_empty());
-            self.resolve.extend(resolution(here, there, &merged, &take, rules.on_conflict));
-            self.take.extend(take);
-        }
+        let stays_readable = readable(heads(there.iter().chain(&give)));
+        self.deletes_there += u64::from(readable(there) && !stays_readable);
+        self.give.extend(give);
     }
 }
 
-/// What the policy writes over a conflict that this merge brings about.
+fn readable<'a>(heads: impl IntoIterator<Item = &'a Shape>) -> bool {
+    heads.into_iter().any(|head| !head.deleted)
+}
+
+/// The merged heads that a side does not hold.
+fn missing(merged: &[&Shape], side: &[Shape]) -> Vec<Shape> {
+    let held: BTreeSet<RevisionId> = side.iter().map(|head| head.revision).collect();
+    merged.iter().filter(|head| !held.contains(&head.revision)).map(|head| (*head).clone()).collect()
+}
+
+/// What the policy writes over a conflict that taking these heads brings about.
 fn resolution(
     here: &[Shape],
     there: &[Shape],
     merged: &[&Shape],
-    take: &[Shape],
     on_conflict: OnConflict,
 ) -> Option<Resolution> {
     let preferred = match on_conflict {
@@ -148,12 +180,14 @@ fn resolution(
         OnConflict::KeepLocal => here,
         OnConflict::TakeOther => there,
     };
-    let own_survives = merged.iter().any(|head| here.iter().any(|own| own.revision == head.revision));
-    if take.is_empty() || !own_survives {
+    let held = |side: &[Shape]| -> Vec<RevisionId> {
+        let ids: BTreeSet<RevisionId> = side.iter().map(|head| head.revision).collect();
+        merged.iter().map(|head| head.revision).filter(|id| ids.contains(id)).collect()
+    };
+    if held(here).is_empty() {
         return None;
     }
-    let wins = |head: &&&Shape| preferred.iter().any(|own| own.revision == head.revision);
-    let winners: Vec<RevisionId> = merged.iter().filter(wins).map(|head| head.revision).collect();
+    let winners = held(preferred);
     (!winners.is_empty()).then(|| Resolution { location: merged[0].location, winners })
 }
 
@@ -248,6 +282,27 @@ mod tests {
         let rules = Rules { on_conflict: OnConflict::TakeOther, ..BOTH };
         let merged = plan(&[shape(1, 2, &[1], false)], &[shape(1, 1, &[], false)], rules);
         assert!(merged.take.is_empty() && merged.resolve.is_empty());
+    }
+
+    #[test]
+    fn only_deletions_that_will_happen_are_counted() {
+        let live = |n: u8| shape(n, n, &[], false);
+        let gone = |n: u8| shape(n, 100 + n, &[n], true);
+        let there = sorted((0..50).map(live).collect());
+        let here = sorted((0..20).map(gone).chain((20..50).map(live)).collect());
+        assert!(plan(&here, &there, BOTH).deletes_many());
+        assert!(!plan(&here, &there, Rules { give: false, ..BOTH }).deletes_many(), "nothing is given");
+        let no_deletions = plan_giving(&here, &there, BOTH, |shape| !shape.deleted);
+        assert!(!no_deletions.deletes_many() && no_deletions.give.is_empty(), "deletions may not be given");
+    }
+
+    #[test]
+    fn taking_their_deletion_over_an_own_edit_counts_as_a_deletion() {
+        let (edit, deletion) = ([shape(1, 2, &[1], false)], [shape(1, 3, &[1], true)]);
+        let deletes = |on_conflict| plan(&edit, &deletion, Rules { on_conflict, ..BOTH }).deletes_here;
+        assert_eq!(deletes(OnConflict::TakeOther), 1);
+        assert_eq!(deletes(OnConflict::KeepLocal), 0);
+        assert_eq!(deletes(OnConflict::KeepBoth), 0);
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub struct Grant {
     peer: Option<DeviceId>,
     operation: Operation,
     scope: Scope,
+    /// Whether a person approved it: only then do rules that ask stand behind it.
+    approved: bool,
 }
 
 /// What a policy says to a request.
@@ -142,6 +144,7 @@ impl Policy {
             peer: Some(*peer),
             operation,
             scope: Scope::of(selection.clone()).within(rules),
+            approved: false,
         };
         match (reach(false), reach(true)) {
             (Some(rules), _) => Decision::Allowed(grant(rules)),
@@ -154,12 +157,14 @@ impl Policy {
     /// since rules may have been revoked or have expired in between.
     #[must_use]
     pub fn still_allows(&self, grant: &Grant, location: &Location, now: u64) -> bool {
+        let text = alloc::format!("{location}");
         let by_rule = grant.peer.is_none_or(|peer| {
             self.rules
                 .iter()
-                .any(|rule| rule.holds_for(&peer, grant.operation, now) && rule.selection.covers(location))
+                .filter(|rule| rule.holds_for(&peer, grant.operation, now) && (grant.approved || !rule.ask))
+                .any(|rule| rule.selection.covers_text(&text))
         });
-        by_rule && grant.scope.covers(location)
+        by_rule && grant.scope.covers_text(&text)
     }
 }
 
@@ -175,7 +180,7 @@ impl Grant {
     /// The grant of whoever holds the key of a snapshot: everything selected.
     #[must_use]
     pub fn of_owner(selection: Selection) -> Self {
-        Self { peer: None, operation: Operation::Pull, scope: Scope::of(selection) }
+        Self { peer: None, operation: Operation::Pull, scope: Scope::of(selection), approved: true }
     }
 
     /// Who was allowed; `None` is the snapshot's owner.
@@ -207,7 +212,7 @@ impl Pending {
     /// A person said yes.
     #[must_use]
     pub fn approve(self) -> Grant {
-        self.0
+        Grant { approved: true, ..self.0 }
     }
 }
 
@@ -267,6 +272,23 @@ mod tests {
         assert!(!policy.still_allows(&grant, &at("work/tokens/a"), 0));
         assert_eq!(policy.revoke(&PEER), 1);
         assert!(!policy.still_allows(&grant, &at("wallet/tokens/a"), 0));
+    }
+
+    #[test]
+    fn a_rule_that_asks_does_not_stand_in_for_one_that_expired() {
+        let mut policy = Policy::default();
+        policy.grant(Rule { expires: Some(100), ..rule(Operation::Pull, "wallet") });
+        policy.grant(Rule { ask: true, ..rule(Operation::Pull, "wallet") });
+        let (wallet, at) = (select("wallet"), "wallet/tokens/a".parse::<Location>().unwrap());
+        let Decision::Allowed(unasked) = policy.decide(&PEER, Operation::Pull, &wallet, 99) else {
+            panic!("not allowed");
+        };
+        assert!(policy.still_allows(&unasked, &at, 99));
+        assert!(!policy.still_allows(&unasked, &at, 100), "nobody was asked");
+        let Decision::Ask(pending) = policy.decide(&PEER, Operation::Pull, &wallet, 100) else {
+            panic!("not asked");
+        };
+        assert!(policy.still_allows(&pending.approve(), &at, 100));
     }
 
     #[test]

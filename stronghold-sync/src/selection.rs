@@ -3,7 +3,7 @@
 use alloc::{string::String, vec, vec::Vec};
 use core::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
     glob::{BadPattern, Pattern},
@@ -12,6 +12,11 @@ use crate::{
 
 /// The most patterns in one selection: a peer may send them.
 pub const MAX_PATTERNS: usize = 1024;
+/// The most characters, in one selection, of patterns that are neither a plain location nor a place and all below it:
+/// matching one location costs as many steps for each of its characters.
+pub const MAX_COMPLEXITY: usize = 2048;
+/// The most selections in one scope that a peer sends.
+const MAX_PARTS: usize = 8;
 
 /// The locations that at least one of its patterns matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +34,9 @@ pub enum BadSelection {
     /// More than [`MAX_PATTERNS`] of them.
     #[error("a selection has more than {MAX_PATTERNS} patterns")]
     TooMany,
+    /// More than [`MAX_COMPLEXITY`] characters of patterns with wildcards within.
+    #[error("a selection has more than {MAX_COMPLEXITY} characters of patterns with wildcards within")]
+    TooComplex,
 }
 
 impl Selection {
@@ -50,7 +58,7 @@ impl Selection {
         Self::try_from(patterns)
     }
 
-    /// Just these records.
+    /// Just these records. More than [`MAX_PATTERNS`] of them are a selection here, but none that a peer takes.
     #[must_use]
     pub fn of_locations<'a>(locations: impl IntoIterator<Item = &'a Location>) -> Self {
         let literal = |location: &Location| Pattern::literal(&alloc::format!("{location}"));
@@ -92,7 +100,7 @@ impl Selection {
         &self.patterns
     }
 
-    fn covers_text(&self, text: &str) -> bool {
+    pub(crate) fn covers_text(&self, text: &str) -> bool {
         self.patterns.iter().any(|pattern| pattern.matches(text))
     }
 }
@@ -101,7 +109,13 @@ impl TryFrom<Vec<Pattern>> for Selection {
     type Error = BadSelection;
 
     fn try_from(patterns: Vec<Pattern>) -> Result<Self, BadSelection> {
-        if patterns.len() > MAX_PATTERNS { Err(BadSelection::TooMany) } else { Ok(Self { patterns }) }
+        if patterns.len() > MAX_PATTERNS {
+            return Err(BadSelection::TooMany);
+        }
+        match patterns.iter().map(Pattern::complexity).sum::<usize>() > MAX_COMPLEXITY {
+            true => Err(BadSelection::TooComplex),
+            false => Ok(Self { patterns }),
+        }
     }
 }
 
@@ -131,7 +145,16 @@ impl fmt::Display for Selection {
 /// What a request asks for within what a rule grants: a location is covered when every part covers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
+    #[serde(deserialize_with = "a_few")]
     all_of: Vec<Selection>,
+}
+
+fn a_few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Selection>, D::Error> {
+    let all_of = Vec::<Selection>::deserialize(deserializer)?;
+    if (1..=MAX_PARTS).contains(&all_of.len()) {
+        return Ok(all_of);
+    }
+    Err(D::Error::invalid_length(all_of.len(), &"a scope of 1 to 8 selections"))
 }
 
 impl Scope {
@@ -261,6 +284,24 @@ mod tests {
         assert!(scope.covers(&at("wallet/tokens/a")));
         assert!(!scope.covers(&at("wallet/keys/a")));
         assert!(!scope.covers(&at("work/tokens/a")));
+    }
+
+    #[test]
+    fn a_peers_selections_and_scopes_are_bounded() {
+        let wild = alloc::format!("*{}*/v/r", "?".repeat(200));
+        let patterns = |n: usize| vec![wild.as_str(); n];
+        assert!(Selection::parse(&patterns(9)).is_ok());
+        assert_eq!(Selection::parse(&patterns(10)), Err(BadSelection::TooComplex));
+        assert_eq!(Selection::parse(&vec!["a/b/c"; 1025]), Err(BadSelection::TooMany));
+        assert!(Selection::parse(&vec!["a/b/c"; 1024]).is_ok(), "plain locations cost little");
+        let scope = |parts: usize| Scope { all_of: vec![Selection::everything(); parts] };
+        let travels = |scope: &Scope| {
+            let bytes = rmp_serde::to_vec(scope).unwrap();
+            rmp_serde::from_slice::<Scope>(&bytes).is_ok_and(|arrived| arrived == *scope)
+        };
+        assert!(travels(&scope(1)) && travels(&scope(8)));
+        assert!(!travels(&scope(9)));
+        assert!(!travels(&scope(0)), "a scope of no parts would cover everything");
     }
 
     #[test]

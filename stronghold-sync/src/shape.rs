@@ -1,6 +1,6 @@
 //! Shapes, and the order of revisions: no clocks, no counters (§4 of the design).
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{sync::Arc, vec, vec::Vec};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -140,6 +140,16 @@ impl Revisioned for Shape {
     }
 }
 
+impl Revisioned for (RevisionId, &Ancestors) {
+    fn revision(&self) -> RevisionId {
+        self.0
+    }
+
+    fn ancestors(&self) -> &Ancestors {
+        self.1
+    }
+}
+
 impl<T: Revisioned> Revisioned for &T {
     fn revision(&self) -> RevisionId {
         (*self).revision()
@@ -152,7 +162,10 @@ impl<T: Revisioned> Revisioned for &T {
 
 /// Merging: the union of what is given, less what another one of it replaces, in the order of ids.
 ///
-/// Commutative, associative and idempotent, so replicas that have seen the same revisions hold the same heads.
+/// Commutative, associative and idempotent as long as ancestors are complete, so replicas that have seen the same
+/// revisions hold the same heads. Beyond [`MAX_ANCESTORS`] a replaced revision may be a head again.
+///
+/// The cost follows the number of revisions and of their ancestors, not its square: a peer may send many.
 #[must_use]
 pub fn heads<T: Revisioned>(revisions: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut all: Vec<T> = revisions.into_iter().collect();
@@ -161,8 +174,12 @@ pub fn heads<T: Revisioned>(revisions: impl IntoIterator<Item = T>) -> Vec<T> {
     if all.len() < 2 {
         return all;
     }
-    let replaced: Vec<bool> =
-        all.iter().map(|one| all.iter().any(|other| other.ancestors().contain(&one.revision()))).collect();
+    let mut replaced = vec![false; all.len()];
+    for ancestor in all.iter().flat_map(|revision| revision.ancestors().as_slice()) {
+        if let Ok(at) = all.binary_search_by_key(ancestor, Revisioned::revision) {
+            replaced[at] = true;
+        }
+    }
     let mut replaced = replaced.into_iter();
     all.retain(|_| !replaced.next().unwrap_or(false));
     all
@@ -171,7 +188,6 @@ pub fn heads<T: Revisioned>(revisions: impl IntoIterator<Item = T>) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     fn id(n: u16) -> RevisionId {
         let mut bytes = [0; 32];

@@ -57,16 +57,16 @@ impl AuditLog {
 
     /// The decisions, oldest first, each with how many refusals of the same device followed it uncounted.
     pub fn entries(&self) -> impl Iterator<Item = (&Decided, u64)> {
-        let last_of =
-            |link: &Link| self.entries.iter().rev().find(|other| other.decided.device == link.decided.device);
-        self.entries.iter().map(move |link| {
-            let newest = last_of(link).is_some_and(|last| std::ptr::eq(last, link));
-            let repeats = self.repeated.get(&link.decided.device).filter(|_| newest);
-            (&link.decided, repeats.copied().unwrap_or(0))
+        let newest: BTreeMap<&DeviceId, usize> =
+            self.entries.iter().enumerate().map(|(at, link)| (&link.decided.device, at)).collect();
+        self.entries.iter().enumerate().map(move |(at, Link { decided, .. })| {
+            let repeats =
+                self.repeated.get(&decided.device).filter(|_| newest.get(&decided.device) == Some(&at));
+            (decided, repeats.copied().unwrap_or(0))
         })
     }
 
-    /// Whether every entry's hash follows from the one before.
+    /// Whether every entry's hash follows from the one before. That the newest are missing can't be seen.
     #[must_use]
     pub fn is_intact(&self) -> bool {
         let mut previous = [0; 32];

@@ -1,10 +1,54 @@
-//! stub
+//! Stronghold's vault: records and keys in memory.
+//!
+//! It does no IO: it neither reads files nor talks to peers, and it has no clock. Times are handed in and are for
+//! people only. It does not decide who may have what; it asks the policy that it holds, of `stronghold-sync`, and
+//! exports nothing without a grant. It does not hide names in memory, and a value is open while it is read: whoever
+//! reads this process's memory at that moment reads it too.
+//!
+//! Its nouns, and how they meet:
+//!
+//! - A [`Stronghold`] is all that one device holds: clients, vaults and records, its [`Identity`], its [`Peers`], its
+//!   policy and its [`AuditLog`]. It is serialized whole, records as they are sealed; a snapshot seals that once more.
+//! - A [`Revision`] is one immutable version of a record. Its id commits to all of it. Records keep their revisions
+//!   sealed, each under a key of its own, and merge them by what replaced what.
+//! - An [`Entry`] is a revision and where it belongs: what leaves a Stronghold by [`Stronghold::export`] and enters
+//!   another by [`Stronghold::import`], the one function in which a foreign value meets a vault. It checks the whole
+//!   batch, then applies all of it or nothing.
+//!
+//! ```
+//! use stronghold_sync::{Grant, Location, Mapping, Scope, Selection, Shape};
+//! use stronghold_vault::{Labels, Stronghold};
+//!
+//! let mail: Location = "wallet/web/mail".parse()?;
+//! let mut laptop = Stronghold::new("laptop")?;
+//! laptop.write(&mail, b"hunter2", Labels::new(), 1_700_000_000_000)?;
+//!
+//! // What another device lacks is found from shapes; the entries then travel, and are sealed anew where they arrive.
+//! let shapes = laptop.shapes(&Scope::of(Selection::everything()), &Mapping::default());
+//! let wanted: Vec<_> = shapes.iter().map(Shape::entry).collect();
+//! let grant = Grant::of_owner(Selection::everything());
+//! let entries = laptop.export(&grant, &wanted, 1_700_000_000_000)?;
+//!
+//! let mut phone = Stronghold::new("phone")?;
+//! let report = phone.import(&entries, |_, entry, _| {
+//!     if wanted.contains(entry) { Ok(()) } else { Err(stronghold_vault::Unacceptable::NotAsked) }
+//! })?;
+//! assert_eq!(report.received, 1);
+//! assert_eq!(&**phone.read(&mail)?.revision.value, b"hunter2");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Invariants: `unsafe` is in one module, the locked memory of live keys; vault keys never leave the device but inside
+//! its own snapshot; `Debug` shows no value and no key.
+
 mod audit;
+mod cipher;
 mod identity;
 mod locked;
 mod peers;
 mod record;
 mod revision;
+mod salts;
 mod store;
 mod stronghold;
 mod transfer;
@@ -13,7 +57,7 @@ pub use audit::{AuditLog, Decided};
 pub use identity::{BadPublicKey, BadSecretKey, BadSignature, Identity, NoRandomness, PublicIdentity};
 pub use locked::refusal as locking_refusal;
 pub use peers::{Peer, Peers, UnknownPeer};
-pub use record::{Damaged, HISTORY};
+pub use record::{Damaged, HISTORY, MAX_HEADS};
 pub use revision::{Entry, Labels, MAX_LABELS, MAX_VALUE, Revision};
 pub use stronghold::{Listed, ReadError, Reading, Stronghold, Version, WriteError};
 pub use transfer::{ExportError, ImportError, Report, Unacceptable};

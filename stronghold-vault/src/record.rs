@@ -1,35 +1,35 @@
 //! A record: its heads and its history, sealed in ordinary memory, each revision under a key of its own.
 
-use aes_gcm::{
-    Aes256Gcm, KeyInit,
-    aead::{Aead, Payload},
-};
-use hkdf::Hkdf;
-use serde::{Deserialize, Serialize};
-use sha2::Sha256;
-use stronghold_sync::{
-    Ancestors, LocationId, MAX_RECORD_NAME, RevisionId, Revisioned, Shape, heads, padded_len,
-};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
+use stronghold_sync::{Ancestors, LocationId, MAX_RECORD_NAME, RevisionId, Revisioned, Shape, padded_len};
 use zeroize::Zeroizing;
 
 use crate::{
-    locked::{KEY_LEN, LockedKey},
-    revision::{Labels, Revision},
+    cipher::{self, Key},
+    locked::LockedKey,
+    revision::{Revision, decode_labels, encode_labels},
 };
 
 /// Replaced values that stay readable, per record.
 pub const HISTORY: usize = 10;
+/// The most heads that an import may leave at a record: more than any number of devices brings about by editing.
+pub const MAX_HEADS: usize = 256;
 
 /// A sealed revision could not be opened: memory or file content is not what was sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a stored value is damaged")]
 pub struct Damaged;
 
-/// A record's heads and history.
-#[derive(Debug, Serialize, Deserialize)]
+/// A record's heads and history. Nearly every record has one head, which lies with it and not behind a pointer: walking
+/// all of them is then three times as fast.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "(Box<str>, Vec<Sealed>, Vec<Sealed>)")]
 pub(crate) struct Record {
     pub(crate) name: Box<str>,
-    heads: Vec<Sealed>,
+    /// The head with the least id.
+    head: Sealed,
+    /// The other heads, in the order of their ids.
+    beside: Vec<Sealed>,
     /// Newest first.
     history: Vec<Sealed>,
 }
@@ -51,7 +51,7 @@ pub(crate) struct Sealed {
 pub(crate) enum Inserted {
     /// It is a head now.
     Head,
-    /// It was held already, or a held revision has replaced it.
+    /// It was a head already, or a head has replaced it.
     Known,
 }
 
@@ -66,18 +66,23 @@ impl Revisioned for Sealed {
 }
 
 impl Record {
-    pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.into(), heads: Vec::new(), history: Vec::new() }
+    pub(crate) fn new(name: &str, first: Sealed) -> Self {
+        Self { name: name.into(), head: first, beside: Vec::new(), history: Vec::new() }
     }
 
     /// The heads, in the order of their ids.
-    pub(crate) fn heads(&self) -> &[Sealed] {
-        &self.heads
+    pub(crate) fn heads(&self) -> impl Iterator<Item = &Sealed> {
+        std::iter::once(&self.head).chain(&self.beside)
+    }
+
+    /// How many heads there are.
+    pub(crate) fn head_count(&self) -> usize {
+        1 + self.beside.len()
     }
 
     /// Heads and history.
     pub(crate) fn revisions(&self) -> impl Iterator<Item = &Sealed> {
-        self.heads.iter().chain(&self.history)
+        self.heads().chain(&self.history)
     }
 
     pub(crate) fn find(&self, id: &RevisionId) -> Option<&Sealed> {
@@ -86,12 +91,12 @@ impl Record {
 
     /// Whether any head has a value.
     pub(crate) fn is_readable(&self) -> bool {
-        self.heads.iter().any(|head| !head.deleted)
+        self.heads().any(|head| !head.deleted)
     }
 
     /// The head that is shown: one with a value before a deletion, then the latest time, then the greatest id.
     pub(crate) fn shown(&self) -> Option<&Sealed> {
-        Self::shown_of(&self.heads)
+        Self::shown_of(self.heads())
     }
 
     /// The same among some of the revisions.
@@ -101,14 +106,13 @@ impl Record {
 
     /// Whether the heads differ in what they say: equal values written independently are no conflict.
     pub(crate) fn is_conflict(&self, keeper: &Keeper<'_>) -> Result<bool, Damaged> {
-        let [first, others @ ..] = self.heads.as_slice() else { return Ok(false) };
-        if others.is_empty() || !self.is_readable() {
+        if self.beside.is_empty() || !self.is_readable() {
             return Ok(false);
         }
-        let first_open = keeper.open(first)?;
-        for other in others {
+        let first_open = keeper.open(&self.head)?;
+        for other in &self.beside {
             let other_open = keeper.open(other)?;
-            if (first.deleted, &first_open.value) != (other.deleted, &other_open.value) {
+            if (first_open.deleted, &first_open.value) != (other_open.deleted, &other_open.value) {
                 return Ok(true);
             }
         }
@@ -117,46 +121,91 @@ impl Record {
 
     /// The ancestors of a revision that replaces all heads.
     pub(crate) fn ancestors_of_next(&self) -> Ancestors {
-        let heads: Vec<_> = self.heads.iter().map(|head| (head.id, &head.ancestors)).collect();
+        let heads: Vec<_> = self.heads().map(|head| (head.id, &head.ancestors)).collect();
         Ancestors::of_successor(&heads)
     }
 
     /// Merges one revision in: the union, less what is replaced; that goes to the history.
     pub(crate) fn insert(&mut self, new: Sealed) -> Inserted {
-        if self.find(&new.id).is_some() {
+        if self.heads().any(|head| head.id == new.id || head.ancestors.contain(&new.id)) {
             return Inserted::Known;
         }
-        let id = new.id;
-        self.heads.push(new);
-        let kept: Vec<RevisionId> = heads(&self.heads).iter().map(|head| head.id).collect();
-        let (stay, mut replaced): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.heads).into_iter().partition(|head| kept.contains(&head.id));
-        self.heads = stay;
-        self.heads.sort_by_key(|head| head.id);
-        if !kept.contains(&id) {
-            return Inserted::Known;
+        // What its ancestors do not reach any more can come back as a head: it is then no history.
+        self.history.retain(|old| old.id != new.id);
+        let ancestors = new.ancestors.clone();
+        let replaces = |head: &Sealed| ancestors.contain(&head.id);
+        let mut replaced: Vec<Sealed> = self.beside.extract_if(.., |head| replaces(head)).collect();
+        if replaces(&self.head) {
+            replaced.insert(0, self.put_in_place_of_the_first(new));
+        } else {
+            self.put_beside(new);
         }
-        replaced.append(&mut self.history);
-        replaced.truncate(HISTORY);
-        self.history = replaced;
+        self.history.splice(..0, replaced);
+        self.history.truncate(HISTORY);
         Inserted::Head
     }
 
-    /// Whether what was loaded could have been stored: a name, at least one head, no more history than is kept.
-    pub(crate) fn is_well_formed(&self) -> bool {
-        (1..=MAX_RECORD_NAME).contains(&self.name.len())
-            && !self.heads.is_empty()
-            && self.history.len() <= HISTORY
+    /// Gives the head that gives way.
+    fn put_in_place_of_the_first(&mut self, new: Sealed) -> Sealed {
+        let old = std::mem::replace(&mut self.head, new);
+        if self.beside.first().is_some_and(|next| next.id < self.head.id) {
+            let next = self.beside.remove(0);
+            let new = std::mem::replace(&mut self.head, next);
+            self.put_beside(new);
+        }
+        old
+    }
+
+    fn put_beside(&mut self, mut new: Sealed) {
+        if new.id < self.head.id {
+            std::mem::swap(&mut new, &mut self.head);
+        }
+        let at = self.beside.partition_point(|head| head.id < new.id);
+        self.beside.insert(at, new);
     }
 
     pub(crate) fn shapes(&self, location: LocationId) -> impl Iterator<Item = Shape> {
-        self.heads.iter().map(move |head| Shape {
+        self.heads().map(move |head| Shape {
             location,
             revision: head.id,
             ancestors: head.ancestors.clone(),
             size: padded_len(head.len()),
             deleted: head.deleted,
         })
+    }
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Heads<'a>(&'a Record);
+        impl Serialize for Heads<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut seq = serializer.serialize_seq(Some(self.0.head_count()))?;
+                self.0.heads().try_for_each(|head| seq.serialize_element(head))?;
+                seq.end()
+            }
+        }
+        (&self.name, Heads(self), &self.history).serialize(serializer)
+    }
+}
+
+/// A record that could not have been stored.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a record without a name, without heads in order, or with too much history")]
+pub(crate) struct BadRecord;
+
+impl TryFrom<(Box<str>, Vec<Sealed>, Vec<Sealed>)> for Record {
+    type Error = BadRecord;
+
+    fn try_from((name, heads, history): (Box<str>, Vec<Sealed>, Vec<Sealed>)) -> Result<Self, BadRecord> {
+        let well_formed = (1..=MAX_RECORD_NAME).contains(&name.len())
+            && heads.is_sorted_by(|one, next| one.id < next.id)
+            && history.len() <= HISTORY;
+        let mut heads = heads.into_iter();
+        match heads.next() {
+            Some(head) if well_formed => Ok(Self { name, head, beside: heads.collect(), history }),
+            _ => Err(BadRecord),
+        }
     }
 }
 
@@ -183,47 +232,48 @@ impl Keeper<'_> {
     /// Seals a revision, whose limits have been checked, under the id that was computed for it.
     pub(crate) fn seal(&self, id: RevisionId, revision: &Revision) -> Result<Sealed, Damaged> {
         let labels = encode_labels(&revision.labels);
-        let mut open = Zeroizing::new(Vec::with_capacity(OVERHEAD + labels.len() + revision.value.len()));
-        open.extend_from_slice(&revision.salt);
-        open.extend_from_slice(&u16::try_from(labels.len()).map_err(|_| Damaged)?.to_le_bytes());
-        open.extend_from_slice(&labels);
-        open.extend_from_slice(&revision.value);
-        let (cipher, aad) = (self.cipher(&id)?, self.aad(&id));
-        let payload = Payload { msg: &open, aad: &aad };
-        let content = cipher.encrypt(&NONCE.into(), payload).map_err(|_| Damaged)?;
+        let mut content = Zeroizing::new(Vec::with_capacity(OVERHEAD + labels.len() + revision.value.len()));
+        content.extend_from_slice(&revision.salt);
+        content.extend_from_slice(&u16::try_from(labels.len()).map_err(|_| Damaged)?.to_le_bytes());
+        content.extend_from_slice(&labels);
+        content.extend_from_slice(&revision.value);
+        let key = self.revision_key(&id)?;
+        cipher::seal(&key, &NONCE, &self.aad(&id), &mut content).ok_or(Damaged)?;
         Ok(Sealed {
             id,
             ancestors: revision.ancestors.clone(),
             deleted: revision.deleted,
             time: revision.time,
-            content: content.into(),
+            content: std::mem::take(&mut *content).into_boxed_slice(),
         })
     }
 
     /// Opens a revision; its id is bound to the sealed content, and so are its vault and record.
     pub(crate) fn open(&self, sealed: &Sealed) -> Result<Revision, Damaged> {
-        let (cipher, aad) = (self.cipher(&sealed.id)?, self.aad(&sealed.id));
-        let payload = Payload { msg: &sealed.content, aad: &aad };
-        let open = Zeroizing::new(cipher.decrypt(&NONCE.into(), payload).map_err(|_| Damaged)?);
+        let mut open = Zeroizing::new(sealed.content.to_vec());
+        let key = self.revision_key(&sealed.id)?;
+        cipher::open(&key, &NONCE, &self.aad(&sealed.id), &mut open).ok_or(Damaged)?;
         let (salt, rest) = open.split_first_chunk::<SALT>().ok_or(Damaged)?;
         let (labels_len, rest) = rest.split_first_chunk::<LABELS_LEN>().ok_or(Damaged)?;
-        let (labels, value) = rest.split_at_checked(u16::from_le_bytes(*labels_len).into()).ok_or(Damaged)?;
+        let (labels, _) = rest.split_at_checked(u16::from_le_bytes(*labels_len).into()).ok_or(Damaged)?;
+        let (salt, value_at) = (*salt, SALT + LABELS_LEN + labels.len());
+        let labels = decode_labels(labels).ok_or(Damaged)?;
+        // The buffer becomes the value. What the move leaves behind its end is wiped with it.
+        open.drain(..value_at);
         Ok(Revision {
-            salt: *salt,
+            salt,
             ancestors: sealed.ancestors.clone(),
             deleted: sealed.deleted,
-            labels: decode_labels(labels).ok_or(Damaged)?,
+            labels,
             time: sealed.time,
-            value: Zeroizing::new(value.to_vec()),
+            value: open,
         })
     }
 
-    /// The key of one revision: HKDF-Expand of the vault's key. It seals once, so the nonce can stay zero.
-    fn cipher(&self, id: &RevisionId) -> Result<Aes256Gcm, Damaged> {
-        let vault = Hkdf::<Sha256>::from_prk(self.key.expose()).map_err(|_| Damaged)?;
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        vault.expand_multi_info(&[KEY_LABEL, id.as_bytes()], key.as_mut_slice()).map_err(|_| Damaged)?;
-        Aes256Gcm::new_from_slice(key.as_slice()).map_err(|_| Damaged)
+    /// The key of one revision of one record. It seals once, so the nonce can stay zero.
+    fn revision_key(&self, id: &RevisionId) -> Result<Key, Damaged> {
+        let info = [KEY_LABEL, self.location.record.as_bytes(), id.as_bytes()];
+        cipher::derive(self.key.expose(), &info).ok_or(Damaged)
     }
 
     fn aad(&self, id: &RevisionId) -> [u8; 80] {
@@ -237,38 +287,13 @@ impl Keeper<'_> {
 }
 
 const KEY_LABEL: &[u8] = b"stronghold/revision-key/v1";
-const NONCE: [u8; 12] = [0; 12];
-
-fn encode_labels(labels: &Labels) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for text in labels.iter().flat_map(|(name, text)| [name, text]) {
-        // Labels are at most MAX_LABELS bytes, which two bytes of length can tell.
-        bytes.extend_from_slice(&(text.len() as u16).to_le_bytes());
-        bytes.extend_from_slice(text.as_bytes());
-    }
-    bytes
-}
-
-fn decode_labels(mut bytes: &[u8]) -> Option<Labels> {
-    let mut labels = Labels::new();
-    while !bytes.is_empty() {
-        let name = take_text(&mut bytes)?;
-        labels.insert(name, take_text(&mut bytes)?);
-    }
-    Some(labels)
-}
-
-fn take_text(bytes: &mut &[u8]) -> Option<String> {
-    let (len, rest) = bytes.split_first_chunk::<2>()?;
-    let (text, rest) = rest.split_at_checked(u16::from_le_bytes(*len).into())?;
-    *bytes = rest;
-    String::from_utf8(text.to_vec()).ok()
-}
+const NONCE: [u8; cipher::NONCE_LEN] = [0; cipher::NONCE_LEN];
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stronghold_sync::Location;
+    use crate::revision::Labels;
+    use stronghold_sync::{Location, heads};
 
     fn revision(value: &[u8], ancestors: Ancestors) -> Revision {
         let labels = Labels::from([("from".to_owned(), "csv".to_owned())]);
@@ -299,16 +324,71 @@ mod tests {
     }
 
     #[test]
+    fn one_revision_under_two_names_is_sealed_under_two_keys() {
+        let key = LockedKey::new(&[1; 32]);
+        let revision = revision(b"hunter2", Ancestors::default());
+        let sealed = |name| {
+            let keeper = Keeper { key: &key, location: location(name) };
+            keeper.seal(revision.id(), &revision).unwrap().content
+        };
+        let (one, two) = (sealed("c/v/r"), sealed("c/v/s"));
+        assert_ne!(one[..one.len() - TAG], two[..two.len() - TAG]);
+    }
+
+    #[test]
+    fn inserting_gives_the_heads_of_the_union() {
+        let key = LockedKey::new(&[1; 32]);
+        let keeper = Keeper { key: &key, location: location("c/v/r") };
+        let sealed = |value: u8, after: &[RevisionId]| {
+            let revision = revision(&[value], Ancestors::from_newest_first(after.to_vec()).unwrap());
+            keeper.seal(revision.id(), &revision).unwrap()
+        };
+        let root = sealed(0, &[]);
+        let (left, right) = (sealed(1, &[root.id]), sealed(2, &[root.id]));
+        let both = sealed(3, &[left.id, right.id, root.id]);
+        let beside = sealed(4, &[]);
+        let all = [root, left, right, both, beside];
+        for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [1, 2, 0, 3, 4], [3, 4, 0, 1, 2]] {
+            let mut record = Record::new("r", all[order[0]].clone());
+            let mut seen: Vec<&Sealed> = Vec::new();
+            for next in order.map(|at| &all[at]) {
+                seen.push(next);
+                record.insert(next.clone());
+                let expected: Vec<RevisionId> = heads(seen.clone()).iter().map(|head| head.id).collect();
+                let held: Vec<RevisionId> = record.heads().map(|head| head.id).collect();
+                assert_eq!(held, expected, "{order:?}");
+                assert_eq!(record.insert(next.clone()), Inserted::Known);
+            }
+        }
+    }
+
+    #[test]
+    fn a_replaced_revision_that_ancestors_do_not_reach_is_a_head_again_not_lost() {
+        let key = LockedKey::new(&[1; 32]);
+        let keeper = Keeper { key: &key, location: location("c/v/r") };
+        let old = revision(b"old", Ancestors::default());
+        let old = keeper.seal(old.id(), &old).unwrap();
+        let mut record = Record::new("r", old.clone());
+        let far = revision(b"far", Ancestors::from_newest_first(vec![old.id]).unwrap());
+        record.insert(keeper.seal(far.id(), &far).unwrap());
+        let later = revision(b"later", Ancestors::from_newest_first(vec![far.id()]).unwrap());
+        record.insert(keeper.seal(later.id(), &later).unwrap());
+        assert_eq!(record.insert(old.clone()), Inserted::Head);
+        assert_eq!(record.revisions().filter(|held| held.id == old.id).count(), 1);
+    }
+
+    #[test]
     fn the_history_keeps_ten_newest_first() {
         let key = LockedKey::new(&[1; 32]);
         let keeper = Keeper { key: &key, location: location("c/v/r") };
-        let mut record = Record::new("r");
-        for n in 0..15u8 {
+        let first = revision(&[0], Ancestors::default());
+        let mut record = Record::new("r", keeper.seal(first.id(), &first).unwrap());
+        for n in 1..15u8 {
             let next = revision(&[n], record.ancestors_of_next());
             assert_eq!(record.insert(keeper.seal(next.id(), &next).unwrap()), Inserted::Head);
         }
         let values: Vec<u8> = record.history.iter().map(|old| keeper.open(old).unwrap().value[0]).collect();
         assert_eq!(values, (4..14).rev().collect::<Vec<u8>>());
-        assert_eq!(record.heads().len(), 1);
+        assert_eq!(record.head_count(), 1);
     }
 }

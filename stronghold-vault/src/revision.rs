@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use stronghold_sync::{Ancestors, Location, RevisionId};
+use stronghold_sync::{Ancestors, EntryId, Location, RevisionId, Shape, padded_len};
 use zeroize::Zeroizing;
 
 /// The largest value, in bytes: a record is a secret, not a disk image.
@@ -48,23 +48,36 @@ impl Revision {
     #[must_use]
     pub fn id(&self) -> RevisionId {
         let mut hash = Sha256::new();
-        let mut part = |bytes: &[u8]| {
+        let part = |hash: &mut Sha256, bytes: &[u8]| {
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         };
-        part(b"stronghold/revision/v1");
-        part(&self.salt);
-        let ancestors: Vec<u8> = self.ancestors.as_slice().iter().flat_map(|id| *id.as_bytes()).collect();
-        part(&ancestors);
-        part(&[u8::from(self.deleted)]);
-        part(&(self.labels.len() as u64).to_le_bytes());
+        part(&mut hash, b"stronghold/revision/v1");
+        part(&mut hash, &self.salt);
+        let ancestors = self.ancestors.as_slice();
+        hash.update((32 * ancestors.len() as u64).to_le_bytes());
+        ancestors.iter().for_each(|id| hash.update(id.as_bytes()));
+        part(&mut hash, &[u8::from(self.deleted)]);
+        part(&mut hash, &(self.labels.len() as u64).to_le_bytes());
         for (name, text) in &self.labels {
-            part(name.as_bytes());
-            part(text.as_bytes());
+            part(&mut hash, name.as_bytes());
+            part(&mut hash, text.as_bytes());
         }
-        part(&self.time.to_le_bytes());
-        part(&self.value);
+        part(&mut hash, &self.time.to_le_bytes());
+        part(&mut hash, &self.value);
         RevisionId::from_bytes(hash.finalize().into())
+    }
+
+    /// The shape of this revision, whose ids have been computed: what is told of it before it travels.
+    #[must_use]
+    pub fn shape(&self, entry: &EntryId) -> Shape {
+        Shape {
+            location: entry.location,
+            revision: entry.revision,
+            ancestors: self.ancestors.clone(),
+            size: padded_len((encode_labels(&self.labels).len() + self.value.len()) as u64),
+            deleted: self.deleted,
+        }
     }
 
     /// Whether value and labels are within their limits, and a deletion is empty.
@@ -72,7 +85,7 @@ impl Revision {
     pub fn is_within_limits(&self) -> bool {
         self.value.len() <= MAX_VALUE
             && self.labels.iter().map(|(name, text)| name.len() + text.len()).sum::<usize>() <= MAX_LABELS
-            && !(self.deleted && !self.value.is_empty())
+            && (!self.deleted || self.value.is_empty())
     }
 }
 
@@ -85,6 +98,33 @@ impl fmt::Debug for Revision {
             .field("value", &format_args!("{} bytes", self.value.len()))
             .finish_non_exhaustive()
     }
+}
+
+/// Labels as bytes: name and text in turn, each after its length in two bytes.
+pub(crate) fn encode_labels(labels: &Labels) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for text in labels.iter().flat_map(|(name, text)| [name, text]) {
+        // Labels are at most MAX_LABELS bytes, which two bytes of length can tell.
+        bytes.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    bytes
+}
+
+pub(crate) fn decode_labels(mut bytes: &[u8]) -> Option<Labels> {
+    let mut labels = Labels::new();
+    while !bytes.is_empty() {
+        let name = take_text(&mut bytes)?;
+        labels.insert(name, take_text(&mut bytes)?);
+    }
+    Some(labels)
+}
+
+fn take_text(bytes: &mut &[u8]) -> Option<String> {
+    let (len, rest) = bytes.split_first_chunk::<2>()?;
+    let (text, rest) = rest.split_at_checked(u16::from_le_bytes(*len).into())?;
+    *bytes = rest;
+    String::from_utf8(text.to_vec()).ok()
 }
 
 /// Bytes that are zeroized when dropped, as rmp binary.

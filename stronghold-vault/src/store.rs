@@ -12,6 +12,7 @@ use crate::{
     locked::LockedKey,
     peers::Peers,
     record::Record,
+    salts::Salts,
     stronghold::{Client, Stronghold, Vault},
 };
 
@@ -92,7 +93,7 @@ impl<'de> Deserialize<'de> for Stronghold {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let loaded = Loaded::deserialize(deserializer)?;
         let identity = Identity::from_bytes(&loaded.identity).map_err(D::Error::custom)?;
-        let clients = loaded.clients.into_iter().map(LoadedClient::check).collect::<Option<_>>();
+        let clients = each_once(loaded.clients, LoadedClient::check);
         Ok(Self {
             clients: clients.ok_or_else(|| D::Error::custom("a name or a record that can't be"))?,
             identity,
@@ -100,6 +101,7 @@ impl<'de> Deserialize<'de> for Stronghold {
             peers: loaded.peers,
             policy: loaded.policy,
             log: loaded.log,
+            salts: Salts::default(),
         })
     }
 }
@@ -108,7 +110,7 @@ impl LoadedClient {
     fn check(self) -> Option<(ClientId, Client)> {
         check_name(&self.name).ok()?;
         let id = ClientId::of(&self.name);
-        let vaults = self.vaults.into_iter().map(|vault| vault.check(id)).collect::<Option<_>>()?;
+        let vaults = each_once(self.vaults, |vault| vault.check(id))?;
         Some((id, Client { name: self.name, vaults }))
     }
 }
@@ -117,11 +119,17 @@ impl LoadedVault {
     fn check(self, client: ClientId) -> Option<(VaultId, Vault)> {
         check_name(&self.name).ok()?;
         let id = VaultId::of(client, &self.name);
-        let record =
-            |record: Record| record.is_well_formed().then(|| (RecordId::of(id, &record.name), record));
-        let records = self.records.into_iter().map(record).collect::<Option<_>>()?;
+        let record = |record: Record| Some((RecordId::of(id, &record.name), record));
+        let records = each_once(self.records, record)?;
         Some((id, Vault { name: self.name, key: LockedKey::new(&self.key), records }))
     }
+}
+
+/// A map of what was loaded; `None` if one is not as it must be, or there twice: one of the two would be lost.
+fn each_once<T, K: Ord, V>(list: Vec<T>, check: impl FnMut(T) -> Option<(K, V)>) -> Option<BTreeMap<K, V>> {
+    let len = list.len();
+    let map: BTreeMap<K, V> = list.into_iter().map(check).collect::<Option<_>>()?;
+    (map.len() == len).then_some(map)
 }
 
 mod key_bytes {
@@ -138,5 +146,33 @@ mod key_bytes {
         deserializer: D,
     ) -> Result<Zeroizing<[u8; 32]>, D::Error> {
         serde_bytes::deserialize::<[u8; 32], D>(deserializer).map(Zeroizing::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loads(clients: &impl Serialize) -> bool {
+        let identity = [1; 32];
+        let (peers, policy, log) = (Peers::default(), Policy::default(), AuditLog::default());
+        let stored = ("device", serde_bytes::Bytes::new(&identity), peers, policy, log, clients);
+        rmp_serde::from_slice::<Stronghold>(&rmp_serde::to_vec(&stored).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn what_could_not_have_been_stored_is_not_loaded() {
+        let key = [2; 32];
+        let vault = |name| (name, serde_bytes::Bytes::new(&key), Vec::<Record>::new());
+        let none: [(&str, [(); 0]); 0] = [];
+        assert!(loads(&none));
+        assert!(loads(&[("a", [vault("v")]), ("b", [vault("v")])]));
+        assert!(!loads(&[("a", [vault("v")]), ("a", [vault("w")])]), "of two, one would be lost");
+        assert!(!loads(&[("a", [vault("v"), vault("v")])]));
+        assert!(!loads(&[("a/b", [vault("v")])]));
+        assert!(!loads(&[("a", [vault("")])]));
+        assert!(!loads(&[("a", [("v", serde_bytes::Bytes::new(&key[1..]), Vec::<Record>::new())])]));
+        let no_heads = ("r", Vec::<()>::new(), Vec::<()>::new());
+        assert!(!loads(&[("a", [("v", serde_bytes::Bytes::new(&key), vec![no_heads])])]));
     }
 }

@@ -1,10 +1,10 @@
 //! A Stronghold in memory: clients, vaults and records, and what this device knows of itself and others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 
 use stronghold_sync::{
-    ClientId, EntryId, Location, LocationId, Mapping, Policy, RecordId, Resolution, RevisionId, Scope,
-    Selection, Shape, VaultId,
+    Ancestors, ClientId, EntryId, Location, LocationId, Mapping, Policy, RecordId, Resolution, RevisionId,
+    Scope, Selection, Shape, VaultId, heads,
 };
 use zeroize::Zeroizing;
 
@@ -15,6 +15,7 @@ use crate::{
     peers::Peers,
     record::{Damaged, Inserted, Keeper, Record, Sealed},
     revision::{Labels, Revision},
+    salts::Salts,
 };
 
 /// Everything one device holds: secrets, its identity, its peers, its policy and its log.
@@ -26,6 +27,7 @@ pub struct Stronghold {
     pub(crate) peers: Peers,
     pub(crate) policy: Policy,
     pub(crate) log: AuditLog,
+    pub(crate) salts: Salts,
 }
 
 #[derive(Debug)]
@@ -129,6 +131,7 @@ impl Stronghold {
             peers: Peers::default(),
             policy: Policy::default(),
             log: AuditLog::default(),
+            salts: Salts::default(),
         })
     }
 
@@ -208,7 +211,7 @@ impl Stronghold {
     /// [`ReadError::NotFound`] when nothing was ever written there.
     pub fn history(&self, location: &Location) -> Result<Vec<Version>, ReadError> {
         let (_, _, record) = self.record(&location.id()).ok_or(ReadError::NotFound)?;
-        let heads = record.heads().len();
+        let heads = record.head_count();
         let version = |(index, sealed): (usize, &Sealed)| Version {
             revision: sealed.id,
             time: sealed.time,
@@ -227,7 +230,7 @@ impl Stronghold {
         let scope = Scope::of(selection.clone());
         let mut found = Vec::new();
         for (id, client, vault, record) in
-            self.records_in(&scope).filter(|(.., record)| record.heads().len() > 1)
+            self.records_in(&scope).filter(|(.., record)| record.head_count() > 1)
         {
             if record.is_conflict(&vault.keeper(id))? {
                 let location = names(client, vault, record);
@@ -274,19 +277,18 @@ impl Stronghold {
         Ok(conflict)
     }
 
-    /// The shapes of all heads in scope, under the names they would arrive with, in the order of locations.
+    /// The shapes of all heads in scope, under the names they would arrive with, in the order of entries (location,
+    /// then revision). Where the mapping brings two records together, what one replaces of the other is left out.
     #[must_use]
     pub fn shapes(&self, scope: &Scope, mapping: &Mapping) -> Vec<Shape> {
-        let mut shapes = Vec::new();
+        let most = if scope.is_everything() { self.record_count() } else { 0 };
+        let mut shapes = Vec::with_capacity(most);
         for (id, client, vault, record) in self.records_in(scope) {
             let target =
                 if mapping.is_empty() { id } else { mapping.apply(&names(client, vault, record)).id() };
             shapes.extend(record.shapes(target));
         }
-        if !mapping.is_empty() {
-            shapes.sort_by_key(Shape::entry);
-        }
-        shapes
+        if mapping.is_empty() { shapes } else { heads_of_each(shapes) }
     }
 
     /// The names behind a location's ids, if it is held, deleted or not.
@@ -379,56 +381,44 @@ impl Stronghold {
     ) -> Result<RevisionId, WriteError> {
         let id = location.id();
         let ancestors = self.record(&id).map(|(_, _, record)| record.ancestors_of_next()).unwrap_or_default();
-        let revision = content.into_revision(ancestors, now)?;
+        let salt = self.salts.take()?;
+        let revision = content.into_revision(salt, ancestors, now);
         if !revision.is_within_limits() {
             return Err(WriteError::TooLarge);
         }
         let revision_id = revision.id();
-        let sealed = self.vault_at(location, id, None)?.keeper(id).seal(revision_id, &revision)?;
-        self.insert(location, id, sealed)?;
+        let vault = match self.vault(&id) {
+            None => self.add_vault(location, id, new_vault_key()?),
+            Some(_) => self.vault_mut(&id).ok_or(Damaged)?,
+        };
+        let sealed = vault.keeper(id).seal(revision_id, &revision)?;
+        vault.insert(location, id, sealed);
         Ok(revision_id)
     }
 
-    /// Merges a sealed revision in, making client, vault and record where they are missing.
-    pub(crate) fn insert(
-        &mut self,
-        location: &Location,
-        id: LocationId,
-        sealed: Sealed,
-    ) -> Result<Inserted, WriteError> {
-        let vault = self.vault_at(location, id, None)?;
-        let record = vault.records.entry(id.record).or_insert_with(|| Record::new(location.record()));
-        Ok(record.insert(sealed))
+    /// Makes the vault of a location, with this key; one that is there already stays as it is.
+    pub(crate) fn add_vault(&mut self, location: &Location, id: LocationId, key: LockedKey) -> &mut Vault {
+        let client = || Client { name: location.client().into(), vaults: BTreeMap::new() };
+        let vault = Vault { name: location.vault().into(), key, records: BTreeMap::new() };
+        self.clients.entry(id.client).or_insert_with(client).vaults.entry(id.vault).or_insert(vault)
     }
 
-    /// The vault of a location, made if it is missing, with `key` if one is given.
-    pub(crate) fn vault_at(
-        &mut self,
-        location: &Location,
-        id: LocationId,
-        key: Option<LockedKey>,
-    ) -> Result<&mut Vault, WriteError> {
-        use std::collections::btree_map::Entry;
-        let client = self
-            .clients
-            .entry(id.client)
-            .or_insert_with(|| Client { name: location.client().into(), vaults: BTreeMap::new() });
-        Ok(match client.vaults.entry(id.vault) {
-            Entry::Occupied(vault) => vault.into_mut(),
-            Entry::Vacant(slot) => {
-                let key = match key {
-                    Some(key) => key,
-                    None => new_vault_key()?,
-                };
-                slot.insert(Vault { name: location.vault().into(), key, records: BTreeMap::new() })
-            }
-        })
+    pub(crate) fn vault_mut(&mut self, id: &LocationId) -> Option<&mut Vault> {
+        self.clients.get_mut(&id.client)?.vaults.get_mut(&id.vault)
+    }
+
+    pub(crate) fn vault(&self, id: &LocationId) -> Option<&Vault> {
+        self.clients.get(&id.client)?.vaults.get(&id.vault)
     }
 
     pub(crate) fn record(&self, id: &LocationId) -> Option<(&Client, &Vault, &Record)> {
         let client = self.clients.get(&id.client)?;
         let vault = client.vaults.get(&id.vault)?;
         Some((client, vault, vault.records.get(&id.record)?))
+    }
+
+    fn record_count(&self) -> usize {
+        self.clients.values().flat_map(|client| client.vaults.values()).map(|vault| vault.records.len()).sum()
     }
 
     /// Every record, in the order of ids.
@@ -461,6 +451,17 @@ impl Stronghold {
 }
 
 impl Vault {
+    /// Merges a sealed revision in, making the record if it is missing.
+    pub(crate) fn insert(&mut self, location: &Location, id: LocationId, sealed: Sealed) -> Inserted {
+        match self.records.entry(id.record) {
+            btree_map::Entry::Occupied(mut record) => record.get_mut().insert(sealed),
+            btree_map::Entry::Vacant(slot) => {
+                slot.insert(Record::new(location.record(), sealed));
+                Inserted::Head
+            }
+        }
+    }
+
     pub(crate) fn keeper(&self, location: LocationId) -> Keeper<'_> {
         Keeper { key: &self.key, location }
     }
@@ -487,15 +488,20 @@ impl<'a> Content<'a> {
         if revision.deleted { Self::Deletion } else { Self::Value(&revision.value, revision.labels.clone()) }
     }
 
-    fn into_revision(self, ancestors: stronghold_sync::Ancestors, time: u64) -> Result<Revision, WriteError> {
-        let mut salt = [0; 32];
-        getrandom::fill(&mut salt).map_err(|_| NoRandomness)?;
+    fn into_revision(self, salt: [u8; 32], ancestors: Ancestors, time: u64) -> Revision {
         let (deleted, value, labels) = match self {
             Self::Value(value, labels) => (false, value, labels),
             Self::Deletion => (true, &[][..], Labels::new()),
         };
-        Ok(Revision { salt, ancestors, deleted, labels, time, value: Zeroizing::new(value.to_vec()) })
+        Revision { salt, ancestors, deleted, labels, time, value: Zeroizing::new(value.to_vec()) }
     }
+}
+
+/// Of shapes that mapping has brought together, those that are heads of their record.
+fn heads_of_each(mut shapes: Vec<Shape>) -> Vec<Shape> {
+    shapes.sort_by_key(|shape| shape.location);
+    let records = shapes.chunk_by(|one, next| one.location == next.location);
+    records.flat_map(|record| heads(record.iter().cloned())).collect()
 }
 
 /// Which revision of which record a shape stands for.

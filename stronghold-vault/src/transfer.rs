@@ -1,12 +1,15 @@
 //! What leaves a Stronghold, and the one function in which a foreign value meets it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
-use stronghold_sync::{EntryId, Grant, Location, LocationId, Mapping, VaultId, message::Listing, padded_len};
+use stronghold_sync::{
+    Ancestors, EntryId, Grant, Location, LocationId, Mapping, RevisionId, VaultId, heads, message::Listing,
+    padded_len,
+};
 
 use crate::{
     locked::LockedKey,
-    record::{Damaged, Inserted, Keeper, Sealed},
+    record::{Damaged, Inserted, Keeper, MAX_HEADS, Record, Sealed},
     revision::{Entry, Revision},
     stronghold::{Stronghold, WriteError, entry, names, new_vault_key},
 };
@@ -34,6 +37,9 @@ pub enum Unacceptable {
     /// Its value or labels are over the limits, or a deletion has a value.
     #[error("an entry is over the limits")]
     OverLimits,
+    /// It would leave a record with more than [`crate::MAX_HEADS`] heads.
+    #[error("a record would have too many versions beside each other")]
+    TooManyHeads,
 }
 
 /// Why a batch was not imported. Nothing of it was.
@@ -61,11 +67,12 @@ pub struct Report {
 }
 
 impl Stronghold {
-    /// Opens the entries asked for, as far as they are held, in their order. Each is checked once more against
-    /// the grant and the policy as it stands now.
+    /// Opens the entries asked for, as far as they are heads here, in their order; what is unknown here, or was replaced
+    /// since, is left out. Each is checked once more against the grant and the policy as it stands now.
     ///
     /// # Errors
-    /// [`ExportError::NotPermitted`] when one is not covered: then none is exported.
+    /// [`ExportError::NotPermitted`] when one is not covered: then none is exported. [`ExportError::Damaged`] when one can't
+    /// be opened.
     pub fn export(&self, grant: &Grant, wanted: &[EntryId], now: u64) -> Result<Vec<Entry>, ExportError> {
         let mut entries = Vec::with_capacity(wanted.len());
         for want in wanted {
@@ -74,7 +81,7 @@ impl Stronghold {
             if !self.policy.still_allows(grant, &location, now) {
                 return Err(ExportError::NotPermitted);
             }
-            if let Some(sealed) = record.find(&want.revision) {
+            if let Some(sealed) = record.heads().find(|head| head.id == want.revision) {
                 let revision = vault.keeper(want.location).open(sealed)?;
                 entries.push(Entry { location, revision });
             }
@@ -97,12 +104,12 @@ impl Stronghold {
             return self.export(grant, &wanted.iter().copied().collect::<Vec<_>>(), now);
         }
         let mut entries = Vec::new();
+        let mut left = wanted.clone();
         for (id, client, vault, record) in self.records_in(grant.scope()) {
             let arrives = mapping.apply(&names(client, vault, record));
             let target = arrives.id();
-            let asked = |head: &&Sealed| wanted.contains(&entry(target, head));
-            let asked: Vec<EntryId> =
-                record.heads().iter().filter(asked).map(|head| entry(id, head)).collect();
+            let mut asked = |head: &&Sealed| left.remove(&entry(target, head));
+            let asked: Vec<EntryId> = record.heads().filter(&mut asked).map(|head| entry(id, head)).collect();
             let opened = self.export(grant, &asked, now)?;
             entries.extend(opened.into_iter().map(|entry| Entry { location: arrives.clone(), ..entry }));
         }
@@ -154,43 +161,67 @@ impl Stronghold {
             accept(location, &id, revision)?;
             checked.push((location, id, revision));
         }
+        self.check_heads(&checked)?;
         let staged = self.seal_all(&checked)?;
-        self.apply(staged)
+        Ok(self.apply(staged))
+    }
+
+    /// Whether every record will be left with a number of heads that it may have.
+    fn check_heads(&self, checked: &[(&Location, EntryId, &Revision)]) -> Result<(), Unacceptable> {
+        let mut arriving: BTreeMap<LocationId, Vec<(RevisionId, &Ancestors)>> = BTreeMap::new();
+        for (_, id, revision) in checked {
+            arriving.entry(id.location).or_default().push((id.revision, &revision.ancestors));
+        }
+        for (location, mut all) in arriving {
+            let held = self.record(&location).map(|(_, _, record)| record);
+            if all.len() + held.map_or(0, Record::head_count) <= MAX_HEADS {
+                continue;
+            }
+            all.extend(held.into_iter().flat_map(Record::heads).map(|head| (head.id, &head.ancestors)));
+            if heads(all).len() > MAX_HEADS {
+                return Err(Unacceptable::TooManyHeads);
+            }
+        }
+        Ok(())
     }
 
     /// Seals everything before anything is applied: whatever can fail has then failed.
     fn seal_all<'a>(&self, checked: &[(&'a Location, EntryId, &Revision)]) -> Result<Staged<'a>, WriteError> {
         let mut staged = Staged { new_keys: BTreeMap::new(), sealed: Vec::with_capacity(checked.len()) };
         for (location, id, revision) in checked {
-            let held = self.clients.get(&id.location.client).and_then(|c| c.vaults.get(&id.location.vault));
-            if held.is_none() && !staged.new_keys.contains_key(&id.location.vault) {
-                staged.new_keys.insert(id.location.vault, new_vault_key()?);
-            }
-            let key = held.map(|vault| &vault.key).or_else(|| staged.new_keys.get(&id.location.vault));
-            let Some(key) = key else { continue };
-            let keeper = Keeper { key, location: id.location };
-            let sealed = keeper.seal(id.revision, revision)?;
+            let key = match self.vault(&id.location) {
+                Some(vault) => &vault.key,
+                None => staged.new_key(location, id.location)?,
+            };
+            let sealed = Keeper { key, location: id.location }.seal(id.revision, revision)?;
             staged.sealed.push((location, id.location, sealed));
         }
         Ok(staged)
     }
 
-    fn apply(&mut self, mut staged: Staged<'_>) -> Result<Report, ImportError> {
+    /// Merges what is staged. Nothing here can fail.
+    fn apply(&mut self, staged: Staged<'_>) -> Report {
+        for (location, id, key) in staged.new_keys.into_values() {
+            self.add_vault(location, id, key);
+        }
         let mut report = Report::default();
-        let mut touched = BTreeMap::new();
+        let mut changed = BTreeMap::new();
         for (location, id, sealed) in staged.sealed {
-            touched.entry(id).or_insert_with(|| self.is_readable(&id));
-            self.vault_at(location, id, staged.new_keys.remove(&id.vault))?;
-            match self.insert(location, id, sealed)? {
-                Inserted::Head => report.received += 1,
-                Inserted::Known => report.known += 1,
+            let was_readable = self.is_readable(&id);
+            match self.vault_mut(&id).map(|vault| vault.insert(location, id, sealed)) {
+                Some(Inserted::Head) => {
+                    report.received += 1;
+                    changed.entry(id).or_insert(was_readable);
+                }
+                Some(Inserted::Known) | None => report.known += 1,
             }
         }
-        for (id, was_readable) in touched {
+        for (id, was_readable) in changed {
             report.deleted += u64::from(was_readable && !self.is_readable(&id));
-            report.conflicts += u64::from(self.is_conflict(&id).map_err(WriteError::from)?);
+            // Heads of which one can't be opened are shown as a conflict: reading them tells why.
+            report.conflicts += u64::from(self.is_conflict(&id).unwrap_or(true));
         }
-        Ok(report)
+        report
     }
 
     fn is_readable(&self, id: &LocationId) -> bool {
@@ -198,7 +229,19 @@ impl Stronghold {
     }
 }
 
+/// A batch that has been checked and sealed.
 struct Staged<'a> {
-    new_keys: BTreeMap<VaultId, LockedKey>,
+    /// The keys of vaults that are yet to be made.
+    new_keys: BTreeMap<VaultId, (&'a Location, LocationId, LockedKey)>,
     sealed: Vec<(&'a Location, LocationId, Sealed)>,
+}
+
+impl<'a> Staged<'a> {
+    fn new_key(&mut self, location: &'a Location, id: LocationId) -> Result<&LockedKey, WriteError> {
+        let (_, _, key) = match self.new_keys.entry(id.vault) {
+            btree_map::Entry::Occupied(made) => made.into_mut(),
+            btree_map::Entry::Vacant(slot) => slot.insert((location, id, new_vault_key()?)),
+        };
+        Ok(key)
+    }
 }

@@ -1,18 +1,24 @@
-//! The asked side of a session: nothing is told or done before the policy has allowed it and the log has it.
+//! The asked side of a session: nothing is told or done before the policy has allowed it, and no name, shape or value
+//! leaves before the log has it.
 
-use alloc::{boxed::Box, collections::BTreeSet, string::ToString, vec, vec::Vec};
+mod sync;
 
+use alloc::{
+    boxed::Box,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+use self::sync::Sync;
 use super::{
-    Action, Answer, Core, Misbehaviour, Session, SessionError, Summary, Verdict, extend_limited,
-    extend_ordered,
-    flow::{Expected, Incoming, Outgoing},
-    volume,
+    Action, Answer, Core, Gathering, Misbehaviour, Session, SessionError, Summary, Verdict,
+    flow::{Incoming, Outgoing},
+    ordered, volume,
 };
 use crate::{
-    Decision, DeviceId, EntryId, Grant, LocationId, OnConflict, Operation, Pending, Plan, Policy, Rules,
-    Selection, Shape,
-    message::{Agreed, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, Volume, in_parts},
-    plan,
+    Decision, DeviceId, EntryId, Grant, Operation, Pending, Policy, Selection, Shape,
+    message::{Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, Volume, in_parts},
 };
 
 /// The asked side's state machine.
@@ -30,26 +36,28 @@ enum State {
     Open(Box<Desk>),
     /// A person's word.
     Person(Box<Desk>, Box<Request>, Vec<Ruling>),
-    /// The log, then a refusal.
-    LogToRefuse,
+    /// The log, then the end.
+    LogToFail(SessionError),
     /// This side's shapes, to give all of them.
-    ShapesToGive(Grant, RecipientKey, Verdict),
+    ShapesToGive(Box<Granted>, RecipientKey),
     /// The log, then the batches.
     LogToGive(Box<Outgoing>, Volume),
     /// This side's names and shapes.
-    List(Verdict),
+    List(Box<Granted>),
     /// The log, then the listing.
     LogToList(Vec<Listing>),
+    /// The log, then the part of a sync that is allowed.
+    LogToAgree(Box<Sync>),
     /// The asking side's shapes.
     Shapes(Box<Sync>),
     /// This side's own shapes, one scope after the other.
-    Own(Box<Sync>, Own),
+    Own(Box<Sync>, Gathering),
     /// The log, then what differs.
     LogToCompare(Box<Sync>, Vec<Message>),
     /// What the asking side wants and gives.
     Proposal(Box<Sync>),
     /// Confirmations of this side's batches; then its own batches may come.
-    Giving(Outgoing, Option<Incoming>),
+    Giving(Box<Outgoing>, Option<Incoming>),
     /// The asking side's batches.
     Receiving(Incoming),
     /// Nothing more.
@@ -72,32 +80,11 @@ struct Ruling {
     decision: Decision,
 }
 
-/// Which of its own shapes this side waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Own {
-    Pull,
-    Push,
-    Delete,
-}
-
+/// What is granted, and the selection as it was asked for.
 #[derive(Debug)]
-struct Sync {
-    verdicts: Vec<Verdict>,
-    pull: Option<Grant>,
-    push: Option<Grant>,
-    delete: Option<Grant>,
-    /// This side's one-time key.
-    key: RecipientKey,
-    /// What the asking side holds where it may pull, then what it offers where it may not.
-    theirs: Vec<Shape>,
-    offered: Vec<Shape>,
-    /// What this side holds where the asking side may pull, and where it may write or delete.
-    pullable: Vec<Shape>,
-    writable: Vec<Shape>,
-    /// What only this side holds.
-    only_here: Vec<Shape>,
-    want: Vec<EntryId>,
-    give: Vec<EntryId>,
+struct Granted {
+    grant: Grant,
+    selection: String,
 }
 
 impl Asked {
@@ -114,21 +101,24 @@ impl Asked {
         self.state = match (state, message) {
             (_, Message::Refused(refusal)) => return Err(SessionError::Refused(refusal)),
             (State::Open(desk), Message::Open(open)) => self.open(desk, open)?,
-            (State::Shapes(mut sync), Message::Shapes(more)) if sync.pull.is_some() => {
-                extend_ordered(&mut sync.theirs, more)?;
+            (State::Shapes(mut sync), Message::Shapes(part)) => {
+                sync.handle_shapes(part)?;
                 State::Shapes(sync)
             }
-            (State::Shapes(mut sync), Message::Offered(more)) if sync.may_receive() => {
-                extend_ordered(&mut sync.offered, more)?;
+            (State::Shapes(mut sync), Message::Offered(part)) => {
+                sync.handle_offered(part)?;
                 State::Shapes(sync)
             }
-            (State::Shapes(sync), Message::Compare) => self.own(sync, None),
-            (State::Proposal(mut sync), Message::Want(more)) => {
-                extend_limited(&mut sync.want, more)?;
+            (State::Shapes(sync), Message::Compare) => {
+                let gathering = Gathering::new(sync.scopes());
+                self.gather(sync, gathering)
+            }
+            (State::Proposal(mut sync), Message::Want(part)) => {
+                sync.handle_want(part)?;
                 State::Proposal(sync)
             }
-            (State::Proposal(mut sync), Message::Give(more)) if sync.may_receive() => {
-                extend_limited(&mut sync.give, more)?;
+            (State::Proposal(mut sync), Message::Give(part)) => {
+                sync.handle_give(part)?;
                 State::Proposal(sync)
             }
             (State::Proposal(sync), Message::Propose(propose)) => self.proposed(*sync, propose)?,
@@ -163,21 +153,18 @@ impl Asked {
             (State::Person(desk, request, rulings), Answer::Denied) => {
                 self.ruled(*desk, *request, rulings, false)
             }
-            (State::LogToRefuse, Answer::Logged) => return Err(SessionError::NotPermitted),
-            (State::ShapesToGive(grant, key, mut verdict), Answer::Shapes(shapes)) => {
-                verdict.volume = volume(&shapes);
-                let total = verdict.volume;
-                self.core.act(Action::Log(vec![verdict]));
-                State::LogToGive(Box::new(Outgoing::new(grant, key, &shapes)), total)
+            (State::LogToFail(error), Answer::Logged) => return Err(error),
+            (State::ShapesToGive(granted, key), Answer::Shapes(shapes)) => {
+                self.held(*granted, key, ordered(shapes)?)
             }
             (State::LogToGive(mut outgoing, total), Answer::Logged) => {
                 self.core.send(Message::Granted(total));
                 let done = outgoing.go_on(&mut self.core);
-                self.giving(*outgoing, None, done)
+                self.giving(outgoing, None, done)
             }
-            (State::List(mut verdict), Answer::Listing(found)) => {
-                verdict.volume.entries = found.len() as u64;
-                self.core.act(Action::Log(vec![verdict]));
+            (State::List(granted), Answer::Listing(found)) => {
+                let listed = Volume { entries: found.len() as u64, bytes: 0 };
+                self.core.act(Action::Log(vec![granted.verdict(listed)]));
                 State::LogToList(found)
             }
             (State::LogToList(found), Answer::Logged) => {
@@ -185,9 +172,10 @@ impl Asked {
                 self.core.send(Message::End);
                 self.finish()
             }
-            (State::Own(mut sync, own), Answer::Shapes(shapes)) => {
-                sync.hold(own, shapes);
-                self.own(sync, Some(own))
+            (State::LogToAgree(sync), Answer::Logged) => self.agree(sync),
+            (State::Own(mut sync, mut gathering), Answer::Shapes(shapes)) => {
+                sync.hold(&gathering.answered(), ordered(shapes)?);
+                self.gather(sync, gathering)
             }
             (State::LogToCompare(sync, differing), Answer::Logged) => {
                 self.core.send_all(differing);
@@ -200,9 +188,7 @@ impl Asked {
             }
             (State::Receiving(mut incoming), Answer::Imported(taken)) => {
                 incoming.handle_imported(&mut self.core);
-                self.summary.received += taken.received;
-                self.summary.deleted += taken.deleted;
-                self.summary.conflicts += taken.conflicts;
+                self.summary.add(taken);
                 State::Receiving(incoming)
             }
             _ => return Err(SessionError::ApiMisuse),
@@ -216,6 +202,9 @@ impl Asked {
             return Err(SessionError::PeerIncompatible { ours: PROTOCOL, theirs: open.protocol });
         }
         let request = open.request;
+        if matches!(request, Request::Sync { pull: false, push: false, .. }) {
+            return Err(Misbehaviour::OutOfOrder.into());
+        }
         let rule = |operation: &Operation| Ruling {
             operation: *operation,
             decision: desk.policy.decide(&desk.peer, *operation, request.selection(), desk.now),
@@ -231,84 +220,105 @@ impl Asked {
 
     /// The policy, and a person where it takes one, have spoken.
     fn ruled(&mut self, desk: Desk, request: Request, rulings: Vec<Ruling>, approved: bool) -> State {
-        let selection = request.selection().clone();
-        let ruled: Vec<(Operation, Option<Grant>)> =
-            rulings.into_iter().map(|ruling| (ruling.operation, ruling.grant(approved))).collect();
-        let verdict =
-            |(operation, grant): &(Operation, Option<Grant>)| verdict(*operation, grant, &selection);
-        if ruled.iter().all(|(_, grant)| grant.is_none()) {
-            let asked = ruled.iter().filter(|(operation, _)| *operation != Operation::Delete);
-            self.core.act(Action::Log(asked.map(verdict).collect()));
-            return State::LogToRefuse;
+        let [mut import, mut browse, mut pull, mut push, mut delete] = [const { None }; 5];
+        let mut denied = Vec::new();
+        for ruling in rulings {
+            let operation = ruling.operation;
+            let grant = ruling.grant(approved);
+            // That nothing may be deleted is no refusal of a sync: deletions are left out of it.
+            if grant.is_none() && operation != Operation::Delete {
+                denied.push(operation);
+            }
+            match operation {
+                Operation::Import => import = grant,
+                Operation::Browse => browse = grant,
+                Operation::Pull => pull = grant,
+                Operation::Push => push = grant,
+                Operation::Delete => delete = grant,
+            }
         }
-        let verdicts: Vec<Verdict> = ruled.iter().map(verdict).collect();
-        let granted = |wanted: Operation| {
-            ruled.iter().find(|(is, _)| *is == wanted).and_then(|(_, grant)| grant.clone())
-        };
-        match (request, granted(Operation::Import), granted(Operation::Browse), granted(Operation::Pull)) {
-            (Request::Import { key, .. }, Some(grant), ..)
-            | (Request::Fetch { key, .. }, _, _, Some(grant)) => {
+        let selection = request.selection().to_string();
+        match (request, import.or(browse), pull) {
+            (Request::Import { key, .. }, Some(grant), _) | (Request::Fetch { key, .. }, _, Some(grant)) => {
                 self.core.act(Action::Shapes(grant.scope().clone()));
-                State::ShapesToGive(grant, key, verdicts[0].clone())
+                State::ShapesToGive(Box::new(Granted { grant, selection }), key)
             }
-            (Request::Browse { .. }, _, Some(grant), _) => {
-                self.core.act(Action::List(grant));
-                State::List(verdicts[0].clone())
+            (Request::Browse { .. }, Some(grant), _) => {
+                self.core.act(Action::List(grant.clone()));
+                State::List(Box::new(Granted { grant, selection }))
             }
-            (_, _, _, pull) => {
-                let (push, delete) = (granted(Operation::Push), granted(Operation::Delete));
-                let scope = |grant: &Option<Grant>| grant.as_ref().map(|grant| grant.scope().clone());
-                let (pulls, pushes, deletes) = (scope(&pull), scope(&push), scope(&delete));
-                self.core.send(Message::Agreed(Agreed { pull: pulls, push: pushes, delete: deletes }));
-                State::Shapes(Box::new(Sync::new(verdicts, [pull, push, delete], desk.key)))
+            (Request::Sync { selection: asked, .. }, _, pull)
+                if pull.is_some() || push.is_some() || delete.is_some() =>
+            {
+                let sync = Box::new(Sync::new(&asked, [pull, push, delete], desk.key));
+                self.agree_but(sync, &denied, &asked)
+            }
+            _ => {
+                self.log_denied(&denied, &selection);
+                State::LogToFail(SessionError::NotPermitted)
             }
         }
+    }
+
+    /// A sync goes on; what of it is denied is logged first.
+    fn agree_but(&mut self, sync: Box<Sync>, denied: &[Operation], selection: &Selection) -> State {
+        if denied.is_empty() {
+            return self.agree(sync);
+        }
+        self.log_denied(denied, &selection.to_string());
+        State::LogToAgree(sync)
+    }
+
+    fn log_denied(&mut self, operations: &[Operation], selection: &str) {
+        let verdicts = operations.iter().map(|operation| denied(*operation, selection));
+        self.core.act(Action::Log(verdicts.collect()));
+    }
+
+    fn agree(&mut self, sync: Box<Sync>) -> State {
+        self.core.send(Message::Agreed(sync.agreed()));
+        State::Shapes(sync)
+    }
+
+    /// What is asked for is held: all of it goes into the log, then into batches.
+    fn held(&mut self, granted: Granted, key: RecipientKey, mut shapes: Vec<Shape>) -> State {
+        if granted.grant.operation() == Operation::Pull {
+            // Who fetches wants values: a deletion comes with a sync or an import only.
+            shapes.retain(|shape| !shape.deleted);
+        }
+        let total = volume(&shapes);
+        self.core.act(Action::Log(vec![granted.verdict(total)]));
+        State::LogToGive(Box::new(Outgoing::new(granted.grant, key, &shapes)), total)
     }
 
     /// Asks for this side's shapes in the next scope that there is; compares when there is none.
-    fn own(&mut self, sync: Box<Sync>, done: Option<Own>) -> State {
-        let order = [(Own::Pull, &sync.pull), (Own::Push, &sync.push), (Own::Delete, &sync.delete)];
-        let next = order
-            .into_iter()
-            .filter(|(own, _)| done.is_none_or(|done| *own as u8 > done as u8))
-            .find_map(|(own, grant)| Some((own, grant.as_ref()?.scope().clone())));
-        match next {
-            Some((own, scope)) => {
-                self.core.act(Action::Shapes(scope));
-                State::Own(sync, own)
-            }
-            None => self.compare(sync),
+    fn gather(&mut self, mut sync: Box<Sync>, gathering: Gathering) -> State {
+        if gathering.ask(&mut self.core) {
+            return State::Own(sync, gathering);
         }
-    }
-
-    fn compare(&mut self, mut sync: Box<Sync>) -> State {
-        let only_there = sync.compare();
-        let mut differing = in_parts(sync.only_here.clone(), Message::OnlyHere);
-        differing.extend(in_parts(only_there.iter().map(Shape::entry).collect(), Message::OnlyThere));
-        self.core.act(Action::Log(sync.verdicts_with(&only_there)));
-        State::LogToCompare(sync, differing)
+        let differing = sync.compare();
+        self.summary.unchanged = differing.unchanged;
+        self.core.act(Action::Log(sync.verdicts(&differing)));
+        let only_there = differing.only_there.iter().map(Shape::entry).collect();
+        let mut messages = in_parts(differing.only_here, Message::OnlyHere);
+        messages.extend(in_parts(only_there, Message::OnlyThere));
+        State::LogToCompare(sync, messages)
     }
 
     fn proposed(&mut self, sync: Sync, propose: Propose) -> Result<State, SessionError> {
-        let plan = sync.plan_to_take()?;
+        let plan = sync.plan_to_take();
         if plan.deletes_many() && !propose.deletions_confirmed {
             return Err(SessionError::Deletions);
         }
         let outgoing = sync.outgoing(propose.key)?;
         let take: Vec<EntryId> = plan.take.iter().map(Shape::entry).collect();
         let key = (!take.is_empty()).then(|| sync.key.clone());
-        let expected = Expected::Granted {
-            entries: take.iter().copied().collect(),
-            push: sync.push,
-            delete: sync.delete,
-        };
-        let incoming = (!take.is_empty()).then(|| Incoming::new(expected));
+        let incoming = sync.incoming(plan.take);
         self.core.send_all(in_parts(take, Message::Want));
         self.core.send(Message::Accept(key));
         Ok(match outgoing {
             Some(mut outgoing) => {
                 let done = outgoing.go_on(&mut self.core);
-                self.giving(outgoing, incoming, done)
+                self.giving(Box::new(outgoing), incoming, done)
             }
             None => {
                 self.core.send(Message::End);
@@ -317,7 +327,7 @@ impl Asked {
         })
     }
 
-    fn giving(&mut self, outgoing: Outgoing, incoming: Option<Incoming>, done: bool) -> State {
+    fn giving(&mut self, outgoing: Box<Outgoing>, incoming: Option<Incoming>, done: bool) -> State {
         self.summary.sent = outgoing.sent;
         if done { self.receive(incoming) } else { State::Giving(outgoing, incoming) }
     }
@@ -332,6 +342,18 @@ impl Asked {
     fn finish(&mut self) -> State {
         self.core.act(Action::Finished(self.summary));
         State::Over
+    }
+
+    /// What the log has to say when the policy denies an entry in the middle of a session.
+    fn denial(&self, error: SessionError) -> Option<Verdict> {
+        let grant = match (&self.state, error) {
+            (State::Giving(outgoing, _), SessionError::NotPermitted) => outgoing.grant(),
+            (State::Receiving(incoming), SessionError::PeerMisbehaved(Misbehaviour::NotPermitted)) => {
+                incoming.expected().grants().next()?
+            }
+            _ => return None,
+        };
+        Some(denied(grant.operation(), &grant.scope().to_string()))
     }
 }
 
@@ -348,9 +370,15 @@ fn operations(request: &Request) -> &'static [Operation] {
     }
 }
 
-fn verdict(operation: Operation, grant: &Option<Grant>, selection: &Selection) -> Verdict {
-    let selection = selection.to_string();
-    Verdict { operation, selection, allowed: grant.is_some(), volume: Volume::default() }
+fn denied(operation: Operation, selection: &str) -> Verdict {
+    Verdict { operation, selection: selection.into(), allowed: false, volume: Volume::default() }
+}
+
+impl Granted {
+    fn verdict(&self, volume: Volume) -> Verdict {
+        let selection = self.selection.clone();
+        Verdict { operation: self.grant.operation(), selection, allowed: true, volume }
+    }
 }
 
 impl Ruling {
@@ -370,120 +398,22 @@ impl Ruling {
     }
 }
 
-impl Sync {
-    fn new(verdicts: Vec<Verdict>, [pull, push, delete]: [Option<Grant>; 3], key: RecipientKey) -> Self {
-        Self {
-            verdicts,
-            pull,
-            push,
-            delete,
-            key,
-            theirs: Vec::new(),
-            offered: Vec::new(),
-            pullable: Vec::new(),
-            writable: Vec::new(),
-            only_here: Vec::new(),
-            want: Vec::new(),
-            give: Vec::new(),
-        }
-    }
-
-    fn may_receive(&self) -> bool {
-        self.push.is_some() || self.delete.is_some()
-    }
-
-    fn hold(&mut self, own: Own, shapes: Vec<Shape>) {
-        match own {
-            Own::Pull => self.pullable = shapes,
-            Own::Push | Own::Delete => {
-                self.writable.extend(shapes);
-                self.writable.sort_by_key(Shape::entry);
-                self.writable.dedup_by_key(|shape| shape.entry());
-            }
-        }
-    }
-
-    /// Finds what only this side holds; gives what only the asking side holds, or offers and is wanted.
-    fn compare(&mut self) -> Vec<Shape> {
-        let here: BTreeSet<EntryId> = self.pullable.iter().map(Shape::entry).collect();
-        let there: BTreeSet<EntryId> = self.theirs.iter().map(Shape::entry).collect();
-        let lacks = |set: &BTreeSet<EntryId>, shape: &&Shape| !set.contains(&shape.entry());
-        self.only_here = self.pullable.iter().filter(|shape| lacks(&there, shape)).cloned().collect();
-        let mut only_there: Vec<Shape> =
-            self.theirs.iter().filter(|shape| lacks(&here, shape)).cloned().collect();
-        let offered = plan(&at_locations_of(&self.writable, &self.offered), &self.offered, TAKE).take;
-        only_there.extend(offered);
-        only_there
-    }
-
-    /// The verdicts for the log: how much the asking side may take by them, and how much it brings.
-    fn verdicts_with(&self, only_there: &[Shape]) -> Vec<Verdict> {
-        let given = |deleted: bool| volume(only_there.iter().filter(|shape| shape.deleted == deleted));
-        let counted = |mut verdict: Verdict| {
-            verdict.volume = match verdict.operation {
-                Operation::Push => given(false),
-                Operation::Delete => given(true),
-                _ => volume(&self.only_here),
-            };
-            let unused = verdict.operation == Operation::Delete && verdict.volume.entries == 0;
-            (!unused).then_some(verdict)
-        };
-        self.verdicts.iter().cloned().filter_map(counted).collect()
-    }
-
-    /// What this side takes of what is given to it.
-    fn plan_to_take(&self) -> Result<Plan, Misbehaviour> {
-        let give: BTreeSet<EntryId> = self.give.iter().copied().collect();
-        let staged = self.theirs.iter().chain(&self.offered).filter(|shape| give.contains(&shape.entry()));
-        let mut given: Vec<Shape> = staged.cloned().collect();
-        given.sort_by_key(Shape::entry);
-        given.dedup_by_key(|shape| shape.entry());
-        if given.len() != give.len() {
-            return Err(Misbehaviour::NotAsked);
-        }
-        let mut own = self.pullable.clone();
-        own.extend(self.writable.iter().cloned());
-        own.sort_by_key(Shape::entry);
-        own.dedup_by_key(|shape| shape.entry());
-        let plan = plan(&at_locations_of(&own, &given), &given, TAKE);
-        let readable: BTreeSet<LocationId> =
-            own.iter().filter(|shape| !shape.deleted).map(|shape| shape.location).collect();
-        let others = (readable.len() as u64).saturating_sub(plan.readable_here);
-        Ok(plan.and_unchanged(others, others))
-    }
-
-    /// The batches for what the asking side wants, which was told to it before.
-    fn outgoing(&self, key: Option<RecipientKey>) -> Result<Option<Outgoing>, Misbehaviour> {
-        let want: BTreeSet<EntryId> = self.want.iter().copied().collect();
-        let shapes: Vec<&Shape> =
-            self.only_here.iter().filter(|shape| want.contains(&shape.entry())).collect();
-        if shapes.len() != want.len() {
-            return Err(Misbehaviour::NotAsked);
-        }
-        match (&self.pull, key) {
-            _ if want.is_empty() => Ok(None),
-            (Some(grant), Some(key)) => Ok(Some(Outgoing::new(grant.clone(), key, shapes))),
-            _ => Err(Misbehaviour::BadKey),
-        }
-    }
-}
-
-const TAKE: Rules = Rules { take: true, give: false, on_conflict: OnConflict::KeepBoth };
-
-/// The shapes at the locations of others.
-fn at_locations_of(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
-    let locations: BTreeSet<LocationId> = others.iter().map(|shape| shape.location).collect();
-    shapes.iter().filter(|shape| locations.contains(&shape.location)).cloned().collect()
-}
-
 impl Session for Asked {
     fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {
-        self.core.may_receive()?;
-        self.message(message).map_err(|error| self.core.fail(error))
+        let checked = self.core.may_receive();
+        checked.and_then(|()| self.message(message)).map_err(|error| self.core.fail(error))
     }
 
     fn handle_answer(&mut self, answer: Answer) -> Result<(), SessionError> {
         let checked = self.core.may_answer(&answer);
+        if let Err(error) = checked
+            && let Some(denial) = self.denial(error)
+            && !self.core.is_over()
+        {
+            self.core.act(Action::Log(vec![denial]));
+            self.state = State::LogToFail(error);
+            return Ok(());
+        }
         checked.and_then(|()| self.answer(answer)).map_err(|error| self.core.fail(error))
     }
 

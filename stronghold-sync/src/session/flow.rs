@@ -1,11 +1,12 @@
 //! Entries on their way: batches going out, batches coming in, and what may be in them.
 
-use alloc::{collections::BTreeSet, collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 
-use super::{Core, Export, Import, Misbehaviour};
+use super::{Core, Export, Import, Misbehaviour, find};
 use crate::{
     EntryId, Grant, Location, Policy, Scope, Shape,
     message::{Batch, CHUNK_BYTES, Message, RecipientKey},
+    plan::split_first_record,
     session::Action,
 };
 
@@ -21,32 +22,70 @@ const WINDOW: u64 = 2;
 /// What may be in the batches of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// Just these, which the plan of this side wanted: its own command is the consent.
-    Entries(BTreeSet<EntryId>),
+    /// Just these, which the plan of this side wanted: its own command is the consent, within the scope of it.
+    Entries {
+        /// Which.
+        entries: Announced,
+        /// Where they may be.
+        scope: Scope,
+    },
     /// Just these, and only where the policy lets the giver write or delete.
     Granted {
         /// Which.
-        entries: BTreeSet<EntryId>,
+        entries: Announced,
         /// Where it may write.
         push: Option<Grant>,
         /// Where it may delete.
         delete: Option<Grant>,
     },
-    /// Everything that was asked for.
+    /// Everything that was asked for, deletions too.
     Within(Scope),
+    /// Every value that was asked for, and no deletion.
+    Values(Scope),
 }
+
+/// Entries as their shapes announced them, in order. What the plan was made of has to be what arrives: a deletion
+/// announced as an edit would pass by the question that many deletions ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announced(Vec<Shape>);
 
 /// Why an entry may not be in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unexpected {
-    /// It was not asked for.
+    /// It was not asked for, or is not what its shape said.
     NotAsked,
     /// Its giver may not write or delete it.
     NotPermitted,
 }
 
 impl Expected {
-    /// Checks one entry, whose ids were computed from what arrived.
+    /// Checks one entry, given the shape that was computed from what arrived, at the time `now` (milliseconds since
+    /// 1970).
+    ///
+    /// # Errors
+    /// [`Unexpected`] when it may not be there.
+    pub fn check_shape(
+        &self,
+        policy: &Policy,
+        location: &Location,
+        shape: &Shape,
+        now: u64,
+    ) -> Result<(), Unexpected> {
+        let announced = match self {
+            Self::Entries { entries, .. } | Self::Granted { entries, .. } => {
+                entries.find(&shape.entry()) == Some(shape)
+            }
+            Self::Within(_) | Self::Values(_) => true,
+        };
+        if announced {
+            self.check(policy, location, &shape.entry(), shape.deleted, now)
+        } else {
+            Err(Unexpected::NotAsked)
+        }
+    }
+
+    /// The same for a host that knows no more of an entry than its ids, computed from what arrived, and whether it
+    /// is a deletion. [`Self::check_shape`] also holds ancestors and size against what was announced.
     ///
     /// # Errors
     /// [`Unexpected`] when it may not be there.
@@ -59,25 +98,50 @@ impl Expected {
         now: u64,
     ) -> Result<(), Unexpected> {
         let asked = match self {
-            Self::Entries(entries) | Self::Granted { entries, .. } => entries.contains(entry),
+            Self::Entries { entries, scope } => entries.tell(entry, deleted) && scope.covers(location),
+            Self::Granted { entries, .. } => entries.tell(entry, deleted),
             Self::Within(scope) => scope.covers(location),
+            Self::Values(scope) => !deleted && scope.covers(location),
         };
-        let Self::Granted { push, delete, .. } = self else {
-            return if asked { Ok(()) } else { Err(Unexpected::NotAsked) };
-        };
-        let grant = if deleted { delete } else { push };
-        match grant {
-            _ if !asked => Err(Unexpected::NotAsked),
+        if !asked {
+            return Err(Unexpected::NotAsked);
+        }
+        let Self::Granted { push, delete, .. } = self else { return Ok(()) };
+        match if deleted { delete } else { push } {
             Some(grant) if policy.still_allows(grant, location, now) => Ok(()),
             _ => Err(Unexpected::NotPermitted),
         }
     }
 
+    /// The grants behind it, for the log.
+    pub(super) fn grants(&self) -> impl Iterator<Item = &Grant> {
+        let (push, delete) = match self {
+            Self::Granted { push, delete, .. } => (push.as_ref(), delete.as_ref()),
+            _ => (None, None),
+        };
+        push.into_iter().chain(delete)
+    }
+
     fn most_entries(&self) -> u64 {
         match self {
-            Self::Entries(entries) | Self::Granted { entries, .. } => entries.len() as u64,
-            Self::Within(_) => super::MAX_ENTRIES as u64,
+            Self::Entries { entries, .. } | Self::Granted { entries, .. } => entries.0.len() as u64,
+            Self::Within(_) | Self::Values(_) => super::MAX_ENTRIES,
         }
+    }
+}
+
+impl Announced {
+    pub(super) fn new(mut shapes: Vec<Shape>) -> Self {
+        shapes.sort_by_key(Shape::entry);
+        Self(shapes)
+    }
+
+    fn find(&self, entry: &EntryId) -> Option<&Shape> {
+        find(&self.0, entry)
+    }
+
+    fn tell(&self, entry: &EntryId, deleted: bool) -> bool {
+        self.find(entry).is_some_and(|shape| shape.deleted == deleted)
     }
 }
 
@@ -96,11 +160,8 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new<'a>(
-        grant: Grant,
-        key: RecipientKey,
-        shapes: impl IntoIterator<Item = &'a Shape>,
-    ) -> Self {
+    /// Gives these, in the order of entries.
+    pub(super) fn new(grant: Grant, key: RecipientKey, shapes: &[Shape]) -> Self {
         Self {
             grant,
             key,
@@ -112,6 +173,11 @@ impl Outgoing {
             sent: 0,
             ended: false,
         }
+    }
+
+    /// What allows it.
+    pub(super) fn grant(&self) -> &Grant {
+        &self.grant
     }
 
     /// Asks for the next batch to be sealed, or ends; `true` when all is confirmed.
@@ -151,22 +217,41 @@ impl Outgoing {
     }
 }
 
-fn batches<'a>(shapes: impl IntoIterator<Item = &'a Shape>) -> VecDeque<Vec<EntryId>> {
-    let mut all = VecDeque::new();
+/// Cuts a list into batches, between records where that can be: their heads are merged, and counted, together.
+fn batches(shapes: &[Shape]) -> VecDeque<Vec<EntryId>> {
+    let mut batches = VecDeque::new();
     let (mut batch, mut bytes) = (Vec::new(), 0u64);
-    for shape in shapes {
-        let size = shape.size.saturating_add(32 * shape.ancestors.as_slice().len() as u64 + 256);
-        if !batch.is_empty() && (batch.len() == BATCH_ENTRIES || bytes.saturating_add(size) > BATCH_BYTES) {
-            all.push_back(core::mem::take(&mut batch));
-            bytes = 0;
+    let mut rest = shapes;
+    while !rest.is_empty() {
+        let (record, others) = split_first_record(rest);
+        rest = others;
+        let fits = |entries: usize, bytes: u64| entries <= BATCH_ENTRIES && bytes <= BATCH_BYTES;
+        let record_bytes = record.iter().map(travels_as).fold(0, u64::saturating_add);
+        if !fits(batch.len() + record.len(), bytes.saturating_add(record_bytes)) {
+            close(&mut batch, &mut bytes, &mut batches);
         }
-        bytes = bytes.saturating_add(size);
-        batch.push(shape.entry());
+        for shape in record {
+            if !fits(batch.len() + 1, bytes.saturating_add(travels_as(shape))) {
+                close(&mut batch, &mut bytes, &mut batches);
+            }
+            bytes = bytes.saturating_add(travels_as(shape));
+            batch.push(shape.entry());
+        }
     }
+    close(&mut batch, &mut bytes, &mut batches);
+    batches
+}
+
+fn close(batch: &mut Vec<EntryId>, bytes: &mut u64, batches: &mut VecDeque<Vec<EntryId>>) {
     if !batch.is_empty() {
-        all.push_back(batch);
+        batches.push_back(core::mem::take(batch));
     }
-    all
+    *bytes = 0;
+}
+
+/// About how many bytes an entry takes in a batch: value and labels, ancestors, names and the rest.
+fn travels_as(shape: &Shape) -> u64 {
+    shape.size.saturating_add(32 * shape.ancestors.as_slice().len() as u64 + 256)
 }
 
 /// Batches coming in: put together as their bytes arrive, merged whole.
@@ -183,6 +268,19 @@ impl Incoming {
     pub(super) fn new(expected: Expected) -> Self {
         let entries_left = expected.most_entries();
         Self { expected: Arc::new(expected), next: 0, entries_left, current: None, bytes: Vec::new() }
+    }
+
+    pub(super) fn expected(&self) -> &Expected {
+        &self.expected
+    }
+
+    /// Takes no more entries than the peer said would come.
+    pub(super) fn limit(&mut self, entries: u64) -> Result<(), Misbehaviour> {
+        if entries > self.entries_left {
+            return Err(Misbehaviour::TooMany);
+        }
+        self.entries_left = entries;
+        Ok(())
     }
 
     pub(super) fn handle_batch(&mut self, batch: Batch) -> Result<(), Misbehaviour> {

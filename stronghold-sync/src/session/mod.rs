@@ -9,16 +9,21 @@ mod asked;
 mod asking;
 mod flow;
 
-use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    vec::Vec,
+};
 
 pub use self::{
     asked::Asked,
     asking::{Ask, Asking, SyncAsk},
-    flow::{BATCH_BYTES, BATCH_ENTRIES, Expected, MAX_SEALED, Unexpected},
+    flow::{Announced, BATCH_BYTES, BATCH_ENTRIES, Expected, MAX_SEALED, Unexpected},
 };
 use crate::{
     EntryId, Grant, Operation, Pending, Plan, Scope, Shape,
-    message::{Listing, Message, RecipientKey, Refusal, Volume},
+    message::{Listing, Message, RecipientKey, Refusal, Volume, Weight},
 };
 
 /// What the host is to do.
@@ -26,7 +31,8 @@ use crate::{
 pub enum Action {
     /// Send this to the peer.
     Send(Message),
-    /// Give the shapes of all heads in scope, in the order of locations. Answer: [`Answer::Shapes`].
+    /// Give the shapes of all heads in scope, in the order of entries (location, then revision), each once. Answer:
+    /// [`Answer::Shapes`].
     Shapes(Scope),
     /// Give the names and shapes of what the grant covers. Answer: [`Answer::Listing`].
     List(Grant),
@@ -152,8 +158,17 @@ pub struct Summary {
     pub conflicts: u64,
     /// Records that were the same on both sides.
     pub unchanged: u64,
-    /// Times that the asking side waited for an answer.
+    /// Times that the asking side sent something and had to wait for an answer before it could go on. Confirmations of
+    /// batches are not counted: more is on its way while they are awaited.
     pub round_trips: u64,
+}
+
+impl Summary {
+    fn add(&mut self, taken: Taken) {
+        self.received += taken.received;
+        self.deleted += taken.deleted;
+        self.conflicts += taken.conflicts;
+    }
 }
 
 /// Why a session ended before its end, by whose fault.
@@ -196,7 +211,7 @@ pub enum Misbehaviour {
     /// A message that does not belong here.
     #[error("a message out of order")]
     OutOfOrder,
-    /// Shapes that are not in the order of locations, or twice the same.
+    /// A list that is not in order, or has the same twice.
     #[error("a list out of order")]
     Unordered,
     /// More entries than a session may have.
@@ -217,7 +232,9 @@ pub enum Misbehaviour {
 }
 
 /// The most entries that one session takes from a peer: 4 million.
-pub const MAX_ENTRIES: usize = 4 << 20;
+pub const MAX_ENTRIES: u64 = 4 << 20;
+/// About the most memory, in bytes, that a list of a peer may take: a million shapes with ten ancestors each.
+const MAX_LIST: usize = 512 << 20;
 
 /// What both roles share: the actions to be polled, and the error that ended it.
 #[derive(Debug, Default)]
@@ -241,7 +258,7 @@ impl Core {
         self.actions.push_back(action);
     }
 
-    /// Checks that a message may come in now.
+    /// Checks that a message may come in now: not while the host owes an answer.
     fn may_receive(&self) -> Result<(), SessionError> {
         match self.failed {
             Some(error) => Err(error),
@@ -265,6 +282,11 @@ impl Core {
         }
     }
 
+    /// Whether an error has ended the session.
+    fn is_over(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// Keeps the error, tells the peer what it may know of it, and drops what was still to be done.
     fn fail(&mut self, error: SessionError) -> SessionError {
         if self.failed.is_some() {
@@ -273,12 +295,12 @@ impl Core {
         self.failed = Some(error);
         self.actions.clear();
         let tell = match error {
-            SessionError::Refused(_) | SessionError::ApiMisuse => None,
+            SessionError::Refused(_) => None,
             SessionError::PeerMisbehaved(_) => Some(Refusal::Misbehaved),
             SessionError::PeerIncompatible { .. } => Some(Refusal::Version),
             SessionError::NotPermitted => Some(Refusal::NotPermitted),
             SessionError::Deletions => Some(Refusal::Deletions),
-            SessionError::Local => Some(Refusal::Failed),
+            SessionError::Local | SessionError::ApiMisuse => Some(Refusal::Failed),
             SessionError::Stopped => Some(Refusal::Stopped),
         };
         if let Some(refusal) = tell {
@@ -307,27 +329,111 @@ pub trait Session {
     fn poll_action(&mut self) -> Option<Action>;
 }
 
-/// Checks that a peer's list goes on in order, then takes it.
-fn extend_ordered(list: &mut Vec<Shape>, more: Vec<Shape>) -> Result<(), Misbehaviour> {
-    if list.len().saturating_add(more.len()) > MAX_ENTRIES {
-        return Err(Misbehaviour::TooMany);
-    }
-    for shape in more {
-        if list.last().is_some_and(|last| last.entry() >= shape.entry()) {
-            return Err(Misbehaviour::Unordered);
-        }
-        list.push(shape);
-    }
-    Ok(())
+/// A list that a peer sends in parts: in order, no part empty, and no larger than a session may have.
+#[derive(Debug)]
+struct PeerList<T> {
+    items: Vec<T>,
+    weight: usize,
 }
 
-/// Takes more of a peer's list, up to the limit.
-fn extend_limited<T>(list: &mut Vec<T>, more: Vec<T>) -> Result<(), Misbehaviour> {
-    if list.len().saturating_add(more.len()) > MAX_ENTRIES {
-        return Err(Misbehaviour::TooMany);
+impl<T: Weight> PeerList<T> {
+    const fn new() -> Self {
+        Self { items: Vec::new(), weight: 0 }
     }
-    list.extend(more);
-    Ok(())
+
+    fn extend(&mut self, part: Vec<T>, in_order: impl Fn(&T, &T) -> bool) -> Result<(), Misbehaviour> {
+        if part.is_empty() {
+            return Err(Misbehaviour::OutOfOrder);
+        }
+        for item in part {
+            self.weight = self.weight.saturating_add(item.weight());
+            if self.weight > MAX_LIST {
+                return Err(Misbehaviour::TooMany);
+            }
+            if self.items.last().is_some_and(|last| !in_order(last, &item)) {
+                return Err(Misbehaviour::Unordered);
+            }
+            self.items.push(item);
+        }
+        Ok(())
+    }
+}
+
+impl PeerList<Shape> {
+    fn extend_shapes(&mut self, part: Vec<Shape>) -> Result<(), Misbehaviour> {
+        self.extend(part, |one, next| one.entry() < next.entry())
+    }
+}
+
+/// Takes a part of a list of entries, each of which must have been told to the peer and come once.
+fn claim(
+    claimed: &mut BTreeSet<EntryId>,
+    part: Vec<EntryId>,
+    told: impl Fn(&EntryId) -> bool,
+) -> Result<(), Misbehaviour> {
+    if part.is_empty() {
+        return Err(Misbehaviour::OutOfOrder);
+    }
+    part.into_iter().try_for_each(|entry| match told(&entry) && claimed.insert(entry) {
+        true => Ok(()),
+        false => Err(Misbehaviour::NotAsked),
+    })
+}
+
+/// The shape of an entry in a list in the order of entries.
+fn find<'a>(shapes: &'a [Shape], entry: &EntryId) -> Option<&'a Shape> {
+    shapes.binary_search_by_key(entry, Shape::entry).ok().map(|at| &shapes[at])
+}
+
+/// The entries of one list, in order, that another does not have.
+fn apart(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
+    let mut others = others.iter().peekable();
+    let mut lacks = |shape: &&Shape| {
+        while others.next_if(|other| other.entry() < shape.entry()).is_some() {}
+        others.peek().is_none_or(|other| other.entry() != shape.entry())
+    };
+    shapes.iter().filter(|shape| lacks(shape)).cloned().collect()
+}
+
+/// What the host gives as its shapes, which has to be in order.
+fn ordered(shapes: Vec<Shape>) -> Result<Vec<Shape>, SessionError> {
+    match shapes.is_sorted_by(|one, next| one.entry() < next.entry()) {
+        true => Ok(shapes),
+        false => Err(SessionError::ApiMisuse),
+    }
+}
+
+/// The shapes that this side still has to gather from its host: a scope, and for which operation.
+#[derive(Debug, Default)]
+struct Gathering(VecDeque<(Operation, Scope)>);
+
+impl Gathering {
+    fn new<'a>(scopes: impl IntoIterator<Item = (Operation, Option<&'a Scope>)>) -> Self {
+        Self(scopes.into_iter().filter_map(|(operation, scope)| Some((operation, scope?.clone()))).collect())
+    }
+
+    /// Asks the host for the next; `false` when there is none.
+    fn ask(&self, core: &mut Core) -> bool {
+        let Some((_, scope)) = self.0.front() else { return false };
+        core.act(Action::Shapes(scope.clone()));
+        true
+    }
+
+    /// The operations that the host's answer is for: all that have the same scope.
+    fn answered(&mut self) -> Vec<Operation> {
+        let Some((_, asked)) = self.0.front().cloned() else { return Vec::new() };
+        let of_it: Vec<Operation> =
+            self.0.iter().filter(|(_, scope)| *scope == asked).map(|(operation, _)| *operation).collect();
+        self.0.retain(|(_, scope)| *scope != asked);
+        of_it
+    }
+}
+
+/// How many records some heads, in the order of locations, are of.
+fn records<'a>(shapes: impl IntoIterator<Item = &'a Shape>) -> u64 {
+    let mut last = None;
+    let mut is_new = |shape: &&Shape| last.replace(shape.location) != Some(shape.location);
+    shapes.into_iter().filter(|shape| is_new(shape)).count() as u64
 }
 
 /// The volume of some shapes.

@@ -1,0 +1,71 @@
+//! A browse from the request to the listing, both sides in one process: no network, no file, no clock.
+//!
+//! Run it with `cargo run -p stronghold-sync --example session`.
+
+use std::{error::Error, io::Write};
+
+use stronghold_sync::{
+    DeviceId, Location, Operation, Policy, RevisionId, Rule, Selection,
+    message::{Listing, RecipientKey},
+    session::{Action, Answer, Ask, Asked, Asking, Session},
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // The asked side lets one device see one vault.
+    let laptop = DeviceId::from_bytes([1; 32]);
+    let selection: Selection = "wallet/web".parse()?;
+    let mut policy = Policy::default();
+    let operations = [Operation::Browse].into();
+    policy.grant(Rule { device: laptop, operations, selection, expires: None, ask: false });
+    let held: Vec<Location> =
+        ["wallet/web/mail", "wallet/keys/root"].map(str::parse).into_iter().collect::<Result<_, _>>()?;
+
+    // The asking side asks for everything. What it gets is what it may see.
+    let mut asking = Asking::new(Ask::Browse { selection: Selection::everything() });
+    let mut asked = Asked::new(policy, laptop, 0, RecipientKey::new(vec![0; 32])?);
+    let mut found = Vec::new();
+    loop {
+        let to_asked = turn(&mut asking, &held, &mut found)?;
+        to_asked.into_iter().try_for_each(|message| asked.handle_message(message))?;
+        let to_asking = turn(&mut asked, &held, &mut found)?;
+        if to_asking.is_empty() {
+            break;
+        }
+        to_asking.into_iter().try_for_each(|message| asking.handle_message(message))?;
+    }
+    let mut out = std::io::stdout();
+    for entry in &found {
+        writeln!(out, "{} ({} bytes)", entry.location, entry.size)?;
+    }
+    assert_eq!(found.len(), 1, "the other vault is not shown");
+    Ok(())
+}
+
+/// Does what a session wants done, as a host would; gives what it wants sent.
+fn turn(
+    session: &mut impl Session,
+    held: &[Location],
+    found: &mut Vec<Listing>,
+) -> Result<Vec<stronghold_sync::message::Message>, Box<dyn Error>> {
+    let mut messages = Vec::new();
+    while let Some(action) = session.poll_action() {
+        match action {
+            Action::Send(message) => messages.push(message),
+            Action::List(grant) => {
+                let listed =
+                    held.iter().filter(|location| grant.scope().covers(location)).map(listing).collect();
+                session.handle_answer(Answer::Listing(listed))?;
+            }
+            Action::Log(_) => session.handle_answer(Answer::Logged)?,
+            Action::Found(listing) => *found = listing,
+            Action::Finished(_) => {}
+            other => return Err(format!("not needed for browsing: {other:?}").into()),
+        }
+    }
+    Ok(messages)
+}
+
+fn listing(location: &Location) -> Listing {
+    let revision = RevisionId::from_bytes([7; 32]);
+    Listing { location: location.clone(), revision, size: 64, modified: 0, conflict: false }
+}

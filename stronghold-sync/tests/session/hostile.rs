@@ -1,0 +1,535 @@
+//! Peers that do what no honest peer does: a typed error, no panic, and nothing taken or told that may not be.
+
+use stronghold_sync::{
+    Ancestors, EntryId, Operation, RevisionId, Selection, Shape,
+    message::{Agreed, Batch, Listing, Message, Open, PROTOCOL, Propose, Refusal, Request, Volume},
+    session::{Ask, Asked, Asking, MAX_SEALED, Misbehaviour, Session, SessionError},
+};
+
+use super::{ALL, browse, fetch, import, two_devices, world::*};
+
+fn misbehaved(misbehaviour: Misbehaviour) -> Option<Result<stronghold_sync::session::Summary, SessionError>> {
+    Some(Err(SessionError::PeerMisbehaved(misbehaviour)))
+}
+
+fn shape(location: &str, revision: u8) -> Shape {
+    let (location, revision) = (at(location).id(), RevisionId::from_bytes([revision; 32]));
+    Shape { location, revision, ancestors: Ancestors::default(), size: 64, deleted: false }
+}
+
+fn batch(index: u64, entries: u64, len: u64) -> Message {
+    Message::Batch(Batch { index, entries, len })
+}
+
+/// One message of every kind.
+fn one_of_each() -> Vec<Message> {
+    let shape = shape("wallet/web/planted", 7);
+    let everything = Some(stronghold_sync::Scope::of(Selection::everything()));
+    let location = at("wallet/web/planted");
+    let (revision, size) = (shape.revision, 64);
+    vec![
+        Message::Open(Open { protocol: PROTOCOL, request: Request::Browse { selection: select("**") } }),
+        Message::Agreed(Agreed { pull: everything.clone(), push: everything.clone(), delete: everything }),
+        Message::Agreed(Agreed { pull: None, push: None, delete: None }),
+        Message::Shapes(vec![shape.clone()]),
+        Message::Offered(vec![shape.clone()]),
+        Message::Compare,
+        Message::OnlyHere(vec![shape.clone()]),
+        Message::OnlyHere(vec![]),
+        Message::OnlyThere(vec![shape.entry()]),
+        Message::Compared,
+        Message::Want(vec![shape.entry()]),
+        Message::Give(vec![shape.entry()]),
+        Message::Propose(Propose { key: None, deletions_confirmed: false }),
+        Message::Propose(Propose { key: Some(key(1)), deletions_confirmed: true }),
+        Message::Accept(None),
+        Message::Accept(Some(key(1))),
+        Message::Granted(Volume { entries: u64::MAX, bytes: u64::MAX }),
+        Message::Granted(Volume::default()),
+        Message::Listed(vec![Listing { location, revision, size, modified: 1, conflict: false }]),
+        batch(0, 1, 10),
+        batch(u64::MAX, u64::MAX, u64::MAX),
+        Message::Chunk(vec![1; 10]),
+        Message::Chunk(vec![]),
+        Message::Confirm(0),
+        Message::Confirm(u64::MAX),
+        Message::End,
+    ]
+}
+
+fn asks(a: &Node) -> Vec<Ask> {
+    let push = Some(may_give("wallet", a));
+    let both = sync("wallet", true, push.clone());
+    vec![import("wallet"), browse("wallet"), fetch("wallet"), both, sync("wallet", false, push)]
+}
+
+/// Runs every operation with one message in flight replaced, for every message of it.
+fn with_each_message(
+    replaced: impl Fn(Message) -> Vec<Vec<Message>>,
+    check: impl Fn(Way, Outcome, &Node, &Node),
+) {
+    for operation in 0..5 {
+        for number in 0.. {
+            let mut reached = None;
+            let mut variants = 1;
+            let mut variant = 0;
+            while variant < variants {
+                let (mut a, mut b) = guarded_devices();
+                let ask = asks(&a).remove(operation);
+                let outcome = run_tampered(ask, &mut a, &mut b, |way, at, message| {
+                    if at != number {
+                        return vec![message];
+                    }
+                    reached = Some(way);
+                    let mut choices = replaced(message);
+                    variants = choices.len();
+                    choices.swap_remove(variant)
+                });
+                if let Some(way) = reached {
+                    check(way, outcome, &a, &b);
+                }
+                variant += 1;
+            }
+            if reached.is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// As [`two_devices`], and each holds something that is none of the other's business.
+fn guarded_devices() -> (Node, Node) {
+    let (mut a, mut b) = two_devices();
+    for node in [&mut a, &mut b] {
+        node.put("private/own/secret");
+        let other = if node.id == A { B } else { A };
+        node.policy = Default::default();
+        node.grant(other, &ALL, "wallet", false);
+    }
+    (a, b)
+}
+
+/// What holds whatever the other side does.
+fn guarded(a: &Node, b: &Node) {
+    for (node, id) in [(a, 0xA), (b, 0xB)] {
+        let private = node.heads("private");
+        assert_eq!(private.len(), 1);
+        assert_eq!(private[0].revision.as_bytes()[0], id, "nothing was written outside the selection");
+        assert!(!entries(&node.sent()).contains(&private[0].entry()));
+        assert!(node.heads("**").iter().all(|head| head.revision.as_bytes()[0] != 7), "nothing was planted");
+    }
+}
+
+#[test]
+fn every_message_replaced_by_each_other_kind() {
+    let counts = std::cell::RefCell::new([0u32; 3]);
+    with_each_message(
+        |_| one_of_each().into_iter().map(|message| vec![message]).collect(),
+        |_, (asking, asked), a, b| {
+            guarded(a, b);
+            let outcome = match (asking, asked) {
+                (Some(Ok(_)), Some(Ok(_))) => 0,
+                (Some(Err(_)), _) | (_, Some(Err(_))) => 1,
+                _ => 2,
+            };
+            counts.borrow_mut()[outcome] += 1;
+        },
+    );
+    let [fine, errors, waiting] = counts.into_inner();
+    assert!(errors > 10 * (fine + waiting), "{fine} fine, {errors} errors, {waiting} waiting");
+}
+
+#[test]
+fn every_message_dropped_or_duplicated_or_reflected() {
+    with_each_message(|message| vec![vec![], vec![message.clone(), message]], |_, _, a, b| guarded(a, b));
+    for operation in 0..5 {
+        for number in 0..20 {
+            let (mut a, mut b) = guarded_devices();
+            let ask = asks(&a).remove(operation);
+            let mut kept = None;
+            run_tampered(ask, &mut a, &mut b, |_, at, message| {
+                if at == number {
+                    kept = Some(message);
+                    return vec![];
+                }
+                // What one side sent comes back to it.
+                if at == number + 1 {
+                    kept.take().into_iter().chain([message]).collect()
+                } else {
+                    vec![message]
+                }
+            });
+            guarded(&a, &b);
+        }
+    }
+}
+
+#[test]
+fn a_refusal_in_place_of_any_message_ends_the_session_with_it() {
+    with_each_message(
+        |_| vec![vec![Message::Refused(Refusal::Stopped)]],
+        |way, (asking, asked), a, b| {
+            guarded(a, b);
+            let told = if way == Way::ToAsked { asked } else { asking };
+            let refused = Some(Err(SessionError::Refused(Refusal::Stopped)));
+            assert!(told == refused || matches!(told, Some(Ok(_))), "{told:?}");
+        },
+    );
+}
+
+/// What an asked side says to these messages.
+fn asked_says(b: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
+    let mut end = End::new(Asked::new(b.policy.clone(), A, 0, key(0xB)), b);
+    for message in messages {
+        if end.result.is_none() {
+            let _ = end.handle(message);
+            end.turn();
+        }
+    }
+    end.result.and_then(Result::err)
+}
+
+/// What an asking side says to these messages.
+fn asking_says(ask: Ask, a: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
+    let mut end = End::new(Asking::new(ask), a);
+    end.turn();
+    for message in messages {
+        if end.result.is_none() {
+            let _ = end.handle(message);
+            end.turn();
+        }
+    }
+    end.result.and_then(Result::err)
+}
+
+fn open_sync(pull: bool, push: bool) -> Message {
+    Message::Open(Open {
+        protocol: PROTOCOL,
+        request: Request::Sync { selection: select("wallet"), pull, push },
+    })
+}
+
+fn agreed() -> Message {
+    let scope = || Some(stronghold_sync::Scope::of(select("wallet")));
+    Message::Agreed(Agreed { pull: scope(), push: scope(), delete: scope() })
+}
+
+fn blame(misbehaviour: Misbehaviour) -> Option<SessionError> {
+    Some(SessionError::PeerMisbehaved(misbehaviour))
+}
+
+#[test]
+fn another_version_is_told_from_misbehaviour() {
+    let (_, mut b) = two_devices();
+    let request = Request::Browse { selection: select("**") };
+    let error = asked_says(&mut b, vec![Message::Open(Open { protocol: 9, request })]);
+    assert_eq!(error, Some(SessionError::PeerIncompatible { ours: PROTOCOL, theirs: 9 }));
+    assert_eq!(b.sent(), [Message::Refused(Refusal::Version)]);
+}
+
+#[test]
+fn lists_out_of_order_repeated_or_empty_are_refused() {
+    let (a, mut b) = two_devices();
+    let (one, two) = (shape("wallet/web/1", 1), shape("wallet/web/2", 2));
+    let mut sorted = vec![one.clone(), two];
+    sorted.sort_by_key(Shape::entry);
+    let reversed: Vec<Shape> = sorted.iter().rev().cloned().collect();
+    for (list, why) in [
+        (vec![reversed.clone()], Misbehaviour::Unordered),
+        (vec![vec![one.clone(), one.clone()]], Misbehaviour::Unordered),
+        (vec![sorted.clone(), vec![sorted[1].clone()]], Misbehaviour::Unordered),
+        (vec![vec![]], Misbehaviour::OutOfOrder),
+    ] {
+        for kind in [Message::Shapes, Message::Offered] {
+            let messages = [open_sync(true, true)].into_iter().chain(list.iter().cloned().map(kind));
+            assert_eq!(asked_says(&mut b, messages.collect()), blame(why));
+        }
+        let mut a = a.clone();
+        let messages = [agreed()].into_iter().chain(list.iter().cloned().map(Message::OnlyHere));
+        assert_eq!(asking_says(sync_both("wallet", &a), &mut a.clone(), messages.collect()), blame(why));
+        let listing = |shape: &Shape| Listing {
+            location: at(if shape.revision == one.revision { "wallet/web/1" } else { "wallet/web/2" }),
+            revision: shape.revision,
+            size: 64,
+            modified: 1,
+            conflict: false,
+        };
+        if why == Misbehaviour::OutOfOrder {
+            assert_eq!(asking_says(browse("**"), &mut a, vec![Message::Listed(vec![])]), blame(why));
+        } else {
+            let twice = Message::Listed(vec![listing(&one), listing(&one)]);
+            assert_eq!(asking_says(browse("**"), &mut a, vec![twice]), blame(why));
+        }
+    }
+}
+
+#[test]
+fn an_endless_list_ends_at_the_limit_of_memory() {
+    let (_, mut b) = two_devices();
+    let many: Vec<RevisionId> = (0..=255).map(|n| RevisionId::from_bytes([n; 32])).collect();
+    let ancestors = Ancestors::from_newest_first(many).unwrap();
+    let mut end = End::new(Asked::new(b.policy.clone(), A, 0, key(0xB)), &mut b);
+    end.handle(open_sync(true, true)).unwrap();
+    end.turn();
+    for n in 0u32..100_000 {
+        let mut record = shape("wallet/web/1", 1);
+        record.ancestors = ancestors.clone();
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        record.revision = RevisionId::from_bytes(id);
+        if let Err(error) = end.handle(Message::Shapes(vec![record])) {
+            assert_eq!(error, SessionError::PeerMisbehaved(Misbehaviour::TooMany));
+            assert!(n > 10_000, "after {n}");
+            return;
+        }
+    }
+    panic!("no end");
+}
+
+#[test]
+fn only_what_was_told_may_be_wanted_or_given_and_once() {
+    let (a, mut b) = two_devices();
+    let theirs = b.heads("wallet/keys/only-there")[0].clone();
+    let outside: EntryId = shape("wallet/web/unheard-of", 9).entry();
+    let own = shape("wallet/web/new", 9);
+    let told = || vec![open_sync(true, true), Message::Shapes(vec![own.clone()]), Message::Compare];
+    for (list, why) in [
+        (vec![Message::Want(vec![outside])], Misbehaviour::NotAsked),
+        (vec![Message::Give(vec![outside])], Misbehaviour::NotAsked),
+        (vec![Message::Want(vec![theirs.entry(), theirs.entry()])], Misbehaviour::NotAsked),
+        (vec![Message::Give(vec![own.entry()]), Message::Give(vec![own.entry()])], Misbehaviour::NotAsked),
+        (vec![Message::Want(vec![])], Misbehaviour::OutOfOrder),
+    ] {
+        let messages = told().into_iter().chain(list).collect();
+        assert_eq!(asked_says(&mut b, messages), blame(why));
+    }
+    let want_without_key = vec![
+        Message::Want(vec![theirs.entry()]),
+        Message::Propose(Propose { key: None, deletions_confirmed: false }),
+    ];
+    let messages = told().into_iter().chain(want_without_key).collect();
+    assert_eq!(asked_says(&mut b, messages), blame(Misbehaviour::BadKey));
+
+    let ask = || sync_both("wallet", &a);
+    let known = a.heads("wallet/web/only-here")[0].entry();
+    let says = |messages: Vec<Message>| asking_says(ask(), &mut a.clone(), messages);
+    assert_eq!(says(vec![agreed(), Message::OnlyThere(vec![outside])]), blame(Misbehaviour::NotAsked));
+    assert_eq!(says(vec![agreed(), Message::OnlyThere(vec![known, known])]), blame(Misbehaviour::NotAsked));
+    let up_to_want = |want: Vec<EntryId>, key| {
+        vec![
+            agreed(),
+            Message::OnlyThere(vec![known]),
+            Message::Compared,
+            Message::Want(want),
+            Message::Accept(key),
+        ]
+    };
+    assert_eq!(says(up_to_want(vec![outside], None)), blame(Misbehaviour::NotAsked));
+    assert_eq!(says(up_to_want(vec![known, known], None)), blame(Misbehaviour::NotAsked));
+    assert_eq!(says(up_to_want(vec![known], None)), blame(Misbehaviour::BadKey));
+    assert_eq!(says(up_to_want(vec![known], Some(key(1)))), None);
+}
+
+#[test]
+fn a_side_that_was_not_asked_for_or_granted_a_direction_gets_none() {
+    let (a, mut b) = two_devices();
+    let list = vec![shape("wallet/web/1", 1)];
+    let out_of_order = blame(Misbehaviour::OutOfOrder);
+    let messages = vec![open_sync(false, true), Message::Shapes(list.clone())];
+    assert_eq!(asked_says(&mut b, messages), out_of_order);
+    let messages = vec![open_sync(true, false), Message::Offered(list.clone())];
+    assert_eq!(asked_says(&mut b, messages), out_of_order);
+    let messages = vec![
+        open_sync(true, false),
+        Message::Shapes(list.clone()),
+        Message::Compare,
+        Message::Give(vec![list[0].entry()]),
+    ];
+    assert_eq!(asked_says(&mut b, messages), out_of_order);
+    let push_only = sync("wallet", false, Some(may_give("wallet", &a)));
+    let messages = vec![agreed(), Message::OnlyHere(list)];
+    assert_eq!(asking_says(push_only, &mut a.clone(), messages), blame(Misbehaviour::NotAsked));
+    let nothing = Message::Agreed(Agreed { pull: None, push: None, delete: None });
+    assert_eq!(asking_says(sync_both("wallet", &a), &mut a.clone(), vec![nothing]), out_of_order);
+}
+
+#[test]
+fn a_peer_that_agrees_to_more_than_was_asked_learns_no_more() {
+    let (mut a, _) = guarded_devices();
+    let everything = || Some(stronghold_sync::Scope::of(Selection::everything()));
+    let agreed = Message::Agreed(Agreed { pull: everything(), push: everything(), delete: everything() });
+    let ask = sync_both("wallet/web", &a);
+    assert_eq!(asking_says(ask, &mut a, vec![agreed]), None);
+    let told: Vec<_> = entries(&a.sent()).into_iter().collect();
+    assert_eq!(told, a.heads("wallet/web").iter().map(Shape::entry).collect::<Vec<_>>());
+}
+
+#[test]
+fn batches_have_to_be_what_their_heads_say() {
+    let (_, b) = two_devices();
+    let sealed = sealed(&[(at("wallet/keys/only-there"), b.heads("wallet/keys")[0].clone())]);
+    let len = sealed.len() as u64;
+    let granted = |entries| Message::Granted(Volume { entries, bytes: 64 });
+    let chunk = |from: usize, to: usize| Message::Chunk(sealed[from..to].to_vec());
+    let says = |messages: Vec<Message>| asking_says(import("**"), &mut Node::new(A), messages);
+    let fine = vec![granted(1), batch(0, 1, len), chunk(0, 10), chunk(10, sealed.len()), Message::End];
+    assert_eq!(says(fine), None);
+    for (messages, why) in [
+        (vec![granted(u64::MAX)], Misbehaviour::TooMany),
+        (vec![granted((4 << 20) + 1)], Misbehaviour::TooMany),
+        (vec![granted(1), batch(0, 2, len)], Misbehaviour::TooMany),
+        (vec![granted(5_000), batch(0, 1_001, len)], Misbehaviour::TooMany),
+        (vec![granted(1), batch(0, 0, len)], Misbehaviour::TooMany),
+        (vec![granted(1), batch(0, 1, 0)], Misbehaviour::BadBatch),
+        (vec![granted(1), batch(0, 1, MAX_SEALED + 1)], Misbehaviour::BadBatch),
+        (vec![granted(1), batch(1, 1, len)], Misbehaviour::OutOfOrder),
+        (vec![granted(2), batch(0, 1, len), batch(1, 1, len)], Misbehaviour::OutOfOrder),
+        (vec![granted(1), chunk(0, 1)], Misbehaviour::OutOfOrder),
+        (vec![granted(1), batch(0, 1, len), Message::Chunk(vec![])], Misbehaviour::BadBatch),
+        (vec![granted(1), batch(0, 1, len - 1), chunk(0, sealed.len())], Misbehaviour::BadBatch),
+        (vec![granted(1), batch(0, 1, len), chunk(0, 1), Message::End], Misbehaviour::OutOfOrder),
+        (vec![granted(1), batch(0, 1, 3), Message::Chunk(vec![0xC1; 3])], Misbehaviour::BadBatch),
+    ] {
+        assert_eq!(says(messages.clone()), blame(why), "{messages:?}");
+    }
+}
+
+#[test]
+fn confirmations_come_in_order_and_for_what_was_sent() {
+    let open = |index| {
+        let request = Request::Import { selection: select("**"), key: key(0xA) };
+        vec![Message::Open(Open { protocol: PROTOCOL, request }), Message::Confirm(index)]
+    };
+    let mut b = Node::new(B).allow(A, &ALL, "**");
+    (0..2_500).for_each(|n| drop(b.put(&format!("wallet/web/{n}"))));
+    assert_eq!(asked_says(&mut b, open(0)), None);
+    assert_eq!(asked_says(&mut b, open(1)), blame(Misbehaviour::OutOfOrder));
+    let twice = open(0).into_iter().chain([Message::Confirm(0)]).collect();
+    assert_eq!(asked_says(&mut b, twice), blame(Misbehaviour::OutOfOrder));
+}
+
+/// Runs a session in which B's one batch carries this instead.
+fn with_batch(ask: Ask, a: &mut Node, b: &mut Node, sealed: &[u8]) -> Outcome {
+    run_tampered(ask, a, b, |way, _, message| match message {
+        Message::Batch(head) if way == Way::ToAsking => {
+            vec![batch(head.index, head.entries, sealed.len() as u64)]
+        }
+        Message::Chunk(_) if way == Way::ToAsking => vec![Message::Chunk(sealed.to_vec())],
+        other => vec![other],
+    })
+}
+
+#[test]
+fn an_unasked_entry_is_refused_and_nothing_of_its_batch_is_kept() {
+    for ask in 0..3 {
+        let (mut a, mut b) = two_devices();
+        let before = a.heads("**");
+        let asked_for = b.heads("wallet/keys")[0].clone();
+        let planted = shape("work/web/planted", 7);
+        let batch = sealed(&[(at("wallet/keys/only-there"), asked_for), (at("work/web/planted"), planted)]);
+        let ask =
+            [import("wallet"), fetch("wallet"), sync("wallet", true, None)].into_iter().nth(ask).unwrap();
+        let (asking, asked) = with_batch(ask, &mut a, &mut b, &batch);
+        assert_eq!(asking, misbehaved(Misbehaviour::NotAsked));
+        assert_eq!(asked, Some(Err(SessionError::Refused(Refusal::Misbehaved))));
+        assert_eq!(a.heads("**"), before);
+    }
+}
+
+#[test]
+fn an_entry_outside_the_selection_is_refused_even_where_its_shape_was_told() {
+    let (mut a, mut b) = guarded_devices();
+    let deletion = b.remove("private/own/secret");
+    let before = a.heads("**");
+    let (asking, _) = run_tampered(sync("wallet", true, None), &mut a, &mut b, |way, _, message| {
+        let batch_of = sealed(&[(at("private/own/secret"), deletion.clone())]);
+        match message {
+            Message::OnlyHere(_) => vec![Message::OnlyHere(vec![deletion.clone()])],
+            Message::Want(_) => vec![],
+            Message::Propose(_) => vec![],
+            Message::OnlyThere(_) => vec![],
+            Message::Compared => vec![
+                Message::Compared,
+                Message::Accept(None),
+                batch(0, 1, batch_of.len() as u64),
+                Message::Chunk(batch_of),
+            ],
+            other if way == Way::ToAsking || !matches!(other, Message::End) => vec![other],
+            _ => vec![],
+        }
+    });
+    assert_eq!(asking, misbehaved(Misbehaviour::NotAsked));
+    assert_eq!(a.heads("**"), before);
+}
+
+#[test]
+fn deletions_announced_as_edits_are_refused() {
+    let (mut a, mut b) = super::fifty_records();
+    super::remove_some(&mut b, 20);
+    let before = a.heads("**");
+    let (asking, _) = run_tampered(sync("**", true, None), &mut a, &mut b, |_, _, message| match message {
+        Message::OnlyHere(shapes) => {
+            let disguised = |shape: Shape| Shape { deleted: false, ..shape };
+            vec![Message::OnlyHere(shapes.into_iter().map(disguised).collect())]
+        }
+        other => vec![other],
+    });
+    assert_eq!((asking, a.heads("**")), (misbehaved(Misbehaviour::NotAsked), before.clone()));
+    let (asking, _) = run_tampered(sync("**", true, None), &mut a, &mut b, |_, _, message| match message {
+        Message::OnlyHere(shapes) => {
+            // Told as conflicts: the edit here would stay readable.
+            let disguised = |shape: Shape| Shape { ancestors: Ancestors::default(), ..shape };
+            vec![Message::OnlyHere(shapes.into_iter().map(disguised).collect())]
+        }
+        other => vec![other],
+    });
+    assert_eq!((asking, a.heads("**")), (misbehaved(Misbehaviour::NotAsked), before));
+}
+
+#[test]
+fn a_deletion_in_answer_to_a_fetch_is_refused() {
+    let (mut a, mut b) = two_devices();
+    a.put("wallet/keys/only-there");
+    let before = a.heads("**");
+    let deletion = b.remove("wallet/keys/only-there");
+    b.put("wallet/keys/only-there");
+    let batch = sealed(&[(at("wallet/keys/only-there"), deletion)]);
+    let (asking, _) = with_batch(fetch("wallet/keys"), &mut a, &mut b, &batch);
+    assert_eq!((asking, a.heads("**")), (misbehaved(Misbehaviour::NotAsked), before));
+}
+
+#[test]
+fn what_a_peer_may_not_write_or_delete_is_refused_and_logged() {
+    let (mut a, b) = two_devices();
+    let mut b = Node { policy: Default::default(), ..b };
+    b.grant(A, &[Operation::Push], "wallet/web", false);
+    let before = b.heads("**");
+    let entry = shape("wallet/keys/planted", 7);
+    let batch_of = sealed(&[(at("wallet/keys/planted"), entry.clone())]);
+    let ask = sync("wallet/web", false, Some(may_give("wallet/web", &a)));
+    let (_, asked) = run_tampered(ask, &mut a, &mut b, |way, _, message| match message {
+        Message::Offered(_) => vec![Message::Offered(vec![entry.clone()])],
+        Message::Compare => vec![
+            Message::Compare,
+            Message::Give(vec![entry.entry()]),
+            Message::Propose(Propose { key: None, deletions_confirmed: true }),
+            batch(0, 1, batch_of.len() as u64),
+            Message::Chunk(batch_of.clone()),
+        ],
+        other if way == Way::ToAsking || matches!(other, Message::Open(_)) => vec![other],
+        _ => vec![],
+    });
+    assert_eq!((asked, b.heads("**")), (misbehaved(Misbehaviour::NotPermitted), before));
+    let last = b.verdicts().pop().unwrap();
+    assert!(!last.allowed && last.operation == Operation::Push);
+}
+
+#[test]
+fn a_message_while_the_host_owes_an_answer_is_misuse() {
+    let (_, b) = two_devices();
+    let mut session = Asked::new(b.policy.clone(), A, 0, key(0xB));
+    let request = Request::Import { selection: select("**"), key: key(0xA) };
+    session.handle_message(Message::Open(Open { protocol: PROTOCOL, request })).unwrap();
+    assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));
+    assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));
+}

@@ -1,0 +1,369 @@
+//! Two hosts without cryptography and a link between them, to drive sessions over.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use stronghold_sync::{
+    Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Operation, Policy, RevisionId, Rule, Scope,
+    Selection, Shape, heads,
+    message::{Listing, Message, RecipientKey},
+    session::{
+        Action, Answer, Ask, Asked, Asking, Export, Failure, Import, Misbehaviour, Session, SessionError,
+        Summary, SyncAsk, Taken, Unexpected, Verdict,
+    },
+};
+
+pub(crate) const A: DeviceId = DeviceId::from_bytes([0xA; 32]);
+pub(crate) const B: DeviceId = DeviceId::from_bytes([0xB; 32]);
+
+pub(crate) fn at(text: &str) -> Location {
+    text.parse().unwrap()
+}
+
+pub(crate) fn select(text: &str) -> Selection {
+    text.parse().unwrap()
+}
+
+pub(crate) fn key(of: u8) -> RecipientKey {
+    RecipientKey::new(vec![of; 8]).unwrap()
+}
+
+/// What a host did, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Event {
+    Sent(Message),
+    Logged(Verdict),
+}
+
+/// A host: shapes in a map; a sealed batch is the list of its entries.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) id: DeviceId,
+    pub(crate) policy: Policy,
+    pub(crate) records: BTreeMap<LocationId, (Location, Vec<Shape>)>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) found: Vec<Listing>,
+    pub(crate) approves: bool,
+    pub(crate) on_plan: Answer,
+    pub(crate) now: u64,
+    /// What an action is answered with instead, by its number.
+    pub(crate) sabotage: Option<(usize, Answer)>,
+    pub(crate) actions: usize,
+    pub(crate) written: u64,
+}
+
+impl Node {
+    pub(crate) fn new(id: DeviceId) -> Self {
+        Self {
+            id,
+            policy: Policy::default(),
+            records: BTreeMap::new(),
+            events: Vec::new(),
+            found: Vec::new(),
+            approves: false,
+            on_plan: Answer::Proceed { deletions_confirmed: false },
+            now: 0,
+            sabotage: None,
+            actions: 0,
+            written: 0,
+        }
+    }
+
+    pub(crate) fn allow(mut self, device: DeviceId, operations: &[Operation], selection: &str) -> Self {
+        self.grant(device, operations, selection, false);
+        self
+    }
+
+    pub(crate) fn grant(&mut self, device: DeviceId, operations: &[Operation], selection: &str, ask: bool) {
+        let operations = operations.iter().copied().collect();
+        let rule = Rule { device, operations, selection: select(selection), expires: None, ask };
+        self.policy.grant(rule);
+    }
+
+    /// Replaces all heads by a new revision.
+    pub(crate) fn write(&mut self, location: &str, deleted: bool) -> Shape {
+        self.written += 1;
+        let mut id = [self.id.as_bytes()[0]; 32];
+        id[8..16].copy_from_slice(&self.written.to_be_bytes());
+        let location = at(location);
+        let (_, held) = self.records.entry(location.id()).or_insert_with(|| (location.clone(), Vec::new()));
+        let replaced: Vec<_> = held.iter().map(|head| (head.revision, &head.ancestors)).collect();
+        let shape = Shape {
+            location: location.id(),
+            revision: RevisionId::from_bytes(id),
+            ancestors: Ancestors::of_successor(&replaced),
+            size: 64,
+            deleted,
+        };
+        *held = vec![shape.clone()];
+        shape
+    }
+
+    pub(crate) fn put(&mut self, location: &str) -> Shape {
+        self.write(location, false)
+    }
+
+    pub(crate) fn remove(&mut self, location: &str) -> Shape {
+        self.write(location, true)
+    }
+
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.records = other.records.clone();
+    }
+
+    pub(crate) fn heads(&self, selection: &str) -> Vec<Shape> {
+        self.shapes(&Scope::of(select(selection)))
+    }
+
+    pub(crate) fn verdicts(&self) -> Vec<Verdict> {
+        let verdict = |event: &Event| match event {
+            Event::Logged(verdict) => Some(verdict.clone()),
+            Event::Sent(_) => None,
+        };
+        self.events.iter().filter_map(verdict).collect()
+    }
+
+    pub(crate) fn sent(&self) -> Vec<Message> {
+        let message = |event: &Event| match event {
+            Event::Sent(message) => Some(message.clone()),
+            Event::Logged(_) => None,
+        };
+        self.events.iter().filter_map(message).collect()
+    }
+
+    fn shapes(&self, scope: &Scope) -> Vec<Shape> {
+        let covered = self.records.values().filter(|(location, _)| scope.covers(location));
+        covered.flat_map(|(_, heads)| heads.clone()).collect()
+    }
+
+    fn listing(&self, grant: &Grant) -> Vec<Listing> {
+        let mut found = Vec::new();
+        for (location, heads) in self.records.values().filter(|(location, _)| grant.scope().covers(location))
+        {
+            let Some(shown) = heads.iter().find(|head| !head.deleted) else { continue };
+            let (revision, size) = (shown.revision, shown.size);
+            let conflict = heads.len() > 1;
+            found.push(Listing { location: location.clone(), revision, size, modified: 1, conflict });
+        }
+        found.sort_by(|a, b| a.location.cmp(&b.location));
+        found
+    }
+
+    fn export(&self, export: &Export) -> Answer {
+        let mut batch = Vec::new();
+        for entry in &export.entries {
+            let Some((location, heads)) = self.records.get(&entry.location) else { continue };
+            if !self.policy.still_allows(&export.grant, location, self.now) {
+                return Answer::Failed(Failure::NotPermitted);
+            }
+            let held = heads.iter().filter(|head| head.revision == entry.revision);
+            batch.extend(held.map(|head| (location.clone(), head.clone())));
+        }
+        Answer::Sealed(sealed(&batch))
+    }
+
+    fn import(&mut self, import: &Import) -> Answer {
+        let Ok(batch) = rmp_serde::from_slice::<Vec<(Location, Shape)>>(&import.sealed) else {
+            return Answer::Failed(Failure::Peer(Misbehaviour::BadBatch));
+        };
+        for (location, shape) in &batch {
+            match import.expected.check_shape(&self.policy, location, shape, self.now) {
+                Ok(()) => {}
+                Err(Unexpected::NotAsked) => return Answer::Failed(Failure::Peer(Misbehaviour::NotAsked)),
+                Err(Unexpected::NotPermitted) => {
+                    return Answer::Failed(Failure::Peer(Misbehaviour::NotPermitted));
+                }
+            }
+        }
+        Answer::Imported(self.merge(batch))
+    }
+
+    fn merge(&mut self, batch: Vec<(Location, Shape)>) -> Taken {
+        let mut taken = Taken::default();
+        let mut before = BTreeMap::new();
+        for (location, shape) in batch {
+            let (id, revision) = (location.id(), shape.revision);
+            let (_, held) = self.records.entry(id).or_insert_with(|| (location, Vec::new()));
+            before.entry(id).or_insert(readable(held));
+            *held = heads(held.drain(..).chain([shape]));
+            taken.received += u64::from(held.iter().any(|head| head.revision == revision));
+        }
+        for (id, was_readable) in before {
+            let held = &self.records[&id].1;
+            taken.deleted += u64::from(was_readable && !readable(held));
+            taken.conflicts += u64::from(held.len() > 1);
+        }
+        taken
+    }
+
+    /// Does one action; the answer, if it needs one.
+    fn act(&mut self, action: Action) -> Option<Answer> {
+        let answer = match action {
+            Action::Send(message) => {
+                self.events.push(Event::Sent(message));
+                return None;
+            }
+            Action::Finished(_) | Action::Expect(_) => return None,
+            Action::Found(found) => {
+                self.found = found;
+                return None;
+            }
+            Action::Shapes(scope) => Answer::Shapes(self.shapes(&scope)),
+            Action::List(grant) => Answer::Listing(self.listing(&grant)),
+            Action::Ask(_) => {
+                if self.approves {
+                    Answer::Approved
+                } else {
+                    Answer::Denied
+                }
+            }
+            Action::Plan(_) => self.on_plan.clone(),
+            Action::Export(export) => self.export(&export),
+            Action::Import(import) => self.import(&import),
+            Action::Log(verdicts) => {
+                self.events.extend(verdicts.into_iter().map(Event::Logged));
+                Answer::Logged
+            }
+        };
+        self.actions += 1;
+        match &self.sabotage {
+            Some((number, instead)) if *number + 1 == self.actions => Some(instead.clone()),
+            _ => Some(answer),
+        }
+    }
+}
+
+fn readable(heads: &[Shape]) -> bool {
+    heads.iter().any(|head| !head.deleted)
+}
+
+pub(crate) fn sealed(batch: &[(Location, Shape)]) -> Vec<u8> {
+    rmp_serde::to_vec(batch).unwrap()
+}
+
+/// One end: a session and its host.
+pub(crate) struct End<'a, S> {
+    pub(crate) session: S,
+    pub(crate) node: &'a mut Node,
+    pub(crate) result: Option<Result<Summary, SessionError>>,
+    delivered: usize,
+}
+
+impl<'a, S: Session> End<'a, S> {
+    pub(crate) fn new(session: S, node: &'a mut Node) -> Self {
+        let end = Self { session, node, result: None, delivered: 0 };
+        end.node.events.clear();
+        end.node.actions = 0;
+        end
+    }
+
+    /// Polls and acts until nothing is left; gives what it wants sent.
+    pub(crate) fn turn(&mut self) -> Vec<Message> {
+        while let Some(action) = self.session.poll_action() {
+            if let Action::Finished(summary) = &action {
+                self.result = Some(Ok(*summary));
+            }
+            if let Some(answer) = self.node.act(action)
+                && let Err(error) = self.session.handle_answer(answer)
+            {
+                self.failed(error);
+            }
+        }
+        let new = self.node.sent().split_off(self.delivered);
+        self.delivered += new.len();
+        new
+    }
+
+    pub(crate) fn handle(&mut self, message: Message) -> Result<(), SessionError> {
+        let handled = self.session.handle_message(message);
+        if let Err(error) = handled
+            && self.result.is_none()
+        {
+            self.failed(error);
+        }
+        handled
+    }
+
+    /// Keeps the error, and checks that every later call gives it again.
+    fn failed(&mut self, error: SessionError) {
+        self.result = Some(Err(error));
+        let last_words: Vec<Action> = std::iter::from_fn(|| self.session.poll_action()).collect();
+        for action in last_words {
+            assert!(matches!(action, Action::Send(Message::Refused(_))), "{action:?}");
+            self.node.act(action);
+        }
+        assert_eq!(self.session.handle_answer(Answer::Logged), Err(error));
+        assert_eq!(self.session.handle_message(Message::End), Err(error));
+        assert_eq!(self.session.handle_message(Message::Compare), Err(error));
+        assert_eq!(self.session.poll_action(), None);
+    }
+}
+
+/// How both sides came out; `None` for one that still waits.
+pub(crate) type Outcome = (Option<Result<Summary, SessionError>>, Option<Result<Summary, SessionError>>);
+
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    ToAsked,
+    ToAsking,
+}
+
+pub(crate) fn run(ask: Ask, a: &mut Node, b: &mut Node) -> Outcome {
+    run_tampered(ask, a, b, |_, _, message| vec![message])
+}
+
+/// Drives a session; `tamper` sees each message in flight, with its number, and says what arrives.
+pub(crate) fn run_tampered(
+    ask: Ask,
+    a: &mut Node,
+    b: &mut Node,
+    mut tamper: impl FnMut(Way, usize, Message) -> Vec<Message>,
+) -> Outcome {
+    let asked = Asked::new(b.policy.clone(), a.id, b.now, key(0xB));
+    let (mut a, mut b) = (End::new(Asking::new(ask), a), End::new(asked, b));
+    let mut number = 0;
+    let mut flight: VecDeque<(Way, Message)> = VecDeque::new();
+    loop {
+        let sent = a.turn().into_iter().map(|message| (Way::ToAsked, message));
+        let sent: Vec<_> = sent.chain(b.turn().into_iter().map(|message| (Way::ToAsking, message))).collect();
+        for (way, message) in sent {
+            flight.extend(tamper(way, number, message).into_iter().map(|message| (way, message)));
+            number += 1;
+        }
+        match flight.pop_front() {
+            Some((Way::ToAsked, message)) if b.result.is_none() => drop(b.handle(message)),
+            Some((Way::ToAsking, message)) if a.result.is_none() => drop(a.handle(message)),
+            Some(_) => {}
+            None => return (a.result, b.result),
+        }
+    }
+}
+
+pub(crate) fn sync(selection: &str, pull: bool, push: Option<Grant>) -> Ask {
+    Ask::Sync(SyncAsk { selection: select(selection), pull, push, key: key(0xA) })
+}
+
+/// A sync both ways, with the grant of `a`'s own policy.
+pub(crate) fn sync_both(selection: &str, a: &Node) -> Ask {
+    sync(selection, true, Some(may_give(selection, a)))
+}
+
+pub(crate) fn may_give(selection: &str, a: &Node) -> Grant {
+    let decision = a.policy.decide(&B, Operation::Pull, &select(selection), a.now);
+    let stronghold_sync::Decision::Allowed(grant) = decision else { panic!("may not give: {decision:?}") };
+    grant
+}
+
+pub(crate) fn entries(messages: &[Message]) -> BTreeSet<EntryId> {
+    let mut entries = BTreeSet::new();
+    for message in messages {
+        match message {
+            Message::Shapes(shapes) | Message::Offered(shapes) | Message::OnlyHere(shapes) => {
+                entries.extend(shapes.iter().map(Shape::entry));
+            }
+            Message::OnlyThere(ids) | Message::Want(ids) | Message::Give(ids) => entries.extend(ids),
+            _ => {}
+        }
+    }
+    entries
+}

@@ -1,0 +1,49 @@
+//! Two devices edit the same record apart, merge, and resolve the conflict: no value is lost on the way.
+//!
+//! Run it with `cargo run -p stronghold-vault --example two_devices`.
+
+use std::{collections::BTreeSet, error::Error, io::Write};
+
+use stronghold_sync::{EntryId, Grant, Location, Mapping, OnConflict, Rules, Scope, Selection, Shape, plan};
+use stronghold_vault::{Labels, Report, Stronghold, Unacceptable};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout();
+    let mail: Location = "wallet/web/mail".parse()?;
+    let (mut laptop, mut phone) = (Stronghold::new("laptop")?, Stronghold::new("phone")?);
+    laptop.write(&mail, b"first", Labels::new(), 1)?;
+    merge(&mut phone, &laptop)?;
+
+    laptop.write(&mail, b"from the laptop", Labels::new(), 2)?;
+    phone.write(&mail, b"from the phone", Labels::new(), 3)?;
+    let report = merge(&mut laptop, &phone)?;
+    writeln!(out, "{} received, {} in conflict", report.received, report.conflicts)?;
+
+    for (location, heads) in laptop.conflicts(&Selection::everything())? {
+        for head in &heads {
+            let value = laptop.read_revision(&location, &head.revision)?.value;
+            writeln!(out, "{location} written at {}: {}", head.time, String::from_utf8_lossy(&value))?;
+        }
+        laptop.resolve(&location, &heads[0].revision, 4)?;
+    }
+    merge(&mut phone, &laptop)?;
+    assert_eq!(phone.read(&mail)?.revision.value, laptop.read(&mail)?.revision.value);
+    assert!(!phone.read(&mail)?.conflict);
+    writeln!(out, "both now hold: {}", String::from_utf8_lossy(&phone.read(&mail)?.revision.value))?;
+    Ok(())
+}
+
+/// Takes from another device what this one lacks.
+fn merge(into: &mut Stronghold, from: &Stronghold) -> Result<Report, Box<dyn Error>> {
+    let scope = Scope::of(Selection::everything());
+    let shapes = |of: &Stronghold| of.shapes(&scope, &Mapping::default());
+    let rules = Rules { take: true, give: false, on_conflict: OnConflict::KeepBoth };
+    let plan = plan(&shapes(into), &shapes(from), rules);
+    let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
+    let grant = Grant::of_owner(Selection::everything());
+    let entries = from.export_mapped(&grant, &Mapping::default(), &wanted, 0)?;
+    let asked = |_: &Location, entry: &EntryId, _: &_| {
+        if wanted.contains(entry) { Ok(()) } else { Err(Unacceptable::NotAsked) }
+    };
+    Ok(into.import(&entries, asked)?)
+}

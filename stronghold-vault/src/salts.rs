@@ -1,0 +1,54 @@
+//! Salts for new revisions, taken from the system many at a time: asking for each took longer than sealing it.
+
+use std::fmt;
+
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::identity::NoRandomness;
+
+const SALT_LEN: usize = 32;
+const AT_A_TIME: usize = 32;
+
+/// Random bytes for the next revisions. Each is given out once and wiped here.
+///
+/// A salt keeps a peer from testing guesses of a value against its hash. It is no key: should a process be copied by
+/// `fork` with salts left, two revisions share one, which tells only who is given one of the two values.
+#[derive(Default)]
+pub(crate) struct Salts(Zeroizing<Vec<[u8; SALT_LEN]>>);
+
+impl Salts {
+    pub(crate) fn take(&mut self) -> Result<[u8; SALT_LEN], NoRandomness> {
+        if self.0.is_empty() {
+            let mut fresh = Zeroizing::new(vec![[0; SALT_LEN]; AT_A_TIME]);
+            getrandom::fill(fresh.as_flattened_mut()).map_err(|_| NoRandomness)?;
+            self.0 = fresh;
+        }
+        let last = self.0.last_mut().ok_or(NoRandomness)?;
+        let salt = *last;
+        last.zeroize();
+        self.0.pop();
+        Ok(salt)
+    }
+}
+
+impl fmt::Debug for Salts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Salts(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_salt_is_given_twice_and_debug_shows_none() {
+        let mut salts = Salts::default();
+        let all: BTreeSet<[u8; SALT_LEN]> = (0..200).map(|_| salts.take().unwrap()).collect();
+        assert_eq!(all.len(), 200);
+        assert!(!all.contains(&[0; SALT_LEN]));
+        assert_eq!(format!("{salts:?}"), "Salts(..)");
+    }
+}
