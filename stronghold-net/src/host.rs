@@ -210,12 +210,12 @@ impl<'a> HomeHost<'a> {
         let report = home.update(|stronghold| {
             let policy = stronghold.policy().clone();
             let report = stronghold.import(&entries, |location, entry, revision| {
-                import.expected.check(&policy, location, entry, revision.deleted, now).map_err(
-                    |why| match why {
+                import.expected.check_shape(&policy, location, &revision.shape(entry), now).map_err(|why| {
+                    match why {
                         Unexpected::NotAsked => Unacceptable::NotAsked,
                         Unexpected::NotPermitted => Unacceptable::NotPermitted,
-                    },
-                )
+                    }
+                })
             })?;
             Ok::<_, HostError>(report)
         })?;
@@ -305,6 +305,12 @@ impl Host for HomeHost<'_> {
 #[must_use]
 pub fn request_of(binding: &[u8; 32]) -> [u8; 32] {
     Sha256::new_with_prefix(b"stronghold/request/v1").chain_update(binding).finalize().into()
+}
+
+/// The secret of a session's reconciliation: a hash of the channel's binding, which only its two ends know.
+#[must_use]
+pub fn secret_of(binding: &[u8; 32]) -> [u8; 32] {
+    Sha256::new_with_prefix(b"stronghold/session/v1").chain_update(binding).finalize().into()
 }
 
 /// The wire form of a one-time key.

@@ -51,7 +51,9 @@ pub use code::{BadCode, PairingCode};
 pub use driver::{DriveError, Host, drive};
 pub use error::{ChannelError, Misbehaved};
 pub use frame::MAX_FRAME;
-pub use host::{Answering, Attendant, GoOn, HomeHost, HostError, SharedHome, Unattended, now, request_of};
+pub use host::{
+    Answering, Attendant, GoOn, HomeHost, HostError, SharedHome, Unattended, now, request_of, secret_of,
+};
 pub use peer::{Outcome, PeerError, Ways};
 pub use server::{Served, own_identity, serve, wait_to_pair};
 pub use tls::{ALPN, Expect, Trust};

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     Channel, ChannelError,
     driver::{DriveError, drive},
-    host::{Attendant, HomeHost, HostError, SharedHome, now, recipient_key},
+    host::{Attendant, HomeHost, HostError, SharedHome, now, recipient_key, secret_of},
 };
 
 /// Which ways a sync goes.
@@ -124,7 +124,8 @@ pub async fn sync<S: AsyncRead + AsyncWrite + Unpin + Send>(
         }
     };
     let pull = ways != Ways::Push;
-    ask(channel, home, attendant, |key| Ask::Sync(SyncAsk { selection, pull, push, key })).await
+    let secret = secret_of(&channel.binding());
+    ask(channel, home, attendant, |key| Ask::Sync(SyncAsk { selection, pull, push, key, secret })).await
 }
 
 /// Answers one request of the peer at the other end of the channel.
@@ -139,8 +140,8 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let secret = RecipientSecret::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
     let policy = home.lock().refresh()?.policy().clone();
-    let mut session = Asked::new(policy, channel.peer().device(), now(), key);
     let binding = channel.binding();
+    let mut session = Asked::new(policy, channel.peer().device(), now(), key, secret_of(&binding));
     let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant);
     let driven = drive(channel, &mut session, &mut host).await;
     finish(driven, host.error)

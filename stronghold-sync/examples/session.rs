@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The asking side asks for everything. What it gets is what it may see.
     let mut asking = Asking::new(Ask::Browse { selection: Selection::everything() });
-    let mut asked = Asked::new(policy, laptop, 0, RecipientKey::new(vec![0; 32])?);
+    let mut asked = Asked::new(policy, laptop, 0, RecipientKey::new(vec![0; 32])?, [7; 32]);
     let mut found = Vec::new();
     loop {
         let to_asked = turn(&mut asking, &held, &mut found)?;

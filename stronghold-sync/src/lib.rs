@@ -38,6 +38,7 @@ pub mod message;
 mod padding;
 mod plan;
 mod policy;
+pub mod reconcile;
 mod selection;
 pub mod session;
 mod shape;

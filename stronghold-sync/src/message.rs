@@ -4,8 +4,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
-use crate::{EntryId, Location, RevisionId, Scope, Selection, Shape};
+use crate::{
+    Location, RevisionId, Scope, Selection, Shape,
+    reconcile::{Again, Summary, Telling},
+};
 
 /// The version of the protocol that this crate speaks.
 pub const PROTOCOL: u16 = 1;
@@ -18,7 +22,7 @@ const MAX_KEY: usize = 4096;
 
 /// A receiver's one-time public key, as the sealer encodes it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "serde_bytes::ByteBuf", into = "serde_bytes::ByteBuf")]
+#[serde(try_from = "ByteBuf", into = "ByteBuf")]
 pub struct RecipientKey(Vec<u8>);
 
 /// A key longer than any.
@@ -35,22 +39,27 @@ pub enum Message {
     Refused(Refusal),
     /// Asked: a sync may go on, within these scopes.
     Agreed(Agreed),
-    /// Asking: what it holds within what it may pull.
-    Shapes(Vec<Shape>),
+    /// Asking: a part of what it tells of its set, of what it may pull.
+    Tell(Telling),
     /// Asking: what it may give where it may not pull.
     Offered(Vec<Shape>),
     /// Asking: that is all, compare.
     Compare,
+    /// Asked: the difference does not come out yet.
+    Again(Again),
     /// Asked: what only it holds.
     OnlyHere(Vec<Shape>),
-    /// Asked: what only the other holds, or, of what was offered, what it wants.
-    OnlyThere(Vec<EntryId>),
+    /// Asked: symbols of what only the other holds, or, of what was offered, of what it wants: 8 bytes each,
+    /// little-endian.
+    OnlyThere(ByteBuf),
     /// Asked: that is all.
     Compared,
-    /// Either: what it wants.
-    Want(Vec<EntryId>),
+    /// Asking: the difference does not add up.
+    Mismatch,
+    /// Either: the positions of what it wants in the list of what there is.
+    Want(Vec<u32>),
     /// Asking: what it will give.
-    Give(Vec<EntryId>),
+    Give(Vec<Shape>),
     /// Asking: that is all; its key for what it wants.
     Propose(Propose),
     /// Asked: what it wants was named; its key for that.
@@ -120,6 +129,8 @@ pub struct Agreed {
     pub push: Option<Scope>,
     /// What it may delete.
     pub delete: Option<Scope>,
+    /// The asked side's set of what the asking side may take.
+    pub held: Option<Summary>,
 }
 
 /// The end of a proposal.
@@ -212,15 +223,15 @@ impl RecipientKey {
     }
 }
 
-impl TryFrom<serde_bytes::ByteBuf> for RecipientKey {
+impl TryFrom<ByteBuf> for RecipientKey {
     type Error = KeyTooLong;
 
-    fn try_from(bytes: serde_bytes::ByteBuf) -> Result<Self, KeyTooLong> {
+    fn try_from(bytes: ByteBuf) -> Result<Self, KeyTooLong> {
         Self::new(bytes.into_vec())
     }
 }
 
-impl From<RecipientKey> for serde_bytes::ByteBuf {
+impl From<RecipientKey> for ByteBuf {
     fn from(key: RecipientKey) -> Self {
         Self::from(key.0)
     }
@@ -256,9 +267,9 @@ impl Weight for Shape {
     }
 }
 
-impl Weight for EntryId {
+impl Weight for u32 {
     fn weight(&self) -> usize {
-        96
+        5
     }
 }
 

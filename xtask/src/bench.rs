@@ -1,4 +1,5 @@
-//! `bench`: the criterion suites of all crates.
+//! `bench`: the criterion suites of all crates, and the comparison of ways to find a difference; `soak`: many
+//! simulated reconciliations.
 
 use crate::{
     Result,
@@ -7,7 +8,8 @@ use crate::{
 
 pub(crate) fn run() -> Result<()> {
     for package in &packages()? {
-        let benches = targets(package, "bench");
+        let mut benches = targets(package, "bench");
+        benches.retain(|bench| *bench != RECONCILE);
         if let (Some(name), false) = (package["name"].as_str(), benches.is_empty()) {
             let mut args = vec!["bench", "--locked", "-p", name];
             args.extend(benches.into_iter().flat_map(|bench| ["--bench", bench]));
@@ -16,3 +18,17 @@ pub(crate) fn run() -> Result<()> {
     }
     Ok(())
 }
+
+/// Discovery against its peers; `--quick` for fewer sizes and sessions.
+pub(crate) fn reconcile(options: &[&str]) -> Result<()> {
+    cargo(&[&["bench", "--locked", "-p", "stronghold-sync", "--bench", RECONCILE, "--"], options].concat())
+}
+
+/// So many sessions, from this seed on.
+pub(crate) fn soak(numbers: &[&str]) -> Result<()> {
+    let args = ["run", "--release", "--locked", "-p", "stronghold-sync", "--example", "soak", "--"];
+    cargo(&[&args, numbers].concat())
+}
+
+/// It has its own program, and takes minutes.
+const RECONCILE: &str = "reconcile";

@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         ["test-sync"] => test::sync(),
         ["bench"] => bench::run(),
         ["bench", "sync"] => bench_sync::run(),
+        ["bench", "reconcile", options @ ..] => bench::reconcile(options),
+        ["soak", numbers @ ..] => bench::soak(numbers),
         ["tidy"] => tidy::run(),
         _ => {
             eprint!("{USAGE}");
@@ -51,5 +53,9 @@ usage: cargo xtask COMMAND
   test-sync   only the tests that cross crates and processes
   bench       the benchmark suites of all crates
   bench sync  a whole sync between two processes: time and memory
+  bench reconcile [--quick]
+              finding a difference: bytes, round trips and CPU, against its peers
+  soak [SESSIONS] [SEED]
+              simulated reconciliations, each held against a comparison of the whole sets
   tidy        what the design says of the tree and no compiler checks
 ";

@@ -11,39 +11,39 @@ use stronghold_vault::{Labels, Peer, Stronghold, WriteError};
 use tempfile::TempDir;
 use tokio::io::{DuplexStream, duplex};
 
-pub const KEY: [u8; 32] = [7; 32];
+pub(crate) const KEY: [u8; 32] = [7; 32];
 
 /// A device: its file and what is in it.
-pub struct Device {
+pub(crate) struct Device {
     folder: TempDir,
-    pub home: SharedHome,
+    pub(crate) home: SharedHome,
 }
 
 impl Device {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("snapshot");
         let home = Home::create(&path, &[NewSlot::Key(&KEY)], Stronghold::new(name).unwrap()).unwrap();
         Self { folder, home: SharedHome::new(home) }
     }
 
-    pub fn path(&self) -> std::path::PathBuf {
+    pub(crate) fn path(&self) -> std::path::PathBuf {
         self.folder.path().join("snapshot")
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         std::fs::read(self.path()).unwrap()
     }
 
-    pub fn change<T>(&self, change: impl FnOnce(&mut Stronghold) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Stronghold) -> T) -> T {
         self.home.lock().update(|stronghold| Ok::<_, Failed>(change(stronghold))).unwrap()
     }
 
-    pub fn put(&self, location: &str, value: &str) {
+    pub(crate) fn put(&self, location: &str, value: &str) {
         self.put_all([(location.to_owned(), value.to_owned())]);
     }
 
-    pub fn put_all(&self, entries: impl IntoIterator<Item = (String, String)>) {
+    pub(crate) fn put_all(&self, entries: impl IntoIterator<Item = (String, String)>) {
         self.change(|stronghold| {
             for (location, value) in entries {
                 let location = location.parse().unwrap();
@@ -52,17 +52,17 @@ impl Device {
         });
     }
 
-    pub fn remove(&self, location: &str) {
+    pub(crate) fn remove(&self, location: &str) {
         self.change(|stronghold| stronghold.remove(&location.parse().unwrap(), 2).unwrap());
     }
 
     /// What is readable in the file on disk: names and values.
-    pub fn entries(&self) -> Vec<(String, String)> {
+    pub(crate) fn entries(&self) -> Vec<(String, String)> {
         entries_in(&self.path())
     }
 
     /// Trusts another device and lets it do these things.
-    pub fn grant(&self, peer: &Self, operations: &[Operation], selection: &str) {
+    pub(crate) fn grant(&self, peer: &Self, operations: &[Operation], selection: &str) {
         let public = peer.home.lock().stronghold().identity().public().clone();
         let selection: Selection = selection.parse().unwrap();
         self.change(|stronghold| {
@@ -86,7 +86,7 @@ impl Device {
 }
 
 #[derive(Debug)]
-pub struct Failed;
+pub(crate) struct Failed;
 
 impl From<stronghold_snapshot::HomeError> for Failed {
     fn from(error: stronghold_snapshot::HomeError) -> Self {
@@ -100,7 +100,7 @@ impl From<WriteError> for Failed {
     }
 }
 
-pub fn entries_in(path: &Path) -> Vec<(String, String)> {
+pub(crate) fn entries_in(path: &Path) -> Vec<(String, String)> {
     let home = Home::open(path, &Unlock::Key(&KEY)).unwrap();
     let stronghold = home.stronghold();
     let listed = stronghold.list(&Selection::everything()).unwrap();
@@ -110,10 +110,10 @@ pub fn entries_in(path: &Path) -> Vec<(String, String)> {
 }
 
 /// Everything that a device may be allowed.
-pub const ALL: &[Operation] = &Operation::ALL;
+pub(crate) const ALL: &[Operation] = &Operation::ALL;
 
 /// Two devices that allow each other everything.
-pub fn friends() -> (Device, Device) {
+pub(crate) fn friends() -> (Device, Device) {
     let (asker, asked) = (Device::new("asker"), Device::new("asked"));
     asker.grant(&asked, ALL, "**");
     asked.grant(&asker, ALL, "**");
@@ -121,7 +121,10 @@ pub fn friends() -> (Device, Device) {
 }
 
 /// A channel between two devices, the first asking.
-pub async fn channels(asker: &Device, asked: &Device) -> (Channel<DuplexStream>, Channel<DuplexStream>) {
+pub(crate) async fn channels(
+    asker: &Device,
+    asked: &Device,
+) -> (Channel<DuplexStream>, Channel<DuplexStream>) {
     let (near, far) = duplex(1 << 20);
     let (own, other) = (own_identity(&asker.home).unwrap(), own_identity(&asked.home).unwrap());
     let known = own.device();

@@ -17,8 +17,9 @@ use super::{
     ordered, volume,
 };
 use crate::{
-    Decision, DeviceId, EntryId, Grant, Operation, Pending, Policy, Selection, Shape,
+    Decision, DeviceId, Grant, Operation, Pending, Policy, Shape,
     message::{Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, Volume, in_parts},
+    reconcile,
 };
 
 /// The asked side's state machine.
@@ -48,12 +49,16 @@ enum State {
     LogToList(Vec<Listing>),
     /// The log, then the part of a sync that is allowed.
     LogToAgree(Box<Sync>),
-    /// The asking side's shapes.
-    Shapes(Box<Sync>),
-    /// This side's own shapes, one scope after the other.
-    Own(Box<Sync>, Gathering),
+    /// This side's own shapes, one scope after the other; then the log, if something is denied.
+    Own(Box<Sync>, Gathering, Vec<Operation>),
+    /// What the asking side tells of its set.
+    Told(Box<Sync>),
     /// The log, then what differs.
     LogToCompare(Box<Sync>, Vec<Message>),
+    /// The log, then what is wanted of what is given.
+    LogToAccept(Box<Sync>, Box<Propose>, Vec<Shape>),
+    /// The log, then the end: there was nothing to do.
+    LogToFinish,
     /// What the asking side wants and gives.
     Proposal(Box<Sync>),
     /// Confirmations of this side's batches; then its own batches may come.
@@ -71,6 +76,7 @@ struct Desk {
     peer: DeviceId,
     now: u64,
     key: RecipientKey,
+    secret: [u8; 32],
 }
 
 /// One operation of a request and what the policy says to it.
@@ -89,10 +95,10 @@ struct Granted {
 
 impl Asked {
     /// Waits for a request of `peer` at the time `now` (milliseconds since 1970). `key` is this side's one-time
-    /// key, for what it may take.
+    /// key, for what it may take; `secret` is 32 bytes that only the two ends of this session know, fresh each time.
     #[must_use]
-    pub fn new(policy: Policy, peer: DeviceId, now: u64, key: RecipientKey) -> Self {
-        let desk = Box::new(Desk { policy, peer, now, key });
+    pub fn new(policy: Policy, peer: DeviceId, now: u64, key: RecipientKey, secret: [u8; 32]) -> Self {
+        let desk = Box::new(Desk { policy, peer, now, key, secret });
         Self { core: Core::default(), state: State::Open(desk), summary: Summary::default() }
     }
 
@@ -101,17 +107,19 @@ impl Asked {
         self.state = match (state, message) {
             (_, Message::Refused(refusal)) => return Err(SessionError::Refused(refusal)),
             (State::Open(desk), Message::Open(open)) => self.open(desk, open)?,
-            (State::Shapes(mut sync), Message::Shapes(part)) => {
-                sync.handle_shapes(part)?;
-                State::Shapes(sync)
+            (State::Told(mut sync), Message::Tell(part)) => {
+                sync.handle_tell(part)?;
+                State::Told(sync)
             }
-            (State::Shapes(mut sync), Message::Offered(part)) => {
+            (State::Told(mut sync), Message::Offered(part)) => {
                 sync.handle_offered(part)?;
-                State::Shapes(sync)
+                State::Told(sync)
             }
-            (State::Shapes(sync), Message::Compare) => {
-                let gathering = Gathering::new(sync.scopes());
-                self.gather(sync, gathering)
+            (State::Told(sync), Message::Compare) => self.compare(sync)?,
+            (State::Told(sync), Message::End) => self.nothing_to_do(&sync),
+            (State::Proposal(mut sync), Message::Mismatch) => {
+                self.core.send(Message::Again(sync.mismatch()?));
+                State::Told(sync)
             }
             (State::Proposal(mut sync), Message::Want(part)) => {
                 sync.handle_want(part)?;
@@ -121,8 +129,8 @@ impl Asked {
                 sync.handle_give(part)?;
                 State::Proposal(sync)
             }
-            (State::Proposal(sync), Message::Propose(propose)) => self.proposed(*sync, propose)?,
-            (State::Proposal(_), Message::End) => self.finish(),
+            (State::Proposal(sync), Message::Propose(propose)) => self.proposed(sync, propose)?,
+            (State::Proposal(sync), Message::End) => self.nothing_to_do(&sync),
             (State::Giving(mut outgoing, incoming), Message::Confirm(index)) => {
                 let done = outgoing.handle_confirm(index, &mut self.core)?;
                 self.giving(outgoing, incoming, done)
@@ -173,15 +181,18 @@ impl Asked {
                 self.finish()
             }
             (State::LogToAgree(sync), Answer::Logged) => self.agree(sync),
-            (State::Own(mut sync, mut gathering), Answer::Shapes(shapes)) => {
+            (State::Own(mut sync, mut gathering, denied), Answer::Shapes(shapes)) => {
                 sync.hold(&gathering.answered(), ordered(shapes)?);
-                self.gather(sync, gathering)
+                self.gather(sync, gathering, denied)
             }
-            (State::LogToCompare(sync, differing), Answer::Logged) => {
-                self.core.send_all(differing);
-                self.core.send(Message::Compared);
-                State::Proposal(sync)
+            (State::LogToCompare(mut sync, differing), Answer::Logged) => {
+                sync.logged = true;
+                self.differing(sync, differing)
             }
+            (State::LogToAccept(sync, propose, take), Answer::Logged) => {
+                self.accept(*sync, *propose, take)?
+            }
+            (State::LogToFinish, Answer::Logged) => self.finish(),
             (State::Giving(mut outgoing, incoming), Answer::Sealed(sealed)) => {
                 let done = outgoing.handle_sealed(&sealed, &mut self.core);
                 self.giving(outgoing, incoming, done)
@@ -250,23 +261,15 @@ impl Asked {
             (Request::Sync { selection: asked, .. }, _, pull)
                 if pull.is_some() || push.is_some() || delete.is_some() =>
             {
-                let sync = Box::new(Sync::new(&asked, [pull, push, delete], desk.key));
-                self.agree_but(sync, &denied, &asked)
+                let sync = Box::new(Sync::new(&asked, [pull, push, delete], desk.key, desk.secret));
+                let gathering = Gathering::new(sync.scopes());
+                self.gather(sync, gathering, denied)
             }
             _ => {
                 self.log_denied(&denied, &selection);
                 State::LogToFail(SessionError::NotPermitted)
             }
         }
-    }
-
-    /// A sync goes on; what of it is denied is logged first.
-    fn agree_but(&mut self, sync: Box<Sync>, denied: &[Operation], selection: &Selection) -> State {
-        if denied.is_empty() {
-            return self.agree(sync);
-        }
-        self.log_denied(denied, &selection.to_string());
-        State::LogToAgree(sync)
     }
 
     fn log_denied(&mut self, operations: &[Operation], selection: &str) {
@@ -276,7 +279,7 @@ impl Asked {
 
     fn agree(&mut self, sync: Box<Sync>) -> State {
         self.core.send(Message::Agreed(sync.agreed()));
-        State::Shapes(sync)
+        State::Told(sync)
     }
 
     /// What is asked for is held: all of it goes into the log, then into batches.
@@ -290,31 +293,75 @@ impl Asked {
         State::LogToGive(Box::new(Outgoing::new(granted.grant, key, &shapes)), total)
     }
 
-    /// Asks for this side's shapes in the next scope that there is; compares when there is none.
-    fn gather(&mut self, mut sync: Box<Sync>, gathering: Gathering) -> State {
+    /// Asks for this side's shapes in the next scope that there is. When there is none, a sync goes on; what of it is
+    /// denied is logged first.
+    fn gather(&mut self, mut sync: Box<Sync>, gathering: Gathering, denied: Vec<Operation>) -> State {
         if gathering.ask(&mut self.core) {
-            return State::Own(sync, gathering);
+            return State::Own(sync, gathering, denied);
         }
-        let differing = sync.compare();
-        self.summary.unchanged = differing.unchanged;
-        self.core.act(Action::Log(sync.verdicts(&differing)));
-        let only_there = differing.only_there.iter().map(Shape::entry).collect();
-        let mut messages = in_parts(differing.only_here, Message::OnlyHere);
-        messages.extend(in_parts(only_there, Message::OnlyThere));
-        State::LogToCompare(sync, messages)
+        sync.held();
+        if denied.is_empty() {
+            return self.agree(sync);
+        }
+        self.log_denied(&denied, sync.selection());
+        State::LogToAgree(sync)
     }
 
-    fn proposed(&mut self, sync: Sync, propose: Propose) -> Result<State, SessionError> {
+    fn compare(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
+        let differing = match sync.compare()? {
+            Ok(differing) => differing,
+            Err(again) => {
+                self.core.send(Message::Again(again));
+                return Ok(State::Told(sync));
+            }
+        };
+        self.summary.unchanged = differing.unchanged;
+        let mut messages = in_parts(differing.only_here, Message::OnlyHere);
+        messages.extend(reconcile::in_parts(&differing.only_there, Message::OnlyThere));
+        let verdicts = sync.verdict_to_give();
+        if sync.logged || verdicts.is_empty() {
+            return Ok(self.differing(sync, messages));
+        }
+        self.core.act(Action::Log(verdicts));
+        Ok(State::LogToCompare(sync, messages))
+    }
+
+    fn differing(&mut self, sync: Box<Sync>, messages: Vec<Message>) -> State {
+        self.core.send_all(messages);
+        self.core.send(Message::Compared);
+        State::Proposal(sync)
+    }
+
+    /// The asking side wants and gives nothing.
+    fn nothing_to_do(&mut self, sync: &Sync) -> State {
+        let mut verdicts = if sync.logged { Vec::new() } else { sync.verdict_to_give() };
+        verdicts.extend(sync.verdicts_to_take(&[]));
+        if verdicts.is_empty() {
+            return self.finish();
+        }
+        self.core.act(Action::Log(verdicts));
+        State::LogToFinish
+    }
+
+    fn proposed(&mut self, sync: Box<Sync>, propose: Propose) -> Result<State, SessionError> {
         let plan = sync.plan_to_take();
         if plan.deletes_many() && !propose.deletions_confirmed {
             return Err(SessionError::Deletions);
         }
+        let verdicts = sync.verdicts_to_take(&plan.take);
+        if verdicts.is_empty() {
+            return self.accept(*sync, propose, plan.take);
+        }
+        self.core.act(Action::Log(verdicts));
+        Ok(State::LogToAccept(sync, Box::new(propose), plan.take))
+    }
+
+    fn accept(&mut self, sync: Sync, propose: Propose, take: Vec<Shape>) -> Result<State, SessionError> {
         let outgoing = sync.outgoing(propose.key)?;
-        let take: Vec<EntryId> = plan.take.iter().map(Shape::entry).collect();
         let key = (!take.is_empty()).then(|| sync.key.clone());
-        let incoming = sync.incoming(plan.take);
-        self.core.send_all(in_parts(take, Message::Want));
+        self.core.send_all(in_parts(sync.positions(&take), Message::Want));
         self.core.send(Message::Accept(key));
+        let incoming = sync.incoming(take);
         Ok(match outgoing {
             Some(mut outgoing) => {
                 let done = outgoing.go_on(&mut self.core);

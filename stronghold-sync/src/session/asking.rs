@@ -2,7 +2,7 @@
 
 mod sync;
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::boxed::Box;
 
 use self::sync::{Proposed, Sync};
 use super::{
@@ -11,7 +11,7 @@ use super::{
     ordered, volume,
 };
 use crate::{
-    EntryId, Grant, Plan, Scope, Selection, Shape,
+    Grant, Plan, Scope, Selection,
     message::{Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, in_parts},
 };
 
@@ -52,6 +52,8 @@ pub struct SyncAsk {
     pub push: Option<Grant>,
     /// This side's one-time key.
     pub key: RecipientKey,
+    /// 32 bytes that only the two ends of this session know, fresh each time.
+    pub secret: [u8; 32],
 }
 
 /// The asking side's state machine.
@@ -76,6 +78,8 @@ enum State {
     Shapes(Box<Sync>, Gathering),
     /// What differs.
     Compared(Box<Sync>),
+    /// Another way to find it: it did not add up.
+    Mismatched(Box<Sync>),
     /// The caller's word on the plan.
     Verdict(Box<Sync>, Box<Plan>),
     /// What the peer wants.
@@ -140,14 +144,19 @@ impl Asking {
             (State::Agreed(ask), Message::Agreed(agreed)) => {
                 let sync = Box::new(Sync::agreed(*ask, agreed)?);
                 let gathering = Gathering::new(sync.scopes());
-                self.gather(sync, gathering)
+                self.gather(sync, gathering)?
+            }
+            (State::Compared(mut sync) | State::Mismatched(mut sync), Message::Again(again)) => {
+                let messages = sync.handle_again(again)?;
+                self.core.send_all(messages);
+                State::Compared(sync)
             }
             (State::Compared(mut sync), Message::OnlyHere(part)) => {
                 sync.handle_only_here(part)?;
                 State::Compared(sync)
             }
             (State::Compared(mut sync), Message::OnlyThere(part)) => {
-                sync.handle_only_there(part)?;
+                sync.handle_only_there(&part)?;
                 State::Compared(sync)
             }
             (State::Compared(sync), Message::Compared) => self.compared(sync)?,
@@ -188,7 +197,7 @@ impl Asking {
         self.state = match (state, answer) {
             (State::Shapes(mut sync, mut gathering), Answer::Shapes(shapes)) => {
                 sync.hold(&gathering.answered(), ordered(shapes)?);
-                self.gather(sync, gathering)
+                self.gather(sync, gathering)?
             }
             (State::Verdict(_, plan), Answer::Stop) => {
                 // What the plan would do is the result of a dry run.
@@ -218,18 +227,30 @@ impl Asking {
 
     /// Asks for this side's shapes in the next scope that there is; then tells the peer of them, as far as it is to
     /// know.
-    fn gather(&mut self, mut sync: Box<Sync>, gathering: Gathering) -> State {
+    fn gather(&mut self, mut sync: Box<Sync>, gathering: Gathering) -> Result<State, SessionError> {
         if gathering.ask(&mut self.core) {
-            return State::Shapes(sync, gathering);
+            return Ok(State::Shapes(sync, gathering));
         }
-        let (held, offered) = sync.tell();
-        self.core.send_all(in_parts(held, Message::Shapes));
-        self.core.send_all(in_parts(offered, Message::Offered));
-        self.core.send(Message::Compare);
-        State::Compared(sync)
+        let messages = sync.tell();
+        if messages.is_empty() {
+            return self.planned(sync);
+        }
+        self.core.send_all(messages);
+        Ok(State::Compared(sync))
     }
 
-    fn compared(&mut self, sync: Box<Sync>) -> Result<State, SessionError> {
+    fn compared(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
+        if sync.adds_up() {
+            return self.planned(sync);
+        }
+        if !sync.forget() {
+            return Err(Misbehaviour::FalseDifference.into());
+        }
+        self.core.send(Message::Mismatch);
+        Ok(State::Mismatched(sync))
+    }
+
+    fn planned(&mut self, sync: Box<Sync>) -> Result<State, SessionError> {
         let plan = Box::new(sync.plan()?);
         self.summary.unchanged = plan.unchanged;
         self.core.act(Action::Plan(plan.clone()));
@@ -241,10 +262,9 @@ impl Asking {
             self.core.send(Message::End);
             return self.finish();
         }
-        let entries = |shapes: &[Shape]| -> Vec<EntryId> { shapes.iter().map(Shape::entry).collect() };
         self.core.act(Action::Expect(volume(&plan.take)));
-        self.core.send_all(in_parts(entries(&plan.take), Message::Want));
-        self.core.send_all(in_parts(entries(&plan.give), Message::Give));
+        self.core.send_all(in_parts(sync.positions(&plan.take), Message::Want));
+        self.core.send_all(in_parts(plan.give.clone(), Message::Give));
         let (key, proposed) = sync.propose(plan);
         self.core.send(Message::Propose(Propose { key, deletions_confirmed }));
         State::Accept(proposed)

@@ -106,7 +106,9 @@ impl Expected {
         if !asked {
             return Err(Unexpected::NotAsked);
         }
-        let Self::Granted { push, delete, .. } = self else { return Ok(()) };
+        let Self::Granted { push, delete, .. } = self else {
+            return Ok(());
+        };
         match if deleted { delete } else { push } {
             Some(grant) if policy.still_allows(grant, location, now) => Ok(()),
             _ => Err(Unexpected::NotPermitted),
@@ -299,7 +301,9 @@ impl Incoming {
     }
 
     pub(super) fn handle_chunk(&mut self, chunk: &[u8], core: &mut Core) -> Result<(), Misbehaviour> {
-        let Some(batch) = self.current else { return Err(Misbehaviour::OutOfOrder) };
+        let Some(batch) = self.current else {
+            return Err(Misbehaviour::OutOfOrder);
+        };
         if chunk.is_empty() || (self.bytes.len() + chunk.len()) as u64 > batch.len {
             return Err(Misbehaviour::BadBatch);
         }

@@ -226,6 +226,18 @@ pub enum Misbehaviour {
     /// A batch that is not what its head said, or can't be opened.
     #[error("a damaged batch")]
     BadBatch,
+    /// More cells, symbols or ranges than a reconciliation may have, or some that are cut.
+    #[error("a sketch that is too long")]
+    TooManyCells,
+    /// A sketch that gives the same symbol twice.
+    #[error("a sketch that can't be of any set")]
+    Unpeelable,
+    /// Ranges that do not follow each other, or go on for ever.
+    #[error("ranges that can't be of any set")]
+    BadRanges,
+    /// A difference that does not add up to what the peer says that it holds.
+    #[error("a difference that does not add up")]
+    FalseDifference,
     /// A key that is none.
     #[error("a recipient key that is none")]
     BadKey,
@@ -365,19 +377,25 @@ impl PeerList<Shape> {
     }
 }
 
-/// Takes a part of a list of entries, each of which must have been told to the peer and come once.
+/// Takes a part of a list of positions, each of which must be of something that was told, and come once.
 fn claim(
-    claimed: &mut BTreeSet<EntryId>,
-    part: Vec<EntryId>,
-    told: impl Fn(&EntryId) -> bool,
+    claimed: &mut BTreeSet<u32>,
+    part: Vec<u32>,
+    told: impl Fn(&u32) -> bool,
 ) -> Result<(), Misbehaviour> {
     if part.is_empty() {
         return Err(Misbehaviour::OutOfOrder);
     }
-    part.into_iter().try_for_each(|entry| match told(&entry) && claimed.insert(entry) {
+    part.into_iter().try_for_each(|position| match told(&position) && claimed.insert(position) {
         true => Ok(()),
         false => Err(Misbehaviour::NotAsked),
     })
+}
+
+/// The positions of some shapes in a list that has them all.
+fn positions(list: &[Shape], some: &[Shape]) -> Vec<u32> {
+    let some: BTreeSet<EntryId> = some.iter().map(Shape::entry).collect();
+    (0..).zip(list).filter(|(_, shape)| some.contains(&shape.entry())).map(|(position, _)| position).collect()
 }
 
 /// The shape of an entry in a list in the order of entries.
@@ -414,14 +432,18 @@ impl Gathering {
 
     /// Asks the host for the next; `false` when there is none.
     fn ask(&self, core: &mut Core) -> bool {
-        let Some((_, scope)) = self.0.front() else { return false };
+        let Some((_, scope)) = self.0.front() else {
+            return false;
+        };
         core.act(Action::Shapes(scope.clone()));
         true
     }
 
     /// The operations that the host's answer is for: all that have the same scope.
     fn answered(&mut self) -> Vec<Operation> {
-        let Some((_, asked)) = self.0.front().cloned() else { return Vec::new() };
+        let Some((_, asked)) = self.0.front().cloned() else {
+            return Vec::new();
+        };
         let of_it: Vec<Operation> =
             self.0.iter().filter(|(_, scope)| *scope == asked).map(|(operation, _)| *operation).collect();
         self.0.retain(|(_, scope)| *scope != asked);

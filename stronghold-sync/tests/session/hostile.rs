@@ -1,8 +1,9 @@
 //! Peers that do what no honest peer does: a typed error, no panic, and nothing taken or told that may not be.
 
 use stronghold_sync::{
-    Ancestors, EntryId, Operation, RevisionId, Selection, Shape,
+    Ancestors, Operation, RevisionId, Selection, Shape,
     message::{Agreed, Batch, Listing, Message, Open, PROTOCOL, Propose, Refusal, Request, Volume},
+    reconcile::{Again, Content, Summary, Telling, Told},
     session::{Ask, Asked, Asking, MAX_SEALED, Misbehaviour, Session, SessionError},
 };
 
@@ -29,17 +30,28 @@ fn one_of_each() -> Vec<Message> {
     let (revision, size) = (shape.revision, 64);
     vec![
         Message::Open(Open { protocol: PROTOCOL, request: Request::Browse { selection: select("**") } }),
-        Message::Agreed(Agreed { pull: everything.clone(), push: everything.clone(), delete: everything }),
-        Message::Agreed(Agreed { pull: None, push: None, delete: None }),
-        Message::Shapes(vec![shape.clone()]),
+        Message::Agreed(Agreed {
+            pull: everything.clone(),
+            push: everything.clone(),
+            delete: everything,
+            held: Some(Summary::default()),
+        }),
+        Message::Agreed(Agreed { pull: None, push: None, delete: None, held: None }),
+        Message::Tell(Telling::Cells(symbols([shape.entry()]))),
+        Message::Tell(Telling::Symbols(symbols([shape.entry()]))),
+        Message::Tell(Telling::Ranges(vec![Told { end: None, content: Content::Full(vec![7]) }])),
+        Message::Again(Again::More),
+        Message::Again(Again::Rekeyed(Box::default())),
+        Message::Again(Again::Ranges(vec![0])),
+        Message::Mismatch,
         Message::Offered(vec![shape.clone()]),
         Message::Compare,
         Message::OnlyHere(vec![shape.clone()]),
         Message::OnlyHere(vec![]),
-        Message::OnlyThere(vec![shape.entry()]),
+        Message::OnlyThere(symbols([shape.entry()])),
         Message::Compared,
-        Message::Want(vec![shape.entry()]),
-        Message::Give(vec![shape.entry()]),
+        Message::Want(vec![0]),
+        Message::Give(vec![shape.clone()]),
         Message::Propose(Propose { key: None, deletions_confirmed: false }),
         Message::Propose(Propose { key: Some(key(1)), deletions_confirmed: true }),
         Message::Accept(None),
@@ -179,7 +191,7 @@ fn a_refusal_in_place_of_any_message_ends_the_session_with_it() {
 
 /// What an asked side says to these messages.
 fn asked_says(b: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
-    let mut end = End::new(Asked::new(b.policy.clone(), A, 0, key(0xB)), b);
+    let mut end = End::new(Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET), b);
     for message in messages {
         if end.result.is_none() {
             let _ = end.handle(message);
@@ -211,7 +223,7 @@ fn open_sync(pull: bool, push: bool) -> Message {
 
 fn agreed() -> Message {
     let scope = || Some(stronghold_sync::Scope::of(select("wallet")));
-    Message::Agreed(Agreed { pull: scope(), push: scope(), delete: scope() })
+    Message::Agreed(Agreed { pull: scope(), push: scope(), delete: scope(), held: Some(Summary::default()) })
 }
 
 fn blame(misbehaviour: Misbehaviour) -> Option<SessionError> {
@@ -240,10 +252,8 @@ fn lists_out_of_order_repeated_or_empty_are_refused() {
         (vec![sorted.clone(), vec![sorted[1].clone()]], Misbehaviour::Unordered),
         (vec![vec![]], Misbehaviour::OutOfOrder),
     ] {
-        for kind in [Message::Shapes, Message::Offered] {
-            let messages = [open_sync(true, true)].into_iter().chain(list.iter().cloned().map(kind));
-            assert_eq!(asked_says(&mut b, messages.collect()), blame(why));
-        }
+        let messages = [open_sync(true, true)].into_iter().chain(list.iter().cloned().map(Message::Offered));
+        assert_eq!(asked_says(&mut b, messages.collect()), blame(why));
         let mut a = a.clone();
         let messages = [agreed()].into_iter().chain(list.iter().cloned().map(Message::OnlyHere));
         assert_eq!(asking_says(sync_both("wallet", &a), &mut a.clone(), messages.collect()), blame(why));
@@ -268,66 +278,131 @@ fn an_endless_list_ends_at_the_limit_of_memory() {
     let (_, mut b) = two_devices();
     let many: Vec<RevisionId> = (0..=255).map(|n| RevisionId::from_bytes([n; 32])).collect();
     let ancestors = Ancestors::from_newest_first(many).unwrap();
-    let mut end = End::new(Asked::new(b.policy.clone(), A, 0, key(0xB)), &mut b);
+    let mut end = End::new(Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET), &mut b);
     end.handle(open_sync(true, true)).unwrap();
     end.turn();
-    for n in 0u32..100_000 {
+    for n in 0u32.. {
         let mut record = shape("wallet/web/1", 1);
         record.ancestors = ancestors.clone();
         let mut id = [0; 32];
         id[..4].copy_from_slice(&n.to_be_bytes());
         record.revision = RevisionId::from_bytes(id);
-        if let Err(error) = end.handle(Message::Shapes(vec![record])) {
+        if let Err(error) = end.handle(Message::Offered(vec![record])) {
             assert_eq!(error, SessionError::PeerMisbehaved(Misbehaviour::TooMany));
-            assert!(n > 10_000, "after {n}");
+            assert!((10_000..100_000).contains(&n), "after {n}");
             return;
         }
     }
-    panic!("no end");
+}
+
+#[test]
+fn an_endless_sketch_ends_at_the_limit_of_cells() {
+    for telling in [Telling::Cells, Telling::Symbols] {
+        let (_, mut b) = two_devices();
+        let mut end = End::new(Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET), &mut b);
+        end.handle(open_sync(true, true)).unwrap();
+        end.turn();
+        let part = || Message::Tell(telling(serde_bytes::ByteBuf::from(vec![1; 48 << 10])));
+        let error = (0..1000).find_map(|_| end.handle(part()).err());
+        assert_eq!(error, Some(SessionError::PeerMisbehaved(Misbehaviour::TooManyCells)));
+    }
+    let (_, mut b) = two_devices();
+    let cut = Message::Tell(Telling::Cells(serde_bytes::ByteBuf::from(vec![1; 9])));
+    assert_eq!(asked_says(&mut b, vec![open_sync(true, true), cut]), blame(Misbehaviour::TooManyCells));
+}
+
+#[test]
+fn a_sketch_of_no_set_runs_through_the_fallbacks_and_ends() {
+    let (_, mut b) = two_devices();
+    let noise = || {
+        let cells: Vec<u8> = (0u32..8000).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        Message::Tell(Telling::Cells(serde_bytes::ByteBuf::from(cells)))
+    };
+    let ranges =
+        || Message::Tell(Telling::Ranges(vec![Told { end: None, content: Content::Sum(1 << 40, 3) }]));
+    let mut messages = vec![open_sync(true, true)];
+    // Two sketches under each of two keys, then ranges.
+    messages.extend((0..4).flat_map(|_| [noise(), Message::Compare]));
+    messages.extend((0..20).flat_map(|_| [ranges(), Message::Compare]));
+    assert_eq!(asked_says(&mut b, messages.clone()), None);
+    messages.extend([ranges(), Message::Compare]);
+    assert_eq!(asked_says(&mut b, messages), blame(Misbehaviour::BadRanges));
+}
+
+#[test]
+fn a_difference_that_does_not_add_up_is_looked_for_again_and_then_refused() {
+    let (a, _) = two_devices();
+    let outside = shape("wallet/web/unheard-of", 9).entry();
+    let lie = || [Message::OnlyThere(symbols([outside])), Message::Compared];
+    let says = |messages: Vec<Message>| {
+        let mut a = a.clone();
+        let error = asking_says(sync_both("wallet", &a.clone()), &mut a, messages);
+        (error, a.sent().pop().unwrap())
+    };
+    let mut messages = vec![agreed()];
+    messages.extend(lie());
+    assert_eq!(says(messages.clone()), (None, Message::Mismatch));
+    let mut again = messages.clone();
+    again.extend(lie());
+    assert_eq!(says(again).0, blame(Misbehaviour::OutOfOrder));
+    messages.push(Message::Again(Again::Rekeyed(Box::default())));
+    messages.extend(lie());
+    messages.push(Message::Again(Again::Ranges(vec![0])));
+    messages.extend(lie());
+    assert_eq!(says(messages).0, blame(Misbehaviour::FalseDifference));
+}
+
+#[test]
+fn a_peer_that_asks_for_ranges_for_ever_is_stopped() {
+    let (a, _) = two_devices();
+    let mut messages = vec![agreed(), Message::Again(Again::Rekeyed(Box::default()))];
+    messages.extend((0..100).map(|_| Message::Again(Again::Ranges(vec![0]))));
+    let error = asking_says(sync_both("wallet", &a), &mut a.clone(), messages);
+    assert_eq!(error, blame(Misbehaviour::BadRanges));
 }
 
 #[test]
 fn only_what_was_told_may_be_wanted_or_given_and_once() {
     let (a, mut b) = two_devices();
-    let theirs = b.heads("wallet/keys/only-there")[0].clone();
-    let outside: EntryId = shape("wallet/web/unheard-of", 9).entry();
+    let outside = shape("wallet/web/unheard-of", 9);
     let own = shape("wallet/web/new", 9);
-    let told = || vec![open_sync(true, true), Message::Shapes(vec![own.clone()]), Message::Compare];
+    let tell = || Message::Tell(Telling::Symbols(symbols([own.entry()])));
+    let told = || vec![open_sync(true, true), tell(), Message::Compare];
     for (list, why) in [
-        (vec![Message::Want(vec![outside])], Misbehaviour::NotAsked),
-        (vec![Message::Give(vec![outside])], Misbehaviour::NotAsked),
-        (vec![Message::Want(vec![theirs.entry(), theirs.entry()])], Misbehaviour::NotAsked),
-        (vec![Message::Give(vec![own.entry()]), Message::Give(vec![own.entry()])], Misbehaviour::NotAsked),
+        (vec![Message::Want(vec![99])], Misbehaviour::NotAsked),
+        (vec![Message::Give(vec![outside.clone()])], Misbehaviour::NotAsked),
+        (vec![Message::Want(vec![0, 0])], Misbehaviour::NotAsked),
+        (vec![Message::Give(vec![own.clone()]), Message::Give(vec![own.clone()])], Misbehaviour::Unordered),
         (vec![Message::Want(vec![])], Misbehaviour::OutOfOrder),
     ] {
         let messages = told().into_iter().chain(list).collect();
         assert_eq!(asked_says(&mut b, messages), blame(why));
     }
-    let want_without_key = vec![
-        Message::Want(vec![theirs.entry()]),
-        Message::Propose(Propose { key: None, deletions_confirmed: false }),
-    ];
+    let want_without_key =
+        vec![Message::Want(vec![0]), Message::Propose(Propose { key: None, deletions_confirmed: false })];
     let messages = told().into_iter().chain(want_without_key).collect();
     assert_eq!(asked_says(&mut b, messages), blame(Misbehaviour::BadKey));
 
     let ask = || sync_both("wallet", &a);
     let known = a.heads("wallet/web/only-here")[0].entry();
     let says = |messages: Vec<Message>| asking_says(ask(), &mut a.clone(), messages);
-    assert_eq!(says(vec![agreed(), Message::OnlyThere(vec![outside])]), blame(Misbehaviour::NotAsked));
-    assert_eq!(says(vec![agreed(), Message::OnlyThere(vec![known, known])]), blame(Misbehaviour::NotAsked));
-    let up_to_want = |want: Vec<EntryId>, key| {
+    let others =
+        a.heads("wallet").iter().map(Shape::entry).filter(|entry| *entry != known).collect::<Vec<_>>();
+    let Message::Agreed(agreed) = agreed() else { unreachable!() };
+    let held = Some(set(others).summary().clone());
+    let up_to_want = |want: Vec<u32>, key| {
         vec![
-            agreed(),
-            Message::OnlyThere(vec![known]),
+            Message::Agreed(Agreed { held: held.clone(), ..agreed.clone() }),
+            Message::OnlyThere(symbols([known])),
             Message::Compared,
             Message::Want(want),
             Message::Accept(key),
         ]
     };
-    assert_eq!(says(up_to_want(vec![outside], None)), blame(Misbehaviour::NotAsked));
-    assert_eq!(says(up_to_want(vec![known, known], None)), blame(Misbehaviour::NotAsked));
-    assert_eq!(says(up_to_want(vec![known], None)), blame(Misbehaviour::BadKey));
-    assert_eq!(says(up_to_want(vec![known], Some(key(1)))), None);
+    assert_eq!(says(up_to_want(vec![1], None)), blame(Misbehaviour::NotAsked));
+    assert_eq!(says(up_to_want(vec![0, 0], None)), blame(Misbehaviour::NotAsked));
+    assert_eq!(says(up_to_want(vec![0], None)), blame(Misbehaviour::BadKey));
+    assert_eq!(says(up_to_want(vec![0], Some(key(1)))), None);
 }
 
 #[test]
@@ -335,21 +410,19 @@ fn a_side_that_was_not_asked_for_or_granted_a_direction_gets_none() {
     let (a, mut b) = two_devices();
     let list = vec![shape("wallet/web/1", 1)];
     let out_of_order = blame(Misbehaviour::OutOfOrder);
-    let messages = vec![open_sync(false, true), Message::Shapes(list.clone())];
+    let tell = || Message::Tell(Telling::Symbols(symbols([list[0].entry()])));
+    let messages = vec![open_sync(false, true), tell()];
     assert_eq!(asked_says(&mut b, messages), out_of_order);
     let messages = vec![open_sync(true, false), Message::Offered(list.clone())];
     assert_eq!(asked_says(&mut b, messages), out_of_order);
-    let messages = vec![
-        open_sync(true, false),
-        Message::Shapes(list.clone()),
-        Message::Compare,
-        Message::Give(vec![list[0].entry()]),
-    ];
+    let messages = vec![open_sync(true, false), tell(), Message::Compare, Message::Give(list.clone())];
     assert_eq!(asked_says(&mut b, messages), out_of_order);
     let push_only = sync("wallet", false, Some(may_give("wallet", &a)));
-    let messages = vec![agreed(), Message::OnlyHere(list)];
+    let Message::Agreed(agreed) = agreed() else { unreachable!() };
+    let messages =
+        vec![Message::Agreed(Agreed { held: None, pull: None, ..agreed }), Message::OnlyHere(list)];
     assert_eq!(asking_says(push_only, &mut a.clone(), messages), blame(Misbehaviour::NotAsked));
-    let nothing = Message::Agreed(Agreed { pull: None, push: None, delete: None });
+    let nothing = Message::Agreed(Agreed { pull: None, push: None, delete: None, held: None });
     assert_eq!(asking_says(sync_both("wallet", &a), &mut a.clone(), vec![nothing]), out_of_order);
 }
 
@@ -357,11 +430,12 @@ fn a_side_that_was_not_asked_for_or_granted_a_direction_gets_none() {
 fn a_peer_that_agrees_to_more_than_was_asked_learns_no_more() {
     let (mut a, _) = guarded_devices();
     let everything = || Some(stronghold_sync::Scope::of(Selection::everything()));
-    let agreed = Message::Agreed(Agreed { pull: everything(), push: everything(), delete: everything() });
+    let held = Some(Summary::default());
+    let agreed = Agreed { pull: everything(), push: everything(), delete: everything(), held };
     let ask = sync_both("wallet/web", &a);
-    assert_eq!(asking_says(ask, &mut a, vec![agreed]), None);
-    let told: Vec<_> = entries(&a.sent()).into_iter().collect();
-    assert_eq!(told, a.heads("wallet/web").iter().map(Shape::entry).collect::<Vec<_>>());
+    assert_eq!(asking_says(ask, &mut a, vec![Message::Agreed(agreed)]), None);
+    let selected = symbols(a.heads("wallet/web").iter().map(Shape::entry));
+    assert_eq!(a.sent()[1..], [Message::Tell(Telling::Symbols(selected)), Message::Compare]);
 }
 
 #[test]
@@ -376,7 +450,6 @@ fn batches_have_to_be_what_their_heads_say() {
     assert_eq!(says(fine), None);
     for (messages, why) in [
         (vec![granted(u64::MAX)], Misbehaviour::TooMany),
-        (vec![granted((4 << 20) + 1)], Misbehaviour::TooMany),
         (vec![granted(1), batch(0, 2, len)], Misbehaviour::TooMany),
         (vec![granted(5_000), batch(0, 1_001, len)], Misbehaviour::TooMany),
         (vec![granted(1), batch(0, 0, len)], Misbehaviour::TooMany),
@@ -441,9 +514,13 @@ fn an_entry_outside_the_selection_is_refused_even_where_its_shape_was_told() {
     let (mut a, mut b) = guarded_devices();
     let deletion = b.remove("private/own/secret");
     let before = a.heads("**");
+    // The peer knows the key, and can make its summary fit.
+    let own = a.heads("wallet");
+    let held = Some(set(own.iter().chain([&deletion]).map(Shape::entry)).summary().clone());
     let (asking, _) = run_tampered(sync("wallet", true, None), &mut a, &mut b, |way, _, message| {
         let batch_of = sealed(&[(at("private/own/secret"), deletion.clone())]);
         match message {
+            Message::Agreed(agreed) => vec![Message::Agreed(Agreed { held: held.clone(), ..agreed })],
             Message::OnlyHere(_) => vec![Message::OnlyHere(vec![deletion.clone()])],
             Message::Want(_) => vec![],
             Message::Propose(_) => vec![],
@@ -511,7 +588,7 @@ fn what_a_peer_may_not_write_or_delete_is_refused_and_logged() {
         Message::Offered(_) => vec![Message::Offered(vec![entry.clone()])],
         Message::Compare => vec![
             Message::Compare,
-            Message::Give(vec![entry.entry()]),
+            Message::Give(vec![entry.clone()]),
             Message::Propose(Propose { key: None, deletions_confirmed: true }),
             batch(0, 1, batch_of.len() as u64),
             Message::Chunk(batch_of.clone()),
@@ -527,7 +604,7 @@ fn what_a_peer_may_not_write_or_delete_is_refused_and_logged() {
 #[test]
 fn a_message_while_the_host_owes_an_answer_is_misuse() {
     let (_, b) = two_devices();
-    let mut session = Asked::new(b.policy.clone(), A, 0, key(0xB));
+    let mut session = Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET);
     let request = Request::Import { selection: select("**"), key: key(0xA) };
     session.handle_message(Message::Open(Open { protocol: PROTOCOL, request })).unwrap();
     assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));

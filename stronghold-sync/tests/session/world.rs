@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use serde_bytes::ByteBuf;
 use stronghold_sync::{
     Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Operation, Policy, RevisionId, Rule, Scope,
     Selection, Shape, heads,
     message::{Listing, Message, RecipientKey},
+    reconcile::{Set, SetKey},
     session::{
         Action, Answer, Ask, Asked, Asking, Export, Failure, Import, Misbehaviour, Session, SessionError,
         Summary, SyncAsk, Taken, Unexpected, Verdict,
@@ -14,6 +16,19 @@ use stronghold_sync::{
 
 pub(crate) const A: DeviceId = DeviceId::from_bytes([0xA; 32]);
 pub(crate) const B: DeviceId = DeviceId::from_bytes([0xB; 32]);
+
+pub(crate) const SECRET: [u8; 32] = [5; 32];
+
+/// A set under the session's first key.
+pub(crate) fn set(entries: impl IntoIterator<Item = EntryId>) -> Set {
+    Set::new(SetKey::new(&SECRET, 0), entries)
+}
+
+/// Symbols of entries as a message carries them.
+pub(crate) fn symbols(entries: impl IntoIterator<Item = EntryId>) -> ByteBuf {
+    let set = set(entries);
+    ByteBuf::from(set.symbols().iter().flat_map(|symbol| symbol.bits().to_le_bytes()).collect::<Vec<u8>>())
+}
 
 pub(crate) fn at(text: &str) -> Location {
     text.parse().unwrap()
@@ -29,6 +44,7 @@ pub(crate) fn key(of: u8) -> RecipientKey {
 
 /// What a host did, in order.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "few of them, in tests")]
 pub(crate) enum Event {
     Sent(Message),
     Logged(Verdict),
@@ -139,7 +155,9 @@ impl Node {
         let mut found = Vec::new();
         for (location, heads) in self.records.values().filter(|(location, _)| grant.scope().covers(location))
         {
-            let Some(shown) = heads.iter().find(|head| !head.deleted) else { continue };
+            let Some(shown) = heads.iter().find(|head| !head.deleted) else {
+                continue;
+            };
             let (revision, size) = (shown.revision, shown.size);
             let conflict = heads.len() > 1;
             found.push(Listing { location: location.clone(), revision, size, modified: 1, conflict });
@@ -151,7 +169,9 @@ impl Node {
     fn export(&self, export: &Export) -> Answer {
         let mut batch = Vec::new();
         for entry in &export.entries {
-            let Some((location, heads)) = self.records.get(&entry.location) else { continue };
+            let Some((location, heads)) = self.records.get(&entry.location) else {
+                continue;
+            };
             if !self.policy.still_allows(&export.grant, location, self.now) {
                 return Answer::Failed(Failure::NotPermitted);
             }
@@ -168,7 +188,9 @@ impl Node {
         for (location, shape) in &batch {
             match import.expected.check_shape(&self.policy, location, shape, self.now) {
                 Ok(()) => {}
-                Err(Unexpected::NotAsked) => return Answer::Failed(Failure::Peer(Misbehaviour::NotAsked)),
+                Err(Unexpected::NotAsked) => {
+                    return Answer::Failed(Failure::Peer(Misbehaviour::NotAsked));
+                }
                 Err(Unexpected::NotPermitted) => {
                     return Answer::Failed(Failure::Peer(Misbehaviour::NotPermitted));
                 }
@@ -319,7 +341,7 @@ pub(crate) fn run_tampered(
     b: &mut Node,
     mut tamper: impl FnMut(Way, usize, Message) -> Vec<Message>,
 ) -> Outcome {
-    let asked = Asked::new(b.policy.clone(), a.id, b.now, key(0xB));
+    let asked = Asked::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
     let (mut a, mut b) = (End::new(Asking::new(ask), a), End::new(asked, b));
     let mut number = 0;
     let mut flight: VecDeque<(Way, Message)> = VecDeque::new();
@@ -340,7 +362,7 @@ pub(crate) fn run_tampered(
 }
 
 pub(crate) fn sync(selection: &str, pull: bool, push: Option<Grant>) -> Ask {
-    Ask::Sync(SyncAsk { selection: select(selection), pull, push, key: key(0xA) })
+    Ask::Sync(SyncAsk { selection: select(selection), pull, push, key: key(0xA), secret: SECRET })
 }
 
 /// A sync both ways, with the grant of `a`'s own policy.
@@ -358,10 +380,9 @@ pub(crate) fn entries(messages: &[Message]) -> BTreeSet<EntryId> {
     let mut entries = BTreeSet::new();
     for message in messages {
         match message {
-            Message::Shapes(shapes) | Message::Offered(shapes) | Message::OnlyHere(shapes) => {
+            Message::Give(shapes) | Message::Offered(shapes) | Message::OnlyHere(shapes) => {
                 entries.extend(shapes.iter().map(Shape::entry));
             }
-            Message::OnlyThere(ids) | Message::Want(ids) | Message::Give(ids) => entries.extend(ids),
             _ => {}
         }
     }

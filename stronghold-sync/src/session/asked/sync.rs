@@ -3,19 +3,19 @@
 use alloc::{
     collections::BTreeSet,
     string::{String, ToString},
-    vec,
     vec::Vec,
 };
 
 use super::super::{
-    Misbehaviour, PeerList, Verdict, apart, claim, find,
+    Misbehaviour, PeerList, Verdict, claim,
     flow::{Announced, Expected, Incoming, Outgoing},
-    records, volume,
+    positions, records, volume,
 };
 use crate::{
-    EntryId, Grant, LocationId, OnConflict, Operation, Plan, Rules, Scope, Selection, Shape,
+    Grant, LocationId, OnConflict, Operation, Plan, Rules, Scope, Selection, Shape,
     message::{Agreed, RecipientKey},
     plan,
+    reconcile::{Again, Answering, Find, SetKey, Symbol, Telling},
 };
 
 /// One sync, from the asked side.
@@ -27,23 +27,29 @@ pub(super) struct Sync {
     delete: Option<Grant>,
     /// This side's one-time key.
     pub(super) key: RecipientKey,
-    /// What the asking side holds where it may pull, then what it offers where it may not.
-    theirs: PeerList<Shape>,
+    /// The secret of the session, for the keys of the reconciliation.
+    secret: [u8; 32],
+    /// The reconciliation, where the asking side may pull; and what it offers where it may not.
+    answering: Option<Answering>,
     offered: PeerList<Shape>,
     /// What this side holds where the asking side may pull, and where it may write or delete.
     pullable: Vec<Shape>,
     writable: Vec<Shape>,
     /// What only this side holds, of what the asking side may pull.
     only_here: Vec<Shape>,
-    want: BTreeSet<EntryId>,
-    give: BTreeSet<EntryId>,
+    /// Symbols of what the asking side was told that it may give.
+    only_there: BTreeSet<Symbol>,
+    want: BTreeSet<u32>,
+    given: PeerList<Shape>,
+    /// Whether the log has what was told.
+    pub(super) logged: bool,
 }
 
 /// What only one of the sides holds.
 #[derive(Debug)]
 pub(super) struct Differing {
     pub(super) only_here: Vec<Shape>,
-    pub(super) only_there: Vec<Shape>,
+    pub(super) only_there: Vec<u64>,
     /// Records that are the same on both sides.
     pub(super) unchanged: u64,
 }
@@ -53,6 +59,7 @@ impl Sync {
         selection: &Selection,
         [pull, push, delete]: [Option<Grant>; 3],
         key: RecipientKey,
+        secret: [u8; 32],
     ) -> Self {
         Self {
             selection: selection.to_string(),
@@ -60,20 +67,29 @@ impl Sync {
             push,
             delete,
             key,
-            theirs: PeerList::new(),
+            secret,
+            answering: None,
             offered: PeerList::new(),
             pullable: Vec::new(),
             writable: Vec::new(),
             only_here: Vec::new(),
+            only_there: BTreeSet::new(),
             want: BTreeSet::new(),
-            give: BTreeSet::new(),
+            given: PeerList::new(),
+            logged: false,
         }
+    }
+
+    /// What was asked for, as text.
+    pub(super) fn selection(&self) -> &str {
+        &self.selection
     }
 
     /// What is granted, for the asking side to know.
     pub(super) fn agreed(&self) -> Agreed {
         let scope = |grant: &Option<Grant>| grant.as_ref().map(|grant| grant.scope().clone());
-        Agreed { pull: scope(&self.pull), push: scope(&self.push), delete: scope(&self.delete) }
+        let held = self.answering.as_ref().map(|answering| answering.summary().clone());
+        Agreed { pull: scope(&self.pull), push: scope(&self.push), delete: scope(&self.delete), held }
     }
 
     /// Where this side's own shapes are needed.
@@ -95,11 +111,14 @@ impl Sync {
         }
     }
 
-    pub(super) fn handle_shapes(&mut self, part: Vec<Shape>) -> Result<(), Misbehaviour> {
-        if self.pull.is_none() {
-            return Err(Misbehaviour::OutOfOrder);
-        }
-        self.theirs.extend_shapes(part)
+    /// This side's shapes are all there: what the asking side may pull becomes a set.
+    pub(super) fn held(&mut self) {
+        let entries = self.pullable.iter().map(Shape::entry);
+        self.answering = self.pull.is_some().then(|| Answering::new(&self.secret, entries));
+    }
+
+    pub(super) fn handle_tell(&mut self, part: Telling) -> Result<(), Misbehaviour> {
+        self.answering.as_mut().ok_or(Misbehaviour::OutOfOrder)?.handle(part)
     }
 
     pub(super) fn handle_offered(&mut self, part: Vec<Shape>) -> Result<(), Misbehaviour> {
@@ -107,16 +126,27 @@ impl Sync {
         self.offered.extend_shapes(part)
     }
 
-    pub(super) fn handle_want(&mut self, part: Vec<EntryId>) -> Result<(), Misbehaviour> {
-        claim(&mut self.want, part, |entry| find(&self.only_here, entry).is_some())
+    pub(super) fn handle_want(&mut self, part: Vec<u32>) -> Result<(), Misbehaviour> {
+        let told = self.only_here.len();
+        claim(&mut self.want, part, |position| (*position as usize) < told)
     }
 
-    pub(super) fn handle_give(&mut self, part: Vec<EntryId>) -> Result<(), Misbehaviour> {
+    pub(super) fn handle_give(&mut self, part: Vec<Shape>) -> Result<(), Misbehaviour> {
         self.may_take()?;
-        let told = |entry: &EntryId| {
-            find(&self.theirs.items, entry).or_else(|| find(&self.offered.items, entry)).is_some()
-        };
-        claim(&mut self.give, part, told)
+        let key = self.key_in_use();
+        let told = |shape: &Shape| self.only_there.contains(&key.symbol(key.hash(&shape.entry())));
+        if !part.iter().all(told) {
+            return Err(Misbehaviour::NotAsked);
+        }
+        self.given.extend_shapes(part)
+    }
+
+    /// The key by which entries have symbols, also where there is nothing to reconcile.
+    fn key_in_use(&self) -> SetKey {
+        match &self.answering {
+            Some(answering) => answering.key().clone(),
+            None => SetKey::new(&self.secret, 0),
+        }
     }
 
     fn may_take(&self) -> Result<(), Misbehaviour> {
@@ -126,48 +156,59 @@ impl Sync {
         }
     }
 
-    /// Finds what only this side holds, and what only the asking side holds or, of what it offers, this side wants.
-    pub(super) fn compare(&mut self) -> Differing {
-        let theirs = &self.theirs.items;
-        self.only_here = apart(&self.pullable, theirs);
-        let mut only_there = apart(theirs, &self.pullable);
-        let differs: BTreeSet<LocationId> =
-            self.only_here.iter().chain(&only_there).map(|shape| shape.location).collect();
+    /// Finds what only this side holds, and what only the asking side holds or, of what it offers, this side wants; or
+    /// what it takes to find that.
+    pub(super) fn compare(&mut self) -> Result<Result<Differing, Again>, Misbehaviour> {
+        let entries = self.pullable.iter().map(Shape::entry);
+        let (only_here, only_there) = match self.answering.as_mut().map(|answering| answering.find(entries)) {
+            None => (Vec::new(), Vec::new()),
+            Some(Err(misbehaviour)) => return Err(misbehaviour),
+            Some(Ok(Find::Again(again))) => return Ok(Err(again)),
+            Some(Ok(Find::Found(only_here, only_there))) => (only_here, only_there),
+        };
+        self.only_here = only_here.iter().map(|at| self.pullable[*at].clone()).collect();
+        let differs: BTreeSet<LocationId> = self.only_here.iter().map(|shape| shape.location).collect();
         let same = self.pullable.iter().filter(|shape| !differs.contains(&shape.location));
         let unchanged = records(same);
+        self.only_there = only_there.into_iter().collect();
         let offered = &self.offered.items;
-        only_there.extend(plan(&at_locations_of(&self.writable, offered), offered, TAKE).take);
-        Differing { only_here: self.only_here.clone(), only_there, unchanged }
+        let wanted = plan(&at_locations_of(&self.writable, offered), offered, TAKE).take;
+        let key = self.key_in_use();
+        self.only_there.extend(wanted.iter().map(|shape| key.symbol(key.hash(&shape.entry()))));
+        let only_there = self.only_there.iter().map(|symbol| symbol.bits()).collect();
+        Ok(Ok(Differing { only_here: self.only_here.clone(), only_there, unchanged }))
     }
 
-    /// The verdicts for the log: how much the asking side may take by them, and how much it brings.
-    pub(super) fn verdicts(&self, differing: &Differing) -> Vec<Verdict> {
-        let brought = |deleted| differing.only_there.iter().filter(move |shape| shape.deleted == deleted);
-        let verdict = |grant: &Grant, volume| Verdict {
-            operation: grant.operation(),
-            selection: self.selection.clone(),
-            allowed: true,
-            volume,
-        };
-        let mut verdicts = vec![];
-        verdicts.extend(self.pull.as_ref().map(|grant| verdict(grant, volume(&self.only_here))));
-        verdicts.extend(self.push.as_ref().map(|grant| verdict(grant, volume(brought(false)))));
-        let deletes = brought(true).next().is_some();
-        let delete = self.delete.as_ref().filter(|_| deletes);
-        verdicts.extend(delete.map(|grant| verdict(grant, volume(brought(true)))));
-        if verdicts.is_empty() {
-            verdicts.extend(self.delete.as_ref().map(|grant| verdict(grant, volume([]))));
-        }
-        verdicts
+    /// What was found does not add up for the asking side: the next way to find it.
+    pub(super) fn mismatch(&mut self) -> Result<Again, Misbehaviour> {
+        let entries = self.pullable.iter().map(Shape::entry);
+        self.answering.as_mut().ok_or(Misbehaviour::OutOfOrder)?.next_fallback(entries)
+    }
+
+    /// The verdict for the log before anything is told: how much the asking side may take.
+    pub(super) fn verdict_to_give(&self) -> Vec<Verdict> {
+        self.pull.iter().map(|grant| self.verdict(grant, &self.only_here)).collect()
+    }
+
+    /// The verdicts for the log before anything is taken: how much the asking side brings.
+    pub(super) fn verdicts_to_take(&self, take: &[Shape]) -> Vec<Verdict> {
+        let (deleted, written): (Vec<&Shape>, Vec<&Shape>) = take.iter().partition(|shape| shape.deleted);
+        let push = self.push.iter().map(|grant| self.verdict(grant, written.iter().copied()));
+        let deletes = self.push.is_none() || !deleted.is_empty();
+        let delete = self.delete.iter().filter(|_| deletes);
+        push.chain(delete.map(|grant| self.verdict(grant, deleted.iter().copied()))).collect()
+    }
+
+    fn verdict<'a>(&self, grant: &Grant, shapes: impl IntoIterator<Item = &'a Shape>) -> Verdict {
+        let selection = self.selection.clone();
+        Verdict { operation: grant.operation(), selection, allowed: true, volume: volume(shapes) }
     }
 
     /// What this side takes of what is given to it.
     pub(super) fn plan_to_take(&self) -> Plan {
-        let listed = union(&self.theirs.items, &self.offered.items);
-        let given: Vec<Shape> =
-            listed.into_iter().filter(|shape| self.give.contains(&shape.entry())).collect();
+        let given = &self.given.items;
         let own = union(&self.pullable, &self.writable);
-        let plan = plan(&at_locations_of(&own, &given), &given, TAKE);
+        let plan = plan(&at_locations_of(&own, given), given, TAKE);
         let readable = records(own.iter().filter(|shape| !shape.deleted));
         let others = readable.saturating_sub(plan.readable_here);
         plan.and_unchanged(others, others)
@@ -176,12 +217,17 @@ impl Sync {
     /// The batches for what the asking side wants.
     pub(super) fn outgoing(&self, key: Option<RecipientKey>) -> Result<Option<Outgoing>, Misbehaviour> {
         let wanted: Vec<Shape> =
-            self.only_here.iter().filter(|shape| self.want.contains(&shape.entry())).cloned().collect();
+            self.want.iter().map(|position| self.only_here[*position as usize].clone()).collect();
         match (&self.pull, key) {
             _ if wanted.is_empty() => Ok(None),
             (Some(grant), Some(key)) => Ok(Some(Outgoing::new(grant.clone(), key, &wanted))),
             _ => Err(Misbehaviour::BadKey),
         }
+    }
+
+    /// The positions of what this side takes, in the list of what is given.
+    pub(super) fn positions(&self, take: &[Shape]) -> Vec<u32> {
+        positions(&self.given.items, take)
     }
 
     /// The batches that this side then expects, if any.

@@ -5,13 +5,14 @@ use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 use super::super::{
     Misbehaviour, PeerList, SessionError, apart, claim, find,
     flow::{Announced, Expected, Incoming, Outgoing},
-    records,
+    positions, records,
 };
 use super::SyncAsk;
 use crate::{
     EntryId, Grant, LocationId, OnConflict, Operation, Plan, Rules, Scope, Shape,
-    message::{Agreed, RecipientKey},
+    message::{Agreed, Message, RecipientKey, in_parts},
     plan::plan_giving,
+    reconcile::{self, Again, MAX_CELLS, Reconciling, SetKey, Summary, Symbol},
 };
 
 /// One sync, from the asking side, once its scopes are agreed.
@@ -30,8 +31,14 @@ pub(super) struct Sync {
     may_give: Vec<Shape>,
     /// Of that, what is not among `held`.
     offered: Vec<Shape>,
-    /// What only the peer holds, and what only this side does.
+    /// The secret of the session, for the keys of the reconciliation.
+    secret: [u8; 32],
+    /// What the peer told of its set first, and the reconciliation with it, where this side may pull.
+    theirs: Option<Summary>,
+    reconciling: Option<Reconciling>,
+    /// What only the peer holds, and symbols of what only this side does.
     only_there: PeerList<Shape>,
+    lacking: Vec<u64>,
     only_here: BTreeSet<EntryId>,
 }
 
@@ -40,7 +47,7 @@ pub(super) struct Sync {
 pub(super) struct Proposed {
     grant: Option<Grant>,
     give: Vec<Shape>,
-    wanted: BTreeSet<EntryId>,
+    wanted: BTreeSet<u32>,
     incoming: Incoming,
 }
 
@@ -54,7 +61,7 @@ impl Sync {
         let within_grant = |scope: Option<Scope>| Some(scope?.and(&asked).and(ask.push.as_ref()?.scope()));
         let (push, delete) = (within_grant(agreed.push), within_grant(agreed.delete));
         let pull = agreed.pull.filter(|_| ask.pull).map(|scope| scope.and(&asked));
-        if pull.is_none() && push.is_none() && delete.is_none() {
+        if pull.is_none() && push.is_none() && delete.is_none() || pull.is_some() != agreed.held.is_some() {
             return Err(Misbehaviour::OutOfOrder.into());
         }
         Ok(Self {
@@ -66,7 +73,11 @@ impl Sync {
             held: Vec::new(),
             may_give: Vec::new(),
             offered: Vec::new(),
+            secret: ask.secret,
+            theirs: agreed.held,
+            reconciling: None,
             only_there: PeerList::new(),
+            lacking: Vec::new(),
             only_here: BTreeSet::new(),
         })
     }
@@ -91,11 +102,32 @@ impl Sync {
         }
     }
 
-    /// What to tell the peer: what is held where this side may pull, and what else it may give.
-    pub(super) fn tell(&mut self) -> (Vec<Shape>, Vec<Shape>) {
+    /// What to tell the peer: of what is held where this side may pull, and what else it may give. Nothing when both
+    /// sides hold the same.
+    pub(super) fn tell(&mut self) -> Vec<Message> {
         self.may_give.sort_by_key(Shape::entry);
         self.offered = apart(&self.may_give, &self.held);
-        (self.held.clone(), self.offered.clone())
+        let entries = self.held.iter().map(Shape::entry);
+        let theirs = self.theirs.take();
+        self.reconciling = theirs.map(|theirs| Reconciling::new(&self.secret, entries, theirs));
+        let telling = self.reconciling.as_mut().map(Reconciling::tell).unwrap_or_default();
+        let mut messages: Vec<Message> = telling.into_iter().map(Message::Tell).collect();
+        messages.extend(in_parts(self.offered.clone(), Message::Offered));
+        if !messages.is_empty() {
+            messages.push(Message::Compare);
+        }
+        messages
+    }
+
+    /// The peer needs to be told more.
+    pub(super) fn handle_again(&mut self, again: Again) -> Result<Vec<Message>, Misbehaviour> {
+        if !self.only_there.items.is_empty() || !self.lacking.is_empty() {
+            return Err(Misbehaviour::OutOfOrder);
+        }
+        let entries = self.held.iter().map(Shape::entry);
+        let reconciling = self.reconciling.as_mut().ok_or(Misbehaviour::OutOfOrder)?;
+        let telling = reconciling.tell_again(again, entries)?;
+        Ok(telling.into_iter().map(Message::Tell).chain([Message::Compare]).collect())
     }
 
     pub(super) fn handle_only_here(&mut self, part: Vec<Shape>) -> Result<(), Misbehaviour> {
@@ -105,9 +137,42 @@ impl Sync {
         self.only_there.extend_shapes(part)
     }
 
-    pub(super) fn handle_only_there(&mut self, part: Vec<EntryId>) -> Result<(), Misbehaviour> {
-        let told = |entry: &EntryId| find(&self.held, entry).or_else(|| find(&self.offered, entry)).is_some();
-        claim(&mut self.only_here, part, told)
+    pub(super) fn handle_only_there(&mut self, part: &[u8]) -> Result<(), Misbehaviour> {
+        if part.is_empty() {
+            return Err(Misbehaviour::OutOfOrder);
+        }
+        reconcile::extend(&mut self.lacking, part, MAX_CELLS.max(self.held.len() + self.offered.len()))
+    }
+
+    /// Whether what the peer says that differs adds up: every symbol is of an entry here, and the peer's set is this
+    /// side's with the difference applied.
+    pub(super) fn adds_up(&mut self) -> bool {
+        let lacking: BTreeSet<Symbol> = self.lacking.drain(..).map(Symbol::from_bits).collect();
+        let key = match &self.reconciling {
+            Some(reconciling) => reconciling.set().key().clone(),
+            None => SetKey::new(&self.secret, 0),
+        };
+        let symbols = |shapes: &[Shape]| -> Vec<(Symbol, EntryId)> {
+            let entries = shapes.iter().map(Shape::entry);
+            let all = entries.map(|entry| (key.symbol(key.hash(&entry)), entry));
+            all.filter(|(symbol, _)| lacking.contains(symbol)).collect()
+        };
+        let (held, offered) = (symbols(&self.held), symbols(&self.offered));
+        let known: BTreeSet<Symbol> = held.iter().chain(&offered).map(|(symbol, _)| *symbol).collect();
+        let there: Vec<EntryId> = self.only_there.items.iter().map(Shape::entry).collect();
+        let adds_up = self
+            .reconciling
+            .as_ref()
+            .is_none_or(|reconciling| reconciling.adds_up(held.iter().map(|(_, entry)| entry), &there));
+        self.only_here = held.into_iter().chain(offered).map(|(_, entry)| entry).collect();
+        adds_up && known.len() == lacking.len()
+    }
+
+    /// Forgets what the peer said that differs; whether it can be found in another way.
+    pub(super) fn forget(&mut self) -> bool {
+        self.only_there = PeerList::new();
+        self.only_here.clear();
+        self.reconciling.as_ref().is_some_and(Reconciling::has_fallback)
     }
 
     /// The plan, from what differs: the records that do not are only counted.
@@ -135,6 +200,11 @@ impl Sync {
         Ok(plan.and_unchanged(counted.0, counted.1))
     }
 
+    /// The positions of what the plan takes, in the list of what only the peer holds.
+    pub(super) fn positions(&self, take: &[Shape]) -> Vec<u32> {
+        positions(&self.only_there.items, take)
+    }
+
     /// This side's key, if the plan takes anything, and what is then awaited.
     pub(super) fn propose(self, plan: Plan) -> (Option<RecipientKey>, Box<Proposed>) {
         let key = (!plan.take.is_empty()).then_some(self.key);
@@ -150,8 +220,9 @@ impl Sync {
 }
 
 impl Proposed {
-    pub(super) fn handle_want(&mut self, part: Vec<EntryId>) -> Result<(), Misbehaviour> {
-        claim(&mut self.wanted, part, |entry| find(&self.give, entry).is_some())
+    pub(super) fn handle_want(&mut self, part: Vec<u32>) -> Result<(), Misbehaviour> {
+        let told = self.give.len();
+        claim(&mut self.wanted, part, |position| (*position as usize) < told)
     }
 
     /// What comes in now, and what then goes out.
@@ -159,8 +230,8 @@ impl Proposed {
         self,
         key: Option<RecipientKey>,
     ) -> Result<(Incoming, Option<Outgoing>), Misbehaviour> {
-        let mut give = self.give;
-        give.retain(|shape| self.wanted.contains(&shape.entry()));
+        let give: Vec<Shape> =
+            self.wanted.iter().map(|position| self.give[*position as usize].clone()).collect();
         let outgoing = match (self.grant, key) {
             _ if give.is_empty() => None,
             (Some(grant), Some(key)) => Some(Outgoing::new(grant, key, &give)),

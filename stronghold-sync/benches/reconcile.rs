@@ -1,0 +1,311 @@
+//! Discovery of a difference, against its peers in the same run: bytes both ways as encoded, round trips, CPU per side.
+//!
+//! `cargo xtask bench reconcile [--quick]` runs it, prints the table, and writes it to `target/bench/reconcile.json`.
+//! Beside Stronghold: `negentropy` (range-based, over 32-byte ids with a time each), a rateless IBLT over 32-byte hashes
+//! with 8-byte checks and a count (as published, stopped by an oracle at the first cell that suffices), and the plain
+//! list of what a shape needs at least (48 bytes).
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and may panic")]
+
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
+
+use negentropy::{Id, Negentropy, NegentropyStorageVector};
+use stronghold_sync::{
+    ClientId, EntryId, LocationId, RecordId, RevisionId, VaultId,
+    message::Message,
+    reconcile::{Answering, Find, Index, Reconciling, SetKey, Sketch, cells_for},
+};
+
+fn main() {
+    let quick = std::env::args().any(|arg| arg == "--quick");
+    let sizes: &[u64] = if quick { &[1_000, 100_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
+    let mut report = Report::default();
+    for &n in sizes {
+        for d in [0, 1, 10, 100, 1_000] {
+            for (kind, sets) in
+                [("added", added as Maker), ("updated", updated as Maker), ("clustered", clustered)]
+            {
+                let sessions = if quick { 10 } else { 50 };
+                report.row("stronghold", kind, n, d, sessions, |seed| stronghold(&sets(n, d, seed), seed));
+                if kind != "updated" {
+                    let sessions = sessions.min(if n == 1_000_000 { 10 } else { 50 });
+                    report.row("negentropy", kind, n, d, sessions, |seed| range_based(&sets(n, d, seed)));
+                }
+            }
+            report.row("stronghold, warm", "added", n, d, 10, |seed| warm(&added(n, d, seed), seed));
+            report.row("riblt over 32 B", "added", n, d, 20, |seed| published(&added(n.min(1_000), d, seed)));
+            report.plain(n, d);
+        }
+    }
+    report.write();
+}
+
+/// The entries of both sides, each with its time for the peer that sorts by it.
+struct Sets {
+    a: Vec<(u64, EntryId)>,
+    b: Vec<(u64, EntryId)>,
+}
+
+type Maker = fn(u64, u64, u64) -> Sets;
+
+/// Half of the difference on each side, at random times.
+fn added(n: u64, d: u64, seed: u64) -> Sets {
+    let common = (0..n).map(|i| entry(seed, i, 0, mix(seed ^ i)));
+    let only = |from: u64, count: u64| (from..from + count).map(move |i| entry(seed, i, 0, mix(seed ^ i)));
+    let a = common.clone().chain(only(n, d / 2)).collect();
+    let b = common.chain(only(n + d, d.div_ceil(2))).collect();
+    Sets { a, b }
+}
+
+/// Entries that were updated on one side: an old revision here, a new one there, so twice as many symbols.
+fn updated(n: u64, d: u64, seed: u64) -> Sets {
+    let d = d.min(n);
+    let a = (0..n).map(|i| entry(seed, i, 0, mix(seed ^ i))).collect();
+    let b = (0..n).map(|i| entry(seed, i, u64::from(i < d), mix(seed ^ i))).collect();
+    Sets { a, b }
+}
+
+/// Half of the difference on each side, the newest of all.
+fn clustered(n: u64, d: u64, seed: u64) -> Sets {
+    let Sets { a, b } = added(n, d, seed);
+    let late = |list: Vec<(u64, EntryId)>| {
+        let time = |(at, (time, entry)): (usize, (u64, EntryId))| {
+            (if at as u64 >= n { (1 << 62) + at as u64 } else { time >> 3 }, entry)
+        };
+        list.into_iter().enumerate().map(time).collect()
+    };
+    Sets { a: late(a), b: late(b) }
+}
+
+/// What one session took.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    bytes: u64,
+    round_trips: u64,
+    asking: Duration,
+    answering: Duration,
+}
+
+/// Frame head, role and counter around every message: see PROTOCOL.md.
+const FRAME: u64 = 7;
+
+fn encoded(message: &Message) -> u64 {
+    rmp_serde::to_vec(message).unwrap().len() as u64 + FRAME
+}
+
+fn stronghold(sets: &Sets, seed: u64) -> Cost {
+    let secret = secret(seed);
+    let mut cost = Cost { round_trips: 1, ..Cost::default() };
+    let entries = |list: &[(u64, EntryId)]| list.iter().map(|(_, entry)| *entry).collect::<Vec<_>>();
+    let (a, b) = (entries(&sets.a), entries(&sets.b));
+    let mut answering = timed(&mut cost.answering, || Answering::new(&secret, b.iter().copied()));
+    cost.bytes += rmp_serde::to_vec(answering.summary()).unwrap().len() as u64 + FRAME;
+    let summary = answering.summary().clone();
+    let (mut asking, mut telling) = timed(&mut cost.asking, || {
+        let mut asking = Reconciling::new(&secret, a.iter().copied(), summary);
+        let telling = asking.tell();
+        (asking, telling)
+    });
+    if telling.is_empty() {
+        cost.bytes += encoded(&Message::End);
+        return cost;
+    }
+    loop {
+        for part in telling {
+            cost.bytes += encoded(&Message::Tell(part.clone()));
+            timed(&mut cost.answering, || answering.handle(part).unwrap());
+        }
+        cost.bytes += encoded(&Message::Compare);
+        match timed(&mut cost.answering, || answering.find(b.iter().copied()).unwrap()) {
+            Find::Found(here, there) => {
+                assert_eq!(here.len() + there.len(), difference(sets), "a wrong result");
+                return cost;
+            }
+            Find::Again(again) => {
+                cost.round_trips += 1;
+                cost.bytes += encoded(&Message::Again(again.clone()));
+                telling = timed(&mut cost.asking, || asking.tell_again(again, a.iter().copied()).unwrap());
+            }
+        }
+    }
+}
+
+/// The same with both sides' sets kept ready; the entries come and go outside of what is timed.
+fn warm(sets: &Sets, seed: u64) -> Cost {
+    let key = SetKey::new(&secret(seed), 0);
+    let index = |list: &[(u64, EntryId)]| {
+        let mut index = Index::new(key.clone());
+        for (at, (_, entry)) in (0..).zip(list) {
+            index.insert(entry, at);
+        }
+        index
+    };
+    let (a, b) = (index(&sets.a), index(&sets.b));
+    let mut cost = Cost { round_trips: 1, ..Cost::default() };
+    cost.bytes += rmp_serde::to_vec(b.summary()).unwrap().len() as u64 + FRAME;
+    let told = timed(&mut cost.asking, || {
+        let same = a.summary().is_same(b.summary());
+        let estimate = a.summary().strata.estimate(&b.summary().strata);
+        (!same).then(|| a.sketch(cells_for(estimate)).unwrap())
+    });
+    let Some(mut told) = told else { return cost };
+    loop {
+        let found = timed(&mut cost.answering, || {
+            let own = b.sketch(told.cells().len()).unwrap();
+            let peeled = own.difference(&told).peel(&key).ok()?;
+            Some(peeled.iter().map(|symbol| b.resolve(*symbol).count()).sum::<usize>())
+        });
+        cost.bytes += told.cells().len() as u64 * 8 + 2 * FRAME;
+        if found.is_some() {
+            return cost;
+        }
+        cost.round_trips += 1;
+        told = a.sketch((told.cells().len() * 2).min(4096)).unwrap_or_else(|| Sketch::from_cells(&[]));
+    }
+}
+
+fn range_based(sets: &Sets) -> Cost {
+    let mut cost = Cost::default();
+    let storage = |list: &[(u64, EntryId)]| {
+        let mut storage = NegentropyStorageVector::with_capacity(list.len());
+        for (time, entry) in list {
+            storage.insert(*time, Id::from_byte_array(*entry.revision.as_bytes())).unwrap();
+        }
+        storage.seal().unwrap();
+        Negentropy::owned(storage, 0).unwrap()
+    };
+    let mut client = timed(&mut cost.asking, || storage(&sets.a));
+    let mut server = timed(&mut cost.answering, || storage(&sets.b));
+    let mut message = timed(&mut cost.asking, || client.initiate().unwrap());
+    let (mut have, mut need) = (Vec::new(), Vec::new());
+    loop {
+        cost.round_trips += 1;
+        let answer = timed(&mut cost.answering, || server.reconcile(&message).unwrap());
+        cost.bytes += (message.len() + answer.len()) as u64;
+        let next =
+            timed(&mut cost.asking, || client.reconcile_with_ids(&answer, &mut have, &mut need).unwrap());
+        match next {
+            Some(next) => message = next,
+            None => break,
+        }
+    }
+    assert_eq!(have.len() + need.len(), difference(sets));
+    cost
+}
+
+/// Cells of 32 + 8 bytes and a count of one, as many as it takes: nothing is sent to find out how many. Only the
+/// difference matters to it, so it is run on a small set.
+fn published(sets: &Sets) -> Cost {
+    let own: std::collections::BTreeSet<[u8; 32]> =
+        sets.a.iter().map(|(_, entry)| *entry.revision.as_bytes()).collect();
+    let their: std::collections::BTreeSet<[u8; 32]> =
+        sets.b.iter().map(|(_, entry)| *entry.revision.as_bytes()).collect();
+    let differing = own.symmetric_difference(&their).count() as u64;
+    let key = SetKey::new(&secret(sets.a.len() as u64), 0);
+    let all = |list: &[(u64, EntryId)]| {
+        list.iter().map(|(_, entry)| key.symbol(key.hash(entry))).collect::<Vec<_>>()
+    };
+    let (a, b) = (all(&sets.a), all(&sets.b));
+    let mut len = differing.max(1) as usize;
+    // The same stream of cells: how many of them suffice does not depend on how wide they are.
+    while Sketch::of(&a, len).difference(&Sketch::of(&b, len)).peel(&key).is_err() {
+        len += 1 + len / 100;
+    }
+    Cost { bytes: len as u64 * 41, round_trips: 1, ..Cost::default() }
+}
+
+fn difference(sets: &Sets) -> usize {
+    let ids = |list: &[(u64, EntryId)]| {
+        list.iter().map(|(_, entry)| *entry).collect::<std::collections::HashSet<_>>()
+    };
+    let (a, b) = (ids(&sets.a), ids(&sets.b));
+    a.symmetric_difference(&b).count()
+}
+
+#[derive(Default)]
+struct Report {
+    json: String,
+}
+
+impl Report {
+    fn row(&mut self, who: &str, kind: &str, n: u64, d: u64, sessions: u64, run: impl Fn(u64) -> Cost) {
+        let costs: Vec<Cost> = (0..sessions).map(|seed| run(seed + 1)).collect();
+        let of = |value: fn(&Cost) -> f64| {
+            let mut values: Vec<f64> = costs.iter().map(value).collect();
+            values.sort_by(f64::total_cmp);
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            (mean, values[(values.len() * 95 / 100).min(values.len() - 1)], values[values.len() / 2])
+        };
+        let bytes = of(|cost| cost.bytes as f64);
+        let trips = of(|cost| cost.round_trips as f64);
+        let asking = of(|cost| cost.asking.as_secs_f64() * 1e3);
+        let answering = of(|cost| cost.answering.as_secs_f64() * 1e3);
+        println!(
+            "{who:18} {kind:10} n {n:>8} d {d:>5}: {:>9.0} B (95 %: {:>9.0})  {:.2} round trips  CPU {:>6.1} / {:>6.1} ms",
+            bytes.0, bytes.1, trips.0, asking.2, answering.2
+        );
+        let _ = writeln!(
+            self.json,
+            r#"  {{"who":"{who}","kind":"{kind}","n":{n},"d":{d},"sessions":{sessions},"bytes_mean":{:.0},"bytes_p95":{:.0},"round_trips_mean":{:.3},"round_trips_max":{},"asking_ms_median":{:.2},"answering_ms_median":{:.2}}},"#,
+            bytes.0,
+            bytes.1,
+            trips.0,
+            costs.iter().map(|cost| cost.round_trips).max().unwrap_or(0),
+            asking.2,
+            answering.2
+        );
+    }
+
+    fn plain(&mut self, n: u64, d: u64) {
+        println!("{:18} {:10} n {n:>8} d {d:>5}: {:>9} B", "plain list", "added", n * 48);
+        let _ = writeln!(self.json, r#"  {{"who":"plain list","n":{n},"d":{d},"bytes_mean":{}}},"#, n * 48);
+    }
+
+    fn write(&self) {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+        std::fs::create_dir_all(&folder).unwrap();
+        let rows = self.json.trim_end().trim_end_matches(',');
+        std::fs::write(folder.join("reconcile.json"), format!("[\n{rows}\n]\n")).unwrap();
+    }
+}
+
+fn timed<T>(sum: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let done = work();
+    *sum += start.elapsed();
+    done
+}
+
+fn secret(seed: u64) -> [u8; 32] {
+    let mut secret = [0; 32];
+    secret[..8].copy_from_slice(&seed.to_le_bytes());
+    secret
+}
+
+fn entry(seed: u64, record: u64, version: u64, time: u64) -> (u64, EntryId) {
+    let mut ids = [[0; 16]; 3];
+    ids[0][..8].copy_from_slice(&mix(seed ^ (record << 1)).to_le_bytes());
+    ids[1][..8].copy_from_slice(&mix(3).to_le_bytes());
+    let mut revision = [0; 32];
+    for (at, chunk) in revision.chunks_exact_mut(8).enumerate() {
+        chunk.copy_from_slice(
+            &mix(seed.wrapping_mul(31) ^ (record << 8) ^ (version << 4) ^ at as u64).to_le_bytes(),
+        );
+    }
+    let location = LocationId {
+        client: ClientId::from_bytes(ids[2]),
+        vault: VaultId::from_bytes(ids[1]),
+        record: RecordId::from_bytes(ids[0]),
+    };
+    (time >> 2, EntryId { location, revision: RevisionId::from_bytes(revision) })
+}
+
+/// SplitMix64's finaliser.
+fn mix(n: u64) -> u64 {
+    let n = n.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let n = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    n ^ (n >> 31)
+}

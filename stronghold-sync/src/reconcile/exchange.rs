@@ -1,0 +1,378 @@
+//! Both ends of a reconciliation, without the session around them.
+//!
+//! The answering side tells a [`Summary`] of its set first. The asking side compares: equal sets end here. Else it tells
+//! of its own set, by a sketch as long as the estimated difference needs, or by all its symbols where that is shorter;
+//! and the answering side finds what differs. Where it does not come out: more cells of the same stream, once; a new key
+//! and the same again; then ranges, which can't fail. The asking side adds the result up against the summary.
+
+use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::{Finder, Set, SetKey, Sketch, Summary, Symbol, Teller, Told, Unpeeled, cells_for};
+use crate::{EntryId, session::Misbehaviour};
+
+/// The most cells that are taken or told: 8 MiB.
+pub const MAX_CELLS: usize = 1 << 20;
+/// The most rounds of ranges: sixteen-fold each, so enough for any set.
+const MAX_ROUNDS: u8 = 20;
+/// Symbols, or cells, of one message.
+const PART: usize = 6 << 10;
+
+/// What the asking side tells of its set; in parts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Telling {
+    /// The next cells of its stream, 8 bytes each, little-endian.
+    Cells(ByteBuf),
+    /// Its symbols, likewise.
+    Symbols(ByteBuf),
+    /// Its ranges.
+    Ranges(Vec<Told>),
+}
+
+/// What the answering side needs to be told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Again {
+    /// More cells of the same stream.
+    More,
+    /// All of it again under the next key, by which its summary is this.
+    Rekeyed(Box<Summary>),
+    /// The ranges of these positions, cut; at first, the one range that there is.
+    Ranges(Vec<u32>),
+}
+
+/// What comes of what was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Find {
+    /// The difference: positions of what only this side has, symbols of what only the other has.
+    Found(Vec<usize>, Vec<Symbol>),
+    /// Not yet.
+    Again(Again),
+}
+
+/// How far the fallbacks have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Sketch,
+    More,
+    Rekeyed,
+    MoreRekeyed,
+    Ranges,
+}
+
+/// The answering side.
+#[derive(Clone, Debug)]
+pub struct Answering {
+    session: [u8; 32],
+    set: Set,
+    stage: Stage,
+    cells: Vec<u64>,
+    symbols: Option<Vec<u64>>,
+    ranges: Vec<Told>,
+    finder: Option<Finder>,
+    rounds: u8,
+}
+
+/// The asking side.
+#[derive(Clone, Debug)]
+pub struct Reconciling {
+    session: [u8; 32],
+    set: Set,
+    theirs: Summary,
+    stage: Stage,
+    sketch: Sketch,
+    teller: Option<Teller>,
+    rounds: u8,
+}
+
+impl Answering {
+    /// Starts with the set of these entries, under a secret that only the session's two ends know.
+    #[must_use]
+    pub fn new(session: &[u8; 32], entries: impl IntoIterator<Item = EntryId>) -> Self {
+        Self {
+            session: *session,
+            set: Set::new(SetKey::new(session, 0), entries),
+            stage: Stage::Sketch,
+            cells: Vec::new(),
+            symbols: None,
+            ranges: Vec::new(),
+            finder: None,
+            rounds: 0,
+        }
+    }
+
+    /// What is told first.
+    #[must_use]
+    pub fn summary(&self) -> &Summary {
+        self.set.summary()
+    }
+
+    /// The key in use.
+    #[must_use]
+    pub fn key(&self) -> &SetKey {
+        self.set.key()
+    }
+
+    /// Takes a part of what the other side tells.
+    ///
+    /// # Errors
+    /// [`Misbehaviour`] when it is too much, or not what is due.
+    pub fn handle(&mut self, part: Telling) -> Result<(), Misbehaviour> {
+        let due = |due: bool| {
+            if due { Ok(()) } else { Err(Misbehaviour::OutOfOrder) }
+        };
+        match part {
+            Telling::Cells(bytes) => {
+                due(self.stage < Stage::Ranges && self.symbols.is_none())?;
+                extend(&mut self.cells, &bytes, MAX_CELLS)
+            }
+            Telling::Symbols(bytes) => {
+                due(self.stage < Stage::Ranges && self.cells.is_empty())?;
+                extend(self.symbols.get_or_insert_default(), &bytes, MAX_CELLS)
+            }
+            Telling::Ranges(told) => {
+                due(self.stage == Stage::Ranges)?;
+                if told.is_empty() || self.ranges.len() + told.len() > MAX_CELLS {
+                    return Err(Misbehaviour::TooManyCells);
+                }
+                self.ranges.extend(told);
+                Ok(())
+            }
+        }
+    }
+
+    /// All was told: finds what differs, or what it takes to. `entries` are the set's, as they were given.
+    ///
+    /// # Errors
+    /// [`Misbehaviour`] when what was told can't be of any set.
+    pub fn find(&mut self, entries: impl IntoIterator<Item = EntryId>) -> Result<Find, Misbehaviour> {
+        if self.stage == Stage::Ranges {
+            return self.find_in_ranges();
+        }
+        if let Some(symbols) = self.symbols.take() {
+            let theirs: BTreeSet<Symbol> = symbols.into_iter().map(Symbol).collect();
+            return Ok(self.compared(&theirs));
+        }
+        if self.cells.is_empty() {
+            return Ok(Find::Found(Vec::new(), Vec::new()));
+        }
+        let own = Sketch::of(self.set.symbols(), self.cells.len());
+        match own.difference(&Sketch::from_cells(&self.cells)).peel(self.set.key()) {
+            Ok(differing) => Ok(self.sorted_out(differing)),
+            Err(Unpeeled::Short) if matches!(self.stage, Stage::Sketch | Stage::Rekeyed) => {
+                self.stage = if self.stage == Stage::Sketch { Stage::More } else { Stage::MoreRekeyed };
+                Ok(Find::Again(Again::More))
+            }
+            Err(Unpeeled::Twice) if self.stage >= Stage::Rekeyed => Err(Misbehaviour::Unpeelable),
+            Err(_) => self.next_fallback(entries).map(Find::Again),
+        }
+    }
+
+    /// What was found does not add up for the other side: the next fallback.
+    ///
+    /// # Errors
+    /// [`Misbehaviour::FalseDifference`] when there is none left.
+    pub fn next_fallback(
+        &mut self,
+        entries: impl IntoIterator<Item = EntryId>,
+    ) -> Result<Again, Misbehaviour> {
+        (self.cells, self.symbols) = (Vec::new(), None);
+        match self.stage {
+            Stage::Sketch | Stage::More => {
+                self.stage = Stage::Rekeyed;
+                self.set = Set::new(SetKey::new(&self.session, 1), entries);
+                Ok(Again::Rekeyed(Box::new(self.set.summary().clone())))
+            }
+            Stage::Rekeyed | Stage::MoreRekeyed => {
+                self.stage = Stage::Ranges;
+                self.finder = Some(Finder::new(self.set.symbols().to_vec()));
+                Ok(Again::Ranges(alloc::vec![0]))
+            }
+            Stage::Ranges => Err(Misbehaviour::FalseDifference),
+        }
+    }
+
+    fn find_in_ranges(&mut self) -> Result<Find, Misbehaviour> {
+        self.rounds += 1;
+        let told = core::mem::take(&mut self.ranges);
+        let Some(finder) = &mut self.finder else {
+            return Err(Misbehaviour::OutOfOrder);
+        };
+        if told.is_empty() || self.rounds > MAX_ROUNDS {
+            return Err(Misbehaviour::BadRanges);
+        }
+        let differing = finder.find(&told).map_err(|_| Misbehaviour::BadRanges)?;
+        if !differing.is_empty() {
+            return Ok(Find::Again(Again::Ranges(differing)));
+        }
+        let found = finder.only_here.iter().chain(&finder.only_there).copied().collect();
+        Ok(self.sorted_out(found))
+    }
+
+    /// What differs, told apart by whether this side has it.
+    fn sorted_out(&self, differing: Vec<Symbol>) -> Find {
+        let mut only_there: BTreeSet<Symbol> = differing.into_iter().collect();
+        let mut seen = BTreeSet::new();
+        let here = self.set.symbols().iter().enumerate().filter(|(_, symbol)| only_there.contains(symbol));
+        let only_here: Vec<usize> = here.map(|(at, symbol)| (at, seen.insert(*symbol)).0).collect();
+        only_there.retain(|symbol| !seen.contains(symbol));
+        Find::Found(only_here, only_there.into_iter().collect())
+    }
+
+    fn compared(&self, theirs: &BTreeSet<Symbol>) -> Find {
+        let own: BTreeSet<Symbol> = self.set.symbols().iter().copied().collect();
+        let symbols = self.set.symbols().iter().enumerate();
+        let only_here = symbols.filter(|(_, symbol)| !theirs.contains(symbol)).map(|(at, _)| at).collect();
+        Find::Found(only_here, theirs.difference(&own).copied().collect())
+    }
+}
+
+impl Reconciling {
+    /// Starts with the set of these entries and what the other side told first.
+    #[must_use]
+    pub fn new(session: &[u8; 32], entries: impl IntoIterator<Item = EntryId>, theirs: Summary) -> Self {
+        Self {
+            session: *session,
+            set: Set::new(SetKey::new(session, 0), entries),
+            theirs,
+            stage: Stage::Sketch,
+            sketch: Sketch::default(),
+            teller: None,
+            rounds: 0,
+        }
+    }
+
+    /// Whether both sets are the same.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
+        self.set.summary().is_same(&self.theirs)
+    }
+
+    /// Whether there is another way to find the difference, if this one did not add up.
+    #[must_use]
+    pub fn has_fallback(&self) -> bool {
+        self.stage < Stage::Ranges
+    }
+
+    /// The set under the key in use.
+    #[must_use]
+    pub fn set(&self) -> &Set {
+        &self.set
+    }
+
+    /// What to tell the other side first: nothing if both are the same.
+    #[must_use]
+    pub fn tell(&mut self) -> Vec<Telling> {
+        if self.is_same() { Vec::new() } else { self.tell_cells(1) }
+    }
+
+    /// What to tell next. `entries` are the set's, as they were given.
+    ///
+    /// # Errors
+    /// [`Misbehaviour`] when the other side asks for what is not due.
+    pub fn tell_again(
+        &mut self,
+        again: Again,
+        entries: impl IntoIterator<Item = EntryId>,
+    ) -> Result<Vec<Telling>, Misbehaviour> {
+        match again {
+            Again::More => {
+                let next = if self.stage == Stage::Sketch { Stage::More } else { Stage::MoreRekeyed };
+                self.advance(&[Stage::Sketch, Stage::Rekeyed], next)?;
+                let told = self.sketch.cells().len();
+                let more = (2 * told + 16).min(MAX_CELLS);
+                if told == 0 {
+                    return Err(Misbehaviour::OutOfOrder);
+                }
+                self.sketch.grow(self.set.symbols(), more);
+                Ok(in_parts(&self.sketch.cells()[told..], Telling::Cells))
+            }
+            Again::Rekeyed(theirs) => {
+                self.advance(&[Stage::Sketch, Stage::More], Stage::Rekeyed)?;
+                self.theirs = *theirs;
+                self.set = Set::new(SetKey::new(&self.session, 1), entries);
+                Ok(self.tell_cells(2))
+            }
+            Again::Ranges(differing) => {
+                self.advance(&[Stage::Rekeyed, Stage::MoreRekeyed, Stage::Ranges], Stage::Ranges)?;
+                self.rounds += 1;
+                if self.rounds > MAX_ROUNDS {
+                    return Err(Misbehaviour::BadRanges);
+                }
+                let symbols = self.set.symbols();
+                let teller = self.teller.get_or_insert_with(|| Teller::new(symbols.to_vec()));
+                let told = teller.tell(&differing).map_err(|_| Misbehaviour::BadRanges)?;
+                Ok(told.chunks(PART / 32).map(|part| Telling::Ranges(part.to_vec())).collect())
+            }
+        }
+    }
+
+    fn advance(&mut self, from: &[Stage], to: Stage) -> Result<(), Misbehaviour> {
+        let due = from.contains(&self.stage);
+        self.stage = to;
+        if due { Ok(()) } else { Err(Misbehaviour::OutOfOrder) }
+    }
+
+    /// The positions of the entries of these symbols; `None` if one of them is of no entry here.
+    #[must_use]
+    pub fn positions(&self, symbols: &BTreeSet<Symbol>) -> Option<Vec<usize>> {
+        let held = self.set.symbols().iter().enumerate().filter(|(_, symbol)| symbols.contains(symbol));
+        let found: Vec<(usize, Symbol)> = held.map(|(at, symbol)| (at, *symbol)).collect();
+        let distinct: BTreeSet<Symbol> = found.iter().map(|(_, symbol)| *symbol).collect();
+        (distinct.len() == symbols.len()).then(|| found.into_iter().map(|(at, _)| at).collect())
+    }
+
+    /// Whether the other side's set is this one less `only_here`, with `only_there`.
+    #[must_use]
+    pub fn adds_up<'a>(
+        &self,
+        only_here: impl IntoIterator<Item = &'a EntryId>,
+        only_there: impl IntoIterator<Item = &'a EntryId>,
+    ) -> bool {
+        let mut sum = self.set.summary().clone();
+        only_here.into_iter().for_each(|entry| sum.remove(self.set.key().hash(entry)));
+        only_there.into_iter().for_each(|entry| sum.add(self.set.key().hash(entry)));
+        sum.is_same(&self.theirs)
+    }
+
+    /// Cells for so many times the estimate, or all symbols where that is no longer.
+    fn tell_cells(&mut self, times: u64) -> Vec<Telling> {
+        let estimate = self.set.summary().strata.estimate(&self.theirs.strata).max(1);
+        let cells = cells_for(estimate.saturating_mul(times)).min(MAX_CELLS);
+        let symbols = self.set.symbols();
+        if symbols.len() <= cells {
+            self.sketch = Sketch::default();
+            let symbols: Vec<u64> = symbols.iter().map(|symbol| symbol.0).collect();
+            let parts = in_parts(&symbols, Telling::Symbols);
+            let none = alloc::vec![Telling::Symbols(ByteBuf::new())];
+            return if parts.is_empty() { none } else { parts };
+        }
+        self.sketch = Sketch::of(symbols, cells);
+        in_parts(self.sketch.cells(), Telling::Cells)
+    }
+}
+
+/// Symbols as bytes, 8 each, little-endian.
+#[must_use]
+fn to_bytes(words: &[u64]) -> ByteBuf {
+    ByteBuf::from(words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>())
+}
+
+/// Takes bytes as words behind those that came before, up to a limit.
+///
+/// # Errors
+/// [`Misbehaviour::TooManyCells`].
+pub(crate) fn extend(words: &mut Vec<u64>, bytes: &[u8], limit: usize) -> Result<(), Misbehaviour> {
+    let (more, rest) = bytes.as_chunks::<8>();
+    if !rest.is_empty() || words.len() + more.len() > limit {
+        return Err(Misbehaviour::TooManyCells);
+    }
+    words.extend(more.iter().map(|word| u64::from_le_bytes(*word)));
+    Ok(())
+}
+
+/// Words in parts that fit a message each.
+pub(crate) fn in_parts<T>(words: &[u64], part: impl Fn(ByteBuf) -> T) -> Vec<T> {
+    words.chunks(PART).map(|chunk| part(to_bytes(chunk))).collect()
+}

@@ -1,0 +1,115 @@
+//! Finding the difference of two sets of entries at the cost of the difference (§5 of the design).
+
+mod exchange;
+mod index;
+mod math;
+mod ranges;
+mod sketch;
+mod strata;
+mod symbol;
+#[cfg(test)]
+mod tests;
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::exchange::{extend, in_parts};
+pub use self::{
+    exchange::{Again, Answering, Find, MAX_CELLS, Reconciling, Telling},
+    index::{INDEX_CELLS, Index},
+    ranges::{BadRanges, Content, Finder, Teller, Told},
+    sketch::{Sketch, Unpeeled, cells_for},
+    strata::{STRATA_LEN, Strata},
+    symbol::{SetKey, Symbol},
+};
+use crate::EntryId;
+
+/// What one side tells of its set first: enough to see that both are equal, or how much about they differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// How many entries.
+    pub count: u64,
+    /// The sum of the entries' keyed hashes, 128 bits.
+    #[serde(with = "fingerprint")]
+    pub fingerprint: u128,
+    /// The estimator.
+    pub strata: Strata,
+}
+
+/// A set of entries under one key.
+#[derive(Clone, Debug)]
+pub struct Set {
+    key: SetKey,
+    symbols: Vec<Symbol>,
+    summary: Summary,
+}
+
+impl Set {
+    /// Hashes the entries, in their order.
+    #[must_use]
+    pub fn new(key: SetKey, entries: impl IntoIterator<Item = EntryId>) -> Self {
+        let mut summary = Summary::default();
+        let symbols = entries
+            .into_iter()
+            .map(|entry| {
+                let hash = key.hash(&entry);
+                summary.add(hash);
+                key.symbol(hash)
+            })
+            .collect();
+        Self { key, symbols, summary }
+    }
+
+    /// The symbols, in the order of the entries.
+    #[must_use]
+    pub fn symbols(&self) -> &[Symbol] {
+        &self.symbols
+    }
+
+    /// What is told first.
+    #[must_use]
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &SetKey {
+        &self.key
+    }
+}
+
+impl Summary {
+    /// Adds an entry by its hash.
+    pub fn add(&mut self, hash: u128) {
+        self.count += 1;
+        self.fingerprint = self.fingerprint.wrapping_add(hash);
+        self.strata.toggle(hash);
+    }
+
+    /// Removes an entry by its hash.
+    pub fn remove(&mut self, hash: u128) {
+        self.count = self.count.saturating_sub(1);
+        self.fingerprint = self.fingerprint.wrapping_sub(hash);
+        self.strata.toggle(hash);
+    }
+
+    /// Whether both sets are the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.count == other.count && self.fingerprint == other.fingerprint
+    }
+}
+
+mod fingerprint {
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&value.to_le_bytes())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+        serde_bytes::deserialize::<[u8; 16], D>(deserializer).map(u128::from_le_bytes)
+    }
+}

@@ -1,0 +1,168 @@
+//! The last resort: ranges of symbols with counts and sums, halved sixteen-fold where they differ.
+//!
+//! It needs several rounds and is never short. One side, the teller, tells of its ranges; the other, the finder, says
+//! which differ; small ranges are told in full, so in the end the finder knows the difference.
+
+use alloc::{vec, vec::Vec};
+use core::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::symbol::Symbol;
+
+/// A range with at most this many symbols is told in full.
+const SMALL: usize = 16;
+/// Into how many a range that differs is cut.
+const CUT: usize = 16;
+
+/// One range as the teller tells it: from where the one before ended (the first: zero), up to `end`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The first symbol that is no longer in it; `None`: no end.
+    pub end: Option<u64>,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What a range holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// So many symbols with this sum.
+    Sum(u64, u64),
+    /// These symbols, ascending.
+    Full(Vec<u64>),
+    /// The finder knows it already.
+    Known,
+}
+
+/// The side that tells.
+#[derive(Clone, Debug)]
+pub struct Teller {
+    symbols: Vec<Symbol>,
+    told: Vec<Told>,
+}
+
+/// The side that finds.
+#[derive(Clone, Debug)]
+pub struct Finder {
+    symbols: Vec<Symbol>,
+    /// What only the finder has.
+    pub only_here: Vec<Symbol>,
+    /// What only the teller has.
+    pub only_there: Vec<Symbol>,
+}
+
+/// A list of ranges that can't be: out of order, or more than was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadRanges;
+
+impl Teller {
+    /// Starts with the whole set as one range.
+    #[must_use]
+    pub fn new(mut symbols: Vec<Symbol>) -> Self {
+        symbols.sort_unstable();
+        let whole = Told { end: None, content: Content::Sum(0, 0) };
+        Self { symbols, told: vec![whole] }
+    }
+
+    /// The next message: the ranges that differ (all, at first), cut.
+    ///
+    /// # Errors
+    /// [`BadRanges`] when the finder names ranges that were not told.
+    pub fn tell(&mut self, differing: &[u32]) -> Result<&[Told], BadRanges> {
+        let mut differing = differing.iter().map(|index| *index as usize).peekable();
+        let mut next = Vec::new();
+        let mut start = 0;
+        for (index, told) in core::mem::take(&mut self.told).into_iter().enumerate() {
+            let range = span(&self.symbols, start, told.end);
+            if differing.next_if_eq(&index).is_some() && matches!(told.content, Content::Sum(..)) {
+                cut(&self.symbols, range, told.end, &mut next);
+            } else {
+                push_known(&mut next, told.end);
+            }
+            start = told.end.unwrap_or(u64::MAX);
+        }
+        if differing.next().is_some() {
+            return Err(BadRanges);
+        }
+        self.told = next;
+        Ok(&self.told)
+    }
+}
+
+impl Finder {
+    /// Knows nothing of the other side yet.
+    #[must_use]
+    pub fn new(mut symbols: Vec<Symbol>) -> Self {
+        symbols.sort_unstable();
+        Self { symbols, only_here: Vec::new(), only_there: Vec::new() }
+    }
+
+    /// Takes what was told; gives which ranges differ and were not told in full. None: all is found.
+    ///
+    /// # Errors
+    /// [`BadRanges`] when the ranges do not follow each other.
+    pub fn find(&mut self, told: &[Told]) -> Result<Vec<u32>, BadRanges> {
+        let mut differing = Vec::new();
+        let mut start = 0;
+        for (index, Told { end, content }) in (0u32..).zip(told) {
+            if end.is_some_and(|end| end < start) {
+                return Err(BadRanges);
+            }
+            let own = span(&self.symbols, start, *end);
+            match content {
+                Content::Known => {}
+                Content::Sum(count, sum) if summed(&self.symbols[own.clone()]) == (*count, *sum) => {}
+                Content::Sum(..) => differing.push(index),
+                Content::Full(theirs) => self.compare(own, theirs)?,
+            }
+            start = end.unwrap_or(u64::MAX);
+        }
+        Ok(differing)
+    }
+
+    fn compare(&mut self, own: Range<usize>, theirs: &[u64]) -> Result<(), BadRanges> {
+        if !theirs.is_sorted_by(|a, b| a < b) {
+            return Err(BadRanges);
+        }
+        let own = &self.symbols[own];
+        self.only_here.extend(own.iter().filter(|symbol| theirs.binary_search(&symbol.0).is_err()));
+        let unknown =
+            theirs.iter().map(|symbol| Symbol(*symbol)).filter(|symbol| own.binary_search(symbol).is_err());
+        self.only_there.extend(unknown);
+        Ok(())
+    }
+}
+
+fn cut(symbols: &[Symbol], range: Range<usize>, end: Option<u64>, into: &mut Vec<Told>) {
+    if range.len() <= SMALL {
+        let content = Content::Full(symbols[range].iter().map(|symbol| symbol.0).collect());
+        into.push(Told { end, content });
+        return;
+    }
+    for part in 0..CUT {
+        let at = |part: usize| range.start + range.len() * part / CUT;
+        let piece = at(part)..at(part + 1);
+        let (count, sum) = summed(&symbols[piece.clone()]);
+        let piece_end = if part + 1 == CUT { end } else { Some(symbols[piece.end].0) };
+        into.push(Told { end: piece_end, content: Content::Sum(count, sum) });
+    }
+}
+
+/// Neighbouring ranges that are known become one.
+fn push_known(into: &mut Vec<Told>, end: Option<u64>) {
+    match into.last_mut() {
+        Some(Told { content: Content::Known, end: last }) => *last = end,
+        _ => into.push(Told { end, content: Content::Known }),
+    }
+}
+
+fn span(symbols: &[Symbol], start: u64, end: Option<u64>) -> Range<usize> {
+    let from = symbols.partition_point(|symbol| symbol.0 < start);
+    let to = end.map_or(symbols.len(), |end| symbols.partition_point(|symbol| symbol.0 < end));
+    from..to.max(from)
+}
+
+fn summed(symbols: &[Symbol]) -> (u64, u64) {
+    (symbols.len() as u64, symbols.iter().fold(0, |sum, symbol| sum.wrapping_add(symbol.0)))
+}

@@ -1,0 +1,89 @@
+//! Symbols: 8 bytes that stand for one entry in one reconciliation, and check themselves.
+//!
+//! A symbol is 44 bits of a keyed hash of location and revision id, then 20 bits that are a keyed check of those 44.
+//! So a sum of several symbols is told from one symbol without a check beside it: a cell is 8 bytes. The key is fresh
+//! in each session and unknown to whoever could plant entries, so nobody can prepare collisions.
+
+use sha2::{Digest, Sha256};
+use siphasher::sip128::SipHasher24;
+
+use crate::EntryId;
+
+/// The keys of one reconciliation.
+#[derive(Clone)]
+pub struct SetKey {
+    hash: SipHasher24,
+    check: u64,
+}
+
+/// What stands for one entry. Zero is what nothing, or two of the same, add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Symbol(pub(crate) u64);
+
+impl SetKey {
+    /// The keys for an attempt of a session, from 32 secret bytes that only its two ends know.
+    #[must_use]
+    pub fn new(session: &[u8; 32], attempt: u8) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"stronghold/reconcile/v1");
+        hash.update(session);
+        hash.update([attempt]);
+        let digest: [u8; 32] = hash.finalize().into();
+        let (mut hash, mut check) = ([0; 16], [0; 8]);
+        hash.copy_from_slice(&digest[..16]);
+        check.copy_from_slice(&digest[16..24]);
+        Self { hash: SipHasher24::new_with_key(&hash), check: u64::from_le_bytes(check) | 1 }
+    }
+
+    /// The keyed hash of an entry: SipHash-2-4 with 128 bits (Aumasson and Bernstein, 2012) over the record's id, which
+    /// commits to client and vault too, and the revision's.
+    #[must_use]
+    pub fn hash(&self, entry: &EntryId) -> u128 {
+        let mut bytes = [0; 48];
+        bytes[..16].copy_from_slice(entry.location.record.as_bytes());
+        bytes[16..].copy_from_slice(entry.revision.as_bytes());
+        self.hash.hash(&bytes).as_u128()
+    }
+
+    /// The symbol of an entry with this hash.
+    #[must_use]
+    pub fn symbol(&self, hash: u128) -> Symbol {
+        let id = (hash as u64) & ID_BITS;
+        Symbol(id | self.check(id))
+    }
+
+    /// Whether it can be one entry's symbol: a sum of several is, once in a million times.
+    #[must_use]
+    pub fn is_genuine(&self, symbol: Symbol) -> bool {
+        symbol.0 != 0 && self.check(symbol.0 & ID_BITS) == symbol.0 & !ID_BITS
+    }
+
+    /// 20 bits at the top. Two rounds of multiplication hide well enough what nobody sees.
+    fn check(&self, id: u64) -> u64 {
+        let mixed = (id ^ self.check).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(self.check);
+        (mixed ^ (mixed >> 29)).wrapping_mul(0xD6E8_FEB8_6659_FD93) & !ID_BITS
+    }
+}
+
+impl Symbol {
+    /// Takes a symbol's 64 bits as they are.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The symbol's 64 bits.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+}
+
+impl core::fmt::Debug for SetKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("SetKey(..)")
+    }
+}
+
+const ID_BITS: u64 = (1 << 44) - 1;
