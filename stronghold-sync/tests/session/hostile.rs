@@ -151,6 +151,57 @@ fn every_message_replaced_by_each_other_kind() {
     assert!(errors > 10 * (fine + waiting), "{fine} fine, {errors} errors, {waiting} waiting");
 }
 
+/// What a message becomes when one bit of its encoding is flipped, where it is still one; and itself.
+fn with_flipped_bits(message: &Message) -> Vec<Message> {
+    let bytes = rmp_serde::to_vec(message).unwrap();
+    let flipped = (0..8 * bytes.len()).filter_map(|bit| {
+        let mut bent = bytes.clone();
+        bent[bit / 8] ^= 1 << (bit % 8);
+        rmp_serde::from_slice(&bent).ok()
+    });
+    flipped.chain([message.clone()]).collect()
+}
+
+/// The messages of an honest session, in order.
+fn messages_of(operation: usize) -> Vec<Message> {
+    let (mut a, mut b) = guarded_devices();
+    let mut messages = Vec::new();
+    run_tampered(asks(&a).remove(operation), &mut a, &mut b, |_, _, message| {
+        messages.push(message.clone());
+        vec![message]
+    });
+    messages
+}
+
+#[test]
+fn every_bit_of_every_message_flipped() {
+    let devices = guarded_devices();
+    for operation in 0..5 {
+        for (number, message) in messages_of(operation).iter().enumerate() {
+            for flipped in with_flipped_bits(message) {
+                let (mut a, mut b) = devices.clone();
+                let ask = asks(&a).remove(operation);
+                run_tampered(ask, &mut a, &mut b, |_, at, honest| {
+                    vec![if at == number { flipped.clone() } else { honest }]
+                });
+                guarded(&a, &b);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_message_cut_at_every_byte_is_none() {
+    with_each_message(
+        |message| {
+            let bytes = rmp_serde::to_vec(&message).unwrap();
+            assert!((0..bytes.len()).all(|len| rmp_serde::from_slice::<Message>(&bytes[..len]).is_err()));
+            vec![vec![message]]
+        },
+        |_, _, a, b| guarded(a, b),
+    );
+}
+
 #[test]
 fn every_message_dropped_or_duplicated_or_reflected() {
     with_each_message(|message| vec![vec![], vec![message.clone(), message]], |_, _, a, b| guarded(a, b));

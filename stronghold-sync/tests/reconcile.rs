@@ -1,0 +1,168 @@
+//! Reconciliation between two ends: every fallback forced, and vectors for a second implementation.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+
+use std::collections::BTreeSet;
+
+use serde_bytes::ByteBuf;
+use stronghold_sync::{
+    ClientId, EntryId, LocationId, RecordId, RevisionId, VaultId,
+    reconcile::{Again, Answering, Find, Index, Reconciling, Set, SetKey, Sketch, Telling},
+};
+
+fn entry(n: u64) -> EntryId {
+    let mut revision = [0; 32];
+    revision[..8].copy_from_slice(&n.to_le_bytes());
+    let location = LocationId {
+        client: ClientId::from_bytes([1; 16]),
+        vault: VaultId::from_bytes([2; 16]),
+        record: RecordId::from_bytes([3; 16]),
+    };
+    EntryId { location, revision: RevisionId::from_bytes(revision) }
+}
+
+fn secret(seed: u64) -> [u8; 32] {
+    let mut secret = [0; 32];
+    secret[..8].copy_from_slice(&seed.to_le_bytes());
+    secret
+}
+
+/// What was asked for on the way, and what was found: positions in `b`, and entries of `a`.
+struct Found {
+    again: Vec<&'static str>,
+    told: Vec<Telling>,
+    only_b: BTreeSet<EntryId>,
+    only_a: BTreeSet<EntryId>,
+}
+
+/// Reconciles, with what is told before the `honest`th time replaced by noise.
+fn reconcile(seed: u64, a: &[EntryId], b: &[EntryId], honest: usize) -> Found {
+    let mut answering = Answering::new(&secret(seed), b.iter().copied());
+    let mut asking = Reconciling::new(&secret(seed), a.iter().copied(), answering.summary().clone());
+    let mut telling = asking.tell();
+    let (mut again, mut told) = (Vec::new(), Vec::new());
+    for turn in 0.. {
+        for part in telling {
+            told.push(part.clone());
+            let part = match part {
+                Telling::Cells(cells) if turn < honest => {
+                    let noise = cells.iter().enumerate().map(|(at, byte)| byte ^ (at as u8).wrapping_mul(91));
+                    Telling::Cells(ByteBuf::from(noise.collect::<Vec<u8>>()))
+                }
+                other => other,
+            };
+            answering.handle(part).unwrap();
+        }
+        match answering.find(b.iter().copied()).unwrap() {
+            Find::Found(here, there) => {
+                let only_b: BTreeSet<EntryId> = here.iter().map(|at| b[*at]).collect();
+                let positions = asking.positions(&there.into_iter().collect()).unwrap();
+                let only_a: BTreeSet<EntryId> = positions.iter().map(|at| a[*at]).collect();
+                assert!(asking.adds_up(&only_a, &only_b));
+                return Found { again, told, only_b, only_a };
+            }
+            Find::Again(asked) => {
+                again.push(match asked {
+                    Again::More => "more",
+                    Again::Rekeyed(_) => "rekeyed",
+                    Again::Ranges(_) => "ranges",
+                });
+                telling = asking.tell_again(asked, a.iter().copied()).unwrap();
+            }
+        }
+    }
+    unreachable!()
+}
+
+/// Two sets of a thousand that differ in thirty.
+fn sets() -> (Vec<EntryId>, Vec<EntryId>) {
+    ((0..1000).map(entry).collect(), (15..1015).map(entry).collect())
+}
+
+#[test]
+fn every_fallback_is_reached_and_finds_the_same() {
+    let (a, b) = sets();
+    let expected = ((0..15).map(entry).collect(), (1000..1015).map(entry).collect());
+    for (honest, way) in [
+        (0, &[][..]),
+        (1, &["more", "rekeyed"]),
+        (2, &["more", "rekeyed"]),
+        (3, &["more", "rekeyed", "more", "ranges", "ranges"]),
+    ] {
+        let found = reconcile(1, &a, &b, honest);
+        assert_eq!((found.only_a, found.only_b), expected, "{way:?}");
+        assert!(found.again.starts_with(way), "{:?} for {way:?}", found.again);
+        assert_eq!(way.is_empty(), found.again.is_empty());
+    }
+}
+
+#[test]
+fn more_cells_of_the_same_stream_help_where_the_estimate_was_short() {
+    let (a, b): (Vec<_>, Vec<_>) = ((0..100).map(entry).collect(), (5..105).map(entry).collect());
+    let short =
+        (0..5000).map(|seed| reconcile(seed, &a, &b, 0)).find(|found| !found.again.is_empty()).unwrap();
+    assert_eq!(short.again, ["more"]);
+    assert_eq!(short.only_a, (0..5).map(entry).collect());
+}
+
+#[test]
+fn sets_that_differ_in_nearly_everything_are_told_in_full() {
+    let (a, b): (Vec<_>, Vec<_>) = ((0..50).map(entry).collect(), (45..5000).map(entry).collect());
+    let found = reconcile(1, &a, &b, 0);
+    assert!(matches!(found.told.as_slice(), [Telling::Symbols(all)] if all.len() == 50 * 8));
+    assert_eq!((found.only_a.len(), found.only_b.len()), (45, 4950));
+    let nothing = reconcile(1, &[], &b, 0);
+    assert_eq!((nothing.told, nothing.only_b.len()), (vec![Telling::Symbols(ByteBuf::new())], b.len()));
+}
+
+#[test]
+fn a_summary_that_lies_about_its_count_does_not_add_up() {
+    let (a, b) = sets();
+    let mut summary = Answering::new(&secret(1), b.iter().copied()).summary().clone();
+    summary.count += 1;
+    let asking = Reconciling::new(&secret(1), a.iter().copied(), summary);
+    let (only_a, only_b): (Vec<_>, Vec<_>) =
+        ((0..15).map(entry).collect(), (1000..1015).map(entry).collect());
+    assert!(!asking.adds_up(&only_a, &only_b));
+}
+
+#[test]
+fn another_session_has_other_symbols_so_nothing_is_replayed() {
+    let (one, other) = (SetKey::new(&secret(1), 0), SetKey::new(&secret(2), 0));
+    let symbols = |key: &SetKey| Set::new(key.clone(), (0..100).map(entry)).symbols().to_vec();
+    assert!(symbols(&one).iter().all(|symbol| !symbols(&other).contains(symbol)));
+    assert!(symbols(&one).iter().all(|symbol| !other.is_genuine(*symbol)));
+    assert_ne!(symbols(&one), symbols(&SetKey::new(&secret(1), 1)));
+}
+
+#[test]
+fn an_index_and_a_fresh_set_reconcile_with_each_other() {
+    let (a, b) = sets();
+    let key = SetKey::new(&secret(7), 0);
+    let mut index = Index::new(key.clone());
+    for (at, entry) in (0..).zip(&a) {
+        assert!(index.insert(entry, at));
+    }
+    let set = Set::new(key.clone(), b.iter().copied());
+    let differing =
+        index.sketch(200).unwrap().difference(&Sketch::of(set.symbols(), 200)).peel(&key).unwrap();
+    let only_a: BTreeSet<u32> = differing.iter().flat_map(|symbol| index.resolve(*symbol)).collect();
+    assert_eq!((differing.len(), only_a), (30, (0..15).collect()));
+}
+
+/// For a second implementation: PROTOCOL.md, section 4, quotes them.
+#[test]
+fn the_vectors_hold() {
+    let key = SetKey::new(&[9; 32], 0);
+    let set = Set::new(key.clone(), (0..3).map(entry));
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let symbols: Vec<String> = set.symbols().iter().map(|symbol| format!("{:016x}", symbol.bits())).collect();
+    let cells: Vec<String> =
+        Sketch::of(set.symbols(), 4).cells().iter().map(|cell| format!("{cell:016x}")).collect();
+    assert_eq!(format!("{:032x}", key.hash(&entry(0))), "5f08cd5285dc603e427e580842b72c08");
+    assert_eq!(symbols, ["d7fcb80842b72c08", "9248d9b5fe20dbb9", "f266025bb8ebcdc8"]);
+    assert_eq!(cells, ["b7d263e6047c3a79", "602edbee46cb1671", "602edbee46cb1671", "d7fcb80842b72c08"]);
+    assert_eq!(
+        hex(&rmp_serde::to_vec(set.summary()).unwrap()),
+        "9303c41089d5c3f91914fb58b5810f06a567395fc460001000000800000002000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+    );
+}
