@@ -1,0 +1,241 @@
+//! A replica and its file, and the link over which two of them hold a session: the batches are not sealed on it, and it
+//! can be cut after any message.
+
+use std::collections::VecDeque;
+
+use stronghold_sync::{
+    ClientId, DeviceId, Mapping, Operation, Rule, Selection, Shape,
+    message::{Message, RecipientKey},
+    session::{
+        Action, Answer, Ask, Asked, Asking, Export, Failure, Import, Misbehaviour, Session, SessionError,
+        Summary, Taken, Unexpected, Verdict,
+    },
+};
+use stronghold_vault::{Decided, Entry, Stronghold, Unacceptable};
+
+use crate::common::{bytes, new};
+
+/// What every replica lets every other one have, write and delete.
+pub(crate) const GRANTED: &str = "shared/**";
+/// The client that is granted to nobody.
+pub(crate) const PRIVATE: &str = "private";
+
+/// Revisions by the order in which a case wrote them: bit n stands for the n-th.
+pub(crate) type Seen = u128;
+
+/// A Stronghold's file, and what its content had seen. It is a backup as well.
+#[derive(Clone, Debug)]
+pub(crate) struct File {
+    bytes: Vec<u8>,
+    seen: Seen,
+}
+
+/// A Stronghold in memory and its file, with the model's knowledge of what it has seen.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    pub(crate) device: DeviceId,
+    pub(crate) stronghold: Stronghold,
+    pub(crate) seen: Seen,
+    file: File,
+}
+
+/// What came of a session: how each end saw it (`None` if it still waited), the asking side's first.
+pub(crate) type Outcome = [Option<Result<Summary, SessionError>>; 2];
+
+impl Replica {
+    pub(crate) fn new(number: usize, replicas: usize) -> Self {
+        let stronghold = fresh(replicas);
+        let file = File { bytes: bytes(&stronghold), seen: 0 };
+        Self { device: device(number), stronghold, seen: 0, file }
+    }
+
+    /// A new device in place of this one.
+    pub(crate) fn replace(&mut self, replicas: usize) {
+        (self.stronghold, self.seen) = (fresh(replicas), 0);
+        self.commit();
+    }
+
+    pub(crate) fn commit(&mut self) -> File {
+        self.file = File { bytes: bytes(&self.stronghold), seen: self.seen };
+        self.file.clone()
+    }
+
+    /// Memory is gone; the file is read again.
+    pub(crate) fn crash(&mut self) {
+        self.stronghold = rmp_serde::from_slice(&self.file.bytes).unwrap();
+        self.seen = self.file.seen;
+    }
+
+    /// Another file is put in the place of this replica's.
+    pub(crate) fn load(&mut self, file: &File) {
+        self.file = file.clone();
+        self.crash();
+    }
+
+    /// This side's part of a session; `gains` is what it will have seen once a batch is merged.
+    fn act(&mut self, action: Action, peer: DeviceId, gains: Seen) -> Answer {
+        match action {
+            Action::Shapes(scope) => {
+                let shapes = self.stronghold.shapes(&scope, &Mapping::default());
+                assert_none_is_private(&shapes);
+                Answer::Shapes(shapes)
+            }
+            Action::Plan(_) => Answer::Proceed { deletions_confirmed: false },
+            Action::Export(export) => self.export(&export),
+            Action::Import(import) => self.import(&import, gains),
+            Action::Log(verdicts) => self.log(verdicts, peer),
+            other => panic!("not in these sessions: {other:?}"),
+        }
+    }
+
+    fn export(&self, export: &Export) -> Answer {
+        let Ok(entries) = self.stronghold.export(&export.grant, &export.entries, 0) else {
+            return Answer::Failed(Failure::NotPermitted);
+        };
+        assert!(entries.iter().all(|entry| entry.location.client() != PRIVATE), "exported: {entries:?}");
+        assert_eq!(entries.len(), export.entries.len(), "all that was promised is there");
+        Answer::Sealed(rmp_serde::to_vec(&entries).unwrap())
+    }
+
+    fn import(&mut self, import: &Import, gains: Seen) -> Answer {
+        let Ok(entries) = rmp_serde::from_slice::<Vec<Entry>>(&import.sealed) else {
+            return Answer::Failed(Failure::Peer(Misbehaviour::BadBatch));
+        };
+        let policy = self.stronghold.policy().clone();
+        let merged = self.stronghold.import(&entries, |location, entry, revision| {
+            import.expected.check_shape(&policy, location, &revision.shape(entry), 0).map_err(|why| match why
+            {
+                Unexpected::NotAsked => Unacceptable::NotAsked,
+                Unexpected::NotPermitted => Unacceptable::NotPermitted,
+            })
+        });
+        let Ok(report) = merged else {
+            return Answer::Failed(Failure::Peer(Misbehaviour::NotAsked));
+        };
+        // What is confirmed is durable: all of a session here fits into one batch.
+        self.seen |= gains;
+        self.commit();
+        let (received, deleted, conflicts) = (report.received, report.deleted, report.conflicts);
+        Answer::Imported(Taken { received, deleted, conflicts })
+    }
+
+    fn log(&mut self, verdicts: Vec<Verdict>, device: DeviceId) -> Answer {
+        for Verdict { operation, selection, allowed, volume } in verdicts {
+            let (entries, bytes) = (volume.entries, volume.bytes);
+            let decided = Decided { time: 0, device, operation, selection, allowed, entries, bytes };
+            self.stronghold.log_mut().append(decided);
+        }
+        self.commit();
+        Answer::Logged
+    }
+}
+
+/// An empty Stronghold with the policy that all share: a file may be copied from one to the other.
+fn fresh(replicas: usize) -> Stronghold {
+    let mut stronghold = new();
+    for number in 0..replicas {
+        stronghold.policy_mut().grant(Rule {
+            device: device(number),
+            operations: Operation::ALL.into(),
+            selection: select(GRANTED),
+            expires: None,
+            ask: false,
+        });
+    }
+    stronghold
+}
+
+fn device(number: usize) -> DeviceId {
+    DeviceId::from_bytes([number as u8 + 1; 32])
+}
+
+pub(crate) fn select(text: &str) -> Selection {
+    text.parse().unwrap()
+}
+
+/// A one-time key, for batches that are not sealed.
+pub(crate) fn key() -> RecipientKey {
+    RecipientKey::new(vec![7; 8]).unwrap()
+}
+
+fn assert_none_is_private(shapes: &[Shape]) {
+    let private = ClientId::of(PRIVATE);
+    assert!(shapes.iter().all(|shape| shape.location.client != private), "told: {shapes:?}");
+}
+
+/// One end: a session and its host.
+struct End<'a> {
+    session: Box<dyn Session>,
+    replica: &'a mut Replica,
+    peer: DeviceId,
+    gains: Seen,
+    result: Option<Result<Summary, SessionError>>,
+}
+
+impl End<'_> {
+    /// Polls and acts until nothing is left; gives what it wants sent.
+    fn turn(&mut self) -> Vec<Message> {
+        let mut sent = Vec::new();
+        while let Some(action) = self.session.poll_action() {
+            match action {
+                Action::Send(message) => {
+                    if let Message::Give(shapes) | Message::Offered(shapes) | Message::OnlyHere(shapes) =
+                        &message
+                    {
+                        assert_none_is_private(shapes);
+                    }
+                    sent.push(message);
+                }
+                Action::Finished(summary) => self.result = Some(Ok(summary)),
+                Action::Expect(_) | Action::Found(_) => {}
+                action => {
+                    let answer = self.replica.act(action, self.peer, self.gains);
+                    let handled = self.session.handle_answer(answer);
+                    self.keep(handled);
+                }
+            }
+        }
+        sent
+    }
+
+    fn handle(&mut self, message: Message) {
+        let handled = self.session.handle_message(message);
+        self.keep(handled);
+    }
+
+    fn keep(&mut self, handled: Result<(), SessionError>) {
+        if let Err(error) = handled {
+            self.result.get_or_insert(Err(error));
+        }
+    }
+}
+
+/// Drives a session between two replicas, each with what it will have seen once it has merged what it takes; cut after
+/// so many messages, what is on its way is lost.
+pub(crate) fn run(
+    ask: Ask,
+    secret: [u8; 32],
+    (asking, gains): (&mut Replica, Seen),
+    (asked, gains_of_asked): (&mut Replica, Seen),
+    cut: Option<usize>,
+) -> Outcome {
+    let desk = Asked::new(asked.stronghold.policy().clone(), asking.device, 0, key(), secret);
+    let (asking_device, asked_device) = (asking.device, asked.device);
+    let end = |session, replica, peer, gains| End { session, replica, peer, gains, result: None };
+    let mut ends = [
+        end(Box::new(Asking::new(ask)) as Box<dyn Session>, asking, asked_device, gains),
+        end(Box::new(desk), asked, asking_device, gains_of_asked),
+    ];
+    let mut flight: VecDeque<(usize, Message)> = VecDeque::new();
+    let mut delivered = 0;
+    loop {
+        for (side, end) in ends.iter_mut().enumerate() {
+            flight.extend(end.turn().into_iter().map(|message| (1 - side, message)));
+        }
+        match flight.pop_front() {
+            Some((to, message)) if cut != Some(delivered) => ends[to].handle(message),
+            _ => return ends.map(|end| end.result),
+        }
+        delivered += 1;
+    }
+}
