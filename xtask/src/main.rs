@@ -1,4 +1,4 @@
-//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench` and `tidy`, a file for each.
+//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `fuzz` and `tidy`, a file for each.
 //!
 //! It knows the crates as a user does: by their manifests, their tests and the `stronghold` command.
 
@@ -10,6 +10,7 @@ mod bench_sync;
 mod cargo;
 mod demo;
 mod device;
+mod fuzz;
 mod running;
 mod test;
 mod tidy;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         ["bench", "sync"] => bench_sync::run(),
         ["bench", "reconcile", options @ ..] => bench::reconcile(options),
         ["soak", numbers @ ..] => bench::soak(numbers),
+        ["fuzz", options @ ..] => fuzz::run(options),
         ["tidy"] => tidy::run(),
         _ => {
             eprint!("{USAGE}");
@@ -57,5 +59,7 @@ usage: cargo xtask COMMAND
               finding a difference: bytes, round trips and CPU, against its peers
   soak [SESSIONS] [SEED]
               simulated reconciliations, each held against a comparison of the whole sets
+  fuzz [--smoke | TARGET [SECONDS]]
+              hostile input to stronghold-sync: message, sketch, session; a minute each, or one of them for longer
   tidy        what the design says of the tree and no compiler checks
 ";

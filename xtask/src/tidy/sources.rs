@@ -50,7 +50,10 @@ fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            found.extend(rust_files(&path)?);
+            // The fuzz targets are a workspace of their own, with a build folder of its own.
+            if path.file_name().is_none_or(|name| name != "target") {
+                found.extend(rust_files(&path)?);
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);
         }

@@ -1,0 +1,118 @@
+//! What has to hold after a session, whatever was done to it: said anew from the rules and from what was delivered, not
+//! by asking the code that is tested.
+
+use std::collections::BTreeSet;
+
+use stronghold_sync::{
+    DeviceId, Location, LocationId, Operation, Selection, Shape,
+    message::Message,
+    session::{Answer, Ask},
+};
+
+use crate::{
+    Link, run,
+    world::{A, B, Event, Node},
+};
+
+/// What an end has now and had not before was asked for, announced to it, and allowed.
+pub(crate) fn nothing_taken(ask: &Ask, a_before: &Node, a: &Node, b_before: &Node, b: &Node, link: &Link) {
+    for (location, shape) in taken(a_before, a) {
+        let may = match ask {
+            Ask::Browse { .. } => false,
+            Ask::Import { selection, .. } => selection.covers(&location),
+            Ask::Fetch { selection, .. } => !shape.deleted && selection.covers(&location),
+            Ask::Sync(sync) => {
+                sync.pull && sync.selection.covers(&location) && link.announced_to_asking.contains(&shape)
+            }
+        };
+        assert!(may, "the asking side took {shape:?} of {location}");
+    }
+    for (location, shape) in taken(b_before, b) {
+        let operation = if shape.deleted { Operation::Delete } else { Operation::Push };
+        assert!(allows(b, A, operation, &location), "the asked side took {shape:?} of {location}");
+        assert!(link.announced_to_asked.contains(&shape), "the asked side took {shape:?}, never given");
+    }
+}
+
+/// What an end told of a record, some rule of it allows the other to know.
+pub(crate) fn nothing_told(a: &Node, b: &Node) {
+    let places = |node: &Node| -> Vec<(LocationId, Location)> {
+        node.records.iter().map(|(id, (location, _))| (*id, location.clone())).collect()
+    };
+    let places: Vec<(LocationId, Location)> = places(a).into_iter().chain(places(b)).collect();
+    let place = |shape: &Shape| {
+        let found = places.iter().find(|(id, _)| *id == shape.location);
+        found.map(|(_, location)| location.clone()).expect("nobody tells of a record that nobody has")
+    };
+    for message in b.sent() {
+        match message {
+            Message::OnlyHere(shapes) => {
+                for shape in shapes {
+                    assert!(allows(b, A, Operation::Pull, &place(&shape)), "told of {shape:?}");
+                }
+            }
+            Message::Listed(found) => {
+                for listing in found {
+                    assert!(allows(b, A, Operation::Browse, &listing.location), "listed {listing:?}");
+                }
+            }
+            Message::Give(_) | Message::Offered(_) | Message::Tell(_) => {
+                panic!("asked, and tells: {message:?}")
+            }
+            _ => {}
+        }
+    }
+    for message in a.sent() {
+        if let Message::Give(shapes) | Message::Offered(shapes) = message {
+            for shape in shapes {
+                assert!(allows(a, B, Operation::Pull, &place(&shape)), "gave {shape:?}");
+            }
+        }
+    }
+}
+
+/// The log has the decision before anything is told.
+pub(crate) fn logged_before_told(b: &Node) {
+    let mut logged = false;
+    for event in &b.events {
+        match event {
+            Event::Logged(verdict) => logged |= verdict.allowed,
+            Event::Sent(
+                Message::OnlyHere(_) | Message::Listed(_) | Message::Granted(_) | Message::Batch(_),
+            ) => assert!(logged, "told before it was logged"),
+            Event::Sent(_) => {}
+        }
+    }
+}
+
+/// An honest session ends on both sides, and the same again changes nothing.
+pub(crate) fn honest(ask: &Ask, mut a: Node, mut b: Node, link: &Link) {
+    let (Some(asking), Some(asked)) = (link.asking, link.asked) else {
+        panic!("it ended on one side only: {:?}, {:?}", link.asking, link.asked);
+    };
+    assert_eq!(asking.is_ok(), asked.is_ok(), "{asking:?}, {asked:?}");
+    let (Ask::Sync(_), Ok(_), Answer::Proceed { .. }) = (ask, asking, &a.on_plan) else {
+        return;
+    };
+    let before = (a.records.clone(), b.records.clone());
+    let again = run(ask.clone(), &mut a, &mut b, &[]);
+    let summary = again.asking.expect("it ends").expect("it was fine before");
+    assert_eq!((summary.received, summary.sent), (0, 0), "the second of two syncs moves something");
+    assert_eq!((a.records, b.records), before);
+}
+
+fn taken(before: &Node, after: &Node) -> Vec<(Location, Shape)> {
+    let shapes = before.records.values().flat_map(|(_, heads)| heads);
+    let held: BTreeSet<_> = shapes.map(|shape| (shape.entry(), shape.deleted)).collect();
+    let now = after.records.values();
+    let now = now.flat_map(|(location, heads)| heads.iter().map(|head| (location.clone(), head.clone())));
+    now.filter(|(_, shape)| !held.contains(&(shape.entry(), shape.deleted))).collect()
+}
+
+/// Whether a rule lets this peer do this here.
+fn allows(node: &Node, peer: DeviceId, operation: Operation, location: &Location) -> bool {
+    node.policy.rules().iter().any(|rule| {
+        let covers = Selection::covers(&rule.selection, location);
+        rule.device == peer && rule.operations.contains(&operation) && covers && (!rule.ask || node.approves)
+    })
+}

@@ -1,0 +1,482 @@
+//! What the fuzzer chooses: both ends' records and rules, what is asked, and what is done to the session. Contents are
+//! mostly picked from what there is, so that a lie is one that an end may fall for.
+
+use arbitrary::Arbitrary;
+use serde_bytes::ByteBuf;
+use stronghold_sync::{
+    Ancestors, Decision, Location, Operation, RevisionId, Scope, Shape,
+    message::{
+        Agreed, Batch, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request, Volume,
+    },
+    reconcile::{Again, Content, Summary, Telling, Told},
+    session::{Answer, Ask, Failure, Misbehaviour, SyncAsk, Taken},
+};
+
+use crate::world::{A, B, Node, SECRET, at, key, sealed, select, set, symbols};
+
+#[derive(Arbitrary, Debug)]
+pub(crate) struct Input {
+    kind: Kind,
+    selection: Choice,
+    on_plan: OnPlan,
+    shared: u8,
+    here: Vec<Write>,
+    there: Vec<Write>,
+    here_rules: Vec<RuleOf>,
+    there_rules: Vec<RuleOf>,
+    approves: bool,
+    pub(crate) ops: Vec<Op>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Kind {
+    Both,
+    Pull,
+    Push,
+    Import,
+    Browse,
+    Fetch,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub(crate) enum Choice {
+    Wallet,
+    Web,
+    Everything,
+    Keys,
+    One,
+}
+
+#[derive(Arbitrary, Debug)]
+enum OnPlan {
+    Proceed,
+    Confirm,
+    Stop,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Write {
+    name: u8,
+    deleted: bool,
+}
+
+#[derive(Arbitrary, Debug)]
+struct RuleOf {
+    operations: u8,
+    selection: Choice,
+    ask: bool,
+}
+
+/// Which end a message or answer is for.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub(crate) enum To {
+    Asking,
+    Asked,
+}
+
+#[derive(Arbitrary, Debug)]
+pub(crate) enum Op {
+    /// Delivers the next message.
+    Forward(To),
+    /// The same, and the host does not do what comes of it yet.
+    Hasty(To),
+    Lose(To),
+    Twice(To),
+    /// The next message changes places with the one behind it.
+    Later(To),
+    /// A copy of the next message goes to the other end, which may have sent it.
+    Reflect(To),
+    /// A message that was sent before, by either.
+    Replay(To, u8),
+    Alter(To, u16, u8),
+    Inject(To, MadeUp),
+    /// The host gives this answer instead, to an action soon.
+    Sabotage(To, u8, GivenAnswer),
+    Unasked(To, GivenAnswer),
+}
+
+/// A message that nobody sent.
+#[derive(Arbitrary, Debug)]
+pub(crate) enum MadeUp {
+    Open {
+        version: bool,
+        kind: u8,
+        selection: Choice,
+    },
+    Refused,
+    Agreed {
+        pull: Option<Choice>,
+        push: Option<Choice>,
+        delete: Option<Choice>,
+        held: Option<Vec<u8>>,
+    },
+    Cells(Vec<Word>),
+    Symbols(Vec<Word>),
+    Raw(bool, Vec<u8>),
+    Ranges(Vec<Range>),
+    Offered(Vec<Picked>),
+    Compare,
+    More,
+    Rekeyed(Vec<u8>),
+    AgainRanges(Vec<u8>),
+    OnlyHere(Vec<Picked>),
+    OnlyThere(Vec<Word>),
+    Compared,
+    Mismatch,
+    Want(Vec<u8>),
+    Give(Vec<Picked>),
+    Propose(bool, bool),
+    Accept(bool),
+    Granted(u64),
+    Listed(Vec<Picked>),
+    Batch {
+        index: u8,
+        entries: u16,
+        len: u64,
+    },
+    /// A batch, whole, with just its head and chunk sizes right.
+    BatchOf(Vec<Picked>),
+    /// The chunk that goes with `BatchOf`.
+    ChunkOf(Vec<Picked>),
+    Chunk(Vec<u8>),
+    Confirm(u8),
+    End,
+}
+
+/// 8 bytes of a sketch or list of symbols.
+#[derive(Arbitrary, Debug)]
+pub(crate) enum Word {
+    Raw(u64),
+    SymbolOf(u8),
+    SumOf(Vec<u8>),
+}
+
+#[derive(Arbitrary, Debug)]
+pub(crate) struct Range {
+    end: Option<u64>,
+    sum: Option<(u8, u64)>,
+    full: Vec<Word>,
+}
+
+/// A shape that one of the ends has, altered or not, or one that neither has.
+#[derive(Arbitrary, Debug)]
+pub(crate) struct Picked {
+    which: u8,
+    lie: Lie,
+}
+
+#[derive(Arbitrary, Debug)]
+pub(crate) enum Lie {
+    None,
+    Deleted,
+    Size(u64),
+    Revision(u8),
+    Ancestors(Vec<u8>),
+    Elsewhere(u8),
+}
+
+#[derive(Arbitrary, Debug)]
+pub(crate) enum GivenAnswer {
+    NoShapes,
+    NoListing,
+    Approved,
+    Denied,
+    Proceed(bool),
+    Stop,
+    Sealed(Vec<u8>),
+    Imported,
+    Logged,
+    Local,
+    NotPermitted,
+    BadBatch,
+}
+
+type Known = [(Location, Shape)];
+
+impl Input {
+    pub(crate) fn asking_node(&self) -> Node {
+        let mut node = Node::new(A);
+        self.write_shared(&mut node);
+        write(&mut node, &self.here);
+        rules(&mut node, &self.here_rules, B);
+        node.on_plan = match self.on_plan {
+            OnPlan::Proceed => Answer::Proceed { deletions_confirmed: false },
+            OnPlan::Confirm => Answer::Proceed { deletions_confirmed: true },
+            OnPlan::Stop => Answer::Stop,
+        };
+        node
+    }
+
+    pub(crate) fn asked_node(&self) -> Node {
+        let mut shared = Node::new(A);
+        self.write_shared(&mut shared);
+        let mut node = Node::new(B);
+        node.copy_from(&shared);
+        write(&mut node, &self.there);
+        rules(&mut node, &self.there_rules, A);
+        node.approves = self.approves;
+        node
+    }
+
+    /// What both ends have had from the start.
+    fn write_shared(&self, node: &mut Node) {
+        for name in 0..self.shared % 80 {
+            node.put(&record(name));
+        }
+    }
+
+    pub(crate) fn ask(&self, a: &Node) -> Ask {
+        let (selection, key) = (select(self.selection.text()), key(0xA));
+        let push = match a.policy.decide(&B, Operation::Pull, &selection, a.now) {
+            Decision::Allowed(grant) => Some(grant),
+            Decision::Ask(_) | Decision::Denied => None,
+        };
+        let secret = SECRET;
+        match self.kind {
+            Kind::Import => Ask::Import { selection, key },
+            Kind::Browse => Ask::Browse { selection },
+            Kind::Fetch => Ask::Fetch { selection, key },
+            Kind::Both => Ask::Sync(SyncAsk { selection, pull: true, push, key, secret }),
+            Kind::Pull => Ask::Sync(SyncAsk { selection, pull: true, push: None, key, secret }),
+            Kind::Push => Ask::Sync(SyncAsk { selection, pull: push.is_none(), push, key, secret }),
+        }
+    }
+}
+
+impl Op {
+    pub(crate) fn is_honest(&self) -> bool {
+        matches!(self, Self::Forward(_))
+    }
+}
+
+impl To {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Asking => Self::Asked,
+            Self::Asked => Self::Asking,
+        }
+    }
+}
+
+impl Choice {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Wallet => "wallet",
+            Self::Web => "wallet/web",
+            Self::Everything => "**",
+            Self::Keys => "*/keys/*",
+            Self::One => "wallet/web/3",
+        }
+    }
+
+    fn scope(self) -> Scope {
+        Scope::of(select(self.text()))
+    }
+}
+
+impl MadeUp {
+    pub(crate) fn message(&self, known: &Known) -> Message {
+        match self {
+            Self::Open { version, kind, selection } => {
+                let protocol = if *version { PROTOCOL } else { PROTOCOL + 1 };
+                Message::Open(Open { protocol, request: request(*kind, *selection) })
+            }
+            Self::Refused => Message::Refused(Refusal::Failed),
+            Self::Agreed { pull, push, delete, held } => Message::Agreed(Agreed {
+                pull: pull.map(Choice::scope),
+                push: push.map(Choice::scope),
+                delete: delete.map(Choice::scope),
+                held: held.as_ref().map(|held| summary(held, known)),
+            }),
+            Self::Cells(cells) => Message::Tell(Telling::Cells(words(cells, known))),
+            Self::Symbols(symbols) => Message::Tell(Telling::Symbols(words(symbols, known))),
+            Self::Raw(true, raw) => Message::Tell(Telling::Cells(ByteBuf::from(raw.clone()))),
+            Self::Raw(false, raw) => Message::OnlyThere(ByteBuf::from(raw.clone())),
+            Self::Ranges(ranges) => {
+                Message::Tell(Telling::Ranges(ranges.iter().map(|range| range.told(known)).collect()))
+            }
+            Self::Offered(shapes) => Message::Offered(shapes_of(shapes, known)),
+            Self::Compare => Message::Compare,
+            Self::More => Message::Again(Again::More),
+            Self::Rekeyed(members) => Message::Again(Again::Rekeyed(Box::new(summary(members, known)))),
+            Self::AgainRanges(ranges) => Message::Again(Again::Ranges(numbers(ranges))),
+            Self::OnlyHere(shapes) => Message::OnlyHere(shapes_of(shapes, known)),
+            Self::OnlyThere(symbols) => Message::OnlyThere(words(symbols, known)),
+            Self::Compared => Message::Compared,
+            Self::Mismatch => Message::Mismatch,
+            Self::Want(positions) => Message::Want(numbers(positions)),
+            Self::Give(shapes) => Message::Give(shapes_of(shapes, known)),
+            Self::Propose(with_key, deletions_confirmed) => {
+                let deletions_confirmed = *deletions_confirmed;
+                Message::Propose(Propose { key: own_key(*with_key), deletions_confirmed })
+            }
+            Self::Accept(with_key) => Message::Accept(own_key(*with_key)),
+            Self::Granted(entries) => Message::Granted(Volume { entries: *entries, bytes: u64::MAX }),
+            Self::Listed(picked) => Message::Listed(listings(picked, known)),
+            Self::Batch { index, entries, len } => {
+                let (index, entries) = (u64::from(*index), u64::from(*entries));
+                Message::Batch(Batch { index, entries, len: *len })
+            }
+            Self::BatchOf(picked) => {
+                let len = sealed(&batch_of(picked, known)).len() as u64;
+                Message::Batch(Batch { index: 0, entries: picked.len() as u64, len })
+            }
+            Self::ChunkOf(picked) => Message::Chunk(sealed(&batch_of(picked, known))),
+            Self::Chunk(bytes) => Message::Chunk(bytes.clone()),
+            Self::Confirm(index) => Message::Confirm(u64::from(*index)),
+            Self::End => Message::End,
+        }
+    }
+}
+
+impl Word {
+    fn bytes(&self, known: &Known) -> [u8; 8] {
+        let symbol = |which: u8| {
+            let one = set(pick(which, known).map(|(_, shape)| shape.entry()));
+            one.symbols().first().map_or(0, |symbol| symbol.bits())
+        };
+        let word = match self {
+            Self::Raw(word) => *word,
+            Self::SymbolOf(which) => symbol(*which),
+            Self::SumOf(members) => members.iter().fold(0, |sum, which| sum ^ symbol(*which)),
+        };
+        word.to_le_bytes()
+    }
+}
+
+impl Range {
+    fn told(&self, known: &Known) -> Told {
+        let word = |word: &Word| u64::from_le_bytes(word.bytes(known));
+        let content = match self.sum {
+            Some((0, _)) => Content::Known,
+            Some((count, sum)) => Content::Sum(u64::from(count), sum),
+            None => Content::Full(self.full.iter().map(word).collect()),
+        };
+        Told { end: self.end, content }
+    }
+}
+
+impl Picked {
+    fn shape(&self, known: &Known) -> (Location, Shape) {
+        let own = || {
+            let location = at(&record(self.which));
+            let (ancestors, revision) = (Ancestors::default(), RevisionId::from_bytes([7; 32]));
+            let shape = Shape { location: location.id(), revision, ancestors, size: 64, deleted: false };
+            (location, shape)
+        };
+        let (mut location, mut shape) = pick(self.which, known).unwrap_or_else(own);
+        match &self.lie {
+            Lie::None => {}
+            Lie::Deleted => shape.deleted = !shape.deleted,
+            Lie::Size(size) => shape.size = *size,
+            Lie::Revision(byte) => shape.revision = RevisionId::from_bytes([*byte; 32]),
+            Lie::Ancestors(whose) => {
+                let ids = whose.iter().filter_map(|which| Some(pick(*which, known)?.1.revision));
+                shape.ancestors = Ancestors::from_newest_first(ids.collect()).unwrap_or_default();
+            }
+            Lie::Elsewhere(name) => {
+                location = at(&record(*name));
+                shape.location = location.id();
+            }
+        }
+        (location, shape)
+    }
+}
+
+impl GivenAnswer {
+    pub(crate) fn answer(&self) -> Answer {
+        match self {
+            Self::NoShapes => Answer::Shapes(Vec::new()),
+            Self::NoListing => Answer::Listing(Vec::new()),
+            Self::Approved => Answer::Approved,
+            Self::Denied => Answer::Denied,
+            Self::Proceed(deletions_confirmed) => {
+                Answer::Proceed { deletions_confirmed: *deletions_confirmed }
+            }
+            Self::Stop => Answer::Stop,
+            Self::Sealed(bytes) => Answer::Sealed(bytes.clone()),
+            Self::Imported => Answer::Imported(Taken::default()),
+            Self::Logged => Answer::Logged,
+            Self::Local => Answer::Failed(Failure::Local),
+            Self::NotPermitted => Answer::Failed(Failure::NotPermitted),
+            Self::BadBatch => Answer::Failed(Failure::Peer(Misbehaviour::BadBatch)),
+        }
+    }
+}
+
+fn write(node: &mut Node, writes: &[Write]) {
+    for change in writes.iter().take(40) {
+        node.write(&record(change.name), change.deleted);
+    }
+}
+
+fn rules(node: &mut Node, rules: &[RuleOf], peer: stronghold_sync::DeviceId) {
+    for rule in rules.iter().take(4) {
+        let all = Operation::ALL.into_iter().enumerate();
+        let allowed = all.filter(|(bit, _)| rule.operations & (1 << bit) != 0);
+        let operations: Vec<Operation> = allowed.map(|(_, operation)| operation).collect();
+        node.grant(peer, &operations, rule.selection.text(), rule.ask);
+    }
+}
+
+/// Most records are in one vault, some in others that few selections reach.
+fn record(name: u8) -> String {
+    match name % 8 {
+        6 => format!("wallet/keys/{name}"),
+        7 => format!("private/own/{name}"),
+        _ => format!("wallet/web/{name}"),
+    }
+}
+
+fn request(kind: u8, selection: Choice) -> Request {
+    let (selection, key) = (select(selection.text()), key(1));
+    match kind % 6 {
+        0 => Request::Import { selection, key },
+        1 => Request::Browse { selection },
+        2 => Request::Fetch { selection, key },
+        3 => Request::Sync { selection, pull: true, push: false },
+        4 => Request::Sync { selection, pull: false, push: true },
+        _ => Request::Sync { selection, pull: true, push: true },
+    }
+}
+
+fn pick(which: u8, known: &Known) -> Option<(Location, Shape)> {
+    known.get(usize::from(which)).cloned()
+}
+
+fn summary(members: &[u8], known: &Known) -> Summary {
+    set(members.iter().filter_map(|which| Some(pick(*which, known)?.1.entry()))).summary().clone()
+}
+
+fn words(words: &[Word], known: &Known) -> ByteBuf {
+    if words.is_empty() {
+        // As it would be of everything that there is.
+        return symbols(known.iter().map(|(_, shape)| shape.entry()));
+    }
+    ByteBuf::from(words.iter().flat_map(|word| word.bytes(known)).collect::<Vec<u8>>())
+}
+
+fn numbers(bytes: &[u8]) -> Vec<u32> {
+    bytes.iter().map(|byte| u32::from(*byte)).collect()
+}
+
+fn shapes_of(picked: &[Picked], known: &Known) -> Vec<Shape> {
+    picked.iter().map(|picked| picked.shape(known).1).collect()
+}
+
+fn batch_of(picked: &[Picked], known: &Known) -> Vec<(Location, Shape)> {
+    picked.iter().map(|picked| picked.shape(known)).collect()
+}
+
+fn listings(picked: &[Picked], known: &Known) -> Vec<Listing> {
+    let listing = |picked: &Picked| {
+        let (location, shape) = picked.shape(known);
+        let (revision, size) = (shape.revision, shape.size);
+        Listing { location, revision, size, modified: 1, conflict: false }
+    };
+    picked.iter().map(listing).collect()
+}
+
+fn own_key(with: bool) -> Option<RecipientKey> {
+    with.then(|| key(1))
+}

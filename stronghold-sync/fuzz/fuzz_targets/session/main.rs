@@ -1,0 +1,256 @@
+//! A whole session, both ends over one link, with everything done to it that a peer, a network or a clumsy host can:
+//! messages lost, doubled, turned back, repeated, altered, made up; answers that fail or were not asked for. Whatever it
+//! is: no panic, an error stays the error, nothing is taken that was not expected, nothing told that no rule allows.
+//!
+//! What is left of the operations' list is an honest end: so an empty list is an honest session.
+
+#![no_main]
+
+mod checks;
+mod input;
+#[allow(dead_code, reason = "the tests need more of it")]
+#[path = "../../../tests/session/world.rs"]
+mod world;
+
+use std::collections::VecDeque;
+
+use libfuzzer_sys::fuzz_target;
+use stronghold_sync::{
+    Shape,
+    message::Message,
+    session::{Answer, Asked, Asking, Session, SessionError, Summary},
+};
+
+use self::{
+    input::{Input, Op, To},
+    world::{End, Node, SECRET, key},
+};
+
+fuzz_target!(|input: Input| {
+    let (mut a, mut b) = (input.asking_node(), input.asked_node());
+    let ask = input.ask(&a);
+    let (a_before, b_before) = (a.clone(), b.clone());
+    let link = run(ask.clone(), &mut a, &mut b, &input.ops);
+    checks::nothing_taken(&ask, &a_before, &a, &b_before, &b, &link);
+    checks::nothing_told(&a, &b);
+    checks::logged_before_told(&b);
+    if input.ops.iter().all(Op::is_honest) {
+        checks::honest(&ask, a, b, &link);
+    }
+});
+
+/// What went over the link, and how both ends came out.
+pub(crate) struct Link {
+    to_asked: VecDeque<Message>,
+    to_asking: VecDeque<Message>,
+    /// All that was ever sent.
+    history: Vec<Message>,
+    /// Shapes that reached each end.
+    pub(crate) announced_to_asking: Vec<Shape>,
+    pub(crate) announced_to_asked: Vec<Shape>,
+    pub(crate) asking: Option<Result<Summary, SessionError>>,
+    pub(crate) asked: Option<Result<Summary, SessionError>>,
+}
+
+pub(crate) fn run(ask: stronghold_sync::session::Ask, a: &mut Node, b: &mut Node, ops: &[Op]) -> Link {
+    let asked = Asked::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
+    let (mut asking, mut asked) = (Driven::new(Asking::new(ask), a), Driven::new(asked, b));
+    let mut link = Link {
+        to_asked: VecDeque::new(),
+        to_asking: VecDeque::new(),
+        history: Vec::new(),
+        announced_to_asking: Vec::new(),
+        announced_to_asked: Vec::new(),
+        asking: None,
+        asked: None,
+    };
+    link.turn(&mut asking, &mut asked);
+    for op in ops.iter().take(MOST_OPS) {
+        link.act(op, &mut asking, &mut asked);
+    }
+    link.turn(&mut asking, &mut asked);
+    for _ in 0..MOST_MESSAGES {
+        if let Some(message) = link.to_asked.pop_front() {
+            link.deliver_to_asked(message, &mut asked);
+        } else if let Some(message) = link.to_asking.pop_front() {
+            link.deliver_to_asking(message, &mut asking);
+        } else {
+            (link.asking, link.asked) = (asking.end.result, asked.end.result);
+            return link;
+        }
+        link.turn(&mut asking, &mut asked);
+    }
+    panic!("two ends that talk for ever");
+}
+
+impl Link {
+    /// Lets both ends do what there is to do, and puts what they send on its way.
+    fn turn(&mut self, asking: &mut Driven<'_, Asking>, asked: &mut Driven<'_, Asked>) {
+        let (from_asking, from_asked) = (asking.turn(), asked.turn());
+        self.history.extend(from_asking.iter().chain(&from_asked).cloned());
+        self.to_asked.extend(from_asking);
+        self.to_asking.extend(from_asked);
+    }
+
+    fn act(&mut self, op: &Op, asking: &mut Driven<'_, Asking>, asked: &mut Driven<'_, Asked>) {
+        let mut hasty = false;
+        match op {
+            Op::Forward(to) => {
+                if let Some(message) = self.queue(*to).pop_front() {
+                    self.deliver(*to, message, asking, asked);
+                }
+            }
+            Op::Hasty(to) => {
+                hasty = true;
+                if let Some(message) = self.queue(*to).pop_front() {
+                    self.deliver(*to, message, asking, asked);
+                }
+            }
+            Op::Lose(to) => drop(self.queue(*to).pop_front()),
+            Op::Twice(to) => {
+                let queue = self.queue(*to);
+                queue.extend(queue.front().cloned());
+                queue.rotate_right(usize::from(!queue.is_empty()));
+            }
+            Op::Later(to) => {
+                let queue = self.queue(*to);
+                if queue.len() > 1 {
+                    queue.swap(0, 1);
+                }
+            }
+            Op::Reflect(to) => {
+                if let Some(message) = self.queue(*to).front().cloned() {
+                    self.deliver(to.other(), message, asking, asked);
+                }
+            }
+            Op::Replay(to, number) => {
+                if !self.history.is_empty() {
+                    let message = self.history[usize::from(*number) % self.history.len()].clone();
+                    self.deliver(*to, message, asking, asked);
+                }
+            }
+            Op::Alter(to, at, mask) => {
+                if let Some(message) = self.queue(*to).front_mut()
+                    && let Some(altered) = altered(message, *at, *mask)
+                {
+                    *message = altered;
+                }
+            }
+            Op::Inject(to, made_up) => {
+                let known = known(asking.end.node, asked.end.node);
+                self.deliver(*to, made_up.message(&known), asking, asked);
+            }
+            Op::Sabotage(To::Asking, ahead, answer) => asking.sabotage(*ahead, answer.answer()),
+            Op::Sabotage(To::Asked, ahead, answer) => asked.sabotage(*ahead, answer.answer()),
+            Op::Unasked(To::Asking, answer) => asking.answer(answer.answer()),
+            Op::Unasked(To::Asked, answer) => asked.answer(answer.answer()),
+        }
+        if !hasty {
+            self.turn(asking, asked);
+        }
+    }
+
+    fn queue(&mut self, to: To) -> &mut VecDeque<Message> {
+        match to {
+            To::Asking => &mut self.to_asking,
+            To::Asked => &mut self.to_asked,
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        to: To,
+        message: Message,
+        asking: &mut Driven<'_, Asking>,
+        asked: &mut Driven<'_, Asked>,
+    ) {
+        match to {
+            To::Asking => self.deliver_to_asking(message, asking),
+            To::Asked => self.deliver_to_asked(message, asked),
+        }
+    }
+
+    fn deliver_to_asking(&mut self, message: Message, asking: &mut Driven<'_, Asking>) {
+        if let Message::OnlyHere(shapes) = &message {
+            self.announced_to_asking.extend(shapes.iter().cloned());
+        }
+        asking.handle(message);
+    }
+
+    fn deliver_to_asked(&mut self, message: Message, asked: &mut Driven<'_, Asked>) {
+        if let Message::Give(shapes) = &message {
+            self.announced_to_asked.extend(shapes.iter().cloned());
+        }
+        asked.handle(message);
+    }
+}
+
+/// One end, and the error that it gave first.
+struct Driven<'a, S> {
+    end: End<'a, S>,
+    error: Option<SessionError>,
+}
+
+impl<'a, S: Session> Driven<'a, S> {
+    fn new(session: S, node: &'a mut Node) -> Self {
+        Self { end: End::new(session, node), error: None }
+    }
+
+    fn turn(&mut self) -> Vec<Message> {
+        let sent = self.end.turn();
+        if let Some(Err(error)) = self.end.result {
+            self.keep(Err(error));
+        }
+        sent
+    }
+
+    fn handle(&mut self, message: Message) {
+        let result = self.end.handle(message);
+        self.keep(result);
+    }
+
+    /// An answer that the session did not ask for, or not this one.
+    fn answer(&mut self, answer: Answer) {
+        let result = self.end.session.handle_answer(answer);
+        self.keep(result);
+        if let (Err(error), None) = (result, self.end.result) {
+            self.end.result = Some(Err(error));
+        }
+    }
+
+    fn sabotage(&mut self, ahead: u8, answer: Answer) {
+        self.end.node.sabotage = Some((self.end.node.actions + usize::from(ahead % 4), answer));
+    }
+
+    /// After an error every later call gives the same.
+    fn keep(&mut self, result: Result<(), SessionError>) {
+        match (self.error, result) {
+            (None, result) => self.error = result.err(),
+            (Some(first), result) => assert_eq!(result, Err(first)),
+        }
+    }
+}
+
+/// What there is to tell lies about: every shape of both ends.
+fn known(a: &Node, b: &Node) -> Vec<(stronghold_sync::Location, Shape)> {
+    let of = |node: &Node| -> Vec<(stronghold_sync::Location, Shape)> {
+        let records = node.records.values();
+        records.flat_map(|(at, heads)| heads.iter().map(|head| (at.clone(), head.clone()))).collect()
+    };
+    let mut known = of(a);
+    known.extend(of(b));
+    known.sort_by_key(|(_, shape)| shape.entry());
+    known.dedup_by_key(|(_, shape)| shape.entry());
+    known
+}
+
+/// The message with one byte of its encoding changed, if that is still a message.
+fn altered(message: &Message, at: u16, mask: u8) -> Option<Message> {
+    let mut bytes = rmp_serde::to_vec(message).expect("a message has an encoding");
+    let at = usize::from(at) % bytes.len();
+    bytes[at] ^= mask;
+    rmp_serde::from_slice(&bytes).ok()
+}
+
+const MOST_OPS: usize = 64;
+const MOST_MESSAGES: usize = 100_000;

@@ -1,0 +1,382 @@
+//! Finding a difference with what anybody may have told: cells that were never of a set, symbols, ranges, in any order
+//! and number. It ends, in an answer that is true of what was told or in an error; and with an honest other side it
+//! finds the difference that a comparison of both sets does.
+
+#![no_main]
+
+use std::collections::BTreeSet;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use serde_bytes::ByteBuf;
+use stronghold_sync::{
+    ClientId, EntryId, LocationId, RecordId, RevisionId, VaultId,
+    reconcile::{
+        Again, Answering, Content, Find, MAX_CELLS, Reconciling, SetKey, Sketch, Summary, Symbol, Telling,
+        Told,
+    },
+};
+
+const SECRET: [u8; 32] = [5; 32];
+/// More rounds than any exchange may have: a sketch and more of it, both under a second key, twenty of ranges.
+const ROUNDS: usize = 30;
+
+/// One of the four parts: the estimate that two of them need takes longer than all the rest.
+#[derive(Arbitrary, Debug)]
+enum Input {
+    Peel(Vec<Cell>),
+    Answer { own: Members, theirs: Members, told: Vec<Act> },
+    Tell { own: Members, theirs: Members, asked: Vec<Request> },
+    Reconcile { own: Members, theirs: Members, tampered: Vec<(u8, u16, u64)> },
+}
+
+/// A set: a run of numbers that both sides may have, and some more.
+#[derive(Arbitrary, Debug)]
+struct Members {
+    run: u8,
+    more: Vec<u16>,
+}
+
+/// A cell as it would not come by itself.
+#[derive(Arbitrary, Debug)]
+enum Cell {
+    Raw(u64),
+    /// The symbols of these entries, added up.
+    Sum(Vec<u8>),
+    /// Bits that are given the check that makes a symbol of them.
+    Genuine(u64),
+}
+
+/// What the asking side does.
+#[derive(Arbitrary, Debug)]
+enum Act {
+    Cells(Vec<Cell>),
+    HonestCells { from: u8, len: u8 },
+    Symbols(Vec<Cell>),
+    HonestSymbols,
+    Bytes(bool, Vec<u8>),
+    Ranges(Vec<Range>),
+    HonestRanges(Vec<u8>),
+    Find,
+    Mismatch,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Range {
+    end: Option<u64>,
+    content: Held,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Held {
+    Sum(u64, u64),
+    Full(Vec<u64>),
+    FullInOrder(Vec<u64>),
+    Known,
+}
+
+/// What the answering side asks for.
+#[derive(Arbitrary, Debug)]
+enum Request {
+    More,
+    Rekeyed { count: u64, fingerprint: u128, strata: Vec<u8> },
+    HonestlyRekeyed,
+    Ranges(Vec<u8>),
+}
+
+fuzz_target!(|input: Input| match input {
+    Input::Peel(cells) => peel(&cells),
+    Input::Answer { own, theirs, told } => answer(&own.entries(), &theirs.entries(), &told),
+    Input::Tell { own, theirs, asked } => tell(&own.entries(), &theirs.entries(), &asked),
+    Input::Reconcile { own, theirs, tampered } => reconcile(&own.entries(), &theirs.entries(), &tampered),
+});
+
+/// What comes out of a sketch is, to the last cell, what went in.
+fn peel(cells: &[Cell]) {
+    let key = SetKey::new(&SECRET, 0);
+    let cells = words(cells, &key);
+    if let Ok(symbols) = Sketch::from_cells(&cells).peel(&key) {
+        assert!(symbols.len() <= cells.len());
+        assert!(symbols.iter().all(|symbol| key.is_genuine(*symbol)));
+        assert_eq!(Sketch::of(&symbols, cells.len()).cells(), cells);
+    }
+}
+
+/// The answering side against what it may be told.
+fn answer(own: &[EntryId], theirs: &[EntryId], acts: &[Act]) {
+    let mut answering = Answering::new(&SECRET, own.iter().copied());
+    let (mut rounds, mut ranges_told) = (0, 0);
+    for act in acts {
+        let key = answering.key().clone();
+        let part = match act {
+            Act::Find => {
+                match answering.find(own.iter().copied()) {
+                    Ok(Find::Found(here, there)) => check_found(own, &key, &here, &there),
+                    Ok(Find::Again(Again::Ranges(differing))) => {
+                        // The first time it asks for the one range that there is, before any is told.
+                        let known = differing.iter().all(|index| (*index as usize) < ranges_told);
+                        assert!(known || differing == [0]);
+                        assert!(differing.is_sorted_by(|one, next| one < next) && !differing.is_empty());
+                        rounds += 1;
+                    }
+                    Ok(Find::Again(_)) => rounds += 1,
+                    Err(_) => return,
+                }
+                assert!(rounds <= ROUNDS);
+                ranges_told = 0;
+                continue;
+            }
+            Act::Mismatch => match answering.next_fallback(own.iter().copied()) {
+                Ok(_) => continue,
+                Err(_) => return,
+            },
+            Act::Cells(cells) => Telling::Cells(bytes(&words(cells, &key))),
+            Act::HonestCells { from, len } => {
+                let sketch = Sketch::of(&symbols(theirs, &key), usize::from(*from) + usize::from(*len));
+                Telling::Cells(bytes(&sketch.cells()[usize::from(*from)..]))
+            }
+            Act::Symbols(cells) => Telling::Symbols(bytes(&words(cells, &key))),
+            Act::HonestSymbols => Telling::Symbols(bytes(&bits(&symbols(theirs, &key)))),
+            Act::Bytes(true, raw) => Telling::Cells(ByteBuf::from(raw.clone())),
+            Act::Bytes(false, raw) => Telling::Symbols(ByteBuf::from(raw.clone())),
+            Act::Ranges(ranges) => Telling::Ranges(ranges.iter().map(Range::told).collect()),
+            Act::HonestRanges(ends) => Telling::Ranges(honest_ranges(&symbols(theirs, &key), ends)),
+        };
+        let told = if let Telling::Ranges(told) = &part { told.len() } else { 0 };
+        if answering.handle(part).is_err() {
+            return;
+        }
+        ranges_told += told;
+    }
+}
+
+/// Positions are of entries, in order, each once; symbols are of none that is here.
+fn check_found(own: &[EntryId], key: &SetKey, here: &[usize], there: &[Symbol]) {
+    assert!(here.iter().all(|at| *at < own.len()) && here.is_sorted_by(|one, next| one < next));
+    assert!(there.is_sorted_by(|one, next| one < next));
+    let held: BTreeSet<Symbol> = symbols(own, key).into_iter().collect();
+    assert!(there.iter().all(|symbol| !held.contains(symbol)));
+}
+
+/// The asking side against what it may be asked for: it tells only of its own set, and never more than a few times it.
+fn tell(own: &[EntryId], theirs: &[EntryId], requests: &[Request]) {
+    let summary = Answering::new(&SECRET, theirs.iter().copied()).summary().clone();
+    let mut asking = Reconciling::new(&SECRET, own.iter().copied(), summary);
+    check_told(own, &asking.tell());
+    for request in requests {
+        let again = match request {
+            Request::More => Again::More,
+            Request::Rekeyed { count, fingerprint, strata } => {
+                Again::Rekeyed(Box::new(false_summary(*count, *fingerprint, strata)))
+            }
+            Request::HonestlyRekeyed => {
+                let key = SetKey::new(&SECRET, 1);
+                let set = stronghold_sync::reconcile::Set::new(key, theirs.iter().copied());
+                Again::Rekeyed(Box::new(set.summary().clone()))
+            }
+            Request::Ranges(differing) => {
+                Again::Ranges(differing.iter().map(|index| u32::from(*index)).collect())
+            }
+        };
+        match asking.tell_again(again, own.iter().copied()) {
+            Ok(told) => check_told(own, &told),
+            Err(_) => return,
+        }
+    }
+}
+
+fn check_told(own: &[EntryId], told: &[Telling]) {
+    let words = |part: &Telling| match part {
+        Telling::Cells(bytes) | Telling::Symbols(bytes) => bytes.len() / 8,
+        Telling::Ranges(told) => told.iter().map(range_words).sum(),
+    };
+    let words: usize = told.iter().map(words).sum();
+    assert!(words <= 40 * own.len() + 64, "{words} of {}", own.len());
+}
+
+/// Both sides, with some parts altered on the way. Untouched, it finds what differs; altered, what adds up is true.
+fn reconcile(own: &[EntryId], theirs: &[EntryId], tampered: &[(u8, u16, u64)]) {
+    let mut answering = Answering::new(&SECRET, own.iter().copied());
+    let mut asking = Reconciling::new(&SECRET, theirs.iter().copied(), answering.summary().clone());
+    assert_eq!(asking.is_same(), own == theirs);
+    let mut told = asking.tell();
+    if told.is_empty() {
+        return;
+    }
+    for round in 0.. {
+        assert!(round < ROUNDS);
+        for (part, telling) in told.into_iter().enumerate() {
+            let altered = tampered.iter().filter(|(at, ..)| usize::from(*at) == round * 4 + part);
+            let telling = altered.fold(telling, |telling, (_, word, mask)| alter(telling, *word, *mask));
+            if answering.handle(telling).is_err() {
+                assert!(!tampered.is_empty());
+                return;
+            }
+        }
+        let again = match answering.find(own.iter().copied()) {
+            Ok(Find::Again(again)) => again,
+            Ok(Find::Found(here, there)) => {
+                check_found(own, answering.key(), &here, &there);
+                if adds_up(&asking, own, theirs, &here, &there) {
+                    return;
+                }
+                match answering.next_fallback(own.iter().copied()) {
+                    Ok(again) => again,
+                    Err(_) => {
+                        assert!(!tampered.is_empty());
+                        return;
+                    }
+                }
+            }
+            Err(_) => {
+                assert!(!tampered.is_empty());
+                return;
+            }
+        };
+        told = match asking.tell_again(again, theirs.iter().copied()) {
+            Ok(told) => told,
+            Err(_) => {
+                assert!(!tampered.is_empty());
+                return;
+            }
+        };
+    }
+}
+
+fn adds_up(
+    asking: &Reconciling,
+    own: &[EntryId],
+    theirs: &[EntryId],
+    here: &[usize],
+    there: &[Symbol],
+) -> bool {
+    let here: BTreeSet<EntryId> = here.iter().map(|at| own[*at]).collect();
+    let Some(positions) = asking.positions(&there.iter().copied().collect()) else {
+        return false;
+    };
+    let there: BTreeSet<EntryId> = positions.into_iter().map(|at| theirs[at]).collect();
+    if !asking.adds_up(&there, &here) {
+        return false;
+    }
+    let (own, theirs): (BTreeSet<EntryId>, BTreeSet<EntryId>) =
+        (own.iter().copied().collect(), theirs.iter().copied().collect());
+    assert_eq!(here, own.difference(&theirs).copied().collect());
+    assert_eq!(there, theirs.difference(&own).copied().collect());
+    true
+}
+
+fn alter(telling: Telling, word: u16, mask: u64) -> Telling {
+    let flip = |mut bytes: ByteBuf| {
+        let words = (bytes.len() / 8).max(1);
+        let from = usize::from(word) % words * 8;
+        for (byte, mask) in bytes.iter_mut().skip(from).zip(mask.to_le_bytes()) {
+            *byte ^= mask;
+        }
+        bytes
+    };
+    match telling {
+        Telling::Cells(bytes) => Telling::Cells(flip(bytes)),
+        Telling::Symbols(bytes) => Telling::Symbols(flip(bytes)),
+        Telling::Ranges(mut told) => {
+            let at = usize::from(word) % told.len().max(1);
+            if let Some(Told { end, content }) = told.get_mut(at) {
+                match content {
+                    Content::Sum(_, sum) => *sum ^= mask,
+                    Content::Full(symbols) if !symbols.is_empty() => symbols[0] ^= mask,
+                    _ => *end = end.map(|end| end ^ mask),
+                }
+            }
+            Telling::Ranges(told)
+        }
+    }
+}
+
+impl Members {
+    fn entries(&self) -> Vec<EntryId> {
+        let more = self.more.iter().take(300).map(|n| u64::from(*n) + 256);
+        let numbers: BTreeSet<u64> = (0..u64::from(self.run)).chain(more).collect();
+        numbers.into_iter().map(entry).collect()
+    }
+}
+
+impl Cell {
+    fn word(&self, key: &SetKey) -> u64 {
+        match self {
+            Self::Raw(bits) => *bits,
+            Self::Sum(members) => {
+                let members: Vec<EntryId> = members.iter().map(|n| entry(u64::from(*n))).collect();
+                symbols(&members, key).iter().fold(0, |sum, symbol| sum ^ symbol.bits())
+            }
+            Self::Genuine(hash) => key.symbol(u128::from(*hash)).bits(),
+        }
+    }
+}
+
+impl Range {
+    fn told(&self) -> Told {
+        let content = match &self.content {
+            Held::Sum(count, sum) => Content::Sum(*count, *sum),
+            Held::Full(symbols) => Content::Full(symbols.clone()),
+            Held::FullInOrder(symbols) => {
+                Content::Full(symbols.iter().copied().collect::<BTreeSet<u64>>().into_iter().collect())
+            }
+            Held::Known => Content::Known,
+        };
+        Told { end: self.end, content }
+    }
+}
+
+/// The symbols cut at some of them, each range told in full: what an honest side would say in the end.
+fn honest_ranges(symbols: &[Symbol], ends: &[u8]) -> Vec<Told> {
+    let mut rest = bits(symbols);
+    rest.sort_unstable();
+    let ends: BTreeSet<u64> = ends.iter().filter_map(|at| rest.get(usize::from(*at)).copied()).collect();
+    let mut told = Vec::new();
+    for end in ends.into_iter().map(Some).chain([None]) {
+        let len = end.map_or(rest.len(), |end| rest.partition_point(|symbol| *symbol < end));
+        told.push(Told { end, content: Content::Full(rest.drain(..len).collect()) });
+    }
+    told
+}
+
+fn range_words(told: &Told) -> usize {
+    match &told.content {
+        Content::Full(symbols) => 1 + symbols.len(),
+        Content::Sum(..) | Content::Known => 2,
+    }
+}
+
+fn false_summary(count: u64, fingerprint: u128, strata: &[u8]) -> Summary {
+    let mut levels = [0; stronghold_sync::reconcile::STRATA_LEN];
+    levels.iter_mut().zip(strata).for_each(|(level, byte)| *level = *byte);
+    let (fingerprint, levels) = (ByteBuf::from(fingerprint.to_le_bytes()), ByteBuf::from(levels));
+    let encoded = rmp_serde::to_vec(&(count, fingerprint, levels)).expect("numbers and bytes");
+    rmp_serde::from_slice(&encoded).expect("any count, 16 bytes and 96 bytes are a summary")
+}
+
+fn entry(n: u64) -> EntryId {
+    let mut revision = [0; 32];
+    revision[..8].copy_from_slice(&n.to_be_bytes());
+    let location = LocationId {
+        client: ClientId::from_bytes([1; 16]),
+        vault: VaultId::from_bytes([2; 16]),
+        record: RecordId::from_bytes([3; 16]),
+    };
+    EntryId { location, revision: RevisionId::from_bytes(revision) }
+}
+
+fn symbols(entries: &[EntryId], key: &SetKey) -> Vec<Symbol> {
+    entries.iter().map(|entry| key.symbol(key.hash(entry))).collect()
+}
+
+fn bits(symbols: &[Symbol]) -> Vec<u64> {
+    symbols.iter().map(|symbol| symbol.bits()).collect()
+}
+
+fn words(cells: &[Cell], key: &SetKey) -> Vec<u64> {
+    cells.iter().take(MAX_CELLS).map(|cell| cell.word(key)).collect()
+}
+
+fn bytes(words: &[u64]) -> ByteBuf {
+    ByteBuf::from(words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>())
+}
