@@ -210,11 +210,10 @@ impl<'a> HomeHost<'a> {
         let report = home.update(|stronghold| {
             let policy = stronghold.policy().clone();
             let report = stronghold.import(&entries, |location, entry, revision| {
-                import.expected.check_shape(&policy, location, &revision.shape(entry), now).map_err(|why| {
-                    match why {
-                        Unexpected::NotAsked => Unacceptable::NotAsked,
-                        Unexpected::NotPermitted => Unacceptable::NotPermitted,
-                    }
+                import.expected.check(&policy, location, &revision.shape(entry), now).map_err(|why| match why
+                {
+                    Unexpected::NotAsked => Unacceptable::NotAsked,
+                    Unexpected::NotPermitted => Unacceptable::NotPermitted,
                 })
             })?;
             Ok::<_, HostError>(report)

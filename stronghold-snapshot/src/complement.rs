@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use stronghold_sync::DeviceId;
-use stronghold_vault::{Entry, Identity, PublicIdentity};
+use stronghold_vault::{Entry, Identity, PublicIdentity, secret_bytes};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -116,24 +116,6 @@ fn to_sign(manifest: &[u8], entries: &[u8]) -> [u8; 32] {
     hash.update(manifest);
     hash.update(entries);
     hash.finalize().into()
-}
-
-mod secret_bytes {
-    use serde::{Deserializer, Serializer};
-    use zeroize::Zeroizing;
-
-    pub(super) fn serialize<S: Serializer>(
-        value: &Zeroizing<Vec<u8>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(value)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Zeroizing<Vec<u8>>, D::Error> {
-        serde_bytes::deserialize::<Vec<u8>, D>(deserializer).map(Zeroizing::new)
-    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! The sealed snapshot: what it does not do, its nouns and an example stand in the README, which this page shows.
+//!
 #![doc = include_str!("../README.md")]
 
 mod body;

@@ -162,14 +162,14 @@ pub struct Batch {
     pub len: u64,
 }
 
-/// One entry as a peer that may browse sees it: names and shape, never content.
+/// One entry as its owner lists it, or as a peer that may browse sees it: names and shape, never content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// Its names.
     pub location: Location,
     /// The shown revision.
     pub revision: RevisionId,
-    /// Its padded size, in bytes.
+    /// Its size in bytes; padded, for a peer.
     pub size: u64,
     /// When it was written, in milliseconds since 1970.
     pub modified: u64,

@@ -58,6 +58,6 @@ pub use identity::{BadPublicKey, BadSecretKey, BadSignature, Identity, NoRandomn
 pub use locked::refusal as locking_refusal;
 pub use peers::{Peer, Peers, UnknownPeer};
 pub use record::{Damaged, HISTORY, MAX_HEADS};
-pub use revision::{Entry, Labels, MAX_LABELS, MAX_VALUE, Revision};
-pub use stronghold::{Listed, ReadError, Reading, Stronghold, Version, WriteError};
+pub use revision::{Entry, Labels, MAX_LABELS, MAX_VALUE, Revision, secret_bytes};
+pub use stronghold::{ReadError, Reading, Stronghold, Version, WriteError};
 pub use transfer::{ExportError, ImportError, Report, Unacceptable};

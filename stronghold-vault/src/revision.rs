@@ -127,21 +127,24 @@ fn take_text(bytes: &mut &[u8]) -> Option<String> {
     String::from_utf8(text.to_vec()).ok()
 }
 
-/// Bytes that are zeroized when dropped, as rmp binary.
-pub(crate) mod secret_bytes {
+/// For `#[serde(with = ...)]`: bytes that are zeroized when dropped, encoded as one byte string.
+pub mod secret_bytes {
     use serde::{Deserializer, Serializer};
     use zeroize::Zeroizing;
 
-    pub(crate) fn serialize<S: Serializer>(
-        value: &Zeroizing<Vec<u8>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    /// Writes the bytes.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(value: &Zeroizing<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(value)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Zeroizing<Vec<u8>>, D::Error> {
+    /// Reads bytes into memory that is zeroized.
+    ///
+    /// # Errors
+    /// The deserializer's.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<Vec<u8>>, D::Error> {
         serde_bytes::deserialize::<Vec<u8>, D>(deserializer).map(Zeroizing::new)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, btree_map};
 
 use stronghold_sync::{
     Ancestors, ClientId, EntryId, Location, LocationId, Mapping, Policy, RecordId, Resolution, RevisionId,
-    Scope, Selection, Shape, VaultId, heads,
+    Scope, Selection, Shape, VaultId, heads, message::Listing,
 };
 use zeroize::Zeroizing;
 
@@ -84,21 +84,6 @@ pub struct Reading {
     pub id: RevisionId,
     /// Its content.
     pub revision: Revision,
-    /// Whether another head says something else.
-    pub conflict: bool,
-}
-
-/// A record as it is listed: no value is opened for it, unless it has several heads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its names.
-    pub location: Location,
-    /// Value and labels, in bytes.
-    pub size: u64,
-    /// When the shown revision was written, in milliseconds since 1970.
-    pub modified: u64,
-    /// The shown revision.
-    pub revision: RevisionId,
     /// Whether another head says something else.
     pub conflict: bool,
 }
@@ -184,22 +169,33 @@ impl Stronghold {
         Ok(vault.keeper(id).open(sealed)?)
     }
 
-    /// The readable records of a selection, in the order of their names.
+    /// The readable records of a selection, in the order of their names, with the sizes of value and labels as they
+    /// are. No value is opened for it, but of a record with several heads.
     ///
     /// # Errors
     /// [`Damaged`] when a record with several heads can't be opened.
-    pub fn list(&self, selection: &Selection) -> Result<Vec<Listed>, Damaged> {
-        let scope = Scope::of(selection.clone());
+    pub fn list(&self, selection: &Selection) -> Result<Vec<Listing>, Damaged> {
+        self.listed(&Scope::of(selection.clone()), |_| true)
+    }
+
+    /// The readable records in scope that `may` be listed, in the order of their names.
+    pub(crate) fn listed(
+        &self,
+        scope: &Scope,
+        may: impl Fn(&Location) -> bool,
+    ) -> Result<Vec<Listing>, Damaged> {
         let mut listed = Vec::new();
-        for (id, client, vault, record) in self.records_in(&scope) {
-            let Some(shown) = record.shown().filter(|head| !head.deleted) else { continue };
-            listed.push(Listed {
-                location: names(client, vault, record),
-                size: shown.len(),
-                modified: shown.time,
-                revision: shown.id,
-                conflict: record.is_conflict(&vault.keeper(id))?,
-            });
+        for (id, client, vault, record) in self.records_in(scope) {
+            let location = names(client, vault, record);
+            if let Some(shown) = record.shown().filter(|head| !head.deleted && may(&location)) {
+                listed.push(Listing {
+                    size: shown.len(),
+                    modified: shown.time,
+                    revision: shown.id,
+                    conflict: record.is_conflict(&vault.keeper(id))?,
+                    location,
+                });
+            }
         }
         listed.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(listed)

@@ -117,26 +117,14 @@ impl Stronghold {
     }
 
     /// Names and shapes of the readable records that the grant covers, in the order of names: what a peer sees that
-    /// may browse.
+    /// may browse. Sizes are padded.
     ///
     /// # Errors
     /// [`Damaged`] when a record with several heads can't be opened.
     pub fn listing(&self, grant: &Grant, now: u64) -> Result<Vec<Listing>, Damaged> {
-        let mut listing = Vec::new();
-        for (id, client, vault, record) in self.records_in(grant.scope()) {
-            let location = names(client, vault, record);
-            let shown = record.shown().filter(|head| !head.deleted);
-            if let Some(shown) = shown.filter(|_| self.policy.still_allows(grant, &location, now)) {
-                listing.push(Listing {
-                    revision: shown.id,
-                    size: padded_len(shown.len()),
-                    modified: shown.time,
-                    conflict: record.is_conflict(&vault.keeper(id))?,
-                    location,
-                });
-            }
-        }
-        listing.sort_by(|a, b| a.location.cmp(&b.location));
+        let mut listing =
+            self.listed(grant.scope(), |location| self.policy.still_allows(grant, location, now))?;
+        listing.iter_mut().for_each(|entry| entry.size = padded_len(entry.size));
         Ok(listing)
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::json;
 use stronghold_net::now;
 use stronghold_snapshot::Home;
-use stronghold_sync::visible;
+use stronghold_sync::{message::Listing, visible};
 use stronghold_vault::{Labels, ReadError, Stronghold, Version};
 
 use super::{Context, host_name, location, revision, selection, time};
@@ -110,30 +110,27 @@ pub(super) fn list(context: &Context, of: Option<&str>) -> Result<(), Failure> {
     let selection = selection(of)?;
     let home = context.open()?;
     let listed = home.stronghold().list(&selection)?;
-    let entries: Vec<_> = listed
-        .iter()
-        .map(|entry| {
-            json!({
-                "location": entry.location.to_string(),
-                "size": entry.size,
-                "modified": entry.modified,
-                "revision": entry.revision.to_string(),
-                "conflict": entry.conflict,
-            })
+    print_listing(context, &listed)
+}
+
+/// Prints entries, of this device or as a peer lets them be seen.
+pub(super) fn print_listing(context: &Context, listed: &[Listing]) -> Result<(), Failure> {
+    let entry = |entry: &Listing| {
+        json!({
+            "location": entry.location.to_string(),
+            "size": entry.size,
+            "modified": entry.modified,
+            "revision": entry.revision.to_string(),
+            "conflict": entry.conflict,
         })
-        .collect();
-    context.output.result(&json!({ "entries": entries }), || {
-        let line = |entry: &stronghold_vault::Listed| {
-            let conflict = if entry.conflict { "  (conflict)" } else { "" };
-            format!(
-                "{}  {:>8}  {}{conflict}",
-                time(entry.modified),
-                entry.size,
-                visible(&entry.location.to_string())
-            )
-        };
-        listed.iter().map(line).collect()
-    })
+    };
+    let line = |entry: &Listing| {
+        let conflict = if entry.conflict { "  (conflict)" } else { "" };
+        let location = visible(&entry.location.to_string());
+        format!("{}  {:>8}  {location}{conflict}", time(entry.modified), entry.size)
+    };
+    let entries: Vec<_> = listed.iter().map(entry).collect();
+    context.output.result(&json!({ "entries": entries }), || listed.iter().map(line).collect())
 }
 
 pub(super) fn remove(context: &Context, at: &str) -> Result<(), Failure> {

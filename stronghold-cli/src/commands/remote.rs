@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read, Write};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use stronghold_net::{Channel, Expect, GoOn, Outcome, SharedHome, Ways, own_identity, peer};
 use stronghold_sync::{DeviceId, Location, Selection, message::Listing, visible};
 use stronghold_vault::ReadError;
@@ -12,7 +12,7 @@ use super::{
     Context, host_name, local, location,
     pairing::{Granted, connect, join, remember, told},
     progress::Progress,
-    selection, selections, time,
+    selection, selections,
 };
 use crate::{
     args::{At, Grants},
@@ -85,31 +85,7 @@ pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -
     let selection = selection(of)?;
     let home = SharedHome::new(context.open()?);
     let found = runtime()?.block_on(found_at(context, &home, peer, selection, at))?;
-    let entries: Vec<Value> = found
-        .iter()
-        .map(|entry| {
-            json!({
-                "location": entry.location.to_string(),
-                "size": entry.size,
-                "modified": entry.modified,
-                "revision": entry.revision.to_string(),
-                "conflict": entry.conflict,
-            })
-        })
-        .collect();
-    context.output.result(&json!({ "entries": entries }), || {
-        found
-            .iter()
-            .map(|entry| {
-                format!(
-                    "{}  {:>8}  {}",
-                    time(entry.modified),
-                    entry.size,
-                    visible(&entry.location.to_string())
-                )
-            })
-            .collect()
-    })
+    local::print_listing(context, &found)
 }
 
 /// What a peer lets this device see.

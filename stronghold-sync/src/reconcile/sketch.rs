@@ -59,11 +59,6 @@ impl Sketch {
         }
     }
 
-    /// Puts cells of another stream behind what is here.
-    pub fn append(&mut self, cells: &[u64]) {
-        self.cells.extend_from_slice(cells);
-    }
-
     /// The cells.
     #[must_use]
     pub fn cells(&self) -> &[u64] {

@@ -64,44 +64,19 @@ impl Expected {
     ///
     /// # Errors
     /// [`Unexpected`] when it may not be there.
-    pub fn check_shape(
+    pub fn check(
         &self,
         policy: &Policy,
         location: &Location,
         shape: &Shape,
         now: u64,
     ) -> Result<(), Unexpected> {
-        let announced = match self {
-            Self::Entries { entries, .. } | Self::Granted { entries, .. } => {
-                entries.find(&shape.entry()) == Some(shape)
-            }
-            Self::Within(_) | Self::Values(_) => true,
-        };
-        if announced {
-            self.check(policy, location, &shape.entry(), shape.deleted, now)
-        } else {
-            Err(Unexpected::NotAsked)
-        }
-    }
-
-    /// The same for a host that knows no more of an entry than its ids, computed from what arrived, and whether it
-    /// is a deletion. [`Self::check_shape`] also holds ancestors and size against what was announced.
-    ///
-    /// # Errors
-    /// [`Unexpected`] when it may not be there.
-    pub fn check(
-        &self,
-        policy: &Policy,
-        location: &Location,
-        entry: &EntryId,
-        deleted: bool,
-        now: u64,
-    ) -> Result<(), Unexpected> {
+        let announced = |entries: &Announced| entries.find(&shape.entry()) == Some(shape);
         let asked = match self {
-            Self::Entries { entries, scope } => entries.tell(entry, deleted) && scope.covers(location),
-            Self::Granted { entries, .. } => entries.tell(entry, deleted),
+            Self::Entries { entries, scope } => announced(entries) && scope.covers(location),
+            Self::Granted { entries, .. } => announced(entries),
             Self::Within(scope) => scope.covers(location),
-            Self::Values(scope) => !deleted && scope.covers(location),
+            Self::Values(scope) => !shape.deleted && scope.covers(location),
         };
         if !asked {
             return Err(Unexpected::NotAsked);
@@ -109,7 +84,7 @@ impl Expected {
         let Self::Granted { push, delete, .. } = self else {
             return Ok(());
         };
-        match if deleted { delete } else { push } {
+        match if shape.deleted { delete } else { push } {
             Some(grant) if policy.still_allows(grant, location, now) => Ok(()),
             _ => Err(Unexpected::NotPermitted),
         }
@@ -140,10 +115,6 @@ impl Announced {
 
     fn find(&self, entry: &EntryId) -> Option<&Shape> {
         find(&self.0, entry)
-    }
-
-    fn tell(&self, entry: &EntryId, deleted: bool) -> bool {
-        self.find(entry).is_some_and(|shape| shape.deleted == deleted)
     }
 }
 

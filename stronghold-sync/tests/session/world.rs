@@ -186,7 +186,7 @@ impl Node {
             return Answer::Failed(Failure::Peer(Misbehaviour::BadBatch));
         };
         for (location, shape) in &batch {
-            match import.expected.check_shape(&self.policy, location, shape, self.now) {
+            match import.expected.check(&self.policy, location, shape, self.now) {
                 Ok(()) => {}
                 Err(Unexpected::NotAsked) => {
                     return Answer::Failed(Failure::Peer(Misbehaviour::NotAsked));

@@ -103,8 +103,7 @@ impl Replica {
         };
         let policy = self.stronghold.policy().clone();
         let merged = self.stronghold.import(&entries, |location, entry, revision| {
-            import.expected.check_shape(&policy, location, &revision.shape(entry), 0).map_err(|why| match why
-            {
+            import.expected.check(&policy, location, &revision.shape(entry), 0).map_err(|why| match why {
                 Unexpected::NotAsked => Unacceptable::NotAsked,
                 Unexpected::NotPermitted => Unacceptable::NotPermitted,
             })
