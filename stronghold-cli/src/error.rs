@@ -283,3 +283,41 @@ impl Failure {
         Self::new("storage", STORAGE, format!("the terminal or a pipe failed: {error}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stronghold_net::Misbehaved;
+    use stronghold_sync::session::Misbehaviour;
+
+    use super::*;
+
+    #[test]
+    fn what_a_peer_does_wrong_exits_with_9_and_what_it_forbids_with_7() {
+        let session = |error: SessionError| Failure::from(PeerError::from(error));
+        let channel = |error: ChannelError| Failure::from(PeerError::from(error));
+        for misbehaviour in [Misbehaviour::NotAsked, Misbehaviour::OutOfOrder, Misbehaviour::BadBatch] {
+            assert_eq!(session(misbehaviour.into()).exit, PEER);
+        }
+        for misbehaved in [Misbehaved::Oversized(u32::MAX), Misbehaved::BadEncoding, Misbehaved::WrongRole] {
+            assert_eq!(channel(misbehaved.into()).exit, PEER);
+        }
+        for error in [ChannelError::Cut, ChannelError::Closed, ChannelError::NotTrusted] {
+            assert_eq!(channel(error).exit, PEER);
+        }
+        assert_eq!(session(SessionError::PeerIncompatible { ours: 1, theirs: 2 }).exit, PEER);
+        assert_eq!(session(SessionError::Refused(Refusal::Misbehaved)).exit, PEER);
+        assert_eq!(session(SessionError::Refused(Refusal::NotPermitted)).exit, DENIED);
+        assert_eq!(Failure::from(PeerError::NothingToPush).exit, DENIED);
+        for error in [SessionError::Deletions, SessionError::Refused(Refusal::Deletions)] {
+            assert_eq!(session(error).exit, DECISION);
+        }
+        assert_eq!(Failure::from(PairingError::WrongCode).exit, PEER);
+    }
+
+    #[test]
+    fn an_error_names_its_causes_once() {
+        let cause = std::io::Error::other("the cause");
+        let error = std::io::Error::other(cause);
+        assert_eq!(chain(&error), "the cause");
+    }
+}

@@ -56,19 +56,24 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     assert_eq!(pair.a.entries(), pair.b.entries());
 }
 
+/// Two devices that hold the same twenty records, of which one has then deleted eleven.
+fn eleven_of_twenty_deleted(by_b: bool) -> Pair {
+    let (a, b) = paired();
+    trust_each_other((&a, "a"), (&b, "b"));
+    let rows: String = (0..20).map(|n| format!("Root/G,Site {n},x{n}\n")).collect();
+    let table = a.file("table.csv", format!("Group,Title,Password\n{rows}").as_bytes());
+    a.ok(&["import", "--format", "csv", &table]);
+    let pair = Pair::of(a, b);
+    pair.sync(&[]);
+    let deleting = if by_b { &pair.b } else { &pair.a };
+    (0..11).for_each(|n| drop(deleting.ok(&["remove", &format!("imported/G/Site {n}/password")])));
+    pair
+}
+
 #[test]
 fn many_deletions_stop_and_ask_on_either_side() {
     for deletes_there in [false, true] {
-        let (a, b) = paired();
-        trust_each_other((&a, "a"), (&b, "b"));
-        let rows: String = (0..20).map(|n| format!("Root/G,Site {n},x{n}\n")).collect();
-        let table = a.file("table.csv", format!("Group,Title,Password\n{rows}").as_bytes());
-        a.ok(&["import", "--format", "csv", &table]);
-        let pair = Pair::of(a, b);
-        pair.sync(&[]);
-        let deleting = if deletes_there { &pair.b } else { &pair.a };
-        (0..11).for_each(|n| drop(deleting.ok(&["remove", &format!("imported/G/Site {n}/password")])));
-
+        let pair = eleven_of_twenty_deleted(deletes_there);
         let said = pair.fails(&["sync", "a"], DECISION);
         assert!(said.contains("nothing was changed\nhint: look with --dry-run"), "{said}");
         pair.sync(&["--dry-run"]);
@@ -76,6 +81,15 @@ fn many_deletions_stop_and_ask_on_either_side() {
         assert_eq!(done[2], if deletes_there { 0 } else { 11 });
         assert_eq!((pair.a.locations().len(), pair.b.locations().len()), (9, 9));
     }
+}
+
+#[test]
+fn a_full_import_that_would_delete_many_records_changes_nothing() {
+    let pair = eleven_of_twenty_deleted(false);
+    pair.grant(&["import"], "**");
+    let said = pair.fails(&["clone", "a"], DECISION);
+    assert!(said.contains("nothing was changed\nhint: `stronghold sync PEER --pull`"), "{said}");
+    assert_eq!(pair.b.locations().len(), 20);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use stronghold_snapshot::{
     seal_complement,
 };
 use stronghold_sync::{
-    DeviceId, Grant, Mapping, Pending, Plan, Scope, Shape,
+    DeviceId, Grant, Mapping, Pending, Plan, Scope, Shape, are_many,
     message::{Listing, RecipientKey, Volume},
     session::{Action, Answer, Export, Failure, Import, Misbehaviour, Taken, Unexpected, Verdict},
 };
@@ -118,6 +118,9 @@ pub enum HostError {
     /// This side's sealing.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// An import would delete many records here; a sync asks first.
+    #[error("many records would be deleted")]
+    Deletions,
     /// The peer's key is none.
     #[error("the other side's key is none")]
     BadKey,
@@ -134,6 +137,8 @@ pub struct HomeHost<'a> {
     request: [u8; 32],
     sealed: u64,
     opened: u64,
+    /// Records that imported batches have deleted here.
+    deleted: u64,
     attendant: &'a mut dyn Attendant,
     /// What browsing found.
     pub found: Vec<Listing>,
@@ -162,6 +167,7 @@ impl<'a> HomeHost<'a> {
             request,
             sealed: 0,
             opened: 0,
+            deleted: 0,
             attendant,
             found: Vec::new(),
             plan: None,
@@ -209,6 +215,7 @@ impl<'a> HomeHost<'a> {
         let entries = open_complement(&import.sealed, &self.secret, &self.peer, &expected, now)?;
         let report = home.update(|stronghold| {
             let policy = stronghold.policy().clone();
+            let readable = import.expected.is_unplanned().then(|| stronghold.readable());
             let report = stronghold.import(&entries, |location, entry, revision| {
                 import.expected.check(&policy, location, &revision.shape(entry), now).map_err(|why| match why
                 {
@@ -216,9 +223,13 @@ impl<'a> HomeHost<'a> {
                     Unexpected::NotPermitted => Unacceptable::NotPermitted,
                 })
             })?;
-            Ok::<_, HostError>(report)
+            if readable.is_some_and(|readable| are_many(self.deleted + report.deleted, readable)) {
+                return Err(HostError::Deletions);
+            }
+            Ok(report)
         })?;
         self.opened += 1;
+        self.deleted += report.deleted;
         let taken = Taken { received: report.received, deleted: report.deleted, conflicts: report.conflicts };
         self.attendant.taken(taken);
         Ok(Answer::Imported(taken))
@@ -267,6 +278,7 @@ impl<'a> HomeHost<'a> {
             HostError::Import(ImportError::Unacceptable(_)) => Failure::Peer(Misbehaviour::NotAsked),
             HostError::Complement(_) => Failure::Peer(Misbehaviour::BadBatch),
             HostError::BadKey => Failure::Peer(Misbehaviour::BadKey),
+            HostError::Deletions => Failure::Deletions,
             _ => Failure::Local,
         };
         if failure == Failure::Local {

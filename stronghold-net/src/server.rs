@@ -1,12 +1,13 @@
 //! Answering peers on a listening socket.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use stronghold_vault::Identity;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
+    time::sleep,
 };
 
 use crate::{
@@ -22,6 +23,9 @@ const MAX_CONNECTIONS: usize = 64;
 /// The most connections that may be about to show a pairing proof.
 const MAX_KNOCKS: usize = 16;
 
+/// How long to wait after a connection could not be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
 /// What a server tells of one connection.
 #[derive(Debug)]
 pub enum Served {
@@ -31,24 +35,22 @@ pub enum Served {
     Failed(Option<stronghold_sync::DeviceId>, PeerError),
 }
 
-/// Answers paired devices on `listener` until `once` is satisfied, or for ever.
+/// Answers paired devices on `listener` until `once` is satisfied, or for ever. A connection that can't be accepted (too
+/// many files are open, say) is not the end: the next is tried after a moment.
 ///
 /// `attendant` makes the attendant of each session; `told` hears how each connection ended.
-///
-/// # Errors
-/// When the socket fails.
 pub async fn serve<A: Attendant + 'static>(
     listener: TcpListener,
     home: SharedHome,
     once: bool,
     attendant: impl Fn() -> A,
     told: impl Fn(SocketAddr, Served) + Send + Sync + 'static,
-) -> Result<(), ChannelError> {
+) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let told = Arc::new(told);
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return Ok(()) };
-        let (stream, address) = listener.accept().await.map_err(|error| ChannelError::Io(error.kind()))?;
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let (stream, address) = accepted(&listener).await;
         let (home, told, mut attendant) = (home.clone(), told.clone(), attendant());
         let connection = async move {
             let served = serve_one(stream, &home, &mut attendant).await;
@@ -59,7 +61,7 @@ pub async fn serve<A: Attendant + 'static>(
         };
         if once {
             if connection.await {
-                return Ok(());
+                return;
             }
         } else {
             tokio::spawn(connection);
@@ -108,8 +110,7 @@ pub async fn wait_to_pair(
     let secret = identity.to_bytes();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if knocks.len() < MAX_KNOCKS => {
-                let (stream, address) = accepted.map_err(|error| ChannelError::Io(error.kind()))?;
+            (stream, address) = accepted(listener), if knocks.len() < MAX_KNOCKS => {
                 let identity = Identity::from_bytes(&secret).map_err(ChannelError::from)?;
                 knocks.spawn(async move { knock(stream, &identity).await.map(|knock| (knock, address)) });
             }
@@ -118,6 +119,15 @@ pub async fn wait_to_pair(
                     return Ok((knock.answer(code, my_name).await?, address));
                 }
             }
+        }
+    }
+}
+
+async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(_) => sleep(ACCEPT_AGAIN).await,
         }
     }
 }

@@ -65,13 +65,18 @@ pub struct Resolution {
 /// A deletion of this many records or fewer needs no confirmation.
 pub const DELETIONS_UNASKED: u64 = 10;
 
+/// Whether deleting so many of so many readable records takes a person's word.
+#[must_use]
+pub fn are_many(deletions: u64, readable: u64) -> bool {
+    deletions > DELETIONS_UNASKED && deletions.saturating_mul(10) > readable
+}
+
 impl Plan {
     /// Whether a person must confirm first: it would delete more than a tenth of the selected records, and more
     /// than [`DELETIONS_UNASKED`], on either side.
     #[must_use]
     pub fn deletes_many(&self) -> bool {
-        let many = |deleted: u64, of: u64| deleted > DELETIONS_UNASKED && deleted.saturating_mul(10) > of;
-        many(self.deletes_here, self.readable_here) || many(self.deletes_there, self.readable_there)
+        are_many(self.deletes_here, self.readable_here) || are_many(self.deletes_there, self.readable_there)
     }
 
     /// Whether nothing is to be done.

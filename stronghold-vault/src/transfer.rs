@@ -212,6 +212,12 @@ impl Stronghold {
         report
     }
 
+    /// How many records can be read.
+    #[must_use]
+    pub fn readable(&self) -> u64 {
+        self.records().filter(|(.., record)| record.is_readable()).count() as u64
+    }
+
     fn is_readable(&self, id: &LocationId) -> bool {
         self.record(id).is_some_and(|(_, _, record)| record.is_readable())
     }

@@ -3,8 +3,10 @@
 use std::io::{BufRead, Read, Write};
 
 use serde_json::json;
-use stronghold_net::{Channel, Expect, GoOn, Outcome, SharedHome, Ways, own_identity, peer};
-use stronghold_sync::{DeviceId, Location, Selection, message::Listing, visible};
+use stronghold_net::{Channel, Expect, GoOn, Outcome, PeerError, SharedHome, Ways, own_identity, peer};
+use stronghold_sync::{
+    DeviceId, Location, MAX_PATTERNS, Selection, message::Listing, session::SessionError, visible,
+};
 use stronghold_vault::ReadError;
 use tokio::{net::TcpStream, runtime::Runtime};
 
@@ -76,7 +78,12 @@ async fn import(
     selection: Selection,
 ) -> Result<(), Failure> {
     let mut progress = Progress::new(context.output, GoOn::Yes);
-    let outcome = peer::import(channel, home, selection, &mut progress).await?;
+    let imported = peer::import(channel, home, selection, &mut progress).await;
+    let outcome = imported.map_err(|error| match error {
+        PeerError::Session(SessionError::Deletions) => Failure::from(error)
+            .hint("`stronghold sync PEER --pull` shows it with --dry-run, and takes --confirm-deletions"),
+        other => other.into(),
+    })?;
     let _ = channel.close().await;
     report(context, &outcome, channel, false)
 }
@@ -116,8 +123,12 @@ pub(super) fn fetch(
         if pick {
             locations = picked(found_at(context, &home, peer, Selection::everything(), at).await?)?;
         }
-        if locations.is_empty() {
-            return Err(Failure::usage("nothing was picked", "nothing was changed"));
+        if !(1..=MAX_PATTERNS).contains(&locations.len()) {
+            let message = format!("{} records were picked; nothing was changed", locations.len());
+            return Err(Failure::usage(
+                message,
+                format!("pick 1 to {MAX_PATTERNS} at a time, or use sync --select"),
+            ));
         }
         let selection = Selection::of_locations(&locations);
         let mut channel = reach(&home, peer, at).await?;

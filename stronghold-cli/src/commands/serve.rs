@@ -27,9 +27,10 @@ pub(super) fn serve(context: &Context, listen: &str, once: bool) -> Result<(), F
         let attendant = move || Person { can_be_asked: std::io::stdin().is_terminal() };
         let serving = serve_peers(listener, home, once, attendant, told);
         tokio::select! {
-            ended = serving => Ok(ended?),
-            () = stopped() => Ok(()),
+            () = serving => {}
+            () = stopped() => {}
         }
+        Ok(())
     })
 }
 

@@ -90,6 +90,12 @@ impl Expected {
         }
     }
 
+    /// Whether no plan was made of it, so that nobody could be asked about deletions.
+    #[must_use]
+    pub fn is_unplanned(&self) -> bool {
+        matches!(self, Self::Within(_))
+    }
+
     /// The grants behind it, for the log.
     pub(super) fn grants(&self) -> impl Iterator<Item = &Grant> {
         let (push, delete) = match self {

@@ -143,6 +143,8 @@ pub enum Failure {
     NotPermitted,
     /// What the peer sent is not what it may be.
     Peer(Misbehaviour),
+    /// Many records would be deleted by what the peer sent, and no plan was made that a person could confirm.
+    Deletions,
 }
 
 /// What a session did.
@@ -290,6 +292,7 @@ impl Core {
             Answer::Failed(Failure::Local) => Err(SessionError::Local),
             Answer::Failed(Failure::NotPermitted) => Err(SessionError::NotPermitted),
             Answer::Failed(Failure::Peer(misbehaviour)) => Err((*misbehaviour).into()),
+            Answer::Failed(Failure::Deletions) => Err(SessionError::Deletions),
             _ => Ok(()),
         }
     }
