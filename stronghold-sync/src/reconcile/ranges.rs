@@ -61,6 +61,7 @@ impl Teller {
     #[must_use]
     pub fn new(mut symbols: Vec<Symbol>) -> Self {
         symbols.sort_unstable();
+        symbols.dedup();
         let whole = Told { end: None, content: Content::Sum(0, 0) };
         Self { symbols, told: vec![whole] }
     }
@@ -95,6 +96,7 @@ impl Finder {
     #[must_use]
     pub fn new(mut symbols: Vec<Symbol>) -> Self {
         symbols.sort_unstable();
+        symbols.dedup();
         Self { symbols, only_here: Vec::new(), only_there: Vec::new() }
     }
 

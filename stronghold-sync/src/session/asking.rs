@@ -168,6 +168,15 @@ impl Asking {
                 let (incoming, outgoing) = proposed.accepted(key)?;
                 State::Receiving(incoming, outgoing.map(Box::new))
             }
+            (state @ (State::Receiving(..) | State::Giving(_)), message) => self.transfer(state, message)?,
+            _ => return Err(Misbehaviour::OutOfOrder.into()),
+        };
+        Ok(())
+    }
+
+    /// Takes a message while batches are on their way.
+    fn transfer(&mut self, state: State, message: Message) -> Result<State, SessionError> {
+        Ok(match (state, message) {
             (State::Receiving(mut incoming, outgoing), Message::Batch(batch)) => {
                 incoming.handle_batch(batch)?;
                 State::Receiving(incoming, outgoing)
@@ -188,8 +197,7 @@ impl Asking {
                 self.giving(outgoing, done)
             }
             _ => return Err(Misbehaviour::OutOfOrder.into()),
-        };
-        Ok(())
+        })
     }
 
     fn answer(&mut self, answer: Answer) -> Result<(), SessionError> {

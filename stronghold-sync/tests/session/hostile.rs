@@ -404,6 +404,22 @@ fn a_difference_that_does_not_add_up_is_looked_for_again_and_then_refused() {
 }
 
 #[test]
+fn who_wants_or_gives_by_a_difference_can_not_have_it_found_again() {
+    let (_, mut b) = two_devices();
+    let own = shape("wallet/web/new", 9);
+    for begun in [Message::Want(vec![1]), Message::Give(vec![own.clone()])] {
+        let messages = vec![
+            open_sync(true, true),
+            Message::Tell(Telling::Symbols(symbols([own.entry()]))),
+            Message::Compare,
+            begun,
+            Message::Mismatch,
+        ];
+        assert_eq!(asked_says(&mut b, messages), blame(Misbehaviour::OutOfOrder));
+    }
+}
+
+#[test]
 fn a_peer_that_asks_for_ranges_for_ever_is_stopped() {
     let (a, _) = two_devices();
     let mut messages = vec![agreed(), Message::Again(Again::Rekeyed(Box::default()))];

@@ -179,8 +179,12 @@ impl Sync {
         Ok(Ok(Differing { only_here: self.only_here.clone(), only_there, unchanged }))
     }
 
-    /// What was found does not add up for the asking side: the next way to find it.
+    /// What was found does not add up for the asking side: the next way to find it. Whoever has begun to want or give by
+    /// it has found that it does.
     pub(super) fn mismatch(&mut self) -> Result<Again, Misbehaviour> {
+        if !self.want.is_empty() || !self.given.items.is_empty() {
+            return Err(Misbehaviour::OutOfOrder);
+        }
         let entries = self.pullable.iter().map(Shape::entry);
         self.answering.as_mut().ok_or(Misbehaviour::OutOfOrder)?.next_fallback(entries)
     }
