@@ -135,7 +135,7 @@ impl Sketch {
 #[must_use]
 pub fn cells_for(estimate: u64) -> usize {
     let estimate = estimate.min(u64::from(u32::MAX)) as f64;
-    (1.93 * estimate + 3.6 * math::sqrt(estimate)) as usize + 1
+    (1.85 * estimate + 2.6 * math::sqrt(estimate)) as usize + 3
 }
 
 /// The cells that a symbol is in, ascending: cell i with probability 1 / (1 + i / 2).
