@@ -7,8 +7,6 @@ mod ranges;
 mod sketch;
 mod strata;
 mod symbol;
-#[cfg(test)]
-mod tests;
 
 use alloc::vec::Vec;
 

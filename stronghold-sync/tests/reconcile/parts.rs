@@ -1,27 +1,17 @@
-//! Reconciliation against what a comparison of the whole sets finds, and against those who lie.
+//! The parts of a reconciliation against what a comparison of the whole sets finds, and against those who lie.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
+use stronghold_sync::reconcile::{
+    Content, Finder, INDEX_CELLS, Index, Set, SetKey, Sketch, Summary, Symbol, Teller, Told, Unpeeled,
+    cells_for,
+};
 
-use super::*;
-use crate::{ClientId, LocationId, RecordId, RevisionId, VaultId};
-
-fn entry(n: u64) -> EntryId {
-    let mut revision = [0; 32];
-    revision[..8].copy_from_slice(&n.to_le_bytes());
-    let location = LocationId {
-        client: ClientId::from_bytes([1; 16]),
-        vault: VaultId::from_bytes([2; 16]),
-        record: RecordId::from_bytes([3; 16]),
-    };
-    EntryId { location, revision: RevisionId::from_bytes(revision) }
-}
+use super::{entry, secret};
 
 fn set(session: u64, entries: impl IntoIterator<Item = u64>) -> Set {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&session.to_le_bytes());
-    Set::new(SetKey::new(&bytes, 0), entries.into_iter().map(entry))
+    Set::new(SetKey::new(&secret(session), 0), entries.into_iter().map(entry))
 }
 
 fn sorted(symbols: impl IntoIterator<Item = Symbol>) -> Vec<Symbol> {
@@ -85,7 +75,7 @@ proptest! {
     ) {
         let (a, b) = (set(1, a), set(1, b));
         let (mut teller, mut finder) = (Teller::new(a.symbols().to_vec()), Finder::new(b.symbols().to_vec()));
-        let mut differing = alloc::vec![0];
+        let mut differing = vec![0];
         for _ in 0..8 {
             if differing.is_empty() {
                 break;
@@ -132,11 +122,11 @@ fn a_symbol_that_comes_out_twice_is_an_attack_and_ends() {
     // The same symbol in cells that it is not in comes back as often as it is taken out.
     let mut cells = Sketch::of(&[genuine], 64).cells().to_vec();
     let empty = cells.iter().position(|cell| *cell == 0).unwrap();
-    cells[empty] = genuine.0;
+    cells[empty] = genuine.bits();
     assert_eq!(Sketch::from_cells(&cells).peel(&key), Err(Unpeeled::Short));
     let other = Set::new(key.clone(), [entry(2)]).symbols()[0];
     let mut cells = Sketch::of(&[genuine, other], 64).cells().to_vec();
-    let shared = cells.iter().position(|cell| *cell == other.0).unwrap();
+    let shared = cells.iter().position(|cell| *cell == other.bits()).unwrap();
     cells[shared] = 0;
     assert!(Sketch::from_cells(&cells).peel(&key).is_err());
 }
@@ -147,7 +137,7 @@ fn planted_entries_whose_hashes_cancel_without_the_key_do_not_cancel_with_it() {
     // of four entries is as good as random.
     for session in 0..1000 {
         let planted = set(session, [1, 2, 3, 4]);
-        let fold = planted.symbols().iter().fold(0, |sum, symbol| sum ^ symbol.0);
+        let fold = planted.symbols().iter().fold(0, |sum, symbol| sum ^ symbol.bits());
         assert_ne!(fold, 0);
         assert_ne!(planted.summary().fingerprint, 0);
     }

@@ -1,6 +1,8 @@
 //! Reconciliation between two ends: every fallback forced, and vectors for a second implementation.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
+mod parts;
+
 use std::collections::BTreeSet;
 
 use serde_bytes::ByteBuf;
