@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod hostile;
+mod tampered;
 mod world;
 
 use std::collections::BTreeSet;

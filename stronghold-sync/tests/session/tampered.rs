@@ -1,0 +1,234 @@
+//! Sessions with one message in flight replaced, dropped, doubled, reflected, cut or bent: whatever becomes of them,
+//! nothing is planted, and nothing is told or taken that may not be.
+
+use stronghold_sync::{
+    Selection,
+    message::{Agreed, Listing, Message, Open, PROTOCOL, Propose, Refusal, Request, Volume},
+    reconcile::{Again, Content, Summary, Telling, Told},
+    session::{Ask, SessionError},
+};
+
+use super::{
+    ALL, browse, fetch,
+    hostile::{batch, shape},
+    import, two_devices,
+    world::*,
+};
+
+/// One message of every kind.
+fn one_of_each() -> Vec<Message> {
+    let shape = shape("wallet/web/planted", 7);
+    let everything = Some(stronghold_sync::Scope::of(Selection::everything()));
+    let location = at("wallet/web/planted");
+    let (revision, size) = (shape.revision, 64);
+    vec![
+        Message::Open(Open { protocol: PROTOCOL, request: Request::Browse { selection: select("**") } }),
+        Message::Agreed(Agreed {
+            pull: everything.clone(),
+            push: everything.clone(),
+            delete: everything,
+            held: Some(Summary::default()),
+        }),
+        Message::Agreed(Agreed { pull: None, push: None, delete: None, held: None }),
+        Message::Tell(Telling::Cells(symbols([shape.entry()]))),
+        Message::Tell(Telling::Symbols(symbols([shape.entry()]))),
+        Message::Tell(Telling::Ranges(vec![Told { end: None, content: Content::Full(vec![7]) }])),
+        Message::Again(Again::More),
+        Message::Again(Again::Rekeyed(Box::default())),
+        Message::Again(Again::Ranges(vec![0])),
+        Message::Mismatch,
+        Message::Offered(vec![shape.clone()]),
+        Message::Compare,
+        Message::OnlyHere(vec![shape.clone()]),
+        Message::OnlyHere(vec![]),
+        Message::OnlyThere(symbols([shape.entry()])),
+        Message::Compared,
+        Message::Want(vec![0]),
+        Message::Give(vec![shape.clone()]),
+        Message::Propose(Propose { key: None, deletions_confirmed: false }),
+        Message::Propose(Propose { key: Some(key(1)), deletions_confirmed: true }),
+        Message::Accept(None),
+        Message::Accept(Some(key(1))),
+        Message::Granted(Volume { entries: u64::MAX, bytes: u64::MAX }),
+        Message::Granted(Volume::default()),
+        Message::Listed(vec![Listing { location, revision, size, modified: 1, conflict: false }]),
+        batch(0, 1, 10),
+        batch(u64::MAX, u64::MAX, u64::MAX),
+        Message::Chunk(vec![1; 10]),
+        Message::Chunk(vec![]),
+        Message::Confirm(0),
+        Message::Confirm(u64::MAX),
+        Message::End,
+    ]
+}
+
+fn asks(a: &Node) -> Vec<Ask> {
+    let push = Some(may_give("wallet", a));
+    let both = sync("wallet", true, push.clone());
+    vec![import("wallet"), browse("wallet"), fetch("wallet"), both, sync("wallet", false, push)]
+}
+
+/// Runs every operation with one message in flight replaced, for every message of it.
+fn with_each_message(
+    replaced: impl Fn(Message) -> Vec<Vec<Message>>,
+    check: impl Fn(Way, Outcome, &Node, &Node),
+) {
+    for operation in 0..5 {
+        for number in 0.. {
+            let mut reached = None;
+            let mut variants = 1;
+            let mut variant = 0;
+            while variant < variants {
+                let (mut a, mut b) = guarded_devices();
+                let ask = asks(&a).remove(operation);
+                let outcome = run_tampered(ask, &mut a, &mut b, |way, at, message| {
+                    if at != number {
+                        return vec![message];
+                    }
+                    reached = Some(way);
+                    let mut choices = replaced(message);
+                    variants = choices.len();
+                    choices.swap_remove(variant)
+                });
+                if let Some(way) = reached {
+                    check(way, outcome, &a, &b);
+                }
+                variant += 1;
+            }
+            if reached.is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// As [`two_devices`], and each holds something that is none of the other's business.
+pub(crate) fn guarded_devices() -> (Node, Node) {
+    let (mut a, mut b) = two_devices();
+    for node in [&mut a, &mut b] {
+        node.put("private/own/secret");
+        let other = if node.id == A { B } else { A };
+        node.policy = Default::default();
+        node.grant(other, &ALL, "wallet", false);
+    }
+    (a, b)
+}
+
+/// What holds whatever the other side does.
+fn guarded(a: &Node, b: &Node) {
+    for (node, id) in [(a, 0xA), (b, 0xB)] {
+        let private = node.heads("private");
+        assert_eq!(private.len(), 1);
+        assert_eq!(private[0].revision.as_bytes()[0], id, "nothing was written outside the selection");
+        assert!(!entries(&node.sent()).contains(&private[0].entry()));
+        assert!(node.heads("**").iter().all(|head| head.revision.as_bytes()[0] != 7), "nothing was planted");
+    }
+}
+
+#[test]
+fn every_message_replaced_by_each_other_kind() {
+    let counts = std::cell::RefCell::new([0u32; 3]);
+    with_each_message(
+        |_| one_of_each().into_iter().map(|message| vec![message]).collect(),
+        |_, (asking, asked), a, b| {
+            guarded(a, b);
+            let outcome = match (asking, asked) {
+                (Some(Ok(_)), Some(Ok(_))) => 0,
+                (Some(Err(_)), _) | (_, Some(Err(_))) => 1,
+                _ => 2,
+            };
+            counts.borrow_mut()[outcome] += 1;
+        },
+    );
+    let [fine, errors, waiting] = counts.into_inner();
+    assert!(errors > 10 * (fine + waiting), "{fine} fine, {errors} errors, {waiting} waiting");
+}
+
+/// What a message becomes when one bit of its encoding is flipped, where it is still one; and itself.
+fn with_flipped_bits(message: &Message) -> Vec<Message> {
+    let bytes = rmp_serde::to_vec(message).unwrap();
+    let flipped = (0..8 * bytes.len()).filter_map(|bit| {
+        let mut bent = bytes.clone();
+        bent[bit / 8] ^= 1 << (bit % 8);
+        rmp_serde::from_slice(&bent).ok()
+    });
+    flipped.chain([message.clone()]).collect()
+}
+
+/// The messages of an honest session, in order.
+fn messages_of(operation: usize) -> Vec<Message> {
+    let (mut a, mut b) = guarded_devices();
+    let mut messages = Vec::new();
+    run_tampered(asks(&a).remove(operation), &mut a, &mut b, |_, _, message| {
+        messages.push(message.clone());
+        vec![message]
+    });
+    messages
+}
+
+#[test]
+fn every_bit_of_every_message_flipped() {
+    let devices = guarded_devices();
+    for operation in 0..5 {
+        for (number, message) in messages_of(operation).iter().enumerate() {
+            for flipped in with_flipped_bits(message) {
+                let (mut a, mut b) = devices.clone();
+                let ask = asks(&a).remove(operation);
+                run_tampered(ask, &mut a, &mut b, |_, at, honest| {
+                    vec![if at == number { flipped.clone() } else { honest }]
+                });
+                guarded(&a, &b);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_message_cut_at_every_byte_is_none() {
+    with_each_message(
+        |message| {
+            let bytes = rmp_serde::to_vec(&message).unwrap();
+            assert!((0..bytes.len()).all(|len| rmp_serde::from_slice::<Message>(&bytes[..len]).is_err()));
+            vec![vec![message]]
+        },
+        |_, _, a, b| guarded(a, b),
+    );
+}
+
+#[test]
+fn every_message_dropped_or_duplicated_or_reflected() {
+    with_each_message(|message| vec![vec![], vec![message.clone(), message]], |_, _, a, b| guarded(a, b));
+    for operation in 0..5 {
+        for number in 0..20 {
+            let (mut a, mut b) = guarded_devices();
+            let ask = asks(&a).remove(operation);
+            let mut kept = None;
+            run_tampered(ask, &mut a, &mut b, |_, at, message| {
+                if at == number {
+                    kept = Some(message);
+                    return vec![];
+                }
+                // What one side sent comes back to it.
+                if at == number + 1 {
+                    kept.take().into_iter().chain([message]).collect()
+                } else {
+                    vec![message]
+                }
+            });
+            guarded(&a, &b);
+        }
+    }
+}
+
+#[test]
+fn a_refusal_in_place_of_any_message_ends_the_session_with_it() {
+    with_each_message(
+        |_| vec![vec![Message::Refused(Refusal::Stopped)]],
+        |way, (asking, asked), a, b| {
+            guarded(a, b);
+            let told = if way == Way::ToAsked { asked } else { asking };
+            let refused = Some(Err(SessionError::Refused(Refusal::Stopped)));
+            assert!(told == refused || matches!(told, Some(Ok(_))), "{told:?}");
+        },
+    );
+}
