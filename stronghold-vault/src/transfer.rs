@@ -11,7 +11,8 @@ use crate::{
     locked::LockedKey,
     record::{Damaged, Inserted, Keeper, MAX_HEADS, Record, Sealed},
     revision::{Entry, Revision},
-    stronghold::{Stronghold, WriteError, entry, names, new_vault_key},
+    stronghold::{Stronghold, entry, names, new_vault_key},
+    writing::WriteError,
 };
 
 /// Why entries may not leave, or can't.

@@ -76,3 +76,13 @@ pub(crate) fn merge_with(
     }
     (plan, report)
 }
+
+pub(crate) fn owner() -> Grant {
+    Grant::of_owner(Selection::everything())
+}
+
+/// Everything that a Stronghold holds, opened.
+pub(crate) fn all_entries(stronghold: &Stronghold) -> Vec<Entry> {
+    let wanted: Vec<EntryId> = shapes(stronghold).iter().map(|shape| shape.entry()).collect();
+    stronghold.export(&owner(), &wanted, 0).unwrap()
+}
