@@ -5,7 +5,8 @@
 //! with 8-byte checks and a count (as published, stopped by an oracle at the first cell that suffices), and the plain
 //! list of what a shape needs at least (48 bytes).
 //!
-//! `-- estimators` compares estimators of a difference instead, and `-- index` the rates of the index.
+//! `-- estimators` compares estimators of a difference instead, `-- index` gives the rates of the index, and `-- memory`
+//! what a reconciliation holds for each entry.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and may panic")]
 
 use std::{
@@ -27,6 +28,9 @@ fn main() {
     }
     if says("index") {
         return index_rates();
+    }
+    if says("memory") {
+        return memory();
     }
     let quick = says("--quick");
     let sizes: &[u64] = if quick { &[1_000, 100_000] } else { &[1_000, 10_000, 100_000, 1_000_000] };
@@ -301,6 +305,47 @@ fn index_rates() {
     }
 }
 
+/// What one side of a reconciliation of a million entries holds at its peak, beside the entries; what an index holds.
+fn memory() {
+    const ENTRIES: u64 = 1_000_000;
+    let Sets { a, b, .. } = added(ENTRIES, 1_000, 1);
+    let entries = |list: Vec<(u64, EntryId)>| list.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>();
+    let (a, b) = (entries(a), entries(b));
+    let secret = secret(1);
+    // All of it is kept to the end, so that nothing is measured in memory that the one before gave back.
+    let (begun, mut answering) = peak(|| Answering::new(&secret, b.iter().copied()));
+    let (asking, (_kept, told)) = peak(|| {
+        let mut asking = Reconciling::new(&secret, a.iter().copied(), answering.summary().clone());
+        let told = asking.tell();
+        (asking, told)
+    });
+    let (found, _kept) = peak(|| {
+        told.into_iter().for_each(|part| answering.handle(part).unwrap());
+        answering.find(b.iter().copied()).unwrap()
+    });
+    let (kept, _index) = peak(|| {
+        let mut index = Index::new(SetKey::new(&secret, 0));
+        (0..).zip(&a).for_each(|(at, entry)| assert!(index.insert(entry, at)));
+        index
+    });
+    for (what, bytes) in [("asking side", asking), ("answering side", begun + found), ("index", kept)] {
+        println!("{what} of {ENTRIES} entries: {:.1} B each at the peak", bytes as f64 / ENTRIES as f64);
+    }
+}
+
+/// By how many bytes the process grew at most meanwhile, as Linux tells.
+fn peak<T>(work: impl FnOnce() -> T) -> (u64, T) {
+    let status = |field: &str| -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().unwrap() * 1024
+    };
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = status("VmRSS:");
+    let done = work();
+    (status("VmHWM:").saturating_sub(before), done)
+}
+
 #[derive(Default)]
 struct Report {
     json: String,
@@ -317,15 +362,16 @@ impl Report {
         };
         let bytes = of(|cost| cost.bytes as f64);
         let trips = of(|cost| cost.round_trips as f64);
+        let in_one = costs.iter().filter(|cost| cost.round_trips <= 1).count() * 100 / costs.len();
         let asking = of(|cost| cost.asking.as_secs_f64() * 1e3);
         let answering = of(|cost| cost.answering.as_secs_f64() * 1e3);
         println!(
-            "{who:18} {kind:10} n {n:>8} d {d:>5}: {:>9.0} B (95 %: {:>9.0})  {:.2} round trips  CPU {:>6.1} / {:>6.1} ms",
+            "{who:18} {kind:10} n {n:>8} d {d:>5}: {:>9.0} B (95 %: {:>9.0})  {:.2} round trips (one: {in_one:>3} %)  CPU {:>6.1} / {:>6.1} ms",
             bytes.0, bytes.1, trips.0, asking.2, answering.2
         );
         let _ = writeln!(
             self.json,
-            r#"  {{"who":"{who}","kind":"{kind}","n":{n},"d":{d},"sessions":{sessions},"bytes_mean":{:.0},"bytes_p95":{:.0},"round_trips_mean":{:.3},"round_trips_max":{},"asking_ms_median":{:.2},"answering_ms_median":{:.2}}},"#,
+            r#"  {{"who":"{who}","kind":"{kind}","n":{n},"d":{d},"sessions":{sessions},"bytes_mean":{:.0},"bytes_p95":{:.0},"round_trips_mean":{:.3},"in_one_percent":{in_one},"round_trips_max":{},"asking_ms_median":{:.2},"answering_ms_median":{:.2}}},"#,
             bytes.0,
             bytes.1,
             trips.0,

@@ -55,7 +55,7 @@ usage: cargo xtask COMMAND
   test-sync   only the tests that cross crates and processes
   bench       the benchmark suites of all crates
   bench sync  a whole sync between two processes: time and memory
-  bench reconcile [--quick | estimators | index]
+  bench reconcile [--quick | estimators | index | memory]
               finding a difference: bytes, round trips and CPU, against its peers; or what it rests on
   soak [SESSIONS] [SEED]
               simulated reconciliations, each held against a comparison of the whole sets
