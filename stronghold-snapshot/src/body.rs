@@ -1,15 +1,16 @@
-//! The body: the payload in STREAM chunks, under a key that is made for one generation of one file.
+//! The body: the payload in STREAM chunks, under a key that follows from the master key and the header's body salt.
 //!
 //! Plaintext: payload, zeros, and the payload's length in the last 8 bytes; its total length is Padmé's
 //! (`stronghold_sync::padded_len`). The length stands at the end so that neither sealing nor opening has to move
-//! the payload. Chunks are sealed and opened where they lie.
+//! the payload. Sealing and reading back hold one chunk beside the payload; opening happens where the file lies.
+
+use std::io::{self, Read};
 
 use aes_gcm::aead::{self, Buffer};
 use stronghold_sync::padded_len;
 use zeroize::Zeroizing;
 
 use crate::crypto::{self, Secret, StreamDecryptor, StreamEncryptor, TAG_LEN};
-use crate::header::Header;
 use crate::sealed::{Damage, OpenError, SealError};
 
 /// Plaintext bytes of every chunk but the last, which has 1 to this many.
@@ -21,42 +22,38 @@ const KEY_LEN: usize = 32;
 const NONCE_LEN: usize = 7; // of 12; STREAM keeps 5 for its counter and the mark of the last chunk
 const LABEL: &[u8] = b"stronghold/snapshot/v1/body";
 
-/// Seals and opens the body of one generation.
+/// Seals and opens one body. No other body of any file has the same key: its salt is fresh.
 pub(crate) struct BodyKey {
     key: Secret,
     nonce: [u8; NONCE_LEN],
-    /// Associated data of every chunk: binds it to every byte of the header.
-    header_hash: [u8; 32],
 }
 
+/// Whole chunks have no associated data: the salt that their key follows from is in the header, under its HMAC.
+const NO_DATA: &[u8] = &[];
+
 impl BodyKey {
-    pub(crate) fn derive(master: &Secret, header: &Header, header_hash: [u8; 32]) -> Self {
-        let info: [&[u8]; 3] = [LABEL, &header.file_id, &header.generation.to_be_bytes()];
-        let both = crypto::derive::<{ KEY_LEN + NONCE_LEN }>(master, &header.body_salt, &info);
-        let mut derived = Self { key: Secret::default(), nonce: [0; NONCE_LEN], header_hash };
+    pub(crate) fn derive(master: &Secret, file_id: &[u8; 16], body_salt: &[u8; 32]) -> Self {
+        let both = crypto::derive::<{ KEY_LEN + NONCE_LEN }>(master, body_salt, &[LABEL, file_id]);
+        let mut derived = Self { key: Secret::default(), nonce: [0; NONCE_LEN] };
         derived.key.copy_from_slice(&both[..KEY_LEN]);
         derived.nonce.copy_from_slice(&both[KEY_LEN..]);
         derived
     }
 
-    /// Appends the sealed `payload` to `out`.
-    pub(crate) fn seal(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
-        let mut plain = Plain::new(payload).ok_or(SealError::TooLarge)?;
-        out.try_reserve_exact(plain.sealed_len()).map_err(|_| SealError::TooLarge)?;
-        let mut stream = StreamEncryptor::new((&*self.key).into(), (&self.nonce).into());
-        while plain.left() > CHUNK_LEN {
-            let mut chunk = Tail::at_end_of(out);
-            plain.append_chunk(chunk.vec);
-            stream.encrypt_next_in_place(&self.header_hash, &mut chunk).map_err(|_| SealError::TooLarge)?;
-        }
-        let mut chunk = Tail::at_end_of(out);
-        plain.append_chunk(chunk.vec);
-        stream.encrypt_last_in_place(&self.header_hash, &mut chunk).map_err(|_| SealError::TooLarge)
+    /// Seals `payload`, chunk by chunk.
+    pub(crate) fn sealing<'a>(&self, payload: &'a [u8]) -> Result<BodySealing<'a>, SealError> {
+        Ok(BodySealing {
+            stream: Some(StreamEncryptor::new((&*self.key).into(), (&self.nonce).into())),
+            plain: Plain::new(payload).ok_or(SealError::TooLarge)?,
+        })
     }
 
     /// Turns `file`, whose body begins at `body_at`, into the payload that the body seals, where it lies.
     pub(crate) fn open(&self, file: &mut Zeroizing<Vec<u8>>, body_at: usize) -> Result<(), OpenError> {
-        let mut opening = self.opening(file, body_at)?;
+        if !plausible_len(file.len().saturating_sub(body_at)) {
+            return Err(OpenError::Damaged(Damage::Truncated));
+        }
+        let mut opening = self.opening();
         let (mut from, mut to) = (body_at, 0);
         while let Some(len) = opening.open_next(file.get_mut(from..).unwrap_or_default())? {
             file.copy_within(from..from + len, to);
@@ -68,35 +65,58 @@ impl BodyKey {
         Ok(())
     }
 
-    /// Whether the body of `file`, which begins at `body_at`, seals `payload`. Opens it where it lies.
-    pub(crate) fn verify(
-        &self,
-        file: &mut Zeroizing<Vec<u8>>,
-        body_at: usize,
-        payload: &[u8],
-    ) -> Result<bool, OpenError> {
+    /// Whether `body` seals `payload`, and nothing follows it.
+    pub(crate) fn verify(&self, body: &mut impl Read, payload: &[u8]) -> io::Result<bool> {
         let Some(mut plain) = Plain::new(payload) else { return Ok(false) };
-        let mut opening = self.opening(file, body_at)?;
+        let mut opening = self.opening();
         let mut expected = Zeroizing::new(Vec::with_capacity(CHUNK_LEN));
-        let mut from = body_at;
-        while let Some(len) = opening.open_next(file.get_mut(from..).unwrap_or_default())? {
+        let mut chunk = Zeroizing::new(Vec::with_capacity(SEALED_CHUNK_LEN));
+        while plain.left() > 0 {
             expected.clear();
             plain.append_chunk(&mut expected);
-            if file[from..from + len] != **expected {
+            chunk.clear();
+            body.take((expected.len() + TAG_LEN) as u64).read_to_end(&mut chunk)?;
+            let opened = opening.open_chunk(&mut *chunk, plain.left() == 0);
+            if opened.is_err() || *chunk != *expected {
                 return Ok(false);
             }
-            from += SEALED_CHUNK_LEN;
         }
-        expected.clear();
-        Ok(plain.left() == 0)
+        Ok(body.read(&mut [0])? == 0)
     }
 
-    fn opening(&self, file: &[u8], body_at: usize) -> Result<Opening<'_>, OpenError> {
-        if !plausible_len(file.len().saturating_sub(body_at)) {
-            return Err(OpenError::Damaged(Damage::Truncated));
+    fn opening(&self) -> Opening {
+        Opening { stream: Some(StreamDecryptor::new((&*self.key).into(), (&self.nonce).into())) }
+    }
+}
+
+/// A body that is being sealed.
+pub(crate) struct BodySealing<'a> {
+    /// None after the last chunk.
+    stream: Option<StreamEncryptor>,
+    plain: Plain<'a>,
+}
+
+impl BodySealing<'_> {
+    /// Makes `chunk` the next sealed chunk; `false` if there is none left, and nothing in it then.
+    pub(crate) fn next_chunk(&mut self, chunk: &mut Vec<u8>) -> Result<bool, SealError> {
+        chunk.clear();
+        chunk.reserve_exact(SEALED_CHUNK_LEN); // so that no half-made chunk is left behind by growing
+        let Some(mut stream) = self.stream.take() else { return Ok(false) };
+        self.plain.append_chunk(chunk);
+        if self.plain.left() == 0 {
+            stream.encrypt_last_in_place(NO_DATA, chunk)
+        } else {
+            let result = stream.encrypt_next_in_place(NO_DATA, chunk);
+            self.stream = Some(stream);
+            result
         }
-        let stream = StreamDecryptor::new((&*self.key).into(), (&self.nonce).into());
-        Ok(Opening { stream: Some(stream), header_hash: &self.header_hash })
+        .map_err(|_| SealError::TooLarge)?;
+        Ok(true)
+    }
+
+    /// Bytes of the whole body.
+    pub(crate) fn sealed_len(&self) -> usize {
+        self.plain.sealed_len()
     }
 }
 
@@ -168,29 +188,34 @@ fn part(all: &[u8], from: usize, to: usize) -> &[u8] {
 }
 
 /// A body that is being opened, chunk by chunk.
-struct Opening<'a> {
+struct Opening {
     /// None after the last chunk.
     stream: Option<StreamDecryptor>,
-    header_hash: &'a [u8; 32],
 }
 
-impl Opening<'_> {
+impl Opening {
     /// Opens the chunk at the front of `rest` in place and gives the length of its plaintext; none if the one
     /// before was the last.
     fn open_next(&mut self, rest: &mut [u8]) -> Result<Option<usize>, OpenError> {
-        let Some(mut stream) = self.stream.take() else { return Ok(None) };
+        if self.stream.is_none() {
+            return Ok(None);
+        }
         let last = rest.len() <= SEALED_CHUNK_LEN;
         let len = rest.len().min(SEALED_CHUNK_LEN);
         let mut chunk = Front { bytes: rest, len };
-        if last {
-            stream.decrypt_last_in_place(self.header_hash, &mut chunk)
-        } else {
-            let result = stream.decrypt_next_in_place(self.header_hash, &mut chunk);
-            self.stream = Some(stream);
-            result
-        }
-        .map_err(|_| OpenError::Damaged(Damage::Body))?;
+        self.open_chunk(&mut chunk, last)?;
         Ok(Some(chunk.len))
+    }
+
+    fn open_chunk(&mut self, chunk: &mut dyn Buffer, last: bool) -> Result<(), OpenError> {
+        let damaged = |_| OpenError::Damaged(Damage::Body);
+        let mut stream = self.stream.take().ok_or(OpenError::Damaged(Damage::Body))?;
+        if last {
+            return stream.decrypt_last_in_place(NO_DATA, chunk).map_err(damaged);
+        }
+        let result = stream.decrypt_next_in_place(NO_DATA, chunk).map_err(damaged);
+        self.stream = Some(stream);
+        result
     }
 }
 
@@ -222,53 +247,21 @@ impl Buffer for Front<'_> {
     }
 }
 
-/// The end of a vector as the buffer that a cipher seals in, so that chunks need no vector of their own.
-struct Tail<'a> {
-    vec: &'a mut Vec<u8>,
-    start: usize,
-}
-
-impl<'a> Tail<'a> {
-    fn at_end_of(vec: &'a mut Vec<u8>) -> Self {
-        let start = vec.len();
-        Self { vec, start }
-    }
-}
-
-impl AsRef<[u8]> for Tail<'_> {
-    fn as_ref(&self) -> &[u8] {
-        &self.vec[self.start..]
-    }
-}
-
-impl AsMut<[u8]> for Tail<'_> {
-    fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.vec[self.start..]
-    }
-}
-
-impl Buffer for Tail<'_> {
-    fn extend_from_slice(&mut self, other: &[u8]) -> aead::Result<()> {
-        self.vec.extend_from_slice(other);
-        Ok(())
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.vec.truncate(self.start + len);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn key() -> BodyKey {
-        BodyKey { key: Secret::new([1; 32]), nonce: [2; NONCE_LEN], header_hash: [3; 32] }
+        BodyKey { key: Secret::new([1; 32]), nonce: [2; NONCE_LEN] }
     }
 
     fn sealed(payload: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        key().seal(payload, &mut out).unwrap();
+        let mut sealing = key().sealing(payload).unwrap();
+        let (mut out, mut chunk) = (Vec::new(), Vec::new());
+        while sealing.next_chunk(&mut chunk).unwrap() {
+            out.extend_from_slice(&chunk);
+        }
+        assert_eq!(out.len(), sealing.sealed_len());
         out
     }
 
@@ -277,8 +270,8 @@ mod tests {
         key.open(&mut file, 6).map(|()| file.to_vec())
     }
 
-    fn seals(body: &[u8], payload: &[u8]) -> bool {
-        key().verify(&mut Zeroizing::new([b"header", body].concat()), 6, payload).unwrap()
+    fn seals(mut body: &[u8], payload: &[u8]) -> bool {
+        key().verify(&mut body, payload).unwrap()
     }
 
     #[test]
@@ -292,12 +285,13 @@ mod tests {
             assert!(seals(&body, &payload), "{len}");
             let other = [payload.as_slice(), &[0]].concat();
             assert!(!seals(&body, &other), "{len}");
-            assert_eq!(body.len(), Plain::new(&payload).unwrap().sealed_len(), "{len}");
+            assert!(!seals(&body[..body.len() - 1], &payload), "{len}");
+            assert!(!seals(&[body.as_slice(), &[0]].concat(), &payload), "{len}");
         }
     }
 
     #[test]
-    fn chunks_exchanged_cut_or_of_another_header_are_refused() {
+    fn chunks_exchanged_cut_or_under_another_key_are_refused() {
         let body = sealed(&vec![7; 200_000]);
         let mut exchanged = body.clone();
         let (first, second) = exchanged.split_at_mut(SEALED_CHUNK_LEN);
@@ -306,8 +300,8 @@ mod tests {
         assert_eq!(opened(&key(), &exchanged), damaged);
         assert_eq!(opened(&key(), &body[..SEALED_CHUNK_LEN * 2]), damaged);
         assert_eq!(opened(&key(), &body[SEALED_CHUNK_LEN..]), damaged);
-        let other_header = BodyKey { header_hash: [4; 32], ..key() };
-        assert_eq!(opened(&other_header, &body), damaged);
+        let other = BodyKey { nonce: [4; NONCE_LEN], ..key() };
+        assert_eq!(opened(&other, &body), damaged);
     }
 
     #[test]

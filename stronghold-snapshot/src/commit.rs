@@ -2,12 +2,16 @@
 //! decided here, in one function, `write_generation`, in the order of DESIGN.md, section 8.
 
 use core::fmt;
+use std::io::{self, Read};
 use std::path::Path;
 
-use crate::file::{SnapshotFile, Standing};
-use crate::file_error::{Action, At, CommitError, CreateError, ReloadError, StorageError};
-
-use crate::sealed::{Lineage, Payload, SealError};
+use crate::file::{SnapshotFile, Standing, read_header};
+use crate::file_error::{Action, At, CommitError, CreateError, ReloadError};
+use crate::header::Encoded;
+use crate::kept::Kept;
+use crate::lineage::{Lineage, Sealing};
+use crate::parts::{Parts, copy_synced};
+use crate::sealed::{Payload, SealError};
 use crate::storage::{Disk, Storage};
 
 /// A snapshot file that this process alone may write, until this is dropped.
@@ -16,11 +20,20 @@ pub struct Locked<'a, S: Storage = Disk> {
     _lock: S::Lock,
 }
 
-/// What a commit leaves at `NAME.1`.
+/// What a commit does with the generations before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Keep {
-    Previous,
-    Nothing,
+enum Before {
+    Keep,
+    Forget,
+}
+
+/// What the body of the next generation is.
+#[derive(Clone, Copy)]
+enum Body<'a> {
+    /// This payload, sealed.
+    Sealing(&'a [u8]),
+    /// The bytes of the one on disk, as they are.
+    AsOnDisk,
 }
 
 impl<'a, S: Storage> Locked<'a, S> {
@@ -43,36 +56,35 @@ impl<'a, S: Storage> Locked<'a, S> {
     }
 
     /// Writes `payload` as the next generation and returns when it would survive a loss of power. The generation
-    /// before is kept at [`previous_path`](SnapshotFile::previous_path).
+    /// before the step that this is part of is kept: see [`begin_step`](SnapshotFile::begin_step).
     ///
     /// # Errors
     /// [`CommitError`]; [`CommitError::Stale`] when the file was changed since it was read.
     pub fn commit(&mut self, payload: &[u8]) -> Result<(), CommitError> {
-        self.commit_as(&self.file.lineage.clone(), payload, Keep::Previous)
+        self.commit_as(&self.file.lineage.clone(), Body::Sealing(payload), Before::Keep)
     }
 
-    /// As [`commit`](Self::commit), and removes the kept generation: what `payload` no longer has is then in no file
+    /// As [`commit`](Self::commit), and removes all kept generations: what `payload` no longer has is then in no file
     /// of this snapshot. (What the disk itself still holds in unused blocks is beyond reach.)
     ///
     /// # Errors
     /// [`CommitError`].
     pub fn commit_and_forget(&mut self, payload: &[u8]) -> Result<(), CommitError> {
-        self.commit_as(&self.file.lineage.clone(), payload, Keep::Nothing)
+        self.commit_as(&self.file.lineage.clone(), Body::Sealing(payload), Before::Forget)
     }
 
-    /// As [`commit_and_forget`](Self::commit_and_forget), with slots that `change` added or removed: afterwards no
-    /// file of this snapshot opens with what was removed.
+    /// Writes the generation on disk again with slots that `change` added or removed, its body as it is, and removes
+    /// all kept generations: afterwards no file of this snapshot opens with what was removed.
     ///
     /// # Errors
     /// [`CommitError`]; when `change` fails, nothing is written and the slots stay.
     pub fn commit_slots(
         &mut self,
-        payload: &[u8],
         change: impl FnOnce(&mut Lineage) -> Result<(), SealError>,
     ) -> Result<(), CommitError> {
         let mut changed = self.file.lineage.clone();
         change(&mut changed)?;
-        self.commit_as(&changed, payload, Keep::Nothing)
+        self.commit_as(&changed, Body::AsOnDisk, Before::Forget)
     }
 
     /// The first generation: nothing may be there yet.
@@ -81,13 +93,13 @@ impl<'a, S: Storage> Locked<'a, S> {
         if storage.exists(&paths.file).at(Action::Find, &paths.file).map_err(CommitError::from)? {
             return Err(CreateError::Exists(paths.file.clone()));
         }
-        Ok(self.write_generation(&lineage.clone(), payload, Keep::Previous)?)
+        Ok(self.write_generation(&lineage.clone(), Body::Sealing(payload), Before::Keep)?)
     }
 
-    fn commit_as(&mut self, lineage: &Lineage, payload: &[u8], keep: Keep) -> Result<(), CommitError> {
+    fn commit_as(&mut self, lineage: &Lineage, body: Body<'_>, before: Before) -> Result<(), CommitError> {
         let held = lineage.generation();
         match self.file.standing()? {
-            Standing::Same => self.write_generation(lineage, payload, keep),
+            Standing::Same => self.write_generation(lineage, body, before),
             Standing::Newer(found) => Err(CommitError::Stale { found, held }),
             Standing::NotNewer(found) => Err(CommitError::RolledBack { found, held }),
         }
@@ -95,12 +107,17 @@ impl<'a, S: Storage> Locked<'a, S> {
 
     /// The commit, once the generation on disk is known: all that comes between a payload and its durability. On an
     /// error before the rename the file is as it was.
-    fn write_generation(&mut self, lineage: &Lineage, payload: &[u8], keep: Keep) -> Result<(), CommitError> {
-        let SnapshotFile { storage, paths, .. } = &*self.file;
+    fn write_generation(
+        &mut self,
+        lineage: &Lineage,
+        body: Body<'_>,
+        before: Before,
+    ) -> Result<(), CommitError> {
+        let SnapshotFile { storage, paths, keep, step_is_kept, .. } = &*self.file;
         let temporary = paths.temporary().map_err(SealError::from)?;
-        let replaced = self.write_verified(&temporary, lineage, payload).and_then(|after| {
-            if keep == Keep::Previous && lineage.generation() > 0 {
-                self.keep_previous()?;
+        let replaced = self.write_verified(&temporary, lineage, body).and_then(|after| {
+            if before == Before::Keep && lineage.generation() > 0 && !step_is_kept {
+                Kept { storage, paths, keep: *keep }.push()?;
             }
             storage.rename(&temporary, &paths.file).at(Action::Replace, &paths.file)?;
             Ok(after)
@@ -109,46 +126,32 @@ impl<'a, S: Storage> Locked<'a, S> {
             let _ = storage.remove(&temporary);
         }
         let after = replaced?;
-        if keep == Keep::Nothing {
-            remove_if_there(storage, &paths.previous)?;
+        if before == Before::Forget {
+            Kept { storage, paths, keep: 0 }.remove_further()?;
         }
         storage.sync_folder(&paths.folder).at(Action::Sync, &paths.folder)?;
         self.file.lineage = after;
         self.file.payload = None;
+        self.file.step_is_kept = before == Before::Keep;
         Ok(())
     }
 
-    /// Seals the next generation into a new file, syncs it, reads it back and compares. Gives the lineage after it.
+    /// Writes the next generation into a new file, syncs it, reads it back and compares. Gives the lineage after it.
     fn write_verified(
         &self,
         temporary: &Path,
         lineage: &Lineage,
-        payload: &[u8],
+        body: Body<'_>,
     ) -> Result<Lineage, CommitError> {
         let storage = &self.file.storage;
-        write_synced(storage, temporary, &lineage.seal_next(payload)?)?;
-        let written = storage.read(temporary).at(Action::Read, temporary)?;
-        match lineage.verify(written, payload) {
-            Ok(Some(after)) => Ok(after),
-            Ok(None) => Err(CommitError::NotAsWritten(None)),
-            Err(error) => Err(CommitError::NotAsWritten(Some(error))),
+        match body {
+            Body::Sealing(payload) => write_sealed(storage, temporary, lineage.sealing(payload)?),
+            Body::AsOnDisk => {
+                let (after, header) = lineage.next_with_same_body()?;
+                write_behind(storage, temporary, &header, &self.file.paths.file)?;
+                Ok(after)
+            }
         }
-    }
-
-    /// Makes `NAME.1` the generation on disk: a second name for the same file, or a copy where the file system has no
-    /// second names. `NAME` itself is never touched, and the old `NAME.1` stands until the new one replaces it.
-    fn keep_previous(&self) -> Result<(), CommitError> {
-        let SnapshotFile { storage, paths, .. } = &*self.file;
-        let second = paths.temporary().map_err(SealError::from)?;
-        let named = match storage.link(&paths.file, &second) {
-            Err(error) if links_are_missing(&error) => copy_synced(storage, &paths.file, &second),
-            result => result.at(Action::Keep, &paths.previous),
-        };
-        let kept =
-            named.and_then(|()| storage.rename(&second, &paths.previous).at(Action::Keep, &paths.previous));
-        // After success too: renaming a file onto another name of itself does nothing, and leaves both.
-        let _ = storage.remove(&second);
-        Ok(kept?)
     }
 }
 
@@ -158,26 +161,38 @@ impl<S: Storage> fmt::Debug for Locked<'_, S> {
     }
 }
 
-fn write_synced<S: Storage>(storage: &S, path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+/// Writes what is being sealed, part by part, and reads it back.
+fn write_sealed<S: Storage>(
+    storage: &S,
+    path: &Path,
+    mut sealing: Sealing<'_>,
+) -> Result<Lineage, CommitError> {
     let mut file = storage.create(path).at(Action::Create, path)?;
-    storage.write(&mut file, bytes).at(Action::Write, path)?;
-    storage.sync(&file).at(Action::Sync, path)
-}
-
-fn copy_synced(storage: &impl Storage, from: &Path, to: &Path) -> Result<(), StorageError> {
-    let bytes = storage.read(from).at(Action::Read, from)?;
-    write_synced(storage, to, &bytes)
-}
-
-fn remove_if_there(storage: &impl Storage, path: &Path) -> Result<(), StorageError> {
-    match storage.remove(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        result => result.at(Action::Remove, path),
+    while let Some(part) = sealing.next_part()? {
+        storage.write(&mut file, part).at(Action::Write, path)?;
     }
+    storage.sync(&file).at(Action::Sync, path)?;
+    let written = storage.open(path).and_then(|mut file| sealing.is_in(&mut file)).at(Action::Read, path)?;
+    if written { Ok(sealing.into_after()) } else { Err(CommitError::NotAsWritten) }
 }
 
-/// Whether the file system gives no second names, to anyone or to this file.
-fn links_are_missing(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{PermissionDenied, TooManyLinks, Unsupported};
-    matches!(error.kind(), Unsupported | PermissionDenied | TooManyLinks)
+/// Writes `header` and then what follows the header of the snapshot `of`, byte for byte, and reads it back.
+fn write_behind<S: Storage>(storage: &S, path: &Path, header: &[u8], of: &Path) -> Result<(), CommitError> {
+    let start = read_header(storage, of)?;
+    let skip = Encoded::parse(&start).map_err(CommitError::Replaced)?.bytes.len() as u64;
+    let body = || -> io::Result<S::Reader> {
+        let mut file = storage.open(of)?;
+        io::copy(&mut (&mut file).take(skip), &mut io::sink())?;
+        Ok(file)
+    };
+    copy_synced(storage, header.chain(body().at(Action::Read, of)?), of, path)?;
+    let mut expected = Parts::of(header.chain(body().at(Action::Read, of)?));
+    let mut written = Parts::of(storage.open(path).at(Action::Read, path)?);
+    loop {
+        match (expected.next().at(Action::Read, of)?, written.next().at(Action::Read, path)?) {
+            (None, None) => return Ok(()),
+            (expected, written) if expected == written => {}
+            _ => return Err(CommitError::NotAsWritten),
+        }
+    }
 }

@@ -1,23 +1,30 @@
 //! A snapshot on disk: created, opened, and locked for writing. What a commit does stands in `commit.rs`.
 //!
-//! Beside the snapshot `NAME` stand `NAME.1` (the generation before, kept), `.NAME.lock` (locked while writing) and,
-//! while a commit runs, `.NAME.PROCESS-RANDOM.tmp`.
+//! Beside the snapshot `NAME` stand `NAME.1` to `NAME.3` (generations before, kept), `.NAME.lock` (locked while writing)
+//! and, while a commit runs, `.NAME.PROCESS-RANDOM.tmp`.
 
 use core::fmt;
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::commit::Locked;
-use crate::file_error::{Action, At, CommitError, CreateError, LockError, OpenFileError, ReloadError};
+use crate::file_error::{
+    Action, At, CommitError, CreateError, LockError, OpenFileError, ReloadError, StorageError,
+};
 use crate::header::{self, Encoded};
+use crate::lineage::Lineage;
 use crate::paths::Paths;
-use crate::sealed::{self, Lineage, OpenError, Opened, Payload};
+use crate::sealed::{self, OpenError, Opened, Payload};
 use crate::slot::{NewSlot, Unlock};
 use crate::storage::{Disk, Storage};
 
 /// How long [`SnapshotFile::commit`] and [`SnapshotFile::create`] wait for the lock.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// How many generations before the current one are kept beside it, unless said otherwise.
+pub const KEPT_GENERATIONS: u8 = 3;
 
 /// How often a waiting writer tries the lock.
 const LOCK_POLL: Duration = Duration::from_millis(4);
@@ -31,6 +38,10 @@ pub struct SnapshotFile<S: Storage = Disk> {
     pub(crate) paths: Paths,
     pub(crate) lineage: Lineage,
     pub(crate) payload: Option<Payload>,
+    /// How many generations before are kept.
+    pub(crate) keep: u8,
+    /// Whether the generation before this step is kept already: the others of one step need not be.
+    pub(crate) step_is_kept: bool,
 }
 
 /// How the file on disk stands to what was last read or written here.
@@ -79,7 +90,7 @@ impl<S: Storage> SnapshotFile<S> {
             return Err(CreateError::Exists(paths.file));
         }
         let lineage = Lineage::begin(slots).map_err(CommitError::from)?;
-        let mut file = Self { storage, paths, lineage, payload: None };
+        let mut file = Self::of(storage, paths, lineage, None);
         file.lock(LOCK_WAIT).map_err(CommitError::from)?.create(payload)?;
         Ok(file)
     }
@@ -90,10 +101,25 @@ impl<S: Storage> SnapshotFile<S> {
     /// [`OpenFileError`].
     pub fn open_in(storage: S, path: &Path, unlock: &Unlock<'_>) -> Result<Self, OpenFileError> {
         let paths = Paths::resolve(&storage, path)?;
-        let bytes = storage.read(&paths.file).at(Action::Read, &paths.file)?;
+        let bytes = read(&storage, &paths.file)?;
         let Opened { lineage, payload } = sealed::open_owned(bytes, unlock)
             .map_err(|source| OpenFileError::Snapshot { path: paths.file.clone(), source })?;
-        Ok(Self { storage, paths, lineage, payload: Some(payload) })
+        Ok(Self::of(storage, paths, lineage, Some(payload)))
+    }
+
+    fn of(storage: S, paths: Paths, lineage: Lineage, payload: Option<Payload>) -> Self {
+        Self { storage, paths, lineage, payload, keep: KEPT_GENERATIONS, step_is_kept: false }
+    }
+
+    /// Keeps so many generations before the current one, from the next commit on; further ones are removed then.
+    pub fn keep_generations(&mut self, number: u8) {
+        self.keep = number;
+    }
+
+    /// Begins a step: the generation that the next commit replaces is kept. The further commits of a step keep none, so
+    /// that what is kept is what stood before each of the last steps, however many commits one took.
+    pub fn begin_step(&mut self) {
+        self.step_is_kept = false;
     }
 
     /// The payload that opening read: handed out once, none after that or when the file was created.
@@ -124,13 +150,25 @@ impl<S: Storage> SnapshotFile<S> {
         if let Standing::NotNewer(found) = self.standing()? {
             return Err(ReloadError::RolledBack { found, held: self.lineage.generation() });
         }
-        let path = &self.paths.file;
-        let bytes = self.storage.read(path).at(Action::Read, path).map_err(OpenFileError::from)?;
-        let opened = self.lineage.reopen(bytes);
-        let Opened { lineage, payload } = opened.map_err(|source| self.not_ours(source))?;
+        let Opened { lineage, payload } = self.reopen(&self.paths.file)?;
         self.lineage = lineage;
         self.payload = None;
+        self.step_is_kept = false;
         Ok(payload)
+    }
+
+    /// The payload of the n-th kept generation: 1 is the one before the last step.
+    ///
+    /// # Errors
+    /// [`OpenFileError`]: it may not be there, or be none of this file.
+    pub fn kept(&self, n: u8) -> Result<Payload, OpenFileError> {
+        Ok(self.reopen(&self.paths.kept(n))?.payload)
+    }
+
+    fn reopen(&self, path: &Path) -> Result<Opened, OpenFileError> {
+        let bytes = read(&self.storage, path)?;
+        let opened = self.lineage.reopen(bytes);
+        opened.map_err(|source| OpenFileError::Snapshot { path: path.to_owned(), source })
     }
 
     /// The snapshot's real path: links are followed.
@@ -139,10 +177,10 @@ impl<S: Storage> SnapshotFile<S> {
         &self.paths.file
     }
 
-    /// Where the generation before is kept.
+    /// Where the n-th generation before is kept; 1 is the one before the last step.
     #[must_use]
-    pub fn previous_path(&self) -> &Path {
-        &self.paths.previous
+    pub fn kept_path(&self, n: u8) -> PathBuf {
+        self.paths.kept(n)
     }
 
     /// The master key, slots and generation last read or written.
@@ -180,7 +218,7 @@ impl<S: Storage> SnapshotFile<S> {
     /// How the file on disk stands to what was last read or written here: by its header alone.
     pub(crate) fn standing(&self) -> Result<Standing, OpenFileError> {
         let SnapshotFile { storage, paths, lineage, .. } = self;
-        let start = storage.read_start(&paths.file, header::MAX_LEN).at(Action::Read, &paths.file)?;
+        let start = read_header(storage, &paths.file)?;
         let on_disk = Encoded::parse(&start).map_err(|source| self.not_ours(source))?;
         if on_disk.header.file_id != lineage.file_id() {
             return Err(self.not_ours(OpenError::WrongKey));
@@ -192,7 +230,7 @@ impl<S: Storage> SnapshotFile<S> {
         })
     }
 
-    pub(crate) fn not_ours(&self, source: OpenError) -> OpenFileError {
+    fn not_ours(&self, source: OpenError) -> OpenFileError {
         OpenFileError::Snapshot { path: self.paths.file.clone(), source }
     }
 
@@ -205,6 +243,22 @@ impl<S: Storage> SnapshotFile<S> {
             }
         }
     }
+}
+
+/// All of a file.
+pub(crate) fn read<S: Storage>(storage: &S, path: &Path) -> Result<Vec<u8>, StorageError> {
+    let mut bytes = Vec::new();
+    let read = storage.open(path).and_then(|mut file| file.read_to_end(&mut bytes));
+    read.at(Action::Read, path)?;
+    Ok(bytes)
+}
+
+/// The start of a file: all of its header, and maybe more.
+pub(crate) fn read_header<S: Storage>(storage: &S, path: &Path) -> Result<Vec<u8>, StorageError> {
+    let mut bytes = Vec::new();
+    let read = storage.open(path).and_then(|file| file.take(header::MAX_LEN as u64).read_to_end(&mut bytes));
+    read.at(Action::Read, path)?;
+    Ok(bytes)
 }
 
 impl<S: Storage> fmt::Debug for SnapshotFile<S> {

@@ -125,8 +125,8 @@ pub enum CommitError {
     Seal(#[from] SealError),
     /// What was written reads back differently.
     #[error("the new generation was not written as it was sealed")]
-    NotAsWritten(#[source] Option<OpenError>),
-    /// A file action failed. If that was [`Action::Remove`] of the kept generation or [`Action::Sync`] of the folder,
+    NotAsWritten,
+    /// A file action failed. If that was [`Action::Remove`] of a kept generation that is to be forgotten or [`Action::Sync`] of the folder,
     /// the file is the new generation already, but a loss of power may bring the old one back: reload to know.
     #[error(transparent)]
     Storage(#[from] StorageError),

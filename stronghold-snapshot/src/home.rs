@@ -6,9 +6,11 @@ use std::time::Duration;
 use stronghold_vault::Stronghold;
 use thiserror::Error;
 
+use crate::commit::Locked;
 use crate::encoding::{BadPayload, decode, encode};
 use crate::file::{LOCK_WAIT, SnapshotFile};
 use crate::file_error::{CommitError, CreateError, LockError, OpenFileError, ReloadError};
+use crate::lineage::Lineage;
 use crate::sealed::SealError;
 use crate::slot::{NewSlot, Unlock};
 
@@ -79,6 +81,31 @@ impl Home {
         self.wait = wait;
     }
 
+    /// Begins a step: see [`SnapshotFile::begin_step`]. A program that runs one command needs none; one that runs on
+    /// begins a step with each thing that its user may want to undo at once.
+    pub fn begin_step(&mut self) {
+        self.file.begin_step();
+    }
+
+    /// Keeps so many generations: see [`SnapshotFile::keep_generations`].
+    pub fn keep_generations(&mut self, number: u8) {
+        self.file.keep_generations(number);
+    }
+
+    /// The Stronghold as it stood before the n-th last step; none if that is not kept.
+    ///
+    /// # Errors
+    /// [`HomeError::Open`] and [`HomeError::Payload`] when it is there and can't be read.
+    pub fn kept(&self, n: u8) -> Result<Option<Stronghold>, HomeError> {
+        match self.file.kept(n) {
+            Err(OpenFileError::Storage(error)) if error.source.kind() == std::io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+            Ok(payload) => Ok(Some(decode(&payload)?)),
+        }
+    }
+
     /// The Stronghold as it was last read or written.
     #[must_use]
     pub fn stronghold(&self) -> &Stronghold {
@@ -113,10 +140,45 @@ impl Home {
         &mut self,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.update_with(change, |locked, payload| locked.commit(payload))
+    }
+
+    /// As [`update`](Self::update), and removes all kept generations: what the change took out is then in no file.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub fn update_and_forget<T, E: From<HomeError>>(
+        &mut self,
+        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.update_with(change, |locked, payload| locked.commit_and_forget(payload))
+    }
+
+    /// Changes the key slots: see [`Locked::commit_slots`]. The content stays as it is.
+    ///
+    /// # Errors
+    /// [`HomeError`]; nothing is written then.
+    pub fn update_slots(
+        &mut self,
+        change: impl FnOnce(&mut Lineage) -> Result<(), SealError>,
+    ) -> Result<(), HomeError> {
+        self.refresh()?;
+        let mut locked = self.file.lock(self.wait)?;
+        if let Some(payload) = locked.reload_if_newer()? {
+            self.stronghold = decode(&payload)?;
+        }
+        Ok(locked.commit_slots(change)?)
+    }
+
+    fn update_with<T, E: From<HomeError>>(
+        &mut self,
+        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+        commit: fn(&mut Locked<'_>, &[u8]) -> Result<(), CommitError>,
+    ) -> Result<T, E> {
         if self.stale {
             self.read_again()?;
         }
-        let result = self.change(change);
+        let result = self.change(change, commit);
         if result.is_err() {
             self.stale = true;
         }
@@ -126,6 +188,7 @@ impl Home {
     fn change<T, E: From<HomeError>>(
         &mut self,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+        commit: fn(&mut Locked<'_>, &[u8]) -> Result<(), CommitError>,
     ) -> Result<T, E> {
         let mut locked = self.file.lock(self.wait).map_err(HomeError::from)?;
         if let Some(payload) = locked.reload_if_newer().map_err(HomeError::from)? {
@@ -133,7 +196,7 @@ impl Home {
         }
         let done = change(&mut self.stronghold)?;
         let payload = encode(&self.stronghold).map_err(HomeError::from)?;
-        locked.commit(&payload).map_err(HomeError::from)?;
+        commit(&mut locked, &payload).map_err(HomeError::from)?;
         Ok(done)
     }
 

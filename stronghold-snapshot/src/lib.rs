@@ -11,7 +11,10 @@ mod file;
 mod file_error;
 mod header;
 mod home;
+mod kept;
+mod lineage;
 mod merge;
+mod parts;
 mod paths;
 mod recipient;
 mod sealed;
@@ -21,13 +24,12 @@ mod storage;
 pub use commit::Locked;
 pub use complement::{ComplementError, Manifest, open_complement, seal_complement};
 pub use encoding::BadPayload;
-pub use file::{LOCK_WAIT, SnapshotFile};
+pub use file::{KEPT_GENERATIONS, LOCK_WAIT, SnapshotFile};
 pub use file_error::{Action, CommitError, CreateError, LockError, OpenFileError, ReloadError, StorageError};
 pub use home::{Home, HomeError};
+pub use lineage::{Lineage, Sealing};
 pub use merge::{Merge, MergeError, Merged};
 pub use recipient::{NotARecipientKey, RecipientPublic, RecipientSecret};
-pub use sealed::{
-    Damage, Lineage, OpenError, Opened, Payload, SealError, Unsupported, open, open_owned, seal,
-};
+pub use sealed::{Damage, OpenError, Opened, Payload, SealError, Unsupported, open, open_owned, seal};
 pub use slot::{CostOutOfBounds, MAX_SLOTS, NewSlot, PassphraseCost, SlotKind, Unlock};
 pub use storage::{Disk, DiskLock, Storage};

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 pub trait Storage {
     /// A file that is being written.
     type File;
+    /// A file that is being read.
+    type Reader: Read;
     /// A lock; dropping it releases it.
     type Lock;
 
@@ -23,11 +25,8 @@ pub trait Storage {
     /// Whether something stands at `path`, be it a link that leads nowhere.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// All of a file.
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
-
-    /// The first `len` bytes of a file, or as many as there are.
-    fn read_start(&self, path: &Path, len: usize) -> io::Result<Vec<u8>>;
+    /// Opens a file to be read.
+    fn open(&self, path: &Path) -> io::Result<Self::Reader>;
 
     /// Creates a file that only its owner may read and write. An existing one is an error.
     fn create(&self, path: &Path) -> io::Result<Self::File>;
@@ -71,6 +70,7 @@ pub struct DiskLock(File);
 
 impl Storage for Disk {
     type File = File;
+    type Reader = File;
     type Lock = DiskLock;
 
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
@@ -88,14 +88,8 @@ impl Storage for Disk {
         }
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
-    }
-
-    fn read_start(&self, path: &Path, len: usize) -> io::Result<Vec<u8>> {
-        let mut start = Vec::new();
-        File::open(path)?.take(len as u64).read_to_end(&mut start)?;
-        Ok(start)
+    fn open(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {
@@ -150,8 +144,9 @@ impl Storage for Disk {
     }
 
     fn lock_holder(&self, path: &Path) -> Option<u32> {
-        let note = self.read_start(path, 16).ok()?;
-        core::str::from_utf8(&note).ok()?.trim().parse().ok()
+        let mut note = String::new();
+        File::open(path).ok()?.take(16).read_to_string(&mut note).ok()?;
+        note.trim().parse().ok()
     }
 }
 

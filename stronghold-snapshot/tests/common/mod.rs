@@ -56,8 +56,22 @@ impl<S> Faulty<S> {
     }
 }
 
+/// A file whose every read is a call too.
+pub(crate) struct FaultyReader<S: Storage> {
+    storage: Faulty<()>,
+    inner: S::Reader,
+}
+
+impl<S: Storage> io::Read for FaultyReader<S> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.storage.call("read")?;
+        self.inner.read(bytes)
+    }
+}
+
 impl<S: Storage> Storage for Faulty<S> {
     type File = S::File;
+    type Reader = FaultyReader<S>;
     type Lock = S::Lock;
 
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
@@ -66,11 +80,9 @@ impl<S: Storage> Storage for Faulty<S> {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         self.call("exists")?.exists(path)
     }
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.call("read")?.read(path)
-    }
-    fn read_start(&self, path: &Path, len: usize) -> io::Result<Vec<u8>> {
-        self.call("read_start")?.read_start(path, len)
+    fn open(&self, path: &Path) -> io::Result<FaultyReader<S>> {
+        let inner = self.call("open")?.open(path)?;
+        Ok(FaultyReader { storage: Faulty::<()> { inner: (), plan: self.plan.clone() }, inner })
     }
     fn create(&self, path: &Path) -> io::Result<S::File> {
         self.call("create")?.create(path)
@@ -180,6 +192,7 @@ impl State {
 
 impl Storage for Memory {
     type File = usize;
+    type Reader = io::Cursor<Vec<u8>>;
     type Lock = ();
 
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
@@ -188,14 +201,9 @@ impl Storage for Memory {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         Ok(self.state().names.contains_key(path))
     }
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+    fn open(&self, path: &Path) -> io::Result<io::Cursor<Vec<u8>>> {
         let state = self.state();
-        Ok(state.contents[state.find(path)?].bytes.clone())
-    }
-    fn read_start(&self, path: &Path, len: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = self.read(path)?;
-        bytes.truncate(len);
-        Ok(bytes)
+        Ok(io::Cursor::new(state.contents[state.find(path)?].bytes.clone()))
     }
     fn create(&self, path: &Path) -> io::Result<usize> {
         let mut state = self.state();

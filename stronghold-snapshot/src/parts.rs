@@ -1,0 +1,44 @@
+//! A file read part by part, so that no file is held in memory to be copied or compared.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::file_error::{Action, At, StorageError};
+use crate::storage::Storage;
+
+/// What is read at once.
+const PART_LEN: usize = 256 * 1024;
+
+/// The parts of a file, in order: all of them full but the last.
+pub(crate) struct Parts<R> {
+    file: R,
+    part: Vec<u8>,
+}
+
+impl<R: Read> Parts<R> {
+    pub(crate) fn of(file: R) -> Self {
+        Self { file, part: Vec::new() }
+    }
+
+    /// The next part; none at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        self.part.clear();
+        (&mut self.file).take(PART_LEN as u64).read_to_end(&mut self.part)?;
+        Ok((!self.part.is_empty()).then_some(&self.part))
+    }
+}
+
+/// Writes all that `from` gives (read at `from_path`) into a new file, and syncs it.
+pub(crate) fn copy_synced<S: Storage>(
+    storage: &S,
+    from: impl Read,
+    from_path: &Path,
+    to: &Path,
+) -> Result<(), StorageError> {
+    let mut parts = Parts::of(from);
+    let mut file = storage.create(to).at(Action::Create, to)?;
+    while let Some(part) = parts.next().at(Action::Read, from_path)? {
+        storage.write(&mut file, part).at(Action::Write, to)?;
+    }
+    storage.sync(&file).at(Action::Sync, to)
+}
