@@ -12,6 +12,7 @@ use crate::file::{LOCK_WAIT, SnapshotFile};
 use crate::file_error::{CommitError, CreateError, LockError, OpenFileError, ReloadError};
 use crate::lineage::Lineage;
 use crate::sealed::SealError;
+use crate::seen::{RolledBack, Seen};
 use crate::slot::{NewSlot, Unlock};
 
 /// A Stronghold in memory together with its file: what was read last, and the way to change it.
@@ -22,6 +23,16 @@ pub struct Home {
     /// What is in memory may not be what is on disk: a change failed half way.
     stale: bool,
     wait: Duration,
+    seen: Option<Seen>,
+}
+
+/// What to do with a file that is older than what was seen of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Older {
+    /// Not open it.
+    Refuse,
+    /// Open it, and remember it from now on.
+    Accept,
 }
 
 /// Why a Stronghold's file could not be opened, read again or written.
@@ -43,6 +54,9 @@ pub enum HomeError {
     /// See [`CommitError`].
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// See [`RolledBack`].
+    #[error(transparent)]
+    RolledBack(#[from] RolledBack),
     /// The file opens, but what is in it is no Stronghold.
     #[error(transparent)]
     Payload(#[from] BadPayload),
@@ -62,7 +76,7 @@ impl Home {
     pub fn create(path: &Path, slots: &[NewSlot<'_>], stronghold: Stronghold) -> Result<Self, HomeError> {
         let payload = encode(&stronghold)?;
         let file = SnapshotFile::create(path, slots, &payload)?;
-        Ok(Self { file, stronghold, stale: false, wait: LOCK_WAIT })
+        Ok(Self::of(file, stronghold))
     }
 
     /// Opens the file.
@@ -70,10 +84,42 @@ impl Home {
     /// # Errors
     /// [`HomeError::Open`] when it can't be read or opened, [`HomeError::Payload`] when it is no Stronghold.
     pub fn open(path: &Path, unlock: &Unlock<'_>) -> Result<Self, HomeError> {
-        let mut file = SnapshotFile::open(path, unlock)?;
+        Self::load(SnapshotFile::open(path, unlock)?)
+    }
+
+    /// As [`open`](Self::open), where the file is not older than what was seen of it.
+    ///
+    /// # Errors
+    /// [`HomeError::RolledBack`] when it is, and older ones are refused; else as [`open`](Self::open).
+    pub fn open_seen(path: &Path, unlock: &Unlock<'_>, seen: Seen, older: Older) -> Result<Self, HomeError> {
+        let file = SnapshotFile::open(path, unlock)?;
+        if older == Older::Refuse {
+            seen.check(&file)?;
+        }
+        let mut home = Self::load(file)?;
+        home.remember_in(seen);
+        Ok(home)
+    }
+
+    fn load(mut file: SnapshotFile) -> Result<Self, HomeError> {
         let payload = file.take_payload().ok_or(BadPayload)?;
         let stronghold = decode(&payload)?;
-        Ok(Self { file, stronghold, stale: false, wait: LOCK_WAIT })
+        Ok(Self::of(file, stronghold))
+    }
+
+    fn of(file: SnapshotFile, stronghold: Stronghold) -> Self {
+        Self { file, stronghold, stale: false, wait: LOCK_WAIT, seen: None }
+    }
+
+    /// Remembers there what is seen of the file, now and with each change.
+    pub fn remember_in(&mut self, seen: Seen) {
+        self.seen = Some(seen);
+        self.remember();
+    }
+
+    /// A note that can't be written must not keep anyone from the secrets, so its errors do not count.
+    fn remember(&self) {
+        let _ = self.seen.as_ref().map(|seen| seen.remember(&self.file));
     }
 
     /// Waits this long for other writers, from now on.
@@ -127,6 +173,7 @@ impl Home {
             self.read_again()?;
         } else if let Some(payload) = self.file.reload_if_newer()? {
             self.stronghold = decode(&payload)?;
+            self.remember();
         }
         Ok(&self.stronghold)
     }
@@ -167,7 +214,9 @@ impl Home {
         if let Some(payload) = locked.reload_if_newer()? {
             self.stronghold = decode(&payload)?;
         }
-        Ok(locked.commit_slots(change)?)
+        locked.commit_slots(change)?;
+        self.remember();
+        Ok(())
     }
 
     fn update_with<T, E: From<HomeError>>(
@@ -181,6 +230,8 @@ impl Home {
         let result = self.change(change, commit);
         if result.is_err() {
             self.stale = true;
+        } else {
+            self.remember();
         }
         result
     }
@@ -204,6 +255,7 @@ impl Home {
         let payload = self.file.reload()?;
         self.stronghold = decode(&payload)?;
         self.stale = false;
+        self.remember();
         Ok(())
     }
 }

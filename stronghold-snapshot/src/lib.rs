@@ -18,6 +18,7 @@ mod parts;
 mod paths;
 mod recipient;
 mod sealed;
+mod seen;
 mod slot;
 mod storage;
 
@@ -26,10 +27,11 @@ pub use complement::{ComplementError, Manifest, open_complement, seal_complement
 pub use encoding::BadPayload;
 pub use file::{KEPT_GENERATIONS, LOCK_WAIT, SnapshotFile};
 pub use file_error::{Action, CommitError, CreateError, LockError, OpenFileError, ReloadError, StorageError};
-pub use home::{Home, HomeError};
+pub use home::{Home, HomeError, Older};
 pub use lineage::{Lineage, Sealing};
 pub use merge::{Merge, MergeError, Merged};
 pub use recipient::{NotARecipientKey, RecipientPublic, RecipientSecret};
 pub use sealed::{Damage, OpenError, Opened, Payload, SealError, Unsupported, open, open_owned, seal};
+pub use seen::{RolledBack, Seen};
 pub use slot::{CostOutOfBounds, MAX_SLOTS, NewSlot, PassphraseCost, SlotKind, Unlock};
 pub use storage::{Disk, DiskLock, Storage};

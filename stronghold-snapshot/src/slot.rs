@@ -5,6 +5,7 @@
 //! before anything is decrypted, so a slot can't be built that two keys open differently.
 
 use core::fmt;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -102,6 +103,24 @@ impl PassphraseCost {
             return Err(CostOutOfBounds { memory_kib, passes, lanes });
         }
         Ok(Self { memory_kib, passes, lanes })
+    }
+
+    /// A cost that takes this machine about so long: at least the default, and as many passes more as fit.
+    ///
+    /// # Errors
+    /// [`SealError::NoMemory`] when the memory is refused.
+    pub fn calibrated(time: Duration) -> Result<Self, SealError> {
+        let least = Self::default();
+        let one_run = |cost: Self| {
+            let start = Instant::now();
+            let run = crypto::argon2id(b"calibration", &[0; SALT_LEN], cost);
+            run.map(|_| start.elapsed()).map_err(|_| SealError::NoMemory(cost))
+        };
+        // The first run pays for the memory being new.
+        let run = one_run(least)?.min(one_run(least)?);
+        let of_one_pass = run.as_secs_f64() / f64::from(least.passes);
+        let passes = (time.as_secs_f64() / of_one_pass.max(f64::EPSILON)) as u32;
+        Ok(Self { passes: passes.clamp(least.passes, Self::MAX_PASSES), ..least })
     }
 
     /// Memory in KiB.

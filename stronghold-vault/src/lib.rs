@@ -53,6 +53,7 @@ mod salts;
 mod store;
 mod stronghold;
 mod transfer;
+mod undoing;
 mod writing;
 
 pub use audit::{AuditLog, Decided};

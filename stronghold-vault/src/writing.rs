@@ -98,8 +98,20 @@ impl Stronghold {
         content: Content<'_>,
         now: u64,
     ) -> Result<RevisionId, WriteError> {
+        let held = self.record(&location.id());
+        let ancestors = held.map(|(_, _, record)| record.ancestors_of_next()).unwrap_or_default();
+        self.write_after(location, content, ancestors, now)
+    }
+
+    /// Writes a revision that replaces these ancestors.
+    pub(crate) fn write_after(
+        &mut self,
+        location: &Location,
+        content: Content<'_>,
+        ancestors: Ancestors,
+        now: u64,
+    ) -> Result<RevisionId, WriteError> {
         let id = location.id();
-        let ancestors = self.record(&id).map(|(_, _, record)| record.ancestors_of_next()).unwrap_or_default();
         let salt = self.salts.take()?;
         let revision = content.into_revision(salt, ancestors, now);
         if !revision.is_within_limits() {
@@ -116,13 +128,14 @@ impl Stronghold {
     }
 }
 
-enum Content<'a> {
+/// What a revision says.
+pub(crate) enum Content<'a> {
     Value(&'a [u8], Labels),
     Deletion,
 }
 
 impl<'a> Content<'a> {
-    fn of(revision: &'a Revision) -> Self {
+    pub(crate) fn of(revision: &'a Revision) -> Self {
         if revision.deleted { Self::Deletion } else { Self::Value(&revision.value, revision.labels.clone()) }
     }
 

@@ -1,4 +1,5 @@
 //! Local sync between two Strongholds in memory, as the crate above does it.
+#![allow(dead_code)] // each test file uses a part
 
 use std::collections::BTreeSet;
 
