@@ -29,6 +29,12 @@ pub(crate) struct Global {
     /// Unlock with the 32-byte key in this file (raw, or 64 hexadecimal digits).
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
+    /// Open the snapshot even if it is older than what this device saw of it last.
+    #[arg(long, global = true)]
+    pub(crate) accept_rollback: bool,
+    /// Keep what stood before each of the last N commands, beside the snapshot.
+    #[arg(long, global = true, value_name = "N", env = "STRONGHOLD_KEEP", default_value_t = stronghold_snapshot::KEPT_GENERATIONS)]
+    pub(crate) keep_generations: u8,
     /// Print one JSON object on one line (`serve` and `pair`: one line per event).
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -81,6 +87,21 @@ pub(crate) enum Command {
     History {
         /// CLIENT/VAULT/RECORD
         location: String,
+    },
+    /// Write an old revision of a record again.
+    Restore {
+        /// CLIENT/VAULT/RECORD
+        location: String,
+        /// Which, by id or the beginning of one.
+        #[arg(long, value_name = "R")]
+        revision: String,
+    },
+    /// Write back what the last command changed.
+    Undo,
+    /// Remove replaced values for good, from the history and from the kept generations.
+    Purge {
+        /// A glob on locations; default: everything.
+        selection: Option<String>,
     },
     /// List records whose heads say different things.
     Conflicts {
@@ -209,6 +230,32 @@ pub(crate) enum Command {
     Log,
     /// Check that everything in the snapshot can be read.
     Verify,
+    /// Change what opens the snapshot: replace the passphrase or key that is given, add one, remove one.
+    Passphrase(PassphraseArgs),
+    /// Check the snapshot's surroundings: permissions, left-overs, locked memory.
+    Doctor,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PassphraseArgs {
+    /// Add another one; the one that is given stays.
+    #[arg(long)]
+    pub(crate) add: bool,
+    /// Remove the one with this number.
+    #[arg(long, value_name = "SLOT", conflicts_with_all = ["add", "new_passphrase_file", "new_key_file", "calibrate"])]
+    pub(crate) remove: Option<usize>,
+    /// List them, and change nothing.
+    #[arg(long, conflicts_with_all = ["add", "remove", "new_passphrase_file", "new_key_file", "calibrate"])]
+    pub(crate) list: bool,
+    /// Read the new passphrase from this file, else it is asked for.
+    #[arg(long, value_name = "F", conflicts_with = "new_key_file")]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// A 32-byte key in this file instead of a new passphrase.
+    #[arg(long, value_name = "F")]
+    pub(crate) new_key_file: Option<PathBuf>,
+    /// Let one try of the new passphrase take about so long on this machine, such as 1s; default: 64 MiB, 3 passes.
+    #[arg(long, value_name = "TIME", conflicts_with = "new_key_file")]
+    pub(crate) calibrate: Option<humantime::Duration>,
 }
 
 #[derive(Debug, Args)]

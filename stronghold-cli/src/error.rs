@@ -116,6 +116,11 @@ impl From<HomeError> for Failure {
                 "the snapshot opens, but its content can't be read; the file was not touched",
             )
             .hint("update stronghold, or try the generation before: the same name with .1 at its end"),
+            HomeError::RolledBack(error) => {
+                Self::new("rolled_back", DECISION, format!("{error}; it was not touched")).hint(
+                    "if you restored an old copy yourself, say --accept-rollback; else someone put it there",
+                )
+            }
             other => Self::of("storage", STORAGE, &other),
         }
     }

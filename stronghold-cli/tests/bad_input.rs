@@ -125,8 +125,14 @@ fn the_hint_of_a_damaged_snapshot_leads_to_one_that_opens() {
     device.put("a/b/c", "the value that is lost");
     fs::write(device.snapshot(), &fs::read(device.snapshot()).unwrap()[..300]).unwrap();
     device.fails_cleanly(&["get", "a/b/c"], DAMAGED);
-    fs::rename(device.folder().join("vault.1"), device.snapshot()).unwrap();
-    assert_eq!(device.get("a/b/c"), "value");
+    let kept = device.folder().join("vault.1");
+    let done = run(
+        stronghold().args(["get", "a/b/c", "--key-file", &device.key_file(), "--snapshot"]).arg(&kept),
+        b"",
+    );
+    assert_eq!(done.stdout, b"value", "{}", done.stderr);
+    fs::rename(kept, device.snapshot()).unwrap();
+    assert_eq!(device.ok(&["--accept-rollback", "get", "a/b/c"]), "value");
 }
 
 #[test]

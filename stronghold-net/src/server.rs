@@ -75,6 +75,7 @@ async fn serve_one(stream: TcpStream, home: &SharedHome, attendant: &mut dyn Att
         Err(error) => return Served::Failed(None, error.into()),
     };
     let device = channel.peer().device();
+    home.lock().begin_step();
     match answer(&mut channel, home, attendant).await {
         Ok(summary) => {
             let _ = channel.close().await;

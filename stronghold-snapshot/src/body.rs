@@ -120,10 +120,11 @@ impl BodySealing<'_> {
     }
 }
 
-/// Whether chunks of a whole plaintext can have this length: the length field fits in.
+/// Whether chunks of a whole plaintext can have this length: the length field fits in, and the last chunk is not empty.
 fn plausible_len(body_len: usize) -> bool {
     let tags = body_len.div_ceil(SEALED_CHUNK_LEN) * TAG_LEN;
-    body_len.checked_sub(tags).is_some_and(|len| len >= LENGTH_LEN)
+    let last = body_len % SEALED_CHUNK_LEN;
+    body_len.checked_sub(tags).is_some_and(|len| len >= LENGTH_LEN) && (last == 0 || last > TAG_LEN)
 }
 
 /// The payload's length within an opened body, after a check that all of the padding is what it must be.

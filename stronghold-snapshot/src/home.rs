@@ -92,9 +92,11 @@ impl Home {
     /// # Errors
     /// [`HomeError::RolledBack`] when it is, and older ones are refused; else as [`open`](Self::open).
     pub fn open_seen(path: &Path, unlock: &Unlock<'_>, seen: Seen, older: Older) -> Result<Self, HomeError> {
+        let last = seen.last(path);
         let file = SnapshotFile::open(path, unlock)?;
-        if older == Older::Refuse {
-            seen.check(&file)?;
+        match older {
+            Older::Refuse => last.check(&file)?,
+            Older::Accept => drop(seen.accept(&file)),
         }
         let mut home = Self::load(file)?;
         home.remember_in(seen);

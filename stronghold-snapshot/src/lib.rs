@@ -21,6 +21,7 @@ mod sealed;
 mod seen;
 mod slot;
 mod storage;
+mod surroundings;
 
 pub use commit::Locked;
 pub use complement::{ComplementError, Manifest, open_complement, seal_complement};
@@ -32,6 +33,7 @@ pub use lineage::{Lineage, Sealing};
 pub use merge::{Merge, MergeError, Merged};
 pub use recipient::{NotARecipientKey, RecipientPublic, RecipientSecret};
 pub use sealed::{Damage, OpenError, Opened, Payload, SealError, Unsupported, open, open_owned, seal};
-pub use seen::{RolledBack, Seen};
+pub use seen::{LastSeen, RolledBack, Seen};
 pub use slot::{CostOutOfBounds, MAX_SLOTS, NewSlot, PassphraseCost, SlotKind, Unlock};
 pub use storage::{Disk, DiskLock, Storage};
+pub use surroundings::Surroundings;

@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::crypto;
 use crate::file::SnapshotFile;
 use crate::lineage::Lineage;
+use crate::storage::{Disk, Storage};
 
 /// The folder of notes.
 #[derive(Debug, Clone)]
@@ -32,9 +33,14 @@ pub struct RolledBack {
     pub seen: u64,
 }
 
-/// The last generation that was seen of a file.
-#[derive(PartialEq, Eq)]
+/// What is remembered of the file at a path, as it was when it was asked for: before the file is opened, since others may
+/// write the file, and remember that, at any time.
+#[derive(Debug, Clone)]
+pub struct LastSeen(Option<Note>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Note {
+    file_id: String,
     generation: u64,
     header_hash: String,
 }
@@ -52,52 +58,84 @@ impl Seen {
         &self.folder
     }
 
-    /// Whether a file is at least as new as what was seen of it. Of a file without a readable note nothing is known.
-    ///
-    /// # Errors
-    /// [`RolledBack`].
-    pub fn check(&self, file: &SnapshotFile) -> Result<(), RolledBack> {
-        let Some(seen) = self.note(file) else { return Ok(()) };
-        let found = Note::of(file.lineage());
-        if found.generation > seen.generation || found == seen {
-            return Ok(());
-        }
-        let path = file.path().to_owned();
-        Err(RolledBack { path, found: found.generation, seen: seen.generation })
+    /// What is remembered of the snapshot at `path`. A copy at another path is another file: both may be written on.
+    #[must_use]
+    pub fn last(&self, path: &Path) -> LastSeen {
+        let path = Disk.resolve(path).unwrap_or_else(|_| path.to_owned());
+        LastSeen(Note::read(&self.note_of(&path)))
     }
 
-    /// Notes the generation of a file, whatever was noted before.
+    /// Remembers the generation of a file, unless a later one is remembered.
     ///
     /// # Errors
     /// When the note can't be written; the one before stays then.
     pub fn remember(&self, file: &SnapshotFile) -> io::Result<()> {
+        let LastSeen(seen) = self.last(file.path());
         let note = Note::of(file.lineage());
-        if self.note(file).is_some_and(|seen| seen == note) {
+        if seen.is_some_and(|seen| seen.file_id == note.file_id && seen.generation >= note.generation) {
             return Ok(());
         }
+        self.accept(file)
+    }
+
+    /// Remembers the generation of a file, even if a later one is remembered.
+    ///
+    /// # Errors
+    /// As [`remember`](Self::remember).
+    pub fn accept(&self, file: &SnapshotFile) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
-        let path = self.path(file);
+        let path = self.note_of(file.path());
         let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-        fs::write(&temporary, format!("{} {}\n", note.generation, note.header_hash))?;
+        fs::write(&temporary, Note::of(file.lineage()).to_text())?;
         fs::rename(&temporary, &path)
     }
 
-    fn note(&self, file: &SnapshotFile) -> Option<Note> {
-        let text = fs::read_to_string(self.path(file)).ok()?;
-        let (generation, header_hash) = text.trim_end().split_once(' ')?;
-        Some(Note { generation: generation.parse().ok()?, header_hash: header_hash.into() })
+    fn note_of(&self, path: &Path) -> PathBuf {
+        let path = path.as_os_str().as_encoded_bytes();
+        self.folder.join(hex(&crypto::hash(&[LABEL, path])[..16]))
     }
+}
 
-    /// A copy of a file at another path is another file: both may be written on, each by its own.
-    fn path(&self, file: &SnapshotFile) -> PathBuf {
-        let path = file.path().as_os_str().as_encoded_bytes();
-        self.folder.join(hex(&crypto::hash(&[LABEL, &file.lineage().file_id(), path])[..16]))
+impl LastSeen {
+    /// Whether a file that was opened since is at least as new. Where nothing is remembered, nothing is known.
+    ///
+    /// # Errors
+    /// [`RolledBack`].
+    pub fn check(&self, file: &SnapshotFile) -> Result<(), RolledBack> {
+        let found = Note::of(file.lineage());
+        match &self.0 {
+            Some(seen) if seen.file_id == found.file_id && found.is_rolled_back_from(seen) => {
+                let path = file.path().to_owned();
+                Err(RolledBack { path, found: found.generation, seen: seen.generation })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 impl Note {
     fn of(lineage: &Lineage) -> Self {
-        Self { generation: lineage.generation(), header_hash: hex(&lineage.header_hash()) }
+        Self {
+            file_id: hex(&lineage.file_id()),
+            generation: lineage.generation(),
+            header_hash: hex(&lineage.header_hash()),
+        }
+    }
+
+    fn is_rolled_back_from(&self, seen: &Self) -> bool {
+        self.generation < seen.generation
+            || self.generation == seen.generation && self.header_hash != seen.header_hash
+    }
+
+    fn read(path: &Path) -> Option<Self> {
+        let text = fs::read_to_string(path).ok()?;
+        let mut words = text.split_whitespace();
+        let mut word = || words.next().map(str::to_owned);
+        Some(Self { file_id: word()?, generation: word()?.parse().ok()?, header_hash: word()? })
+    }
+
+    fn to_text(&self) -> String {
+        format!("{} {} {}\n", self.file_id, self.generation, self.header_hash)
     }
 }
 
@@ -121,31 +159,36 @@ mod tests {
         let path = folder.path().join("vault");
         let open = |path: &Path| SnapshotFile::open(path, &Unlock::Key(&KEY)).unwrap();
         let mut file = SnapshotFile::create(&path, &[NewSlot::Key(&KEY)], b"one").unwrap();
-        assert_eq!(seen.check(&file), Ok(()), "nothing is known");
+        let check = |file: &SnapshotFile| seen.last(file.path()).check(file);
+        assert_eq!(check(&file), Ok(()), "nothing is known");
         let old = fs::read(&path).unwrap();
+        let before = seen.last(&path);
         file.commit(b"two").unwrap();
         seen.remember(&file).unwrap();
         seen.remember(&file).unwrap();
-        assert_eq!(seen.check(&open(&path)), Ok(()));
+        assert_eq!(check(&open(&path)), Ok(()));
         fs::write(&path, &old).unwrap();
         let rolled_back = RolledBack { path: open(&path).path().to_owned(), found: 1, seen: 2 };
-        assert_eq!(seen.check(&open(&path)), Err(rolled_back.clone()));
+        assert_eq!(check(&open(&path)), Err(rolled_back.clone()));
 
         let mut fork = open(&path);
         fork.commit(b"another two").unwrap();
-        assert_eq!(
-            seen.check(&fork),
-            Err(RolledBack { found: 2, ..rolled_back }),
-            "same number, another content"
-        );
+        assert_eq!(check(&fork), Err(RolledBack { found: 2, ..rolled_back }), "same number, another content");
         fork.commit(b"three").unwrap();
-        assert_eq!(seen.check(&fork), Ok(()));
+        assert_eq!(check(&fork), Ok(()));
 
         let copy = folder.path().join("copy");
         fs::write(&copy, &old).unwrap();
-        assert_eq!(seen.check(&open(&copy)), Ok(()));
+        assert_eq!(check(&open(&copy)), Ok(()));
+        assert_eq!(before.check(&open(&copy)), Ok(()), "what others remembered since does not count");
+        seen.remember(&open(&copy)).unwrap();
+        seen.accept(&fork).unwrap();
+        fs::write(&path, &old).unwrap();
         seen.remember(&open(&path)).unwrap();
-        assert_eq!(fs::read_dir(seen.folder()).unwrap().count(), 1, "no temporary file is left");
+        assert!(check(&open(&path)).is_err(), "the later one stays remembered");
+        seen.accept(&open(&path)).unwrap();
+        assert_eq!(check(&open(&path)), Ok(()));
+        assert_eq!(fs::read_dir(seen.folder()).unwrap().count(), 2, "no temporary file is left");
     }
 
     #[test]
@@ -155,8 +198,8 @@ mod tests {
         let path = folder.path().join("vault");
         let file = SnapshotFile::create(&path, &[NewSlot::Key(&KEY)], b"one").unwrap();
         for text in ["", "9", "x y", "99999999999999999999999 00"] {
-            fs::write(seen.path(&file), text).unwrap();
-            assert_eq!(seen.check(&file), Ok(()), "{text}");
+            fs::write(seen.note_of(file.path()), text).unwrap();
+            assert_eq!(seen.last(&path).check(&file), Ok(()), "{text}");
         }
     }
 }

@@ -145,6 +145,11 @@ impl Record {
         Inserted::Head
     }
 
+    /// Removes what was replaced; gives how many revisions that were.
+    pub(crate) fn forget_history(&mut self) -> usize {
+        std::mem::take(&mut self.history).len()
+    }
+
     /// Gives the head that gives way.
     fn put_in_place_of_the_first(&mut self, new: Sealed) -> Sealed {
         let old = std::mem::replace(&mut self.head, new);

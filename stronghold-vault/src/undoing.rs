@@ -1,6 +1,7 @@
-//! Writing back what stood before: as ordinary revisions, so that it holds against a later sync.
+//! Going back: what stood before is written as ordinary revisions, so that it holds against a later sync; what was
+//! replaced is forgotten for good.
 
-use stronghold_sync::{Location, LocationId};
+use stronghold_sync::{Location, LocationId, Scope, Selection};
 
 use crate::{
     record::{Damaged, Record},
@@ -10,6 +11,18 @@ use crate::{
 };
 
 impl Stronghold {
+    /// Removes the replaced revisions of a selection; gives how many there were. The heads stay.
+    pub fn purge(&mut self, selection: &Selection) -> u64 {
+        let scope = Scope::of(selection.clone());
+        let chosen: Vec<LocationId> = self.records_in(&scope).map(|(id, ..)| id).collect();
+        let mut purged = 0;
+        for id in chosen {
+            let record = self.vault_mut(&id).and_then(|vault| vault.records.get_mut(&id.record));
+            purged += record.map_or(0, Record::forget_history) as u64;
+        }
+        purged
+    }
+
     /// The records whose heads are others than in `before`, in the order of their names.
     #[must_use]
     pub fn changed_since(&self, before: &Self) -> Vec<Location> {

@@ -49,6 +49,7 @@ impl Device {
         let key = [OsStr::new("--passphrase-file"), passphrase.as_os_str()];
         command.args(args).args(files).args(key).env_remove("STRONGHOLD_SNAPSHOT");
         command.env_remove("STRONGHOLD_PASSPHRASE_FILE").current_dir(&self.folder);
+        command.env("XDG_STATE_HOME", self.folder.join("state"));
         Running::start(command, stdin.as_bytes())
     }
 

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         ["bench", "reconcile", options @ ..] => bench::reconcile(options),
         ["soak", numbers @ ..] => bench::soak(numbers),
         ["fuzz", options @ ..] => fuzz::run(options),
+        ["vectors", options @ ..] => test::vectors(options),
         ["tidy"] => tidy::run(),
         _ => {
             eprint!("{USAGE}");
@@ -61,5 +62,7 @@ usage: cargo xtask COMMAND
               simulated reconciliations, each held against a comparison of the whole sets
   fuzz [--smoke | TARGET [SECONDS]]
               hostile input to stronghold-sync: message, sketch, session; a minute each, or one of them for longer
+  vectors [--check]
+              write the snapshot format's conformance vectors, or compare what is there
   tidy        what the design says of the tree and no compiler checks
 ";

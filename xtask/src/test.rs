@@ -12,7 +12,14 @@ const OF_SYNC: [&str; 2] = ["stronghold-net", "stronghold-cli"];
 /// Unit, integration and documentation tests; the examples, which `cargo test` builds; then the tree.
 pub(crate) fn everything() -> Result<()> {
     cargo(&["test", "--workspace", "--locked"])?;
+    vectors(&["--check"])?;
     tidy::run()
+}
+
+/// Writes the snapshot format's conformance vectors, or compares what is there.
+pub(crate) fn vectors(options: &[&str]) -> Result<()> {
+    let run = ["run", "--quiet", "--locked", "-p", "stronghold-snapshot", "--example", "vectors", "--"];
+    cargo(&[&run, options].concat())
 }
 
 /// The integration tests: two ends over a link, and real processes over loopback.

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde_json::json;
 use stronghold_net::now;
-use stronghold_snapshot::Home;
 use stronghold_sync::{message::Listing, visible};
 use stronghold_vault::{Labels, ReadError, Stronghold, Version};
 
@@ -21,7 +20,7 @@ pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failur
     }
     let secret = secrets::of_snapshot(&context.global, true)?;
     context.make_default_folder(&path)?;
-    let home = create(&path, &secret, empty(&name.unwrap_or_else(host_name))?)?;
+    let home = context.create(&path, &secret, empty(&name.unwrap_or_else(host_name))?)?;
     let device = home.stronghold().identity().device();
     let object = json!({
         "snapshot": home.file().path(), "device": device.to_string(), "name": home.stronghold().name(),
@@ -32,11 +31,6 @@ pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failur
 /// A Stronghold with nothing in it.
 pub(super) fn empty(name: &str) -> Result<Stronghold, Failure> {
     Ok(Stronghold::new(name).map_err(stronghold_vault::WriteError::from)?)
-}
-
-/// A new snapshot.
-pub(super) fn create(path: &Path, secret: &secrets::Secret, stronghold: Stronghold) -> Result<Home, Failure> {
-    Ok(Home::create(path, &[secret.new_slot()], stronghold)?)
 }
 
 pub(super) fn put(
@@ -200,20 +194,4 @@ pub(super) fn resolve(context: &Context, at: &str, keep: &str) -> Result<(), Fai
         "location": location.to_string(), "kept": kept.to_string(), "revision": written.to_string(),
     });
     context.output.result(&object, Vec::new)
-}
-
-pub(super) fn verify(context: &Context) -> Result<(), Failure> {
-    let home = context.open()?;
-    let revisions = home.stronghold().verify()?;
-    if !home.stronghold().log().is_intact() {
-        return Err(Failure::new("damaged", crate::error::DAMAGED, "the log's chain is broken")
-            .hint("the records are whole; the log was changed by someone who has the key"));
-    }
-    let records = home.stronghold().list(&stronghold_sync::Selection::everything())?.len();
-    let object = json!({
-        "records": records, "revisions": revisions, "generation": home.file().lineage().generation(),
-    });
-    context
-        .output
-        .result(&object, || vec![format!("{records} records, {revisions} revisions: all can be read")])
 }

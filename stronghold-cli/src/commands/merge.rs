@@ -4,7 +4,7 @@ use std::{fs::File, path::Path};
 
 use serde_json::{Value, json};
 use stronghold_net::now;
-use stronghold_snapshot::{Home, Merge, MergeError, Merged};
+use stronghold_snapshot::{Home, Merge, Merged};
 use stronghold_sync::{Mapping, OnConflict, Selection};
 use stronghold_vault::{Labels, ReadError, Stronghold};
 
@@ -131,11 +131,10 @@ pub(super) fn export(
         return Err(Failure::exists(output));
     }
     let secret = secrets::from_files(passphrase_file, key_file, "Passphrase of the export: ", true)?;
-    let mut exported = local::create(output, &secret, local::empty(home.stronghold().name())?)?;
-    let merged = exported.update(|stronghold| {
-        merge.run(stronghold, home.stronghold()).map_err(|error: MergeError| Failure::from(error))
-    })?;
-    let records = exported.stronghold().list(&Selection::everything())?.len();
+    let mut exported = local::empty(home.stronghold().name())?;
+    let merged = merge.run(&mut exported, home.stronghold())?;
+    let records = exported.list(&Selection::everything())?.len();
+    Home::create(output, &[secret.new_slot()], exported)?;
     let object = json!({ "snapshot": output, "entries": merged.received, "records": records });
     context.output.result(&object, || vec![format!("exported {records} records to {}", output.display())])
 }

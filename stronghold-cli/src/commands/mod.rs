@@ -1,5 +1,6 @@
 //! The commands, each one or two calls into the crates.
 
+mod keeping;
 mod local;
 mod merge;
 mod pairing;
@@ -7,11 +8,13 @@ mod peers;
 mod progress;
 mod remote;
 mod serve;
+mod undoing;
 
 use std::path::{Path, PathBuf};
 
-use stronghold_snapshot::Home;
+use stronghold_snapshot::{Home, Older, Seen};
 use stronghold_sync::{Location, RevisionId, Selection, visible};
+use stronghold_vault::Stronghold;
 
 use crate::{
     args::{Cli, Command, Global},
@@ -36,7 +39,12 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::History { location } => local::history(&context, &location),
         Command::Conflicts { selection } => local::conflicts(&context, selection.as_deref()),
         Command::Resolve { location, keep } => local::resolve(&context, &location, &keep),
-        Command::Verify => local::verify(&context),
+        Command::Restore { location, revision } => undoing::restore(&context, &location, &revision),
+        Command::Undo => undoing::undo(&context),
+        Command::Purge { selection } => undoing::purge(&context, selection.as_deref()),
+        Command::Verify => keeping::verify(&context),
+        Command::Passphrase(args) => keeping::passphrase(&context, &args),
+        Command::Doctor => keeping::doctor(&context),
         Command::Merge(args) => merge::merge(&context, &args),
         Command::Import { format, into, file } => merge::import(&context, format, &into, &file),
         Command::Export { selection, output, output_passphrase_file, output_key_file } => {
@@ -76,7 +84,43 @@ impl Context {
             return Err(Failure::no_snapshot(&path));
         }
         let secret = secrets::of_snapshot(&self.global, false)?;
-        Ok(Home::open(&path, &secret.unlock())?)
+        self.open_with(&path, &secret)
+    }
+
+    fn open_with(&self, path: &Path, secret: &secrets::Secret) -> Result<Home, Failure> {
+        let unlock = secret.unlock();
+        let mut home = match self.seen() {
+            Some(seen) => Home::open_seen(path, &unlock, seen, self.older())?,
+            None => Home::open(path, &unlock)?,
+        };
+        home.keep_generations(self.global.keep_generations);
+        Ok(home)
+    }
+
+    /// Creates a snapshot.
+    pub(crate) fn create(
+        &self,
+        path: &Path,
+        secret: &secrets::Secret,
+        stronghold: Stronghold,
+    ) -> Result<Home, Failure> {
+        let mut home = Home::create(path, &[secret.new_slot()], stronghold)?;
+        home.keep_generations(self.global.keep_generations);
+        if let Some(seen) = self.seen() {
+            home.remember_in(seen);
+        }
+        Ok(home)
+    }
+
+    fn older(&self) -> Older {
+        if self.global.accept_rollback { Older::Accept } else { Older::Refuse }
+    }
+
+    /// Where this device remembers which generation it saw last: outside of the snapshot's folder.
+    pub(crate) fn seen(&self) -> Option<Seen> {
+        let folders = project_folders()?;
+        let state = folders.state_dir().unwrap_or_else(|| folders.data_local_dir());
+        Some(Seen::in_folder(state.join("seen")))
     }
 
     /// The snapshot's path: the option's, else in the platform's data folder.
@@ -84,7 +128,7 @@ impl Context {
         if let Some(path) = &self.global.snapshot {
             return Ok(path.clone());
         }
-        let folders = directories::ProjectDirs::from("", "", "stronghold").ok_or_else(|| {
+        let folders = project_folders().ok_or_else(|| {
             Failure::usage("this system names no data folder", "name the snapshot with --snapshot")
         })?;
         Ok(folders.data_dir().join("default.stronghold"))
@@ -99,6 +143,10 @@ impl Context {
             _ => Ok(()),
         }
     }
+}
+
+fn project_folders() -> Option<directories::ProjectDirs> {
+    directories::ProjectDirs::from("", "", "stronghold")
 }
 
 pub(crate) fn location(text: &str) -> Result<Location, Failure> {

@@ -60,7 +60,7 @@ pub(super) fn clone(
             runtime()?.block_on(async {
                 let paired = join(stronghold.identity(), stronghold.name(), address.as_deref()).await;
                 let mut paired = paired?;
-                let home = SharedHome::new(local::create(&path, &secret, stronghold)?);
+                let home = SharedHome::new(context.create(&path, &secret, stronghold)?);
                 let name = remember(&home, &paired, name.as_deref(), address, &granted)?;
                 if !context.output.is_json() {
                     told(context, &paired, &name)?;

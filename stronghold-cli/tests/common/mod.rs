@@ -117,6 +117,7 @@ impl Device {
     pub(crate) fn start(&self, args: &[&str], stdin: &[u8]) -> Running {
         let mut command = stronghold();
         command.args(args).arg("--snapshot").arg(self.snapshot()).args(self.unlock.borrow().as_slice());
+        command.env("XDG_STATE_HOME", self.folder.path().join("state"));
         Running::start(command.current_dir(&self.folder), stdin)
     }
 
@@ -332,6 +333,7 @@ impl std::fmt::Debug for Files {
 pub(crate) fn stronghold() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stronghold"));
     command.env_remove("STRONGHOLD_SNAPSHOT").env_remove("STRONGHOLD_PASSPHRASE_FILE");
+    command.env_remove("STRONGHOLD_KEEP").env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

@@ -214,8 +214,9 @@ impl Answering {
     fn sorted_out(&self, differing: Vec<Symbol>) -> Find {
         let mut only_there: BTreeSet<Symbol> = differing.into_iter().collect();
         let mut seen = BTreeSet::new();
-        let here = self.set.symbols().iter().enumerate().filter(|(_, symbol)| only_there.contains(symbol));
-        let only_here: Vec<usize> = here.map(|(at, symbol)| (at, seen.insert(*symbol)).0).collect();
+        let only_here: Vec<usize> = positions_of(&only_there, self.set.symbols())
+            .map(|(at, symbol)| (at, seen.insert(symbol)).0)
+            .collect();
         only_there.retain(|symbol| !seen.contains(symbol));
         Find::Found(only_here, only_there.into_iter().collect())
     }
@@ -317,8 +318,7 @@ impl Reconciling {
     /// The positions of the entries of these symbols; `None` if one of them is of no entry here.
     #[must_use]
     pub fn positions(&self, symbols: &BTreeSet<Symbol>) -> Option<Vec<usize>> {
-        let held = self.set.symbols().iter().enumerate().filter(|(_, symbol)| symbols.contains(symbol));
-        let found: Vec<(usize, Symbol)> = held.map(|(at, symbol)| (at, *symbol)).collect();
+        let found: Vec<(usize, Symbol)> = positions_of(symbols, self.set.symbols()).collect();
         let distinct: BTreeSet<Symbol> = found.iter().map(|(_, symbol)| *symbol).collect();
         (distinct.len() == symbols.len()).then(|| found.into_iter().map(|(at, _)| at).collect())
     }
@@ -351,6 +351,26 @@ impl Reconciling {
         self.sketch = Sketch::of(symbols, cells);
         in_parts(self.sketch.cells(), Telling::Cells)
     }
+}
+
+/// Where those that are sought stand among all. A bit for each value of 16 of a symbol's bits tells at once that nearly
+/// every other one is not sought: the ordered set is asked for few.
+fn positions_of<'a>(
+    sought: &'a BTreeSet<Symbol>,
+    all: &'a [Symbol],
+) -> impl Iterator<Item = (usize, Symbol)> + 'a {
+    let place = |symbol: Symbol| ((symbol.0 >> 6) as usize % 1024, 1u64 << (symbol.0 & 63));
+    let mut bits = alloc::vec![0u64; 1024];
+    for symbol in sought {
+        let (word, bit) = place(*symbol);
+        bits[word] |= bit;
+    }
+    let may_be = move |symbol: Symbol| {
+        let (word, bit) = place(symbol);
+        bits[word] & bit != 0
+    };
+    let all = all.iter().copied().enumerate();
+    all.filter(move |(_, symbol)| may_be(*symbol) && sought.contains(symbol))
 }
 
 /// Symbols as bytes, 8 each, little-endian.
