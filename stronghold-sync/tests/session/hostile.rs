@@ -347,6 +347,21 @@ fn with_batch_that_goes(to: Way, ask: Ask, a: &mut Node, b: &mut Node, sealed: &
 }
 
 #[test]
+fn who_may_write_but_not_delete_can_not_delete() {
+    let (mut a, mut b) = two_devices();
+    b.policy = Default::default();
+    b.grant(A, &[Operation::Pull, Operation::Push], "**", false);
+    let before = b.heads("wallet/web/gone-here");
+    // The asking side is made to believe that it may: its deletions then arrive.
+    let (_, asked) = run_tampered(sync_both("wallet", &a), &mut a, &mut b, |_, _, message| match message {
+        Message::Agreed(agreed) => vec![Message::Agreed(Agreed { delete: agreed.push.clone(), ..agreed })],
+        other => vec![other],
+    });
+    assert_eq!(asked, misbehaved(Misbehaviour::NotPermitted));
+    assert_eq!(b.heads("wallet/web/gone-here"), before);
+}
+
+#[test]
 fn an_entry_that_was_not_proposed_is_refused_though_its_giver_may_write_there() {
     let (mut a, mut b) = two_devices();
     let before = b.heads("**");
