@@ -1,16 +1,25 @@
 //! Locked memory for live keys (§9 of the design): arenas between guard pages, kept out of swap and core dumps,
 //! wiped in a forked child.
 //!
-//! The one module of the workspace with `unsafe` in it. One arena holds 2,048 keys, so a guarded page per key,
-//! which runs out of mappings after some thousands, is never needed. Where the system refuses to lock, keys are
-//! kept all the same and [`refusal`] tells the reason.
+//! The one module of the workspace with `unsafe` in it. An arena holds 2,048 keys, and another is mapped when they are
+//! used up, so a guarded page per key, which runs out of mappings after some thousands, is never needed. Arenas are never
+//! unmapped: they are few, and reused. Where the system refuses to lock, keys are kept all the same and [`locking`] tells
+//! the reason.
+//!
+//! With the feature `memfd-secret`, arenas are asked of `memfd_secret` first (Linux 5.14): pages that the kernel takes out
+//! of its own map of memory, so that neither another process nor most faults of the kernel can read them. It is no
+//! default for two reasons. While such a page exists the system does not hibernate, which is for the owner of a laptop to
+//! decide, not for a library. And it is shared memory, which can't be wiped in a forked child: it is kept from the child
+//! altogether, which then ends with a fault if it touches a key, instead of finding zeros. rustix does not have the call, so
+//! it is made through libc.
 
 #![allow(unsafe_code)]
 
 use std::{
-    fmt, ptr,
+    fmt,
+    ptr::{self, NonNull},
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{Ordering, compiler_fence},
     },
 };
@@ -20,46 +29,71 @@ pub(crate) const KEY_LEN: usize = 32;
 const KEYS_PER_ARENA: usize = 2048;
 const ARENA_LEN: usize = KEYS_PER_ARENA * KEY_LEN;
 
-static ARENAS: Mutex<Vec<Arc<Arena>>> = Mutex::new(Vec::new());
+/// How this process's keys are kept in memory, as [`locking`] found it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Locking {
+    /// Keys that are held now.
+    pub keys: usize,
+    /// Bytes that are locked for keys; they are kept when keys are dropped, for the next ones.
+    pub locked: usize,
+    /// Of those, bytes that the kernel itself has no map of (feature `memfd-secret`).
+    pub secret: usize,
+    /// Bytes for keys that are not locked, and may be swapped out.
+    pub unlocked: usize,
+    /// The first thing that the system refused, in its words, if it refused any.
+    pub refusal: Option<String>,
+}
+
+/// Tells how keys are kept in memory. Where there was none yet, it tries with one.
+#[must_use]
+pub fn locking() -> Locking {
+    drop(LockedKey::new(&[0; KEY_LEN]));
+    let pool = pool();
+    let bytes =
+        |kind: &[Kind]| pool.arenas.iter().filter(|arena| kind.contains(&arena.kind)).count() * ARENA_LEN;
+    Locking {
+        keys: pool.arenas.len() * KEYS_PER_ARENA - pool.free.len(),
+        locked: bytes(&[Kind::Locked, Kind::Secret]),
+        secret: bytes(&[Kind::Secret]),
+        unlocked: bytes(&[Kind::Unlocked]),
+        refusal: pool.arenas.iter().find_map(|arena| arena.refusal.clone()),
+    }
+}
+
+/// Why the system does not lock this process's keys in memory, if it does not: [`Locking::refusal`].
+#[must_use]
+pub fn refusal() -> Option<String> {
+    locking().refusal
+}
 
 /// A 32-byte key in locked memory; zeroized when dropped.
-pub(crate) struct LockedKey {
-    arena: Arc<Arena>,
-    slot: usize,
-}
+pub(crate) struct LockedKey(Slot);
 
 impl LockedKey {
     /// Moves a key into locked memory; the caller's copy is the caller's to zeroize.
     pub(crate) fn new(key: &[u8; KEY_LEN]) -> Self {
-        let mut arenas = ARENAS.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = arenas.iter().rev().find_map(|arena| Some((arena.clone(), arena.take_slot()?)));
-        let (arena, slot) = free.unwrap_or_else(|| {
-            let arena = Arc::new(Arena::map());
-            arenas.push(arena.clone());
-            let slot = arena.take_slot().unwrap_or(0);
-            (arena, slot)
-        });
-        // SAFETY: `slot` was free until this moment and is below KEYS_PER_ARENA, so the target is inside the
-        // arena's readable part, is no one else's, and does not overlap `key`, which is borrowed from outside.
-        unsafe { ptr::copy_nonoverlapping(key.as_ptr(), arena.at(slot), KEY_LEN) };
-        Self { arena, slot }
+        let slot = pool().take();
+        // SAFETY: the slot came out of the pool, so it is this value's alone; it is mapped for ever, 32 bytes long and
+        // writable. `key` is borrowed from outside, and no slot is ever lent out but by `expose`, so they do not overlap.
+        unsafe { ptr::copy_nonoverlapping(key, slot.0.as_ptr(), 1) };
+        Self(slot)
     }
 
     /// The key, while it is used.
     pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
-        // SAFETY: the slot is this value's alone until it is dropped, 32 bytes long, initialised in `new`, and
-        // the arena lives as long as `self`. Nothing writes to it while it is borrowed.
-        unsafe { &*self.arena.at(self.slot).cast::<[u8; KEY_LEN]>() }
+        // SAFETY: the slot is this value's alone until it is dropped, mapped for ever, and was written in `new`. Nothing
+        // writes to it while `self` is borrowed. Bytes need no alignment.
+        unsafe { self.0.0.as_ref() }
     }
 }
 
 impl Drop for LockedKey {
     fn drop(&mut self) {
-        // SAFETY: as in `expose`; `&mut self` means that no borrow of the key is left. A volatile write is not
-        // optimised away.
-        unsafe { ptr::write_volatile(self.arena.at(self.slot).cast::<[u8; KEY_LEN]>(), [0; KEY_LEN]) };
+        // SAFETY: as in `expose`; `&mut self` means that no borrow of the key is left. A volatile write is not optimised
+        // away.
+        unsafe { ptr::write_volatile(self.0.0.as_ptr(), [0; KEY_LEN]) };
         compiler_fence(Ordering::SeqCst);
-        self.arena.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.slot);
+        pool().free.push(Slot(self.0.0));
     }
 }
 
@@ -69,81 +103,161 @@ impl fmt::Debug for LockedKey {
     }
 }
 
-/// Why the system does not lock this process's keys in memory, if it does not.
-#[must_use]
-pub fn refusal() -> Option<String> {
-    drop(LockedKey::new(&[0; KEY_LEN]));
-    let arenas = ARENAS.lock().unwrap_or_else(PoisonError::into_inner);
-    arenas.iter().find_map(|arena| arena.refusal.clone())
+/// Room for one key, mapped for ever. It is either in the pool or a [`LockedKey`]'s.
+struct Slot(NonNull<[u8; KEY_LEN]>);
+
+// SAFETY: a slot is no thread's: whoever owns it may use it anywhere.
+unsafe impl Send for Slot {}
+// SAFETY: through a shared slot memory is only read; it is written when a key is made or dropped, which takes the slot's
+// one owner.
+unsafe impl Sync for Slot {}
+
+static POOL: Mutex<Pool> = Mutex::new(Pool { arenas: Vec::new(), free: Vec::new() });
+
+fn pool() -> MutexGuard<'static, Pool> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// All arenas, and the slots that no key is in.
+struct Pool {
+    arenas: Vec<Arena>,
+    free: Vec<Slot>,
+}
+
+/// What is known of the memory of [`KEYS_PER_ARENA`] keys.
 struct Arena {
-    keys: *mut u8,
-    free: Mutex<Vec<usize>>,
+    kind: Kind,
     refusal: Option<String>,
 }
 
-// SAFETY: the pointer is to memory that is mapped for the arena's whole life; slots are handed out under the
-// mutex, each to one owner, and only through `&mut` or the owner's `Drop` written to.
-unsafe impl Send for Arena {}
-// SAFETY: as above.
-unsafe impl Sync for Arena {}
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(all(target_os = "linux", feature = "memfd-secret")), allow(dead_code))]
+enum Kind {
+    Secret,
+    Locked,
+    Unlocked,
+}
 
-impl Arena {
-    fn map() -> Self {
-        let (keys, refusal) = map_locked().unwrap_or_else(|reason| {
-            let plain: Box<[u8; ARENA_LEN]> = Box::new([0; ARENA_LEN]);
-            (Box::into_raw(plain).cast::<u8>(), Some(reason))
+impl Pool {
+    fn take(&mut self) -> Slot {
+        match self.free.pop() {
+            Some(slot) => slot,
+            None => self.grow(),
+        }
+    }
+
+    /// Maps another arena, and gives its first slot.
+    fn grow(&mut self) -> Slot {
+        let (keys, arena) = system::map().unwrap_or_else(|refusal| {
+            let plain = Box::leak(Box::new([[0; KEY_LEN]; KEYS_PER_ARENA]));
+            (NonNull::from(plain).cast(), Arena { kind: Kind::Unlocked, refusal: Some(refusal) })
         });
-        Self { keys, free: Mutex::new((0..KEYS_PER_ARENA).rev().collect()), refusal }
-    }
-
-    fn take_slot(&self) -> Option<usize> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()
-    }
-
-    fn at(&self, slot: usize) -> *mut u8 {
-        self.keys.wrapping_add(slot * KEY_LEN)
+        self.arenas.push(arena);
+        // SAFETY: `keys` is the start of ARENA_LEN bytes, so each of these is within them.
+        let slot = |number: usize| Slot(unsafe { keys.add(number) });
+        self.free.extend((1..KEYS_PER_ARENA).rev().map(slot));
+        Slot(keys)
     }
 }
 
-/// Maps an arena between two guard pages. Arenas are never unmapped: they are few, and reused.
 #[cfg(target_os = "linux")]
-fn map_locked() -> Result<(*mut u8, Option<String>), String> {
+mod system {
+    //! An arena between two guard pages, as Linux gives it.
+
     use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mlock, mmap_anonymous, mprotect};
 
-    let page = rustix::param::page_size();
-    let inner = ARENA_LEN.next_multiple_of(page);
-    let outer = inner + 2 * page;
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice aliases nothing.
-    let start = unsafe {
-        mmap_anonymous(ptr::null_mut(), outer, ProtFlags::empty(), MapFlags::PRIVATE)
-            .map_err(|error| format!("mmap: {error}"))?
-    };
-    let keys = start.cast::<u8>().wrapping_add(page);
-    // SAFETY: `keys .. keys + inner` lies within the mapping made above, and nothing refers to it yet.
-    unsafe {
-        mprotect(keys.cast(), inner, MprotectFlags::READ | MprotectFlags::WRITE)
-            .map_err(|error| format!("mprotect: {error}"))?;
-    }
-    let mut refused = Vec::new();
-    // SAFETY: the same range; locking and advice change neither its content nor its validity in this process.
-    unsafe {
-        if let Err(error) = mlock(keys.cast(), inner) {
-            refused.push(format!("mlock: {error}"));
-        }
-        for (name, advice) in [("dontdump", Advice::LinuxDontDump), ("wipeonfork", Advice::LinuxWipeOnFork)] {
-            if let Err(error) = madvise(keys.cast(), inner, advice) {
-                refused.push(format!("madvise {name}: {error}"));
+    use super::{ARENA_LEN, Arena, KEY_LEN, Kind, NonNull, ptr};
+
+    /// The first key's place, and what is known of the arena; or why there is none.
+    pub(super) fn map() -> Result<(NonNull<[u8; KEY_LEN]>, Arena), String> {
+        let page = rustix::param::page_size();
+        let inner = ARENA_LEN.next_multiple_of(page);
+        let keys = reserve(inner, page)?;
+        let (keys, arena) = match secret(keys, inner) {
+            Ok(()) => (keys, Arena { kind: Kind::Secret, refusal: None }),
+            Err(None) => (keys, lock(keys, inner, None)?),
+            Err(refusal) => {
+                // The place may be gone. What is left of it is given up: nothing is readable there.
+                let keys = reserve(inner, page)?;
+                (keys, lock(keys, inner, refusal)?)
             }
-        }
+        };
+        Ok((NonNull::new(keys.cast()).ok_or("mmap: no address")?, arena))
     }
-    Ok((keys, (!refused.is_empty()).then(|| refused.join(", "))))
+
+    /// Room for `inner` bytes that can't be read yet, nor the page before and the page after them ever.
+    fn reserve(inner: usize, page: usize) -> Result<*mut u8, String> {
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice aliases nothing.
+        let start = unsafe {
+            mmap_anonymous(ptr::null_mut(), inner + 2 * page, ProtFlags::empty(), MapFlags::PRIVATE)
+                .map_err(|error| format!("mmap: {error}"))?
+        };
+        Ok(start.cast::<u8>().wrapping_add(page))
+    }
+
+    /// Makes `inner` bytes from `keys` readable and writable, locks them and keeps them from dumps and children.
+    fn lock(keys: *mut u8, inner: usize, refused: Option<String>) -> Result<Arena, String> {
+        // SAFETY: `keys .. keys + inner` lies within the mapping that `reserve` has just made, and nothing refers to it yet.
+        unsafe {
+            mprotect(keys.cast(), inner, MprotectFlags::READ | MprotectFlags::WRITE)
+                .map_err(|error| format!("mprotect: {error}"))?;
+        }
+        let mut refused: Vec<String> = refused.into_iter().collect();
+        // SAFETY: the same range; locking changes neither its content nor its validity.
+        let locked = unsafe { mlock(keys.cast(), inner) };
+        refused.extend(locked.err().map(|error| format!("mlock: {error}")));
+        for (name, advice) in [("dontdump", Advice::LinuxDontDump), ("wipeonfork", Advice::LinuxWipeOnFork)] {
+            // SAFETY: the same range; neither advice changes its content or its validity in this process.
+            let advised = unsafe { madvise(keys.cast(), inner, advice) };
+            refused.extend(advised.err().map(|error| format!("madvise {name}: {error}")));
+        }
+        let kind = if locked.is_ok() { Kind::Locked } else { Kind::Unlocked };
+        Ok(Arena { kind, refusal: (!refused.is_empty()).then(|| refused.join(", ")) })
+    }
+
+    /// Puts memory that only this process can read in the place of `inner` bytes from `keys`; the error is why not, if it
+    /// was to be.
+    #[cfg(feature = "memfd-secret")]
+    fn secret(keys: *mut u8, inner: usize) -> Result<(), Option<String>> {
+        use std::os::fd::{FromRawFd, OwnedFd};
+
+        let told = |error: &dyn std::fmt::Display| Some(format!("memfd_secret: {error}"));
+        // SAFETY: the call takes one number, touches no memory, and gives a new descriptor or -1.
+        let raw = unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) };
+        let raw = i32::try_from(raw).map_err(|error| told(&error))?;
+        if raw < 0 {
+            return Err(told(&std::io::Error::last_os_error()));
+        }
+        // SAFETY: the descriptor was made above and is nobody else's.
+        let file = unsafe { OwnedFd::from_raw_fd(raw) };
+        rustix::fs::ftruncate(&file, inner as u64).map_err(|error| told(&error))?;
+        let flags = MapFlags::SHARED | MapFlags::FIXED | MapFlags::POPULATE;
+        // SAFETY: `keys .. keys + inner` lies within the mapping that `reserve` has just made, and nothing refers to it yet, so it
+        // may be mapped over.
+        unsafe {
+            rustix::mm::mmap(keys.cast(), inner, ProtFlags::READ | ProtFlags::WRITE, flags, &file, 0)
+                .map_err(|error| told(&error))?;
+        }
+        // SAFETY: the same range; the advice changes nothing in this process. A child that has the keys all the same would
+        // be worse than none, but such memory takes the advice whenever there is such memory.
+        unsafe { madvise(keys.cast(), inner, Advice::LinuxDontFork).map_err(|error| told(&error)) }
+    }
+
+    #[cfg(not(feature = "memfd-secret"))]
+    fn secret(_: *mut u8, _: usize) -> Result<(), Option<String>> {
+        Err(None)
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn map_locked() -> Result<(*mut u8, Option<String>), String> {
-    Err("locked memory is not yet supported on this system".into())
+mod system {
+    //! No locked memory yet.
+
+    use super::{Arena, KEY_LEN, NonNull};
+
+    pub(super) fn map() -> Result<(NonNull<[u8; KEY_LEN]>, Arena), String> {
+        Err("locked memory is not yet supported on this system".into())
+    }
 }
 
 #[cfg(test)]
@@ -159,21 +273,64 @@ mod tests {
         };
         let keys: Vec<LockedKey> = (0..100_000).map(|n| LockedKey::new(&key(n))).collect();
         assert!(keys.iter().zip(0..).all(|(locked, n)| *locked.expose() == key(n)));
+        let held = locking();
+        assert!(held.keys >= 100_000 && held.locked + held.unlocked >= 100_000 * KEY_LEN, "{held:?}");
     }
 
     #[test]
     fn a_dropped_key_is_zeroed_in_place() {
         let key = LockedKey::new(&[0xA5; KEY_LEN]);
-        let address = key.arena.at(key.slot);
+        let place = key.0.0;
         drop(key);
         // Another test may have taken the slot by now, but none of them keeps such a key.
         // SAFETY: the arena is mapped for ever, and reading 32 bytes of it is always valid.
-        let left = unsafe { ptr::read_volatile(address.cast::<[u8; KEY_LEN]>()) };
+        let left = unsafe { ptr::read_volatile(place.as_ptr()) };
         assert_ne!(left, [0xA5; KEY_LEN]);
     }
 
     #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", LockedKey::new(&[1; KEY_LEN])), "LockedKey(..)");
+    }
+
+    /// The kernel's word on each mapping: where it begins and ends, its access, and its flags.
+    #[cfg(target_os = "linux")]
+    fn mappings() -> Vec<(usize, usize, String, String)> {
+        let text = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut found: Vec<(usize, usize, String, String)> = Vec::new();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            if first == "VmFlags:" {
+                found.last_mut().unwrap().3 = line.to_owned();
+            } else if let Some((start, end)) = first.split_once('-') {
+                let address = |hex: &str| usize::from_str_radix(hex, 16).unwrap();
+                found.push((address(start), address(end), second.to_owned(), String::new()));
+            }
+        }
+        found
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_arena_lies_between_guards_locked_not_dumped_and_wiped_on_fork() {
+        let key = LockedKey::new(&[1; KEY_LEN]);
+        if let Some(reason) = refusal() {
+            assert!(reason.contains("mlock") || reason.contains("memfd_secret"), "{reason}");
+            return;
+        }
+        let address = key.0.0.as_ptr() as usize;
+        let mappings = mappings();
+        let at = mappings.iter().position(|(start, end, ..)| (*start..*end).contains(&address)).unwrap();
+        let (start, end, _, flags) = &mappings[at];
+        // Of secret memory the child has nothing (`dc`); other arenas it finds wiped (`wf`).
+        let in_child = if cfg!(feature = "memfd-secret") { "dc" } else { "wf" };
+        for flag in ["lo", "dd", in_child] {
+            assert!(flags.split_whitespace().any(|found| found == flag), "{flag} is not among {flags}");
+        }
+        // Neighbouring arenas may share a mapping of guards, but nothing readable is next to any.
+        let is_guard = |other: &&(usize, usize, String, String)| other.2.starts_with("---");
+        assert!(mappings[..at].last().filter(is_guard).is_some_and(|guard| guard.1 == *start));
+        assert!(mappings.get(at + 1).filter(is_guard).is_some_and(|guard| guard.0 == *end));
     }
 }

@@ -170,13 +170,7 @@ impl Record {
     }
 
     pub(crate) fn shapes(&self, location: LocationId) -> impl Iterator<Item = Shape> {
-        self.heads().map(move |head| Shape {
-            location,
-            revision: head.id,
-            ancestors: head.ancestors.clone(),
-            size: padded_len(head.len()),
-            deleted: head.deleted,
-        })
+        self.heads().map(move |head| head.shape(location))
     }
 }
 
@@ -215,6 +209,17 @@ impl TryFrom<(Box<str>, Vec<Sealed>, Vec<Sealed>)> for Record {
 }
 
 impl Sealed {
+    /// What is told of it.
+    pub(crate) fn shape(&self, location: LocationId) -> Shape {
+        Shape {
+            location,
+            revision: self.id,
+            ancestors: self.ancestors.clone(),
+            size: padded_len(self.len()),
+            deleted: self.deleted,
+        }
+    }
+
     /// Value and labels, in bytes: they can't be told apart while sealed.
     pub(crate) fn len(&self) -> u64 {
         self.content.len().saturating_sub(OVERHEAD) as u64

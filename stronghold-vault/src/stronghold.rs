@@ -62,14 +62,31 @@ impl Stronghold {
     /// then revision). Where the mapping brings two records together, what one replaces of the other is left out.
     #[must_use]
     pub fn shapes(&self, scope: &Scope, mapping: &Mapping) -> Vec<Shape> {
-        let most = if scope.is_everything() { self.record_count() } else { 0 };
-        let mut shapes = Vec::with_capacity(most);
+        if scope.is_everything() && mapping.is_empty() {
+            return self.all_shapes();
+        }
+        let mut shapes = Vec::new();
         for (id, client, vault, record) in self.records_in(scope) {
             let target =
                 if mapping.is_empty() { id } else { mapping.apply(&names(client, vault, record)).id() };
             shapes.extend(record.shapes(target));
         }
         if mapping.is_empty() { shapes } else { heads_of_each(shapes) }
+    }
+
+    /// The shapes of all heads. Most syncs are of everything, and walking map by map is faster than one walk over all: it
+    /// costs little more than writing them down, so shapes are not kept beside the records.
+    fn all_shapes(&self) -> Vec<Shape> {
+        let mut shapes = Vec::with_capacity(self.record_count());
+        for (&client, Client { vaults, .. }) in &self.clients {
+            for (&vault, Vault { records, .. }) in vaults {
+                for (&record, held) in records {
+                    held.heads()
+                        .for_each(|head| shapes.push(head.shape(LocationId { client, vault, record })));
+                }
+            }
+        }
+        shapes
     }
 
     /// The names behind a location's ids, if it is held, deleted or not.

@@ -332,13 +332,52 @@ fn confirmations_come_in_order_and_for_what_was_sent() {
 
 /// Runs a session in which B's one batch carries this instead.
 fn with_batch(ask: Ask, a: &mut Node, b: &mut Node, sealed: &[u8]) -> Outcome {
+    with_batch_that_goes(Way::ToAsking, ask, a, b, sealed)
+}
+
+/// Runs a session in which the one batch that goes this way carries this instead.
+fn with_batch_that_goes(to: Way, ask: Ask, a: &mut Node, b: &mut Node, sealed: &[u8]) -> Outcome {
     run_tampered(ask, a, b, |way, _, message| match message {
-        Message::Batch(head) if way == Way::ToAsking => {
+        Message::Batch(head) if way == to => {
             vec![batch(head.index, head.entries, sealed.len() as u64)]
         }
-        Message::Chunk(_) if way == Way::ToAsking => vec![Message::Chunk(sealed.to_vec())],
+        Message::Chunk(_) if way == to => vec![Message::Chunk(sealed.to_vec())],
         other => vec![other],
     })
+}
+
+#[test]
+fn who_may_write_but_not_delete_can_not_delete() {
+    let (mut a, mut b) = two_devices();
+    b.policy = Default::default();
+    b.grant(A, &[Operation::Pull, Operation::Push], "**", false);
+    let before = b.heads("wallet/web/gone-here");
+    // The asking side is made to believe that it may: its deletions then arrive.
+    let (_, asked) = run_tampered(sync_both("wallet", &a), &mut a, &mut b, |_, _, message| match message {
+        Message::Agreed(agreed) => vec![Message::Agreed(Agreed { delete: agreed.push.clone(), ..agreed })],
+        other => vec![other],
+    });
+    assert_eq!(asked, misbehaved(Misbehaviour::NotPermitted));
+    assert_eq!(b.heads("wallet/web/gone-here"), before);
+}
+
+#[test]
+fn an_entry_that_was_not_proposed_is_refused_though_its_giver_may_write_there() {
+    let (mut a, mut b) = two_devices();
+    let before = b.heads("**");
+    let proposed = a.heads("wallet/web/only-here")[0].clone();
+    let others = [
+        (at("wallet/web/planted"), shape("wallet/web/planted", 7)),
+        (at("wallet/web/only-here"), Shape { deleted: true, ..proposed.clone() }),
+        (at("wallet/web/only-here"), Shape { size: 128, ..proposed.clone() }),
+    ];
+    for other in others {
+        let batch = sealed(&[(at("wallet/web/only-here"), proposed.clone()), other]);
+        let push = sync("wallet", false, Some(may_give("wallet", &a)));
+        let (_, asked) = with_batch_that_goes(Way::ToAsked, push, &mut a, &mut b, &batch);
+        assert_eq!(asked, misbehaved(Misbehaviour::NotAsked));
+        assert_eq!(b.heads("**"), before, "nothing of the batch is kept");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// One message of every kind.
-fn one_of_each() -> Vec<Message> {
+pub(crate) fn one_of_each() -> Vec<Message> {
     let shape = shape("wallet/web/planted", 7);
     let everything = Some(stronghold_sync::Scope::of(Selection::everything()));
     let location = at("wallet/web/planted");

@@ -85,6 +85,40 @@ pub(crate) fn logged_before_told(b: &Node) {
     }
 }
 
+/// After an honest session that went well, each side has, or has something newer than, all that was asked for and that rules
+/// let it have without a person's word.
+pub(crate) fn nothing_missing(ask: &Ask, a_before: &Node, a: &Node, b_before: &Node, b: &Node, link: &Link) {
+    let (Some(Ok(_)), Some(Ok(_)), Answer::Proceed { .. }) = (link.asking, link.asked, &a.on_plan) else {
+        return;
+    };
+    for (location, shape) in held(b_before) {
+        let (operation, selection) = match ask {
+            Ask::Import { selection, .. } => (Operation::Import, selection),
+            Ask::Fetch { selection, .. } if !shape.deleted => (Operation::Pull, selection),
+            Ask::Sync(sync) if sync.pull => (Operation::Pull, &sync.selection),
+            _ => continue,
+        };
+        if selection.covers(&location) && allows_unasked(b, A, operation, &location) {
+            assert!(has(a, &shape), "the asking side lacks {shape:?} of {location}");
+        }
+    }
+    if let Ask::Browse { selection } = ask {
+        for (location, _) in held(b_before).into_iter().filter(|(_, shape)| !shape.deleted) {
+            if selection.covers(&location) && allows_unasked(b, A, Operation::Browse, &location) {
+                assert!(a.found.iter().any(|found| found.location == location), "{location} was not listed");
+            }
+        }
+    }
+    let Ask::Sync(sync) = ask else { return };
+    for (location, shape) in held(a_before) {
+        let operation = if shape.deleted { Operation::Delete } else { Operation::Push };
+        let gives = sync.push.as_ref().is_some_and(|grant| grant.scope().covers(&location));
+        if gives && sync.selection.covers(&location) && allows_unasked(b, A, operation, &location) {
+            assert!(has(b, &shape), "the asked side lacks {shape:?} of {location}");
+        }
+    }
+}
+
 /// An honest session ends on both sides, and the same again changes nothing.
 pub(crate) fn honest(ask: &Ask, mut a: Node, mut b: Node, link: &Link) {
     let (Some(asking), Some(asked)) = (link.asking, link.asked) else {
@@ -103,10 +137,29 @@ pub(crate) fn honest(ask: &Ask, mut a: Node, mut b: Node, link: &Link) {
 
 fn taken(before: &Node, after: &Node) -> Vec<(Location, Shape)> {
     let shapes = before.records.values().flat_map(|(_, heads)| heads);
-    let held: BTreeSet<_> = shapes.map(|shape| (shape.entry(), shape.deleted)).collect();
-    let now = after.records.values();
-    let now = now.flat_map(|(location, heads)| heads.iter().map(|head| (location.clone(), head.clone())));
-    now.filter(|(_, shape)| !held.contains(&(shape.entry(), shape.deleted))).collect()
+    let known: BTreeSet<_> = shapes.map(|shape| (shape.entry(), shape.deleted)).collect();
+    let is_new = |(_, shape): &(Location, Shape)| !known.contains(&(shape.entry(), shape.deleted));
+    held(after).into_iter().filter(is_new).collect()
+}
+
+/// Every head, and where it is.
+fn held(node: &Node) -> Vec<(Location, Shape)> {
+    let records = node.records.values();
+    records.flat_map(|(location, heads)| heads.iter().map(|head| (location.clone(), head.clone()))).collect()
+}
+
+/// Whether a node holds this, or something that has replaced it.
+fn has(node: &Node, shape: &Shape) -> bool {
+    let mut heads = node.records.get(&shape.location).into_iter().flat_map(|(_, heads)| heads);
+    heads.any(|head| head.revision == shape.revision || head.ancestors.contain(&shape.revision))
+}
+
+/// Whether a rule lets this peer do this here, whatever a person says.
+fn allows_unasked(node: &Node, peer: DeviceId, operation: Operation, location: &Location) -> bool {
+    node.policy.rules().iter().any(|rule| {
+        let covers = Selection::covers(&rule.selection, location);
+        rule.device == peer && rule.operations.contains(&operation) && covers && !rule.ask
+    })
 }
 
 /// Whether a rule lets this peer do this here.

@@ -134,9 +134,9 @@ pub(crate) enum MadeUp {
         entries: u16,
         len: u64,
     },
-    /// A batch, whole, with just its head and chunk sizes right.
+    /// A batch, whole, with just its head and chunk sizes right; its chunk comes with it.
     BatchOf(Vec<Picked>),
-    /// The chunk that goes with `BatchOf`.
+    /// The chunk that would go with a `BatchOf` of these.
     ChunkOf(Vec<Picked>),
     Chunk(Vec<u8>),
     Confirm(u8),
@@ -275,7 +275,16 @@ impl Choice {
 }
 
 impl MadeUp {
-    pub(crate) fn message(&self, known: &Known) -> Message {
+    /// The message; a whole batch's chunk comes with it.
+    pub(crate) fn messages(&self, known: &Known) -> Vec<Message> {
+        let chunk = match self {
+            Self::BatchOf(picked) => Some(Message::Chunk(sealed(&batch_of(picked, known)))),
+            _ => None,
+        };
+        [self.message(known)].into_iter().chain(chunk).collect()
+    }
+
+    fn message(&self, known: &Known) -> Message {
         match self {
             Self::Open { version, kind, selection } => {
                 let protocol = if *version { PROTOCOL } else { PROTOCOL + 1 };

@@ -35,6 +35,7 @@ fuzz_target!(|input: Input| {
     checks::nothing_told(&a, &b);
     checks::logged_before_told(&b);
     if input.ops.iter().all(Op::is_honest) {
+        checks::nothing_missing(&ask, &a_before, &a, &b_before, &b, &link);
         checks::honest(&ask, a, b, &link);
     }
 });
@@ -138,7 +139,9 @@ impl Link {
             }
             Op::Inject(to, made_up) => {
                 let known = known(asking.end.node, asked.end.node);
-                self.deliver(*to, made_up.message(&known), asking, asked);
+                for message in made_up.messages(&known) {
+                    self.deliver(*to, message, asking, asked);
+                }
             }
             Op::Sabotage(To::Asking, ahead, answer) => asking.sabotage(*ahead, answer.answer()),
             Op::Sabotage(To::Asked, ahead, answer) => asked.sabotage(*ahead, answer.answer()),

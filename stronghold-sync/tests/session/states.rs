@@ -1,0 +1,125 @@
+//! What each state of either role takes, found out by handing every kind of message to every state; and that PROTOCOL.md's
+//! table of states says the same.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt::Debug,
+    fs,
+    path::PathBuf,
+};
+
+use stronghold_sync::{
+    message::Message,
+    session::{Ask, Asked, Asking, Misbehaviour, Session, SessionError},
+};
+
+use super::{
+    browse, fetch, import,
+    tampered::{guarded_devices, one_of_each},
+    world::*,
+};
+
+/// Role and state, and the kinds of messages that it takes.
+type Table = BTreeMap<(String, String), BTreeSet<String>>;
+
+/// The name of a message's kind, or of a session's state: where it stands, up to what it holds.
+fn name(debug: &str, after: &str) -> String {
+    let at = debug.find(after).unwrap() + after.len();
+    debug[at..].chars().take_while(|letter| letter.is_alphanumeric()).collect()
+}
+
+fn state(session: &impl Debug) -> String {
+    name(&format!("{session:?}"), " state: ")
+}
+
+fn kind(message: &Message) -> String {
+    name(&format!(" {message:?}"), " ")
+}
+
+/// Hands over a message and notes whether it is one that the state takes, whatever is then wrong with it.
+fn note<S: Session + Debug>(table: &mut Table, role: &str, end: &mut End<'_, S>, message: Message) {
+    let taken = table.entry((role.into(), state(&end.session))).or_default();
+    let kind = kind(&message);
+    let handled = end.session.handle_message(message);
+    if handled != Err(SessionError::PeerMisbehaved(Misbehaviour::OutOfOrder)) && kind != "Refused" {
+        taken.insert(kind);
+    }
+}
+
+/// Runs a session until this many messages have arrived, and hands `instead` to whoever gets the next; when it is over, to
+/// both. `false` when there was no such number.
+fn run_up_to(ask: &Ask, lose: &str, number: usize, instead: &Message, table: &mut Table) -> bool {
+    let (mut a, mut b) = guarded_devices();
+    let asked = Asked::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
+    let (mut a, mut b) = (End::new(Asking::new(ask.clone()), &mut a), End::new(asked, &mut b));
+    let mut flight: VecDeque<(Way, Message)> = VecDeque::new();
+    for at in 0.. {
+        flight.extend(a.turn().into_iter().map(|message| (Way::ToAsked, message)));
+        flight.extend(b.turn().into_iter().map(|message| (Way::ToAsking, message)));
+        flight.retain(|(_, message)| kind(message) != lose);
+        match flight.pop_front() {
+            Some((Way::ToAsked, _)) if at == number => note(table, "asked", &mut b, instead.clone()),
+            Some((Way::ToAsking, _)) if at == number => note(table, "asking", &mut a, instead.clone()),
+            Some((Way::ToAsked, message)) if b.handle(message.clone()).is_ok() => {}
+            Some((Way::ToAsking, message)) if a.handle(message.clone()).is_ok() => {}
+            Some(_) => return false,
+            None => {
+                note(table, "asked", &mut b, instead.clone());
+                note(table, "asking", &mut a, instead.clone());
+                return false;
+            }
+        }
+        if at == number {
+            return true;
+        }
+    }
+    unreachable!()
+}
+
+/// Every kind of message to every state of every session. A list of what differs that gets lost makes it not add up.
+fn observed() -> Table {
+    let (a, _) = guarded_devices();
+    let push = Some(may_give("wallet", &a));
+    let sessions = [
+        (import("wallet"), "nothing"),
+        (browse("wallet"), "nothing"),
+        (fetch("wallet"), "nothing"),
+        (sync("wallet", true, push.clone()), "nothing"),
+        (sync("wallet", true, push.clone()), "OnlyThere"),
+        (sync("wallet", false, push), "nothing"),
+    ];
+    let mut table = Table::new();
+    for (ask, lose) in sessions {
+        for instead in one_of_each() {
+            let mut number = 0;
+            while run_up_to(&ask, lose, number, &instead, &mut table) {
+                number += 1;
+            }
+        }
+    }
+    table
+}
+
+/// The table of states in PROTOCOL.md: role, state and what it takes in the first three columns, names between backticks.
+fn documented() -> Table {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../stronghold-net/PROTOCOL.md");
+    let text = fs::read_to_string(path).unwrap();
+    let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<String>>();
+    let rows = text.lines().filter(|line| line.starts_with("| asking |") || line.starts_with("| asked |"));
+    let mut table = Table::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let state = names(cells[2]).remove(0);
+        assert!(table.insert((cells[1].into(), state), names(cells[3]).into_iter().collect()).is_none());
+    }
+    table
+}
+
+#[test]
+fn every_state_takes_what_the_protocol_document_says_and_nothing_else() {
+    let (observed, documented) = (observed(), documented());
+    for (place, taken) in &observed {
+        assert_eq!(Some(taken), documented.get(place), "{place:?}");
+    }
+    assert_eq!(observed.len(), documented.len(), "the document has a state that no session comes to");
+}

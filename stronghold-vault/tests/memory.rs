@@ -1,0 +1,162 @@
+//! What is left in this process's memory when a Stronghold is gone: nothing of a value, nothing of a key. The kernel shows a
+//! process its own memory as a file, so all of it is searched, heap, stacks and locked arenas.
+//!
+//! The one test stands alone in its process: others would have values of their own about.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+
+use std::{fs, fs::File, io, os::unix::fs::FileExt};
+
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_bytes::ByteBuf;
+use stronghold_sync::{Grant, Location, Mapping, Scope, Selection, Shape};
+use stronghold_vault::{Labels, Stronghold};
+use zeroize::{Zeroize, Zeroizing};
+
+/// What is kept of a canary is not itself: that would be found.
+struct Masked {
+    what: &'static str,
+    bytes: Vec<u8>,
+}
+
+const MASK: u8 = 0x5C;
+
+impl Masked {
+    fn new(what: &'static str, secret: &[u8]) -> Self {
+        Self { what, bytes: secret.iter().map(|byte| byte ^ MASK).collect() }
+    }
+
+    fn unmasked(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.bytes.iter().map(|byte| byte ^ MASK).collect())
+    }
+
+    /// Where its first or last half lies in readable memory: the address, and in which mapping.
+    fn found(&self) -> Vec<String> {
+        let memory = File::open("/proc/self/mem").unwrap();
+        let mut found = Vec::new();
+        for line in fs::read_to_string("/proc/self/maps").unwrap().lines() {
+            let (range, rest) = line.split_once(' ').unwrap();
+            let (start, end) = range.split_once('-').unwrap();
+            let address = |hex: &str| u64::from_str_radix(hex, 16).unwrap();
+            if rest.starts_with('r') {
+                let places = self.found_in(&memory, address(start), address(end));
+                found.extend(places.into_iter().map(|at| format!("{at:#x} of {line}")));
+            }
+        }
+        found
+    }
+
+    fn found_in(&self, memory: &File, start: u64, end: u64) -> Vec<u64> {
+        let (first, last) = self.bytes.split_at(self.bytes.len() / 2);
+        let mut buffer = Zeroizing::new(vec![0; CHUNK + first.len()]);
+        let mut found = Vec::new();
+        for at in (start..end).step_by(CHUNK) {
+            let len = buffer.len().min((end - at) as usize);
+            // What can't be read here nobody else reads this way either: a guard, a mapping of the kernel's, secret memory.
+            let Ok(()) = read(memory, &mut buffer[..len], at) else { continue };
+            // Compared byte by byte: a buffer that is unmasked would be found itself.
+            let is = |window: &[u8], half: &[u8]| {
+                window.iter().zip(half).all(|(byte, masked)| *byte == masked ^ MASK)
+            };
+            let places = buffer[..len].windows(first.len()).enumerate();
+            let halves = places.filter(|(_, window)| is(window, first) || is(window, last));
+            found.extend(halves.map(|(place, _)| at + place as u64));
+        }
+        found
+    }
+}
+
+const CHUNK: usize = 1 << 16;
+
+fn read(memory: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
+    memory.read_exact_at(buffer, at)
+}
+
+/// As much of a payload as it takes to find the keys in it.
+#[derive(Deserialize)]
+struct Payload {
+    _name: String,
+    identity: ByteBuf,
+    _peers: IgnoredAny,
+    _policy: IgnoredAny,
+    _log: IgnoredAny,
+    clients: Vec<(String, Vec<VaultPayload>)>,
+}
+
+/// Name, key and records.
+type VaultPayload = (String, ByteBuf, IgnoredAny);
+
+/// Encoded as `stronghold-snapshot` does it: into memory that is large enough, and is wiped.
+fn encoded<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(1 << 20));
+    rmp_serde::encode::write(&mut *bytes, value).unwrap();
+    bytes
+}
+
+fn keys_of(vault: &Stronghold) -> [Masked; 2] {
+    let mut payload: Payload = rmp_serde::from_slice(&encoded(vault)).unwrap();
+    let key = &mut payload.clients[0].1[0].1;
+    let masked = [Masked::new("a vault's key", key), Masked::new("the identity", &payload.identity)];
+    key.zeroize();
+    payload.identity.zeroize();
+    masked
+}
+
+fn at(text: &str) -> Location {
+    text.parse().unwrap()
+}
+
+/// Everything that is done with a value.
+fn use_it(vault: &mut Stronghold, value: &Masked) {
+    vault.write(&at("c/v/kept"), &value.unmasked(), Labels::new(), 1).unwrap();
+    vault.write(&at("c/v/gone"), &value.unmasked(), Labels::new(), 1).unwrap();
+    vault.write(&at("c/v/over"), &value.unmasked(), Labels::new(), 1).unwrap();
+    vault.write(&at("c/v/over"), b"something else", Labels::new(), 2).unwrap();
+    drop(vault.read(&at("c/v/kept")).unwrap());
+    vault.remove(&at("c/v/gone"), 2).unwrap();
+    vault.verify().unwrap();
+
+    let loaded: Stronghold = rmp_serde::from_slice(&encoded(vault)).unwrap();
+    drop(loaded.read(&at("c/v/kept")).unwrap());
+    let shapes = loaded.shapes(&Scope::of(Selection::everything()), &Mapping::default());
+    let wanted: Vec<_> = shapes.iter().map(Shape::entry).collect();
+    let entries = loaded.export(&Grant::of_owner(Selection::everything()), &wanted, 2).unwrap();
+    let sealed = encoded(&entries);
+    drop(entries);
+    let arrived: Vec<stronghold_vault::Entry> = rmp_serde::from_slice(&sealed).unwrap();
+    let mut other = Stronghold::new("other").unwrap();
+    other.import(&arrived, |_, _, _| Ok(())).unwrap();
+    drop(other.read(&at("c/v/kept")).unwrap());
+}
+
+/// A random secret that is known here only masked.
+fn canary(len: usize) -> Masked {
+    let mut bytes = vec![0; len];
+    getrandom::fill(&mut bytes).unwrap();
+    Masked { what: "a value", bytes }
+}
+
+#[test]
+fn nothing_of_values_and_keys_is_left_in_memory() {
+    // A long one too: long buffers are copied and moved by other means than short ones.
+    let (value, long) = (canary(48), canary(5000));
+    let mut vault = Stronghold::new("canary").unwrap();
+    use_it(&mut vault, &value);
+    use_it(&mut vault, &long);
+    let keys = keys_of(&vault);
+    assert!(
+        cfg!(feature = "memfd-secret") || !keys[0].found().is_empty(),
+        "the key is in its arena, and nowhere else"
+    );
+
+    let reading = vault.read(&at("c/v/kept")).unwrap();
+    assert!(!long.found().is_empty(), "a search that finds nothing proves nothing");
+    drop(reading);
+    let while_open: Vec<String> = [&value, &long].into_iter().flat_map(Masked::found).collect();
+    assert!(while_open.is_empty(), "a value lies open in an open Stronghold: {while_open:#?}");
+    drop(vault);
+    for masked in [&value, &long, &keys[0], &keys[1]] {
+        let left = masked.found();
+        assert!(left.is_empty(), "{} is left: {left:#?}", masked.what);
+    }
+}
