@@ -29,6 +29,9 @@ pub(crate) struct Global {
     /// Unlock with the 32-byte key in this file (raw, or 64 hexadecimal digits).
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
+    /// Wait so many seconds for another process that writes to the snapshot.
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) wait: u32,
     /// Print one JSON object on one line (`serve` and `pair`: one line per event).
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -8,7 +8,10 @@ mod progress;
 mod remote;
 mod serve;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use stronghold_snapshot::Home;
 use stronghold_sync::{Location, RevisionId, Selection, visible};
@@ -71,12 +74,14 @@ impl Context {
     /// Opens the snapshot that the options name.
     pub(crate) fn open(&self) -> Result<Home, Failure> {
         let path = self.path()?;
-        if !path.exists() {
+        if !is_there(&path)? {
             // Asking for a passphrase first would be for nothing.
             return Err(Failure::no_snapshot(&path));
         }
         let secret = secrets::of_snapshot(&self.global, false)?;
-        Ok(Home::open(&path, &secret.unlock())?)
+        let mut home = Home::open(&path, &secret.unlock())?;
+        home.set_lock_wait(Duration::from_secs(self.global.wait.into()));
+        Ok(home)
     }
 
     /// The snapshot's path: the option's, else in the platform's data folder.
@@ -99,6 +104,11 @@ impl Context {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether there is something at a path. A disk that does not answer is no answer.
+pub(crate) fn is_there(path: &Path) -> Result<bool, Failure> {
+    path.try_exists().map_err(|error| Failure::unknown(path, &error))
 }
 
 pub(crate) fn location(text: &str) -> Result<Location, Failure> {
@@ -140,7 +150,7 @@ pub(crate) fn host_name() -> String {
 
 /// A time for people.
 pub(crate) fn time(milliseconds: u64) -> String {
-    let moment = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_millis(milliseconds));
+    let moment = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
     // Years beyond 9999 can't be formatted; a peer may have sent one.
     moment
         .filter(|_| milliseconds < 253_402_300_800_000)
