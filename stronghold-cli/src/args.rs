@@ -35,6 +35,9 @@ pub(crate) struct Global {
     /// Keep what stood before each of the last N commands, beside the snapshot.
     #[arg(long, global = true, value_name = "N", env = "STRONGHOLD_KEEP", default_value_t = stronghold_snapshot::KEPT_GENERATIONS)]
     pub(crate) keep_generations: u8,
+    /// Wait so many seconds for another process that writes to the snapshot.
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) wait: u32,
     /// Print one JSON object on one line (`serve` and `pair`: one line per event).
     #[arg(long, global = true)]
     pub(crate) json: bool,

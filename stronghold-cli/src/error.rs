@@ -4,7 +4,8 @@ use std::error::Error;
 
 use stronghold_net::{ChannelError, HostError, PeerError, pairing::PairingError};
 use stronghold_snapshot::{
-    CommitError, CreateError, HomeError, LockError, MergeError, OpenError, OpenFileError, ReloadError,
+    Action, CommitError, CreateError, HomeError, LockError, MergeError, OpenError, OpenFileError,
+    ReloadError, StorageError,
 };
 use stronghold_sync::{message::Refusal, session::SessionError};
 use stronghold_vault::{Damaged, ExportError, ReadError, UnknownPeer, WriteError};
@@ -19,6 +20,9 @@ pub(crate) const DENIED: u8 = 7;
 pub(crate) const DECISION: u8 = 8;
 pub(crate) const PEER: u8 = 9;
 pub(crate) const STORAGE: u8 = 10;
+
+const UNCHANGED: &str =
+    "the snapshot is as it was before; check space and permissions of its folder, and the disk's health";
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -72,12 +76,17 @@ impl From<OpenFileError> for Failure {
                 Self::no_snapshot(&storage.path)
             }
             OpenFileError::Snapshot { path, source } => Self::opening(&path.display().to_string(), source),
-            _ => Self::of("storage", STORAGE, &error),
+            _ => Self::storage(&error),
         }
     }
 }
 
 impl Failure {
+    /// The disk failed, and the snapshot is what it was.
+    fn storage(error: &dyn Error) -> Self {
+        Self::of("storage", STORAGE, error).hint(UNCHANGED)
+    }
+
     fn opening(path: &str, error: &OpenError) -> Self {
         let message = format!("{path}: {error}");
         match error {
@@ -121,7 +130,7 @@ impl From<HomeError> for Failure {
                     "if you restored an old copy yourself, say --accept-rollback; else someone put it there",
                 )
             }
-            other => Self::of("storage", STORAGE, &other),
+            other => Self::storage(&other),
         }
     }
 }
@@ -131,7 +140,7 @@ impl From<LockError> for Failure {
         match error {
             LockError::InUse { .. } => Self::new("in_use", IN_USE, format!("{error}; nothing was changed"))
                 .hint("wait for the other process to finish, then try again"),
-            other => Self::of("storage", STORAGE, &other),
+            other => Self::storage(&other),
         }
     }
 }
@@ -140,10 +149,18 @@ impl From<CommitError> for Failure {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Lock(error) => error.into(),
-            other => Self::of("storage", STORAGE, &other)
-                .hint("the snapshot is as it was before; check space and permissions of its folder"),
+            other if is_in_place(&other) => Self::of("storage", STORAGE, &other)
+                .hint("the new state is in the file, but a loss of power may undo it: run the command again"),
+            other => Self::storage(&other),
         }
     }
+}
+
+/// Whether the commit failed only after the new generation had taken the old one's place.
+fn is_in_place(error: &CommitError) -> bool {
+    let CommitError::Storage(StorageError { action, path, .. }) = error else { return false };
+    // Synced are only temporary files, before, and the folder, after. The disk is not asked which: it fails.
+    *action == Action::Remove || (*action == Action::Sync && path.extension() != Some("tmp".as_ref()))
 }
 
 impl From<ReadError> for Failure {
@@ -281,6 +298,11 @@ impl Failure {
         let exit = if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { STORAGE };
         let code = if exit == NOT_FOUND { "not_found" } else { "storage" };
         Self::new(code, exit, format!("{}: {error}", path.display()))
+    }
+
+    /// Whether there is a snapshot could not be found out.
+    pub(crate) fn unknown(path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::new("storage", STORAGE, format!("can't look for {}: {error}", path.display())).hint(UNCHANGED)
     }
 
     /// The terminal, stdin or stdout failed.

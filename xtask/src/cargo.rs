@@ -17,8 +17,13 @@ pub(crate) fn root() -> &'static Path {
 
 /// Runs cargo at the top of the repository; its output goes where this program's goes.
 pub(crate) fn cargo(args: &[&str]) -> Result<()> {
+    cargo_with(args, &[])
+}
+
+/// The same, with these variables in its environment.
+pub(crate) fn cargo_with(args: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     println!("$ cargo {}", args.join(" "));
-    let status = command(args).status()?;
+    let status = command(args).envs(variables.iter().copied()).status()?;
     if status.success() { Ok(()) } else { Err(format!("`cargo {}` failed", args.join(" ")).into()) }
 }
 

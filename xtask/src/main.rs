@@ -1,4 +1,5 @@
-//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `fuzz` and `tidy`, a file for each.
+//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `crash`, `fuzz` and `tidy`, a file for
+//! each.
 //!
 //! It knows the crates as a user does: by their manifests, their tests and the `stronghold` command.
 
@@ -8,6 +9,7 @@
 mod bench;
 mod bench_sync;
 mod cargo;
+mod crash;
 mod demo;
 mod device;
 mod fuzz;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         ["bench", "sync"] => bench_sync::run(),
         ["bench", "reconcile", options @ ..] => bench::reconcile(options),
         ["soak", numbers @ ..] => bench::soak(numbers),
+        ["crash", options @ ..] => crash::run(options),
         ["fuzz", options @ ..] => fuzz::run(options),
         ["vectors", options @ ..] => test::vectors(options),
         ["tidy"] => tidy::run(),
@@ -60,6 +63,8 @@ usage: cargo xtask COMMAND
               finding a difference: bytes, round trips and CPU, against its peers; or what it rests on
   soak [SESSIONS] [SEED]
               simulated reconciliations, each held against a comparison of the whole sets
+  crash [--kills N] [--processes P] [--puts Q] [--seed S]
+              `kill -9` at N random moments of a put (10,000), then P processes (64) with Q puts each (100) at once
   fuzz [--smoke | TARGET [SECONDS]]
               hostile input to stronghold-sync: message, sketch, session; a minute each, or one of them for longer
   vectors [--check]

@@ -7,7 +7,7 @@ use stronghold_net::now;
 use stronghold_sync::{message::Listing, visible};
 use stronghold_vault::{Labels, ReadError, Stronghold, Version};
 
-use super::{Context, host_name, location, revision, selection, time};
+use super::{Context, host_name, is_there, location, revision, selection, time};
 use crate::{
     error::{DECISION, Failure},
     secrets,
@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failure> {
     let path = context.path()?;
-    if path.exists() {
+    if is_there(&path)? {
         return Err(Failure::exists(&path));
     }
     let secret = secrets::of_snapshot(&context.global, true)?;

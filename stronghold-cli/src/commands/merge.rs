@@ -8,7 +8,7 @@ use stronghold_snapshot::{Home, Merge, Merged};
 use stronghold_sync::{Mapping, OnConflict, Selection};
 use stronghold_vault::{Labels, ReadError, Stronghold};
 
-use super::{Context, local, selection, selections};
+use super::{Context, is_there, local, selection, selections};
 use crate::{
     args::{Conflict, Format, MergeArgs},
     credentials::{self, Field},
@@ -29,7 +29,7 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
         now: now(),
     };
     let mut home = context.open()?;
-    if !args.file.exists() {
+    if !is_there(&args.file)? {
         return Err(Failure::no_snapshot(&args.file));
     }
     let files = (args.other_passphrase_file.as_deref(), args.other_key_file.as_deref());
@@ -127,7 +127,7 @@ pub(super) fn export(
         now: now(),
     };
     let home = context.open()?;
-    if output.exists() {
+    if is_there(output)? {
         return Err(Failure::exists(output));
     }
     let secret = secrets::from_files(passphrase_file, key_file, "Passphrase of the export: ", true)?;

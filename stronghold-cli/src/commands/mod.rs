@@ -10,7 +10,10 @@ mod remote;
 mod serve;
 mod undoing;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use stronghold_snapshot::{Home, Older, Seen};
 use stronghold_sync::{Location, RevisionId, Selection, visible};
@@ -79,7 +82,7 @@ impl Context {
     /// Opens the snapshot that the options name.
     pub(crate) fn open(&self) -> Result<Home, Failure> {
         let path = self.path()?;
-        if !path.exists() {
+        if !is_there(&path)? {
             // Asking for a passphrase first would be for nothing.
             return Err(Failure::no_snapshot(&path));
         }
@@ -93,7 +96,7 @@ impl Context {
             Some(seen) => Home::open_seen(path, &unlock, seen, self.older())?,
             None => Home::open(path, &unlock)?,
         };
-        home.keep_generations(self.global.keep_generations);
+        self.configure(&mut home);
         Ok(home)
     }
 
@@ -105,11 +108,16 @@ impl Context {
         stronghold: Stronghold,
     ) -> Result<Home, Failure> {
         let mut home = Home::create(path, &[secret.new_slot()], stronghold)?;
-        home.keep_generations(self.global.keep_generations);
+        self.configure(&mut home);
         if let Some(seen) = self.seen() {
             home.remember_in(seen);
         }
         Ok(home)
+    }
+
+    fn configure(&self, home: &mut Home) {
+        home.keep_generations(self.global.keep_generations);
+        home.set_lock_wait(Duration::from_secs(self.global.wait.into()));
     }
 
     fn older(&self) -> Older {
@@ -147,6 +155,11 @@ impl Context {
 
 fn project_folders() -> Option<directories::ProjectDirs> {
     directories::ProjectDirs::from("", "", "stronghold")
+}
+
+/// Whether there is something at a path. A disk that does not answer is no answer.
+pub(crate) fn is_there(path: &Path) -> Result<bool, Failure> {
+    path.try_exists().map_err(|error| Failure::unknown(path, &error))
 }
 
 pub(crate) fn location(text: &str) -> Result<Location, Failure> {
@@ -188,7 +201,7 @@ pub(crate) fn host_name() -> String {
 
 /// A time for people.
 pub(crate) fn time(milliseconds: u64) -> String {
-    let moment = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_millis(milliseconds));
+    let moment = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
     // Years beyond 9999 can't be formatted; a peer may have sent one.
     moment
         .filter(|_| milliseconds < 253_402_300_800_000)

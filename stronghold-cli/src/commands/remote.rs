@@ -11,7 +11,7 @@ use stronghold_vault::ReadError;
 use tokio::{net::TcpStream, runtime::Runtime};
 
 use super::{
-    Context, host_name, local, location,
+    Context, host_name, is_there, local, location,
     pairing::{Granted, connect, join, remember, told},
     progress::Progress,
     selection, selections,
@@ -51,7 +51,7 @@ pub(super) fn clone(
         (None, address) => {
             let address = address.flatten();
             let path = context.path()?;
-            if path.exists() {
+            if is_there(&path)? {
                 return Err(Failure::exists(&path));
             }
             let secret = secrets::of_snapshot(&context.global, true)?;

@@ -94,6 +94,11 @@ impl Device {
         *self.unlock.borrow_mut() = [option.into(), self.file(file, content)];
     }
 
+    /// The same with a file that stands elsewhere.
+    pub(crate) fn unlock_by_file(&self, option: &str, path: &Path) {
+        *self.unlock.borrow_mut() = [option.into(), path.to_str().unwrap().into()];
+    }
+
     /// Writes a file into the device's folder and gives its path.
     pub(crate) fn file(&self, name: &str, content: &[u8]) -> String {
         let path = self.folder.path().join(name);
@@ -113,12 +118,18 @@ impl Device {
         self.unlock.borrow()[1].clone()
     }
 
-    /// Starts a command on this device.
-    pub(crate) fn start(&self, args: &[&str], stdin: &[u8]) -> Running {
+    /// A command on this device, not started yet.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = stronghold();
         command.args(args).arg("--snapshot").arg(self.snapshot()).args(self.unlock.borrow().as_slice());
         command.env("XDG_STATE_HOME", self.folder.path().join("state"));
-        Running::start(command.current_dir(&self.folder), stdin)
+        command.current_dir(&self.folder);
+        command
+    }
+
+    /// Starts a command on this device.
+    pub(crate) fn start(&self, args: &[&str], stdin: &[u8]) -> Running {
+        Running::start(&mut self.command(args), stdin)
     }
 
     /// Runs a command to its end.
@@ -263,7 +274,8 @@ impl Device {
 }
 
 impl Running {
-    fn start(command: &mut Command, stdin: &[u8]) -> Self {
+    /// Starts a process and gives it all of its standard input.
+    pub(crate) fn start(command: &mut Command, stdin: &[u8]) -> Self {
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap();
         // A command that fails early does not read its input.
@@ -295,6 +307,21 @@ impl Running {
                 panic!("no event: {}", self.stderr.take().unwrap().join().unwrap())
             }
         }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it came to its end, however.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Kills it, if it has not ended yet; [`end`](Self::end) then tells how it ended.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
     }
 
     /// Waits for its end.

@@ -1,0 +1,184 @@
+//! The disk that fails: `interpose.c`, compiled once, and a device whose commands run on it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use tempfile::TempDir;
+
+use crate::common::{Device, Done, Running};
+
+/// The record that every fault is tried on, and one that was written before and is left alone.
+pub(crate) const RECORD: &str = "s/v/record";
+pub(crate) const KEPT: &str = "s/v/kept";
+
+/// What the disk does, and at which of its calls; call 0 never comes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    pub(crate) kind: &'static str,
+    pub(crate) at: usize,
+    pub(crate) sticky: bool,
+    /// Whether the disk gives a file second names.
+    pub(crate) links: bool,
+}
+
+impl Fault {
+    pub(crate) const NONE: Self = Self { kind: "", at: 0, sticky: false, links: true };
+
+    pub(crate) fn once(kind: &'static str) -> Self {
+        Self { kind, ..Self::NONE }
+    }
+
+    pub(crate) fn sticky(kind: &'static str) -> Self {
+        Self { kind, sticky: true, ..Self::NONE }
+    }
+
+    pub(crate) fn at(self, at: usize) -> Self {
+        Self { at, ..self }
+    }
+}
+
+/// One call that the disk saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) name: String,
+    pub(crate) path: String,
+    /// What was done instead of it, or around it.
+    pub(crate) fault: Option<String>,
+}
+
+/// How a command ended on a disk that fails, and what the disk saw.
+#[derive(Debug)]
+pub(crate) struct Tried {
+    pub(crate) done: Done,
+    pub(crate) calls: Vec<Call>,
+}
+
+/// A device whose key and whose disk's log stand in a folder apart, so that the disk fails for the snapshot alone.
+pub(crate) struct Faulty {
+    pub(crate) device: Device,
+    apart: TempDir,
+}
+
+impl Faulty {
+    /// With nothing in its folder yet; none where no disk can be interposed, and says so.
+    pub(crate) fn empty() -> Option<Self> {
+        library()?;
+        let device = Device::without_snapshot();
+        let apart = tempfile::tempdir().unwrap();
+        let key = apart.path().join("key");
+        fs::rename(device.key_file(), &key).unwrap();
+        device.unlock_by_file("--key-file", &key);
+        Some(Self { device, apart })
+    }
+
+    /// With a snapshot of both records.
+    pub(crate) fn new() -> Option<Self> {
+        let faulty = Self::empty()?;
+        faulty.device.ok(&["init", "--name", "a"]);
+        faulty.device.put(KEPT, "kept");
+        faulty.device.put(RECORD, "first");
+        Some(faulty)
+    }
+
+    /// Starts a command on the disk that fails.
+    pub(crate) fn start(&self, args: &[&str], stdin: &[u8], fault: Fault) -> Running {
+        let _ = fs::remove_file(self.log());
+        let mut command = self.device.command(args);
+        self.interpose(&mut command, fault);
+        Running::start(&mut command, stdin)
+    }
+
+    /// Runs a command to its end on the disk that fails.
+    pub(crate) fn run(&self, args: &[&str], stdin: &[u8], fault: Fault) -> Tried {
+        let done = self.start(args, stdin, fault).end();
+        Tried { done, calls: self.calls() }
+    }
+
+    /// What the disk has seen of the command that runs or ran last.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        fs::read_to_string(self.log()).unwrap_or_default().lines().map(parse).collect()
+    }
+
+    fn interpose(&self, command: &mut Command, fault: Fault) {
+        let folder = fs::canonicalize(self.device.folder()).unwrap();
+        command.env("LD_PRELOAD", library().unwrap()).env("FAULT_FOLDER", folder);
+        command.env("FAULT_LOG", self.log()).env("FAULT_AT", fault.at.to_string());
+        command.env("FAULT_KIND", fault.kind);
+        for (name, set) in [("FAULT_STICKY", fault.sticky), ("FAULT_LINKS", !fault.links)] {
+            if set {
+                command.env(name, "1");
+            }
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.apart.path().join("log")
+    }
+
+    /// The snapshot's bytes.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        fs::read(self.device.snapshot()).unwrap()
+    }
+
+    /// What lies in the folder beside the snapshot, its kept generations and its lock.
+    pub(crate) fn leftovers(&self) -> Vec<String> {
+        leftovers(self.device.folder())
+    }
+}
+
+impl Tried {
+    /// The calls that something was done to.
+    pub(crate) fn faulted(&self) -> Vec<&Call> {
+        self.calls.iter().filter(|call| call.fault.is_some()).collect()
+    }
+}
+
+/// The names in a device's folder that are neither snapshot, kept generation, lock nor key.
+pub(crate) fn leftovers(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let expected = |name: &String| {
+        let kept = name.strip_prefix("vault.").is_some_and(|number| number.parse::<u8>().is_ok());
+        kept || ["vault", ".vault.lock", "key"].contains(&name.as_str())
+    };
+    names.filter(|name| !expected(name)).collect()
+}
+
+fn parse(line: &str) -> Call {
+    let mut words = line.splitn(4, ' ').skip(1).map(str::to_owned);
+    let mut word = || words.next().unwrap();
+    let (name, path, outcome) = (word(), word(), word());
+    Call { name, path, fault: (outcome != "-").then_some(outcome) }
+}
+
+/// The compiled library, in a folder that stays until the tests end.
+fn library() -> Option<&'static Path> {
+    static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    LIBRARY.get_or_init(compile).as_deref()
+}
+
+fn compile() -> Option<PathBuf> {
+    if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+        eprintln!("SKIPPED: a failing disk is interposed on Linux with glibc only");
+        return None;
+    }
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storage/interpose.c");
+    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("interpose-{}.so", std::process::id()));
+    let mut compiler = Command::new("cc");
+    compiler
+        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
+        .arg(&library)
+        .arg(source)
+        .arg("-ldl");
+    match compiler.output() {
+        Ok(output) if output.status.success() => Some(library),
+        Ok(output) => panic!("interpose.c does not compile: {}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => {
+            eprintln!("SKIPPED: no C compiler (`cc`) to build the failing disk with: {error}");
+            None
+        }
+    }
+}
