@@ -17,8 +17,14 @@ pub(crate) fn root() -> &'static Path {
 
 /// Runs cargo at the top of the repository; its output goes where this program's goes.
 pub(crate) fn cargo(args: &[&str]) -> Result<()> {
-    println!("$ cargo {}", args.join(" "));
-    let status = command(args).status()?;
+    cargo_with(args, &[])
+}
+
+/// The same, with this in its environment.
+pub(crate) fn cargo_with(args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    let set: String = environment.iter().map(|(name, value)| format!("{name}={value} ")).collect();
+    println!("$ {set}cargo {}", args.join(" "));
+    let status = command(args).envs(environment.iter().copied()).status()?;
     if status.success() { Ok(()) } else { Err(format!("`cargo {}` failed", args.join(" ")).into()) }
 }
 

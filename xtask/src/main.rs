@@ -1,4 +1,5 @@
-//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `fuzz` and `tidy`, a file for each.
+//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `fuzz`, `sanitize` and
+//! `tidy`, a file for each.
 //!
 //! It knows the crates as a user does: by their manifests, their tests and the `stronghold` command.
 
@@ -12,6 +13,7 @@ mod demo;
 mod device;
 mod fuzz;
 mod running;
+mod sanitize;
 mod test;
 mod tidy;
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["bench", "reconcile", options @ ..] => bench::reconcile(options),
         ["soak", numbers @ ..] => bench::soak(numbers),
         ["fuzz", options @ ..] => fuzz::run(options),
+        ["sanitize", options @ ..] => sanitize::run(options),
         ["tidy"] => tidy::run(),
         _ => {
             eprint!("{USAGE}");
@@ -61,5 +64,7 @@ usage: cargo xtask COMMAND
               simulated reconciliations, each held against a comparison of the whole sets
   fuzz [--smoke | TARGET [SECONDS]]
               hostile input to stronghold-sync: message, sketch, session; a minute each, or one of them for longer
+  sanitize [locked]
+              the vault's tests, or those of its locked memory alone, under the address sanitizer (Linux, x86-64)
   tidy        what the design says of the tree and no compiler checks
 ";
