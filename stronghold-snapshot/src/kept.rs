@@ -67,10 +67,9 @@ impl<S: Storage> Kept<'_, S> {
     /// Renames from the oldest on, the newest last: at every moment all of them are there but for the oldest.
     fn shift(&self, newest: &Path) -> Result<(), StorageError> {
         for n in (1..self.keep).rev() {
-            let older = self.paths.kept(n + 1);
-            match self.storage.rename(&self.paths.kept(n), &older) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                result => result.at(Action::Keep, &older)?,
+            let (newer, older) = (self.paths.kept(n), self.paths.kept(n + 1));
+            if self.storage.exists(&newer).at(Action::Find, &newer)? {
+                self.storage.rename(&newer, &older).at(Action::Keep, &older)?;
             }
         }
         let path = self.paths.kept(1);

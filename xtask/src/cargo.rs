@@ -20,10 +20,11 @@ pub(crate) fn cargo(args: &[&str]) -> Result<()> {
     cargo_with(args, &[])
 }
 
-/// The same, with these variables in its environment.
-pub(crate) fn cargo_with(args: &[&str], variables: &[(&str, &str)]) -> Result<()> {
-    println!("$ cargo {}", args.join(" "));
-    let status = command(args).envs(variables.iter().copied()).status()?;
+/// The same, with this in its environment.
+pub(crate) fn cargo_with(args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    let set: String = environment.iter().map(|(name, value)| format!("{name}={value} ")).collect();
+    println!("$ {set}cargo {}", args.join(" "));
+    let status = command(args).envs(environment.iter().copied()).status()?;
     if status.success() { Ok(()) } else { Err(format!("`cargo {}` failed", args.join(" ")).into()) }
 }
 

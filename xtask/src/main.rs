@@ -1,5 +1,5 @@
-//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `crash`, `fuzz` and `tidy`, a file for
-//! each.
+//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `crash`, `fuzz`, `sanitize`, `vectors` and
+//! `tidy`.
 //!
 //! It knows the crates as a user does: by their manifests, their tests and the `stronghold` command.
 
@@ -14,6 +14,7 @@ mod demo;
 mod device;
 mod fuzz;
 mod running;
+mod sanitize;
 mod test;
 mod tidy;
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         ["crash", options @ ..] => crash::run(options),
         ["fuzz", options @ ..] => fuzz::run(options),
         ["vectors", options @ ..] => test::vectors(options),
+        ["sanitize", options @ ..] => sanitize::run(options),
         ["tidy"] => tidy::run(),
         _ => {
             eprint!("{USAGE}");
@@ -69,5 +71,7 @@ usage: cargo xtask COMMAND
               hostile input to stronghold-sync: message, sketch, session; a minute each, or one of them for longer
   vectors [--check]
               write the snapshot format's conformance vectors, or compare what is there
+  sanitize [locked]
+              the vault's tests, or those of its locked memory alone, under the address sanitizer (Linux, x86-64)
   tidy        what the design says of the tree and no compiler checks
 ";
