@@ -59,7 +59,7 @@ usage: cargo xtask COMMAND
   test        everything: unit, integration and documentation tests, examples, and tidy
   test-sync   only the tests that cross crates and processes
   bench       the benchmark suites of all crates
-  bench storage [--without-iota]
+  bench storage [--without-iota | --ciphers]
               the vault and its file, beside IOTA Stronghold, age and the bare cipher: target/bench/storage.json
   bench sync  a whole sync between two processes: time and memory
   bench reconcile [--quick | estimators | index | memory]

@@ -26,19 +26,16 @@ fn main() -> Fallible<()> {
     match args.as_slice() {
         ["open-stronghold", file] => measure::child(|| ours::open(Path::new(file))),
         ["open-iota", file] => measure::child(|| iota::open(Path::new(file))),
-        [] => all(true),
-        ["--without-iota"] => all(false),
-        _ => Err("usage: stronghold-snapshot-peers [--without-iota]".into()),
+        [] => all(&[ciphers::measure, ours::measure, iota::measure]),
+        ["--without-iota"] => all(&[ciphers::measure, ours::measure]),
+        ["--ciphers"] => all(&[ciphers::measure]),
+        _ => Err("usage: stronghold-snapshot-peers [--without-iota | --ciphers]".into()),
     }
 }
 
-fn all(with_iota: bool) -> Fallible<()> {
+fn all(parts: &[fn(&mut Vec<Row>) -> Fallible<()>]) -> Fallible<()> {
     let mut rows = Vec::new();
-    ciphers::measure(&mut rows)?;
-    ours::measure(&mut rows)?;
-    if with_iota {
-        iota::measure(&mut rows)?;
-    }
+    parts.iter().try_for_each(|part| part(&mut rows))?;
     let rows: Vec<_> = rows.iter().map(Row::json).collect();
     println!("{}", json!({ "rows": rows }));
     Ok(())
