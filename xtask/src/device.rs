@@ -18,6 +18,24 @@ use crate::{
 pub(crate) struct Device {
     program: PathBuf,
     folder: PathBuf,
+    secret: Secret,
+}
+
+/// What opens a device's snapshot: a file of this name in its folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secret {
+    Passphrase,
+    /// No key is derived from it.
+    Key,
+}
+
+impl Secret {
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Self::Passphrase => "passphrase",
+            Self::Key => "key",
+        }
+    }
 }
 
 /// A device that shows a pairing code and waits.
@@ -38,15 +56,38 @@ impl Device {
     pub(crate) fn new(program: &Path, folder: PathBuf, passphrase: &str) -> Result<Self> {
         fs::create_dir(&folder)?;
         fs::write(folder.join("passphrase"), passphrase)?;
-        Ok(Self { program: program.into(), folder })
+        Ok(Self { program: program.into(), folder, secret: Secret::Passphrase })
     }
 
-    /// Starts a command, with JSON as its output, on this device's snapshot.
+    /// A device that has a passphrase or a key file of its own, and no snapshot yet.
+    pub(crate) fn with(program: &Path, folder: PathBuf, secret: Secret) -> Result<Self> {
+        let device = Self::new(program, folder, "a passphrase to measure with")?;
+        fs::write(device.folder.join("key"), "5a".repeat(32))?;
+        Ok(Self { secret, ..device })
+    }
+
+    /// A file in its folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Its snapshot.
+    pub(crate) fn snapshot(&self) -> PathBuf {
+        self.path("vault.stronghold")
+    }
+
+    /// Starts a command on this device's snapshot.
     pub(crate) fn start(&self, args: &[&str], stdin: &str) -> Result<Running> {
+        self.start_on(&self.snapshot(), args, stdin)
+    }
+
+    /// Starts a command on another snapshot that the same secret opens.
+    pub(crate) fn start_on(&self, snapshot: &Path, args: &[&str], stdin: &str) -> Result<Running> {
         let mut command = Command::new(&self.program);
-        let [snapshot, passphrase] = ["vault.stronghold", "passphrase"].map(|name| self.folder.join(name));
+        let secret = self.path(self.secret.file());
+        let option = format!("--{}-file", self.secret.file());
         let files = [OsStr::new("--snapshot"), snapshot.as_os_str()];
-        let key = [OsStr::new("--passphrase-file"), passphrase.as_os_str()];
+        let key = [OsStr::new(&option), secret.as_os_str()];
         command.args(args).args(files).args(key).env_remove("STRONGHOLD_SNAPSHOT");
         command.env_remove("STRONGHOLD_PASSPHRASE_FILE").current_dir(&self.folder);
         command.env("XDG_STATE_HOME", self.folder.join("state"));

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod bench_storage;
 mod bench_sync;
 mod cargo;
 mod crash;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         ["test"] => test::everything(),
         ["test-sync"] => test::sync(),
         ["bench"] => bench::run(),
+        ["bench", "storage", options @ ..] => bench_storage::run(options),
         ["bench", "sync"] => bench_sync::run(),
         ["bench", "reconcile", options @ ..] => bench::reconcile(options),
         ["soak", numbers @ ..] => bench::soak(numbers),
@@ -60,6 +62,8 @@ usage: cargo xtask COMMAND
   test        everything: unit, integration and documentation tests, examples, and tidy
   test-sync   only the tests that cross crates and processes
   bench       the benchmark suites of all crates
+  bench storage [--without-iota | --ciphers]
+              the vault and its file, beside IOTA Stronghold, age and the bare cipher: target/bench/storage.json
   bench sync  a whole sync between two processes: time and memory
   bench reconcile [--quick | estimators | index | memory]
               finding a difference: bytes, round trips and CPU, against its peers; or what it rests on

@@ -1,0 +1,110 @@
+//! Times, medians and peaks of memory.
+
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
+
+pub(crate) type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// One piece of work by one program: all runs, in its unit.
+pub(crate) struct Row {
+    pub(crate) work: &'static str,
+    pub(crate) who: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) runs: Vec<f64>,
+}
+
+impl Row {
+    pub(crate) fn json(&self) -> Value {
+        let mut sorted = self.runs.clone();
+        sorted.sort_by(f64::total_cmp);
+        json!({
+            "work": self.work, "who": self.who, "unit": self.unit,
+            "median": sorted[sorted.len() / 2], "runs": self.runs,
+        })
+    }
+}
+
+/// Adds a row, and says that it is done.
+pub(crate) fn add(
+    rows: &mut Vec<Row>,
+    work: &'static str,
+    who: &'static str,
+    unit: &'static str,
+    runs: Vec<f64>,
+) {
+    eprintln!("  {work}, {who}: {runs:.3?} {unit}");
+    rows.push(Row { work, who, unit, runs });
+}
+
+/// The milliseconds of so many runs. `prepare` is not counted, nor is dropping what `run` gives.
+pub(crate) fn milliseconds<P, R>(
+    runs: usize,
+    mut prepare: impl FnMut() -> Fallible<P>,
+    mut run: impl FnMut(P) -> Fallible<R>,
+) -> Fallible<Vec<f64>> {
+    let one = |_| {
+        let prepared = prepare()?;
+        let start = Instant::now();
+        let result = run(prepared)?;
+        let elapsed = start.elapsed();
+        drop(result);
+        Ok(elapsed.as_secs_f64() * 1e3)
+    };
+    (0..runs).map(one).collect()
+}
+
+/// Megabytes (10^6) for each second of this process's CPU time, of so many runs over `bytes` each.
+pub(crate) fn per_cpu_second<P, R>(
+    runs: usize,
+    bytes: usize,
+    mut prepare: impl FnMut() -> Fallible<P>,
+    mut run: impl FnMut(P) -> Fallible<R>,
+) -> Fallible<Vec<f64>> {
+    let one = |_| {
+        let prepared = prepare()?;
+        let start = cpu_time();
+        let result = run(prepared)?;
+        let used = cpu_time() - start;
+        drop(result);
+        Ok(bytes as f64 / 1e6 / used.as_secs_f64())
+    };
+    (0..runs).map(one).collect()
+}
+
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// What a child prints of its one piece of work: milliseconds, and the peak of its memory in kB.
+pub(crate) fn child<R>(run: impl FnOnce() -> Fallible<R>) -> Fallible<()> {
+    let start = Instant::now();
+    let result = run()?;
+    let milliseconds = start.elapsed().as_secs_f64() * 1e3;
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    println!("{milliseconds} {}", peak.trim().trim_end_matches("kB").trim());
+    drop(result);
+    Ok(())
+}
+
+/// The milliseconds and megabytes (10^6) of so many children.
+pub(crate) fn children(runs: usize, what: &str, file: &Path) -> Fallible<(Vec<f64>, Vec<f64>)> {
+    let one = |_| {
+        let output = Command::new(std::env::current_exe()?).arg(what).arg(file).output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+        let text = String::from_utf8(output.stdout)?;
+        let (milliseconds, peak) = text.trim().split_once(' ').ok_or("no two numbers")?;
+        Ok((milliseconds.parse()?, peak.parse::<f64>()? * 1024.0 / 1e6))
+    };
+    let both: Fallible<Vec<(f64, f64)>> = (0..runs).map(one).collect();
+    Ok(both?.into_iter().unzip())
+}

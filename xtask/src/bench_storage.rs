@@ -1,0 +1,184 @@
+//! `bench storage`: the storage rows of DESIGN.md, section 12. In memory and for the file: the program in
+//! `stronghold-snapshot/benches/peers`, which measures the peers in the same run. As commands: `put` and `merge`, each a
+//! process of its own. Prints a table and writes `target/bench/storage.json`.
+
+use std::{fs, path::Path, time::Instant};
+
+use serde_json::{Value, json};
+
+use crate::{
+    Result,
+    cargo::{build_stronghold, cargo_output, root},
+    device::{Device, Secret},
+};
+
+const PEERS: &str = "stronghold-snapshot/benches/peers/Cargo.toml";
+const ENTRIES: usize = 10_000;
+const CHANGED: usize = 100;
+const RUNS: usize = 7;
+const OURS: &str = "stronghold";
+
+/// What is to be reached: at most so much, in the row's unit.
+const GOALS: [(&str, f64); 11] = [
+    ("write 10,000 of 64 B into memory, each", 3.0),
+    ("local sync in memory, 10,000, 1 % differ", 15.0),
+    ("local sync in memory, 10,000, unchanged", 3.0),
+    ("local sync in memory, 100,000, unchanged", 30.0),
+    ("open 100,000 of 64 B, key given", 150.0),
+    ("open 100,000 of 64 B, peak memory", 100.0),
+    ("file size for each record of 64 B, 10,000", 200.0),
+    ("file size for each record of 64 B, 100,000", 200.0),
+    (PUT, 50.0),
+    (MERGE, 250.0),
+    (MERGE_PEAK, 112.0),
+];
+const PUT: &str = "`put` one into 10,000, key file";
+const MERGE: &str = "`merge` 10,000, 1 % differ, key files";
+const MERGE_PEAK: &str = "`merge` 10,000, 1 % differ, passphrases, peak memory";
+
+/// At least this part of what another reaches in the same run.
+const RATIOS: [(&str, &str, f64); 4] = [
+    ("seal 64 MiB", "aes-gcm", 0.8),
+    ("open 64 MiB", "aes-gcm", 0.8),
+    ("seal 64 MiB", "age", 1.5),
+    ("open 64 MiB", "age", 1.5),
+];
+
+pub(crate) fn run(options: &[&str]) -> Result<()> {
+    let program = build_stronghold()?;
+    let mut rows = in_memory(options)?;
+    rows.extend(commands(&program)?);
+    let goals = goals(&rows);
+    show(&rows, &goals);
+    let folder = root().join("target/bench");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join("storage.json");
+    fs::write(&file, format!("{:#}\n", json!({ "rows": rows, "goals": goals })))?;
+    println!("written: {}", file.strip_prefix(root())?.display());
+    Ok(())
+}
+
+/// What the program beside the peers measures.
+fn in_memory(options: &[&str]) -> Result<Vec<Value>> {
+    println!("measuring in memory, beside the peers; the first time, building them takes some minutes");
+    let run =
+        ["run", "--release", "--locked", "--manifest-path", PEERS, "--target-dir", "target/peers", "--"];
+    let mut measured: Value = serde_json::from_str(&cargo_output(&[&run, options].concat())?)?;
+    match measured["rows"].take() {
+        Value::Array(rows) => Ok(rows),
+        _ => Err("no rows were measured".into()),
+    }
+}
+
+fn commands(program: &Path) -> Result<Vec<Value>> {
+    let folder = tempfile::tempdir()?;
+    let mut rows = Vec::new();
+    for secret in [Secret::Key, Secret::Passphrase] {
+        let device = Device::with(program, folder.path().join(secret.file()), secret)?;
+        device.run(&["init", "--name", "laptop"], "")?;
+        import(&device, 0)?;
+        if secret == Secret::Key {
+            rows.push(row(PUT, "ms", put(&device)?));
+        }
+        let (times, peaks) = merge(&device, secret)?;
+        let names = match secret {
+            Secret::Key => [MERGE, "`merge` 10,000, 1 % differ, key files, peak memory"],
+            Secret::Passphrase => ["`merge` 10,000, 1 % differ, passphrases", MERGE_PEAK],
+        };
+        rows.push(row(names[0], "ms", times));
+        rows.push(row(names[1], "MB", peaks));
+    }
+    Ok(rows)
+}
+
+/// Ten thousand entries of 64 bytes, of which the first hundred tell the round.
+fn import(device: &Device, round: usize) -> Result<()> {
+    let mut table = String::from("Group,Title,Password\n");
+    for number in 0..ENTRIES {
+        let round = if number < CHANGED { round } else { 0 };
+        table += &format!("Root/Group {},Site {number:05},{round:02}{number:062}\n", number % 20);
+    }
+    let file = device.path("table.csv");
+    fs::write(&file, table)?;
+    device.json(&["import", "--format", "csv", text(&file)?], "").map(drop)
+}
+
+fn put(device: &Device) -> Result<Vec<f64>> {
+    let one = |run| {
+        let start = Instant::now();
+        device.run(&["put", &format!("wallet/web/site {run}")], &"x".repeat(64))?;
+        Ok(start.elapsed().as_secs_f64() * 1e3)
+    };
+    (0..RUNS).map(one).collect()
+}
+
+/// A copy from before a hundred entries changed takes them over: milliseconds, and the peak of memory in MB.
+fn merge(device: &Device, secret: Secret) -> Result<(Vec<f64>, Vec<f64>)> {
+    let (older, changed) = (device.path("older"), device.snapshot());
+    let own = device.path(secret.file());
+    let [export_by, merge_by] = ["output", "other"].map(|whose| format!("--{whose}-{}-file", secret.file()));
+    device.run(&["export", "--output", text(&older)?, &export_by, text(&own)?], "")?;
+    import(device, 1)?;
+    let one = |run| {
+        let into = device.path(&format!("into {run}"));
+        fs::copy(&older, &into)?;
+        let args = ["merge", text(&changed)?, &merge_by, text(&own)?, "--json"];
+        let start = Instant::now();
+        let ended = device.start_on(&into, &args, "")?.end()?;
+        let elapsed = start.elapsed().as_secs_f64() * 1e3;
+        let done: Value = serde_json::from_str(&ended.stdout).map_err(|_| ended.stderr)?;
+        if done["received"] != CHANGED {
+            return Err(format!("{CHANGED} entries differ, but the merge says {done}").into());
+        }
+        let peak = ended.peak.ok_or("this system does not tell a process's peak memory")?;
+        Ok((elapsed, peak as f64 * 1024.0 / 1e6))
+    };
+    let both: Result<Vec<(f64, f64)>> = (0..RUNS).map(one).collect();
+    Ok(both?.into_iter().unzip())
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| "the temporary folder's path is not UTF-8".into())
+}
+
+fn row(work: &str, unit: &str, runs: Vec<f64>) -> Value {
+    let mut sorted = runs.clone();
+    sorted.sort_by(f64::total_cmp);
+    json!({ "work": work, "who": OURS, "unit": unit, "median": sorted[sorted.len() / 2], "runs": runs })
+}
+
+/// Each goal with what was reached; a row that was not measured is left out.
+fn goals(rows: &[Value]) -> Vec<Value> {
+    let median = |work: &str, who: &str| {
+        rows.iter().find(|row| row["work"] == work && row["who"] == who)?["median"].as_f64()
+    };
+    let limits = GOALS.iter().filter_map(|(work, limit)| {
+        let reached = median(work, OURS)?;
+        Some(json!({ "goal": format!("{work}: at most {limit}"), "reached": reached, "met": reached <= *limit }))
+    });
+    let ratios = RATIOS.iter().filter_map(|(work, who, least)| {
+        let reached = median(work, OURS)? / median(work, who)?;
+        Some(json!({ "goal": format!("{work}: at least {least} x {who}"), "reached": reached, "met": reached >= *least }))
+    });
+    limits.chain(ratios).collect()
+}
+
+fn show(rows: &[Value], goals: &[Value]) {
+    let words = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let number = |value: &Value| value.as_f64().unwrap_or_default();
+    println!("\n{:<54} {:<20} {:>12}", "work", "who", "median");
+    for row in rows {
+        println!(
+            "{:<54} {:<20} {:>12.2} {}",
+            words(&row["work"]),
+            words(&row["who"]),
+            number(&row["median"]),
+            words(&row["unit"])
+        );
+    }
+    println!("\n{:<74} {:>10}", "goal", "reached");
+    for goal in goals {
+        let met = if goal["met"] == true { "met" } else { "MISSED" };
+        println!("{:<74} {:>10.2} {met}", words(&goal["goal"]), number(&goal["reached"]));
+    }
+}
