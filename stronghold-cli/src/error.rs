@@ -1,11 +1,11 @@
 //! Failures as people and scripts see them: a code, an exit code, what happened, and on its own line what to do.
 
-use std::error::Error;
+use std::{error::Error, path::Path};
 
 use stronghold_net::{ChannelError, HostError, PeerError, pairing::PairingError};
 use stronghold_snapshot::{
     Action, CommitError, CreateError, HomeError, LockError, MergeError, OpenError, OpenFileError,
-    ReloadError, StorageError,
+    ReloadError, StorageError, Surroundings,
 };
 use stronghold_sync::{message::Refusal, session::SessionError};
 use stronghold_vault::{Damaged, ExportError, ReadError, UnknownPeer, WriteError};
@@ -99,12 +99,11 @@ impl Failure {
                 Self::new("wrong_key", WRONG_KEY, message).hint("try again; nothing was changed")
             }
             OpenError::Damaged(_) => {
-                let previous = format!("{path}.1");
-                let failure = Self::new("damaged", DAMAGED, message);
-                failure.hint(if std::path::Path::new(&previous).exists() {
-                    format!("the generation before is kept: try --snapshot {previous}")
-                } else {
-                    "restore it from another device or a backup; the file was not touched".into()
+                let around = Surroundings::of(Path::new(path));
+                let kept = around.ok().and_then(|around| around.kept.into_iter().next());
+                Self::new("damaged", DAMAGED, message).hint(match kept {
+                    Some(kept) => format!("the generation before is kept: try --snapshot {}", kept.display()),
+                    None => "restore it from another device or a backup; the file was not touched".into(),
                 })
             }
             _ => Self::new("unsupported", DAMAGED, message),

@@ -117,7 +117,7 @@ impl<'a, S: Storage> Locked<'a, S> {
         let temporary = paths.temporary().map_err(SealError::from)?;
         let replaced = self.write_verified(&temporary, lineage, body).and_then(|after| {
             if before == Before::Keep && lineage.generation() > 0 && !step_is_kept {
-                Kept { storage, paths, keep: *keep }.push()?;
+                Kept { storage, paths, keep: *keep }.push(&self.file.lineage)?;
             }
             storage.rename(&temporary, &paths.file).at(Action::Replace, &paths.file)?;
             Ok(after)

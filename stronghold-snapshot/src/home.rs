@@ -92,7 +92,7 @@ impl Home {
     /// # Errors
     /// [`HomeError::RolledBack`] when it is, and older ones are refused; else as [`open`](Self::open).
     pub fn open_seen(path: &Path, unlock: &Unlock<'_>, seen: Seen, older: Older) -> Result<Self, HomeError> {
-        let last = seen.last(path);
+        let last = seen.last(path).map_err(OpenFileError::from)?;
         let file = SnapshotFile::open(path, unlock)?;
         match older {
             Older::Refuse => last.check(&file)?,

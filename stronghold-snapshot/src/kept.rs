@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::file::read_header;
 use crate::file_error::{Action, At, CommitError, StorageError};
 use crate::header::Encoded;
+use crate::lineage::Lineage;
 use crate::parts::copy_synced;
 use crate::paths::Paths;
 use crate::sealed::SealError;
@@ -22,8 +23,8 @@ impl<S: Storage> Kept<'_, S> {
     /// Makes `NAME.1` the generation on disk, and the others one older: by a second name for the same file, or a copy
     /// where the file system has no second names. `NAME` itself is never touched. A commit that failed after this, and
     /// is tried again, keeps nothing twice.
-    pub(crate) fn push(&self) -> Result<(), CommitError> {
-        if self.keep > 0 && !self.is_newest_kept() {
+    pub(crate) fn push(&self, current: &Lineage) -> Result<(), CommitError> {
+        if self.keep > 0 && !self.is_newest(current) {
             let second = self.paths.temporary().map_err(SealError::from)?;
             let kept = self.name_again(&second).and_then(|()| self.shift(&second));
             if kept.is_err() {
@@ -31,7 +32,8 @@ impl<S: Storage> Kept<'_, S> {
             }
             kept?;
         }
-        Ok(self.remove_further()?)
+        let _ = self.remove_further(); // what is left of them is in nobody's way
+        Ok(())
     }
 
     /// Removes those beyond the number to keep.
@@ -47,11 +49,10 @@ impl<S: Storage> Kept<'_, S> {
         Ok(())
     }
 
-    /// Whether the generation on disk is `NAME.1` already.
-    fn is_newest_kept(&self) -> bool {
-        let hash = |path: &Path| Some(Encoded::parse(&read_header(self.storage, path).ok()?).ok()?.hash());
-        let kept = hash(&self.paths.kept(1));
-        kept.is_some() && kept == hash(&self.paths.file)
+    /// Whether `NAME.1` is that generation already. One that can't be read is none.
+    fn is_newest(&self, current: &Lineage) -> bool {
+        let kept = read_header(self.storage, &self.paths.kept(1)).ok();
+        kept.is_some_and(|kept| Encoded::parse(&kept).is_ok_and(|kept| kept.hash() == current.header_hash()))
     }
 
     fn name_again(&self, second: &Path) -> Result<(), StorageError> {

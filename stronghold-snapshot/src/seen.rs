@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::crypto;
 use crate::file::SnapshotFile;
+use crate::file_error::{Action, At, StorageError};
 use crate::lineage::Lineage;
 use crate::storage::{Disk, Storage};
 
@@ -59,10 +60,12 @@ impl Seen {
     }
 
     /// What is remembered of the snapshot at `path`. A copy at another path is another file: both may be written on.
-    #[must_use]
-    pub fn last(&self, path: &Path) -> LastSeen {
-        let path = Disk.resolve(path).unwrap_or_else(|_| path.to_owned());
-        LastSeen(Note::read(&self.note_of(&path)))
+    ///
+    /// # Errors
+    /// [`StorageError`] when the path leads nowhere.
+    pub fn last(&self, path: &Path) -> Result<LastSeen, StorageError> {
+        let path = Disk.resolve(path).at(Action::Find, path)?;
+        Ok(LastSeen(Note::read(&self.note_of(&path))))
     }
 
     /// Remembers the generation of a file, unless a later one is remembered.
@@ -70,7 +73,7 @@ impl Seen {
     /// # Errors
     /// When the note can't be written; the one before stays then.
     pub fn remember(&self, file: &SnapshotFile) -> io::Result<()> {
-        let LastSeen(seen) = self.last(file.path());
+        let seen = Note::read(&self.note_of(file.path()));
         let note = Note::of(file.lineage());
         if seen.is_some_and(|seen| seen.file_id == note.file_id && seen.generation >= note.generation) {
             return Ok(());
@@ -159,10 +162,10 @@ mod tests {
         let path = folder.path().join("vault");
         let open = |path: &Path| SnapshotFile::open(path, &Unlock::Key(&KEY)).unwrap();
         let mut file = SnapshotFile::create(&path, &[NewSlot::Key(&KEY)], b"one").unwrap();
-        let check = |file: &SnapshotFile| seen.last(file.path()).check(file);
+        let check = |file: &SnapshotFile| seen.last(file.path()).unwrap().check(file);
         assert_eq!(check(&file), Ok(()), "nothing is known");
         let old = fs::read(&path).unwrap();
-        let before = seen.last(&path);
+        let before = seen.last(&path).unwrap();
         file.commit(b"two").unwrap();
         seen.remember(&file).unwrap();
         seen.remember(&file).unwrap();
@@ -199,7 +202,7 @@ mod tests {
         let file = SnapshotFile::create(&path, &[NewSlot::Key(&KEY)], b"one").unwrap();
         for text in ["", "9", "x y", "99999999999999999999999 00"] {
             fs::write(seen.note_of(file.path()), text).unwrap();
-            assert_eq!(seen.last(&path).check(&file), Ok(()), "{text}");
+            assert_eq!(seen.last(&path).unwrap().check(&file), Ok(()), "{text}");
         }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) const STORAGE: i32 = 10;
 /// A device of a test.
 pub(crate) struct Device {
     folder: TempDir,
+    /// Where it remembers generations: no part of the snapshot, so apart from it.
+    state: TempDir,
     unlock: RefCell<[String; 2]>,
 }
 
@@ -78,7 +80,11 @@ impl Device {
         let key = folder.path().join("key");
         static DEVICES: AtomicU64 = AtomicU64::new(1);
         fs::write(&key, format!("{:064x}", DEVICES.fetch_add(1, Relaxed))).unwrap();
-        Self { unlock: RefCell::new(["--key-file".into(), key.to_str().unwrap().into()]), folder }
+        Self {
+            unlock: RefCell::new(["--key-file".into(), key.to_str().unwrap().into()]),
+            folder,
+            state: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// With an empty snapshot, under a passphrase.
@@ -122,7 +128,7 @@ impl Device {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = stronghold();
         command.args(args).arg("--snapshot").arg(self.snapshot()).args(self.unlock.borrow().as_slice());
-        command.env("XDG_STATE_HOME", self.folder.path().join("state"));
+        command.env("XDG_STATE_HOME", self.state.path());
         command.current_dir(&self.folder);
         command
     }

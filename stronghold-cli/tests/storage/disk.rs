@@ -142,7 +142,7 @@ pub(crate) fn leftovers(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let expected = |name: &String| {
         let kept = name.strip_prefix("vault.").is_some_and(|number| number.parse::<u8>().is_ok());
-        kept || ["vault", ".vault.lock", "key", "state"].contains(&name.as_str())
+        kept || ["vault", ".vault.lock", "key"].contains(&name.as_str())
     };
     names.filter(|name| !expected(name)).collect()
 }
