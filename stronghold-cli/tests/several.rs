@@ -133,3 +133,20 @@ fn several_devices_are_answered_at_a_time() {
     }
     assert_eq!(a.locations().len(), 54);
 }
+
+#[test]
+fn a_peer_whose_snapshot_was_set_back_is_told_of() {
+    let pair = Pair::synced();
+    let old = std::fs::read(pair.a.snapshot()).unwrap();
+    pair.a.put("s/v/later", "1");
+    let first = pair.b.run(&["sync", "a", "--at", &pair.address], b"");
+    assert!(first.exit == 0 && !first.stderr.contains("set back"), "{}", first.stderr);
+    let Pair { a, b, .. } = pair;
+    std::fs::write(a.snapshot(), old).unwrap();
+    a.ok(&["--accept-rollback", "list"]);
+    let pair = Pair::of(a, b);
+    let done = pair.b.run(&["sync", "a", "--at", &pair.address], b"");
+    assert_eq!(done.exit, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("was set back: it is generation"), "{}", done.stderr);
+    assert_eq!(pair.a.get("s/v/later"), "1", "the sync brings it again");
+}

@@ -17,7 +17,9 @@ use stronghold_sync::{
     message::{Listing, RecipientKey, Volume},
     session::{Action, Answer, Export, Failure, Import, Misbehaviour, Taken, Unexpected, Verdict},
 };
-use stronghold_vault::{Damaged, Decided, ExportError, ImportError, PublicIdentity, Unacceptable};
+use stronghold_vault::{
+    Damaged, Decided, ExportError, ImportError, PublicIdentity, Stronghold, Unacceptable,
+};
 
 use crate::driver::Host;
 
@@ -74,6 +76,11 @@ pub trait Attendant: Send {
     /// A batch is durable here.
     fn taken(&mut self, taken: Taken) {
         let _ = taken;
+    }
+
+    /// The peer's snapshot is older than it said it was before: it was restored from a backup, or someone set it back.
+    fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
+        let _ = (peer, found, seen);
     }
 
     /// The peer asked for this and was answered so.
@@ -139,6 +146,8 @@ pub struct HomeHost<'a> {
     opened: u64,
     /// Records that imported batches have deleted here.
     deleted: u64,
+    /// What the peer says its snapshot's generation is, to be remembered with the next change.
+    generation: Option<u64>,
     attendant: &'a mut dyn Attendant,
     /// What browsing found.
     pub found: Vec<Listing>,
@@ -168,6 +177,7 @@ impl<'a> HomeHost<'a> {
             sealed: 0,
             opened: 0,
             deleted: 0,
+            generation: None,
             attendant,
             found: Vec::new(),
             plan: None,
@@ -213,7 +223,9 @@ impl<'a> HomeHost<'a> {
             expires: 0,
         };
         let entries = open_complement(&import.sealed, &self.secret, &self.peer, &expected, now)?;
+        let generation = self.generation.take();
         let report = home.update(|stronghold| {
+            remember(stronghold, &self.peer.device(), generation);
             let policy = stronghold.policy().clone();
             let readable = import.expected.is_unplanned().then(|| stronghold.readable());
             let report = stronghold.import(&entries, |location, entry, revision| {
@@ -238,7 +250,9 @@ impl<'a> HomeHost<'a> {
     fn log(&mut self, verdicts: Vec<Verdict>) -> Result<Answer, HostError> {
         let (time, device) = (now(), self.peer.device());
         verdicts.iter().for_each(|verdict| self.attendant.decided(device, verdict));
+        let generation = self.generation.take();
         self.home.lock().update(|stronghold| {
+            remember(stronghold, &device, generation);
             for verdict in verdicts {
                 stronghold.log_mut().append(Decided {
                     time,
@@ -252,6 +266,19 @@ impl<'a> HomeHost<'a> {
             }
             Ok::<_, HostError>(Answer::Logged)
         })
+    }
+
+    /// An untrue one is the peer's loss: it is only remembered, and told to whoever looks.
+    fn told_generation(&mut self, generation: u64) {
+        let device = self.peer.device();
+        let seen = self.home.lock().stronghold().peers().by_id(&device).map_or(0, |peer| peer.generation);
+        if generation == 0 {
+            return;
+        }
+        if generation < seen {
+            self.attendant.set_back(device, generation, seen);
+        }
+        self.generation = Some(generation);
     }
 
     fn plan(&mut self, plan: Plan) -> Answer {
@@ -300,6 +327,10 @@ impl Host for HomeHost<'_> {
                 self.attendant.expect(volume);
                 return None;
             }
+            Action::Generation(generation) => {
+                self.told_generation(generation);
+                return None;
+            }
             Action::Ask(pending) => Ok(self.ask(&pending).await),
             Action::Plan(plan) => Ok(self.plan(*plan)),
             Action::Shapes(scope) => self.shapes(&scope),
@@ -309,6 +340,12 @@ impl Host for HomeHost<'_> {
             Action::Log(verdicts) => self.log(verdicts),
         };
         Some(done.unwrap_or_else(|error| self.fault(error)))
+    }
+}
+
+fn remember(stronghold: &mut Stronghold, peer: &DeviceId, generation: Option<u64>) {
+    if let Some(generation) = generation {
+        stronghold.peers_mut().at_generation(peer, generation);
     }
 }
 

@@ -139,9 +139,13 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
 ) -> Result<Summary, PeerError> {
     let secret = RecipientSecret::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
-    let policy = home.lock().refresh()?.policy().clone();
+    let (policy, generation) = {
+        let mut home = home.lock();
+        (home.refresh()?.policy().clone(), home.file().lineage().generation())
+    };
     let binding = channel.binding();
-    let mut session = Asked::new(policy, channel.peer().device(), now(), key, secret_of(&binding));
+    let mut session = Asked::new(policy, channel.peer().device(), now(), key, secret_of(&binding))
+        .at_generation(generation);
     let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant);
     let driven = drive(channel, &mut session, &mut host).await;
     finish(driven, host.error)
@@ -155,7 +159,8 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
 ) -> Result<Outcome, PeerError> {
     let secret = RecipientSecret::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
-    let mut session = Asking::new(ask(key));
+    let generation = home.lock().file().lineage().generation();
+    let mut session = Asking::at_generation(ask(key), generation);
     let binding = channel.binding();
     let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant);
     let driven = drive(channel, &mut session, &mut host).await;

@@ -184,7 +184,11 @@ async fn a_message_in_place_of_any_other_is_out_of_order_or_worse_and_nothing_is
         Message::Chunk(vec![1, 2, 3]),
         Message::Batch(Batch { index: 0, entries: 1, len: u64::MAX }),
         Message::Granted(Volume { entries: u64::MAX, bytes: u64::MAX }),
-        Message::Open(Open { protocol: 1, request: Request::Browse { selection: Selection::everything() } }),
+        Message::Open(Open {
+            protocol: 1,
+            request: Request::Browse { selection: Selection::everything() },
+            generation: 0,
+        }),
     ];
     for intruder in intruders {
         for at in 0..4 {
@@ -351,7 +355,7 @@ async fn a_newer_protocol_is_incompatible_and_the_asker_is_told() {
     let before = (asker.bytes(), asked.bytes());
     let (mut near, mut far) = channels(&asker, &asked).await;
     let request = Request::Browse { selection: Selection::everything() };
-    near.send(&Message::Open(Open { protocol: 2, request })).await.unwrap();
+    near.send(&Message::Open(Open { protocol: 2, request, generation: 0 })).await.unwrap();
     let (answered, told) = tokio::join!(answer(&asked, &mut far), near.receive::<Message>());
     assert!(matches!(
         answered,

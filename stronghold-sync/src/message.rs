@@ -85,6 +85,9 @@ pub struct Open {
     pub protocol: u16,
     /// What is asked.
     pub request: Request,
+    /// The generation of the asking side's snapshot; 0 if it does not tell. The other remembers it, and so notices when
+    /// the snapshot was set back.
+    pub generation: u64,
 }
 
 /// The three things that can be asked of a peer (§6 of the design).
@@ -131,6 +134,8 @@ pub struct Agreed {
     pub delete: Option<Scope>,
     /// The asked side's set of what the asking side may take.
     pub held: Option<Summary>,
+    /// The generation of the asked side's snapshot, likewise.
+    pub generation: u64,
 }
 
 /// The end of a proposal.

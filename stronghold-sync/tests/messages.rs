@@ -62,7 +62,7 @@ fn summary(attempt: u8) -> Summary {
 }
 
 fn requests() -> Vec<(&'static str, Message)> {
-    let open = |request| Message::Open(Open { protocol: PROTOCOL, request });
+    let open = |request| Message::Open(Open { protocol: PROTOCOL, request, generation: 0 });
     let (selection, everything) = (select("client/vault/*"), Selection::everything());
     vec![
         ("Open/import", open(Request::Import { selection: everything.clone(), key: key() })),
@@ -86,7 +86,13 @@ fn refusals() -> Vec<(&'static str, Message)> {
 
 fn finding() -> Vec<(&'static str, Message)> {
     let scope = Some(Scope::of(select("client/vault/*")));
-    let all = Agreed { pull: scope.clone(), push: scope.clone(), delete: scope, held: Some(summary(0)) };
+    let all = Agreed {
+        pull: scope.clone(),
+        push: scope.clone(),
+        delete: scope,
+        held: Some(summary(0)),
+        generation: 7,
+    };
     let push_only = Agreed { pull: None, delete: None, held: None, ..all.clone() };
     let ranges = |content| Message::Tell(Telling::Ranges(vec![Told { end: None, content }]));
     let cut = vec![

@@ -21,6 +21,9 @@ pub struct Peer {
     pub address: Option<String>,
     /// When it was paired, in milliseconds since 1970.
     pub paired: u64,
+    /// The generation that it last said its snapshot was of; 0 if it never did.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 /// All paired devices.
@@ -54,7 +57,10 @@ impl Peers {
     /// Remembers a device, or updates what is remembered; a device known by now keeps its address if none is given.
     pub fn insert(&mut self, device: DeviceId, mut peer: Peer) {
         let known = self.peers.remove(&device);
-        peer.address = peer.address.or(known.and_then(|known| known.address));
+        if let Some(known) = known {
+            peer.address = peer.address.or(known.address);
+            peer.generation = known.generation;
+        }
         self.peers.insert(device, peer);
     }
 
@@ -73,6 +79,13 @@ impl Peers {
     pub fn reached_at(&mut self, device: &DeviceId, address: String) {
         if let Some(peer) = self.peers.get_mut(device) {
             peer.address = Some(address);
+        }
+    }
+
+    /// Remembers of which generation a device says its snapshot is.
+    pub fn at_generation(&mut self, device: &DeviceId, generation: u64) {
+        if let Some(peer) = self.peers.get_mut(device) {
+            peer.generation = generation;
         }
     }
 

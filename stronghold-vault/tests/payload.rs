@@ -33,6 +33,7 @@ fn furnished() -> Stronghold {
             spki: vec![1; 91],
             address: Some("host:1".into()),
             paired: 1,
+            generation: 5,
         },
     );
     vault.log_mut().append(stronghold_vault::Decided {

@@ -147,6 +147,7 @@ pub(super) fn remember(
             spki: paired.peer.spki().to_vec(),
             address,
             paired: now(),
+            generation: 0,
         };
         stronghold.peers_mut().insert(device, peer);
         add_rule(stronghold, device, granted.operations, &granted.selection, false, None);

@@ -6,13 +6,14 @@ use std::{
 };
 
 use stronghold_net::{Attendant, GoOn};
-use stronghold_sync::{Plan, message::Volume, session::Taken};
+use stronghold_sync::{DeviceId, Plan, message::Volume, session::Taken};
 
 use crate::output::Output;
 
 /// The attendant of a command: shows progress on a terminal, and says whether to go on with a plan.
 pub(super) struct Progress {
     go_on: GoOn,
+    output: Output,
     shown: bool,
     start: Instant,
     expected: u64,
@@ -21,13 +22,26 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(output: Output, go_on: GoOn) -> Self {
-        Self { go_on, shown: output.shows_progress(), start: Instant::now(), expected: 0, taken: 0 }
+        Self { go_on, output, shown: output.shows_progress(), start: Instant::now(), expected: 0, taken: 0 }
     }
+}
+
+/// A peer's snapshot is older than before: nothing is lost by it here, but its owner should know.
+pub(super) fn warn_set_back(output: Output, peer: &DeviceId, found: u64, seen: u64) {
+    let device = peer.fingerprint();
+    output.note(&format!(
+        "warning: the snapshot of {device} was set back: it is generation {found} and was {seen} before"
+    ));
+    output.note("hint: if nobody restored a backup there, someone put an old copy in its place");
 }
 
 impl Attendant for Progress {
     fn plan(&mut self, _: &Plan) -> GoOn {
         self.go_on
+    }
+
+    fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
+        warn_set_back(self.output, &peer, found, seen);
     }
 
     fn expect(&mut self, volume: Volume) {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use stronghold_net::{Answering, Attendant, Served, SharedHome, serve as serve_peers};
 use stronghold_sync::{DeviceId, Pending, visible};
 
-use super::{Context, pairing::bind, remote::runtime};
+use super::{Context, pairing::bind, progress::warn_set_back, remote::runtime};
 use crate::{error::Failure, output::Output};
 
 pub(super) fn serve(context: &Context, listen: &str, once: bool) -> Result<(), Failure> {
@@ -24,7 +24,7 @@ pub(super) fn serve(context: &Context, listen: &str, once: bool) -> Result<(), F
         })?;
         let names = home.clone();
         let told = move |from: SocketAddr, served: Served| tell(output, &names, from, &served);
-        let attendant = move || Person { can_be_asked: std::io::stdin().is_terminal() };
+        let attendant = move || Person { can_be_asked: std::io::stdin().is_terminal(), output };
         let serving = serve_peers(listener, home, once, attendant, told);
         tokio::select! {
             () = serving => {}
@@ -88,9 +88,14 @@ fn tell(output: Output, home: &SharedHome, from: SocketAddr, served: &Served) {
 /// Asks the person at the terminal, if there is one; else says no.
 struct Person {
     can_be_asked: bool,
+    output: Output,
 }
 
 impl Attendant for Person {
+    fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
+        warn_set_back(self.output, &peer, found, seen);
+    }
+
     fn ask(&mut self, peer: DeviceId, pending: &[Pending]) -> Answering<bool> {
         let wants: Vec<String> = pending
             .iter()

@@ -77,6 +77,7 @@ struct Desk {
     now: u64,
     key: RecipientKey,
     secret: [u8; 32],
+    generation: u64,
 }
 
 /// One operation of a request and what the policy says to it.
@@ -98,8 +99,17 @@ impl Asked {
     /// key, for what it may take; `secret` is 32 bytes that only the two ends of this session know, fresh each time.
     #[must_use]
     pub fn new(policy: Policy, peer: DeviceId, now: u64, key: RecipientKey, secret: [u8; 32]) -> Self {
-        let desk = Box::new(Desk { policy, peer, now, key, secret });
+        let desk = Box::new(Desk { policy, peer, now, key, secret, generation: 0 });
         Self { core: Core::default(), state: State::Open(desk), summary: Summary::default() }
+    }
+
+    /// The same, telling the peer of which generation this side's snapshot is.
+    #[must_use]
+    pub fn at_generation(mut self, generation: u64) -> Self {
+        if let State::Open(desk) = &mut self.state {
+            desk.generation = generation;
+        }
+        self
     }
 
     fn message(&mut self, message: Message) -> Result<(), SessionError> {
@@ -213,6 +223,7 @@ impl Asked {
             return Err(SessionError::PeerIncompatible { ours: PROTOCOL, theirs: open.protocol });
         }
         let request = open.request;
+        self.core.act(Action::Generation(open.generation));
         if matches!(request, Request::Sync { pull: false, push: false, .. }) {
             return Err(Misbehaviour::OutOfOrder.into());
         }
@@ -261,7 +272,8 @@ impl Asked {
             (Request::Sync { selection: asked, .. }, _, pull)
                 if pull.is_some() || push.is_some() || delete.is_some() =>
             {
-                let sync = Box::new(Sync::new(&asked, [pull, push, delete], desk.key, desk.secret));
+                let sync = Sync::new(&asked, [pull, push, delete], desk.key, desk.secret);
+                let sync = Box::new(sync.at_generation(desk.generation));
                 let gathering = Gathering::new(sync.scopes());
                 self.gather(sync, gathering, denied)
             }

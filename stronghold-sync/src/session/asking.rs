@@ -96,6 +96,12 @@ impl Asking {
     /// Starts a session by asking.
     #[must_use]
     pub fn new(ask: Ask) -> Self {
+        Self::at_generation(ask, 0)
+    }
+
+    /// The same, telling the peer of which generation this side's snapshot is.
+    #[must_use]
+    pub fn at_generation(ask: Ask, generation: u64) -> Self {
         let (request, state) = match ask {
             Ask::Import { selection, key } => {
                 let expected = Expected::Within(Scope::of(selection.clone()));
@@ -114,7 +120,7 @@ impl Asking {
             }
         };
         let mut core = Core::default();
-        core.send(Message::Open(Open { protocol: PROTOCOL, request }));
+        core.send(Message::Open(Open { protocol: PROTOCOL, request, generation }));
         Self { core, state, summary: Summary::default(), sent_since: true }
     }
 
@@ -142,6 +148,7 @@ impl Asking {
                 self.finish()
             }
             (State::Agreed(ask), Message::Agreed(agreed)) => {
+                self.core.act(Action::Generation(agreed.generation));
                 let sync = Box::new(Sync::agreed(*ask, agreed)?);
                 let gathering = Gathering::new(sync.scopes());
                 self.gather(sync, gathering)?

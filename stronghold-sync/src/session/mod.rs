@@ -48,6 +48,8 @@ pub enum Action {
     Log(Vec<Verdict>),
     /// The peer's entries, as asked for by browsing. No answer.
     Found(Vec<Listing>),
+    /// The generation of the peer's snapshot, 0 if it does not tell. No answer.
+    Generation(u64),
     /// How much is coming. No answer.
     Expect(Volume),
     /// The session is over and all went well. No answer.
@@ -58,7 +60,10 @@ impl Action {
     /// Whether the session waits for the host's answer to it.
     #[must_use]
     pub fn needs_answer(&self) -> bool {
-        !matches!(self, Self::Send(_) | Self::Found(_) | Self::Expect(_) | Self::Finished(_))
+        !matches!(
+            self,
+            Self::Send(_) | Self::Found(_) | Self::Generation(_) | Self::Expect(_) | Self::Finished(_)
+        )
     }
 }
 

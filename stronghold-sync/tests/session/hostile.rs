@@ -51,12 +51,19 @@ fn open_sync(pull: bool, push: bool) -> Message {
     Message::Open(Open {
         protocol: PROTOCOL,
         request: Request::Sync { selection: select("wallet"), pull, push },
+        generation: 0,
     })
 }
 
 fn agreed() -> Message {
     let scope = || Some(stronghold_sync::Scope::of(select("wallet")));
-    Message::Agreed(Agreed { pull: scope(), push: scope(), delete: scope(), held: Some(Summary::default()) })
+    Message::Agreed(Agreed {
+        pull: scope(),
+        push: scope(),
+        delete: scope(),
+        held: Some(Summary::default()),
+        generation: 0,
+    })
 }
 
 fn blame(misbehaviour: Misbehaviour) -> Option<SessionError> {
@@ -67,7 +74,7 @@ fn blame(misbehaviour: Misbehaviour) -> Option<SessionError> {
 fn another_version_is_told_from_misbehaviour() {
     let (_, mut b) = two_devices();
     let request = Request::Browse { selection: select("**") };
-    let error = asked_says(&mut b, vec![Message::Open(Open { protocol: 9, request })]);
+    let error = asked_says(&mut b, vec![Message::Open(Open { protocol: 9, request, generation: 0 })]);
     assert_eq!(error, Some(SessionError::PeerIncompatible { ours: PROTOCOL, theirs: 9 }));
     assert_eq!(b.sent(), [Message::Refused(Refusal::Version)]);
 }
@@ -271,7 +278,7 @@ fn a_side_that_was_not_asked_for_or_granted_a_direction_gets_none() {
     let messages =
         vec![Message::Agreed(Agreed { held: None, pull: None, ..agreed }), Message::OnlyHere(list)];
     assert_eq!(asking_says(push_only, &mut a.clone(), messages), blame(Misbehaviour::NotAsked));
-    let nothing = Message::Agreed(Agreed { pull: None, push: None, delete: None, held: None });
+    let nothing = Message::Agreed(Agreed { pull: None, push: None, delete: None, held: None, generation: 0 });
     assert_eq!(asking_says(sync_both("wallet", &a), &mut a.clone(), vec![nothing]), out_of_order);
 }
 
@@ -280,7 +287,7 @@ fn a_peer_that_agrees_to_more_than_was_asked_learns_no_more() {
     let (mut a, _) = guarded_devices();
     let everything = || Some(stronghold_sync::Scope::of(Selection::everything()));
     let held = Some(Summary::default());
-    let agreed = Agreed { pull: everything(), push: everything(), delete: everything(), held };
+    let agreed = Agreed { pull: everything(), push: everything(), delete: everything(), held, generation: 0 };
     let ask = sync_both("wallet/web", &a);
     assert_eq!(asking_says(ask, &mut a, vec![Message::Agreed(agreed)]), None);
     let selected = symbols(a.heads("wallet/web").iter().map(Shape::entry));
@@ -320,7 +327,7 @@ fn batches_have_to_be_what_their_heads_say() {
 fn confirmations_come_in_order_and_for_what_was_sent() {
     let open = |index| {
         let request = Request::Import { selection: select("**"), key: key(0xA) };
-        vec![Message::Open(Open { protocol: PROTOCOL, request }), Message::Confirm(index)]
+        vec![Message::Open(Open { protocol: PROTOCOL, request, generation: 0 }), Message::Confirm(index)]
     };
     let mut b = Node::new(B).allow(A, &ALL, "**");
     (0..2_500).for_each(|n| drop(b.put(&format!("wallet/web/{n}"))));
@@ -494,7 +501,7 @@ fn a_message_while_the_host_owes_an_answer_is_misuse() {
     let (_, b) = two_devices();
     let mut session = Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET);
     let request = Request::Import { selection: select("**"), key: key(0xA) };
-    session.handle_message(Message::Open(Open { protocol: PROTOCOL, request })).unwrap();
+    session.handle_message(Message::Open(Open { protocol: PROTOCOL, request, generation: 0 })).unwrap();
     assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));
     assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));
 }

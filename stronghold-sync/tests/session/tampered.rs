@@ -22,14 +22,19 @@ pub(crate) fn one_of_each() -> Vec<Message> {
     let location = at("wallet/web/planted");
     let (revision, size) = (shape.revision, 64);
     vec![
-        Message::Open(Open { protocol: PROTOCOL, request: Request::Browse { selection: select("**") } }),
+        Message::Open(Open {
+            protocol: PROTOCOL,
+            request: Request::Browse { selection: select("**") },
+            generation: 0,
+        }),
         Message::Agreed(Agreed {
             pull: everything.clone(),
             push: everything.clone(),
             delete: everything,
             held: Some(Summary::default()),
+            generation: 0,
         }),
-        Message::Agreed(Agreed { pull: None, push: None, delete: None, held: None }),
+        Message::Agreed(Agreed { pull: None, push: None, delete: None, held: None, generation: 0 }),
         Message::Tell(Telling::Cells(symbols([shape.entry()]))),
         Message::Tell(Telling::Symbols(symbols([shape.entry()]))),
         Message::Tell(Telling::Ranges(vec![Told { end: None, content: Content::Full(vec![7]) }])),

@@ -224,7 +224,7 @@ impl Node {
                 self.events.push(Event::Sent(message));
                 return None;
             }
-            Action::Finished(_) | Action::Expect(_) => return None,
+            Action::Finished(_) | Action::Expect(_) | Action::Generation(_) => return None,
             Action::Found(found) => {
                 self.found = found;
                 return None;

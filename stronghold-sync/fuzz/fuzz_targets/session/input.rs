@@ -288,7 +288,7 @@ impl MadeUp {
         match self {
             Self::Open { version, kind, selection } => {
                 let protocol = if *version { PROTOCOL } else { PROTOCOL + 1 };
-                Message::Open(Open { protocol, request: request(*kind, *selection) })
+                Message::Open(Open { protocol, request: request(*kind, *selection), generation: 0 })
             }
             Self::Refused => Message::Refused(Refusal::Failed),
             Self::Agreed { pull, push, delete, held } => Message::Agreed(Agreed {
@@ -296,6 +296,7 @@ impl MadeUp {
                 push: push.map(Choice::scope),
                 delete: delete.map(Choice::scope),
                 held: held.as_ref().map(|held| summary(held, known)),
+                generation: 0,
             }),
             Self::Cells(cells) => Message::Tell(Telling::Cells(words(cells, known))),
             Self::Symbols(symbols) => Message::Tell(Telling::Symbols(words(symbols, known))),

@@ -43,6 +43,8 @@ pub(super) struct Sync {
     given: PeerList<Shape>,
     /// Whether the log has what was told.
     pub(super) logged: bool,
+    /// Of this side's snapshot.
+    generation: u64,
 }
 
 /// What only one of the sides holds.
@@ -77,7 +79,13 @@ impl Sync {
             want: BTreeSet::new(),
             given: PeerList::new(),
             logged: false,
+            generation: 0,
         }
+    }
+
+    /// The same, telling the peer of which generation this side's snapshot is.
+    pub(super) fn at_generation(self, generation: u64) -> Self {
+        Self { generation, ..self }
     }
 
     /// What was asked for, as text.
@@ -89,7 +97,8 @@ impl Sync {
     pub(super) fn agreed(&self) -> Agreed {
         let scope = |grant: &Option<Grant>| grant.as_ref().map(|grant| grant.scope().clone());
         let held = self.answering.as_ref().map(|answering| answering.summary().clone());
-        Agreed { pull: scope(&self.pull), push: scope(&self.push), delete: scope(&self.delete), held }
+        let (pull, push, delete) = (scope(&self.pull), scope(&self.push), scope(&self.delete));
+        Agreed { pull, push, delete, held, generation: self.generation }
     }
 
     /// Where this side's own shapes are needed.
