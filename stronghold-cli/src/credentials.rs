@@ -2,10 +2,8 @@
 
 use std::{collections::HashMap, io::Read};
 
-use stronghold_sync::Location;
+use stronghold_sync::{BadLocation, Location};
 use zeroize::Zeroizing;
-
-use crate::error::Failure;
 
 /// Fields that become records, under these names; empty ones are left out.
 const FIELDS: [(&str, &str); 5] = [
@@ -19,16 +17,24 @@ const FIELDS: [(&str, &str); 5] = [
 /// One field of one credential.
 pub(crate) type Field = (Location, Zeroizing<String>);
 
+/// Why a table was not read. No text of it quotes the table, which is full of secrets, but for a credential's place.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BadTable {
+    #[error("the table has no columns called Group and Title")]
+    NoColumns,
+    #[error("{place}: {error}")]
+    Place { place: String, error: BadLocation },
+    #[error("the table can't be read{}", .line.map(|line| format!(" at line {line}")).unwrap_or_default())]
+    Unreadable { line: Option<u64> },
+}
+
 /// Reads a table with a header line; columns are found by name, unknown ones are left out.
-pub(crate) fn read(table: impl Read, client: &str) -> Result<Vec<Field>, Failure> {
+pub(crate) fn read(table: impl Read, client: &str) -> Result<Vec<Field>, BadTable> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(table);
     let header = reader.headers().map_err(|error| bad(&error))?.clone();
     let column = |name: &str| header.iter().position(|column| column.trim_start_matches('\u{feff}') == name);
     let (Some(group), Some(title)) = (column("Group"), column("Title")) else {
-        return Err(Failure::usage(
-            "the table has no columns called Group and Title; nothing was changed",
-            "export it from KeePassXC as CSV, with its header line",
-        ));
+        return Err(BadTable::NoColumns);
     };
     // KeePassXC writes the root group first in every path, whatever its name; other tables may have none.
     let is_keepassxc = column("Icon").is_some() && column("Last Modified").is_some();
@@ -76,20 +82,15 @@ fn unique(used: &mut Used, place: String) -> String {
     name
 }
 
-fn locate(client: &str, rest: &str) -> Result<Location, Failure> {
+fn locate(client: &str, rest: &str) -> Result<Location, BadTable> {
     let (vault, record) = rest.split_once('/').unwrap_or(("default", rest));
-    Location::new(client, vault, record).map_err(|error| {
-        Failure::usage(
-            format!("{}: {error}; nothing was changed", stronghold_sync::visible(rest)),
-            "shorten the name, then import again",
-        )
-    })
+    Location::new(client, vault, record)
+        .map_err(|error| BadTable::Place { place: stronghold_sync::visible(rest), error })
 }
 
-fn bad(error: &csv::Error) -> Failure {
-    // The error's own text may quote the table, which is full of secrets: only its place is told.
-    let line = error.position().map(|position| format!(" at line {}", position.line())).unwrap_or_default();
-    Failure::usage(format!("the table can't be read{line}; nothing was changed"), "is it a UTF-8 CSV export?")
+/// Of the error only its place is told: its own text may quote the table.
+fn bad(error: &csv::Error) -> BadTable {
+    BadTable::Unreadable { line: error.position().map(csv::Position::line) }
 }
 
 #[cfg(test)]
@@ -120,7 +121,8 @@ mod tests {
 
     #[test]
     fn another_table_is_refused() {
-        assert_eq!(read(&b"a,b\n1,2\n"[..], "c").unwrap_err().exit, crate::error::USAGE);
-        assert_eq!(read(&[0xff, 0xfe, 0x00][..], "c").unwrap_err().exit, crate::error::USAGE);
+        let refused = |table: &[u8]| read(table, "c").unwrap_err();
+        assert!(matches!(refused(b"a,b\n1,2\n"), BadTable::NoColumns));
+        assert!(matches!(refused(&[0xff, 0xfe, 0x00]), BadTable::Unreadable { .. }));
     }
 }

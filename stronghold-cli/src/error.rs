@@ -10,6 +10,8 @@ use stronghold_snapshot::{
 use stronghold_sync::{message::Refusal, session::SessionError};
 use stronghold_vault::{Damaged, ExportError, ReadError, UnknownPeer, WriteError};
 
+use crate::credentials::BadTable;
+
 pub(crate) const UNEXPECTED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 pub(crate) const NOT_FOUND: u8 = 3;
@@ -131,6 +133,17 @@ impl From<HomeError> for Failure {
             }
             other => Self::storage(&other),
         }
+    }
+}
+
+impl From<BadTable> for Failure {
+    fn from(error: BadTable) -> Self {
+        let hint = match error {
+            BadTable::NoColumns => "export it from KeePassXC as CSV, with its header line",
+            BadTable::Place { .. } => "shorten the name, then import again",
+            BadTable::Unreadable { .. } => "is it a UTF-8 CSV export?",
+        };
+        Self::usage(format!("{error}; nothing was changed"), hint)
     }
 }
 

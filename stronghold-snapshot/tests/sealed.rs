@@ -77,6 +77,62 @@ fn every_truncation_and_every_appended_byte_is_a_typed_error() {
     }
 }
 
+/// A file of one chunk, 16 KiB of it: large enough that nothing of it is a special case.
+fn large() -> Vec<u8> {
+    let payload: Vec<u8> = (0..16_000u32).map(|i| i as u8).collect();
+    let bytes = seal(&[NewSlot::Key(&KEY)], &payload).unwrap();
+    assert!(bytes.len() >= 16 * 1024);
+    bytes
+}
+
+/// What a file that was changed at `at`, or ends there, has to give.
+fn check_damaged(bytes: &[u8], at: usize) {
+    let error = open(bytes, &Unlock::Key(&KEY)).unwrap_err();
+    match at < 8 {
+        true => assert_eq!(error, OpenError::NotASnapshot, "{at}"),
+        false => assert!(matches!(error, OpenError::Damaged(_)), "{at}: {error:?}"),
+    }
+}
+
+fn flip_every_bit(bytes: &mut [u8], places: std::ops::Range<usize>) {
+    for at in places {
+        for bit in 0..8 {
+            bytes[at] ^= 1 << bit;
+            check_damaged(bytes, at);
+            bytes[at] ^= 1 << bit;
+        }
+    }
+    assert!(open_small(bytes).is_ok());
+}
+
+#[test]
+fn every_bit_of_the_first_half_of_16_kib_changed_is_a_typed_error() {
+    let mut bytes = large();
+    let half = bytes.len() / 2;
+    flip_every_bit(&mut bytes, 0..half);
+}
+
+#[test]
+fn every_bit_of_the_second_half_of_16_kib_changed_is_a_typed_error() {
+    let mut bytes = large();
+    let half = bytes.len() / 2;
+    let end = bytes.len();
+    flip_every_bit(&mut bytes, half..end);
+}
+
+#[test]
+fn every_cut_of_16_kib_and_every_tail_is_a_typed_error() {
+    let bytes = large();
+    (0..bytes.len()).for_each(|len| check_damaged(&bytes[..len], len));
+    let check_tail = |tail: &[u8]| check_damaged(&[bytes.as_slice(), tail].concat(), bytes.len());
+    (0..=u8::MAX).for_each(|byte| check_tail(&[byte]));
+    for len in [2, 15, 16, 17, 1000, 49_136, 49_152, 65_536, 65_552, 131_104] {
+        [0, 0xff].into_iter().for_each(|byte| check_tail(&vec![byte; len]));
+    }
+    check_tail(&bytes);
+    (1..=64).for_each(|len| check_tail(&bytes[bytes.len() - len..]));
+}
+
 #[test]
 fn what_is_no_snapshot_and_what_is_newer_is_told_apart() {
     assert_eq!(open_small(b""), Err(OpenError::NotASnapshot));
