@@ -1,10 +1,12 @@
-//! `fuzz`: the fuzz targets of `stronghold-sync`, by cargo-fuzz and libFuzzer.
+//! `fuzz`: the fuzz targets of `stronghold-sync` and `stronghold-snapshot`, by cargo-fuzz and libFuzzer.
 //!
-//! What a target has found so far stays in `corpus`, which is nobody's but this machine's; `seeds` are where all start.
-//! No sanitizer: there is nothing in that crate that one would watch, and so the stable compiler is enough.
+//! What a target has found so far stays in `corpus`, which is nobody's but this machine's; `seeds` are where all start,
+//! and a target with words of its own has them in `dictionaries`. No sanitizer: safe code takes the input apart, and so
+//! the stable compiler is enough; what is not safe is `sanitize`'s.
 
 use std::{
     fs,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -13,10 +15,11 @@ use crate::{
     cargo::{cargo, root},
 };
 
-/// The targets, and what each takes apart.
-const TARGETS: [&str; 3] = ["message", "sketch", "session"];
-/// Where they are, from the top of the repository.
-const FOLDER: &str = "stronghold-sync/fuzz";
+/// The folders from the top of the repository, and the targets in each, named after what they take apart.
+const FOLDERS: [(&str, &[&str]); 2] = [
+    ("stronghold-sync/fuzz", &["message", "sketch", "session"]),
+    ("stronghold-snapshot/fuzz", &["header", "body", "payload", "csv"]),
+];
 /// How long a smoke test of one target takes, in seconds.
 const SMOKE: u64 = 60;
 /// How long a target runs by itself, in seconds, unless the caller says.
@@ -24,7 +27,7 @@ const LONG: u64 = 600;
 
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     match args {
-        [] | ["--smoke"] => TARGETS.into_iter().try_for_each(|target| fuzz(target, SMOKE)),
+        [] | ["--smoke"] => targets().try_for_each(|target| fuzz(target, SMOKE)),
         [target] => fuzz(target, LONG),
         [target, seconds] => match seconds.parse() {
             Ok(seconds) if seconds > 0 => fuzz(target, seconds),
@@ -34,19 +37,26 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     }
 }
 
+fn targets() -> impl Iterator<Item = &'static str> {
+    FOLDERS.into_iter().flat_map(|(_, targets)| targets).copied()
+}
+
 /// Runs one target; it fails with the first input that breaks it, which libFuzzer keeps in `artifacts`.
 fn fuzz(target: &str, seconds: u64) -> Result<()> {
-    if !TARGETS.contains(&target) {
-        return Err(format!("there is no target `{target}`: it is one of {}", TARGETS.join(", ")).into());
-    }
+    let Some((folder, _)) = FOLDERS.into_iter().find(|(_, targets)| targets.contains(&target)) else {
+        let known: Vec<&str> = targets().collect();
+        return Err(format!("there is no target `{target}`: it is one of {}", known.join(", ")).into());
+    };
     is_installed()?;
-    let folder = |name: &str| root().join(FOLDER).join(name).join(target).display().to_string();
-    let (corpus, seeds) = (folder("corpus"), folder("seeds"));
+    let place = |name: &str| root().join(folder).join(name).join(target).display().to_string();
+    let (corpus, seeds, words) = (place("corpus"), place("seeds"), place("dictionaries"));
     fs::create_dir_all(&corpus)?;
     let time = format!("-max_total_time={seconds}");
-    let run = ["fuzz", "run", "--fuzz-dir", FOLDER, "--sanitizer", "none", target, &corpus, &seeds, "--"];
+    let dictionary = Path::new(&words).is_file().then(|| format!("-dict={words}"));
+    let run = ["fuzz", "run", "--fuzz-dir", folder, "--sanitizer", "none", target, &corpus, &seeds, "--"];
     // Ten seconds for one input, or a gibibyte, is a finding too: time and memory are bounded whatever a peer sends.
-    cargo(&[&run, &[time.as_str(), "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"][..]].concat())
+    let bounds = [time.as_str(), "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"];
+    cargo(&[&run[..], &bounds, dictionary.as_deref().as_slice()].concat())
 }
 
 fn is_installed() -> Result<()> {

@@ -72,7 +72,8 @@ usage: cargo xtask COMMAND
   crash [--kills N] [--processes P] [--puts Q] [--seed S]
               `kill -9` at N random moments of a put (10,000), then P processes (64) with Q puts each (100) at once
   fuzz [--smoke | TARGET [SECONDS]]
-              hostile input to stronghold-sync: message, sketch, session; a minute each, or one of them for longer
+              hostile input to stronghold-sync (message, sketch, session) and to the snapshot (header, body, payload,
+              csv): a minute each, all seven, or one of them for longer
   vectors [--check]
               write the snapshot format's conformance vectors, or compare what is there
   sanitize [locked]

@@ -1,0 +1,38 @@
+//! Any bytes as the payload of a snapshot, for whoever has its key. What loads can be asked everything without a panic,
+//! and what it is laid down as loads to the same again.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use stronghold_sync::{Mapping, Scope, Selection};
+use stronghold_vault::Stronghold;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(stronghold) = rmp_serde::from_slice::<Stronghold>(bytes) else { return };
+    ask(&stronghold);
+    let encoded = encode(&stronghold);
+    let again: Stronghold = rmp_serde::from_slice(&encoded).expect("an encoding of ours loads");
+    assert!(encode(&again) == encoded, "what was loaded is laid down in another way");
+});
+
+/// Asks what a person asks of a Stronghold that was opened. What is damaged is an error, never more.
+fn ask(stronghold: &Stronghold) {
+    let everything = Selection::everything();
+    for listing in stronghold.list(&everything).unwrap_or_default() {
+        let history = stronghold.history(&listing.location).expect("what is listed has a history");
+        assert!(history.iter().any(|version| version.revision == listing.revision));
+        let _ = stronghold.read(&listing.location);
+    }
+    let _ = stronghold.verify();
+    for (location, heads) in stronghold.conflicts(&everything).unwrap_or_default() {
+        assert!(heads.len() > 1, "{location}");
+    }
+    for shape in stronghold.shapes(&Scope::of(everything), &Mapping::default()) {
+        assert!(stronghold.names_of(&shape.location).is_some());
+    }
+    let _ = stronghold.log().is_intact();
+}
+
+fn encode(stronghold: &Stronghold) -> Vec<u8> {
+    rmp_serde::to_vec(stronghold).expect("what was loaded has an encoding")
+}
