@@ -1,6 +1,7 @@
 //! Sessions driven end to end over a virtual link: what is allowed, what is denied, and peers that misbehave.
 #![allow(clippy::unwrap_used)]
 
+mod forged;
 mod hostile;
 mod states;
 mod tampered;
