@@ -167,13 +167,11 @@ impl<'a> HomeHost<'a> {
         binding: &[u8; 32],
         attendant: &'a mut dyn Attendant,
     ) -> Self {
-        let request =
-            Sha256::new_with_prefix(b"stronghold/request/v1").chain_update(binding).finalize().into();
         Self {
             home,
             peer,
             secret,
-            request,
+            request: request_of(binding),
             sealed: 0,
             opened: 0,
             deleted: 0,
