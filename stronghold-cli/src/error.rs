@@ -126,11 +126,8 @@ impl From<HomeError> for Failure {
                 "the snapshot opens, but its content can't be read; the file was not touched",
             )
             .hint("update stronghold, or try the generation before: the same name with .1 at its end"),
-            HomeError::RolledBack(error) => {
-                Self::new("rolled_back", DECISION, format!("{error}; it was not touched")).hint(
-                    "if you restored an old copy yourself, say --accept-rollback; else someone put it there",
-                )
-            }
+            HomeError::RolledBack(error) => Self::rolled_back(&error),
+            HomeError::Reload(error) => Self::rolled_back(&error),
             other => Self::storage(&other),
         }
     }
@@ -161,6 +158,7 @@ impl From<CommitError> for Failure {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Lock(error) => error.into(),
+            CommitError::RolledBack { .. } => Self::rolled_back(&error),
             other if is_in_place(&other) => Self::of("storage", STORAGE, &other)
                 .hint("the new state is in the file, but a loss of power may undo it: run the command again"),
             other => Self::storage(&other),
@@ -170,9 +168,8 @@ impl From<CommitError> for Failure {
 
 /// Whether the commit failed only after the new generation had taken the old one's place.
 fn is_in_place(error: &CommitError) -> bool {
-    let CommitError::Storage(StorageError { action, path, .. }) = error else { return false };
-    // Synced are only temporary files, before, and the folder, after. The disk is not asked which: it fails.
-    *action == Action::Remove || (*action == Action::Sync && path.extension() != Some("tmp".as_ref()))
+    let CommitError::Storage(StorageError { action, .. }) = error else { return false };
+    matches!(action, Action::Remove | Action::SyncFolder)
 }
 
 impl From<ReadError> for Failure {
@@ -290,6 +287,12 @@ impl From<SessionError> for Failure {
 }
 
 impl Failure {
+    /// An old copy stands in place of the snapshot.
+    fn rolled_back(error: &dyn Error) -> Self {
+        Self::new("rolled_back", DECISION, format!("{error}; it was not touched"))
+            .hint("if you restored an old copy yourself, say --accept-rollback; else someone put it there")
+    }
+
     fn deletions(message: &str) -> Self {
         Self::new("deletions", DECISION, message)
             .hint("look with --dry-run; if it is what you want, say --confirm-deletions")

@@ -129,7 +129,7 @@ impl<'a, S: Storage> Locked<'a, S> {
         if before == Before::Forget {
             Kept { storage, paths, keep: 0 }.remove_further()?;
         }
-        storage.sync_folder(&paths.folder).at(Action::Sync, &paths.folder)?;
+        storage.sync_folder(&paths.folder).at(Action::SyncFolder, &paths.folder)?;
         self.file.lineage = after;
         self.file.payload = None;
         self.file.step_is_kept = before == Before::Keep;

@@ -36,6 +36,8 @@ pub enum Action {
     Write,
     #[error("sync")]
     Sync,
+    #[error("sync the folder")]
+    SyncFolder,
     #[error("keep the previous generation as")]
     Keep,
     #[error("put the new generation in place of")]
@@ -126,7 +128,7 @@ pub enum CommitError {
     /// What was written reads back differently.
     #[error("the new generation was not written as it was sealed")]
     NotAsWritten,
-    /// A file action failed. If that was [`Action::Remove`] of a kept generation that is to be forgotten or [`Action::Sync`] of the folder,
+    /// A file action failed. If that was [`Action::Remove`] of a kept generation that is to be forgotten or [`Action::SyncFolder`],
     /// the file is the new generation already, but a loss of power may bring the old one back: reload to know.
     #[error(transparent)]
     Storage(#[from] StorageError),
