@@ -58,7 +58,7 @@ mod writing;
 
 pub use audit::{AuditLog, Decided};
 pub use identity::{BadPublicKey, BadSecretKey, BadSignature, Identity, NoRandomness, PublicIdentity};
-pub use locked::{Locking, locking, refusal as locking_refusal};
+pub use locked::{Locking, locking};
 pub use peers::{Peer, Peers, UnknownPeer};
 pub use reading::{ReadError, Reading, Version};
 pub use record::{Damaged, HISTORY, MAX_HEADS};

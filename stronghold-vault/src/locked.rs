@@ -60,12 +60,6 @@ pub fn locking() -> Locking {
     }
 }
 
-/// Why the system does not lock this process's keys in memory, if it does not: [`Locking::refusal`].
-#[must_use]
-pub fn refusal() -> Option<String> {
-    locking().refusal
-}
-
 /// A 32-byte key in locked memory; zeroized when dropped.
 pub(crate) struct LockedKey(Slot);
 
@@ -315,7 +309,7 @@ mod tests {
     #[test]
     fn an_arena_lies_between_guards_locked_not_dumped_and_wiped_on_fork() {
         let key = LockedKey::new(&[1; KEY_LEN]);
-        if let Some(reason) = refusal() {
+        if let Some(reason) = locking().refusal {
             assert!(reason.contains("mlock") || reason.contains("memfd_secret"), "{reason}");
             return;
         }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 use stronghold_snapshot::{Home, NewSlot, PassphraseCost, SlotKind, Surroundings};
 
-use super::Context;
+use super::{Context, is_there};
 use crate::{
     args::PassphraseArgs,
     error::Failure,
@@ -29,12 +29,7 @@ pub(super) fn verify(context: &Context) -> Result<(), Failure> {
 }
 
 pub(super) fn passphrase(context: &Context, args: &PassphraseArgs) -> Result<(), Failure> {
-    let path = context.path()?;
-    if !path.exists() {
-        return Err(Failure::no_snapshot(&path));
-    }
-    let given = secrets::of_snapshot(&context.global, false)?;
-    let mut home = context.open_with(&path, &given)?;
+    let (mut home, given) = context.open_and_secret()?;
     if let Some(number) = args.remove {
         remove_slot(&mut home, number)?;
     } else if !args.list {
@@ -119,7 +114,7 @@ struct Finding {
 pub(super) fn doctor(context: &Context) -> Result<(), Failure> {
     let path = context.path()?;
     let mut findings = vec![locked_memory(), memory_of_generations(context)];
-    if path.exists() {
+    if is_there(&path)? {
         findings.push(permissions(&path));
         findings.extend(beside(&path));
     } else {
@@ -140,9 +135,12 @@ pub(super) fn doctor(context: &Context) -> Result<(), Failure> {
 }
 
 fn locked_memory() -> Finding {
-    let refusal = stronghold_vault::locking_refusal();
-    let says = refusal.clone().unwrap_or_else(|| "keys are kept out of swap and core dumps".into());
-    Finding { what: "locked memory", fine: refusal.is_none(), says }
+    let held = stronghold_vault::locking();
+    let fine = held.refusal.is_none();
+    let says = held.refusal.unwrap_or_else(|| {
+        format!("keys are kept out of swap and core dumps: {} KiB are locked for them", held.locked / 1024)
+    });
+    Finding { what: "locked memory", fine, says }
 }
 
 fn memory_of_generations(context: &Context) -> Finding {

@@ -183,15 +183,3 @@ fn version_line(version: &Version, indent: &str) -> String {
     };
     format!("{indent}{}  {}  {:>8}{what}", version.revision, time(version.time), version.size)
 }
-
-pub(super) fn resolve(context: &Context, at: &str, keep: &str) -> Result<(), Failure> {
-    let location = location(at)?;
-    let mut home = context.open()?;
-    let kept = revision(&home, &location, keep)?;
-    let written =
-        home.update(|stronghold| stronghold.resolve(&location, &kept, now()).map_err(Failure::from))?;
-    let object = json!({
-        "location": location.to_string(), "kept": kept.to_string(), "revision": written.to_string(),
-    });
-    context.output.result(&object, Vec::new)
-}

@@ -41,7 +41,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Remove { location } => local::remove(&context, &location),
         Command::History { location } => local::history(&context, &location),
         Command::Conflicts { selection } => local::conflicts(&context, selection.as_deref()),
-        Command::Resolve { location, keep } => local::resolve(&context, &location, &keep),
+        Command::Resolve { location, keep } => undoing::resolve(&context, &location, &keep),
         Command::Restore { location, revision } => undoing::restore(&context, &location, &revision),
         Command::Undo => undoing::undo(&context),
         Command::Purge { selection } => undoing::purge(&context, selection.as_deref()),
@@ -81,23 +81,23 @@ pub(crate) struct Context {
 impl Context {
     /// Opens the snapshot that the options name.
     pub(crate) fn open(&self) -> Result<Home, Failure> {
+        self.open_and_secret().map(|(home, _)| home)
+    }
+
+    /// The same, with what opened it.
+    pub(crate) fn open_and_secret(&self) -> Result<(Home, secrets::Secret), Failure> {
         let path = self.path()?;
         if !is_there(&path)? {
             // Asking for a passphrase first would be for nothing.
             return Err(Failure::no_snapshot(&path));
         }
         let secret = secrets::of_snapshot(&self.global, false)?;
-        self.open_with(&path, &secret)
-    }
-
-    fn open_with(&self, path: &Path, secret: &secrets::Secret) -> Result<Home, Failure> {
-        let unlock = secret.unlock();
         let mut home = match self.seen() {
-            Some(seen) => Home::open_seen(path, &unlock, seen, self.older())?,
-            None => Home::open(path, &unlock)?,
+            Some(seen) => Home::open_seen(&path, &secret.unlock(), seen, self.older())?,
+            None => Home::open(&path, &secret.unlock())?,
         };
         self.configure(&mut home);
-        Ok(home)
+        Ok((home, secret))
     }
 
     /// Creates a snapshot.
