@@ -171,12 +171,12 @@ impl Home {
     /// # Errors
     /// [`HomeError`] when it can't be read.
     pub fn refresh(&mut self) -> Result<&Stronghold, HomeError> {
-        if self.stale {
-            self.read_again()?;
-        } else if let Some(payload) = self.file.reload_if_newer()? {
-            self.stronghold = decode(&payload)?;
-            self.remember();
-        }
+        self.attempt(|home| {
+            if let Some(payload) = home.file.reload_if_newer()? {
+                home.stronghold = decode(&payload)?;
+            }
+            Ok::<_, HomeError>(())
+        })?;
         Ok(&self.stronghold)
     }
 
@@ -211,14 +211,7 @@ impl Home {
         &mut self,
         change: impl FnOnce(&mut Lineage) -> Result<(), SealError>,
     ) -> Result<(), HomeError> {
-        self.refresh()?;
-        let mut locked = self.file.lock(self.wait)?;
-        if let Some(payload) = locked.reload_if_newer()? {
-            self.stronghold = decode(&payload)?;
-        }
-        locked.commit_slots(change)?;
-        self.remember();
-        Ok(())
+        self.attempt(|home| Ok(home.lock_newest()?.0.commit_slots(change)?))
     }
 
     fn update_with<T, E: From<HomeError>>(
@@ -226,38 +219,45 @@ impl Home {
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
         commit: fn(&mut Locked<'_>, &[u8]) -> Result<(), CommitError>,
     ) -> Result<T, E> {
+        self.attempt(|home| {
+            let (mut locked, stronghold) = home.lock_newest()?;
+            let done = change(stronghold)?;
+            let payload = encode(stronghold).map_err(HomeError::from)?;
+            commit(&mut locked, &payload).map_err(HomeError::from)?;
+            Ok(done)
+        })
+    }
+
+    /// Becomes the only writer, with the newest generation in memory.
+    fn lock_newest(&mut self) -> Result<(Locked<'_>, &mut Stronghold), HomeError> {
+        let mut locked = self.file.lock(self.wait)?;
+        if let Some(payload) = locked.reload_if_newer()? {
+            self.stronghold = decode(&payload)?;
+        }
+        Ok((locked, &mut self.stronghold))
+    }
+
+    /// Works on what is in memory. Where that fails half way, memory may not be what was read from the file last: all of
+    /// it is read again before anything else is done, or else a later commit would write over what is there.
+    fn attempt<T, E: From<HomeError>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
         if self.stale {
             self.read_again()?;
         }
-        let result = self.change(change, commit);
-        if result.is_err() {
-            self.stale = true;
-        } else {
+        let result = work(self);
+        self.stale = result.is_err();
+        if result.is_ok() {
             self.remember();
         }
         result
-    }
-
-    fn change<T, E: From<HomeError>>(
-        &mut self,
-        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
-        commit: fn(&mut Locked<'_>, &[u8]) -> Result<(), CommitError>,
-    ) -> Result<T, E> {
-        let mut locked = self.file.lock(self.wait).map_err(HomeError::from)?;
-        if let Some(payload) = locked.reload_if_newer().map_err(HomeError::from)? {
-            self.stronghold = decode(&payload).map_err(HomeError::from)?;
-        }
-        let done = change(&mut self.stronghold)?;
-        let payload = encode(&self.stronghold).map_err(HomeError::from)?;
-        commit(&mut locked, &payload).map_err(HomeError::from)?;
-        Ok(done)
     }
 
     fn read_again(&mut self) -> Result<(), HomeError> {
         let payload = self.file.reload()?;
         self.stronghold = decode(&payload)?;
         self.stale = false;
-        self.remember();
         Ok(())
     }
 }
