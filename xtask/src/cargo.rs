@@ -37,11 +37,25 @@ pub(crate) fn cargo_output(args: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// What `cargo metadata` says of the workspace.
+fn metadata() -> Result<Value> {
+    let text = cargo_output(&["metadata", "--no-deps", "--format-version=1", "--locked"])?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Runs an example that `cargo test` has built: asking cargo to run it would build it anew for its one package.
+pub(crate) fn built_example(name: &str, args: &[&str]) -> Result<()> {
+    let metadata = metadata()?;
+    let folder = metadata["target_directory"].as_str().ok_or("cargo metadata names no target folder")?;
+    let program = Path::new(folder).join("debug/examples").join(name);
+    println!("$ {} {}", program.display(), args.join(" "));
+    let status = Command::new(program).args(args).current_dir(root()).stdin(Stdio::null()).status()?;
+    if status.success() { Ok(()) } else { Err(format!("the example `{name}` failed").into()) }
+}
+
 /// The workspace's packages, as `cargo metadata` describes them.
 pub(crate) fn packages() -> Result<Vec<Value>> {
-    let text = cargo_output(&["metadata", "--no-deps", "--format-version=1", "--locked"])?;
-    let mut metadata: Value = serde_json::from_str(&text)?;
-    match metadata["packages"].take() {
+    match metadata()?["packages"].take() {
         Value::Array(packages) => Ok(packages),
         _ => Err("cargo metadata lists no packages".into()),
     }

@@ -1,18 +1,34 @@
 //! `test`: everything; `test-sync`: only what crosses crates and processes.
 
+use serde_json::Value;
+
 use crate::{
     Result,
-    cargo::{cargo, packages, targets},
+    cargo::{built_example, cargo, packages, targets},
     tidy,
 };
 
 /// The crates whose integration tests drive two ends of a sync.
 const OF_SYNC: [&str; 2] = ["stronghold-net", "stronghold-cli"];
 
+/// Every example, and how it is run.
+const EXAMPLES: [(&str, &[&str]); 6] = [
+    ("session", &[]),
+    ("soak", &["1000"]),
+    ("two_devices", &[]),
+    ("seal_and_open", &[]),
+    ("vectors", &["--check"]),
+    ("channel", &[]),
+];
+
 /// Unit, integration and documentation tests; the examples, which `cargo test` builds; then the tree.
 pub(crate) fn everything() -> Result<()> {
     cargo(&["test", "--workspace", "--locked"])?;
-    vectors(&["--check"])?;
+    let every: Vec<Value> = packages()?;
+    for name in every.iter().flat_map(|package| targets(package, "example")) {
+        let args = EXAMPLES.iter().find_map(|(known, args)| (*known == name).then_some(*args));
+        built_example(name, args.ok_or_else(|| format!("nobody said how to run the example `{name}`"))?)?;
+    }
     tidy::run()
 }
 
