@@ -59,7 +59,7 @@ mod writing;
 pub use audit::{AuditLog, Decided};
 pub use identity::{BadPublicKey, BadSecretKey, BadSignature, Identity, NoRandomness, PublicIdentity};
 pub use locked::{Locking, locking};
-pub use peers::{Peer, Peers, UnknownPeer};
+pub use peers::{Peer, Peers, Rendezvous, UnknownPeer};
 pub use reading::{ReadError, Reading, Version};
 pub use record::{Damaged, HISTORY, MAX_HEADS};
 pub use revision::{Entry, Labels, MAX_LABELS, MAX_VALUE, Revision, secret_bytes};

@@ -1,9 +1,10 @@
 //! The devices that this one has been paired with.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use stronghold_sync::DeviceId;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::identity::{BadPublicKey, PublicIdentity};
 
@@ -24,6 +25,34 @@ pub struct Peer {
     /// The generation that it last said its snapshot was of; 0 if it never did.
     #[serde(default)]
     pub generation: u64,
+    /// What the two recognise each other by; none for a device that was paired before there was such a thing.
+    #[serde(default)]
+    pub rendezvous: Option<Rendezvous>,
+}
+
+/// 32 bytes that two paired devices share and nobody else has: by it they recognise each other on a network before either
+/// has shown who it is. Made anew by each pairing. `Debug` hides it; it is wiped when dropped.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct Rendezvous(#[serde(with = "serde_bytes")] [u8; 32]);
+
+impl Rendezvous {
+    /// Takes its bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes: key material, not for display.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Rendezvous {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rendezvous(..)")
+    }
 }
 
 /// All paired devices.

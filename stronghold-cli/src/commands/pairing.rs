@@ -148,6 +148,7 @@ pub(super) fn remember(
             address,
             paired: now(),
             generation: 0,
+            rendezvous: None,
         };
         stronghold.peers_mut().insert(device, peer);
         add_rule(stronghold, device, granted.operations, &granted.selection, false, None);
