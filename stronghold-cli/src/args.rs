@@ -158,20 +158,14 @@ pub(crate) enum Command {
         peer: String,
     },
     /// Answer paired devices.
-    Serve {
-        /// Where to listen.
-        #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
-        listen: String,
-        /// Stop after one session.
-        #[arg(long)]
-        once: bool,
-    },
+    Serve(ServeArgs),
     /// Import everything from another device into a new snapshot.
     Clone {
         /// A device that is paired already.
         #[arg(required_unless_present = "join", conflicts_with = "join")]
         peer: Option<String>,
         /// Pair first, with the code that the other side's `pair --grant import` shows.
+        /// Without ADDR the network is searched.
         #[arg(long, value_name = "ADDR", num_args = 0..=1)]
         join: Option<Option<String>>,
         /// What to call the other device here.
@@ -289,11 +283,24 @@ pub(crate) struct MergeArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct PairArgs {
-    /// Where to listen for the other device.
-    #[arg(long, value_name = "ADDR", conflicts_with = "join", default_value = DEFAULT_LISTEN)]
+pub(crate) struct ServeArgs {
+    /// Where to listen; a socket that a service manager hands over comes first.
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
     pub(crate) listen: String,
-    /// Join the device that shows the code, at this address.
+    /// Stop after one session.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Do not announce this device to its paired devices on the network.
+    #[arg(long)]
+    pub(crate) no_announce: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PairArgs {
+    /// Where to listen for the other device; default: 0.0.0.0:4747, or any port if that is taken.
+    #[arg(long, value_name = "ADDR", conflicts_with = "join")]
+    pub(crate) listen: Option<String>,
+    /// Join the device that shows the code, at this address; without ADDR the network is searched.
     #[arg(long, value_name = "ADDR", num_args = 0..=1)]
     pub(crate) join: Option<Option<String>>,
     /// What to call the other device here; default: what it calls itself.
@@ -334,7 +341,7 @@ pub(crate) struct GrantArgs {
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct At {
-    /// Where the device is; default: where it was last.
+    /// Where the device is; default: where it was last, or where the network says that it is.
     #[arg(long, value_name = "ADDR")]
     pub(crate) at: Option<String>,
 }
@@ -352,4 +359,5 @@ pub(crate) enum Format {
     Csv,
 }
 
-const DEFAULT_LISTEN: &str = "0.0.0.0:4747";
+/// Where this device listens if nothing else is said.
+pub(crate) const DEFAULT_LISTEN: &str = "0.0.0.0:4747";

@@ -2,12 +2,12 @@
 
 use std::{error::Error, path::Path};
 
-use stronghold_net::{ChannelError, HostError, PeerError, pairing::PairingError};
+use stronghold_net::{ChannelError, HostError, PeerError, ReachError, pairing::PairingError};
 use stronghold_snapshot::{
     Action, CommitError, CreateError, HomeError, LockError, MergeError, OpenError, OpenFileError,
     ReloadError, StorageError, Surroundings,
 };
-use stronghold_sync::{message::Refusal, session::SessionError};
+use stronghold_sync::{message::Refusal, session::SessionError, visible};
 use stronghold_vault::{Damaged, ExportError, ReadError, UnknownPeer, WriteError};
 
 use crate::credentials::BadTable;
@@ -222,6 +222,9 @@ impl From<ChannelError> for Failure {
             ChannelError::NotTrusted => {
                 failure.hint("it does not know this device, or not any more: pair again")
             }
+            ChannelError::TurnedAway => failure.hint(
+                "is `stronghold serve` running there, and still paired with this device? If not, pair again",
+            ),
             ChannelError::WrongDevice(_) => {
                 failure.hint("check the address; if the device is new, pair again")
             }
@@ -235,12 +238,45 @@ impl From<ChannelError> for Failure {
 
 impl From<PairingError> for Failure {
     fn from(error: PairingError) -> Self {
-        match error {
-            PairingError::Channel(error) => error.into(),
-            PairingError::WrongCode => Self::of("wrong_code", PEER, &error)
+        let failure = |code| Self::new(code, PEER, format!("{error}; nothing was changed"));
+        match &error {
+            PairingError::Channel(ChannelError::TurnedAway) => Self::new(
+                "pairing",
+                PEER,
+                "something listens there, but it is not pairing; nothing was changed",
+            )
+            .hint("run `stronghold pair` there, and use the code and the address that it shows"),
+            PairingError::Channel(error) => error.clone().into(),
+            PairingError::WrongCode => failure("wrong_code")
                 .hint("the code is burnt: run `stronghold pair` there again for a new one"),
+            PairingError::Expired => failure("expired_code")
+                .hint("a code is good for ten minutes: run `stronghold pair` there again for a new one"),
+            PairingError::Declined => failure("declined").hint("the person at the other device said no"),
+            PairingError::Impostor => failure("pairing")
+                .hint("another program answers at that address: check it, and use a new code"),
             PairingError::BadName => Self::of("usage", USAGE, &error),
-            other => Self::of("pairing", PEER, &other),
+            _ => failure("pairing"),
+        }
+    }
+}
+
+impl From<ReachError> for Failure {
+    fn from(error: ReachError) -> Self {
+        match error {
+            ReachError::NobodyThere { .. } => {
+                Self::new("network", PEER, format!("{}; nothing was changed", visible(&error.to_string()))).hint(
+                    "is `stronghold serve` or `stronghold pair` running there? Say where with --at or --join",
+                )
+            }
+            ReachError::NotFound => Self::new("network", PEER, format!("{error}; nothing was changed")).hint(
+                "run `stronghold serve` there (`stronghold pair`, to pair: a code is good for ten minutes), in the same \
+                 network; else say its address with --at or --join",
+            ),
+            ReachError::Discovery(_) => Self::new("network", PEER, format!("{error}; nothing was changed"))
+                .hint("say its address with --at or --join"),
+            ReachError::Peer(error) => error.into(),
+            ReachError::Pairing(error) => error.into(),
+            other => Self::of("network", PEER, &other),
         }
     }
 }
@@ -253,6 +289,7 @@ impl From<PeerError> for Failure {
             PeerError::Host(error) => error.into(),
             PeerError::NothingToPush => Self::of("denied", DENIED, &error)
                 .hint("allow it: stronghold grant PEER pull --select SELECTION"),
+            PeerError::Unpaired => Self::of("network", PEER, &error).hint("pair the two devices again"),
             other => Self::of("unexpected", UNEXPECTED, &other),
         }
     }
@@ -273,6 +310,8 @@ impl From<SessionError> for Failure {
         match error {
             SessionError::Refused(Refusal::NotPermitted) => Self::of("denied", DENIED, &error)
                 .hint("ask for it there: stronghold grant THIS-DEVICE OPERATION --select SELECTION"),
+            SessionError::Refused(Refusal::Busy) => Self::of("busy", PEER, &error)
+                .hint("it has as many sessions as it may have: try again in a while"),
             SessionError::NotPermitted => Self::of("denied", DENIED, &error),
             SessionError::Deletions | SessionError::Refused(Refusal::Deletions) => {
                 Self::deletions("many records would be deleted by this; nothing was changed")

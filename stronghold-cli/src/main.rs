@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let output = Output::new(cli.global.json, cli.global.quiet);
+    output::start_log();
     match commands::run(cli, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -73,6 +73,15 @@ impl Output {
     }
 }
 
+/// Logs to stderr what `STRONGHOLD_LOG` asks for: `info`, `debug`, or a filter such as `stronghold_net=debug`. No line has a
+/// name, a value, a passphrase or a code in it.
+pub(crate) fn start_log() {
+    let Some(filter) = std::env::var_os("STRONGHOLD_LOG") else { return };
+    let filter = tracing_subscriber::EnvFilter::new(filter.to_string_lossy());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(io::stderr);
+    let _ = log.try_init();
+}
+
 /// A reader that went away is the end of printing, not an error.
 fn finish(written: io::Result<()>) -> Result<(), Failure> {
     match written {

@@ -76,7 +76,7 @@ fn a_person_says_yes_or_no_to_a_request() {
         let address = String::from_utf8_lossy(address.before()).into_owned();
         let sync = b.start(&["sync", "a", "--at", &address], b"");
         serving.expect("wants to pull on **").unwrap();
-        serving.expect("Allow it? [y/N] ").unwrap();
+        serving.expect("Allow it, within a minute? [y/N] ").unwrap();
         serving.send_line(answer).unwrap();
         let done = sync.end();
         assert_eq!(done.exit, exit, "{answer:?}: {}", done.stderr);

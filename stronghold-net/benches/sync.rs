@@ -7,7 +7,7 @@ mod common;
 
 use common::{Device, channels, friends};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use stronghold_net::{Outcome, Unattended, Ways, peer};
+use stronghold_net::{Outcome, Peer, Unattended, Ways};
 use stronghold_sync::Selection;
 
 const RECORDS: usize = 10_000;
@@ -17,12 +17,12 @@ fn fill(device: &Device) {
 }
 
 async fn sync(asker: &Device, asked: &Device) -> Outcome {
-    let (mut near, mut far) = channels(asker, asked).await;
+    let (near, far) = channels(asker, asked).await;
     let selection = Selection::everything();
     let mut attendants = (Unattended, Unattended);
     let (outcome, answered) = tokio::join!(
-        peer::sync(&mut near, &asker.home, selection, Ways::Default, &mut attendants.0),
-        peer::answer(&mut far, &asked.home, &mut attendants.1),
+        Peer::over(near, &asker.home).sync(selection, Ways::Default, &mut attendants.0),
+        Peer::over(far, &asked.home).answer(&mut attendants.1),
     );
     answered.unwrap();
     outcome.unwrap()

@@ -91,14 +91,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     ) -> Result<Self, ChannelError> {
         let verifier = Verifier::new(expect.into());
         let connector = TlsConnector::from(Arc::new(tls::client_config(identity, verifier.clone())?));
-        let handshake = connector.connect(tls::no_name(), Counted::new(io)).into_fallible();
+        let handshake = connector.connect(tls::no_name(), Counted::up_to(MAX_HANDSHAKE, io)).into_fallible();
         match timeout(timeouts.handshake, handshake).await {
             Ok(Ok(stream)) => Self::opened(stream.into(), identity, Role::Connected, timeouts),
             Ok(Err((error, io))) => {
+                let is_silent = io.bytes_in == 0;
                 linger(&error, io).await;
-                Err(verifier
-                    .refused()
-                    .map_or_else(|| ChannelError::from_io(&error), ChannelError::WrongDevice))
+                Err(match (verifier.refused(), ChannelError::from_io(&error)) {
+                    (Some(device), _) => ChannelError::WrongDevice(device),
+                    (None, ChannelError::Cut) if is_silent => ChannelError::TurnedAway,
+                    (None, other) => other,
+                })
             }
             Err(_) => Err(ChannelError::TimedOut(timeouts.handshake)),
         }
@@ -126,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     ) -> Result<Self, ChannelError> {
         let verifier = Verifier::new(trust);
         let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(identity, verifier.clone())?));
-        let handshake = acceptor.accept(Counted::new(io)).into_fallible();
+        let handshake = acceptor.accept(Counted::up_to(MAX_HANDSHAKE, io)).into_fallible();
         match timeout(timeouts.handshake, handshake).await {
             Ok(Ok(stream)) => Self::opened(stream.into(), identity, Role::Accepted, timeouts),
             Ok(Err((error, io))) => {
@@ -191,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     }
 
     fn opened(
-        stream: TlsStream<Counted<S>>,
+        mut stream: TlsStream<Counted<S>>,
         identity: &Identity,
         role: Role,
         timeouts: Timeouts,
@@ -200,6 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
             TlsStream::Client(client) => established(client.get_ref().1),
             TlsStream::Server(server) => established(server.get_ref().1),
         }?;
+        stream.get_mut().0.unbounded();
         Ok(Self {
             stream,
             own: identity.public().clone(),
@@ -292,6 +296,12 @@ impl<S> Channel<S> {
         self.stream.get_ref().0.bytes_out
     }
 
+    /// Both sides have proved that they are these, above TLS: the channel was opened under keys made for it alone.
+    pub(crate) fn settle(&mut self, own: PublicIdentity, peer: PublicIdentity) {
+        self.own = own;
+        self.peer = peer;
+    }
+
     /// Changes how long `receive`, `flush` and `close` wait from now on: longer while a person decides, say.
     pub fn set_idle_timeout(&mut self, idle: Duration) {
         self.timeouts.idle = idle;
@@ -360,5 +370,8 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(error: &io::Error, mut io: S)
     let _ = timeout(LINGER, drained).await;
 }
 
+/// The most bytes of the peer's half of a handshake: an honest one has under 2 KiB. It bounds what a connection can make
+/// this side keep before it is known whose it is.
+const MAX_HANDSHAKE: u64 = 16 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 const BINDING_LABEL: &[u8] = b"EXPORTER-stronghold-binding-v1";

@@ -1,7 +1,10 @@
 //! The pairing code: 80 random bits that a person carries from one screen to the other.
 //!
-//! Written as 16 characters of Crockford's base 32 (<https://www.crockford.com/base32.html>) in four groups:
-//! `XXXX-XXXX-XXXX-XXXX`. Reading forgives what people do: case, dashes and spaces anywhere, O for 0, I and L for 1.
+//! Written as 16 characters of Crockford's base 32 (<https://www.crockford.com/base32.html>) in four groups and one more
+//! that checks them: `XXXX-XXXX-XXXX-XXXX-X`. Reading forgives what people do: case, dashes and spaces anywhere, O for 0,
+//! I and L for 1. What it can't forgive it tells from a wrong code: with the check character, the 17 are a code word over
+//! the field of 32 elements, in which no other differs by one character or by two that changed places. (Crockford's own
+//! check, modulo 37, needs characters such as `~` and `$`.)
 
 use std::{fmt, str::FromStr};
 
@@ -22,17 +25,28 @@ impl PairingCode {
         Ok(Self(bytes))
     }
 
-    /// The code as it is shown to the person: 16 characters in four groups, joined by dashes.
+    /// The code as it is shown to the person: 16 characters in four groups and the check character, joined by dashes.
     #[must_use]
     pub fn reveal(&self) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(String::with_capacity(CHARACTERS + 3));
+        let mut text = Zeroizing::new(String::with_capacity(CHARACTERS + 5));
         for place in 0..CHARACTERS {
-            if place > 0 && place % 4 == 0 {
+            text.push(char::from(ALPHABET[self.digit(place)]));
+            if place % 4 == 3 {
                 text.push('-');
             }
-            text.push(char::from(ALPHABET[self.digit(place)]));
         }
+        text.push(char::from(ALPHABET[self.check()]));
         text
+    }
+
+    /// The check character's five bits.
+    fn check(&self) -> usize {
+        doubled((0..CHARACTERS).fold(0, |sum, place| doubled(sum) ^ self.digit(place)))
+    }
+
+    /// A copy, for what shows it: the one that is used up stays where it is.
+    pub(crate) fn copy(&self) -> Self {
+        Self(self.0.clone())
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -61,16 +75,21 @@ impl FromStr for PairingCode {
 
     fn from_str(text: &str) -> Result<Self, BadCode> {
         let mut code = Self(Zeroizing::new([0; BYTES]));
-        let mut place = 0;
+        let (mut place, mut check) = (0, 0);
         for character in text.chars().filter(|character| *character != '-' && !character.is_whitespace()) {
             let digit = digit_of(character).ok_or(BadCode::Character)?;
-            if place == CHARACTERS {
-                return Err(BadCode::Length);
+            match place {
+                0..CHARACTERS => code.set_digit(place, digit),
+                CHARACTERS => check = digit,
+                _ => return Err(BadCode::Length),
             }
-            code.set_digit(place, digit);
             place += 1;
         }
-        if place == CHARACTERS { Ok(code) } else { Err(BadCode::Length) }
+        match place {
+            0..=CHARACTERS => Err(BadCode::Length),
+            _ if check != code.check() => Err(BadCode::Mistyped),
+            _ => Ok(code),
+        }
     }
 }
 
@@ -85,11 +104,19 @@ impl fmt::Debug for PairingCode {
 #[non_exhaustive]
 pub enum BadCode {
     /// Too few or too many characters.
-    #[error("a pairing code has 16 letters and digits, in four groups of four")]
+    #[error("a pairing code has 17 letters and digits: four groups of four, and one")]
     Length,
+    /// It has the form of a code, but its check character says that one of the others is wrong.
+    #[error("a character of the pairing code is mistyped")]
+    Mistyped,
     /// A character that no code has, such as U or a punctuation mark.
     #[error("a pairing code has letters (but no U) and digits only")]
     Character,
+}
+
+/// Twice an element of the field of 32, as polynomials over two modulo x^5 + x^3 + 1: two generates the field.
+fn doubled(element: usize) -> usize {
+    element << 1 ^ if element & 16 == 0 { 0 } else { 0b101001 }
 }
 
 fn digit_of(character: char) -> Option<usize> {
@@ -126,27 +153,48 @@ mod tests {
     fn the_text_is_four_groups_of_crockford_base32() {
         let bytes = [0x00, 0x44, 0x32, 0x14, 0xc7, 0x42, 0x54, 0xb6, 0x35, 0xcf];
         let code = PairingCode(Zeroizing::new(bytes));
-        assert_eq!(*code.reveal(), "0123-4567-89AB-CDEF");
+        assert_eq!(*code.reveal(), "0123-4567-89AB-CDEF-W");
         let rest = [0x84, 0x65, 0x3a, 0x56, 0xd7, 0xc6, 0x75, 0xbe, 0x77, 0xdf];
-        assert_eq!(read("GHJK-MNPQ-RSTV-WXYZ").unwrap(), rest);
+        assert_eq!(read("GHJK-MNPQ-RSTV-WXYZ-P").unwrap(), rest);
     }
 
     #[test]
     fn reading_forgives_case_dashes_spaces_and_look_alikes() {
-        let wanted = read("0110-ABCD-EFGH-1JKM").unwrap();
-        for text in ["0110abcdefgh1jkm", " oIlO abcd--EFGH\tLjkm\n", "0-1-1-0-a-b-c-d-e-f-g-h-i-j-k-m"] {
+        let wanted = read("0110-ABCD-EFGH-1JKM-E").unwrap();
+        for text in ["0110abcdefgh1jkme", " oIlO abcd--EFGH\tLjkm e\n", "0-1-1-0-a-b-c-d-e-f-g-h-i-j-k-m-E"] {
             assert_eq!(read(text).unwrap(), wanted, "{text}");
         }
     }
 
     #[test]
     fn what_is_no_code_is_told_apart() {
-        for text in ["", "-", "0123-4567-89AB-CDE", "0123-4567-89AB-CDEFG"] {
+        for text in ["", "-", "0123-4567-89AB-CDEF", "0123-4567-89AB-CDEF-W0"] {
             assert_eq!(read(text), Err(BadCode::Length), "{text}");
         }
         for text in ["U123-4567-89AB-CDEF", "0123_4567", "\u{ff10}123-4567-89AB-CDEF", "0123-4567-89AB-CDEF!"]
         {
             assert_eq!(read(text), Err(BadCode::Character), "{text}");
+        }
+    }
+
+    /// Every code that a slip of one character, or of two that changed places, makes of this one.
+    #[test]
+    fn a_mistyped_character_or_two_that_changed_places_are_no_other_code() {
+        for _ in 0..20 {
+            let text: Vec<u8> = PairingCode::generate().unwrap().reveal().replace('-', "").into_bytes();
+            let other = |text: &[u8]| read(std::str::from_utf8(text).unwrap());
+            for place in 0..text.len() {
+                for letter in ALPHABET.iter().filter(|letter| **letter != text[place]) {
+                    let mut slip = text.clone();
+                    slip[place] = *letter;
+                    assert_eq!(other(&slip), Err(BadCode::Mistyped));
+                }
+                for with in (0..place).filter(|with| text[*with] != text[place]) {
+                    let mut slip = text.clone();
+                    slip.swap(place, with);
+                    assert_eq!(other(&slip), Err(BadCode::Mistyped));
+                }
+            }
         }
     }
 

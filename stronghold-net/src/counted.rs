@@ -1,4 +1,4 @@
-//! A stream that counts its bytes: what a sync costs on the wire, TLS included.
+//! A stream that counts its bytes: what a sync costs on the wire, TLS included; and that ends when there are too many.
 
 use std::{
     io,
@@ -8,17 +8,29 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Counts what passes, in both directions, and changes nothing.
+/// Counts what passes, in both directions. What arrives may not be more than `most`.
 #[derive(Debug)]
 pub(crate) struct Counted<S> {
     io: S,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    most: u64,
 }
 
+/// More arrived than may.
+#[derive(Debug, thiserror::Error)]
+#[error("too many bytes")]
+pub(crate) struct TooMany;
+
 impl<S> Counted<S> {
-    pub(crate) fn new(io: S) -> Self {
-        Self { io, bytes_in: 0, bytes_out: 0 }
+    /// Takes so many bytes.
+    pub(crate) fn up_to(most: u64, io: S) -> Self {
+        Self { io, bytes_in: 0, bytes_out: 0, most }
+    }
+
+    /// Takes any number of them from now on.
+    pub(crate) fn unbounded(&mut self) {
+        self.most = u64::MAX;
     }
 }
 
@@ -31,6 +43,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         self.bytes_in += (buf.filled().len() - before) as u64;
+        if self.bytes_in > self.most {
+            return Poll::Ready(Err(io::Error::other(TooMany)));
+        }
         Poll::Ready(Ok(()))
     }
 }

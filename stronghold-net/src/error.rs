@@ -6,6 +6,8 @@ use rustls::{AlertDescription, CertificateError, Error as Tls};
 use stronghold_sync::DeviceId;
 use stronghold_vault::BadSecretKey;
 
+use crate::counted::TooMany;
+
 /// Why a channel could not be opened or came to its end.
 ///
 /// It is comparable and can be cloned: a channel keeps its first error and gives it again on every later call.
@@ -25,6 +27,9 @@ pub enum ChannelError {
     /// TLS 1.3 it has finished its handshake before the other side has seen its key.
     #[error("the other side does not know this device")]
     NotTrusted,
+    /// Who was asked hung up without a word: it does not know this device (any more), or is no Stronghold.
+    #[error("the other side hung up without a word: it does not know this device, or is no Stronghold")]
+    TurnedAway,
     /// The device that connected is not known here; it was refused in the handshake.
     #[error("a device that is not known here tried to connect: {}", .0.fingerprint())]
     UnknownDevice(DeviceId),
@@ -78,6 +83,12 @@ pub enum Misbehaved {
     /// A name that is empty or longer than 64 characters.
     #[error("a name that is empty or too long")]
     BadName,
+    /// A device's card that is not signed by it.
+    #[error("a device's card that it has not signed")]
+    BadCard,
+    /// More bytes in a handshake than any has.
+    #[error("a handshake without end")]
+    LongHandshake,
     /// Below the messages, in TLS, with the library's words for it.
     #[error("{0}")]
     Tls(String),
@@ -89,6 +100,9 @@ impl ChannelError {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
             return Self::from_tls(tls);
+        }
+        if error.get_ref().is_some_and(|inner| inner.is::<TooMany>()) {
+            return Misbehaved::LongHandshake.into();
         }
         match error.kind() {
             UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => Self::Cut,

@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use sha2::{Digest, Sha256};
@@ -18,10 +18,11 @@ use stronghold_sync::{
     session::{Action, Answer, Export, Failure, Import, Misbehaviour, Taken, Unexpected, Verdict},
 };
 use stronghold_vault::{
-    Damaged, Decided, ExportError, ImportError, PublicIdentity, Stronghold, Unacceptable,
+    Damaged, Decided, ExportError, Identity, ImportError, PublicIdentity, Stronghold, Unacceptable,
 };
+use tokio::time::timeout;
 
-use crate::driver::Host;
+use crate::{ChannelError, driver::Host};
 
 /// A Stronghold and its file, shared by the sessions of this process.
 #[derive(Clone, Debug)]
@@ -56,7 +57,8 @@ pub type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Whom a session asks and tells. Every method has a default that is silent and says no.
 pub trait Attendant: Send {
-    /// A peer asks for what a rule leaves to a person.
+    /// A peer asks for what a rule leaves to a person. No answer in time ([`Limits::person`](crate::Limits)) is a no: the
+    /// future is dropped then.
     fn ask(&mut self, peer: DeviceId, pending: &[Pending]) -> Answering<bool> {
         let _ = (peer, pending);
         Box::pin(async { false })
@@ -149,6 +151,8 @@ pub struct HomeHost<'a> {
     /// What the peer says its snapshot's generation is, to be remembered with the next change.
     generation: Option<u64>,
     attendant: &'a mut dyn Attendant,
+    /// How long a person may think.
+    patience: Duration,
     /// What browsing found.
     pub found: Vec<Listing>,
     /// What the plan would do, for a dry run.
@@ -177,10 +181,18 @@ impl<'a> HomeHost<'a> {
             deleted: 0,
             generation: None,
             attendant,
+            patience: crate::Limits::default().person,
             found: Vec::new(),
             plan: None,
             error: None,
         }
+    }
+
+    /// Takes a person's silence for a no after so long.
+    #[must_use]
+    pub fn patient_for(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     fn shapes(&self, scope: &Scope) -> Result<Answer, HostError> {
@@ -255,7 +267,7 @@ impl<'a> HomeHost<'a> {
                 stronghold.log_mut().append(Decided {
                     time,
                     device,
-                    operation: verdict.operation,
+                    deed: verdict.operation.into(),
                     selection: verdict.selection,
                     allowed: verdict.allowed,
                     entries: verdict.volume.entries,
@@ -290,7 +302,11 @@ impl<'a> HomeHost<'a> {
     }
 
     async fn ask(&mut self, pending: &[Pending]) -> Answer {
-        if self.attendant.ask(self.peer.device(), pending).await { Answer::Approved } else { Answer::Denied }
+        let asked = self.attendant.ask(self.peer.device(), pending);
+        match timeout(self.patience, asked).await {
+            Ok(true) => Answer::Approved,
+            _ => Answer::Denied,
+        }
     }
 
     /// Keeps the reason and tells the session whose fault it is.
@@ -345,6 +361,15 @@ fn remember(stronghold: &mut Stronghold, peer: &DeviceId, generation: Option<u64
     if let Some(generation) = generation {
         stronghold.peers_mut().at_generation(peer, generation);
     }
+}
+
+/// A copy of this device's identity, to open a channel with while the home is free for others.
+///
+/// # Errors
+/// [`ChannelError::Identity`] if the key can't be copied; no key is known to fail.
+pub fn own_identity(home: &SharedHome) -> Result<Identity, ChannelError> {
+    let bytes = home.lock().stronghold().identity().to_bytes();
+    Ok(Identity::from_bytes(&bytes)?)
 }
 
 /// What the complements of a channel answer: a hash of its binding, so that none can be replayed in another.

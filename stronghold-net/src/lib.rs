@@ -37,12 +37,19 @@
 mod channel;
 mod code;
 mod counted;
+mod crowd;
+pub mod discovery;
 mod driver;
 mod error;
 mod frame;
+mod gate;
 mod host;
+mod invitation;
+mod limits;
+mod marks;
 pub mod pairing;
-pub mod peer;
+mod peer;
+mod reach;
 mod server;
 mod tls;
 
@@ -52,8 +59,13 @@ pub use driver::{DriveError, Host, drive};
 pub use error::{ChannelError, Misbehaved};
 pub use frame::MAX_FRAME;
 pub use host::{
-    Answering, Attendant, GoOn, HomeHost, HostError, SharedHome, Unattended, now, request_of, secret_of,
+    Answering, Attendant, GoOn, HomeHost, HostError, SharedHome, Unattended, now, own_identity, request_of,
+    secret_of,
 };
-pub use peer::{Outcome, PeerError, Ways};
-pub use server::{Served, own_identity, serve, wait_to_pair};
+pub use invitation::{BadInvitation, Invitation};
+pub use limits::Limits;
+pub use pairing::Pairing;
+pub use peer::{Outcome, Peer, PeerError, Ways};
+pub use reach::{ReachError, join, reach};
+pub use server::{Event, Server};
 pub use tls::{ALPN, Expect, Trust};

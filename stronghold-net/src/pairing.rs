@@ -1,39 +1,68 @@
-//! Two devices that never met prove to each other that they hold the same code.
+//! Two devices that never met come to trust each other, by a code that a person carries from one to the other.
 //!
-//! One device, the *listener*, shows a code; a person types it into the other, the *joiner*. They open a channel
-//! with [`Expect::Anyone`](crate::Expect::Anyone) and [`Trust::Anyone`](crate::Trust::Anyone), so each has proved
-//! its key to someone, and now settle to whom. A proof is HMAC-SHA-256 (RFC 2104), keyed by the code, over
-//! the channel's binding, the joiner's and the listener's public key, a label for the prover's part, and the names so
-//! far, each with its length (8 bytes, big-endian) before it:
+//! One device, the *listener*, shows a code; a person types it into the other, the *joiner*. Both open a channel under a
+//! key made for this alone, so that whoever else connects to the open port, or answers in its place, sees no device. Then:
 //!
-//! 1. joiner to listener: its proof and name ([`join`], [`Knock::receive`])
-//! 2. listener to joiner: its own proof and name, or nothing when the code is wrong ([`Knock::answer`])
-//! 3. joiner to listener: that it is content. Only then is the listener done, so neither trusts a device that
-//!    did not come to trust it.
+//! 1. joiner to listener: its proof of the code ([`Pairing::join`])
+//! 2. listener to joiner: its own proof and its card; or that the code is wrong, or has expired
+//! 3. joiner to listener: its card
+//! 4. each to the other: whether its person is content with the name and the fingerprint on the screen ([`Met::confirm`])
+//!
+//! A proof is HMAC-SHA-256 (RFC 2104), keyed by the code, over the channel's binding and a label for the prover's part. A
+//! card is the device's public key, its name, and its signature over the binding: the device says by it that this channel,
+//! opened under another key, is its own. Neither trusts a device that did not come to trust it.
 //!
 //! Whoever sits between the two has two channels with two bindings, so a proof from one is none in the other.
-//! Guessing goes one try at a time: a code is moved into [`Knock::answer`] or [`join`] and is gone after it, whatever
-//! the outcome. A connection that dies or sends garbage before it has shown a proof never reaches `answer`, so it burns
-//! nothing. The joiner shows one proof to one listener; 80 bits are beyond searching for the code that made it.
+//! Guessing goes one try at a time: a [`Pairing`] and a code are moved into the one try that they are good for. A
+//! connection that dies, or sends garbage, before it has shown a proof burns nothing. The joiner shows one proof to one
+//! listener; 80 bits are beyond searching for the code that made it.
 //!
 //! Pairing grants trust only; what the peer may do is for the policy to say.
 
-use hmac::{Hmac, KeyInit, Mac};
-use serde::{Deserialize, Serialize};
-use serde_bytes::ByteArray;
-use sha2::Sha256;
-use stronghold_vault::PublicIdentity;
-use tokio::io::{AsyncRead, AsyncWrite};
+mod introduction;
+mod waiting;
+
+use std::time::Duration;
+
+use stronghold_sync::DeviceId;
+use stronghold_vault::{Identity, NoRandomness, Peer as Remembered, PublicIdentity, Rendezvous, Stronghold};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use zeroize::Zeroizing;
 
-use crate::{Channel, ChannelError, Misbehaved, PairingCode};
+use self::introduction::{Answer, Card, Part, Proofs};
+use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Trust, host::now, marks};
 
 /// The most characters of a device's name.
 pub const MAX_NAME: usize = 64;
 
+/// How long a code is good for.
+pub const CODE_LIFE: Duration = Duration::from_secs(600);
+
+/// How long either side waits for the other's person to confirm.
+pub const CONFIRM_WAIT: Duration = Duration::from_secs(120);
+
+/// The listener's half of a pairing: a code, good for [`CODE_LIFE`] and one try.
+#[derive(Debug)]
+pub struct Pairing {
+    code: PairingCode,
+    until: Instant,
+}
+
+/// Two devices that hold the same code. Nothing is settled before both persons have looked at it.
+#[derive(Debug)]
+#[must_use = "nobody trusts anybody before `confirm`"]
+pub struct Met<S> {
+    name: String,
+    rendezvous: Rendezvous,
+    channel: Channel<S>,
+}
+
 /// A pairing that succeeded. Both sides have one, or none.
 ///
-/// (A connection cut in its very last message leaves the joiner alone with one; pairing again mends it.)
+/// (A connection cut in its very last message leaves one side alone with it; pairing again mends it.)
 #[derive(Debug)]
 pub struct Paired<S> {
     /// The device to trust from now on.
@@ -41,6 +70,8 @@ pub struct Paired<S> {
     /// What it calls itself, 1 to [`MAX_NAME`] characters. A stranger chose them: show control and bidirectional
     /// characters visibly.
     pub name: String,
+    /// What the two recognise each other by from now on.
+    pub rendezvous: Rendezvous,
     /// The channel, ready for a session.
     pub channel: Channel<S>,
 }
@@ -52,161 +83,237 @@ pub enum PairingError {
     /// The two codes differ, or someone sits between the two devices. The code is burnt: the listener makes a new one.
     #[error("the pairing code is wrong")]
     WrongCode,
+    /// The code was right once.
+    #[error("the pairing code has expired")]
+    Expired,
     /// The listener claims to accept the code without knowing it.
     #[error("the other side does not know the pairing code")]
     Impostor,
+    /// The other side's person said no, or this one did.
+    #[error("the pairing was declined")]
+    Declined,
     /// The peer has this device's own key.
     #[error("a device can't be paired with itself")]
     Itself,
     /// This device's own name is empty or longer than [`MAX_NAME`] characters.
     #[error("a device's name has 1 to 64 characters")]
     BadName,
+    /// The system gave no random bytes.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     /// The channel failed.
     #[error(transparent)]
     Channel(#[from] ChannelError),
 }
 
-/// Joins the listener at the other end of `channel`, as `my_name`.
-///
-/// # Errors
-/// [`PairingError::WrongCode`] when the listener refuses, [`PairingError::Impostor`] when it can't prove the code.
-pub async fn join<S>(
-    mut channel: Channel<S>,
-    code: PairingCode,
-    my_name: &str,
-) -> Result<Paired<S>, PairingError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-{
-    check_own(&channel, my_name)?;
-    let proofs = Proofs::new(&channel, channel.own(), channel.peer(), code);
-    let proof = proofs.make(JOINER, &[my_name]);
-    channel.send(&Introduction { proof, name: my_name.to_owned() }).await?;
-    let Some(welcome) = channel.receive::<Option<Introduction>>().await? else {
-        return Err(PairingError::WrongCode);
-    };
-    if !proofs.hold(LISTENER, &[my_name, &welcome.name], &welcome.proof) {
-        return Err(PairingError::Impostor);
+impl Pairing {
+    /// Makes a code.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the system has none to give.
+    pub fn new() -> Result<Self, NoRandomness> {
+        Self::good_for(CODE_LIFE)
     }
-    check_peers(&welcome.name)?;
-    channel.send(&()).await?;
-    channel.flush().await?;
-    Ok(Paired { peer: channel.peer().clone(), name: welcome.name, channel })
+
+    /// Makes a code that expires sooner, or later.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the system has none to give.
+    pub fn good_for(life: Duration) -> Result<Self, NoRandomness> {
+        Ok(Self { code: PairingCode::generate()?, until: Instant::now() + life })
+    }
+
+    /// The code, to be shown.
+    #[must_use]
+    pub fn code(&self) -> &PairingCode {
+        &self.code
+    }
+
+    /// The code with hints where to go with it: a link, to be shown as such or as a QR code.
+    #[must_use]
+    pub fn invitation(&self, addresses: Vec<std::net::SocketAddr>) -> Invitation {
+        Invitation { code: self.code.copy(), addresses }
+    }
+
+    /// Meets the joiner at the other end of `io`, as `identity`, which calls itself `name`.
+    ///
+    /// # Errors
+    /// [`PairingError`]. To wait for one that shows a proof at all, use [`wait`](Self::wait).
+    pub async fn meet<S>(self, io: S, identity: &Identity, name: &str) -> Result<Met<S>, PairingError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let cover = Identity::generate()?;
+        let knock = Knock::receive(Channel::accept(io, &cover, Trust::Anyone).await?).await?;
+        self.answer(knock, identity, name).await
+    }
+
+    /// Joins the listener at the other end of `io`, as `identity`, which calls itself `name`.
+    ///
+    /// # Errors
+    /// [`PairingError::WrongCode`] and [`PairingError::Expired`] when the listener refuses, [`PairingError::Impostor`] when it
+    /// can't prove the code.
+    pub async fn join<S>(
+        io: S,
+        identity: &Identity,
+        name: &str,
+        code: PairingCode,
+    ) -> Result<Met<S>, PairingError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        check_name(name)?;
+        let cover = Identity::generate()?;
+        let mut channel = Channel::connect(io, &cover, Expect::Anyone).await?;
+        let binding = Zeroizing::new(channel.binding());
+        let proofs = Proofs::over(&binding, &code);
+        channel.send(&proofs.of(Part::Joiner)).await?;
+        let card = match channel.receive::<Answer>().await? {
+            Answer::Welcome(proof, card) if proofs.hold(Part::Listener, &proof) => card,
+            Answer::Welcome(..) => return Err(PairingError::Impostor),
+            Answer::WrongCode => return Err(PairingError::WrongCode),
+            Answer::Expired => return Err(PairingError::Expired),
+        };
+        channel.send(&Card::new(Part::Joiner, &binding, identity, name)).await?;
+        channel.flush().await?;
+        Met::of(channel, identity, card, Part::Listener)
+    }
+
+    /// Checks the proof against the code, which is burnt by it.
+    async fn answer<S>(self, knock: Knock<S>, identity: &Identity, name: &str) -> Result<Met<S>, PairingError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        check_name(name)?;
+        let Knock { mut channel, proof } = knock;
+        let binding = Zeroizing::new(channel.binding());
+        if Instant::now() >= self.until {
+            refuse(channel, &Answer::Expired).await;
+            return Err(PairingError::Expired);
+        }
+        let proofs = Proofs::over(&binding, &self.code);
+        if !proofs.hold(Part::Joiner, &proof) {
+            refuse(channel, &Answer::WrongCode).await;
+            return Err(PairingError::WrongCode);
+        }
+        let card = Card::new(Part::Listener, &binding, identity, name);
+        channel.send(&Answer::Welcome(proofs.of(Part::Listener), card)).await?;
+        let card = channel.receive::<Card>().await?;
+        Met::of(channel, identity, card, Part::Joiner)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Met<S> {
+    fn of(
+        mut channel: Channel<S>,
+        identity: &Identity,
+        card: Card,
+        part: Part,
+    ) -> Result<Self, PairingError> {
+        let binding = Zeroizing::new(channel.binding());
+        let rendezvous = marks::of_pairing(&binding);
+        let peer = card.check(part, &binding).map_err(ChannelError::from)?;
+        if peer == *identity.public() {
+            return Err(PairingError::Itself);
+        }
+        channel.set_idle_timeout(CONFIRM_WAIT);
+        channel.settle(identity.public().clone(), peer);
+        Ok(Self { name: card.name, rendezvous, channel })
+    }
+
+    /// What the other device calls itself: as [`Paired::name`].
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The other device, whose fingerprint both screens are to show.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.channel.peer().device()
+    }
+
+    /// This side's person is content; waits for the other's, [`CONFIRM_WAIT`] at most.
+    ///
+    /// # Errors
+    /// [`PairingError::Declined`] when the other is not.
+    pub async fn confirm(self) -> Result<Paired<S>, PairingError> {
+        let Self { name, rendezvous, mut channel } = self;
+        channel.send(&true).await?;
+        if !channel.receive::<bool>().await? {
+            return Err(PairingError::Declined);
+        }
+        channel.set_idle_timeout(crate::Timeouts::default().idle);
+        Ok(Paired { peer: channel.peer().clone(), name, rendezvous, channel })
+    }
+
+    /// This side's person is not: tells the other.
+    pub async fn decline(self) {
+        refuse(self.channel, &false).await;
+    }
+}
+
+impl<S> Paired<S> {
+    /// Remembers the device: under `name`, or under the one that it calls itself by; a name that another device has here gets
+    /// the beginning of the device's id behind it. A device that was known is updated. Gives the name. It lasts when the
+    /// snapshot is written, as by [`Home::update`](stronghold_snapshot::Home::update).
+    pub fn remember_in(
+        &self,
+        stronghold: &mut Stronghold,
+        name: Option<&str>,
+        address: Option<String>,
+    ) -> String {
+        let device = self.peer.device();
+        let wanted = name.unwrap_or(&self.name);
+        let is_taken = stronghold.peers().iter().any(|(id, peer)| *id != device && peer.name == wanted);
+        let name = match is_taken {
+            true => format!("{wanted}-{}", &device.to_string()[..4]),
+            false => wanted.to_owned(),
+        };
+        let peer = Remembered {
+            name: name.clone(),
+            own_name: self.name.clone(),
+            spki: self.peer.spki().to_vec(),
+            address,
+            paired: now(),
+            generation: 0,
+            rendezvous: Some(self.rendezvous.clone()),
+        };
+        stronghold.peers_mut().insert(device, peer);
+        name
+    }
 }
 
 /// A joiner that has shown a proof, not yet looked at. Having one needs no code, so that a listener may wait at several
 /// connections and spend its one code on the first that is serious.
 #[derive(Debug)]
-pub struct Knock<S> {
+struct Knock<S> {
     channel: Channel<S>,
-    joiner: Introduction,
+    proof: introduction::Proof,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Knock<S> {
-    /// Waits for the joiner at the other end of `channel` to show its proof.
-    ///
-    /// # Errors
-    /// When the connection dies, stays silent or sends anything else: no try was made, the code is still good.
-    pub async fn receive(mut channel: Channel<S>) -> Result<Self, ChannelError> {
-        let joiner = channel.receive().await?;
-        Ok(Self { channel, joiner })
+    async fn receive(mut channel: Channel<S>) -> Result<Self, ChannelError> {
+        let proof = channel.receive().await?;
+        Ok(Self { channel, proof })
     }
-
-    /// Checks the proof against `code`, which is burnt by it, and answers as `my_name`.
-    ///
-    /// # Errors
-    /// [`PairingError::WrongCode`] when the joiner's proof does not hold; the joiner is told so.
-    pub async fn answer(self, code: PairingCode, my_name: &str) -> Result<Paired<S>, PairingError> {
-        let Self { mut channel, joiner } = self;
-        check_own(&channel, my_name)?;
-        let proofs = Proofs::new(&channel, channel.peer(), channel.own(), code);
-        if !proofs.hold(JOINER, &[&joiner.name], &joiner.proof) {
-            refuse(channel).await;
-            return Err(PairingError::WrongCode);
-        }
-        check_peers(&joiner.name)?;
-        let proof = proofs.make(LISTENER, &[&joiner.name, my_name]);
-        channel.send(&Some(Introduction { proof, name: my_name.to_owned() })).await?;
-        channel.receive::<()>().await?;
-        Ok(Paired { peer: channel.peer().clone(), name: joiner.name, channel })
-    }
-}
-
-/// The proof that one side shows, and its name.
-#[derive(Debug, Serialize, Deserialize)]
-struct Introduction {
-    proof: ByteArray<PROOF>,
-    name: String,
-}
-
-/// What both sides' proofs are made of, beside the label and the names.
-struct Proofs {
-    key: Hmac<Sha256>,
-}
-
-impl Proofs {
-    fn new<S>(
-        channel: &Channel<S>,
-        joiner: &PublicIdentity,
-        listener: &PublicIdentity,
-        code: PairingCode,
-    ) -> Self {
-        let mut block = Zeroizing::new([0; BLOCK]);
-        for (to, from) in block.iter_mut().zip(code.as_bytes()) {
-            *to = *from; // HMAC itself fills a short key up with zeros (RFC 2104)
-        }
-        let mut key = Hmac::new((&*block).into());
-        for part in [&*Zeroizing::new(channel.binding()), joiner.spki(), listener.spki()] {
-            update(&mut key, part);
-        }
-        Self { key }
-    }
-
-    fn make(&self, label: &[u8], names: &[&str]) -> ByteArray<PROOF> {
-        ByteArray::new(self.mac(label, names).finalize().into_bytes().into())
-    }
-
-    /// Compares in constant time.
-    fn hold(&self, label: &[u8], names: &[&str], proof: &ByteArray<PROOF>) -> bool {
-        self.mac(label, names).verify_slice(proof.as_slice()).is_ok()
-    }
-
-    fn mac(&self, label: &[u8], names: &[&str]) -> Hmac<Sha256> {
-        let mut mac = self.key.clone();
-        update(&mut mac, label);
-        names.iter().for_each(|name| update(&mut mac, name.as_bytes()));
-        mac
-    }
-}
-
-fn update(mac: &mut Hmac<Sha256>, part: &[u8]) {
-    mac.update(&(part.len() as u64).to_be_bytes());
-    mac.update(part);
 }
 
 /// Says no. Whether it arrives changes nothing here.
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin + Send>(mut channel: Channel<S>) {
-    if channel.send(&None::<Introduction>).await.is_ok() {
+async fn refuse<S, M>(mut channel: Channel<S>, message: &M)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    M: serde::Serialize,
+{
+    if channel.send(message).await.is_ok() {
         let _ = channel.close().await;
     }
 }
 
-fn check_own<S>(channel: &Channel<S>, my_name: &str) -> Result<(), PairingError> {
-    if channel.own() == channel.peer() {
-        return Err(PairingError::Itself);
-    }
-    if is_name(my_name) { Ok(()) } else { Err(PairingError::BadName) }
-}
-
-fn check_peers(name: &str) -> Result<(), ChannelError> {
-    if is_name(name) { Ok(()) } else { Err(Misbehaved::BadName.into()) }
+fn check_name(name: &str) -> Result<(), PairingError> {
+    if is_name(name) { Ok(()) } else { Err(PairingError::BadName) }
 }
 
 fn is_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.chars().count())
 }
-
-const JOINER: &[u8] = b"stronghold/pairing/v1/joiner";
-const LISTENER: &[u8] = b"stronghold/pairing/v1/listener";
-const PROOF: usize = 32;
-const BLOCK: usize = 64;

@@ -1,18 +1,24 @@
 //! Asking a peer, and answering one: the three operations over an open channel.
 
+use std::time::Duration;
+
 use stronghold_snapshot::{HomeError, RecipientSecret};
 use stronghold_sync::{
     Decision, DeviceId, Grant, Operation, Plan, Selection,
-    message::Listing,
+    message::{Listing, RecipientKey},
     session::{Ask, Asked, Asking, SessionError, Summary, SyncAsk},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Channel, ChannelError,
+    Channel, ChannelError, Expect, Limits,
     driver::{DriveError, drive},
-    host::{Attendant, HomeHost, HostError, SharedHome, now, recipient_key, secret_of},
+    gate,
+    host::{Attendant, HomeHost, HostError, SharedHome, now, own_identity, recipient_key, secret_of},
 };
+
+/// How long this side waits for the peer's next message: longer than [`Limits::person`], since someone may be asked there.
+const PERSON_WAIT: Duration = Duration::from_secs(90);
 
 /// Which ways a sync goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +42,10 @@ pub struct Outcome {
     pub found: Vec<Listing>,
     /// What a sync planned; after a dry run, what it would have done.
     pub plan: Option<Plan>,
+    /// Bytes received, with all of the channel's own.
+    pub bytes_in: u64,
+    /// Bytes sent, likewise.
+    pub bytes_out: u64,
 }
 
 /// Why asking or answering a peer failed.
@@ -54,6 +64,18 @@ pub enum PeerError {
     /// This side's policy does not let the peer have what was to be given.
     #[error("this side's policy does not let the peer pull it")]
     NothingToPush,
+    /// This device is not paired with it, or was before devices had a rendezvous secret.
+    #[error("this device is not paired with it")]
+    Unpaired,
+    /// The device was revoked while its session ran.
+    #[error("the device was revoked")]
+    Revoked,
+    /// Too many sessions, of this device or in all.
+    #[error("too many sessions at a time")]
+    Busy,
+    /// The session took longer than a session may.
+    #[error("the session took longer than {} seconds", .0.as_secs())]
+    TooLong(Duration),
     /// The system gave no random bytes.
     #[error("the system gave no random bytes")]
     NoRandomness,
@@ -65,77 +87,136 @@ impl From<HomeError> for PeerError {
     }
 }
 
-/// Takes everything selected from the peer: a full import.
+/// A paired device at the other end of an open channel, to be asked one thing: each request takes the peer, and closes the
+/// channel when it is done.
 ///
-/// # Errors
-/// [`PeerError`]; batches that were confirmed are durable all the same.
-pub async fn import<S: AsyncRead + AsyncWrite + Unpin + Send>(
-    channel: &mut Channel<S>,
-    home: &SharedHome,
-    selection: Selection,
-    attendant: &mut dyn Attendant,
-) -> Result<Outcome, PeerError> {
-    ask(channel, home, attendant, |key| Ask::Import { selection, key }).await
+/// Batches that were confirmed are durable, also where a request fails after them: asked again, it goes on with what is
+/// missing.
+#[derive(Debug)]
+pub struct Peer<S> {
+    channel: Channel<S>,
+    home: SharedHome,
 }
 
-/// Asks which entries the peer holds.
-///
-/// # Errors
-/// [`PeerError`].
-pub async fn browse<S: AsyncRead + AsyncWrite + Unpin + Send>(
-    channel: &mut Channel<S>,
-    home: &SharedHome,
-    selection: Selection,
-    attendant: &mut dyn Attendant,
-) -> Result<Outcome, PeerError> {
-    ask(channel, home, attendant, |_| Ask::Browse { selection }).await
-}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
+    /// Opens a channel over `io` to a device that `home` is paired with.
+    ///
+    /// # Errors
+    /// [`PeerError::Unpaired`], or [`PeerError::Channel`]: [`ChannelError::TurnedAway`] when it is no longer paired with
+    /// this one, [`ChannelError::WrongDevice`] when another answers.
+    pub async fn connect(mut io: S, home: &SharedHome, device: DeviceId) -> Result<Self, PeerError> {
+        let secret = {
+            let home = home.lock();
+            let known = home.stronghold().peers().by_id(&device).and_then(|peer| peer.rendezvous.clone());
+            known.ok_or(PeerError::Unpaired)?
+        };
+        let identity = own_identity(home)?;
+        gate::knock(&mut io, &secret, &device).await.map_err(|error| ChannelError::from_io(&error))?;
+        let channel = Channel::connect(io, &identity, Expect::Device(device)).await?;
+        Ok(Self::over(channel, home))
+    }
 
-/// Takes picked entries from the peer.
-///
-/// # Errors
-/// [`PeerError`]; batches that were confirmed are durable all the same.
-pub async fn fetch<S: AsyncRead + AsyncWrite + Unpin + Send>(
-    channel: &mut Channel<S>,
-    home: &SharedHome,
-    selection: Selection,
-    attendant: &mut dyn Attendant,
-) -> Result<Outcome, PeerError> {
-    ask(channel, home, attendant, |key| Ask::Fetch { selection, key }).await
-}
+    /// Uses a channel that is open, such as that of a pairing.
+    #[must_use]
+    pub fn over(channel: Channel<S>, home: &SharedHome) -> Self {
+        Self { channel, home: home.clone() }
+    }
 
-/// Syncs with the peer: each side takes what it lacks, as far as both policies allow.
-///
-/// # Errors
-/// [`PeerError`]; batches that were confirmed are durable all the same.
-pub async fn sync<S: AsyncRead + AsyncWrite + Unpin + Send>(
-    channel: &mut Channel<S>,
-    home: &SharedHome,
-    selection: Selection,
-    ways: Ways,
-    attendant: &mut dyn Attendant,
-) -> Result<Outcome, PeerError> {
-    let push = match ways {
-        Ways::Pull => None,
-        Ways::Default => may_give(home, channel.peer().device(), &selection)?,
-        Ways::Push | Ways::Both => {
-            let grant = may_give(home, channel.peer().device(), &selection)?;
-            Some(grant.ok_or(PeerError::NothingToPush)?)
-        }
-    };
-    let pull = ways != Ways::Push;
-    let secret = secret_of(&channel.binding());
-    ask(channel, home, attendant, |key| Ask::Sync(SyncAsk { selection, pull, push, key, secret })).await
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.channel.peer().device()
+    }
+
+    /// Takes everything selected from the peer: a full import.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn import(
+        self,
+        selection: Selection,
+        attendant: &mut dyn Attendant,
+    ) -> Result<Outcome, PeerError> {
+        self.ask(attendant, |key| Ask::Import { selection, key }).await
+    }
+
+    /// Asks which entries the peer holds.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn browse(
+        self,
+        selection: Selection,
+        attendant: &mut dyn Attendant,
+    ) -> Result<Outcome, PeerError> {
+        self.ask(attendant, |_| Ask::Browse { selection }).await
+    }
+
+    /// Takes picked entries from the peer.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn fetch(
+        self,
+        selection: Selection,
+        attendant: &mut dyn Attendant,
+    ) -> Result<Outcome, PeerError> {
+        self.ask(attendant, |key| Ask::Fetch { selection, key }).await
+    }
+
+    /// Syncs with the peer: each side takes what it lacks, as far as both policies allow.
+    ///
+    /// # Errors
+    /// [`PeerError`]; [`PeerError::NothingToPush`] when it was to give, and its own policy does not let it.
+    pub async fn sync(
+        self,
+        selection: Selection,
+        ways: Ways,
+        attendant: &mut dyn Attendant,
+    ) -> Result<Outcome, PeerError> {
+        let push = match ways {
+            Ways::Pull => None,
+            Ways::Default => may_give(&self.home, self.device(), &selection)?,
+            Ways::Push | Ways::Both => {
+                let grant = may_give(&self.home, self.device(), &selection)?;
+                Some(grant.ok_or(PeerError::NothingToPush)?)
+            }
+        };
+        let pull = ways != Ways::Push;
+        let secret = secret_of(&self.channel.binding());
+        self.ask(attendant, |key| Ask::Sync(SyncAsk { selection, pull, push, key, secret })).await
+    }
+
+    /// Answers one request of the peer instead.
+    ///
+    /// # Errors
+    /// [`PeerError`]. [`ChannelError::Closed`] when the peer asked nothing.
+    pub async fn answer(mut self, attendant: &mut dyn Attendant) -> Result<Summary, PeerError> {
+        let summary = answer(&mut self.channel, &self.home, attendant, &Limits::default()).await?;
+        let _ = self.channel.close().await;
+        Ok(summary)
+    }
+
+    async fn ask(
+        mut self,
+        attendant: &mut dyn Attendant,
+        ask: impl FnOnce(RecipientKey) -> Ask,
+    ) -> Result<Outcome, PeerError> {
+        self.channel.set_idle_timeout(PERSON_WAIT);
+        let mut outcome = asked(&mut self.channel, &self.home, attendant, ask).await?;
+        let _ = self.channel.close().await;
+        outcome.bytes_in = self.channel.bytes_in();
+        outcome.bytes_out = self.channel.bytes_out();
+        Ok(outcome)
+    }
 }
 
 /// Answers one request of the peer at the other end of the channel.
-///
-/// # Errors
-/// [`PeerError`]. [`ChannelError::Closed`] when the peer asked nothing.
-pub async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
+pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     channel: &mut Channel<S>,
     home: &SharedHome,
     attendant: &mut dyn Attendant,
+    limits: &Limits,
 ) -> Result<Summary, PeerError> {
     let secret = RecipientSecret::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
@@ -146,16 +227,17 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let binding = channel.binding();
     let mut session = Asked::new(policy, channel.peer().device(), now(), key, secret_of(&binding))
         .at_generation(generation);
-    let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant);
+    let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
+        .patient_for(limits.person);
     let driven = drive(channel, &mut session, &mut host).await;
     finish(driven, host.error)
 }
 
-async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
+async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
     channel: &mut Channel<S>,
     home: &SharedHome,
     attendant: &mut dyn Attendant,
-    ask: impl FnOnce(stronghold_sync::message::RecipientKey) -> Ask,
+    ask: impl FnOnce(RecipientKey) -> Ask,
 ) -> Result<Outcome, PeerError> {
     let secret = RecipientSecret::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
@@ -165,7 +247,7 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant);
     let driven = drive(channel, &mut session, &mut host).await;
     let summary = finish(driven, host.error)?;
-    Ok(Outcome { summary, found: host.found, plan: host.plan })
+    Ok(Outcome { summary, found: host.found, plan: host.plan, bytes_in: 0, bytes_out: 0 })
 }
 
 /// What this side's policy lets the peer take: the command to give it is the consent that an `ask` rule wants.

@@ -1,148 +1,325 @@
-//! Answering peers on a listening socket.
+//! Answering paired devices: on a socket, or over whatever stream an application has.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use stronghold_vault::Identity;
+use stronghold_sync::{
+    DeviceId,
+    message::{Message, Refusal},
+    session::Summary,
+};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
-    time::sleep,
+    time::{interval, sleep, timeout},
 };
 
 use crate::{
-    Channel, ChannelError, PairingCode, Trust,
-    host::{Attendant, SharedHome},
-    pairing::{Knock, Paired, PairingError},
+    Channel, ChannelError, Limits, Timeouts, Trust,
+    crowd::Crowd,
+    gate::Gate,
+    host::{Attendant, SharedHome, Unattended, own_identity},
     peer::{PeerError, answer},
 };
 
-/// The most connections answered at a time.
-const MAX_CONNECTIONS: usize = 64;
-
-/// The most connections that may be about to show a pairing proof.
-const MAX_KNOCKS: usize = 16;
-
 /// How long to wait after a connection could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// How often it is told how many connections were turned away.
+const TELL_TURNED_AWAY: Duration = Duration::from_secs(10);
+/// How often it is looked whether a device was revoked while its session runs.
+const LOOK: Duration = Duration::from_secs(1);
 
-/// What a server tells of one connection.
+/// What a server has to tell.
 #[derive(Debug)]
-pub enum Served {
+#[non_exhaustive]
+pub enum Event {
+    /// A paired device has proved who it is; its session begins.
+    Started(DeviceId),
     /// A session came to its end.
-    Done(stronghold_sync::DeviceId, stronghold_sync::session::Summary),
-    /// It did not, or there was none: with the device, if it is known.
-    Failed(Option<stronghold_sync::DeviceId>, PeerError),
+    Done(DeviceId, Summary),
+    /// It did not.
+    Failed(DeviceId, PeerError),
+    /// So many connections since the last time were of no paired device, or broke off before it was known. Told every ten
+    /// seconds at most.
+    TurnedAway(u64),
 }
 
-/// Answers paired devices on `listener` until `once` is satisfied, or for ever. A connection that can't be accepted (too
-/// many files are open, say) is not the end: the next is tried after a moment.
-///
-/// `attendant` makes the attendant of each session; `told` hears how each connection ended.
-pub async fn serve<A: Attendant + 'static>(
-    listener: TcpListener,
+/// Answers the devices that a home is paired with, each under the policy as it stands at the time: what another process
+/// changes in the snapshot holds from the next request on, and ends the sessions of a device that was revoked within a
+/// second or two. Its clones share its limits.
+#[derive(Clone)]
+pub struct Server {
     home: SharedHome,
-    once: bool,
-    attendant: impl Fn() -> A,
-    told: impl Fn(SocketAddr, Served) + Send + Sync + 'static,
-) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let told = Arc::new(told);
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let (stream, address) = accepted(&listener).await;
-        let (home, told, mut attendant) = (home.clone(), told.clone(), attendant());
-        let connection = async move {
-            let served = serve_one(stream, &home, &mut attendant).await;
-            let session = matches!(served, Served::Done(..) | Served::Failed(Some(_), _));
-            told(address, served);
-            drop(place);
-            session
-        };
-        if once {
-            if connection.await {
-                return;
-            }
-        } else {
-            tokio::spawn(connection);
+    limits: Limits,
+    shared: Arc<Shared>,
+    attendants: Arc<dyn Fn() -> Box<dyn Attendant> + Send + Sync>,
+    told: Arc<dyn Fn(Event) + Send + Sync>,
+}
+
+/// What all sessions of a server have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    gate: Gate,
+    sessions: Mutex<HashMap<DeviceId, usize>>,
+    turned_away: AtomicU64,
+}
+
+impl Server {
+    /// A server with the default [`Limits`], silent, at which nobody sits: what a rule leaves to a person is denied.
+    #[must_use]
+    pub fn new(home: &SharedHome) -> Self {
+        Self {
+            home: home.clone(),
+            limits: Limits::default(),
+            shared: Arc::default(),
+            attendants: Arc::new(|| Box::new(Unattended)),
+            told: Arc::new(|_| ()),
         }
     }
-}
 
-async fn serve_one(stream: TcpStream, home: &SharedHome, attendant: &mut dyn Attendant) -> Served {
-    let mut channel = match accept(stream, home).await {
-        Ok(channel) => channel,
-        Err(error) => return Served::Failed(None, error.into()),
-    };
-    let device = channel.peer().device();
-    home.lock().begin_step();
-    match answer(&mut channel, home, attendant).await {
-        Ok(summary) => {
-            let _ = channel.close().await;
-            Served::Done(device, summary)
-        }
-        Err(error) => Served::Failed(Some(device), error),
+    /// The same with other limits.
+    #[must_use]
+    pub fn limited(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
-}
 
-async fn accept(stream: TcpStream, home: &SharedHome) -> Result<Channel<TcpStream>, ChannelError> {
-    let _ = stream.set_nodelay(true);
-    let identity = own_identity(home)?;
-    let peers = home.clone();
-    let trust = Trust::known(move |device| {
-        peers.lock().refresh().is_ok_and(|stronghold| stronghold.peers().by_id(device).is_some())
-    });
-    Channel::accept(stream, &identity, trust).await
-}
+    /// The same, with an attendant from here for each session.
+    #[must_use]
+    pub fn attended_by<A: Attendant + 'static>(
+        mut self,
+        attendants: impl Fn() -> A + Send + Sync + 'static,
+    ) -> Self {
+        self.attendants = Arc::new(move || Box::new(attendants()));
+        self
+    }
 
-/// Waits on `listener` for one device that shows a proof of `code`, and answers it as `my_name`.
-///
-/// Connections that show none are dropped and burn nothing; the first proof, right or wrong, is the only one.
-///
-/// # Errors
-/// [`PairingError::WrongCode`] when it is wrong: the code is burnt.
-pub async fn wait_to_pair(
-    listener: &TcpListener,
-    identity: &Identity,
-    code: PairingCode,
-    my_name: &str,
-) -> Result<(Paired<TcpStream>, SocketAddr), PairingError> {
-    let mut knocks = JoinSet::new();
-    let secret = identity.to_bytes();
-    loop {
-        tokio::select! {
-            (stream, address) = accepted(listener), if knocks.len() < MAX_KNOCKS => {
-                let identity = Identity::from_bytes(&secret).map_err(ChannelError::from)?;
-                knocks.spawn(async move { knock(stream, &identity).await.map(|knock| (knock, address)) });
-            }
-            Some(knocked) = knocks.join_next() => {
-                if let Ok(Ok((knock, address))) = knocked {
-                    return Ok((knock.answer(code, my_name).await?, address));
+    /// The same, telling what happens.
+    #[must_use]
+    pub fn telling(mut self, told: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        self.told = Arc::new(told);
+        self
+    }
+
+    /// Answers on `listener` until `stop` comes. Then it accepts no more, gives running sessions [`Limits::grace`] to end,
+    /// and cuts those that do not: what they had confirmed is durable. A connection that can't be accepted (too many
+    /// files are open, say) is not the end: the next is tried after a moment.
+    pub async fn run(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        let mut strangers = Crowd::of(self.limits.strangers);
+        let mut handshakes = Crowd::of(self.limits.handshakes);
+        let mut sessions = JoinSet::new();
+        let mut report = interval(TELL_TURNED_AWAY);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(_) = sessions.join_next() => {}
+                channel = handshakes.next() => {
+                    if let Some(channel) = self.noted(channel) {
+                        let server = self.clone();
+                        sessions.spawn(async move { server.session(channel).await });
+                    }
                 }
+                knocked = strangers.next() => {
+                    if let Some((stream, device)) = self.noted(knocked) {
+                        let server = self.clone();
+                        let opening = async move { server.in_time(server.open(stream, device)).await };
+                        self.count(handshakes.admit(opening));
+                    }
+                }
+                (stream, _) = accepted(&listener) => {
+                    let server = self.clone();
+                    let gate = async move { server.in_time(server.admitted(stream)).await };
+                    self.count(strangers.admit(gate));
+                }
+                _ = report.tick() => self.tell_turned_away(),
+            }
+        }
+        drop((listener, strangers, handshakes));
+        let ended = timeout(self.limits.grace, async { while sessions.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            tracing::warn!(left = sessions.len(), "sessions did not end in time and are cut");
+        }
+        self.tell_turned_away();
+    }
+
+    /// Answers one connection, over any stream: gate, handshake and session. What comes of it is told.
+    pub async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, io: S) {
+        let opening = self.in_time(async {
+            let (io, device) = self.admitted(io).await?;
+            self.open(io, device).await
+        });
+        match self.noted(opening.await) {
+            Some(channel) => self.session(channel).await,
+            None => self.tell_turned_away(),
+        }
+    }
+
+    /// Lets those pass the gate who show that they are paired.
+    async fn admitted<S: AsyncRead + Unpin>(&self, mut io: S) -> Result<(S, DeviceId), ChannelError> {
+        let admitted = self.shared.gate.admit(&mut io, &self.home).await;
+        let device = admitted.map_err(|error| ChannelError::from_io(&error))?;
+        Ok((io, device.ok_or(ChannelError::TurnedAway)?))
+    }
+
+    /// Shakes hands with whom the gate let pass, and nobody else.
+    async fn open<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &self,
+        io: S,
+        device: DeviceId,
+    ) -> Result<Channel<S>, ChannelError> {
+        let identity = own_identity(&self.home)?;
+        let timeouts = Timeouts { handshake: self.limits.handshake, idle: self.limits.idle };
+        Channel::accept_with(io, &identity, Trust::known(move |known| *known == device), timeouts).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        opening: impl Future<Output = Result<T, ChannelError>>,
+    ) -> Result<T, ChannelError> {
+        let limit = self.limits.handshake;
+        timeout(limit, opening).await.unwrap_or(Err(ChannelError::TimedOut(limit)))
+    }
+
+    /// Counts what is nobody's.
+    fn noted<T>(&self, opened: Result<T, ChannelError>) -> Option<T> {
+        if let Err(error) = &opened {
+            tracing::debug!(%error, "a connection was turned away");
+        }
+        self.count(opened.is_err());
+        opened.ok()
+    }
+
+    fn count(&self, turned_away: bool) {
+        self.shared.turned_away.fetch_add(u64::from(turned_away), Ordering::Relaxed);
+    }
+
+    fn tell_turned_away(&self) {
+        match self.shared.turned_away.swap(0, Ordering::Relaxed) {
+            0 => {}
+            number => (self.told)(Event::TurnedAway(number)),
+        }
+    }
+
+    async fn session<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, mut channel: Channel<S>) {
+        let device = channel.peer().device();
+        tracing::info!(device = %device.fingerprint(), "a session begins");
+        (self.told)(Event::Started(device));
+        let done = self.answered(&mut channel, device).await;
+        if let Err(refusal) = done.as_ref().map_err(last_word)
+            && let Some(refusal) = refusal
+        {
+            let _ = channel.send(&Message::Refused(refusal)).await;
+        }
+        let _ = channel.close().await;
+        match done {
+            Ok(summary) => {
+                tracing::info!(device = %device.fingerprint(), received = summary.received, sent = summary.sent, "a session ended");
+                (self.told)(Event::Done(device, summary));
+            }
+            Err(error) => {
+                tracing::warn!(device = %device.fingerprint(), %error, "a session failed");
+                (self.told)(Event::Failed(device, error));
+            }
+        }
+    }
+
+    async fn answered<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &self,
+        channel: &mut Channel<S>,
+        device: DeviceId,
+    ) -> Result<Summary, PeerError> {
+        let _place = Place::of(&self.shared, device, &self.limits).ok_or(PeerError::Busy)?;
+        self.home.lock().begin_step();
+        let mut attendant = (self.attendants)();
+        let limit = self.limits.session;
+        tokio::select! {
+            done = timeout(limit, answer(channel, &self.home, &mut *attendant, &self.limits)) => {
+                done.unwrap_or(Err(PeerError::TooLong(limit)))
+            }
+            () = self.revoked(device) => Err(PeerError::Revoked),
+        }
+    }
+
+    /// Comes when the device is no longer paired.
+    async fn revoked(&self, device: DeviceId) {
+        let is_known = || {
+            let mut home = self.home.lock();
+            // A file that can't be read now says nothing of the device.
+            home.refresh().is_err() || home.stronghold().peers().by_id(&device).is_some()
+        };
+        while is_known() {
+            sleep(LOOK).await;
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// What the peer is still to hear where no session could say it.
+fn last_word(error: &PeerError) -> Option<Refusal> {
+    match error {
+        PeerError::Busy => Some(Refusal::Busy),
+        PeerError::Revoked => Some(Refusal::NotPermitted),
+        PeerError::TooLong(_) => Some(Refusal::Stopped),
+        _ => None,
+    }
+}
+
+/// A session's place among those of its device and of all; it is free again when this is dropped.
+struct Place<'a> {
+    shared: &'a Shared,
+    device: DeviceId,
+}
+
+impl<'a> Place<'a> {
+    fn of(shared: &'a Shared, device: DeviceId, limits: &Limits) -> Option<Self> {
+        let mut sessions = shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_device = sessions.get(&device).copied().unwrap_or(0);
+        if of_device >= limits.sessions_per_peer || sessions.values().sum::<usize>() >= limits.sessions {
+            return None;
+        }
+        sessions.insert(device, of_device + 1);
+        Some(Self { shared, device })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_device) = sessions.get_mut(&self.device) {
+            *of_device -= 1;
+            if *of_device == 0 {
+                sessions.remove(&self.device);
             }
         }
     }
 }
 
-async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// The next connection, without delay in small packets.
+pub(crate) async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok(accepted) => return accepted,
+            Ok((stream, address)) => {
+                let _ = stream.set_nodelay(true);
+                return (stream, address);
+            }
             Err(_) => sleep(ACCEPT_AGAIN).await,
         }
     }
-}
-
-async fn knock(stream: TcpStream, identity: &Identity) -> Result<Knock<TcpStream>, ChannelError> {
-    let _ = stream.set_nodelay(true);
-    Knock::receive(Channel::accept(stream, identity, Trust::Anyone).await?).await
-}
-
-/// A copy of this device's identity, to open a channel with while the home is free for others.
-///
-/// # Errors
-/// [`ChannelError::Identity`] if the key can't be copied; no key is known to fail.
-pub fn own_identity(home: &SharedHome) -> Result<Identity, ChannelError> {
-    let bytes = home.lock().stronghold().identity().to_bytes();
-    Ok(Identity::from_bytes(&bytes)?)
 }

@@ -6,8 +6,8 @@ mod common;
 
 use common::{Device, channels, friends};
 use stronghold_net::{
-    ChannelError, DriveError, HomeHost, Host, Misbehaved, Outcome, PeerError, Unattended, Ways, drive, now,
-    peer, secret_of,
+    ChannelError, DriveError, HomeHost, Host, Misbehaved, Outcome, Peer, PeerError, Unattended, Ways, drive,
+    now, secret_of,
 };
 use stronghold_snapshot::{Manifest, RecipientPublic, RecipientSecret, seal_complement};
 use stronghold_sync::{
@@ -67,12 +67,13 @@ async fn answer_badly(
     let _ = drive(&mut channel, &mut Tampered { session, sent: 0, tamper }, &mut host).await;
 }
 
-async fn sync(device: &Device, channel: &mut Channel) -> Result<Outcome, PeerError> {
-    peer::sync(channel, &device.home, Selection::everything(), Ways::Default, &mut Unattended).await
+async fn sync(device: &Device, channel: Channel) -> Result<Outcome, PeerError> {
+    let peer = Peer::over(channel, &device.home);
+    peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await
 }
 
-async fn answer(device: &Device, channel: &mut Channel) -> Result<Summary, PeerError> {
-    peer::answer(channel, &device.home, &mut Unattended).await
+async fn answer(device: &Device, channel: Channel) -> Result<Summary, PeerError> {
+    Peer::over(channel, &device.home).answer(&mut Unattended).await
 }
 
 /// Two devices, each with entries that the other lacks.
@@ -93,9 +94,9 @@ fn misbehaved(result: Result<Outcome, PeerError>) -> Misbehaviour {
 #[tokio::test]
 async fn an_honest_session_of_the_same_kind_succeeds() {
     let (asker, asked) = devices();
-    let (mut near, far) = channels(&asker, &asked).await;
+    let (near, far) = channels(&asker, &asked).await;
     let (outcome, ()) =
-        tokio::join!(sync(&asker, &mut near), answer_badly(&asked, far, |_, message| Some(message)));
+        tokio::join!(sync(&asker, near), answer_badly(&asked, far, |_, message| Some(message)));
     assert_eq!((outcome.as_ref().unwrap().summary.received, outcome.unwrap().summary.sent), (5, 1));
     assert_eq!(asker.entries(), asked.entries());
 }
@@ -105,9 +106,9 @@ async fn a_peer_that_hangs_up_after_any_message_leaves_the_old_state_or_the_new(
     for last in 0.. {
         let (asker, asked) = devices();
         let before = asker.bytes();
-        let (mut near, far) = channels(&asker, &asked).await;
+        let (near, far) = channels(&asker, &asked).await;
         let tamper = move |index, message| (index < last).then_some(message);
-        let (result, ()) = tokio::join!(sync(&asker, &mut near), answer_badly(&asked, far, tamper));
+        let (result, ()) = tokio::join!(sync(&asker, near), answer_badly(&asked, far, tamper));
         match result {
             Ok(outcome) => {
                 assert_eq!(outcome.summary.received, 5);
@@ -119,8 +120,8 @@ async fn a_peer_that_hangs_up_after_any_message_leaves_the_old_state_or_the_new(
         }
         let entries = asker.entries();
         assert!(asker.bytes() == before || entries.len() == 6, "neither old nor new after {last} messages");
-        let (mut near, far) = channels(&asker, &asked).await;
-        let again = tokio::join!(sync(&asker, &mut near), answer_badly(&asked, far, |_, m| Some(m)));
+        let (near, far) = channels(&asker, &asked).await;
+        let again = tokio::join!(sync(&asker, near), answer_badly(&asked, far, |_, m| Some(m)));
         again.0.unwrap();
         assert_eq!(asker.entries(), asked.entries(), "after {last} messages");
     }
@@ -131,7 +132,7 @@ async fn an_asker_that_hangs_up_after_any_message_leaves_the_old_state_or_the_ne
     for last in 1.. {
         let (asker, asked) = devices();
         let before = asked.entries();
-        let (mut near, mut far) = channels(&asker, &asked).await;
+        let (mut near, far) = channels(&asker, &asked).await;
         let asking = async {
             let secret = RecipientSecret::generate().unwrap();
             let selection = Selection::everything();
@@ -159,7 +160,7 @@ async fn an_asker_that_hangs_up_after_any_message_leaves_the_old_state_or_the_ne
             drop(near);
             (finished, whole)
         };
-        let answering = answer(&asked, &mut far);
+        let answering = answer(&asked, far);
         let ((_, whole), answered) = tokio::join!(asking, answering);
         if whole {
             answered.unwrap();
@@ -194,10 +195,10 @@ async fn a_message_in_place_of_any_other_is_out_of_order_or_worse_and_nothing_is
         for at in 0..4 {
             let (asker, asked) = devices();
             let before = asker.bytes();
-            let (mut near, far) = channels(&asker, &asked).await;
+            let (near, far) = channels(&asker, &asked).await;
             let message = intruder.clone();
             let tamper = move |index, honest| Some(if index == at { message.clone() } else { honest });
-            let (result, ()) = tokio::join!(sync(&asker, &mut near), answer_badly(&asked, far, tamper));
+            let (result, ()) = tokio::join!(sync(&asker, near), answer_badly(&asked, far, tamper));
             misbehaved(result);
             assert_eq!(asker.bytes(), before, "{intruder:?} at {at}");
         }
@@ -237,12 +238,12 @@ async fn sync_with_forger(
 ) -> (Device, Vec<u8>, Result<Outcome, PeerError>) {
     let (asker, asked) = devices();
     let before = asker.bytes();
-    let (mut near, far) = channels(&asker, &asked).await;
+    let (near, far) = channels(&asker, &asked).await;
     let (binding, receiver) = (near.binding(), near.own().device());
     let device = &asked;
     let wrap = move |host| Forger { host, device, forge, binding, receiver };
     // The wrapped host borrows from the test, so it is driven here and not spawned.
-    let (result, ()) = tokio::join!(sync(&asker, &mut near), async {
+    let (result, ()) = tokio::join!(sync(&asker, near), async {
         answer_forged(device, far, wrap).await;
     });
     (asker, before, result)
@@ -308,7 +309,7 @@ async fn every_kind_of_damage_to_a_batch_on_the_wire_is_found() {
     for at in [0, 9, 40, 700, 1500, 2000] {
         let (asker, asked) = devices();
         let before = asker.bytes();
-        let (mut near, far) = channels(&asker, &asked).await;
+        let (near, far) = channels(&asker, &asked).await;
         let tamper = move |_, message| match message {
             Message::Chunk(mut bytes) => {
                 let at = at % bytes.len();
@@ -317,7 +318,7 @@ async fn every_kind_of_damage_to_a_batch_on_the_wire_is_found() {
             }
             other => Some(other),
         };
-        let (result, ()) = tokio::join!(sync(&asker, &mut near), answer_badly(&asked, far, tamper));
+        let (result, ()) = tokio::join!(sync(&asker, near), answer_badly(&asked, far, tamper));
         assert_eq!(misbehaved(result), Misbehaviour::BadBatch, "byte {at}");
         assert_eq!(asker.bytes(), before);
     }
@@ -327,24 +328,24 @@ async fn every_kind_of_damage_to_a_batch_on_the_wire_is_found() {
 async fn garbage_in_place_of_a_message_is_a_bad_encoding() {
     let (asker, asked) = devices();
     let before = (asker.bytes(), asked.bytes());
-    let (mut near, mut far) = channels(&asker, &asked).await;
+    let (near, mut far) = channels(&asker, &asked).await;
     let garbage = async {
         far.send(&vec![0u64; 100]).await.unwrap();
         far.flush().await.unwrap();
         let _ = far.receive::<Message>().await;
         drop(far);
     };
-    let (result, ()) = tokio::join!(sync(&asker, &mut near), garbage);
+    let (result, ()) = tokio::join!(sync(&asker, near), garbage);
     assert!(matches!(
         result,
         Err(PeerError::Channel(ChannelError::Misbehaved(
             Misbehaved::BadEncoding | Misbehaved::TrailingBytes(_)
         )))
     ));
-    let (mut near, mut far) = channels(&asker, &asked).await;
+    let (mut near, far) = channels(&asker, &asked).await;
     near.send("hello?").await.unwrap();
     near.flush().await.unwrap();
-    let answered = answer(&asked, &mut far).await;
+    let answered = answer(&asked, far).await;
     assert!(matches!(answered, Err(PeerError::Channel(ChannelError::Misbehaved(_)))), "{answered:?}");
     assert_eq!((asker.bytes(), asked.bytes()), before);
 }
@@ -353,10 +354,10 @@ async fn garbage_in_place_of_a_message_is_a_bad_encoding() {
 async fn a_newer_protocol_is_incompatible_and_the_asker_is_told() {
     let (asker, asked) = devices();
     let before = (asker.bytes(), asked.bytes());
-    let (mut near, mut far) = channels(&asker, &asked).await;
+    let (mut near, far) = channels(&asker, &asked).await;
     let request = Request::Browse { selection: Selection::everything() };
     near.send(&Message::Open(Open { protocol: 2, request, generation: 0 })).await.unwrap();
-    let (answered, told) = tokio::join!(answer(&asked, &mut far), near.receive::<Message>());
+    let (answered, told) = tokio::join!(answer(&asked, far), near.receive::<Message>());
     assert!(matches!(
         answered,
         Err(PeerError::Session(SessionError::PeerIncompatible { ours: 1, theirs: 2 }))
@@ -368,7 +369,7 @@ async fn a_newer_protocol_is_incompatible_and_the_asker_is_told() {
 #[tokio::test]
 async fn a_peer_that_wants_what_was_not_offered_gets_nothing() {
     let (asker, asked) = devices();
-    let (near, mut far) = channels(&asker, &asked).await;
+    let (near, far) = channels(&asker, &asked).await;
     let asking = async {
         let secret = RecipientSecret::generate().unwrap();
         let selection = Selection::everything();
@@ -389,7 +390,7 @@ async fn a_peer_that_wants_what_was_not_offered_gets_nothing() {
         };
         drive(&mut near, &mut Tampered { session, sent: 0, tamper }, &mut host).await
     };
-    let (asking, answered) = tokio::join!(asking, answer(&asked, &mut far));
+    let (asking, answered) = tokio::join!(asking, answer(&asked, far));
     assert!(matches!(
         answered,
         Err(PeerError::Session(SessionError::PeerMisbehaved(Misbehaviour::NotAsked)))

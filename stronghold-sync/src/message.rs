@@ -203,6 +203,9 @@ pub enum Refusal {
     /// The asking side stopped of its own will.
     #[error("the peer stopped")]
     Stopped,
+    /// The asked side has as many sessions as it may have.
+    #[error("the peer is busy")]
+    Busy,
 }
 
 impl Message {

@@ -81,6 +81,7 @@ fn refusals() -> Vec<(&'static str, Message)> {
         ("Refused/misbehaved", Message::Refused(Refusal::Misbehaved)),
         ("Refused/failed", Message::Refused(Refusal::Failed)),
         ("Refused/stopped", Message::Refused(Refusal::Stopped)),
+        ("Refused/busy", Message::Refused(Refusal::Busy)),
     ]
 }
 

@@ -13,8 +13,8 @@ pub struct Decided {
     pub time: u64,
     /// The device that asked.
     pub device: DeviceId,
-    /// What it asked to do.
-    pub operation: Operation,
+    /// What it asked to do, or what was done about it.
+    pub deed: Deed,
     /// On what, as text.
     pub selection: String,
     /// Whether it was allowed.
@@ -23,6 +23,58 @@ pub struct Decided {
     pub entries: u64,
     /// Their padded sizes together, in bytes.
     pub bytes: u64,
+}
+
+/// What stands in the log: what a device asked to do here, or what was done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deed {
+    /// [`Operation::Import`].
+    Import,
+    /// [`Operation::Browse`].
+    Browse,
+    /// [`Operation::Pull`].
+    Pull,
+    /// [`Operation::Push`].
+    Push,
+    /// [`Operation::Delete`].
+    Delete,
+    /// Its rules and its trust were taken away.
+    Revoked,
+}
+
+impl Deed {
+    /// As people read it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Import => Operation::Import.name(),
+            Self::Browse => Operation::Browse.name(),
+            Self::Pull => Operation::Pull.name(),
+            Self::Push => Operation::Push.name(),
+            Self::Delete => Operation::Delete.name(),
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl From<Operation> for Deed {
+    fn from(operation: Operation) -> Self {
+        match operation {
+            Operation::Import => Self::Import,
+            Operation::Browse => Self::Browse,
+            Operation::Pull => Self::Pull,
+            Operation::Push => Self::Push,
+            Operation::Delete => Self::Delete,
+        }
+    }
+}
+
+impl Decided {
+    /// That something was done about a device, at this time.
+    #[must_use]
+    pub fn about(device: DeviceId, deed: Deed, time: u64) -> Self {
+        Self { time, device, deed, selection: String::new(), allowed: true, entries: 0, bytes: 0 }
+    }
 }
 
 /// The log.
@@ -83,7 +135,7 @@ fn chain(previous: &[u8; 32], decided: &Decided) -> [u8; 32] {
     hash.update(previous);
     hash.update(decided.time.to_le_bytes());
     hash.update(decided.device.as_bytes());
-    hash.update([decided.operation as u8, u8::from(decided.allowed)]);
+    hash.update([decided.deed as u8, u8::from(decided.allowed)]);
     hash.update(decided.entries.to_le_bytes());
     hash.update(decided.bytes.to_le_bytes());
     hash.update(decided.selection.as_bytes());
@@ -98,7 +150,7 @@ mod tests {
         Decided {
             time: 1,
             device: DeviceId::from_bytes([device; 32]),
-            operation: Operation::Pull,
+            deed: Deed::Pull,
             selection: "wallet/**".into(),
             allowed,
             entries: 0,

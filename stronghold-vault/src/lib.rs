@@ -56,7 +56,7 @@ mod transfer;
 mod undoing;
 mod writing;
 
-pub use audit::{AuditLog, Decided};
+pub use audit::{AuditLog, Decided, Deed};
 pub use identity::{BadPublicKey, BadSecretKey, BadSignature, Identity, NoRandomness, PublicIdentity};
 pub use locked::{Locking, locking};
 pub use peers::{Peer, Peers, Rendezvous, UnknownPeer};

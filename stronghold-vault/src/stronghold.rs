@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, btree_map};
 
 use stronghold_sync::{
-    ClientId, EntryId, Location, LocationId, Mapping, Policy, RecordId, Scope, Shape, VaultId, heads,
+    ClientId, DeviceId, EntryId, Location, LocationId, Mapping, Policy, RecordId, Scope, Shape, VaultId,
+    heads,
 };
 use zeroize::Zeroizing;
 
 use crate::{
-    audit::AuditLog,
+    audit::{AuditLog, Decided, Deed},
     identity::{Identity, NoRandomness},
     locked::{KEY_LEN, LockedKey},
     peers::Peers,
@@ -93,6 +94,14 @@ impl Stronghold {
     #[must_use]
     pub fn names_of(&self, id: &LocationId) -> Option<Location> {
         self.record(id).map(|(client, vault, record)| names(client, vault, record))
+    }
+
+    /// Takes a device's rules and its trust away, at the time `now` (milliseconds since 1970), and logs it; gives the number of
+    /// rules. It can't take back what the device has had.
+    pub fn revoke(&mut self, device: &DeviceId, now: u64) -> usize {
+        self.peers.remove(device);
+        self.log.append(Decided::about(*device, Deed::Revoked, now));
+        self.policy.revoke(device)
     }
 
     /// This device's identity.

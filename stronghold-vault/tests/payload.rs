@@ -40,7 +40,7 @@ fn furnished() -> Stronghold {
     vault.log_mut().append(stronghold_vault::Decided {
         time: 1,
         device,
-        operation: Operation::Pull,
+        deed: stronghold_vault::Deed::Pull,
         selection: "**".into(),
         allowed: false,
         entries: 0,

@@ -18,7 +18,7 @@ const EXAMPLES: [(&str, &[&str]); 6] = [
     ("two_devices", &[]),
     ("seal_and_open", &[]),
     ("vectors", &["--check"]),
-    ("channel", &[]),
+    ("two_peers", &[]),
 ];
 
 /// Unit, integration and documentation tests; the examples, which `cargo test` builds; then the tree.

@@ -1,5 +1,6 @@
 //! The commands, each one or two calls into the crates.
 
+mod console;
 mod keeping;
 mod local;
 mod merge;
@@ -59,7 +60,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Revoke { peer } => peers::revoke(&context, &peer),
         Command::Log => peers::log(&context),
         Command::Pair(args) => pairing::pair(&context, &args),
-        Command::Serve { listen, once } => serve::serve(&context, &listen, once),
+        Command::Serve(args) => serve::serve(&context, &args),
         Command::Clone { peer, join, name, grants, at, only } => {
             remote::clone(&context, peer, join, name, &grants, &at, &only)
         }

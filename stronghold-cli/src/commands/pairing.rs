@@ -1,35 +1,44 @@
-//! Pairing: a code on one screen, typed into the other.
+//! Pairing: a code on one screen, typed or scanned into the other.
+
+use std::{
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+};
 
 use serde_json::json;
 use stronghold_net::{
-    Channel, ChannelError, Expect, PairingCode, SharedHome, Unattended, now, own_identity,
-    pairing::{self, Paired},
-    peer, wait_to_pair,
+    ChannelError, Invitation, Pairing, Peer, PeerError, SharedHome,
+    discovery::{Announcement, reachable_at},
+    own_identity,
+    pairing::{Met, Paired},
 };
 use stronghold_sync::{DeviceId, Selection, visible};
-use stronghold_vault::{Identity, Peer};
+use stronghold_vault::{Identity, Stronghold};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Context, peers::add_rule, remote::runtime, selections};
+use super::{Context, console::is_yes, peers::add_rule, progress::Progress, remote::runtime, selections};
 use crate::{
-    args::{Grants, PairArgs},
-    error::Failure,
+    args::{DEFAULT_LISTEN, Grants, PairArgs},
+    error::{Failure, PEER},
+    output::Output,
     secrets,
 };
 
 pub(super) fn pair(context: &Context, args: &PairArgs) -> Result<(), Failure> {
     let granted = Granted::parse(&args.grants)?;
     let home = SharedHome::new(context.open()?);
+    let me = Me::of(&home)?;
     runtime()?.block_on(async {
         match &args.join {
             Some(address) => {
-                let (identity, own_name) = who(&home)?;
-                let mut paired = join(&identity, &own_name, address.as_deref()).await?;
-                let _ = paired.channel.close().await;
-                remember(&home, &paired, args.name.as_deref(), address.clone(), &granted)
-                    .and_then(|name| told(context, &paired, &name))
+                let (paired, address) = join(context.output, &me, address.as_deref()).await?;
+                let name = remember(&home, &paired, args.name.as_deref(), Some(address), &granted)?;
+                told(context, &paired, &name)?;
+                let mut channel = paired.channel;
+                let _ = channel.close().await;
+                Ok(())
             }
-            None => listen(context, &home, args, &granted).await,
+            None => listen(context, &home, &me, args, &granted).await,
         }
     })
 }
@@ -46,86 +55,156 @@ impl<'a> Granted<'a> {
     }
 }
 
+/// This device, as it shows itself to another.
+pub(super) struct Me {
+    identity: Identity,
+    name: String,
+}
+
+impl Me {
+    fn of(home: &SharedHome) -> Result<Self, Failure> {
+        Ok(Self { identity: own_identity(home)?, name: home.lock().stronghold().name().to_owned() })
+    }
+
+    /// The one that a new snapshot will be of.
+    pub(super) fn new(stronghold: &Stronghold) -> Result<Self, Failure> {
+        let identity = Identity::from_bytes(&stronghold.identity().to_bytes());
+        let identity = identity.map_err(ChannelError::from)?;
+        Ok(Self { identity, name: stronghold.name().to_owned() })
+    }
+}
+
 async fn listen(
     context: &Context,
     home: &SharedHome,
+    me: &Me,
     args: &PairArgs,
     granted: &Granted<'_>,
 ) -> Result<(), Failure> {
-    let code = PairingCode::generate().map_err(stronghold_vault::WriteError::from)?;
-    let (identity, name) = who(home)?;
-    let listener = bind(&args.listen).await?;
+    let pairing = Pairing::new().map_err(stronghold_vault::WriteError::from)?;
+    let listener = listen_at(args.listen.as_deref()).await?;
     let address = listener.local_addr().map_err(|error| ChannelError::Io(error.kind()))?;
-    context.output.result(
-        &json!({ "code": code.reveal().as_str(), "address": address.to_string() }),
-        || {
-            vec![
-                format!("code: {}", code.reveal().as_str()),
-                format!("on the other device: stronghold pair --join {address}"),
-            ]
-        },
-    )?;
-    let (mut paired, _) = wait_to_pair(&listener, &identity, code, &name).await?;
+    let invitation = pairing.invitation(reachable_at(address));
+    let announcement =
+        announced(context.output, address, || Announcement::of_pairing(pairing.code(), address));
+    show(context.output, &invitation, address)?;
+    let met = pairing.wait(&listener, &me.identity, &me.name).await;
+    drop((announcement, listener));
+    let paired = confirmed(context.output, me, met?.0).await?;
     let name = remember(home, &paired, args.name.as_deref(), None, granted)?;
     told(context, &paired, &name)?;
     // A device that was paired to be cloned asks at once, over the same channel.
-    match peer::answer(&mut paired.channel, home, &mut Unattended).await {
+    let mut progress = Progress::of_giver(context.output);
+    match Peer::over(paired.channel, home).answer(&mut progress).await {
         Ok(summary) => {
-            let _ = paired.channel.close().await;
             context.output.note(&format!("gave {} entries", summary.sent));
             Ok(())
         }
-        Err(peer::PeerError::Channel(ChannelError::Closed | ChannelError::Cut)) => Ok(()),
+        Err(PeerError::Channel(ChannelError::Closed | ChannelError::Cut)) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// This device, as it shows itself to another.
-fn who(home: &SharedHome) -> Result<(Identity, String), Failure> {
-    Ok((own_identity(home)?, home.lock().stronghold().name().to_owned()))
+/// Shows the code: as text, as a link, and as a QR code where there is a screen.
+fn show(output: Output, invitation: &Invitation, address: SocketAddr) -> Result<(), Failure> {
+    let (code, link) = (invitation.code.reveal(), invitation.link());
+    let addresses: Vec<String> = invitation.addresses.iter().map(ToString::to_string).collect();
+    let object = json!({
+        "code": code.as_str(),
+        "address": address.to_string(),
+        "addresses": addresses,
+        "link": link.as_str(),
+    });
+    output.result(&object, || {
+        let at = addresses.first().map_or_else(|| address.to_string(), Clone::clone);
+        let mut lines = vec![
+            format!("code: {}", code.as_str()),
+            format!("link: {}", link.as_str()),
+            "on the other device, within ten minutes: stronghold pair --join".to_owned(),
+            format!("                  or, on another network: stronghold pair --join {at}"),
+        ];
+        if std::io::stdout().is_terminal() {
+            lines.extend(qr_code(&link));
+        }
+        lines
+    })
+}
+
+/// The link as a QR code of half blocks, light on dark; capitals take less room in it.
+fn qr_code(link: &str) -> Option<String> {
+    use qrcode::render::unicode::Dense1x2;
+    let code = qrcode::QrCode::with_error_correction_level(link.to_uppercase(), qrcode::EcLevel::L).ok()?;
+    Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
+}
+
+/// Announces a socket that others can reach. Where that does not work, an address has to be said: no more than a warning.
+pub(super) fn announced(
+    output: Output,
+    address: SocketAddr,
+    announce: impl FnOnce() -> Result<Announcement, stronghold_net::discovery::DiscoveryError>,
+) -> Option<Announcement> {
+    if address.ip().is_loopback() {
+        return None;
+    }
+    announce()
+        .inspect_err(|error| output.note(&format!("note: {error}; the other device needs the address")))
+        .ok()
+}
+
+/// Where this side listens: where it is told to, else at the default, else, where that is taken, anywhere.
+async fn listen_at(address: Option<&str>) -> Result<TcpListener, Failure> {
+    match address {
+        Some(address) => bind(address).await,
+        None => match TcpListener::bind(DEFAULT_LISTEN).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => bind("0.0.0.0:0").await,
+        },
+    }
 }
 
 pub(super) async fn bind(address: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::new("network", crate::error::PEER, format!("can't listen on {}: {error}", visible(address)))
+        Failure::new("network", PEER, format!("can't listen on {}: {error}", visible(address)))
             .hint("say another address with --listen, such as 0.0.0.0:4748")
     })
 }
 
-/// Joins the device that shows a code.
+/// Joins the device that shows a code; gives the address at which it was.
 pub(super) async fn join(
-    identity: &Identity,
-    name: &str,
+    output: Output,
+    me: &Me,
     address: Option<&str>,
-) -> Result<Paired<TcpStream>, Failure> {
-    let address = address.ok_or_else(|| {
+) -> Result<(Paired<TcpStream>, String), Failure> {
+    let line = secrets::line("Code or link: ")?;
+    let invitation: Invitation = line.parse().map_err(|error: stronghold_net::BadInvitation| {
         Failure::usage(
-            "without an address the other device can't be found yet",
-            "say the one that it shows: --join ADDR",
+            error.to_string(),
+            "compare it with the other screen; nothing was tried with it, so it is still good",
         )
     })?;
-    let code: PairingCode =
-        secrets::line("Code: ")?.trim().parse().map_err(|error: stronghold_net::BadCode| {
-            Failure::usage(
-                error.to_string(),
-                "it has 16 letters and digits, in 4 groups; nothing was tried with it",
-            )
-        })?;
-    let channel = Channel::connect(connect(address).await?, identity, Expect::Anyone).await?;
-    Ok(pairing::join(channel, code, name).await?)
+    if address.is_none() && invitation.addresses.is_empty() {
+        output.note("searching this network for the device that shows the code ...");
+    }
+    let (met, address) = stronghold_net::join(&invitation, &me.identity, &me.name, address).await?;
+    Ok((confirmed(output, me, met).await?, address))
 }
 
-pub(super) async fn connect(address: &str) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::connect(address).await.map_err(|error| {
-        Failure::new(
-            "network",
-            crate::error::PEER,
-            format!("can't reach {}: {error}; nothing was changed", visible(address)),
-        )
-        .hint("is `stronghold serve` or `stronghold pair` running there? Say where with --at or --join")
-    })?;
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
+/// Where somebody sits at the terminal: shows both devices, and waits for a yes.
+async fn confirmed(output: Output, me: &Me, met: Met<TcpStream>) -> Result<Paired<TcpStream>, Failure> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() || output.is_json() {
+        return Ok(met.confirm().await?);
+    }
+    let line = |what: &str, name: &str, device: DeviceId| {
+        format!("{what}  {}  {}\n", device.fingerprint(), visible(name))
+    };
+    let shown = line("this device:", &me.name, me.identity.device())
+        + &line("the other:  ", met.name(), met.device());
+    if !is_yes(&format!("{shown}Does the other screen show the same two? [y/N] ")) {
+        met.decline().await;
+        return Err(Failure::new("declined", PEER, "the pairing was declined; nothing was changed"));
+    }
+    let _ = writeln!(std::io::stderr(), "waiting for the other screen ...");
+    Ok(met.confirm().await?)
 }
 
 /// Remembers a paired device, with its rules; gives the name that it has here.
@@ -136,21 +215,9 @@ pub(super) fn remember(
     address: Option<String>,
     granted: &Granted<'_>,
 ) -> Result<String, Failure> {
-    let device = paired.peer.device();
-    let wanted = name.unwrap_or(&paired.name).to_owned();
     home.lock().update(|stronghold| {
-        let taken = stronghold.peers().iter().any(|(id, peer)| *id != device && peer.name == wanted);
-        let name = if taken { format!("{wanted}-{}", &device.to_string()[..4]) } else { wanted };
-        let peer = Peer {
-            name: name.clone(),
-            own_name: paired.name.clone(),
-            spki: paired.peer.spki().to_vec(),
-            address,
-            paired: now(),
-            generation: 0,
-            rendezvous: None,
-        };
-        stronghold.peers_mut().insert(device, peer);
+        let name = paired.remember_in(stronghold, name, address);
+        let device = paired.peer.device();
         add_rule(stronghold, device, granted.operations, &granted.selection, false, None);
         Ok::<_, Failure>(name)
     })

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use stronghold_net::now;
 use stronghold_sync::{DeviceId, Operation, Rule, Selection, visible};
-use stronghold_vault::Stronghold;
+use stronghold_vault::{Deed, Stronghold};
 
 use super::{Context, selections, time};
 use crate::{args::GrantArgs, error::Failure};
@@ -97,8 +97,7 @@ pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
     let mut home = context.open()?;
     let (device, rules) = home.update(|stronghold| {
         let (device, _) = stronghold.peers().find(peer)?;
-        stronghold.peers_mut().remove(&device);
-        Ok::<_, Failure>((device, stronghold.policy_mut().revoke(&device)))
+        Ok::<_, Failure>((device, stronghold.revoke(&device, now())))
     })?;
     let object = json!({ "device": device.to_string(), "rules_removed": rules });
     context.output.result(&object, || {
@@ -123,7 +122,7 @@ pub(super) fn log(context: &Context) -> Result<(), Failure> {
                 "time": decided.time,
                 "device": decided.device.to_string(),
                 "name": name(&decided.device),
-                "operation": decided.operation.name(),
+                "operation": decided.deed.name(),
                 "selection": decided.selection,
                 "allowed": decided.allowed,
                 "entries": decided.entries,
@@ -134,17 +133,15 @@ pub(super) fn log(context: &Context) -> Result<(), Failure> {
         .collect();
     context.output.result(&json!({ "entries": entries }), || {
         let line = |(decided, repeated): (&stronghold_vault::Decided, u64)| {
+            let (when, who, what) =
+                (time(decided.time), visible(&name(&decided.device)), decided.deed.name());
+            if decided.deed == Deed::Revoked {
+                return format!("{when}  {who}  {what}");
+            }
             let verdict = if decided.allowed { "allowed" } else { "refused" };
             let more = if repeated > 0 { format!(" (and {repeated} times more)") } else { String::new() };
-            format!(
-                "{}  {}  {verdict}  {} on {}  {} entries, {} bytes{more}",
-                time(decided.time),
-                visible(&name(&decided.device)),
-                decided.operation,
-                visible(&decided.selection),
-                decided.entries,
-                decided.bytes,
-            )
+            let (selection, entries, bytes) = (visible(&decided.selection), decided.entries, decided.bytes);
+            format!("{when}  {who}  {verdict}  {what} on {selection}  {entries} entries, {bytes} bytes{more}")
         };
         stronghold.log().entries().map(line).collect()
     })

@@ -24,6 +24,11 @@ impl Progress {
     pub(super) fn new(output: Output, go_on: GoOn) -> Self {
         Self { go_on, output, shown: output.shows_progress(), start: Instant::now(), expected: 0, taken: 0 }
     }
+
+    /// Of a session in which the other side asks.
+    pub(super) fn of_giver(output: Output) -> Self {
+        Self::new(output, GoOn::Yes)
+    }
 }
 
 /// A peer's snapshot is older than before: nothing is lost by it here, but its owner should know.

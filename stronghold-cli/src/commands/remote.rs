@@ -3,16 +3,14 @@
 use std::io::{BufRead, Read, Write};
 
 use serde_json::json;
-use stronghold_net::{Channel, Expect, GoOn, Outcome, PeerError, SharedHome, Ways, own_identity, peer};
-use stronghold_sync::{
-    DeviceId, Location, MAX_PATTERNS, Selection, message::Listing, session::SessionError, visible,
-};
+use stronghold_net::{GoOn, Outcome, Peer, PeerError, SharedHome, Ways};
+use stronghold_sync::{Location, MAX_PATTERNS, Selection, message::Listing, session::SessionError, visible};
 use stronghold_vault::ReadError;
 use tokio::{net::TcpStream, runtime::Runtime};
 
 use super::{
     Context, host_name, is_there, local, location,
-    pairing::{Granted, connect, join, remember, told},
+    pairing::{Granted, Me, join, remember, told},
     progress::Progress,
     selection, selections,
 };
@@ -43,10 +41,7 @@ pub(super) fn clone(
     match (peer, joined) {
         (Some(peer), _) => {
             let home = SharedHome::new(context.open()?);
-            runtime()?.block_on(async {
-                let mut channel = reach(&home, &peer, at).await?;
-                import(context, &home, &mut channel, selection).await
-            })
+            runtime()?.block_on(async { import(context, reach(&home, &peer, at).await?, selection).await })
         }
         (None, address) => {
             let address = address.flatten();
@@ -58,34 +53,27 @@ pub(super) fn clone(
             context.make_default_folder(&path)?;
             let stronghold = local::empty(&host_name())?;
             runtime()?.block_on(async {
-                let paired = join(stronghold.identity(), stronghold.name(), address.as_deref()).await;
-                let mut paired = paired?;
+                let me = Me::new(&stronghold)?;
+                let (paired, address) = join(context.output, &me, address.as_deref()).await?;
                 let home = SharedHome::new(context.create(&path, &secret, stronghold)?);
-                let name = remember(&home, &paired, name.as_deref(), address, &granted)?;
+                let name = remember(&home, &paired, name.as_deref(), Some(address), &granted)?;
                 if !context.output.is_json() {
                     told(context, &paired, &name)?;
                 }
-                import(context, &home, &mut paired.channel, selection).await
+                import(context, Peer::over(paired.channel, &home), selection).await
             })
         }
     }
 }
 
-async fn import(
-    context: &Context,
-    home: &SharedHome,
-    channel: &mut Channel<TcpStream>,
-    selection: Selection,
-) -> Result<(), Failure> {
+async fn import(context: &Context, peer: Peer<TcpStream>, selection: Selection) -> Result<(), Failure> {
     let mut progress = Progress::new(context.output, GoOn::Yes);
-    let imported = peer::import(channel, home, selection, &mut progress).await;
-    let outcome = imported.map_err(|error| match error {
+    let outcome = peer.import(selection, &mut progress).await.map_err(|error| match error {
         PeerError::Session(SessionError::Deletions) => Failure::from(error)
             .hint("`stronghold sync PEER --pull` shows it with --dry-run, and takes --confirm-deletions"),
         other => other.into(),
     })?;
-    let _ = channel.close().await;
-    report(context, &outcome, channel, false)
+    report(context, &outcome, false)
 }
 
 pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -> Result<(), Failure> {
@@ -103,11 +91,8 @@ async fn found_at(
     selection: Selection,
     at: &At,
 ) -> Result<Vec<Listing>, Failure> {
-    let mut channel = reach(home, peer, at).await?;
     let mut progress = Progress::new(context.output, GoOn::Yes);
-    let outcome = peer::browse(&mut channel, home, selection, &mut progress).await?;
-    let _ = channel.close().await;
-    Ok(outcome.found)
+    Ok(reach(home, peer, at).await?.browse(selection, &mut progress).await?.found)
 }
 
 pub(super) fn fetch(
@@ -131,16 +116,14 @@ pub(super) fn fetch(
             ));
         }
         let selection = Selection::of_locations(&locations);
-        let mut channel = reach(&home, peer, at).await?;
         let mut progress = Progress::new(context.output, GoOn::Yes);
-        let outcome = peer::fetch(&mut channel, &home, selection, &mut progress).await?;
-        let _ = channel.close().await;
+        let outcome = reach(&home, peer, at).await?.fetch(selection, &mut progress).await?;
         let missing = |location: &&Location| {
             matches!(home.lock().stronghold().read(location), Err(ReadError::NotFound))
         };
         let missing: Vec<String> =
             locations.iter().filter(missing).map(|location| visible(&location.to_string())).collect();
-        report(context, &outcome, &channel, false)?;
+        report(context, &outcome, false)?;
         if missing.is_empty() {
             return Ok(());
         }
@@ -190,42 +173,19 @@ pub(super) fn sync(context: &Context, peer: &str, options: &SyncOptions, at: &At
     };
     let home = SharedHome::new(context.open()?);
     runtime()?.block_on(async {
-        let mut channel = reach(&home, peer, at).await?;
         let mut progress = Progress::new(context.output, go_on);
-        let outcome = peer::sync(&mut channel, &home, selection, ways, &mut progress).await?;
-        let _ = channel.close().await;
-        report(context, &outcome, &channel, options.dry_run)
+        let outcome = reach(&home, peer, at).await?.sync(selection, ways, &mut progress).await?;
+        report(context, &outcome, options.dry_run)
     })
 }
 
-/// Opens a channel to a paired device; an address that worked is remembered.
-async fn reach(home: &SharedHome, peer: &str, at: &At) -> Result<Channel<TcpStream>, Failure> {
-    let (device, known): (DeviceId, Option<String>) = {
-        let home = home.lock();
-        let (device, peer) = home.stronghold().peers().find(peer)?;
-        (device, peer.address.clone())
-    };
-    let address = at.at.clone().or_else(|| known.clone()).ok_or_else(|| {
-        Failure::new("network", crate::error::PEER, "it is not known where the peer is")
-            .hint("say where it listens: --at HOST:PORT")
-    })?;
-    let identity = own_identity(home)?;
-    let channel = Channel::connect(connect(&address).await?, &identity, Expect::Device(device)).await?;
-    if known.as_deref() != Some(&address) {
-        home.lock().update(|stronghold| {
-            stronghold.peers_mut().reached_at(&device, address);
-            Ok::<_, Failure>(())
-        })?;
-    }
-    Ok(channel)
+/// Opens a channel to a paired device.
+async fn reach(home: &SharedHome, peer: &str, at: &At) -> Result<Peer<TcpStream>, Failure> {
+    let device = home.lock().stronghold().peers().find(peer)?.0;
+    Ok(stronghold_net::reach(home, device, at.at.as_deref()).await?)
 }
 
-fn report(
-    context: &Context,
-    outcome: &Outcome,
-    channel: &Channel<TcpStream>,
-    dry_run: bool,
-) -> Result<(), Failure> {
+fn report(context: &Context, outcome: &Outcome, dry_run: bool) -> Result<(), Failure> {
     let done = &outcome.summary;
     let planned = outcome.plan.as_ref().filter(|_| dry_run);
     let count = |list: fn(&stronghold_sync::Plan) -> u64, done: u64| planned.map_or(done, list);
@@ -239,8 +199,8 @@ fn report(
         "deleted": deleted,
         "conflicts": conflicts,
         "unchanged": done.unchanged,
-        "bytes_in": channel.bytes_in(),
-        "bytes_out": channel.bytes_out(),
+        "bytes_in": outcome.bytes_in,
+        "bytes_out": outcome.bytes_out,
         "round_trips": done.round_trips,
     });
     context.output.result(&object, || {
@@ -248,8 +208,8 @@ fn report(
         vec![format!(
             "{would}received {received}, sent {sent}, deleted {deleted}, {conflicts} in conflict, {} unchanged; {} bytes in, {} out",
             done.unchanged,
-            channel.bytes_in(),
-            channel.bytes_out(),
+            outcome.bytes_in,
+            outcome.bytes_out,
         )]
     })
 }

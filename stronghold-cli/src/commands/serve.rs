@@ -1,37 +1,85 @@
 //! Answering paired devices.
 
-use std::{
-    io::{BufRead, IsTerminal, Write},
-    net::SocketAddr,
-};
+use std::sync::Arc;
 
-use serde_json::{Value, json};
-use stronghold_net::{Answering, Attendant, Served, SharedHome, serve as serve_peers};
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+use serde_json::json;
+use stronghold_net::{Answering, Attendant, Event, Server, SharedHome, discovery::Announcement};
 use stronghold_sync::{DeviceId, Pending, visible};
+use tokio::{net::TcpListener, sync::Notify};
 
-use super::{Context, pairing::bind, progress::warn_set_back, remote::runtime};
-use crate::{error::Failure, output::Output};
+use super::{
+    Context,
+    console::Console,
+    pairing::{announced, bind},
+    progress::warn_set_back,
+    remote::runtime,
+};
+use crate::{args::ServeArgs, error::Failure, output::Output};
 
-pub(super) fn serve(context: &Context, listen: &str, once: bool) -> Result<(), Failure> {
+pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> {
     let home = SharedHome::new(context.open()?);
     let device = home.lock().stronghold().identity().device();
     let output = context.output;
     runtime()?.block_on(async {
-        let listener = bind(listen).await?;
+        let listener = match inherited()? {
+            Some(listener) => listener,
+            None => bind(&args.listen).await?,
+        };
         let address = listener.local_addr().map_err(|error| Failure::terminal(&error))?;
         output.result(&json!({ "listening": address.to_string(), "device": device.to_string() }), || {
             vec![format!("listening on {address} as {}", device.fingerprint())]
         })?;
-        let names = home.clone();
-        let told = move |from: SocketAddr, served: Served| tell(output, &names, from, &served);
-        let attendant = move || Person { can_be_asked: std::io::stdin().is_terminal(), output };
-        let serving = serve_peers(listener, home, once, attendant, told);
-        tokio::select! {
-            () = serving => {}
-            () = stopped() => {}
-        }
+        let _announcement = match args.no_announce {
+            true => None,
+            false => announced(output, address, || Announcement::to_peers(&home, address)),
+        };
+        let (names, console) = (Names(home.clone()), Console::default());
+        let person = move || Person { console: console.clone(), names: names.clone(), output };
+        let (names, once, is_over) = (Names(home.clone()), args.once, Arc::new(Notify::new()));
+        let ended = is_over.clone();
+        let told = move |event: Event| {
+            if once && matches!(event, Event::Done(..) | Event::Failed(..)) {
+                ended.notify_one();
+            }
+            tell(output, &names, &event);
+        };
+        let server = Server::new(&home).attended_by(person).telling(told);
+        let stop = async {
+            tokio::select! {
+                () = stopped() => {}
+                () = is_over.notified() => {}
+            }
+            notify_manager(&[NotifyState::Stopping]);
+            // Who asks again does not want to wait for the sessions.
+            tokio::spawn(async {
+                stopped().await;
+                std::process::exit(0)
+            });
+        };
+        notify_manager(&[NotifyState::Ready]);
+        server.run(listener, stop).await;
         Ok(())
     })
+}
+
+/// The socket that a service manager has opened for this process, if it has.
+fn inherited() -> Result<Option<TcpListener>, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(
+            "network",
+            crate::error::PEER,
+            format!("the socket that was handed over is no use: {error}"),
+        )
+    };
+    let Some(listener) = ListenFd::from_env().take_tcp_listener(0).map_err(failed)? else { return Ok(None) };
+    listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)).map(Some).map_err(failed)
+}
+
+/// Tells the service manager, where one wants to know (`NOTIFY_SOCKET`).
+fn notify_manager(state: &[NotifyState<'_>]) {
+    let _ = sd_notify::notify(state);
 }
 
 /// Ctrl-C, or a service manager that stops it.
@@ -51,43 +99,49 @@ async fn stopped() {
     let _ = interrupted.await;
 }
 
-fn tell(output: Output, home: &SharedHome, from: SocketAddr, served: &Served) {
-    let name = |device: &DeviceId| {
-        let home = home.lock();
-        home.stronghold().peers().by_id(device).map_or_else(|| device.fingerprint(), |peer| peer.name.clone())
-    };
-    let (object, line) = match served {
-        Served::Done(device, summary) => (
-            json!({
-                "session": "done",
-                "device": device.to_string(),
-                "name": name(device),
-                "received": summary.received,
-                "sent": summary.sent,
-                "deleted": summary.deleted,
-                "conflicts": summary.conflicts,
-            }),
-            format!("{}: received {}, sent {}", visible(&name(device)), summary.received, summary.sent),
+/// What the devices are called here.
+#[derive(Clone)]
+struct Names(SharedHome);
+
+impl Names {
+    fn of(&self, device: &DeviceId) -> String {
+        let home = self.0.lock();
+        let peer = home.stronghold().peers().by_id(device);
+        peer.map_or_else(|| device.fingerprint(), |peer| peer.name.clone())
+    }
+}
+
+fn tell(output: Output, names: &Names, event: &Event) {
+    let session = |state: &str, device: &DeviceId| json!({ "session": state, "device": device.to_string(), "name": names.of(device) });
+    let shown = |device: &DeviceId| visible(&names.of(device));
+    let (object, line) = match event {
+        Event::Started(device) => (session("started", device), format!("{}: connected", shown(device))),
+        Event::Done(device, summary) => {
+            let mut object = session("done", device);
+            object["received"] = summary.received.into();
+            object["sent"] = summary.sent.into();
+            object["deleted"] = summary.deleted.into();
+            object["conflicts"] = summary.conflicts.into();
+            (object, format!("{}: received {}, sent {}", shown(device), summary.received, summary.sent))
+        }
+        Event::Failed(device, error) => {
+            let mut object = session("failed", device);
+            object["reason"] = error.to_string().into();
+            (object, format!("{}: {error}", shown(device)))
+        }
+        Event::TurnedAway(number) => (
+            json!({ "turned_away": number }),
+            format!("{number} connections of no paired device were turned away"),
         ),
-        Served::Failed(device, error) => (
-            json!({
-                "session": "failed",
-                "device": device.map(|device| device.to_string()),
-                "name": device.as_ref().map(&name),
-                "reason": error.to_string(),
-            }),
-            format!(
-                "{}: {error}",
-                device.as_ref().map_or_else(|| from.to_string(), |device| visible(&name(device)))
-            ),
-        ),
+        _ => return,
     };
-    let _ = output.result(&Value::clone(&object), || vec![line]);
+    let _ = output.result(&object, || vec![line]);
 }
 
 /// Asks the person at the terminal, if there is one; else says no.
 struct Person {
-    can_be_asked: bool,
+    console: Console,
+    names: Names,
     output: Output,
 }
 
@@ -101,19 +155,10 @@ impl Attendant for Person {
             .iter()
             .map(|pending| format!("{} on {}", pending.grant().operation(), pending.grant().scope()))
             .collect();
+        let who = format!("{} ({})", visible(&self.names.of(&peer)), peer.fingerprint());
         let question =
-            format!("{} wants to {}. Allow it? [y/N] ", peer.fingerprint(), visible(&wants.join(", ")));
-        let can_be_asked = self.can_be_asked;
-        Box::pin(async move {
-            can_be_asked && tokio::task::spawn_blocking(move || yes(&question)).await.unwrap_or(false)
-        })
+            format!("{who} wants to {}. Allow it, within a minute? [y/N] ", visible(&wants.join(", ")));
+        let console = self.console.clone();
+        Box::pin(async move { console.ask(&question).await })
     }
-}
-
-fn yes(question: &str) -> bool {
-    let mut err = std::io::stderr();
-    let mut answer = String::new();
-    write!(err, "{question}").and_then(|()| err.flush()).is_ok()
-        && std::io::stdin().lock().read_line(&mut answer).is_ok()
-        && matches!(answer.trim(), "y" | "Y" | "yes")
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use stronghold_net::{Channel, Expect, SharedHome, Trust, own_identity};
 use stronghold_snapshot::{Home, NewSlot, Unlock};
-use stronghold_sync::{Operation, Rule, Selection};
-use stronghold_vault::{Labels, Peer, Stronghold, WriteError};
+use stronghold_sync::{DeviceId, Operation, Rule, Selection};
+use stronghold_vault::{Labels, Peer, Rendezvous, Stronghold, WriteError};
 use tempfile::TempDir;
 use tokio::io::{DuplexStream, duplex};
 
@@ -25,6 +25,15 @@ impl Device {
         let path = folder.path().join("snapshot");
         let home = Home::create(&path, &[NewSlot::Key(&KEY)], Stronghold::new(name).unwrap()).unwrap();
         Self { folder, home: SharedHome::new(home) }
+    }
+
+    pub(crate) fn device(&self) -> DeviceId {
+        self.home.lock().stronghold().identity().device()
+    }
+
+    /// The same file, opened by another process as it were.
+    pub(crate) fn opened_again(&self) -> SharedHome {
+        SharedHome::new(Home::open(&self.path(), &Unlock::Key(&KEY)).unwrap())
     }
 
     pub(crate) fn path(&self) -> std::path::PathBuf {
@@ -68,8 +77,16 @@ impl Device {
         self.change(|stronghold| {
             let name = "peer".to_owned();
             let spki = public.spki().to_vec();
-            let known =
-                Peer { name: name.clone(), own_name: name, spki, address: None, paired: 1, generation: 0, rendezvous: None };
+            let rendezvous = between(&public.device(), &stronghold.identity().device());
+            let known = Peer {
+                name: name.clone(),
+                own_name: name,
+                spki,
+                address: None,
+                paired: 1,
+                generation: 0,
+                rendezvous: Some(rendezvous),
+            };
             stronghold.peers_mut().insert(public.device(), known);
             if !operations.is_empty() {
                 let operations = operations.iter().copied().collect();
@@ -84,6 +101,11 @@ impl Device {
             }
         });
     }
+}
+
+/// What two devices of these tests recognise each other by.
+pub(crate) fn between(one: &DeviceId, other: &DeviceId) -> Rendezvous {
+    Rendezvous::from_bytes(std::array::from_fn(|at| one.as_bytes()[at] ^ other.as_bytes()[at]))
 }
 
 #[derive(Debug)]

@@ -121,7 +121,8 @@ impl Replica {
     fn log(&mut self, verdicts: Vec<Verdict>, device: DeviceId) -> Answer {
         for Verdict { operation, selection, allowed, volume } in verdicts {
             let (entries, bytes) = (volume.entries, volume.bytes);
-            let decided = Decided { time: 0, device, operation, selection, allowed, entries, bytes };
+            let decided =
+                Decided { time: 0, device, deed: operation.into(), selection, allowed, entries, bytes };
             self.stronghold.log_mut().append(decided);
         }
         self.commit();

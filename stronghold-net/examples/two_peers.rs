@@ -1,0 +1,61 @@
+//! Two peers in one process, over a stream in memory: they pair, grant each other, and synchronise.
+//!
+//! `cargo run -p stronghold-net --example two_peers`
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::{error::Error, path::Path};
+
+use stronghold_net::{Pairing, Peer, Server, SharedHome, Unattended, Ways, own_identity};
+use stronghold_snapshot::{Home, HomeError, NewSlot};
+use stronghold_sync::{Operation, Rule, Selection};
+use stronghold_vault::{Labels, Stronghold};
+use tokio::io::duplex; // a TcpStream, or any other stream, does as well
+
+type Fallible<T> = Result<T, Box<dyn Error>>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Fallible<()> {
+    let folder = tempfile::tempdir()?;
+    let (laptop, phone) = (device(folder.path(), "laptop")?, device(folder.path(), "phone")?);
+
+    // Once: a person carries the code from one screen to the other.
+    let pairing = Pairing::new()?;
+    let typed = pairing.code().reveal().parse()?;
+    let (near, far) = duplex(4096);
+    let (on_laptop, on_phone) = (own_identity(&laptop)?, own_identity(&phone)?);
+    let (met_phone, met_laptop) = tokio::try_join!(
+        pairing.meet(far, &on_laptop, "laptop"),
+        Pairing::join(near, &on_phone, "phone", typed),
+    )?;
+    println!("laptop sees {} {}", met_phone.name(), met_phone.device().fingerprint());
+    let (paired_phone, paired_laptop) = tokio::try_join!(met_phone.confirm(), met_laptop.confirm())?;
+    for (home, paired) in [(&laptop, &paired_phone), (&phone, &paired_laptop)] {
+        home.lock().update(|stronghold| {
+            paired.remember_in(stronghold, None, None);
+            let operations = [Operation::Pull, Operation::Push, Operation::Delete].into();
+            let selection = Selection::everything();
+            let device = paired.peer.device();
+            stronghold.policy_mut().grant(Rule { device, operations, selection, expires: None, ask: false });
+            Ok::<_, HomeError>(())
+        })?;
+    }
+
+    // Whenever they meet: one answers, the other synchronises.
+    let (near, far) = duplex(64 * 1024);
+    let server = Server::new(&laptop);
+    let answering = tokio::spawn(async move { server.answer(far).await });
+    let peer = Peer::connect(near, &phone, paired_laptop.peer.device()).await?;
+    let outcome = peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await?;
+    answering.await?;
+    println!("phone received {}, sent {}", outcome.summary.received, outcome.summary.sent);
+    println!("{} bytes in, {} bytes out", outcome.bytes_in, outcome.bytes_out);
+    Ok(())
+}
+
+/// A device with one secret in its snapshot.
+fn device(folder: &Path, name: &str) -> Fallible<SharedHome> {
+    let mut stronghold = Stronghold::new(name)?;
+    stronghold.write(&format!("wallet/of/{name}").parse()?, b"a secret", Labels::new(), 0)?;
+    let home = Home::create(&folder.join(name), &[NewSlot::Key(&[7; 32])], stronghold)?;
+    Ok(SharedHome::new(home))
+}

@@ -1,0 +1,373 @@
+//! Finding a device on the LAN: an announcement that says nothing to anybody but those it is meant for.
+//!
+//! A device that can be reached announces a service by multicast DNS (RFC 6762, RFC 6763): a fresh random nonce of 16 bytes as
+//! its name and its host's, its addresses and its port, and a list of *tags* of 8 bytes. There is one tag for each device
+//! that it is paired with: the mark for the nonce under the secret of the two. Tags of nobody fill the list up to a
+//! multiple of 8. Who searches computes its own tag for each nonce that it hears, and knows its peer by it. To
+//! everybody else nonce and tags are random, others after 15 minutes and after each start; an observer of the LAN sees
+//! that some device here runs Stronghold, at this address, and about how many it is paired with.
+//!
+//! While a pairing code is shown, the secret is the code's: who has the code finds the device that shows it.
+//!
+//! An announcement proves nothing and nothing is trusted by it: a replayed one leads to a port where the handshake fails.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr, SocketAddrV6},
+    time::Duration,
+};
+
+use mdns_sd::{ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use stronghold_sync::DeviceId;
+use stronghold_vault::Rendezvous;
+use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
+
+use crate::{
+    PairingCode,
+    host::SharedHome,
+    marks::{NOBODY, Nonce, Purpose, cut, mark, of_code},
+};
+
+const SERVICE: &str = "_stronghold._tcp.local.";
+/// How often a device is announced under another nonce.
+const ROTATION: Duration = Duration::from_secs(15 * 60);
+/// How often it is looked whether the device has been paired with others, or with fewer.
+const LOOK: Duration = Duration::from_secs(5);
+/// Tags in a list come in multiples of this.
+const TAGS: usize = 8;
+/// The most tags, so that an announcement fits a packet. Devices beyond it are not found by search.
+const MAX_TAGS: usize = 56;
+/// Tags in one string of the TXT record, 16 hexadecimal digits each.
+const TAGS_PER_STRING: usize = 14;
+
+type Tag = [u8; 8];
+
+/// Why the LAN can't be searched, or this device not be announced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("multicast DNS does not work here: {0}")]
+pub struct DiscoveryError(String);
+
+impl From<mdns_sd::Error> for DiscoveryError {
+    fn from(error: mdns_sd::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Whom an announcement is for.
+#[derive(Debug)]
+enum Audience {
+    /// The devices that this one is paired with, as they are at the time.
+    Peers(SharedHome),
+    /// Who has this code's secret.
+    Pairing(Rendezvous),
+}
+
+/// An announcement: stands until it is dropped.
+pub struct Announcement {
+    daemon: ServiceDaemon,
+    renewing: JoinHandle<()>,
+}
+
+impl Announcement {
+    /// Announces to its paired devices that this one can be reached at `listening`.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`] where the system has no multicast.
+    pub fn to_peers(home: &SharedHome, listening: SocketAddr) -> Result<Self, DiscoveryError> {
+        Self::new(Audience::Peers(home.clone()), listening)
+    }
+
+    /// Announces to whoever has the code that the device which shows it can be reached at `listening`.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`] where the system has no multicast.
+    pub fn of_pairing(code: &PairingCode, listening: SocketAddr) -> Result<Self, DiscoveryError> {
+        Self::new(Audience::Pairing(of_code(code)), listening)
+    }
+
+    fn new(audience: Audience, listening: SocketAddr) -> Result<Self, DiscoveryError> {
+        let daemon = ServiceDaemon::new()?;
+        let renewing = tokio::spawn(renew(daemon.clone(), audience, listening));
+        Ok(Self { daemon, renewing })
+    }
+}
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        self.renewing.abort();
+        // It says goodbye to what it has announced; whether anybody hears it changes nothing.
+        let _ = self.daemon.shutdown();
+    }
+}
+
+/// Searches the LAN for the device that shows this code. Each address is given once, as it is heard of.
+///
+/// # Errors
+/// [`DiscoveryError`] where the system has no multicast.
+pub fn search_for_code(code: &PairingCode) -> Result<Search, DiscoveryError> {
+    search(of_code(code), NOBODY)
+}
+
+/// Searches the LAN for a device with which this one shares `secret`.
+///
+/// # Errors
+/// [`DiscoveryError`] where the system has no multicast.
+pub fn search_for_peer(secret: &Rendezvous, device: DeviceId) -> Result<Search, DiscoveryError> {
+    search(secret.clone(), device)
+}
+
+/// A search of the LAN: goes on until it is dropped.
+pub struct Search {
+    daemon: ServiceDaemon,
+    found: mpsc::Receiver<SocketAddr>,
+    listening: JoinHandle<()>,
+}
+
+impl Search {
+    /// The next address at which the device may be. Waits for ever while there is none.
+    pub async fn next(&mut self) -> SocketAddr {
+        match self.found.recv().await {
+            Some(address) => address,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Search {
+    fn drop(&mut self) {
+        self.listening.abort();
+        let _ = self.daemon.shutdown();
+    }
+}
+
+fn search(secret: Rendezvous, device: DeviceId) -> Result<Search, DiscoveryError> {
+    let daemon = ServiceDaemon::new()?;
+    let events = daemon.browse(SERVICE)?;
+    let (send, found) = mpsc::channel(16);
+    let listening = tokio::spawn(async move {
+        let mut told = BTreeSet::new();
+        while let Ok(event) = events.recv_async().await {
+            let ServiceEvent::ServiceResolved(service) = event else { continue };
+            if !is_of(&service, &secret, &device) {
+                continue;
+            }
+            for address in addresses(&service) {
+                if told.insert(address) && send.send(address).await.is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    Ok(Search { daemon, found, listening })
+}
+
+/// Announces anew when it is time, or when the audience is another.
+async fn renew(daemon: ServiceDaemon, audience: Audience, listening: SocketAddr) {
+    let mut looks = 0u32;
+    let mut standing: Option<(String, Vec<(DeviceId, Rendezvous)>)> = None;
+    loop {
+        let secrets = audience.secrets();
+        let is_due = LOOK * looks >= ROTATION;
+        if standing.as_ref().is_none_or(|(_, announced)| is_due || *announced != secrets) {
+            if let Some((name, _)) = standing.take() {
+                let _ = daemon.unregister(&name);
+            }
+            match announce(&daemon, &secrets, listening) {
+                Ok(name) => standing = Some((name, secrets)),
+                Err(error) => tracing::warn!(%error, "this device can't be announced on the LAN"),
+            }
+            looks = 0;
+        }
+        sleep(LOOK).await;
+        looks += 1;
+    }
+}
+
+impl Audience {
+    /// For each who is meant: as which device it is told, and under which secret.
+    fn secrets(&self) -> Vec<(DeviceId, Rendezvous)> {
+        match self {
+            Self::Pairing(secret) => vec![(NOBODY, secret.clone())],
+            Self::Peers(home) => {
+                let mut home = home.lock();
+                // A file that can't be read now may be read at the next look.
+                let _ = home.refresh();
+                let stronghold = home.stronghold();
+                let own = stronghold.identity().device();
+                stronghold
+                    .peers()
+                    .iter()
+                    .filter_map(|(_, peer)| Some((own, peer.rendezvous.clone()?)))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Announces once; gives the name under which it stands.
+fn announce(
+    daemon: &ServiceDaemon,
+    secrets: &[(DeviceId, Rendezvous)],
+    listening: SocketAddr,
+) -> Result<String, DiscoveryError> {
+    let service = service(secrets, listening)?;
+    let name = service.get_fullname().to_owned();
+    daemon.register(service)?;
+    Ok(name)
+}
+
+fn service(secrets: &[(DeviceId, Rendezvous)], listening: SocketAddr) -> Result<ServiceInfo, DiscoveryError> {
+    let nonce: Nonce = random()?;
+    let tags: Vec<String> = tags(secrets, &nonce)?.iter().map(|tag| hex(tag)).collect();
+    let strings = tags.chunks(TAGS_PER_STRING).map(<[String]>::concat);
+    let strings: Vec<(String, String)> =
+        (0..).zip(strings).map(|(key, text): (u32, _)| (key.to_string(), text)).collect();
+    let (name, port) = (hex(&nonce), listening.port());
+    let host = format!("{name}.local.");
+    let mut service = match listening.ip() {
+        ip if ip.is_unspecified() => {
+            ServiceInfo::new(SERVICE, &name, &host, "", port, strings.as_slice())?.enable_addr_auto()
+        }
+        ip => ServiceInfo::new(SERVICE, &name, &host, ip, port, strings.as_slice())?,
+    };
+    // Nobody else has this name: it is random.
+    service.set_requires_probe(false);
+    Ok(service)
+}
+
+/// The tags of those that are meant and of nobody, in an order that says nothing.
+fn tags(secrets: &[(DeviceId, Rendezvous)], nonce: &Nonce) -> Result<BTreeSet<Tag>, DiscoveryError> {
+    let meant = secrets.iter().take(MAX_TAGS);
+    let mut tags: BTreeSet<Tag> =
+        meant.map(|(device, secret)| cut(mark(secret, Purpose::Announcement, nonce, device))).collect();
+    let full = tags.len().max(1).next_multiple_of(TAGS);
+    while tags.len() < full {
+        tags.insert(random()?);
+    }
+    Ok(tags)
+}
+
+/// Whether an announcement is of the device that shares this secret.
+fn is_of(service: &ResolvedService, secret: &Rendezvous, device: &DeviceId) -> bool {
+    let name = service.fullname.strip_suffix(SERVICE).and_then(|name| name.strip_suffix('.'));
+    let Some(nonce) = name.and_then(unhex::<16>) else { return false };
+    let tag: Tag = cut(mark(secret, Purpose::Announcement, &nonce, device));
+    let tag = hex(&tag);
+    let strings = service.txt_properties.iter().take(MAX_TAGS / TAGS_PER_STRING);
+    strings
+        .filter_map(|string| string.val())
+        .flat_map(|text| text.chunks(tag.len()))
+        .any(|one| one == tag.as_bytes())
+}
+
+/// Where an announced device may be reached: by IPv4 first.
+fn addresses(service: &ResolvedService) -> Vec<SocketAddr> {
+    let mut addresses: Vec<SocketAddr> = service
+        .addresses
+        .iter()
+        .map(|address| match address {
+            ScopedIp::V6(v6) => SocketAddrV6::new(*v6.addr(), service.port, 0, v6.scope_id().index).into(),
+            other => SocketAddr::new(other.to_ip_addr(), service.port),
+        })
+        .collect();
+    addresses.sort_by_key(|address| (address.is_ipv6(), *address));
+    addresses
+}
+
+/// The addresses of this machine at which a socket that listens at `listening` may be reached from another, best first.
+#[must_use]
+pub fn reachable_at(listening: SocketAddr) -> Vec<SocketAddr> {
+    if !listening.ip().is_unspecified() {
+        return vec![listening];
+    }
+    let is_routable = |ip: &IpAddr| match ip {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => listening.is_ipv6() && !v6.is_loopback() && !v6.is_unicast_link_local(),
+    };
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let mut found: Vec<IpAddr> = interfaces.iter().map(if_addrs::Interface::ip).filter(is_routable).collect();
+    found.sort_by_key(|ip| (ip.is_ipv6(), *ip));
+    found
+        .into_iter()
+        .map(|ip| SocketAddr::new(ip, listening.port()))
+        .take(crate::invitation::MAX_ADDRESSES)
+        .collect()
+}
+
+fn random<const N: usize>() -> Result<[u8; N], DiscoveryError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| DiscoveryError(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * N || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(service: &ServiceInfo) -> ResolvedService {
+        service.clone().as_resolved_service()
+    }
+
+    fn announced(secrets: &[(DeviceId, Rendezvous)]) -> ServiceInfo {
+        service(secrets, "192.0.2.7:4747".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_a_paired_device_recognises_an_announcement() {
+        let own = DeviceId::from_bytes([1; 32]);
+        let secrets: Vec<_> = (0..30).map(|n| (own, Rendezvous::from_bytes([n; 32]))).collect();
+        let service = resolved(&announced(&secrets));
+        assert!(secrets.iter().all(|(_, secret)| is_of(&service, secret, &own)));
+        assert!(!is_of(&service, &Rendezvous::from_bytes([30; 32]), &own), "a stranger's secret");
+        assert!(!is_of(&service, &secrets[0].1, &DeviceId::from_bytes([2; 32])), "its own, reflected");
+        assert_eq!(addresses(&service), ["192.0.2.7:4747".parse().unwrap()]);
+    }
+
+    #[test]
+    fn two_announcements_have_nothing_in_common_but_service_address_and_number() {
+        let own = DeviceId::from_bytes([1; 32]);
+        for peers in [0, 1, 8, 9, 56, 60] {
+            let secrets: Vec<_> = (0..peers).map(|n| (own, Rendezvous::from_bytes([n; 32]))).collect();
+            let texts = || -> BTreeSet<String> {
+                let service = announced(&secrets);
+                let strings = service.get_properties().iter().filter_map(|p| Some(p.val_str().to_owned()));
+                let tags = strings.flat_map(|text| {
+                    text.as_bytes()
+                        .chunks(16)
+                        .map(|tag| String::from_utf8_lossy(tag).into_owned())
+                        .collect::<Vec<_>>()
+                });
+                tags.chain([service.get_fullname().to_owned(), service.get_hostname().to_owned()]).collect()
+            };
+            let (one, two) = (texts(), texts());
+            assert!(one.is_disjoint(&two));
+            assert_eq!(one.len(), usize::from(peers).clamp(1, 56).next_multiple_of(8) + 2);
+        }
+    }
+
+    #[test]
+    fn what_others_announce_is_no_device_of_ours() {
+        let secret = Rendezvous::from_bytes([1; 32]);
+        for name in ["printer", "", "\u{e9}\u{e9}\u{e9}\u{e9}", "00112233445566778899aabbccddeeff00"] {
+            let service =
+                ServiceInfo::new(SERVICE, name, "host.local.", "192.0.2.7", 1, &[("0", "0011")][..]).unwrap();
+            assert!(!is_of(&resolved(&service), &secret, &NOBODY));
+        }
+    }
+}

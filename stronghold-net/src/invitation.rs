@@ -1,0 +1,100 @@
+//! What one screen shows and the other reads: a pairing code, with hints where to go with it.
+//!
+//! As a link it is `stronghold:CODE/ADDRESS/ADDRESS`, addresses as `192.0.2.7:4747` or `[2001:db8::7]:4747`. Letters of
+//! either case mean the same, so that a QR code may have capitals alone, which take less room in it.
+
+use std::{net::SocketAddr, str::FromStr};
+
+use zeroize::Zeroizing;
+
+use crate::{BadCode, PairingCode};
+
+/// The most addresses that a link has.
+pub(crate) const MAX_ADDRESSES: usize = 8;
+
+/// A pairing code and where the device that shows it may be reached. `Debug` hides the code.
+#[derive(Debug)]
+pub struct Invitation {
+    /// The code.
+    pub code: PairingCode,
+    /// Where to try, in this order; none: search the LAN. At most 8.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Text that is neither a pairing code nor a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadInvitation {
+    /// The code.
+    #[error(transparent)]
+    Code(#[from] BadCode),
+    /// An address, or too many of them.
+    #[error("an address in the link can't be read")]
+    Address,
+}
+
+impl Invitation {
+    /// As a link: as secret as the code in it.
+    #[must_use]
+    pub fn link(&self) -> Zeroizing<String> {
+        let mut link = Zeroizing::new(format!("{SCHEME}{}", self.code.reveal().as_str()));
+        for address in self.addresses.iter().take(MAX_ADDRESSES) {
+            link.push_str(&format!("/{address}"));
+        }
+        link
+    }
+}
+
+impl FromStr for Invitation {
+    type Err = BadInvitation;
+
+    /// Reads a link, or a code alone.
+    fn from_str(text: &str) -> Result<Self, BadInvitation> {
+        let text = text.trim();
+        let Some(link) = text.get(..SCHEME.len()).filter(|start| start.eq_ignore_ascii_case(SCHEME)) else {
+            return Ok(Self { code: text.parse()?, addresses: Vec::new() });
+        };
+        let mut parts = text[link.len()..].split('/');
+        let code = parts.next().unwrap_or_default().parse()?;
+        let addresses = parts.map(str::parse).collect::<Result<Vec<_>, _>>();
+        match addresses {
+            Ok(addresses) if addresses.len() <= MAX_ADDRESSES => Ok(Self { code, addresses }),
+            _ => Err(BadInvitation::Address),
+        }
+    }
+}
+
+const SCHEME: &str = "stronghold:";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_comes_back_in_either_case_and_a_code_alone_is_one_too() {
+        let addresses = ["192.0.2.7:4747", "[2001:db8::7]:4747"].map(|text| text.parse().unwrap()).to_vec();
+        let shown = Invitation { code: PairingCode::generate().unwrap(), addresses };
+        let link = shown.link();
+        assert!(link.starts_with("stronghold:") && link.ends_with("/192.0.2.7:4747/[2001:db8::7]:4747"));
+        for text in [link.to_string(), link.to_uppercase(), format!("  {}\n", link.to_lowercase())] {
+            let read: Invitation = text.parse().unwrap();
+            assert_eq!(read.code.reveal(), shown.code.reveal());
+            assert_eq!(read.addresses, shown.addresses);
+        }
+        let alone: Invitation = shown.code.reveal().parse().unwrap();
+        assert!(alone.addresses.is_empty() && alone.code.reveal() == shown.code.reveal());
+    }
+
+    #[test]
+    fn what_is_no_link_is_told_apart() {
+        let code = PairingCode::generate().unwrap().reveal();
+        let read = |text: &str| text.parse::<Invitation>().unwrap_err();
+        assert_eq!(read("stronghold:"), BadInvitation::Code(BadCode::Length));
+        assert_eq!(read("stronghold:hello"), BadInvitation::Code(BadCode::Length));
+        assert_eq!(read("https://example.org"), BadInvitation::Code(BadCode::Character));
+        assert_eq!(read(&format!("stronghold:{}/nowhere", code.as_str())), BadInvitation::Address);
+        let many = "/192.0.2.7:1".repeat(MAX_ADDRESSES + 1);
+        assert_eq!(read(&format!("stronghold:{}{many}", code.as_str())), BadInvitation::Address);
+        assert_eq!(read("strongh\u{f6}ld:"), BadInvitation::Code(BadCode::Character));
+    }
+}

@@ -1,0 +1,155 @@
+//! The messages of a pairing: a proof of the code, and the card by which a device says who it is.
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use serde_bytes::{ByteArray, ByteBuf};
+use sha2::Sha256;
+use stronghold_vault::{Identity, PublicIdentity};
+use zeroize::Zeroizing;
+
+use super::is_name;
+use crate::{Misbehaved, PairingCode};
+
+/// Who proves, or introduces itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Joiner,
+    Listener,
+}
+
+impl Part {
+    fn label(self) -> &'static [u8] {
+        match self {
+            Self::Joiner => b"stronghold/pairing/v1/joiner",
+            Self::Listener => b"stronghold/pairing/v1/listener",
+        }
+    }
+
+    /// What a card's signature is over.
+    fn to_sign(self, binding: &[u8; 32]) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new([self.label(), binding].concat())
+    }
+}
+
+/// HMAC-SHA-256 under the code.
+pub(super) type Proof = ByteArray<32>;
+
+/// The listener's answer to a proof.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    Welcome(Proof, Card),
+    WrongCode,
+    Expired,
+}
+
+/// Who a device is: its public key, its name, and its signature over the channel's binding.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Card {
+    spki: ByteBuf,
+    pub(super) name: String,
+    signature: ByteBuf,
+}
+
+impl Card {
+    pub(super) fn new(part: Part, binding: &[u8; 32], identity: &Identity, name: &str) -> Self {
+        Self {
+            spki: ByteBuf::from(identity.public().spki()),
+            name: name.to_owned(),
+            signature: ByteBuf::from(identity.sign(&part.to_sign(binding))),
+        }
+    }
+
+    /// The device that it is of.
+    pub(super) fn check(&self, part: Part, binding: &[u8; 32]) -> Result<PublicIdentity, Misbehaved> {
+        if !is_name(&self.name) {
+            return Err(Misbehaved::BadName);
+        }
+        let peer = PublicIdentity::from_spki(&self.spki).map_err(|_| Misbehaved::BadCard)?;
+        let signed = peer.verify(&part.to_sign(binding), &self.signature);
+        signed.map(|()| peer).map_err(|_| Misbehaved::BadCard)
+    }
+}
+
+/// What both sides' proofs are made of, beside the label.
+pub(super) struct Proofs {
+    key: Hmac<Sha256>,
+}
+
+impl Proofs {
+    pub(super) fn over(binding: &[u8; 32], code: &PairingCode) -> Self {
+        let mut block = Zeroizing::new([0; BLOCK]);
+        for (to, from) in block.iter_mut().zip(code.as_bytes()) {
+            *to = *from; // HMAC itself fills a short key up with zeros (RFC 2104)
+        }
+        let mut key = Hmac::new((&*block).into());
+        key.update(binding);
+        Self { key }
+    }
+
+    pub(super) fn of(&self, part: Part) -> Proof {
+        ByteArray::new(self.mac(part).finalize().into_bytes().into())
+    }
+
+    /// Compares in constant time.
+    pub(super) fn hold(&self, part: Part, proof: &Proof) -> bool {
+        self.mac(part).verify_slice(proof.as_slice()).is_ok()
+    }
+
+    fn mac(&self, part: Part) -> Hmac<Sha256> {
+        let mut mac = self.key.clone();
+        mac.update(part.label());
+        mac
+    }
+}
+
+const BLOCK: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_thousand_wrong_codes_prove_nothing() {
+        let (binding, shown) = ([7; 32], PairingCode::generate().unwrap());
+        let listener = Proofs::over(&binding, &shown);
+        for _ in 0..100_000 {
+            let guess = PairingCode::generate().unwrap();
+            assert!(!listener.hold(Part::Joiner, &Proofs::over(&binding, &guess).of(Part::Joiner)));
+        }
+        let typed = shown.reveal().parse().unwrap();
+        assert!(listener.hold(Part::Joiner, &Proofs::over(&binding, &typed).of(Part::Joiner)));
+    }
+
+    #[test]
+    fn a_proof_is_of_its_part_code_and_channel() {
+        let code = PairingCode::generate().unwrap();
+        let proofs = Proofs::over(&[1; 32], &code);
+        let proof = proofs.of(Part::Joiner);
+        assert!(proofs.hold(Part::Joiner, &proof) && !proofs.hold(Part::Listener, &proof));
+        assert!(!Proofs::over(&[2; 32], &code).hold(Part::Joiner, &proof));
+    }
+
+    /// The right code is no right to call oneself another device.
+    #[test]
+    fn a_card_is_signed_by_its_device_for_its_part_and_channel() {
+        let (own, victim) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let card = || Card::new(Part::Joiner, &[1; 32], &own, "phone");
+        assert_eq!(card().check(Part::Joiner, &[1; 32]).as_ref(), Ok(own.public()));
+        assert_eq!(card().check(Part::Joiner, &[2; 32]), Err(Misbehaved::BadCard));
+        assert_eq!(card().check(Part::Listener, &[1; 32]), Err(Misbehaved::BadCard));
+        let forged = |forge: fn(&mut Card, &Identity)| {
+            let mut card = card();
+            forge(&mut card, &victim);
+            card.check(Part::Joiner, &[1; 32]).unwrap_err()
+        };
+        assert_eq!(
+            forged(|card, victim| card.spki = ByteBuf::from(victim.public().spki())),
+            Misbehaved::BadCard
+        );
+        assert_eq!(forged(|card, _| card.signature[3] ^= 1), Misbehaved::BadCard);
+        assert_eq!(forged(|card, _| card.signature.truncate(63)), Misbehaved::BadCard);
+        assert_eq!(forged(|card, _| card.spki[40] ^= 1), Misbehaved::BadCard);
+        assert_eq!(forged(|card, _| card.name.clear()), Misbehaved::BadName);
+        assert_eq!(forged(|card, _| card.name = "x".repeat(65)), Misbehaved::BadName);
+    }
+}

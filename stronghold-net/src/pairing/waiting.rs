@@ -1,0 +1,65 @@
+//! Waiting on a socket for the one device that shows a proof.
+
+use std::{net::SocketAddr, time::Duration};
+
+use stronghold_vault::Identity;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{sleep_until, timeout},
+};
+
+use super::{Knock, Met, Pairing, PairingError};
+use crate::{Channel, ChannelError, Trust, crowd::Crowd, server::accepted};
+
+/// The most connections that may be about to show a proof.
+const MOST: usize = 16;
+
+/// How long one may take for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Pairing {
+    /// Waits on `listener` for one device that shows a proof of the code, and meets it as `identity`, which calls itself
+    /// `name`; with the address that it came from.
+    ///
+    /// Connections that show none are dropped and burn nothing; the first proof, right or wrong, is the only one.
+    ///
+    /// # Errors
+    /// [`PairingError::WrongCode`] when it is wrong: the code is burnt. [`PairingError::Expired`] when nobody came in time.
+    pub async fn wait(
+        self,
+        listener: &TcpListener,
+        identity: &Identity,
+        name: &str,
+    ) -> Result<(Met<TcpStream>, SocketAddr), PairingError> {
+        let cover = Identity::generate()?.to_bytes();
+        let mut crowd = Crowd::of(MOST);
+        loop {
+            tokio::select! {
+                biased;
+                (knock, address) = proved(&mut crowd) => {
+                    return Ok((self.answer(knock, identity, name).await?, address));
+                }
+                () = sleep_until(self.until) => return Err(PairingError::Expired),
+                (stream, address) = accepted(listener) => {
+                    let cover = Identity::from_bytes(&cover).map_err(ChannelError::from)?;
+                    let knock = async move { (timeout(PATIENCE, knock(stream, &cover)).await, address) };
+                    crowd.admit(knock);
+                }
+            }
+        }
+    }
+}
+
+type Knocked = (Result<Result<Knock<TcpStream>, ChannelError>, tokio::time::error::Elapsed>, SocketAddr);
+
+async fn proved(crowd: &mut Crowd<Knocked>) -> (Knock<TcpStream>, SocketAddr) {
+    loop {
+        if let (Ok(Ok(knock)), address) = crowd.next().await {
+            return (knock, address);
+        }
+    }
+}
+
+async fn knock(stream: TcpStream, cover: &Identity) -> Result<Knock<TcpStream>, ChannelError> {
+    Knock::receive(Channel::accept(stream, cover, Trust::Anyone).await?).await
+}
