@@ -13,7 +13,7 @@ use stronghold_snapshot::{
     seal_complement,
 };
 use stronghold_sync::{
-    DeviceId, Grant, Mapping, Pending, Plan, Scope, Shape, are_many,
+    DeviceId, Grant, Mapping, Pending, Plan, RevisionId, Scope, Shape, are_many,
     message::{Listing, RecipientKey, Volume},
     session::{Action, Answer, Export, Failure, Import, Misbehaviour, Taken, Unexpected, Verdict},
 };
@@ -146,8 +146,8 @@ pub struct HomeHost<'a> {
     opened: u64,
     /// Records that imported batches have deleted here.
     deleted: u64,
-    /// What the peer says its snapshot's generation is, to be remembered with the next change.
-    generation: Option<u64>,
+    /// Of the peer, to be remembered with the next change.
+    learnt: Learnt,
     attendant: &'a mut dyn Attendant,
     /// What browsing found.
     pub found: Vec<Listing>,
@@ -175,7 +175,7 @@ impl<'a> HomeHost<'a> {
             sealed: 0,
             opened: 0,
             deleted: 0,
-            generation: None,
+            learnt: Learnt::default(),
             attendant,
             found: Vec::new(),
             plan: None,
@@ -193,6 +193,7 @@ impl<'a> HomeHost<'a> {
     }
 
     fn export(&mut self, export: &Export) -> Result<Answer, HostError> {
+        self.keep_learnt()?;
         let to = RecipientPublic::from_bytes(export.key.as_bytes()).map_err(|_| HostError::BadKey)?;
         let mut home = self.home.lock();
         let stronghold = home.refresh()?;
@@ -221,12 +222,12 @@ impl<'a> HomeHost<'a> {
             expires: 0,
         };
         let entries = open_complement(&import.sealed, &self.secret, &self.peer, &expected, now)?;
-        let generation = self.generation.take();
         let report = home.update(|stronghold| {
-            remember(stronghold, &self.peer.device(), generation);
             let policy = stronghold.policy().clone();
             let readable = import.expected.is_unplanned().then(|| stronghold.readable());
+            let mut brought = Vec::with_capacity(entries.len());
             let report = stronghold.import(&entries, |location, entry, revision| {
+                brought.push(entry.revision);
                 import.expected.check(&policy, location, &revision.shape(entry), now).map_err(|why| match why
                 {
                     Unexpected::NotAsked => Unacceptable::NotAsked,
@@ -236,8 +237,11 @@ impl<'a> HomeHost<'a> {
             if readable.is_some_and(|readable| are_many(self.deleted + report.deleted, readable)) {
                 return Err(HostError::Deletions);
             }
+            // What it brings it holds. Only now are these held here: what is not may be forgotten.
+            self.learnt.write(stronghold, &self.peer.device(), brought);
             Ok(report)
         })?;
+        self.learnt = Learnt::default();
         self.opened += 1;
         self.deleted += report.deleted;
         let taken = Taken { received: report.received, deleted: report.deleted, conflicts: report.conflicts };
@@ -248,9 +252,8 @@ impl<'a> HomeHost<'a> {
     fn log(&mut self, verdicts: Vec<Verdict>) -> Result<Answer, HostError> {
         let (time, device) = (now(), self.peer.device());
         verdicts.iter().for_each(|verdict| self.attendant.decided(device, verdict));
-        let generation = self.generation.take();
-        self.home.lock().update(|stronghold| {
-            remember(stronghold, &device, generation);
+        let answer = self.home.lock().update(|stronghold| {
+            self.learnt.write(stronghold, &device, []);
             for verdict in verdicts {
                 stronghold.log_mut().append(Decided {
                     time,
@@ -263,7 +266,36 @@ impl<'a> HomeHost<'a> {
                 });
             }
             Ok::<_, HostError>(Answer::Logged)
-        })
+        })?;
+        self.learnt = Learnt::default();
+        Ok(answer)
+    }
+
+    /// Of what the peer holds, notes what was not known before: where nothing is new, nothing has to be written.
+    fn learn(&mut self, revisions: Vec<RevisionId>) {
+        let device = self.peer.device();
+        let mut home = self.home.lock();
+        // Where the file can't be read, all of it counts as new: what memory has may never have been written.
+        let peers = home.refresh().ok().map(Stronghold::peers);
+        let is_new = |revision: &RevisionId| !peers.is_some_and(|peers| peers.is_known_to(&device, revision));
+        self.learnt.revisions.extend(revisions.into_iter().filter(is_new));
+    }
+
+    /// Makes durable what was learnt that the peer holds or is about to have: before any of it leaves, and when the
+    /// session is over.
+    ///
+    /// # Errors
+    /// [`HostError::Home`] when it can't be written; it is then tried again with the next change.
+    pub(crate) fn keep_learnt(&mut self) -> Result<(), HostError> {
+        if self.learnt.revisions.is_empty() {
+            return Ok(());
+        }
+        self.home.lock().update(|stronghold| {
+            self.learnt.write(stronghold, &self.peer.device(), []);
+            Ok::<_, HostError>(())
+        })?;
+        self.learnt = Learnt::default();
+        Ok(())
     }
 
     /// An untrue one is the peer's loss: it is only remembered, and told to whoever looks.
@@ -276,7 +308,7 @@ impl<'a> HomeHost<'a> {
         if generation < seen {
             self.attendant.set_back(device, generation, seen);
         }
-        self.generation = Some(generation);
+        self.learnt.generation = Some(generation);
     }
 
     fn plan(&mut self, plan: Plan) -> Answer {
@@ -329,6 +361,10 @@ impl Host for HomeHost<'_> {
                 self.told_generation(generation);
                 return None;
             }
+            Action::Known(revisions) => {
+                self.learn(revisions);
+                return None;
+            }
             Action::Ask(pending) => Ok(self.ask(&pending).await),
             Action::Plan(plan) => Ok(self.plan(*plan)),
             Action::Shapes(scope) => self.shapes(&scope),
@@ -341,9 +377,26 @@ impl Host for HomeHost<'_> {
     }
 }
 
-fn remember(stronghold: &mut Stronghold, peer: &DeviceId, generation: Option<u64>) {
-    if let Some(generation) = generation {
-        stronghold.peers_mut().at_generation(peer, generation);
+/// What a session has learnt of its peer and not yet written.
+#[derive(Debug, Default)]
+struct Learnt {
+    generation: Option<u64>,
+    /// What the peer holds, or is about to have.
+    revisions: Vec<RevisionId>,
+}
+
+impl Learnt {
+    /// Writes it, with what else the peer holds.
+    fn write(
+        &self,
+        stronghold: &mut Stronghold,
+        peer: &DeviceId,
+        brought: impl IntoIterator<Item = RevisionId>,
+    ) {
+        if let Some(generation) = self.generation {
+            stronghold.peers_mut().at_generation(peer, generation);
+        }
+        stronghold.remember_known(peer, self.revisions.iter().copied().chain(brought));
     }
 }
 

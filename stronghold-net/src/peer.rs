@@ -148,7 +148,7 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
         .at_generation(generation);
     let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant);
     let driven = drive(channel, &mut session, &mut host).await;
-    finish(driven, host.error)
+    finish(driven, &mut host)
 }
 
 async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
@@ -164,7 +164,7 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let binding = channel.binding();
     let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant);
     let driven = drive(channel, &mut session, &mut host).await;
-    let summary = finish(driven, host.error)?;
+    let summary = finish(driven, &mut host)?;
     Ok(Outcome { summary, found: host.found, plan: host.plan })
 }
 
@@ -178,10 +178,11 @@ fn may_give(home: &SharedHome, peer: DeviceId, selection: &Selection) -> Result<
     })
 }
 
-/// This side's own reason says more than the session's.
-fn finish(driven: Result<Summary, DriveError>, error: Option<HostError>) -> Result<Summary, PeerError> {
-    match (driven, error) {
-        (Ok(summary), _) => Ok(summary),
+/// Writes what was learnt of the peer since the last write. This side's own reason says more than the session's.
+fn finish(driven: Result<Summary, DriveError>, host: &mut HomeHost<'_>) -> Result<Summary, PeerError> {
+    let kept = host.keep_learnt();
+    match (driven, host.error.take()) {
+        (Ok(summary), _) => Ok(kept.map(|()| summary)?),
         (Err(_), Some(error)) => Err(error.into()),
         (Err(DriveError::Channel(error)), None) => Err(error.into()),
         (Err(DriveError::Session(error)), None) => Err(error.into()),

@@ -68,8 +68,15 @@ impl Device {
         self.change(|stronghold| {
             let name = "peer".to_owned();
             let spki = public.spki().to_vec();
-            let known =
-                Peer { name: name.clone(), own_name: name, spki, address: None, paired: 1, generation: 0, rendezvous: None };
+            let known = Peer {
+                name: name.clone(),
+                own_name: name,
+                spki,
+                address: None,
+                paired: 1,
+                generation: 0,
+                rendezvous: None,
+            };
             stronghold.peers_mut().insert(public.device(), known);
             if !operations.is_empty() {
                 let operations = operations.iter().copied().collect();

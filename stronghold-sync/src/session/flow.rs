@@ -4,7 +4,7 @@ use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 
 use super::{Core, Export, Import, Misbehaviour, find};
 use crate::{
-    EntryId, Grant, Location, Policy, Scope, Shape,
+    EntryId, Grant, Location, Policy, RevisionId, Scope, Shape,
     message::{Batch, CHUNK_BYTES, Message, RecipientKey},
     plan::split_first_record,
     session::Action,
@@ -157,6 +157,11 @@ impl Outgoing {
     /// What allows it.
     pub(super) fn grant(&self) -> &Grant {
         &self.grant
+    }
+
+    /// The revisions in its batches.
+    pub(super) fn revisions(&self) -> impl Iterator<Item = RevisionId> {
+        self.batches.iter().flatten().map(|entry| entry.revision)
     }
 
     /// Asks for the next batch to be sealed, or ends; `true` when all is confirmed.
