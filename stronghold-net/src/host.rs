@@ -78,6 +78,11 @@ pub trait Attendant: Send {
         let _ = taken;
     }
 
+    /// A batch is durable at the peer: so many entries by now, of all that it is given.
+    fn given(&mut self, entries: u64, of: u64) {
+        let _ = (entries, of);
+    }
+
     /// The peer's snapshot is older than it said it was before: it was restored from a backup, or someone set it back.
     fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
         let _ = (peer, found, seen);
@@ -355,6 +360,10 @@ impl Host for HomeHost<'_> {
             }
             Action::Expect(volume) => {
                 self.attendant.expect(volume);
+                return None;
+            }
+            Action::Given { entries, of } => {
+                self.attendant.given(entries, of);
                 return None;
             }
             Action::Generation(generation) => {

@@ -152,3 +152,22 @@ async fn a_sync_that_learns_nothing_new_writes_nothing_for_it() {
     }
     assert!(asker.bytes() == before, "an equal sync wrote to the asker's file");
 }
+
+/// Hears how much of what it gives the other side has confirmed.
+#[derive(Default)]
+struct Giving(Vec<(u64, u64)>);
+
+impl Attendant for Giving {
+    fn given(&mut self, entries: u64, of: u64) {
+        self.0.push((entries, of));
+    }
+}
+
+#[tokio::test]
+async fn who_gives_hears_what_is_confirmed() {
+    let (asker, asked) = friends();
+    many(&asked);
+    let mut giving = Giving::default();
+    sync(&asker, &asked, Ways::Pull, &mut giving).await.unwrap();
+    assert_eq!(giving.0, [(1_000, 1_500), (1_500, 1_500)]);
+}

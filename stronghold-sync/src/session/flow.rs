@@ -135,6 +135,8 @@ pub(super) struct Outgoing {
     confirmed: u64,
     unconfirmed_entries: VecDeque<u64>,
     pub(super) sent: u64,
+    /// How many entries there are in all batches.
+    all: u64,
     ended: bool,
 }
 
@@ -150,6 +152,7 @@ impl Outgoing {
             confirmed: 0,
             unconfirmed_entries: VecDeque::new(),
             sent: 0,
+            all: shapes.len() as u64,
             ended: false,
         }
     }
@@ -197,6 +200,7 @@ impl Outgoing {
         }
         self.confirmed += 1;
         self.sent += self.unconfirmed_entries.pop_front().unwrap_or(0);
+        core.act(Action::Given { entries: self.sent, of: self.all });
         Ok(self.go_on(core))
     }
 }

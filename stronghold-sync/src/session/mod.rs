@@ -55,6 +55,13 @@ pub enum Action {
     Generation(u64),
     /// How much is coming. No answer.
     Expect(Volume),
+    /// A batch is durable at the peer: so many of the entries that are given to it in this session by now. No answer.
+    Given {
+        /// Confirmed so far.
+        entries: u64,
+        /// All that it is given.
+        of: u64,
+    },
     /// The session is over and all went well. No answer.
     Finished(Summary),
 }
@@ -70,6 +77,7 @@ impl Action {
                 | Self::Known(_)
                 | Self::Generation(_)
                 | Self::Expect(_)
+                | Self::Given { .. }
                 | Self::Finished(_)
         )
     }

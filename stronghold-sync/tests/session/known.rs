@@ -48,6 +48,19 @@ fn a_sync_tells_what_both_held_and_what_was_given() {
 }
 
 #[test]
+fn each_confirmed_batch_is_told_of() {
+    let (mut a, mut b) =
+        (Node::new(A).allow(B, &Operation::ALL, "**"), Node::new(B).allow(A, &Operation::ALL, "**"));
+    for n in 0..2_500 {
+        a.put(&format!("a/a/{n}"));
+        b.put(&format!("b/b/{n}"));
+    }
+    run(sync_both("**", &a), &mut a, &mut b);
+    let expected = [(1_000, 2_500), (2_000, 2_500), (2_500, 2_500)];
+    assert_eq!((a.given.as_slice(), b.given.as_slice()), (&expected[..], &expected[..]));
+}
+
+#[test]
 fn one_way_and_a_part_tell_of_that_way_and_part_only() {
     let (mut a, mut b) = two_devices();
     let (a_before, b_before) = (a.clone(), b.clone());

@@ -60,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) found: Vec<Listing>,
     /// What the peer of the last session has of here, or is about to have.
     pub(crate) known: BTreeSet<RevisionId>,
+    /// What was told of what the peer has confirmed.
+    pub(crate) given: Vec<(u64, u64)>,
     pub(crate) approves: bool,
     pub(crate) on_plan: Answer,
     pub(crate) now: u64,
@@ -78,6 +80,7 @@ impl Node {
             events: Vec::new(),
             found: Vec::new(),
             known: BTreeSet::new(),
+            given: Vec::new(),
             approves: false,
             on_plan: Answer::Proceed { deletions_confirmed: false },
             now: 0,
@@ -229,6 +232,10 @@ impl Node {
                 return None;
             }
             Action::Finished(_) | Action::Expect(_) | Action::Generation(_) => return None,
+            Action::Given { entries, of } => {
+                self.given.push((entries, of));
+                return None;
+            }
             Action::Known(revisions) => {
                 assert!(!revisions.is_empty());
                 self.known.extend(revisions);
@@ -284,6 +291,7 @@ impl<'a, S: Session> End<'a, S> {
         let end = Self { session, node, result: None, delivered: 0 };
         end.node.events.clear();
         end.node.known.clear();
+        end.node.given.clear();
         end.node.actions = 0;
         end
     }
