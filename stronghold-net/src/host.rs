@@ -9,7 +9,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use stronghold_snapshot::{
-    ComplementError, Home, HomeError, Manifest, RecipientPublic, RecipientSecret, SealError, open_complement,
+    Awaited, ComplementError, Home, HomeError, Manifest, RecipientPublic, RecipientSecret, SealError,
     seal_complement,
 };
 use stronghold_sync::{
@@ -145,10 +145,10 @@ pub enum HostError {
 pub struct HomeHost<'a> {
     home: SharedHome,
     peer: PublicIdentity,
-    secret: RecipientSecret,
-    request: [u8; 32],
+    /// The peer's batches.
+    awaited: Awaited,
+    /// How many batches were sealed for it.
     sealed: u64,
-    opened: u64,
     /// Records that imported batches have deleted here.
     deleted: u64,
     /// Of the peer, to be remembered with the next change.
@@ -172,13 +172,12 @@ impl<'a> HomeHost<'a> {
         binding: &[u8; 32],
         attendant: &'a mut dyn Attendant,
     ) -> Self {
+        let receiver = home.lock().stronghold().identity().device();
         Self {
             home,
+            awaited: Awaited::new(secret, peer.clone(), receiver, request_of(binding)),
             peer,
-            secret,
-            request: request_of(binding),
             sealed: 0,
-            opened: 0,
             deleted: 0,
             learnt: Learnt::default(),
             attendant,
@@ -207,7 +206,7 @@ impl<'a> HomeHost<'a> {
         let manifest = Manifest {
             sender: stronghold.identity().device(),
             receiver: self.peer.device(),
-            request: self.request,
+            request: *self.awaited.request(),
             index: self.sealed,
             expires: now.saturating_add(COMPLEMENT_LIFE),
         };
@@ -219,14 +218,7 @@ impl<'a> HomeHost<'a> {
     fn import(&mut self, import: &Import) -> Result<Answer, HostError> {
         let mut home = self.home.lock();
         let now = now();
-        let expected = Manifest {
-            sender: self.peer.device(),
-            receiver: home.stronghold().identity().device(),
-            request: self.request,
-            index: self.opened,
-            expires: 0,
-        };
-        let entries = open_complement(&import.sealed, &self.secret, &self.peer, &expected, now)?;
+        let entries = self.awaited.open(&import.sealed, now)?;
         let report = home.update(|stronghold| {
             let policy = stronghold.policy().clone();
             let readable = import.expected.is_unplanned().then(|| stronghold.readable());
@@ -247,7 +239,6 @@ impl<'a> HomeHost<'a> {
             Ok(report)
         })?;
         self.learnt = Learnt::default();
-        self.opened += 1;
         self.deleted += report.deleted;
         let taken = Taken { received: report.received, deleted: report.deleted, conflicts: report.conflicts };
         self.attendant.taken(taken);
