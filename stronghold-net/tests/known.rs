@@ -120,7 +120,8 @@ async fn one_that_is_asked_remembers_what_it_gives_before_any_of_it_leaves() {
         };
         let mut silent = Unattended;
         let (asking, answered) = tokio::join!(asking, peer::answer(&mut far, &asked.home, &mut silent));
-        (asking.unwrap(), answered.unwrap());
+        asking.unwrap();
+        answered.unwrap();
         assert_eq!(watching.seen.iter().map(Vec::len).collect::<Vec<_>>(), [1_500, 1_500]);
         assert_eq!(known_at(&asker, &asked).len(), 1_500, "who took it knows where it is from");
     }
