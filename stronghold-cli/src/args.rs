@@ -80,6 +80,9 @@ pub(crate) enum Command {
     List {
         /// A glob on locations, such as 'wallet/**'.
         selection: Option<String>,
+        /// Only those of which this device has had the value from here, also one that was revoked since.
+        #[arg(long, value_name = "PEER")]
+        known_to: Option<String>,
     },
     /// Delete a record; its last values stay in its history.
     Remove {

@@ -9,11 +9,11 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use stronghold_snapshot::{
-    ComplementError, Home, HomeError, Manifest, RecipientPublic, RecipientSecret, SealError, open_complement,
+    Awaited, ComplementError, Home, HomeError, Manifest, RecipientPublic, RecipientSecret, SealError,
     seal_complement,
 };
 use stronghold_sync::{
-    DeviceId, Grant, Mapping, Pending, Plan, Scope, Shape, are_many,
+    DeviceId, Grant, Mapping, Pending, Plan, RevisionId, Scope, Shape, are_many,
     message::{Listing, RecipientKey, Volume},
     session::{Action, Answer, Export, Failure, Import, Misbehaviour, Taken, Unexpected, Verdict},
 };
@@ -80,6 +80,11 @@ pub trait Attendant: Send {
         let _ = taken;
     }
 
+    /// A batch is durable at the peer: so many entries by now, of all that it is given.
+    fn given(&mut self, entries: u64, of: u64) {
+        let _ = (entries, of);
+    }
+
     /// The peer's snapshot is older than it said it was before: it was restored from a backup, or someone set it back.
     fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
         let _ = (peer, found, seen);
@@ -142,14 +147,14 @@ pub enum HostError {
 pub struct HomeHost<'a> {
     home: SharedHome,
     peer: PublicIdentity,
-    secret: RecipientSecret,
-    request: [u8; 32],
+    /// The peer's batches.
+    awaited: Awaited,
+    /// How many batches were sealed for it.
     sealed: u64,
-    opened: u64,
     /// Records that imported batches have deleted here.
     deleted: u64,
-    /// What the peer says its snapshot's generation is, to be remembered with the next change.
-    generation: Option<u64>,
+    /// Of the peer, to be remembered with the next change.
+    learnt: Learnt,
     attendant: &'a mut dyn Attendant,
     /// How long a person may think.
     patience: Duration,
@@ -171,15 +176,14 @@ impl<'a> HomeHost<'a> {
         binding: &[u8; 32],
         attendant: &'a mut dyn Attendant,
     ) -> Self {
+        let receiver = home.lock().stronghold().identity().device();
         Self {
             home,
+            awaited: Awaited::new(secret, peer.clone(), receiver, request_of(binding)),
             peer,
-            secret,
-            request: request_of(binding),
             sealed: 0,
-            opened: 0,
             deleted: 0,
-            generation: None,
+            learnt: Learnt::default(),
             attendant,
             patience: crate::Limits::default().person,
             found: Vec::new(),
@@ -205,6 +209,7 @@ impl<'a> HomeHost<'a> {
     }
 
     fn export(&mut self, export: &Export) -> Result<Answer, HostError> {
+        self.keep_learnt()?;
         let to = RecipientPublic::from_bytes(export.key.as_bytes()).map_err(|_| HostError::BadKey)?;
         let mut home = self.home.lock();
         let stronghold = home.refresh()?;
@@ -213,7 +218,7 @@ impl<'a> HomeHost<'a> {
         let manifest = Manifest {
             sender: stronghold.identity().device(),
             receiver: self.peer.device(),
-            request: self.request,
+            request: *self.awaited.request(),
             index: self.sealed,
             expires: now.saturating_add(COMPLEMENT_LIFE),
         };
@@ -225,20 +230,13 @@ impl<'a> HomeHost<'a> {
     fn import(&mut self, import: &Import) -> Result<Answer, HostError> {
         let mut home = self.home.lock();
         let now = now();
-        let expected = Manifest {
-            sender: self.peer.device(),
-            receiver: home.stronghold().identity().device(),
-            request: self.request,
-            index: self.opened,
-            expires: 0,
-        };
-        let entries = open_complement(&import.sealed, &self.secret, &self.peer, &expected, now)?;
-        let generation = self.generation.take();
+        let entries = self.awaited.open(&import.sealed, now)?;
         let report = home.update(|stronghold| {
-            remember(stronghold, &self.peer.device(), generation);
             let policy = stronghold.policy().clone();
             let readable = import.expected.is_unplanned().then(|| stronghold.readable());
+            let mut brought = Vec::with_capacity(entries.len());
             let report = stronghold.import(&entries, |location, entry, revision| {
+                brought.push(entry.revision);
                 import.expected.check(&policy, location, &revision.shape(entry), now).map_err(|why| match why
                 {
                     Unexpected::NotAsked => Unacceptable::NotAsked,
@@ -248,9 +246,11 @@ impl<'a> HomeHost<'a> {
             if readable.is_some_and(|readable| are_many(self.deleted + report.deleted, readable)) {
                 return Err(HostError::Deletions);
             }
+            // What it brings it holds. Only now are these held here: what is not may be forgotten.
+            self.learnt.write(stronghold, &self.peer.device(), brought);
             Ok(report)
         })?;
-        self.opened += 1;
+        self.learnt = Learnt::default();
         self.deleted += report.deleted;
         let taken = Taken { received: report.received, deleted: report.deleted, conflicts: report.conflicts };
         self.attendant.taken(taken);
@@ -260,9 +260,8 @@ impl<'a> HomeHost<'a> {
     fn log(&mut self, verdicts: Vec<Verdict>) -> Result<Answer, HostError> {
         let (time, device) = (now(), self.peer.device());
         verdicts.iter().for_each(|verdict| self.attendant.decided(device, verdict));
-        let generation = self.generation.take();
-        self.home.lock().update(|stronghold| {
-            remember(stronghold, &device, generation);
+        let answer = self.home.lock().update(|stronghold| {
+            self.learnt.write(stronghold, &device, []);
             for verdict in verdicts {
                 stronghold.log_mut().append(Decided {
                     time,
@@ -275,7 +274,36 @@ impl<'a> HomeHost<'a> {
                 });
             }
             Ok::<_, HostError>(Answer::Logged)
-        })
+        })?;
+        self.learnt = Learnt::default();
+        Ok(answer)
+    }
+
+    /// Of what the peer holds, notes what was not known before: where nothing is new, nothing has to be written.
+    fn learn(&mut self, revisions: Vec<RevisionId>) {
+        let device = self.peer.device();
+        let mut home = self.home.lock();
+        // Where the file can't be read, all of it counts as new: what memory has may never have been written.
+        let peers = home.refresh().ok().map(Stronghold::peers);
+        let is_new = |revision: &RevisionId| !peers.is_some_and(|peers| peers.is_known_to(&device, revision));
+        self.learnt.revisions.extend(revisions.into_iter().filter(is_new));
+    }
+
+    /// Makes durable what was learnt that the peer holds or is about to have: before any of it leaves, and when the
+    /// session is over.
+    ///
+    /// # Errors
+    /// [`HostError::Home`] when it can't be written; it is then tried again with the next change.
+    pub(crate) fn keep_learnt(&mut self) -> Result<(), HostError> {
+        if self.learnt.revisions.is_empty() {
+            return Ok(());
+        }
+        self.home.lock().update(|stronghold| {
+            self.learnt.write(stronghold, &self.peer.device(), []);
+            Ok::<_, HostError>(())
+        })?;
+        self.learnt = Learnt::default();
+        Ok(())
     }
 
     /// An untrue one is the peer's loss: it is only remembered, and told to whoever looks.
@@ -288,7 +316,7 @@ impl<'a> HomeHost<'a> {
         if generation < seen {
             self.attendant.set_back(device, generation, seen);
         }
-        self.generation = Some(generation);
+        self.learnt.generation = Some(generation);
     }
 
     fn plan(&mut self, plan: Plan) -> Answer {
@@ -341,8 +369,16 @@ impl Host for HomeHost<'_> {
                 self.attendant.expect(volume);
                 return None;
             }
+            Action::Given { entries, of } => {
+                self.attendant.given(entries, of);
+                return None;
+            }
             Action::Generation(generation) => {
                 self.told_generation(generation);
+                return None;
+            }
+            Action::Known(revisions) => {
+                self.learn(revisions);
                 return None;
             }
             Action::Ask(pending) => Ok(self.ask(&pending).await),
@@ -357,9 +393,26 @@ impl Host for HomeHost<'_> {
     }
 }
 
-fn remember(stronghold: &mut Stronghold, peer: &DeviceId, generation: Option<u64>) {
-    if let Some(generation) = generation {
-        stronghold.peers_mut().at_generation(peer, generation);
+/// What a session has learnt of its peer and not yet written.
+#[derive(Debug, Default)]
+struct Learnt {
+    generation: Option<u64>,
+    /// What the peer holds, or is about to have.
+    revisions: Vec<RevisionId>,
+}
+
+impl Learnt {
+    /// Writes it, with what else the peer holds.
+    fn write(
+        &self,
+        stronghold: &mut Stronghold,
+        peer: &DeviceId,
+        brought: impl IntoIterator<Item = RevisionId>,
+    ) {
+        if let Some(generation) = self.generation {
+            stronghold.peers_mut().at_generation(peer, generation);
+        }
+        stronghold.remember_known(peer, self.revisions.iter().copied().chain(brought));
     }
 }
 

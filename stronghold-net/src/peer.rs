@@ -230,7 +230,7 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
         .patient_for(limits.person);
     let driven = drive(channel, &mut session, &mut host).await;
-    finish(driven, host.error)
+    finish(driven, &mut host)
 }
 
 async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
@@ -246,7 +246,7 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let binding = channel.binding();
     let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant);
     let driven = drive(channel, &mut session, &mut host).await;
-    let summary = finish(driven, host.error)?;
+    let summary = finish(driven, &mut host)?;
     Ok(Outcome { summary, found: host.found, plan: host.plan, bytes_in: 0, bytes_out: 0 })
 }
 
@@ -260,10 +260,11 @@ fn may_give(home: &SharedHome, peer: DeviceId, selection: &Selection) -> Result<
     })
 }
 
-/// This side's own reason says more than the session's.
-fn finish(driven: Result<Summary, DriveError>, error: Option<HostError>) -> Result<Summary, PeerError> {
-    match (driven, error) {
-        (Ok(summary), _) => Ok(summary),
+/// Writes what was learnt of the peer since the last write. This side's own reason says more than the session's.
+fn finish(driven: Result<Summary, DriveError>, host: &mut HomeHost<'_>) -> Result<Summary, PeerError> {
+    let kept = host.keep_learnt();
+    match (driven, host.error.take()) {
+        (Ok(summary), _) => Ok(kept.map(|()| summary)?),
         (Err(_), Some(error)) => Err(error.into()),
         (Err(DriveError::Channel(error)), None) => Err(error.into()),
         (Err(DriveError::Session(error)), None) => Err(error.into()),

@@ -41,8 +41,13 @@ impl Told {
 
     /// Waits until something was told.
     async fn until(&self, is_it: impl Fn(&Event) -> bool) {
+        self.until_as_many(1, is_it).await;
+    }
+
+    /// Waits until it was told so often.
+    async fn until_as_many(&self, number: usize, is_it: impl Fn(&Event) -> bool) {
         let waiting = async {
-            while self.count(&is_it) == 0 {
+            while self.count(&is_it) < number {
                 sleep(Duration::from_millis(10)).await;
             }
         };
@@ -196,7 +201,7 @@ async fn sessions_are_limited_per_device_and_in_all() {
     let (address, stop, over) = running(server).await;
     // Open channels that ask nothing are sessions.
     let held = [connected(address, &askers[0], &asked).await, connected(address, &askers[0], &asked).await];
-    told.until(|_| told.count(|event| matches!(event, Event::Started(_))) == 2).await;
+    told.until_as_many(2, |event| matches!(event, Event::Started(_))).await;
     let sync = |asker: usize| {
         let (askers, asked) = (&askers, &asked);
         async move {
@@ -207,10 +212,10 @@ async fn sessions_are_limited_per_device_and_in_all() {
     assert!(is_busy(&sync(0).await), "the third of this device");
     sync(1).await.unwrap();
     let third = connected(address, &askers[1], &asked).await;
-    told.until(|_| told.count(|event| matches!(event, Event::Started(_))) >= 5).await;
+    told.until_as_many(5, |event| matches!(event, Event::Started(_))).await;
     assert!(is_busy(&sync(2).await), "the fourth of all");
     drop((held, third));
-    told.until(|_| told.count(|event| matches!(event, Event::Failed(..))) >= 5).await;
+    told.until_as_many(5, |event| matches!(event, Event::Failed(..))).await;
     sync(2).await.unwrap();
     sync(0).await.unwrap();
     drop(stop);

@@ -1,7 +1,8 @@
 //! Complements: the entries that one side lacks, sealed to the receiver's key and signed by the sender.
 //!
 //! A complement is a sealed snapshot like any other, with one recipient slot. Its payload names the sender, the
-//! receiver, the request that it answers and when it expires, so that it stands on its own outside a channel too.
+//! receiver, the request that it answers and when it expires, so that it stands on its own outside a channel too: any
+//! place where bytes lie may carry it. What the receiver needs to take it is an [`Awaited`].
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -52,6 +53,17 @@ pub enum ComplementError {
     /// It has expired.
     #[error("the complement has expired")]
     Expired,
+}
+
+/// What a receiver keeps of its request until the answer has come: one key for one request, and which complement of it
+/// is next. Each is taken once and in turn; any other is refused, and changes nothing.
+#[derive(Debug)]
+pub struct Awaited {
+    secret: RecipientSecret,
+    sender: PublicIdentity,
+    receiver: DeviceId,
+    request: [u8; 32],
+    next: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,6 +121,57 @@ pub fn open_complement(
     Ok(decode(&signed.entries)?)
 }
 
+impl Awaited {
+    /// Awaits what `sender` answers to `request`, sealed to this one-time key, for this device. `request` is 32 bytes
+    /// that no other request has: a hash of it and of the key will do.
+    #[must_use]
+    pub fn new(
+        secret: RecipientSecret,
+        sender: PublicIdentity,
+        receiver: DeviceId,
+        request: [u8; 32],
+    ) -> Self {
+        Self { secret, sender, receiver, request, next: 0 }
+    }
+
+    /// The same after the first `taken` complements, as [`taken`](Self::taken) said: for who awaits it in another run of
+    /// a program than the one that asked.
+    #[must_use]
+    pub fn after(self, taken: u64) -> Self {
+        Self { next: taken, ..self }
+    }
+
+    /// How many complements were taken: to be kept together with what was in them.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.next
+    }
+
+    /// The 32 bytes of the request.
+    #[must_use]
+    pub fn request(&self) -> &[u8; 32] {
+        &self.request
+    }
+
+    /// Takes the next complement, at the time `now` (milliseconds since 1970).
+    ///
+    /// # Errors
+    /// [`ComplementError`] when it is not the next one for this receiver, of this sender, in answer to this request, and
+    /// in time. The same one, or the one that is next, can then still be taken.
+    pub fn open(&mut self, sealed: &[u8], now: u64) -> Result<Vec<Entry>, ComplementError> {
+        let expected = Manifest {
+            sender: self.sender.device(),
+            receiver: self.receiver,
+            request: self.request,
+            index: self.next,
+            expires: 0,
+        };
+        let entries = open_complement(sealed, &self.secret, &self.sender, &expected, now)?;
+        self.next += 1;
+        Ok(entries)
+    }
+}
+
 fn to_sign(manifest: &[u8], entries: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(SIGNED);
@@ -135,30 +198,112 @@ mod tests {
         Entry { location: "a/b/c".parse().unwrap(), revision }
     }
 
+    /// A request, and both ends of it.
+    struct Letter {
+        sender: Identity,
+        receiver: Identity,
+        secret: RecipientSecret,
+    }
+
+    impl Letter {
+        fn new() -> Self {
+            let (sender, receiver) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+            Self { sender, receiver, secret: RecipientSecret::generate().unwrap() }
+        }
+
+        fn awaited(&self) -> Awaited {
+            let sender = self.sender.public().clone();
+            Awaited::new(self.secret.clone(), sender, self.receiver.device(), [7; 32])
+        }
+
+        fn manifest(&self, index: u64) -> Manifest {
+            let (sender, receiver) = (self.sender.device(), self.receiver.device());
+            Manifest { sender, receiver, request: [7; 32], index, expires: 100 }
+        }
+
+        fn sealed(&self, manifest: &Manifest) -> Vec<u8> {
+            seal_complement(&[entry()], &self.secret.public(), &self.sender, manifest).unwrap()
+        }
+    }
+
     #[test]
-    fn a_complement_opens_only_for_its_receiver_request_turn_and_time() {
-        let (sender, other) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-        let secret = RecipientSecret::generate().unwrap();
-        let manifest = Manifest {
-            sender: sender.device(),
-            receiver: other.device(),
-            request: [7; 32],
-            index: 0,
-            expires: 100,
-        };
-        let sealed = seal_complement(&[entry()], &secret.public(), &sender, &manifest).unwrap();
-        let open = |secret: &RecipientSecret, from: &Identity, expected: &Manifest, now| {
-            open_complement(&sealed, secret, from.public(), expected, now)
-        };
-        assert_eq!(open(&secret, &sender, &manifest, 99).unwrap(), [entry()]);
-        assert_eq!(open(&secret, &sender, &manifest, 100), Err(ComplementError::Expired));
-        let replayed = Manifest { request: [8; 32], ..manifest };
-        assert_eq!(open(&secret, &sender, &replayed, 0), Err(ComplementError::NotThisRequest));
-        let repeated = Manifest { index: 1, ..manifest };
-        assert_eq!(open(&secret, &sender, &repeated, 0), Err(ComplementError::NotThisRequest));
-        assert_eq!(open(&secret, &other, &manifest, 0), Err(ComplementError::Signature));
-        let stranger = RecipientSecret::generate().unwrap();
-        assert!(matches!(open(&stranger, &sender, &manifest, 0), Err(ComplementError::Open(_))));
-        assert!(!sealed.windows(7).any(|window| window == b"hunter2"));
+    fn each_is_taken_once_and_in_turn() {
+        let letter = Letter::new();
+        let [first, second] = [0, 1].map(|index| letter.sealed(&letter.manifest(index)));
+        let mut awaited = letter.awaited();
+        assert_eq!(awaited.open(&second, 0), Err(ComplementError::NotThisRequest), "before its turn");
+        assert_eq!(awaited.open(&first, 0).unwrap(), [entry()]);
+        assert_eq!(awaited.open(&first, 0), Err(ComplementError::NotThisRequest), "replayed");
+        assert_eq!(awaited.taken(), 1, "what is refused changes nothing");
+        // In another run of the program: what it kept is the key's 32 bytes and the number taken.
+        let secret = RecipientSecret::from_bytes(&*letter.secret.to_bytes()).unwrap();
+        let mut awaited = Awaited { secret, ..letter.awaited() }.after(awaited.taken());
+        assert_eq!(awaited.open(&first, 0), Err(ComplementError::NotThisRequest), "replayed later");
+        assert_eq!(awaited.open(&second, 0).unwrap(), [entry()]);
+        assert!(!first.windows(7).any(|window| window == b"hunter2"));
+    }
+
+    #[test]
+    fn one_that_is_not_awaited_is_refused_and_the_right_one_still_taken() {
+        let letter = Letter::new();
+        let other = Letter::new();
+        let manifest = letter.manifest(0);
+        let sealed = |manifest: Manifest| letter.sealed(&manifest);
+        let signed_by_other = seal_complement(&[entry()], &letter.secret.public(), &other.sender, &manifest);
+        let to_other = seal_complement(&[entry()], &other.secret.public(), &letter.sender, &manifest);
+        let no_complement = sealed::seal(&[NewSlot::Recipient(&letter.secret.public())], b"x").unwrap();
+        let refused = [
+            (sealed(Manifest { request: [8; 32], ..manifest }), ComplementError::NotThisRequest),
+            (sealed(Manifest { sender: other.sender.device(), ..manifest }), ComplementError::NotThisRequest),
+            (
+                sealed(Manifest { receiver: other.receiver.device(), ..manifest }),
+                ComplementError::NotThisRequest,
+            ),
+            (sealed(Manifest { expires: 50, ..manifest }), ComplementError::Expired),
+            (signed_by_other.unwrap(), ComplementError::Signature),
+            (to_other.unwrap(), ComplementError::Open(OpenError::WrongKey)),
+            (Vec::new(), ComplementError::Open(OpenError::NotASnapshot)),
+            (no_complement, ComplementError::Payload(BadPayload)),
+        ];
+        let mut awaited = letter.awaited();
+        for (sealed, reason) in refused {
+            assert_eq!(awaited.open(&sealed, 50), Err(reason));
+        }
+        let right = sealed(manifest);
+        assert_eq!(awaited.open(&right, 100), Err(ComplementError::Expired), "at its last moment");
+        assert_eq!(awaited.open(&right, 99).unwrap(), [entry()]);
+    }
+
+    #[test]
+    fn no_bit_of_it_can_be_flipped_and_none_of_it_left_out() {
+        let letter = Letter::new();
+        let mut sealed = letter.sealed(&letter.manifest(0));
+        let mut awaited = letter.awaited();
+        for bit in 0..sealed.len() * 8 {
+            sealed[bit / 8] ^= 1 << (bit % 8);
+            assert!(awaited.open(&sealed, 0).is_err(), "bit {bit}");
+            sealed[bit / 8] ^= 1 << (bit % 8);
+        }
+        for len in 0..sealed.len() {
+            assert!(awaited.open(&sealed[..len], 0).is_err(), "{len} bytes");
+        }
+        assert_eq!(awaited.open(&sealed, 0).unwrap(), [entry()]);
+    }
+
+    #[test]
+    fn it_is_bytes_that_any_place_may_carry() {
+        let letter = Letter::new();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("for-the-phone");
+        std::fs::write(&file, letter.sealed(&letter.manifest(0))).unwrap();
+        // All that the receiver has, in another place: its own key and who it asked.
+        let (secret, spki) = (letter.secret.to_bytes(), letter.sender.public().spki().to_vec());
+        let receiver = letter.receiver.device();
+        let taken = std::thread::spawn(move || {
+            let sender = PublicIdentity::from_spki(&spki).unwrap();
+            let secret = RecipientSecret::from_bytes(&*secret).unwrap();
+            Awaited::new(secret, sender, receiver, [7; 32]).open(&std::fs::read(file).unwrap(), 0)
+        });
+        assert_eq!(taken.join().unwrap().unwrap(), [entry()]);
     }
 }

@@ -24,7 +24,7 @@ mod storage;
 mod surroundings;
 
 pub use commit::Locked;
-pub use complement::{ComplementError, Manifest, open_complement, seal_complement};
+pub use complement::{Awaited, ComplementError, Manifest, open_complement, seal_complement};
 pub use encoding::BadPayload;
 pub use file::{KEPT_GENERATIONS, LOCK_WAIT, SnapshotFile};
 pub use file_error::{Action, CommitError, CreateError, LockError, OpenFileError, ReloadError, StorageError};

@@ -44,6 +44,7 @@
 mod audit;
 mod cipher;
 mod identity;
+mod known;
 mod locked;
 mod peers;
 mod reading;

@@ -1,12 +1,18 @@
 //! The devices that this one has been paired with.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
-use stronghold_sync::DeviceId;
+use stronghold_sync::{DeviceId, RevisionId};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::identity::{BadPublicKey, PublicIdentity};
+use crate::{
+    identity::{BadPublicKey, PublicIdentity},
+    known::{Known, Prefixes},
+};
 
 /// What is remembered of a paired device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,10 +61,12 @@ impl fmt::Debug for Rendezvous {
     }
 }
 
-/// All paired devices.
+/// All paired devices, and what each has had from here, also of those that were revoked since.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Peers {
     peers: BTreeMap<DeviceId, Peer>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    known: BTreeMap<DeviceId, Known>,
 }
 
 /// A name or prefix that means no paired device, or more than one.
@@ -85,15 +93,17 @@ impl Peer {
 impl Peers {
     /// Remembers a device, or updates what is remembered; a device known by now keeps its address if none is given.
     pub fn insert(&mut self, device: DeviceId, mut peer: Peer) {
-        let known = self.peers.remove(&device);
-        if let Some(known) = known {
-            peer.address = peer.address.or(known.address);
-            peer.generation = known.generation;
+        if let Some(before) = self.peers.remove(&device) {
+            peer.address = peer.address.or(before.address);
+            peer.generation = before.generation;
+        }
+        if let Some(known) = self.known.get_mut(&device) {
+            known.name.clone_from(&peer.name);
         }
         self.peers.insert(device, peer);
     }
 
-    /// Forgets a device.
+    /// Forgets a device, but not what it has had: see [`Peers::find_known`].
     pub fn remove(&mut self, device: &DeviceId) -> Option<Peer> {
         self.peers.remove(device)
     }
@@ -118,28 +128,96 @@ impl Peers {
         }
     }
 
+    /// Whether a device holds this revision, or had it once, or was about to have it.
+    #[must_use]
+    pub fn is_known_to(&self, device: &DeviceId, revision: &RevisionId) -> bool {
+        self.known.get(device).is_some_and(|known| known.revisions.contains(revision))
+    }
+
+    pub(crate) fn remember_known(
+        &mut self,
+        device: &DeviceId,
+        revisions: impl IntoIterator<Item = RevisionId>,
+    ) {
+        let mut revisions = revisions.into_iter().peekable();
+        if revisions.peek().is_none() {
+            return;
+        }
+        // A device that is revoked while it is being answered has no name any more: its id serves as one.
+        let name = || self.peers.get(device).map_or_else(|| device.fingerprint(), |peer| peer.name.clone());
+        let new = || Known { name: name(), revisions: Prefixes::default() };
+        self.known.entry(*device).or_insert_with(new).revisions.extend(revisions);
+    }
+
+    pub(crate) fn known_count(&self, device: &DeviceId) -> usize {
+        self.known.get(device).map_or(0, |known| known.revisions.len())
+    }
+
+    /// Forgets of what a device has had all but these.
+    pub(crate) fn forget_known(&mut self, device: &DeviceId, all_but: &Prefixes) {
+        if let Some(known) = self.known.get_mut(device) {
+            known.revisions.retain_among(all_but);
+        }
+    }
+
+    /// The device that `text` means, as [`Peers::find`] has it; else the one of this name that was revoked since. The
+    /// beginning of an id means either.
+    ///
+    /// # Errors
+    /// [`UnknownPeer`] when there is none or more than one.
+    pub fn find_known(&self, text: &str) -> Result<DeviceId, UnknownPeer> {
+        let paired = |name: fn(&Peer) -> &str| {
+            self.peers
+                .iter()
+                .filter(move |(_, peer)| name(peer) == text)
+                .map(|(id, _)| *id)
+                .collect::<Vec<_>>()
+        };
+        let mut found = paired(|peer| &peer.name);
+        if found.is_empty() {
+            found = paired(|peer| &peer.own_name);
+        }
+        if found.is_empty() {
+            let revoked = self.known.iter().filter(|(id, _)| !self.peers.contains_key(id));
+            found = revoked.filter(|(_, known)| known.name == text).map(|(id, _)| *id).collect();
+        }
+        if found.is_empty() {
+            let all: BTreeSet<&DeviceId> = self.peers.keys().chain(self.known.keys()).collect();
+            found = all.into_iter().filter(|id| begins(id, text)).copied().collect();
+        }
+        only_one(&found).copied()
+    }
+
     /// The device of this name; else the one that calls itself so; else the one whose id begins so (4 digits or more).
     ///
     /// # Errors
     /// [`UnknownPeer`] when there is none or more than one.
     pub fn find(&self, text: &str) -> Result<(DeviceId, &Peer), UnknownPeer> {
-        let begins = |id: &DeviceId| text.len() >= 4 && id.to_string().starts_with(&text.to_lowercase());
         let mut found: Vec<_> = self.peers.iter().filter(|(_, peer)| peer.name == text).collect();
         if found.is_empty() {
             found = self.peers.iter().filter(|(_, peer)| peer.own_name == text).collect();
         }
         if found.is_empty() {
-            found = self.peers.iter().filter(|(id, _)| begins(id)).collect();
+            found = self.peers.iter().filter(|(id, _)| begins(id, text)).collect();
         }
-        match found.as_slice() {
-            [] => Err(UnknownPeer::None),
-            [(id, peer)] => Ok((**id, peer)),
-            _ => Err(UnknownPeer::Several),
-        }
+        only_one(&found).map(|(id, peer)| (**id, *peer))
     }
 
     /// All of them, in the order of ids.
     pub fn iter(&self) -> impl Iterator<Item = (&DeviceId, &Peer)> {
         self.peers.iter()
+    }
+}
+
+/// Whether a device's id begins so; fewer than 4 digits are no beginning.
+fn begins(id: &DeviceId, text: &str) -> bool {
+    text.len() >= 4 && id.to_string().starts_with(&text.to_lowercase())
+}
+
+fn only_one<T>(found: &[T]) -> Result<&T, UnknownPeer> {
+    match found {
+        [] => Err(UnknownPeer::None),
+        [one] => Ok(one),
+        _ => Err(UnknownPeer::Several),
     }
 }

@@ -37,6 +37,8 @@ fn furnished() -> Stronghold {
             rendezvous: Some(stronghold_vault::Rendezvous::from_bytes([9; 32])),
         },
     );
+    let known: Vec<_> = shapes(&vault).iter().map(|shape| shape.revision).collect();
+    vault.remember_known(&device, known);
     vault.log_mut().append(stronghold_vault::Decided {
         time: 1,
         device,
@@ -60,6 +62,8 @@ fn a_whole_stronghold_comes_back_from_its_payload() {
     assert_eq!(get(&loaded, "wallet/web/1").as_deref(), Some("two"));
     assert_eq!(loaded.policy(), vault.policy());
     assert_eq!(loaded.peers().find("laptop"), vault.peers().find("laptop"));
+    let device = loaded.peers().find_known("laptop").unwrap();
+    assert_eq!(loaded.known_to(&device, &Selection::everything()).unwrap().len(), 5);
     assert!(loaded.log().is_intact() && loaded.log().entries().count() == 1);
 }
 

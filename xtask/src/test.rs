@@ -12,11 +12,12 @@ use crate::{
 const OF_SYNC: [&str; 2] = ["stronghold-net", "stronghold-cli"];
 
 /// Every example, and how it is run.
-const EXAMPLES: [(&str, &[&str]); 6] = [
+const EXAMPLES: [(&str, &[&str]); 7] = [
     ("session", &[]),
     ("soak", &["1000"]),
     ("two_devices", &[]),
     ("seal_and_open", &[]),
+    ("mailbox", &[]),
     ("vectors", &["--check"]),
     ("two_peers", &[]),
 ];

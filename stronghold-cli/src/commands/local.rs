@@ -100,10 +100,14 @@ fn conflict(context: &Context, at: &str, strict: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn list(context: &Context, of: Option<&str>) -> Result<(), Failure> {
+pub(super) fn list(context: &Context, of: Option<&str>, known_to: Option<&str>) -> Result<(), Failure> {
     let selection = selection(of)?;
     let home = context.open()?;
-    let listed = home.stronghold().list(&selection)?;
+    let stronghold = home.stronghold();
+    let listed = match known_to {
+        Some(peer) => stronghold.known_to(&stronghold.peers().find_known(peer)?, &selection)?,
+        None => stronghold.list(&selection)?,
+    };
     print_listing(context, &listed)
 }
 

@@ -38,7 +38,9 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Get { location, revision, strict } => {
             local::get(&context, &location, revision.as_deref(), strict)
         }
-        Command::List { selection } => local::list(&context, selection.as_deref()),
+        Command::List { selection, known_to } => {
+            local::list(&context, selection.as_deref(), known_to.as_deref())
+        }
         Command::Remove { location } => local::remove(&context, &location),
         Command::History { location } => local::history(&context, &location),
         Command::Conflicts { selection } => local::conflicts(&context, selection.as_deref()),

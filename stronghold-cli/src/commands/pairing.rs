@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 use stronghold_net::{
-    ChannelError, Invitation, Pairing, Peer, PeerError, SharedHome,
+    ChannelError, GoOn, Invitation, Pairing, Peer, PeerError, SharedHome,
     discovery::{Announcement, reachable_at},
     own_identity,
     pairing::{Met, Paired},
@@ -94,7 +94,7 @@ async fn listen(
     let name = remember(home, &paired, args.name.as_deref(), None, granted)?;
     told(context, &paired, &name)?;
     // A device that was paired to be cloned asks at once, over the same channel.
-    let mut progress = Progress::of_giver(context.output);
+    let mut progress = Progress::new(context.output, GoOn::Yes);
     match Peer::over(paired.channel, home).answer(&mut progress).await {
         Ok(summary) => {
             context.output.note(&format!("gave {} entries", summary.sent));

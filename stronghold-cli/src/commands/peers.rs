@@ -95,17 +95,36 @@ fn expiry(text: &str) -> Result<u64, Failure> {
 
 pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
     let mut home = context.open()?;
-    let (device, rules) = home.update(|stronghold| {
+    let (device, name, rules) = home.update(|stronghold| {
         let (device, _) = stronghold.peers().find(peer)?;
-        Ok::<_, Failure>((device, stronghold.revoke(&device, now())))
+        let name = stronghold.peers().by_id(&device).map(|peer| peer.name.clone()).unwrap_or_default();
+        Ok::<_, Failure>((device, name, stronghold.revoke(&device, now())))
     })?;
     let object = json!({ "device": device.to_string(), "rules_removed": rules });
     context.output.result(&object, || {
-        vec![
-            format!("revoked: {rules} rules and its trust are gone; it has to be paired again to come back"),
-            "what it has received, it keeps: change the secrets that matter".into(),
-        ]
-    })
+        vec![format!("revoked: {rules} rules and its trust are gone; it has to be paired again to come back")]
+    })?;
+    tell_what_it_keeps(context, home.stronghold(), &device, &name);
+    Ok(())
+}
+
+/// Names the command that shows which values to change now: with the device's former name, or, where that does not find it
+/// or is no plain word, with its id.
+fn tell_what_it_keeps(context: &Context, stronghold: &Stronghold, device: &DeviceId, name: &str) {
+    // It is revoked whatever this finds: a damaged record is told of by the command that is named.
+    let keeps = stronghold.known_to(device, &Selection::everything()).map_or(1, |known| known.len());
+    if keeps == 0 {
+        return context
+            .output
+            .note("hint: what it has received, it keeps; no value of now is noted as known to it");
+    }
+    let is_word = name.starts_with(char::is_alphanumeric)
+        && name.chars().all(|letter| letter.is_alphanumeric() || "-_.".contains(letter));
+    let finds_it = stronghold.peers().find_known(name) == Ok(*device);
+    let called = if is_word && finds_it { name.to_owned() } else { device.to_string() };
+    context.output.note(&format!(
+        "hint: what it has received, it keeps; `stronghold list --known-to {called}` shows which values to change"
+    ));
 }
 
 pub(super) fn log(context: &Context) -> Result<(), Failure> {

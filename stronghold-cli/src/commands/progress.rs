@@ -25,9 +25,17 @@ impl Progress {
         Self { go_on, output, shown: output.shows_progress(), start: Instant::now(), expected: 0, taken: 0 }
     }
 
-    /// Of a session in which the other side asks.
-    pub(super) fn of_giver(output: Output) -> Self {
-        Self::new(output, GoOn::Yes)
+    /// One line, over the one before. Giving begins where taking has ended.
+    fn show(&mut self, what: &str, done: u64, of: u64) {
+        let elapsed = self.start.elapsed();
+        let is_over = done >= of;
+        if self.shown && elapsed >= Duration::from_millis(500) {
+            let end = if is_over { "\n" } else { "" };
+            let _ = write!(io::stderr(), "\r{}{end}", line(what, done, of, elapsed));
+        }
+        if is_over {
+            self.start = Instant::now();
+        }
     }
 }
 
@@ -55,18 +63,32 @@ impl Attendant for Progress {
 
     fn taken(&mut self, taken: Taken) {
         self.taken += taken.received;
-        let elapsed = self.start.elapsed();
-        if !self.shown || elapsed < Duration::from_millis(500) {
-            return;
-        }
-        let rate = self.taken as f64 / elapsed.as_secs_f64();
-        let left = self.expected.saturating_sub(self.taken) as f64 / rate.max(1.0);
-        let end = if self.taken >= self.expected { "\n" } else { "" };
-        let _ = write!(
-            io::stderr(),
-            "\r{} of {} entries, {rate:.0} a second, {left:.0} s left {end}",
-            self.taken,
-            self.expected,
+        self.show("received", self.taken, self.expected);
+    }
+
+    fn given(&mut self, entries: u64, of: u64) {
+        self.show("sent", entries, of);
+    }
+}
+
+/// How far a session is, as one line for a terminal.
+fn line(what: &str, done: u64, of: u64, elapsed: Duration) -> String {
+    let rate = done as f64 / elapsed.as_secs_f64();
+    let left = of.saturating_sub(done) as f64 / rate.max(1.0);
+    format!("{what} {done} of {of} entries, {rate:.0} a second, {left:.0} s left ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_how_fast_and_how_long_yet() {
+        let said = line("sent", 1_000, 4_000, Duration::from_secs(2));
+        assert_eq!(said, "sent 1000 of 4000 entries, 500 a second, 6 s left ");
+        assert_eq!(
+            line("received", 0, 0, Duration::from_secs(1)),
+            "received 0 of 0 entries, 0 a second, 0 s left "
         );
     }
 }

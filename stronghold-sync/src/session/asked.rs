@@ -301,8 +301,12 @@ impl Asked {
             shapes.retain(|shape| !shape.deleted);
         }
         let total = volume(&shapes);
-        self.core.act(Action::Log(vec![granted.verdict(total)]));
-        State::LogToGive(Box::new(Outgoing::new(granted.grant, key, &shapes)), total)
+        let verdict = granted.verdict(total);
+        let outgoing = Box::new(Outgoing::new(granted.grant, key, &shapes));
+        // Before the log, so that one write has both.
+        self.core.known(outgoing.revisions());
+        self.core.act(Action::Log(vec![verdict]));
+        State::LogToGive(outgoing, total)
     }
 
     /// Asks for this side's shapes in the next scope that there is. When there is none, a sync goes on; what of it is
@@ -348,6 +352,7 @@ impl Asked {
     fn nothing_to_do(&mut self, sync: &Sync) -> State {
         let mut verdicts = if sync.logged { Vec::new() } else { sync.verdict_to_give() };
         verdicts.extend(sync.verdicts_to_take(&[]));
+        self.core.known(sync.common());
         if verdicts.is_empty() {
             return self.finish();
         }
@@ -361,6 +366,7 @@ impl Asked {
             return Err(SessionError::Deletions);
         }
         let verdicts = sync.verdicts_to_take(&plan.take);
+        self.core.known(sync.common().chain(sync.wanted().map(|shape| shape.revision)));
         if verdicts.is_empty() {
             return self.accept(*sync, propose, plan.take);
         }

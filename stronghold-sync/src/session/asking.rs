@@ -273,6 +273,7 @@ impl Asking {
     }
 
     fn propose(&mut self, sync: Sync, plan: Plan, deletions_confirmed: bool) -> State {
+        self.core.known(sync.common());
         if plan.is_empty() {
             self.core.send(Message::End);
             return self.finish();
@@ -286,6 +287,7 @@ impl Asking {
     }
 
     fn give(&mut self, mut outgoing: Box<Outgoing>) -> State {
+        self.core.known(outgoing.revisions());
         let done = outgoing.go_on(&mut self.core);
         self.giving(outgoing, done)
     }

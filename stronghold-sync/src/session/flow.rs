@@ -4,7 +4,7 @@ use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 
 use super::{Core, Export, Import, Misbehaviour, find};
 use crate::{
-    EntryId, Grant, Location, Policy, Scope, Shape,
+    EntryId, Grant, Location, Policy, RevisionId, Scope, Shape,
     message::{Batch, CHUNK_BYTES, Message, RecipientKey},
     plan::split_first_record,
     session::Action,
@@ -135,6 +135,8 @@ pub(super) struct Outgoing {
     confirmed: u64,
     unconfirmed_entries: VecDeque<u64>,
     pub(super) sent: u64,
+    /// How many entries there are in all batches.
+    all: u64,
     ended: bool,
 }
 
@@ -150,6 +152,7 @@ impl Outgoing {
             confirmed: 0,
             unconfirmed_entries: VecDeque::new(),
             sent: 0,
+            all: shapes.len() as u64,
             ended: false,
         }
     }
@@ -157,6 +160,11 @@ impl Outgoing {
     /// What allows it.
     pub(super) fn grant(&self) -> &Grant {
         &self.grant
+    }
+
+    /// The revisions in its batches.
+    pub(super) fn revisions(&self) -> impl Iterator<Item = RevisionId> {
+        self.batches.iter().flatten().map(|entry| entry.revision)
     }
 
     /// Asks for the next batch to be sealed, or ends; `true` when all is confirmed.
@@ -192,6 +200,7 @@ impl Outgoing {
         }
         self.confirmed += 1;
         self.sent += self.unconfirmed_entries.pop_front().unwrap_or(0);
+        core.act(Action::Given { entries: self.sent, of: self.all });
         Ok(self.go_on(core))
     }
 }

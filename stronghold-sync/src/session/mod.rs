@@ -22,7 +22,7 @@ pub use self::{
     flow::{Announced, BATCH_BYTES, BATCH_ENTRIES, Expected, MAX_SEALED, Unexpected},
 };
 use crate::{
-    EntryId, Grant, Operation, Pending, Plan, Scope, Shape,
+    EntryId, Grant, Operation, Pending, Plan, RevisionId, Scope, Shape,
     message::{Listing, Message, RecipientKey, Refusal, Volume, Weight},
 };
 
@@ -48,10 +48,20 @@ pub enum Action {
     Log(Vec<Verdict>),
     /// The peer's entries, as asked for by browsing. No answer.
     Found(Vec<Listing>),
+    /// The peer holds these revisions, or is about to have them: remember it, durably before any batch leaves that is
+    /// asked for after this. A peer that lies of what it holds can only add to it. No answer.
+    Known(Vec<RevisionId>),
     /// The generation of the peer's snapshot, 0 if it does not tell. No answer.
     Generation(u64),
     /// How much is coming. No answer.
     Expect(Volume),
+    /// A batch is durable at the peer: so many of the entries that are given to it in this session by now. No answer.
+    Given {
+        /// Confirmed so far.
+        entries: u64,
+        /// All that it is given.
+        of: u64,
+    },
     /// The session is over and all went well. No answer.
     Finished(Summary),
 }
@@ -62,7 +72,13 @@ impl Action {
     pub fn needs_answer(&self) -> bool {
         !matches!(
             self,
-            Self::Send(_) | Self::Found(_) | Self::Generation(_) | Self::Expect(_) | Self::Finished(_)
+            Self::Send(_)
+                | Self::Found(_)
+                | Self::Known(_)
+                | Self::Generation(_)
+                | Self::Expect(_)
+                | Self::Given { .. }
+                | Self::Finished(_)
         )
     }
 }
@@ -275,6 +291,14 @@ impl Core {
     fn act(&mut self, action: Action) {
         self.waiting |= action.needs_answer();
         self.actions.push_back(action);
+    }
+
+    /// Lets the host remember what the peer holds, where that is anything.
+    fn known(&mut self, revisions: impl IntoIterator<Item = RevisionId>) {
+        let revisions: Vec<RevisionId> = revisions.into_iter().collect();
+        if !revisions.is_empty() {
+            self.act(Action::Known(revisions));
+        }
     }
 
     /// Checks that a message may come in now: not while the host owes an answer.

@@ -3,6 +3,7 @@
 
 mod forged;
 mod hostile;
+mod known;
 mod states;
 mod tampered;
 mod world;

@@ -58,6 +58,10 @@ pub(crate) struct Node {
     pub(crate) records: BTreeMap<LocationId, (Location, Vec<Shape>)>,
     pub(crate) events: Vec<Event>,
     pub(crate) found: Vec<Listing>,
+    /// What the peer of the last session has of here, or is about to have.
+    pub(crate) known: BTreeSet<RevisionId>,
+    /// What was told of what the peer has confirmed.
+    pub(crate) given: Vec<(u64, u64)>,
     pub(crate) approves: bool,
     pub(crate) on_plan: Answer,
     pub(crate) now: u64,
@@ -75,6 +79,8 @@ impl Node {
             records: BTreeMap::new(),
             events: Vec::new(),
             found: Vec::new(),
+            known: BTreeSet::new(),
+            given: Vec::new(),
             approves: false,
             on_plan: Answer::Proceed { deletions_confirmed: false },
             now: 0,
@@ -169,6 +175,7 @@ impl Node {
     fn export(&self, export: &Export) -> Answer {
         let mut batch = Vec::new();
         for entry in &export.entries {
+            assert!(self.known.contains(&entry.revision), "{entry:?} leaves, and nobody was told before");
             let Some((location, heads)) = self.records.get(&entry.location) else {
                 continue;
             };
@@ -225,6 +232,15 @@ impl Node {
                 return None;
             }
             Action::Finished(_) | Action::Expect(_) | Action::Generation(_) => return None,
+            Action::Given { entries, of } => {
+                self.given.push((entries, of));
+                return None;
+            }
+            Action::Known(revisions) => {
+                assert!(!revisions.is_empty());
+                self.known.extend(revisions);
+                return None;
+            }
             Action::Found(found) => {
                 self.found = found;
                 return None;
@@ -274,6 +290,8 @@ impl<'a, S: Session> End<'a, S> {
     pub(crate) fn new(session: S, node: &'a mut Node) -> Self {
         let end = Self { session, node, result: None, delivered: 0 };
         end.node.events.clear();
+        end.node.known.clear();
+        end.node.given.clear();
         end.node.actions = 0;
         end
     }

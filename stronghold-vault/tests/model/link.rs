@@ -187,7 +187,11 @@ impl End<'_> {
                     sent.push(message);
                 }
                 Action::Finished(summary) => self.result = Some(Ok(summary)),
-                Action::Expect(_) | Action::Found(_) | Action::Generation(_) => {}
+                Action::Expect(_)
+                | Action::Given { .. }
+                | Action::Found(_)
+                | Action::Known(_)
+                | Action::Generation(_) => {}
                 action => {
                     let answer = self.replica.act(action, self.peer, self.gains);
                     let handled = self.session.handle_answer(answer);

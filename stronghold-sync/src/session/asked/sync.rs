@@ -7,12 +7,12 @@ use alloc::{
 };
 
 use super::super::{
-    Misbehaviour, PeerList, Verdict, claim,
+    Misbehaviour, PeerList, Verdict, claim, find,
     flow::{Announced, Expected, Incoming, Outgoing},
     positions, records, volume,
 };
 use crate::{
-    Grant, LocationId, OnConflict, Operation, Plan, Rules, Scope, Selection, Shape,
+    EntryId, Grant, LocationId, OnConflict, Operation, Plan, RevisionId, Rules, Scope, Selection, Shape,
     message::{Agreed, RecipientKey},
     plan,
     reconcile::{Again, Answering, Find, SetKey, Symbol, Telling},
@@ -227,10 +227,23 @@ impl Sync {
         plan.and_unchanged(others, others)
     }
 
+    /// What both sides hold: of what the asking side may pull, all but what only this side holds; and, of what it offers,
+    /// what is here too.
+    pub(super) fn common(&self) -> impl Iterator<Item = RevisionId> {
+        let only_here: BTreeSet<EntryId> = self.only_here.iter().map(Shape::entry).collect();
+        let pullable = self.pullable.iter().filter(move |shape| !only_here.contains(&shape.entry()));
+        let is_here = |shape: &&Shape| find(&self.writable, &shape.entry()).is_some();
+        pullable.chain(self.offered.items.iter().filter(is_here)).map(|shape| shape.revision)
+    }
+
+    /// What the asking side wants.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &Shape> {
+        self.want.iter().map(|position| &self.only_here[*position as usize])
+    }
+
     /// The batches for what the asking side wants.
     pub(super) fn outgoing(&self, key: Option<RecipientKey>) -> Result<Option<Outgoing>, Misbehaviour> {
-        let wanted: Vec<Shape> =
-            self.want.iter().map(|position| self.only_here[*position as usize].clone()).collect();
+        let wanted: Vec<Shape> = self.wanted().cloned().collect();
         match (&self.pull, key) {
             _ if wanted.is_empty() => Ok(None),
             (Some(grant), Some(key)) => Ok(Some(Outgoing::new(grant.clone(), key, &wanted))),

@@ -9,7 +9,7 @@ use super::super::{
 };
 use super::SyncAsk;
 use crate::{
-    EntryId, Grant, LocationId, OnConflict, Operation, Plan, Rules, Scope, Shape,
+    EntryId, Grant, LocationId, OnConflict, Operation, Plan, RevisionId, Rules, Scope, Shape,
     message::{Agreed, Message, RecipientKey, in_parts},
     plan::plan_giving,
     reconcile::{self, Again, MAX_CELLS, Reconciling, SetKey, Summary, Symbol},
@@ -173,6 +173,12 @@ impl Sync {
         self.only_there = PeerList::new();
         self.only_here.clear();
         self.reconciling.as_ref().is_some_and(Reconciling::has_fallback)
+    }
+
+    /// What both sides hold where this side may pull.
+    pub(super) fn common(&self) -> impl Iterator<Item = RevisionId> {
+        let common = self.held.iter().filter(|shape| !self.only_here.contains(&shape.entry()));
+        common.map(|shape| shape.revision)
     }
 
     /// The plan, from what differs: the records that do not are only counted.

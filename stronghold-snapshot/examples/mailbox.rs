@@ -1,0 +1,91 @@
+//! Two Strongholds and a folder between them, no connection: one leaves a request there, the other its answer, and what is
+//! in the folder tells whoever reads it only that there is something, for whom, and about how much.
+//!
+//! `cargo run -p stronghold-snapshot --example mailbox`
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use stronghold_snapshot::{
+    Awaited, ComplementError, Manifest, RecipientPublic, RecipientSecret, seal_complement,
+};
+use stronghold_sync::{Decision, EntryId, Location, Mapping, Operation, Rule, Selection, Shape};
+use stronghold_vault::{Identity, Labels, PublicIdentity, Stronghold, Unacceptable};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const NOW: u64 = 1_700_000_000_000;
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
+fn main() -> Result<()> {
+    let mailbox = tempfile::tempdir()?;
+    let mail: Location = "wallet/web/mail".parse()?;
+    let (mut phone, mut laptop) = (Stronghold::new("phone")?, Stronghold::new("laptop")?);
+    laptop.write(&mail, b"hunter2", Labels::new(), NOW)?;
+    laptop.write(&"work/web/mail".parse()?, b"not for the phone", Labels::new(), NOW)?;
+    let device = phone.identity().device();
+    let operations = [Operation::Pull].into();
+    let selection: Selection = "wallet".parse()?;
+    laptop.policy_mut().grant(Rule { device, operations, selection, expires: None, ask: false });
+
+    let mut awaited = ask(mailbox.path(), &phone, laptop.identity().public())?;
+    answer(mailbox.path(), &laptop, phone.identity().public())?;
+    take(mailbox.path(), &mut phone, &mut awaited)?;
+    assert_eq!(&**phone.read(&mail)?.revision.value, b"hunter2");
+    assert_eq!(phone.readable(), 1, "what the policy does not allow stays where it is");
+
+    // Somebody leaves the same answer once more: whatever it holds may be old by now.
+    let again = awaited.open(&fs::read(mailbox.path().join("answer"))?, NOW);
+    assert_eq!(again, Err(ComplementError::NotThisRequest));
+    Ok(())
+}
+
+/// The phone makes a key for this request alone, and signs it: else whoever writes to the folder could have the answer
+/// sealed to a key of their own.
+fn ask(mailbox: &Path, phone: &Stronghold, laptop: &PublicIdentity) -> Result<Awaited> {
+    let secret = RecipientSecret::generate()?;
+    let key = secret.public().to_bytes();
+    let request = request_of(&key);
+    let signature = phone.identity().sign(&request);
+    fs::write(mailbox.join("request"), [&key[..], &signature].concat())?;
+    Ok(Awaited::new(secret, laptop.clone(), phone.identity().device(), request))
+}
+
+/// The laptop looks into the folder, checks who asks and what its policy lets them have, and leaves the answer.
+fn answer(mailbox: &Path, laptop: &Stronghold, phone: &PublicIdentity) -> Result<()> {
+    let asked = fs::read(mailbox.join("request"))?;
+    let (key, signature) = asked.split_at_checked(RecipientPublic::LEN).ok_or("a request that is cut")?;
+    let request = request_of(key);
+    phone.verify(&request, signature)?;
+    let selection: Selection = "wallet".parse()?;
+    let Decision::Allowed(grant) = laptop.policy().decide(&phone.device(), Operation::Pull, &selection, NOW)
+    else {
+        return Err("the policy does not allow it".into());
+    };
+    let shapes = laptop.shapes(grant.scope(), &Mapping::default());
+    let wanted: Vec<EntryId> = shapes.iter().map(Shape::entry).collect();
+    let entries = laptop.export(&grant, &wanted, NOW)?;
+    let sender: &Identity = laptop.identity();
+    let (receiver, expires) = (phone.device(), NOW + 7 * DAY);
+    let manifest = Manifest { sender: sender.device(), receiver, request, index: 0, expires };
+    let sealed = seal_complement(&entries, &RecipientPublic::from_bytes(key)?, sender, &manifest)?;
+    Ok(fs::write(mailbox.join("answer"), sealed)?)
+}
+
+/// The phone takes it, a day later, as far as it is what it asked for.
+fn take(mailbox: &Path, phone: &mut Stronghold, awaited: &mut Awaited) -> Result<()> {
+    let entries = awaited.open(&fs::read(mailbox.join("answer"))?, NOW + DAY)?;
+    let asked: Selection = "wallet".parse()?;
+    phone.import(&entries, |location, _, _| match asked.covers(location) {
+        true => Ok(()),
+        false => Err(Unacceptable::NotAsked),
+    })?;
+    Ok(())
+}
+
+/// A hash of the one-time key: no other request has it.
+fn request_of(key: &[u8]) -> [u8; 32] {
+    Sha256::new_with_prefix(b"stronghold/example/mailbox").chain_update(key).finalize().into()
+}

@@ -1,0 +1,171 @@
+//! What a device has had: it is in the list until it is changed, also after the device was revoked.
+#![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
+#![allow(dead_code)] // of what the tests share, this one uses a part
+
+mod common;
+
+use common::{at, bytes, copy, merge, new, put, shapes};
+use stronghold_sync::{DeviceId, RevisionId, Selection};
+use stronghold_vault::{Peer, Stronghold, UnknownPeer};
+
+const LAPTOP: DeviceId = DeviceId::from_bytes([0xA1; 32]);
+const PHONE: DeviceId = DeviceId::from_bytes([0xB2; 32]);
+
+fn peer(name: &str) -> Peer {
+    Peer {
+        name: name.into(),
+        own_name: format!("own {name}"),
+        spki: Vec::new(),
+        address: None,
+        paired: 1,
+        generation: 0,
+        rendezvous: None,
+    }
+}
+
+fn heads(stronghold: &Stronghold, location: &str) -> Vec<RevisionId> {
+    let at = at(location).id();
+    shapes(stronghold).iter().filter(|shape| shape.location == at).map(|shape| shape.revision).collect()
+}
+
+/// The device gets what stands there now.
+fn tell(stronghold: &mut Stronghold, device: &DeviceId, location: &str) {
+    let heads = heads(stronghold, location);
+    stronghold.remember_known(device, heads);
+}
+
+fn known(stronghold: &Stronghold, device: &DeviceId) -> Vec<String> {
+    let listed = stronghold.known_to(device, &Selection::everything()).unwrap();
+    listed.iter().map(|entry| entry.location.to_string()).collect()
+}
+
+/// Three records, of which the laptop has had two.
+fn shared() -> Stronghold {
+    let mut here = new();
+    here.peers_mut().insert(LAPTOP, peer("laptop"));
+    for name in ["c/v/mail", "c/v/shop", "c/w/root"] {
+        put(&mut here, name, "value", 1);
+    }
+    tell(&mut here, &LAPTOP, "c/v/mail");
+    tell(&mut here, &LAPTOP, "c/v/shop");
+    here
+}
+
+#[test]
+fn a_record_is_known_until_it_is_changed_or_removed() {
+    let mut here = shared();
+    assert_eq!(known(&here, &LAPTOP), ["c/v/mail", "c/v/shop"]);
+    assert!(known(&here, &PHONE).is_empty());
+    let web = here.known_to(&LAPTOP, &"c/v/shop".parse().unwrap()).unwrap();
+    assert_eq!(web, here.list(&"c/v/shop".parse().unwrap()).unwrap());
+    put(&mut here, "c/v/mail", "changed", 2);
+    here.remove(&at("c/v/shop"), 2).unwrap();
+    assert!(known(&here, &LAPTOP).is_empty());
+    tell(&mut here, &LAPTOP, "c/v/shop");
+    assert!(known(&here, &LAPTOP).is_empty(), "that it is deleted is no value");
+}
+
+#[test]
+fn a_value_that_is_written_again_is_known_again() {
+    let mut here = shared();
+    let before = copy(&here);
+    put(&mut here, "c/v/mail", "changed", 2);
+    here.write_back(&at("c/v/mail"), &before, 3).unwrap();
+    assert_eq!(known(&here, &LAPTOP), ["c/v/mail", "c/v/shop"], "undo gives it another id");
+    put(&mut here, "c/w/root", "changed", 2);
+    put(&mut here, "c/w/root", "value", 3);
+    assert_eq!(known(&here, &LAPTOP).len(), 2, "that it never had");
+}
+
+#[test]
+fn of_a_conflict_one_known_value_is_enough() {
+    let mut here = shared();
+    let mut there = copy(&here);
+    put(&mut here, "c/v/mail", "here", 2);
+    put(&mut there, "c/v/mail", "there", 9);
+    merge(&mut here, &there, 3);
+    assert_eq!(known(&here, &LAPTOP), ["c/v/shop"]);
+    let theirs = heads(&there, "c/v/mail");
+    here.remember_known(&LAPTOP, theirs);
+    assert_eq!(known(&here, &LAPTOP), ["c/v/mail", "c/v/shop"]);
+}
+
+#[test]
+fn it_outlives_revoking_and_the_payload_and_a_file_without_it_loads() {
+    let mut here = new();
+    here.peers_mut().insert(LAPTOP, peer("laptop"));
+    let without = bytes(&here);
+    let mut here = shared();
+    here.peers_mut().remove(&LAPTOP);
+    let here = copy(&here);
+    assert_eq!(here.peers().find("laptop"), Err(UnknownPeer::None));
+    let device = here.peers().find_known("laptop").unwrap();
+    assert_eq!((device, known(&here, &device).len()), (LAPTOP, 2));
+
+    let old: Stronghold = rmp_serde::from_slice(&without).unwrap();
+    assert!(old.peers().find("laptop").is_ok() && known(&old, &LAPTOP).is_empty());
+    assert_eq!(bytes(&old), without, "where nothing is known, nothing is written of it");
+}
+
+#[test]
+fn a_device_is_found_by_name_own_name_former_name_and_the_beginning_of_its_id() {
+    let mut here = shared();
+    let find = |here: &Stronghold, text: &str| here.peers().find_known(text);
+    for text in ["laptop", "own laptop", "a1a1", "A1A1a1"] {
+        assert_eq!(find(&here, text), Ok(LAPTOP), "{text}");
+    }
+    for text in ["", "a1a", "nobody", "b2b2"] {
+        assert_eq!(find(&here, text), Err(UnknownPeer::None), "{text}");
+    }
+    here.peers_mut().remove(&LAPTOP);
+    here.peers_mut().insert(PHONE, peer("laptop"));
+    assert_eq!(find(&here, "laptop"), Ok(PHONE), "who has the name now goes before who had it");
+    assert_eq!((find(&here, "a1a1"), find(&here, "b2b2")), (Ok(LAPTOP), Ok(PHONE)));
+    tell(&mut here, &PHONE, "c/w/root");
+    here.peers_mut().remove(&PHONE);
+    assert_eq!(find(&here, "laptop"), Err(UnknownPeer::Several));
+    here.peers_mut().insert(LAPTOP, peer("desk"));
+    assert_eq!((find(&here, "desk"), find(&here, "laptop")), (Ok(LAPTOP), Ok(PHONE)));
+    here.peers_mut().remove(&LAPTOP);
+    assert_eq!(find(&here, "desk"), Ok(LAPTOP), "the name it was last called by");
+    // One that is revoked while it is answered has no name left.
+    let nameless = DeviceId::from_bytes([0xC3; 32]);
+    tell(&mut here, &nameless, "c/w/root");
+    assert_eq!(find(&here, "c3c3"), Ok(nameless));
+}
+
+#[test]
+fn what_is_not_held_any_more_is_forgotten_in_time() {
+    let mut here = new();
+    put(&mut here, "c/v/kept", "value", 1);
+    tell(&mut here, &LAPTOP, "c/v/kept");
+    let mut twin = copy(&here);
+    for n in 0..1_000 {
+        put(&mut here, "c/v/changing", &n.to_string(), 1);
+        tell(&mut here, &LAPTOP, "c/v/changing");
+        put(&mut twin, "c/v/changing", &n.to_string(), 1);
+        here.purge(&Selection::everything());
+        twin.purge(&Selection::everything());
+    }
+    assert_eq!(known(&here, &LAPTOP), ["c/v/changing", "c/v/kept"]);
+    let more = bytes(&here).len() - bytes(&twin).len();
+    assert!(more < 50, "{more} bytes more than one that remembers but one record");
+}
+
+#[test]
+fn of_many_that_are_held_none_is_forgotten() {
+    let mut here = new();
+    for n in 0..300 {
+        put(&mut here, &format!("c/v/{n}"), "one", 1);
+        put(&mut here, &format!("c/v/{n}"), "two", 2);
+    }
+    let all: Vec<RevisionId> = shapes(&here).iter().map(|shape| shape.revision).collect();
+    let gone = (0..1_000u16).map(|n| {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        RevisionId::from_bytes(id)
+    });
+    here.remember_known(&LAPTOP, all.into_iter().chain(gone.clone()));
+    assert_eq!(known(&here, &LAPTOP).len(), 300);
+    assert!(!gone.into_iter().any(|revision| here.peers().is_known_to(&LAPTOP, &revision)));
+}
