@@ -4,7 +4,7 @@ use std::future::Future;
 
 use stronghold_sync::{
     message::Message,
-    session::{Action, Answer, Session, SessionError, Summary},
+    session::{Action, Answer, MAX_SEALED, Session, SessionError, Summary},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -14,6 +14,12 @@ use crate::{Channel, ChannelError};
 pub trait Host {
     /// Does one action, never [`Action::Send`] or [`Action::Finished`]; gives the answer if it needs one.
     fn act(&mut self, action: Action) -> impl Future<Output = Option<Answer>> + Send;
+
+    /// A batch of so many bytes is about to come: nothing more is read from the peer before this is done.
+    fn make_room(&mut self, bytes: u64) -> impl Future<Output = ()> + Send {
+        let _ = bytes;
+        async {}
+    }
 }
 
 /// Why a session did not come to its end.
@@ -50,6 +56,9 @@ where
             Err(error) => return Err(last_words(channel, session, error).await),
         }
         let message = channel.receive::<Message>().await?;
+        if let Message::Batch(batch) = &message {
+            host.make_room(batch.len.min(MAX_SEALED)).await;
+        }
         if let Err(error) = session.handle_message(message) {
             return Err(last_words(channel, session, error.into()).await);
         }

@@ -22,7 +22,7 @@ use stronghold_vault::{
 };
 use tokio::time::timeout;
 
-use crate::{ChannelError, driver::Host};
+use crate::{ChannelError, driver::Host, flight::Flight};
 
 /// A Stronghold and its file, shared by the sessions of this process.
 #[derive(Clone, Debug)]
@@ -158,6 +158,8 @@ pub struct HomeHost<'a> {
     attendant: &'a mut dyn Attendant,
     /// How long a person may think.
     patience: Duration,
+    /// What this session's batches may take of the memory that all sessions share.
+    flight: Flight,
     /// What browsing found.
     pub found: Vec<Listing>,
     /// What the plan would do, for a dry run.
@@ -186,6 +188,7 @@ impl<'a> HomeHost<'a> {
             learnt: Learnt::default(),
             attendant,
             patience: crate::Limits::default().person,
+            flight: Flight::default(),
             found: Vec::new(),
             plan: None,
             error: None,
@@ -196,6 +199,12 @@ impl<'a> HomeHost<'a> {
     #[must_use]
     pub fn patient_for(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Takes the memory for batches out of what is shared.
+    pub(crate) fn sharing(mut self, flight: Flight) -> Self {
+        self.flight = flight;
         self
     }
 
@@ -389,7 +398,14 @@ impl Host for HomeHost<'_> {
             Action::Import(import) => self.import(&import),
             Action::Log(verdicts) => self.log(verdicts),
         };
+        if let Ok(Answer::Sealed(sealed)) = &done {
+            self.flight.takes_off(sealed.len()).await;
+        }
         Some(done.unwrap_or_else(|error| self.fault(error)))
+    }
+
+    async fn make_room(&mut self, bytes: u64) {
+        self.flight.lands(bytes).await;
     }
 }
 

@@ -1,15 +1,21 @@
-//! Stronghold's channel between two devices, and their pairing.
+//! Stronghold peer to peer: pairing, finding each other, and synchronising over an authenticated channel.
 //!
-//! What it does **not** do: it finds no peers, opens no ports and keeps no list of trusted devices; it decides
-//! nothing about what may be asked of a peer. It hides neither that two addresses talk nor how much, and the
-//! accepting side's public key is shown to whoever completes a handshake's first half. Two peers that both send a
-//! great deal before either receives wait for each other until the time-out.
+//! What it does **not** do: it has no server in between and needs none; it decides nothing about what may be asked of a peer, the
+//! policy in the snapshot does; it hides neither that two addresses talk nor how much. It resumes no sessions: each request
+//! is a connection of its own, about 4 kB both ways.
 //!
 //! Three nouns:
-//! - [`Channel`]: TLS 1.3 over any `AsyncRead + AsyncWrite`, both ends authenticated by their device's key
-//!   ([`Expect`], [`Trust`]), carrying messages: any serde type of up to [`MAX_FRAME`] bytes encoded.
-//! - [`PairingCode`]: 80 random bits that one person carries from one screen to the other, good for one try.
-//! - [`pairing`]: two devices that never met prove to each other, over a channel, that they hold the same code.
+//! - [`Pairing`]: two devices that never met come to trust each other, by a code that a person carries from one screen to
+//!   the other, and by both persons agreeing to what the screens then show.
+//! - [`Peer`]: a paired device at the other end of a stream, to be asked one thing: [`Peer::sync`], [`Peer::browse`],
+//!   [`Peer::fetch`] or [`Peer::import`]. [`reach`] finds it over TCP, where it was last or on the LAN ([`discovery`]).
+//! - [`Server`]: answers whoever is paired, on a socket or over any stream, under the policy and within [`Limits`].
+//!
+//! They work on a [`SharedHome`], a Stronghold and its file, and tell an [`Attendant`] of what happens; where a rule says
+//! so they ask it. Any `AsyncRead + AsyncWrite` carries them. Below them, for programs with other messages, is [`Channel`]:
+//! TLS 1.3 with raw public keys both ways.
+//!
+//! `PROTOCOL.md` has every message and what each side, an observer and a prober learn.
 //!
 //! ```
 //! use stronghold_net::{Channel, Expect, Trust};
@@ -41,6 +47,7 @@ mod crowd;
 pub mod discovery;
 mod driver;
 mod error;
+mod flight;
 mod frame;
 mod gate;
 mod host;

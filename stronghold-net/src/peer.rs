@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     Channel, ChannelError, Expect, Limits,
     driver::{DriveError, drive},
+    flight::Flight,
     gate,
     host::{Attendant, HomeHost, HostError, SharedHome, now, own_identity, recipient_key, secret_of},
 };
@@ -192,7 +193,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     /// # Errors
     /// [`PeerError`]. [`ChannelError::Closed`] when the peer asked nothing.
     pub async fn answer(mut self, attendant: &mut dyn Attendant) -> Result<Summary, PeerError> {
-        let summary = answer(&mut self.channel, &self.home, attendant, &Limits::default()).await?;
+        let (limits, flight) = (Limits::default(), Flight::default());
+        let summary = answer(&mut self.channel, &self.home, attendant, &limits, flight).await?;
         let _ = self.channel.close().await;
         Ok(summary)
     }
@@ -217,6 +219,7 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     home: &SharedHome,
     attendant: &mut dyn Attendant,
     limits: &Limits,
+    flight: Flight,
 ) -> Result<Summary, PeerError> {
     let secret = RecipientSecret::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
@@ -226,9 +229,11 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     };
     let binding = channel.binding();
     let mut session = Asked::new(policy, channel.peer().device(), now(), key, secret_of(&binding))
-        .at_generation(generation);
+        .at_generation(generation)
+        .staging(limits.staged);
     let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
-        .patient_for(limits.person);
+        .patient_for(limits.person)
+        .sharing(flight);
     let driven = drive(channel, &mut session, &mut host).await;
     finish(driven, &mut host)
 }

@@ -22,7 +22,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long known addresses are tried alone, before the LAN is searched too.
 const HEAD_START: Duration = Duration::from_millis(500);
 /// How long the LAN is searched.
-const SEARCH: Duration = Duration::from_secs(6);
+const SEARCH: Duration = Duration::from_secs(12);
 
 /// Why a device was not reached.
 #[derive(Debug, thiserror::Error)]

@@ -27,6 +27,7 @@ use tokio::{
 use crate::{
     Channel, ChannelError, Limits, Timeouts, Trust,
     crowd::Crowd,
+    flight::{Flight, Memory},
     gate::Gate,
     host::{Attendant, SharedHome, Unattended, own_identity},
     peer::{PeerError, answer},
@@ -67,11 +68,23 @@ pub struct Server {
 }
 
 /// What all sessions of a server have in common.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     gate: Gate,
+    memory: Memory,
     sessions: Mutex<HashMap<DeviceId, usize>>,
     turned_away: AtomicU64,
+}
+
+impl Shared {
+    fn new(limits: &Limits) -> Arc<Self> {
+        Arc::new(Self {
+            gate: Gate::default(),
+            memory: Memory::of(limits.in_flight),
+            sessions: Mutex::default(),
+            turned_away: AtomicU64::default(),
+        })
+    }
 }
 
 impl Server {
@@ -81,7 +94,7 @@ impl Server {
         Self {
             home: home.clone(),
             limits: Limits::default(),
-            shared: Arc::default(),
+            shared: Shared::new(&Limits::default()),
             attendants: Arc::new(|| Box::new(Unattended)),
             told: Arc::new(|_| ()),
         }
@@ -90,6 +103,7 @@ impl Server {
     /// The same with other limits.
     #[must_use]
     pub fn limited(mut self, limits: Limits) -> Self {
+        self.shared = Shared::new(&limits);
         self.limits = limits;
         self
     }
@@ -244,8 +258,9 @@ impl Server {
         self.home.lock().begin_step();
         let mut attendant = (self.attendants)();
         let limit = self.limits.session;
+        let flight = Flight::sharing(&self.shared.memory);
         tokio::select! {
-            done = timeout(limit, answer(channel, &self.home, &mut *attendant, &self.limits)) => {
+            done = timeout(limit, answer(channel, &self.home, &mut *attendant, &self.limits, flight)) => {
                 done.unwrap_or(Err(PeerError::TooLong(limit)))
             }
             () = self.revoked(device) => Err(PeerError::Revoked),

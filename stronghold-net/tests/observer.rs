@@ -113,38 +113,36 @@ fn telltales(devices: [&Device; 2], mark: &str) -> Vec<Vec<u8>> {
     found
 }
 
-/// All sequences of 8 bytes in it, but for those with the head of a TLS record: that has its length, which signatures make
-/// vary by a few bytes.
-fn windows(bytes: &[u8]) -> HashSet<&[u8]> {
-    bytes.windows(8).filter(|part| !part.windows(3).any(|head| head == [0x17, 3, 3])).collect()
+/// All sequences of 16 bytes in it that look random: what a tag or an id would be. The protocol's own constants have few
+/// different values, but for its name.
+fn random_looking(bytes: &[u8]) -> HashSet<&[u8]> {
+    let own_name = stronghold_net::ALPN;
+    let names_it = |part: &[u8]| own_name.windows(4).any(|name| part.windows(4).any(|found| found == name));
+    let differs = |part: &[u8]| part.iter().collect::<HashSet<_>>().len() >= 12;
+    bytes.windows(16).filter(|part| differs(part) && !names_it(part)).collect()
 }
 
 #[tokio::test]
 async fn nothing_on_the_wire_names_a_device_or_is_the_same_twice() {
     let (asker, asked) = devices("marigold");
-    let (other_asker, other_asked) = devices("hyacinth");
     for is_pairing in [true, false] {
         let mut captures = Vec::new();
-        for (asker, asked) in [(&asker, &asked), (&asker, &asked), (&other_asker, &other_asked)] {
-            captures.push(if is_pairing { pairing(asker, asked).await } else { sync(asker, asked).await });
+        for _ in 0..2 {
+            captures.push(if is_pairing {
+                pairing(&asker, &asked).await
+            } else {
+                sync(&asker, &asked).await
+            });
         }
-        let [first, second, of_others] = captures.try_into().unwrap();
-        assert!(first.len() > 2000 && second.len() > 2000);
         for telltale in telltales([&asker, &asked], "marigold") {
-            for capture in [&first, &second] {
+            for capture in &captures {
                 assert!(!capture.windows(telltale.len()).any(|part| part == telltale), "{telltale:02x?}");
             }
         }
-        // What two sessions of the same devices have in common, those of others have too: it is the protocol's.
-        let (second, of_others) = (windows(&second), windows(&of_others));
-        let of_the_pair: Vec<&[u8]> = windows(&first)
-            .into_iter()
-            .filter(|part| second.contains(part) && !of_others.contains(part))
-            .collect();
-        assert!(
-            of_the_pair.is_empty(),
-            "in both sessions of the pair, and in none of others: {of_the_pair:02x?}"
-        );
+        let [first, second] = [&captures[0], &captures[1]].map(|capture| random_looking(capture));
+        assert!(first.len() > 2000 && second.len() > 2000);
+        let twice: Vec<_> = first.intersection(&second).collect();
+        assert!(twice.is_empty(), "in both sessions: {twice:02x?}");
     }
 }
 

@@ -7,9 +7,10 @@
 mod common;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -26,7 +27,7 @@ use turmoil::net::{TcpListener, TcpStream};
 
 const PORT: u16 = 4747;
 /// How long the network is bad.
-const BAD: Duration = Duration::from_secs(600);
+const BAD: Duration = Duration::from_secs(120);
 /// No sync may take longer: a connection, a handshake, and a silence of 90 s at each of a few messages.
 const MOST: Duration = Duration::from_secs(600);
 
@@ -105,7 +106,15 @@ async fn serve(path: PathBuf, mut dice: Dice, is_well: Arc<AtomicBool>) {
     }
 }
 
-fn simulate(stage: &Stage, seed: u64) {
+/// How often syncs ended how.
+type Tally = Arc<Mutex<BTreeMap<String, u64>>>;
+
+fn count(tally: &Tally, done: &Result<Outcome, PeerError>) {
+    let how = done.as_ref().map_or_else(ToString::to_string, |_| "done".into());
+    *tally.lock().unwrap().entry(how).or_default() += 1;
+}
+
+fn simulate(stage: &Stage, seed: u64, tally: &Tally) {
     for (path, bytes) in stage.paths().iter().zip(&stage.files) {
         std::fs::write(path, bytes).unwrap();
     }
@@ -114,7 +123,7 @@ fn simulate(stage: &Stage, seed: u64) {
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
         .simulation_duration(Duration::from_secs(7200))
-        .tick_duration(Duration::from_millis(20))
+        .tick_duration(Duration::from_millis(50))
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(Duration::from_millis(200))
         .build();
@@ -130,11 +139,12 @@ fn simulate(stage: &Stage, seed: u64) {
         }
     });
     let (home, well, done, device) = (open(&asker_path), is_well.clone(), is_done.clone(), stage.asked);
+    let tally = tally.clone();
     sim.client("asker", async move {
         let mut number = 0;
         while !well.load(Relaxed) {
             let start = Instant::now();
-            let _ = sync(&home, device).await; // a typed result, whatever it is
+            count(&tally, &sync(&home, device).await);
             assert!(start.elapsed() < MOST, "seed {seed}: a sync took {:?}", start.elapsed());
             number += 1;
             put(&home, &format!("between {number}"));
@@ -170,7 +180,7 @@ fn disturb(
             sim.bounce("asked");
             is_well.store(true, Relaxed);
         } else if sim.elapsed() >= next && !is_well.load(Relaxed) {
-            next = sim.elapsed() + Duration::from_millis(50 + dice.roll(20_000));
+            next = sim.elapsed() + Duration::from_millis(50 + dice.roll(10_000));
             match dice.roll(8) {
                 0 => sim.partition("asker", "asked"),
                 1 => sim.partition_oneway("asked", "asker"),
@@ -198,8 +208,17 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 #[test]
 fn syncs_over_a_bad_network_end_and_lose_nothing() {
     let (seeds, first) = (number("STRONGHOLD_SEEDS", 500), number("STRONGHOLD_FIRST_SEED", 1));
-    let stage = Stage::new();
-    for seed in first..first + seeds {
-        simulate(&stage, seed);
-    }
+    let tally = Tally::default();
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            let tally = &tally;
+            scope.spawn(move || {
+                let stage = Stage::new();
+                (first..first + seeds).skip(half).step_by(2).for_each(|seed| simulate(&stage, seed, tally));
+            });
+        }
+    });
+    let tally = tally.lock().unwrap();
+    println!("how syncs ended: {tally:#?}");
+    assert!(tally.len() >= 4 && tally.contains_key("done"), "the network is not bad enough: {tally:?}");
 }

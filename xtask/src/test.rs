@@ -12,7 +12,7 @@ use crate::{
 const OF_SYNC: [&str; 2] = ["stronghold-net", "stronghold-cli"];
 
 /// Every example, and how it is run.
-const EXAMPLES: [(&str, &[&str]); 7] = [
+const EXAMPLES: [(&str, &[&str]); 9] = [
     ("session", &[]),
     ("soak", &["1000"]),
     ("two_devices", &[]),
@@ -20,6 +20,8 @@ const EXAMPLES: [(&str, &[&str]); 7] = [
     ("mailbox", &[]),
     ("vectors", &["--check"]),
     ("two_peers", &[]),
+    ("server", &[]),
+    ("pairing", &[]),
 ];
 
 /// Unit, integration and documentation tests; the examples, which `cargo test` builds; then the tree.

@@ -12,7 +12,7 @@ use alloc::{
 
 use self::sync::Sync;
 use super::{
-    Action, Answer, Core, Gathering, Misbehaviour, Session, SessionError, Summary, Verdict,
+    Action, Answer, Core, Gathering, MAX_ENTRIES, Misbehaviour, Session, SessionError, Summary, Verdict,
     flow::{Incoming, Outgoing},
     ordered, volume,
 };
@@ -78,6 +78,7 @@ struct Desk {
     key: RecipientKey,
     secret: [u8; 32],
     generation: u64,
+    staged: usize,
 }
 
 /// One operation of a request and what the policy says to it.
@@ -99,7 +100,8 @@ impl Asked {
     /// key, for what it may take; `secret` is 32 bytes that only the two ends of this session know, fresh each time.
     #[must_use]
     pub fn new(policy: Policy, peer: DeviceId, now: u64, key: RecipientKey, secret: [u8; 32]) -> Self {
-        let desk = Box::new(Desk { policy, peer, now, key, secret, generation: 0 });
+        let staged = MAX_ENTRIES as usize;
+        let desk = Box::new(Desk { policy, peer, now, key, secret, generation: 0, staged });
         Self { core: Core::default(), state: State::Open(desk), summary: Summary::default() }
     }
 
@@ -108,6 +110,16 @@ impl Asked {
     pub fn at_generation(mut self, generation: u64) -> Self {
         if let State::Open(desk) = &mut self.state {
             desk.generation = generation;
+        }
+        self
+    }
+
+    /// The same, keeping so many entries of what the peer offers, and of what it gives, at most: it is told `TooMany`
+    /// beyond it. Default [`MAX_ENTRIES`].
+    #[must_use]
+    pub fn staging(mut self, most: usize) -> Self {
+        if let State::Open(desk) = &mut self.state {
+            desk.staged = most;
         }
         self
     }
@@ -273,7 +285,7 @@ impl Asked {
                 if pull.is_some() || push.is_some() || delete.is_some() =>
             {
                 let sync = Sync::new(&asked, [pull, push, delete], desk.key, desk.secret);
-                let sync = Box::new(sync.at_generation(desk.generation));
+                let sync = Box::new(sync.at_generation(desk.generation).staging(desk.staged));
                 let gathering = Gathering::new(sync.scopes());
                 self.gather(sync, gathering, denied)
             }

@@ -378,11 +378,17 @@ pub trait Session {
 struct PeerList<T> {
     items: Vec<T>,
     weight: usize,
+    most: usize,
 }
 
 impl<T: Weight> PeerList<T> {
     const fn new() -> Self {
-        Self { items: Vec::new(), weight: 0 }
+        Self::up_to(MAX_ENTRIES as usize)
+    }
+
+    /// One of so many items, at most.
+    const fn up_to(most: usize) -> Self {
+        Self { items: Vec::new(), weight: 0, most }
     }
 
     fn extend(&mut self, part: Vec<T>, in_order: impl Fn(&T, &T) -> bool) -> Result<(), Misbehaviour> {
@@ -391,7 +397,7 @@ impl<T: Weight> PeerList<T> {
         }
         for item in part {
             self.weight = self.weight.saturating_add(item.weight());
-            if self.weight > MAX_LIST {
+            if self.weight > MAX_LIST || self.items.len() >= self.most {
                 return Err(Misbehaviour::TooMany);
             }
             if self.items.last().is_some_and(|last| !in_order(last, &item)) {

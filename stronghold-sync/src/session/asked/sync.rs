@@ -88,6 +88,11 @@ impl Sync {
         Self { generation, ..self }
     }
 
+    /// The same, keeping so many entries of what the peer offers, and of what it gives, at most.
+    pub(super) fn staging(self, most: usize) -> Self {
+        Self { offered: PeerList::up_to(most), given: PeerList::up_to(most), ..self }
+    }
+
     /// What was asked for, as text.
     pub(super) fn selection(&self) -> &str {
         &self.selection

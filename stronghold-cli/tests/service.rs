@@ -1,0 +1,207 @@
+//! `serve` as a service: a socket that is handed over, readiness, signals, events, logs; and a device that is revoked while
+//! its session runs.
+#![allow(clippy::unwrap_used, reason = "a panic here is the report")]
+#![cfg(unix)]
+
+mod common;
+
+use std::{
+    io::{BufRead, BufReader},
+    net::{TcpListener, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use common::{DENIED, Device, Pair, one_line, paired, trust_each_other};
+
+/// Killed when the test lets go of it.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Service {
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end; gives its exit code.
+    fn end(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// As a service manager starts it: the socket is its descriptor 3.
+fn activated(device: &Device, listener: TcpListener) -> Command {
+    let serve = device.command(&["serve", "--json"]);
+    let mut command = Command::new("sh");
+    let script =
+        "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1; export LISTEN_PID LISTEN_FDS; exec \"$@\"";
+    command.args(["-c", script, "sh"]).arg(serve.get_program()).args(serve.get_args());
+    for (name, value) in serve.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.stdin(OwnedFd::from(listener)).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+#[test]
+fn a_service_manager_hands_the_socket_over_hears_that_it_is_ready_and_stops_it() {
+    let (a, b) = paired();
+    trust_each_other((&a, "a"), (&b, "b"));
+    a.put("s/v/r", "value");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let manager = UnixDatagram::bind(a.folder().join("notify")).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let told = || {
+        let mut text = [0; 100];
+        let length = manager.recv(&mut text).unwrap();
+        String::from_utf8_lossy(&text[..length]).trim().to_owned()
+    };
+    let mut command = activated(&a, listener);
+    let mut service = Service(command.env("NOTIFY_SOCKET", a.folder().join("notify")).spawn().unwrap());
+    let mut events = BufReader::new(service.0.stdout.take().unwrap()).lines();
+    let mut event = || one_line(&(events.next().unwrap().unwrap() + "\n"));
+    assert_eq!(event()["listening"], address.as_str());
+    assert_eq!(told(), "READY=1");
+    assert_eq!(b.json(&["sync", "a", "--at", &address])["received"], 1);
+    let (started, done) = (event(), event());
+    assert_eq!((started["session"].as_str(), started["name"].as_str()), (Some("started"), Some("b")));
+    assert_eq!((done["session"].as_str(), done["sent"].as_u64()), (Some("done"), Some(1)));
+    // Somebody else at the port is no event of its own, only counted, at the end at the latest.
+    drop(TcpStream::connect(&address).unwrap());
+    service.signal("-TERM");
+    assert_eq!(told(), "STOPPING=1");
+    assert_eq!(service.end(), Some(0));
+    drop(command); // it holds the socket too
+    assert!(TcpStream::connect(&address).is_err(), "the port is closed");
+}
+
+#[test]
+fn an_interrupt_ends_it_too() {
+    let a = Device::new("a");
+    let mut command = a.command(&["serve", "--json", "--listen", "127.0.0.1:0"]);
+    let mut service = Service(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(service.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    service.signal("-INT");
+    assert_eq!(service.end(), Some(0));
+}
+
+/// The log of everything that happens on both sides, as loud as it goes: something is in it, and nothing that is secret.
+#[test]
+fn the_loudest_log_has_no_secret_in_it() {
+    let a = Device::with_passphrase("the laptop", "correct horse battery");
+    a.put("wallet/web/mail", "hunter2 is the value");
+    let loud = |device: &Device, args: &[&str], stdin: &[u8]| {
+        let mut command = device.command(args);
+        command.env("STRONGHOLD_LOG", "trace");
+        common::Running::start(&mut command, stdin)
+    };
+    let mut pairing =
+        loud(&a, &["pair", "--listen", "127.0.0.1:0", "--json", "--grant", "import", "pull"], b"");
+    let shown = pairing.event();
+    let (code, address) = (shown["code"].as_str().unwrap(), shown["address"].as_str().unwrap());
+    let b = Device::without_snapshot();
+    let cloned = loud(&b, &["clone", "--join", address, "--name", "a"], code.as_bytes()).end();
+    assert_eq!(cloned.exit, 0, "{}", cloned.stderr);
+    let paired = pairing.end();
+    let mut serving = loud(&a, &["serve", "--once", "--listen", "127.0.0.1:0", "--json"], b"");
+    let address = serving.event()["listening"].as_str().unwrap().to_owned();
+    a.put("wallet/web/mail", "hunter3 is the value");
+    let synced = loud(&b, &["sync", "a", "--pull", "--at", &address], b"").end();
+    assert_eq!(synced.exit, 0, "{}", synced.stderr);
+    let served = serving.end();
+    let log = [cloned.stderr, paired.stderr, synced.stderr, served.stderr].concat();
+    assert!(log.contains("a session begins"), "{log}");
+    let key = std::fs::read_to_string(b.key_file()).unwrap();
+    for secret in ["hunter", "correct horse", "wallet", "the laptop", code, &code.replace('-', ""), &key] {
+        assert!(!log.contains(secret), "{secret:?} is in the log: {log}");
+    }
+}
+
+#[test]
+fn a_revoked_device_loses_the_session_that_it_has() {
+    let (a, b) = paired();
+    a.ok(&["grant", "b", "pull", "--select", "**", "--ask"]);
+    a.put("s/v/r", "value");
+    // Nobody sits at the terminal of `serve`, so the request is denied at once; a session that lasts takes a stalled peer.
+    let (mut serving, address) = a.serve();
+    let done = b.run(&["sync", "a", "--at", &address], b"");
+    assert_eq!(done.exit, DENIED, "{}", done.stderr);
+    assert_eq!(serving.event()["session"], "started");
+    assert_eq!(serving.event()["session"], "failed");
+    a.ok(&["revoke", "b"]);
+    let said = b.fails(&["sync", "a", "--at", &address], common::PEER);
+    assert!(said.contains("hung up without a word"), "{said}");
+    let logged = a.json(&["log"])["entries"].as_array().unwrap().last().cloned().unwrap();
+    assert_eq!((logged["operation"].as_str(), logged["name"].as_str().is_some()), (Some("revoked"), true));
+    assert!(a.ok(&["log"]).contains("  revoked"));
+}
+
+#[test]
+fn a_pairing_shows_code_link_and_addresses_and_takes_the_link_too() {
+    let (a, b) = (Device::new("a"), Device::new("b"));
+    let mut pairing = a.start(&["pair", "--listen", "127.0.0.1:0", "--json"], b"");
+    let shown = pairing.event();
+    let (code, address) = (shown["code"].as_str().unwrap(), shown["address"].as_str().unwrap());
+    assert_eq!(shown["link"].as_str(), Some(format!("stronghold:{code}/{address}").as_str()));
+    let joined = b.json_with(&["pair", "--join"], shown["link"].as_str().unwrap().to_uppercase().as_bytes());
+    assert_eq!(joined["name"], "a");
+    assert_eq!(pairing.event()["name"], "b");
+    assert_eq!(pairing.end().exit, 0);
+    // Paired once more, with another name: it is updated, and known once.
+    let mut pairing = a.start(&["pair", "--listen", "127.0.0.1:0", "--json", "--name", "phone"], b"");
+    let shown = pairing.event();
+    b.ok_with(&["pair", "--join"], shown["link"].as_str().unwrap().as_bytes());
+    assert_eq!(pairing.end().exit, 0);
+    let peers = a.json(&["peers"])["peers"].take();
+    assert_eq!((peers.as_array().unwrap().len(), peers[0]["name"].as_str()), (1, Some("phone")));
+    trust_each_other((&a, "a"), (&b, "phone"));
+    a.put("s/v/r", "value");
+    assert_eq!(Pair::of(a, b).ask(&["sync", "a"])["received"], 1);
+}
+
+#[test]
+fn what_went_wrong_with_a_pairing_is_said() {
+    let pair = Pair::trusting();
+    let code = stronghold_net::PairingCode::generate().unwrap().reveal().to_string();
+    let join = |address: &str| pair.b.run(&["pair", "--join", address], code.as_bytes());
+    // Found, but it is not pairing.
+    let done = join(&pair.address);
+    assert_eq!(done.exit, common::PEER);
+    let said = "error: something listens there, but it is not pairing; nothing was changed\n\
+                hint: run `stronghold pair` there, and use the code and the address that it shows\n";
+    assert_eq!(done.stderr, said);
+    // Nobody there.
+    let done = join("127.0.0.1:1");
+    assert_eq!(done.exit, common::PEER);
+    let said = "error: can't reach 127.0.0.1:1: nobody listens there; nothing was changed\n\
+                hint: is `stronghold serve` or `stronghold pair` running there? Say where with --at or --join\n";
+    assert_eq!(done.stderr, said);
+    // Mistyped: nothing is tried.
+    let mut slip = code.clone().into_bytes();
+    slip[2] = if slip[2] == b'3' { b'4' } else { b'3' };
+    let done = pair.b.run(&["pair", "--join", &pair.address], &slip);
+    assert_eq!(done.exit, common::USAGE);
+    let said = "error: a character of the pairing code is mistyped\n\
+                hint: compare it with the other screen; nothing was tried with it, so it is still good\n";
+    assert_eq!(done.stderr, said);
+}

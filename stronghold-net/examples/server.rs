@@ -1,0 +1,86 @@
+//! A server embedded in an application: it answers paired devices on a socket while the application goes on, asks the
+//! application's user where a rule says so, and stops when it is told to.
+//!
+//! `cargo run -p stronghold-net --example server`
+#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::error::Error;
+
+use stronghold_net::{
+    Answering, Attendant, Limits, Pairing, Server, SharedHome, Unattended, Ways, own_identity, reach,
+};
+use stronghold_snapshot::{Home, HomeError, NewSlot};
+use stronghold_sync::{DeviceId, Operation, Pending, Rule, Selection};
+use stronghold_vault::{Labels, Stronghold};
+use tokio::{net::TcpListener, sync::oneshot};
+
+/// The application's user, who is asked on the application's own screen.
+struct User;
+
+impl Attendant for User {
+    fn ask(&mut self, peer: DeviceId, pending: &[Pending]) -> Answering<bool> {
+        let wants: Vec<String> = pending.iter().map(|one| one.grant().operation().to_string()).collect();
+        println!("{} wants to {}: the user says yes", peer.fingerprint(), wants.join(", "));
+        Box::pin(async { true })
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let home = |name: &str, stronghold| -> Result<SharedHome, HomeError> {
+        Ok(SharedHome::new(Home::create(&folder.path().join(name), &[NewSlot::Key(&[7; 32])], stronghold)?))
+    };
+    let mut stronghold = Stronghold::new("desk")?;
+    stronghold.write(&"wallet/web/mail".parse()?, b"hunter2", Labels::new(), 0)?;
+    let (desk, phone) = (home("desk", stronghold)?, home("phone", Stronghold::new("phone")?)?);
+    pair(&desk, &phone).await?;
+
+    // The application: one task answers, with limits of its own.
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let limits = Limits { sessions: 8, ..Limits::default() };
+    let server =
+        Server::new(&desk).limited(limits).attended_by(|| User).telling(|event| println!("event: {event:?}"));
+    let serving = tokio::spawn(async move { server.run(listener, async { drop(stopped.await) }).await });
+
+    // Another device, which knows where to go.
+    let device = desk.lock().stronghold().identity().device();
+    let peer = reach(&phone, device, Some(&address)).await?;
+    let outcome = peer.sync(Selection::everything(), Ways::Pull, &mut Unattended).await?;
+    println!("the phone received {}", outcome.summary.received);
+
+    drop(stop);
+    serving.await?;
+    Ok(())
+}
+
+/// Pairs the two, as `--example pairing` shows it; the phone may pull what the user of the desk agrees to.
+async fn pair(desk: &SharedHome, phone: &SharedHome) -> Result<(), Box<dyn Error>> {
+    let pairing = Pairing::new()?;
+    let typed = pairing.code().reveal().parse()?;
+    let (near, far) = tokio::io::duplex(4096);
+    let (on_desk, on_phone) = (own_identity(desk)?, own_identity(phone)?);
+    let (met_phone, met_desk) = tokio::try_join!(
+        pairing.meet(far, &on_desk, "desk"),
+        Pairing::join(near, &on_phone, "phone", typed)
+    )?;
+    let (the_phone, the_desk) = tokio::try_join!(met_phone.confirm(), met_desk.confirm())?;
+    desk.lock().update(|stronghold| {
+        the_phone.remember_in(stronghold, None, None);
+        stronghold.policy_mut().grant(Rule {
+            device: the_phone.peer.device(),
+            operations: [Operation::Pull].into(),
+            selection: Selection::everything(),
+            expires: None,
+            ask: true,
+        });
+        Ok::<_, HomeError>(())
+    })?;
+    phone.lock().update(|stronghold| {
+        the_desk.remember_in(stronghold, None, None);
+        Ok::<_, HomeError>(())
+    })?;
+    Ok(())
+}
