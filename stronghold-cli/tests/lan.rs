@@ -1,6 +1,7 @@
 //! Two devices on a LAN, without any address: two network namespaces joined by a bridge in a third. It takes root and
 //! iproute2; elsewhere it says so and is skipped.
 #![allow(clippy::unwrap_used, reason = "a panic here is the report")]
+#![allow(clippy::print_stderr, reason = "it says why it is skipped")]
 #![cfg(target_os = "linux")]
 
 mod common;

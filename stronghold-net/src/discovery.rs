@@ -346,7 +346,7 @@ mod tests {
             let secrets: Vec<_> = (0..peers).map(|n| (own, Rendezvous::from_bytes([n; 32]))).collect();
             let texts = || -> BTreeSet<String> {
                 let service = announced(&secrets);
-                let strings = service.get_properties().iter().filter_map(|p| Some(p.val_str().to_owned()));
+                let strings = service.get_properties().iter().map(|string| string.val_str().to_owned());
                 let tags = strings.flat_map(|text| {
                     text.as_bytes()
                         .chunks(16)

@@ -143,7 +143,8 @@ pub enum HostError {
     Damaged(#[from] Damaged),
 }
 
-/// Does a session's actions on a [`SharedHome`]: the [`Host`] of [`crate::peer`].
+/// Does a session's actions on a [`SharedHome`]: the [`Host`] of a [`Peer`](crate::Peer) and of a
+/// [`Server`](crate::Server).
 pub struct HomeHost<'a> {
     home: SharedHome,
     peer: PublicIdentity,

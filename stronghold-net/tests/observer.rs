@@ -80,8 +80,7 @@ async fn pairing(asker: &Device, asked: &Device) -> Vec<u8> {
         async { shown.meet(far, &identities[1], &asked).await.unwrap().confirm().await },
     );
     assert_eq!((joined.unwrap().name, listened.unwrap().name), (asked, asker));
-    let captured = bytes.lock().unwrap().clone();
-    captured
+    bytes.lock().unwrap().clone()
 }
 
 /// Everything that a sync of the two puts on the wire.
@@ -93,8 +92,7 @@ async fn sync(asker: &Device, asked: &Device) -> Vec<u8> {
         peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await.unwrap()
     };
     tokio::join!(asking, server.answer(far));
-    let captured = bytes.lock().unwrap().clone();
-    captured
+    bytes.lock().unwrap().clone()
 }
 
 /// What names these devices: ids and keys, as they are and as text, names, places, secrets.

@@ -3,6 +3,7 @@
 //!
 //! 500 seeds run with the other tests; `cargo xtask soak net SEEDS [FIRST]` runs more. A failure names its seed.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+#![allow(clippy::print_stdout, reason = "it says how the syncs ended")]
 
 mod common;
 

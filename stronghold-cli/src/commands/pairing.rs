@@ -116,13 +116,15 @@ fn show(output: Output, invitation: &Invitation, address: SocketAddr) -> Result<
         "link": link.as_str(),
     });
     output.result(&object, || {
+        let mut lines = vec![format!("code: {}", code.as_str()), format!("link: {}", link.as_str())];
+        let join = "stronghold pair --join";
         let at = addresses.first().map_or_else(|| address.to_string(), Clone::clone);
-        let mut lines = vec![
-            format!("code: {}", code.as_str()),
-            format!("link: {}", link.as_str()),
-            "on the other device, within ten minutes: stronghold pair --join".to_owned(),
-            format!("                  or, on another network: stronghold pair --join {at}"),
-        ];
+        lines.push(match address.ip().is_loopback() {
+            true => format!("on the other device, within ten minutes: {join} {at}"),
+            false => {
+                format!("on the other device, within ten minutes: {join}   (on another network: {join} {at})")
+            }
+        });
         if std::io::stdout().is_terminal() {
             lines.extend(qr_code(&link));
         }

@@ -131,6 +131,21 @@ fn an_endless_list_ends_at_the_limit_of_memory() {
     }
 }
 
+/// A server keeps no more of what a peer tells than it was set to.
+#[test]
+fn a_list_ends_at_the_number_of_entries_that_is_staged() {
+    for (most, fits) in [(3, true), (2, false)] {
+        let (_, mut b) = two_devices();
+        let asked = Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET).staging(most);
+        let mut end = End::new(asked, &mut b);
+        end.handle(open_sync(true, true)).unwrap();
+        end.turn();
+        let offered = (1..=3).map(|n| shape("wallet/web/1", n)).collect();
+        let too_many = SessionError::PeerMisbehaved(Misbehaviour::TooMany);
+        assert_eq!(end.handle(Message::Offered(offered)), if fits { Ok(()) } else { Err(too_many) });
+    }
+}
+
 #[test]
 fn an_endless_sketch_ends_at_the_limit_of_cells() {
     for telling in [Telling::Cells, Telling::Symbols] {
