@@ -24,7 +24,7 @@ use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
 use crate::{
     PairingCode,
-    host::SharedHome,
+    home::SharedHome,
     marks::{NOBODY, Nonce, Purpose, cut, mark, of_code},
 };
 

@@ -21,7 +21,7 @@ use stronghold_vault::{NoRandomness, Rendezvous};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::{
-    host::SharedHome,
+    home::SharedHome,
     marks::{Nonce, Purpose, cut, mark},
 };
 

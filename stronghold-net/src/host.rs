@@ -1,117 +1,31 @@
-//! The host of a session: a Stronghold and its file, the one-time key, and who is to be asked or told.
+//! The host of a session: does its actions on a Stronghold and its file, with the one-time key.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use stronghold_snapshot::{
-    Awaited, ComplementError, Home, HomeError, Manifest, RecipientPublic, RecipientSecret, SealError,
+    Awaited, ComplementError, HomeError, Manifest, RecipientPublic, RecipientSecret, SealError,
     seal_complement,
 };
 use stronghold_sync::{
     DeviceId, Grant, Mapping, Pending, Plan, RevisionId, Scope, Shape, are_many,
-    message::{Listing, RecipientKey, Volume},
+    message::{Listing, RecipientKey},
     session::{Action, Answer, Export, Failure, Import, Misbehaviour, Taken, Unexpected, Verdict},
 };
 use stronghold_vault::{
-    Damaged, Decided, ExportError, Identity, ImportError, PublicIdentity, Stronghold, Unacceptable,
+    Damaged, Decided, ExportError, ImportError, PublicIdentity, Stronghold, Unacceptable,
 };
 use tokio::time::timeout;
 
-use crate::{ChannelError, driver::Host, flight::Flight};
-
-/// A Stronghold and its file, shared by the sessions of this process.
-#[derive(Clone, Debug)]
-pub struct SharedHome(Arc<Mutex<Home>>);
+use crate::{
+    attendant::{Attendant, GoOn},
+    driver::Host,
+    flight::Flight,
+    home::{SharedHome, now},
+};
 
 /// How long a sealed complement may be taken after it was made: time for a slow link, not for a replay.
 const COMPLEMENT_LIFE: u64 = 24 * 60 * 60 * 1000;
-
-impl SharedHome {
-    /// Shares a home.
-    #[must_use]
-    pub fn new(home: Home) -> Self {
-        Self(Arc::new(Mutex::new(home)))
-    }
-
-    /// The home, for as long as the guard lives: not across an await.
-    pub fn lock(&self) -> MutexGuard<'_, Home> {
-        // A panic elsewhere leaves memory that no longer matters: every use reads the file again when in doubt.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The time, in milliseconds since 1970: for people and for expiry, never for order.
-#[must_use]
-pub fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A future that a callback gives.
-pub type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// Whom a session asks and tells. Every method has a default that is silent and says no.
-pub trait Attendant: Send {
-    /// A peer asks for what a rule leaves to a person. No answer in time ([`Limits::person`](crate::Limits)) is a no: the
-    /// future is dropped then.
-    fn ask(&mut self, peer: DeviceId, pending: &[Pending]) -> Answering<bool> {
-        let _ = (peer, pending);
-        Box::pin(async { false })
-    }
-
-    /// A plan is made: whether to go on with it.
-    fn plan(&mut self, plan: &Plan) -> GoOn {
-        let _ = plan;
-        GoOn::Yes
-    }
-
-    /// This much is coming.
-    fn expect(&mut self, volume: Volume) {
-        let _ = volume;
-    }
-
-    /// A batch is durable here.
-    fn taken(&mut self, taken: Taken) {
-        let _ = taken;
-    }
-
-    /// A batch is durable at the peer: so many entries by now, of all that it is given.
-    fn given(&mut self, entries: u64, of: u64) {
-        let _ = (entries, of);
-    }
-
-    /// The peer's snapshot is older than it said it was before: it was restored from a backup, or someone set it back.
-    fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
-        let _ = (peer, found, seen);
-    }
-
-    /// The peer asked for this and was answered so.
-    fn decided(&mut self, peer: DeviceId, verdict: &Verdict) {
-        let _ = (peer, verdict);
-    }
-}
-
-/// The silent attendant.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Unattended;
-
-impl Attendant for Unattended {}
-
-/// What to do with a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GoOn {
-    /// Carry it out; if it deletes many records, stop and say so.
-    Yes,
-    /// Carry it out: a person confirmed the deletions.
-    YesDeleting,
-    /// Stop, as after a dry run.
-    No,
-}
 
 /// Why this side could not do its part.
 #[derive(Debug, thiserror::Error)]
@@ -431,15 +345,6 @@ impl Learnt {
         }
         stronghold.remember_known(peer, self.revisions.iter().copied().chain(brought));
     }
-}
-
-/// A copy of this device's identity, to open a channel with while the home is free for others.
-///
-/// # Errors
-/// [`ChannelError::Identity`] if the key can't be copied; no key is known to fail.
-pub fn own_identity(home: &SharedHome) -> Result<Identity, ChannelError> {
-    let bytes = home.lock().stronghold().identity().to_bytes();
-    Ok(Identity::from_bytes(&bytes)?)
 }
 
 /// What the complements of a channel answer: a hash of its binding, so that none can be replayed in another.

@@ -40,6 +40,7 @@
 //! # }
 //! ```
 
+mod attendant;
 mod channel;
 mod code;
 mod counted;
@@ -50,6 +51,7 @@ mod error;
 mod flight;
 mod frame;
 mod gate;
+mod home;
 mod host;
 mod invitation;
 mod limits;
@@ -58,17 +60,17 @@ pub mod pairing;
 mod peer;
 mod reach;
 mod server;
+mod tcp;
 mod tls;
 
+pub use attendant::{Answering, Attendant, GoOn, Unattended};
 pub use channel::{Channel, Timeouts};
 pub use code::{BadCode, PairingCode};
 pub use driver::{DriveError, Host, drive};
 pub use error::{ChannelError, Misbehaved};
 pub use frame::MAX_FRAME;
-pub use host::{
-    Answering, Attendant, GoOn, HomeHost, HostError, SharedHome, Unattended, now, own_identity, request_of,
-    secret_of,
-};
+pub use home::{SharedHome, now, own_identity};
+pub use host::{HomeHost, HostError, request_of, secret_of};
 pub use invitation::{BadInvitation, Invitation};
 pub use limits::Limits;
 pub use pairing::Pairing;

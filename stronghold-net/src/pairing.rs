@@ -33,7 +33,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use self::introduction::{Answer, Card, Part, Proofs};
-use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Trust, host::now, marks};
+use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Trust, home::now, marks};
 
 /// The most characters of a device's name.
 pub const MAX_NAME: usize = 64;

@@ -12,10 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     Channel, ChannelError, Expect, Limits,
+    attendant::Attendant,
     driver::{DriveError, drive},
     flight::Flight,
     gate,
-    host::{Attendant, HomeHost, HostError, SharedHome, now, own_identity, recipient_key, secret_of},
+    home::{SharedHome, now, own_identity},
+    host::{HomeHost, HostError, recipient_key, secret_of},
 };
 
 /// How long this side waits for the peer's next message: longer than [`Limits::person`], since someone may be asked there.

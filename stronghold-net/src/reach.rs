@@ -13,12 +13,11 @@ use tokio::{
 use crate::{
     ChannelError, HostError, Invitation, Pairing, Peer, PeerError,
     discovery::{DiscoveryError, Search, search_for_code, search_for_peer},
-    host::SharedHome,
+    home::SharedHome,
     pairing::{Met, PairingError},
+    tcp::connected,
 };
 
-/// How long a connection may take.
-const CONNECT: Duration = Duration::from_secs(10);
 /// How long known addresses are tried alone, before the LAN is searched too.
 const HEAD_START: Duration = Duration::from_millis(500);
 /// How long the LAN is searched.
@@ -203,9 +202,6 @@ fn is_final(error: &ReachError) -> bool {
 }
 
 async fn connect(address: &str) -> Result<TcpStream, ReachError> {
-    let connected = timeout(CONNECT, TcpStream::connect(address)).await;
-    let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    let stream = stream.map_err(|source| ReachError::NobodyThere { address: address.to_owned(), source })?;
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
+    let connected = connected(address).await;
+    connected.map_err(|source| ReachError::NobodyThere { address: address.to_owned(), source })
 }

@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
-    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -19,22 +18,22 @@ use stronghold_sync::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     task::JoinSet,
     time::{interval, sleep, timeout},
 };
 
 use crate::{
     Channel, ChannelError, Limits, Timeouts, Trust,
+    attendant::{Attendant, Unattended},
     crowd::Crowd,
     flight::{Flight, Memory},
     gate::Gate,
-    host::{Attendant, SharedHome, Unattended, own_identity},
+    home::{SharedHome, own_identity},
     peer::{PeerError, answer},
+    tcp::accepted,
 };
 
-/// How long to wait after a connection could not be accepted.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// How often it is told how many connections were turned away.
 const TELL_TURNED_AWAY: Duration = Duration::from_secs(10);
 /// How often it is looked whether a device was revoked while its session runs.
@@ -322,19 +321,6 @@ impl Drop for Place<'_> {
             if *of_device == 0 {
                 sessions.remove(&self.device);
             }
-        }
-    }
-}
-
-/// The next connection, without delay in small packets.
-pub(crate) async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, address)) => {
-                let _ = stream.set_nodelay(true);
-                return (stream, address);
-            }
-            Err(_) => sleep(ACCEPT_AGAIN).await,
         }
     }
 }

@@ -19,6 +19,7 @@ use std::{
 use stronghold_snapshot::{Home, Older, Seen};
 use stronghold_sync::{Location, RevisionId, Selection, visible};
 use stronghold_vault::Stronghold;
+use tokio::runtime::Runtime;
 
 use crate::{
     args::{Cli, Command, Global},
@@ -154,6 +155,13 @@ impl Context {
             _ => Ok(()),
         }
     }
+}
+
+/// The runtime of a command that talks to a peer.
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
+        Failure::new("unexpected", crate::error::UNEXPECTED, format!("can't start: {error}"))
+    })
 }
 
 fn project_folders() -> Option<directories::ProjectDirs> {

@@ -16,7 +16,7 @@ use stronghold_sync::{DeviceId, Selection, visible};
 use stronghold_vault::{Identity, Stronghold};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Context, console::is_yes, peers::add_rule, progress::Progress, remote::runtime, selections};
+use super::{Context, console::is_yes, peers::add_rule, progress::Progress, runtime, selections};
 use crate::{
     args::{DEFAULT_LISTEN, Grants, PairArgs},
     error::{Failure, PEER},

@@ -6,26 +6,19 @@ use serde_json::json;
 use stronghold_net::{GoOn, Outcome, Peer, PeerError, SharedHome, Ways};
 use stronghold_sync::{Location, MAX_PATTERNS, Selection, message::Listing, session::SessionError, visible};
 use stronghold_vault::ReadError;
-use tokio::{net::TcpStream, runtime::Runtime};
+use tokio::net::TcpStream;
 
 use super::{
     Context, host_name, is_there, local, location,
     pairing::{Granted, Me, join, remember, told},
     progress::Progress,
-    selection, selections,
+    runtime, selection, selections,
 };
 use crate::{
     args::{At, Grants},
     error::{Failure, NOT_FOUND},
     secrets,
 };
-
-/// The runtime of a command that talks to a peer.
-pub(super) fn runtime() -> Result<Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
-        Failure::new("unexpected", crate::error::UNEXPECTED, format!("can't start: {error}"))
-    })
-}
 
 pub(super) fn clone(
     context: &Context,

@@ -14,7 +14,7 @@ use super::{
     console::Console,
     pairing::{announced, bind},
     progress::warn_set_back,
-    remote::runtime,
+    runtime,
 };
 use crate::{args::ServeArgs, error::Failure, output::Output};
 

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{Knock, Met, Pairing, PairingError};
-use crate::{Channel, ChannelError, Trust, crowd::Crowd, server::accepted};
+use crate::{Channel, ChannelError, Trust, crowd::Crowd, tcp::accepted};
 
 /// The most connections that may be about to show a proof.
 const MOST: usize = 16;
