@@ -10,7 +10,7 @@ pub struct Limits {
     pub strangers: usize,
     /// Handshakes with those who have. One more, and the oldest ends. Each takes at most 64 KiB of memory. Default 64.
     pub handshakes: usize,
-    /// For the gate and the handshake together. Default 10 s.
+    /// For the gate, and again for the handshake. Default 10 s.
     pub handshake: Duration,
     /// Sessions. Who comes when there are so many is told that the server is busy. Default 32.
     pub sessions: usize,

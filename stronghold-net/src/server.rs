@@ -169,11 +169,11 @@ impl Server {
 
     /// Answers one connection, over any stream: gate, handshake and session. What comes of it is told.
     pub async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, io: S) {
-        let opening = self.in_time(async {
-            let (io, device) = self.admitted(io).await?;
-            self.open(io, device).await
-        });
-        match self.noted(opening.await) {
+        let opened = async {
+            let (io, device) = self.in_time(self.admitted(io)).await?;
+            self.in_time(self.open(io, device)).await
+        };
+        match self.noted(opened.await) {
             Some(channel) => self.session(channel).await,
             None => self.tell_turned_away(),
         }

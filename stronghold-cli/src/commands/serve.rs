@@ -115,7 +115,6 @@ fn tell(output: Output, names: &Names, event: &Event) {
     let session = |state: &str, device: &DeviceId| json!({ "session": state, "device": device.to_string(), "name": names.of(device) });
     let shown = |device: &DeviceId| visible(&names.of(device));
     let (object, line) = match event {
-        Event::Started(device) => (session("started", device), format!("{}: connected", shown(device))),
         Event::Done(device, summary) => {
             let mut object = session("done", device);
             object["received"] = summary.received.into();
