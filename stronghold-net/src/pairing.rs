@@ -28,7 +28,7 @@ use stronghold_sync::DeviceId;
 use stronghold_vault::{Identity, NoRandomness, Peer as Remembered, PublicIdentity, Rendezvous, Stronghold};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::Instant,
+    time::{Instant, timeout},
 };
 use zeroize::Zeroizing;
 
@@ -40,6 +40,9 @@ pub const MAX_NAME: usize = 64;
 
 /// How long a code is good for.
 pub const CODE_LIFE: Duration = Duration::from_secs(600);
+
+/// How long one who says no stays to be heard.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How long either side waits for the other's person to confirm.
 pub const CONFIRM_WAIT: Duration = Duration::from_secs(120);
@@ -239,17 +242,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Met<S> {
     /// [`PairingError::Declined`] when the other is not.
     pub async fn confirm(self) -> Result<Paired<S>, PairingError> {
         let Self { name, rendezvous, mut channel } = self;
-        channel.send(&true).await?;
-        if !channel.receive::<bool>().await? {
+        // A no that was said by now is heard before a yes is, which would find nobody there any more.
+        let said = timeout(Duration::ZERO, channel.receive::<bool>()).await.ok().transpose()?;
+        if said != Some(false) {
+            channel.send(&true).await?;
+            channel.flush().await?;
+        }
+        let agrees = match said {
+            Some(said) => said,
+            None => channel.receive::<bool>().await?,
+        };
+        if !agrees {
             return Err(PairingError::Declined);
         }
         channel.set_idle_timeout(crate::Timeouts::default().idle);
         Ok(Paired { peer: channel.peer().clone(), name, rendezvous, channel })
     }
 
-    /// This side's person is not: tells the other.
-    pub async fn decline(self) {
-        refuse(self.channel, &false).await;
+    /// This side's person is not: tells the other, and waits a moment for it to have heard.
+    pub async fn decline(mut self) {
+        if self.channel.send(&false).await.is_ok() {
+            let _ = timeout(LINGER, self.channel.receive::<bool>()).await;
+            let _ = self.channel.close().await;
+        }
     }
 }
 
