@@ -11,7 +11,8 @@ use std::{fmt, str::FromStr};
 use stronghold_vault::NoRandomness;
 use zeroize::Zeroizing;
 
-/// A code for one pairing. It can't be cloned, is wiped when dropped, and `Debug` hides it.
+/// A code for one pairing. It is wiped when dropped, and `Debug` hides it; who shows it may have it copied into an
+/// [`Invitation`](crate::Invitation), and nobody else.
 pub struct PairingCode(Zeroizing<[u8; BYTES]>);
 
 impl PairingCode {
