@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod bench_link;
 mod bench_storage;
 mod bench_sync;
 mod cargo;
@@ -14,10 +15,13 @@ mod crash;
 mod demo;
 mod device;
 mod fuzz;
+mod link;
 mod running;
 mod sanitize;
+mod soak;
 mod test;
 mod tidy;
+mod two;
 
 use std::process::ExitCode;
 
@@ -34,8 +38,11 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(),
         ["bench", "storage", options @ ..] => bench_storage::run(options),
         ["bench", "sync"] => bench_sync::run(),
+        ["bench", "link"] => bench_link::run(),
         ["bench", "reconcile", options @ ..] => bench::reconcile(options),
-        ["soak", numbers @ ..] => bench::soak(numbers),
+        ["soak", "codes", numbers @ ..] => soak::codes(numbers),
+        ["soak", "net", numbers @ ..] => soak::net(numbers),
+        ["soak", numbers @ ..] => soak::sessions(numbers),
         ["crash", options @ ..] => crash::run(options),
         ["fuzz", options @ ..] => fuzz::run(options),
         ["vectors", options @ ..] => test::vectors(options),
@@ -64,11 +71,16 @@ usage: cargo xtask COMMAND
   bench       the benchmark suites of all crates
   bench storage [--without-iota | --ciphers]
               the vault and its file, beside IOTA Stronghold, age and the bare cipher: target/bench/storage.json
-  bench sync  a whole sync between two processes: time and memory
+  bench sync  a whole sync between two processes: time, bytes, round trips and memory, beside git: target/bench/sync.json
+  bench link  a sync of 100,000 entries over a link of 50 ms and 1 Mbit/s: target/bench/link.json
   bench reconcile [--quick | estimators | index | memory]
               finding a difference: bytes, round trips and CPU, against its peers; or what it rests on
   soak [SESSIONS] [SEED]
               simulated reconciliations, each held against a comparison of the whole sets
+  soak codes [TRIES]
+              so many (100,000) pairings with a wrong code, of which none may succeed
+  soak net [SEEDS] [FIRST]
+              syncs over so many (5,000) simulated bad networks, from this seed on
   crash [--kills N] [--processes P] [--puts Q] [--seed S]
               `kill -9` at N random moments of a put (10,000), then P processes (64) with Q puts each (100) at once
   fuzz [--smoke | TARGET [SECONDS]]
