@@ -14,6 +14,7 @@ mod cargo;
 mod crash;
 mod demo;
 mod device;
+mod flood;
 mod fuzz;
 mod link;
 mod running;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         ["soak", "net", numbers @ ..] => soak::net(numbers),
         ["soak", numbers @ ..] => soak::sessions(numbers),
         ["crash", options @ ..] => crash::run(options),
+        ["flood", numbers @ ..] => flood::run(numbers),
         ["fuzz", options @ ..] => fuzz::run(options),
         ["vectors", options @ ..] => test::vectors(options),
         ["sanitize", options @ ..] => sanitize::run(options),
@@ -83,6 +85,9 @@ usage: cargo xtask COMMAND
               syncs over so many (5,000) simulated bad networks, from this seed on
   crash [--kills N] [--processes P] [--puts Q] [--seed S]
               `kill -9` at N random moments of a put (10,000), then P processes (64) with Q puts each (100) at once
+  flood [CONNECTIONS]
+              so many (10,000) hostile connections of each kind to a real `serve`: its memory and open files, and what an
+              honest device's sync takes meanwhile
   fuzz [--smoke | TARGET [SECONDS]]
               hostile input to stronghold-sync (message, sketch, session) and to the snapshot (header, body, payload,
               csv): a minute each, all seven, or one of them for longer
