@@ -1,5 +1,5 @@
-//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `crash`, `fuzz`, `sanitize`, `vectors` and
-//! `tidy`.
+//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `soak`, `crash`, `flood`, `fuzz`, `sanitize`,
+//! `vectors` and `tidy`.
 //!
 //! It knows the crates as a user does: by their manifests, their tests and the `stronghold` command.
 
