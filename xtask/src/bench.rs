@@ -1,5 +1,4 @@
-//! `bench`: the criterion suites of all crates, and the comparison of ways to find a difference; `soak`: many
-//! simulated reconciliations.
+//! `bench`: the criterion suites of all crates, and the comparison of ways to find a difference.
 
 use crate::{
     Result,
@@ -22,12 +21,6 @@ pub(crate) fn run() -> Result<()> {
 /// Discovery against its peers; `--quick` for fewer sizes and sessions.
 pub(crate) fn reconcile(options: &[&str]) -> Result<()> {
     cargo(&[&["bench", "--locked", "-p", "stronghold-sync", "--bench", RECONCILE, "--"], options].concat())
-}
-
-/// So many sessions, from this seed on.
-pub(crate) fn soak(numbers: &[&str]) -> Result<()> {
-    let args = ["run", "--release", "--locked", "-p", "stronghold-sync", "--example", "soak", "--"];
-    cargo(&[&args, numbers].concat())
 }
 
 /// It has its own program, and takes minutes.

@@ -1,93 +1,188 @@
-//! `bench sync`: two release processes on loopback, 10,000 entries of 64 bytes, 1 % updated on one side.
+//! `bench sync`: whole syncs of two release processes on loopback, against the goals, with `git` beside them in the same
+//! run. Prints tables and writes `target/bench/sync.json`.
 //!
-//! The time is what a person waits for `stronghold sync`: starting, key derivation from the passphrase, handshake,
-//! sync and commit. The memory is the peak of each process.
+//! The two devices have key files, so no key is derived: what is measured is what stands beside the derivation. A `sync`
+//! of 1 % finds another hundred entries changed each time, whose revisions have one ancestor; in a row of its own the same
+//! hundred is changed again and again. Beside them stands what every command pays: starting and opening the vault.
 
-use std::{fmt::Write as _, path::Path, time::Instant};
+mod rivals;
 
-use serde_json::Value;
+use std::{collections::BTreeMap, fs, ops::Range, path::Path, time::Instant};
 
-use crate::{Result, cargo::build_stronghold, device::Device};
+use serde_json::{Value, json};
+
+use crate::{
+    Result,
+    cargo::{build_stronghold, root},
+    device::{Device, Secret},
+    two::{Run, Two, change, goal, median, range, show_goals},
+};
 
 const ENTRIES: usize = 10_000;
-const UPDATED: usize = 100;
-const RUNS: usize = 5;
+const CHANGED: usize = 100;
+const RUNS: usize = 20;
+/// Each derives two keys.
+const RUNS_WITH_PASSPHRASES: usize = 5;
 
-/// One `sync`.
-struct Run {
-    seconds: f64,
-    asking: u64,
-    asked: u64,
-    done: Value,
+const EQUAL: &str = "equal";
+const EQUAL_AGAIN: &str = "equal, `serve` has answered before";
+const UPDATED: &str = "1 % updated";
+const READ_AGAIN: &str = "1 % updated while `serve` runs";
+const SAME: &str = "the same 1 % again and again";
+const PASSPHRASES: &str = "1 % updated, passphrases";
+
+/// What was measured of each kind of work.
+#[derive(Default)]
+struct Measured {
+    syncs: Vec<(&'static str, Vec<Run>)>,
+    /// Milliseconds of anything else, for comparison.
+    others: BTreeMap<String, Vec<f64>>,
 }
 
 pub(crate) fn run() -> Result<()> {
     let program = build_stronghold()?;
     let folder = tempfile::tempdir()?;
-    let laptop = Device::new(&program, folder.path().join("laptop"), "a passphrase to measure with")?;
-    let phone = Device::new(&program, folder.path().join("phone"), "another passphrase")?;
-    let table = folder.path().join("table.csv");
-    set_up(&laptop, &phone, &table)?;
+    let mut measured = Measured::default();
+    syncs_with_keys(&program, folder.path(), &mut measured)?;
+    let two = Two::new(&program, folder.path(), Secret::Passphrase, ENTRIES)?;
+    measured.syncs.push((PASSPHRASES, anew(&two, RUNS_WITH_PASSPHRASES, 1, hundred)?));
+    let absent = rivals::measure(&folder.path().join("rivals"), &mut measured.others)?;
 
-    println!("sync of {ENTRIES} entries of 64 B, {UPDATED} updated on the asked side, {RUNS} runs");
-    let mut runs = Vec::new();
-    for round in 1..=RUNS {
-        update(&laptop, &table, round)?;
-        let run = measure(&laptop, &phone)?;
-        println!("  {:.3} s  {}", run.seconds, run.done);
-        runs.push(run);
+    let rows: Vec<Value> = measured.syncs.iter().map(|(work, runs)| row(work, runs)).collect();
+    let goals = goals(&measured.syncs);
+    show(&rows, &measured.others);
+    absent.iter().for_each(|line| println!("{line}"));
+    show_goals(&goals);
+    let done = json!({ "syncs": rows, "others": measured.others, "not_compared": absent, "goals": goals });
+    let file = root().join("target/bench/sync.json");
+    fs::create_dir_all(root().join("target/bench"))?;
+    fs::write(&file, format!("{done:#}\n"))?;
+    println!("written: {}", file.strip_prefix(root())?.display());
+    Ok(())
+}
+
+fn syncs_with_keys(program: &Path, folder: &Path, measured: &mut Measured) -> Result<()> {
+    let two = Two::new(program, folder, Secret::Key, ENTRIES)?;
+    let equal: Result<Vec<Run>> = (0..RUNS).map(|_| two.sync()).collect();
+    measured.syncs.push((EQUAL, expect(equal?, 0)?));
+    let serving = two.serve()?;
+    two.sync_with(&serving, &serving.address)?;
+    let again: Result<Vec<Run>> = (0..RUNS).map(|_| two.sync_with(&serving, &serving.address)).collect();
+    measured.syncs.push((EQUAL_AGAIN, expect(again?, 0)?));
+    drop(serving);
+    let entries = two.phone.entries()?;
+    let one = entries[0]["location"].as_str().ok_or("`list` gave no location")?;
+    for (name, args) in [
+        ("`stronghold --version`", &["--version"][..]),
+        ("`stronghold get` of one", &["get", one]),
+        ("`stronghold list`", &["list"]),
+    ] {
+        measured.others.insert(name.into(), timed(&two.phone, args)?);
     }
-    println!("median: {:.3} s with key derivation", median(runs.iter().map(|run| run.seconds).collect()));
-    let megabytes = |peak: fn(&Run) -> u64| median(runs.iter().map(|run| peak(run) as f64 / 1e3).collect());
+    measured.syncs.push((UPDATED, anew(&two, RUNS, 1, hundred)?));
+    let serving = two.serve()?;
+    let warm = |run| {
+        change(&two.laptop, hundred(RUNS + run), 1)?;
+        two.sync_with(&serving, &serving.address)
+    };
+    let warm: Result<Vec<Run>> = (0..RUNS).map(warm).collect();
+    measured.syncs.push((READ_AGAIN, expect(warm?, CHANGED)?));
+    drop(serving);
+    measured.syncs.push((SAME, anew(&two, RUNS, 2, |_| hundred(0))?));
+    Ok(())
+}
+
+/// The numbers of the entries of a hundred.
+fn hundred(run: usize) -> Range<usize> {
+    run * CHANGED..(run + 1) * CHANGED
+}
+
+/// Syncs after entries of the laptop were changed; it begins to answer after that.
+fn anew(two: &Two, runs: usize, round: usize, which: impl Fn(usize) -> Range<usize>) -> Result<Vec<Run>> {
+    let one = |run| {
+        change(&two.laptop, which(run), round + run)?;
+        two.sync()
+    };
+    let done: Result<Vec<Run>> = (0..runs).map(one).collect();
+    expect(done?, CHANGED)
+}
+
+fn expect(runs: Vec<Run>, received: usize) -> Result<Vec<Run>> {
+    match runs.iter().find(|run| (run.received, run.sent) != (received as u64, 0)) {
+        Some(run) => Err(format!("{received} entries differed, but {} were received", run.received).into()),
+        None => Ok(runs),
+    }
+}
+
+fn timed(device: &Device, args: &[&str]) -> Result<Vec<f64>> {
+    let one = |_| {
+        let start = Instant::now();
+        device.run(args, "")?;
+        Ok(start.elapsed().as_secs_f64() * 1e3)
+    };
+    (0..RUNS).map(one).collect()
+}
+
+fn row(work: &str, runs: &[Run]) -> Value {
+    let times: Vec<f64> = runs.iter().map(|run| run.milliseconds).collect();
+    let bytes: Vec<f64> = runs.iter().map(|run| run.bytes as f64).collect();
+    let greatest = |of: &dyn Fn(&Run) -> f64| range(&runs.iter().map(of).collect::<Vec<_>>())[1];
+    json!({
+        "work": work,
+        "milliseconds": { "median": median(times.iter().copied()), "range": range(&times), "runs": times },
+        "bytes": { "median": median(bytes.iter().copied()), "greatest": range(&bytes)[1], "runs": bytes },
+        "round_trips": greatest(&|run| run.round_trips as f64),
+        "peak_mb_asking": greatest(&|run| run.peaks[0]),
+        "peak_mb_asked": greatest(&|run| run.peaks[1]),
+    })
+}
+
+fn goals(syncs: &[(&str, Vec<Run>)]) -> Vec<Value> {
+    let of = |work: &str| syncs.iter().find(|(name, _)| *name == work).map(|(_, runs)| runs.as_slice());
+    let time = |work| median(of(work).unwrap_or_default().iter().map(|run| run.milliseconds));
+    let most = |work, value: fn(&Run) -> u64| of(work).unwrap_or_default().iter().map(value).max();
+    let most = |work, value: fn(&Run) -> u64| most(work, value).map_or(f64::NAN, |most| most as f64);
+    vec![
+        goal("equal: median ms", 60.0, time(EQUAL)),
+        goal("equal, `serve` has answered before: median ms", 60.0, time(EQUAL_AGAIN)),
+        goal("equal: round trips after the handshake", 2.0, most(EQUAL, |run| run.round_trips)),
+        goal("equal: bytes both ways, the most", 6_000.0, most(EQUAL, |run| run.bytes)),
+        goal("1 % updated: median ms", 250.0, time(UPDATED)),
+        goal("1 % updated while `serve` runs: median ms", 250.0, time(READ_AGAIN)),
+        goal("1 % updated: bytes both ways, the most", 60_000.0, most(UPDATED, |run| run.bytes)),
+    ]
+}
+
+fn show(rows: &[Value], others: &BTreeMap<String, Vec<f64>>) {
     println!(
-        "peak memory: asking {:.1} MB, asked {:.1} MB",
-        megabytes(|run| run.asking),
-        megabytes(|run| run.asked)
+        "\n`sync` of {ENTRIES} entries of 64 B on loopback; {RUNS} runs ({RUNS_WITH_PASSPHRASES} with passphrases)"
     );
-    Ok(())
-}
-
-fn set_up(laptop: &Device, phone: &Device, table: &Path) -> Result<()> {
-    laptop.run(&["init", "--name", "laptop"], "")?;
-    update(laptop, table, 0)?;
-    let pairing = laptop.pair("phone")?;
-    let join = ["clone", "--join", &pairing.address, "--name", "laptop"];
-    let start = Instant::now();
-    let cloned = phone.json(&join, &pairing.code)?;
-    println!("clone of {ENTRIES} entries: {:.3} s  {cloned}", start.elapsed().as_secs_f64());
-    pairing.process.end()?;
-    laptop.run(&["grant", "phone", "pull", "push", "delete", "--select", "**"], "")?;
-    phone.run(&["grant", "laptop", "pull", "push", "delete", "--select", "**"], "")?;
-    Ok(())
-}
-
-/// Imports the table again with the first hundred entries changed.
-fn update(device: &Device, table: &Path, round: usize) -> Result<()> {
-    let mut text = String::from("Group,Title,Password\n");
-    for number in 0..ENTRIES {
-        let round = if number < UPDATED { round } else { 0 };
-        let _ = writeln!(text, "Root/Group {},Site {number:05},{round:02}{number:062}", number % 20);
+    println!(
+        "{:<34} {:>8} {:>17} {:>8} {:>8} {:>6} {:>13} {:>13}",
+        "", "ms", "range", "bytes", "most", "trips", "MB, asking", "MB, asked"
+    );
+    for row in rows {
+        let number = |pointer: &str| row.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
+        let [least, most] = ["/milliseconds/range/0", "/milliseconds/range/1"].map(number);
+        println!(
+            "{:<34} {:>8.1} {:>17} {:>8} {:>8} {:>6} {:>13.1} {:>13.1}",
+            row["work"].as_str().unwrap_or_default(),
+            number("/milliseconds/median"),
+            format!("{least:.1} - {most:.1}"),
+            number("/bytes/median"),
+            number("/bytes/greatest"),
+            number("/round_trips"),
+            number("/peak_mb_asking"),
+            number("/peak_mb_asked"),
+        );
     }
-    std::fs::write(table, text)?;
-    let table = table.to_str().ok_or("the temporary folder's path is not UTF-8")?;
-    device.json(&["import", "--format", "csv", table], "").map(drop)
-}
-
-fn measure(laptop: &Device, phone: &Device) -> Result<Run> {
-    let serving = laptop.serve()?;
-    let start = Instant::now();
-    let ended = phone.run(&["sync", "laptop", "--at", &serving.address, "--json"], "")?;
-    let seconds = start.elapsed().as_secs_f64();
-    let asked = serving.process.peak_memory().ok_or("this system does not tell a process's peak memory")?;
-    let asking = ended.peak.ok_or("this system does not tell a process's peak memory")?;
-    let done: Value = serde_json::from_str(&ended.stdout)?;
-    if done["received"] != UPDATED {
-        return Err(format!("{UPDATED} entries were updated, but the sync says {done}").into());
+    println!("\nin the same run, {RUNS} runs each{:<30} {:>8} {:>17}", "", "ms", "range");
+    for (work, times) in others {
+        let [least, most] = range(times);
+        println!(
+            "{work:<61} {:>8.1} {:>17}",
+            median(times.iter().copied()),
+            format!("{least:.1} - {most:.1}")
+        );
     }
-    Ok(Run { seconds, asking, asked, done })
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

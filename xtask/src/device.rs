@@ -132,7 +132,12 @@ impl Device {
 
     /// Answers paired devices until it is dropped.
     pub(crate) fn serve(&self) -> Result<Serving> {
-        let mut process = self.start(&["serve", "--listen", "127.0.0.1:0", "--json"], "")?;
+        self.serve_at("127.0.0.1:0")
+    }
+
+    /// The same at this address.
+    pub(crate) fn serve_at(&self, address: &str) -> Result<Serving> {
+        let mut process = self.start(&["serve", "--listen", address, "--json"], "")?;
         let event = process.event()?;
         Ok(Serving { address: text(&event, "listening")?, process })
     }

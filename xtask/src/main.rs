@@ -1,5 +1,5 @@
-//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `crash`, `fuzz`, `sanitize`, `vectors` and
-//! `tidy`.
+//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `soak`, `crash`, `flood`, `fuzz`, `sanitize`,
+//! `vectors` and `tidy`.
 //!
 //! It knows the crates as a user does: by their manifests, their tests and the `stronghold` command.
 
@@ -7,17 +7,22 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod bench_link;
 mod bench_storage;
 mod bench_sync;
 mod cargo;
 mod crash;
 mod demo;
 mod device;
+mod flood;
 mod fuzz;
+mod link;
 mod running;
 mod sanitize;
+mod soak;
 mod test;
 mod tidy;
+mod two;
 
 use std::process::ExitCode;
 
@@ -34,9 +39,13 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(),
         ["bench", "storage", options @ ..] => bench_storage::run(options),
         ["bench", "sync"] => bench_sync::run(),
+        ["bench", "link"] => bench_link::run(),
         ["bench", "reconcile", options @ ..] => bench::reconcile(options),
-        ["soak", numbers @ ..] => bench::soak(numbers),
+        ["soak", "codes", numbers @ ..] => soak::codes(numbers),
+        ["soak", "net", numbers @ ..] => soak::net(numbers),
+        ["soak", numbers @ ..] => soak::sessions(numbers),
         ["crash", options @ ..] => crash::run(options),
+        ["flood", numbers @ ..] => flood::run(numbers),
         ["fuzz", options @ ..] => fuzz::run(options),
         ["vectors", options @ ..] => test::vectors(options),
         ["sanitize", options @ ..] => sanitize::run(options),
@@ -64,13 +73,21 @@ usage: cargo xtask COMMAND
   bench       the benchmark suites of all crates
   bench storage [--without-iota | --ciphers]
               the vault and its file, beside IOTA Stronghold, age and the bare cipher: target/bench/storage.json
-  bench sync  a whole sync between two processes: time and memory
+  bench sync  a whole sync between two processes: time, bytes, round trips and memory, beside git: target/bench/sync.json
+  bench link  a sync of 100,000 entries over a link of 50 ms and 1 Mbit/s: target/bench/link.json
   bench reconcile [--quick | estimators | index | memory]
               finding a difference: bytes, round trips and CPU, against its peers; or what it rests on
   soak [SESSIONS] [SEED]
               simulated reconciliations, each held against a comparison of the whole sets
+  soak codes [TRIES]
+              so many (100,000) pairings with a wrong code, of which none may succeed
+  soak net [SEEDS] [FIRST]
+              syncs over so many (5,000) simulated bad networks, from this seed on
   crash [--kills N] [--processes P] [--puts Q] [--seed S]
               `kill -9` at N random moments of a put (10,000), then P processes (64) with Q puts each (100) at once
+  flood [CONNECTIONS]
+              so many (10,000) hostile connections of each kind to a real `serve`: its memory and open files, and what an
+              honest device's sync takes meanwhile
   fuzz [--smoke | TARGET [SECONDS]]
               hostile input to stronghold-sync (message, sketch, session) and to the snapshot (header, body, payload,
               csv): a minute each, all seven, or one of them for longer

@@ -1,0 +1,228 @@
+//! A paired device that may do everything, and breaks the protocol: it hangs up after any message, sends another in
+//! place of any, or damages a batch.
+
+use std::{fs, net::SocketAddr, path::PathBuf};
+
+use stronghold_net::{
+    Channel, ChannelError, DriveError, Expect, HomeHost, Peer, SharedHome, Unattended, drive, now,
+    own_identity, secret_of,
+};
+use stronghold_snapshot::RecipientSecret;
+use stronghold_sync::{
+    Decision, DeviceId, Operation, Selection,
+    message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
+    session::{Action, Answer, Ask, Asking, Session, SessionError, Summary, SyncAsk},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    net::TcpStream,
+    sync::Mutex,
+};
+
+use crate::{
+    clients::{Heard, runtime},
+    stage::{Inside, Stage, open},
+};
+
+/// Breaks the protocol in another way each time.
+pub(crate) struct Breaker {
+    inside: Inside,
+    /// Its snapshot as it is before each session.
+    pristine: Vec<u8>,
+    /// One copy for each session at a time.
+    copies: Vec<Mutex<PathBuf>>,
+    address: SocketAddr,
+    server: DeviceId,
+    /// Which of its messages is the last of its one batch: what breaks up to there leaves nothing at the server.
+    last: usize,
+    _folder: TempDir,
+}
+
+impl Breaker {
+    pub(crate) fn new(stage: &Stage, sessions: usize) -> Self {
+        let inside = stage.paired("breaker");
+        stage.a.ok(&["grant", "breaker", "pull", "push", "delete", "--select", "**"]);
+        inside.device.lock().unwrap().ok(&["grant", "a", "pull", "push", "delete", "--select", "**"]);
+        let folder = TempDir::new().unwrap();
+        let copies = (0..sessions).map(|number| Mutex::new(folder.path().join(number.to_string())));
+        let mut breaker = Self {
+            copies: copies.collect(),
+            pristine: Vec::new(),
+            address: stage.address,
+            server: stage.server,
+            last: 0,
+            inside,
+            _folder: folder,
+        };
+        breaker.last = breaker.rehearsed();
+        breaker
+    }
+
+    /// An honest session, of which the place of its chunk is learnt.
+    fn rehearsed(&mut self) -> usize {
+        self.inside.device.lock().unwrap().put("d/v/first", "the breaker's");
+        self.pristine = fs::read(&self.inside.snapshot).unwrap();
+        let mut chunk = None;
+        let tamper = |at: usize, message: Message| {
+            chunk = matches!(message, Message::Chunk(_)).then_some(at).or(chunk);
+            Some(message)
+        };
+        let heard = runtime().block_on(self.session(0, tamper));
+        assert_eq!(heard, Heard::Done);
+        self.inside.device.lock().unwrap().put("d/v/second", "what never gets there");
+        self.pristine = fs::read(&self.inside.snapshot).unwrap();
+        chunk.expect("the breaker gave nothing")
+    }
+
+    /// Breaks the protocol in the way of this number.
+    pub(crate) async fn breach(&self, number: usize) -> Heard {
+        let intruders = intruders();
+        let (way, at) = (number % (intruders.len() + 3), number / (intruders.len() + 3) % (self.last + 1));
+        if way == intruders.len() + 2 {
+            return self.babble().await;
+        }
+        let tamper = |index: usize, message: Message| match way.checked_sub(intruders.len()) {
+            None if index == at => Some(intruders[way].clone()),
+            Some(0) if index == at => None,
+            // Whatever else is wrong, the batch is no use.
+            _ => Some(damaged(message)),
+        };
+        self.session(number, tamper).await
+    }
+
+    /// A session from the pristine state, with each message as `tamper` gives it.
+    async fn session(
+        &self,
+        number: usize,
+        tamper: impl FnMut(usize, Message) -> Option<Message> + Send,
+    ) -> Heard {
+        let copy = self.copies[number % self.copies.len()].lock().await;
+        fs::write(&*copy, &self.pristine).unwrap();
+        let home = open(&copy, &self.inside.key);
+        match self.opened(&home).await {
+            Ok(mut channel) => asked(&mut channel, &home, tamper).await,
+            Err(error) => Heard::Other(error.to_string()),
+        }
+    }
+
+    /// What is no message at all.
+    async fn babble(&self) -> Heard {
+        let mut channel = match self.opened(&self.inside.home()).await {
+            Ok(channel) => channel,
+            Err(error) => return Heard::Other(error.to_string()),
+        };
+        channel.send(&vec![0_u64; 100]).await.unwrap();
+        match channel.receive::<Message>().await {
+            Ok(Message::Refused(Refusal::Busy)) => Heard::Busy,
+            Ok(Message::Refused(Refusal::Misbehaved)) => Heard::Misbehaved,
+            Err(ChannelError::Closed | ChannelError::Cut) => Heard::Cut,
+            other => Heard::Other(format!("{other:?}")),
+        }
+    }
+
+    /// A channel through the gate. The knock is overheard from an honest attempt.
+    async fn opened(&self, home: &SharedHome) -> Result<Channel<TcpStream>, ChannelError> {
+        let (near, mut far) = duplex(1 << 16);
+        let mut knock = [0; 32];
+        let overhear = async {
+            far.read_exact(&mut knock).await.unwrap();
+            drop(far);
+        };
+        let _ = tokio::join!(Peer::connect(near, home, self.server), overhear);
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.write_all(&knock).await.unwrap();
+        Channel::connect(stream, &own_identity(home).unwrap(), Expect::Device(self.server)).await
+    }
+}
+
+/// Messages that have their place, none of them where they are put.
+fn intruders() -> [Message; 7] {
+    let request = Request::Browse { selection: Selection::everything() };
+    [
+        Message::End,
+        Message::Compare,
+        Message::Confirm(9),
+        Message::Chunk(vec![1, 2, 3]),
+        Message::Batch(Batch { index: 0, entries: 1, len: u64::MAX }),
+        Message::Granted(Volume { entries: u64::MAX, bytes: u64::MAX }),
+        Message::Open(Open { protocol: 99, request, generation: 0 }),
+    ]
+}
+
+fn damaged(message: Message) -> Message {
+    match message {
+        Message::Chunk(mut bytes) => {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            Message::Chunk(bytes)
+        }
+        other => other,
+    }
+}
+
+async fn asked(
+    channel: &mut Channel<TcpStream>,
+    home: &SharedHome,
+    tamper: impl FnMut(usize, Message) -> Option<Message> + Send,
+) -> Heard {
+    let secret = RecipientSecret::generate().unwrap();
+    let selection = Selection::everything();
+    let (peer, binding) = (channel.peer().clone(), channel.binding());
+    let policy = home.lock().stronghold().policy().clone();
+    let Decision::Allowed(push) = policy.decide(&peer.device(), Operation::Pull, &selection, now()) else {
+        panic!("the breaker lets the server pull");
+    };
+    let key = RecipientKey::new(secret.public().to_bytes()).unwrap();
+    let session = Asking::new(Ask::Sync(SyncAsk {
+        selection,
+        pull: true,
+        push: Some(push),
+        key,
+        secret: secret_of(&binding),
+    }));
+    let mut attendant = Unattended;
+    let mut host = HomeHost::new(home.clone(), peer, secret, &binding, &mut attendant);
+    let mut session = Tampered { session, sent: 0, is_cut: false, tamper };
+    let driven = drive(channel, &mut session, &mut host).await;
+    match driven {
+        Ok(_) if session.is_cut => Heard::Cut,
+        Ok(_) => Heard::Done,
+        Err(DriveError::Session(SessionError::Refused(Refusal::Busy))) => Heard::Busy,
+        Err(DriveError::Session(SessionError::Refused(Refusal::Misbehaved | Refusal::Version))) => {
+            Heard::Misbehaved
+        }
+        Err(DriveError::Channel(ChannelError::Closed | ChannelError::Cut)) => Heard::Cut,
+        Err(other) => Heard::Other(other.to_string()),
+    }
+}
+
+/// A session whose outgoing messages go through a tamperer: what it gives is sent instead; `None` hangs up.
+struct Tampered<T> {
+    session: Asking,
+    sent: usize,
+    is_cut: bool,
+    tamper: T,
+}
+
+impl<T: FnMut(usize, Message) -> Option<Message> + Send> Session for Tampered<T> {
+    fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {
+        self.session.handle_message(message)
+    }
+
+    fn handle_answer(&mut self, answer: Answer) -> Result<(), SessionError> {
+        self.session.handle_answer(answer)
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        let message = match self.session.poll_action()? {
+            Action::Send(message) => message,
+            other => return Some(other),
+        };
+        self.sent += 1;
+        let tampered = (self.tamper)(self.sent - 1, message);
+        self.is_cut |= tampered.is_none();
+        Some(tampered.map_or(Action::Finished(Summary::default()), Action::Send))
+    }
+}

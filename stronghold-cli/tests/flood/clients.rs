@@ -1,0 +1,174 @@
+//! Clients that mean no good, and what they hear.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use stronghold_net::{Channel, ChannelError, Expect, Peer, PeerError, SharedHome, Unattended, Ways};
+use stronghold_sync::{DeviceId, Selection, message::Refusal, session::SessionError};
+use stronghold_vault::Identity;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    runtime::Runtime,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// How long a client waits for the server to hang up: longer than the server waits for a handshake.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a silent connection is held.
+const HOLD: Duration = Duration::from_secs(2);
+
+/// What became of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Heard {
+    /// Not a byte.
+    Nothing,
+    Denied,
+    Busy,
+    /// That it broke the protocol.
+    Misbehaved,
+    /// The connection ended.
+    Cut,
+    /// It succeeded.
+    Done,
+    Other(String),
+}
+
+/// How often each was heard.
+#[derive(Default)]
+pub(crate) struct Tally(Mutex<BTreeMap<Heard, usize>>);
+
+impl Tally {
+    pub(crate) fn all(&self) -> Vec<(Heard, usize)> {
+        self.0.lock().unwrap().iter().map(|(heard, number)| (heard.clone(), *number)).collect()
+    }
+}
+
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// So many clients, some at a time; counts those that are done.
+pub(crate) fn flood<F>(
+    connections: usize,
+    parallel: usize,
+    done: &Arc<AtomicUsize>,
+    client: impl Fn(usize) -> F,
+) -> Tally
+where
+    F: Future<Output = Heard> + Send + 'static,
+{
+    let tally = Tally::default();
+    runtime().block_on(async {
+        let mut clients = JoinSet::new();
+        for number in 0..connections + parallel {
+            if number < connections {
+                clients.spawn(client(number));
+            }
+            if number >= parallel
+                && let Some(heard) = clients.join_next().await
+            {
+                done.fetch_add(1, Relaxed);
+                *tally.0.lock().unwrap().entry(heard.unwrap()).or_default() += 1;
+            }
+        }
+    });
+    tally
+}
+
+async fn connected(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// What the server says until it hangs up.
+async fn heard(mut stream: TcpStream) -> Heard {
+    let mut said = Vec::new();
+    match timeout(PATIENCE, stream.read_to_end(&mut said)).await {
+        // A reset is an end too: the server hangs up on bytes that it did not read.
+        Ok(_) if said.is_empty() => Heard::Nothing,
+        Ok(_) => Heard::Other(format!("{} bytes", said.len())),
+        Err(_) => Heard::Other("the connection stays open".into()),
+    }
+}
+
+/// What knows nothing of Stronghold, or is silent: a silent one gives its turn to the next as soon as it has a place.
+pub(crate) async fn garbage(address: SocketAddr, number: usize, places: Arc<Semaphore>) -> Heard {
+    let mut stream = connected(address).await;
+    match number % 6 {
+        0 => {
+            let mut bytes = vec![0; 32 + number * 31 % 5000];
+            getrandom::fill(&mut bytes).unwrap();
+            let _ = stream.write_all(&bytes).await;
+            heard(stream).await
+        }
+        1 => {
+            let identity = Identity::generate().unwrap();
+            match Channel::connect(stream, &identity, Expect::Anyone).await {
+                Err(ChannelError::TurnedAway) => Heard::Nothing,
+                other => Heard::Other(format!("{other:?}")),
+            }
+        }
+        2 => {
+            stream.write_all(&[7; 5]).await.unwrap();
+            stream.shutdown().await.unwrap();
+            heard(stream).await
+        }
+        3 => {
+            stream.write_all(&[7; 32]).await.unwrap();
+            Heard::Nothing // gone at once
+        }
+        silent => {
+            stream.write_all(&[7; 31][..if silent == 4 { 0 } else { 31 }]).await.unwrap();
+            let place = places.acquire_owned().await.unwrap();
+            tokio::spawn(async move {
+                sleep(HOLD).await;
+                drop((stream, place));
+            });
+            Heard::Nothing
+        }
+    }
+}
+
+/// Connections that have sent 31 bytes.
+pub(crate) async fn held(address: SocketAddr, number: usize) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for _ in 0..number {
+        let mut stream = connected(address).await;
+        stream.write_all(&[7; 31]).await.unwrap();
+        streams.push(stream);
+    }
+    streams
+}
+
+/// A knock under a secret that the server does not know, and TLS under a key that it does not know.
+pub(crate) async fn stranger(address: SocketAddr, home: SharedHome, server: DeviceId) -> Heard {
+    match Peer::connect(connected(address).await, &home, server).await {
+        Err(PeerError::Channel(ChannelError::TurnedAway)) => Heard::Nothing,
+        other => Heard::Other(format!("{other:?}")),
+    }
+}
+
+/// A device that may do nothing asks for everything.
+pub(crate) async fn denied(address: SocketAddr, home: SharedHome, server: DeviceId) -> Heard {
+    let peer = match Peer::connect(connected(address).await, &home, server).await {
+        Ok(peer) => peer,
+        Err(error) => return Heard::Other(error.to_string()),
+    };
+    match peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await {
+        Err(PeerError::Session(SessionError::Refused(Refusal::NotPermitted))) => Heard::Denied,
+        Err(PeerError::Session(SessionError::Refused(Refusal::Busy))) => Heard::Busy,
+        other => Heard::Other(format!("{other:?}")),
+    }
+}

@@ -1,0 +1,105 @@
+//! Hostile clients against a real `serve`: garbage, strangers with valid TLS, paired devices without rules, and paired
+//! devices that break the protocol at each state. What must hold: memory and open files stay flat, what is foreign hears
+//! nothing, and an honest device is served all along. How long that takes is printed, not judged: the attackers are on the
+//! same machine.
+//!
+//! `cargo xtask flood [CONNECTIONS]` runs the same in release, for 10,000 connections of each kind.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+#![allow(clippy::print_stdout, reason = "what was measured")]
+
+mod breaking;
+mod clients;
+#[path = "../common/mod.rs"]
+mod common;
+mod stage;
+mod watch;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Semaphore;
+
+use breaking::Breaker;
+use clients::{Heard, denied, garbage, held, runtime, stranger};
+use stage::Stage;
+
+/// Connections of each kind in the test suite.
+const CONNECTIONS: usize = 300;
+/// Clients at a time; and connections that are held open beside them, more than a server lets strangers have.
+const PARALLEL: usize = 32;
+const HELD: usize = 300;
+/// What one device may have at a time.
+const SESSIONS: usize = 4;
+
+fn connections() -> usize {
+    std::env::var("STRONGHOLD_FLOOD").map_or(CONNECTIONS, |text| text.parse().unwrap())
+}
+
+#[test]
+fn garbage_and_silence_are_hung_up_on() {
+    let stage = Stage::new();
+    let places = Arc::new(Semaphore::new(HELD));
+    let heard = stage.flooded("garbage, silence, half-closed", PARALLEL, |number| {
+        garbage(stage.address, number, places.clone())
+    });
+    assert_eq!(heard.all(), [(Heard::Nothing, connections())]);
+}
+
+#[test]
+fn strangers_with_valid_tls_hear_nothing() {
+    let stage = Stage::new();
+    let (home, server) = (stage.stranger(), stage.server);
+    let heard = stage
+        .flooded("unknown secret, unknown key", PARALLEL, |_| stranger(stage.address, home.clone(), server));
+    assert_eq!(heard.all(), [(Heard::Nothing, connections())]);
+}
+
+#[test]
+fn paired_devices_without_rules_are_denied_each_time() {
+    let stage = Stage::new();
+    let inside = stage.paired("denied");
+    let (home, server) = (inside.home(), stage.server);
+    let heard = stage.flooded("paired, no rules", SESSIONS, |_| denied(stage.address, home.clone(), server));
+    let found = heard.all();
+    assert!(found.iter().all(|(what, _)| matches!(what, Heard::Denied | Heard::Busy)), "{found:?}");
+    assert!(found.iter().any(|(what, _)| *what == Heard::Denied), "{found:?}");
+}
+
+#[test]
+fn paired_devices_that_break_the_protocol_change_nothing() {
+    let stage = Stage::new();
+    let breaker = Arc::new(Breaker::new(&stage, SESSIONS));
+    let before = stage.a.entries();
+    let heard = stage.flooded("paired, breaking the protocol", SESSIONS, |number| {
+        let breaker = breaker.clone();
+        async move { breaker.breach(number).await }
+    });
+    let found = heard.all();
+    println!("  {found:?}");
+    assert!(stage.a.entries() == before, "a broken session changed the vault");
+    assert!(!found.iter().any(|(what, _)| *what == Heard::Done), "{found:?}");
+}
+
+/// Each has sent one byte less than a knock has.
+#[test]
+fn a_connection_before_the_gate_takes_little_memory() {
+    const AT_A_TIME: usize = 200;
+    let stage = Stage::new();
+    runtime().block_on(async {
+        // What is allocated once is there after the first few.
+        drop(held(stage.address, 8).await);
+        stage.watched.settles(|now| now.files <= stage.idle.files);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let before = stage.watched.now();
+        let connections = held(stage.address, AT_A_TIME).await;
+        stage.watched.settles(|now| now.files >= before.files + AT_A_TIME as u64);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let with = stage.watched.now();
+        drop(connections);
+        let each = with.memory.saturating_sub(before.memory) * 1024 / AT_A_TIME as u64;
+        println!(
+            "{AT_A_TIME} connections of 31 bytes: {} kB before, {} kB with them: {each} B each",
+            before.memory, with.memory
+        );
+        assert!(each <= 16 * 1024, "{each} B for each connection");
+    });
+}

@@ -1,0 +1,82 @@
+//! A server's memory and open files, as the system counts them.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// After so many connections, what is allocated once is there.
+const FIRST: usize = 100;
+const SAMPLE: Duration = Duration::from_millis(20);
+/// How long a level may take to come: longer than a connection may take for its handshake.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A process that is watched.
+pub(crate) struct Watched(u32);
+
+/// What a process has at a time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Level {
+    /// Resident, in kB.
+    pub(crate) memory: u64,
+    pub(crate) files: u64,
+}
+
+/// The levels during a flood.
+#[derive(Debug, Default)]
+pub(crate) struct Levels {
+    /// The most until the first hundred connections were over.
+    pub(crate) first: Level,
+    pub(crate) peak: Level,
+}
+
+impl Level {
+    fn most(self, other: Self) -> Self {
+        Self { memory: self.memory.max(other.memory), files: self.files.max(other.files) }
+    }
+}
+
+impl Watched {
+    pub(crate) fn new(process: u32) -> Self {
+        Self(process)
+    }
+
+    pub(crate) fn now(&self) -> Level {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let memory = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
+        let files = fs::read_dir(format!("/proc/{}/fd", self.0)).unwrap().count() as u64;
+        Level { memory, files }
+    }
+
+    /// The level a moment after the last connection.
+    pub(crate) fn settled(&self) -> Level {
+        sleep(Duration::from_millis(500));
+        self.now()
+    }
+
+    /// The level when it is as it should be, or what it is when it does not come to that.
+    pub(crate) fn settles(&self, is_so: impl Fn(Level) -> bool) -> Level {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self.now()) && Instant::now() < deadline {
+            sleep(SAMPLE);
+        }
+        self.now()
+    }
+
+    /// Watches until it is over, beside a count of connections.
+    pub(crate) fn until(&self, is_over: &AtomicBool, done: &AtomicUsize) -> Levels {
+        let mut levels = Levels::default();
+        while !is_over.load(Relaxed) {
+            let now = self.now();
+            levels.peak = levels.peak.most(now);
+            if done.load(Relaxed) <= FIRST {
+                levels.first = levels.first.most(now);
+            }
+            sleep(SAMPLE);
+        }
+        levels
+    }
+}

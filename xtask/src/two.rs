@@ -1,0 +1,120 @@
+//! Two devices that hold the same entries, and what a sync between them takes: the stage of `bench sync` and `bench link`.
+
+use std::{fmt::Write as _, fs, ops::Range, path::Path, time::Instant};
+
+use serde_json::{Value, json};
+
+use crate::{
+    Result,
+    device::{Device, Secret, Serving},
+};
+
+/// Two devices that let each other do everything: the laptop is asked, the phone asks.
+pub(crate) struct Two {
+    pub(crate) laptop: Device,
+    pub(crate) phone: Device,
+    /// Where the laptop answers, each time: so the phone has no new address to write down.
+    pub(crate) address: String,
+}
+
+/// One `sync`.
+pub(crate) struct Run {
+    pub(crate) milliseconds: f64,
+    /// Both ways, with TLS.
+    pub(crate) bytes: u64,
+    pub(crate) round_trips: u64,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    /// The most memory of the asking and of the asked, in MB.
+    pub(crate) peaks: [f64; 2],
+}
+
+impl Two {
+    /// Two devices with so many entries of 64 bytes, after a first sync.
+    pub(crate) fn new(program: &Path, folder: &Path, secret: Secret, entries: usize) -> Result<Self> {
+        let device = |name| Device::with(program, folder.join(format!("{name} {}", secret.file())), secret);
+        let (laptop, phone) = (device("laptop")?, device("phone")?);
+        laptop.run(&["init", "--name", "laptop"], "")?;
+        change(&laptop, 0..entries, 0)?;
+        let pairing = laptop.pair("phone")?;
+        phone.json(&["clone", "--join", &pairing.address, "--name", "laptop"], &pairing.code)?;
+        pairing.process.end()?;
+        for (device, other) in [(&laptop, "phone"), (&phone, "laptop")] {
+            device.run(&["grant", other, "pull", "push", "delete", "--select", "**"], "")?;
+        }
+        let address = laptop.serve()?.address;
+        let two = Self { laptop, phone, address };
+        two.sync()?;
+        Ok(two)
+    }
+
+    /// A laptop that answers, at the same address each time.
+    pub(crate) fn serve(&self) -> Result<Serving> {
+        self.laptop.serve_at(&self.address)
+    }
+
+    /// A sync with a laptop that has just begun to answer.
+    pub(crate) fn sync(&self) -> Result<Run> {
+        let serving = self.serve()?;
+        self.sync_with(&serving, &serving.address)
+    }
+
+    /// A sync with the laptop at this address. Its peak of memory is that since it began.
+    pub(crate) fn sync_with(&self, serving: &Serving, at: &str) -> Result<Run> {
+        let start = Instant::now();
+        let ended = self.phone.run(&["sync", "laptop", "--at", at, "--json"], "")?;
+        let milliseconds = start.elapsed().as_secs_f64() * 1e3;
+        let done: Value = serde_json::from_str(&ended.stdout)?;
+        let number = |field: &str| done[field].as_u64().ok_or_else(|| format!("no {field:?} in {done}"));
+        let peak = |kibibytes: Option<u64>| {
+            kibibytes.map(|peak| peak as f64 * 1.024e-3).ok_or("this system does not tell a process's memory")
+        };
+        Ok(Run {
+            milliseconds,
+            bytes: number("bytes_in")? + number("bytes_out")?,
+            round_trips: number("round_trips")?,
+            received: number("received")?,
+            sent: number("sent")?,
+            peaks: [peak(ended.peak)?, peak(serving.process.peak_memory())?],
+        })
+    }
+}
+
+/// Gives these entries of a device a value that tells the round.
+pub(crate) fn change(device: &Device, numbers: Range<usize>, round: usize) -> Result<()> {
+    let mut table = String::from("Group,Title,Password\n");
+    for number in numbers {
+        let _ = writeln!(table, "Root/Group {},Site {number:06},{round:02}{number:062}", number % 20);
+    }
+    let file = device.path("table.csv");
+    fs::write(&file, table)?;
+    let file = file.to_str().ok_or("the temporary folder's path is not UTF-8")?;
+    device.json(&["import", "--format", "csv", file], "").map(drop)
+}
+
+/// The middle one.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The least and the greatest.
+pub(crate) fn range(values: &[f64]) -> [f64; 2] {
+    [values.iter().copied().fold(f64::MAX, f64::min), values.iter().copied().fold(0.0, f64::max)]
+}
+
+/// What is to be reached at most, and whether it was.
+pub(crate) fn goal(what: &str, limit: f64, reached: f64) -> Value {
+    json!({ "goal": what, "limit": limit, "reached": reached, "met": reached <= limit })
+}
+
+pub(crate) fn show_goals(goals: &[Value]) {
+    println!("\n{:<76} {:>9} {:>9}", "goal", "at most", "reached");
+    for goal in goals {
+        let met = if goal["met"] == true { "met" } else { "MISSED" };
+        let number = |field: &str| goal[field].as_f64().unwrap_or(f64::NAN);
+        let what = goal["goal"].as_str().unwrap_or_default();
+        println!("{what:<76} {:>9} {:>9.2} {met}", number("limit"), number("reached"));
+    }
+}
