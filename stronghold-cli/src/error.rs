@@ -396,6 +396,28 @@ mod tests {
     }
 
     #[test]
+    fn each_way_in_which_a_pairing_fails_says_what_and_what_to_do() {
+        let texts = [
+            (PairingError::WrongCode, "the pairing code is wrong", "the code is burnt"),
+            (PairingError::Expired, "the pairing code has expired", "good for ten minutes"),
+            (PairingError::Declined, "the pairing was declined", "said no"),
+            (PairingError::Impostor, "does not know the pairing code", "another program answers"),
+            (ChannelError::TurnedAway.into(), "it is not pairing", "run `stronghold pair` there"),
+        ];
+        for (error, what, to_do) in texts {
+            let failure = Failure::from(error);
+            assert!(
+                failure.message.contains(what) && failure.message.ends_with("nothing was changed"),
+                "{failure:?}"
+            );
+            assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains(to_do)), "{failure:?}");
+            assert_eq!(failure.exit, PEER);
+        }
+        let reach = Failure::from(ReachError::NotFound);
+        assert!(reach.hint.is_some_and(|hint| hint.contains("stronghold pair") && hint.contains("--join")));
+    }
+
+    #[test]
     fn an_error_names_its_causes_once() {
         let cause = std::io::Error::other("the cause");
         let error = std::io::Error::other(cause);

@@ -13,6 +13,7 @@ use expectrl::{Eof, Expect, Session, process::unix::WaitStatus, session::OsSessi
 fn at_terminal(device: &Device, args: &[&str]) -> OsSession {
     let mut command = stronghold();
     command.args(args).arg("--snapshot").arg(device.snapshot());
+    command.env("XDG_STATE_HOME", device.folder().join("state"));
     let mut session = Session::spawn(command).unwrap();
     session.set_expect_timeout(Some(Duration::from_secs(30)));
     session
@@ -82,5 +83,48 @@ fn a_person_says_yes_or_no_to_a_request() {
         assert_eq!(done.exit, exit, "{answer:?}: {}", done.stderr);
         assert_eq!(b.locations().len(), if exit == 0 { 4 } else { 0 });
         end(serving);
+    }
+}
+
+/// What a session says up to this text.
+fn until(session: &mut OsSession, text: &str) -> String {
+    String::from_utf8_lossy(session.expect(text).unwrap().before()).into_owned()
+}
+
+#[test]
+fn both_persons_confirm_a_pairing_and_either_may_decline() {
+    const QUESTION: &str = "Does the other screen show the same two? [y/N] ";
+    for (joiner_says, listener_says, agreed) in [("y", "y", true), ("n", "y", false), ("y", "n", false)] {
+        let (a, b) = (Device::new("a"), Device::new("b"));
+        let (key_a, key_b) = (a.key_file(), b.key_file());
+        let mut listening = at_terminal(&a, &["pair", "--listen", "127.0.0.1:0", "--key-file", &key_a]);
+        until(&mut listening, "code: ");
+        let code = until(&mut listening, "\r\n");
+        until(&mut listening, "stronghold pair --join ");
+        let address = until(&mut listening, "\r\n");
+        let mut joining = at_terminal(&b, &["pair", "--join", &address, "--key-file", &key_b]);
+        until(&mut joining, "Code or link: ");
+        joining.send_line(&code).unwrap();
+        let shown = until(&mut joining, QUESTION);
+        assert!(!shown.contains(&code), "the code is not shown where it is typed: {shown}");
+        let seen = until(&mut listening, QUESTION);
+        // Both screens show the same two fingerprints, in turn.
+        let prints = |text: &str| -> Vec<String> {
+            let lines = text
+                .lines()
+                .filter(|line| line.starts_with("this device:") || line.starts_with("the other:"));
+            lines.filter_map(|line| line.split_whitespace().nth(2).map(str::to_owned)).collect()
+        };
+        let (mut here, there) = (prints(&shown), prints(&seen));
+        here.reverse();
+        assert!(here.len() == 2 && here == there, "{shown} {seen}");
+        joining.send_line(joiner_says).unwrap();
+        listening.send_line(listener_says).unwrap();
+        let ends = [end(joining), end(listening)];
+        for (exit, said) in &ends {
+            assert_eq!((*exit == 0, said.contains("declined")), (agreed, !agreed), "{said}");
+        }
+        let known = [&a, &b].map(|device| device.json(&["peers"])["peers"].as_array().unwrap().len());
+        assert_eq!(known, [usize::from(agreed); 2]);
     }
 }
