@@ -6,7 +6,7 @@
 mod common;
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixDatagram},
     process::{Child, Command, Stdio},
@@ -92,6 +92,27 @@ fn a_service_manager_hands_the_socket_over_hears_that_it_is_ready_and_stops_it()
     assert_eq!(service.end(), Some(0));
     drop(command); // it holds the socket too
     assert!(TcpStream::connect(&address).is_err(), "the port is closed");
+}
+
+/// A log reader that stalls, a pager that was stopped: the pipe is full, and peers are answered all the same.
+#[test]
+fn a_reader_that_stalls_keeps_no_peer_waiting() {
+    let (a, b) = paired();
+    let mut command = a.command(&["serve", "--json", "--listen", "127.0.0.1:0"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut filling = writer.try_clone().unwrap();
+    let service = Service(command.stdin(Stdio::null()).stdout(writer).spawn().unwrap());
+    drop(command);
+    let mut line = String::new();
+    let mut reader = BufReader::with_capacity(1, reader);
+    reader.read_line(&mut line).unwrap();
+    let address = one_line(&line)["listening"].as_str().unwrap().to_owned();
+    // A pipe takes 64 KiB; each refusal is an event of over 100 bytes.
+    filling.write_all(&[b'\n'; 65_000]).unwrap();
+    for _ in 0..60 {
+        assert_eq!(b.run(&["sync", "a", "--at", &address], b"").exit, DENIED);
+    }
+    drop((reader, filling, service));
 }
 
 #[test]

@@ -1,10 +1,16 @@
 //! Answering paired devices.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    time::Duration,
+};
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
-use serde_json::json;
+use serde_json::{Value, json};
 use stronghold_net::{Answering, Attendant, Event, Server, SharedHome, discovery::Announcement};
 use stronghold_sync::{DeviceId, Pending, visible};
 use tokio::{net::TcpListener, sync::Notify};
@@ -39,11 +45,14 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
         let person = move || Person { console: console.clone(), names: names.clone(), output };
         let (names, once, is_over) = (Names(home.clone()), args.once, Arc::new(Notify::new()));
         let ended = is_over.clone();
+        let events = Events::printed_by(output);
+        let print = events.sender();
         let told = move |event: Event| {
             if once && matches!(event, Event::Done(..) | Event::Failed(..)) {
                 ended.notify_one();
             }
-            tell(output, &names, &event);
+            // What nobody reads any more must not keep a peer waiting.
+            let _ = described(&names, &event).map(|described| print.try_send(described));
         };
         let server = Server::new(&home).attended_by(person).telling(told);
         let stop = async {
@@ -60,6 +69,8 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
         };
         notify_manager(&[NotifyState::Ready]);
         server.run(listener, stop).await;
+        drop(server);
+        events.finish();
         Ok(())
     })
 }
@@ -111,7 +122,45 @@ impl Names {
     }
 }
 
-fn tell(output: Output, names: &Names, event: &Event) {
+/// An event as it is printed: an object, and a line for people.
+type Described = (Value, String);
+
+/// Events on their way to stdout, printed by a thread of their own: a reader that stalls keeps no session waiting. What is
+/// more than it takes is left out.
+struct Events {
+    send: SyncSender<Described>,
+    printed: Receiver<()>,
+}
+
+impl Events {
+    /// Events that wait to be printed.
+    const MOST: usize = 1024;
+
+    fn printed_by(output: Output) -> Self {
+        let (send, events) = sync_channel::<Described>(Self::MOST);
+        let (done, printed) = sync_channel(1);
+        std::thread::spawn(move || {
+            for (object, line) in events {
+                let _ = output.result(&object, || vec![line]);
+            }
+            done.send(())
+        });
+        Self { send, printed }
+    }
+
+    fn sender(&self) -> SyncSender<Described> {
+        self.send.clone()
+    }
+
+    /// Waits a moment for what is still to be printed.
+    fn finish(self) {
+        drop(self.send);
+        let _ = self.printed.recv_timeout(Duration::from_secs(1));
+    }
+}
+
+/// An event, as an object and as a line; none of one that only the log has.
+fn described(names: &Names, event: &Event) -> Option<Described> {
     let session = |state: &str, device: &DeviceId| json!({ "session": state, "device": device.to_string(), "name": names.of(device) });
     let shown = |device: &DeviceId| visible(&names.of(device));
     let (object, line) = match event {
@@ -132,9 +181,9 @@ fn tell(output: Output, names: &Names, event: &Event) {
             json!({ "turned_away": number }),
             format!("{number} connections of no paired device were turned away"),
         ),
-        _ => return,
+        _ => return None,
     };
-    let _ = output.result(&object, || vec![line]);
+    Some((object, line))
 }
 
 /// Asks the person at the terminal, if there is one; else says no.
