@@ -110,7 +110,7 @@ fn key(path: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
 }
 
 fn hex_key(text: &str) -> Option<[u8; 32]> {
-    Some(*text.trim().parse::<stronghold_sync::RevisionId>().ok()?.as_bytes())
+    stronghold_sync::hex::read(text.trim())
 }
 
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {

@@ -18,7 +18,7 @@ use std::{
 };
 
 use mdns_sd::{ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
-use stronghold_sync::DeviceId;
+use stronghold_sync::{DeviceId, hex};
 use stronghold_vault::Rendezvous;
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
@@ -218,11 +218,11 @@ fn announce(
 
 fn service(secrets: &[(DeviceId, Rendezvous)], listening: SocketAddr) -> Result<ServiceInfo, DiscoveryError> {
     let nonce: Nonce = random()?;
-    let tags: Vec<String> = tags(secrets, &nonce)?.iter().map(|tag| hex(tag)).collect();
+    let tags: Vec<String> = tags(secrets, &nonce)?.iter().map(|tag| hex::text(tag)).collect();
     let strings = tags.chunks(TAGS_PER_STRING).map(<[String]>::concat);
     let strings: Vec<(String, String)> =
         (0..).zip(strings).map(|(key, text): (u32, _)| (key.to_string(), text)).collect();
-    let (name, port) = (hex(&nonce), listening.port());
+    let (name, port) = (hex::text(&nonce), listening.port());
     let host = format!("{name}.local.");
     let mut service = match listening.ip() {
         ip if ip.is_unspecified() => {
@@ -250,9 +250,9 @@ fn tags(secrets: &[(DeviceId, Rendezvous)], nonce: &Nonce) -> Result<BTreeSet<Ta
 /// Whether an announcement is of the device that shares this secret.
 fn is_of(service: &ResolvedService, secret: &Rendezvous, device: &DeviceId) -> bool {
     let name = service.fullname.strip_suffix(SERVICE).and_then(|name| name.strip_suffix('.'));
-    let Some(nonce) = name.and_then(unhex::<16>) else { return false };
+    let Some(nonce) = name.and_then(hex::read::<16>) else { return false };
     let tag: Tag = cut(mark(secret, Purpose::Announcement, &nonce, device));
-    let tag = hex(&tag);
+    let tag = hex::text(&tag);
     let strings = service.txt_properties.iter().take(MAX_TAGS / TAGS_PER_STRING);
     strings
         .filter_map(|string| string.val())
@@ -298,22 +298,6 @@ fn random<const N: usize>() -> Result<[u8; N], DiscoveryError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| DiscoveryError(error.to_string()))?;
     Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    if digits.len() != 2 * N || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

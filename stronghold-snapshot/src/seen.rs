@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use stronghold_sync::hex;
 use thiserror::Error;
 
 use crate::crypto;
@@ -95,7 +96,7 @@ impl Seen {
 
     fn note_of(&self, path: &Path) -> PathBuf {
         let path = path.as_os_str().as_encoded_bytes();
-        self.folder.join(hex(&crypto::hash(&[LABEL, path])[..16]))
+        self.folder.join(hex::text(&crypto::hash(&[LABEL, path])[..16]))
     }
 }
 
@@ -119,9 +120,9 @@ impl LastSeen {
 impl Note {
     fn of(lineage: &Lineage) -> Self {
         Self {
-            file_id: hex(&lineage.file_id()),
+            file_id: hex::text(&lineage.file_id()),
             generation: lineage.generation(),
-            header_hash: hex(&lineage.header_hash()),
+            header_hash: hex::text(&lineage.header_hash()),
         }
     }
 
@@ -140,10 +141,6 @@ impl Note {
     fn to_text(&self) -> String {
         format!("{} {} {}\n", self.file_id, self.generation, self.header_hash)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const LABEL: &[u8] = b"stronghold/seen/v1";

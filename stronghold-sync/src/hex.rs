@@ -1,14 +1,24 @@
-//! Hexadecimal text of ids: how they are shown to people and written in JSON.
+//! Hexadecimal text, as ids and other bytes are shown to people and written in JSON.
 
-use core::fmt;
+use alloc::string::String;
+use core::fmt::{self, Write};
 
 /// Writes bytes as lower-case hexadecimal.
-pub(crate) fn write(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn write(bytes: &[u8], f: &mut impl Write) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-/// Reads exactly `N` bytes; `None` for any other length or letter.
-pub(crate) fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
+/// Bytes as lower-case hexadecimal.
+#[must_use]
+pub fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    let _ = write(bytes, &mut text); // a string takes everything
+    text
+}
+
+/// Reads exactly `N` bytes, in either case; `None` for any other length or letter.
+#[must_use]
+pub fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N {
         return None;

@@ -31,7 +31,7 @@
 extern crate alloc;
 
 mod glob;
-mod hex;
+pub mod hex;
 mod id;
 mod location;
 pub mod message;

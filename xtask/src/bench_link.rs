@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     Result,
-    cargo::{build_stronghold, root},
+    cargo::{build_stronghold, write_bench},
     device::Secret,
     link::{Link, Pace},
     two::{Run, Two, change, goal, median, range, show_goals},
@@ -51,11 +51,7 @@ pub(crate) fn run() -> Result<()> {
     let ratio = rows[1]["ratio"].as_f64().unwrap_or(f64::NAN);
     let goals = [goal("50 ms each way, 1 Mbit/s: time / formula", GOAL, ratio)];
     show_goals(&goals);
-    let file = root().join("target/bench/link.json");
-    std::fs::create_dir_all(root().join("target/bench"))?;
-    std::fs::write(&file, format!("{:#}\n", json!({ "rows": rows, "goals": goals })))?;
-    println!("written: {}", file.strip_prefix(root())?.display());
-    Ok(())
+    write_bench("link", &json!({ "rows": rows, "goals": goals }))
 }
 
 /// The two devices, of which fifty entries each that no run has had yet are changed for the next run.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Result,
-    cargo::{build_stronghold, cargo_output, root},
+    cargo::{build_stronghold, cargo_output, write_bench},
     device::{Device, Secret},
 };
 
@@ -50,12 +50,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     rows.extend(commands(&program)?);
     let goals = goals(&rows);
     show(&rows, &goals);
-    let folder = root().join("target/bench");
-    fs::create_dir_all(&folder)?;
-    let file = folder.join("storage.json");
-    fs::write(&file, format!("{:#}\n", json!({ "rows": rows, "goals": goals })))?;
-    println!("written: {}", file.strip_prefix(root())?.display());
-    Ok(())
+    write_bench("storage", &json!({ "rows": rows, "goals": goals }))
 }
 
 /// What the program beside the peers measures.

@@ -7,13 +7,13 @@
 
 mod rivals;
 
-use std::{collections::BTreeMap, fs, ops::Range, path::Path, time::Instant};
+use std::{collections::BTreeMap, ops::Range, path::Path, time::Instant};
 
 use serde_json::{Value, json};
 
 use crate::{
     Result,
-    cargo::{build_stronghold, root},
+    cargo::{build_stronghold, write_bench},
     device::{Device, Secret},
     two::{Run, Two, change, goal, median, range, show_goals},
 };
@@ -54,11 +54,7 @@ pub(crate) fn run() -> Result<()> {
     absent.iter().for_each(|line| println!("{line}"));
     show_goals(&goals);
     let done = json!({ "syncs": rows, "others": measured.others, "not_compared": absent, "goals": goals });
-    let file = root().join("target/bench/sync.json");
-    fs::create_dir_all(root().join("target/bench"))?;
-    fs::write(&file, format!("{done:#}\n"))?;
-    println!("written: {}", file.strip_prefix(root())?.display());
-    Ok(())
+    write_bench("sync", &done)
 }
 
 fn syncs_with_keys(program: &Path, folder: &Path, measured: &mut Measured) -> Result<()> {

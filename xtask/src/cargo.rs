@@ -15,6 +15,16 @@ pub(crate) fn root() -> &'static Path {
     here.parent().unwrap_or(here)
 }
 
+/// Writes what a bench has measured into `target/bench`, as JSON of this name.
+pub(crate) fn write_bench(name: &str, measured: &Value) -> Result<()> {
+    let folder = root().join("target/bench");
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join(name).with_extension("json");
+    std::fs::write(&file, format!("{measured:#}\n"))?;
+    println!("written: {}", file.strip_prefix(root())?.display());
+    Ok(())
+}
+
 /// Runs cargo at the top of the repository; its output goes where this program's goes.
 pub(crate) fn cargo(args: &[&str]) -> Result<()> {
     cargo_with(args, &[])

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 use stronghold_net::now;
-use stronghold_sync::{message::Listing, visible};
+use stronghold_sync::{hex, message::Listing, visible};
 use stronghold_vault::{Labels, ReadError, Stronghold, Version};
 
 use super::{Context, host_name, is_there, location, revision, selection, time};
@@ -78,8 +78,7 @@ pub(super) fn get(context: &Context, at: &str, of: Option<&str>, strict: bool) -
         return context.output.value(&read.value);
     }
     let text = std::str::from_utf8(&read.value).ok();
-    let hexadecimal = || read.value.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let value = text.map_or_else(|| ("value_hex", hexadecimal()), |text| ("value", text.to_owned()));
+    let value = text.map_or_else(|| ("value_hex", hex::text(&read.value)), |text| ("value", text.to_owned()));
     let object = json!({
         "location": location.to_string(), "revision": id.to_string(), "modified": read.time, value.0: value.1,
     });
