@@ -38,6 +38,9 @@ pub(crate) struct Global {
     /// Wait so many seconds for another process that writes to the snapshot.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) wait: u32,
+    /// Answer yes to what the command would ask on the terminal.
+    #[arg(long, global = true)]
+    pub(crate) yes: bool,
     /// Print one JSON object on one line (`serve` and `pair`: one line per event).
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -64,6 +67,9 @@ pub(crate) enum Command {
         /// Generate LEN letters, digits, `-` and `_` (6 bits each); they are not printed.
         #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24", value_parser = clap::value_parser!(u16).range(1..=4096))]
         generate: Option<u16>,
+        /// Write the value even if it is empty.
+        #[arg(long)]
+        allow_empty: bool,
     },
     /// Print a secret's exact bytes (with a newline on a terminal only).
     Get {

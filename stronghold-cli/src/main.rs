@@ -8,6 +8,7 @@ mod credentials;
 mod error;
 mod output;
 mod secrets;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,9 @@ mod common;
 
 use std::fs;
 
-use common::{DAMAGED, Device, IN_USE, NOT_FOUND, STORAGE, USAGE, WRONG_KEY, one_line, run, stronghold};
+use common::{
+    DAMAGED, DECISION, Device, IN_USE, NOT_FOUND, STORAGE, USAGE, WRONG_KEY, one_line, run, stronghold,
+};
 
 /// A header of format version 2 that is whole as far as version 1 can tell, and nothing after it.
 const NEWER: &str = "9353484f4c440d0a00020001000000409c29136153221c0126afca7735348cf7\
@@ -266,4 +268,23 @@ fn a_folder_that_is_not_there() {
     init.args(["init", "--snapshot", nowhere, "--key-file", &key]);
     let done = run(&mut init, b"");
     assert_eq!(done.exit, STORAGE, "{}", done.stderr);
+}
+
+#[test]
+fn an_empty_value_is_refused_wherever_it_comes_from() {
+    let device = with_a_record();
+    let empty = device.file("empty", b"");
+    for args in [&["put", "a/b/c"][..], &["put", "a/b/c", "--yes"], &["put", "a/b/c", "--file", &empty]] {
+        let said = device.fails_cleanly(args, DECISION);
+        assert!(
+            said.contains("a/b/c is empty; nothing was changed") && said.contains("--allow-empty"),
+            "{said}"
+        );
+    }
+    let mut closed = device.command(&["put", "a/b/c"]);
+    closed.stdin(std::process::Stdio::null());
+    assert_eq!(closed.output().unwrap().status.code(), Some(DECISION));
+    assert_eq!(device.get("a/b/c"), "value");
+    device.ok(&["put", "a/b/c", "--file", &empty, "--allow-empty"]);
+    assert_eq!(device.get("a/b/c"), "");
 }

@@ -28,7 +28,7 @@ fn a_value_comes_back_byte_for_byte() {
     let device = Device::new("a");
     let every_byte: Vec<u8> = (0..=255).collect();
     for value in [&b""[..], b"no newline", b"a newline\n", b"\r\n\0", &every_byte, &vec![7; 4 << 20]] {
-        assert_eq!(device.run(&["put", "a/b/c"], value).exit, 0);
+        assert_eq!(device.run(&["put", "a/b/c", "--allow-empty"], value).exit, 0);
         let done = device.run(&["get", "a/b/c"], b"");
         assert!(done.stdout == value, "{} bytes came back as {}", value.len(), done.stdout.len());
         assert_eq!(done.stderr, "");

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{DENIED, Device, Pair, stronghold};
+use common::{DECISION, DENIED, Device, Pair, stronghold};
 use expectrl::{Eof, Expect, Session, process::unix::WaitStatus, session::OsSession};
 
 /// Starts a command with a terminal of its own.
@@ -62,6 +62,27 @@ fn a_value_is_prompted_for_and_printed_with_a_newline() {
     assert!(exit == 0 && !said.contains("typed"), "{said}");
     assert_eq!(device.get("s/v/r"), "typed");
     assert_eq!(end(at_terminal(&device, &["get", "s/v/r", "--key-file", &key])), (0, "typed\r\n".into()));
+}
+
+#[test]
+fn an_empty_value_is_asked_about_at_a_terminal() {
+    let device = Device::new("a");
+    device.put("s/v/r", "before");
+    let key = device.key_file();
+    for (answer, exit, after) in [("n", DECISION, "before"), ("", DECISION, "before"), ("y", 0, "")] {
+        let mut session = at_terminal(&device, &["put", "s/v/r", "--key-file", &key]);
+        session.expect("Value: ").unwrap();
+        session.send_line("").unwrap();
+        session.expect("The value is empty. Write nothing to s/v/r? [y/N] ").unwrap();
+        session.send_line(answer).unwrap();
+        let (code, said) = end(session);
+        assert_eq!((code, device.get("s/v/r").as_str()), (exit, after), "{said}");
+    }
+    // An answer that was given beforehand is not asked for.
+    let mut session = at_terminal(&device, &["put", "s/v/r", "--yes", "--key-file", &key]);
+    session.expect("Value: ").unwrap();
+    session.send_line("").unwrap();
+    assert_eq!(end(session).0, 0);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Commands on one snapshot.
 
-use std::path::Path;
+use std::{io::IsTerminal, path::Path};
 
 use serde_json::json;
 use stronghold_net::now;
-use stronghold_sync::{hex, message::Listing, visible};
+use stronghold_sync::{Location, hex, message::Listing, visible};
 use stronghold_vault::{Labels, ReadError, Stronghold, Version};
 
 use super::{Context, host_name, is_there, location, revision, selection, time};
@@ -38,6 +38,7 @@ pub(super) fn put(
     at: &str,
     file: Option<&Path>,
     generate: Option<u16>,
+    allow_empty: bool,
 ) -> Result<(), Failure> {
     let location = location(at)?;
     let mut home = context.open()?;
@@ -45,6 +46,9 @@ pub(super) fn put(
         Some(len) => secrets::generate(len)?,
         None => secrets::value(file)?,
     };
+    if value.is_empty() && !allow_empty {
+        not_empty(context, &location, file.is_none() && std::io::stdin().is_terminal())?;
+    }
     let revision = home.update(|stronghold| {
         stronghold.write(&location, &value, Labels::new(), now()).map_err(Failure::from)
     })?;
@@ -52,6 +56,16 @@ pub(super) fn put(
         "location": location.to_string(), "revision": revision.to_string(), "size": value.len(),
     });
     context.output.result(&object, Vec::new)
+}
+
+/// Refuses an empty value: a producer that failed gives one too. A person who typed it is asked.
+fn not_empty(context: &Context, location: &Location, typed: bool) -> Result<(), Failure> {
+    let at = visible(&location.to_string());
+    if typed {
+        return context.confirm(&format!("The value is empty. Write nothing to {at}?"));
+    }
+    Err(Failure::new("empty", DECISION, format!("the value for {at} is empty; nothing was changed"))
+        .hint("did the command that makes it fail? If it is meant to be empty, say --allow-empty"))
 }
 
 pub(super) fn get(context: &Context, at: &str, of: Option<&str>, strict: bool) -> Result<(), Failure> {

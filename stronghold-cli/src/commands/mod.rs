@@ -25,7 +25,7 @@ use crate::{
     args::{Cli, Command, Global},
     error::Failure,
     output::Output,
-    secrets,
+    secrets, terminal,
 };
 
 /// Runs one command.
@@ -33,8 +33,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     let context = Context { global: cli.global, output: *output };
     match cli.command {
         Command::Init { name } => local::init(&context, name),
-        Command::Put { location, file, generate } => {
-            local::put(&context, &location, file.as_deref(), generate)
+        Command::Put { location, file, generate, allow_empty } => {
+            local::put(&context, &location, file.as_deref(), generate, allow_empty)
         }
         Command::Get { location, revision, strict } => {
             local::get(&context, &location, revision.as_deref(), strict)
@@ -117,6 +117,11 @@ impl Context {
             home.remember_in(seen);
         }
         Ok(home)
+    }
+
+    /// Lets the person confirm what can't be undone: asks on the terminal, or takes `--yes` for the answer.
+    pub(crate) fn confirm(&self, question: &str) -> Result<(), Failure> {
+        terminal::confirm(question, self.global.yes)
     }
 
     fn configure(&self, home: &mut Home) {
