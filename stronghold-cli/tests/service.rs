@@ -51,14 +51,18 @@ fn activated(device: &Device, listener: TcpListener) -> Command {
     let script =
         "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1; export LISTEN_PID LISTEN_FDS; exec \"$@\"";
     command.args(["-c", script, "sh"]).arg(serve.get_program()).args(serve.get_args());
-    for (name, value) in serve.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    with_environment_of(&serve, &mut command);
     command.stdin(OwnedFd::from(listener)).stdout(Stdio::piped()).stderr(Stdio::null());
     command
+}
+
+fn with_environment_of(one: &Command, other: &mut Command) {
+    for (name, value) in one.get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
 }
 
 #[test]
@@ -115,15 +119,23 @@ fn a_reader_that_stalls_keeps_no_peer_waiting() {
     drop((reader, filling, service));
 }
 
+/// Signalled as soon as it says that it listens; also where the parent ignores interrupts, as a script's background job does.
 #[test]
-fn an_interrupt_ends_it_too() {
+fn a_signal_right_after_the_first_line_ends_it_in_order() {
     let a = Device::new("a");
-    let mut command = a.command(&["serve", "--json", "--listen", "127.0.0.1:0"]);
-    let mut service = Service(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(service.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    service.signal("-INT");
-    assert_eq!(service.end(), Some(0));
+    let serve = a.command(&["serve", "--json", "--listen", "127.0.0.1:0"]);
+    for signal in ["-INT", "-TERM"] {
+        for script in ["exec \"$@\"", "trap '' INT TERM; exec \"$@\""] {
+            let mut command = Command::new("sh");
+            command.args(["-c", script, "sh"]).arg(serve.get_program()).args(serve.get_args());
+            with_environment_of(&serve, &mut command);
+            let mut service = Service(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
+            let mut line = String::new();
+            BufReader::new(service.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            service.signal(signal);
+            assert_eq!(service.end(), Some(0), "{signal} {script}");
+        }
+    }
 }
 
 /// The log of everything that happens on both sides, as loud as it goes: something is in it, and nothing that is secret.

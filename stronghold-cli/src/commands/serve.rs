@@ -34,6 +34,8 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
             None => bind(&args.listen).await?,
         };
         let address = listener.local_addr().map_err(|error| Failure::terminal(&error))?;
+        // Before anybody can know that it runs.
+        let mut signals = Signals::caught().map_err(|error| Failure::terminal(&error))?;
         output.result(&json!({ "listening": address.to_string(), "device": device.to_string() }), || {
             vec![format!("listening on {address} as {}", device.fingerprint())]
         })?;
@@ -57,13 +59,13 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
         let server = Server::new(&home).attended_by(person).telling(told);
         let stop = async {
             tokio::select! {
-                () = stopped() => {}
+                () = signals.next() => {}
                 () = is_over.notified() => {}
             }
             notify_manager(&[NotifyState::Stopping]);
             // Who asks again does not want to wait for the sessions.
-            tokio::spawn(async {
-                stopped().await;
+            tokio::spawn(async move {
+                signals.next().await;
                 std::process::exit(0)
             });
         };
@@ -93,21 +95,39 @@ fn notify_manager(state: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(state);
 }
 
-/// Ctrl-C, or a service manager that stops it.
-async fn stopped() {
-    let interrupted = tokio::signal::ctrl_c();
+/// Ctrl-C, and a service manager that stops it. They are caught from the moment that this is made, also where the parent
+/// has them ignored.
+struct Signals {
     #[cfg(unix)]
-    {
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    interrupt: tokio::signal::windows::CtrlC,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn caught() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupted => {}
-                _ = terminated.recv() => {}
-            }
-            return;
-        }
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    let _ = interrupted.await;
+
+    #[cfg(windows)]
+    fn caught() -> std::io::Result<Self> {
+        Ok(Self { interrupt: tokio::signal::windows::ctrl_c()? })
+    }
+
+    /// The next one that comes.
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(windows)]
+        self.interrupt.recv().await;
+    }
 }
 
 /// What the devices are called here.
