@@ -94,6 +94,9 @@ pub(crate) enum Command {
     Remove {
         /// CLIENT/VAULT/RECORD
         location: String,
+        /// Say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List a record's revisions.
     History {

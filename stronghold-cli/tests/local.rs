@@ -106,6 +106,21 @@ fn a_replaced_and_a_removed_value_stay_in_the_history() {
 }
 
 #[test]
+fn a_removal_can_be_tried_first() {
+    let device = Device::new("a");
+    device.put("a/b/c", "value");
+    let before = device.files();
+    assert_eq!(device.ok(&["remove", "a/b/c", "--dry-run"]), "would remove:\n- a/b/c\n");
+    let named = device.json(&["remove", "a/b/c", "--dry-run"])["records"].take();
+    assert_eq!(
+        (strings(&named, "location"), strings(&named, "change")),
+        (vec!["a/b/c".into()], vec!["deleted".into()])
+    );
+    device.fails(&["remove", "a/b/d", "--dry-run"], NOT_FOUND);
+    assert!(before == device.files() && device.get("a/b/c") == "value");
+}
+
+#[test]
 fn every_result_is_one_json_object_on_one_line() {
     let device = Device::without_snapshot();
     let table = device.file("table.csv", TABLE.as_bytes());

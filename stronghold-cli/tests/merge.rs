@@ -248,3 +248,45 @@ fn a_name_with_an_escape_code_is_shown_visibly_after_a_merge() {
         a.ok(&["merge", file.to_str().unwrap(), "--other-key-file", &b.key_file()]) + &a.ok(&["list"]);
     assert!(shown.contains("\\u{1b}[31mred") && !shown.contains('\u{1b}'), "{shown}");
 }
+
+/// The records that a result names, each with the mark of what becomes of it.
+fn named(object: &Value) -> Vec<String> {
+    let records = object["records"].as_array().unwrap();
+    let text = |record: &Value, field: &str| record[field].as_str().unwrap().to_owned();
+    records.iter().map(|record| format!("{} {}", text(record, "change"), text(record, "location"))).collect()
+}
+
+#[test]
+fn a_dry_run_and_the_real_one_name_the_same_records() {
+    let (a, b) = common_past();
+    a.put("s/v/both", "mine");
+    b.put("s/v/both", "theirs");
+    b.put("s/v/edited", "new");
+    b.ok(&["remove", "s/v/removed"]);
+    b.put("s/v/\u{1b}[2J", "new");
+    let expected = ["new s/v/\u{1b}[2J", "conflict s/v/both", "changed s/v/edited", "deleted s/v/removed"];
+    let before = a.files();
+    let planned = a.merged(&b, &["--dry-run"]);
+    assert_eq!(named(&planned), expected);
+    let (file, key) = (b.snapshot(), b.key_file());
+    let merge = ["merge", file.to_str().unwrap(), "--other-key-file", &key];
+    let lines = "+ s/v/\\u{1b}[2J\n! s/v/both\n~ s/v/edited\n- s/v/removed\n";
+    let said = a.ok(&[&merge[..], &["--dry-run"]].concat());
+    assert_eq!(said, format!("would receive 4, deleted 1, 1 in conflict, 1 unchanged\n{lines}"));
+    assert!(a.files() == before, "a dry run wrote");
+    assert_eq!(a.ok(&merge), format!("received 4, deleted 1, 1 in conflict, 1 unchanged\n{lines}"));
+    assert!(named(&a.merged(&b, &[])).is_empty());
+}
+
+#[test]
+fn a_person_is_shown_twenty_names_and_a_program_all() {
+    let (a, b) = (Device::new("a"), Device::new("b"));
+    let rows: String = (0..13).map(|n| format!("g,t{n:02},u,p\n")).collect();
+    let table = b.file("table.csv", format!("Group,Title,Username,Password\n{rows}").as_bytes());
+    b.ok(&["import", "--format", "csv", &table]);
+    assert_eq!(named(&a.merged(&b, &["--dry-run"])).len(), 26);
+    let (file, key) = (b.snapshot(), b.key_file());
+    let said = a.ok(&["merge", file.to_str().unwrap(), "--other-key-file", &key]);
+    assert_eq!(said.lines().filter(|line| line.starts_with("+ ")).count(), 20);
+    assert!(said.ends_with("  and 6 more (--json names all)\n"), "{said}");
+}

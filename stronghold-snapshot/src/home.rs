@@ -192,6 +192,18 @@ impl Home {
         self.update_with(change, |locked, payload| locked.commit(payload))
     }
 
+    /// Tries a change on a copy in memory, and returns what it returns: no lock is taken, and nothing is changed or written.
+    ///
+    /// # Errors
+    /// What `change` gives, or a [`HomeError`] when there can be no copy.
+    pub fn rehearse<T, E: From<HomeError>>(
+        &self,
+        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let payload = encode(&self.stronghold).map_err(HomeError::from)?;
+        change(&mut decode(&payload).map_err(HomeError::from)?)
+    }
+
     /// As [`update`](Self::update), and removes all kept generations: what the change took out is then in no file.
     ///
     /// # Errors

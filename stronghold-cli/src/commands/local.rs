@@ -7,7 +7,7 @@ use stronghold_net::now;
 use stronghold_sync::{Location, hex, message::Listing, visible};
 use stronghold_vault::{Labels, ReadError, Stronghold, Version};
 
-use super::{Context, host_name, is_there, location, revision, selection, time};
+use super::{Context, changes, host_name, is_there, location, revision, selection, time};
 use crate::{
     error::{DECISION, Failure},
     secrets,
@@ -144,10 +144,18 @@ pub(super) fn print_listing(context: &Context, listed: &[Listing]) -> Result<(),
     context.output.result(&json!({ "entries": entries }), || listed.iter().map(line).collect())
 }
 
-pub(super) fn remove(context: &Context, at: &str) -> Result<(), Failure> {
+pub(super) fn remove(context: &Context, at: &str, dry_run: bool) -> Result<(), Failure> {
     let location = location(at)?;
     let mut home = context.open()?;
-    let revision = home.update(|stronghold| stronghold.remove(&location, now()).map_err(Failure::from))?;
+    let (revision, changes) = changes::told(&mut home, dry_run, |stronghold| {
+        stronghold.remove(&location, now()).map_err(Failure::from)
+    })?;
+    if dry_run {
+        let object = json!({ "location": location.to_string(), "records": changes.object() });
+        return context.output.result(&object, || {
+            std::iter::once("would remove:".to_owned()).chain(changes.lines()).collect()
+        });
+    }
     let object = json!({ "location": location.to_string(), "revision": revision.to_string() });
     context.output.result(&object, Vec::new)
 }

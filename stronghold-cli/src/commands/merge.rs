@@ -8,7 +8,11 @@ use stronghold_snapshot::{Home, Merge, Merged};
 use stronghold_sync::{Mapping, OnConflict, Selection};
 use stronghold_vault::{Labels, ReadError, Stronghold};
 
-use super::{Context, is_there, local, selection, selections};
+use super::{
+    Context,
+    changes::{self, Changes},
+    is_there, local, selection, selections,
+};
 use crate::{
     args::{Conflict, Format, MergeArgs},
     credentials::{self, Field},
@@ -25,7 +29,7 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
             Conflict::KeepLocal => OnConflict::KeepLocal,
             Conflict::TakeOther => OnConflict::TakeOther,
         },
-        deletions_confirmed: args.confirm_deletions,
+        deletions_confirmed: args.confirm_deletions || args.dry_run,
         now: now(),
     };
     let mut home = context.open()?;
@@ -35,21 +39,22 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
     let files = (args.other_passphrase_file.as_deref(), args.other_key_file.as_deref());
     let secret = secrets::from_files(files.0, files.1, "Passphrase of the other snapshot: ", false)?;
     let other = Home::open(&args.file, &secret.unlock())?;
-    let merged = if args.dry_run {
-        Merged::from(&merge.plan(home.stronghold(), other.stronghold()))
-    } else {
-        run(&mut home, &merge, other.stronghold())?
+    let plan = merge.plan(home.stronghold(), other.stronghold());
+    // No new generation where there is nothing to take.
+    let (merged, changes) = match plan.is_empty() {
+        true => (Merged::from(&plan), Changes::default()),
+        false => changes::told(&mut home, args.dry_run, |stronghold| {
+            merge.run(stronghold, other.stronghold()).map_err(Failure::from)
+        })?,
     };
-    context.output.result(&object(&merged), || vec![line(&merged, args.dry_run)])
-}
-
-/// Merges, without a new generation where there is nothing to take.
-fn run(home: &mut Home, merge: &Merge, other: &Stronghold) -> Result<Merged, Failure> {
-    let plan = merge.plan(home.stronghold(), other);
-    if plan.is_empty() {
-        return Ok(Merged::from(&plan));
+    let object = object(&merged, &changes);
+    context
+        .output
+        .result(&object, || std::iter::once(line(&merged, args.dry_run)).chain(changes.lines()).collect())?;
+    if args.dry_run && plan.deletes_many() && !args.confirm_deletions {
+        context.output.note("hint: that many deletions are done only with --confirm-deletions");
     }
-    home.update(|stronghold| merge.run(stronghold, other).map_err(Failure::from))
+    Ok(())
 }
 
 fn mapping(rules: &[String]) -> Result<Mapping, Failure> {
@@ -62,13 +67,14 @@ fn mapping(rules: &[String]) -> Result<Mapping, Failure> {
     Ok(mapping)
 }
 
-fn object(merged: &Merged) -> Value {
+fn object(merged: &Merged, changes: &Changes) -> Value {
     json!({
         "received": merged.received,
         "sent": 0,
         "deleted": merged.deleted,
         "conflicts": merged.conflicts,
         "unchanged": merged.unchanged,
+        "records": changes.object(),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The commands, each one or two calls into the crates.
 
+mod changes;
 mod console;
 mod keeping;
 mod local;
@@ -42,7 +43,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::List { selection, known_to } => {
             local::list(&context, selection.as_deref(), known_to.as_deref())
         }
-        Command::Remove { location } => local::remove(&context, &location),
+        Command::Remove { location, dry_run } => local::remove(&context, &location, dry_run),
         Command::History { location } => local::history(&context, &location),
         Command::Conflicts { selection } => local::conflicts(&context, selection.as_deref()),
         Command::Resolve { location, keep } => undoing::resolve(&context, &location, &keep),
