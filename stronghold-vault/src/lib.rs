@@ -57,7 +57,7 @@ mod transfer;
 mod undoing;
 mod writing;
 
-pub use audit::{AuditLog, Decided, Deed};
+pub use audit::{AuditLog, Decided, Deed, Logged, Sum, Whole};
 pub use identity::{BadPublicKey, BadSecretKey, BadSignature, Identity, NoRandomness, PublicIdentity};
 pub use locked::{Locking, locking};
 pub use peers::{Peer, Peers, Rendezvous, UnknownPeer};

@@ -4,6 +4,7 @@ mod changes;
 mod console;
 mod keeping;
 mod local;
+mod log;
 mod merge;
 mod pairing;
 mod peers;
@@ -62,7 +63,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Peers => peers::peers(&context),
         Command::Grant(args) => peers::grant(&context, &args),
         Command::Revoke { peer } => peers::revoke(&context, &peer),
-        Command::Log => peers::log(&context),
+        Command::Log => log::log(&context),
         Command::Pair(args) => pairing::pair(&context, &args),
         Command::Serve(args) => serve::serve(&context, &args),
         Command::Clone { peer, join, name, grants, at, only } => {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use stronghold_net::now;
 use stronghold_sync::{DeviceId, Operation, Rule, Selection, visible};
-use stronghold_vault::{Deed, Stronghold};
+use stronghold_vault::Stronghold;
 
 use super::{Context, selections, time};
 use crate::{args::GrantArgs, error::Failure};
@@ -125,43 +125,4 @@ fn tell_what_it_keeps(context: &Context, stronghold: &Stronghold, device: &Devic
     context.output.note(&format!(
         "hint: what it has received, it keeps; `stronghold list --known-to {called}` shows which values to change"
     ));
-}
-
-pub(super) fn log(context: &Context) -> Result<(), Failure> {
-    let home = context.open()?;
-    let stronghold = home.stronghold();
-    let name = |device: &DeviceId| {
-        stronghold.peers().by_id(device).map_or_else(|| device.fingerprint(), |peer| peer.name.clone())
-    };
-    let entries: Vec<Value> = stronghold
-        .log()
-        .entries()
-        .map(|(decided, repeated)| {
-            json!({
-                "time": decided.time,
-                "device": decided.device.to_string(),
-                "name": name(&decided.device),
-                "operation": decided.deed.name(),
-                "selection": decided.selection,
-                "allowed": decided.allowed,
-                "entries": decided.entries,
-                "bytes": decided.bytes,
-                "repeated": repeated,
-            })
-        })
-        .collect();
-    context.output.result(&json!({ "entries": entries }), || {
-        let line = |(decided, repeated): (&stronghold_vault::Decided, u64)| {
-            let (when, who, what) =
-                (time(decided.time), visible(&name(&decided.device)), decided.deed.name());
-            if decided.deed == Deed::Revoked {
-                return format!("{when}  {who}  {what}");
-            }
-            let verdict = if decided.allowed { "allowed" } else { "refused" };
-            let more = if repeated > 0 { format!(" (and {repeated} times more)") } else { String::new() };
-            let (selection, entries, bytes) = (visible(&decided.selection), decided.entries, decided.bytes);
-            format!("{when}  {who}  {verdict}  {what} on {selection}  {entries} entries, {bytes} bytes{more}")
-        };
-        stronghold.log().entries().map(line).collect()
-    })
 }

@@ -1,0 +1,119 @@
+//! The log's checkpoint: what its oldest entries amounted to, and the hash at which the chain goes on.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use stronghold_sync::DeviceId;
+
+use super::{Deed, Logged};
+
+/// Decisions of one kind about one device, from entries that are no longer kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    /// The device.
+    pub device: DeviceId,
+    /// What it asked, or what was done.
+    pub deed: Deed,
+    /// Whether it was allowed.
+    pub allowed: bool,
+    /// How many decisions.
+    pub count: u64,
+    /// When the first was, in milliseconds since 1970.
+    pub first: u64,
+    /// When the last was.
+    pub last: u64,
+    /// Entries handed over or taken, together.
+    pub entries: u64,
+    /// Their padded sizes together, in bytes.
+    pub bytes: u64,
+}
+
+/// Sums in the order of device, deed and whether it was allowed; the hash of the last entry in them; a hash of both.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    sums: Vec<Sum>,
+    #[serde(with = "serde_bytes")]
+    hash: [u8; 32],
+    #[serde(with = "serde_bytes")]
+    seal: [u8; 32],
+}
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        let mut empty = Self { sums: Vec::new(), hash: [0; 32], seal: [0; 32] };
+        empty.seal = empty.sealed();
+        empty
+    }
+}
+
+impl Checkpoint {
+    pub(super) fn sums(&self) -> &[Sum] {
+        &self.sums
+    }
+
+    pub(super) fn hash(&self) -> &[u8; 32] {
+        &self.hash
+    }
+
+    pub(super) fn is_intact(&self) -> bool {
+        self.seal == self.sealed()
+    }
+
+    /// Takes an entry in, whose hash is that at which the chain goes on.
+    pub(super) fn fold(&mut self, logged: &Logged, hash: [u8; 32]) {
+        let Logged { device, deed, allowed, count, first, last, entries, bytes, .. } = *logged;
+        self.add(Sum { device, deed, allowed, count, first, last, entries, bytes });
+        self.hash = hash;
+        self.seal = self.sealed();
+    }
+
+    /// Takes the sums of another in.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        other.sums.iter().cloned().for_each(|sum| self.add(sum));
+        self.seal = self.sealed();
+    }
+
+    fn add(&mut self, sum: Sum) {
+        let key = |sum: &Sum| (sum.device, sum.deed, sum.allowed);
+        match self.sums.binary_search_by_key(&key(&sum), key) {
+            Ok(at) => {
+                let held = &mut self.sums[at];
+                held.count = held.count.saturating_add(sum.count);
+                held.first = held.first.min(sum.first);
+                held.last = held.last.max(sum.last);
+                held.entries = held.entries.saturating_add(sum.entries);
+                held.bytes = held.bytes.saturating_add(sum.bytes);
+            }
+            Err(at) => self.sums.insert(at, sum),
+        }
+    }
+
+    fn sealed(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"stronghold/log/checkpoint/v1");
+        hash.update(self.hash);
+        for sum in &self.sums {
+            hash.update(sum.device.as_bytes());
+            hash.update([sum.deed as u8, u8::from(sum.allowed)]);
+            for number in [sum.count, sum.first, sum.last, sum.entries, sum.bytes] {
+                hash.update(number.to_le_bytes());
+            }
+        }
+        hash.finalize().into()
+    }
+}
+
+/// Changes of one sum, and of the hash, each of which the seal has to notice.
+#[cfg(test)]
+pub(super) fn tampered() -> [fn(&mut Checkpoint); 9] {
+    [
+        |checkpoint| checkpoint.sums[0].device = DeviceId::from_bytes([9; 32]),
+        |checkpoint| checkpoint.sums[0].deed = Deed::Revoked,
+        |checkpoint| checkpoint.sums[0].allowed ^= true,
+        |checkpoint| checkpoint.sums[0].count += 1,
+        |checkpoint| checkpoint.sums[0].first += 1,
+        |checkpoint| checkpoint.sums[0].last += 1,
+        |checkpoint| checkpoint.sums[0].entries += 1,
+        |checkpoint| checkpoint.sums[0].bytes += 1,
+        |checkpoint| checkpoint.hash[0] ^= 1,
+    ]
+}
