@@ -161,12 +161,20 @@ pub(crate) enum Command {
     /// Pair with another device: show a code and wait, or join with the code that the other shows.
     Pair(PairArgs),
     /// List paired devices and what they may do here.
-    Peers,
+    Peers {
+        #[command(subcommand)]
+        action: Option<PeersAction>,
+    },
+    /// Call this device by another name. Devices that it is paired with go on with the name that it has there.
+    Rename {
+        /// What other devices see at the next pairing.
+        name: String,
+    },
     /// Let a paired device do something here.
     Grant(GrantArgs),
     /// Remove a device's rules and its trust. What it had, it keeps.
     Revoke {
-        /// Its name, or the beginning of its device id.
+        /// Its name here, or the beginning of its device id.
         peer: String,
     },
     /// Answer paired devices.
@@ -193,7 +201,7 @@ pub(crate) enum Command {
     },
     /// List what a paired device holds.
     Browse {
-        /// Its name, or the beginning of its device id.
+        /// Its name here, or the beginning of its device id.
         peer: String,
         /// A glob on locations.
         selection: Option<String>,
@@ -202,7 +210,7 @@ pub(crate) enum Command {
     },
     /// Take picked records from a paired device.
     Fetch {
-        /// Its name, or the beginning of its device id.
+        /// Its name here, or the beginning of its device id.
         peer: String,
         /// CLIENT/VAULT/RECORD, one or more.
         #[arg(required_unless_present = "pick")]
@@ -215,7 +223,7 @@ pub(crate) enum Command {
     },
     /// Synchronise with a paired device: each takes what it lacks.
     Sync {
-        /// Its name, or the beginning of its device id.
+        /// Its name here, or the beginning of its device id.
         peer: String,
         /// A glob on locations; may be repeated.
         #[arg(long, value_name = "S")]
@@ -243,6 +251,17 @@ pub(crate) enum Command {
     Passphrase(PassphraseArgs),
     /// Check the snapshot's surroundings: permissions, left-overs, locked memory.
     Doctor,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeersAction {
+    /// Call a paired device by another name here.
+    Rename {
+        /// Its name here, or the beginning of its device id.
+        peer: String,
+        /// The new one.
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -335,7 +354,7 @@ pub(crate) struct Grants {
 
 #[derive(Debug, Args)]
 pub(crate) struct GrantArgs {
-    /// Its name, or the beginning of its device id.
+    /// Its name here, or the beginning of its device id.
     pub(crate) peer: String,
     /// import, browse, pull, push or delete; one or more.
     #[arg(required = true, value_name = "OPERATION")]

@@ -8,7 +8,7 @@ use stronghold_snapshot::{
     ReloadError, StorageError, Surroundings,
 };
 use stronghold_sync::{message::Refusal, session::SessionError, visible};
-use stronghold_vault::{Damaged, ExportError, ReadError, UnknownPeer, WriteError};
+use stronghold_vault::{BadDeviceName, Damaged, ExportError, ReadError, Revoked, UnknownPeer, WriteError};
 
 use crate::credentials::BadTable;
 
@@ -201,7 +201,22 @@ impl From<Damaged> for Failure {
 
 impl From<UnknownPeer> for Failure {
     fn from(error: UnknownPeer) -> Self {
-        Self::of("not_found", NOT_FOUND, &error).hint("see `stronghold peers`")
+        match &error {
+            UnknownPeer::Revoked(Revoked { name, time }) => {
+                let message = format!("{} was revoked on {}", visible(name), crate::commands::time(*time));
+                Self::new("revoked", NOT_FOUND, message).hint("to come back it has to be paired again")
+            }
+            UnknownPeer::Several => {
+                Self::of("ambiguous", NOT_FOUND, &error).hint("see `stronghold peers --json`")
+            }
+            _ => Self::of("not_found", NOT_FOUND, &error).hint("see `stronghold peers`"),
+        }
+    }
+}
+
+impl From<BadDeviceName> for Failure {
+    fn from(error: BadDeviceName) -> Self {
+        Self::of("usage", USAGE, &error).hint("nothing was changed; choose another name")
     }
 }
 

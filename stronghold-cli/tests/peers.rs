@@ -30,11 +30,79 @@ fn peers_and_rules_are_listed() {
     assert_eq!(peer["rules"][0]["selection"], serde_json::json!(["wallet"]));
     let device = peer["device"].as_str().unwrap();
     a.ok(&["grant", &device[..10], "delete", "--select", "wallet/web", "--select", "work"]);
-    a.ok(&["grant", "b", "browse", "--select", "**"]);
+    a.fails_cleanly(&["grant", "b", "browse", "--select", "**"], NOT_FOUND);
+    a.ok(&["grant", "desk", "browse", "--select", "**"]);
     assert_eq!(a.json(&["peers"])["peers"][0]["rules"].as_array().unwrap().len(), 3);
     assert_eq!(b.json(&["peers"])["peers"][0]["rules"][0]["operations"], serde_json::json!(["pull"]));
     a.fails_cleanly(&["grant", "nobody", "pull", "--select", "**"], NOT_FOUND);
     a.fails_cleanly(&["grant", "desk", "pull"], USAGE);
+}
+
+/// The id as every output shows it, with groups or without, means the device.
+#[test]
+fn a_device_is_named_as_any_output_shows_it_and_by_no_name_that_it_chose() {
+    let (a, b) = paired();
+    let device = a.json(&["peers"])["peers"][0]["device"].as_str().unwrap().to_owned();
+    let shown = a.ok(&["peers"]).lines().next().unwrap().rsplit("  ").next().unwrap().to_owned();
+    let [bare, upper] = [shown.replace('-', ""), shown.to_uppercase()];
+    for (at, text) in
+        [&device, &shown, &bare, &upper, &shown[..9].to_owned(), &device[..4].to_owned()].iter().enumerate()
+    {
+        let said = a.ok(&["grant", text, "pull", "--select", &format!("x{at}/**")]);
+        assert_eq!(said, format!("b ({shown}) may now: pull on x{at}/**\n"));
+    }
+    a.fails_cleanly(&["grant", &device[..3], "pull", "--select", "**"], NOT_FOUND);
+    a.ok(&["peers", "rename", "b", "phone"]);
+    a.fails_cleanly(&["grant", "b", "pull", "--select", "**"], NOT_FOUND);
+    let said = a.ok(&["revoke", "phone"]);
+    assert!(said.starts_with(&format!("revoked phone ({shown}): 6 rules")), "{said}");
+    let said = a.fails_cleanly(&["grant", "phone", "pull", "--select", "**"], NOT_FOUND);
+    assert!(said.starts_with("error: phone was revoked on 2"), "{said}");
+    // Whoever comes next under that name is another.
+    let other = Device::new("phone");
+    pair(&a, &other);
+    let name = a.json(&["peers"])["peers"][0]["name"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("phone-"), "{name}");
+    a.fails_cleanly(&["revoke", "phone"], NOT_FOUND);
+    drop(b);
+}
+
+#[test]
+fn who_calls_itself_by_another_devices_id_gets_nothing_that_was_meant_for_it() {
+    let (a, b) = paired();
+    let shown = a.ok(&["peers"]).lines().next().unwrap().rsplit("  ").next().unwrap().to_owned();
+    let imitator = Device::new(&shown);
+    pair(&a, &imitator);
+    let said = a.ok(&["grant", &shown, "pull", "--select", "**"]);
+    assert!(said.starts_with(&format!("b ({shown}) may now")), "{said}");
+    let names = strings(&a.json(&["peers"])["peers"], "name");
+    assert!(names.iter().any(|name| name.starts_with(&format!("{shown}-peer-"))), "{names:?}");
+    drop(b);
+}
+
+#[test]
+fn names_that_could_never_pair_are_refused_and_odd_ones_are_shown_as_such() {
+    let long = "n".repeat(65);
+    for name in ["", "  ", "a\nb", "\u{9b}", &long] {
+        let device = Device::without_snapshot();
+        device.fails_cleanly(&["init", "--name", name], USAGE);
+        assert!(!device.snapshot().exists());
+    }
+    let (a, b) = (Device::new("a"), Device::new("phone\u{3164}"));
+    for name in ["", "  ", "a\nb", &long] {
+        a.fails_cleanly(&["rename", name], USAGE);
+    }
+    a.ok(&["rename", "desk"]);
+    pair(&a, &b);
+    let name = a.json(&["peers"])["peers"][0]["name"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("phone\\u{3164}-"), "{name}");
+    assert_eq!(strings(&b.json(&["peers"])["peers"], "name"), ["desk"]);
+    for odd in ["cafe", "x\u{200b}", &long] {
+        b.fails_cleanly(&["peers", "rename", "desk", odd], USAGE);
+    }
+    for given in ["beef-cafe", "x\u{202e}", ""] {
+        a.fails_cleanly(&["pair", "--listen", "127.0.0.1:0", "--name", given], USAGE);
+    }
 }
 
 #[test]
@@ -57,10 +125,10 @@ fn devices_of_one_name_are_told_apart() {
 
 #[test]
 fn a_name_from_a_peer_is_shown_not_obeyed() {
-    let (a, b) = (Device::new("a"), Device::new("b\u{1b}[2J\u{202e}"));
+    let (a, b) = (Device::new("a"), Device::new("b[2J\u{202e}"));
     pair(&a, &b);
     let shown = a.ok(&["peers"]);
-    assert!(shown.contains("b\\u{1b}[2J\\u{202e}") && !shown.contains('\u{1b}'), "{shown}");
+    assert!(shown.contains("b[2J\\u{202e}-") && !shown.contains('\u{202e}'), "{shown}");
 }
 
 #[test]

@@ -25,7 +25,10 @@ mod waiting;
 use std::time::Duration;
 
 use stronghold_sync::DeviceId;
-use stronghold_vault::{Identity, NoRandomness, Peer as Remembered, PublicIdentity, Rendezvous, Stronghold};
+use stronghold_vault::{
+    Identity, MAX_DEVICE_NAME, NoRandomness, Peer as Remembered, PublicIdentity, Rendezvous, Stronghold,
+    check_device_name,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout},
@@ -36,7 +39,7 @@ use self::introduction::{Answer, Card, Part, Proofs};
 use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Trust, home::now, marks};
 
 /// The most characters of a device's name.
-pub const MAX_NAME: usize = 64;
+pub const MAX_NAME: usize = MAX_DEVICE_NAME;
 
 /// How long a code is good for.
 pub const CODE_LIFE: Duration = Duration::from_secs(600);
@@ -98,8 +101,8 @@ pub enum PairingError {
     /// The peer has this device's own key.
     #[error("a device can't be paired with itself")]
     Itself,
-    /// This device's own name is empty or longer than [`MAX_NAME`] characters.
-    #[error("a device's name has 1 to 64 characters")]
+    /// This device's own name is empty, longer than [`MAX_NAME`] characters, or has control characters.
+    #[error("a device's name has 1 to 64 characters, and no control characters")]
     BadName,
     /// The system gave no random bytes.
     #[error(transparent)]
@@ -269,8 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Met<S> {
 }
 
 impl<S> Paired<S> {
-    /// Remembers the device: under `name`, or under the one that it calls itself by; a name that another device has here gets
-    /// the beginning of the device's id behind it. A device that was known is updated. Gives the name. It lasts when the
+    /// Remembers the device: under `name`, or under the one that it calls itself by, as [`Peers::name_for`](stronghold_vault::Peers::name_for) has it. A device that was known is updated. Gives the name. It lasts when the
     /// snapshot is written, as by [`Home::update`](stronghold_snapshot::Home::update).
     pub fn remember_in(
         &self,
@@ -279,12 +281,7 @@ impl<S> Paired<S> {
         address: Option<String>,
     ) -> String {
         let device = self.peer.device();
-        let wanted = name.unwrap_or(&self.name);
-        let is_taken = stronghold.peers().iter().any(|(id, peer)| *id != device && peer.name == wanted);
-        let name = match is_taken {
-            true => format!("{wanted}-{}", &device.to_string()[..4]),
-            false => wanted.to_owned(),
-        };
+        let name = stronghold.peers().name_for(&device, name.unwrap_or(&self.name));
         let peer = Remembered {
             name: name.clone(),
             own_name: self.name.clone(),
@@ -326,9 +323,5 @@ where
 }
 
 fn check_name(name: &str) -> Result<(), PairingError> {
-    if is_name(name) { Ok(()) } else { Err(PairingError::BadName) }
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.chars().count())
+    check_device_name(name).map_err(|_| PairingError::BadName)
 }

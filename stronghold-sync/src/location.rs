@@ -139,13 +139,13 @@ impl From<Location> for (String, String, String) {
     }
 }
 
-/// A name made safe to show: control characters and those that change the direction of text are written as
-/// `\u{…}`, so that a peer's name can't drive a terminal or pass for another.
+/// A name made safe to show: control characters, and those that nobody sees or that change the direction of text, are
+/// written as `\u{…}`, so that a peer's name can't drive a terminal or pass for another.
 #[must_use]
 pub fn visible(name: &str) -> String {
     let mut shown = String::with_capacity(name.len());
     for letter in name.chars() {
-        if letter.is_control() || changes_direction(letter) {
+        if letter.is_control() || is_hidden(letter) {
             shown.push_str(&letter.escape_unicode().to_string());
         } else {
             shown.push(letter);
@@ -154,9 +154,16 @@ pub fn visible(name: &str) -> String {
     shown
 }
 
-fn changes_direction(letter: char) -> bool {
+/// Whether a character is not seen, or changes the direction of text: those of Unicode's `Default_Ignorable_Code_Point`
+/// and `Bidi_Control`, separators of lines, notes within a line, tags, and blanks that are no white space (fillers, the
+/// empty Braille pattern).
+#[must_use]
+pub fn is_hidden(letter: char) -> bool {
     matches!(letter,
-        '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+        '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'
+        | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202F}' | '\u{205F}'..='\u{206F}'
+        | '\u{2800}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}'
+        | '\u{16FE4}' | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D159}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 #[cfg(test)]
@@ -187,5 +194,30 @@ mod tests {
     fn escape_codes_and_bidirectional_marks_are_shown_not_obeyed() {
         assert_eq!(visible("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
         assert_eq!(visible("Grüße 鍵"), "Grüße 鍵");
+        for hidden in [
+            '\u{00AD}',
+            '\u{034F}',
+            '\u{115F}',
+            '\u{1160}',
+            '\u{180E}',
+            '\u{200B}',
+            '\u{200D}',
+            '\u{202F}',
+            '\u{205F}',
+            '\u{2060}',
+            '\u{206F}',
+            '\u{2800}',
+            '\u{3164}',
+            '\u{FE00}',
+            '\u{FE0F}',
+            '\u{FEFF}',
+            '\u{FFA0}',
+            '\u{E0000}',
+            '\u{E007F}',
+            '\u{E01EF}',
+        ] {
+            let name = alloc::format!("phone{hidden}");
+            assert_eq!(visible(&name), alloc::format!("phone{}", hidden.escape_unicode()));
+        }
     }
 }

@@ -43,6 +43,7 @@
 
 mod audit;
 mod cipher;
+mod device_name;
 mod identity;
 mod known;
 mod locked;
@@ -58,9 +59,11 @@ mod undoing;
 mod writing;
 
 pub use audit::{AuditLog, Decided, Deed, Logged, Sum, Whole};
+
+pub use device_name::{BadDeviceName, MAX_DEVICE_NAME, check_device_name, check_given_name};
 pub use identity::{BadPublicKey, BadSecretKey, BadSignature, Identity, NoRandomness, PublicIdentity};
 pub use locked::{Locking, locking};
-pub use peers::{Peer, Peers, Rendezvous, UnknownPeer};
+pub use peers::{Peer, Peers, Rendezvous, Revoked, UnknownPeer};
 pub use reading::{ReadError, Reading, Version};
 pub use record::{Damaged, HISTORY, MAX_HEADS};
 pub use revision::{Entry, Labels, MAX_LABELS, MAX_VALUE, Revision, secret_bytes};

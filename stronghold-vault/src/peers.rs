@@ -10,6 +10,7 @@ use stronghold_sync::{DeviceId, RevisionId};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{
+    device_name::{BadDeviceName, check_given_name, id_digits, remembered_as, skeleton},
     identity::{BadPublicKey, PublicIdentity},
     known::{Known, Prefixes},
 };
@@ -65,8 +66,17 @@ impl fmt::Debug for Rendezvous {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Peers {
     peers: BTreeMap<DeviceId, Peer>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     known: BTreeMap<DeviceId, Known>,
+    revoked: BTreeMap<DeviceId, Revoked>,
+}
+
+/// A device that was paired once: its name is given to no other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// What it was called here.
+    pub name: String,
+    /// When it was revoked, in milliseconds since 1970.
+    pub time: u64,
 }
 
 /// A name or prefix that means no paired device, or more than one.
@@ -75,9 +85,12 @@ pub enum UnknownPeer {
     /// None has this name or an id that begins so.
     #[error("no paired device is called that")]
     None,
-    /// Several do.
-    #[error("several paired devices are called that: use more of the device id")]
+    /// Several do: as a name, and as an id.
+    #[error("several devices are called that: use more of the device id")]
     Several,
+    /// One did, until it was revoked.
+    #[error("that device was revoked")]
+    Revoked(Revoked),
 }
 
 impl Peer {
@@ -100,12 +113,53 @@ impl Peers {
         if let Some(known) = self.known.get_mut(&device) {
             known.name.clone_from(&peer.name);
         }
+        self.revoked.remove(&device);
         self.peers.insert(device, peer);
     }
 
-    /// Forgets a device, but not what it has had: see [`Peers::find_known`].
-    pub fn remove(&mut self, device: &DeviceId) -> Option<Peer> {
-        self.peers.remove(device)
+    /// Forgets a device at the time `now` (milliseconds since 1970), but neither its name nor what it has had: see
+    /// [`Peers::find_known`].
+    pub fn remove(&mut self, device: &DeviceId, now: u64) -> Option<Peer> {
+        let peer = self.peers.remove(device)?;
+        self.revoked.insert(*device, Revoked { name: peer.name.clone(), time: now });
+        Some(peer)
+    }
+
+    /// The devices that were revoked, in the order of ids.
+    pub fn revoked(&self) -> impl Iterator<Item = (&DeviceId, &Revoked)> {
+        self.revoked.iter()
+    }
+
+    /// Returns the name under which a device that wants to be called `wanted` is remembered: with the beginning of its id
+    /// behind it where it looks like a device's id, hides something, or looks like the name that another device has, or
+    /// had, here.
+    #[must_use]
+    pub fn name_for(&self, device: &DeviceId, wanted: &str) -> String {
+        remembered_as(wanted, &device.to_string(), |name| self.is_taken(device, name))
+    }
+
+    /// Calls a paired device by another name; returns the old one.
+    ///
+    /// # Errors
+    /// [`BadDeviceName`] when it can't be called so; all stays as it was.
+    pub fn rename(&mut self, device: &DeviceId, name: &str) -> Result<String, BadDeviceName> {
+        check_given_name(name)?;
+        if self.is_taken(device, name) {
+            return Err(BadDeviceName::Taken);
+        }
+        if let Some(known) = self.known.get_mut(device) {
+            known.name = name.into();
+        }
+        let peer = self.peers.get_mut(device);
+        Ok(peer.map(|peer| std::mem::replace(&mut peer.name, name.into())).unwrap_or_default())
+    }
+
+    /// Whether another device has, or had, a name that looks like this one.
+    fn is_taken(&self, device: &DeviceId, name: &str) -> bool {
+        let seen = skeleton(name);
+        let paired = self.peers.iter().map(|(id, peer)| (id, &peer.name));
+        let mut all = paired.chain(self.revoked.iter().map(|(id, revoked)| (id, &revoked.name)));
+        all.any(|(id, name)| id != device && skeleton(name) == seen)
     }
 
     /// The device of this id.
@@ -160,47 +214,35 @@ impl Peers {
         }
     }
 
-    /// The device that `text` means, as [`Peers::find`] has it; else the one of this name that was revoked since. The
-    /// beginning of an id means either.
+    /// The device that `text` means, paired or revoked since: as [`Peers::find`] has it.
     ///
     /// # Errors
     /// [`UnknownPeer`] when there is none or more than one.
     pub fn find_known(&self, text: &str) -> Result<DeviceId, UnknownPeer> {
-        let paired = |name: fn(&Peer) -> &str| {
-            self.peers
-                .iter()
-                .filter(move |(_, peer)| name(peer) == text)
-                .map(|(id, _)| *id)
-                .collect::<Vec<_>>()
-        };
-        let mut found = paired(|peer| &peer.name);
-        if found.is_empty() {
-            found = paired(|peer| &peer.own_name);
-        }
-        if found.is_empty() {
-            let revoked = self.known.iter().filter(|(id, _)| !self.peers.contains_key(id));
-            found = revoked.filter(|(_, known)| known.name == text).map(|(id, _)| *id).collect();
-        }
-        if found.is_empty() {
-            let all: BTreeSet<&DeviceId> = self.peers.keys().chain(self.known.keys()).collect();
-            found = all.into_iter().filter(|id| begins(id, text)).copied().collect();
-        }
+        let paired = self.peers.iter().filter(|(_, peer)| peer.name == text).map(|(id, _)| id);
+        let revoked = self.revoked.iter().filter(|(_, revoked)| revoked.name == text).map(|(id, _)| id);
+        let ids = self.peers.keys().chain(self.known.keys()).chain(self.revoked.keys());
+        let found: BTreeSet<&DeviceId> = paired.chain(revoked).chain(that_begin(ids, text)).collect();
         only_one(&found).copied()
     }
 
-    /// The device of this name; else the one that calls itself so; else the one whose id begins so (4 digits or more).
+    /// The device that has this name here, or whose id is this or begins so: four hexadecimal digits or more, in either
+    /// case, with or without dashes. What a device calls itself counts for nothing.
     ///
     /// # Errors
-    /// [`UnknownPeer`] when there is none or more than one.
+    /// [`UnknownPeer`] when there is none, or more than one: the name of one device may be the beginning of another's id.
     pub fn find(&self, text: &str) -> Result<(DeviceId, &Peer), UnknownPeer> {
-        let mut found: Vec<_> = self.peers.iter().filter(|(_, peer)| peer.name == text).collect();
-        if found.is_empty() {
-            found = self.peers.iter().filter(|(_, peer)| peer.own_name == text).collect();
+        let named = self.peers.iter().filter(|(_, peer)| peer.name == text).map(|(id, _)| id);
+        let found: BTreeSet<&DeviceId> = named.chain(that_begin(self.peers.keys(), text)).collect();
+        if found.is_empty()
+            && let Ok(device) = self.find_known(text)
+            && let Some(revoked) = self.revoked.get(&device)
+        {
+            return Err(UnknownPeer::Revoked(revoked.clone()));
         }
-        if found.is_empty() {
-            found = self.peers.iter().filter(|(id, _)| begins(id, text)).collect();
-        }
-        only_one(&found).map(|(id, peer)| (**id, *peer))
+        let device = only_one(&found)?;
+        let peer = self.peers.get(device).ok_or(UnknownPeer::None)?;
+        Ok((*device, peer))
     }
 
     /// All of them, in the order of ids.
@@ -209,15 +251,16 @@ impl Peers {
     }
 }
 
-/// Whether a device's id begins so; fewer than 4 digits are no beginning.
-fn begins(id: &DeviceId, text: &str) -> bool {
-    text.len() >= 4 && id.to_string().starts_with(&text.to_lowercase())
+/// The ids that are, or begin with, the digits of `text`.
+fn that_begin<'a>(ids: impl Iterator<Item = &'a DeviceId>, text: &str) -> impl Iterator<Item = &'a DeviceId> {
+    let digits = id_digits(text);
+    ids.filter(move |id| digits.as_ref().is_some_and(|digits| id.to_string().starts_with(digits)))
 }
 
-fn only_one<T>(found: &[T]) -> Result<&T, UnknownPeer> {
-    match found {
-        [] => Err(UnknownPeer::None),
-        [one] => Ok(one),
+fn only_one<'a>(found: &BTreeSet<&'a DeviceId>) -> Result<&'a DeviceId, UnknownPeer> {
+    match found.len() {
+        0 => Err(UnknownPeer::None),
+        1 => found.first().copied().ok_or(UnknownPeer::None),
         _ => Err(UnknownPeer::Several),
     }
 }

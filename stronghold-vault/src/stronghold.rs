@@ -99,7 +99,7 @@ impl Stronghold {
     /// Takes a device's rules and its trust away, at the time `now` (milliseconds since 1970), and logs it; gives the number of
     /// rules. It can't take back what the device has had.
     pub fn revoke(&mut self, device: &DeviceId, now: u64) -> usize {
-        self.peers.remove(device);
+        self.peers.remove(device, now);
         self.log.append(Decided::about(*device, Deed::Revoked, now));
         self.policy.revoke(device)
     }

@@ -6,7 +6,7 @@ mod common;
 
 use common::{at, bytes, copy, merge, new, put, shapes};
 use stronghold_sync::{DeviceId, RevisionId, Selection};
-use stronghold_vault::{Peer, Stronghold, UnknownPeer};
+use stronghold_vault::{BadDeviceName, Peer, Revoked, Stronghold, UnknownPeer};
 
 const LAPTOP: DeviceId = DeviceId::from_bytes([0xA1; 32]);
 const PHONE: DeviceId = DeviceId::from_bytes([0xB2; 32]);
@@ -91,47 +91,84 @@ fn of_a_conflict_one_known_value_is_enough() {
 }
 
 #[test]
-fn it_outlives_revoking_and_the_payload_and_a_file_without_it_loads() {
-    let mut here = new();
-    here.peers_mut().insert(LAPTOP, peer("laptop"));
-    let without = bytes(&here);
+fn it_outlives_revoking_and_the_payload() {
     let mut here = shared();
-    here.peers_mut().remove(&LAPTOP);
+    here.peers_mut().remove(&LAPTOP, 7);
     let here = copy(&here);
-    assert_eq!(here.peers().find("laptop"), Err(UnknownPeer::None));
+    let revoked = Revoked { name: "laptop".into(), time: 7 };
+    assert_eq!(here.peers().find("laptop"), Err(UnknownPeer::Revoked(revoked.clone())));
+    assert_eq!(here.peers().find("A1A1-a1a1"), Err(UnknownPeer::Revoked(revoked)));
     let device = here.peers().find_known("laptop").unwrap();
     assert_eq!((device, known(&here, &device).len()), (LAPTOP, 2));
-
-    let old: Stronghold = rmp_serde::from_slice(&without).unwrap();
-    assert!(old.peers().find("laptop").is_ok() && known(&old, &LAPTOP).is_empty());
-    assert_eq!(bytes(&old), without, "where nothing is known, nothing is written of it");
 }
 
 #[test]
-fn a_device_is_found_by_name_own_name_former_name_and_the_beginning_of_its_id() {
+fn a_device_is_found_by_the_name_given_here_a_former_name_and_the_beginning_of_its_id() {
     let mut here = shared();
     let find = |here: &Stronghold, text: &str| here.peers().find_known(text);
-    for text in ["laptop", "own laptop", "a1a1", "A1A1a1"] {
+    for text in ["laptop", "a1a1", "A1A1a1", "a1a1-a1a1-a1a1-a1a1", "A1A1-A1", LAPTOP.to_string().as_str()] {
         assert_eq!(find(&here, text), Ok(LAPTOP), "{text}");
     }
-    for text in ["", "a1a", "nobody", "b2b2"] {
+    for text in ["", "a1a", "nobody", "b2b2", "own laptop", "Laptop", "-a1a1", "a-1-a"] {
         assert_eq!(find(&here, text), Err(UnknownPeer::None), "{text}");
     }
-    here.peers_mut().remove(&LAPTOP);
+    here.peers_mut().remove(&LAPTOP, 7);
     here.peers_mut().insert(PHONE, peer("laptop"));
-    assert_eq!(find(&here, "laptop"), Ok(PHONE), "who has the name now goes before who had it");
+    assert_eq!(find(&here, "laptop"), Err(UnknownPeer::Several), "who has the name, and who had it");
+    assert_eq!(here.peers().find("laptop").map(|(device, _)| device), Ok(PHONE));
     assert_eq!((find(&here, "a1a1"), find(&here, "b2b2")), (Ok(LAPTOP), Ok(PHONE)));
     tell(&mut here, &PHONE, "c/w/root");
-    here.peers_mut().remove(&PHONE);
+    here.peers_mut().remove(&PHONE, 8);
     assert_eq!(find(&here, "laptop"), Err(UnknownPeer::Several));
     here.peers_mut().insert(LAPTOP, peer("desk"));
     assert_eq!((find(&here, "desk"), find(&here, "laptop")), (Ok(LAPTOP), Ok(PHONE)));
-    here.peers_mut().remove(&LAPTOP);
+    here.peers_mut().remove(&LAPTOP, 9);
     assert_eq!(find(&here, "desk"), Ok(LAPTOP), "the name it was last called by");
     // One that is revoked while it is answered has no name left.
     let nameless = DeviceId::from_bytes([0xC3; 32]);
     tell(&mut here, &nameless, "c/w/root");
     assert_eq!(find(&here, "c3c3"), Ok(nameless));
+}
+
+#[test]
+fn a_name_that_is_the_beginning_of_anothers_id_means_neither() {
+    let mut here = new();
+    here.peers_mut().insert(LAPTOP, peer("laptop"));
+    here.peers_mut().insert(PHONE, peer("a1a1-a1a1"));
+    assert_eq!(here.peers().find("a1a1-a1a1"), Err(UnknownPeer::Several));
+    assert_eq!(here.peers().find_known("a1a1-a1a1"), Err(UnknownPeer::Several));
+    assert_eq!(here.peers().find("a1a1a1a1").map(|(device, _)| device), Ok(LAPTOP));
+    here.peers_mut().remove(&LAPTOP, 7);
+    assert_eq!(
+        here.peers().find_known("a1a1-a1a1"),
+        Err(UnknownPeer::Several),
+        "the id of one that was revoked"
+    );
+}
+
+#[test]
+fn no_device_gets_the_name_that_another_has_or_had() {
+    let mut here = shared();
+    let peers = here.peers_mut();
+    assert_eq!(peers.name_for(&PHONE, "Laptop"), "Laptop-b2b2");
+    assert_eq!(peers.name_for(&LAPTOP, "laptop"), "laptop", "paired again");
+    assert_eq!(peers.name_for(&PHONE, "lap\u{3164}top"), "lap\\u{3164}top-b2b2");
+    assert_eq!(peers.name_for(&PHONE, "a1a1-a1a1"), "a1a1-a1a1-peer-b2b2");
+    peers.remove(&LAPTOP, 7);
+    assert_eq!(peers.name_for(&PHONE, "laptop"), "laptop-b2b2");
+    peers.insert(PHONE, peer("phone"));
+    for (name, why) in [
+        ("Laptop", BadDeviceName::Taken),
+        ("a1a1", BadDeviceName::LikeId),
+        ("ph\u{200b}one", BadDeviceName::Hidden),
+        ("", BadDeviceName::Length),
+        ("a\tb", BadDeviceName::Control),
+    ] {
+        assert_eq!(peers.rename(&PHONE, name), Err(why), "{name:?}");
+    }
+    assert_eq!(peers.rename(&PHONE, "Phone").as_deref(), Ok("phone"));
+    assert_eq!(here.peers().find("Phone").map(|(device, _)| device), Ok(PHONE));
+    assert_eq!(here.peers().find("phone"), Err(UnknownPeer::None));
 }
 
 #[test]

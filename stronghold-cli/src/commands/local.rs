@@ -7,13 +7,18 @@ use stronghold_net::now;
 use stronghold_sync::{Location, hex, message::Listing, visible};
 use stronghold_vault::{Labels, ReadError, Stronghold, Version};
 
-use super::{Context, changes, host_name, is_there, location, revision, selection, time};
+use super::{
+    Context, changes, host_name, is_there, location, peers::check_own_name, revision, selection, time,
+};
 use crate::{
     error::{DECISION, Failure},
     secrets,
 };
 
 pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failure> {
+    if let Some(name) = &name {
+        check_own_name(context, name)?;
+    }
     let path = context.path()?;
     if is_there(&path)? {
         return Err(Failure::exists(&path));

@@ -20,11 +20,11 @@ use std::{
 
 use stronghold_snapshot::{Home, Older, Seen};
 use stronghold_sync::{Location, RevisionId, Selection, visible};
-use stronghold_vault::Stronghold;
+use stronghold_vault::{MAX_DEVICE_NAME, Stronghold, check_device_name};
 use tokio::runtime::Runtime;
 
 use crate::{
-    args::{Cli, Command, Global},
+    args::{Cli, Command, Global, PeersAction},
     error::Failure,
     output::Output,
     secrets, terminal,
@@ -60,7 +60,11 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
             let secret = (output_passphrase_file.as_deref(), output_key_file.as_deref());
             merge::export(&context, selection.as_deref(), &output, secret)
         }
-        Command::Peers => peers::peers(&context),
+        Command::Peers { action: None } => peers::peers(&context),
+        Command::Peers { action: Some(PeersAction::Rename { peer, name }) } => {
+            peers::rename(&context, &peer, &name)
+        }
+        Command::Rename { name } => peers::rename_this(&context, &name),
         Command::Grant(args) => peers::grant(&context, &args),
         Command::Revoke { peer } => peers::revoke(&context, &peer),
         Command::Log => log::log(&context),
@@ -214,7 +218,8 @@ pub(crate) fn revision(home: &Home, location: &Location, text: &str) -> Result<R
 /// The host's name, for a device that was given none.
 pub(crate) fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    if name.is_empty() { "stronghold".into() } else { name.chars().take(64).collect() }
+    let name: String = name.chars().take(MAX_DEVICE_NAME).collect();
+    if check_device_name(&name).is_ok() { name } else { "stronghold".into() }
 }
 
 /// A time for people.

@@ -13,7 +13,7 @@ use stronghold_net::{
     pairing::{Met, Paired},
 };
 use stronghold_sync::{DeviceId, Selection, visible};
-use stronghold_vault::{Identity, Stronghold};
+use stronghold_vault::{Identity, Stronghold, check_given_name};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Context, console::is_yes, peers::add_rule, progress::Progress, runtime, selections};
@@ -26,6 +26,7 @@ use crate::{
 
 pub(super) fn pair(context: &Context, args: &PairArgs) -> Result<(), Failure> {
     let granted = Granted::parse(&args.grants)?;
+    args.name.as_deref().map_or(Ok(()), check_given_name)?;
     let home = SharedHome::new(context.open()?);
     let me = Me::of(&home)?;
     runtime()?.block_on(async {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use stronghold_net::now;
 use stronghold_sync::{DeviceId, Operation, Rule, Selection, visible};
-use stronghold_vault::Stronghold;
+use stronghold_vault::{Stronghold, check_device_name, check_given_name};
 
 use super::{Context, selections, time};
 use crate::{args::GrantArgs, error::Failure};
@@ -60,7 +60,62 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
         Ok::<_, Failure>(device)
     })?;
     let rules: Vec<Value> = rules_of(home.stronghold(), &device).map(rule_object).collect();
-    context.output.result(&json!({ "device": device.to_string(), "rules": rules }), Vec::new)
+    let object =
+        json!({ "device": device.to_string(), "name": name_of(home.stronghold(), &device), "rules": rules });
+    let may = operation_names(&args.operations);
+    let asking = if args.ask { ", asking each time" } else { "" };
+    let until = expires.map(|expires| format!(", until {}", time(expires))).unwrap_or_default();
+    context.output.result(&object, || {
+        let who = described(home.stronghold(), &device);
+        vec![format!("{who} may now: {may} on {}{asking}{until}", visible(&selection.to_string()))]
+    })
+}
+
+/// A device as it is named and as its id begins: whom a command meant.
+fn described(stronghold: &Stronghold, device: &DeviceId) -> String {
+    format!("{} ({})", visible(&name_of(stronghold, device)), device.fingerprint())
+}
+
+fn name_of(stronghold: &Stronghold, device: &DeviceId) -> String {
+    stronghold.peers().by_id(device).map(|peer| peer.name.clone()).unwrap_or_default()
+}
+
+fn operation_names<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> String {
+    operations.into_iter().map(|operation| operation.name()).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn rename(context: &Context, peer: &str, name: &str) -> Result<(), Failure> {
+    let mut home = context.open()?;
+    let (device, old) = home.update(|stronghold| {
+        let (device, _) = stronghold.peers().find(peer)?;
+        Ok::<_, Failure>((device, stronghold.peers_mut().rename(&device, name)?))
+    })?;
+    let object = json!({ "device": device.to_string(), "name": name, "was": old });
+    context.output.result(&object, || {
+        vec![format!("{} is now called {}", visible(&old), described(home.stronghold(), &device))]
+    })
+}
+
+pub(super) fn rename_this(context: &Context, name: &str) -> Result<(), Failure> {
+    check_own_name(context, name)?;
+    let mut home = context.open()?;
+    let old = home.update(|stronghold| {
+        let old = stronghold.name().to_owned();
+        stronghold.rename(name);
+        Ok::<_, Failure>(old)
+    })?;
+    let device = home.stronghold().identity().device();
+    let object = json!({ "device": device.to_string(), "name": name, "was": old });
+    context.output.result(&object, || vec![format!("this device is now called {}", visible(name))])
+}
+
+/// Checks a name for this device: one that no other could be paired with is refused; others show an odd one with a suffix.
+pub(super) fn check_own_name(context: &Context, name: &str) -> Result<(), Failure> {
+    check_device_name(name)?;
+    if let Err(odd) = check_given_name(name) {
+        context.output.note(&format!("note: {odd}; other devices will show it with a suffix"));
+    }
+    Ok(())
 }
 
 /// Adds one rule to the policy; none without an operation.
@@ -100,9 +155,12 @@ pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
         let name = stronghold.peers().by_id(&device).map(|peer| peer.name.clone()).unwrap_or_default();
         Ok::<_, Failure>((device, name, stronghold.revoke(&device, now())))
     })?;
-    let object = json!({ "device": device.to_string(), "rules_removed": rules });
+    let object = json!({ "device": device.to_string(), "name": name, "rules_removed": rules });
     context.output.result(&object, || {
-        vec![format!("revoked: {rules} rules and its trust are gone; it has to be paired again to come back")]
+        let who = format!("{} ({})", visible(&name), device.fingerprint());
+        vec![format!(
+            "revoked {who}: {rules} rules and its trust are gone; it has to be paired again to come back"
+        )]
     })?;
     tell_what_it_keeps(context, home.stronghold(), &device, &name);
     Ok(())

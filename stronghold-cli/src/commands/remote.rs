@@ -5,7 +5,7 @@ use std::io::{BufRead, Read, Write};
 use serde_json::json;
 use stronghold_net::{GoOn, Outcome, Peer, PeerError, SharedHome, Ways};
 use stronghold_sync::{Location, MAX_PATTERNS, Selection, message::Listing, session::SessionError, visible};
-use stronghold_vault::ReadError;
+use stronghold_vault::{ReadError, check_given_name};
 use tokio::net::TcpStream;
 
 use super::{
@@ -31,6 +31,7 @@ pub(super) fn clone(
 ) -> Result<(), Failure> {
     let selection = selections(only)?;
     let granted = Granted::parse(grants)?;
+    name.as_deref().map_or(Ok(()), check_given_name)?;
     match (peer, joined) {
         (Some(peer), _) => {
             let home = SharedHome::new(context.open()?);

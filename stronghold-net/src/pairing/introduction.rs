@@ -4,10 +4,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteArray, ByteBuf};
 use sha2::Sha256;
-use stronghold_vault::{Identity, PublicIdentity};
+use stronghold_vault::{Identity, PublicIdentity, check_device_name};
 use zeroize::Zeroizing;
 
-use super::is_name;
 use crate::{Misbehaved, PairingCode};
 
 /// Who proves, or introduces itself.
@@ -61,9 +60,7 @@ impl Card {
 
     /// The device that it is of.
     pub(super) fn check(&self, part: Part, binding: &[u8; 32]) -> Result<PublicIdentity, Misbehaved> {
-        if !is_name(&self.name) {
-            return Err(Misbehaved::BadName);
-        }
+        check_device_name(&self.name).map_err(|_| Misbehaved::BadName)?;
         let peer = PublicIdentity::from_spki(&self.spki).map_err(|_| Misbehaved::BadCard)?;
         let signed = peer.verify(&part.to_sign(binding), &self.signature);
         signed.map(|()| peer).map_err(|_| Misbehaved::BadCard)
@@ -151,5 +148,6 @@ mod tests {
         assert_eq!(forged(|card, _| card.spki[40] ^= 1), Misbehaved::BadCard);
         assert_eq!(forged(|card, _| card.name.clear()), Misbehaved::BadName);
         assert_eq!(forged(|card, _| card.name = "x".repeat(65)), Misbehaved::BadName);
+        assert_eq!(forged(|card, _| card.name = "a\nb".into()), Misbehaved::BadName);
     }
 }

@@ -1,0 +1,160 @@
+//! Names of devices: which can be one, which may be given here, and when two of them look alike.
+
+use stronghold_sync::{is_hidden, visible};
+use unicode_normalization::UnicodeNormalization;
+
+/// The longest name of a device, in characters.
+pub const MAX_DEVICE_NAME: usize = 64;
+
+/// A name that a device can't have, or that can't be given to one here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadDeviceName {
+    /// No letters, or more than [`MAX_DEVICE_NAME`].
+    #[error("a device's name has 1 to {MAX_DEVICE_NAME} characters")]
+    Length,
+    /// Control characters, such as a line's end.
+    #[error("a device's name has no control characters")]
+    Control,
+    /// Characters that nobody sees, or that turn text around.
+    #[error("a device's name has no characters that can't be seen")]
+    Hidden,
+    /// At least four hexadecimal digits and nothing else: it would be taken for the beginning of a device's id.
+    #[error("a name of hexadecimal digits alone looks like a device's id")]
+    LikeId,
+    /// Another device is, or was, called so here, or so alike that nobody can tell.
+    #[error("another device is, or was, called that, or looks the same")]
+    Taken,
+}
+
+/// Checks that a device of this name can be paired at all.
+///
+/// # Errors
+/// [`BadDeviceName::Length`] or [`BadDeviceName::Control`].
+pub fn check_device_name(name: &str) -> Result<(), BadDeviceName> {
+    if name.trim().is_empty() || name.chars().count() > MAX_DEVICE_NAME {
+        return Err(BadDeviceName::Length);
+    }
+    if name.chars().any(char::is_control) { Err(BadDeviceName::Control) } else { Ok(()) }
+}
+
+/// Checks a name that a person here chooses for a device: what a peer calls itself gets a suffix instead.
+///
+/// # Errors
+/// [`BadDeviceName`], all but [`BadDeviceName::Taken`].
+pub fn check_given_name(name: &str) -> Result<(), BadDeviceName> {
+    check_device_name(name)?;
+    if name.chars().any(is_hidden) {
+        return Err(BadDeviceName::Hidden);
+    }
+    if is_like_id(name) { Err(BadDeviceName::LikeId) } else { Ok(()) }
+}
+
+/// Returns the digits of a device's id, or of its beginning, in lower case: groups may have dashes between them. `None`
+/// for fewer than four digits, and for everything else.
+pub(crate) fn id_digits(text: &str) -> Option<String> {
+    let digits: String = text.chars().filter(|letter| *letter != '-').collect();
+    let is_one = digits.len() >= 4 && digits.chars().all(|letter| letter.is_ascii_hexdigit());
+    (is_one && !text.starts_with('-')).then(|| digits.to_ascii_lowercase())
+}
+
+/// Whether a name, as it is seen, can be taken for a device's id: with digits of any width or script form, in groups.
+fn is_like_id(name: &str) -> bool {
+    let seen: String = skeleton(name).chars().filter(|letter| !is_joint(*letter)).collect();
+    id_digits(&seen).is_some()
+}
+
+/// What stands between groups of digits: dashes of all kinds, spaces and colons.
+fn is_joint(letter: char) -> bool {
+    letter.is_whitespace() || matches!(letter, '-' | ':' | '_' | '.' | '\u{2010}'..='\u{2015}' | '\u{2212}')
+}
+
+/// Returns what people see of a name: two names with the same skeleton look the same. Compatible forms, case, white space
+/// and what nobody sees make no difference.
+pub(crate) fn skeleton(name: &str) -> String {
+    let folded: String =
+        name.nfkc().filter(|letter| !is_hidden(*letter)).flat_map(char::to_lowercase).nfkc().collect();
+    folded.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the name under which a device is remembered: the one it is to have, made visible; with `digits` of its id behind
+/// it where that looks like an id or hides something, or where `is_taken` says that another device looks the same.
+pub(crate) fn remembered_as(wanted: &str, digits: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let shown = visible(wanted);
+    if check_given_name(wanted).is_ok() && !is_taken(&shown) {
+        return shown;
+    }
+    // "cafe-1a2b" would look like an id again.
+    let joint = if is_like_id(&format!("{shown}-0000")) { "-peer-" } else { "-" };
+    let mut names = (1..=digits.len() / 4).map(|groups| format!("{shown}{joint}{}", &digits[..4 * groups]));
+    names.find(|name| !is_taken(name)).unwrap_or_else(|| format!("{shown}{joint}{digits}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_can_never_pair_are_told_from_those_that_can() {
+        for (name, verdict) in [
+            ("phone", Ok(())),
+            ("Ärztin's tablet 2", Ok(())),
+            ("cafe", Ok(())),
+            ("", Err(BadDeviceName::Length)),
+            (" \u{2003}", Err(BadDeviceName::Length)),
+            ("a\nb", Err(BadDeviceName::Control)),
+            ("a\u{9b}b", Err(BadDeviceName::Control)),
+        ] {
+            assert_eq!(check_device_name(name), verdict, "{name:?}");
+        }
+        assert_eq!(check_device_name(&"n".repeat(64)), Ok(()));
+        assert_eq!(check_device_name(&"\u{e9}".repeat(65)), Err(BadDeviceName::Length));
+    }
+
+    #[test]
+    fn names_that_look_like_ids_or_hide_something_are_not_given() {
+        for name in
+            ["cafe", "CAFE", "b9d1-5161-910e-4f0b", "b9d1 5161", "b9d1:51", "ｂ９ｄ１", "b9d1\u{2011}5161"]
+        {
+            assert_eq!(check_given_name(name), Err(BadDeviceName::LikeId), "{name}");
+        }
+        for name in ["phone\u{3164}", "phone\u{200b}", "\u{202e}enohp", "pho\u{ad}ne", "\u{e0041}phone"] {
+            assert_eq!(check_given_name(name), Err(BadDeviceName::Hidden), "{name:?}");
+        }
+        for name in ["abc", "phone", "face-lift", "laptop 2"] {
+            assert_eq!(check_given_name(name), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_look_the_same_have_one_skeleton() {
+        let same = [
+            ["phone", "Phone"],
+            ["phone", "phone\u{3164}"],
+            ["my phone", "my\u{a0}phone"],
+            ["my phone", " my  phone "],
+            ["caf\u{e9}", "cafe\u{301}"],
+            ["phone", "ｐｈｏｎｅ"],
+        ];
+        for [one, other] in same {
+            assert_eq!(skeleton(one), skeleton(other), "{one:?} {other:?}");
+        }
+        assert_ne!(skeleton("phone"), skeleton("phone2"));
+    }
+
+    #[test]
+    fn what_a_device_calls_itself_gets_a_suffix_where_it_could_be_taken_for_another() {
+        let digits = "1a2b3c4d".repeat(8);
+        let named = |wanted: &str, taken: &[&str]| {
+            remembered_as(wanted, &digits, |name| taken.iter().any(|one| skeleton(one) == skeleton(name)))
+        };
+        assert_eq!(named("phone", &["laptop"]), "phone");
+        assert_eq!(named("phone", &["Phone"]), "phone-1a2b");
+        assert_eq!(named("phone", &["phone", "phone-1a2b"]), "phone-1a2b3c4d");
+        assert_eq!(named("phone\u{3164}", &[]), "phone\\u{3164}-1a2b");
+        assert_eq!(named("cafe", &[]), "cafe-peer-1a2b");
+        assert_eq!(named("b9d1-5161", &[]), "b9d1-5161-peer-1a2b");
+        for name in ["cafe", "b9d1-5161"] {
+            assert_eq!(check_given_name(&named(name, &[])), Ok(()));
+        }
+    }
+}
