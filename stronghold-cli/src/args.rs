@@ -17,13 +17,13 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The snapshot file; default: in the platform's data folder.
-    #[arg(long, global = true, value_name = "FILE", env = "STRONGHOLD_SNAPSHOT")]
+    /// The snapshot file; default: that of STRONGHOLD_SNAPSHOT, else in the platform's data folder.
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) snapshot: Option<PathBuf>,
-    /// Read the passphrase from this file: its first line.
-    #[arg(long, global = true, value_name = "FILE", env = "STRONGHOLD_PASSPHRASE_FILE", conflicts_with_all = ["passphrase_fd", "key_file"])]
+    /// Read the passphrase from this file: its first line; default: that of STRONGHOLD_PASSPHRASE_FILE.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["passphrase_fd", "key_file"])]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// Read the passphrase from this open file descriptor.
+    /// Read the passphrase from this open file descriptor: one line.
     #[arg(long, global = true, value_name = "N", conflicts_with = "key_file")]
     pub(crate) passphrase_fd: Option<i32>,
     /// Unlock with the 32-byte key in this file (raw, or 64 hexadecimal digits).
@@ -49,6 +49,19 @@ pub(crate) struct Global {
     pub(crate) quiet: bool,
 }
 
+/// A path from the environment; a variable that is set but empty is not set.
+pub(crate) fn from_environment(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+impl Cli {
+    /// Takes from the environment what no option says.
+    pub(crate) fn with_environment(mut self) -> Self {
+        self.global.snapshot = self.global.snapshot.or_else(|| from_environment("STRONGHOLD_SNAPSHOT"));
+        self
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create a new snapshot.
@@ -58,19 +71,7 @@ pub(crate) enum Command {
         name: Option<String>,
     },
     /// Write a secret: from a prompt, stdin, a file, or generated.
-    Put {
-        /// CLIENT/VAULT/RECORD
-        location: String,
-        /// Read the value from this file.
-        #[arg(long, value_name = "F", conflicts_with = "generate")]
-        file: Option<PathBuf>,
-        /// Generate LEN letters, digits, `-` and `_` (6 bits each); they are not printed.
-        #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24", value_parser = clap::value_parser!(u16).range(1..=4096))]
-        generate: Option<u16>,
-        /// Write the value even if it is empty.
-        #[arg(long)]
-        allow_empty: bool,
-    },
+    Put(PutArgs),
     /// Print a secret's exact bytes (with a newline on a terminal only).
     Get {
         /// CLIENT/VAULT/RECORD
@@ -81,6 +82,9 @@ pub(crate) enum Command {
         /// Fail (exit 8) if the record is in conflict.
         #[arg(long)]
         strict: bool,
+        /// Print it on a terminal even if it has control characters in it.
+        #[arg(long)]
+        raw: bool,
     },
     /// List records.
     List {
@@ -262,6 +266,24 @@ pub(crate) enum PeersAction {
         /// The new one.
         name: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PutArgs {
+    /// CLIENT/VAULT/RECORD
+    pub(crate) location: String,
+    /// Read the value from this file; `-` is stdin.
+    #[arg(long, value_name = "F", conflicts_with = "generate")]
+    pub(crate) file: Option<PathBuf>,
+    /// Generate LEN letters, digits, `-` and `_` (6 bits each); they are not printed.
+    #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) generate: Option<u16>,
+    /// Write the value even if it is empty.
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+    /// Write it even if its name looks like that of another record.
+    #[arg(long)]
+    pub(crate) allow_lookalike: bool,
 }
 
 #[derive(Debug, Args)]

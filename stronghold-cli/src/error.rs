@@ -57,7 +57,23 @@ impl Failure {
     }
 }
 
-/// An error with its causes, in one sentence.
+/// A path as people see it: nothing in it drives a terminal, and what is no UTF-8 is written as `\xHH`.
+pub(crate) fn shown(path: &Path) -> String {
+    let chunks = path.as_os_str().as_encoded_bytes().utf8_chunks();
+    chunks.map(|chunk| visible(chunk.valid()) + &escaped(chunk.invalid())).collect()
+}
+
+/// A path as programs see it: as it is, and what is no UTF-8 is written as `\xHH`.
+pub(crate) fn path_text(path: &Path) -> String {
+    let chunks = path.as_os_str().as_encoded_bytes().utf8_chunks();
+    chunks.map(|chunk| chunk.valid().to_owned() + &escaped(chunk.invalid())).collect()
+}
+
+fn escaped(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
+}
+
+/// An error with its causes, in one sentence. Nothing that it quotes drives a terminal.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -68,7 +84,7 @@ fn chain(error: &dyn Error) -> String {
         }
         source = cause.source();
     }
-    text
+    visible(&text)
 }
 
 impl From<OpenFileError> for Failure {
@@ -77,7 +93,7 @@ impl From<OpenFileError> for Failure {
             OpenFileError::Storage(storage) if storage.source.kind() == std::io::ErrorKind::NotFound => {
                 Self::no_snapshot(&storage.path)
             }
-            OpenFileError::Snapshot { path, source } => Self::opening(&path.display().to_string(), source),
+            OpenFileError::Snapshot { path, source } => Self::opening(path, source),
             _ => Self::storage(&error),
         }
     }
@@ -89,8 +105,8 @@ impl Failure {
         Self::of("storage", STORAGE, error).hint(UNCHANGED)
     }
 
-    fn opening(path: &str, error: &OpenError) -> Self {
-        let message = format!("{path}: {error}");
+    fn opening(path: &Path, error: &OpenError) -> Self {
+        let message = format!("{}: {error}", shown(path));
         match error {
             OpenError::NotASnapshot => {
                 Self::new("not_a_snapshot", DAMAGED, message).hint("check the path; the file was not touched")
@@ -101,10 +117,10 @@ impl Failure {
                 Self::new("wrong_key", WRONG_KEY, message).hint("try again; nothing was changed")
             }
             OpenError::Damaged(_) => {
-                let around = Surroundings::of(Path::new(path));
+                let around = Surroundings::of(path);
                 let kept = around.ok().and_then(|around| around.kept.into_iter().next());
                 Self::new("damaged", DAMAGED, message).hint(match kept {
-                    Some(kept) => format!("the generation before is kept: try --snapshot {}", kept.display()),
+                    Some(kept) => format!("the generation before is kept: try --snapshot {}", shown(&kept)),
                     None => "restore it from another device or a backup; the file was not touched".into(),
                 })
             }
@@ -353,12 +369,12 @@ impl Failure {
     }
 
     pub(crate) fn no_snapshot(path: &std::path::Path) -> Self {
-        Self::new("not_found", NOT_FOUND, format!("there is no snapshot at {}", path.display()))
+        Self::new("not_found", NOT_FOUND, format!("there is no snapshot at {}", shown(path)))
             .hint("create one with `stronghold init`, or name another with --snapshot")
     }
 
     pub(crate) fn exists(path: &std::path::Path) -> Self {
-        Self::new("exists", STORAGE, format!("{} exists already; it was not touched", path.display()))
+        Self::new("exists", STORAGE, format!("{} exists already; it was not touched", shown(path)))
             .hint("name another file")
     }
 
@@ -366,12 +382,12 @@ impl Failure {
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
         let exit = if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { STORAGE };
         let code = if exit == NOT_FOUND { "not_found" } else { "storage" };
-        Self::new(code, exit, format!("{}: {error}", path.display()))
+        Self::new(code, exit, format!("{}: {error}", shown(path)))
     }
 
     /// Whether there is a snapshot could not be found out.
     pub(crate) fn unknown(path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::new("storage", STORAGE, format!("can't look for {}: {error}", path.display())).hint(UNCHANGED)
+        Self::new("storage", STORAGE, format!("can't look for {}: {error}", shown(path))).hint(UNCHANGED)
     }
 
     /// The terminal, stdin or stdout failed.

@@ -6,6 +6,8 @@ mod args;
 mod commands;
 mod credentials;
 mod error;
+mod input;
+mod lookalike;
 mod output;
 mod secrets;
 mod terminal;
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     };
     let output = Output::new(cli.global.json, cli.global.quiet);
     output::start_log();
-    match commands::run(cli, &output) {
+    match commands::run(cli.with_environment(), &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);
@@ -39,7 +41,12 @@ fn usage(error: &clap::Error) -> ExitCode {
         Output::new(true, false)
             .failure(&Failure::usage(error.to_string().trim_end(), "see `stronghold help`"));
     } else {
-        let _ = error.print();
+        let text = error.render().to_string();
+        let _ = match output::visible_lines(&text) {
+            safe if safe == text => error.print(),
+            // What was typed is quoted, and would drive the terminal.
+            safe => std::io::Write::write_all(&mut std::io::stderr(), safe.as_bytes()),
+        };
     }
     ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 })
 }

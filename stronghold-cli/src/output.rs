@@ -3,8 +3,9 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Value, json};
+use stronghold_sync::visible;
 
-use crate::error::Failure;
+use crate::error::{DECISION, Failure};
 
 /// Where and how to print.
 #[derive(Debug, Clone, Copy)]
@@ -26,16 +27,22 @@ impl Output {
     pub(crate) fn result(self, object: &Value, lines: impl FnOnce() -> Vec<String>) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         let written = if self.json {
-            writeln!(out, "{object}")
+            writeln!(out, "{}", json_line(object))
         } else {
             lines().iter().try_for_each(|line| writeln!(out, "{line}"))
         };
         finish(written.and_then(|()| out.flush()))
     }
 
-    /// A value's exact bytes; with a newline on a terminal only.
-    pub(crate) fn value(self, value: &[u8]) -> Result<(), Failure> {
+    /// A value's exact bytes; with a newline on a terminal only, which is sent no controls but `raw`.
+    pub(crate) fn value(self, value: &[u8], raw: bool) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
+        if out.is_terminal() && !raw && drives_a_terminal(value) {
+            let message = "the value has characters in it that would drive the terminal; nothing was printed";
+            return Err(Failure::new("control_characters", DECISION, message).hint(
+                "--json shows them escaped; redirect the value into a file, or say --raw to send it as it is",
+            ));
+        }
         let written =
             out.write_all(value).and_then(|()| if out.is_terminal() { out.write_all(b"\n") } else { Ok(()) });
         finish(written.and_then(|()| out.flush()))
@@ -44,7 +51,7 @@ impl Output {
     /// A word to the person, unless quiet.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = writeln!(io::stderr(), "{}", visible_lines(text));
         }
     }
 
@@ -58,12 +65,12 @@ impl Output {
                 "message": failure.message,
                 "hint": failure.hint,
             }});
-            let _ = writeln!(err, "{object}");
+            let _ = writeln!(err, "{}", json_line(&object));
             return;
         }
-        let _ = writeln!(err, "error: {}", failure.message);
+        let _ = writeln!(err, "error: {}", visible_lines(&failure.message));
         if let Some(hint) = &failure.hint {
-            let _ = writeln!(err, "hint: {hint}");
+            let _ = writeln!(err, "hint: {}", visible_lines(hint));
         }
     }
 
@@ -76,10 +83,46 @@ impl Output {
 /// Logs to stderr what `STRONGHOLD_LOG` asks for: `info`, `debug`, or a filter such as `stronghold_net=debug`. No line has a
 /// name, a value, a passphrase or a code in it.
 pub(crate) fn start_log() {
-    let Some(filter) = std::env::var_os("STRONGHOLD_LOG") else { return };
+    let Some(filter) = std::env::var_os("STRONGHOLD_LOG").filter(|filter| !filter.is_empty()) else { return };
     let filter = tracing_subscriber::EnvFilter::new(filter.to_string_lossy());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(io::stderr);
     let _ = log.try_init();
+}
+
+/// An object on one line. Controls of 8 bits and marks that change the direction of text are escaped too, so that not even
+/// JSON drives a terminal.
+fn json_line(object: &Value) -> String {
+    let text = object.to_string();
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        // Only strings have such letters in them: all else is ASCII. All of them fit 16 bits.
+        match letter.is_ascii_graphic() || letter == ' ' || !is_unseen(letter) {
+            true => line.push(letter),
+            false => line.push_str(&format!("\\u{:04x}", u32::from(letter))),
+        }
+    }
+    line
+}
+
+/// A text of ours with what it quotes made visible; its own line ends stay.
+pub(crate) fn visible_lines(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether a letter is shown by [`visible`] as its number.
+fn is_unseen(letter: char) -> bool {
+    let mut buffer = [0; 4];
+    let text = letter.encode_utf8(&mut buffer);
+    visible(text) != *text
+}
+
+/// Whether a terminal would do something else with a value than to show it: controls but tabs and line ends, marks that
+/// change the direction of text, and what is no UTF-8, which may be controls of 8 bits.
+fn drives_a_terminal(value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else { return true };
+    let text = text.replace("\r\n", "\n");
+    let is_direction = |letter| matches!(letter, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    text.chars().any(|letter| letter.is_control() && !"\t\n".contains(letter) || is_direction(letter))
 }
 
 /// A reader that went away is the end of printing, not an error.
@@ -87,5 +130,30 @@ fn finish(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::terminal(&error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_no_letter_that_drives_a_terminal() {
+        let text = "a\u{1b}[2J\u{7f}\u{9b}1m\u{202e}\u{200b}\u{feff}\u{2028} Grüße 鍵 🗝 \"\\\n";
+        let line = json_line(&json!({ text: [text] }));
+        assert_eq!(line.chars().filter(|letter| is_unseen(*letter)).count(), 0, "{line}");
+        assert!(line.contains("Grüße 鍵 🗝"));
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), json!({ text: [text] }));
+    }
+
+    #[test]
+    fn what_a_terminal_shows_is_told_from_what_drives_it() {
+        for shown in ["", "text\twith\nlines\r\n", "Grüße 鍵 👩\u{200d}🔧", "\u{200f}עברית"] {
+            assert!(!drives_a_terminal(shown.as_bytes()), "{shown:?}");
+        }
+        for driving in ["\u{1b}[2J", "a\rb", "\u{7}", "\0", "\u{7f}", "\u{9b}1m", "\u{202e}txt", "\u{2066}"] {
+            assert!(drives_a_terminal(driving.as_bytes()), "{driving:?}");
+        }
+        assert!(drives_a_terminal(b"\x9b1m") && drives_a_terminal(&[0xff, 0xfe]));
     }
 }

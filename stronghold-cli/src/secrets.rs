@@ -1,16 +1,22 @@
 //! Where passphrases, keys, codes and values come from: prompts, files, descriptors and stdin, never arguments.
 
+mod key;
+mod passphrase;
+
 use std::{
-    fs,
-    io::{self, BufRead, IsTerminal, Read},
-    path::Path,
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
 };
 
-use stronghold_snapshot::{NewSlot, PassphraseCost, Unlock};
+use stronghold_snapshot::{HomeError, NewSlot, OpenError, OpenFileError, PassphraseCost, Unlock};
 use stronghold_vault::MAX_VALUE;
 use zeroize::Zeroizing;
 
-use crate::{args::Global, error::Failure};
+use crate::{args::Global, error::Failure, input, terminal};
+use passphrase::Passphrase;
+
+/// The longest pairing code or link that is read.
+const MAX_CODE: usize = 1024;
 
 /// What opens or seals a snapshot.
 pub(crate) enum Secret {
@@ -36,54 +42,119 @@ impl Secret {
     }
 }
 
-/// What the options name, else a prompt; for a new snapshot the prompt asks twice.
-pub(crate) fn of_snapshot(global: &Global, new: bool) -> Result<Secret, Failure> {
-    if let Some(fd) = global.passphrase_fd {
-        return passphrase_from_descriptor(fd).map(Secret::Passphrase);
-    }
-    from_files(global.passphrase_file.as_deref(), global.key_file.as_deref(), "Passphrase: ", new)
+/// What was given to open a snapshot: a key, or a passphrase that may be one of two.
+pub(crate) struct Given {
+    secret: Secret,
+    /// The passphrase byte for byte, where its Unicode form is another.
+    as_it_is: Option<Secret>,
 }
 
-/// What these options name, else a prompt.
-pub(crate) fn from_files(
-    passphrase_file: Option<&Path>,
-    key_file: Option<&Path>,
-    prompt_text: &str,
-    new: bool,
-) -> Result<Secret, Failure> {
-    match (passphrase_file, key_file) {
-        (_, Some(path)) => key(path).map(Secret::Key),
-        (Some(path), _) => {
-            let bytes = read_file(path)?;
-            non_empty(first_line(&bytes)).map(Secret::Passphrase)
+impl Given {
+    /// Opens with the passphrase's Unicode form, then, if that is wrong, with its bytes as they are; returns the one that fits.
+    ///
+    /// # Errors
+    /// What `open` returns.
+    pub(crate) fn open<T>(
+        self,
+        mut open: impl FnMut(&Unlock<'_>) -> Result<T, HomeError>,
+    ) -> Result<(T, Secret), HomeError> {
+        match (open(&self.secret.unlock()), self.as_it_is) {
+            (Err(error), Some(secret)) if is_wrong_key(&error) => {
+                open(&secret.unlock()).map(|opened| (opened, secret))
+            }
+            (opened, _) => opened.map(|opened| (opened, self.secret)),
         }
-        (None, None) => passphrase_prompt(prompt_text, new).map(Secret::Passphrase),
     }
 }
 
-/// A value from a file, else stdin as it is, else (on a terminal) a prompt.
+fn is_wrong_key(error: &HomeError) -> bool {
+    matches!(error, HomeError::Open(OpenFileError::Snapshot { source: OpenError::WrongKey, .. }))
+}
+
+/// Where a secret comes from; a prompt if nothing is named.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Source {
+    descriptor: Option<i32>,
+    passphrase_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+}
+
+impl Source {
+    /// What the global options name, else the environment.
+    pub(crate) fn of_snapshot(global: &Global) -> Self {
+        let Global { passphrase_file, passphrase_fd, key_file, .. } = global;
+        let is_said = passphrase_file.is_some() || passphrase_fd.is_some() || key_file.is_some();
+        let from_environment = || crate::args::from_environment("STRONGHOLD_PASSPHRASE_FILE");
+        Self {
+            descriptor: *passphrase_fd,
+            passphrase_file: if is_said { passphrase_file.clone() } else { from_environment() },
+            key_file: key_file.clone(),
+        }
+    }
+
+    /// What these options name.
+    pub(crate) fn of_files(passphrase_file: Option<&Path>, key_file: Option<&Path>) -> Self {
+        let owned = |path: Option<&Path>| path.map(Path::to_owned);
+        Self { descriptor: None, passphrase_file: owned(passphrase_file), key_file: owned(key_file) }
+    }
+
+    /// Reads what opens a snapshot.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is none, or it is not what it should be.
+    pub(crate) fn given(&self, prompt: &str) -> Result<Given, Failure> {
+        if let Some(path) = &self.key_file {
+            return Ok(Given { secret: Secret::Key(key::read(path)?), as_it_is: None });
+        }
+        let Passphrase { text, as_it_is } = self.passphrase(prompt, false)?;
+        Ok(Given { secret: Secret::Passphrase(text), as_it_is: as_it_is.map(Secret::Passphrase) })
+    }
+
+    /// Reads what a new snapshot or slot is sealed with; a prompt asks twice.
+    ///
+    /// # Errors
+    /// As [`given`](Self::given).
+    pub(crate) fn new_secret(&self, prompt: &str) -> Result<Secret, Failure> {
+        match &self.key_file {
+            Some(path) => key::read(path).map(Secret::Key),
+            None => Ok(Secret::Passphrase(self.passphrase(prompt, true)?.text)),
+        }
+    }
+
+    fn passphrase(&self, prompt: &str, new: bool) -> Result<Passphrase, Failure> {
+        match (self.descriptor, &self.passphrase_file) {
+            // Opening by name needs no unsafe code, and works for pipes and files alike.
+            (Some(number), _) => Passphrase::from_file(Path::new(&format!("/dev/fd/{number}"))),
+            (None, Some(path)) => Passphrase::from_file(path),
+            (None, None) => Passphrase::typed(prompt, new),
+        }
+    }
+}
+
+/// What the options name, else a prompt; for a new snapshot the prompt asks twice.
+pub(crate) fn of_new_snapshot(global: &Global) -> Result<Secret, Failure> {
+    Source::of_snapshot(global).new_secret("Passphrase: ")
+}
+
+/// A value from a file, else stdin as it is, else (on a terminal) a prompt. One byte over the limit is enough to be refused as
+/// too large.
 pub(crate) fn value(file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    if let Some(path) = file {
-        return read_file(path);
+    match file {
+        Some(path) => input::all(path, MAX_VALUE),
+        None if io::stdin().is_terminal() => terminal::hidden("Value: ", MAX_VALUE),
+        None => input::rest_of_stdin(MAX_VALUE),
     }
-    if io::stdin().is_terminal() {
-        return prompt("Value: ").map(|text| Zeroizing::new(text.as_bytes().to_vec()));
-    }
-    // One byte over the limit is enough to be refused as too large.
-    let mut bytes = Zeroizing::new(Vec::new());
-    let limit = MAX_VALUE as u64 + 1;
-    io::stdin().lock().take(limit).read_to_end(&mut bytes).map_err(|error| Failure::terminal(&error))?;
-    Ok(bytes)
 }
 
 /// A line from stdin, or a prompt on a terminal: a pairing code.
-pub(crate) fn line(prompt_text: &str) -> Result<Zeroizing<String>, Failure> {
-    if io::stdin().is_terminal() {
-        return prompt(prompt_text);
-    }
-    let mut text = Zeroizing::new(String::new());
-    io::stdin().lock().take(1024).read_line(&mut text).map_err(|error| Failure::terminal(&error))?;
-    Ok(text)
+pub(crate) fn line(prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    let bytes = match io::stdin().is_terminal() {
+        true => terminal::hidden(prompt, MAX_CODE)?,
+        false => input::rest_of_stdin(MAX_CODE)?,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let first = text.trim_start_matches('\u{feff}').lines().next().unwrap_or_default();
+    Ok(Zeroizing::new(first.to_owned()))
 }
 
 /// Random letters, digits, `-` and `_`.
@@ -95,60 +166,4 @@ pub(crate) fn generate(len: u16) -> Result<Zeroizing<Vec<u8>>, Failure> {
     })?;
     bytes.iter_mut().for_each(|byte| *byte = LETTERS[usize::from(*byte % 64)]);
     Ok(bytes)
-}
-
-fn key(path: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
-    let bytes = read_file(path)?;
-    let raw: Option<[u8; 32]> = bytes.as_slice().try_into().ok();
-    let key = raw.or_else(|| std::str::from_utf8(first_line(&bytes)).ok().and_then(hex_key));
-    key.map(Zeroizing::new).ok_or_else(|| {
-        Failure::usage(
-            format!("{} is no key", path.display()),
-            "a key file has 32 raw bytes or 64 hexadecimal digits",
-        )
-    })
-}
-
-fn hex_key(text: &str) -> Option<[u8; 32]> {
-    stronghold_sync::hex::read(text.trim())
-}
-
-fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    fs::read(path).map(Zeroizing::new).map_err(|error| Failure::file(path, &error))
-}
-
-fn passphrase_from_descriptor(fd: i32) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    // Opening by name needs no unsafe code, and works for pipes and files alike.
-    let path = format!("/dev/fd/{fd}");
-    let bytes = read_file(Path::new(&path))?;
-    non_empty(first_line(&bytes))
-}
-
-fn first_line(bytes: &[u8]) -> &[u8] {
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-fn non_empty(passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    if passphrase.is_empty() {
-        return Err(Failure::usage("the passphrase is empty", "nothing was changed; give one"));
-    }
-    Ok(Zeroizing::new(passphrase.to_vec()))
-}
-
-fn passphrase_prompt(text: &str, new: bool) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let first = prompt(text)?;
-    if new && *prompt("Once more: ")? != *first {
-        return Err(Failure::usage("the two passphrases differ", "nothing was changed; try again"));
-    }
-    non_empty(first.as_bytes())
-}
-
-fn prompt(text: &str) -> Result<Zeroizing<String>, Failure> {
-    rpassword::prompt_password(text).map(Zeroizing::new).map_err(|_| {
-        Failure::usage(
-            "there is no terminal to ask on",
-            "use --passphrase-file, --passphrase-fd or --key-file; values come from stdin or --file",
-        )
-    })
 }

@@ -1,11 +1,16 @@
 //! The person at the terminal: `/dev/tty`, whatever stdin, stdout and stderr are.
 
+mod typing;
+
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
 };
 
+use zeroize::Zeroizing;
+
 use crate::error::{DECISION, Failure};
+use typing::{Typed, Unechoed};
 
 /// The longest answer that is read.
 const MAX_ANSWER: u64 = 1024;
@@ -15,8 +20,12 @@ const MAX_ANSWER: u64 = 1024;
 /// # Errors
 /// [`Failure`] when the terminal fails.
 pub(crate) fn ask(question: &str) -> Result<Option<bool>, Failure> {
-    let Ok(tty) = File::options().read(true).write(true).open("/dev/tty") else { return Ok(None) };
+    let Some(tty) = tty() else { return Ok(None) };
     answer(&tty, question).map(Some).map_err(|error| Failure::terminal(&error))
+}
+
+fn tty() -> Option<File> {
+    File::options().read(true).write(true).open("/dev/tty").ok()
 }
 
 fn answer(mut tty: &File, question: &str) -> io::Result<bool> {
@@ -45,6 +54,46 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
         None => {
             let message = format!("nobody is there to answer \"{question}\"; nothing was changed");
             Err(Failure::new("needs_yes", DECISION, message).hint("if the answer is yes, say --yes"))
+        }
+    }
+}
+
+/// Reads a line that is not shown while it is typed, of at most `limit` bytes.
+///
+/// The keys of a terminal do what they do elsewhere: those for erasing erase, Ctrl-C ends the command, Ctrl-Z suspends it
+/// (the question is asked again when it goes on), Ctrl-D ends the input.
+///
+/// # Errors
+/// [`Failure`] when there is no terminal, the input was ended, or the line is too long.
+pub(crate) fn hidden(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let Some(tty) = tty() else {
+        return Err(Failure::usage(
+            "there is no terminal to ask on",
+            "use --passphrase-file, --passphrase-fd or --key-file; values come from stdin or --file",
+        ));
+    };
+    loop {
+        let typed = Unechoed::new(&tty).and_then(|mut unechoed| {
+            write!(&tty, "{prompt}")?;
+            unechoed.line(limit)
+        });
+        match typed.map_err(|error| Failure::terminal(&error))? {
+            Typed::Line(line) => return Ok(line),
+            Typed::Ended => {
+                return Err(Failure::usage("the input was ended (Ctrl-D)", "nothing was changed"));
+            }
+            Typed::TooLong => {
+                let message = format!("what was typed is too long: at most {limit} bytes");
+                return Err(Failure::usage(message, "nothing was changed"));
+            }
+            // The terminal is as it was before, for whoever has it meanwhile.
+            Typed::Signal(signal) => {
+                let sent = rustix::process::kill_current_process_group(signal);
+                sent.map_err(|error| Failure::terminal(&error.into()))?;
+                if signal != rustix::process::Signal::TSTP {
+                    return Err(Failure::usage("interrupted", "nothing was changed"));
+                }
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ mod common;
 use std::fs;
 
 use common::{
-    DAMAGED, DECISION, Device, IN_USE, NOT_FOUND, STORAGE, USAGE, WRONG_KEY, one_line, run, stronghold,
+    DAMAGED, DECISION, Device, IN_USE, NOT_FOUND, STORAGE, USAGE, WRONG_KEY, one_line, raw_key, run,
+    stronghold,
 };
 
 /// A header of format version 2 that is whole as far as version 1 can tell, and nothing after it.
@@ -54,14 +55,14 @@ fn a_wrong_passphrase() {
         said,
         format!("error: {}: wrong passphrase or key\nhint: try again; nothing was changed\n", path(&device))
     );
-    device.unlock_by("--key-file", "key", &[7; 32]);
+    device.unlock_by("--key-file", "key", &raw_key(7));
     device.fails_cleanly(&["put", "a/b/c", "--generate"], WRONG_KEY);
 }
 
 #[test]
 fn a_wrong_key_file() {
     let device = with_a_record();
-    device.unlock_by("--key-file", "wrong", &[7; 32]);
+    device.unlock_by("--key-file", "wrong", &raw_key(7));
     let message = format!("{}: wrong passphrase or key", path(&device));
     refused(&device, WRONG_KEY, "wrong_key", &message, "try again; nothing was changed");
     device.unlock_by("--passphrase-file", "passphrase", b"correct horse");
@@ -74,11 +75,11 @@ fn a_key_file_that_holds_no_key() {
     for content in [&b""[..], b"short", &[7; 33], "zz".repeat(32).as_bytes()] {
         device.unlock_by("--key-file", "wrong", content);
         let said = device.fails_cleanly(&["get", "a/b/c"], USAGE);
-        assert!(said.contains("hint: a key file has 32 raw bytes or 64 hexadecimal digits"), "{said}");
+        assert!(said.contains("is no key: a key file has 32 raw bytes or 64 hexadecimal digits"), "{said}");
     }
     device.unlock_by("--passphrase-file", "empty", b"\nsecond line");
     let said = device.fails_cleanly(&["get", "a/b/c"], USAGE);
-    assert!(said.starts_with("error: the passphrase is empty\nhint: "), "{said}");
+    assert!(said.contains(": the passphrase is empty; nothing was changed\nhint: "), "{said}");
 }
 
 #[test]
@@ -222,7 +223,7 @@ fn another_snapshot_that_can_not_be_merged() {
     let file = other.snapshot();
     let file = file.to_str().unwrap();
     let right = other.key_file();
-    let wrong = device.file("wrong", &[7; 32]);
+    let wrong = device.file("wrong", &raw_key(7));
 
     let said = device.fails_cleanly(&["merge", file, "--other-key-file", &wrong], WRONG_KEY);
     assert!(said.contains("wrong passphrase or key"), "{said}");

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{DECISION, Device, NOT_FOUND, USAGE, WRONG_KEY, strings};
+use common::{DECISION, Device, NOT_FOUND, USAGE, WRONG_KEY, raw_key, strings};
 
 #[test]
 fn undo_writes_back_what_the_last_command_changed_and_undoes_itself() {
@@ -28,7 +28,7 @@ fn undo_goes_back_over_commands_that_changed_no_record_as_far_as_generations_are
     let device = Device::new("a");
     device.put("a/b/c", "old");
     device.put("a/b/c", "new");
-    let key = device.file("other", &[9; 32]);
+    let key = device.file("other", &raw_key(9));
     device.ok(&["verify"]);
     device.ok(&["undo"]);
     assert_eq!(device.get("a/b/c"), "old");
@@ -78,7 +78,7 @@ fn passphrases_and_keys_are_added_changed_and_removed() {
     let device = Device::with_passphrase("a", "first");
     device.put("a/b/c", "value");
     let second = device.file("second", b"second");
-    let key = device.file("raw", &[7; 32]);
+    let key = device.file("raw", &raw_key(7));
     let kinds = |device: &Device| strings(&device.json(&["passphrase", "--list"])["slots"], "kind");
     device.ok(&["passphrase", "--new-passphrase-file", &second, "--calibrate", "1ms"]);
     device.fails(&["list"], WRONG_KEY);
@@ -87,7 +87,7 @@ fn passphrases_and_keys_are_added_changed_and_removed() {
     assert_eq!(device.get("a/b/c"), "value");
     device.ok(&["passphrase", "--add", "--new-key-file", &key]);
     assert_eq!(kinds(&device), ["passphrase", "key"]);
-    device.unlock_by("--key-file", "raw", &[7; 32]);
+    device.unlock_by("--key-file", "raw", &raw_key(7));
     assert_eq!(device.get("a/b/c"), "value");
     device.ok(&["passphrase", "--remove", "1"]);
     assert_eq!(kinds(&device), ["key"]);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Device, NOT_FOUND, STORAGE, USAGE, counts, one_line, run, strings, stronghold};
+use common::{Device, NOT_FOUND, STORAGE, USAGE, counts, one_line, raw_key, run, strings, stronghold};
 
 /// A table as KeePassXC exports it, with what is hard about tables and names.
 const TABLE: &str = "\
@@ -297,7 +297,7 @@ fn an_export_is_a_snapshot_of_its_own_with_the_selection_alone() {
     device.put("work/web/mail", "not this");
     let output = device.folder().join("export");
     let output = output.to_str().unwrap();
-    let key = device.file("export-key", &[9; 32]);
+    let key = device.file("export-key", &raw_key(9));
     let args = ["export", "wallet/**", "--output", output, "--output-key-file", &key];
     assert_eq!(device.json(&args)["records"], 1);
     device.fails_cleanly(&args, STORAGE);

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{DECISION, DENIED, Device, Pair, stronghold};
+use common::{DECISION, DENIED, Device, Pair, USAGE, stronghold};
 use expectrl::{Eof, Expect, Session, process::unix::WaitStatus, session::OsSession};
 
 /// Starts a command with a terminal of its own.
@@ -83,6 +83,121 @@ fn an_empty_value_is_asked_about_at_a_terminal() {
     session.expect("Value: ").unwrap();
     session.send_line("").unwrap();
     assert_eq!(end(session).0, 0);
+}
+
+#[test]
+fn the_end_of_the_input_is_told_from_having_no_terminal() {
+    let device = Device::with_passphrase("a", "correct horse");
+    let mut session = at_terminal(&device, &["list"]);
+    session.expect("Passphrase: ").unwrap();
+    session.send("\u{4}").unwrap();
+    let (exit, said) = end(session);
+    assert!(exit == USAGE && said.contains("the input was ended (Ctrl-D)"), "{said}");
+    // Where something was typed it ends nothing: the line is there still.
+    let mut session = at_terminal(&device, &["list"]);
+    session.expect("Passphrase: ").unwrap();
+    session.send("correct \u{4}horse\r").unwrap();
+    assert_eq!(end(session).0, 0);
+}
+
+#[test]
+fn the_keys_of_a_line_do_what_they_do_elsewhere() {
+    let device = Device::new("a");
+    let key = device.key_file();
+    for (typed, value) in [
+        ("one\u{7f}\u{7f}ther\r", "other"),
+        ("né\u{7f}\u{8}m鍵\u{7f}e\n", "me"),
+        ("nothing of this\u{15}that\r", "that"),
+        ("two words\u{17}letters\r", "two letters"),
+        ("up\u{1b}[A and\u{1b}[1;5C \u{1b}OHdown\u{1}\r", "up and down"),
+        ("tab\tstays\r", "tab\tstays"),
+        (&format!("{}\r", "long".repeat(2000)), &"long".repeat(2000)),
+    ] {
+        let mut session = at_terminal(&device, &["put", "s/v/r", "--key-file", &key]);
+        session.expect("Value: ").unwrap();
+        session.send(typed).unwrap();
+        let (exit, said) = end(session);
+        assert!(exit == 0 && said.trim_matches(['\r', '\n', '\u{7}']).is_empty(), "{typed:?}: {said:?}");
+        assert_eq!(device.get("s/v/r"), value, "{typed:?}");
+    }
+}
+
+/// A shell with job control, which leaves the terminal as its commands leave it.
+fn shell(device: &Device) -> OsSession {
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .arg("-i")
+        .current_dir(device.folder())
+        .env("PS1", "")
+        .env("STRONGHOLD", env!("CARGO_BIN_EXE_stronghold"));
+    shell.env("XDG_STATE_HOME", device.folder().join("state")).env_remove("STRONGHOLD_PASSPHRASE_FILE");
+    let mut session = Session::spawn(shell).unwrap();
+    session.set_expect_timeout(Some(Duration::from_secs(30)));
+    session.send_line("stty echo; stty -g > before; echo re''ady").unwrap();
+    session.expect("ready").unwrap();
+    session
+}
+
+/// Whether the terminal is as it was when the shell began.
+#[track_caller]
+fn assert_as_before(session: &mut OsSession) {
+    session.send_line("stty -g | cmp - before && echo as''-before || echo oth''er").unwrap();
+    let answer = session.expect(expectrl::Regex("as-before|other")).unwrap();
+    assert!(answer.as_bytes().ends_with(b"as-before"), "{:?}", String::from_utf8_lossy(answer.as_bytes()));
+}
+
+#[test]
+fn a_command_that_asks_can_be_suspended_and_goes_on() {
+    let device = Device::with_passphrase("a", "correct horse");
+    device.put("a/b/c", "value");
+    let mut session = shell(&device);
+    session.send_line("\"$STRONGHOLD\" get a/b/c --snapshot vault").unwrap();
+    session.expect("Passphrase: ").unwrap();
+    session.send("wrong\u{1a}").unwrap();
+    session.expect("Stopped").unwrap();
+    assert_as_before(&mut session);
+    session.send_line("fg").unwrap();
+    session.expect("Passphrase: ").unwrap();
+    session.send("correct horse\r").unwrap();
+    session.expect("value").unwrap();
+    assert_as_before(&mut session);
+}
+
+#[test]
+fn a_prompt_that_is_left_leaves_the_terminal_as_it_was() {
+    let device = Device::with_passphrase("a", "correct horse");
+    for key in ["\u{3}", "\u{1c}", "\u{4}", "wrong\r"] {
+        let mut session = shell(&device);
+        session.send_line("\"$STRONGHOLD\" list --snapshot vault").unwrap();
+        session.expect("Passphrase: ").unwrap();
+        session.send(key).unwrap();
+        assert_as_before(&mut session);
+    }
+}
+
+#[test]
+fn a_value_that_would_drive_the_terminal_is_not_sent_to_one() {
+    let device = Device::new("a");
+    let key = device.key_file();
+    let value = b"\x1b]0;title\x07\xc2\x9b1m \xe2\x80\xae";
+    assert_eq!(device.run(&["put", "s/v/r"], value).exit, 0);
+    let get =
+        |args: &[&str]| end(at_terminal(&device, &[&["get", "s/v/r", "--key-file", &key], args].concat()));
+    let (exit, said) = get(&[]);
+    assert!(exit == DECISION && !said.contains('\u{1b}') && !said.contains('\u{9b}'), "{said:?}");
+    assert!(said.contains("--raw") && said.contains("nothing was printed"), "{said}");
+    let (exit, said) = get(&["--json"]);
+    let hidden = ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}'];
+    assert!(
+        exit == 0 && !said.contains(hidden) && said.contains("\\u001b]0;title\\u0007\\u009b1m \\u202e"),
+        "{said:?}"
+    );
+    let (exit, said) = get(&["--raw"]);
+    assert!(exit == 0 && said.as_bytes().starts_with(value), "{said:?}");
+    assert_eq!(device.run(&["get", "s/v/r"], b"").stdout, value, "what is redirected is exact");
+    // What is only shown is printed as ever.
+    device.put("s/v/r", "two\nlines\tand Grüße 👩\u{200d}🔧");
+    assert_eq!(get(&[]), (0, "two\r\nlines\tand Grüße 👩\u{200d}🔧\r\n".into()));
 }
 
 #[test]

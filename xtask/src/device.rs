@@ -62,7 +62,7 @@ impl Device {
     /// A device that has a passphrase or a key file of its own, and no snapshot yet.
     pub(crate) fn with(program: &Path, folder: PathBuf, secret: Secret) -> Result<Self> {
         let device = Self::new(program, folder, "a passphrase to measure with")?;
-        fs::write(device.folder.join("key"), "5a".repeat(32))?;
+        fs::write(device.folder.join("key"), "5a3c".repeat(16))?;
         Ok(Self { secret, ..device })
     }
 

@@ -8,8 +8,8 @@ use stronghold_snapshot::{Home, NewSlot, PassphraseCost, SlotKind, Surroundings}
 use super::{Context, is_there};
 use crate::{
     args::PassphraseArgs,
-    error::Failure,
-    secrets::{self, Secret},
+    error::{Failure, shown},
+    secrets::{Secret, Source},
 };
 
 pub(super) fn verify(context: &Context) -> Result<(), Failure> {
@@ -53,7 +53,7 @@ fn remove_slot(home: &mut Home, number: usize) -> Result<(), Failure> {
 
 fn add_slot(home: &mut Home, args: &PassphraseArgs, given: &Secret) -> Result<(), Failure> {
     let files = (args.new_passphrase_file.as_deref(), args.new_key_file.as_deref());
-    let new = secrets::from_files(files.0, files.1, "New passphrase: ", true)?;
+    let new = Source::of_files(files.0, files.1).new_secret("New passphrase: ")?;
     let cost = match args.calibrate {
         Some(time) => {
             PassphraseCost::calibrated(time.into()).map_err(stronghold_snapshot::HomeError::from)?
@@ -118,7 +118,7 @@ pub(super) fn doctor(context: &Context) -> Result<(), Failure> {
         findings.push(permissions(&path));
         findings.extend(beside(&path));
     } else {
-        let says = format!("there is none at {}", path.display());
+        let says = format!("there is none at {}", shown(&path));
         findings.push(Finding { what: "snapshot", fine: false, says });
     }
     let objects: Vec<Value> = findings
@@ -147,9 +147,9 @@ fn memory_of_generations(context: &Context) -> Finding {
     let folder = context.seen().map(|seen| seen.folder().to_owned());
     let (fine, says) = match folder {
         Some(folder) if fs::create_dir_all(&folder).is_ok() => {
-            (true, format!("old copies put in place of a snapshot are noticed, by {}", folder.display()))
+            (true, format!("old copies put in place of a snapshot are noticed, by {}", shown(&folder)))
         }
-        Some(folder) => (false, format!("{} can't be written", folder.display())),
+        Some(folder) => (false, format!("{} can't be written", shown(&folder))),
         None => (false, "this system names no folder for it".into()),
     };
     Finding { what: "rollback", fine, says }
@@ -161,7 +161,7 @@ fn permissions(path: &Path) -> Finding {
     let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o777);
     let (fine, says) = match mode {
         Ok(mode) if mode & 0o077 == 0 => (true, "only its owner may read it".into()),
-        Ok(mode) => (false, format!("others may read it (mode {mode:o}): chmod 600 {}", path.display())),
+        Ok(mode) => (false, format!("others may read it (mode {mode:o}): chmod 600 {}", shown(path))),
         Err(error) => (false, error.to_string()),
     };
     Finding { what: "permissions", fine, says }

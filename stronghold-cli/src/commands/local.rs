@@ -1,18 +1,19 @@
 //! Commands on one snapshot.
 
-use std::{io::IsTerminal, path::Path};
+use std::io::IsTerminal;
 
 use serde_json::json;
 use stronghold_net::now;
-use stronghold_sync::{Location, hex, message::Listing, visible};
+use stronghold_sync::{Location, Selection, hex, message::Listing, visible};
 use stronghold_vault::{Labels, ReadError, Stronghold, Version};
 
 use super::{
     Context, changes, host_name, is_there, location, peers::check_own_name, revision, selection, time,
 };
 use crate::{
-    error::{DECISION, Failure},
-    secrets,
+    args::PutArgs,
+    error::{DECISION, Failure, path_text, shown},
+    lookalike, secrets,
 };
 
 pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failure> {
@@ -23,14 +24,14 @@ pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failur
     if is_there(&path)? {
         return Err(Failure::exists(&path));
     }
-    let secret = secrets::of_snapshot(&context.global, true)?;
+    let secret = secrets::of_new_snapshot(&context.global)?;
     context.make_default_folder(&path)?;
     let home = context.create(&path, &secret, empty(&name.unwrap_or_else(host_name))?)?;
     let device = home.stronghold().identity().device();
     let object = json!({
-        "snapshot": home.file().path(), "device": device.to_string(), "name": home.stronghold().name(),
+        "snapshot": path_text(home.file().path()), "device": device.to_string(), "name": home.stronghold().name(),
     });
-    context.output.result(&object, || vec![format!("created {}", home.file().path().display())])
+    context.output.result(&object, || vec![format!("created {}", shown(home.file().path()))])
 }
 
 /// A Stronghold with nothing in it.
@@ -38,21 +39,18 @@ pub(super) fn empty(name: &str) -> Result<Stronghold, Failure> {
     Ok(Stronghold::new(name).map_err(stronghold_vault::WriteError::from)?)
 }
 
-pub(super) fn put(
-    context: &Context,
-    at: &str,
-    file: Option<&Path>,
-    generate: Option<u16>,
-    allow_empty: bool,
-) -> Result<(), Failure> {
-    let location = location(at)?;
+pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
+    let location = location(&args.location)?;
     let mut home = context.open()?;
-    let value = match generate {
+    if !args.allow_lookalike {
+        no_lookalike(home.stronghold(), &location)?;
+    }
+    let value = match args.generate {
         Some(len) => secrets::generate(len)?,
-        None => secrets::value(file)?,
+        None => secrets::value(args.file.as_deref())?,
     };
-    if value.is_empty() && !allow_empty {
-        not_empty(context, &location, file.is_none() && std::io::stdin().is_terminal())?;
+    if value.is_empty() && !args.allow_empty {
+        not_empty(context, &location, args.file.is_none() && std::io::stdin().is_terminal())?;
     }
     let revision = home.update(|stronghold| {
         stronghold.write(&location, &value, Labels::new(), now()).map_err(Failure::from)
@@ -61,6 +59,21 @@ pub(super) fn put(
         "location": location.to_string(), "revision": revision.to_string(), "size": value.len(),
     });
     context.output.result(&object, Vec::new)
+}
+
+/// Refuses a new record whose name looks like one that is there.
+fn no_lookalike(stronghold: &Stronghold, location: &Location) -> Result<(), Failure> {
+    if !matches!(stronghold.read(location), Err(ReadError::NotFound)) {
+        return Ok(());
+    }
+    let there = stronghold.list(&Selection::everything())?;
+    let Some(twin) = lookalike::of(location, there.iter().map(|entry| &entry.location)) else {
+        return Ok(());
+    };
+    let (new, twin) = (lookalike::told(location), lookalike::told(twin));
+    let message = format!("{new} looks like a name in {twin}, which is there; nothing was changed");
+    Err(Failure::new("lookalike", DECISION, message)
+        .hint("write to that name; if the new one is meant to look alike, say --allow-lookalike"))
 }
 
 /// Refuses an empty value: a producer that failed gives one too. A person who typed it is asked.
@@ -73,7 +86,13 @@ fn not_empty(context: &Context, location: &Location, typed: bool) -> Result<(), 
         .hint("did the command that makes it fail? If it is meant to be empty, say --allow-empty"))
 }
 
-pub(super) fn get(context: &Context, at: &str, of: Option<&str>, strict: bool) -> Result<(), Failure> {
+pub(super) fn get(
+    context: &Context,
+    at: &str,
+    of: Option<&str>,
+    strict: bool,
+    raw: bool,
+) -> Result<(), Failure> {
     let location = location(at)?;
     let home = context.open()?;
     let (id, read) = match of {
@@ -94,7 +113,7 @@ pub(super) fn get(context: &Context, at: &str, of: Option<&str>, strict: bool) -
         }
     };
     if !context.output.is_json() {
-        return context.output.value(&read.value);
+        return context.output.value(&read.value, raw);
     }
     let text = std::str::from_utf8(&read.value).ok();
     let value = text.map_or_else(|| ("value_hex", hex::text(&read.value)), |text| ("value", text.to_owned()));
@@ -131,6 +150,7 @@ pub(super) fn list(context: &Context, of: Option<&str>, known_to: Option<&str>) 
 
 /// Prints entries, of this device or as a peer lets them be seen.
 pub(super) fn print_listing(context: &Context, listed: &[Listing]) -> Result<(), Failure> {
+    let alike = lookalike::among(listed.iter().map(|entry| &entry.location));
     let entry = |entry: &Listing| {
         json!({
             "location": entry.location.to_string(),
@@ -138,12 +158,17 @@ pub(super) fn print_listing(context: &Context, listed: &[Listing]) -> Result<(),
             "modified": entry.modified,
             "revision": entry.revision.to_string(),
             "conflict": entry.conflict,
+            "lookalike": alike.contains(&entry.location),
         })
     };
     let line = |entry: &Listing| {
         let conflict = if entry.conflict { "  (conflict)" } else { "" };
-        let location = visible(&entry.location.to_string());
-        format!("{}  {:>8}  {location}{conflict}", time(entry.modified), entry.size)
+        let name = entry.location.to_string();
+        let alike = match alike.contains(&entry.location) {
+            true => format!("  (looks like another: \"{}\")", lookalike::spelled(&name)),
+            false => String::new(),
+        };
+        format!("{}  {:>8}  {}{conflict}{alike}", time(entry.modified), entry.size, visible(&name))
     };
     let entries: Vec<_> = listed.iter().map(entry).collect();
     context.output.result(&json!({ "entries": entries }), || listed.iter().map(line).collect())

@@ -1,6 +1,6 @@
 //! Local sync, import and export.
 
-use std::{fs::File, path::Path};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use stronghold_net::now;
@@ -16,8 +16,9 @@ use super::{
 use crate::{
     args::{Conflict, Format, MergeArgs},
     credentials::{self, Field},
-    error::Failure,
-    secrets,
+    error::{Failure, path_text, shown},
+    input::{self, MAX_TABLE},
+    secrets::Source,
 };
 
 pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> {
@@ -37,8 +38,8 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
         return Err(Failure::no_snapshot(&args.file));
     }
     let files = (args.other_passphrase_file.as_deref(), args.other_key_file.as_deref());
-    let secret = secrets::from_files(files.0, files.1, "Passphrase of the other snapshot: ", false)?;
-    let other = Home::open(&args.file, &secret.unlock())?;
+    let given = Source::of_files(files.0, files.1).given("Passphrase of the other snapshot: ")?;
+    let (other, _) = given.open(|unlock| Home::open(&args.file, unlock))?;
     let plan = merge.plan(home.stronghold(), other.stronghold());
     // No new generation where there is nothing to take.
     let (merged, changes) = match plan.is_empty() {
@@ -86,8 +87,8 @@ fn line(merged: &Merged, dry_run: bool) -> String {
 
 pub(super) fn import(context: &Context, format: Format, into: &str, path: &Path) -> Result<(), Failure> {
     let Format::Csv = format;
-    let table = File::open(path).map_err(|error| Failure::file(path, &error))?;
-    let fields = credentials::read(table, into)?;
+    let table = input::within(path, MAX_TABLE, "a table")?;
+    let fields = credentials::read(table.as_slice(), into)?;
     let mut home = context.open()?;
     let changed = changed(home.stronghold(), &fields)?.len();
     let unchanged = fields.len() - changed;
@@ -136,11 +137,11 @@ pub(super) fn export(
     if is_there(output)? {
         return Err(Failure::exists(output));
     }
-    let secret = secrets::from_files(passphrase_file, key_file, "Passphrase of the export: ", true)?;
+    let secret = Source::of_files(passphrase_file, key_file).new_secret("Passphrase of the export: ")?;
     let mut exported = local::empty(home.stronghold().name())?;
     let merged = merge.run(&mut exported, home.stronghold())?;
     let records = exported.list(&Selection::everything())?.len();
     Home::create(output, &[secret.new_slot()], exported)?;
-    let object = json!({ "snapshot": output, "entries": merged.received, "records": records });
-    context.output.result(&object, || vec![format!("exported {records} records to {}", output.display())])
+    let object = json!({ "snapshot": path_text(output), "entries": merged.received, "records": records });
+    context.output.result(&object, || vec![format!("exported {records} records to {}", shown(output))])
 }

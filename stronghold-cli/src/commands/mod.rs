@@ -27,7 +27,8 @@ use crate::{
     args::{Cli, Command, Global, PeersAction},
     error::Failure,
     output::Output,
-    secrets, terminal,
+    secrets::{Secret, Source},
+    terminal,
 };
 
 /// Runs one command.
@@ -35,11 +36,9 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     let context = Context { global: cli.global, output: *output };
     match cli.command {
         Command::Init { name } => local::init(&context, name),
-        Command::Put { location, file, generate, allow_empty } => {
-            local::put(&context, &location, file.as_deref(), generate, allow_empty)
-        }
-        Command::Get { location, revision, strict } => {
-            local::get(&context, &location, revision.as_deref(), strict)
+        Command::Put(args) => local::put(&context, &args),
+        Command::Get { location, revision, strict, raw } => {
+            local::get(&context, &location, revision.as_deref(), strict, raw)
         }
         Command::List { selection, known_to } => {
             local::list(&context, selection.as_deref(), known_to.as_deref())
@@ -95,17 +94,17 @@ impl Context {
     }
 
     /// The same, with what opened it.
-    pub(crate) fn open_and_secret(&self) -> Result<(Home, secrets::Secret), Failure> {
+    pub(crate) fn open_and_secret(&self) -> Result<(Home, Secret), Failure> {
         let path = self.path()?;
         if !is_there(&path)? {
             // Asking for a passphrase first would be for nothing.
             return Err(Failure::no_snapshot(&path));
         }
-        let secret = secrets::of_snapshot(&self.global, false)?;
-        let mut home = match self.seen() {
-            Some(seen) => Home::open_seen(&path, &secret.unlock(), seen, self.older())?,
-            None => Home::open(&path, &secret.unlock())?,
-        };
+        let given = Source::of_snapshot(&self.global).given("Passphrase: ")?;
+        let (mut home, secret) = given.open(|unlock| match self.seen() {
+            Some(seen) => Home::open_seen(&path, unlock, seen, self.older()),
+            None => Home::open(&path, unlock),
+        })?;
         self.configure(&mut home);
         Ok((home, secret))
     }
@@ -114,7 +113,7 @@ impl Context {
     pub(crate) fn create(
         &self,
         path: &Path,
-        secret: &secrets::Secret,
+        secret: &Secret,
         stronghold: Stronghold,
     ) -> Result<Home, Failure> {
         let mut home = Home::create(path, &[secret.new_slot()], stronghold)?;

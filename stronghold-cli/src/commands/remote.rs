@@ -43,7 +43,7 @@ pub(super) fn clone(
             if is_there(&path)? {
                 return Err(Failure::exists(&path));
             }
-            let secret = secrets::of_snapshot(&context.global, true)?;
+            let secret = secrets::of_new_snapshot(&context.global)?;
             context.make_default_folder(&path)?;
             let stronghold = local::empty(&host_name())?;
             runtime()?.block_on(async {

@@ -362,6 +362,11 @@ impl std::fmt::Debug for Files {
     }
 }
 
+/// A raw key, another one for each number.
+pub(crate) fn raw_key(number: u8) -> [u8; 32] {
+    std::array::from_fn(|index| number.wrapping_add(8 * index as u8))
+}
+
 /// The command, with nothing from the tester's own environment.
 pub(crate) fn stronghold() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stronghold"));

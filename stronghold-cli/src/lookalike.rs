@@ -1,0 +1,138 @@
+//! Names that look alike: the same letters composed or decomposed, blanks at an end or of another kind, letters that nobody sees.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
+
+use stronghold_sync::{Location, visible};
+use unicode_normalization::UnicodeNormalization;
+
+/// Returns the first of these locations that has another name in the same place as `new`, which looks the same.
+pub(crate) fn of<'a>(
+    new: &Location,
+    locations: impl IntoIterator<Item = &'a Location>,
+) -> Option<&'a Location> {
+    let new = new.to_string();
+    locations.into_iter().find(|there| look_alike(&new, &there.to_string()))
+}
+
+/// Whether two locations part at two names that look the same.
+fn look_alike(one: &str, other: &str) -> bool {
+    let mut names = one.split('/').zip(other.split('/'));
+    names.find(|(one, other)| one != other).is_some_and(|(one, other)| folded(one) == folded(other))
+}
+
+/// Returns those of these locations that have a name which looks like another one in the same place.
+pub(crate) fn among<'a>(locations: impl Iterator<Item = &'a Location> + Clone) -> HashSet<&'a Location> {
+    let texts = || locations.clone().map(|location| (location, location.to_string()));
+    let is_odd =
+        |text: &str| matches!(folded(text), Cow::Owned(_)) || text.split('/').any(|name| name.trim() != name);
+    // Of two names that look alike one at least is not its own plain form: mostly there is none.
+    if !texts().any(|(_, text)| is_odd(&text)) {
+        return HashSet::new();
+    }
+    let mut spellings: HashMap<(String, String), HashSet<String>> = HashMap::new();
+    for (_, text) in texts() {
+        for (place, name) in names(&text) {
+            spellings.entry((place.into(), folded(name).into())).or_default().insert(name.into());
+        }
+    }
+    let is_twin = |text: &str| {
+        let spelt = |(place, name): (&str, &str)| spellings.get(&(place.into(), folded(name).into()));
+        names(text).any(|name| spelt(name).is_some_and(|spellings| spellings.len() > 1))
+    };
+    texts().filter(|(_, text)| is_twin(text)).map(|(location, _)| location).collect()
+}
+
+/// The names in a location, each with the place that it stands in.
+fn names(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let ends = text.match_indices('/').map(|(at, _)| at).chain([text.len()]);
+    ends.map(|end| text[..end].rsplit_once('/').unwrap_or(("", &text[..end])))
+}
+
+/// Returns a name as it is spelled: letters of more than one kind of writing by their numbers.
+pub(crate) fn spelled(name: &str) -> String {
+    let spell = |letter: char| match letter.is_ascii_graphic() || letter == ' ' {
+        true => letter.to_string(),
+        false => letter.escape_unicode().to_string(),
+    };
+    name.chars().map(spell).collect()
+}
+
+/// Returns a location for people, with its spelling where that is not plain.
+pub(crate) fn told(location: &Location) -> String {
+    let name = location.to_string();
+    let (shown, spelled) = (visible(&name), spelled(&name));
+    if shown == spelled { format!("\"{shown}\"") } else { format!("\"{shown}\" (\"{spelled}\")") }
+}
+
+/// A name in one form: composed, without what nobody sees, with plain blanks and none at the ends.
+fn folded(name: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    if name.bytes().all(is_plain) {
+        return Cow::Borrowed(name.trim_matches(' '));
+    }
+    let seen = name.nfc().filter(|letter| !is_invisible(*letter));
+    let text: String = seen.map(|letter| if letter.is_whitespace() { ' ' } else { letter }).collect();
+    Cow::Owned(text.trim_matches(' ').nfc().collect())
+}
+
+/// Letters that are shown as nothing: what Unicode calls default ignorable, and blanks that pass for letters.
+fn is_invisible(letter: char) -> bool {
+    matches!(letter,
+        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
+        | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
+        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1D173}'..='\u{1D17A}'
+        | '\u{E0000}'..='\u{E0FFF}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn location(text: &str) -> Location {
+        text.parse().unwrap()
+    }
+
+    const ALIKE: [(&str, &str); 11] = [
+        ("w/x/caf\u{e9}", "w/x/cafe\u{301}"),
+        ("w/x/mail", "w/x/mail "),
+        ("w/x/mail", "w/x/\u{a0}mail\u{2003}"),
+        ("w/x/two words", "w/x/two\u{a0}words"),
+        ("w/x/mail", "w/x/ma\u{200b}il"),
+        ("w/x/mail", "w/x/mail\u{feff}"),
+        ("w/x/\u{1e69}", "w/x/s\u{200d}\u{307}\u{323}"),
+        ("w/x/mail/password", "w/x/mail /user"),
+        ("w/x/mail", "w /x/other"),
+        ("w/x/mail", "w/\u{ad}x/other"),
+        ("w/x/\u{200b}", "w/x/\u{200b}\u{200b}"),
+    ];
+
+    #[test]
+    fn a_second_spelling_is_found_wherever_it_stands() {
+        for (one, other) in ALIKE.map(|(one, other)| (location(one), location(other))) {
+            assert_eq!(of(&one, [&other]), Some(&other), "{one} {other}");
+            assert_eq!(of(&other, [&one]), Some(&one), "{one} {other}");
+            assert_eq!(among([&one, &other].into_iter()).len(), 2, "{one} {other}");
+            assert_eq!(of(&one, [&one]), None);
+            assert!(told(&one) != told(&other));
+        }
+    }
+
+    #[test]
+    fn different_names_are_different() {
+        for (one, other) in [
+            ("w/x/mail", "w/x/Mail"),
+            ("w/x/mail", "w/y/mail"),
+            ("w/x/mail", "w/x/mail/password"),
+            ("w/x/a/mail", "w/x/b/mail "),
+            ("w/x/two words", "w/x/twowords"),
+            ("w/x/é", "w/x/e"),
+        ] {
+            let (one, other) = (location(one), location(other));
+            assert_eq!(of(&one, [&other]), None, "{one} {other}");
+            assert!(among([&one, &other].into_iter()).is_empty(), "{one} {other}");
+        }
+    }
+}
