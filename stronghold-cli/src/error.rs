@@ -165,6 +165,12 @@ impl From<LockError> for Failure {
         match error {
             LockError::InUse { .. } => Self::new("in_use", IN_USE, format!("{error}; nothing was changed"))
                 .hint("wait for the other process to finish, then try again"),
+            LockError::InTheWay { .. } => Self::new(
+                "lock_in_the_way",
+                STORAGE,
+                format!("{error}; nothing was changed, and it was not touched"),
+            )
+            .hint("look who put it there; the lock is a file that Stronghold makes by itself"),
             other => Self::storage(&other),
         }
     }

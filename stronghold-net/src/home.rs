@@ -23,7 +23,7 @@ impl SharedHome {
 
     /// The home, for as long as the guard lives: not across an await.
     pub fn lock(&self) -> MutexGuard<'_, Home> {
-        // A panic elsewhere leaves memory that no longer matters: every use reads the file again when in doubt.
+        // A panic elsewhere leaves the home as it was before: `Home::update` sees to that.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,10 +6,11 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::file::{SnapshotFile, Standing, read_header};
-use crate::file_error::{Action, At, CommitError, CreateError, ReloadError};
+use crate::file_error::{Action, At, CommitError, CreateError, LockError, ReloadError};
 use crate::header::Encoded;
 use crate::kept::Kept;
 use crate::lineage::{Lineage, Sealing};
+use crate::own::Obstacle;
 use crate::parts::{Parts, copy_synced};
 use crate::sealed::{Payload, SealError};
 use crate::storage::{Disk, Storage};
@@ -17,7 +18,7 @@ use crate::storage::{Disk, Storage};
 /// A snapshot file that this process alone may write, until this is dropped.
 pub struct Locked<'a, S: Storage = Disk> {
     file: &'a mut SnapshotFile<S>,
-    _lock: S::Lock,
+    lock: S::Lock,
 }
 
 /// What a commit does with the generations before it.
@@ -38,7 +39,7 @@ enum Body<'a> {
 
 impl<'a, S: Storage> Locked<'a, S> {
     pub(crate) fn new(file: &'a mut SnapshotFile<S>, lock: S::Lock) -> Self {
-        Self { file, _lock: lock }
+        Self { file, lock }
     }
 
     /// The file that is locked.
@@ -119,6 +120,7 @@ impl<'a, S: Storage> Locked<'a, S> {
             if before == Before::Keep && lineage.generation() > 0 && !step_is_kept {
                 Kept { storage, paths, keep: *keep }.push(&self.file.lineage)?;
             }
+            self.check_lock()?;
             storage.rename(&temporary, &paths.file).at(Action::Replace, &paths.file)?;
             Ok(after)
         });
@@ -134,6 +136,15 @@ impl<'a, S: Storage> Locked<'a, S> {
         self.file.payload = None;
         self.file.step_is_kept = before == Before::Keep;
         Ok(())
+    }
+
+    /// Whoever removed or exchanged the lock's file let another writer in: then this one must not go on.
+    fn check_lock(&self) -> Result<(), CommitError> {
+        let SnapshotFile { storage, paths, .. } = &*self.file;
+        match storage.is_locked(&self.lock, &paths.lock).at(Action::Lock, &paths.lock)? {
+            true => Ok(()),
+            false => Err(LockError::InTheWay { path: paths.lock.clone(), what: Obstacle::Exchanged }.into()),
+        }
     }
 
     /// Writes the next generation into a new file, syncs it, reads it back and compares. Gives the lineage after it.

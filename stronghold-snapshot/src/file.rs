@@ -4,7 +4,7 @@
 //! and, while a commit runs, `.NAME.PROCESS-RANDOM.tmp`.
 
 use core::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use crate::file_error::{
 };
 use crate::header::{self, Encoded};
 use crate::lineage::Lineage;
+use crate::own::Obstacle;
 use crate::paths::Paths;
 use crate::sealed::{self, OpenError, Opened, Payload};
 use crate::slot::{NewSlot, Unlock};
@@ -91,8 +92,11 @@ impl<S: Storage> SnapshotFile<S> {
         }
         let lineage = Lineage::begin(slots).map_err(CommitError::from)?;
         let mut file = Self::of(storage, paths, lineage, None);
-        file.lock(LOCK_WAIT).map_err(CommitError::from)?.create(payload)?;
-        Ok(file)
+        let created = file.lock(LOCK_WAIT).map_err(CommitError::from)?.create(payload);
+        if created.is_err() && !file.storage.exists(&file.paths.file).unwrap_or(true) {
+            let _ = file.remove_lock(Duration::ZERO); // it would lock nothing
+        }
+        created.map(|()| file)
     }
 
     /// Opens a snapshot file, through links. No lock is taken and nothing is written.
@@ -197,7 +201,7 @@ impl<S: Storage> SnapshotFile<S> {
         let give_up = Instant::now().checked_add(wait);
         let path = &self.paths.lock;
         let lock = loop {
-            match self.storage.try_lock(path).at(Action::Lock, path)? {
+            match self.try_lock()? {
                 Some(lock) => break lock,
                 None if give_up.is_none_or(|end| Instant::now() < end) => thread::sleep(LOCK_POLL),
                 None => return Err(LockError::InUse { holder: self.storage.lock_holder(path) }),
@@ -205,6 +209,27 @@ impl<S: Storage> SnapshotFile<S> {
         };
         self.remove_leftovers();
         Ok(Locked::new(self, lock))
+    }
+
+    fn try_lock(&self) -> Result<Option<S::Lock>, LockError> {
+        let path = &self.paths.lock;
+        self.storage.try_lock(path).map_err(|source| match Obstacle::behind(&source) {
+            Some(what) => LockError::InTheWay { path: path.clone(), what },
+            None => StorageError { action: Action::Lock, path: path.clone(), source }.into(),
+        })
+    }
+
+    /// Removes the lock's file, where the file is not to be written again: a later writer makes a new one. Waits up to
+    /// `wait` for writers.
+    ///
+    /// # Errors
+    /// [`LockError`]; the lock's file stays then.
+    pub fn remove_lock(&mut self, wait: Duration) -> Result<(), LockError> {
+        let path = self.paths.lock.clone();
+        let locked = self.lock(wait)?;
+        // Whoever waits for it finds, once it has it, that it is none any more, and takes the new one.
+        let storage = &locked.file().storage;
+        Ok(storage.remove(&path).at(Action::Remove, &path)?)
     }
 
     /// Writes `payload` as the next generation: [`lock`](Self::lock), then [`Locked::commit`].
@@ -238,10 +263,21 @@ impl<S: Storage> SnapshotFile<S> {
     /// in nobody's way, so this does not fail.
     fn remove_leftovers(&self) {
         for name in self.storage.list(&self.paths.folder).unwrap_or_default() {
-            if self.paths.is_temporary(&name) {
-                let _ = self.storage.remove(&self.paths.folder.join(name));
+            let path = self.paths.folder.join(&name);
+            if self.paths.is_temporary(&name) && self.is_leftover(&path).unwrap_or(false) {
+                let _ = self.storage.remove(&path);
             }
         }
+    }
+
+    /// Whether a file with a temporary file's name is one: it begins as a snapshot does, as far as it was written.
+    fn is_leftover(&self, path: &Path) -> io::Result<bool> {
+        if !self.storage.is_own(path)? {
+            return Ok(false);
+        }
+        let mut start = Vec::new();
+        self.storage.open(path)?.take(header::MAGIC.len() as u64).read_to_end(&mut start)?;
+        Ok(header::MAGIC.starts_with(&start))
     }
 }
 

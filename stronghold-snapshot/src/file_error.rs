@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::own::Obstacle;
 use crate::sealed::{OpenError, SealError};
 
 /// A file action that failed.
@@ -89,6 +90,14 @@ pub enum LockError {
     InUse {
         /// The process, if it noted itself.
         holder: Option<u32>,
+    },
+    /// Something else stands where the lock should be. It was not touched.
+    #[error("the lock {} can't be used: {what}", path.display())]
+    InTheWay {
+        /// Where the lock should be.
+        path: PathBuf,
+        /// What stands there.
+        what: Obstacle,
     },
     /// The lock file could not be opened or locked.
     #[error(transparent)]

@@ -1,5 +1,6 @@
 //! A Stronghold and the snapshot file that it lives in.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::time::Duration;
 
@@ -124,6 +125,14 @@ impl Home {
         let _ = self.seen.as_ref().map(|seen| seen.remember(&self.file));
     }
 
+    /// Removes the lock's file, where this file is not to be written again: see [`SnapshotFile::remove_lock`].
+    ///
+    /// # Errors
+    /// [`HomeError::Lock`]; the lock's file stays then.
+    pub fn remove_lock(&mut self) -> Result<(), HomeError> {
+        Ok(self.file.remove_lock(self.wait)?)
+    }
+
     /// Waits this long for other writers, from now on.
     pub fn set_lock_wait(&mut self, wait: Duration) {
         self.wait = wait;
@@ -184,7 +193,8 @@ impl Home {
     /// that no acknowledged write of another process is lost. When this returns `Ok`, the change is durable.
     ///
     /// # Errors
-    /// What `change` gives, or a [`HomeError`]: nothing is written then, and memory is as the file is.
+    /// What `change` gives, or a [`HomeError`]: nothing is written then, and memory is as it was before. The same where
+    /// `change` panics. The file is read again before the next use.
     pub fn update<T, E: From<HomeError>>(
         &mut self,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
@@ -233,10 +243,13 @@ impl Home {
     ) -> Result<T, E> {
         self.attempt(|home| {
             let (mut locked, stronghold) = home.lock_newest()?;
-            let done = change(stronghold)?;
-            let payload = encode(stronghold).map_err(HomeError::from)?;
-            commit(&mut locked, &payload).map_err(HomeError::from)?;
-            Ok(done)
+            let before = encode(stronghold).map_err(HomeError::from)?;
+            all_or_nothing(stronghold, &before, |stronghold| {
+                let done = change(stronghold)?;
+                let payload = encode(stronghold).map_err(HomeError::from)?;
+                commit(&mut locked, &payload).map_err(HomeError::from)?;
+                Ok(done)
+            })
         })
     }
 
@@ -249,8 +262,8 @@ impl Home {
         Ok((locked, &mut self.stronghold))
     }
 
-    /// Works on what is in memory. Where that fails half way, memory may not be what was read from the file last: all of
-    /// it is read again before anything else is done, or else a later commit would write over what is there.
+    /// Works on what is in memory. Where that fails or panics half way, the file may not be what was read from it last: it
+    /// is read again before anything else is done, or else a later commit would write over what is there.
     fn attempt<T, E: From<HomeError>>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
@@ -258,12 +271,11 @@ impl Home {
         if self.stale {
             self.read_again()?;
         }
-        let result = work(self);
-        self.stale = result.is_err();
-        if result.is_ok() {
-            self.remember();
-        }
-        result
+        self.stale = true; // also where `work` panics
+        let done = work(self)?;
+        self.stale = false;
+        self.remember();
+        Ok(done)
     }
 
     fn read_again(&mut self) -> Result<(), HomeError> {
@@ -272,4 +284,20 @@ impl Home {
         self.stale = false;
         Ok(())
     }
+}
+
+/// Changes `stronghold`, or leaves it as it was `before`: where the change fails, and where it panics. The panic goes on.
+fn all_or_nothing<T, E>(
+    stronghold: &mut Stronghold,
+    before: &[u8],
+    change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+) -> Result<T, E> {
+    let result = panic::catch_unwind(AssertUnwindSafe(|| change(stronghold)));
+    if !matches!(result, Ok(Ok(_))) {
+        // What was encoded a moment ago is decoded: should that fail, the caller reads the file again.
+        if let Ok(restored) = decode(before) {
+            *stronghold = restored;
+        }
+    }
+    result.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }

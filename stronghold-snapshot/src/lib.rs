@@ -14,6 +14,7 @@ mod home;
 mod kept;
 mod lineage;
 mod merge;
+mod own;
 mod parts;
 mod paths;
 mod recipient;
@@ -31,6 +32,7 @@ pub use file_error::{Action, CommitError, CreateError, LockError, OpenFileError,
 pub use home::{Home, HomeError, Older};
 pub use lineage::{Lineage, Sealing};
 pub use merge::{Merge, MergeError, Merged};
+pub use own::Obstacle;
 pub use recipient::{NotARecipientKey, RecipientPublic, RecipientSecret};
 pub use sealed::{Damage, OpenError, Opened, Payload, SealError, Unsupported, open, open_owned, seal};
 pub use seen::{LastSeen, RolledBack, Seen};

@@ -6,9 +6,11 @@
 //! [`SnapshotFile`]: crate::SnapshotFile
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+use crate::own;
 
 /// What a commit asks of a disk. Every method may fail, and its error is passed on.
 pub trait Storage {
@@ -25,7 +27,7 @@ pub trait Storage {
     /// Whether something stands at `path`, be it a link that leads nowhere.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// Opens a file to be read.
+    /// Opens a file to be read. What is no regular file is an error, and nobody is waited for.
     fn open(&self, path: &Path) -> io::Result<Self::Reader>;
 
     /// Creates a file that only its owner may read and write. An existing one is an error.
@@ -52,9 +54,15 @@ pub trait Storage {
     /// The names in a folder.
     fn list(&self, folder: &Path) -> io::Result<Vec<OsString>>;
 
+    /// Whether there is a regular file of this user's at `path`, not behind a link.
+    fn is_own(&self, path: &Path) -> io::Result<bool>;
+
     /// Takes the exclusive lock that the file at `path` stands for, creating it, and notes this process in it. None
-    /// if someone else has it.
+    /// if someone else has it. An [`Obstacle`](crate::Obstacle) where that is not a file of Stronghold's; it is not touched.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
+
+    /// Whether `lock` is still the lock on `path`: `false` if somebody removed or exchanged its file.
+    fn is_locked(&self, lock: &Self::Lock, path: &Path) -> io::Result<bool>;
 
     /// The process that noted itself in a lock's file.
     fn lock_holder(&self, path: &Path) -> Option<u32>;
@@ -89,11 +97,11 @@ impl Storage for Disk {
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {
-        File::open(path)
+        own::open_to_read(path)
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {
-        owner_only().write(true).create_new(true).open(path)
+        own::create(path)
     }
 
     fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
@@ -131,22 +139,31 @@ impl Storage for Disk {
         fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
     }
 
+    fn is_own(&self, path: &Path) -> io::Result<bool> {
+        own::is_own(path)
+    }
+
     fn try_lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
-        let file = owner_only().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = own::open_lock(path)?;
         match file.try_lock() {
-            Ok(()) => {
+            // A writer that leaves may have removed the file, and another one made a new one since.
+            Ok(()) if own::is_lock(&file, path)? => {
                 note_holder(&file);
                 Ok(Some(DiskLock(file)))
             }
-            Err(TryLockError::WouldBlock) => Ok(None),
+            Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
 
+    fn is_locked(&self, lock: &DiskLock, path: &Path) -> io::Result<bool> {
+        own::is_at(&lock.0, path)
+    }
+
     fn lock_holder(&self, path: &Path) -> Option<u32> {
         let mut note = String::new();
-        File::open(path).ok()?.take(16).read_to_string(&mut note).ok()?;
-        note.trim().parse().ok()
+        own::open_own_to_read(path).ok()?.take(16).read_to_string(&mut note).ok()?;
+        note.strip_suffix('\n').unwrap_or(&note).parse().ok()
     }
 }
 
@@ -166,17 +183,4 @@ fn resolve_new(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok(fs::canonicalize(folder)?.join(name))
-}
-
-#[cfg(unix)]
-fn owner_only() -> OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = OpenOptions::new();
-    options.mode(0o600);
-    options
-}
-
-#[cfg(not(unix))]
-fn owner_only() -> OpenOptions {
-    OpenOptions::new()
 }

@@ -141,13 +141,34 @@ fn only_the_owner_may_read_and_links_are_followed() {
 fn temporary_files_of_dead_writers_are_removed_and_nothing_else() {
     let (folder, path) = folder_with_snapshot(b"one");
     let leftover = folder.path().join(".vault.4711-0123456789abcdef.tmp");
+    let empty = folder.path().join(".vault.4712-0123456789abcdef.tmp");
     let of_another = folder.path().join(".other.4711-0123456789abcdef.tmp");
-    fs::write(&leftover, "half").unwrap();
-    fs::write(&of_another, "half").unwrap();
+    let of_a_stranger = folder.path().join(".vault.4713-0123456789abcdef.tmp");
+    let of_another_user = folder.path().join(".vault.4714-0123456789abcdef.tmp");
+    let sealed = fs::read(&path).unwrap();
+    fs::write(&leftover, &sealed[..100]).unwrap();
+    fs::write(&empty, "").unwrap();
+    fs::write(&of_another, &sealed[..100]).unwrap();
+    fs::write(&of_a_stranger, "notes of mine").unwrap();
+    let folder_so_named = folder.path().join(".vault.4715-0123456789abcdef.tmp");
+    fs::create_dir(&folder_so_named).unwrap();
     let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
     assert!(leftover.exists(), "readers change nothing");
+    let given_away = give_away(&of_another_user, &sealed[..100]);
     drop(file.lock(WAIT).unwrap());
-    assert!(!leftover.exists() && of_another.exists());
+    assert!(!leftover.exists() && !empty.exists());
+    assert!(of_another.exists() && of_a_stranger.exists() && folder_so_named.exists());
+    assert_eq!(of_another_user.exists(), given_away);
+}
+
+/// A file of another user's, where this one may make such.
+fn give_away(path: &Path, content: &[u8]) -> bool {
+    fs::write(path, content).unwrap();
+    let given = cfg!(unix) && std::os::unix::fs::chown(path, Some(65534), Some(65534)).is_ok();
+    if !given {
+        fs::remove_file(path).unwrap();
+    }
+    given
 }
 
 #[test]
@@ -341,7 +362,11 @@ fn a_failed_call_while_creating_leaves_nothing_or_the_whole_file() {
         let created = SnapshotFile::create_in(disk.clone(), &path, &[NewSlot::Key(&KEY)], b"new");
         match path.exists() {
             true => assert_eq!(content(&path), b"new"),
-            false => assert!(created.is_err()),
+            false => {
+                assert!(created.is_err());
+                let lock = folder.path().join(".vault.lock");
+                assert!(!lock.exists() || disk.failed() == ["remove"], "{:?}", disk.failed());
+            }
         }
         let leftovers: Vec<_> =
             names(folder.path()).into_iter().filter(|name| name.ends_with(".tmp")).collect();

@@ -123,8 +123,14 @@ impl Storage for Simulated {
         self.call()?;
         fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
     }
+    fn is_own(&self, path: &Path) -> io::Result<bool> {
+        self.exists(path)
+    }
     fn try_lock(&self, _path: &Path) -> io::Result<Option<()>> {
         self.call().map(Some)
+    }
+    fn is_locked(&self, _lock: &(), _path: &Path) -> io::Result<bool> {
+        self.call().map(|()| true)
     }
     fn lock_holder(&self, _path: &Path) -> Option<u32> {
         None

@@ -141,7 +141,8 @@ pub(super) fn export(
     let mut exported = local::empty(home.stronghold().name())?;
     let merged = merge.run(&mut exported, home.stronghold())?;
     let records = exported.list(&Selection::everything())?.len();
-    Home::create(output, &[secret.new_slot()], exported)?;
+    let mut home = Home::create(output, &[secret.new_slot()], exported)?;
+    let _ = home.remove_lock(); // nobody is to write to it; a lock that stays is in nobody's way
     let object = json!({ "snapshot": path_text(output), "entries": merged.received, "records": records });
     context.output.result(&object, || vec![format!("exported {records} records to {}", shown(output))])
 }

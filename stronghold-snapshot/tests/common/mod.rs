@@ -112,8 +112,14 @@ impl<S: Storage> Storage for Faulty<S> {
     fn list(&self, folder: &Path) -> io::Result<Vec<OsString>> {
         self.call("list")?.list(folder)
     }
+    fn is_own(&self, path: &Path) -> io::Result<bool> {
+        self.call("is_own")?.is_own(path)
+    }
     fn try_lock(&self, path: &Path) -> io::Result<Option<S::Lock>> {
         self.call("try_lock")?.try_lock(path)
+    }
+    fn is_locked(&self, lock: &S::Lock, path: &Path) -> io::Result<bool> {
+        self.call("is_locked")?.is_locked(lock, path)
     }
     fn lock_holder(&self, path: &Path) -> Option<u32> {
         self.inner.lock_holder(path)
@@ -258,8 +264,14 @@ impl Storage for Memory {
     fn list(&self, _folder: &Path) -> io::Result<Vec<OsString>> {
         Ok(self.names().iter().filter_map(|path| Some(path.file_name()?.to_owned())).collect())
     }
+    fn is_own(&self, path: &Path) -> io::Result<bool> {
+        self.exists(path)
+    }
     fn try_lock(&self, _path: &Path) -> io::Result<Option<()>> {
         Ok(Some(()))
+    }
+    fn is_locked(&self, _lock: &(), _path: &Path) -> io::Result<bool> {
+        Ok(true)
     }
     fn lock_holder(&self, _path: &Path) -> Option<u32> {
         None

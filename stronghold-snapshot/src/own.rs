@@ -1,0 +1,210 @@
+//! Files that Stronghold opens, and what it refuses to open: links, folders, FIFOs, devices, files of others.
+//!
+//! Whoever may write to a snapshot's folder may put anything at the names that Stronghold uses there. So a file that is
+//! written to is never reached through a link, is a regular file of this user with one name, and holds what Stronghold
+//! writes there; else nothing is changed. No opening waits for the other end of a FIFO.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use thiserror::Error;
+
+/// The most bytes of a lock's content: a process id in decimal and a line feed.
+const LOCK_LEN: u64 = 11;
+
+/// What stands where a file of Stronghold's should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Obstacle {
+    /// A symbolic link, wherever it leads.
+    #[error("it is a link")]
+    Link,
+    /// A folder.
+    #[error("it is a folder")]
+    Folder,
+    /// A FIFO, a socket or a device.
+    #[error("it is a FIFO, a socket or a device, not a file")]
+    Special,
+    /// A file that has further names (hard links).
+    #[error("it is a file that has other names too (hard links)")]
+    SecondName,
+    /// A file of another user.
+    #[error("it is another user's file")]
+    OtherUser,
+    /// A file with content that Stronghold does not write there.
+    #[error("it is a file that Stronghold did not make")]
+    Content,
+    /// Another file took its place while it was in use.
+    #[error("it took the place of the one in use")]
+    Exchanged,
+}
+
+impl Obstacle {
+    /// The obstacle behind an error of this crate's storage, if that is what it was.
+    #[must_use]
+    pub fn behind(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
+
+impl From<Obstacle> for io::Error {
+    fn from(obstacle: Obstacle) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, obstacle)
+    }
+}
+
+/// Opens a regular file to be read, through links, without waiting for anyone.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
+    check_kind(&fs::metadata(path)?)?; // first: opening a device may do something
+    let file = non_blocking(OpenOptions::new().read(true)).open(path)?;
+    check_kind(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Opens a file of this user's to be read, not through a link.
+pub(crate) fn open_own_to_read(path: &Path) -> io::Result<File> {
+    check_kind(&fs::symlink_metadata(path)?)?;
+    let file = not_through_links(OpenOptions::new().read(true)).open(path)?;
+    check_own(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Creates a file that only its owner may read and write. Whatever is there already is an error.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    owner_only(OpenOptions::new().write(true).create_new(true)).open(path)
+}
+
+/// Opens the file that a lock is taken on, or creates it. Nothing is written.
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => check_own(&found)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let file = not_through_links(owner_only(&mut options)).open(path)?;
+    check_own(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Whether `path` still leads to the open `file` itself.
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(is_same(&file.metadata()?, &found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the lock on `file` is the lock on `path`, and `file` holds what a lock does. `false` if another file, or none,
+/// is at `path` by now: its lock is the one to take.
+pub(crate) fn is_lock(mut file: &File, path: &Path) -> io::Result<bool> {
+    if !is_at(file, path)? {
+        return Ok(false);
+    }
+    check_own(&file.metadata()?)?;
+    let mut content = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.take(LOCK_LEN + 1).read_to_end(&mut content)?;
+    file.seek(SeekFrom::Start(0))?;
+    let digits = content.strip_suffix(b"\n").unwrap_or(&content);
+    let is_note = content.len() as u64 <= LOCK_LEN && digits.iter().all(u8::is_ascii_digit);
+    if is_note { Ok(true) } else { Err(Obstacle::Content.into()) }
+}
+
+/// Whether there is a regular file of this user's at `path`, not behind a link. It may have further names.
+pub(crate) fn is_own(path: &Path) -> io::Result<bool> {
+    let found = fs::symlink_metadata(path)?;
+    Ok(found.is_file() && is_of_this_user(&found))
+}
+
+fn check_own(found: &Metadata) -> io::Result<()> {
+    check_kind(found)?;
+    if !is_of_this_user(found) {
+        return Err(Obstacle::OtherUser.into());
+    }
+    if names(found) > 1 {
+        return Err(Obstacle::SecondName.into());
+    }
+    Ok(())
+}
+
+fn check_kind(found: &Metadata) -> io::Result<()> {
+    let kind = found.file_type();
+    Err(match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_symlink() => Obstacle::Link,
+        () if kind.is_dir() => Obstacle::Folder,
+        () => Obstacle::Special,
+    }
+    .into())
+}
+
+#[cfg(unix)]
+mod system {
+    //! What Unix knows of a file.
+
+    use std::fs::{Metadata, OpenOptions};
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+
+    use rustix::fs::OFlags;
+
+    pub(super) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
+        options.mode(0o600)
+    }
+
+    pub(super) fn non_blocking(options: &mut OpenOptions) -> &mut OpenOptions {
+        options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
+    }
+
+    pub(super) fn not_through_links(options: &mut OpenOptions) -> &mut OpenOptions {
+        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32)
+    }
+
+    pub(super) fn is_of_this_user(found: &Metadata) -> bool {
+        found.uid() == rustix::process::geteuid().as_raw()
+    }
+
+    pub(super) fn names(found: &Metadata) -> u64 {
+        found.nlink()
+    }
+
+    pub(super) fn is_same(one: &Metadata, other: &Metadata) -> bool {
+        (one.dev(), one.ino()) == (other.dev(), other.ino())
+    }
+}
+
+#[cfg(not(unix))]
+mod system {
+    //! Elsewhere the standard library tells less of a file.
+
+    use std::fs::{Metadata, OpenOptions};
+
+    pub(super) fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
+        options
+    }
+
+    pub(super) fn non_blocking(options: &mut OpenOptions) -> &mut OpenOptions {
+        options
+    }
+
+    pub(super) fn not_through_links(options: &mut OpenOptions) -> &mut OpenOptions {
+        options
+    }
+
+    pub(super) fn is_of_this_user(_: &Metadata) -> bool {
+        true
+    }
+
+    pub(super) fn names(_: &Metadata) -> u64 {
+        1
+    }
+
+    pub(super) fn is_same(_: &Metadata, _: &Metadata) -> bool {
+        true
+    }
+}
+
+use system::{is_of_this_user, is_same, names, non_blocking, not_through_links, owner_only};
