@@ -349,6 +349,8 @@ impl From<SessionError> for Failure {
                 .hint("ask for it there: stronghold grant THIS-DEVICE OPERATION --select SELECTION"),
             SessionError::Refused(Refusal::Busy) => Self::of("busy", PEER, &error)
                 .hint("it has as many sessions as it may have: try again in a while"),
+            SessionError::Refused(Refusal::NotReady) => Self::of("not_ready", PEER, &error)
+                .hint("the two are still paired: what is wrong is said by `stronghold serve` there; try again later"),
             SessionError::NotPermitted => Self::of("denied", DENIED, &error),
             SessionError::Deletions | SessionError::Refused(Refusal::Deletions) => {
                 Self::deletions("many records would be deleted by this; nothing was changed")

@@ -237,3 +237,46 @@ fn what_went_wrong_with_a_pairing_is_said() {
                 hint: compare it with the other screen; nothing was tried with it, so it is still good\n";
     assert_eq!(done.stderr, said);
 }
+
+/// What is wrong with the snapshot is said by `serve`, at once and when it is over; a paired device is told to come back, and
+/// never to pair again.
+#[test]
+fn a_snapshot_that_can_not_be_used_is_told_of_by_serve_and_its_peers() {
+    let (a, b) = paired();
+    trust_each_other((&a, "a"), (&b, "b"));
+    a.put("s/v/r", "value");
+    let other = Device::new("other");
+    let (mut serving, address) = a.serve();
+    b.json(&["sync", "a", "--at", &address]);
+    assert_eq!(serving.event()["session"], "done");
+    let whole = std::fs::read(a.snapshot()).unwrap();
+    let aside = a.folder().join("aside");
+    let spoil: [(&str, &dyn Fn()); 4] = [
+        ("gone", &|| std::fs::rename(a.snapshot(), &aside).unwrap()),
+        ("emptied", &|| std::fs::write(a.snapshot(), b"").unwrap()),
+        ("cut", &|| std::fs::write(a.snapshot(), &whole[..whole.len() / 4]).unwrap()),
+        ("another's", &|| std::fs::copy(other.snapshot(), a.snapshot()).map(drop).unwrap()),
+    ];
+    for (what, spoil) in spoil {
+        spoil();
+        // Nobody has asked yet.
+        let event = serving.event();
+        assert_eq!(event["snapshot"], "not_ready", "{what}: {event}");
+        assert!(!event["reason"].as_str().unwrap().is_empty(), "{what}: {event}");
+        let said = b.fails(&["sync", "a", "--at", &address], common::PEER);
+        assert!(said.contains("not ready") && !said.contains("pair again"), "{what}: {said}");
+        assert_eq!(serving.event()["session"], "failed", "{what}");
+        std::fs::write(a.snapshot(), &whole).unwrap();
+        assert_eq!(serving.event(), serde_json::json!({ "snapshot": "ready" }), "{what}");
+        b.json(&["sync", "a", "--at", &address]);
+        assert_eq!(serving.event()["session"], "done", "{what}");
+    }
+    // A stranger hears of it no more than of anything else.
+    std::fs::write(a.snapshot(), b"").unwrap();
+    assert_eq!(serving.event()["snapshot"], "not_ready");
+    let mut stranger = TcpStream::connect(&address).unwrap();
+    stranger.write_all(&[7; 32]).unwrap();
+    let mut heard = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut stranger, &mut heard);
+    assert!(heard.is_empty());
+}

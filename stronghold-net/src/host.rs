@@ -8,7 +8,7 @@ use stronghold_snapshot::{
     seal_complement,
 };
 use stronghold_sync::{
-    DeviceId, Grant, Mapping, Pending, Plan, RevisionId, Scope, Shape, are_many,
+    DeviceId, Grant, Mapping, Operation, Pending, Plan, RevisionId, Scope, Shape, are_many,
     message::{Listing, RecipientKey},
     session::{Action, Answer, Export, Failure, Import, Misbehaviour, Taken, Unexpected, Verdict},
 };
@@ -152,10 +152,9 @@ impl<'a> HomeHost<'a> {
     }
 
     fn import(&mut self, import: &Import) -> Result<Answer, HostError> {
-        let mut home = self.home.lock();
         let now = now();
         let entries = self.awaited.open(&import.sealed, now)?;
-        let report = home.update(|stronghold| {
+        let report = self.home.update(|stronghold| {
             let policy = stronghold.policy().clone();
             let readable = import.expected.is_unplanned().then(|| stronghold.readable());
             let mut brought = Vec::with_capacity(entries.len());
@@ -184,23 +183,27 @@ impl<'a> HomeHost<'a> {
     fn log(&mut self, verdicts: Vec<Verdict>) -> Result<Answer, HostError> {
         let (time, device) = (now(), self.peer.device());
         verdicts.iter().for_each(|verdict| self.attendant.decided(device, verdict));
-        let answer = self.home.lock().update(|stronghold| {
+        let is_urgent = verdicts.iter().any(lets_leave);
+        let decided = |verdict: Verdict| Decided {
+            time,
+            device,
+            deed: verdict.operation.into(),
+            selection: verdict.selection,
+            allowed: verdict.allowed,
+            entries: verdict.volume.entries,
+            bytes: verdict.volume.bytes,
+        };
+        self.home.log_later(verdicts.into_iter().map(decided));
+        if !is_urgent {
+            self.home.write_log_if_due();
+            return Ok(Answer::Logged);
+        }
+        self.home.update(|stronghold| {
             self.learnt.write(stronghold, &device, []);
-            for verdict in verdicts {
-                stronghold.log_mut().append(Decided {
-                    time,
-                    device,
-                    deed: verdict.operation.into(),
-                    selection: verdict.selection,
-                    allowed: verdict.allowed,
-                    entries: verdict.volume.entries,
-                    bytes: verdict.volume.bytes,
-                });
-            }
-            Ok::<_, HostError>(Answer::Logged)
+            Ok::<_, HostError>(())
         })?;
         self.learnt = Learnt::default();
-        Ok(answer)
+        Ok(Answer::Logged)
     }
 
     /// Of what the peer holds, notes what was not known before: where nothing is new, nothing has to be written.
@@ -222,7 +225,7 @@ impl<'a> HomeHost<'a> {
         if self.learnt.revisions.is_empty() {
             return Ok(());
         }
-        self.home.lock().update(|stronghold| {
+        self.home.update(|stronghold| {
             self.learnt.write(stronghold, &self.peer.device(), []);
             Ok::<_, HostError>(())
         })?;
@@ -322,6 +325,12 @@ impl Host for HomeHost<'_> {
     async fn make_room(&mut self, bytes: u64) {
         self.flight.lands(bytes).await;
     }
+}
+
+/// Whether something leaves by it: then the log has it before. What comes in is written together with it.
+fn lets_leave(verdict: &Verdict) -> bool {
+    let leaves = matches!(verdict.operation, Operation::Import | Operation::Browse | Operation::Pull);
+    leaves && verdict.allowed && verdict.volume.entries > 0
 }
 
 /// What a session has learnt of its peer and not yet written.

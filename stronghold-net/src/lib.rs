@@ -51,6 +51,7 @@ mod error;
 mod flight;
 mod frame;
 mod gate;
+mod health;
 mod home;
 mod host;
 mod invitation;

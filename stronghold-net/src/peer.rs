@@ -76,6 +76,9 @@ pub enum PeerError {
     /// Too many sessions, of this device or in all.
     #[error("too many sessions at a time")]
     Busy,
+    /// This side's snapshot can't be used now.
+    #[error("this side's snapshot can't be used now: {0}")]
+    NotReady(String),
     /// The session took longer than a session may.
     #[error("the session took longer than {} seconds", .0.as_secs())]
     TooLong(Duration),

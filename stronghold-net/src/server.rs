@@ -19,7 +19,7 @@ use stronghold_sync::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::{interval, sleep, timeout},
 };
 
@@ -29,14 +29,16 @@ use crate::{
     crowd::Crowd,
     flight::{Flight, Memory},
     gate::Gate,
+    health::{Change, Health, reason},
     home::{SharedHome, own_identity},
+    host::HostError,
     peer::{PeerError, answer},
     tcp::accepted,
 };
 
 /// How often it is told how many connections were turned away.
 const TELL_TURNED_AWAY: Duration = Duration::from_secs(10);
-/// How often it is looked whether a device was revoked while its session runs.
+/// How often it is looked whether a device was revoked while its session runs, and whether the snapshot can be used.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What a server has to tell.
@@ -49,6 +51,11 @@ pub enum Event {
     Done(DeviceId, Summary),
     /// It did not.
     Failed(DeviceId, PeerError),
+    /// The snapshot can't be used, for this reason: it is gone, damaged, set back, in use, or can't be written. Paired
+    /// devices are told that this one is not ready. Told once, as soon as it is noticed: within a second.
+    NotReady(String),
+    /// The snapshot can be used again.
+    Ready,
     /// So many connections since the last time were of no paired device, or broke off before it was known. Told every ten
     /// seconds at most.
     TurnedAway(u64),
@@ -71,6 +78,7 @@ pub struct Server {
 struct Shared {
     gate: Gate,
     memory: Memory,
+    health: Health,
     sessions: Mutex<HashMap<DeviceId, usize>>,
     turned_away: AtomicU64,
 }
@@ -80,6 +88,7 @@ impl Shared {
         Arc::new(Self {
             gate: Gate::default(),
             memory: Memory::of(limits.in_flight),
+            health: Health::default(),
             sessions: Mutex::default(),
             turned_away: AtomicU64::default(),
         })
@@ -132,6 +141,8 @@ impl Server {
         let mut handshakes = Crowd::of(self.limits.handshakes);
         let mut sessions = JoinSet::new();
         let mut report = interval(TELL_TURNED_AWAY);
+        let looking = self.clone();
+        let looking = AbortOnDrop(tokio::spawn(async move { looking.keep_looking().await }));
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -156,15 +167,23 @@ impl Server {
                     let gate = async move { server.in_time(server.admitted(stream)).await };
                     self.count(strangers.admit(gate));
                 }
-                _ = report.tick() => self.tell_turned_away(),
+                _ = report.tick() => {
+                    self.tell_turned_away();
+                    let home = self.home.clone();
+                    spawn_blocking(move || home.write_log_if_due());
+                }
             }
         }
-        drop((listener, strangers, handshakes));
+        drop((listener, strangers, handshakes, looking));
         let ended = timeout(self.limits.grace, async { while sessions.join_next().await.is_some() {} }).await;
         if ended.is_err() {
             tracing::warn!(left = sessions.len(), "sessions did not end in time and are cut");
         }
         self.tell_turned_away();
+        let home = self.home.clone();
+        if let Ok(Err(error)) = spawn_blocking(move || home.write_log()).await {
+            tracing::warn!(%error, "the log could not be written");
+        }
     }
 
     /// Answers one connection, over any stream: gate, handshake and session. What comes of it is told.
@@ -182,6 +201,7 @@ impl Server {
     /// Lets those pass the gate who show that they are paired.
     async fn admitted<S: AsyncRead + Unpin>(&self, mut io: S) -> Result<(S, DeviceId), ChannelError> {
         let admitted = self.shared.gate.admit(&mut io, &self.home).await;
+        let _ = self.look();
         let device = admitted.map_err(|error| ChannelError::from_io(&error))?;
         Ok((io, device.ok_or(ChannelError::TurnedAway)?))
     }
@@ -242,6 +262,9 @@ impl Server {
                 (self.told)(Event::Done(device, summary));
             }
             Err(error) => {
+                if let PeerError::Host(HostError::Home(error)) = &error {
+                    self.tell(self.shared.health.note(reason(error)));
+                }
                 tracing::warn!(device = %device.fingerprint(), %error, "a session failed");
                 (self.told)(Event::Failed(device, error));
             }
@@ -254,6 +277,7 @@ impl Server {
         device: DeviceId,
     ) -> Result<Summary, PeerError> {
         let _place = Place::of(&self.shared, device, &self.limits).ok_or(PeerError::Busy)?;
+        self.look().map_err(PeerError::NotReady)?;
         self.home.lock().begin_step();
         let mut attendant = (self.attendants)();
         let limit = self.limits.session;
@@ -263,6 +287,36 @@ impl Server {
                 done.unwrap_or(Err(PeerError::TooLong(limit)))
             }
             () = self.revoked(device) => Err(PeerError::Revoked),
+        }
+    }
+
+    /// Looks every second whether the snapshot can be used.
+    async fn keep_looking(&self) {
+        loop {
+            let server = self.clone();
+            let _ = spawn_blocking(move || server.look()).await;
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Tells whether the snapshot can be used, where that has changed.
+    fn look(&self) -> Result<(), String> {
+        let (found, change) = self.shared.health.look(&self.home);
+        self.tell(change);
+        found
+    }
+
+    fn tell(&self, change: Option<Change>) {
+        match change {
+            None => {}
+            Some(Change::NotReady(reason)) => {
+                tracing::warn!(%reason, "the snapshot can't be used");
+                (self.told)(Event::NotReady(reason));
+            }
+            Some(Change::Ready) => {
+                tracing::info!("the snapshot can be used again");
+                (self.told)(Event::Ready);
+            }
         }
     }
 
@@ -289,9 +343,19 @@ impl fmt::Debug for Server {
 fn last_word(error: &PeerError) -> Option<Refusal> {
     match error {
         PeerError::Busy => Some(Refusal::Busy),
+        PeerError::NotReady(_) => Some(Refusal::NotReady),
         PeerError::Revoked => Some(Refusal::NotPermitted),
         PeerError::TooLong(_) => Some(Refusal::Stopped),
         _ => None,
+    }
+}
+
+/// A task that ends with this.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

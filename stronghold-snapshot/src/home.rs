@@ -189,6 +189,16 @@ impl Home {
         Ok(&self.stronghold)
     }
 
+    /// Reads all of the file again, whether it seems to have changed or not: [`refresh`](Self::refresh) does not see damage
+    /// behind the header.
+    ///
+    /// # Errors
+    /// [`HomeError`] when it can't be read.
+    pub fn refresh_whole(&mut self) -> Result<&Stronghold, HomeError> {
+        self.attempt(Self::read_again)?;
+        Ok(&self.stronghold)
+    }
+
     /// Changes the Stronghold and commits it: with the lock held throughout and on top of the newest generation, so
     /// that no acknowledged write of another process is lost. When this returns `Ok`, the change is durable.
     ///

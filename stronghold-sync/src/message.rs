@@ -206,6 +206,9 @@ pub enum Refusal {
     /// The asked side has as many sessions as it may have.
     #[error("the peer is busy")]
     Busy,
+    /// The asked side can't use its snapshot now: it is gone, damaged, set back or in use.
+    #[error("the peer is not ready: something is wrong with its snapshot")]
+    NotReady,
 }
 
 impl Message {

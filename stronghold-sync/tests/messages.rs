@@ -82,6 +82,7 @@ fn refusals() -> Vec<(&'static str, Message)> {
         ("Refused/failed", Message::Refused(Refusal::Failed)),
         ("Refused/stopped", Message::Refused(Refusal::Stopped)),
         ("Refused/busy", Message::Refused(Refusal::Busy)),
+        ("Refused/not-ready", Message::Refused(Refusal::NotReady)),
     ]
 }
 

@@ -228,9 +228,9 @@ impl AuditLog {
     }
 
     /// Appends what another log has, as by [`append`](Self::append): what was collected elsewhere.
-    pub fn absorb(&mut self, other: Self) {
+    pub fn absorb(&mut self, other: &Self) {
         self.checkpoint.absorb(&other.checkpoint);
-        other.entries.into_iter().for_each(|link| self.add(link.logged));
+        other.entries().cloned().for_each(|logged| self.add(logged));
     }
 
     /// Whether there is nothing in it.

@@ -201,6 +201,12 @@ fn described(names: &Names, event: &Event) -> Option<Described> {
             json!({ "turned_away": number }),
             format!("{number} connections of no paired device were turned away"),
         ),
+        Event::NotReady(reason) => {
+            let line =
+                format!("the snapshot can't be used, so peers are told to come back: {}", visible(reason));
+            (json!({ "snapshot": "not_ready", "reason": reason }), line)
+        }
+        Event::Ready => (json!({ "snapshot": "ready" }), "the snapshot can be used again".into()),
         _ => return None,
     };
     Some((object, line))

@@ -1,5 +1,7 @@
 //! Two paired devices, one serving: `a` is the one asked and `b` asks.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use super::{Device, Running, counts, paired, trust_each_other};
@@ -17,7 +19,7 @@ pub(crate) struct Pair {
     pub(crate) a: Device,
     pub(crate) b: Device,
     pub(crate) address: String,
-    _serving: Running,
+    serving: Running,
 }
 
 impl Pair {
@@ -49,7 +51,7 @@ impl Pair {
     #[track_caller]
     pub(crate) fn of(a: Device, b: Device) -> Self {
         let (serving, address) = a.serve();
-        Self { a, b, address, _serving: serving }
+        Self { a, b, address, serving }
     }
 
     /// `a` allows `b` these operations on this selection.
@@ -81,6 +83,14 @@ impl Pair {
     #[track_caller]
     pub(crate) fn sync(&self, args: &[&str]) -> [u64; 5] {
         summary(&self.ask(&[&["sync", "a"], args].concat()))
+    }
+
+    /// The log of `a` when its server was stopped: what waited is written then.
+    #[track_caller]
+    pub(crate) fn logged_at_the_end(self) -> Vec<Value> {
+        let stopped = Command::new("kill").arg(self.serving.id().to_string()).status().unwrap();
+        assert!(stopped.success() && self.serving.end().exit == 0);
+        self.a.json(&["log"])["entries"].as_array().unwrap().clone()
     }
 
     /// The last decision in the log of `a`.

@@ -15,7 +15,7 @@ pub(crate) const KEY: [u8; 32] = [7; 32];
 
 /// A device: its file and what is in it.
 pub(crate) struct Device {
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     pub(crate) home: SharedHome,
 }
 
@@ -33,7 +33,7 @@ impl Device {
 
     /// The same file, opened by another process as it were.
     pub(crate) fn opened_again(&self) -> SharedHome {
-        SharedHome::new(Home::open(&self.path(), &Unlock::Key(&KEY)).unwrap())
+        opened(self.folder.path())
     }
 
     pub(crate) fn path(&self) -> std::path::PathBuf {
@@ -101,6 +101,11 @@ impl Device {
             }
         });
     }
+}
+
+/// The file in a device's folder.
+pub(crate) fn opened(folder: &Path) -> SharedHome {
+    SharedHome::new(Home::open(&folder.join("snapshot"), &Unlock::Key(&KEY)).unwrap())
 }
 
 /// What two devices of these tests recognise each other by.

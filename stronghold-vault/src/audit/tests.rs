@@ -149,7 +149,7 @@ fn what_was_collected_elsewhere_is_counted_as_if_here() {
     (0..5).for_each(|_| collected.append(decided(1, false)));
     collected.append(decided(2, true));
     assert!(!collected.is_empty());
-    log.absorb(collected);
+    log.absorb(&collected);
     assert_eq!(counts(&log), [6, 1]);
     assert!(log.is_intact() && AuditLog::default().is_empty());
 }
