@@ -138,16 +138,7 @@ pub(crate) enum Command {
     /// Merge another snapshot into this one.
     Merge(MergeArgs),
     /// Import from another program.
-    Import {
-        /// What wrote the file.
-        #[arg(long)]
-        format: Format,
-        /// The client that the entries land in.
-        #[arg(long, value_name = "CLIENT", default_value = "imported")]
-        into: String,
-        /// The file.
-        file: PathBuf,
-    },
+    Import(ImportArgs),
     /// Export a selection as a sealed snapshot of its own.
     Export {
         /// A glob on locations; default: everything.
@@ -282,6 +273,30 @@ pub(crate) struct PutArgs {
     #[arg(long)]
     pub(crate) allow_empty: bool,
     /// Write it even if its name looks like that of another record.
+    #[arg(long)]
+    pub(crate) allow_lookalike: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The file; `-` is stdin.
+    pub(crate) file: PathBuf,
+    /// What wrote the file.
+    #[arg(long)]
+    pub(crate) format: Format,
+    /// The client that the entries land in.
+    #[arg(long, value_name = "CLIENT", default_value = "imported")]
+    pub(crate) into: String,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Let the table's values take the place of what was edited here since.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Bring back what was removed here.
+    #[arg(long)]
+    pub(crate) revive: bool,
+    /// Take entries even if their names look like others.
     #[arg(long)]
     pub(crate) allow_lookalike: bool,
 }

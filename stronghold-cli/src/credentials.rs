@@ -1,9 +1,16 @@
-//! The table that KeePassXC exports, as entries: `CLIENT/group/title/field`.
+//! The table that KeePassXC exports, as credentials: each lands at `CLIENT/group/title/field`.
+//!
+//! What is read is what was written: a table whose quoting or number of cells is broken is refused whole, since a shifted cell
+//! puts a password where it does not belong. A row whose name can't be one is left out by itself, and told of;
+//! control characters in a name become blanks, and that is told too.
 
-use std::{collections::HashMap, io::Read};
+#[path = "credentials/quoting.rs"]
+mod quoting;
 
-use stronghold_sync::{BadLocation, Location};
+use stronghold_sync::{BadLocation, Location, visible};
 use zeroize::Zeroizing;
+
+use quoting::{BadQuoting, Row};
 
 /// Fields that become records, under these names; empty ones are left out.
 const FIELDS: [(&str, &str); 5] = [
@@ -13,47 +20,197 @@ const FIELDS: [(&str, &str); 5] = [
     ("Notes", "notes"),
     ("TOTP", "totp"),
 ];
+/// What KeePassXC writes beside them: looks and times, no secrets.
+const KNOWN: [&str; 3] = ["Icon", "Last Modified", "Created"];
+/// Columns of tables that programs write. A first line with two of them is no secret, and may be quoted.
+const USUAL: [&str; 16] = [
+    "group", "title", "name", "username", "user", "login", "password", "url", "website", "notes", "note",
+    "totp", "folder", "type", "email", "account",
+];
+/// How much of a name is shown.
+const SHOWN: usize = 60;
 
-/// One field of one credential.
-pub(crate) type Field = (Location, Zeroizing<String>);
+/// A table that was read.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    /// In the order of the rows.
+    pub(crate) credentials: Vec<Credential>,
+    /// Rows that were left out.
+    pub(crate) rows: Vec<LeftOut>,
+    /// Rows whose names had control characters in them, which are blanks now: line, name before, name now.
+    pub(crate) renamed: Vec<(u64, String, String)>,
+    /// Columns that were left out, with the number of values in each.
+    pub(crate) columns: Vec<(String, usize)>,
+}
 
-/// Why a table was not read. No text of it quotes the table, which is full of secrets, but for a credential's place.
+/// One row: what belongs to one title.
+#[derive(Debug)]
+pub(crate) struct Credential {
+    /// Where the row begins.
+    pub(crate) line: u64,
+    /// `group/title`; two rows may have the same.
+    pub(crate) place: String,
+    /// The names of its fields, each with what it says.
+    pub(crate) fields: Vec<(&'static str, Zeroizing<String>)>,
+    /// The names of its fields that say nothing.
+    pub(crate) empty: Vec<&'static str>,
+}
+
+/// A row that was left out.
+#[derive(Debug)]
+pub(crate) struct LeftOut {
+    pub(crate) line: u64,
+    /// Its group and title, made visible and cut.
+    pub(crate) name: String,
+    pub(crate) why: Why,
+}
+
+/// Why a row was left out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Why {
+    #[error("it has a title only")]
+    NoFields,
+    #[error(transparent)]
+    Place(BadLocation),
+    #[error("it looks like {0}")]
+    Lookalike(String),
+}
+
+/// Why a table was not read. No text of it quotes the table, which is full of secrets, but for the names of its columns.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadTable {
-    #[error("the table has no columns called Group and Title")]
-    NoColumns,
-    #[error("{place}: {error}")]
-    Place { place: String, error: BadLocation },
+    #[error("{0}")]
+    Columns(String),
+    #[error("the table has two columns \"{0}\"")]
+    Twice(String),
+    #[error("line {line} of the table has {cells} cells, its first line {columns}")]
+    Cells { line: u64, cells: usize, columns: usize },
+    #[error("line {} of the table: {}", .0.line, .0.fault)]
+    Quoting(BadQuoting),
     #[error("the table can't be read{}", .line.map(|line| format!(" at line {line}")).unwrap_or_default())]
     Unreadable { line: Option<u64> },
 }
 
-/// Reads a table with a header line; columns are found by name, unknown ones are left out.
-pub(crate) fn read(table: impl Read, client: &str) -> Result<Vec<Field>, BadTable> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(table);
-    let header = reader.headers().map_err(|error| bad(&error))?.clone();
-    let column = |name: &str| header.iter().position(|column| column.trim_start_matches('\u{feff}') == name);
-    let (Some(group), Some(title)) = (column("Group"), column("Title")) else {
-        return Err(BadTable::NoColumns);
+/// Reads a table with a header line; columns are found by name. `client` is where it is to land, and says how long a name may be.
+///
+/// # Errors
+/// [`BadTable`] when it is not such a table, or broken.
+pub(crate) fn read(table: &[u8], client: &str) -> Result<Table, BadTable> {
+    let text = std::str::from_utf8(table).map_err(|error| unreadable_at(table, error.valid_up_to()))?;
+    let text = text.trim_start_matches('\u{feff}');
+    another_separator(text)?;
+    let rows = quoting::rows(text).map_err(BadTable::Quoting)?;
+    // The check above is stricter than this reader. Where they would disagree, nothing is read.
+    let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text.as_bytes());
+    let mut records = reader.records();
+    let mut next = |row: &Row| match records.next() {
+        Some(Ok(record)) if record.len() == row.cells => Ok(record),
+        _ => Err(BadTable::Unreadable { line: Some(row.line) }),
     };
-    // KeePassXC writes the root group first in every path, whatever its name; other tables may have none.
-    let is_keepassxc = column("Icon").is_some() && column("Last Modified").is_some();
-    let fields: Vec<(usize, &str)> =
-        FIELDS.iter().filter_map(|(name, field)| Some((column(name)?, *field))).collect();
-    let mut used = Used::new();
-    let mut found = Vec::new();
-    for row in reader.records() {
-        let row = row.map_err(|error| bad(&error))?;
+    let Some((first, rest)) = rows.split_first() else { return Err(BadTable::Unreadable { line: None }) };
+    let columns = Columns::of(&next(first)?)?;
+    if let Some(Row { line, cells }) = rest.iter().find(|row| row.cells != first.cells) {
+        return Err(BadTable::Cells { line: *line, cells: *cells, columns: first.cells });
+    }
+    let mut table = Table {
+        columns: columns.others.iter().map(|(_, name)| (name.clone(), 0)).collect(),
+        ..Table::default()
+    };
+    for row in rest {
+        columns.take(&next(row)?, row.line, client, &mut table);
+    }
+    table.columns.retain(|(_, values)| *values > 0);
+    Ok(table)
+}
+
+/// The number of a column, and the field that it is.
+type Field = (usize, &'static str);
+
+/// Where in a row what is.
+struct Columns {
+    group: usize,
+    title: usize,
+    fields: Vec<Field>,
+    others: Vec<(usize, String)>,
+    /// KeePassXC writes the root group first in every path, whatever its name; other tables may have none.
+    has_root: bool,
+}
+
+impl Columns {
+    fn of(header: &csv::StringRecord) -> Result<Self, BadTable> {
+        let names: Vec<&str> = header.iter().map(str::trim).collect();
+        let column = |name: &str| names.iter().position(|column| *column == name);
+        let (Some(group), Some(title)) = (column("Group"), column("Title")) else {
+            return Err(BadTable::Columns(no_columns(&names)));
+        };
+        let twice = |(index, name): (usize, &&str)| !name.is_empty() && column(name) != Some(index);
+        if let Some(index) = names.iter().enumerate().position(twice) {
+            return Err(BadTable::Twice(short(names[index])));
+        }
+        let field = |(index, name): (usize, &&str)| {
+            FIELDS.iter().find(|(column, _)| column == name).map(|(_, field)| (index, *field))
+        };
+        let is_other = |name: &str| {
+            let fields = FIELDS.iter().map(|(column, _)| *column);
+            !fields.chain(KNOWN).chain(["Group", "Title"]).any(|known| known == name)
+        };
+        let other = |(index, name): (usize, &&str)| is_other(name).then(|| (index, short(name)));
+        Ok(Self {
+            group,
+            title,
+            fields: names.iter().enumerate().filter_map(field).collect(),
+            others: names.iter().enumerate().filter_map(other).collect(),
+            has_root: column("Icon").is_some() && column("Last Modified").is_some(),
+        })
+    }
+
+    /// Adds a row to the table, or to what is left out of it.
+    fn take(&self, row: &csv::StringRecord, line: u64, client: &str, table: &mut Table) {
         let cell = |index: usize| row.get(index).unwrap_or_default();
-        let place = unique(&mut used, place(cell(group), cell(title), is_keepassxc));
-        for (index, field) in &fields {
-            if !cell(*index).is_empty() {
-                let location = locate(client, &format!("{place}/{field}"))?;
-                found.push((location, Zeroizing::new(cell(*index).to_owned())));
+        for ((index, _), (_, values)) in self.others.iter().zip(&mut table.columns) {
+            *values += usize::from(!cell(*index).is_empty());
+        }
+        let written = place(cell(self.group), cell(self.title), self.has_root);
+        // No command line can name a NUL, and no other control is worth having in a name.
+        let place = written.replace(char::is_control, " ");
+        let (said, empty): (Vec<Field>, Vec<Field>) =
+            self.fields.iter().copied().partition(|(index, _)| !cell(*index).is_empty());
+        let fields: Vec<_> =
+            said.into_iter().map(|(index, field)| (field, Zeroizing::new(cell(index).to_owned()))).collect();
+        let why = if fields.is_empty() {
+            Some(Why::NoFields)
+        } else {
+            fields.iter().find_map(|(field, _)| locate(client, &place, field).err()).map(Why::Place)
+        };
+        match why {
+            // A row of nothing at all is none.
+            Some(Why::NoFields) if row.iter().all(str::is_empty) => {}
+            Some(why) => table.rows.push(LeftOut { line, name: short(&place), why }),
+            None => {
+                if place != written {
+                    table.renamed.push((line, short(&written), short(&place)));
+                }
+                let empty = empty.into_iter().map(|(_, field)| field).collect();
+                table.credentials.push(Credential { line, place, fields, empty });
             }
         }
     }
-    Ok(found)
+}
+
+/// Returns the place of a field of a credential.
+///
+/// # Errors
+/// [`BadLocation`] when one of its names can't be one.
+pub(crate) fn locate(client: &str, place: &str, field: &str) -> Result<Location, BadLocation> {
+    let (vault, title) = place.split_once('/').unwrap_or(("default", place));
+    Location::new(client, vault, format!("{title}/{field}"))
+}
+
+/// Returns the place of a record, and the field that it is, if it is one.
+pub(crate) fn place_of(location: &Location) -> Option<(String, &'static str)> {
+    let (title, field) = location.record().rsplit_once('/')?;
+    let (_, field) = FIELDS.iter().find(|(_, name)| *name == field)?;
+    Some((format!("{}/{title}", location.vault()), field))
 }
 
 /// `group/title`. What is directly in the root group has no group.
@@ -65,40 +222,68 @@ fn place(group: &str, title: &str, has_root: bool) -> String {
     format!("{group}/{title}")
 }
 
-/// Names that are taken, each with the last number that was given to it.
-type Used = HashMap<String, u64>;
-
-/// Two credentials of one group and title are two: the second becomes `title (2)`, or the next number that is free, in
-/// the order of the file.
-fn unique(used: &mut Used, place: String) -> String {
-    let mut name = place.clone();
-    let mut number = used.get(&place).copied().unwrap_or(0);
-    while used.contains_key(&name) {
-        number += 1;
-        name = format!("{place} ({})", number + 1);
+/// A name as it is shown: what it would do to a terminal made visible, and not longer than a line.
+pub(crate) fn short(name: &str) -> String {
+    match name.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", visible(&name[..end])),
+        None => visible(name),
     }
-    used.insert(name.clone(), 0);
-    used.insert(place, number);
-    name
 }
 
-fn locate(client: &str, rest: &str) -> Result<Location, BadTable> {
-    let (vault, record) = rest.split_once('/').unwrap_or(("default", rest));
-    Location::new(client, vault, record)
-        .map_err(|error| BadTable::Place { place: stronghold_sync::visible(rest), error })
+/// A table of another program, told from its first line.
+fn another_separator(text: &str) -> Result<(), BadTable> {
+    let first = text.lines().next().unwrap_or_default();
+    let bad = |text: &str| Err(BadTable::Columns(text.into()));
+    match first.trim().to_lowercase().strip_prefix("sep=") {
+        Some(_) => return bad("the table begins with a line \"sep=\", which is no line of names"),
+        None if first.contains(',') => return Ok(()),
+        None => {}
+    }
+    match (first.contains(';'), first.contains('\t')) {
+        (true, _) => bad("the table's columns are separated by semicolons; commas are expected"),
+        (_, true) => bad("the table's columns are separated by tabs; commas are expected"),
+        _ => Ok(()),
+    }
 }
 
-/// Of the error only its place is told: its own text may quote the table.
-fn bad(error: &csv::Error) -> BadTable {
-    BadTable::Unreadable { line: error.position().map(csv::Position::line) }
+/// Names the columns that were found, unless they may be secrets: a table without a first line of names begins with those.
+fn no_columns(names: &[&str]) -> String {
+    let usual = |name: &str| {
+        let mut words = name.split(|letter: char| !letter.is_alphanumeric());
+        words.any(|word| USUAL.contains(&word.to_lowercase().as_str()))
+    };
+    let missing = "the table has no columns called Group and Title";
+    if names.iter().filter(|name| usual(name)).count() < 2 {
+        return format!("{missing}: its first line does not look like names of columns");
+    }
+    let found: Vec<String> = names.iter().take(12).map(|name| short(name)).collect();
+    format!("{missing}: it has {}", found.join(", "))
+}
+
+/// Of bytes that are no text only their line is told.
+fn unreadable_at(table: &[u8], at: usize) -> BadTable {
+    let lines = table[..at].iter().filter(|byte| **byte == b'\n').count() as u64;
+    BadTable::Unreadable { line: Some(lines + 1) }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
     use super::*;
 
-    fn places(table: &str) -> Vec<String> {
-        read(table.as_bytes(), "c").unwrap().iter().map(|(location, _)| location.to_string()).collect()
+    fn read(table: &str) -> Result<Table, BadTable> {
+        super::read(table.as_bytes(), "c")
+    }
+
+    /// `place field=value` of every field.
+    fn fields(table: &str) -> Vec<String> {
+        let credentials = read(table).unwrap().credentials;
+        let all = credentials.iter().flat_map(|credential| {
+            let place = &credential.place;
+            credential.fields.iter().map(move |(field, value)| format!("{place} {field}={}", **value))
+        });
+        all.collect()
     }
 
     const HEADER: &str =
@@ -108,21 +293,186 @@ mod tests {
     fn an_entry_lands_at_group_title_field_and_empty_fields_are_left_out() {
         let table = format!("{HEADER}Root/Web,Mail,me,pw,,\"two\nlines\",,0\nRoot,Bank,,x,,,,0\n");
         assert_eq!(
-            places(&table),
-            ["c/Web/Mail/username", "c/Web/Mail/password", "c/Web/Mail/notes", "c/default/Bank/password"]
+            fields(&table),
+            [
+                "Web/Mail username=me",
+                "Web/Mail password=pw",
+                "Web/Mail notes=two\nlines",
+                "default/Bank password=x"
+            ]
         );
+        let credentials = read(&table).unwrap().credentials;
+        assert_eq!(credentials[1].line, 4);
+        assert_eq!(credentials[1].empty, ["username", "url", "notes", "totp"]);
     }
 
     #[test]
-    fn equal_titles_are_kept_apart() {
-        let table = format!("{HEADER}Root/Web,Mail,,a,,,,0\nRoot/Web,Mail,,b,,,,0\n");
-        assert_eq!(places(&table), ["c/Web/Mail/password", "c/Web/Mail (2)/password"]);
+    fn every_value_of_a_rightly_quoted_table_is_kept_to_the_letter() {
+        for value in [
+            "a,b",
+            "\"",
+            "\"\"",
+            ",\",",
+            "\n",
+            "\r",
+            "\r\n",
+            "\na\n",
+            " a ",
+            "a\"b,c\nd",
+            "\u{feff}",
+            "\0",
+            "sep=;",
+        ] {
+            for end in ["\n", "\r\n", "\r", ""] {
+                let quoted = value.replace('"', "\"\"");
+                let table = format!(
+                    "Group,Title,Password,Notes{0}g,t,\"{quoted}\",x{end}",
+                    if end.is_empty() { "\n" } else { end }
+                );
+                assert_eq!(
+                    fields(&table),
+                    [format!("g/t password={value}"), "g/t notes=x".into()],
+                    "{table:?}"
+                );
+            }
+        }
     }
 
     #[test]
-    fn another_table_is_refused() {
-        let refused = |table: &[u8]| read(table, "c").unwrap_err();
-        assert!(matches!(refused(b"a,b\n1,2\n"), BadTable::NoColumns));
-        assert!(matches!(refused(&[0xff, 0xfe, 0x00]), BadTable::Unreadable { .. }));
+    fn a_broken_table_is_refused_with_its_line() {
+        let head = "Group,Title,Username,Password\n";
+        for (rows, says) in [
+            ("g,t,u,p\ng,t,u\n", "line 3 of the table has 3 cells, its first line 4"),
+            ("g,t,u,p,q\n", "line 2 of the table has 5 cells, its first line 4"),
+            ("g,t,u,\"p\"x\n", "line 2 of the table: there is text after a closing quotation mark"),
+            ("g,t,u,p\"x\n", "line 2 of the table: there is a quotation mark inside a cell without"),
+            ("g,t,u, \"p\"\n", "line 2 of the table: there is a quotation mark inside"),
+            ("g,t,\"u\n\",p\ng,t,u,\"p,\ng,t,u,p\n", "line 4 of the table: a quotation mark is never closed"),
+            ("g,t,u,\"p", "line 2 of the table: a quotation mark is never closed"),
+        ] {
+            let said = read(&format!("{head}{rows}")).unwrap_err().to_string();
+            assert!(said.starts_with(says), "{rows:?}: {said}");
+        }
+        let said = super::read(b"Group,Title\nx,\xff\n", "c").unwrap_err().to_string();
+        assert_eq!(said, "the table can't be read at line 2");
+    }
+
+    #[test]
+    fn columns_are_told() {
+        let said = |table: &str| read(table).unwrap_err().to_string();
+        assert_eq!(said("Group,Title,Password,Password\n"), "the table has two columns \"Password\"");
+        assert_eq!(said("Group,Title,PIN, PIN\n"), "the table has two columns \"PIN\"");
+        assert!(said("name,url,username,password\n").ends_with("it has name, url, username, password"));
+        assert!(
+            said("folder,favorite,type,login_username,login_password\n")
+                .contains("it has folder, favorite, type")
+        );
+        assert!(said("hunter2,secret\n1,2\n").ends_with("does not look like names of columns"));
+        assert!(said("Group;Title;Password\ng;t;p\n").contains("separated by semicolons"));
+        assert!(said("\"Group\";\"Title\"\n").contains("separated by semicolons"));
+        assert!(said("Group\tTitle\n").contains("separated by tabs"));
+        assert!(said("sep=,\nGroup,Title\n").contains("\"sep=\""));
+        let table =
+            read("Group,Title,Password,PIN,Empty,Icon,\ng,t,p,1234,,0,\ng,u,p,,,0,unnamed\n").unwrap();
+        assert_eq!(table.columns, [("PIN".to_owned(), 1), (String::new(), 1)]);
+    }
+
+    #[test]
+    fn a_row_that_can_have_no_name_is_left_out_by_itself() {
+        let long = "l".repeat(1100);
+        let table = format!(
+            "Group,Title,Password\ng,A\0B,x\ng,\u{1b}[2J,x\n{long},t,x\ng,{long},x\ng,only,\n,,\ng,good,x\n"
+        );
+        let table = read(&table).unwrap();
+        let places: Vec<&str> =
+            table.credentials.iter().map(|credential| credential.place.as_str()).collect();
+        assert_eq!(places, ["g/A B", "g/ [2J", "g/good"]);
+        let renamed = |line, from: &str, to: &str| (line, from.to_owned(), to.to_owned());
+        assert_eq!(table.renamed, [renamed(2, "g/A\\u{0}B", "g/A B"), renamed(3, "g/\\u{1b}[2J", "g/ [2J")]);
+        let why: Vec<(u64, Why)> = table.rows.iter().map(|row| (row.line, row.why.clone())).collect();
+        let too_long = Why::Place(BadLocation::TooLong);
+        assert_eq!(why, [(4, too_long.clone()), (5, too_long), (6, Why::NoFields)]);
+        assert!(table.rows.iter().all(|row| row.name.len() < 80 && !row.name.contains(char::is_control)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        /// Cells are written with quotation marks, or, where nothing in them asks for it, some without.
+        #[test]
+        fn a_table_is_read_as_it_was_written(
+            rows in vec([cell(), cell(), cell()], 0..12),
+            bare in any::<u64>(),
+            end in prop_oneof![Just("\n"), Just("\r\n"), Just("\r")],
+        ) {
+            let needs_quotes = |text: &str| text.is_empty() || text.contains([',', '"', '\r', '\n', '\u{feff}']);
+            let written = |(index, text): (usize, &String)| match needs_quotes(text) || bare >> (index % 64) & 1 == 0 {
+                true => format!("\"{}\"", text.replace('"', "\"\"")),
+                false => text.clone(),
+            };
+            let mut table = format!("Group,Title,Username,Password,Notes{end}");
+            for (number, row) in rows.iter().enumerate() {
+                let cells: Vec<String> = row.iter().enumerate().map(written).collect();
+                table += &format!("g,t{number},{}{end}", cells.join(","));
+            }
+            let mut expected = Vec::new();
+            for (number, row) in rows.iter().enumerate() {
+                let said = ["username", "password", "notes"].iter().zip(row).filter(|(_, text)| !text.is_empty());
+                expected.extend(said.map(|(field, text)| format!("g/t{number} {field}={text}")));
+            }
+            prop_assert_eq!(fields(&table), expected);
+        }
+
+        /// Wherever a table is cut off (but between two quotation marks, which end a cell as one does): it is refused, or every credential is one that was written.
+        #[test]
+        fn a_cut_table_makes_up_no_secret(rows in vec([cell(), cell()], 1..6),  cut in any::<Index>()) {
+            let quoted = |text: &String| format!("\"{}\"", text.replace('"', ";"));
+            let mut table = String::from("Group,Title,Username,Password\n");
+            for (number, [user, password]) in rows.iter().enumerate() {
+                table += &format!("\"g\",\"t{number}\",{},{}\n", quoted(user), quoted(password));
+            }
+            let whole = fields(&table);
+            let ends: Vec<usize> = table.char_indices().map(|(at, _)| at).collect();
+            if let Ok(read) = read(&table[..ends[cut.index(ends.len())]]) {
+                prop_assert!(read.credentials.len() <= rows.len());
+                for credential in &read.credentials {
+                    for (field, value) in &credential.fields {
+                        let text = format!("{} {field}={}", credential.place, **value);
+                        prop_assert!(whole.contains(&text), "{text:?}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn nothing_that_is_no_table_does_harm(bytes in vec(any::<u8>(), 0..300)) {
+            let _ = super::read(&bytes, "c");
+            let _ = super::read(&[b"Group,Title,Password\n", bytes.as_slice()].concat(), "c");
+        }
+    }
+
+    fn cell() -> impl Strategy<Value = String> {
+        vec(
+            prop_oneof![
+                Just(','),
+                Just('"'),
+                Just('\n'),
+                Just('\r'),
+                Just(';'),
+                Just('x'),
+                Just('é'),
+                Just(' ')
+            ],
+            0..8,
+        )
+        .prop_map(|letters| letters.into_iter().collect())
+    }
+
+    #[test]
+    fn an_empty_table_is_one_of_no_rows() {
+        assert!(read("Group,Title,Password\n").unwrap().credentials.is_empty());
+        assert!(read("Group,Title,Password\n\n\r\n\n").unwrap().credentials.is_empty());
+        for nothing in ["", "\n\n", "\u{feff}"] {
+            assert!(matches!(read(nothing), Err(BadTable::Unreadable { .. })), "{nothing:?}");
+        }
     }
 }

@@ -152,8 +152,12 @@ impl From<HomeError> for Failure {
 impl From<BadTable> for Failure {
     fn from(error: BadTable) -> Self {
         let hint = match error {
-            BadTable::NoColumns => "export it from KeePassXC as CSV, with its header line",
-            BadTable::Place { .. } => "shorten the name, then import again",
+            BadTable::Columns(_) => {
+                "expected are Group, Title, Username, Password, URL, Notes, TOTP: export it from KeePassXC as CSV"
+            }
+            BadTable::Twice(_) => "rename one of them, or take it out",
+            BadTable::Cells { .. } => "is there a comma in a cell without quotation marks around it?",
+            BadTable::Quoting(_) => "put quotation marks around the cell, and write those inside it twice",
             BadTable::Unreadable { .. } => "is it a UTF-8 CSV export?",
         };
         Self::usage(format!("{error}; nothing was changed"), hint)

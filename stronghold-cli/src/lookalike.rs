@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use stronghold_sync::{Location, visible};
+use stronghold_sync::{Location, is_hidden, visible};
 use unicode_normalization::UnicodeNormalization;
 
 /// Returns the first of these locations that has another name in the same place as `new`, which looks the same.
@@ -45,6 +45,40 @@ pub(crate) fn among<'a>(locations: impl Iterator<Item = &'a Location> + Clone) -
     texts().filter(|(_, text)| is_twin(text)).map(|(location, _)| location).collect()
 }
 
+/// How the names that are there are spelled.
+#[derive(Default)]
+pub(crate) struct Spellings(HashMap<(String, String), String>);
+
+impl Spellings {
+    pub(crate) fn of<'a>(locations: impl Iterator<Item = &'a Location>) -> Self {
+        let mut spellings = Self::default();
+        locations.for_each(|location| spellings.add(location));
+        spellings
+    }
+
+    /// Adds a location; of names that look alike the first counts.
+    pub(crate) fn add(&mut self, location: &Location) {
+        for (place, name) in names(&location.to_string()) {
+            self.0.entry((place.into(), folded(name).into())).or_insert_with(|| name.into());
+        }
+    }
+
+    /// Returns what a location looks like, as far as the two look alike.
+    pub(crate) fn twin_of(&self, location: &Location) -> Option<String> {
+        names(&location.to_string()).find_map(|(place, name)| self.twin(place, name))
+    }
+
+    /// Returns the client that a name looks like.
+    pub(crate) fn twin_of_client(&self, client: &str) -> Option<String> {
+        self.twin("", client)
+    }
+
+    fn twin(&self, place: &str, name: &str) -> Option<String> {
+        let there = self.0.get(&(place.into(), folded(name).into())).filter(|there| *there != name)?;
+        Some(if place.is_empty() { there.clone() } else { format!("{place}/{there}") })
+    }
+}
+
 /// The names in a location, each with the place that it stands in.
 fn names(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let ends = text.match_indices('/').map(|(at, _)| at).chain([text.len()]);
@@ -62,8 +96,12 @@ pub(crate) fn spelled(name: &str) -> String {
 
 /// Returns a location for people, with its spelling where that is not plain.
 pub(crate) fn told(location: &Location) -> String {
-    let name = location.to_string();
-    let (shown, spelled) = (visible(&name), spelled(&name));
+    quoted(&location.to_string())
+}
+
+/// Returns a name for people, with its spelling where that is not plain.
+pub(crate) fn quoted(name: &str) -> String {
+    let (shown, spelled) = (visible(name), spelled(name));
     if shown == spelled { format!("\"{shown}\"") } else { format!("\"{shown}\" (\"{spelled}\")") }
 }
 
@@ -73,18 +111,9 @@ fn folded(name: &str) -> Cow<'_, str> {
     if name.bytes().all(is_plain) {
         return Cow::Borrowed(name.trim_matches(' '));
     }
-    let seen = name.nfc().filter(|letter| !is_invisible(*letter));
-    let text: String = seen.map(|letter| if letter.is_whitespace() { ' ' } else { letter }).collect();
+    let blanks = name.nfc().map(|letter| if letter.is_whitespace() { ' ' } else { letter });
+    let text: String = blanks.filter(|letter| !is_hidden(*letter)).collect();
     Cow::Owned(text.trim_matches(' ').nfc().collect())
-}
-
-/// Letters that are shown as nothing: what Unicode calls default ignorable, and blanks that pass for letters.
-fn is_invisible(letter: char) -> bool {
-    matches!(letter,
-        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
-        | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}'
-        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1D173}'..='\u{1D17A}'
-        | '\u{E0000}'..='\u{E0FFF}')
 }
 
 #[cfg(test)]

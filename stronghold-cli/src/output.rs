@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Value, json};
-use stronghold_sync::visible;
+use stronghold_sync::{is_hidden, visible};
 
 use crate::error::{DECISION, Failure};
 
@@ -95,10 +95,13 @@ fn json_line(object: &Value) -> String {
     let text = object.to_string();
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
-        // Only strings have such letters in them: all else is ASCII. All of them fit 16 bits.
-        match letter.is_ascii_graphic() || letter == ' ' || !is_unseen(letter) {
-            true => line.push(letter),
-            false => line.push_str(&format!("\\u{:04x}", u32::from(letter))),
+        // Only strings have such letters in them: all else is ASCII.
+        match is_unseen(letter) {
+            false => line.push(letter),
+            true => letter
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .for_each(|unit| line.push_str(&format!("\\u{unit:04x}"))),
         }
     }
     line
@@ -111,9 +114,7 @@ pub(crate) fn visible_lines(text: &str) -> String {
 
 /// Whether a letter is shown by [`visible`] as its number.
 fn is_unseen(letter: char) -> bool {
-    let mut buffer = [0; 4];
-    let text = letter.encode_utf8(&mut buffer);
-    visible(text) != *text
+    letter.is_control() || is_hidden(letter)
 }
 
 /// Whether a terminal would do something else with a value than to show it: controls but tabs and line ends, marks that
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn json_has_no_letter_that_drives_a_terminal() {
-        let text = "a\u{1b}[2J\u{7f}\u{9b}1m\u{202e}\u{200b}\u{feff}\u{2028} Grüße 鍵 🗝 \"\\\n";
+        let text = "a\u{1b}[2J\u{7f}\u{9b}1m\u{202e}\u{200b}\u{feff}\u{2028}\u{e0041} Grüße 鍵 🗝 \"\\\n";
         let line = json_line(&json!({ text: [text] }));
         assert_eq!(line.chars().filter(|letter| is_unseen(*letter)).count(), 0, "{line}");
         assert!(line.contains("Grüße 鍵 🗝"));

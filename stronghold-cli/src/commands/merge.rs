@@ -1,4 +1,4 @@
-//! Local sync, import and export.
+//! Local sync and export.
 
 use std::path::Path;
 
@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use stronghold_net::now;
 use stronghold_snapshot::{Home, Merge, Merged};
 use stronghold_sync::{Mapping, OnConflict, Selection};
-use stronghold_vault::{Labels, ReadError, Stronghold};
 
 use super::{
     Context,
@@ -14,10 +13,8 @@ use super::{
     is_there, local, selection, selections,
 };
 use crate::{
-    args::{Conflict, Format, MergeArgs},
-    credentials::{self, Field},
+    args::{Conflict, MergeArgs},
     error::{Failure, path_text, shown},
-    input::{self, MAX_TABLE},
     secrets::Source,
 };
 
@@ -83,41 +80,6 @@ fn line(merged: &Merged, dry_run: bool) -> String {
     let Merged { received, deleted, conflicts, unchanged } = merged;
     let what = if dry_run { "would receive" } else { "received" };
     format!("{what} {received}, deleted {deleted}, {conflicts} in conflict, {unchanged} unchanged")
-}
-
-pub(super) fn import(context: &Context, format: Format, into: &str, path: &Path) -> Result<(), Failure> {
-    let Format::Csv = format;
-    let table = input::within(path, MAX_TABLE, "a table")?;
-    let fields = credentials::read(table.as_slice(), into)?;
-    let mut home = context.open()?;
-    let changed = changed(home.stronghold(), &fields)?.len();
-    let unchanged = fields.len() - changed;
-    if changed > 0 {
-        home.update(|stronghold| write(stronghold, &fields))?;
-    }
-    let object = json!({ "received": changed, "unchanged": unchanged });
-    context.output.result(&object, || vec![format!("imported {changed}, {unchanged} unchanged")])
-}
-
-/// Writes what differs: importing the same table again changes nothing.
-fn write(stronghold: &mut Stronghold, fields: &[Field]) -> Result<(), Failure> {
-    let now = now();
-    for (location, value) in changed(stronghold, fields)? {
-        stronghold.write(location, value.as_bytes(), Labels::new(), now)?;
-    }
-    Ok(())
-}
-
-fn changed<'a>(stronghold: &Stronghold, fields: &'a [Field]) -> Result<Vec<&'a Field>, Failure> {
-    let mut changed = Vec::new();
-    for field in fields {
-        match stronghold.read(&field.0) {
-            Ok(reading) if reading.revision.value.as_slice() == field.1.as_bytes() => {}
-            Ok(_) | Err(ReadError::NotFound) => changed.push(field),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(changed)
 }
 
 pub(super) fn export(

@@ -2,6 +2,7 @@
 
 mod changes;
 mod console;
+mod import;
 mod keeping;
 mod local;
 mod log;
@@ -54,7 +55,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Passphrase(args) => keeping::passphrase(&context, &args),
         Command::Doctor => keeping::doctor(&context),
         Command::Merge(args) => merge::merge(&context, &args),
-        Command::Import { format, into, file } => merge::import(&context, format, &into, &file),
+        Command::Import(args) => import::import(&context, &args),
         Command::Export { selection, output, output_passphrase_file, output_key_file } => {
             let secret = (output_passphrase_file.as_deref(), output_key_file.as_deref());
             merge::export(&context, selection.as_deref(), &output, secret)

@@ -279,6 +279,14 @@ impl Device {
     }
 }
 
+impl Files {
+    /// The same but for one file, which a test itself writes.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.0.retain(|(file, _)| file != name);
+        self
+    }
+}
+
 impl Running {
     /// Starts a process and gives it all of its standard input.
     pub(crate) fn start(command: &mut Command, stdin: &[u8]) -> Self {

@@ -1,0 +1,284 @@
+//! Import of another program's table: what is new comes in, what was edited or removed here stays, and nothing is left out untold.
+
+mod held;
+mod matching;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use stronghold_net::now;
+use stronghold_sync::{Location, check_name, visible};
+use stronghold_vault::{Labels, Stronghold};
+use zeroize::Zeroizing;
+
+use self::held::{Held, State};
+use super::{
+    Context,
+    changes::{self, Changes},
+};
+use crate::{
+    args::{Format, ImportArgs},
+    credentials::{self, Credential, LeftOut, Table, Why},
+    error::{DECISION, Failure},
+    input::{self, MAX_TABLE},
+    lookalike::{self, Spellings},
+};
+
+/// How many things of a kind are named to a person.
+const NAMED: usize = 20;
+/// What a revision that an import wrote is labelled with.
+const LABEL: (&str, &str) = ("source", "csv");
+
+pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure> {
+    let Format::Csv = args.format;
+    check_name(&args.into).map_err(|error| {
+        Failure::usage(
+            format!("--into {}: {error}", credentials::short(&args.into)),
+            "name a client, such as imported",
+        )
+    })?;
+    let table = read(&args.file, &args.into)?;
+    let mut home = context.open()?;
+    let mut plan = Plan::of(home.stronghold(), &table, args)?;
+    let mut changes = Changes::default();
+    if !plan.writes.is_empty() {
+        (plan, changes) = changes::told(&mut home, args.dry_run, |stronghold| {
+            let plan = Plan::of(stronghold, &table, args)?;
+            plan.write(stronghold)?;
+            Ok(plan)
+        })?;
+    }
+    let left_out: Vec<&LeftOut> = table.rows.iter().chain(&plan.left_out).collect();
+    let object = object(&plan, &changes, &table, &left_out);
+    context.output.result(&object, || lines(&plan, &changes, &table, &left_out, args.dry_run))?;
+    refused_names(&left_out, args.dry_run)
+}
+
+fn read(path: &Path, client: &str) -> Result<Table, Failure> {
+    let bytes = input::within(path, MAX_TABLE, "a table")?;
+    Ok(credentials::read(&bytes, client)?)
+}
+
+/// Why a value of the table did not take the place of what is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Edited,
+    Older,
+    Conflict,
+    Removed,
+    Emptied,
+}
+
+impl Kept {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Edited => "edited",
+            Self::Older => "older",
+            Self::Conflict => "conflict",
+            Self::Removed => "removed",
+            Self::Emptied => "emptied",
+        }
+    }
+
+    fn says(self) -> &'static str {
+        match self {
+            Self::Edited => "it was written here, and says something else (--overwrite takes the table's)",
+            Self::Older => "the table says what it said before (--overwrite takes the table's)",
+            Self::Conflict => "it is in conflict (--overwrite takes the table's)",
+            Self::Removed => "it was removed here (--revive brings it back)",
+            Self::Emptied => "it is empty in the table",
+        }
+    }
+}
+
+/// What an import will do.
+#[derive(Default)]
+struct Plan<'a> {
+    writes: Vec<(Location, &'a Zeroizing<String>)>,
+    kept: Vec<(Location, Kept)>,
+    left_out: Vec<LeftOut>,
+    /// Credentials of which nothing was here, of which something changes, of which nothing does.
+    new: u64,
+    changed: u64,
+    unchanged: u64,
+}
+
+impl<'a> Plan<'a> {
+    fn of(stronghold: &Stronghold, table: &'a Table, args: &ImportArgs) -> Result<Self, Failure> {
+        let held = Held::of(stronghold, &args.into);
+        let places = matching::places(&table.credentials, &held)?;
+        let mut spellings = Spellings::of(held.names());
+        if let (false, Some(twin)) = (args.allow_lookalike, spellings.twin_of_client(&args.into)) {
+            let message = format!(
+                "--into {}: it looks like {}, which is there",
+                lookalike::quoted(&args.into),
+                lookalike::quoted(&twin)
+            );
+            return Err(Failure::new("lookalike", DECISION, format!("{message}; nothing was changed"))
+                .hint("write it as that one, or say --allow-lookalike"));
+        }
+        let mut plan = Self::default();
+        for (credential, place) in table.credentials.iter().zip(&places) {
+            plan.add(credential, place, &held, &mut spellings, args)?;
+        }
+        Ok(plan)
+    }
+
+    fn add(
+        &mut self,
+        credential: &'a Credential,
+        place: &str,
+        held: &Held<'_>,
+        spellings: &mut Spellings,
+        args: &ImportArgs,
+    ) -> Result<(), Failure> {
+        let left_out = |why| LeftOut { line: credential.line, name: credentials::short(place), why };
+        let locate = |field: &str| credentials::locate(&args.into, place, field);
+        let is_known = held.has_place(place);
+        let mut writes = Vec::new();
+        for (field, value) in &credential.fields {
+            // Its number among equal titles may have made a name too long.
+            let location = match locate(field) {
+                Ok(location) => location,
+                Err(error) => return Ok(self.left_out.push(left_out(Why::Place(error)))),
+            };
+            let twin = if is_known || args.allow_lookalike { None } else { spellings.twin_of(&location) };
+            if let Some(twin) = twin {
+                return Ok(self.left_out.push(left_out(Why::Lookalike(lookalike::quoted(&twin)))));
+            }
+            match verdict(&held.state(&location)?, value, args, || held.said_before(&location, value))? {
+                Verdict::Same => {}
+                Verdict::Write => writes.push((location, value)),
+                Verdict::Keep(kept) => self.kept.push((location, kept)),
+            }
+        }
+        for location in credential.empty.iter().filter_map(|field| locate(field).ok()) {
+            if let State::Says { .. } = held.state(&location)? {
+                self.kept.push((location, Kept::Emptied));
+            }
+        }
+        writes.iter().for_each(|(location, _)| spellings.add(location));
+        match (writes.is_empty(), is_known) {
+            (true, _) => self.unchanged += 1,
+            (false, true) => self.changed += 1,
+            (false, false) => self.new += 1,
+        }
+        self.writes.append(&mut writes);
+        Ok(())
+    }
+
+    fn write(&self, stronghold: &mut Stronghold) -> Result<(), Failure> {
+        let (now, labels) = (now(), Labels::from([(LABEL.0.to_owned(), LABEL.1.to_owned())]));
+        for (location, value) in &self.writes {
+            stronghold.write(location, value.as_bytes(), labels.clone(), now)?;
+        }
+        Ok(())
+    }
+}
+
+enum Verdict {
+    Same,
+    Write,
+    Keep(Kept),
+}
+
+/// Decides on one field: a table is a copy of unknown age, so what was written here since the last import stays.
+fn verdict(
+    state: &State,
+    value: &Zeroizing<String>,
+    args: &ImportArgs,
+    said_before: impl FnOnce() -> Result<bool, Failure>,
+) -> Result<Verdict, Failure> {
+    Ok(match state {
+        State::Absent => Verdict::Write,
+        State::Removed if args.revive => Verdict::Write,
+        State::Removed => Verdict::Keep(Kept::Removed),
+        State::Says { values, .. } if values.iter().any(|held| held.as_slice() == value.as_bytes()) => {
+            Verdict::Same
+        }
+        State::Says { .. } if args.overwrite => Verdict::Write,
+        State::Says { values, .. } if values.len() > 1 => Verdict::Keep(Kept::Conflict),
+        State::Says { .. } if said_before()? => Verdict::Keep(Kept::Older),
+        State::Says { imported: true, .. } => Verdict::Write,
+        State::Says { .. } => Verdict::Keep(Kept::Edited),
+    })
+}
+
+fn object(plan: &Plan<'_>, changes: &Changes, table: &Table, left_out: &[&LeftOut]) -> Value {
+    let rows =
+        left_out.iter().map(|row| json!({ "line": row.line, "name": row.name, "why": row.why.to_string() }));
+    let renamed =
+        table.renamed.iter().map(|(line, from, to)| json!({ "line": line, "from": from, "to": to }));
+    let columns = table.columns.iter().map(|(name, values)| json!({ "name": name, "values": values }));
+    let kept = plan
+        .kept
+        .iter()
+        .map(|(location, why)| json!({ "location": location.to_string(), "why": why.name() }));
+    json!({
+        "received": plan.new + plan.changed,
+        "new": plan.new,
+        "changed": plan.changed,
+        "unchanged": plan.unchanged,
+        "records": changes.object(),
+        "left_out": rows.collect::<Vec<_>>(),
+        "renamed": renamed.collect::<Vec<_>>(),
+        "columns_left_out": columns.collect::<Vec<_>>(),
+        "kept": kept.collect::<Vec<_>>(),
+    })
+}
+
+fn lines(
+    plan: &Plan<'_>,
+    changes: &Changes,
+    table: &Table,
+    left_out: &[&LeftOut],
+    dry_run: bool,
+) -> Vec<String> {
+    let Plan { new, changed, unchanged, .. } = plan;
+    let imported = if dry_run { "would import" } else { "imported" };
+    let credentials = if new + changed == 1 { "credential" } else { "credentials" };
+    let first = format!(
+        "{imported} {} {credentials} ({new} new, {changed} changed), {unchanged} unchanged",
+        new + changed
+    );
+    let kept = plan
+        .kept
+        .iter()
+        .map(|(location, why)| format!("kept: {}: {}", visible(&location.to_string()), why.says()));
+    let rows = left_out.iter().map(|row| format!("left out: line {}, {}: {}", row.line, row.name, row.why));
+    let columns = table.columns.iter().map(|(name, values)| {
+        let name =
+            if name.is_empty() { "a column without a name".into() } else { format!("column \"{name}\"") };
+        format!("left out: {name}, {values} {}", if *values == 1 { "value" } else { "values" })
+    });
+    let renamed = table.renamed.iter().map(|(line, from, to)| {
+        format!("renamed: line {line}, {from}: it is {to} here, controls are blanks")
+    });
+    std::iter::once(first)
+        .chain(changes.lines())
+        .chain(first_of(kept))
+        .chain(first_of(renamed))
+        .chain(first_of(rows))
+        .chain(first_of(columns))
+        .collect()
+}
+
+/// The first lines of a kind, and how many more there are.
+fn first_of(lines: impl ExactSizeIterator<Item = String>) -> impl Iterator<Item = String> {
+    let more = lines.len().saturating_sub(NAMED);
+    lines.take(NAMED).chain((more > 0).then(|| format!("  and {more} more (--json names all)")))
+}
+
+/// Rows that can't be here under their names are an error, though the others came in: whoever deletes the table next must know.
+fn refused_names(left_out: &[&LeftOut], dry_run: bool) -> Result<(), Failure> {
+    let refused = left_out.iter().filter(|row| row.why != Why::NoFields).count();
+    if refused == 0 {
+        return Ok(());
+    }
+    let rows = if refused == 1 { "1 row was".into() } else { format!("{refused} rows were") };
+    let others = if dry_run { "nothing was changed" } else { "the others are here" };
+    let message = format!("{rows} left out for want of a name that can be taken; {others}");
+    Err(Failure::new("left_out", DECISION, message).hint(
+        "give those entries other names and import again: what is here stays as it is (--allow-lookalike takes names that look alike)",
+    ))
+}
