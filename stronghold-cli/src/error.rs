@@ -2,7 +2,10 @@
 
 use std::{error::Error, path::Path};
 
-use stronghold_net::{ChannelError, HostError, PeerError, ReachError, pairing::PairingError};
+use stronghold_net::{
+    ChannelError, HostError, PeerError, ReachError,
+    pairing::{PairingError, Unsettled},
+};
 use stronghold_snapshot::{
     Action, CommitError, CreateError, HomeError, LockError, MergeError, OpenError, OpenFileError,
     ReloadError, StorageError, Surroundings,
@@ -292,11 +295,37 @@ impl From<PairingError> for Failure {
                 .hint("the code is burnt: run `stronghold pair` there again for a new one"),
             PairingError::Expired => failure("expired_code")
                 .hint("a code is good for ten minutes: run `stronghold pair` there again for a new one"),
+            PairingError::SaidWrong => failure("wrong_code")
+                .hint("compare it with the other screen; or run `stronghold pair` there again for a new one"),
+            PairingError::SaidExpired => failure("expired_code")
+                .hint("a code is good for ten minutes: run `stronghold pair` there again for a new one"),
             PairingError::Declined => failure("declined").hint("the person at the other device said no"),
             PairingError::Impostor => failure("pairing")
                 .hint("another program answers at that address: check it, and use a new code"),
             PairingError::BadName => Self::of("usage", USAGE, &error),
             _ => failure("pairing"),
+        }
+    }
+}
+
+impl From<Unsettled<Self>> for Failure {
+    fn from(error: Unsettled<Self>) -> Self {
+        let failure = |text: &str| Self::new("pairing", PEER, text);
+        match error {
+            Unsettled::Save(failure) => {
+                failure.hint("the other device was told: neither has the other; pair again")
+            }
+            Unsettled::There => {
+                failure("the other device could not save the pairing; nothing is changed here either")
+                    .hint("its screen says why; then pair again")
+            }
+            Unsettled::TakeBack(failure) => failure.hint(
+                "the other device could not save the pairing, and this one has it: pair again, or revoke it",
+            ),
+            Unsettled::Channel(error) => failure(&format!(
+                "{error} before the other device had saved the pairing; nothing was changed here"
+            ))
+            .hint("if the other device lists this one by now, that is of no use to it: pair again"),
         }
     }
 }

@@ -24,6 +24,11 @@ pub(crate) fn ask(question: &str) -> Result<Option<bool>, Failure> {
     answer(&tty, question).map(Some).map_err(|error| Failure::terminal(&error))
 }
 
+/// Whether there is a terminal to ask on.
+pub(crate) fn is_there() -> bool {
+    tty().is_some()
+}
+
 fn tty() -> Option<File> {
     File::options().read(true).write(true).open("/dev/tty").ok()
 }

@@ -39,7 +39,8 @@ fn after_a_fetch_it_has_the_picked_ones_and_after_a_clone_all_that_was_granted()
 
     let a = Device::new("a");
     ENTRIES.iter().for_each(|location| a.put(location, location));
-    let (pairing, code, address) = a.pair(&["--name", "new", "--grant", "import", "--select", "wallet"]);
+    let (pairing, code, address) =
+        a.pair(&["--name", "new", "--yes", "--grant", "import", "--select", "wallet"]);
     let b = Device::without_snapshot();
     b.json_with(&["clone", "--join", &address, "--name", "old"], code.as_bytes());
     assert_eq!(pairing.end().exit, 0);
@@ -95,7 +96,7 @@ fn an_equal_sync_writes_nothing_at_the_asker() {
 fn a_name_that_is_no_plain_word_is_not_repeated_as_a_command() {
     let (a, b) = (Device::new("a"), Device::new("b"));
     a.put("s/v/r", "value");
-    let (mut pairing, code, address) = a.pair(&["--name", "b`; rm -rf", "--grant", "pull"]);
+    let (mut pairing, code, address) = a.pair(&["--name", "b`; rm -rf", "--yes", "--grant", "pull"]);
     b.json_with(&["pair", "--join", &address], code.as_bytes());
     let device = pairing.event()["paired"].as_str().unwrap().to_owned();
     let (_serving, address) = a.serve();

@@ -16,8 +16,8 @@ fn peers_and_rules_are_listed() {
     let a = Device::new("a");
     let b = Device::new("b");
     let (mut pairing, code, address) =
-        a.pair(&["--name", "desk", "--grant", "pull", "push", "--select", "wallet"]);
-    let joined = b.json_with(&["pair", "--join", &address, "--grant", "pull"], code.as_bytes());
+        a.pair(&["--name", "desk", "--yes", "--grant", "pull", "push", "--select", "wallet"]);
+    let joined = b.json_with(&["pair", "--join", &address, "--yes", "--grant", "pull"], code.as_bytes());
     assert_eq!((joined["name"].as_str(), joined["paired"].as_str().unwrap().len()), (Some("a"), 64));
     let event = pairing.event();
     assert_eq!(event["name"], "desk");
@@ -173,18 +173,19 @@ fn wrong_code() -> String {
 fn a_wrong_code_is_burnt_after_one_try() {
     let (a, b) = (Device::new("a"), Device::new("b"));
     let before = (a.files(), b.files());
-    let (pairing, code, address) = a.pair(&["--grant", "import"]);
+    let (pairing, code, address) = a.pair(&["--yes", "--grant", "import"]);
     let wrong = wrong_code();
     let done = b.run(&["pair", "--join", &address], wrong.as_bytes());
     assert_eq!(done.exit, PEER, "{}", done.stderr);
-    let said = "error: the pairing code is wrong; nothing was changed\nhint: the code is burnt: run `stronghold pair` there again for a new one\n";
+    let said = "error: the device that answers there says that the pairing code is wrong; nothing was changed\n\
+                hint: compare it with the other screen; or run `stronghold pair` there again for a new one\n";
     assert_eq!(done.stderr, said);
 
     let again = b.run(&["pair", "--join", &address], code.as_bytes());
     assert_eq!(again.exit, PEER, "the right code works after a wrong one");
     let done = pairing.end();
     assert_eq!(done.exit, PEER, "{}", done.stderr);
-    assert!(done.stderr.contains("the pairing code is wrong"), "{}", done.stderr);
+    assert!(done.stderr.contains("the code is burnt"), "{}", done.stderr);
     assert!(before == (a.files(), b.files()), "a failed pairing left something");
 }
 
@@ -192,7 +193,7 @@ fn a_wrong_code_is_burnt_after_one_try() {
 fn a_failed_clone_leaves_no_snapshot_behind() {
     let a = Device::new("a");
     a.put("s/v/r", "value");
-    let (_pairing, _, address) = a.pair(&["--grant", "import"]);
+    let (_pairing, _, address) = a.pair(&["--yes", "--grant", "import"]);
     let b = Device::without_snapshot();
     assert_eq!(b.run(&["clone", "--join", &address], wrong_code().as_bytes()).exit, PEER);
     assert!(!b.snapshot().exists() && !b.folder().join("vault.1").exists());
@@ -245,7 +246,7 @@ fn a_revoked_device_is_a_stranger_and_keeps_what_it_had() {
 fn a_clone_that_was_not_granted_is_denied() {
     let a = Device::new("a");
     a.put("s/v/r", "value");
-    let (pairing, code, address) = a.pair(&["--grant", "pull", "browse"]);
+    let (pairing, code, address) = a.pair(&["--yes", "--grant", "pull", "browse"]);
     let b = Device::without_snapshot();
     let done = b.run(&["clone", "--join", &address], code.as_bytes());
     assert_eq!((done.exit, done.stderr.as_str()), (DENIED, DENIAL));

@@ -19,7 +19,8 @@ fn clone_takes_what_is_permitted_whole_or_in_part() {
     for (level, entries) in LEVELS {
         let a = Device::new("a");
         ENTRIES.iter().for_each(|location| a.put(location, location));
-        let (pairing, code, address) = a.pair(&["--name", "new", "--grant", "import", "--select", level]);
+        let (pairing, code, address) =
+            a.pair(&["--name", "new", "--yes", "--grant", "import", "--select", level]);
         let b = Device::without_snapshot();
         let done = b.json_with(&["clone", "--join", &address, "--name", "old"], code.as_bytes());
         assert_eq!(summary(&done)[0], entries.len() as u64, "{level}");

@@ -149,7 +149,7 @@ fn the_loudest_log_has_no_secret_in_it() {
         common::Running::start(&mut command, stdin)
     };
     let mut pairing =
-        loud(&a, &["pair", "--listen", "127.0.0.1:0", "--json", "--grant", "import", "pull"], b"");
+        loud(&a, &["pair", "--listen", "127.0.0.1:0", "--json", "--yes", "--grant", "import", "pull"], b"");
     let shown = pairing.event();
     let (code, address) = (shown["code"].as_str().unwrap(), shown["address"].as_str().unwrap());
     let b = Device::without_snapshot();

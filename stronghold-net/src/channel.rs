@@ -296,6 +296,11 @@ impl<S> Channel<S> {
         self.stream.get_ref().0.bytes_out
     }
 
+    /// Which side of the connection this is.
+    pub(crate) fn role(&self) -> Role {
+        self.role
+    }
+
     /// Both sides have proved that they are these, above TLS: the channel was opened under keys made for it alone.
     pub(crate) fn settle(&mut self, own: PublicIdentity, peer: PublicIdentity) {
         self.own = own;

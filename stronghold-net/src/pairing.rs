@@ -7,6 +7,7 @@
 //! 2. listener to joiner: its own proof and its card; or that the code is wrong, or has expired
 //! 3. joiner to listener: its card
 //! 4. each to the other: whether its person is content with the name and the fingerprint on the screen ([`Met::confirm`])
+//! 5. the listener, then the joiner: whether it has saved the other durably ([`Paired::settle`])
 //!
 //! A proof is HMAC-SHA-256 (RFC 2104), keyed by the code, over the channel's binding and a label for the prover's part. A
 //! card is the device's public key, its name, and its signature over the binding: the device says by it that this channel,
@@ -20,6 +21,7 @@
 //! Pairing grants trust only; what the peer may do is for the policy to say.
 
 mod introduction;
+mod settle;
 mod waiting;
 
 use std::time::Duration;
@@ -36,6 +38,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use self::introduction::{Answer, Card, Part, Proofs};
+pub use self::settle::{Settled, Unsettled};
 use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Trust, home::now, marks};
 
 /// The most characters of a device's name.
@@ -66,9 +69,7 @@ pub struct Met<S> {
     channel: Channel<S>,
 }
 
-/// A pairing that succeeded. Both sides have one, or none.
-///
-/// (A connection cut in its very last message leaves one side alone with it; pairing again mends it.)
+/// A pairing to which both persons agreed. It is for both sides to save, by [`settle`](Self::settle).
 #[derive(Debug)]
 pub struct Paired<S> {
     /// The device to trust from now on.
@@ -86,12 +87,19 @@ pub struct Paired<S> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PairingError {
-    /// The two codes differ, or someone sits between the two devices. The code is burnt: the listener makes a new one.
+    /// The joiner's code is another one, or someone sits between the two devices. The code is burnt: the listener makes a new one.
     #[error("the pairing code is wrong")]
     WrongCode,
+    /// Who answers the joiner says that the code is wrong. It has not proved to be the listener, so it says nothing of the code:
+    /// another address may do better.
+    #[error("the device that answers there says that the pairing code is wrong")]
+    SaidWrong,
     /// The code was right once.
     #[error("the pairing code has expired")]
     Expired,
+    /// Who answers the joiner says that the code has expired, likewise.
+    #[error("the device that answers there says that the pairing code has expired")]
+    SaidExpired,
     /// The listener claims to accept the code without knowing it.
     #[error("the other side does not know the pairing code")]
     Impostor,
@@ -157,7 +165,7 @@ impl Pairing {
     /// Joins the listener at the other end of `io`, as `identity`, which calls itself `name`.
     ///
     /// # Errors
-    /// [`PairingError::WrongCode`] and [`PairingError::Expired`] when the listener refuses, [`PairingError::Impostor`] when it
+    /// [`PairingError::SaidWrong`] and [`PairingError::SaidExpired`] when the listener refuses, [`PairingError::Impostor`] when it
     /// can't prove the code.
     pub async fn join<S>(
         io: S,
@@ -177,8 +185,8 @@ impl Pairing {
         let card = match channel.receive::<Answer>().await? {
             Answer::Welcome(proof, card) if proofs.hold(Part::Listener, &proof) => card,
             Answer::Welcome(..) => return Err(PairingError::Impostor),
-            Answer::WrongCode => return Err(PairingError::WrongCode),
-            Answer::Expired => return Err(PairingError::Expired),
+            Answer::WrongCode => return Err(PairingError::SaidWrong),
+            Answer::Expired => return Err(PairingError::SaidExpired),
         };
         channel.send(&Card::new(Part::Joiner, &binding, identity, name)).await?;
         channel.flush().await?;

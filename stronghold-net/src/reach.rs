@@ -195,10 +195,10 @@ impl<T: Send + 'static> Attempts<T> {
     }
 }
 
-/// Whether the device itself said so: it is what was looked for, and looking elsewhere changes nothing.
+/// Whether the device itself has shown it: looking elsewhere changes nothing. What somebody says who has proved nothing does
+/// not end the search: anybody may answer at an address.
 fn is_final(error: &ReachError) -> bool {
-    use PairingError::{Declined, Expired, Itself, WrongCode};
-    matches!(error, ReachError::Pairing(WrongCode | Expired | Declined | Itself))
+    matches!(error, ReachError::Pairing(PairingError::Itself))
 }
 
 async fn connect(address: &str) -> Result<TcpStream, ReachError> {

@@ -106,7 +106,7 @@ async fn each_pairing_has_a_rendezvous_of_its_own() {
 async fn a_wrong_code_is_told_to_both() {
     for _ in 0..20 {
         let (joined, listened) = pair(codes().0, wrong_code()).await;
-        assert_eq!(joined.unwrap_err(), PairingError::WrongCode);
+        assert_eq!(joined.unwrap_err(), PairingError::SaidWrong);
         assert_eq!(listened.unwrap_err(), PairingError::WrongCode);
     }
 }
@@ -118,7 +118,7 @@ async fn no_wrong_code_is_accepted_and_each_costs_a_new_one() {
     let tries = std::env::var("STRONGHOLD_WRONG_CODES").map_or(100_000, |text| text.parse().unwrap());
     for _ in 0..tries {
         let (joined, listened) = pair(codes().0, wrong_code()).await;
-        assert_eq!(joined.unwrap_err(), PairingError::WrongCode);
+        assert_eq!(joined.unwrap_err(), PairingError::SaidWrong);
         assert_eq!(listened.unwrap_err(), PairingError::WrongCode);
     }
 }
@@ -141,7 +141,7 @@ async fn someone_in_between_is_found_out() {
     let (joiner, listener) = (device(), device());
     let (joined, listened, answer) =
         tokio::join!(join(near, typed, &joiner, "phone"), listen(far, shown, &listener, "laptop"), relay);
-    assert_eq!(joined.unwrap_err(), PairingError::WrongCode);
+    assert_eq!(joined.unwrap_err(), PairingError::SaidWrong);
     assert_eq!(listened.unwrap_err(), PairingError::WrongCode);
     assert!(matches!(answer, Answer::WrongCode), "it is shown no card");
 }
@@ -216,7 +216,7 @@ async fn an_expired_code_is_told_from_a_wrong_one() {
     let shown = Pairing::good_for(Duration::ZERO).unwrap();
     let typed = shown.code().reveal().parse().unwrap();
     let (joined, listened) = pair(shown, typed).await;
-    assert_eq!(joined.unwrap_err(), PairingError::Expired);
+    assert_eq!(joined.unwrap_err(), PairingError::SaidExpired);
     assert_eq!(listened.unwrap_err(), PairingError::Expired);
 }
 

@@ -125,6 +125,12 @@ impl Peers {
         Some(peer)
     }
 
+    /// Takes an [`insert`](Self::insert) back, before which this stood there: a pairing that the other side could not save.
+    pub fn take_back(&mut self, device: &DeviceId, before: Option<Peer>) {
+        self.peers.remove(device);
+        self.peers.extend(before.map(|before| (*device, before)));
+    }
+
     /// The devices that were revoked, in the order of ids.
     pub fn revoked(&self) -> impl Iterator<Item = (&DeviceId, &Revoked)> {
         self.revoked.iter()

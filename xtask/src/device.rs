@@ -124,7 +124,8 @@ impl Device {
 
     /// Shows a pairing code to the device that will be called `other`, and lets it import.
     pub(crate) fn pair(&self, other: &str) -> Result<Pairing> {
-        let args = ["pair", "--grant", "import", "--name", other, "--listen", "127.0.0.1:0", "--json"];
+        let args =
+            ["pair", "--yes", "--grant", "import", "--name", other, "--listen", "127.0.0.1:0", "--json"];
         let mut process = self.start(&args, "")?;
         let event = process.event()?;
         Ok(Pairing { code: text(&event, "code")?, address: text(&event, "address")?, process })

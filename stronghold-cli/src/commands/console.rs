@@ -7,12 +7,6 @@ use std::{
 
 use tokio::sync::{Mutex, mpsc};
 
-/// Asks, and waits for the answer as long as it takes.
-pub(super) fn is_yes(question: &str) -> bool {
-    let mut answer = String::new();
-    print(question) && std::io::stdin().lock().read_line(&mut answer).is_ok() && means_yes(&answer)
-}
-
 /// A terminal that several sessions ask on, one after the other, none for longer than it waits for the answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Console {

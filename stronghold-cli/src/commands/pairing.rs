@@ -10,36 +10,37 @@ use stronghold_net::{
     ChannelError, GoOn, Invitation, Pairing, Peer, PeerError, SharedHome,
     discovery::{Announcement, reachable_at},
     own_identity,
-    pairing::{Met, Paired},
+    pairing::{Met, Paired, Settled},
 };
-use stronghold_sync::{DeviceId, Selection, visible};
+use stronghold_sync::{DeviceId, Rule, Selection, visible};
 use stronghold_vault::{Identity, Stronghold, check_given_name};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Context, console::is_yes, peers::add_rule, progress::Progress, runtime, selections};
+use super::{Context, peers::add_rule, progress::Progress, runtime, selections};
 use crate::{
     args::{DEFAULT_LISTEN, Grants, PairArgs},
-    error::{Failure, PEER},
+    error::{DECISION, Failure, PEER},
     output::Output,
-    secrets,
+    secrets, terminal,
 };
 
 pub(super) fn pair(context: &Context, args: &PairArgs) -> Result<(), Failure> {
-    let granted = Granted::parse(&args.grants)?;
+    let granted = Granted::parse(context, &args.grants)?;
     args.name.as_deref().map_or(Ok(()), check_given_name)?;
     let home = SharedHome::new(context.open()?);
     let me = Me::of(&home)?;
     runtime()?.block_on(async {
         match &args.join {
             Some(address) => {
-                let (paired, address) = join(context.output, &me, address.as_deref()).await?;
-                let name = remember(&home, &paired, args.name.as_deref(), Some(address), &granted)?;
+                let (mut paired, address) = join(context, &me, address.as_deref()).await?;
+                let saving =
+                    Saving { home: &home, name: args.name.as_deref(), address: Some(address), granted };
+                let name = saving.settle(&mut paired).await?;
                 told(context, &paired, &name)?;
-                let mut channel = paired.channel;
-                let _ = channel.close().await;
+                let _ = paired.channel.close().await;
                 Ok(())
             }
-            None => listen(context, &home, &me, args, &granted).await,
+            None => listen(context, &home, &me, args, granted).await,
         }
     })
 }
@@ -51,9 +52,81 @@ pub(super) struct Granted<'a> {
 }
 
 impl<'a> Granted<'a> {
-    pub(super) fn parse(grants: &'a Grants) -> Result<Self, Failure> {
+    /// Where nobody can be asked whether it is the right device, a grant needs `--yes`.
+    pub(super) fn parse(context: &Context, grants: &'a Grants) -> Result<Self, Failure> {
+        if !grants.grant.is_empty() && !context.global.yes && !terminal::is_there() {
+            let message = "there is no terminal to ask whether it is the right device; nothing was changed";
+            return Err(Failure::new("needs_yes", DECISION, message).hint(
+                "say --yes to grant this to whoever has the code, or pair without --grant and use `stronghold grant` then",
+            ));
+        }
         Ok(Self { operations: &grants.grant, selection: selections(&grants.select)? })
     }
+
+    /// Lets the device do it.
+    pub(super) fn add_for(&self, stronghold: &mut Stronghold, device: DeviceId) {
+        add_rule(stronghold, device, self.operations, &self.selection, false, None);
+    }
+}
+
+/// How a pairing is saved here.
+struct Saving<'a> {
+    home: &'a SharedHome,
+    name: Option<&'a str>,
+    address: Option<String>,
+    granted: Granted<'a>,
+}
+
+/// What was saved, and what stood there before.
+struct Saved {
+    device: DeviceId,
+    name: String,
+    before: Option<stronghold_vault::Peer>,
+    rules_before: Vec<Rule>,
+}
+
+impl Saving<'_> {
+    /// Saves the pairing on both sides, or says what became of it; gives the name that the device has here.
+    async fn settle(self, paired: &mut Paired<TcpStream>) -> Result<String, Failure> {
+        let home = self.home;
+        let (saved, settled) =
+            paired.settle(|paired| self.save(paired), |saved| saved.take_back(home)).await?;
+        settled_on_both(&saved.name, settled).map(|()| saved.name)
+    }
+
+    fn save(self, paired: &Paired<TcpStream>) -> Result<Saved, Failure> {
+        let device = paired.peer.device();
+        self.home.update(|stronghold| {
+            let before = stronghold.peers().by_id(&device).cloned();
+            let rules = stronghold.policy().rules().iter();
+            let rules_before = rules.filter(|rule| rule.device == device).cloned().collect();
+            let name = paired.remember_in(stronghold, self.name, self.address);
+            self.granted.add_for(stronghold, device);
+            Ok(Saved { device, name, before, rules_before })
+        })
+    }
+}
+
+impl Saved {
+    fn take_back(self, home: &SharedHome) -> Result<(), Failure> {
+        home.update(|stronghold| {
+            stronghold.policy_mut().revoke(&self.device);
+            self.rules_before.into_iter().for_each(|rule| stronghold.policy_mut().grant(rule));
+            stronghold.peers_mut().take_back(&self.device, self.before);
+            Ok(())
+        })
+    }
+}
+
+/// Whether it is known that both sides have it.
+pub(super) fn settled_on_both(name: &str, settled: Settled) -> Result<(), Failure> {
+    let Settled::Here(error) = settled else { return Ok(()) };
+    let message = format!(
+        "{} is saved here, but has not said whether it has saved this device: {error}",
+        visible(name)
+    );
+    Err(Failure::new("unconfirmed", PEER, message)
+        .hint("if `stronghold peers` there does not list this device, pair again"))
 }
 
 /// This device, as it shows itself to another.
@@ -80,7 +153,7 @@ async fn listen(
     home: &SharedHome,
     me: &Me,
     args: &PairArgs,
-    granted: &Granted<'_>,
+    granted: Granted<'_>,
 ) -> Result<(), Failure> {
     let pairing = Pairing::new().map_err(stronghold_vault::WriteError::from)?;
     let listener = listen_at(args.listen.as_deref()).await?;
@@ -91,8 +164,9 @@ async fn listen(
     show(context.output, &invitation, address)?;
     let met = pairing.wait(&listener, &me.identity, &me.name).await;
     drop((announcement, listener));
-    let paired = confirmed(context.output, me, met?.0).await?;
-    let name = remember(home, &paired, args.name.as_deref(), None, granted)?;
+    let mut paired = confirmed(context, me, met?.0).await?;
+    let name =
+        Saving { home, name: args.name.as_deref(), address: None, granted }.settle(&mut paired).await?;
     told(context, &paired, &name)?;
     // A device that was paired to be cloned asks at once, over the same channel.
     let mut progress = Progress::new(context.output, GoOn::Yes);
@@ -174,7 +248,7 @@ pub(super) async fn bind(address: &str) -> Result<TcpListener, Failure> {
 
 /// Joins the device that shows a code; gives the address at which it was.
 pub(super) async fn join(
-    output: Output,
+    context: &Context,
     me: &Me,
     address: Option<&str>,
 ) -> Result<(Paired<TcpStream>, String), Failure> {
@@ -186,15 +260,15 @@ pub(super) async fn join(
         )
     })?;
     if address.is_none() && invitation.addresses.is_empty() {
-        output.note("searching this network for the device that shows the code ...");
+        context.output.note("searching this network for the device that shows the code ...");
     }
     let (met, address) = stronghold_net::join(&invitation, &me.identity, &me.name, address).await?;
-    Ok((confirmed(output, me, met).await?, address))
+    Ok((confirmed(context, me, met).await?, address))
 }
 
-/// Where somebody sits at the terminal: shows both devices, and waits for a yes.
-async fn confirmed(output: Output, me: &Me, met: Met<TcpStream>) -> Result<Paired<TcpStream>, Failure> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() || output.is_json() {
+/// Where there is a terminal: shows both devices, and waits for a yes; whatever stdin, stdout and stderr are.
+async fn confirmed(context: &Context, me: &Me, met: Met<TcpStream>) -> Result<Paired<TcpStream>, Failure> {
+    if context.global.yes {
         return Ok(met.confirm().await?);
     }
     let line = |what: &str, name: &str, device: DeviceId| {
@@ -202,28 +276,17 @@ async fn confirmed(output: Output, me: &Me, met: Met<TcpStream>) -> Result<Paire
     };
     let shown = line("this device:", &me.name, me.identity.device())
         + &line("the other:  ", met.name(), met.device());
-    if !is_yes(&format!("{shown}Does the other screen show the same two? [y/N] ")) {
-        met.decline().await;
-        return Err(Failure::new("declined", PEER, "the pairing was declined; nothing was changed"));
+    match terminal::ask(&format!("{shown}Does the other screen show the same two?"))? {
+        None => Ok(met.confirm().await?),
+        Some(true) => {
+            let _ = writeln!(std::io::stderr(), "waiting for the other screen ...");
+            Ok(met.confirm().await?)
+        }
+        Some(false) => {
+            met.decline().await;
+            Err(Failure::new("declined", PEER, "the pairing was declined; nothing was changed"))
+        }
     }
-    let _ = writeln!(std::io::stderr(), "waiting for the other screen ...");
-    Ok(met.confirm().await?)
-}
-
-/// Remembers a paired device, with its rules; gives the name that it has here.
-pub(super) fn remember(
-    home: &SharedHome,
-    paired: &Paired<TcpStream>,
-    name: Option<&str>,
-    address: Option<String>,
-    granted: &Granted<'_>,
-) -> Result<String, Failure> {
-    home.lock().update(|stronghold| {
-        let name = paired.remember_in(stronghold, name, address);
-        let device = paired.peer.device();
-        add_rule(stronghold, device, granted.operations, &granted.selection, false, None);
-        Ok::<_, Failure>(name)
-    })
 }
 
 pub(super) fn told(context: &Context, paired: &Paired<TcpStream>, name: &str) -> Result<(), Failure> {

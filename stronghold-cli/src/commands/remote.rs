@@ -3,14 +3,14 @@
 use std::io::{BufRead, Read, Write};
 
 use serde_json::json;
-use stronghold_net::{GoOn, Outcome, Peer, PeerError, SharedHome, Ways};
+use stronghold_net::{GoOn, Outcome, Peer, PeerError, SharedHome, Ways, pairing::Paired};
 use stronghold_sync::{Location, MAX_PATTERNS, Selection, message::Listing, session::SessionError, visible};
 use stronghold_vault::{ReadError, check_given_name};
 use tokio::net::TcpStream;
 
 use super::{
     Context, host_name, is_there, local, location,
-    pairing::{Granted, Me, join, remember, told},
+    pairing::{Granted, Me, join, settled_on_both, told},
     progress::Progress,
     runtime, selection, selections,
 };
@@ -30,7 +30,7 @@ pub(super) fn clone(
     only: &[String],
 ) -> Result<(), Failure> {
     let selection = selections(only)?;
-    let granted = Granted::parse(grants)?;
+    let granted = Granted::parse(context, grants)?;
     name.as_deref().map_or(Ok(()), check_given_name)?;
     match (peer, joined) {
         (Some(peer), _) => {
@@ -45,12 +45,19 @@ pub(super) fn clone(
             }
             let secret = secrets::of_new_snapshot(&context.global)?;
             context.make_default_folder(&path)?;
-            let stronghold = local::empty(&host_name())?;
+            let mut stronghold = local::empty(&host_name())?;
             runtime()?.block_on(async {
                 let me = Me::new(&stronghold)?;
-                let (paired, address) = join(context.output, &me, address.as_deref()).await?;
-                let home = SharedHome::new(context.create(&path, &secret, stronghold)?);
-                let name = remember(&home, &paired, name.as_deref(), Some(address), &granted)?;
+                let (mut paired, address) = join(context, &me, address.as_deref()).await?;
+                let save = |paired: &Paired<TcpStream>| {
+                    let name = paired.remember_in(&mut stronghold, name.as_deref(), Some(address));
+                    granted.add_for(&mut stronghold, paired.peer.device());
+                    Ok::<_, Failure>((context.create(&path, &secret, stronghold)?, name))
+                };
+                // It is the listener that takes back.
+                let ((home, name), settled) = paired.settle(save, |_| Ok(())).await?;
+                settled_on_both(&name, settled)?;
+                let home = SharedHome::new(home);
                 if !context.output.is_json() {
                     told(context, &paired, &name)?;
                 }

@@ -126,7 +126,7 @@ impl Device {
 
     /// A command on this device, not started yet.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = stronghold();
+        let mut command = without_terminal(stronghold());
         command.args(args).arg("--snapshot").arg(self.snapshot()).args(self.unlock.borrow().as_slice());
         command.env("XDG_STATE_HOME", self.state.path());
         command.current_dir(&self.folder);
@@ -384,6 +384,22 @@ pub(crate) fn stronghold() -> Command {
 }
 
 /// Runs any `stronghold` command to its end.
+/// The same where it has no terminal to ask on, also where these tests are run at one.
+fn without_terminal(command: Command) -> Command {
+    if std::fs::File::open("/dev/tty").is_err() {
+        return command;
+    }
+    let mut apart = Command::new("setsid");
+    apart.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => apart.env(name, value),
+            None => apart.env_remove(name),
+        };
+    }
+    apart
+}
+
 pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Done {
     Running::start(command, stdin).end()
 }
