@@ -32,9 +32,6 @@ pub(crate) struct Global {
     /// Open the snapshot even if it is older than what this device saw of it last.
     #[arg(long, global = true)]
     pub(crate) accept_rollback: bool,
-    /// Keep what stood before each of the last N commands, beside the snapshot.
-    #[arg(long, global = true, value_name = "N", env = "STRONGHOLD_KEEP", default_value_t = stronghold_snapshot::KEPT_GENERATIONS)]
-    pub(crate) keep_generations: u8,
     /// Wait so many seconds for another process that writes to the snapshot.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) wait: u32,
@@ -115,12 +112,32 @@ pub(crate) enum Command {
         #[arg(long, value_name = "R")]
         revision: String,
     },
-    /// Write back what the last command changed.
-    Undo,
-    /// Remove replaced values for good, from the history and from the kept generations.
+    /// Take back what the last command changed; again, the one before it.
+    Undo {
+        /// List the last commands that can be taken back, and change nothing.
+        #[arg(long, conflicts_with = "dry_run")]
+        list: bool,
+        /// Name the records that would be written, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Do again what was last taken back.
+    Redo {
+        /// Name the records that would be written, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove replaced values for good, from the history and from what `undo` could bring back.
     Purge {
-        /// A glob on locations; default: everything.
+        /// A glob on locations.
+        #[arg(required_unless_present = "all")]
         selection: Option<String>,
+        /// Of all records.
+        #[arg(long, conflicts_with = "selection")]
+        all: bool,
+        /// Name the records whose values would be removed, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List records whose heads say different things.
     Conflicts {

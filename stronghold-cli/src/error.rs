@@ -8,7 +8,7 @@ use stronghold_net::{
 };
 use stronghold_snapshot::{
     Action, CommitError, CreateError, HomeError, LockError, MergeError, OpenError, OpenFileError,
-    ReloadError, StorageError, Surroundings,
+    ReloadError, StorageError,
 };
 use stronghold_sync::{message::Refusal, session::SessionError, visible};
 use stronghold_vault::{BadDeviceName, Damaged, ExportError, ReadError, Revoked, UnknownPeer, WriteError};
@@ -119,14 +119,8 @@ impl Failure {
             OpenError::WrongKey => {
                 Self::new("wrong_key", WRONG_KEY, message).hint("try again; nothing was changed")
             }
-            OpenError::Damaged(_) => {
-                let around = Surroundings::of(path);
-                let kept = around.ok().and_then(|around| around.kept.into_iter().next());
-                Self::new("damaged", DAMAGED, message).hint(match kept {
-                    Some(kept) => format!("the generation before is kept: try --snapshot {}", shown(&kept)),
-                    None => "restore it from another device or a backup; the file was not touched".into(),
-                })
-            }
+            OpenError::Damaged(_) => Self::new("damaged", DAMAGED, message)
+                .hint("restore it from another device or a backup; the file was not touched"),
             _ => Self::new("unsupported", DAMAGED, message),
         }
     }

@@ -4,45 +4,64 @@ mod common;
 
 use std::fs;
 
+use serde_json::json;
+
 use common::{DECISION, Device, NOT_FOUND, USAGE, WRONG_KEY, raw_key, strings};
 
 #[test]
-fn undo_writes_back_what_the_last_command_changed_and_undoes_itself() {
+fn undo_goes_back_step_by_step_and_redo_forward() {
     let device = Device::new("a");
-    device.put("a/b/edited", "old");
-    device.put("a/b/edited", "new");
-    assert_eq!(device.json(&["undo"])["undone"], serde_json::json!(["a/b/edited"]));
-    assert_eq!(device.get("a/b/edited"), "old");
+    for value in ["one", "two", "three"] {
+        device.put("a/b/c", value);
+    }
+    device.ok(&["remove", "a/b/c"]);
+    for expected in ["three", "two", "one"] {
+        assert_eq!(device.json(&["undo", "--dry-run"])["undone"], json!(["a/b/c"]));
+        assert_eq!(device.json(&["undo"])["undone"], json!(["a/b/c"]));
+        assert_eq!(device.get("a/b/c"), expected);
+    }
+    for expected in ["two", "three"] {
+        assert_eq!(device.json(&["redo"])["redone"], json!(["a/b/c"]));
+        assert_eq!(device.get("a/b/c"), expected);
+    }
     device.ok(&["undo"]);
-    assert_eq!(device.get("a/b/edited"), "new");
-    device.ok(&["remove", "a/b/edited"]);
+    device.put("a/b/other", "x");
+    device.fails(&["redo"], NOT_FOUND);
     device.ok(&["undo"]);
-    assert_eq!(device.get("a/b/edited"), "new");
-    device.put("a/b/added", "x");
+    device.is_absent("a/b/other");
     device.ok(&["undo"]);
-    device.is_absent("a/b/added");
+    assert_eq!(device.get("a/b/c"), "one");
+    device.ok(&["undo"]);
+    device.is_absent("a/b/c");
+    device.fails(&["undo"], NOT_FOUND);
 }
 
 #[test]
-fn undo_goes_back_over_commands_that_changed_no_record_as_far_as_generations_are_kept() {
+fn commands_that_change_no_record_are_no_steps_and_sixteen_are_kept() {
     let device = Device::new("a");
     device.put("a/b/c", "old");
     device.put("a/b/c", "new");
     let key = device.file("other", &raw_key(9));
     device.ok(&["verify"]);
+    device.ok(&["passphrase", "--add", "--new-key-file", &key]);
+    let steps = || device.json(&["undo", "--list"])["steps"].as_array().unwrap().clone();
+    assert_eq!(strings(&steps().into(), "command"), ["put", "put"]);
     device.ok(&["undo"]);
     assert_eq!(device.get("a/b/c"), "old");
-    device.ok(&["passphrase", "--add", "--new-key-file", &key]);
-    device.fails(&["undo"], NOT_FOUND);
-    device.ok(&["--keep-generations", "0", "put", "a/b/d", "--generate"]);
-    device.fails(&["undo"], NOT_FOUND);
-    let kept = || (1..9).filter(|n| device.folder().join(format!("vault.{n}")).exists()).count();
-    for expected in [1, 2, 3, 3] {
-        device.ok(&["put", "a/b/d", "--generate"]);
-        assert_eq!(kept(), expected);
+    for n in 0..20 {
+        device.put("a/b/d", &n.to_string());
     }
-    device.ok(&["--keep-generations", "5", "put", "a/b/d", "--generate"]);
-    assert_eq!(kept(), 4);
+    let steps = steps();
+    assert_eq!(steps.len(), 16);
+    assert_eq!(
+        (&steps[0]["number"], &steps[0]["records"], &steps[0]["undone"]),
+        (&json!(22), &json!(1), &json!(false))
+    );
+    for n in (3..19).rev() {
+        device.ok(&["undo"]);
+        assert_eq!(device.get("a/b/d"), n.to_string());
+    }
+    device.fails(&["undo"], NOT_FOUND);
 }
 
 #[test]
@@ -66,11 +85,19 @@ fn what_was_purged_is_in_no_file() {
         device.put("a/b/c", value);
         device.put("x/y/z", value);
     }
-    assert_eq!(device.json(&["purge", "a/**"])["purged"], 2);
+    device.fails(&["purge", "a/**"], DECISION);
+    device.fails(&["purge"], USAGE);
+    device.fails(&["purge", "nothing/**", "--yes"], NOT_FOUND);
+    assert_eq!(device.json(&["purge", "a/**", "--dry-run"])["purged"], 2);
+    assert_eq!(device.json(&["history", "a/b/c"])["revisions"].as_array().unwrap().len(), 3);
+    let purged = device.json(&["purge", "a/**", "--yes"]);
+    assert_eq!(purged["records"], json!([{ "location": "a/b/c", "values": 2 }]));
     assert_eq!(device.json(&["history", "a/b/c"])["revisions"].as_array().unwrap().len(), 1);
     assert_eq!(device.json(&["history", "x/y/z"])["revisions"].as_array().unwrap().len(), 3);
     assert_eq!(device.get("a/b/c"), "three");
-    assert!((1..9).all(|n| !device.folder().join(format!("vault.{n}")).exists()));
+    assert_eq!(device.json(&["undo"])["undone"], json!(["x/y/z"]));
+    device.fails(&["undo"], DECISION);
+    assert_eq!(device.get("a/b/c"), "three");
 }
 
 #[test]
@@ -82,7 +109,6 @@ fn passphrases_and_keys_are_added_changed_and_removed() {
     let kinds = |device: &Device| strings(&device.json(&["passphrase", "--list"])["slots"], "kind");
     device.ok(&["passphrase", "--new-passphrase-file", &second, "--calibrate", "1ms"]);
     device.fails(&["list"], WRONG_KEY);
-    assert!(!device.folder().join("vault.1").exists(), "nothing is left that the old passphrase opens");
     device.unlock_by("--passphrase-file", "second", b"second");
     assert_eq!(device.get("a/b/c"), "value");
     device.ok(&["passphrase", "--add", "--new-key-file", &key]);
@@ -125,7 +151,6 @@ fn doctor_tells_what_is_wrong_around_the_snapshot_without_a_key() {
     assert_eq!(finding("left over")["fine"], false);
     device.put("a/b/c", "x");
     assert_eq!(finding("left over")["fine"], true);
-    assert_eq!(finding("kept")["says"], "1 generations before this one");
     assert_eq!(finding("permissions")["fine"], true);
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(device.snapshot(), fs::Permissions::from_mode(0o644)).unwrap();

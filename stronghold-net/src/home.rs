@@ -9,7 +9,7 @@ use std::{
 };
 
 use stronghold_snapshot::{Home, HomeError};
-use stronghold_vault::{AuditLog, Decided, Identity, Stronghold};
+use stronghold_vault::{AuditLog, Decided, Identity, Stronghold, Underway};
 use tokio::time::Instant;
 
 use crate::ChannelError;
@@ -66,7 +66,16 @@ impl SharedHome {
         &self,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.0.update(change)
+        self.0.update(None, change)
+    }
+
+    /// As [`update`](Self::update), as a part of this step.
+    pub(crate) fn update_in<T, E: From<HomeError>>(
+        &self,
+        step: &mut Underway,
+        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.0.update(Some(step), change)
     }
 
     /// Lets decisions wait for the log.
@@ -104,19 +113,24 @@ impl Shared {
 
     fn update<T, E: From<HomeError>>(
         &self,
+        step: Option<&mut Underway>,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
         // With the home locked, nobody else writes it meanwhile; what comes meanwhile waits for the next.
         let mut taken = Taken { log: std::mem::take(&mut self.waiting().log), from: self };
         let (mut is_begun, mut is_changed) = (false, false);
-        let done = home.update(|stronghold| {
+        let change = |stronghold: &mut Stronghold| {
             is_begun = true;
             let done = change(stronghold)?;
             is_changed = true;
             stronghold.log_mut().absorb(&taken.log);
             Ok(done)
-        });
+        };
+        let done = match step {
+            Some(step) => home.update_in(step, change),
+            None => home.update(change),
+        };
         if is_changed || !is_begun {
             self.is_unwritable.store(done.is_err(), Ordering::Relaxed);
         }
@@ -131,7 +145,7 @@ impl Shared {
         if self.waiting().log.is_empty() {
             return Ok(());
         }
-        let written = self.update(|_| Ok(()));
+        let written = self.update(None, |_| Ok(()));
         // Whether it could be written or not: not again at once.
         self.waiting().next = Some(Instant::now() + LOG_EVERY);
         written

@@ -13,7 +13,7 @@ use stronghold_sync::{
     session::{Action, Answer, Export, Failure, Import, Misbehaviour, Taken, Unexpected, Verdict},
 };
 use stronghold_vault::{
-    Damaged, Decided, ExportError, ImportError, PublicIdentity, Stronghold, Unacceptable,
+    Damaged, Decided, ExportError, ImportError, PublicIdentity, Stronghold, Unacceptable, Underway,
 };
 use tokio::time::timeout;
 
@@ -68,6 +68,8 @@ pub struct HomeHost<'a> {
     sealed: u64,
     /// Records that imported batches have deleted here.
     deleted: u64,
+    /// The step that a session which the peer asked for is; `None` where it is a part of this side's own.
+    step: Option<Underway>,
     /// Of the peer, to be remembered with the next change.
     learnt: Learnt,
     attendant: &'a mut dyn Attendant,
@@ -100,6 +102,7 @@ impl<'a> HomeHost<'a> {
             peer,
             sealed: 0,
             deleted: 0,
+            step: None,
             learnt: Learnt::default(),
             attendant,
             patience: crate::Limits::default().person,
@@ -114,6 +117,21 @@ impl<'a> HomeHost<'a> {
     #[must_use]
     pub fn patient_for(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Makes what is changed a step of its own: the peer asked for it.
+    #[must_use]
+    pub fn serving(mut self) -> Self {
+        let home = self.home.lock();
+        let device = self.peer.device();
+        let name = home
+            .stronghold()
+            .peers()
+            .by_id(&device)
+            .map_or_else(|| device.fingerprint(), |peer| peer.name.clone());
+        drop(home);
+        self.step = Some(Underway::served(&format!("serve: {name}"), now()));
         self
     }
 
@@ -151,10 +169,25 @@ impl<'a> HomeHost<'a> {
         Ok(Answer::Sealed(sealed))
     }
 
+    /// Changes the Stronghold, as a part of the step that this session is a part of.
+    fn update<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self, &mut Stronghold) -> Result<T, HostError>,
+    ) -> Result<T, HostError> {
+        let home = self.home.clone();
+        let mut step = self.step.take();
+        let done = match &mut step {
+            Some(step) => home.update_in(step, |stronghold| change(self, stronghold)),
+            None => home.update(|stronghold| change(self, stronghold)),
+        };
+        self.step = step;
+        done
+    }
+
     fn import(&mut self, import: &Import) -> Result<Answer, HostError> {
         let now = now();
         let entries = self.awaited.open(&import.sealed, now)?;
-        let report = self.home.update(|stronghold| {
+        let report = self.update(|host, stronghold| {
             let policy = stronghold.policy().clone();
             let readable = import.expected.is_unplanned().then(|| stronghold.readable());
             let mut brought = Vec::with_capacity(entries.len());
@@ -166,11 +199,11 @@ impl<'a> HomeHost<'a> {
                     Unexpected::NotPermitted => Unacceptable::NotPermitted,
                 })
             })?;
-            if readable.is_some_and(|readable| are_many(self.deleted + report.deleted, readable)) {
+            if readable.is_some_and(|readable| are_many(host.deleted + report.deleted, readable)) {
                 return Err(HostError::Deletions);
             }
             // What it brings it holds. Only now are these held here: what is not may be forgotten.
-            self.learnt.write(stronghold, &self.peer.device(), brought);
+            host.learnt.write(stronghold, &host.peer.device(), brought);
             Ok(report)
         })?;
         self.learnt = Learnt::default();
@@ -198,9 +231,9 @@ impl<'a> HomeHost<'a> {
             self.home.write_log_if_due();
             return Ok(Answer::Logged);
         }
-        self.home.update(|stronghold| {
-            self.learnt.write(stronghold, &device, []);
-            Ok::<_, HostError>(())
+        self.update(|host, stronghold| {
+            host.learnt.write(stronghold, &device, []);
+            Ok(())
         })?;
         self.learnt = Learnt::default();
         Ok(Answer::Logged)
@@ -225,9 +258,9 @@ impl<'a> HomeHost<'a> {
         if self.learnt.revisions.is_empty() {
             return Ok(());
         }
-        self.home.update(|stronghold| {
-            self.learnt.write(stronghold, &self.peer.device(), []);
-            Ok::<_, HostError>(())
+        self.update(|host, stronghold| {
+            host.learnt.write(stronghold, &host.peer.device(), []);
+            Ok(())
         })?;
         self.learnt = Learnt::default();
         Ok(())

@@ -237,6 +237,7 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
         .at_generation(generation)
         .staging(limits.staged);
     let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
+        .serving()
         .patient_for(limits.person)
         .sharing(flight);
     let driven = drive(channel, &mut session, &mut host).await;

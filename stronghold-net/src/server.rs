@@ -278,7 +278,6 @@ impl Server {
     ) -> Result<Summary, PeerError> {
         let _place = Place::of(&self.shared, device, &self.limits).ok_or(PeerError::Busy)?;
         self.look().map_err(PeerError::NotReady)?;
-        self.home.lock().begin_step();
         let mut attendant = (self.attendants)();
         let limit = self.limits.session;
         let flight = Flight::sharing(&self.shared.memory);

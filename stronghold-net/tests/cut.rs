@@ -101,8 +101,7 @@ impl Stage {
     /// One sync from these files over a connection that is cut so; how it ended for the asker.
     async fn sync(&self, left_in: usize, left_out: usize) -> Result<Outcome, PeerError> {
         let [asker, asked] = self.paths().map(|path| {
-            let mut home = Home::open(&path, &Unlock::Key(&KEY)).unwrap();
-            home.keep_generations(0);
+            let home = Home::open(&path, &Unlock::Key(&KEY)).unwrap();
             SharedHome::new(home)
         });
         let (near, far) = duplex(1 << 16);

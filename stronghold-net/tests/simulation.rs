@@ -68,8 +68,7 @@ impl Stage {
 }
 
 fn open(path: &Path) -> SharedHome {
-    let mut home = Home::open(path, &Unlock::Key(&KEY)).unwrap();
-    home.keep_generations(0);
+    let home = Home::open(path, &Unlock::Key(&KEY)).unwrap();
     SharedHome::new(home)
 }
 

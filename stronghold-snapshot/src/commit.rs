@@ -8,7 +8,6 @@ use std::path::Path;
 use crate::file::{SnapshotFile, Standing, read_header};
 use crate::file_error::{Action, At, CommitError, CreateError, LockError, ReloadError};
 use crate::header::Encoded;
-use crate::kept::Kept;
 use crate::lineage::{Lineage, Sealing};
 use crate::own::Obstacle;
 use crate::parts::{Parts, copy_synced};
@@ -19,13 +18,6 @@ use crate::storage::{Disk, Storage};
 pub struct Locked<'a, S: Storage = Disk> {
     file: &'a mut SnapshotFile<S>,
     lock: S::Lock,
-}
-
-/// What a commit does with the generations before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Before {
-    Keep,
-    Forget,
 }
 
 /// What the body of the next generation is.
@@ -56,26 +48,17 @@ impl<'a, S: Storage> Locked<'a, S> {
         self.file.reload_if_newer()
     }
 
-    /// Writes `payload` as the next generation and returns when it would survive a loss of power. The generation
-    /// before the step that this is part of is kept: see [`begin_step`](SnapshotFile::begin_step).
+    /// Writes `payload` as the next generation and returns when it would survive a loss of power. What it no longer has
+    /// is then in no file of this snapshot. (What the disk itself still holds in unused blocks is beyond reach.)
     ///
     /// # Errors
     /// [`CommitError`]; [`CommitError::Stale`] when the file was changed since it was read.
     pub fn commit(&mut self, payload: &[u8]) -> Result<(), CommitError> {
-        self.commit_as(&self.file.lineage.clone(), Body::Sealing(payload), Before::Keep)
+        self.commit_as(&self.file.lineage.clone(), Body::Sealing(payload))
     }
 
-    /// As [`commit`](Self::commit), and removes all kept generations: what `payload` no longer has is then in no file
-    /// of this snapshot. (What the disk itself still holds in unused blocks is beyond reach.)
-    ///
-    /// # Errors
-    /// [`CommitError`].
-    pub fn commit_and_forget(&mut self, payload: &[u8]) -> Result<(), CommitError> {
-        self.commit_as(&self.file.lineage.clone(), Body::Sealing(payload), Before::Forget)
-    }
-
-    /// Writes the generation on disk again with slots that `change` added or removed, its body as it is, and removes
-    /// all kept generations: afterwards no file of this snapshot opens with what was removed.
+    /// Writes the generation on disk again with slots that `change` added or removed, its body as it is: afterwards
+    /// the snapshot does not open with what was removed.
     ///
     /// # Errors
     /// [`CommitError`]; when `change` fails, nothing is written and the slots stay.
@@ -85,7 +68,7 @@ impl<'a, S: Storage> Locked<'a, S> {
     ) -> Result<(), CommitError> {
         let mut changed = self.file.lineage.clone();
         change(&mut changed)?;
-        self.commit_as(&changed, Body::AsOnDisk, Before::Forget)
+        self.commit_as(&changed, Body::AsOnDisk)
     }
 
     /// The first generation: nothing may be there yet.
@@ -94,13 +77,13 @@ impl<'a, S: Storage> Locked<'a, S> {
         if storage.exists(&paths.file).at(Action::Find, &paths.file).map_err(CommitError::from)? {
             return Err(CreateError::Exists(paths.file.clone()));
         }
-        Ok(self.write_generation(&lineage.clone(), Body::Sealing(payload), Before::Keep)?)
+        Ok(self.write_generation(&lineage.clone(), Body::Sealing(payload))?)
     }
 
-    fn commit_as(&mut self, lineage: &Lineage, body: Body<'_>, before: Before) -> Result<(), CommitError> {
+    fn commit_as(&mut self, lineage: &Lineage, body: Body<'_>) -> Result<(), CommitError> {
         let held = lineage.generation();
         match self.file.standing()? {
-            Standing::Same => self.write_generation(lineage, body, before),
+            Standing::Same => self.write_generation(lineage, body),
             Standing::Newer(found) => Err(CommitError::Stale { found, held }),
             Standing::NotNewer(found) => Err(CommitError::RolledBack { found, held }),
         }
@@ -108,18 +91,10 @@ impl<'a, S: Storage> Locked<'a, S> {
 
     /// The commit, once the generation on disk is known: all that comes between a payload and its durability. On an
     /// error before the rename the file is as it was.
-    fn write_generation(
-        &mut self,
-        lineage: &Lineage,
-        body: Body<'_>,
-        before: Before,
-    ) -> Result<(), CommitError> {
-        let SnapshotFile { storage, paths, keep, step_is_kept, .. } = &*self.file;
+    fn write_generation(&mut self, lineage: &Lineage, body: Body<'_>) -> Result<(), CommitError> {
+        let SnapshotFile { storage, paths, .. } = &*self.file;
         let temporary = paths.temporary().map_err(SealError::from)?;
         let replaced = self.write_verified(&temporary, lineage, body).and_then(|after| {
-            if before == Before::Keep && lineage.generation() > 0 && !step_is_kept {
-                Kept { storage, paths, keep: *keep }.push(&self.file.lineage)?;
-            }
             self.check_lock()?;
             storage.rename(&temporary, &paths.file).at(Action::Replace, &paths.file)?;
             Ok(after)
@@ -128,13 +103,9 @@ impl<'a, S: Storage> Locked<'a, S> {
             let _ = storage.remove(&temporary);
         }
         let after = replaced?;
-        if before == Before::Forget {
-            Kept { storage, paths, keep: 0 }.remove_further()?;
-        }
         storage.sync_folder(&paths.folder).at(Action::SyncFolder, &paths.folder)?;
         self.file.lineage = after;
         self.file.payload = None;
-        self.file.step_is_kept = before == Before::Keep;
         Ok(())
     }
 

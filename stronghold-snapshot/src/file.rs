@@ -1,11 +1,11 @@
 //! A snapshot on disk: created, opened, and locked for writing. What a commit does stands in `commit.rs`.
 //!
-//! Beside the snapshot `NAME` stand `NAME.1` to `NAME.3` (generations before, kept), `.NAME.lock` (locked while writing)
-//! and, while a commit runs, `.NAME.PROCESS-RANDOM.tmp`.
+//! Beside the snapshot `NAME` stand `.NAME.lock` (locked while writing) and, while a commit runs,
+//! `.NAME.PROCESS-RANDOM.tmp`.
 
 use core::fmt;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,9 +24,6 @@ use crate::storage::{Disk, Storage};
 /// How long [`SnapshotFile::commit`] and [`SnapshotFile::create`] wait for the lock.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 
-/// How many generations before the current one are kept beside it, unless said otherwise.
-pub const KEPT_GENERATIONS: u8 = 3;
-
 /// How often a waiting writer tries the lock.
 const LOCK_POLL: Duration = Duration::from_millis(4);
 
@@ -39,10 +36,6 @@ pub struct SnapshotFile<S: Storage = Disk> {
     pub(crate) paths: Paths,
     pub(crate) lineage: Lineage,
     pub(crate) payload: Option<Payload>,
-    /// How many generations before are kept.
-    pub(crate) keep: u8,
-    /// Whether the generation before this step is kept already: the others of one step need not be.
-    pub(crate) step_is_kept: bool,
 }
 
 /// How the file on disk stands to what was last read or written here.
@@ -112,18 +105,7 @@ impl<S: Storage> SnapshotFile<S> {
     }
 
     fn of(storage: S, paths: Paths, lineage: Lineage, payload: Option<Payload>) -> Self {
-        Self { storage, paths, lineage, payload, keep: KEPT_GENERATIONS, step_is_kept: false }
-    }
-
-    /// Keeps so many generations before the current one, from the next commit on; further ones are removed then.
-    pub fn keep_generations(&mut self, number: u8) {
-        self.keep = number;
-    }
-
-    /// Begins a step: the generation that the next commit replaces is kept. The further commits of a step keep none, so
-    /// that what is kept is what stood before each of the last steps, however many commits one took.
-    pub fn begin_step(&mut self) {
-        self.step_is_kept = false;
+        Self { storage, paths, lineage, payload }
     }
 
     /// The payload that opening read: handed out once, none after that or when the file was created.
@@ -157,16 +139,7 @@ impl<S: Storage> SnapshotFile<S> {
         let Opened { lineage, payload } = self.reopen(&self.paths.file)?;
         self.lineage = lineage;
         self.payload = None;
-        self.step_is_kept = false;
         Ok(payload)
-    }
-
-    /// The payload of the n-th kept generation: 1 is the one before the last step.
-    ///
-    /// # Errors
-    /// [`OpenFileError`]: it may not be there, or be none of this file.
-    pub fn kept(&self, n: u8) -> Result<Payload, OpenFileError> {
-        Ok(self.reopen(&self.paths.kept(n))?.payload)
     }
 
     fn reopen(&self, path: &Path) -> Result<Opened, OpenFileError> {
@@ -179,12 +152,6 @@ impl<S: Storage> SnapshotFile<S> {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.paths.file
-    }
-
-    /// Where the n-th generation before is kept; 1 is the one before the last step.
-    #[must_use]
-    pub fn kept_path(&self, n: u8) -> PathBuf {
-        self.paths.kept(n)
     }
 
     /// The master key, slots and generation last read or written.

@@ -39,8 +39,6 @@ pub enum Action {
     Sync,
     #[error("sync the folder")]
     SyncFolder,
-    #[error("keep the previous generation as")]
-    Keep,
     #[error("put the new generation in place of")]
     Replace,
     #[error("remove")]
@@ -137,8 +135,7 @@ pub enum CommitError {
     /// What was written reads back differently.
     #[error("the new generation was not written as it was sealed")]
     NotAsWritten,
-    /// A file action failed. If that was [`Action::Remove`] of a kept generation that is to be forgotten or [`Action::SyncFolder`],
-    /// the file is the new generation already, but a loss of power may bring the old one back: reload to know.
+    /// A file action failed. If that was [`Action::SyncFolder`], the file is the new generation already, but a loss of power may bring the old one back: reload to know.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

@@ -2,9 +2,9 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use stronghold_vault::Stronghold;
+use stronghold_vault::{Stronghold, Underway};
 use thiserror::Error;
 
 use crate::commit::Locked;
@@ -25,6 +25,8 @@ pub struct Home {
     stale: bool,
     wait: Duration,
     seen: Option<Seen>,
+    /// The step that changes belong to, once one was begun.
+    step: Option<Underway>,
 }
 
 /// What to do with a file that is older than what was seen of it.
@@ -111,7 +113,7 @@ impl Home {
     }
 
     fn of(file: SnapshotFile, stronghold: Stronghold) -> Self {
-        Self { file, stronghold, stale: false, wait: LOCK_WAIT, seen: None }
+        Self { file, stronghold, stale: false, wait: LOCK_WAIT, seen: None, step: None }
     }
 
     /// Remembers there what is seen of the file, now and with each change.
@@ -138,29 +140,10 @@ impl Home {
         self.wait = wait;
     }
 
-    /// Begins a step: see [`SnapshotFile::begin_step`]. A program that runs one command needs none; one that runs on
-    /// begins a step with each thing that its user may want to undo at once.
-    pub fn begin_step(&mut self) {
-        self.file.begin_step();
-    }
-
-    /// Keeps so many generations: see [`SnapshotFile::keep_generations`].
-    pub fn keep_generations(&mut self, number: u8) {
-        self.file.keep_generations(number);
-    }
-
-    /// The Stronghold as it stood before the n-th last step; none if that is not kept.
-    ///
-    /// # Errors
-    /// [`HomeError::Open`] and [`HomeError::Payload`] when it is there and can't be read.
-    pub fn kept(&self, n: u8) -> Result<Option<Stronghold>, HomeError> {
-        match self.file.kept(n) {
-            Err(OpenFileError::Storage(error)) if error.source.kind() == std::io::ErrorKind::NotFound => {
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-            Ok(payload) => Ok(Some(decode(&payload)?)),
-        }
+    /// Begins a step, named by the word of a command: what is changed from now on can be taken back at once, by
+    /// [`Stronghold::undo`]. Before the first one, each change is a step of its own.
+    pub fn begin_step(&mut self, word: &str) {
+        self.step = Some(Underway::command(word, now()));
     }
 
     /// The Stronghold as it was last read or written.
@@ -209,7 +192,38 @@ impl Home {
         &mut self,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.update_with(change, |locked, payload| locked.commit(payload))
+        let mut step = self.step.clone().unwrap_or_else(|| Underway::command("change", now()));
+        let done = self.update_in(&mut step, change)?;
+        if let Some(begun) = &mut self.step {
+            *begun = step;
+        }
+        Ok(done)
+    }
+
+    /// As [`update`](Self::update), where the change belongs to this step: one of several sessions that change the file
+    /// in turn has its own.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub fn update_in<T, E: From<HomeError>>(
+        &mut self,
+        step: &mut Underway,
+        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.attempt(|home| {
+            let (mut locked, stronghold) = home.lock_newest()?;
+            let before = encode(stronghold).map_err(HomeError::from)?;
+            all_or_nothing(stronghold, &before, |stronghold| {
+                stronghold.begin_step(step.clone());
+                let done = change(stronghold)?;
+                let ended = stronghold.end_step();
+                let payload = encode(stronghold).map_err(HomeError::from)?;
+                locked.commit(&payload).map_err(HomeError::from)?;
+                // Only now has the step the number that it may have got.
+                ended.into_iter().for_each(|ended| *step = ended);
+                Ok(done)
+            })
+        })
     }
 
     /// Tries a change on a copy in memory, and returns what it returns: no lock is taken, and nothing is changed or written.
@@ -224,17 +238,6 @@ impl Home {
         change(&mut decode(&payload).map_err(HomeError::from)?)
     }
 
-    /// As [`update`](Self::update), and removes all kept generations: what the change took out is then in no file.
-    ///
-    /// # Errors
-    /// As [`update`](Self::update).
-    pub fn update_and_forget<T, E: From<HomeError>>(
-        &mut self,
-        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
-    ) -> Result<T, E> {
-        self.update_with(change, |locked, payload| locked.commit_and_forget(payload))
-    }
-
     /// Changes the key slots: see [`Locked::commit_slots`]. The content stays as it is.
     ///
     /// # Errors
@@ -244,23 +247,6 @@ impl Home {
         change: impl FnOnce(&mut Lineage) -> Result<(), SealError>,
     ) -> Result<(), HomeError> {
         self.attempt(|home| Ok(home.lock_newest()?.0.commit_slots(change)?))
-    }
-
-    fn update_with<T, E: From<HomeError>>(
-        &mut self,
-        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
-        commit: fn(&mut Locked<'_>, &[u8]) -> Result<(), CommitError>,
-    ) -> Result<T, E> {
-        self.attempt(|home| {
-            let (mut locked, stronghold) = home.lock_newest()?;
-            let before = encode(stronghold).map_err(HomeError::from)?;
-            all_or_nothing(stronghold, &before, |stronghold| {
-                let done = change(stronghold)?;
-                let payload = encode(stronghold).map_err(HomeError::from)?;
-                commit(&mut locked, &payload).map_err(HomeError::from)?;
-                Ok(done)
-            })
-        })
     }
 
     /// Becomes the only writer, with the newest generation in memory.
@@ -310,4 +296,10 @@ fn all_or_nothing<T, E>(
         }
     }
     result.unwrap_or_else(|panic| panic::resume_unwind(panic))
+}
+
+/// The time, in milliseconds since 1970, as a step shows it.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

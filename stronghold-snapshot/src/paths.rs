@@ -11,8 +11,6 @@ use crate::storage::Storage;
 pub(crate) struct Paths {
     pub(crate) folder: PathBuf,
     pub(crate) file: PathBuf,
-    /// `NAME.`, with which the names of kept generations begin.
-    kept_prefix: OsString,
     /// Locked by whoever writes; its content is the writer's process id.
     pub(crate) lock: PathBuf,
     /// `.NAME.`, with which the name of every temporary file begins.
@@ -29,26 +27,11 @@ impl Paths {
         let beside = |parts: [&OsStr; 3]| parts.into_iter().collect::<OsString>();
         let temporary_prefix = beside([".".as_ref(), name, ".".as_ref()]);
         Ok(Self {
-            kept_prefix: beside([name, ".".as_ref(), "".as_ref()]),
             lock: folder.join(beside([".".as_ref(), name, ".lock".as_ref()])),
             temporary_prefix,
             folder,
             file,
         })
-    }
-
-    /// Where the n-th generation before is kept: `NAME.1` for the first.
-    pub(crate) fn kept(&self, n: u8) -> PathBuf {
-        let mut name = self.kept_prefix.clone();
-        name.push(n.to_string());
-        self.folder.join(name)
-    }
-
-    /// Which kept generation a name is of, if it is one that [`kept`](Self::kept) makes.
-    pub(crate) fn kept_number(&self, name: &OsStr) -> Option<u8> {
-        let number = name.as_encoded_bytes().strip_prefix(self.kept_prefix.as_encoded_bytes())?;
-        let number: u8 = core::str::from_utf8(number).ok()?.parse().ok()?;
-        (number > 0 && self.kept(number).file_name() == Some(name)).then_some(number)
     }
 
     /// A name that nobody else uses. The process id in it is for people.
@@ -79,19 +62,6 @@ impl Paths {
 mod tests {
     use super::*;
     use crate::storage::Disk;
-
-    #[test]
-    fn kept_names_are_known_again_and_no_others() {
-        let paths = Paths::resolve(&Disk, Path::new("vault")).unwrap();
-        for n in [1, 3, 255] {
-            assert_eq!(paths.kept_number(paths.kept(n).file_name().unwrap()), Some(n));
-        }
-        for other in
-            ["vault", "vault.", "vault.0", "vault.01", "vault.+1", "vault.256", "vault.1a", "other.1"]
-        {
-            assert_eq!(paths.kept_number(OsStr::new(other)), None, "{other}");
-        }
-    }
 
     #[test]
     fn temporary_names_are_known_again_and_no_others() {

@@ -42,9 +42,6 @@ pub trait Storage {
     /// Gives a file another name, atomically replacing what had that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name, which must be free.
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
-
     /// Removes a name.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
@@ -114,10 +111,6 @@ impl Storage for Disk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
-    }
-
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::hard_link(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -11,8 +11,6 @@ use crate::storage::{Disk, Storage};
 pub struct Surroundings {
     /// The snapshot, links followed.
     pub file: PathBuf,
-    /// The kept generations, the newest first.
-    pub kept: Vec<PathBuf>,
     /// Temporary files: of a writer at work, or left by one that died. The next writer removes them.
     pub temporary: Vec<PathBuf>,
     /// The process that is writing, if one is.
@@ -27,11 +25,8 @@ impl Surroundings {
     pub fn of(path: &Path) -> Result<Self, StorageError> {
         let paths = Paths::resolve(&Disk, path)?;
         let names = Disk.list(&paths.folder).at(Action::Find, &paths.folder)?;
-        let mut kept: Vec<u8> = names.iter().filter_map(|name| paths.kept_number(name)).collect();
-        kept.sort_unstable();
         let temporary = names.iter().filter(|name| paths.is_temporary(name));
         Ok(Self {
-            kept: kept.into_iter().map(|n| paths.kept(n)).collect(),
             temporary: temporary.map(|name| paths.folder.join(name)).collect(),
             writer: Disk.lock_holder(&paths.lock),
             file: paths.file,

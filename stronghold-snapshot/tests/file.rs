@@ -45,52 +45,16 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_commit_is_there_after_reopening_and_the_generations_before_are_kept() {
+fn a_commit_is_there_after_reopening_and_nothing_else_is_left() {
     let (folder, path) = folder_with_snapshot(b"one");
     let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
     assert_eq!(&*file.take_payload().unwrap(), b"one");
     assert!(file.take_payload().is_none());
     for payload in ["two", "three", "four", "five"] {
-        commit_step(&mut file, payload.as_bytes());
+        file.commit(payload.as_bytes()).unwrap();
+        assert_eq!(content(&path), payload.as_bytes());
     }
-    assert_eq!(content(&path), b"five");
-    let kept: Vec<_> = (1..=3).map(|n| file.kept(n).unwrap().to_vec()).collect();
-    assert_eq!(kept, [b"four".to_vec(), b"three".to_vec(), b"two".to_vec()]);
-    assert!(file.kept(4).is_err());
-    assert_eq!(names(folder.path()), [".vault.lock", "vault", "vault.1", "vault.2", "vault.3"]);
-
-    file.keep_generations(1);
-    commit_step(&mut file, b"six");
-    assert_eq!(&*file.kept(1).unwrap(), b"five");
-    assert_eq!(names(folder.path()), [".vault.lock", "vault", "vault.1"]);
-    file.keep_generations(0);
-    commit_step(&mut file, b"seven");
     assert_eq!(names(folder.path()), [".vault.lock", "vault"]);
-}
-
-fn commit_step<S: Storage>(file: &mut SnapshotFile<S>, payload: &[u8]) {
-    file.begin_step();
-    file.commit(payload).unwrap();
-}
-
-#[test]
-fn what_is_kept_is_what_stood_before_a_step_however_many_commits_it_took() {
-    let (folder, path) = folder_with_snapshot(b"before");
-    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
-    for payload in [b"one", b"two"] {
-        file.commit(payload).unwrap();
-    }
-    assert_eq!(&*file.kept(1).unwrap(), b"before");
-    assert_eq!(names(folder.path()), [".vault.lock", "vault", "vault.1"]);
-    // Another's step between two commits of this one is kept apart.
-    let mut other = SnapshotFile::open(&path, &unlock()).unwrap();
-    other.commit(b"others").unwrap();
-    let mut locked = file.lock(WAIT).unwrap();
-    locked.reload_if_newer().unwrap();
-    locked.commit(b"three").unwrap();
-    drop(locked);
-    assert_eq!(&*file.kept(1).unwrap(), b"others");
-    assert_eq!(&*file.kept(2).unwrap(), b"two");
 }
 
 #[test]
@@ -127,7 +91,7 @@ fn only_the_owner_may_read_and_links_are_followed() {
     SnapshotFile::open(&link, &unlock()).unwrap().commit(b"two").unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(content(&path), b"two");
-    for name in ["vault", "vault.1", ".vault.lock"] {
+    for name in ["vault", ".vault.lock"] {
         let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
@@ -205,14 +169,10 @@ fn an_old_copy_put_back_while_open_does_not_go_unnoticed() {
 }
 
 #[test]
-fn what_was_forgotten_is_in_no_file() {
+fn changed_slots_leave_the_body_and_no_other_file() {
     let (folder, path) = folder_with_snapshot(b"one");
     let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
-    commit_step(&mut file, b"two");
-    file.lock(WAIT).unwrap().commit_and_forget(b"three").unwrap();
-    assert_eq!(names(folder.path()), [".vault.lock", "vault"]);
-
-    commit_step(&mut file, b"four");
+    file.commit(b"two").unwrap();
     let body = |bytes: &[u8]| bytes[bytes.len() - 24..].to_vec(); // the last of a header ends before it
     let before = fs::read(&path).unwrap();
     let new_key = [8; 32];
@@ -301,7 +261,6 @@ fn a_failed_call_leaves_the_old_or_the_new_file_and_never_reports_success_after_
                 let disk = Faulty::new(Disk);
                 let mut file = SnapshotFile::open_in(disk.clone(), &path, &unlock()).unwrap();
                 file.commit(b"old").unwrap();
-                file.begin_step();
                 let before = fs::read(&path).unwrap();
                 disk.fail(Some(n), sticky, errno);
                 let result = file.commit(b"new");
@@ -384,8 +343,7 @@ fn the_power_cut_at_any_call_leaves_the_old_or_the_new_generation_and_never_less
         let disk = Faulty::new(memory.clone());
         let path = Path::new("/folder/vault");
         let mut file = SnapshotFile::create_in(disk.clone(), path, &[NewSlot::Key(&KEY)], b"zero").unwrap();
-        commit_step(&mut file, b"old");
-        file.begin_step();
+        file.commit(b"old").unwrap();
         disk.fail(Some(n), true, EIO); // from the n-th call on nothing happens any more
         let acknowledged = file.commit(b"new").is_ok();
         let ended = disk.failed().is_empty();
@@ -394,8 +352,6 @@ fn the_power_cut_at_any_call_leaves_the_old_or_the_new_generation_and_never_less
             let mut file = SnapshotFile::open_in(after.clone(), path, &unlock()).unwrap();
             let found = file.take_payload().unwrap().to_vec();
             assert!(found == b"new" || (found == b"old" && !acknowledged), "call {n}, {cut:?}");
-            let kept = [1, 2].iter().any(|n| file.kept(*n).is_ok());
-            assert!(kept, "call {n}, {cut:?}: a kept generation opens");
             file.commit(b"after").unwrap();
             assert!(
                 after.names().iter().all(|path| !path.to_string_lossy().contains(".tmp")),
@@ -410,20 +366,4 @@ fn the_power_cut_at_any_call_leaves_the_old_or_the_new_generation_and_never_less
 
 fn cuts() -> impl Iterator<Item = PowerCut> {
     (0..12).flat_map(|names_lost| (0..3).map(move |content_left| PowerCut { names_lost, content_left }))
-}
-
-#[test]
-fn where_there_are_no_second_names_the_previous_generation_is_copied() {
-    let (_folder, path) = folder_with_snapshot(b"zero");
-    let disk = Faulty::new(Disk);
-    let mut file = SnapshotFile::open_in(disk.clone(), &path, &unlock()).unwrap();
-    commit_step(&mut file, b"first");
-    disk.fail(None, false, 0);
-    commit_step(&mut file, b"one"); // as the one to come, call for call
-    file.begin_step();
-    let link = disk.calls().iter().position(|call| *call == "link");
-    disk.fail(link, false, EACCES);
-    file.commit(b"two").unwrap();
-    assert_eq!(disk.failed(), ["link"]);
-    assert_eq!((content(&path), content(&file.kept_path(1))), (b"two".to_vec(), b"one".to_vec()));
 }

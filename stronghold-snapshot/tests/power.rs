@@ -29,7 +29,6 @@ struct Simulated {
     /// Calls until power goes; none while it lasts.
     power: Arc<Mutex<Option<u64>>>,
     chance: Arc<Mutex<Chance>>,
-    links: bool,
 }
 
 /// SplitMix64: the same again from the same seed.
@@ -102,14 +101,6 @@ impl Storage for Simulated {
         fs::rename(from, to)?;
         self.names_changed()
     }
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.call()?;
-        if !self.links {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        fs::hard_link(from, to)?;
-        self.names_changed()
-    }
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.call()?;
         fs::remove_file(path)?;
@@ -140,7 +131,6 @@ impl Storage for Simulated {
 /// What a seed knows across its lives: generations are numbered, and each has a payload of its own.
 struct Known {
     chance: Arc<Mutex<Chance>>,
-    links: bool,
     /// The last that was acknowledged, and the last that was tried.
     acknowledged: Option<u64>,
     tried: u64,
@@ -157,7 +147,7 @@ fn payload(number: u64) -> Vec<u8> {
 /// From the return of power to its loss.
 fn live(known: &mut Known) {
     let power = Arc::new(Mutex::new(None));
-    let disk = Simulated { power: power.clone(), chance: known.chance.clone(), links: known.links };
+    let disk = Simulated { power: power.clone(), chance: known.chance.clone() };
     if known.lives == 0 {
         fs::create_dir(FOLDER).unwrap();
         fs::sync_dir(FOLDER).unwrap();
@@ -181,7 +171,7 @@ fn live(known: &mut Known) {
     commit_until_dark(&mut file, known);
 }
 
-/// That the file holds a generation that was acknowledged or came after, and that the kept one opens.
+/// That the file holds a generation that was acknowledged or came after.
 fn check(disk: &Simulated, known: &mut Known) -> SnapshotFile<Simulated> {
     let open = |path: &Path| SnapshotFile::open_in(disk.clone(), path, &Unlock::Key(&KEY));
     let mut file = open(Path::new(PATH)).unwrap();
@@ -190,9 +180,6 @@ fn check(disk: &Simulated, known: &mut Known) -> SnapshotFile<Simulated> {
     assert!(*found == payload(number), "a payload that was never written");
     let range = known.acknowledged.unwrap_or(1)..=known.tried;
     assert!(range.contains(&number), "generation {number} is there, not one of {range:?}");
-    for kept in (1..=3).map(|n| file.kept_path(n)).filter(|path| fs::exists(path)) {
-        open(&kept).unwrap();
-    }
     known.acknowledged = Some(number);
     file
 }
@@ -200,7 +187,6 @@ fn check(disk: &Simulated, known: &mut Known) -> SnapshotFile<Simulated> {
 fn commit_until_dark(file: &mut SnapshotFile<Simulated>, known: &mut Known) {
     loop {
         known.tried += 1;
-        file.begin_step();
         if file.commit(&payload(known.tried)).is_err() {
             return;
         }
@@ -217,8 +203,7 @@ fn simulate(seed: u64) -> u64 {
     builder.rng_seed(seed).fs().block_size(512).sync_probability(0.2);
     let mut sim = builder.build();
     let chance = Arc::new(Mutex::new(Chance(seed)));
-    let links = seed.is_multiple_of(2);
-    let known = Known { chance, links, acknowledged: None, tried: 0, lives: 0, commits: 0 };
+    let known = Known { chance, acknowledged: None, tried: 0, lives: 0, commits: 0 };
     let known = Arc::new(Mutex::new(known));
     let of_host = known.clone();
     sim.host("disk", move || {

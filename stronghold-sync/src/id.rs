@@ -92,9 +92,23 @@ id!(
     RevisionId, 32
 );
 id!(
+    /// A revision's short id: the first 8 bytes of its id, enough to find it among those of one record.
+    ShortId, 8
+);
+id!(
     /// A device's id: SHA-256 of its public key (DER SubjectPublicKeyInfo, P-256).
     DeviceId, 32
 );
+
+impl RevisionId {
+    /// Returns the short id: the first 8 bytes.
+    #[must_use]
+    pub fn short(&self) -> ShortId {
+        let mut short = [0; 8];
+        short.copy_from_slice(&self.0[..8]);
+        ShortId(short)
+    }
+}
 
 impl ClientId {
     /// The id of the client of this name.

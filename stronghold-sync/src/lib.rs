@@ -44,7 +44,7 @@ pub mod session;
 mod shape;
 
 pub use glob::{BadPattern, MAX_PATTERN, Pattern};
-pub use id::{ClientId, DeviceId, LocationId, ParseIdError, RecordId, RevisionId, VaultId};
+pub use id::{ClientId, DeviceId, LocationId, ParseIdError, RecordId, RevisionId, ShortId, VaultId};
 pub use location::{BadLocation, Location, MAX_NAME, MAX_RECORD_NAME, check_name, is_hidden, visible};
 pub use padding::padded_len;
 pub use plan::{DELETIONS_UNASKED, OnConflict, Plan, Resolution, Rules, are_many, plan};

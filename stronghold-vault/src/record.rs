@@ -1,7 +1,11 @@
 //! A record: its heads and its history, sealed in ordinary memory, each revision under a key of its own.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
-use stronghold_sync::{Ancestors, LocationId, MAX_RECORD_NAME, RevisionId, Revisioned, Shape, padded_len};
+use stronghold_sync::{
+    Ancestors, LocationId, MAX_RECORD_NAME, RevisionId, Revisioned, Shape, ShortId, padded_len,
+};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -141,8 +145,21 @@ impl Record {
             self.put_beside(new);
         }
         self.history.splice(..0, replaced);
-        self.history.truncate(HISTORY);
         Inserted::Head
+    }
+
+    /// How many replaced revisions there are.
+    pub(crate) fn history_len(&self) -> usize {
+        self.history.len()
+    }
+
+    /// Lets the oldest of what was replaced go, but for what steps name.
+    pub(crate) fn trim(&mut self, named: &BTreeSet<ShortId>) {
+        let mut index = 0;
+        self.history.retain(|old| {
+            index += 1;
+            index <= HISTORY || named.contains(&old.id.short())
+        });
     }
 
     /// Removes what was replaced; gives how many revisions that were.
@@ -190,16 +207,15 @@ impl Serialize for Record {
 
 /// A record that could not have been stored.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("a record without a name, without heads in order, or with too much history")]
+#[error("a record without a name, or without heads in order")]
 pub(crate) struct BadRecord;
 
 impl TryFrom<(Box<str>, Vec<Sealed>, Vec<Sealed>)> for Record {
     type Error = BadRecord;
 
     fn try_from((name, heads, history): (Box<str>, Vec<Sealed>, Vec<Sealed>)) -> Result<Self, BadRecord> {
-        let well_formed = (1..=MAX_RECORD_NAME).contains(&name.len())
-            && heads.is_sorted_by(|one, next| one.id < next.id)
-            && history.len() <= HISTORY;
+        let well_formed =
+            (1..=MAX_RECORD_NAME).contains(&name.len()) && heads.is_sorted_by(|one, next| one.id < next.id);
         let mut heads = heads.into_iter();
         match heads.next() {
             Some(head) if well_formed => Ok(Self { name, head, beside: heads.collect(), history }),
@@ -396,6 +412,7 @@ mod tests {
         for n in 1..15u8 {
             let next = revision(&[n], record.ancestors_of_next());
             assert_eq!(record.insert(keeper.seal(next.id(), &next).unwrap()), Inserted::Head);
+            record.trim(&BTreeSet::new());
         }
         let values: Vec<u8> = record.history.iter().map(|old| keeper.open(old).unwrap().value[0]).collect();
         assert_eq!(values, (4..14).rev().collect::<Vec<u8>>());

@@ -13,6 +13,7 @@ use crate::{
     peers::Peers,
     record::Record,
     salts::Salts,
+    steps::Steps,
     stronghold::{Client, Stronghold, Vault},
 };
 
@@ -24,6 +25,7 @@ struct Stored<'a> {
     peers: &'a Peers,
     policy: &'a Policy,
     log: &'a AuditLog,
+    steps: &'a Steps,
     clients: Seq<'a, ClientId, Client>,
 }
 
@@ -35,6 +37,7 @@ struct Loaded {
     peers: Peers,
     policy: Policy,
     log: AuditLog,
+    steps: Steps,
     clients: Vec<LoadedClient>,
 }
 
@@ -71,6 +74,7 @@ impl Serialize for Stronghold {
             peers: &self.peers,
             policy: &self.policy,
             log: &self.log,
+            steps: &self.steps,
             clients: Seq(&self.clients),
         }
         .serialize(serializer)
@@ -101,6 +105,7 @@ impl<'de> Deserialize<'de> for Stronghold {
             peers: loaded.peers,
             policy: loaded.policy,
             log: loaded.log,
+            steps: loaded.steps,
             salts: Salts::default(),
         })
     }
@@ -156,7 +161,8 @@ mod tests {
     fn loads(clients: &impl Serialize) -> bool {
         let identity = [1; 32];
         let (peers, policy, log) = (Peers::default(), Policy::default(), AuditLog::default());
-        let stored = ("device", serde_bytes::Bytes::new(&identity), peers, policy, log, clients);
+        let stored =
+            ("device", serde_bytes::Bytes::new(&identity), peers, policy, log, Steps::default(), clients);
         rmp_serde::from_slice::<Stronghold>(&rmp_serde::to_vec(&stored).unwrap()).is_ok()
     }
 

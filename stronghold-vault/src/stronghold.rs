@@ -13,8 +13,9 @@ use crate::{
     identity::{Identity, NoRandomness},
     locked::{KEY_LEN, LockedKey},
     peers::Peers,
-    record::{Inserted, Keeper, Record, Sealed},
+    record::{HISTORY, Inserted, Keeper, Record, Sealed},
     salts::Salts,
+    steps::Steps,
 };
 
 /// Everything one device holds: secrets, its identity, its peers, its policy and its log.
@@ -26,6 +27,7 @@ pub struct Stronghold {
     pub(crate) peers: Peers,
     pub(crate) policy: Policy,
     pub(crate) log: AuditLog,
+    pub(crate) steps: Steps,
     pub(crate) salts: Salts,
 }
 
@@ -55,6 +57,7 @@ impl Stronghold {
             peers: Peers::default(),
             policy: Policy::default(),
             log: AuditLog::default(),
+            steps: Steps::default(),
             salts: Salts::default(),
         })
     }
@@ -100,6 +103,7 @@ impl Stronghold {
     /// rules. It can't take back what the device has had.
     pub fn revoke(&mut self, device: &DeviceId, now: u64) -> usize {
         self.peers.remove(device, now);
+        self.steps.revoke(device);
         self.log.append(Decided::about(*device, Deed::Revoked, now));
         self.policy.revoke(device)
     }
@@ -161,6 +165,27 @@ impl Stronghold {
         self.clients.entry(id.client).or_insert_with(client).vaults.entry(id.vault).or_insert(vault)
     }
 
+    /// Merges a sealed revision in, making the record if it is missing; `None` if its vault is. Every change of a record
+    /// goes through here: the step that is being made notes it.
+    pub(crate) fn insert(&mut self, location: &Location, id: LocationId, sealed: Sealed) -> Option<Inserted> {
+        let Self { clients, steps, .. } = self;
+        let vault = clients.get_mut(&id.client)?.vaults.get_mut(&id.vault)?;
+        steps.note(id, vault.records.get(&id.record));
+        Some(match vault.records.entry(id.record) {
+            btree_map::Entry::Occupied(mut record) => {
+                let inserted = record.get_mut().insert(sealed);
+                if record.get().history_len() > HISTORY {
+                    record.get_mut().trim(&steps.named(&id));
+                }
+                inserted
+            }
+            btree_map::Entry::Vacant(slot) => {
+                slot.insert(Record::new(location.record(), sealed));
+                Inserted::Head
+            }
+        })
+    }
+
     pub(crate) fn vault_mut(&mut self, id: &LocationId) -> Option<&mut Vault> {
         self.clients.get_mut(&id.client)?.vaults.get_mut(&id.vault)
     }
@@ -209,17 +234,6 @@ impl Stronghold {
 }
 
 impl Vault {
-    /// Merges a sealed revision in, making the record if it is missing.
-    pub(crate) fn insert(&mut self, location: &Location, id: LocationId, sealed: Sealed) -> Inserted {
-        match self.records.entry(id.record) {
-            btree_map::Entry::Occupied(mut record) => record.get_mut().insert(sealed),
-            btree_map::Entry::Vacant(slot) => {
-                slot.insert(Record::new(location.record(), sealed));
-                Inserted::Head
-            }
-        }
-    }
-
     pub(crate) fn keeper(&self, location: LocationId) -> Keeper<'_> {
         Keeper { key: &self.key, location }
     }

@@ -197,7 +197,7 @@ impl Stronghold {
         let mut changed = BTreeMap::new();
         for (location, id, sealed) in staged.sealed {
             let was_readable = self.is_readable(&id);
-            match self.vault_mut(&id).map(|vault| vault.insert(location, id, sealed)) {
+            match self.insert(location, id, sealed) {
                 Some(Inserted::Head) => {
                     report.received += 1;
                     changed.entry(id).or_insert(was_readable);

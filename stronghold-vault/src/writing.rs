@@ -123,7 +123,7 @@ impl Stronghold {
             Some(_) => self.vault_mut(&id).ok_or(Damaged)?,
         };
         let sealed = vault.keeper(id).seal(revision_id, &revision)?;
-        vault.insert(location, id, sealed);
+        self.insert(location, id, sealed).ok_or(Damaged)?;
         Ok(revision_id)
     }
 }

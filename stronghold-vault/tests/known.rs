@@ -6,7 +6,7 @@ mod common;
 
 use common::{at, bytes, copy, merge, new, put, shapes};
 use stronghold_sync::{DeviceId, RevisionId, Selection};
-use stronghold_vault::{BadDeviceName, Peer, Revoked, Stronghold, UnknownPeer};
+use stronghold_vault::{BadDeviceName, Peer, Revoked, Stronghold, Underway, UnknownPeer};
 
 const LAPTOP: DeviceId = DeviceId::from_bytes([0xA1; 32]);
 const PHONE: DeviceId = DeviceId::from_bytes([0xB2; 32]);
@@ -68,9 +68,10 @@ fn a_record_is_known_until_it_is_changed_or_removed() {
 #[test]
 fn a_value_that_is_written_again_is_known_again() {
     let mut here = shared();
-    let before = copy(&here);
+    here.begin_step(Underway::command("put", 2));
     put(&mut here, "c/v/mail", "changed", 2);
-    here.write_back(&at("c/v/mail"), &before, 3).unwrap();
+    here.end_step();
+    here.undo(3).unwrap();
     assert_eq!(known(&here, &LAPTOP), ["c/v/mail", "c/v/shop"], "undo gives it another id");
     put(&mut here, "c/w/root", "changed", 2);
     put(&mut here, "c/w/root", "value", 3);

@@ -80,6 +80,7 @@ struct Payload {
     _peers: IgnoredAny,
     _policy: IgnoredAny,
     _log: IgnoredAny,
+    _steps: IgnoredAny,
     clients: Vec<(String, Vec<VaultPayload>)>,
 }
 

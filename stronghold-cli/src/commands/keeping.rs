@@ -185,10 +185,8 @@ fn beside(path: &Path) -> Vec<Finding> {
     };
     let writer =
         found.writer.map_or_else(|| "nobody is writing".into(), |id| format!("process {id} is writing"));
-    let kept = format!("{} generations before this one", found.kept.len());
     vec![
         Finding { what: "writer", fine: true, says: writer },
         Finding { what: "left over", fine: left == 0, says: left_over },
-        Finding { what: "kept", fine: true, says: kept },
     ]
 }

@@ -34,7 +34,7 @@ use crate::{
 
 /// Runs one command.
 pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
-    let context = Context { global: cli.global, output: *output };
+    let context = Context { global: cli.global, output: *output, word: word(&cli.command) };
     match cli.command {
         Command::Init { name } => local::init(&context, name),
         Command::Put(args) => local::put(&context, &args),
@@ -49,8 +49,12 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Conflicts { selection } => local::conflicts(&context, selection.as_deref()),
         Command::Resolve { location, keep } => undoing::resolve(&context, &location, &keep),
         Command::Restore { location, revision } => undoing::restore(&context, &location, &revision),
-        Command::Undo => undoing::undo(&context),
-        Command::Purge { selection } => undoing::purge(&context, selection.as_deref()),
+        Command::Undo { list: true, .. } => undoing::list(&context),
+        Command::Undo { list: false, dry_run } => undoing::undo(&context, dry_run),
+        Command::Redo { dry_run } => undoing::redo(&context, dry_run),
+        Command::Purge { selection, all: _, dry_run } => {
+            undoing::purge(&context, selection.as_deref(), dry_run)
+        }
         Command::Verify => keeping::verify(&context),
         Command::Passphrase(args) => keeping::passphrase(&context, &args),
         Command::Doctor => keeping::doctor(&context),
@@ -82,10 +86,32 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     }
 }
 
+/// What a command is called in the list of steps.
+fn word(command: &Command) -> &'static str {
+    match command {
+        Command::Put { .. } => "put",
+        Command::Remove { .. } => "remove",
+        Command::Resolve { .. } => "resolve",
+        Command::Restore { .. } => "restore",
+        Command::Merge(_) => "merge",
+        Command::Import { .. } => "import",
+        Command::Grant(_) => "grant",
+        Command::Revoke { .. } => "revoke",
+        Command::Pair(_) => "pair",
+        Command::Clone { .. } => "clone",
+        Command::Fetch { .. } => "fetch",
+        Command::Sync { .. } => "sync",
+        Command::Serve(_) => "serve",
+        _ => "other",
+    }
+}
+
 /// What every command has: the global options and where to print.
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
+    /// What the command is called in the list of steps.
+    word: &'static str,
 }
 
 impl Context {
@@ -131,7 +157,7 @@ impl Context {
     }
 
     fn configure(&self, home: &mut Home) {
-        home.keep_generations(self.global.keep_generations);
+        home.begin_step(self.word);
         home.set_lock_wait(Duration::from_secs(self.global.wait.into()));
     }
 

@@ -1,13 +1,13 @@
-//! Going back: old revisions written again, conflicts ended by one, the last command undone, replaced values removed for good.
+//! Going back: old revisions written again, conflicts ended by one, the last commands taken back and done again, replaced
+//! values removed for good.
 
 use serde_json::json;
 use stronghold_net::now;
-use stronghold_snapshot::Home;
 use stronghold_sync::{Location, visible};
-use stronghold_vault::Stronghold;
+use stronghold_vault::{Left, Moved, Rules, Step};
 
-use super::{Context, location, revision, selection};
-use crate::error::{Failure, NOT_FOUND};
+use super::{Context, location, revision, selection, time};
+use crate::error::{DECISION, Failure, NOT_FOUND};
 
 pub(super) fn restore(context: &Context, at: &str, of: &str) -> Result<(), Failure> {
     write_again(context, at, of, "restored")
@@ -30,38 +30,149 @@ fn write_again(context: &Context, at: &str, of: &str, done: &str) -> Result<(), 
     context.output.result(&object, Vec::new)
 }
 
-pub(super) fn undo(context: &Context) -> Result<(), Failure> {
+/// Lists the last steps, newest first.
+pub(super) fn list(context: &Context) -> Result<(), Failure> {
+    let home = context.open()?;
+    let steps: Vec<&Step> = home.stronghold().steps().collect();
+    let object = |step: &&Step| {
+        json!({
+            "number": step.number(),
+            "time": step.time(),
+            "command": step.word(),
+            "records": step.records(),
+            "rules": step.changed_rules(),
+            "undone": step.is_undone(),
+        })
+    };
+    let objects: Vec<_> = steps.iter().map(object).collect();
+    context.output.result(&json!({ "steps": objects }), || steps.iter().map(|step| step_line(step)).collect())
+}
+
+fn step_line(step: &Step) -> String {
+    let rules = if step.changed_rules() { ", rules" } else { "" };
+    let undone = if step.is_undone() { "  (taken back)" } else { "" };
+    let (number, time, records) = (step.number(), time(step.time()), step.records());
+    format!("{number:>4}  {time}  {}: {records} records{rules}{undone}", visible(step.word()))
+}
+
+pub(super) fn undo(context: &Context, dry_run: bool) -> Result<(), Failure> {
     let mut home = context.open()?;
-    let (before, changed) = last_other(&home)?;
-    // What another process changes before the lock is taken is not among these, and stays.
-    home.update(|stronghold| {
-        changed.iter().try_for_each(|at| stronghold.write_back(at, &before, now())).map_err(Failure::from)
-    })?;
-    let names: Vec<String> = changed.iter().map(ToString::to_string).collect();
-    context.output.result(&json!({ "undone": names }), || {
-        changed.iter().map(|at: &Location| format!("as before: {}", visible(&at.to_string()))).collect()
-    })
+    let moved = match dry_run {
+        true => home.stronghold().would_undo(),
+        false => home.update(|stronghold| stronghold.undo(now()).map_err(Failure::from))?,
+    };
+    let nothing = || {
+        Failure::new("not_found", NOT_FOUND, "there is nothing to take back")
+            .hint("`stronghold undo --list` shows the last commands; see also `stronghold history LOCATION`")
+    };
+    told(context, &moved.ok_or_else(nothing)?, "undone", dry_run)
 }
 
-/// The newest kept state with other records than now, and which: commands that changed no record are nothing to undo.
-fn last_other(home: &Home) -> Result<(Stronghold, Vec<Location>), Failure> {
-    for n in 1..=u8::MAX {
-        let Some(before) = home.kept(n)? else { break };
-        let changed = home.stronghold().changed_since(&before);
-        if !changed.is_empty() {
-            return Ok((before, changed));
-        }
+pub(super) fn redo(context: &Context, dry_run: bool) -> Result<(), Failure> {
+    let mut home = context.open()?;
+    let moved = match dry_run {
+        true => home.stronghold().would_redo(),
+        false => home.update(|stronghold| stronghold.redo(now()).map_err(Failure::from))?,
+    };
+    let nothing = || {
+        Failure::new("not_found", NOT_FOUND, "there is nothing to do again")
+            .hint("only what `undo` took back, and while no other command has changed anything since")
+    };
+    told(context, &moved.ok_or_else(nothing)?, "redone", dry_run)
+}
+
+/// Says what became of a step: what was written, and what stays as it is.
+fn told(context: &Context, moved: &Moved, done: &str, dry_run: bool) -> Result<(), Failure> {
+    let names: Vec<String> = moved.records.iter().map(ToString::to_string).collect();
+    let left: Vec<_> = moved
+        .left
+        .iter()
+        .map(|(at, why)| json!({ "location": at.to_string(), "why": left_word(*why) }))
+        .collect();
+    let rules = match moved.rules {
+        Rules::Untouched => "untouched",
+        Rules::PutBack => "put back",
+        Rules::ChangedSince => "changed since",
+    };
+    let object = json!({
+        done: names, "left": left, "rules": rules,
+        "number": moved.number, "command": moved.word, "time": moved.time,
+    });
+    context.output.result(&object, || lines(moved, done, dry_run))?;
+    let nothing = moved.records.is_empty() && moved.rules != Rules::PutBack;
+    if nothing && !dry_run {
+        let message = format!("nothing of step {} ({}) could be {done}", moved.number, visible(&moved.word));
+        return Err(Failure::new("changed_since", DECISION, message).hint(
+            "run it again for the step before; see `stronghold history LOCATION`, `stronghold restore`",
+        ));
     }
-    let message = "there is nothing to undo: no kept generation has other records";
-    Err(Failure::new("not_found", NOT_FOUND, message)
-        .hint("what a purge or a changed passphrase left behind is gone; see `stronghold history LOCATION`"))
+    Ok(())
 }
 
-pub(super) fn purge(context: &Context, of: Option<&str>) -> Result<(), Failure> {
+fn lines(moved: &Moved, done: &str, dry_run: bool) -> Vec<String> {
+    let would = if dry_run { "would be " } else { "" };
+    let title = format!("{would}{done}: {}, {}", visible(&moved.word), time(moved.time));
+    let record = |at: &Location| format!("  {}", visible(&at.to_string()));
+    let stays = |(at, why): &(Location, Left)| {
+        format!("  left as it is: {} ({})", visible(&at.to_string()), left_word(*why))
+    };
+    let rules = match moved.rules {
+        Rules::Untouched => None,
+        Rules::PutBack => Some("  the rules for devices".to_owned()),
+        Rules::ChangedSince => Some("  left as they are: the rules for devices (changed since)".to_owned()),
+    };
+    let records = moved.records.iter().map(record).chain(moved.left.iter().map(stays));
+    std::iter::once(title).chain(records).chain(rules).collect()
+}
+
+fn left_word(why: Left) -> &'static str {
+    match why {
+        Left::ChangedSince => "changed since",
+        Left::Purged => "purged",
+    }
+}
+
+/// How many records are named to a person.
+const NAMED: usize = 20;
+
+pub(super) fn purge(context: &Context, of: Option<&str>, dry_run: bool) -> Result<(), Failure> {
     let selection = selection(of)?;
     let mut home = context.open()?;
-    let purged = home.update_and_forget(|stronghold| Ok::<_, Failure>(stronghold.purge(&selection)))?;
-    context.output.result(&json!({ "purged": purged }), || {
-        vec![format!("{purged} replaced revisions and the kept generations are gone from this file")]
+    let replaced = home.stronghold().replaced(&selection);
+    let values: usize = replaced.iter().map(|(_, count)| count).sum();
+    if replaced.is_empty() {
+        return Err(Failure::new(
+            "not_found",
+            NOT_FOUND,
+            "there are no replaced values there; nothing was changed",
+        )
+        .hint("see `stronghold list` for the names, `stronghold history LOCATION` for their values"));
+    }
+    let named = || named(&replaced);
+    let purged = if dry_run {
+        values as u64
+    } else {
+        let records = replaced.len();
+        if !context.output.is_json() {
+            named().iter().for_each(|line| context.output.note(line));
+        }
+        context.confirm(&format!(
+            "Remove {values} replaced values of {records} records for good, deleted ones too?"
+        ))?;
+        home.update(|stronghold| Ok::<_, Failure>(stronghold.purge(&selection)))?
+    };
+    let records: Vec<_> =
+        replaced.iter().map(|(at, count)| json!({ "location": at.to_string(), "values": count })).collect();
+    context.output.result(&json!({ "purged": purged, "records": records }), || match dry_run {
+        true => named(),
+        false => vec![format!("{purged} replaced values are gone from this file")],
     })
+}
+
+/// One line a record, and how many more there are.
+fn named(replaced: &[(Location, usize)]) -> Vec<String> {
+    let line = |(at, count): &(Location, usize)| format!("{count:>4}  {}", visible(&at.to_string()));
+    let more = replaced.len().saturating_sub(NAMED);
+    let rest = (more > 0).then(|| format!("  and {more} more records (--json names all)"));
+    replaced.iter().take(NAMED).map(line).chain(rest).collect()
 }

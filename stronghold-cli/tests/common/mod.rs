@@ -379,7 +379,7 @@ pub(crate) fn raw_key(number: u8) -> [u8; 32] {
 pub(crate) fn stronghold() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stronghold"));
     command.env_remove("STRONGHOLD_SNAPSHOT").env_remove("STRONGHOLD_PASSPHRASE_FILE");
-    command.env_remove("STRONGHOLD_KEEP").env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
+    command.env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

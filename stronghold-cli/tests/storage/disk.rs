@@ -21,12 +21,10 @@ pub(crate) struct Fault {
     pub(crate) kind: &'static str,
     pub(crate) at: usize,
     pub(crate) sticky: bool,
-    /// Whether the disk gives a file second names.
-    pub(crate) links: bool,
 }
 
 impl Fault {
-    pub(crate) const NONE: Self = Self { kind: "", at: 0, sticky: false, links: true };
+    pub(crate) const NONE: Self = Self { kind: "", at: 0, sticky: false };
 
     pub(crate) fn once(kind: &'static str) -> Self {
         Self { kind, ..Self::NONE }
@@ -108,10 +106,8 @@ impl Faulty {
         command.env("LD_PRELOAD", library().unwrap()).env("FAULT_FOLDER", folder);
         command.env("FAULT_LOG", self.log()).env("FAULT_AT", fault.at.to_string());
         command.env("FAULT_KIND", fault.kind);
-        for (name, set) in [("FAULT_STICKY", fault.sticky), ("FAULT_LINKS", !fault.links)] {
-            if set {
-                command.env(name, "1");
-            }
+        if fault.sticky {
+            command.env("FAULT_STICKY", "1");
         }
     }
 
@@ -124,7 +120,7 @@ impl Faulty {
         fs::read(self.device.snapshot()).unwrap()
     }
 
-    /// What lies in the folder beside the snapshot, its kept generations and its lock.
+    /// What lies in the folder beside the snapshot and its lock.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         leftovers(self.device.folder())
     }
@@ -137,13 +133,10 @@ impl Tried {
     }
 }
 
-/// The names in a device's folder that are neither snapshot, kept generation, lock nor key.
+/// The names in a device's folder that are neither snapshot, lock nor key.
 pub(crate) fn leftovers(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let expected = |name: &String| {
-        let kept = name.strip_prefix("vault.").is_some_and(|number| number.parse::<u8>().is_ok());
-        kept || ["vault", ".vault.lock", "key"].contains(&name.as_str())
-    };
+    let expected = |name: &String| ["vault", ".vault.lock", "key"].contains(&name.as_str());
     names.filter(|name| !expected(name)).collect()
 }
 

@@ -43,13 +43,10 @@ impl Before {
     }
 }
 
-/// What may fail without harm: the note in the lock, cleaning up, second names, which are replaced by a copy, and a look at
-/// whether the newest kept generation is the current one.
+/// What may fail without harm: the note in the lock, and cleaning up.
 fn is_harmless(call: &Call) -> bool {
     let name = call.name.as_str();
     ["list", "remove"].contains(&name)
-        || (name == "link" && ["EACCES", "EPERM"].map(Some).contains(&call.fault.as_deref()))
-        || (call.path == "vault.1" && ["open", "read"].contains(&name))
         || (call.path == ".vault.lock" && ["write", "truncate"].contains(&name))
 }
 
@@ -104,12 +101,6 @@ fn every_call_of_a_put_is_not_permitted() {
     walk_put(Fault::sticky("EACCES"), check_failing);
 }
 
-#[test]
-fn every_call_of_a_put_fails_where_there_are_no_second_names() {
-    walk_put(Fault { links: false, ..Fault::once("EIO") }, check_failing);
-    walk_put(Fault { links: false, ..Fault::once("full") }, check_failing);
-}
-
 /// A write that writes half is continued; one that writes half of it because the disk is full fails.
 #[test]
 fn every_write_of_a_put_is_short() {
@@ -122,25 +113,17 @@ fn every_write_of_a_put_is_short() {
 
 #[test]
 fn a_put_is_killed_at_every_call() {
-    for links in [true, false] {
-        for kind in ["kill-before", "kill-after", "kill-half"] {
-            walk_put(Fault { links, ..Fault::once(kind) }, check_killed);
-        }
+    for kind in ["kill-before", "kill-after", "kill-half"] {
+        walk_put(Fault::once(kind), check_killed);
     }
 }
 
 fn check_killed(faulty: &Faulty, tried: &Tried, before: &Before) {
     let replaced = before.is_replaced(faulty, tried);
-    let killed = tried.faulted().iter().any(|call| call.fault.as_deref() != Some("EPERM"));
+    let killed = !tried.faulted().is_empty();
     // Only a write can be cut in half; a success must have been one.
     assert_eq!(tried.done.exit, if killed { -1 } else { 0 }, "{tried:?}");
     assert!(killed || replaced, "{tried:?}");
-    // Between two renames the newest kept one may be called the second.
-    let kept = ["1", "2"].map(|n| format!("{}.{n}", faulty.device.snapshot().display()));
-    let kept = kept.iter().find(|kept| std::path::Path::new(kept).exists()).unwrap();
-    let reading = ["get", KEPT, "--snapshot", kept, "--key-file", &faulty.device.key_file()];
-    let done = crate::common::run(crate::common::stronghold().args(reading), b"");
-    assert_eq!((done.exit, &*done.stdout), (0, &b"kept"[..]), "the generation before: {}", done.stderr);
 }
 
 /// An error while reading is never an empty or a half value.

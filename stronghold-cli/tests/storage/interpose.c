@@ -11,7 +11,6 @@
  *                 kill-before, kill-after, kill-half: SIGKILL around the call; or after half of a write
  *                 stop: SIGSTOP after the call
  *   FAULT_STICKY  if set, every later call fails as well (the E... kinds)
- *   FAULT_LINKS   if set, second names are refused with EPERM, as on file systems that have none
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -104,11 +103,7 @@ static enum action decide(const char *name, const char *path) {
     const char *kind = setting("FAULT_KIND");
     int is_write = !strcmp(name, "write");
     enum action action = PASS;
-    if (*setting("FAULT_LINKS") && !strcmp(name, "link")) {
-        errno = EPERM;
-        action = FAIL;
-        kind = "EPERM";
-    } else if (at && (number == at || (number > at && *setting("FAULT_STICKY")))) {
+    if (at && (number == at || (number > at && *setting("FAULT_STICKY")))) {
         action = decide_fault(kind, is_write);
     } else if (disk_is_full && is_write) {
         errno = ENOSPC;

@@ -100,9 +100,6 @@ impl<S: Storage> Storage for Faulty<S> {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call("rename")?.rename(from, to)
     }
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.call("link")?.link(from, to)
-    }
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.call("remove")?.remove(path)
     }
@@ -240,15 +237,6 @@ impl Storage for Memory {
             names.remove(from);
             names.insert(to.to_owned(), file);
         });
-        Ok(())
-    }
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.state();
-        let file = state.find(from)?;
-        if state.names.contains_key(to) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        state.change_names(|names| _ = names.insert(to.to_owned(), file));
         Ok(())
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
