@@ -237,14 +237,15 @@ impl<S: Storage> SnapshotFile<S> {
         }
     }
 
-    /// Whether a file with a temporary file's name is one: it begins as a snapshot does, as far as it was written.
+    /// Whether a file with a temporary file's name is one: it begins as a snapshot does, as far as it was written. What did
+    /// not reach the disk before the power went reads as zeros.
     fn is_leftover(&self, path: &Path) -> io::Result<bool> {
         if !self.storage.is_own(path)? {
             return Ok(false);
         }
         let mut start = Vec::new();
         self.storage.open(path)?.take(header::MAGIC.len() as u64).read_to_end(&mut start)?;
-        Ok(header::MAGIC.starts_with(&start))
+        Ok(header::MAGIC.starts_with(&start) || start.iter().all(|byte| *byte == 0))
     }
 }
 
