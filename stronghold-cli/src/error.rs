@@ -1,6 +1,6 @@
 //! Failures as people and scripts see them: a code, an exit code, what happened, and on its own line what to do.
 
-use std::{error::Error, path::Path};
+use std::{error::Error, fmt::Display, path::Path};
 
 use stronghold_net::{
     ChannelError, HostError, PeerError, ReachError,
@@ -55,8 +55,29 @@ impl Failure {
         Self::new("usage", USAGE, message).hint(hint)
     }
 
+    /// Says what it is about: a record, a peer.
+    pub(crate) fn about(mut self, what: &impl Display) -> Self {
+        let what = visible(&what.to_string());
+        if !self.message.starts_with(&what) {
+            self.message = format!("{what}: {}", self.message);
+        }
+        self
+    }
+
     fn of(code: &'static str, exit: u8, error: &dyn Error) -> Self {
         Self::new(code, exit, chain(error))
+    }
+}
+
+/// Failures that say what they are about.
+pub(crate) trait About<T> {
+    /// Turns an error into a failure that names this.
+    fn about(self, what: &impl Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<Failure>> About<T> for Result<T, E> {
+    fn about(self, what: &impl Display) -> Result<T, Failure> {
+        self.map_err(|error| error.into().about(what))
     }
 }
 
@@ -428,65 +449,9 @@ impl Failure {
     /// The terminal, stdin or stdout failed.
     pub(crate) fn terminal(error: &std::io::Error) -> Self {
         Self::new("storage", STORAGE, format!("the terminal or a pipe failed: {error}"))
+            .hint("what the command changed in the snapshot before that, it has changed")
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use stronghold_net::Misbehaved;
-    use stronghold_sync::session::Misbehaviour;
-
-    use super::*;
-
-    #[test]
-    fn what_a_peer_does_wrong_exits_with_9_and_what_it_forbids_with_7() {
-        let session = |error: SessionError| Failure::from(PeerError::from(error));
-        let channel = |error: ChannelError| Failure::from(PeerError::from(error));
-        for misbehaviour in [Misbehaviour::NotAsked, Misbehaviour::OutOfOrder, Misbehaviour::BadBatch] {
-            assert_eq!(session(misbehaviour.into()).exit, PEER);
-        }
-        for misbehaved in [Misbehaved::Oversized(u32::MAX), Misbehaved::BadEncoding, Misbehaved::WrongRole] {
-            assert_eq!(channel(misbehaved.into()).exit, PEER);
-        }
-        for error in [ChannelError::Cut, ChannelError::Closed, ChannelError::NotTrusted] {
-            assert_eq!(channel(error).exit, PEER);
-        }
-        assert_eq!(session(SessionError::PeerIncompatible { ours: 1, theirs: 2 }).exit, PEER);
-        assert_eq!(session(SessionError::Refused(Refusal::Misbehaved)).exit, PEER);
-        assert_eq!(session(SessionError::Refused(Refusal::NotPermitted)).exit, DENIED);
-        assert_eq!(Failure::from(PeerError::NothingToPush).exit, DENIED);
-        for error in [SessionError::Deletions, SessionError::Refused(Refusal::Deletions)] {
-            assert_eq!(session(error).exit, DECISION);
-        }
-        assert_eq!(Failure::from(PairingError::WrongCode).exit, PEER);
-    }
-
-    #[test]
-    fn each_way_in_which_a_pairing_fails_says_what_and_what_to_do() {
-        let texts = [
-            (PairingError::WrongCode, "the pairing code is wrong", "the code is burnt"),
-            (PairingError::Expired, "the pairing code has expired", "good for ten minutes"),
-            (PairingError::Declined, "the pairing was declined", "said no"),
-            (PairingError::Impostor, "does not know the pairing code", "another program answers"),
-            (ChannelError::TurnedAway.into(), "it is not pairing", "run `stronghold pair` there"),
-        ];
-        for (error, what, to_do) in texts {
-            let failure = Failure::from(error);
-            assert!(
-                failure.message.contains(what) && failure.message.ends_with("nothing was changed"),
-                "{failure:?}"
-            );
-            assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains(to_do)), "{failure:?}");
-            assert_eq!(failure.exit, PEER);
-        }
-        let reach = Failure::from(ReachError::NotFound);
-        assert!(reach.hint.is_some_and(|hint| hint.contains("stronghold pair") && hint.contains("--join")));
-    }
-
-    #[test]
-    fn an_error_names_its_causes_once() {
-        let cause = std::io::Error::other("the cause");
-        let error = std::io::Error::other(cause);
-        assert_eq!(chain(&error), "the cause");
-    }
-}
+mod tests;

@@ -39,7 +39,7 @@ pub struct Manifest {
 #[non_exhaustive]
 pub enum ComplementError {
     /// It is not sealed to this key, or damaged.
-    #[error("the complement can't be opened")]
+    #[error("the complement can't be opened: {0}")]
     Open(#[from] OpenError),
     /// What was sealed is no complement.
     #[error(transparent)]

@@ -10,7 +10,7 @@ use crate::sealed::{OpenError, SealError};
 
 /// A file action that failed.
 #[derive(Debug, Error)]
-#[error("can't {action} {}", path.display())]
+#[error("can't {action} {}: {source}", path.display())]
 pub struct StorageError {
     /// What was tried.
     pub action: Action,
@@ -53,7 +53,7 @@ pub enum OpenFileError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// It was read, and is not what this key opens.
-    #[error("{}", path.display())]
+    #[error("{}: {source}", path.display())]
     Snapshot {
         /// The file.
         path: PathBuf,
@@ -127,10 +127,10 @@ pub enum CommitError {
         held: u64,
     },
     /// Another snapshot, or something that is none or damaged, stands in its place.
-    #[error("what stands in place of the snapshot is not what was read from it")]
+    #[error("what stands in place of the snapshot is not what was read from it: {0}")]
     Replaced(#[source] OpenError),
     /// The new generation could not be sealed.
-    #[error("the new generation can't be sealed")]
+    #[error("the new generation can't be sealed: {0}")]
     Seal(#[from] SealError),
     /// What was written reads back differently.
     #[error("the new generation was not written as it was sealed")]

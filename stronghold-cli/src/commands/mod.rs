@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     args::{Cli, Command, Global, PeersAction},
-    error::Failure,
+    error::{About, Failure},
     output::Output,
     secrets::{Secret, Source},
     terminal,
@@ -228,14 +228,15 @@ pub(crate) fn selections(texts: &[String]) -> Result<Selection, Failure> {
 
 /// A revision of a record, from the beginning of its id.
 pub(crate) fn revision(home: &Home, location: &Location, text: &str) -> Result<RevisionId, Failure> {
-    let history = home.stronghold().history(location)?;
+    let history = home.stronghold().history(location).about(location)?;
     let text = text.to_lowercase();
     let mut found = history.iter().filter(|version| version.revision.to_string().starts_with(&text));
     match (found.next(), found.next()) {
         (Some(version), None) if !text.is_empty() => Ok(version.revision),
         (None, _) => {
-            Err(Failure::new("not_found", crate::error::NOT_FOUND, "the record has no such revision")
-                .hint("see `stronghold history`"))
+            let message = format!("the record has no revision {}", visible(&text));
+            Err(Failure::new("not_found", crate::error::NOT_FOUND, message).hint("see `stronghold history`"))
+                .about(location)
         }
         _ => Err(Failure::usage("several revisions begin so", "use more of the id")),
     }

@@ -8,7 +8,10 @@ use stronghold_sync::{DeviceId, Operation, Rule, Selection, visible};
 use stronghold_vault::{Stronghold, check_device_name, check_given_name};
 
 use super::{Context, selections, time};
-use crate::{args::GrantArgs, error::Failure};
+use crate::{
+    args::GrantArgs,
+    error::{About, Failure},
+};
 
 pub(super) fn peers(context: &Context) -> Result<(), Failure> {
     let home = context.open()?;
@@ -55,7 +58,7 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
     let expires = args.expires.as_deref().map(expiry).transpose()?;
     let mut home = context.open()?;
     let device = home.update(|stronghold| {
-        let (device, _) = stronghold.peers().find(&args.peer)?;
+        let (device, _) = stronghold.peers().find(&args.peer).about(&args.peer)?;
         add_rule(stronghold, device, &args.operations, &selection, args.ask, expires);
         Ok::<_, Failure>(device)
     })?;
@@ -87,7 +90,7 @@ fn operation_names<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> S
 pub(super) fn rename(context: &Context, peer: &str, name: &str) -> Result<(), Failure> {
     let mut home = context.open()?;
     let (device, old) = home.update(|stronghold| {
-        let (device, _) = stronghold.peers().find(peer)?;
+        let (device, _) = stronghold.peers().find(peer).about(&peer)?;
         Ok::<_, Failure>((device, stronghold.peers_mut().rename(&device, name)?))
     })?;
     let object = json!({ "device": device.to_string(), "name": name, "was": old });
@@ -151,7 +154,7 @@ fn expiry(text: &str) -> Result<u64, Failure> {
 pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
     let mut home = context.open()?;
     let (device, name, rules) = home.update(|stronghold| {
-        let (device, _) = stronghold.peers().find(peer)?;
+        let (device, _) = stronghold.peers().find(peer).about(&peer)?;
         let name = stronghold.peers().by_id(&device).map(|peer| peer.name.clone()).unwrap_or_default();
         Ok::<_, Failure>((device, name, stronghold.revoke(&device, now())))
     })?;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     args::{At, Grants},
-    error::{Failure, NOT_FOUND},
+    error::{About, Failure, NOT_FOUND},
     secrets,
 };
 
@@ -182,7 +182,7 @@ pub(super) fn sync(context: &Context, peer: &str, options: &SyncOptions, at: &At
 
 /// Opens a channel to a paired device.
 async fn reach(home: &SharedHome, peer: &str, at: &At) -> Result<Peer<TcpStream>, Failure> {
-    let device = home.lock().stronghold().peers().find(peer)?.0;
+    let device = home.lock().stronghold().peers().find(peer).about(&peer)?.0;
     Ok(stronghold_net::reach(home, device, at.at.as_deref()).await?)
 }
 

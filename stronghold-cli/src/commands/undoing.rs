@@ -7,7 +7,7 @@ use stronghold_sync::{Location, visible};
 use stronghold_vault::{Left, Moved, Rules, Step};
 
 use super::{Context, location, revision, selection, time};
-use crate::error::{DECISION, Failure, NOT_FOUND};
+use crate::error::{About, DECISION, Failure, NOT_FOUND};
 
 pub(super) fn restore(context: &Context, at: &str, of: &str) -> Result<(), Failure> {
     write_again(context, at, of, "restored")
@@ -22,8 +22,7 @@ fn write_again(context: &Context, at: &str, of: &str, done: &str) -> Result<(), 
     let location = location(at)?;
     let mut home = context.open()?;
     let again = revision(&home, &location, of)?;
-    let written =
-        home.update(|stronghold| stronghold.resolve(&location, &again, now()).map_err(Failure::from))?;
+    let written = home.update(|stronghold| stronghold.resolve(&location, &again, now()).about(&location))?;
     let object = json!({
         "location": location.to_string(), done: again.to_string(), "revision": written.to_string(),
     });
