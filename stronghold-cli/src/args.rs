@@ -279,19 +279,40 @@ pub(crate) enum PeersAction {
 #[derive(Debug, Args)]
 pub(crate) struct PutArgs {
     /// CLIENT/VAULT/RECORD
-    pub(crate) location: String,
+    #[arg(required_unless_present = "generate")]
+    location: Option<String>,
     /// Read the value from this file; `-` is stdin.
     #[arg(long, value_name = "F", conflicts_with = "generate")]
     pub(crate) file: Option<PathBuf>,
-    /// Generate LEN letters, digits, `-` and `_` (6 bits each); they are not printed.
-    #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub(crate) generate: Option<u16>,
+    /// Generate LEN letters, digits, `-` and `_` (6 bits each), 24 if nothing else is said; they are not printed.
+    #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24")]
+    generate: Option<String>,
     /// Write the value even if it is empty.
     #[arg(long)]
     pub(crate) allow_empty: bool,
     /// Write it even if its name looks like that of another record.
     #[arg(long)]
     pub(crate) allow_lookalike: bool,
+}
+
+impl PutArgs {
+    /// The record, and how long a value to generate for it. What follows `--generate` and is no number is the record.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn record_and_length(&self) -> Result<(&str, Option<u16>), String> {
+        let length = |text: &str| {
+            let range = 1..=MAX_GENERATED;
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            number.ok_or_else(|| format!("--generate {text}: a length is a number from 1 to {MAX_GENERATED}"))
+        };
+        match (&self.location, &self.generate) {
+            (Some(location), None) => Ok((location, None)),
+            (Some(location), Some(text)) => Ok((location, Some(length(text)?))),
+            (None, Some(text)) if text.parse::<u64>().is_err() => Ok((text, Some(GENERATED))),
+            (None, _) => Err("no record is named".into()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -443,6 +464,10 @@ pub(crate) enum Format {
     /// The table that KeePassXC exports: Group, Title, Username, Password, URL, Notes, TOTP.
     Csv,
 }
+
+/// How long a generated value is, and how long it may be.
+const GENERATED: u16 = 24;
+const MAX_GENERATED: u16 = 4096;
 
 /// Where this device listens if nothing else is said.
 pub(crate) const DEFAULT_LISTEN: &str = "0.0.0.0:4747";

@@ -51,6 +51,28 @@ fn a_value_comes_from_a_file_or_is_generated_and_never_shown() {
         assert!(value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
     }
     let long = device.get("a/b/new");
+    for args in [
+        &["put", "--generate", "a/b/order"][..],
+        &["put", "--generate", "16", "a/b/order"],
+        &["put", "--generate=16", "a/b/order"],
+    ] {
+        device.ok(args);
+        assert_eq!(
+            device.get("a/b/order").len(),
+            if args.len() == 3 && args[1] == "--generate" { 24 } else { 16 },
+            "{args:?}"
+        );
+    }
+    for args in [
+        &["put", "--generate"][..],
+        &["put", "--generate", "16"],
+        &["put", "a/b/order", "--generate", "0"],
+        &["put", "a/b/order", "--generate", "4097"],
+        &["put", "a/b/order", "--generate", "a/b/c"],
+        &["put", "--generate", "a/b"],
+    ] {
+        device.fails_cleanly(args, USAGE);
+    }
     assert!(long.bytes().collect::<std::collections::BTreeSet<u8>>().len() > 20, "{long}");
     let values = [1, 2].map(|_| {
         device.ok(&["put", "a/b/new", "--generate"]);

@@ -40,12 +40,15 @@ pub(super) fn empty(name: &str) -> Result<Stronghold, Failure> {
 }
 
 pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
-    let location = location(&args.location)?;
+    let (record, length) = args
+        .record_and_length()
+        .map_err(|wrong| Failure::usage(wrong, "for example: put wallet/web/mail --generate 24"))?;
+    let location = location(record)?;
     let mut home = context.open()?;
     if !args.allow_lookalike {
         no_lookalike(home.stronghold(), &location)?;
     }
-    let value = match args.generate {
+    let value = match length {
         Some(len) => secrets::generate(len)?,
         None => secrets::value(args.file.as_deref())?,
     };
