@@ -60,6 +60,14 @@ pub enum OpenFileError {
         /// What is wrong with it.
         source: OpenError,
     },
+    /// It is larger than what is read of a file that may be anybody's.
+    #[error("{} is larger than {} MiB, which is the most that is read of a file that was not made here", path.display(), max_len >> 20)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes that are read.
+        max_len: u64,
+    },
 }
 
 /// Why the generation on disk was not taken over.
@@ -135,6 +143,9 @@ pub enum CommitError {
     /// What was written reads back differently.
     #[error("the new generation was not written as it was sealed")]
     NotAsWritten,
+    /// The file as a whole could not be taken as it is.
+    #[error(transparent)]
+    Open(OpenFileError),
     /// A file action failed. If that was [`Action::SyncFolder`], the file is the new generation already, but a loss of power may bring the old one back: reload to know.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -157,6 +168,7 @@ impl From<OpenFileError> for CommitError {
         match error {
             OpenFileError::Storage(error) => Self::Storage(error),
             OpenFileError::Snapshot { source, .. } => Self::Replaced(source),
+            other @ OpenFileError::TooLarge { .. } => Self::Open(other),
         }
     }
 }

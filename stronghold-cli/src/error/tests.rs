@@ -3,7 +3,10 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use stronghold_net::Misbehaved;
-use stronghold_snapshot::{BadPayload, Damage, RolledBack, SealError, Unsupported};
+use stronghold_snapshot::{
+    Action, BadPayload, CommitError, CreateError, Damage, HomeError, LockError, NoteError, Obstacle,
+    OpenError, OpenFileError, ReloadError, RolledBack, SealError, StorageError, Unsupported, Work,
+};
 use stronghold_sync::{BadLocation, session::Misbehaviour};
 use stronghold_vault::{ImportError, NoRandomness, Unacceptable};
 
@@ -46,7 +49,14 @@ fn what_is_wrong_with_a_snapshot() {
     assert_is(opening(OpenError::Damaged(Damage::Body)), "damaged", DAMAGED, "restore it");
     assert_is(opening(OpenError::Unsupported(Unsupported::Suite(9))), "unsupported", DAMAGED, "");
     assert_is(HomeError::Payload(BadPayload), "damaged", DAMAGED, "update stronghold");
-    let seen = RolledBack { path: "vault".into(), found: 1, seen: 2 };
+    let too_costly = OpenError::TooCostly { asked: Work::ANY, allowed: Work::FOREIGN };
+    assert_is(opening(too_costly), "too_costly", DECISION, "--allow-costly");
+    let too_large = OpenFileError::TooLarge { path: "vault".into(), max_len: 1 };
+    assert_is(too_large, "too_large", DECISION, "--allow-costly");
+    let exchanged = RolledBack::Exchanged { path: "vault".into() };
+    assert_is(HomeError::RolledBack(exchanged), "exchanged", DECISION, "--accept-rollback");
+    assert_is(HomeError::Notes(NoteError::NoFolder), "rollback_notes", STORAGE, "stronghold doctor");
+    let seen = RolledBack::Older { path: "vault".into(), found: 1, seen: 2, seen_at: None };
     assert_is(HomeError::RolledBack(seen), "rolled_back", DECISION, "--accept-rollback");
     assert_is(HomeError::Reload(ReloadError::Open(denied().into())), "storage", STORAGE, "as it was before");
     assert_is(
@@ -75,6 +85,17 @@ fn what_keeps_a_snapshot_from_being_written() {
     assert_is(CommitError::RolledBack { found: 1, held: 2 }, "rolled_back", DECISION, "--accept-rollback");
     assert_is(CommitError::Stale { found: 2, held: 1 }, "storage", STORAGE, "as it was before");
     assert_is(CommitError::Replaced(OpenError::NotASnapshot), "storage", STORAGE, "as it was before");
+    let in_the_way = LockError::InTheWay { path: ".vault.lock".into(), what: Obstacle::Link };
+    assert_is(in_the_way, "lock_in_the_way", STORAGE, "who put it there");
+    for (error, code, exit, hint) in [
+        (SealError::SlotNotAtHand(2), "slot_not_at_hand", DECISION, "--keep-master-key"),
+        (SealError::SlotExists(2), "slot_exists", USAGE, "--list"),
+        (SealError::NoSuchSlot(2), "usage", USAGE, "--list"),
+        (SealError::NoSlots, "usage", USAGE, "--add"),
+        (SealError::LabelTooLong, "usage", USAGE, ""),
+    ] {
+        assert_is(CommitError::Seal(error), code, exit, hint);
+    }
     assert_is(CommitError::Seal(SealError::TooLarge), "storage", STORAGE, "as it was before");
     for action in [Action::Write, Action::Sync, Action::Replace] {
         assert_is(
