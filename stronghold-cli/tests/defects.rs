@@ -50,7 +50,7 @@ fn an_import_error_is_swallowed_and_success_returned() {
 
 #[test]
 fn a_selection_is_applied_only_by_the_receiver() {
-    let pair = Pair::new();
+    let pair = Pair::new().trusting_b();
     let file = table(&pair.a, 1000, false);
     pair.a.ok(&["import", "--format", "csv", &file]);
     pair.grant(&["pull", "import"], "**");

@@ -7,7 +7,7 @@ mod common;
 
 use common::{Device, channels, friends};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use stronghold_net::{Outcome, Peer, Unattended, Ways};
+use stronghold_net::{Outcome, Peer, SyncRequest, Unattended, Ways};
 use stronghold_sync::Selection;
 
 const RECORDS: usize = 10_000;
@@ -21,7 +21,7 @@ async fn sync(asker: &Device, asked: &Device) -> Outcome {
     let selection = Selection::everything();
     let mut attendants = (Unattended, Unattended);
     let (outcome, answered) = tokio::join!(
-        Peer::over(near, &asker.home).sync(selection, Ways::Default, &mut attendants.0),
+        Peer::over(near, &asker.home).sync(SyncRequest::new(selection, Ways::Default), &mut attendants.0),
         Peer::over(far, &asked.home).answer(&mut attendants.1),
     );
     answered.unwrap();

@@ -7,7 +7,8 @@
 use std::error::Error;
 
 use stronghold_net::{
-    Answering, Attendant, Limits, Pairing, Server, SharedHome, Unattended, Ways, own_identity, reach,
+    Answering, Attendant, Beyond, Limits, Pairing, Server, SharedHome, SyncRequest, Unattended, Ways,
+    own_identity, reach,
 };
 use stronghold_snapshot::{Home, HomeError, NewSlot};
 use stronghold_sync::{DeviceId, Operation, Pending, Rule, Selection};
@@ -48,7 +49,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Another device, which knows where to go.
     let device = desk.lock().stronghold().identity().device();
     let peer = reach(&phone, device, Some(&address)).await?;
-    let outcome = peer.sync(Selection::everything(), Ways::Pull, &mut Unattended).await?;
+    // No rule lets the desk write to the phone: what comes is taken by this one command.
+    let request = SyncRequest::new(Selection::everything(), Ways::Pull).beyond(Beyond::Everything);
+    let outcome = peer.sync(request, &mut Unattended).await?;
     println!("the phone received {}", outcome.summary.received);
 
     drop(stop);

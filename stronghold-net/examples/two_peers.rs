@@ -5,7 +5,7 @@
 
 use std::{error::Error, path::Path};
 
-use stronghold_net::{Pairing, Peer, Server, SharedHome, Unattended, Ways, own_identity};
+use stronghold_net::{Pairing, Peer, Server, SharedHome, SyncRequest, Unattended, Ways, own_identity};
 use stronghold_snapshot::{Home, HomeError, NewSlot};
 use stronghold_sync::{Operation, Rule, Selection};
 use stronghold_vault::{Labels, Stronghold};
@@ -45,7 +45,8 @@ async fn main() -> Fallible<()> {
     let server = Server::new(&laptop);
     let answering = tokio::spawn(async move { server.answer(far).await });
     let peer = Peer::connect(near, &phone, paired_laptop.peer.device()).await?;
-    let outcome = peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await?;
+    let outcome =
+        peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await?;
     answering.await?;
     println!("phone received {}, sent {}", outcome.summary.received, outcome.summary.sent);
     println!("{} bytes in, {} bytes out", outcome.bytes_in, outcome.bytes_out);

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin};
 
 use stronghold_sync::{
-    DeviceId, Pending, Plan,
+    DeviceId, Location, Pending, Plan,
     message::Volume,
     session::{Taken, Verdict},
 };
@@ -18,6 +18,18 @@ pub trait Attendant: Send {
     fn ask(&mut self, peer: DeviceId, pending: &[Pending]) -> Answering<bool> {
         let _ = (peer, pending);
         Box::pin(async { false })
+    }
+
+    /// What a peer gives would delete, empty or shrink many records here, as the plan says: whether a person here allows it.
+    /// No answer in time is a no.
+    fn confirm(&mut self, peer: DeviceId, plan: &Plan) -> Answering<bool> {
+        let _ = (peer, plan);
+        Box::pin(async { false })
+    }
+
+    /// A peer that asked says what stays where it is, because a rule is missing or a limit is met.
+    fn left(&mut self, peer: DeviceId, left: &StaysBehind) {
+        let _ = (peer, left);
     }
 
     /// A plan is made: whether to go on with it.
@@ -50,6 +62,19 @@ pub trait Attendant: Send {
     fn decided(&mut self, peer: DeviceId, verdict: &Verdict) {
         let _ = (peer, verdict);
     }
+}
+
+/// What stays where it is, by name, after a peer has asked for a sync.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaysBehind {
+    /// How many records of this side the peer does not take.
+    pub not_given: u64,
+    /// Some of them.
+    pub ungiven: Vec<Location>,
+    /// How many records the peer would give, and may not.
+    pub not_taken: u64,
+    /// Some of them, by the names that the peer tells.
+    pub untaken: Vec<Location>,
 }
 
 /// The silent attendant.

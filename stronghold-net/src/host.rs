@@ -8,17 +8,21 @@ use stronghold_snapshot::{
     seal_complement,
 };
 use stronghold_sync::{
-    DeviceId, Grant, Mapping, Operation, Pending, Plan, RevisionId, Scope, Shape, are_many,
+    DeviceId, Grant, Location, LocationId, Mapping, Operation, Pending, Plan, RevisionId, Scope, Shape,
+    are_many,
     message::{Listing, RecipientKey},
-    session::{Action, Answer, Export, Failure, Import, Misbehaviour, Taken, Unexpected, Verdict},
+    session::{
+        Action, Answer, Export, Failure, Import, LeftBehind, Look, Looked, Misbehaviour, Taken, Unexpected,
+        Verdict,
+    },
 };
 use stronghold_vault::{
-    Damaged, Decided, ExportError, ImportError, PublicIdentity, Stronghold, Unacceptable, Underway,
+    Damaged, Decided, Deed, ExportError, ImportError, PublicIdentity, Stronghold, Unacceptable, Underway,
 };
 use tokio::time::timeout;
 
 use crate::{
-    attendant::{Attendant, GoOn},
+    attendant::{Attendant, GoOn, StaysBehind},
     driver::Host,
     flight::Flight,
     home::{SharedHome, now},
@@ -49,6 +53,9 @@ pub enum HostError {
     /// An import would delete many records here; a sync asks first.
     #[error("many records would be deleted")]
     Deletions,
+    /// A rule of this side, by which it took, does not hold any more.
+    #[error("the rule by which it was taken does not hold any more")]
+    NotPermitted,
     /// The peer's key is none.
     #[error("the other side's key is none")]
     BadKey,
@@ -75,12 +82,16 @@ pub struct HomeHost<'a> {
     attendant: &'a mut dyn Attendant,
     /// How long a person may think.
     patience: Duration,
+    /// Whether a person here has allowed that many records are lost.
+    losses_confirmed: bool,
     /// What this session's batches may take of the memory that all sessions share.
     flight: Flight,
     /// What browsing found.
     pub found: Vec<Listing>,
     /// What the plan would do, for a dry run.
     pub plan: Option<Plan>,
+    /// Records of which the peer did not want all that it was to be given.
+    pub declined: Vec<LocationId>,
     /// Why an action failed.
     pub error: Option<HostError>,
 }
@@ -106,9 +117,11 @@ impl<'a> HomeHost<'a> {
             learnt: Learnt::default(),
             attendant,
             patience: crate::Limits::default().person,
+            losses_confirmed: false,
             flight: Flight::default(),
             found: Vec::new(),
             plan: None,
+            declined: Vec::new(),
             error: None,
         }
     }
@@ -198,6 +211,12 @@ impl<'a> HomeHost<'a> {
                     Unexpected::NotAsked => Unacceptable::NotAsked,
                     Unexpected::NotPermitted => Unacceptable::NotPermitted,
                 })
+            });
+            let report = report.map_err(|error| match error {
+                ImportError::Unacceptable(Unacceptable::NotPermitted) if import.expected.is_own() => {
+                    HostError::NotPermitted
+                }
+                error => error.into(),
             })?;
             if readable.is_some_and(|readable| are_many(host.deleted + report.deleted, readable)) {
                 return Err(HostError::Deletions);
@@ -220,7 +239,7 @@ impl<'a> HomeHost<'a> {
         let decided = |verdict: Verdict| Decided {
             time,
             device,
-            deed: verdict.operation.into(),
+            deed: deed(&verdict),
             selection: verdict.selection,
             allowed: verdict.allowed,
             entries: verdict.volume.entries,
@@ -237,6 +256,45 @@ impl<'a> HomeHost<'a> {
         })?;
         self.learnt = Learnt::default();
         Ok(Answer::Logged)
+    }
+
+    /// Looks up what a session needs to know.
+    fn look(&self, look: &Look) -> Result<Answer, HostError> {
+        let mut home = self.home.lock();
+        let stronghold = home.refresh()?;
+        let (device, now) = (self.peer.device(), now());
+        let names: Vec<Option<Location>> = look.names.iter().map(|id| stronghold.names_of(id)).collect();
+        if let Some(grant) = &look.grant
+            && names.iter().any(|name| {
+                !name.as_ref().is_some_and(|name| stronghold.policy().still_allows(grant, name, now))
+            })
+        {
+            return Err(ExportError::NotPermitted.into());
+        }
+        let lacking = look.lacking.iter().map(|head| stronghold.is_lacked_by(&device, head)).collect();
+        let delivered =
+            look.delivered.iter().map(|entry| stronghold.is_delivered_by(&device, entry)).collect();
+        Ok(Answer::Looked(Looked { names, lacking, delivered }))
+    }
+
+    /// Tells the attendant, by name, what stays where it is.
+    fn left(&mut self, left: LeftBehind) {
+        let names =
+            |stronghold: &Stronghold| left.ungiven.iter().filter_map(|id| stronghold.names_of(id)).collect();
+        let ungiven = names(self.home.lock().stronghold());
+        let LeftBehind { not_given, not_taken, untaken, .. } = left;
+        self.attendant.left(self.peer.device(), &StaysBehind { not_given, ungiven, not_taken, untaken });
+    }
+
+    async fn confirm(&mut self, plan: &Plan) -> Answer {
+        let asked = self.attendant.confirm(self.peer.device(), plan);
+        match timeout(self.patience, asked).await {
+            Ok(true) => {
+                self.losses_confirmed = true;
+                Answer::Approved
+            }
+            _ => Answer::Denied,
+        }
     }
 
     /// Of what the peer holds, notes what was not known before: where nothing is new, nothing has to be written.
@@ -282,7 +340,10 @@ impl<'a> HomeHost<'a> {
     fn plan(&mut self, plan: Plan) -> Answer {
         let answer = match self.attendant.plan(&plan) {
             GoOn::Yes => Answer::Proceed { deletions_confirmed: false },
-            GoOn::YesDeleting => Answer::Proceed { deletions_confirmed: true },
+            GoOn::YesDeleting => {
+                self.losses_confirmed = true;
+                Answer::Proceed { deletions_confirmed: true }
+            }
             GoOn::No => Answer::Stop,
         };
         self.plan = Some(plan);
@@ -303,6 +364,11 @@ impl<'a> HomeHost<'a> {
             HostError::Export(ExportError::NotPermitted) => Failure::NotPermitted,
             HostError::Import(ImportError::Unacceptable(Unacceptable::NotPermitted)) => {
                 Failure::Peer(Misbehaviour::NotPermitted)
+            }
+            HostError::NotPermitted => Failure::NotPermitted,
+            HostError::Import(ImportError::Unacceptable(Unacceptable::TooManyHeads)) => Failure::Limits,
+            HostError::Import(ImportError::Unacceptable(Unacceptable::OverLimits)) => {
+                Failure::Peer(Misbehaviour::OverLimits)
             }
             HostError::Import(ImportError::Unacceptable(_)) => Failure::Peer(Misbehaviour::NotAsked),
             HostError::Complement(_) => Failure::Peer(Misbehaviour::BadBatch),
@@ -341,6 +407,16 @@ impl Host for HomeHost<'_> {
                 self.learn(revisions);
                 return None;
             }
+            Action::Left(left) => {
+                self.left(left);
+                return None;
+            }
+            Action::Declined(records) => {
+                self.declined = records;
+                return None;
+            }
+            Action::Look(look) => self.look(&look),
+            Action::Confirm(plan) => Ok(self.confirm(&plan).await),
             Action::Ask(pending) => Ok(self.ask(&pending).await),
             Action::Plan(plan) => Ok(self.plan(*plan)),
             Action::Shapes(scope) => self.shapes(&scope),
@@ -364,6 +440,16 @@ impl Host for HomeHost<'_> {
 fn lets_leave(verdict: &Verdict) -> bool {
     let leaves = matches!(verdict.operation, Operation::Import | Operation::Browse | Operation::Pull);
     leaves && verdict.allowed && verdict.volume.entries > 0
+}
+
+/// What the log calls a decision.
+fn deed(verdict: &Verdict) -> Deed {
+    match verdict.operation {
+        Operation::Push if verdict.ours => Deed::Took,
+        Operation::Delete if verdict.ours => Deed::TookDeletions,
+        Operation::Pull if verdict.ours => Deed::Gave,
+        operation => operation.into(),
+    }
 }
 
 /// What a session has learnt of its peer and not yet written.

@@ -64,7 +64,7 @@ mod server;
 mod tcp;
 mod tls;
 
-pub use attendant::{Answering, Attendant, GoOn, Unattended};
+pub use attendant::{Answering, Attendant, GoOn, StaysBehind, Unattended};
 pub use channel::{Channel, Timeouts};
 pub use code::{BadCode, PairingCode};
 pub use driver::{DriveError, Host, drive};
@@ -75,7 +75,7 @@ pub use host::{HomeHost, HostError, request_of, secret_of};
 pub use invitation::{BadInvitation, Invitation};
 pub use limits::Limits;
 pub use pairing::Pairing;
-pub use peer::{Outcome, Peer, PeerError, Ways};
+pub use peer::{Beyond, Outcome, Peer, PeerError, SyncRequest, Ways};
 pub use reach::{ReachError, join, reach};
 pub use server::{Event, Server};
 pub use tls::{ALPN, Expect, Trust};

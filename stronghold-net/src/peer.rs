@@ -1,12 +1,12 @@
 //! Asking a peer, and answering one: the three operations over an open channel.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use stronghold_snapshot::{HomeError, RecipientSecret};
 use stronghold_sync::{
-    Decision, DeviceId, Grant, Operation, Plan, Selection,
+    Decision, DeviceId, EntryId, Grant, LocationId, Operation, Plan, Selection,
     message::{Listing, RecipientKey},
-    session::{Ask, Asked, Asking, SessionError, Summary, SyncAsk},
+    session::{Ask, Asked, Asking, Consent, Push, SessionError, Summary, SyncAsk, Take},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -36,6 +36,51 @@ pub enum Ways {
     Both,
 }
 
+/// A sync to ask a peer for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncRequest {
+    /// Of what.
+    pub selection: Selection,
+    /// Which ways it goes.
+    pub ways: Ways,
+    /// What is taken beyond what this side's own rules let the peer write and delete here.
+    pub beyond: Beyond,
+    /// Whether the plan is to name also what only the peer holds: it costs their names.
+    pub names: bool,
+}
+
+/// What a sync takes beyond what this side's own rules let the peer write and delete here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Beyond {
+    /// Nothing: it is told what waits.
+    #[default]
+    Nothing,
+    /// These: a person has seen them by name.
+    These(BTreeSet<EntryId>),
+    /// Everything that the peer gives.
+    Everything,
+}
+
+impl SyncRequest {
+    /// A sync that takes and gives what the rules of both sides cover.
+    #[must_use]
+    pub fn new(selection: Selection, ways: Ways) -> Self {
+        Self { selection, ways, beyond: Beyond::Nothing, names: false }
+    }
+
+    /// The same, taking also what no rule here covers.
+    #[must_use]
+    pub fn beyond(self, beyond: Beyond) -> Self {
+        Self { beyond, ..self }
+    }
+
+    /// The same, with names in the plan.
+    #[must_use]
+    pub fn naming(self, names: bool) -> Self {
+        Self { names, ..self }
+    }
+}
+
 /// What asking a peer came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -45,6 +90,8 @@ pub struct Outcome {
     pub found: Vec<Listing>,
     /// What a sync planned; after a dry run, what it would have done.
     pub plan: Option<Plan>,
+    /// Records of which the peer did not want all that it was to be given: a limit of its own.
+    pub declined: Vec<LocationId>,
     /// Bytes received, with all of the channel's own.
     pub bytes_in: u64,
     /// Bytes sent, likewise.
@@ -170,27 +217,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         self.ask(attendant, |key| Ask::Fetch { selection, key }).await
     }
 
-    /// Syncs with the peer: each side takes what it lacks, as far as both policies allow.
+    /// Syncs with the peer: each side takes what it lacks, as far as both policies allow; what waits for a rule is in the
+    /// plan.
     ///
     /// # Errors
     /// [`PeerError`]; [`PeerError::NothingToPush`] when it was to give, and its own policy does not let it.
     pub async fn sync(
         self,
-        selection: Selection,
-        ways: Ways,
+        request: SyncRequest,
         attendant: &mut dyn Attendant,
     ) -> Result<Outcome, PeerError> {
-        let push = match ways {
-            Ways::Pull => None,
-            Ways::Default => may_give(&self.home, self.device(), &selection)?,
-            Ways::Push | Ways::Both => {
-                let grant = may_give(&self.home, self.device(), &selection)?;
-                Some(grant.ok_or(PeerError::NothingToPush)?)
+        let SyncRequest { selection, ways, beyond, names } = request;
+        let granted = |operation| granted(&self.home, self.device(), operation, &selection);
+        let push = match (ways, granted(Operation::Pull)?) {
+            (Ways::Pull, _) => Push::No,
+            (_, Some(grant)) => Push::Granted(grant),
+            (Ways::Default, None) => Push::NotGranted,
+            (Ways::Push | Ways::Both, None) => return Err(PeerError::NothingToPush),
+        };
+        let also = match beyond {
+            Beyond::Everything => None,
+            Beyond::These(entries) => Some(entries),
+            Beyond::Nothing => Some(BTreeSet::new()),
+        };
+        let take = match also {
+            _ if ways == Ways::Push => None,
+            None => Some(Take::Everything),
+            Some(also) => {
+                let (push, delete) = (granted(Operation::Push)?, granted(Operation::Delete)?);
+                Some(Take::Granted(Consent { push, delete, also }))
             }
         };
-        let pull = ways != Ways::Push;
         let secret = secret_of(&self.channel.binding());
-        self.ask(attendant, |key| Ask::Sync(SyncAsk { selection, pull, push, key, secret })).await
+        self.ask(attendant, |key| Ask::Sync(SyncAsk { selection, take, push, names, key, secret })).await
     }
 
     /// Answers one request of the peer instead.
@@ -258,13 +317,19 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant);
     let driven = drive(channel, &mut session, &mut host).await;
     let summary = finish(driven, &mut host)?;
-    Ok(Outcome { summary, found: host.found, plan: host.plan, bytes_in: 0, bytes_out: 0 })
+    let (found, plan, declined) = (host.found, host.plan, host.declined);
+    Ok(Outcome { summary, found, plan, declined, bytes_in: 0, bytes_out: 0 })
 }
 
-/// What this side's policy lets the peer take: the command to give it is the consent that an `ask` rule wants.
-fn may_give(home: &SharedHome, peer: DeviceId, selection: &Selection) -> Result<Option<Grant>, PeerError> {
+/// What this side's policy lets the peer do: the command to sync is the consent that an `ask` rule wants.
+fn granted(
+    home: &SharedHome,
+    peer: DeviceId,
+    operation: Operation,
+    selection: &Selection,
+) -> Result<Option<Grant>, PeerError> {
     let mut home = home.lock();
-    Ok(match home.refresh()?.policy().decide(&peer, Operation::Pull, selection, now()) {
+    Ok(match home.refresh()?.policy().decide(&peer, operation, selection, now()) {
         Decision::Allowed(grant) => Some(grant),
         Decision::Ask(pending) => Some(pending.approve()),
         Decision::Denied => None,

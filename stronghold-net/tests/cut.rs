@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{KEY, entries_in, friends};
-use stronghold_net::{Outcome, Peer, PeerError, Server, SharedHome, Unattended, Ways};
+use stronghold_net::{Outcome, Peer, PeerError, Server, SharedHome, SyncRequest, Unattended, Ways};
 use stronghold_snapshot::{Home, Unlock};
 use stronghold_sync::{DeviceId, Selection};
 use tempfile::TempDir;
@@ -108,7 +108,7 @@ impl Stage {
         let asking = async {
             let near = Cutting { io: near, left_in, left_out };
             let peer = Peer::connect(near, &asker, self.asked).await?;
-            peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await
+            peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
         };
         let server = Server::new(&asked);
         tokio::join!(asking, server.answer(far)).0

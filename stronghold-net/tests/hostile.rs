@@ -6,14 +6,16 @@ mod common;
 
 use common::{Device, channels, friends};
 use stronghold_net::{
-    ChannelError, DriveError, HomeHost, Host, Misbehaved, Outcome, Peer, PeerError, Unattended, Ways, drive,
-    now, secret_of,
+    ChannelError, DriveError, HomeHost, Host, Misbehaved, Outcome, Peer, PeerError, SyncRequest, Unattended,
+    Ways, drive, now, secret_of,
 };
 use stronghold_snapshot::{Manifest, RecipientPublic, RecipientSecret, seal_complement};
 use stronghold_sync::{
     Selection,
     message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
-    session::{Action, Answer, Ask, Asked, Asking, Misbehaviour, Session, SessionError, Summary, SyncAsk},
+    session::{
+        Action, Answer, Ask, Asked, Asking, Misbehaviour, Push, Session, SessionError, Summary, SyncAsk, Take,
+    },
 };
 use stronghold_vault::Entry;
 use tokio::io::DuplexStream;
@@ -69,7 +71,7 @@ async fn answer_badly(
 
 async fn sync(device: &Device, channel: Channel) -> Result<Outcome, PeerError> {
     let peer = Peer::over(channel, &device.home);
-    peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await
+    peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
 }
 
 async fn answer(device: &Device, channel: Channel) -> Result<Summary, PeerError> {
@@ -105,7 +107,7 @@ async fn an_honest_session_of_the_same_kind_succeeds() {
 async fn a_peer_that_hangs_up_after_any_message_leaves_the_old_state_or_the_new() {
     for last in 0.. {
         let (asker, asked) = devices();
-        let before = asker.bytes();
+        let before = asker.entries();
         let (near, far) = channels(&asker, &asked).await;
         let tamper = move |index, message| (index < last).then_some(message);
         let (result, ()) = tokio::join!(sync(&asker, near), answer_badly(&asked, far, tamper));
@@ -119,7 +121,7 @@ async fn a_peer_that_hangs_up_after_any_message_leaves_the_old_state_or_the_new(
             Err(other) => panic!("after {last} messages: {other:?}"),
         }
         let entries = asker.entries();
-        assert!(asker.bytes() == before || entries.len() == 6, "neither old nor new after {last} messages");
+        assert!(entries == before || entries.len() == 6, "neither old nor new after {last} messages");
         let (near, far) = channels(&asker, &asked).await;
         let again = tokio::join!(sync(&asker, near), answer_badly(&asked, far, |_, m| Some(m)));
         again.0.unwrap();
@@ -145,8 +147,9 @@ async fn an_asker_that_hangs_up_after_any_message_leaves_the_old_state_or_the_ne
             let stronghold_sync::Decision::Allowed(push) = push else { panic!("not allowed") };
             let session = Asking::new(Ask::Sync(SyncAsk {
                 selection,
-                pull: true,
-                push: Some(push),
+                take: Some(Take::Everything),
+                push: Push::Granted(push),
+                names: false,
                 key: key(&secret),
                 secret: secret_of(&near.binding()),
             }));
@@ -375,8 +378,9 @@ async fn a_peer_that_wants_what_was_not_offered_gets_nothing() {
         let selection = Selection::everything();
         let session = Asking::new(Ask::Sync(SyncAsk {
             selection,
-            pull: true,
-            push: None,
+            take: Some(Take::Everything),
+            push: Push::No,
+            names: false,
             key: key(&secret),
             secret: secret_of(&near.binding()),
         }));

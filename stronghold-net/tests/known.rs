@@ -6,7 +6,7 @@ mod common;
 use std::{path::PathBuf, time::Duration};
 
 use common::{ALL, Device, KEY, channels, friends};
-use stronghold_net::{Attendant, HostError, Outcome, Peer, PeerError, Unattended, Ways};
+use stronghold_net::{Attendant, HostError, Outcome, Peer, PeerError, SyncRequest, Unattended, Ways};
 use stronghold_snapshot::{Home, HomeError, SnapshotFile, Unlock};
 use stronghold_sync::{DeviceId, Operation, Selection, session::Taken};
 
@@ -54,7 +54,7 @@ async fn sync(
     let everything = Selection::everything();
     let mut silent = Unattended;
     let (asking, _) = tokio::join!(
-        Peer::over(near, &asker.home).sync(everything, ways, &mut silent),
+        Peer::over(near, &asker.home).sync(SyncRequest::new(everything, ways), &mut silent),
         Peer::over(far, &asked.home).answer(at),
     );
     asking
@@ -115,7 +115,11 @@ async fn one_that_is_asked_remembers_what_it_gives_before_any_of_it_leaves() {
         let asking = async {
             match import {
                 true => Peer::over(near, &asker.home).import(everything, &mut watching).await,
-                false => Peer::over(near, &asker.home).sync(everything, Ways::Pull, &mut watching).await,
+                false => {
+                    Peer::over(near, &asker.home)
+                        .sync(SyncRequest::new(everything, Ways::Pull), &mut watching)
+                        .await
+                }
             }
         };
         let mut silent = Unattended;

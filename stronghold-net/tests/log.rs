@@ -4,7 +4,7 @@
 mod common;
 
 use common::{ALL, Device, friends};
-use stronghold_net::{Outcome, Peer, PeerError, Server, Unattended, Ways};
+use stronghold_net::{Outcome, Peer, PeerError, Server, SyncRequest, Unattended, Ways};
 use stronghold_sync::{Operation, Selection};
 use stronghold_vault::{Deed, Logged};
 use tokio::io::duplex;
@@ -14,7 +14,7 @@ async fn sync(server: &Server, asker: &Device, asked: &Device, select: &str) -> 
     let (near, far) = duplex(1 << 20);
     let asking = async {
         let peer = Peer::connect(near, &asker.home, asked.device()).await?;
-        peer.sync(select, Ways::Default, &mut Unattended).await
+        peer.sync(SyncRequest::new(select, Ways::Default), &mut Unattended).await
     };
     tokio::join!(asking, server.answer(far)).0
 }

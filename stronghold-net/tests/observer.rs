@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{ALL, Device};
-use stronghold_net::{Pairing, Peer, Server, Unattended, Ways, own_identity};
+use stronghold_net::{Pairing, Peer, Server, SyncRequest, Unattended, Ways, own_identity};
 use stronghold_sync::Selection;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 
@@ -89,7 +89,7 @@ async fn sync(asker: &Device, asked: &Device) -> Vec<u8> {
     let server = Server::new(&asked.home);
     let asking = async {
         let peer = Peer::connect(near, &asker.home, asked.device()).await.unwrap();
-        peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await.unwrap()
+        peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await.unwrap()
     };
     tokio::join!(asking, server.answer(far));
     bytes.lock().unwrap().clone()

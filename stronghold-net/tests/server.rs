@@ -12,7 +12,7 @@ use std::{
 use common::{ALL, Device, Failed, between, friends};
 use stronghold_net::{
     Answering, Attendant, Channel, ChannelError, Event, Expect, Limits, Outcome, Peer, PeerError, Server,
-    Unattended, Ways, own_identity,
+    SyncRequest, Unattended, Ways, own_identity,
 };
 use stronghold_sync::{DeviceId, Operation, Pending, Selection, message::Refusal, session::SessionError};
 use tokio::{
@@ -68,7 +68,7 @@ fn short() -> Limits {
 
 async fn sync_over(io: DuplexStream, asker: &Device, asked: DeviceId) -> Result<Outcome, PeerError> {
     let peer = Peer::connect(io, &asker.home, asked).await?;
-    peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await
+    peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
 }
 
 /// A sync with a server over a stream in memory.
@@ -206,7 +206,7 @@ async fn sessions_are_limited_per_device_and_in_all() {
         let (askers, asked) = (&askers, &asked);
         async move {
             let peer = connected(address, &askers[asker], asked).await;
-            peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await
+            peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
         }
     };
     assert!(is_busy(&sync(0).await), "the third of this device");
@@ -262,7 +262,7 @@ async fn a_device_that_is_revoked_loses_its_running_session() {
     };
     elsewhere.lock().update(revoke).unwrap();
     told.until(|event| matches!(event, Event::Failed(_, PeerError::Revoked))).await;
-    let refused = peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await;
+    let refused = peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await;
     assert!(refused.is_err(), "{refused:?}");
     // It is a stranger now: nothing is answered, until it is paired again.
     let stream = TcpStream::connect(address).await.unwrap();
@@ -344,7 +344,7 @@ async fn a_session_may_not_last_for_ever() {
     let asking = async {
         let peer = Peer::connect(near, &asker.home, asked.device()).await.unwrap();
         sleep(Duration::from_millis(400)).await;
-        peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await
+        peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
     };
     let (refused, ()) = tokio::join!(asking, server.answer(far));
     assert!(refused.is_err());
@@ -362,7 +362,8 @@ async fn a_flood_of_silent_connections_keeps_no_peer_out() {
         flood.push(TcpStream::connect(address).await.unwrap());
     }
     let peer = connected(address, &asker, &asked).await;
-    let outcome = peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await.unwrap();
+    let outcome =
+        peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await.unwrap();
     assert_eq!(outcome.summary.received, 1);
     drop((stop, flood));
     over.await;
@@ -401,7 +402,7 @@ async fn a_stopped_server_lets_sessions_end_and_then_cuts_them() {
         drop(stop);
         let late = async {
             sleep(Duration::from_millis(300)).await;
-            peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await
+            peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
         };
         let (done, ()) = tokio::join!(late, over);
         assert_eq!(done.is_ok(), expected, "{done:?}");

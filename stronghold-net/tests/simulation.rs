@@ -18,7 +18,9 @@ use std::{
 };
 
 use common::{KEY, entries_in, friends};
-use stronghold_net::{ChannelError, Limits, Outcome, Peer, PeerError, Server, SharedHome, Unattended, Ways};
+use stronghold_net::{
+    ChannelError, Limits, Outcome, Peer, PeerError, Server, SharedHome, SyncRequest, Unattended, Ways,
+};
 use stronghold_snapshot::{Home, HomeError, Unlock};
 use stronghold_sync::{DeviceId, Selection};
 use stronghold_vault::Labels;
@@ -85,7 +87,7 @@ fn put(home: &SharedHome, name: &str) {
 async fn sync(home: &SharedHome, asked: DeviceId) -> Result<Outcome, PeerError> {
     let stream = TcpStream::connect(("asked", PORT)).await.map_err(|_| ChannelError::Cut)?;
     let peer = Peer::connect(stream, home, asked).await?;
-    peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await
+    peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
 }
 
 /// Answers, and stalls or hangs up at some connections.

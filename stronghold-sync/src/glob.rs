@@ -90,6 +90,21 @@ impl Pattern {
         matches!(&self.shortcut, Shortcut::Prefix(prefix) if prefix.is_empty())
     }
 
+    /// Whether this pattern is known to match every text that the other matches: `true` is sure, `false` may be wrong.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        match &self.shortcut {
+            Shortcut::Prefix(prefix) => {
+                let letters = other.tokens.iter().map_while(|token| match token {
+                    Token::Exactly(letter) => Some(*letter),
+                    _ => None,
+                });
+                letters.take(prefix.chars().count()).eq(prefix.chars())
+            }
+            Shortcut::Literal(_) | Shortcut::None => self.tokens == other.tokens,
+        }
+    }
+
     /// Whether some text exists that both patterns match.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
@@ -322,6 +337,18 @@ mod tests {
                     prop_assert!(a.overlaps(&b) && b.overlaps(&a), "{a} {b} {text}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_place_includes_what_is_below_it() {
+        for (wide, narrow) in
+            [("**", "a/*/c"), ("a", "a/b"), ("a", "a/b*/c"), ("a/b", "a/b/c"), ("a/*", "a/*/**")]
+        {
+            assert!(pattern(wide).includes(&pattern(narrow)), "{wide} {narrow}");
+        }
+        for (wide, narrow) in [("a/b", "a"), ("a", "ab"), ("a", "*"), ("a/b/c", "a/b"), ("a", "**")] {
+            assert!(!pattern(wide).includes(&pattern(narrow)), "{wide} {narrow}");
         }
     }
 

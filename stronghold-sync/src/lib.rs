@@ -47,7 +47,10 @@ pub use glob::{BadPattern, MAX_PATTERN, Pattern};
 pub use id::{ClientId, DeviceId, LocationId, ParseIdError, RecordId, RevisionId, ShortId, VaultId};
 pub use location::{BadLocation, Location, MAX_NAME, MAX_RECORD_NAME, check_name, is_hidden, visible};
 pub use padding::padded_len;
-pub use plan::{DELETIONS_UNASKED, OnConflict, Plan, Resolution, Rules, are_many, plan};
-pub use policy::{BadOperation, Decision, Grant, Operation, Pending, Policy, Rule};
+pub use plan::{
+    Change, DELETIONS_UNASKED, Left, MAX_ADDED_HEADS, MAX_HEADS, OnConflict, Plan, Resolution, Rules, Why,
+    are_many, is_shrunk, plan,
+};
+pub use policy::{BadOperation, Decision, Grant, Operation, Pending, Policy, Rule, TakenBack, TooWide, Void};
 pub use selection::{BadMapping, BadSelection, MAX_COMPLEXITY, MAX_PATTERNS, Mapping, Scope, Selection};
 pub use shape::{Ancestors, EntryId, MAX_ANCESTORS, Revisioned, Shape, heads};

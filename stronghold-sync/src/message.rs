@@ -56,6 +56,12 @@ pub enum Message {
     Compared,
     /// Asking: the difference does not add up.
     Mismatch,
+    /// Asking: the positions, in the list of what only the asked side holds, of entries whose names it needs.
+    Name(Vec<u32>),
+    /// Asked: those names, in that order.
+    Named(Vec<Location>),
+    /// Asking: what it leaves where it is. At most once, before `Propose` or `End`.
+    Left(LeftOut),
     /// Either: the positions of what it wants in the list of what there is.
     Want(Vec<u32>),
     /// Asking: what it will give.
@@ -143,9 +149,23 @@ pub struct Agreed {
 pub struct Propose {
     /// The asking side's key, if it wants anything.
     pub key: Option<RecipientKey>,
-    /// Whether a person has confirmed that many records will be deleted.
-    pub deletions_confirmed: bool,
 }
+
+/// What the asking side leaves where it is because a rule is missing, or a limit is met: for the asked side's person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// How many records of the asked side it does not take.
+    pub not_taken: u64,
+    /// The positions, in the list of what only the asked side holds, of some of them: at most [`MAX_NAMED`].
+    pub untaken: Vec<u32>,
+    /// How many records of its own it may not give, that it would.
+    pub not_given: u64,
+    /// The names of some of them, at most [`MAX_NAMED`].
+    pub ungiven: Vec<Location>,
+}
+
+/// How many records [`LeftOut`] names at most, each way.
+pub const MAX_NAMED: usize = 100;
 
 /// How much is coming.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,9 +208,12 @@ pub enum Refusal {
     /// The policy does not allow it, or it does not exist: it looks the same.
     #[error("the peer does not permit it")]
     NotPermitted,
-    /// It would delete many records: a person must confirm.
-    #[error("the peer would lose many records: confirm the deletions")]
+    /// It would delete, empty or shrink many records, and nobody there allowed it.
+    #[error("the peer would lose many records, and nobody there allowed it")]
     Deletions,
+    /// A limit of the peer is met that was not met when the plan was made.
+    #[error("a limit of the peer is met")]
+    Limits,
     /// The peer speaks another version.
     #[error("the peer speaks another version of the protocol")]
     Version,
@@ -275,6 +298,12 @@ pub(crate) trait Weight {
 impl Weight for Shape {
     fn weight(&self) -> usize {
         112 + 32 * self.ancestors.as_slice().len()
+    }
+}
+
+impl Weight for Location {
+    fn weight(&self) -> usize {
+        12 + self.client().len() + self.vault().len() + self.record().len()
     }
 }
 

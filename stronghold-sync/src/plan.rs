@@ -1,9 +1,12 @@
 //! The plan: what a sync will do, as one pure function of both sides' shapes, the same for local and remote.
 
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::cmp::Ordering;
 
-use crate::{LocationId, RevisionId, Shape, shape::heads};
+use crate::{Location, LocationId, RevisionId, Shape, shape::heads};
 
 /// What becomes of concurrent heads. Nothing is ever discarded: a choice is written as a revision that replaces
 /// both, and the replaced values stay in the history.
@@ -47,10 +50,88 @@ pub struct Plan {
     pub deletes_here: u64,
     /// Records that are readable there now and will be deleted.
     pub deletes_there: u64,
+    /// Records whose value here will be empty, or less than half as large as now.
+    pub shrinks_here: u64,
+    /// Records whose value there will be.
+    pub shrinks_there: u64,
     /// Readable records here, of those compared.
     pub readable_here: u64,
     /// Readable records there, of those compared.
     pub readable_there: u64,
+    /// What becomes of records here.
+    pub changes_here: Vec<(LocationId, Change)>,
+    /// What becomes of records there.
+    pub changes_there: Vec<(LocationId, Change)>,
+    /// What this side lacks and does not take.
+    pub not_taken: Vec<Left>,
+    /// What the other side lacks, as far as can be known here, and is not given.
+    pub not_given: Vec<Left>,
+    /// Entries among those that no rule of this side covers: what an explicit take would add.
+    pub beyond: Vec<Shape>,
+    /// Whether the other side lets this one take nothing of what was asked for.
+    pub pull_refused: bool,
+    /// Names of records that are not held here, as the other side told them.
+    pub names: BTreeMap<LocationId, Location>,
+}
+
+/// What becomes of a record on one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// It could not be read before.
+    New,
+    /// It says something else, or says it by another revision.
+    Changed,
+    /// It can't be read any more.
+    Deleted,
+    /// It has several heads.
+    Conflict,
+}
+
+/// A record of which something stays on the side that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Left {
+    /// Which record.
+    pub location: LocationId,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why something stays on the side that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// The taking side has no rule that lets the giving side write it there.
+    MayNotPush,
+    /// The taking side has no rule that lets the giving side delete it there.
+    MayNotDelete,
+    /// The giving side has no rule that lets the taking side have anything of what was asked for.
+    MayNotPull,
+    /// The record would have more heads from the giving side than one device may add, or more than a record may have.
+    TooManyHeads,
+    /// It is larger than a value may be.
+    TooLarge,
+    /// The taking side did not want it, and did not say why.
+    Declined,
+}
+
+impl Why {
+    /// Its name, for programs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MayNotPush => "may_not_push",
+            Self::MayNotDelete => "may_not_delete",
+            Self::MayNotPull => "may_not_pull",
+            Self::TooManyHeads => "too_many_heads",
+            Self::TooLarge => "too_large",
+            Self::Declined => "declined",
+        }
+    }
+
+    /// Whether a rule would change it.
+    #[must_use]
+    pub fn is_of_rules(self) -> bool {
+        matches!(self, Self::MayNotPush | Self::MayNotDelete | Self::MayNotPull)
+    }
 }
 
 /// A conflict and the heads of the preferred side: the one shown first among them wins.
@@ -64,6 +145,12 @@ pub struct Resolution {
 
 /// A deletion of this many records or fewer needs no confirmation.
 pub const DELETIONS_UNASKED: u64 = 10;
+/// The most heads that an import may leave at a record: more than any number of devices brings about by editing.
+pub const MAX_HEADS: usize = 256;
+/// The most heads of a record that one peer may add.
+pub const MAX_ADDED_HEADS: usize = 8;
+/// The largest padded size of a shape: of a value of 4 MiB with labels.
+pub(crate) const LARGEST: u64 = (4 << 20) + (1 << 19);
 
 /// Whether deleting so many of so many readable records takes a person's word.
 #[must_use]
@@ -72,11 +159,17 @@ pub fn are_many(deletions: u64, readable: u64) -> bool {
 }
 
 impl Plan {
-    /// Whether a person must confirm first: it would delete more than a tenth of the selected records, and more
-    /// than [`DELETIONS_UNASKED`], on either side.
+    /// Whether a person must confirm first: it would delete, empty or shrink more than a tenth of the selected records,
+    /// and more than [`DELETIONS_UNASKED`], on either side.
     #[must_use]
     pub fn deletes_many(&self) -> bool {
-        are_many(self.deletes_here, self.readable_here) || are_many(self.deletes_there, self.readable_there)
+        self.deletes_many_here() || are_many(self.deletes_there + self.shrinks_there, self.readable_there)
+    }
+
+    /// The same of this side alone.
+    #[must_use]
+    pub fn deletes_many_here(&self) -> bool {
+        are_many(self.deletes_here + self.shrinks_here, self.readable_here)
     }
 
     /// Whether nothing is to be done.
@@ -101,16 +194,48 @@ impl Plan {
 /// of the same revision, what this side says of it counts.
 #[must_use]
 pub fn plan(local: &[Shape], remote: &[Shape], rules: Rules) -> Plan {
-    plan_giving(local, remote, rules, |_| true)
+    plan_through(local, remote, rules, &Open)
 }
 
-/// The same, where only some entries may be given.
-pub(crate) fn plan_giving(
-    local: &[Shape],
-    remote: &[Shape],
-    rules: Rules,
-    may_give: impl Fn(&Shape) -> bool,
-) -> Plan {
+/// What a plan leaves where it is.
+pub(crate) trait Sieve {
+    /// The most heads of a record that the other side may add here, or this side there.
+    const MOST_ADDED: usize = MAX_ADDED_HEADS;
+
+    /// Whether this side may take an entry.
+    ///
+    /// # Errors
+    /// [`Why`] it may not.
+    fn take(&self, shape: &Shape) -> Result<(), Why> {
+        let _ = shape;
+        Ok(())
+    }
+
+    /// Whether this side may give an entry.
+    ///
+    /// # Errors
+    /// [`Why`] it may not; `None` where that is this side's own will, and no news.
+    fn give(&self, shape: &Shape) -> Result<(), Option<Why>> {
+        let _ = shape;
+        Ok(())
+    }
+
+    /// Whether a head that is held here came from the other side.
+    fn delivered(&self, head: &Shape) -> bool {
+        let _ = head;
+        false
+    }
+}
+
+/// The sieve of whoever holds the keys of both sides: only what no record can have is left.
+struct Open;
+
+impl Sieve for Open {
+    const MOST_ADDED: usize = MAX_HEADS;
+}
+
+/// The same, where some entries stay where they are.
+pub(crate) fn plan_through<S: Sieve>(local: &[Shape], remote: &[Shape], rules: Rules, sieve: &S) -> Plan {
     let mut plan = Plan::default();
     for (here, there) in by_location(local, remote) {
         plan.readable_here += u64::from(readable(here));
@@ -121,46 +246,119 @@ pub(crate) fn plan_giving(
         }
         let merged = heads(here.iter().chain(there));
         if rules.take {
-            plan.take(here, there, &merged, rules.on_conflict);
+            plan.take(here, there, &merged, rules.on_conflict, sieve);
         }
         if rules.give {
-            plan.give(there, &merged, &may_give);
+            plan.give(there, &merged, sieve);
         }
     }
     plan
 }
 
 impl Plan {
-    /// Takes what this side lacks of one record, whose heads will then be `merged`.
-    fn take(&mut self, here: &[Shape], there: &[Shape], merged: &[&Shape], on_conflict: OnConflict) {
-        let take = missing(merged, here);
+    /// Takes what this side lacks of one record, whose heads would then be `merged`.
+    fn take<S: Sieve>(
+        &mut self,
+        here: &[Shape],
+        there: &[Shape],
+        merged: &[&Shape],
+        on_conflict: OnConflict,
+        sieve: &S,
+    ) {
+        let mut take = missing(merged, here);
+        let matters = readable(here) || readable(there);
+        take.retain(|shape| {
+            let verdict = if shape.size > LARGEST { Err(Why::TooLarge) } else { sieve.take(shape) };
+            if let Err(why) = verdict {
+                leave(&mut self.not_taken, shape, why, matters);
+                self.beyond.extend((why.is_of_rules() && matters).then(|| shape.clone()));
+            }
+            verdict.is_ok()
+        });
         if take.is_empty() {
             return;
         }
-        let resolution = resolution(here, there, merged, on_conflict);
+        let kept = heads(here.iter().chain(&take));
+        let is_taken = |head: &Shape| take.iter().any(|shape| shape.revision == head.revision);
+        let from_there = |head: &&&Shape| is_taken(head) || sieve.delivered(head);
+        if kept.len() > MAX_HEADS || kept.iter().filter(from_there).count() > S::MOST_ADDED {
+            return leave(&mut self.not_taken, &take[0], Why::TooManyHeads, true);
+        }
+        let resolution = resolution(here, there, &kept, on_conflict);
         let stays_readable = match &resolution {
-            Some(choice) => {
-                merged.iter().any(|head| !head.deleted && choice.winners.contains(&head.revision))
-            }
-            None => readable(merged.iter().copied()),
+            Some(choice) => kept.iter().any(|head| !head.deleted && choice.winners.contains(&head.revision)),
+            None => readable(kept.iter().copied()),
         };
         self.deletes_here += u64::from(readable(here) && !stays_readable);
-        self.conflicts += u64::from(merged.len() > 1);
+        self.shrinks_here += u64::from(stays_readable && shrinks(here, &kept));
+        self.conflicts += u64::from(kept.len() > 1);
+        self.changes_here.extend(
+            change(readable(here), stays_readable, kept.len()).map(|change| (kept[0].location, change)),
+        );
         self.resolve.extend(resolution);
         self.take.extend(take);
     }
 
     /// Gives what the other side lacks of one record and may have.
-    fn give(&mut self, there: &[Shape], merged: &[&Shape], may_give: impl Fn(&Shape) -> bool) {
+    fn give<S: Sieve>(&mut self, there: &[Shape], merged: &[&Shape], sieve: &S) {
         let mut give = missing(merged, there);
-        give.retain(may_give);
+        give.retain(|shape| {
+            // That a record is deleted which the other side can't read is no news to it.
+            let matters = !shape.deleted || readable(there);
+            let tell = |why: &Option<Why>| {
+                why.iter().for_each(|why| leave(&mut self.not_given, shape, *why, matters))
+            };
+            sieve.give(shape).inspect_err(tell).is_ok()
+        });
         if give.is_empty() {
             return;
         }
-        let stays_readable = readable(heads(there.iter().chain(&give)));
+        let kept = heads(there.iter().chain(&give));
+        if kept.len() > MAX_HEADS || give.len() > S::MOST_ADDED {
+            return leave(&mut self.not_given, &give[0], Why::TooManyHeads, true);
+        }
+        let stays_readable = readable(kept.iter().copied());
         self.deletes_there += u64::from(readable(there) && !stays_readable);
+        self.shrinks_there += u64::from(stays_readable && shrinks(there, &kept));
+        self.changes_there.extend(
+            change(readable(there), stays_readable, kept.len()).map(|change| (kept[0].location, change)),
+        );
         self.give.extend(give);
     }
+}
+
+/// Notes that something of a record stays where it is: once for each reason.
+pub(crate) fn leave(list: &mut Vec<Left>, shape: &Shape, why: Why, matters: bool) {
+    let left = Left { location: shape.location, why };
+    if matters && list.last() != Some(&left) {
+        list.push(left);
+    }
+}
+
+/// What becomes of a record, if anybody can see it.
+fn change(was_readable: bool, is_readable: bool, heads: usize) -> Option<Change> {
+    match (was_readable, is_readable) {
+        (false, false) => None,
+        (true, false) => Some(Change::Deleted),
+        (_, true) if heads > 1 => Some(Change::Conflict),
+        (false, true) => Some(Change::New),
+        (true, true) => Some(Change::Changed),
+    }
+}
+
+/// Whether the largest value of a record becomes empty, or less than half as large. Sizes are padded, by an eighth at most,
+/// so that an edit of a few letters never counts.
+fn shrinks(before: &[Shape], after: &[&Shape]) -> bool {
+    let sizes = |shape: &Shape| (!shape.deleted).then_some(shape.size);
+    let before = before.iter().filter_map(sizes).max().unwrap_or(0);
+    let after = after.iter().filter_map(|shape| sizes(shape)).max().unwrap_or(0);
+    is_shrunk(before, after)
+}
+
+/// Whether a value of one size gives way to one that is empty, or less than half as large.
+#[must_use]
+pub fn is_shrunk(before: u64, after: u64) -> bool {
+    before > 0 && (after == 0 || after < before / 2)
 }
 
 fn readable<'a>(heads: impl IntoIterator<Item = &'a Shape>) -> bool {
@@ -297,7 +495,14 @@ mod tests {
         let here = sorted((0..20).map(gone).chain((20..50).map(live)).collect());
         assert!(plan(&here, &there, BOTH).deletes_many());
         assert!(!plan(&here, &there, Rules { give: false, ..BOTH }).deletes_many(), "nothing is given");
-        let no_deletions = plan_giving(&here, &there, BOTH, |shape| !shape.deleted);
+        struct NoDeletions;
+        impl Sieve for NoDeletions {
+            fn give(&self, shape: &Shape) -> Result<(), Option<Why>> {
+                if shape.deleted { Err(Some(Why::MayNotDelete)) } else { Ok(()) }
+            }
+        }
+        let no_deletions = plan_through(&here, &there, BOTH, &NoDeletions);
+        assert_eq!(no_deletions.not_given.len(), 20);
         assert!(!no_deletions.deletes_many() && no_deletions.give.is_empty(), "deletions may not be given");
     }
 

@@ -74,10 +74,42 @@ pub struct Rule {
 }
 
 /// All permissions that this device has given. The empty policy denies everything.
+///
+/// Each rule has a number, which no other gets after it. Expiry goes by this device's clock alone, and by the latest time
+/// that it has shown: a clock that is set back revives no rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    rules: Vec<Rule>,
+    rules: Vec<(u64, Rule)>,
+    /// The number of the rule that was added last.
+    last: u64,
+    /// The latest time at which it was asked, in milliseconds since 1970, as far as that was kept.
+    latest: u64,
 }
+
+/// Why a rule would change nothing beside an older one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Void {
+    /// The older rule allows all of it.
+    #[error("rule {0} allows that already")]
+    Covered(u64),
+    /// The older rule allows it without asking anybody.
+    #[error("rule {0} allows that without asking")]
+    Unasked(u64),
+}
+
+/// What was taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TakenBack {
+    /// The numbers of rules that are gone.
+    pub removed: Vec<u64>,
+    /// The numbers of rules that allow less.
+    pub narrowed: Vec<u64>,
+}
+
+/// Why nothing was taken back: the rule is wider than what is to be taken from it, and patterns can't say what is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rule {0} allows that and more: take all of it back, or replace it by narrower ones")]
+pub struct TooWide(pub u64);
 
 /// Proof that a policy allowed this peer this operation on this scope. Only a policy makes one, and nothing is
 /// exported without one.
@@ -107,22 +139,114 @@ pub struct Pending(Grant);
 
 impl Policy {
     /// The rules, oldest first.
-    #[must_use]
-    pub fn rules(&self) -> &[Rule] {
-        &self.rules
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().map(|(_, rule)| rule)
     }
 
-    /// Adds a rule.
-    pub fn grant(&mut self, rule: Rule) {
-        if !self.rules.contains(&rule) {
-            self.rules.push(rule);
+    /// The rules of a device with their numbers, oldest first.
+    pub fn rules_of(&self, device: &DeviceId) -> impl Iterator<Item = (u64, &Rule)> {
+        let rules = self.rules.iter().map(|(number, rule)| (*number, rule));
+        rules.filter(move |(_, rule)| rule.device == *device)
+    }
+
+    /// Adds a rule, unless it is there; returns its number.
+    pub fn grant(&mut self, rule: Rule) -> u64 {
+        if let Some((number, _)) = self.rules.iter().find(|(_, old)| *old == rule) {
+            return *number;
         }
+        self.last += 1;
+        self.rules.push((self.last, rule));
+        self.last
+    }
+
+    /// Returns why a rule that is about to be added would change nothing: an older rule of its device covers it, with all
+    /// that it allows and for as long; or, where it is to ask, with any of its operations. `None` if it would.
+    #[must_use]
+    pub fn void_beside(&self, rule: &Rule, now: u64) -> Option<Void> {
+        let now = self.at(now);
+        let covers = |old: &Rule| {
+            old.selection.includes(&rule.selection)
+                && old.expires.is_none_or(|until| now < until && rule.expires.is_some_and(|new| new <= until))
+        };
+        self.rules_of(&rule.device).filter(|(_, old)| *old != rule && covers(old)).find_map(
+            |(number, old)| {
+                if rule.ask && !old.ask && !old.operations.is_disjoint(&rule.operations) {
+                    return Some(Void::Unasked(number));
+                }
+                let allows_all = old.operations.is_superset(&rule.operations) && (!old.ask || rule.ask);
+                allows_all.then_some(Void::Covered(number))
+            },
+        )
+    }
+
+    /// Takes operations back from the rules of a device: from all of them, from the one with this number, or from what they
+    /// say of a selection. A rule without an operation is gone.
+    ///
+    /// # Errors
+    /// [`TooWide`] when a rule allows the operations on more than the selection, in one pattern: nothing is taken back then.
+    pub fn deny(
+        &mut self,
+        device: &DeviceId,
+        operations: &BTreeSet<Operation>,
+        selection: Option<&Selection>,
+        number: Option<u64>,
+    ) -> Result<TakenBack, TooWide> {
+        let (mut back, mut left) = (TakenBack::default(), Vec::new());
+        for (at, rule) in &self.rules {
+            let concerned = rule.device == *device
+                && number.is_none_or(|number| number == *at)
+                && !rule.operations.is_disjoint(operations)
+                && selection.is_none_or(|selection| selection.overlaps(&rule.selection));
+            if !concerned {
+                left.push((*at, rule.clone()));
+                continue;
+            }
+            let others = &rule.operations - operations;
+            let elsewhere = match selection {
+                None => None,
+                Some(selection) => rule.selection.without(selection).map_err(|_| TooWide(*at))?,
+            };
+            let rest = elsewhere.map(|selection| Rule {
+                operations: &rule.operations & operations,
+                selection,
+                ..rule.clone()
+            });
+            let kept = (!others.is_empty()).then(|| Rule { operations: others, ..rule.clone() });
+            if rest.is_none() && kept.is_none() {
+                back.removed.push(*at);
+            } else {
+                back.narrowed.push(*at);
+            }
+            left.extend(kept.into_iter().chain(rest).map(|rule| (*at, rule)));
+        }
+        self.rules = left;
+        Ok(back)
+    }
+
+    /// Keeps the time, if it is later than all before; whether a rule has expired by it that had not before, so that it
+    /// should be stored now.
+    pub fn saw(&mut self, now: u64) -> bool {
+        let now = self.at(now);
+        let before = core::mem::replace(&mut self.latest, now);
+        let expired = |until: u64| before < until && until <= self.latest;
+        self.rules.iter().any(|(_, rule)| rule.expires.is_some_and(expired))
+    }
+
+    /// Whether a rule has expired.
+    #[must_use]
+    pub fn has_expired(&self, rule: &Rule, now: u64) -> bool {
+        rule.expires.is_some_and(|expires| expires <= self.at(now))
+    }
+
+    /// The time, or the latest that was kept, if the clock was set back since.
+    fn at(&self, now: u64) -> u64 {
+        now.max(self.latest)
     }
 
     /// Removes all rules of a device; says how many there were.
     pub fn revoke(&mut self, device: &DeviceId) -> usize {
         let before = self.rules.len();
-        self.rules.retain(|rule| rule.device != *device);
+        self.rules.retain(|(_, rule)| rule.device != *device);
         before - self.rules.len()
     }
 
@@ -132,9 +256,9 @@ impl Policy {
     /// nothing to the grant.
     #[must_use]
     pub fn decide(&self, peer: &DeviceId, operation: Operation, selection: &Selection, now: u64) -> Decision {
+        let now = self.at(now);
         let reach = |ask: bool| {
-            self.rules
-                .iter()
+            self.rules()
                 .filter(|rule| rule.holds_for(peer, operation, now) && rule.ask == ask)
                 .filter(|rule| rule.selection.overlaps(selection))
                 .map(|rule| rule.selection.clone())
@@ -157,10 +281,9 @@ impl Policy {
     /// since rules may have been revoked or have expired in between.
     #[must_use]
     pub fn still_allows(&self, grant: &Grant, location: &Location, now: u64) -> bool {
-        let text = alloc::format!("{location}");
+        let (text, now) = (alloc::format!("{location}"), self.at(now));
         let by_rule = grant.peer.is_none_or(|peer| {
-            self.rules
-                .iter()
+            self.rules()
                 .filter(|rule| rule.holds_for(&peer, grant.operation, now) && (grant.approved || !rule.ask))
                 .any(|rule| rule.selection.covers_text(&text))
         });
@@ -219,6 +342,7 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     const PEER: DeviceId = DeviceId::from_bytes([1; 32]);
 
@@ -289,6 +413,82 @@ mod tests {
             panic!("not asked");
         };
         assert!(policy.still_allows(&pending.approve(), &at, 100));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_revives_no_rule() {
+        let mut policy = Policy::default();
+        policy.grant(Rule { expires: Some(100), ..rule(Operation::Pull, "wallet") });
+        let allows = |policy: &Policy, now| {
+            policy.decide(&PEER, Operation::Pull, &select("wallet"), now) != Decision::Denied
+        };
+        assert!(!policy.saw(99) && allows(&policy, 99) && !allows(&policy, 100));
+        assert!(policy.saw(100), "it has to be kept that it has expired");
+        assert!(!policy.saw(101) && !policy.saw(5));
+        assert!(!allows(&policy, 99) && !allows(&policy, 0));
+        let later = Rule { expires: Some(90), ..rule(Operation::Push, "wallet") };
+        policy.grant(later.clone());
+        assert!(policy.has_expired(&later, 80), "made in a past that has been");
+    }
+
+    #[test]
+    fn numbers_stay_and_are_given_once() {
+        let mut policy = Policy::default();
+        let numbers = |policy: &Policy| policy.rules_of(&PEER).map(|(number, _)| number).collect::<Vec<_>>();
+        assert_eq!(policy.grant(rule(Operation::Pull, "a")), 1);
+        assert_eq!(policy.grant(rule(Operation::Push, "a")), 2);
+        assert_eq!(policy.grant(rule(Operation::Pull, "a")), 1, "the same rule");
+        let all = Operation::ALL.into();
+        assert_eq!(policy.deny(&PEER, &all, None, Some(1)).unwrap().removed, [1]);
+        assert_eq!(policy.grant(rule(Operation::Pull, "a")), 3);
+        assert_eq!(numbers(&policy), [2, 3]);
+    }
+
+    #[test]
+    fn what_an_older_rule_allows_anyway_is_void() {
+        let mut policy = Policy::default();
+        policy.grant(Rule { expires: Some(100), ..rule(Operation::Pull, "wallet") });
+        let of = |selection: &str, expires, ask| Rule { expires, ask, ..rule(Operation::Pull, selection) };
+        let void = |rule: &Rule| policy.void_beside(rule, 50);
+        assert_eq!(void(&of("wallet/web", Some(60), false)), Some(Void::Covered(1)));
+        assert_eq!(void(&of("wallet/web", Some(60), true)), Some(Void::Unasked(1)));
+        assert_eq!(void(&of("wallet/web", None, false)), None, "for longer");
+        assert_eq!(void(&of("**", Some(60), false)), None);
+        assert_eq!(policy.void_beside(&of("wallet/web", Some(60), false), 100), None, "that one has expired");
+        let both = Rule {
+            operations: [Operation::Pull, Operation::Push].into(),
+            ..of("wallet/web", Some(60), false)
+        };
+        assert_eq!(void(&both), None, "one of the two is new");
+        assert_eq!(void(&Rule { ask: true, ..both }), Some(Void::Unasked(1)), "it would not be asked");
+        let mut asking = Policy::default();
+        asking.grant(of("wallet", None, true));
+        assert_eq!(asking.void_beside(&of("wallet", None, false), 0), None, "from now on unasked");
+        assert_eq!(asking.void_beside(&of("wallet/web", None, true), 0), Some(Void::Covered(1)));
+    }
+
+    #[test]
+    fn rules_are_taken_back_whole_by_operation_by_place_or_not_at_all() {
+        let mut policy = Policy::default();
+        let operations: BTreeSet<_> = [Operation::Pull, Operation::Push].into();
+        let selection = Selection::parse(&["wallet/web", "work"]).unwrap();
+        policy.grant(Rule { operations: operations.clone(), selection, ..rule(Operation::Pull, "x") });
+        let pull: BTreeSet<_> = [Operation::Pull].into();
+        let allows = |policy: &Policy, operation, selection: &str| {
+            policy.decide(&PEER, operation, &select(selection), 0) != Decision::Denied
+        };
+        let before = policy.clone();
+        assert_eq!(policy.deny(&PEER, &pull, Some(&select("work/x")), None), Err(TooWide(1)));
+        assert_eq!(policy, before);
+        let back = policy.deny(&PEER, &pull, Some(&select("wallet")), None).unwrap();
+        assert_eq!((back.removed.len(), back.narrowed), (0, vec![1]));
+        assert!(!allows(&policy, Operation::Pull, "wallet") && allows(&policy, Operation::Push, "wallet"));
+        assert!(allows(&policy, Operation::Pull, "work") && allows(&policy, Operation::Push, "work"));
+        policy.deny(&PEER, &operations, None, None).unwrap();
+        assert_eq!(policy.rules().count(), 0);
+        assert_eq!(policy.deny(&PEER, &operations, None, None), Ok(TakenBack::default()));
+        policy.grant(Rule { device: DeviceId::from_bytes([2; 32]), ..rule(Operation::Pull, "a") });
+        assert_eq!(policy.deny(&PEER, &operations, None, None), Ok(TakenBack::default()), "another's");
     }
 
     #[test]

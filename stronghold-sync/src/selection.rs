@@ -77,6 +77,26 @@ impl Selection {
         self.patterns.iter().any(|own| other.patterns.iter().any(|theirs| own.overlaps(theirs)))
     }
 
+    /// Whether it is known to select all that the other selects: `true` is sure, `false` may be wrong.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        other.patterns.iter().all(|theirs| self.patterns.iter().any(|own| own.includes(theirs)))
+    }
+
+    /// What it selects that the other does not, as far as whole patterns can say it; `None` if that is nothing.
+    ///
+    /// # Errors
+    /// `Err` when one of its patterns selects both something that the other selects and something else.
+    pub(crate) fn without(&self, other: &Self) -> Result<Option<Self>, ()> {
+        let touched = |own: &&Pattern| other.patterns.iter().any(|theirs| theirs.overlaps(own));
+        let (inside, outside): (Vec<&Pattern>, Vec<&Pattern>) = self.patterns.iter().partition(touched);
+        if !inside.iter().all(|own| other.patterns.iter().any(|theirs| theirs.includes(own))) {
+            return Err(());
+        }
+        let patterns: Vec<Pattern> = outside.into_iter().cloned().collect();
+        Ok((!patterns.is_empty()).then_some(Self { patterns }))
+    }
+
     /// What either selects.
     #[must_use]
     pub fn or(mut self, other: &Self) -> Self {
@@ -177,6 +197,12 @@ impl Scope {
     #[must_use]
     pub fn and(self, other: &Self) -> Self {
         other.all_of.iter().fold(self, |scope, selection| scope.within(selection.clone()))
+    }
+
+    /// Whether it is known to cover all that the other covers: `true` is sure, `false` may be wrong.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        self.all_of.iter().all(|own| other.all_of.iter().any(|theirs| own.includes(theirs)))
     }
 
     /// Whether the location is in scope.

@@ -10,7 +10,8 @@ use serde_bytes::ByteBuf;
 use stronghold_sync::{
     Ancestors, EntryId, Location, RevisionId, Scope, Selection, Shape,
     message::{
-        Agreed, Batch, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request, Volume,
+        Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request,
+        Volume,
     },
     reconcile::{Again, Content, Set, SetKey, Summary, Telling, Told},
 };
@@ -83,6 +84,7 @@ fn refusals() -> Vec<(&'static str, Message)> {
         ("Refused/stopped", Message::Refused(Refusal::Stopped)),
         ("Refused/busy", Message::Refused(Refusal::Busy)),
         ("Refused/not-ready", Message::Refused(Refusal::NotReady)),
+        ("Refused/limits", Message::Refused(Refusal::Limits)),
     ]
 }
 
@@ -122,14 +124,18 @@ fn finding() -> Vec<(&'static str, Message)> {
 }
 
 fn transfer() -> Vec<(&'static str, Message)> {
-    let propose = |key, deletions_confirmed| Message::Propose(Propose { key, deletions_confirmed });
+    let propose = |key| Message::Propose(Propose { key });
+    let left = LeftOut { not_taken: 2, untaken: vec![0], not_given: 1, ungiven: vec![location()] };
     let (revision, modified) = (shape().revision, 1_700_000_000_000);
     let listing = Listing { location: location(), revision, size: 64, modified, conflict: false };
     vec![
+        ("Name", Message::Name(vec![0, 2])),
+        ("Named", Message::Named(vec![location()])),
+        ("Left", Message::Left(left)),
         ("Want", Message::Want(vec![0, 1, 128, 70_000])),
         ("Give", Message::Give(vec![tombstone()])),
-        ("Propose/with-key", propose(Some(key()), false)),
-        ("Propose/deletions-confirmed", propose(None, true)),
+        ("Propose/with-key", propose(Some(key()))),
+        ("Propose/wants-nothing", propose(None)),
         ("Accept/with-key", Message::Accept(Some(key()))),
         ("Accept/wants-nothing", Message::Accept(None)),
         ("Granted", Message::Granted(Volume { entries: 2, bytes: 128 })),
@@ -159,6 +165,9 @@ fn kind(message: &Message) -> &'static str {
         Message::OnlyThere(_) => "OnlyThere",
         Message::Compared => "Compared",
         Message::Mismatch => "Mismatch",
+        Message::Name(_) => "Name",
+        Message::Named(_) => "Named",
+        Message::Left(_) => "Left",
         Message::Want(_) => "Want",
         Message::Give(_) => "Give",
         Message::Propose(_) => "Propose",
@@ -172,7 +181,7 @@ fn kind(message: &Message) -> &'static str {
     }
 }
 
-const KINDS: usize = 21;
+const KINDS: usize = 24;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,7 +1,7 @@
 //! What devices have had from here: by it a user knows, after one was revoked, which values to change.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use stronghold_sync::{DeviceId, LocationId, RevisionId, Selection, message::Listing};
+use stronghold_sync::{DeviceId, EntryId, LocationId, RevisionId, Selection, Shape, message::Listing};
 
 use crate::{
     record::{Damaged, Sealed},
@@ -69,6 +69,23 @@ impl Stronghold {
             }
         }
         Ok(known)
+    }
+
+    /// Whether a device lacks a head, as far as is remembered of what it holds or has had. Of a deletion, whether it has had
+    /// what was deleted, and not the deletion.
+    #[must_use]
+    pub fn is_lacked_by(&self, device: &DeviceId, head: &Shape) -> bool {
+        let knows = |revision: &RevisionId| self.peers.is_known_to(device, revision);
+        if !head.deleted || knows(&head.revision) {
+            return !knows(&head.revision);
+        }
+        self.record(&head.location).is_some_and(|(.., record)| record.revisions().any(|old| knows(&old.id)))
+    }
+
+    /// Whether a head that is held here came from a device.
+    #[must_use]
+    pub fn is_delivered_by(&self, device: &DeviceId, entry: &EntryId) -> bool {
+        self.peers.is_known_to(device, &entry.revision)
     }
 
     /// Whether a device has had what one of the record's heads says: by that revision, or by an old one of which the head

@@ -44,7 +44,7 @@ use stronghold_sync::{
     Shape,
     message::Refusal,
     plan,
-    session::{Ask, SessionError, SyncAsk},
+    session::{Ask, Consent, Push, SessionError, SyncAsk, Take},
 };
 use stronghold_vault::{ExportError, Labels, Unacceptable};
 
@@ -259,18 +259,29 @@ impl<const N: usize> World<N> {
     ) -> Outcome {
         let replica = &self.replicas[asking];
         let policy = replica.stronghold.policy();
-        let push = match policy.decide(&self.replicas[asked].device, Operation::Pull, selection, 0) {
-            Decision::Allowed(grant) if !matches!(way, Way::Pull) => Some(grant),
+        let granted = |operation| match policy.decide(&self.replicas[asked].device, operation, selection, 0) {
+            Decision::Allowed(grant) => Some(grant),
             _ => None,
         };
+        let push = granted(Operation::Pull).filter(|_| !matches!(way, Way::Pull));
         let pull = !matches!(way, Way::Push);
         if !pull && push.is_none() {
             return [None; 2]; // there is nothing that could be asked
         }
+        // As a plain sync takes: what the rules here let the other write and delete.
+        let (may_push, may_delete) = (granted(Operation::Push), granted(Operation::Delete));
+        let consent = Consent { push: may_push, delete: may_delete, ..Consent::default() };
         let to_asking = if pull { self.gains(asked, selection) } else { 0 };
         let to_asked = if push.is_some() { self.gains(asking, selection) } else { 0 };
         let secret = self.secret();
-        let ask = Ask::Sync(SyncAsk { selection: selection.clone(), pull, push, key: key(), secret });
+        let take = pull.then_some(Take::Granted(consent));
+        let push = match push {
+            Some(grant) => Push::Granted(grant),
+            None if matches!(way, Way::Pull) => Push::No,
+            None => Push::NotGranted,
+        };
+        let selection = selection.clone();
+        let ask = Ask::Sync(SyncAsk { selection, take, push, names: false, key: key(), secret });
         self.hold(ask, secret, (asking, to_asking), (asked, to_asked), cut)
     }
 

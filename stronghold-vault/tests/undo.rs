@@ -214,20 +214,23 @@ fn rules_are_put_back_but_never_those_of_a_device_that_was_revoked_since() {
         expires: None,
         ask: false,
     };
-    let grant =
-        |here: &mut Stronghold, device| step(here, "grant", |here| here.policy_mut().grant(rule(device)));
+    let grant = |here: &mut Stronghold, device| {
+        step(here, "grant", |here| {
+            here.policy_mut().grant(rule(device));
+        })
+    };
     let mut here = new();
     grant(&mut here, 1);
     grant(&mut here, 2);
     let moved = here.undo(9).unwrap().unwrap();
-    assert_eq!((moved.records.len(), moved.rules, here.policy().rules().len()), (0, Rules::PutBack, 1));
+    assert_eq!((moved.records.len(), moved.rules, here.policy().rules().count()), (0, Rules::PutBack, 1));
     here.redo(9).unwrap();
-    assert_eq!(here.policy().rules().len(), 2);
+    assert_eq!(here.policy().rules().count(), 2);
     here.revoke(&rule(1).device, 10);
-    assert_eq!(here.policy().rules().len(), 1);
+    assert_eq!(here.policy().rules().count(), 1);
     here.undo(9).unwrap();
     here.undo(9).unwrap();
     here.redo(9).unwrap();
     here.redo(9).unwrap();
-    assert!(here.policy().rules().iter().all(|rule| rule.device != DeviceId::from_bytes([1; 32])));
+    assert!(here.policy().rules().all(|rule| rule.device != DeviceId::from_bytes([1; 32])));
 }

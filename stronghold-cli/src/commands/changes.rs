@@ -10,7 +10,7 @@ use stronghold_vault::Stronghold;
 use crate::error::Failure;
 
 /// How many records are named to a person.
-const NAMED: usize = 20;
+pub(crate) const NAMED: usize = 20;
 
 /// What becomes of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,11 @@ pub(crate) enum Change {
 
 /// Records with what becomes of each, in the order of their names.
 #[derive(Debug, Default)]
-pub(crate) struct Changes(BTreeMap<Location, Change>);
+pub(crate) struct Changes {
+    named: BTreeMap<Location, Change>,
+    /// Records whose names are not known.
+    unnamed: usize,
+}
 
 /// The heads of all records at one moment, each with whether it is a deletion.
 struct Heads(BTreeMap<LocationId, BTreeSet<(RevisionId, bool)>>);
@@ -87,7 +91,17 @@ impl Changes {
 
     /// Adds a record and what becomes of it.
     pub(crate) fn add(&mut self, location: Location, change: Change) {
-        self.0.insert(location, change);
+        self.named.insert(location, change);
+    }
+
+    /// Adds a record whose name is not known.
+    pub(crate) fn add_unnamed(&mut self) {
+        self.unnamed += 1;
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.unnamed == 0
     }
 
     /// Returns one line a record, and how many more there are.
@@ -95,15 +109,16 @@ impl Changes {
         let line = |(location, change): (&Location, &Change)| {
             format!("{} {}", change.mark(), visible(&location.to_string()))
         };
-        let more = self.0.len().saturating_sub(NAMED);
+        let more = self.named.len().saturating_sub(NAMED);
         let rest = (more > 0).then(|| format!("  and {more} more (--json names all)"));
-        self.0.iter().take(NAMED).map(line).chain(rest)
+        let unnamed = (self.unnamed > 0).then(|| format!("  and {} whose names are not known", self.unnamed));
+        self.named.iter().take(NAMED).map(line).chain(rest).chain(unnamed)
     }
 
     /// Returns all of them for programs: `{location, change}` each.
     pub(crate) fn object(&self) -> Value {
         let object = |(location, change): (&Location, &Change)| json!({ "location": location.to_string(), "change": change.name() });
-        self.0.iter().map(object).collect()
+        self.named.iter().map(object).collect()
     }
 }
 

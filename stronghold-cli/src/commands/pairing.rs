@@ -98,7 +98,7 @@ impl Saving<'_> {
         let device = paired.peer.device();
         self.home.update(|stronghold| {
             let before = stronghold.peers().by_id(&device).cloned();
-            let rules = stronghold.policy().rules().iter();
+            let rules = stronghold.policy().rules();
             let rules_before = rules.filter(|rule| rule.device == device).cloned().collect();
             let name = paired.remember_in(stronghold, self.name, self.address);
             self.granted.add_for(stronghold, device);
@@ -111,7 +111,9 @@ impl Saved {
     fn take_back(self, home: &SharedHome) -> Result<(), Failure> {
         home.update(|stronghold| {
             stronghold.policy_mut().revoke(&self.device);
-            self.rules_before.into_iter().for_each(|rule| stronghold.policy_mut().grant(rule));
+            self.rules_before.into_iter().for_each(|rule| {
+                stronghold.policy_mut().grant(rule);
+            });
             stronghold.peers_mut().take_back(&self.device, self.before);
             Ok(())
         })

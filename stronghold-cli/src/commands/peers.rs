@@ -1,16 +1,19 @@
 //! Paired devices, what they may do, and what they asked for.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde_json::{Value, json};
 use stronghold_net::now;
-use stronghold_sync::{DeviceId, Operation, Rule, Selection, visible};
+use stronghold_sync::{DeviceId, Operation, Rule, Selection, TakenBack, Void, visible};
 use stronghold_vault::{Stronghold, check_device_name, check_given_name};
 
 use super::{Context, selections, time};
 use crate::{
-    args::GrantArgs,
-    error::{About, Failure},
+    args::{DenyArgs, GrantArgs},
+    error::{Failure, NOT_FOUND},
 };
 
 pub(super) fn peers(context: &Context) -> Result<(), Failure> {
@@ -36,32 +39,70 @@ pub(super) fn peers(context: &Context) -> Result<(), Failure> {
     })
 }
 
-fn rules_of<'a>(stronghold: &'a Stronghold, device: &'a DeviceId) -> impl Iterator<Item = &'a Rule> {
-    stronghold.policy().rules().iter().filter(move |rule| rule.device == *device)
+fn rules_of<'a>(
+    stronghold: &'a Stronghold,
+    device: &'a DeviceId,
+) -> impl Iterator<Item = (u64, &'a Rule, bool)> {
+    let policy = stronghold.policy();
+    policy.rules_of(device).map(|(number, rule)| (number, rule, policy.has_expired(rule, now())))
 }
 
-fn rule_object(rule: &Rule) -> Value {
+fn rule_object((number, rule, expired): (u64, &Rule, bool)) -> Value {
     let operations: Vec<&str> = rule.operations.iter().map(|operation| operation.name()).collect();
     let selection: Vec<String> = rule.selection.patterns().iter().map(ToString::to_string).collect();
-    json!({ "operations": operations, "selection": selection, "ask": rule.ask, "expires": rule.expires })
+    json!({
+        "number": number,
+        "operations": operations,
+        "selection": selection,
+        "ask": rule.ask,
+        "expires": rule.expires,
+        "expired": expired,
+    })
 }
 
-fn rule_line(rule: &Rule) -> String {
+fn rule_line((number, rule, expired): (u64, &Rule, bool)) -> String {
     let operations: Vec<&str> = rule.operations.iter().map(|operation| operation.name()).collect();
     let ask = if rule.ask { ", asking each time" } else { "" };
     let until = rule.expires.map(|expires| format!(", until {}", time(expires))).unwrap_or_default();
-    format!("    {} on {}{ask}{until}", operations.join(" "), visible(&rule.selection.to_string()))
+    let over = if expired { " (expired)" } else { "" };
+    format!(
+        "  {number:>3}  {} on {}{ask}{until}{over}",
+        operations.join(" "),
+        visible(&rule.selection.to_string())
+    )
 }
 
 pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> {
     let selection = selections(&args.select)?;
     let expires = args.expires.as_deref().map(expiry).transpose()?;
     let mut home = context.open()?;
-    let device = home.update(|stronghold| {
-        let (device, _) = stronghold.peers().find(&args.peer).about(&args.peer)?;
-        add_rule(stronghold, device, &args.operations, &selection, args.ask, expires);
-        Ok::<_, Failure>(device)
+    let (device, void) = home.update(|stronghold| {
+        let (device, _) = stronghold.peers().find(&args.peer)?;
+        let policy = stronghold.policy_mut();
+        policy.saw(now());
+        let operations: BTreeSet<Operation> = args.operations.iter().copied().collect();
+        if args.replace {
+            policy.deny(&device, &operations, None, None)?;
+        }
+        let rule = Rule { device, operations, selection: selection.clone(), expires, ask: args.ask };
+        if policy.has_expired(&rule, now()) {
+            return Err(Failure::usage(
+                "that time is past for this device, whose clock was later once",
+                "nothing was granted; set its clock, and say a later time",
+            ));
+        }
+        let void = policy.void_beside(&rule, now());
+        match void {
+            None => drop(policy.grant(rule)),
+            // Who wants no more than is there has it; who wants to bound it has not.
+            Some(Void::Covered(_)) if expires.is_none() => {}
+            Some(void) => return Err(void.into()),
+        }
+        Ok::<_, Failure>((device, void))
     })?;
+    if let Some(void) = void {
+        context.output.note(&format!("note: {void}; no rule was added"));
+    }
     let rules: Vec<Value> = rules_of(home.stronghold(), &device).map(rule_object).collect();
     let object =
         json!({ "device": device.to_string(), "name": name_of(home.stronghold(), &device), "rules": rules });
@@ -90,7 +131,7 @@ fn operation_names<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> S
 pub(super) fn rename(context: &Context, peer: &str, name: &str) -> Result<(), Failure> {
     let mut home = context.open()?;
     let (device, old) = home.update(|stronghold| {
-        let (device, _) = stronghold.peers().find(peer).about(&peer)?;
+        let (device, _) = stronghold.peers().find(peer)?;
         Ok::<_, Failure>((device, stronghold.peers_mut().rename(&device, name)?))
     })?;
     let object = json!({ "device": device.to_string(), "name": name, "was": old });
@@ -121,6 +162,43 @@ pub(super) fn check_own_name(context: &Context, name: &str) -> Result<(), Failur
     Ok(())
 }
 
+pub(super) fn deny(context: &Context, args: &DenyArgs) -> Result<(), Failure> {
+    let operations: BTreeSet<Operation> = match args.operations.as_slice() {
+        [] => Operation::ALL.into(),
+        some => some.iter().copied().collect(),
+    };
+    let selection = match args.select.as_slice() {
+        [] => None,
+        some => Some(selections(some)?),
+    };
+    let mut home = context.open()?;
+    let (device, back) = home.update(|stronghold| {
+        let (device, _) = stronghold.peers().find(&args.peer)?;
+        let back = stronghold.policy_mut().deny(&device, &operations, selection.as_ref(), args.rule)?;
+        if back == TakenBack::default() {
+            let message =
+                format!("no rule lets {} do that; nothing was changed", described(stronghold, &device));
+            return Err(Failure::new("not_found", NOT_FOUND, message).hint("see `stronghold peers`"));
+        }
+        Ok((device, back))
+    })?;
+    let stronghold = home.stronghold();
+    let rules: Vec<Value> = rules_of(stronghold, &device).map(rule_object).collect();
+    let object = json!({
+        "device": device.to_string(),
+        "name": name_of(stronghold, &device),
+        "removed": back.removed,
+        "narrowed": back.narrowed,
+        "rules": rules,
+    });
+    context.output.result(&object, || {
+        let who = described(stronghold, &device);
+        let left: Vec<String> = rules_of(stronghold, &device).map(rule_line).collect();
+        let head = if left.is_empty() { "may do nothing here any more" } else { "may still:" };
+        std::iter::once(format!("{who} {head}")).chain(left).collect()
+    })
+}
+
 /// Adds one rule to the policy; none without an operation.
 pub(super) fn add_rule(
     stronghold: &mut Stronghold,
@@ -140,8 +218,13 @@ pub(super) fn add_rule(
 /// `30days` from now, or a time such as `2030-01-31T12:00:00Z`.
 fn expiry(text: &str) -> Result<u64, Failure> {
     let span = humantime::parse_duration(text).ok().and_then(|span| SystemTime::now().checked_add(span));
-    let moment = span.or_else(|| humantime::parse_rfc3339_weak(text).ok()).ok_or_else(|| {
-        Failure::usage("that is no time", "say a span such as 30days, or a time such as 2030-01-31T12:00:00Z")
+    let day = || humantime::parse_rfc3339_weak(&format!("{text}T00:00:00Z")).ok();
+    let time = || humantime::parse_rfc3339_weak(text).ok();
+    let moment = span.or_else(time).or_else(day).ok_or_else(|| {
+        Failure::usage(
+            "that is no time",
+            "say a span such as 30days, a day such as 2030-01-31, or a time such as 2030-01-31T12:00:00Z",
+        )
     })?;
     let since: Duration = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
     let expires = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
@@ -154,7 +237,7 @@ fn expiry(text: &str) -> Result<u64, Failure> {
 pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
     let mut home = context.open()?;
     let (device, name, rules) = home.update(|stronghold| {
-        let (device, _) = stronghold.peers().find(peer).about(&peer)?;
+        let (device, _) = stronghold.peers().find(peer)?;
         let name = stronghold.peers().by_id(&device).map(|peer| peer.name.clone()).unwrap_or_default();
         Ok::<_, Failure>((device, name, stronghold.revoke(&device, now())))
     })?;

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, Read, Write};
 
-use serde_json::json;
-use stronghold_net::{GoOn, Outcome, Peer, PeerError, SharedHome, Ways, pairing::Paired};
+use serde_json::{Value, json};
+use stronghold_net::{GoOn, Outcome, Peer, PeerError, SharedHome, pairing::Paired};
 use stronghold_sync::{Location, MAX_PATTERNS, Selection, message::Listing, session::SessionError, visible};
 use stronghold_vault::{ReadError, check_given_name};
 use tokio::net::TcpStream;
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     args::{At, Grants},
-    error::{About, Failure, NOT_FOUND},
+    error::{Failure, NOT_FOUND},
     secrets,
 };
 
@@ -70,11 +70,12 @@ pub(super) fn clone(
 async fn import(context: &Context, peer: Peer<TcpStream>, selection: Selection) -> Result<(), Failure> {
     let mut progress = Progress::new(context.output, GoOn::Yes);
     let outcome = peer.import(selection, &mut progress).await.map_err(|error| match error {
-        PeerError::Session(SessionError::Deletions) => Failure::from(error)
-            .hint("`stronghold sync PEER --pull` shows it with --dry-run, and takes --confirm-deletions"),
+        PeerError::Session(SessionError::Deletions) => Failure::from(error).hint(
+            "`stronghold sync PEER --pull --take` shows it with --dry-run, and takes --confirm-deletions",
+        ),
         other => other.into(),
     })?;
-    report(context, &outcome, false)
+    report(context, &outcome)
 }
 
 pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -> Result<(), Failure> {
@@ -124,7 +125,7 @@ pub(super) fn fetch(
         };
         let missing: Vec<String> =
             locations.iter().filter(missing).map(|location| visible(&location.to_string())).collect();
-        report(context, &outcome, false)?;
+        report(context, &outcome)?;
         if missing.is_empty() {
             return Ok(());
         }
@@ -151,66 +152,44 @@ fn picked(found: Vec<Listing>) -> Result<Vec<Location>, Failure> {
     numbers.map(|text| pick(text).ok_or_else(wrong)).collect()
 }
 
-pub(super) struct SyncOptions {
-    pub(super) select: Vec<String>,
-    pub(super) pull: bool,
-    pub(super) push: bool,
-    pub(super) dry_run: bool,
-    pub(super) confirm_deletions: bool,
-}
-
-pub(super) fn sync(context: &Context, peer: &str, options: &SyncOptions, at: &At) -> Result<(), Failure> {
-    let selection = selections(&options.select)?;
-    let ways = match (options.pull, options.push) {
-        (false, false) => Ways::Default,
-        (true, false) => Ways::Pull,
-        (false, true) => Ways::Push,
-        (true, true) => Ways::Both,
-    };
-    let go_on = match (options.dry_run, options.confirm_deletions) {
-        (true, _) => GoOn::No,
-        (false, true) => GoOn::YesDeleting,
-        (false, false) => GoOn::Yes,
-    };
-    let home = SharedHome::new(context.open()?);
-    runtime()?.block_on(async {
-        let mut progress = Progress::new(context.output, go_on);
-        let outcome = reach(&home, peer, at).await?.sync(selection, ways, &mut progress).await?;
-        report(context, &outcome, options.dry_run)
-    })
-}
-
 /// Opens a channel to a paired device.
-async fn reach(home: &SharedHome, peer: &str, at: &At) -> Result<Peer<TcpStream>, Failure> {
-    let device = home.lock().stronghold().peers().find(peer).about(&peer)?.0;
+pub(super) async fn reach(home: &SharedHome, peer: &str, at: &At) -> Result<Peer<TcpStream>, Failure> {
+    let device = home.lock().stronghold().peers().find(peer)?.0;
     Ok(stronghold_net::reach(home, device, at.at.as_deref()).await?)
 }
 
-fn report(context: &Context, outcome: &Outcome, dry_run: bool) -> Result<(), Failure> {
+fn report(context: &Context, outcome: &Outcome) -> Result<(), Failure> {
+    context.output.result(&summary_object(outcome, false), || vec![summary_line(outcome, false)])
+}
+
+/// Received, sent, deleted, in conflict; after a dry run, what they would have been.
+fn counts(outcome: &Outcome, dry_run: bool) -> [u64; 4] {
     let done = &outcome.summary;
-    let planned = outcome.plan.as_ref().filter(|_| dry_run);
-    let count = |list: fn(&stronghold_sync::Plan) -> u64, done: u64| planned.map_or(done, list);
-    let received = count(|plan| plan.take.len() as u64, done.received);
-    let sent = count(|plan| plan.give.len() as u64, done.sent);
-    let deleted = count(|plan| plan.deletes_here, done.deleted);
-    let conflicts = count(|plan| plan.conflicts, done.conflicts);
-    let object = json!({
+    match outcome.plan.as_ref().filter(|_| dry_run) {
+        Some(plan) => [plan.take.len() as u64, plan.give.len() as u64, plan.deletes_here, plan.conflicts],
+        None => [done.received, done.sent, done.deleted, done.conflicts],
+    }
+}
+
+pub(super) fn summary_object(outcome: &Outcome, dry_run: bool) -> Value {
+    let [received, sent, deleted, conflicts] = counts(outcome, dry_run);
+    json!({
         "received": received,
         "sent": sent,
         "deleted": deleted,
         "conflicts": conflicts,
-        "unchanged": done.unchanged,
+        "unchanged": outcome.summary.unchanged,
         "bytes_in": outcome.bytes_in,
         "bytes_out": outcome.bytes_out,
-        "round_trips": done.round_trips,
-    });
-    context.output.result(&object, || {
-        let would = if dry_run { "would have " } else { "" };
-        vec![format!(
-            "{would}received {received}, sent {sent}, deleted {deleted}, {conflicts} in conflict, {} unchanged; {} bytes in, {} out",
-            done.unchanged,
-            outcome.bytes_in,
-            outcome.bytes_out,
-        )]
+        "round_trips": outcome.summary.round_trips,
     })
+}
+
+pub(super) fn summary_line(outcome: &Outcome, dry_run: bool) -> String {
+    let [received, sent, deleted, conflicts] = counts(outcome, dry_run);
+    let would = if dry_run { "would have " } else { "" };
+    format!(
+        "{would}received {received}, sent {sent}, deleted {deleted}, {conflicts} in conflict, {} unchanged; {} bytes in, {} out",
+        outcome.summary.unchanged, outcome.bytes_in, outcome.bytes_out,
+    )
 }

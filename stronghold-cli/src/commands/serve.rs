@@ -11,12 +11,13 @@ use std::{
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
-use stronghold_net::{Answering, Attendant, Event, Server, SharedHome, discovery::Announcement};
-use stronghold_sync::{DeviceId, Pending, visible};
+use stronghold_net::{Answering, Attendant, Event, Server, SharedHome, StaysBehind, discovery::Announcement};
+use stronghold_sync::{DeviceId, Location, Pending, Plan, visible};
 use tokio::{net::TcpListener, sync::Notify};
 
 use super::{
     Context,
+    changes::NAMED,
     console::Console,
     pairing::{announced, bind},
     progress::warn_set_back,
@@ -44,10 +45,14 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
             false => announced(output, address, || Announcement::to_peers(&home, address)),
         };
         let (names, console) = (Names(home.clone()), Console::default());
-        let person = move || Person { console: console.clone(), names: names.clone(), output };
+        let events = Events::printed_by(output);
+        let print = events.sender();
+        let person = move || {
+            let (console, names) = (console.clone(), names.clone());
+            Person { console, names, output, print: print.clone() }
+        };
         let (names, once, is_over) = (Names(home.clone()), args.once, Arc::new(Notify::new()));
         let ended = is_over.clone();
-        let events = Events::printed_by(output);
         let print = events.sender();
         let told = move |event: Event| {
             if once && matches!(event, Event::Done(..) | Event::Failed(..)) {
@@ -217,11 +222,58 @@ struct Person {
     console: Console,
     names: Names,
     output: Output,
+    print: SyncSender<Described>,
 }
 
 impl Attendant for Person {
     fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
         warn_set_back(self.output, &peer, found, seen);
+    }
+
+    fn left(&mut self, peer: DeviceId, left: &StaysBehind) {
+        let name = self.names.of(&peer);
+        let names = |of: &[Location]| of.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (not_given, not_taken) = (names(&left.ungiven), names(&left.untaken));
+        let object = json!({
+            "session": "left",
+            "device": peer.to_string(),
+            "name": name,
+            "not_given": left.not_given,
+            "not_given_names": not_given,
+            "not_taken": left.not_taken,
+            "not_taken_names": not_taken,
+        });
+        let line = |what: &str, count: u64, names: &[String]| {
+            let shown: Vec<String> = names.iter().take(NAMED).map(|name| visible(name)).collect();
+            let more = if count > shown.len() as u64 { ", ..." } else { "" };
+            format!("{}: {what} ({count}): {}{more}", visible(&name), shown.join(", "))
+        };
+        let mut lines = Vec::new();
+        if left.not_taken > 0 {
+            lines.push(line(
+                "not taken, no rule here lets it, or a limit is met",
+                left.not_taken,
+                &not_taken,
+            ));
+        }
+        if left.not_given > 0 {
+            lines.push(line(
+                "not given, no rule there takes it, or a limit is met",
+                left.not_given,
+                &not_given,
+            ));
+        }
+        let _ = self.print.try_send((object, lines.join("\n")));
+    }
+
+    fn confirm(&mut self, peer: DeviceId, plan: &Plan) -> Answering<bool> {
+        let who = format!("{} ({})", visible(&self.names.of(&peer)), peer.fingerprint());
+        let question = format!(
+            "{who} would delete {} and empty or shrink {} of {} records here. Allow it, within a minute? [y/N] ",
+            plan.deletes_here, plan.shrinks_here, plan.readable_here
+        );
+        let console = self.console.clone();
+        Box::pin(async move { console.ask(&question).await })
     }
 
     fn ask(&mut self, peer: DeviceId, pending: &[Pending]) -> Answering<bool> {

@@ -7,10 +7,7 @@ use stronghold_sync::{Location, visible};
 use stronghold_vault::{Left, Moved, Rules, Step};
 
 use super::{Context, location, revision, selection, time};
-use crate::{
-    args::Renewal,
-    error::{About, DECISION, Failure, NOT_FOUND},
-};
+use crate::error::{DECISION, Failure, NOT_FOUND};
 
 pub(super) fn restore(context: &Context, at: &str, of: &str) -> Result<(), Failure> {
     write_again(context, at, of, "restored")
@@ -25,7 +22,8 @@ fn write_again(context: &Context, at: &str, of: &str, done: &str) -> Result<(), 
     let location = location(at)?;
     let mut home = context.open()?;
     let again = revision(&home, &location, of)?;
-    let written = home.update(|stronghold| stronghold.resolve(&location, &again, now()).about(&location))?;
+    let written =
+        home.update(|stronghold| stronghold.resolve(&location, &again, now()).map_err(Failure::from))?;
     let object = json!({
         "location": location.to_string(), done: again.to_string(), "revision": written.to_string(),
     });
@@ -137,12 +135,7 @@ fn left_word(why: Left) -> &'static str {
 /// How many records are named to a person.
 const NAMED: usize = 20;
 
-pub(super) fn purge(
-    context: &Context,
-    of: Option<&str>,
-    dry_run: bool,
-    renewal: &Renewal,
-) -> Result<(), Failure> {
+pub(super) fn purge(context: &Context, of: Option<&str>, dry_run: bool) -> Result<(), Failure> {
     let selection = selection(of)?;
     let mut home = context.open()?;
     let replaced = home.stronghold().replaced(&selection);
@@ -166,7 +159,7 @@ pub(super) fn purge(
         context.confirm(&format!(
             "Remove {values} replaced values of {records} records for good, deleted ones too?"
         ))?;
-        renewal.update(&mut home, |stronghold| Ok(stronghold.purge(&selection)))?
+        home.update(|stronghold| Ok::<_, Failure>(stronghold.purge(&selection)))?
     };
     let records: Vec<_> =
         replaced.iter().map(|(at, count)| json!({ "location": at.to_string(), "values": count })).collect();

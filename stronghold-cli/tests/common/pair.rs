@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{Device, Running, counts, paired, trust_each_other};
+use super::{DENIED, Device, Running, counts, paired, trust_each_other};
 
 /// What `a` has at first.
 pub(crate) const ENTRIES: [&str; 4] =
@@ -91,6 +91,22 @@ impl Pair {
         let stopped = Command::new("kill").arg(self.serving.id().to_string()).status().unwrap();
         assert!(stopped.success() && self.serving.end().exit == 0);
         self.a.json(&["log"])["entries"].as_array().unwrap().clone()
+    }
+
+    /// `b` syncs with `a`, and something waits for a rule: what was done, and exit 7.
+    #[track_caller]
+    pub(crate) fn sync_with_some_left(&self, args: &[&str]) -> Value {
+        let args = [&["sync", "a", "--json"], args].concat();
+        let done = self.b.run(&self.at(&args), b"");
+        assert_eq!(done.exit, DENIED, "{}", done.stderr);
+        serde_json::from_slice(&done.stdout).unwrap()
+    }
+
+    /// `b` lets `a` write and delete there, so that it takes what `a` gives.
+    #[track_caller]
+    pub(crate) fn trusting_b(self) -> Self {
+        self.b.ok(&["grant", "a", "push", "delete", "--select", "**"]);
+        self
     }
 
     /// The last decision in the log of `a`.

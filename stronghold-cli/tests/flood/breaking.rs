@@ -11,7 +11,7 @@ use stronghold_snapshot::RecipientSecret;
 use stronghold_sync::{
     Decision, DeviceId, Operation, Selection,
     message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
-    session::{Action, Answer, Ask, Asking, Session, SessionError, Summary, SyncAsk},
+    session::{Action, Answer, Ask, Asking, Push, Session, SessionError, Summary, SyncAsk, Take},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -177,8 +177,9 @@ async fn asked(
     let key = RecipientKey::new(secret.public().to_bytes()).unwrap();
     let session = Asking::new(Ask::Sync(SyncAsk {
         selection,
-        pull: true,
-        push: Some(push),
+        take: Some(Take::Everything),
+        push: Push::Granted(push),
+        names: false,
         key,
         secret: secret_of(&binding),
     }));

@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use stronghold_net::{Channel, ChannelError, Expect, Peer, PeerError, SharedHome, Unattended, Ways};
+use stronghold_net::{
+    Channel, ChannelError, Expect, Peer, PeerError, SharedHome, SyncRequest, Unattended, Ways,
+};
 use stronghold_sync::{DeviceId, Selection, message::Refusal, session::SessionError};
 use stronghold_vault::Identity;
 use tokio::{
@@ -166,7 +168,7 @@ pub(crate) async fn denied(address: SocketAddr, home: SharedHome, server: Device
         Ok(peer) => peer,
         Err(error) => return Heard::Other(error.to_string()),
     };
-    match peer.sync(Selection::everything(), Ways::Default, &mut Unattended).await {
+    match peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await {
         Err(PeerError::Session(SessionError::Refused(Refusal::NotPermitted))) => Heard::Denied,
         Err(PeerError::Session(SessionError::Refused(Refusal::Busy))) => Heard::Busy,
         other => Heard::Other(format!("{other:?}")),

@@ -12,12 +12,13 @@ use alloc::{
 
 use self::sync::Sync;
 use super::{
-    Action, Answer, Core, Gathering, MAX_ENTRIES, Misbehaviour, Session, SessionError, Summary, Verdict,
+    Action, Answer, Core, Gathering, Look, MAX_ENTRIES, Misbehaviour, Session, SessionError, Summary,
+    Verdict,
     flow::{Incoming, Outgoing},
     ordered, volume,
 };
 use crate::{
-    Decision, DeviceId, Grant, Operation, Pending, Policy, Shape,
+    Decision, DeviceId, Grant, Location, Operation, Pending, Plan, Policy, Shape,
     message::{Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, Volume, in_parts},
     reconcile,
 };
@@ -55,6 +56,12 @@ enum State {
     Told(Box<Sync>),
     /// The log, then what differs.
     LogToCompare(Box<Sync>, Vec<Message>),
+    /// Names, of what the asking side needs named.
+    Naming(Box<Sync>),
+    /// What the host knows of what is given.
+    Looking(Box<Sync>, Box<Propose>, Look),
+    /// A person's word on what would be lost.
+    Losing(Box<Sync>, Propose, Box<Plan>),
     /// The log, then what is wanted of what is given.
     LogToAccept(Box<Sync>, Box<Propose>, Vec<Shape>),
     /// The log, then the end: there was nothing to do.
@@ -143,6 +150,18 @@ impl Asked {
                 self.core.send(Message::Again(sync.mismatch()?));
                 State::Told(sync)
             }
+            (State::Proposal(mut sync), Message::Name(part)) => {
+                self.core.act(Action::Look(sync.handle_name(part)?));
+                State::Naming(sync)
+            }
+            (State::Proposal(mut sync), Message::Left(left)) => {
+                self.core.act(Action::Left(sync.handle_left(left)?));
+                State::Proposal(sync)
+            }
+            (State::Told(mut sync), Message::Left(left)) => {
+                self.core.act(Action::Left(sync.handle_left(left)?));
+                State::Told(sync)
+            }
             (State::Proposal(mut sync), Message::Want(part)) => {
                 sync.handle_want(part)?;
                 State::Proposal(sync)
@@ -210,6 +229,22 @@ impl Asked {
             (State::LogToCompare(mut sync, differing), Answer::Logged) => {
                 sync.logged = true;
                 self.differing(sync, differing)
+            }
+            (State::Naming(sync), Answer::Looked(looked)) => {
+                let names = looked.names.into_iter().collect::<Option<Vec<Location>>>();
+                self.core.send_all(in_parts(names.ok_or(SessionError::ApiMisuse)?, Message::Named));
+                State::Proposal(sync)
+            }
+            (State::Looking(mut sync, propose, look), Answer::Looked(looked))
+                if look.is_answered_by(&looked) =>
+            {
+                sync.looked(&look, &looked);
+                self.planned(sync, *propose)?
+            }
+            (State::Losing(sync, propose, plan), Answer::Approved) => self.taking(sync, propose, *plan)?,
+            (State::Losing(sync, ..), Answer::Denied) => {
+                self.log_denied(&[Operation::Delete], sync.selection());
+                State::LogToFail(SessionError::Deletions)
             }
             (State::LogToAccept(sync, propose, take), Answer::Logged) => {
                 self.accept(*sync, *propose, take)?
@@ -373,10 +408,26 @@ impl Asked {
     }
 
     fn proposed(&mut self, sync: Box<Sync>, propose: Propose) -> Result<State, SessionError> {
-        let plan = sync.plan_to_take();
-        if plan.deletes_many() && !propose.deletions_confirmed {
-            return Err(SessionError::Deletions);
+        let look = sync.look();
+        if look.is_empty() {
+            return self.planned(sync, propose);
         }
+        self.core.act(Action::Look(look.clone()));
+        Ok(State::Looking(sync, Box::new(propose), look))
+    }
+
+    /// What would be taken is known. That many records are lost by it is for a person here to allow: the asking side's word
+    /// is none.
+    fn planned(&mut self, sync: Box<Sync>, propose: Propose) -> Result<State, SessionError> {
+        let plan = Box::new(sync.plan_to_take());
+        if plan.deletes_many_here() {
+            self.core.act(Action::Confirm(plan.clone()));
+            return Ok(State::Losing(sync, propose, plan));
+        }
+        self.taking(sync, propose, *plan)
+    }
+
+    fn taking(&mut self, sync: Box<Sync>, propose: Propose, plan: Plan) -> Result<State, SessionError> {
         let verdicts = sync.verdicts_to_take(&plan.take);
         self.core.known(sync.common().chain(sync.wanted().map(|shape| shape.revision)));
         if verdicts.is_empty() {
@@ -448,13 +499,13 @@ fn operations(request: &Request) -> &'static [Operation] {
 }
 
 fn denied(operation: Operation, selection: &str) -> Verdict {
-    Verdict { operation, selection: selection.into(), allowed: false, volume: Volume::default() }
+    Verdict { operation, ours: false, selection: selection.into(), allowed: false, volume: Volume::default() }
 }
 
 impl Granted {
     fn verdict(&self, volume: Volume) -> Verdict {
         let selection = self.selection.clone();
-        Verdict { operation: self.grant.operation(), selection, allowed: true, volume }
+        Verdict { operation: self.grant.operation(), ours: false, selection, allowed: true, volume }
     }
 }
 

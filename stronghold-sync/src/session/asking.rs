@@ -2,16 +2,16 @@
 
 mod sync;
 
-use alloc::boxed::Box;
+use alloc::{boxed::Box, collections::BTreeSet, string::ToString, vec};
 
 use self::sync::{Proposed, Sync};
 use super::{
-    Action, Answer, Core, Gathering, Misbehaviour, PeerList, Session, SessionError, Summary,
+    Action, Answer, Core, Gathering, Look, Misbehaviour, PeerList, Session, SessionError, Summary, Verdict,
     flow::{Expected, Incoming, Outgoing},
     ordered, volume,
 };
 use crate::{
-    Grant, Plan, Scope, Selection,
+    EntryId, Grant, Operation, Plan, Scope, Selection,
     message::{Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, in_parts},
 };
 
@@ -46,14 +46,47 @@ pub enum Ask {
 pub struct SyncAsk {
     /// Of what.
     pub selection: Selection,
-    /// Whether to receive.
-    pub pull: bool,
-    /// Whether to give, by the grant of this side's own policy for the peer. One of `pull` and `push` must be there.
-    pub push: Option<Grant>,
+    /// Whether to receive, and by what right.
+    pub take: Option<Take>,
+    /// Whether to give, and by what right. One of the two must be there.
+    pub push: Push,
+    /// Whether the names of all that would be taken are wanted in the plan: also of what only the peer holds.
+    pub names: bool,
     /// This side's one-time key.
     pub key: RecipientKey,
     /// 32 bytes that only the two ends of this session know, fresh each time.
     pub secret: [u8; 32],
+}
+
+/// By what right the asking side takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// By its own command: everything that the peer lets it have.
+    Everything,
+    /// By what this side's policy lets the peer do.
+    Granted(Consent),
+}
+
+/// What this side's policy lets the peer do here, as a sync that this side asks for takes by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// Where the peer may write.
+    pub push: Option<Grant>,
+    /// Where it may delete.
+    pub delete: Option<Grant>,
+    /// What is taken beyond that: a person has seen it by name.
+    pub also: BTreeSet<EntryId>,
+}
+
+/// By what right the asking side gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// It gives nothing, and wants to give nothing.
+    No,
+    /// It would give, and its own policy lets the peer have nothing of it: what waits is told.
+    NotGranted,
+    /// By the grant of this side's own policy for the peer.
+    Granted(Grant),
 }
 
 /// The asking side's state machine.
@@ -76,12 +109,22 @@ enum State {
     Agreed(Box<SyncAsk>),
     /// This side's own shapes, one scope after the other.
     Shapes(Box<Sync>, Gathering),
+    /// This side's shapes of what it would give, where that is more than it may.
+    Givable(Box<Sync>),
     /// What differs.
     Compared(Box<Sync>),
     /// Another way to find it: it did not add up.
     Mismatched(Box<Sync>),
+    /// What the host knows of what differs.
+    Looking(Box<Sync>, Look),
+    /// Names of what only the peer holds.
+    Naming(Box<Sync>),
     /// The caller's word on the plan.
     Verdict(Box<Sync>, Box<Plan>),
+    /// The log, then the proposal.
+    LogToPropose(Box<Sync>, Box<Plan>),
+    /// The log, then the peer's batches.
+    LogToReceive(Incoming),
     /// What the peer wants.
     Accept(Box<Proposed>),
     /// The peer's batches; then, in a sync, this side's.
@@ -115,7 +158,8 @@ impl Asking {
                 (Request::Browse { selection: selection.clone() }, State::Listing(selection, PeerList::new()))
             }
             Ask::Sync(ask) => {
-                let (selection, pull, push) = (ask.selection.clone(), ask.pull, ask.push.is_some());
+                let (selection, pull) = (ask.selection.clone(), ask.take.is_some());
+                let push = matches!(ask.push, Push::Granted(_));
                 (Request::Sync { selection, pull, push }, State::Agreed(Box::new(ask)))
             }
         };
@@ -134,7 +178,9 @@ impl Asking {
             (State::Granted(mut incoming), Message::Granted(volume)) => {
                 incoming.limit(volume.entries)?;
                 self.core.act(Action::Expect(volume));
-                State::Receiving(incoming, None)
+                let selection = incoming.expected().asked().to_string();
+                self.core.act(Action::Log(vec![Verdict::own(Operation::Push, &selection, volume)]));
+                State::LogToReceive(incoming)
             }
             (State::Listing(selection, mut found), Message::Listed(part)) => {
                 if !part.iter().all(|entry| selection.covers(&entry.location)) {
@@ -167,12 +213,19 @@ impl Asking {
                 State::Compared(sync)
             }
             (State::Compared(sync), Message::Compared) => self.compared(sync)?,
+            (State::Naming(mut sync), Message::Named(part)) => match sync.handle_named(part)? {
+                true => self.planned(sync)?,
+                false => State::Naming(sync),
+            },
             (State::Accept(mut proposed), Message::Want(part)) => {
                 proposed.handle_want(part)?;
                 State::Accept(proposed)
             }
             (State::Accept(proposed), Message::Accept(key)) => {
-                let (incoming, outgoing) = proposed.accepted(key)?;
+                let (incoming, outgoing, declined) = proposed.accepted(key)?;
+                if !declined.is_empty() {
+                    self.core.act(Action::Declined(declined));
+                }
                 State::Receiving(incoming, outgoing.map(Box::new))
             }
             (state @ (State::Receiving(..) | State::Giving(_)), message) => self.transfer(state, message)?,
@@ -214,6 +267,16 @@ impl Asking {
                 sync.hold(&gathering.answered(), ordered(shapes)?);
                 self.gather(sync, gathering)?
             }
+            (State::Givable(mut sync), Answer::Shapes(shapes)) => {
+                sync.would_give(ordered(shapes)?);
+                self.tell(sync)?
+            }
+            (State::Looking(mut sync, look), Answer::Looked(looked)) if look.is_answered_by(&looked) => {
+                sync.looked(&look, looked);
+                self.name(sync)?
+            }
+            (State::LogToPropose(sync, plan), Answer::Logged) => self.proposed(*sync, *plan),
+            (State::LogToReceive(incoming), Answer::Logged) => State::Receiving(incoming, None),
             (State::Verdict(_, plan), Answer::Stop) => {
                 // What the plan would do is the result of a dry run.
                 self.summary.conflicts = plan.conflicts;
@@ -224,7 +287,7 @@ impl Asking {
                 if plan.deletes_many() && !deletions_confirmed {
                     return Err(SessionError::Deletions);
                 }
-                self.propose(*sync, *plan, deletions_confirmed)
+                self.propose(sync, plan)
             }
             (State::Receiving(mut incoming, outgoing), Answer::Imported(taken)) => {
                 incoming.handle_imported(&mut self.core);
@@ -242,13 +305,21 @@ impl Asking {
 
     /// Asks for this side's shapes in the next scope that there is; then tells the peer of them, as far as it is to
     /// know.
-    fn gather(&mut self, mut sync: Box<Sync>, gathering: Gathering) -> Result<State, SessionError> {
+    fn gather(&mut self, sync: Box<Sync>, gathering: Gathering) -> Result<State, SessionError> {
         if gathering.ask(&mut self.core) {
             return Ok(State::Shapes(sync, gathering));
         }
+        if let Some(scope) = sync.givable() {
+            self.core.act(Action::Shapes(scope));
+            return Ok(State::Givable(sync));
+        }
+        self.tell(sync)
+    }
+
+    fn tell(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
         let messages = sync.tell();
         if messages.is_empty() {
-            return self.planned(sync);
+            return self.look(sync);
         }
         self.core.send_all(messages);
         Ok(State::Compared(sync))
@@ -256,13 +327,33 @@ impl Asking {
 
     fn compared(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
         if sync.adds_up() {
-            return self.planned(sync);
+            return self.look(sync);
         }
         if !sync.forget() {
             return Err(Misbehaviour::FalseDifference.into());
         }
         self.core.send(Message::Mismatch);
         Ok(State::Mismatched(sync))
+    }
+
+    /// Asks the host for what it takes to plan, if that is anything.
+    fn look(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
+        let look = sync.look()?;
+        if look.is_empty() {
+            return self.name(sync);
+        }
+        self.core.act(Action::Look(look.clone()));
+        Ok(State::Looking(sync, look))
+    }
+
+    /// Asks the peer for the names that are still needed, if any are.
+    fn name(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
+        let unnamed = sync.unnamed();
+        if unnamed.is_empty() {
+            return self.planned(sync);
+        }
+        self.core.send_all(in_parts(unnamed, Message::Name));
+        Ok(State::Naming(sync))
     }
 
     fn planned(&mut self, sync: Box<Sync>) -> Result<State, SessionError> {
@@ -272,8 +363,18 @@ impl Asking {
         Ok(State::Verdict(sync, plan))
     }
 
-    fn propose(&mut self, sync: Sync, plan: Plan, deletions_confirmed: bool) -> State {
+    fn propose(&mut self, sync: Box<Sync>, plan: Box<Plan>) -> State {
         self.core.known(sync.common());
+        let verdicts = sync.verdicts(&plan);
+        if verdicts.is_empty() {
+            return self.proposed(*sync, *plan);
+        }
+        self.core.act(Action::Log(verdicts));
+        State::LogToPropose(sync, plan)
+    }
+
+    fn proposed(&mut self, sync: Sync, plan: Plan) -> State {
+        self.core.send_all(sync.left(&plan).into_iter().map(Message::Left).collect());
         if plan.is_empty() {
             self.core.send(Message::End);
             return self.finish();
@@ -282,7 +383,7 @@ impl Asking {
         self.core.send_all(in_parts(sync.positions(&plan.take), Message::Want));
         self.core.send_all(in_parts(plan.give.clone(), Message::Give));
         let (key, proposed) = sync.propose(plan);
-        self.core.send(Message::Propose(Propose { key, deletions_confirmed }));
+        self.core.send(Message::Propose(Propose { key }));
         State::Accept(proposed)
     }
 

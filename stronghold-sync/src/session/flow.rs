@@ -2,7 +2,11 @@
 
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 
-use super::{Core, Export, Import, Misbehaviour, find};
+use super::{
+    Core, Export, Import, Misbehaviour,
+    asking::{Consent, Take},
+    find,
+};
 use crate::{
     EntryId, Grant, Location, Policy, RevisionId, Scope, Shape,
     message::{Batch, CHUNK_BYTES, Message, RecipientKey},
@@ -22,12 +26,15 @@ const WINDOW: u64 = 2;
 /// What may be in the batches of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// Just these, which the plan of this side wanted: its own command is the consent, within the scope of it.
-    Entries {
+    /// Just these, which the plan of this side wanted: each in the scope of its command, and either taken by that command
+    /// or by a rule that lets the giver write or delete it here.
+    Taken {
         /// Which.
         entries: Announced,
         /// Where they may be.
         scope: Scope,
+        /// By what.
+        take: Take,
     },
     /// Just these, and only where the policy lets the giver write or delete.
     Granted {
@@ -73,7 +80,7 @@ impl Expected {
     ) -> Result<(), Unexpected> {
         let announced = |entries: &Announced| entries.find(&shape.entry()) == Some(shape);
         let asked = match self {
-            Self::Entries { entries, scope } => announced(entries) && scope.covers(location),
+            Self::Taken { entries, scope, .. } => announced(entries) && scope.covers(location),
             Self::Granted { entries, .. } => announced(entries),
             Self::Within(scope) => scope.covers(location),
             Self::Values(scope) => !shape.deleted && scope.covers(location),
@@ -81,8 +88,14 @@ impl Expected {
         if !asked {
             return Err(Unexpected::NotAsked);
         }
-        let Self::Granted { push, delete, .. } = self else {
-            return Ok(());
+        let (push, delete) = match self {
+            Self::Granted { push, delete, .. } => (push, delete),
+            Self::Taken { take: Take::Granted(Consent { push, delete, also }), .. }
+                if !also.contains(&shape.entry()) =>
+            {
+                (push, delete)
+            }
+            _ => return Ok(()),
         };
         match if shape.deleted { delete } else { push } {
             Some(grant) if policy.still_allows(grant, location, now) => Ok(()),
@@ -90,10 +103,24 @@ impl Expected {
         }
     }
 
+    /// Whether this side's own command asked for it: what its own rules forbid by now is then no fault of the giver's.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        !matches!(self, Self::Granted { .. })
+    }
+
     /// Whether no plan was made of it, so that nobody could be asked about deletions.
     #[must_use]
     pub fn is_unplanned(&self) -> bool {
         matches!(self, Self::Within(_))
+    }
+
+    /// Where what was asked for may be.
+    pub(super) fn asked(&self) -> &dyn core::fmt::Display {
+        match self {
+            Self::Taken { scope, .. } | Self::Within(scope) | Self::Values(scope) => scope,
+            Self::Granted { .. } => &"",
+        }
     }
 
     /// The grants behind it, for the log.
@@ -107,7 +134,7 @@ impl Expected {
 
     fn most_entries(&self) -> u64 {
         match self {
-            Self::Entries { entries, .. } | Self::Granted { entries, .. } => entries.0.len() as u64,
+            Self::Taken { entries, .. } | Self::Granted { entries, .. } => entries.0.len() as u64,
             Self::Within(_) | Self::Values(_) => super::MAX_ENTRIES,
         }
     }

@@ -18,11 +18,11 @@ use alloc::{
 
 pub use self::{
     asked::Asked,
-    asking::{Ask, Asking, SyncAsk},
+    asking::{Ask, Asking, Consent, Push, SyncAsk, Take},
     flow::{Announced, BATCH_BYTES, BATCH_ENTRIES, Expected, MAX_SEALED, Unexpected},
 };
 use crate::{
-    EntryId, Grant, Operation, Pending, Plan, RevisionId, Scope, Shape,
+    EntryId, Grant, Location, LocationId, Operation, Pending, Plan, RevisionId, Scope, Shape,
     message::{Listing, Message, RecipientKey, Refusal, Volume, Weight},
 };
 
@@ -44,8 +44,17 @@ pub enum Action {
     Export(Export),
     /// Open the batch, check every entry against what is expected, merge, commit. Answer: [`Answer::Imported`].
     Import(Import),
+    /// Look things up that only the host has. Answer: [`Answer::Looked`].
+    Look(Look),
+    /// What is given to this side would delete, empty or shrink many records here: ask a person. Answer:
+    /// [`Answer::Approved`] or [`Answer::Denied`].
+    Confirm(Box<Plan>),
     /// Write decisions to the log, durably. Answer: [`Answer::Logged`].
     Log(Vec<Verdict>),
+    /// Something stays where it is, at the asking side's word. No answer.
+    Left(LeftBehind),
+    /// Of what was to be given, the peer did not want something of these records. No answer.
+    Declined(Vec<LocationId>),
     /// The peer's entries, as asked for by browsing. No answer.
     Found(Vec<Listing>),
     /// The peer holds these revisions, or is about to have them: remember it, durably before any batch leaves that is
@@ -76,6 +85,8 @@ impl Action {
                 | Self::Found(_)
                 | Self::Known(_)
                 | Self::Generation(_)
+                | Self::Left(_)
+                | Self::Declined(_)
                 | Self::Expect(_)
                 | Self::Given { .. }
                 | Self::Finished(_)
@@ -103,17 +114,76 @@ pub struct Import {
     pub expected: Arc<Expected>,
 }
 
+/// What a session needs to know that only its host can tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Of these records, the names, as far as they are held.
+    pub names: Vec<LocationId>,
+    /// What allows that the names are told to the peer; `None` where they are not told.
+    pub grant: Option<Grant>,
+    /// Of these heads, whether the peer lacks them, as far as is remembered: of a deletion, whether it has had what was
+    /// deleted, and not the deletion.
+    pub lacking: Vec<Shape>,
+    /// Of these heads, whether they came from the peer.
+    pub delivered: Vec<EntryId>,
+}
+
+/// The answer to a [`Look`]: each list as long as the one that was asked, in its order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// The names; `None` of what is not held.
+    pub names: Vec<Option<Location>>,
+    /// Whether the peer lacks it.
+    pub lacking: Vec<bool>,
+    /// Whether the peer delivered it.
+    pub delivered: Vec<bool>,
+}
+
+impl Look {
+    fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.lacking.is_empty() && self.delivered.is_empty()
+    }
+
+    /// Whether an answer has as much of each as was asked.
+    fn is_answered_by(&self, looked: &Looked) -> bool {
+        (self.names.len(), self.lacking.len(), self.delivered.len())
+            == (looked.names.len(), looked.lacking.len(), looked.delivered.len())
+    }
+}
+
+/// What the asked side hears of what stays where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// How many records of this side the peer does not take.
+    pub not_given: u64,
+    /// Some of them.
+    pub ungiven: Vec<LocationId>,
+    /// How many records the peer would give, and may not.
+    pub not_taken: u64,
+    /// The names of some of them, as the peer tells.
+    pub untaken: Vec<Location>,
+}
+
 /// A decision for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// What was asked.
     pub operation: Operation,
+    /// Whether it was this side that asked, for itself: `Push` and `Delete` are then what it takes, and `Pull` what it gives.
+    pub ours: bool,
     /// On what, as text.
     pub selection: alloc::string::String,
     /// Whether it was allowed.
     pub allowed: bool,
     /// How much it concerned.
     pub volume: Volume,
+}
+
+impl Verdict {
+    /// What this side asked for itself.
+    fn own(operation: Operation, selection: &str, volume: Volume) -> Self {
+        Self { operation, ours: true, selection: selection.into(), allowed: true, volume }
+    }
 }
 
 /// What the host has done.
@@ -123,9 +193,9 @@ pub enum Answer {
     Shapes(Vec<Shape>),
     /// To [`Action::List`].
     Listing(Vec<Listing>),
-    /// To [`Action::Ask`]: yes.
+    /// To [`Action::Ask`] or [`Action::Confirm`]: yes.
     Approved,
-    /// To [`Action::Ask`]: no.
+    /// To [`Action::Ask`] or [`Action::Confirm`]: no.
     Denied,
     /// To [`Action::Plan`]: go on.
     Proceed {
@@ -138,6 +208,8 @@ pub enum Answer {
     Sealed(Vec<u8>),
     /// To [`Action::Import`]: it is durable, and did this.
     Imported(Taken),
+    /// To [`Action::Look`].
+    Looked(Looked),
     /// To [`Action::Log`].
     Logged,
     /// To any: it could not be done, and whose fault that is.
@@ -164,8 +236,10 @@ pub enum Failure {
     NotPermitted,
     /// What the peer sent is not what it may be.
     Peer(Misbehaviour),
-    /// Many records would be deleted by what the peer sent, and no plan was made that a person could confirm.
+    /// Many records would be deleted or emptied by what the peer sent, and nobody has confirmed that.
     Deletions,
+    /// A limit of this side is met that was not met when the plan was made.
+    Limits,
 }
 
 /// What a session did.
@@ -214,9 +288,12 @@ pub enum SessionError {
     /// This side's policy said no to the peer.
     #[error("the policy does not allow it")]
     NotPermitted,
-    /// Many records would be deleted and nobody confirmed it.
-    #[error("many records would be deleted")]
+    /// Many records would be deleted, emptied or shrunk and nobody confirmed it.
+    #[error("many records would be deleted or emptied")]
     Deletions,
+    /// A limit of this side is met that was not met when the plan was made: the next session leaves the record out.
+    #[error("a limit is met that was not met when the session began")]
+    Limits,
     /// This side could not go on.
     #[error("this side could not go on")]
     Local,
@@ -246,6 +323,9 @@ pub enum Misbehaviour {
     /// It wrote or deleted outside what it may.
     #[error("an entry that it may not write")]
     NotPermitted,
+    /// A value or labels over the limits, or a deletion with a value.
+    #[error("an entry over the limits")]
+    OverLimits,
     /// A batch that is not what its head said, or can't be opened.
     #[error("a damaged batch")]
     BadBatch,
@@ -322,6 +402,7 @@ impl Core {
             Answer::Failed(Failure::NotPermitted) => Err(SessionError::NotPermitted),
             Answer::Failed(Failure::Peer(misbehaviour)) => Err((*misbehaviour).into()),
             Answer::Failed(Failure::Deletions) => Err(SessionError::Deletions),
+            Answer::Failed(Failure::Limits) => Err(SessionError::Limits),
             _ => Ok(()),
         }
     }
@@ -344,6 +425,7 @@ impl Core {
             SessionError::PeerIncompatible { .. } => Some(Refusal::Version),
             SessionError::NotPermitted => Some(Refusal::NotPermitted),
             SessionError::Deletions => Some(Refusal::Deletions),
+            SessionError::Limits => Some(Refusal::Limits),
             SessionError::Local | SessionError::ApiMisuse => Some(Refusal::Failed),
             SessionError::Stopped => Some(Refusal::Stopped),
         };

@@ -166,7 +166,7 @@ fn what_a_peer_may_not_write_or_delete_is_refused_and_logged() {
         Message::Compare => vec![
             Message::Compare,
             Message::Give(vec![entry.clone()]),
-            Message::Propose(Propose { key: None, deletions_confirmed: true }),
+            Message::Propose(Propose { key: None }),
             batch(0, 1, batch_of.len() as u64),
             Message::Chunk(batch_of.clone()),
         ],

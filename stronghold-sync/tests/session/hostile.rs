@@ -245,8 +245,7 @@ fn only_what_was_told_may_be_wanted_or_given_and_once() {
         let messages = told().into_iter().chain(list).collect();
         assert_eq!(asked_says(&mut b, messages), blame(why));
     }
-    let want_without_key =
-        vec![Message::Want(vec![0]), Message::Propose(Propose { key: None, deletions_confirmed: false })];
+    let want_without_key = vec![Message::Want(vec![0]), Message::Propose(Propose { key: None })];
     let messages = told().into_iter().chain(want_without_key).collect();
     assert_eq!(asked_says(&mut b, messages), blame(Misbehaviour::BadKey));
 

@@ -4,6 +4,7 @@
 mod forged;
 mod hostile;
 mod known;
+mod rules;
 mod states;
 mod tampered;
 mod world;
@@ -258,6 +259,17 @@ fn a_sync_that_would_delete_many_stops_and_asks_first() {
         assert_eq!((a.heads("**"), b.heads("**")), before);
 
         a.on_plan = Answer::Proceed { deletions_confirmed: true };
+        if of_a > 0 {
+            let (asking, asked) = run(sync_both("**", &a), &mut a, &mut b);
+            assert_eq!(
+                asking,
+                Some(Err(SessionError::Refused(Refusal::Deletions))),
+                "b's person has not spoken"
+            );
+            assert_eq!(asked, Some(Err(SessionError::Deletions)));
+            assert_eq!((a.heads("**"), b.heads("**")), before);
+            b.lets_lose = true;
+        }
         assert!(run(sync_both("**", &a), &mut a, &mut b).0.unwrap().is_ok());
         assert_eq!(a.heads("**"), b.heads("**"));
         assert_eq!(a.heads("**").iter().filter(|head| head.deleted).count(), 20);

@@ -10,7 +10,7 @@ use std::{
 
 use stronghold_sync::{
     message::Message,
-    session::{Ask, Asked, Asking, Misbehaviour, Session, SessionError},
+    session::{Ask, Asked, Asking, Misbehaviour, Push, Session, SessionError, Take},
 };
 
 use super::{
@@ -87,6 +87,7 @@ fn observed() -> Table {
         (sync("wallet", true, push.clone()), "nothing"),
         (sync("wallet", true, push.clone()), "OnlyThere"),
         (sync("wallet", false, push), "nothing"),
+        (sync_by("wallet", Some(Take::Everything), Push::No, true), "nothing"),
     ];
     let mut table = Table::new();
     for (ask, lose) in sessions {

@@ -3,9 +3,9 @@
 
 use stronghold_sync::{
     Selection,
-    message::{Agreed, Listing, Message, Open, PROTOCOL, Propose, Refusal, Request, Volume},
+    message::{Agreed, LeftOut, Listing, Message, Open, PROTOCOL, Propose, Refusal, Request, Volume},
     reconcile::{Again, Content, Summary, Telling, Told},
-    session::{Ask, SessionError},
+    session::{Ask, Push, SessionError, Take},
 };
 
 use super::{
@@ -48,10 +48,20 @@ pub(crate) fn one_of_each() -> Vec<Message> {
         Message::OnlyHere(vec![]),
         Message::OnlyThere(symbols([shape.entry()])),
         Message::Compared,
+        Message::Name(vec![0]),
+        Message::Named(vec![location.clone()]),
+        Message::Named(vec![]),
+        Message::Left(LeftOut {
+            not_taken: 1,
+            untaken: vec![u32::MAX],
+            not_given: u64::MAX,
+            ungiven: vec![],
+        }),
+        Message::Left(LeftOut { ungiven: vec![location.clone(); 101], ..LeftOut::default() }),
         Message::Want(vec![0]),
         Message::Give(vec![shape.clone()]),
-        Message::Propose(Propose { key: None, deletions_confirmed: false }),
-        Message::Propose(Propose { key: Some(key(1)), deletions_confirmed: true }),
+        Message::Propose(Propose { key: None }),
+        Message::Propose(Propose { key: Some(key(1)) }),
         Message::Accept(None),
         Message::Accept(Some(key(1))),
         Message::Granted(Volume { entries: u64::MAX, bytes: u64::MAX }),
@@ -70,7 +80,8 @@ pub(crate) fn one_of_each() -> Vec<Message> {
 fn asks(a: &Node) -> Vec<Ask> {
     let push = Some(may_give("wallet", a));
     let both = sync("wallet", true, push.clone());
-    vec![import("wallet"), browse("wallet"), fetch("wallet"), both, sync("wallet", false, push)]
+    let named = sync_by("wallet", Some(Take::Everything), Push::No, true);
+    vec![import("wallet"), browse("wallet"), fetch("wallet"), both, sync("wallet", false, push), named]
 }
 
 /// Runs every operation with one message in flight replaced, for every message of it.
@@ -78,7 +89,7 @@ fn with_each_message(
     replaced: impl Fn(Message) -> Vec<Vec<Message>>,
     check: impl Fn(Way, Outcome, &Node, &Node),
 ) {
-    for operation in 0..5 {
+    for operation in 0..6 {
         for number in 0.. {
             let mut reached = None;
             let mut variants = 1;

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_bytes::ByteBuf;
 use stronghold_sync::{
-    Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Operation, Policy, RevisionId, Rule, Scope,
-    Selection, Shape, heads,
+    Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Operation, Plan, Policy, RevisionId, Rule,
+    Scope, Selection, Shape, heads,
     message::{Listing, Message, RecipientKey},
     reconcile::{Set, SetKey},
     session::{
-        Action, Answer, Ask, Asked, Asking, Export, Failure, Import, Misbehaviour, Session, SessionError,
-        Summary, SyncAsk, Taken, Unexpected, Verdict,
+        Action, Answer, Ask, Asked, Asking, Consent, Export, Failure, Import, LeftBehind, Look, Looked,
+        Misbehaviour, Push, Session, SessionError, Summary, SyncAsk, Take, Taken, Unexpected, Verdict,
     },
 };
 
@@ -63,6 +63,15 @@ pub(crate) struct Node {
     /// What was told of what the peer has confirmed.
     pub(crate) given: Vec<(u64, u64)>,
     pub(crate) approves: bool,
+    /// Whether a person here lets a peer delete many records.
+    pub(crate) lets_lose: bool,
+    /// The last plan that this side asked for.
+    pub(crate) plan: Option<Plan>,
+    /// What the peer said that stays where it is, and what it did not want.
+    pub(crate) left: Option<LeftBehind>,
+    pub(crate) declined: Vec<LocationId>,
+    /// Revisions that came from the peer of the last sessions.
+    pub(crate) delivered: BTreeSet<RevisionId>,
     pub(crate) on_plan: Answer,
     pub(crate) now: u64,
     /// What an action is answered with instead, by its number.
@@ -82,6 +91,11 @@ impl Node {
             known: BTreeSet::new(),
             given: Vec::new(),
             approves: false,
+            lets_lose: false,
+            plan: None,
+            left: None,
+            declined: Vec::new(),
+            delivered: BTreeSet::new(),
             on_plan: Answer::Proceed { deletions_confirmed: false },
             now: 0,
             sabotage: None,
@@ -206,6 +220,23 @@ impl Node {
         Answer::Imported(self.merge(batch))
     }
 
+    fn look(&self, look: &Look) -> Answer {
+        let name = |id: &LocationId| self.records.get(id).map(|(location, _)| location.clone());
+        let names: Vec<_> = look.names.iter().map(name).collect();
+        if let Some(grant) = &look.grant
+            && names.iter().flatten().any(|name| !self.policy.still_allows(grant, name, self.now))
+        {
+            return Answer::Failed(Failure::NotPermitted);
+        }
+        let lacking = look
+            .lacking
+            .iter()
+            .map(|shape| !shape.deleted && !self.known.contains(&shape.revision))
+            .collect();
+        let delivered = look.delivered.iter().map(|entry| self.delivered.contains(&entry.revision)).collect();
+        Answer::Looked(Looked { names, lacking, delivered })
+    }
+
     fn merge(&mut self, batch: Vec<(Location, Shape)>) -> Taken {
         let mut taken = Taken::default();
         let mut before = BTreeMap::new();
@@ -214,6 +245,7 @@ impl Node {
             let (_, held) = self.records.entry(id).or_insert_with(|| (location, Vec::new()));
             before.entry(id).or_insert(readable(held));
             *held = heads(held.drain(..).chain([shape]));
+            self.delivered.insert(revision);
             taken.received += u64::from(held.iter().any(|head| head.revision == revision));
         }
         for (id, was_readable) in before {
@@ -254,7 +286,21 @@ impl Node {
                     Answer::Denied
                 }
             }
-            Action::Plan(_) => self.on_plan.clone(),
+            Action::Plan(plan) => {
+                self.plan = Some(*plan);
+                self.on_plan.clone()
+            }
+            Action::Confirm(_) if self.lets_lose => Answer::Approved,
+            Action::Confirm(_) => Answer::Denied,
+            Action::Look(look) => self.look(&look),
+            Action::Left(left) => {
+                self.left = Some(left);
+                return None;
+            }
+            Action::Declined(records) => {
+                self.declined = records;
+                return None;
+            }
             Action::Export(export) => self.export(&export),
             Action::Import(import) => self.import(&import),
             Action::Log(verdicts) => {
@@ -379,8 +425,25 @@ pub(crate) fn run_tampered(
     }
 }
 
+/// A sync that takes all that the peer gives.
 pub(crate) fn sync(selection: &str, pull: bool, push: Option<Grant>) -> Ask {
-    Ask::Sync(SyncAsk { selection: select(selection), pull, push, key: key(0xA), secret: SECRET })
+    let push = push.map_or(Push::No, Push::Granted);
+    sync_by(selection, pull.then_some(Take::Everything), push, false)
+}
+
+pub(crate) fn sync_by(selection: &str, take: Option<Take>, push: Push, names: bool) -> Ask {
+    Ask::Sync(SyncAsk { selection: select(selection), take, push, names, key: key(0xA), secret: SECRET })
+}
+
+/// A sync both ways as a plain command asks for it: what `a`'s own rules for `b` cover.
+pub(crate) fn sync_by_rules(selection: &str, a: &Node) -> Ask {
+    let granted = |operation| match a.policy.decide(&B, operation, &select(selection), a.now) {
+        stronghold_sync::Decision::Allowed(grant) => Some(grant),
+        _ => None,
+    };
+    let (push, delete) = (granted(Operation::Push), granted(Operation::Delete));
+    let take = Take::Granted(Consent { push, delete, also: BTreeSet::new() });
+    sync_by(selection, Some(take), granted(Operation::Pull).map_or(Push::NotGranted, Push::Granted), false)
 }
 
 /// A sync both ways, with the grant of `a`'s own policy.

@@ -7,8 +7,8 @@ use stronghold_sync::{
     ClientId, DeviceId, Mapping, Operation, Rule, Selection, Shape,
     message::{Message, RecipientKey},
     session::{
-        Action, Answer, Ask, Asked, Asking, Export, Failure, Import, Misbehaviour, Session, SessionError,
-        Summary, Taken, Unexpected, Verdict,
+        Action, Answer, Ask, Asked, Asking, Export, Failure, Import, Look, Looked, Misbehaviour, Session,
+        SessionError, Summary, Taken, Unexpected, Verdict,
     },
 };
 use stronghold_vault::{Decided, Entry, Stronghold, Unacceptable};
@@ -81,11 +81,24 @@ impl Replica {
                 Answer::Shapes(shapes)
             }
             Action::Plan(_) => Answer::Proceed { deletions_confirmed: false },
+            Action::Confirm(_) => Answer::Denied,
+            Action::Look(look) => self.look(&look, &peer),
             Action::Export(export) => self.export(&export),
             Action::Import(import) => self.import(&import, gains),
             Action::Log(verdicts) => self.log(verdicts, peer),
             other => panic!("not in these sessions: {other:?}"),
         }
+    }
+
+    fn look(&self, look: &Look, peer: &DeviceId) -> Answer {
+        let names: Vec<_> = look.names.iter().map(|id| self.stronghold.names_of(id)).collect();
+        if look.grant.is_some() {
+            assert!(names.iter().flatten().all(|name| name.client() != PRIVATE), "named: {names:?}");
+        }
+        let lacking = look.lacking.iter().map(|head| self.stronghold.is_lacked_by(peer, head)).collect();
+        let delivered =
+            look.delivered.iter().map(|entry| self.stronghold.is_delivered_by(peer, entry)).collect();
+        Answer::Looked(Looked { names, lacking, delivered })
     }
 
     fn export(&self, export: &Export) -> Answer {
@@ -119,7 +132,7 @@ impl Replica {
     }
 
     fn log(&mut self, verdicts: Vec<Verdict>, device: DeviceId) -> Answer {
-        for Verdict { operation, selection, allowed, volume } in verdicts {
+        for Verdict { operation, selection, allowed, volume, .. } in verdicts {
             let (entries, bytes) = (volume.entries, volume.bytes);
             let decided =
                 Decided { time: 0, device, deed: operation.into(), selection, allowed, entries, bytes };
@@ -191,6 +204,8 @@ impl End<'_> {
                 | Action::Given { .. }
                 | Action::Found(_)
                 | Action::Known(_)
+                | Action::Left(_)
+                | Action::Declined(_)
                 | Action::Generation(_) => {}
                 action => {
                     let answer = self.replica.act(action, self.peer, self.gains);

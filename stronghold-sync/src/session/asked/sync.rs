@@ -1,20 +1,20 @@
 //! What the asked side of a sync knows of both sides, and what follows from it.
 
 use alloc::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
     vec::Vec,
 };
 
 use super::super::{
-    Misbehaviour, PeerList, Verdict, claim, find,
+    LeftBehind, Look, Looked, Misbehaviour, PeerList, Verdict, claim, find,
     flow::{Announced, Expected, Incoming, Outgoing},
     positions, records, volume,
 };
 use crate::{
     EntryId, Grant, LocationId, OnConflict, Operation, Plan, RevisionId, Rules, Scope, Selection, Shape,
-    message::{Agreed, RecipientKey},
-    plan,
+    message::{Agreed, LeftOut, MAX_NAMED, RecipientKey},
+    plan::{MAX_ADDED_HEADS, Sieve, plan_through},
     reconcile::{Again, Answering, Find, SetKey, Symbol, Telling},
 };
 
@@ -40,7 +40,13 @@ pub(super) struct Sync {
     /// Symbols of what the asking side was told that it may give.
     only_there: BTreeSet<Symbol>,
     want: BTreeSet<u32>,
+    /// Positions whose names were told.
+    named: BTreeSet<u32>,
     given: PeerList<Shape>,
+    /// Heads here that came from the asking side, of records that may get more than it may add.
+    delivered: BTreeSet<EntryId>,
+    /// Whether it was told of what stays where it is.
+    left: bool,
     /// Whether the log has what was told.
     pub(super) logged: bool,
     /// Of this side's snapshot.
@@ -77,7 +83,10 @@ impl Sync {
             only_here: Vec::new(),
             only_there: BTreeSet::new(),
             want: BTreeSet::new(),
+            named: BTreeSet::new(),
             given: PeerList::new(),
+            delivered: BTreeSet::new(),
+            left: false,
             logged: false,
             generation: 0,
         }
@@ -145,6 +154,36 @@ impl Sync {
         claim(&mut self.want, part, |position| (*position as usize) < told)
     }
 
+    /// What it takes to name entries, whose positions are all known, and each named once. The names are as much in the
+    /// grant as the values.
+    pub(super) fn handle_name(&mut self, part: Vec<u32>) -> Result<Look, Misbehaviour> {
+        let told = self.only_here.len();
+        let names: Vec<LocationId> = part
+            .iter()
+            .filter_map(|position| self.only_here.get(*position as usize))
+            .map(|shape| shape.location)
+            .collect();
+        claim(&mut self.named, part, |position| (*position as usize) < told)?;
+        Ok(Look { names, grant: self.pull.clone(), ..Look::default() })
+    }
+
+    /// The asking side tells of what stays where it is.
+    pub(super) fn handle_left(&mut self, left: LeftOut) -> Result<LeftBehind, Misbehaviour> {
+        if core::mem::replace(&mut self.left, true) {
+            return Err(Misbehaviour::OutOfOrder);
+        }
+        if left.untaken.len() > MAX_NAMED || left.ungiven.len() > MAX_NAMED {
+            return Err(Misbehaviour::TooMany);
+        }
+        let ungiven = left.untaken.iter().filter_map(|position| self.only_here.get(*position as usize));
+        Ok(LeftBehind {
+            not_given: left.not_taken,
+            ungiven: ungiven.map(|shape| shape.location).collect(),
+            not_taken: left.not_given,
+            untaken: left.ungiven,
+        })
+    }
+
     pub(super) fn handle_give(&mut self, part: Vec<Shape>) -> Result<(), Misbehaviour> {
         self.may_take()?;
         let key = self.key_in_use();
@@ -186,7 +225,7 @@ impl Sync {
         let unchanged = records(same);
         self.only_there = only_there.into_iter().collect();
         let offered = &self.offered.items;
-        let wanted = plan(&at_locations_of(&self.writable, offered), offered, TAKE).take;
+        let wanted = plan_through(&at_locations_of(&self.writable, offered), offered, TAKE, self).take;
         let key = self.key_in_use();
         self.only_there.extend(wanted.iter().map(|shape| key.symbol(key.hash(&shape.entry()))));
         let only_there = self.only_there.iter().map(|symbol| symbol.bits()).collect();
@@ -196,7 +235,7 @@ impl Sync {
     /// What was found does not add up for the asking side: the next way to find it. Whoever has begun to want or give by
     /// it has found that it does.
     pub(super) fn mismatch(&mut self) -> Result<Again, Misbehaviour> {
-        if !self.want.is_empty() || !self.given.items.is_empty() {
+        if !self.want.is_empty() || !self.named.is_empty() || !self.given.items.is_empty() {
             return Err(Misbehaviour::OutOfOrder);
         }
         let entries = self.pullable.iter().map(Shape::entry);
@@ -217,16 +256,38 @@ impl Sync {
         push.chain(delete.map(|grant| self.verdict(grant, deleted.iter().copied()))).collect()
     }
 
+    /// Which heads here it takes to know of whether they came from the asking side, before there can be a plan.
+    pub(super) fn look(&self) -> Look {
+        let given = &self.given.items;
+        let own = at_locations_of(&union(&self.pullable, &self.writable), given);
+        let mut many = BTreeMap::<LocationId, usize>::new();
+        own.iter().chain(given).for_each(|shape| *many.entry(shape.location).or_default() += 1);
+        let crowded =
+            |shape: &&Shape| many.get(&shape.location).is_some_and(|heads| *heads > MAX_ADDED_HEADS);
+        Look { delivered: own.iter().filter(crowded).map(Shape::entry).collect(), ..Look::default() }
+    }
+
+    pub(super) fn looked(&mut self, look: &Look, looked: &Looked) {
+        let delivered = look.delivered.iter().zip(&looked.delivered).filter(|(_, is)| **is);
+        self.delivered = delivered.map(|(entry, _)| *entry).collect();
+    }
+
     fn verdict<'a>(&self, grant: &Grant, shapes: impl IntoIterator<Item = &'a Shape>) -> Verdict {
         let selection = self.selection.clone();
-        Verdict { operation: grant.operation(), selection, allowed: true, volume: volume(shapes) }
+        Verdict {
+            operation: grant.operation(),
+            ours: false,
+            selection,
+            allowed: true,
+            volume: volume(shapes),
+        }
     }
 
     /// What this side takes of what is given to it.
     pub(super) fn plan_to_take(&self) -> Plan {
         let given = &self.given.items;
         let own = union(&self.pullable, &self.writable);
-        let plan = plan(&at_locations_of(&own, given), given, TAKE);
+        let plan = plan_through(&at_locations_of(&own, given), given, TAKE, self);
         let readable = records(own.iter().filter(|shape| !shape.deleted));
         let others = readable.saturating_sub(plan.readable_here);
         plan.and_unchanged(others, others)
@@ -266,6 +327,12 @@ impl Sync {
         let (push, delete) = (self.push, self.delete);
         let expected = |take| Expected::Granted { entries: Announced::new(take), push, delete };
         (!take.is_empty()).then(|| Incoming::new(expected(take)))
+    }
+}
+
+impl Sieve for Sync {
+    fn delivered(&self, head: &Shape) -> bool {
+        self.delivered.contains(&head.entry())
     }
 }
 

@@ -1,17 +1,23 @@
 //! What the asking side of a sync knows of both sides, and the plan that follows from it.
 
-use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    string::ToString,
+    vec::Vec,
+};
 
 use super::super::{
-    Misbehaviour, PeerList, SessionError, apart, claim, find,
+    Look, Looked, Misbehaviour, PeerList, SessionError, Verdict, apart, claim, find,
     flow::{Announced, Expected, Incoming, Outgoing},
-    positions, records,
+    positions, records, volume,
 };
-use super::SyncAsk;
+use super::{Consent, Push, SyncAsk, Take};
 use crate::{
-    EntryId, Grant, LocationId, OnConflict, Operation, Plan, RevisionId, Rules, Scope, Shape,
-    message::{Agreed, Message, RecipientKey, in_parts},
-    plan::plan_giving,
+    Change, EntryId, Grant, Left, Location, LocationId, OnConflict, Operation, Plan, RevisionId, Rules,
+    Scope, Shape, Why,
+    message::{Agreed, LeftOut, MAX_NAMED, Message, RecipientKey, in_parts},
+    plan::{LARGEST, MAX_ADDED_HEADS, Sieve, plan_through},
     reconcile::{self, Again, MAX_CELLS, Reconciling, SetKey, Summary, Symbol},
 };
 
@@ -23,13 +29,22 @@ pub(super) struct Sync {
     pull: Option<Scope>,
     push: Option<Scope>,
     delete: Option<Scope>,
-    /// This side's own permission to give.
-    grant: Option<Grant>,
+    /// By what right this side takes, and gives.
+    take: Take,
+    own: Push,
+    /// What was asked for.
+    asked: Scope,
+    /// Whether the names of all that would be taken are wanted.
+    names_wanted: bool,
+    /// Whether it was asked to pull, and the peer lets it have nothing.
+    pull_refused: bool,
     /// What this side holds where it may pull.
     held: Vec<Shape>,
     /// What it may give, wherever.
     may_give: Vec<Shape>,
-    /// Of that, what is not among `held`.
+    /// What it would give and may not, in the order of entries.
+    withheld: Vec<Shape>,
+    /// Of what it may give, what is not among `held`.
     offered: Vec<Shape>,
     /// The secret of the session, for the keys of the reconciliation.
     secret: [u8; 32],
@@ -40,6 +55,15 @@ pub(super) struct Sync {
     only_there: PeerList<Shape>,
     lacking: Vec<u64>,
     only_here: BTreeSet<EntryId>,
+    /// Names of what differs, held here or told by the peer; those that the peer told; those it still owes.
+    names: BTreeMap<LocationId, Location>,
+    told: BTreeMap<LocationId, Location>,
+    owed: Vec<LocationId>,
+    needed: BTreeSet<LocationId>,
+    /// Heads here that came from the peer, of records that may get more than it may add.
+    delivered: BTreeSet<EntryId>,
+    /// What waits here outside the reconciled set.
+    waiting: Vec<Left>,
 }
 
 /// What was proposed to the peer.
@@ -54,13 +78,18 @@ pub(super) struct Proposed {
 impl Sync {
     /// Cuts what the peer agreed to down to what was asked, and to what this side's policy lets it give.
     pub(super) fn agreed(ask: SyncAsk, agreed: Agreed) -> Result<Self, SessionError> {
-        if !ask.pull && ask.push.is_none() {
+        if ask.take.is_none() && !matches!(ask.push, Push::Granted(_)) {
             return Err(SessionError::ApiMisuse);
         }
         let asked = Scope::of(ask.selection);
-        let within_grant = |scope: Option<Scope>| Some(scope?.and(&asked).and(ask.push.as_ref()?.scope()));
+        let grant = match &ask.push {
+            Push::Granted(grant) => Some(grant.scope().clone()),
+            Push::No | Push::NotGranted => None,
+        };
+        let within_grant = |scope: Option<Scope>| Some(scope?.and(&asked).and(grant.as_ref()?));
         let (push, delete) = (within_grant(agreed.push), within_grant(agreed.delete));
-        let pull = agreed.pull.filter(|_| ask.pull).map(|scope| scope.and(&asked));
+        let pull = agreed.pull.filter(|_| ask.take.is_some()).map(|scope| scope.and(&asked));
+        let pull_refused = ask.take.is_some() && pull.is_none();
         if pull.is_none() && push.is_none() && delete.is_none() || pull.is_some() != agreed.held.is_some() {
             return Err(Misbehaviour::OutOfOrder.into());
         }
@@ -69,9 +98,14 @@ impl Sync {
             pull,
             push,
             delete,
-            grant: ask.push,
+            take: ask.take.unwrap_or_else(|| Take::Granted(Consent::default())),
+            own: ask.push,
+            asked,
+            names_wanted: ask.names,
+            pull_refused,
             held: Vec::new(),
             may_give: Vec::new(),
+            withheld: Vec::new(),
             offered: Vec::new(),
             secret: ask.secret,
             theirs: agreed.held,
@@ -79,6 +113,12 @@ impl Sync {
             only_there: PeerList::new(),
             lacking: Vec::new(),
             only_here: BTreeSet::new(),
+            names: BTreeMap::new(),
+            told: BTreeMap::new(),
+            owed: Vec::new(),
+            needed: BTreeSet::new(),
+            delivered: BTreeSet::new(),
+            waiting: Vec::new(),
         })
     }
 
@@ -100,6 +140,23 @@ impl Sync {
         if operations.contains(&Operation::Pull) {
             self.held = shapes;
         }
+    }
+
+    /// Where this side would give, if that is more than where it may.
+    pub(super) fn givable(&self) -> Option<Scope> {
+        let would = match &self.own {
+            Push::No => return None,
+            Push::NotGranted => self.asked.clone(),
+            Push::Granted(grant) => self.asked.clone().and(grant.scope()),
+        };
+        let may_all = |scope: &Option<Scope>| scope.as_ref().is_some_and(|scope| scope.includes(&would));
+        (!may_all(&self.push) || !may_all(&self.delete)).then_some(would)
+    }
+
+    /// Takes this side's own shapes, in order, of what it would give.
+    pub(super) fn would_give(&mut self, shapes: Vec<Shape>) {
+        self.may_give.sort_by_key(Shape::entry);
+        self.withheld = apart(&shapes, &self.may_give);
     }
 
     /// What to tell the peer: of what is held where this side may pull, and what else it may give. Nothing when both
@@ -181,29 +238,163 @@ impl Sync {
         common.map(|shape| shape.revision)
     }
 
-    /// The plan, from what differs: the records that do not are only counted.
-    pub(super) fn plan(&self) -> Result<Plan, Misbehaviour> {
+    /// What differs, of both sides, in order: the records that do not are only counted.
+    fn differing(&self) -> Result<(Vec<Shape>, Vec<Shape>), Misbehaviour> {
         let only_there = &self.only_there.items;
-        let mut differs: BTreeSet<LocationId> = only_there.iter().map(|shape| shape.location).collect();
-        differs.extend(self.only_here.iter().map(|entry| entry.location));
-        let (local, same): (Vec<&Shape>, Vec<&Shape>) =
-            self.held.iter().partition(|shape| differs.contains(&shape.location));
-        let local: Vec<Shape> = local.into_iter().cloned().collect();
+        let differs = self.differing_records();
+        let local = self.held.iter().filter(|shape| differs.contains(&shape.location));
+        let local: Vec<Shape> = local.cloned().collect();
         let also_there = local.iter().filter(|shape| !self.only_here.contains(&shape.entry()));
         let mut remote: Vec<Shape> = also_there.chain(only_there).cloned().collect();
         remote.sort_by_key(Shape::entry);
-        if !remote.is_sorted_by(|one, next| one.entry() < next.entry()) {
-            return Err(Misbehaviour::Unordered);
+        match remote.is_sorted_by(|one, next| one.entry() < next.entry()) {
+            true => Ok((local, remote)),
+            false => Err(Misbehaviour::Unordered),
         }
-        let rules = Rules { take: self.pull.is_some(), give: true, on_conflict: OnConflict::KeepBoth };
-        let may_give = |shape: &Shape| find(&self.may_give, &shape.entry()).is_some();
-        let mut plan = plan_giving(&local, &remote, rules, may_give);
+    }
+
+    fn differing_records(&self) -> BTreeSet<LocationId> {
+        let there = self.only_there.items.iter().map(|shape| shape.location);
+        there.chain(self.only_here.iter().map(|entry| entry.location)).collect()
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { take: self.pull.is_some(), give: true, on_conflict: OnConflict::KeepBoth }
+    }
+
+    /// What the host has to say before there can be a plan.
+    pub(super) fn look(&mut self) -> Result<Look, Misbehaviour> {
+        let (local, remote) = self.differing()?;
+        let wanted = plan_through(&local, &remote, self.rules(), &All).take;
+        let mut many = BTreeMap::<LocationId, usize>::new();
+        local.iter().chain(&wanted).for_each(|shape| *many.entry(shape.location).or_default() += 1);
+        let crowded =
+            |shape: &&Shape| many.get(&shape.location).is_some_and(|heads| *heads > MAX_ADDED_HEADS);
+        let in_doubt = |shape: &&Shape| {
+            self.names_wanted || !self.is_sure(shape) || crowded(shape) || shape.size > LARGEST
+        };
+        self.needed = wanted.iter().filter(in_doubt).map(|shape| shape.location).collect();
+        let outside = apart(&self.withheld, &self.held);
+        let inside = self.withheld.iter().filter(|shape| self.only_here.contains(&shape.entry()));
+        let own = inside.take(MAX_NAMED).chain(outside.iter().take(MAX_NAMED)).map(|shape| shape.location);
+        let names: BTreeSet<LocationId> = self.needed.iter().copied().chain(own).collect();
+        Ok(Look {
+            names: names.into_iter().collect(),
+            grant: None,
+            lacking: outside,
+            delivered: local.iter().filter(crowded).map(Shape::entry).collect(),
+        })
+    }
+
+    /// Takes what the host has said.
+    pub(super) fn looked(&mut self, look: &Look, looked: Looked) {
+        let named = look.names.iter().zip(looked.names);
+        self.names.extend(named.filter_map(|(id, name)| Some((*id, name?))));
+        let lacking = look.lacking.iter().zip(looked.lacking).filter(|(_, lacks)| *lacks);
+        let why = |shape: &Shape| Left { location: shape.location, why: self.why_withheld(shape) };
+        self.waiting = lacking.map(|(shape, _)| why(shape)).collect();
+        let delivered = look.delivered.iter().zip(looked.delivered).filter(|(_, is)| *is);
+        self.delivered = delivered.map(|(entry, _)| *entry).collect();
+    }
+
+    /// The positions, in the list of what only the peer holds, of one entry of each record whose name only the peer knows.
+    pub(super) fn unnamed(&mut self) -> Vec<u32> {
+        let mut positions = Vec::new();
+        for (position, shape) in (0..).zip(&self.only_there.items) {
+            let is_needed =
+                self.needed.contains(&shape.location) && !self.names.contains_key(&shape.location);
+            if is_needed && self.owed.last() != Some(&shape.location) {
+                self.owed.push(shape.location);
+                positions.push(position);
+            }
+        }
+        positions
+    }
+
+    /// Takes names that the peer tells; whether that were all. A name is hashed into its id, so it can be no other.
+    pub(super) fn handle_named(&mut self, part: Vec<Location>) -> Result<bool, Misbehaviour> {
+        if part.is_empty() {
+            return Err(Misbehaviour::OutOfOrder);
+        }
+        for name in part {
+            let owed = self.owed.get(self.told.len()).copied();
+            let may_be = self.pull.as_ref().is_some_and(|scope| scope.covers(&name));
+            if owed != Some(name.id()) || !may_be {
+                return Err(Misbehaviour::NotAsked);
+            }
+            self.told.insert(name.id(), name);
+        }
+        Ok(self.told.len() == self.owed.len())
+    }
+
+    /// The plan, from what differs.
+    pub(super) fn plan(&self) -> Result<Plan, Misbehaviour> {
+        let (local, remote) = self.differing()?;
+        let mut plan = plan_through(&local, &remote, self.rules(), self);
         let wanted = self.offered.iter().filter(|shape| self.only_here.contains(&shape.entry()));
-        plan.give.extend(wanted.cloned());
+        for shape in wanted {
+            plan.changes_there.push((shape.location, change_of(shape)));
+            plan.give.push(shape.clone());
+        }
         plan.give.sort_by_key(Shape::entry);
-        let readable = same.iter().copied().filter(|shape| !shape.deleted);
-        let counted = (records(same.iter().copied()), records(readable));
+        plan.not_given.extend(&self.waiting);
+        plan.not_given.sort();
+        plan.not_given.dedup();
+        plan.names.clone_from(&self.told);
+        plan.pull_refused = self.pull_refused;
+        let differs = self.differing_records();
+        let same = || self.held.iter().filter(|shape| !differs.contains(&shape.location));
+        let counted = (records(same()), records(same().filter(|shape| !shape.deleted)));
         Ok(plan.and_unchanged(counted.0, counted.1))
+    }
+
+    /// The decisions for the log: what is taken by this side's command, and what is given by it.
+    pub(super) fn verdicts(&self, plan: &Plan) -> Vec<Verdict> {
+        let (deleted, written): (Vec<&Shape>, Vec<&Shape>) =
+            plan.take.iter().partition(|shape| shape.deleted);
+        let given: Vec<&Shape> = plan.give.iter().collect();
+        let parts = [(Operation::Push, written), (Operation::Delete, deleted), (Operation::Pull, given)];
+        let selection = self.asked.to_string();
+        let some = parts.into_iter().filter(|(_, shapes)| !shapes.is_empty());
+        some.map(|(operation, shapes)| Verdict::own(operation, &selection, volume(shapes))).collect()
+    }
+
+    /// What the peer's person is to hear of what stays where it is, if anything does. What this side's own rules keep from
+    /// the peer is no business of the peer's.
+    pub(super) fn left(&self, plan: &Plan) -> Option<LeftOut> {
+        let of = |list: &[Left]| -> BTreeSet<LocationId> {
+            list.iter().filter(|left| left.why != Why::MayNotPull).map(|left| left.location).collect()
+        };
+        let (not_taken, not_given) = (of(&plan.not_taken), of(&plan.not_given));
+        if not_taken.is_empty() && not_given.is_empty() {
+            return None;
+        }
+        let mut last = None;
+        let mut is_new = |shape: &Shape| {
+            not_taken.contains(&shape.location) && last.replace(shape.location) != Some(shape.location)
+        };
+        let listed = (0..).zip(&self.only_there.items).filter(|(_, shape)| is_new(shape));
+        Some(LeftOut {
+            not_taken: not_taken.len() as u64,
+            untaken: listed.map(|(position, _)| position).take(MAX_NAMED).collect(),
+            not_given: not_given.len() as u64,
+            ungiven: not_given.iter().filter_map(|id| self.names.get(id)).take(MAX_NAMED).cloned().collect(),
+        })
+    }
+
+    /// Whether an entry of the peer's may be taken whatever it is called.
+    fn is_sure(&self, shape: &Shape) -> bool {
+        let Take::Granted(consent) = &self.take else { return true };
+        let covers = |grant: &Grant| self.pull.as_ref().is_some_and(|pull| grant.scope().includes(pull));
+        consent.also.contains(&shape.entry()) || consent.for_kind(shape).is_some_and(covers)
+    }
+
+    fn why_withheld(&self, shape: &Shape) -> Why {
+        match &self.own {
+            Push::NotGranted => Why::MayNotPull,
+            _ if shape.deleted => Why::MayNotDelete,
+            _ => Why::MayNotPush,
+        }
     }
 
     /// The positions of what the plan takes, in the list of what only the peer holds.
@@ -217,11 +408,66 @@ impl Sync {
         let entries = Announced::new(plan.take);
         // Without a scope to pull in, nothing is taken, and nothing is expected.
         let expected = match self.pull {
-            Some(scope) => Expected::Entries { entries, scope },
+            Some(scope) => Expected::Taken { entries, scope, take: self.take },
             None => Expected::Granted { entries, push: None, delete: None },
         };
         let (give, wanted) = (plan.give, BTreeSet::new());
-        (key, Box::new(Proposed { grant: self.grant, give, wanted, incoming: Incoming::new(expected) }))
+        let grant = match self.own {
+            Push::Granted(grant) => Some(grant),
+            Push::No | Push::NotGranted => None,
+        };
+        (key, Box::new(Proposed { grant, give, wanted, incoming: Incoming::new(expected) }))
+    }
+}
+
+impl Sieve for Sync {
+    fn take(&self, shape: &Shape) -> Result<(), Why> {
+        let covers = |grant: &Grant| {
+            let name = self.names.get(&shape.location).or_else(|| self.told.get(&shape.location));
+            name.is_some_and(|name| grant.scope().covers(name))
+        };
+        match &self.take {
+            Take::Granted(consent)
+                if !self.is_sure(shape) && !consent.for_kind(shape).is_some_and(covers) =>
+            {
+                Err(if shape.deleted { Why::MayNotDelete } else { Why::MayNotPush })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn give(&self, shape: &Shape) -> Result<(), Option<Why>> {
+        match find(&self.may_give, &shape.entry()) {
+            Some(_) => Ok(()),
+            None => Err(find(&self.withheld, &shape.entry()).map(|shape| self.why_withheld(shape))),
+        }
+    }
+
+    fn delivered(&self, head: &Shape) -> bool {
+        self.delivered.contains(&head.entry())
+    }
+}
+
+/// Leaves out nothing: what would be taken if there were no rules and no limits.
+struct All;
+
+impl Sieve for All {
+    const MOST_ADDED: usize = usize::MAX;
+}
+
+impl Consent {
+    /// What lets the peer write, or delete, as an entry does.
+    fn for_kind(&self, shape: &Shape) -> Option<&Grant> {
+        if shape.deleted { self.delete.as_ref() } else { self.push.as_ref() }
+    }
+}
+
+/// What becomes, as far as its own shape tells, of a record that the peer wants.
+fn change_of(shape: &Shape) -> Change {
+    match (shape.deleted, shape.ancestors.as_slice()) {
+        (true, _) => Change::Deleted,
+        (false, []) => Change::New,
+        (false, _) => Change::Changed,
     }
 }
 
@@ -231,18 +477,20 @@ impl Proposed {
         claim(&mut self.wanted, part, |position| (*position as usize) < told)
     }
 
-    /// What comes in now, and what then goes out.
+    /// What comes in now, what then goes out, and the records of which the peer did not want all.
     pub(super) fn accepted(
         self,
         key: Option<RecipientKey>,
-    ) -> Result<(Incoming, Option<Outgoing>), Misbehaviour> {
-        let give: Vec<Shape> =
-            self.wanted.iter().map(|position| self.give[*position as usize].clone()).collect();
+    ) -> Result<(Incoming, Option<Outgoing>, Vec<LocationId>), Misbehaviour> {
+        let (give, declined): (Vec<_>, Vec<_>) =
+            (0..).zip(self.give).partition(|(position, _)| self.wanted.contains(position));
+        let give: Vec<Shape> = give.into_iter().map(|(_, shape)| shape).collect();
+        let declined: BTreeSet<LocationId> = declined.into_iter().map(|(_, shape)| shape.location).collect();
         let outgoing = match (self.grant, key) {
             _ if give.is_empty() => None,
             (Some(grant), Some(key)) => Some(Outgoing::new(grant, key, &give)),
             _ => return Err(Misbehaviour::BadKey),
         };
-        Ok((self.incoming, outgoing))
+        Ok((self.incoming, outgoing, declined.into_iter().collect()))
     }
 }

@@ -1,0 +1,260 @@
+//! `sync`: what the rules of both sides cover; what waits for a rule is told by name, and taken only on a person's word.
+
+use serde_json::{Value, json};
+use stronghold_net::{Beyond, GoOn, Outcome, SharedHome, SyncRequest, Ways};
+use stronghold_sync::{self as sync, Left, Location, LocationId, Plan, Shape, Why, visible};
+use stronghold_vault::Stronghold;
+
+use super::{
+    Context,
+    changes::{Change, Changes, NAMED},
+    progress::Progress,
+    remote::{reach, summary_line, summary_object},
+    runtime, selections,
+};
+use crate::{
+    args::{At, SyncArgs},
+    error::{DECISION, DENIED, Failure},
+};
+
+pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
+    let ways = match (args.pull, args.push) {
+        (false, false) => Ways::Default,
+        (true, false) => Ways::Pull,
+        (false, true) => Ways::Push,
+        (true, true) => Ways::Both,
+    };
+    let request = SyncRequest::new(selections(&args.select)?, ways);
+    let home = SharedHome::new(context.open()?);
+    runtime()?.block_on(async {
+        let session = Session { context, home: &home, peer: &args.peer, at: &args.at };
+        if args.dry_run {
+            let beyond = if args.take { Beyond::Everything } else { Beyond::Nothing };
+            let outcome = session.run(request.beyond(beyond).naming(true), GoOn::No).await?;
+            return session.report(&outcome, Some(args.confirm_deletions));
+        }
+        let beyond = match args.take {
+            true if context.global.yes => Beyond::Everything,
+            true => session.seen(request.clone()).await?,
+            false => Beyond::Nothing,
+        };
+        let go_on = if args.confirm_deletions { GoOn::YesDeleting } else { GoOn::Yes };
+        let outcome = session.run(request.beyond(beyond), go_on).await?;
+        session.report(&outcome, None)
+    })
+}
+
+/// With whom, and from where.
+struct Session<'a> {
+    context: &'a Context,
+    home: &'a SharedHome,
+    peer: &'a str,
+    at: &'a At,
+}
+
+impl Session<'_> {
+    async fn run(&self, request: SyncRequest, go_on: GoOn) -> Result<Outcome, Failure> {
+        let mut progress = Progress::new(self.context.output, go_on);
+        Ok(reach(self.home, self.peer, self.at).await?.sync(request, &mut progress).await?)
+    }
+
+    /// Shows what the peer has that no rule here covers, and asks whether it is to be taken. The question stands between two
+    /// sessions, so that a person may think; what the peer changes meanwhile is not taken.
+    async fn seen(&self, request: SyncRequest) -> Result<Beyond, Failure> {
+        let plan = self.run(request.naming(true), GoOn::No).await?.plan.unwrap_or_default();
+        if plan.beyond.is_empty() {
+            return Ok(Beyond::Nothing);
+        }
+        let name = self.name()?;
+        let home = self.home.lock();
+        let mut changes = Changes::default();
+        for shape in &plan.beyond {
+            if let Some(location) = named(home.stronghold(), &plan, &shape.location) {
+                changes.add(location, change(home.stronghold(), shape));
+            }
+        }
+        drop(home);
+        let lines: Vec<String> = changes.lines().collect();
+        let question = format!(
+            "no rule lets {name} write or delete this here:\n{}\nTake it all the same?",
+            lines.join("\n")
+        );
+        self.context.confirm(&question)?;
+        Ok(Beyond::These(plan.beyond.iter().map(Shape::entry).collect()))
+    }
+
+    fn name(&self) -> Result<String, Failure> {
+        Ok(visible(&self.home.lock().stronghold().peers().find(self.peer)?.1.name))
+    }
+
+    fn report(&self, outcome: &Outcome, dry_run: Option<bool>) -> Result<(), Failure> {
+        let name = self.name()?;
+        let home = self.home.lock();
+        let plan = outcome.plan.clone().unwrap_or_default();
+        let not_taken = Waiting::of(home.stronghold(), &plan, &plan.not_taken);
+        let declined =
+            outcome.declined.iter().map(|location| Left { location: *location, why: Why::Declined });
+        let not_given: Vec<Left> = plan.not_given.iter().copied().chain(declined).collect();
+        let not_given = Waiting::of(home.stronghold(), &plan, &not_given);
+        let here = changes(home.stronghold(), &plan, &plan.changes_here);
+        let there = changes(home.stronghold(), &plan, &plan.changes_there);
+        drop(home);
+        let mut object = summary_object(outcome, dry_run.is_some());
+        object["records"] = here.object();
+        object["records_there"] = there.object();
+        object["not_taken"] = not_taken.iter().map(Waiting::object).collect();
+        object["not_sent"] = not_given.iter().map(Waiting::object).collect();
+        object["pull_refused"] = plan.pull_refused.into();
+        let told: Vec<String> = not_taken.iter().map(|waiting| waiting.not_taken(&name)).collect();
+        let told: Vec<String> =
+            told.into_iter().chain(not_given.iter().map(|waiting| waiting.not_sent(&name))).collect();
+        self.context.output.result(&object, || {
+            let mut lines = vec![summary_line(outcome, dry_run.is_some())];
+            lines.extend(here.lines());
+            if !there.is_empty() {
+                lines.push(format!("at {name}:"));
+                lines.extend(there.lines());
+            }
+            for (line, waiting) in told.iter().zip(not_taken.iter().chain(&not_given)) {
+                lines.push(line.clone());
+                lines.extend(waiting.lines());
+            }
+            lines
+        })?;
+        if plan.pull_refused {
+            self.context.output.note(&format!("note: {name} lets this device pull nothing of it"));
+        }
+        match dry_run {
+            Some(confirmed) => {
+                if plan.deletes_many() && !confirmed {
+                    self.context
+                        .output
+                        .note("hint: that many deletions are done only with --confirm-deletions");
+                }
+                Ok(())
+            }
+            None => left(&told, not_taken.iter(), not_given.iter()),
+        }
+    }
+}
+
+/// Records that stay where they are for one reason.
+struct Waiting {
+    why: Why,
+    records: usize,
+    names: Vec<Location>,
+}
+
+impl Waiting {
+    fn of(stronghold: &Stronghold, plan: &Plan, left: &[Left]) -> Vec<Self> {
+        let mut left = left.to_vec();
+        left.sort_by_key(|left| (left.why, left.location));
+        left.dedup();
+        let group = |group: &[Left]| {
+            let names = group.iter().filter_map(|left| named(stronghold, plan, &left.location));
+            let mut names: Vec<Location> = names.collect();
+            names.sort();
+            Self { why: group[0].why, records: group.len(), names }
+        };
+        left.chunk_by(|one, next| one.why == next.why).map(group).collect()
+    }
+
+    fn object(&self) -> Value {
+        let names: Vec<String> = self.names.iter().map(ToString::to_string).collect();
+        json!({ "reason": self.why.name(), "records": self.records, "names": names })
+    }
+
+    fn count(&self) -> String {
+        format!("({} record{})", self.records, if self.records == 1 { "" } else { "s" })
+    }
+
+    fn not_taken(&self, name: &str) -> String {
+        let count = self.count();
+        match self.why {
+            Why::MayNotPush => format!("not taken: {name} may not push here {count}"),
+            Why::MayNotDelete => format!("not taken: {name} may not delete here {count}"),
+            Why::TooManyHeads => format!("not taken: {name} would add too many heads to a record {count}"),
+            Why::TooLarge => format!("not taken: larger than a value may be {count}"),
+            Why::MayNotPull | Why::Declined => format!("not taken {count}"),
+        }
+    }
+
+    fn not_sent(&self, name: &str) -> String {
+        let count = self.count();
+        match self.why {
+            Why::MayNotPush => format!("not sent: {name} does not let this device push {count}"),
+            Why::MayNotDelete => format!("not sent: {name} does not let this device delete {count}"),
+            Why::MayNotPull => format!("not sent: {name} may not pull here {count}"),
+            Why::TooManyHeads => format!("not sent: too many heads of a record for {name} {count}"),
+            Why::TooLarge | Why::Declined => format!("not sent: a limit of {name} is met {count}"),
+        }
+    }
+
+    /// Its first names, and how many more there are.
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let more = self.records - self.names.len().min(NAMED);
+        let rest = (more > 0).then(|| format!("  and {more} more (--json names all)"));
+        self.names.iter().take(NAMED).map(|name| format!("  {}", visible(&name.to_string()))).chain(rest)
+    }
+}
+
+/// What waits is no success: a person who reads no output, and a script, must not believe in a copy that is not there.
+fn left<'a>(
+    told: &[String],
+    not_taken: impl Iterator<Item = &'a Waiting>,
+    not_given: impl Iterator<Item = &'a Waiting>,
+) -> Result<(), Failure> {
+    if told.is_empty() {
+        return Ok(());
+    }
+    let (not_taken, not_given): (Vec<Why>, Vec<Why>) =
+        (not_taken.map(|waiting| waiting.why).collect(), not_given.map(|waiting| waiting.why).collect());
+    let mut hints = Vec::new();
+    if not_taken.iter().any(|why| why.is_of_rules()) {
+        hints.push("take it with --take, or allow it: stronghold grant PEER push delete --select SELECTION");
+    }
+    if not_given.iter().any(|why| matches!(why, Why::MayNotPush | Why::MayNotDelete)) {
+        hints.push("allow it there: stronghold grant THIS-DEVICE push delete --select SELECTION");
+    }
+    if not_given.contains(&Why::MayNotPull) {
+        hints.push("allow it here: stronghold grant PEER pull --select SELECTION; or receive only: --pull");
+    }
+    if not_taken.iter().chain(&not_given).any(|why| !why.is_of_rules()) {
+        hints.push("resolve the conflict on one device, then sync again");
+    }
+    let by_rules = not_taken.iter().chain(&not_given).any(|why| why.is_of_rules());
+    let (code, exit) = if by_rules { ("denied", DENIED) } else { ("limits", DECISION) };
+    Err(Failure::new(code, exit, format!("{}; everything else is done", told.join("; ")))
+        .hint(hints.join("; ")))
+}
+
+/// A record's name: held here, or as the peer told it.
+fn named(stronghold: &Stronghold, plan: &Plan, id: &LocationId) -> Option<Location> {
+    stronghold.names_of(id).or_else(|| plan.names.get(id).cloned())
+}
+
+fn changes(stronghold: &Stronghold, plan: &Plan, list: &[(LocationId, sync::Change)]) -> Changes {
+    let mut changes = Changes::default();
+    for (id, change) in list {
+        let change = match change {
+            sync::Change::New => Change::New,
+            sync::Change::Changed => Change::Changed,
+            sync::Change::Deleted => Change::Deleted,
+            sync::Change::Conflict => Change::Conflict,
+        };
+        match named(stronghold, plan, id) {
+            Some(location) => changes.add(location, change),
+            None => changes.add_unnamed(),
+        }
+    }
+    changes
+}
+
+/// What taking one entry would do here.
+fn change(stronghold: &Stronghold, shape: &Shape) -> Change {
+    match (shape.deleted, stronghold.names_of(&shape.location)) {
+        (true, _) => Change::Deleted,
+        (false, Some(_)) => Change::Changed,
+        (false, None) => Change::New,
+    }
+}
