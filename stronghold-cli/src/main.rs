@@ -14,9 +14,13 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use crate::{args::Cli, error::Failure, output::Output};
+use crate::{
+    args::Cli,
+    error::{Failure, shown},
+    output::Output,
+};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -41,12 +45,19 @@ fn usage(error: &clap::Error) -> ExitCode {
         Output::new(true, false)
             .failure(&Failure::usage(error.to_string().trim_end(), "see `stronghold help`"));
     } else {
-        let text = error.render().to_string();
-        let _ = match output::visible_lines(&text) {
-            safe if safe == text => error.print(),
-            // What was typed is quoted, and would drive the terminal.
-            safe => std::io::Write::write_all(&mut std::io::stderr(), safe.as_bytes()),
+        // What was typed is quoted in it: where that would drive the terminal, it is shown without colours, and made visible.
+        let typed = std::env::args_os().any(|arg| shown(arg.as_ref()) != arg.to_string_lossy());
+        let _ = match typed {
+            false => error.print(),
+            true => std::io::Write::write_all(&mut std::io::stderr(), uncoloured().as_bytes()),
         };
     }
     ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 })
+}
+
+/// The same error, with what was typed as it was typed, made visible.
+fn uncoloured() -> String {
+    let command = Cli::command().styles(clap::builder::Styles::plain());
+    let error = command.try_get_matches().err();
+    error.map(|error| output::visible_lines(&error.render().ansi().to_string())).unwrap_or_default()
 }

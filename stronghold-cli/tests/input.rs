@@ -318,6 +318,14 @@ fn a_flag_beats_the_environment_and_an_empty_variable_is_none() {
         );
         assert!(done.exit == 0 && done.stdout == b"value", "{args:?} {snapshot} {passphrase_file}: {done:?}");
     }
+    // An empty name is not the empty name: the default snapshot is meant.
+    let data = device.folder().join("data/stronghold");
+    fs::create_dir_all(&data).unwrap();
+    fs::copy(device.snapshot(), data.join("default.stronghold")).unwrap();
+    let mut command = stronghold();
+    command.args(["get", "a/b/c", "--key-file", &key]).env("STRONGHOLD_SNAPSHOT", "");
+    command.env("XDG_DATA_HOME", device.folder().join("data"));
+    assert_eq!(run(&mut command, b"").stdout, b"value");
     // Where no flag says otherwise, the environment holds.
     let done = get(
         &protected,

@@ -122,6 +122,22 @@ fn the_keys_of_a_line_do_what_they_do_elsewhere() {
     }
 }
 
+#[test]
+fn what_was_typed_wrongly_does_not_drive_the_terminal() {
+    let device = Device::new("a");
+    device.put("a/b/c", "value");
+    let title = "\u{1b}]0;title\u{7}";
+    for args in [
+        &[title][..],
+        &["get", title],
+        &["list", &format!("--{title}")],
+        &["get", "a/b/c", "--revision", title],
+    ] {
+        let (exit, said) = end(at_terminal(&device, &[args, &["--key-file", &device.key_file()]].concat()));
+        assert!(exit != 0 && said.contains("title") && !said.contains("\u{1b}]"), "{args:?}: {said:?}");
+    }
+}
+
 /// A shell with job control, which leaves the terminal as its commands leave it.
 fn shell(device: &Device) -> OsSession {
     let mut shell = std::process::Command::new("sh");
