@@ -29,9 +29,16 @@ pub(crate) struct Global {
     /// Unlock with the 32-byte key in this file (raw, or 64 hexadecimal digits).
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// Open the snapshot even if it is older than what this device saw of it last.
+    /// Open the snapshot even if it is older than what this device saw of it last, or another one.
     #[arg(long, global = true)]
     pub(crate) accept_rollback: bool,
+    /// Do nothing where this device can't remember what it saw of the snapshot: then an old copy in its place would go
+    /// unnoticed; default: that of STRONGHOLD_REQUIRE_ROLLBACK_NOTES.
+    #[arg(long, global = true)]
+    pub(crate) require_rollback_notes: bool,
+    /// Spend more than usual on a file that was not made here: its size, and the memory and time that its passphrase takes.
+    #[arg(long, global = true)]
+    pub(crate) allow_costly: bool,
     /// Wait so many seconds for another process that writes to the snapshot.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) wait: u32,
@@ -51,10 +58,17 @@ pub(crate) fn from_environment(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// Whether a variable of the environment is on: set, and not empty, `0`, `no` or `false`.
+fn is_on(name: &str) -> bool {
+    std::env::var_os(name)
+        .is_some_and(|value| !["", "0", "no", "false"].iter().any(|off| value.eq_ignore_ascii_case(off)))
+}
+
 impl Cli {
     /// Takes from the environment what no option says.
     pub(crate) fn with_environment(mut self) -> Self {
         self.global.snapshot = self.global.snapshot.or_else(|| from_environment("STRONGHOLD_SNAPSHOT"));
+        self.global.require_rollback_notes |= is_on("STRONGHOLD_REQUIRE_ROLLBACK_NOTES");
         self
     }
 }
@@ -138,6 +152,8 @@ pub(crate) enum Command {
         /// Name the records whose values would be removed, and change nothing.
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        renewal: Renewal,
     },
     /// List records whose heads say different things.
     Conflicts {
@@ -261,19 +277,40 @@ pub(crate) enum PeersAction {
 #[derive(Debug, Args)]
 pub(crate) struct PutArgs {
     /// CLIENT/VAULT/RECORD
-    pub(crate) location: String,
+    #[arg(required_unless_present = "generate")]
+    location: Option<String>,
     /// Read the value from this file; `-` is stdin.
     #[arg(long, value_name = "F", conflicts_with = "generate")]
     pub(crate) file: Option<PathBuf>,
-    /// Generate LEN letters, digits, `-` and `_` (6 bits each); they are not printed.
-    #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub(crate) generate: Option<u16>,
+    /// Generate LEN letters, digits, `-` and `_` (6 bits each), 24 if nothing else is said; they are not printed.
+    #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24")]
+    generate: Option<String>,
     /// Write the value even if it is empty.
     #[arg(long)]
     pub(crate) allow_empty: bool,
     /// Write it even if its name looks like that of another record.
     #[arg(long)]
     pub(crate) allow_lookalike: bool,
+}
+
+impl PutArgs {
+    /// The record, and how long a value to generate for it. What follows `--generate` and is no number is the record.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn record_and_length(&self) -> Result<(&str, Option<u16>), String> {
+        let length = |text: &str| {
+            let range = 1..=MAX_GENERATED;
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            number.ok_or_else(|| format!("--generate {text}: a length is a number from 1 to {MAX_GENERATED}"))
+        };
+        match (&self.location, &self.generate) {
+            (Some(location), None) => Ok((location, None)),
+            (Some(location), Some(text)) => Ok((location, Some(length(text)?))),
+            (None, Some(text)) if text.parse::<u64>().is_err() => Ok((text, Some(GENERATED))),
+            (None, _) => Err("no record is named".into()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -332,11 +369,14 @@ pub(crate) struct PassphraseArgs {
     #[arg(long)]
     pub(crate) add: bool,
     /// Remove the one with this number.
-    #[arg(long, value_name = "SLOT", conflicts_with_all = ["add", "new_passphrase_file", "new_key_file", "calibrate"])]
-    pub(crate) remove: Option<usize>,
-    /// List them, and change nothing.
-    #[arg(long, conflicts_with_all = ["add", "remove", "new_passphrase_file", "new_key_file", "calibrate"])]
+    #[arg(long, value_name = "SLOT", conflicts_with_all = ["add", "label", "new_passphrase_file", "new_key_file", "calibrate"])]
+    pub(crate) remove: Option<u16>,
+    /// List them with their numbers, and change nothing.
+    #[arg(long, conflicts_with_all = ["add", "remove", "label", "new_passphrase_file", "new_key_file", "calibrate"])]
     pub(crate) list: bool,
+    /// What to call the new one; whoever has the file can read it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) label: Option<String>,
     /// Read the new passphrase from this file, else it is asked for.
     #[arg(long, value_name = "F", conflicts_with = "new_key_file")]
     pub(crate) new_passphrase_file: Option<PathBuf>,
@@ -346,6 +386,22 @@ pub(crate) struct PassphraseArgs {
     /// Let one try of the new passphrase take about so long on this machine, such as 1s; default: 64 MiB, 3 passes.
     #[arg(long, value_name = "TIME", conflicts_with = "new_key_file")]
     pub(crate) calibrate: Option<humantime::Duration>,
+    #[command(flatten)]
+    pub(crate) renewal: Renewal,
+}
+
+/// How the snapshot gets a new master key, so that an old copy and what opened it open nothing that comes later.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Renewal {
+    /// A further passphrase that opens the snapshot, so that its slot can be written anew; may be repeated.
+    #[arg(long, value_name = "F")]
+    pub(crate) also_passphrase_file: Vec<PathBuf>,
+    /// A further key that opens the snapshot, so that its slot can be written anew; may be repeated.
+    #[arg(long, value_name = "F")]
+    pub(crate) also_key_file: Vec<PathBuf>,
+    /// Keep the master key: whoever has an old copy and what opened it opens later ones too.
+    #[arg(long, conflicts_with_all = ["also_passphrase_file", "also_key_file"])]
+    pub(crate) keep_master_key: bool,
 }
 
 #[derive(Debug, Args)]
@@ -469,6 +525,10 @@ pub(crate) enum Format {
     /// The table that KeePassXC exports: Group, Title, Username, Password, URL, Notes, TOTP.
     Csv,
 }
+
+/// How long a generated value is, and how long it may be.
+const GENERATED: u16 = 24;
+const MAX_GENERATED: u16 = 4096;
 
 /// Where this device listens if nothing else is said.
 pub(crate) const DEFAULT_LISTEN: &str = "0.0.0.0:4747";

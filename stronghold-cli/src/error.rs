@@ -1,15 +1,14 @@
 //! Failures as people and scripts see them: a code, an exit code, what happened, and on its own line what to do.
 
-use std::{error::Error, path::Path};
+mod file;
+
+use std::{error::Error, fmt::Display, path::Path};
 
 use stronghold_net::{
     ChannelError, HostError, PeerError, ReachError,
     pairing::{PairingError, Unsettled},
 };
-use stronghold_snapshot::{
-    Action, CommitError, CreateError, HomeError, LockError, MergeError, OpenError, OpenFileError,
-    ReloadError, StorageError,
-};
+use stronghold_snapshot::MergeError;
 use stronghold_sync::{TooWide, Void, message::Refusal, session::SessionError, visible};
 use stronghold_vault::{BadDeviceName, Damaged, ExportError, ReadError, Revoked, UnknownPeer, WriteError};
 
@@ -55,8 +54,29 @@ impl Failure {
         Self::new("usage", USAGE, message).hint(hint)
     }
 
+    /// Says what it is about: a record, a peer.
+    pub(crate) fn about(mut self, what: &impl Display) -> Self {
+        let what = visible(&what.to_string());
+        if !self.message.starts_with(&what) {
+            self.message = format!("{what}: {}", self.message);
+        }
+        self
+    }
+
     fn of(code: &'static str, exit: u8, error: &dyn Error) -> Self {
         Self::new(code, exit, chain(error))
+    }
+}
+
+/// Failures that say what they are about.
+pub(crate) trait About<T> {
+    /// Turns an error into a failure that names this.
+    fn about(self, what: &impl Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<Failure>> About<T> for Result<T, E> {
+    fn about(self, what: &impl Display) -> Result<T, Failure> {
+        self.map_err(|error| error.into().about(what))
     }
 }
 
@@ -90,62 +110,6 @@ fn chain(error: &dyn Error) -> String {
     visible(&text)
 }
 
-impl From<OpenFileError> for Failure {
-    fn from(error: OpenFileError) -> Self {
-        match &error {
-            OpenFileError::Storage(storage) if storage.source.kind() == std::io::ErrorKind::NotFound => {
-                Self::no_snapshot(&storage.path)
-            }
-            OpenFileError::Snapshot { path, source } => Self::opening(path, source),
-            _ => Self::storage(&error),
-        }
-    }
-}
-
-impl Failure {
-    /// The disk failed, and the snapshot is what it was.
-    fn storage(error: &dyn Error) -> Self {
-        Self::of("storage", STORAGE, error).hint(UNCHANGED)
-    }
-
-    fn opening(path: &Path, error: &OpenError) -> Self {
-        let message = format!("{}: {error}", shown(path));
-        match error {
-            OpenError::NotASnapshot => {
-                Self::new("not_a_snapshot", DAMAGED, message).hint("check the path; the file was not touched")
-            }
-            OpenError::NewerVersion { .. } => Self::new("newer_version", DAMAGED, message)
-                .hint("update stronghold; the file was not touched"),
-            OpenError::WrongKey => {
-                Self::new("wrong_key", WRONG_KEY, message).hint("try again; nothing was changed")
-            }
-            OpenError::Damaged(_) => Self::new("damaged", DAMAGED, message)
-                .hint("restore it from another device or a backup; the file was not touched"),
-            _ => Self::new("unsupported", DAMAGED, message),
-        }
-    }
-}
-
-impl From<HomeError> for Failure {
-    fn from(error: HomeError) -> Self {
-        match error {
-            HomeError::Open(error) | HomeError::Reload(ReloadError::Open(error)) => error.into(),
-            HomeError::Create(CreateError::Exists(path)) => Self::exists(&path),
-            HomeError::Create(CreateError::Commit(error)) | HomeError::Commit(error) => error.into(),
-            HomeError::Lock(error) => error.into(),
-            HomeError::Payload(_) => Self::new(
-                "damaged",
-                DAMAGED,
-                "the snapshot opens, but its content can't be read; the file was not touched",
-            )
-            .hint("update stronghold, or try the generation before: the same name with .1 at its end"),
-            HomeError::RolledBack(error) => Self::rolled_back(&error),
-            HomeError::Reload(error) => Self::rolled_back(&error),
-            other => Self::storage(&other),
-        }
-    }
-}
-
 impl From<BadTable> for Failure {
     fn from(error: BadTable) -> Self {
         let hint = match error {
@@ -159,40 +123,6 @@ impl From<BadTable> for Failure {
         };
         Self::usage(format!("{error}; nothing was changed"), hint)
     }
-}
-
-impl From<LockError> for Failure {
-    fn from(error: LockError) -> Self {
-        match error {
-            LockError::InUse { .. } => Self::new("in_use", IN_USE, format!("{error}; nothing was changed"))
-                .hint("wait for the other process to finish, then try again"),
-            LockError::InTheWay { .. } => Self::new(
-                "lock_in_the_way",
-                STORAGE,
-                format!("{error}; nothing was changed, and it was not touched"),
-            )
-            .hint("look who put it there; the lock is a file that Stronghold makes by itself"),
-            other => Self::storage(&other),
-        }
-    }
-}
-
-impl From<CommitError> for Failure {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Lock(error) => error.into(),
-            CommitError::RolledBack { .. } => Self::rolled_back(&error),
-            other if is_in_place(&other) => Self::of("storage", STORAGE, &other)
-                .hint("the new state is in the file, but a loss of power may undo it: run the command again"),
-            other => Self::storage(&other),
-        }
-    }
-}
-
-/// Whether the commit failed only after the new generation had taken the old one's place.
-fn is_in_place(error: &CommitError) -> bool {
-    let CommitError::Storage(StorageError { action, .. }) = error else { return false };
-    matches!(action, Action::Remove | Action::SyncFolder)
 }
 
 impl From<ReadError> for Failure {
@@ -419,12 +349,6 @@ impl From<SessionError> for Failure {
 }
 
 impl Failure {
-    /// An old copy stands in place of the snapshot.
-    fn rolled_back(error: &dyn Error) -> Self {
-        Self::new("rolled_back", DECISION, format!("{error}; it was not touched"))
-            .hint("if you restored an old copy yourself, say --accept-rollback; else someone put it there")
-    }
-
     fn deletions(message: &str) -> Self {
         Self::new("deletions", DECISION, message)
             .hint("look with --dry-run; if it is what you want, say --confirm-deletions")
@@ -455,65 +379,9 @@ impl Failure {
     /// The terminal, stdin or stdout failed.
     pub(crate) fn terminal(error: &std::io::Error) -> Self {
         Self::new("storage", STORAGE, format!("the terminal or a pipe failed: {error}"))
+            .hint("what the command changed in the snapshot before that, it has changed")
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use stronghold_net::Misbehaved;
-    use stronghold_sync::session::Misbehaviour;
-
-    use super::*;
-
-    #[test]
-    fn what_a_peer_does_wrong_exits_with_9_and_what_it_forbids_with_7() {
-        let session = |error: SessionError| Failure::from(PeerError::from(error));
-        let channel = |error: ChannelError| Failure::from(PeerError::from(error));
-        for misbehaviour in [Misbehaviour::NotAsked, Misbehaviour::OutOfOrder, Misbehaviour::BadBatch] {
-            assert_eq!(session(misbehaviour.into()).exit, PEER);
-        }
-        for misbehaved in [Misbehaved::Oversized(u32::MAX), Misbehaved::BadEncoding, Misbehaved::WrongRole] {
-            assert_eq!(channel(misbehaved.into()).exit, PEER);
-        }
-        for error in [ChannelError::Cut, ChannelError::Closed, ChannelError::NotTrusted] {
-            assert_eq!(channel(error).exit, PEER);
-        }
-        assert_eq!(session(SessionError::PeerIncompatible { ours: 1, theirs: 2 }).exit, PEER);
-        assert_eq!(session(SessionError::Refused(Refusal::Misbehaved)).exit, PEER);
-        assert_eq!(session(SessionError::Refused(Refusal::NotPermitted)).exit, DENIED);
-        assert_eq!(Failure::from(PeerError::NothingToPush).exit, DENIED);
-        for error in [SessionError::Deletions, SessionError::Refused(Refusal::Deletions)] {
-            assert_eq!(session(error).exit, DECISION);
-        }
-        assert_eq!(Failure::from(PairingError::WrongCode).exit, PEER);
-    }
-
-    #[test]
-    fn each_way_in_which_a_pairing_fails_says_what_and_what_to_do() {
-        let texts = [
-            (PairingError::WrongCode, "the pairing code is wrong", "the code is burnt"),
-            (PairingError::Expired, "the pairing code has expired", "good for ten minutes"),
-            (PairingError::Declined, "the pairing was declined", "said no"),
-            (PairingError::Impostor, "does not know the pairing code", "another program answers"),
-            (ChannelError::TurnedAway.into(), "it is not pairing", "run `stronghold pair` there"),
-        ];
-        for (error, what, to_do) in texts {
-            let failure = Failure::from(error);
-            assert!(
-                failure.message.contains(what) && failure.message.ends_with("nothing was changed"),
-                "{failure:?}"
-            );
-            assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains(to_do)), "{failure:?}");
-            assert_eq!(failure.exit, PEER);
-        }
-        let reach = Failure::from(ReachError::NotFound);
-        assert!(reach.hint.is_some_and(|hint| hint.contains("stronghold pair") && hint.contains("--join")));
-    }
-
-    #[test]
-    fn an_error_names_its_causes_once() {
-        let cause = std::io::Error::other("the cause");
-        let error = std::io::Error::other(cause);
-        assert_eq!(chain(&error), "the cause");
-    }
-}
+mod tests;

@@ -50,6 +50,11 @@ pub(crate) struct Given {
 }
 
 impl Given {
+    /// The key, or the passphrase in its Unicode form.
+    pub(crate) fn into_secret(self) -> Secret {
+        self.secret
+    }
+
     /// Opens with the passphrase's Unicode form, then, if that is wrong, with its bytes as they are; returns the one that fits.
     ///
     /// # Errors

@@ -162,18 +162,18 @@ fn no_snapshot_at_all() {
 fn no_such_record_or_revision() {
     let device = with_a_record();
     for (args, said) in [
-        (&["get", "a/b/d"][..], "error: there is no such record\nhint: see `stronghold list`\n"),
+        (&["get", "a/b/d"][..], "error: a/b/d: there is no such record\nhint: see `stronghold list`\n"),
         (
             &["remove", "x/b/c"],
-            "error: there is no such record\nhint: see `stronghold list` and `stronghold history`\n",
+            "error: x/b/c: there is no such record\nhint: see `stronghold list` and `stronghold history`\n",
         ),
         (
             &["get", "a/b/c", "--revision", "00"],
-            "error: the record has no such revision\nhint: see `stronghold history`\n",
+            "error: a/b/c: the record has no revision 00\nhint: see `stronghold history`\n",
         ),
         (
             &["resolve", "a/b/c", "--keep", "00"],
-            "error: the record has no such revision\nhint: see `stronghold history`\n",
+            "error: a/b/c: the record has no revision 00\nhint: see `stronghold history`\n",
         ),
     ] {
         assert_eq!(device.fails_cleanly(args, NOT_FOUND), said, "{args:?}");

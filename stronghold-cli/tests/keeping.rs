@@ -2,7 +2,9 @@
 
 mod common;
 
-use std::fs;
+use std::{fs, path::Path};
+
+use serde_json::Value;
 
 use serde_json::json;
 
@@ -141,19 +143,75 @@ fn an_old_copy_put_in_place_is_reported_and_opened_only_when_told_so() {
 
 #[test]
 fn doctor_tells_what_is_wrong_around_the_snapshot_without_a_key() {
+    use std::os::unix::fs::PermissionsExt;
+    let set_mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     let device = Device::new("a");
-    device.file(".vault.99999999-0123456789abcdef.tmp", b"half");
+    device.put("a/b/c", "x");
+    fs::remove_file(device.folder().join("key")).unwrap();
     let finding = |what: &str| {
-        let found = device.json(&["doctor"]);
+        let found: Value = serde_json::from_slice(&device.run(&["doctor", "--json"], b"").stdout).unwrap();
         let all = found["findings"].as_array().unwrap().clone();
         all.into_iter().find(|finding| finding["what"] == what).unwrap()
     };
-    assert_eq!(finding("left over")["fine"], false);
+    let is_ok = |what: &str| finding(what)["status"] == "ok";
+    for what in ["rollback", "snapshot", "permissions", "folder", "writer", "left over"] {
+        assert!(is_ok(what), "{what}: {}", finding(what));
+    }
+    let lock = device.folder().join(".vault.lock");
+    for path in [&device.snapshot(), &lock] {
+        set_mode(path, 0o644);
+        assert!(!is_ok("permissions"));
+        set_mode(path, 0o600);
+        assert!(is_ok("permissions"));
+    }
+    set_mode(device.folder(), 0o777);
+    assert!(!is_ok("folder"));
+    set_mode(device.folder(), 0o1777);
+    assert!(is_ok("folder"), "in a sticky folder nobody takes away what is not theirs");
+    set_mode(device.folder(), 0o700);
+    fs::remove_file(&lock).unwrap();
+    std::os::unix::fs::symlink("vault", &lock).unwrap();
+    assert!(!is_ok("permissions"));
+    let done = device.run(&["doctor"], b"");
+    assert_eq!(done.exit, DECISION);
+    let lines = String::from_utf8(done.stdout).unwrap();
+    assert!(lines.contains("warn  permissions: ") && lines.contains("ok    snapshot: "), "{lines}");
+}
+
+#[test]
+fn doctor_sees_that_a_snapshot_is_none_or_was_cut_or_bent() {
+    let device = Device::new("a");
     device.put("a/b/c", "x");
-    assert_eq!(finding("left over")["fine"], true);
-    assert_eq!(finding("permissions")["fine"], true);
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(device.snapshot(), fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(finding("permissions")["fine"], false);
-    assert!(finding("locked memory")["says"].is_string() && finding("rollback")["fine"] == true);
+    let whole = fs::read(device.snapshot()).unwrap();
+    let says = |bytes: &[u8]| {
+        fs::write(device.snapshot(), bytes).unwrap();
+        let done = device.run(&["doctor"], b"");
+        assert_eq!(done.exit, DECISION, "{}", done.stderr);
+        let lines = String::from_utf8(done.stdout).unwrap();
+        lines.lines().find(|line| line.contains("snapshot: ")).unwrap().to_owned()
+    };
+    for (bytes, expected) in [
+        (Vec::new(), "not a sealed snapshot"),
+        (b"a text".to_vec(), "not a sealed snapshot"),
+        (whole[..20].to_vec(), "cut short"),
+        (whole[..300].to_vec(), "cut short"),
+        (whole[..whole.len() - 1].to_vec(), "cut short"),
+        (bent(&whole, 40), "its header was changed"),
+        (bent(&whole, 9), "its header was changed"),
+    ] {
+        let line = says(&bytes);
+        assert!(line.starts_with("warn  snapshot: ") && line.contains(expected), "{expected}: {line}");
+    }
+    fs::remove_file(device.snapshot()).unwrap();
+    let done = device.run(&["doctor"], b"");
+    assert!(
+        done.exit == DECISION
+            && String::from_utf8(done.stdout).unwrap().contains("warn  snapshot: there is none")
+    );
+}
+
+fn bent(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at] ^= 1;
+    bytes
 }

@@ -111,6 +111,9 @@ fn a_device_that_was_never_paired_is_not_found() {
     let pair = Pair::synced();
     for peer in ["nobody", "", "abc"] {
         let said = pair.a.fails_cleanly(&["list", "--known-to", peer], NOT_FOUND);
-        assert_eq!(said, "error: no paired device is called that\nhint: see `stronghold peers`\n");
+        assert_eq!(
+            said,
+            format!("error: {peer}: no paired device is called that\nhint: see `stronghold peers`\n")
+        );
     }
 }

@@ -50,6 +50,35 @@ fn a_value_comes_from_a_file_or_is_generated_and_never_shown() {
         assert!(done.stdout.is_empty() && !done.stderr.contains(&value));
         assert!(value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
     }
+    let long = device.get("a/b/new");
+    for args in [
+        &["put", "--generate", "a/b/order"][..],
+        &["put", "--generate", "16", "a/b/order"],
+        &["put", "--generate=16", "a/b/order"],
+    ] {
+        device.ok(args);
+        assert_eq!(
+            device.get("a/b/order").len(),
+            if args.len() == 3 && args[1] == "--generate" { 24 } else { 16 },
+            "{args:?}"
+        );
+    }
+    for args in [
+        &["put", "--generate"][..],
+        &["put", "--generate", "16"],
+        &["put", "a/b/order", "--generate", "0"],
+        &["put", "a/b/order", "--generate", "4097"],
+        &["put", "a/b/order", "--generate", "a/b/c"],
+        &["put", "--generate", "a/b"],
+    ] {
+        device.fails_cleanly(args, USAGE);
+    }
+    assert!(long.bytes().collect::<std::collections::BTreeSet<u8>>().len() > 20, "{long}");
+    let values = [1, 2].map(|_| {
+        device.ok(&["put", "a/b/new", "--generate"]);
+        device.get("a/b/new")
+    });
+    assert_ne!(values[0], values[1]);
 }
 
 #[test]
@@ -99,6 +128,9 @@ fn a_replaced_and_a_removed_value_stay_in_the_history() {
     });
     assert_eq!(values.collect::<Vec<_>>(), ["second", "first"]);
     device.fails(&["get", "a/b/c", "--revision", "0000"], NOT_FOUND);
+    // A deletion has no value, not an empty one.
+    let deletion = history[0]["revision"].as_str().unwrap();
+    device.fails(&["get", "a/b/c", "--revision", deletion], NOT_FOUND);
     device.fails(&["remove", "a/b/c"], NOT_FOUND);
 
     device.put("a/b/c", "again");
@@ -170,7 +202,7 @@ fn an_error_in_json_is_an_object_on_stderr() {
 fn quiet_hides_notes_and_never_errors() {
     let device = Device::new("a");
     let said = device.fails(&["get", "a/b/c", "--quiet"], NOT_FOUND);
-    assert_eq!(said, "error: there is no such record\nhint: see `stronghold list`\n");
+    assert_eq!(said, "error: a/b/c: there is no such record\nhint: see `stronghold list`\n");
 }
 
 #[test]
@@ -354,4 +386,31 @@ fn eight_generations_of_a_record_are_read_by_the_beginning_of_their_ids() {
     let values: Vec<String> =
         revisions.iter().map(|id| device.ok(&["get", "a/b/c", "--revision", &id[..16]])).collect();
     assert_eq!(values, (0..8).rev().map(|round| format!("round {round}")).collect::<Vec<_>>());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_reader_that_went_away_is_no_error_and_a_full_disk_is_one() {
+    let device = Device::new("a");
+    device.put("a/b/c", "value");
+    let rows: String = (0..3000).map(|n| format!("g,t{n},p\n")).collect();
+    let table = device.file("table.csv", format!("Group,Title,Password\n{rows}").as_bytes());
+    device.ok(&["import", "--format", "csv", &table]);
+    for args in
+        [&["get", "a/b/c"][..], &["list"], &["list", "--json"], &["put", "a/b/d", "--generate", "--json"]]
+    {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let done = device.command(args).stdout(full).output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(
+            done.status.code() == Some(STORAGE) && said.contains("the terminal or a pipe failed"),
+            "{args:?}: {said}"
+        );
+    }
+    for args in [&["list"][..], &["list", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let done = device.command(args).stdout(writer).output().unwrap();
+        assert!(done.status.code() == Some(0) && done.stderr.is_empty(), "{args:?}: {done:?}");
+    }
 }

@@ -142,7 +142,7 @@ fn an_unknown_peer() {
         &["revoke", "nobody"],
     ] {
         let said = pair.b.fails_cleanly(args, NOT_FOUND);
-        assert_eq!(said, "error: no paired device is called that\nhint: see `stronghold peers`\n");
+        assert_eq!(said, "error: nobody: no paired device is called that\nhint: see `stronghold peers`\n");
     }
     // A device that a never met, though it knows a: as after `revoke` on one side.
     let stranger = Device::new("stranger");

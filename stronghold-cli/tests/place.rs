@@ -7,7 +7,7 @@ mod common;
 
 use std::{fs, os::unix::fs::symlink, time::Duration};
 
-use common::{Device, STORAGE};
+use common::{Device, STORAGE, raw_key};
 
 /// A text of the user's, and a link to it at `lock`.
 fn plant(device: &Device, lock: &str) {
@@ -32,7 +32,7 @@ fn a_link_in_place_of_a_lock_is_told_and_what_it_leads_to_stays() {
         "{said}"
     );
     for args in [["remove", "a/b/c"], ["purge", "--yes"], ["passphrase", "--add"]] {
-        let key = device.file("new-key", &[9; 32]);
+        let key = device.file("new-key", &raw_key(9));
         let args = match args[0] {
             "passphrase" => vec!["passphrase", "--add", "--new-key-file", &key],
             "remove" => args.to_vec(),

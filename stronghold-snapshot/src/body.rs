@@ -32,7 +32,7 @@ pub(crate) struct BodyKey {
 const NO_DATA: &[u8] = &[];
 
 impl BodyKey {
-    pub(crate) fn derive(master: &Secret, file_id: &[u8; 16], body_salt: &[u8; 32]) -> Self {
+    pub(crate) fn derive(master: &[u8; 32], file_id: &[u8; 16], body_salt: &[u8; 32]) -> Self {
         let both = crypto::derive::<{ KEY_LEN + NONCE_LEN }>(master, body_salt, &[LABEL, file_id]);
         let mut derived = Self { key: Secret::default(), nonce: [0; NONCE_LEN] };
         derived.key.copy_from_slice(&both[..KEY_LEN]);
@@ -63,6 +63,46 @@ impl BodyKey {
         let len = payload_len(&file[..to])?;
         file.truncate(len);
         Ok(())
+    }
+
+    /// Opens a body as it is read: what is held is what was authentic, and one chunk. Of more than `max` bytes no more are read;
+    /// that is none then.
+    pub(crate) fn open_from(
+        &self,
+        body: &mut impl Read,
+        max: u64,
+    ) -> io::Result<Result<Option<Zeroizing<Vec<u8>>>, OpenError>> {
+        let mut opening = self.opening();
+        let mut plain = Zeroizing::new(Vec::new());
+        // One byte more than a chunk has is read, to know which is the last.
+        let mut chunk = Zeroizing::new(vec![0; SEALED_CHUNK_LEN + 1]);
+        let (mut held, mut read) = (0, 0_u64);
+        loop {
+            let more = read_full(body, &mut chunk[held..])?;
+            read += more as u64;
+            if read > max {
+                return Ok(Ok(None));
+            }
+            held += more;
+            let last = held <= SEALED_CHUNK_LEN;
+            if last && (held <= TAG_LEN || plain.len() + held < LENGTH_LEN + TAG_LEN) {
+                return Ok(Err(OpenError::Damaged(Damage::Truncated)));
+            }
+            let mut front = Front { len: held.min(SEALED_CHUNK_LEN), bytes: &mut chunk[..] };
+            if let Err(damage) = opening.open_chunk(&mut front, last) {
+                return Ok(Err(damage));
+            }
+            append_wiped(&mut plain, front.as_ref());
+            if last {
+                break;
+            }
+            chunk[0] = chunk[SEALED_CHUNK_LEN];
+            held = 1;
+        }
+        Ok(payload_len(&plain).map(|len| {
+            plain.truncate(len);
+            Some(plain)
+        }))
     }
 
     /// Whether `body` seals `payload`, and nothing follows it.
@@ -120,11 +160,43 @@ impl BodySealing<'_> {
     }
 }
 
+/// Reads until `bytes` are full or the end comes; gives how many there are.
+fn read_full(from: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut len = 0;
+    while len < bytes.len() {
+        match from.read(&mut bytes[len..]) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
+}
+
+/// Appends, and wipes the memory that a growing vector leaves behind.
+fn append_wiped(to: &mut Zeroizing<Vec<u8>>, more: &[u8]) {
+    if to.capacity() - to.len() < more.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((to.len() + more.len()).max(2 * to.capacity())));
+        larger.extend_from_slice(to);
+        core::mem::swap(to, &mut larger);
+        larger.clear(); // unused capacity is wiped at once, elements one by one
+    }
+    to.extend_from_slice(more);
+}
+
 /// Whether chunks of a whole plaintext can have this length: the length field fits in, and the last chunk is not empty.
 fn plausible_len(body_len: usize) -> bool {
     let tags = body_len.div_ceil(SEALED_CHUNK_LEN) * TAG_LEN;
     let last = body_len % SEALED_CHUNK_LEN;
     body_len.checked_sub(tags).is_some_and(|len| len >= LENGTH_LEN) && (last == 0 || last > TAG_LEN)
+}
+
+/// Whether a body can have this length: some payload, padded, in chunks.
+pub(crate) fn is_possible_len(len: u64) -> bool {
+    let Ok(len) = usize::try_from(len) else { return false };
+    let plain = len.saturating_sub(len.div_ceil(SEALED_CHUNK_LEN) * TAG_LEN) as u64;
+    plausible_len(len) && padded_len(plain) == plain
 }
 
 /// The payload's length within an opened body, after a check that all of the padding is what it must be.
@@ -271,6 +343,17 @@ mod tests {
         key.open(&mut file, 6).map(|()| file.to_vec())
     }
 
+    /// Read as a file is, it is the same.
+    fn read(key: &BodyKey, body: &[u8]) -> Result<Vec<u8>, OpenError> {
+        let mut body_left = body;
+        let opened = key.open_from(&mut body_left, body.len() as u64).unwrap();
+        assert_eq!(
+            key.open_from(&mut &body[..], body.len().saturating_sub(1) as u64).unwrap().ok().flatten(),
+            None
+        );
+        opened.map(|plain| plain.unwrap().to_vec())
+    }
+
     fn seals(mut body: &[u8], payload: &[u8]) -> bool {
         key().verify(&mut body, payload).unwrap()
     }
@@ -283,6 +366,9 @@ mod tests {
             let payload: Vec<u8> = (0..len).map(|i| (i % 251) as u8 + 1).collect();
             let body = sealed(&payload);
             assert_eq!(opened(&key(), &body).unwrap(), payload, "{len}");
+            assert_eq!(read(&key(), &body).unwrap(), payload, "{len}");
+            let cut = &body[..body.len() - 1];
+            assert_eq!(read(&key(), cut), opened(&key(), cut), "{len}");
             assert!(seals(&body, &payload), "{len}");
             let other = [payload.as_slice(), &[0]].concat();
             assert!(!seals(&body, &other), "{len}");
@@ -299,10 +385,24 @@ mod tests {
         first.swap_with_slice(&mut second[..SEALED_CHUNK_LEN]);
         let damaged = Err(OpenError::Damaged(Damage::Body));
         assert_eq!(opened(&key(), &exchanged), damaged);
+        assert_eq!(read(&key(), &exchanged), damaged);
+        assert_eq!(read(&key(), &body[..SEALED_CHUNK_LEN * 2]), damaged);
+        assert_eq!(read(&key(), &[body.as_slice(), &[0; 100_000]].concat()), damaged);
         assert_eq!(opened(&key(), &body[..SEALED_CHUNK_LEN * 2]), damaged);
         assert_eq!(opened(&key(), &body[SEALED_CHUNK_LEN..]), damaged);
         let other = BodyKey { nonce: [4; NONCE_LEN], ..key() };
         assert_eq!(opened(&other, &body), damaged);
+    }
+
+    #[test]
+    fn a_length_that_no_body_has_is_told_without_a_key() {
+        for len in (0..3000).chain([65_527, 65_528, 65_529, 200_000]) {
+            assert!(is_possible_len(sealed(&vec![1; len]).len() as u64), "{len}");
+        }
+        let body = sealed(&vec![1; 200_000]).len() as u64;
+        let impossible = (0..body).filter(|len| !is_possible_len(*len)).count() as u64;
+        assert!(impossible > body * 9 / 10, "{impossible} of {body}");
+        assert!(!is_possible_len(0) && !is_possible_len(u64::MAX) && !is_possible_len(body - 1));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::lineage::{Lineage, Sealing};
 use crate::own::Obstacle;
 use crate::parts::{Parts, copy_synced};
 use crate::sealed::{Payload, SealError};
+use crate::slot::Unlock;
 use crate::storage::{Disk, Storage};
 
 /// A snapshot file that this process alone may write, until this is dropped.
@@ -57,18 +58,31 @@ impl<'a, S: Storage> Locked<'a, S> {
         self.commit_as(&self.file.lineage.clone(), Body::Sealing(payload))
     }
 
-    /// Writes the generation on disk again with slots that `change` added or removed, its body as it is: afterwards
-    /// the snapshot does not open with what was removed.
+    /// Writes `payload`, which must be what is in the file, with slots that `change` added or removed. Where `change` renewed the
+    /// master key, the payload is sealed anew; else the body stays as it is, byte for byte.
     ///
     /// # Errors
     /// [`CommitError`]; when `change` fails, nothing is written and the slots stay.
     pub fn commit_slots(
         &mut self,
+        payload: &[u8],
         change: impl FnOnce(&mut Lineage) -> Result<(), SealError>,
     ) -> Result<(), CommitError> {
         let mut changed = self.file.lineage.clone();
         change(&mut changed)?;
-        self.commit_as(&changed, Body::AsOnDisk)
+        let renewed = changed.has_other_master(&self.file.lineage);
+        let body = if renewed { Body::Sealing(payload) } else { Body::AsOnDisk };
+        self.commit_as(&changed, body)
+    }
+
+    /// As [`commit`](Self::commit), under a new master key: see [`Lineage::renew_master`].
+    ///
+    /// # Errors
+    /// [`CommitError`]; [`SealError::SlotNotAtHand`] where a slot can't be written anew: nothing is written then.
+    pub fn commit_renewed(&mut self, payload: &[u8], others: &[Unlock<'_>]) -> Result<(), CommitError> {
+        let mut changed = self.file.lineage.clone();
+        changed.renew_master(others)?;
+        self.commit_as(&changed, Body::Sealing(payload))
     }
 
     /// The first generation: nothing may be there yet.

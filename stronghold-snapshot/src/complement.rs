@@ -39,7 +39,7 @@ pub struct Manifest {
 #[non_exhaustive]
 pub enum ComplementError {
     /// It is not sealed to this key, or damaged.
-    #[error("the complement can't be opened")]
+    #[error("the complement can't be opened: {0}")]
     Open(#[from] OpenError),
     /// What was sealed is no complement.
     #[error(transparent)]
@@ -90,7 +90,7 @@ pub fn seal_complement(
     let entries = encode(entries)?;
     let signature = sender.sign(&to_sign(&manifest, &entries)).to_vec();
     let payload = encode(&Signed { manifest, signature, entries })?;
-    sealed::seal(&[NewSlot::Recipient(to)], &payload)
+    sealed::seal(&[NewSlot::RecipientOnce(to)], &payload)
 }
 
 /// Opens a complement that must be the one that `expected` describes (but for its expiry, which is the sender's to
@@ -251,7 +251,7 @@ mod tests {
         let sealed = |manifest: Manifest| letter.sealed(&manifest);
         let signed_by_other = seal_complement(&[entry()], &letter.secret.public(), &other.sender, &manifest);
         let to_other = seal_complement(&[entry()], &other.secret.public(), &letter.sender, &manifest);
-        let no_complement = sealed::seal(&[NewSlot::Recipient(&letter.secret.public())], b"x").unwrap();
+        let no_complement = sealed::seal(&[NewSlot::RecipientOnce(&letter.secret.public())], b"x").unwrap();
         let refused = [
             (sealed(Manifest { request: [8; 32], ..manifest }), ComplementError::NotThisRequest),
             (sealed(Manifest { sender: other.sender.device(), ..manifest }), ComplementError::NotThisRequest),

@@ -11,9 +11,11 @@ use hkdf::{Hkdf, InvalidLength};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::slot::PassphraseCost;
+use stronghold_vault::LockedKey;
+
+use crate::cost::PassphraseCost;
 
 /// The cipher of the body and of the key slots.
 pub(crate) type Cipher = Aes256Gcm;
@@ -107,23 +109,32 @@ pub(crate) enum PassphraseError {
     TooLong,
 }
 
+/// Overwrites what the functions above may have left on the stack: their keys are moved about and end there as copies that
+/// nobody wipes.
+#[inline(never)]
+pub(crate) fn wipe_stack() {
+    let mut stack = [0_u8; 32 * 1024];
+    stack.zeroize();
+}
+
 /// Argon2id, version 1.3 (RFC 9106): 32 bytes from a passphrase. The working memory is wiped afterwards.
 pub(crate) fn argon2id(
     passphrase: &[u8],
     salt: &[u8],
     cost: PassphraseCost,
-) -> core::result::Result<Secret, PassphraseError> {
+) -> core::result::Result<LockedKey, PassphraseError> {
     let params = Params::new(cost.memory_kib(), cost.passes(), cost.lanes(), Some(32))
         .map_err(|_| PassphraseError::NoMemory)?;
     let mut memory = Zeroizing::new(Vec::new());
     memory.try_reserve_exact(params.block_count()).map_err(|_| PassphraseError::NoMemory)?;
     memory.resize(params.block_count(), Block::default());
-    let mut out = Zeroizing::new([0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into_with_memory(passphrase, salt, &mut *out, memory.as_mut_slice())
-        .map_err(|_| PassphraseError::TooLong)?;
+    let out = LockedKey::filled(|out| {
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into_with_memory(passphrase, salt, out, memory.as_mut_slice())
+            .map_err(|_| PassphraseError::TooLong)
+    });
     memory.clear(); // unused capacity is wiped at once, elements one by one
-    Ok(out)
+    out
 }
 
 #[cfg(test)]
@@ -218,7 +229,7 @@ mod tests {
         for (kib, lanes, expected) in vectors {
             let cost = PassphraseCost::new(kib, 2, lanes).unwrap();
             let key = argon2id(b"password", b"somesalt", cost).unwrap();
-            assert_eq!(hex(&*key), expected, "{kib} KiB, {lanes} lanes");
+            assert_eq!(hex(key.expose()), expected, "{kib} KiB, {lanes} lanes");
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -22,9 +23,18 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadPayload> {
-    let mut rest = bytes;
-    let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest)).map_err(|_| BadPayload)?;
-    if rest.is_empty() { Ok(value) } else { Err(BadPayload) }
+    // From the slice itself: a reader would copy every byte string, keys too, into a buffer that nobody wipes.
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    let value = T::deserialize(&mut deserializer).map_err(|_| BadPayload)?;
+    // Nothing may follow: then there is no further marker to be read.
+    match <()>::deserialize(&mut deserializer) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(error)) if is_end(&error) => Ok(value),
+        _ => Err(BadPayload),
+    }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 struct Length(usize);
@@ -37,5 +47,21 @@ impl io::Write for Length {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_may_follow_what_is_read() {
+        let bytes = encode(&("a", 7_u8)).unwrap();
+        assert_eq!(decode::<(String, u8)>(&bytes), Ok(("a".into(), 7)));
+        for more in [0_u8, 0x91, 0xc0, 0xc1, 0xc4, 0xff] {
+            let longer = [bytes.as_slice(), &[more]].concat();
+            assert_eq!(decode::<(String, u8)>(&longer), Err(BadPayload), "{more:x}");
+        }
+        assert_eq!(decode::<(String, u8)>(&bytes[..bytes.len() - 1]), Err(BadPayload));
     }
 }

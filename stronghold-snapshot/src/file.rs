@@ -9,7 +9,10 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::body::BodyKey;
 use crate::commit::Locked;
+use crate::cost::Work;
+use crate::crypto;
 use crate::file_error::{
     Action, At, CommitError, CreateError, LockError, OpenFileError, ReloadError, StorageError,
 };
@@ -17,7 +20,7 @@ use crate::header::{self, Encoded};
 use crate::lineage::Lineage;
 use crate::own::Obstacle;
 use crate::paths::Paths;
-use crate::sealed::{self, OpenError, Opened, Payload};
+use crate::sealed::{OpenError, Opened, Payload};
 use crate::slot::{NewSlot, Unlock};
 use crate::storage::{Disk, Storage};
 
@@ -26,6 +29,23 @@ pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// How often a waiting writer tries the lock.
 const LOCK_POLL: Duration = Duration::from_millis(4);
+
+/// How much is spent on a file before it is known to be what it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes that are read of it.
+    pub max_len: u64,
+    /// What trying a passphrase may cost.
+    pub work: Work,
+}
+
+impl Limits {
+    /// For a file that was made here: what the format allows.
+    pub const OWN: Self = Self { max_len: u64::MAX, work: Work::ANY };
+
+    /// For a file that may be anybody's: 1 GiB, and the work of [`Work::FOREIGN`].
+    pub const FOREIGN: Self = Self { max_len: 1 << 30, work: Work::FOREIGN };
+}
 
 /// A snapshot file that was opened or created. Reading takes no lock; writing goes through [`lock`](Self::lock).
 ///
@@ -64,6 +84,14 @@ impl SnapshotFile {
     pub fn open(path: &Path, unlock: &Unlock<'_>) -> Result<Self, OpenFileError> {
         Self::open_in(Disk, path, unlock)
     }
+
+    /// As [`open`](Self::open), for a file that may be anybody's.
+    ///
+    /// # Errors
+    /// [`OpenFileError`]; [`OpenFileError::TooLarge`] and [`OpenError::TooCostly`] where it asks for more than `limits`.
+    pub fn open_within(path: &Path, unlock: &Unlock<'_>, limits: &Limits) -> Result<Self, OpenFileError> {
+        Self::open_in_within(Disk, path, unlock, limits)
+    }
 }
 
 impl<S: Storage> SnapshotFile<S> {
@@ -97,10 +125,18 @@ impl<S: Storage> SnapshotFile<S> {
     /// # Errors
     /// [`OpenFileError`].
     pub fn open_in(storage: S, path: &Path, unlock: &Unlock<'_>) -> Result<Self, OpenFileError> {
+        Self::open_in_within(storage, path, unlock, &Limits::OWN)
+    }
+
+    fn open_in_within(
+        storage: S,
+        path: &Path,
+        unlock: &Unlock<'_>,
+        limits: &Limits,
+    ) -> Result<Self, OpenFileError> {
         let paths = Paths::resolve(&storage, path)?;
-        let bytes = read(&storage, &paths.file)?;
-        let Opened { lineage, payload } = sealed::open_owned(bytes, unlock)
-            .map_err(|source| OpenFileError::Snapshot { path: paths.file.clone(), source })?;
+        let open = |encoded: &Encoded<'_>| Lineage::unlock(encoded, unlock, limits.work);
+        let Opened { lineage, payload } = open_as_read(&storage, &paths.file, limits.max_len, open)?;
         Ok(Self::of(storage, paths, lineage, Some(payload)))
     }
 
@@ -143,9 +179,7 @@ impl<S: Storage> SnapshotFile<S> {
     }
 
     fn reopen(&self, path: &Path) -> Result<Opened, OpenFileError> {
-        let bytes = read(&self.storage, path)?;
-        let opened = self.lineage.reopen(bytes);
-        opened.map_err(|source| OpenFileError::Snapshot { path: path.to_owned(), source })
+        open_as_read(&self.storage, path, u64::MAX, |encoded| self.lineage.follow(encoded))
     }
 
     /// The snapshot's real path: links are followed.
@@ -231,37 +265,44 @@ impl<S: Storage> SnapshotFile<S> {
     fn remove_leftovers(&self) {
         for name in self.storage.list(&self.paths.folder).unwrap_or_default() {
             let path = self.paths.folder.join(&name);
-            if self.paths.is_temporary(&name) && self.is_leftover(&path).unwrap_or(false) {
+            if self.paths.is_temporary(&name) && self.storage.is_own(&path).unwrap_or(false) {
                 let _ = self.storage.remove(&path);
             }
         }
     }
-
-    /// Whether a file with a temporary file's name is one: it begins as a snapshot does, as far as it was written. What did
-    /// not reach the disk before the power went reads as zeros.
-    fn is_leftover(&self, path: &Path) -> io::Result<bool> {
-        if !self.storage.is_own(path)? {
-            return Ok(false);
-        }
-        let mut start = Vec::new();
-        self.storage.open(path)?.take(header::MAGIC.len() as u64).read_to_end(&mut start)?;
-        Ok(header::MAGIC.starts_with(&start) || start.iter().all(|byte| *byte == 0))
-    }
 }
 
-/// All of a file.
-pub(crate) fn read<S: Storage>(storage: &S, path: &Path) -> Result<Vec<u8>, StorageError> {
-    let mut bytes = Vec::new();
-    let read = storage.open(path).and_then(|mut file| file.read_to_end(&mut bytes));
-    read.at(Action::Read, path)?;
-    Ok(bytes)
+/// Opens a file while it is read: its header first, then chunk by chunk. Whatever it is, no more of it is held than its header,
+/// one chunk, and what was authentic.
+fn open_as_read<S: Storage>(
+    storage: &S,
+    path: &Path,
+    max_len: u64,
+    open: impl FnOnce(&Encoded<'_>) -> Result<(Lineage, BodyKey), OpenError>,
+) -> Result<Opened, OpenFileError> {
+    let wrong = |source| OpenFileError::Snapshot { path: path.to_owned(), source };
+    let mut file = storage.open(path).at(Action::Read, path)?;
+    let start = take_header(&mut file).at(Action::Read, path)?;
+    let encoded = Encoded::parse(&start).map_err(wrong)?;
+    let (lineage, key) = open(&encoded).map_err(wrong)?;
+    let max = max_len.saturating_sub(start.len() as u64);
+    let body = key.open_from(&mut file, max).at(Action::Read, path)?.map_err(wrong)?;
+    crypto::wipe_stack();
+    let body = body.ok_or_else(|| OpenFileError::TooLarge { path: path.to_owned(), max_len })?;
+    Ok(Opened { lineage, payload: Payload(body) })
 }
 
-/// The start of a file: all of its header, and maybe more.
+/// The header at the start of a file.
 pub(crate) fn read_header<S: Storage>(storage: &S, path: &Path) -> Result<Vec<u8>, StorageError> {
+    storage.open(path).and_then(|mut file| take_header(&mut file)).at(Action::Read, path)
+}
+
+/// As many bytes as the header says that it has, or as there are.
+fn take_header(file: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = storage.open(path).and_then(|file| file.take(header::MAX_LEN as u64).read_to_end(&mut bytes));
-    read.at(Action::Read, path)?;
+    file.take(header::PREAMBLE_LEN as u64).read_to_end(&mut bytes)?;
+    let left = header::len_of(&bytes).unwrap_or_default().saturating_sub(bytes.len());
+    file.take(left as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

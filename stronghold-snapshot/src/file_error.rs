@@ -10,7 +10,7 @@ use crate::sealed::{OpenError, SealError};
 
 /// A file action that failed.
 #[derive(Debug, Error)]
-#[error("can't {action} {}", path.display())]
+#[error("can't {action} {}: {source}", path.display())]
 pub struct StorageError {
     /// What was tried.
     pub action: Action,
@@ -53,12 +53,20 @@ pub enum OpenFileError {
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// It was read, and is not what this key opens.
-    #[error("{}", path.display())]
+    #[error("{}: {source}", path.display())]
     Snapshot {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         source: OpenError,
+    },
+    /// It is larger than what is read of a file that may be anybody's.
+    #[error("{} is larger than {} MiB, which is the most that is read of a file that was not made here", path.display(), max_len >> 20)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes that are read.
+        max_len: u64,
     },
 }
 
@@ -127,14 +135,17 @@ pub enum CommitError {
         held: u64,
     },
     /// Another snapshot, or something that is none or damaged, stands in its place.
-    #[error("what stands in place of the snapshot is not what was read from it")]
+    #[error("what stands in place of the snapshot is not what was read from it: {0}")]
     Replaced(#[source] OpenError),
     /// The new generation could not be sealed.
-    #[error("the new generation can't be sealed")]
+    #[error("the new generation can't be sealed: {0}")]
     Seal(#[from] SealError),
     /// What was written reads back differently.
     #[error("the new generation was not written as it was sealed")]
     NotAsWritten,
+    /// The file as a whole could not be taken as it is.
+    #[error(transparent)]
+    Open(OpenFileError),
     /// A file action failed. If that was [`Action::SyncFolder`], the file is the new generation already, but a loss of power may bring the old one back: reload to know.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -157,6 +168,7 @@ impl From<OpenFileError> for CommitError {
         match error {
             OpenFileError::Storage(error) => Self::Storage(error),
             OpenFileError::Snapshot { source, .. } => Self::Replaced(source),
+            other @ OpenFileError::TooLarge { .. } => Self::Open(other),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! All integers are big-endian. The first [`PREAMBLE_LEN`] bytes mean the same in every version, so a file
 //! from a newer version is told from a damaged one. `FORMAT.md` has the byte diagram.
 
-use crate::crypto::{self, Secret};
+use crate::crypto;
 use crate::sealed::{Damage, OpenError, SealError, Unsupported};
 use crate::slot::{self, MAX_SLOTS, Slot};
 
@@ -14,10 +14,11 @@ pub(crate) const VERSION: u16 = 1;
 pub(crate) const MAGIC: [u8; 8] = *b"\x93SHOLD\r\n";
 
 /// The most bytes of a header of this version; 16 recipient slots take less.
-pub(crate) const MAX_LEN: usize = 32 * 1024;
+pub(crate) const MAX_LEN: usize = 64 * 1024;
 
 const SUITE: u16 = 1;
-const PREAMBLE_LEN: usize = 32;
+pub(crate) const PREAMBLE_LEN: usize = 32;
+const LEN_AT: usize = 12;
 const CHECKSUM_AT: usize = 16;
 const MAC_LEN: usize = 32;
 const MAC_LABEL: &[u8] = b"stronghold/snapshot/v1/header";
@@ -31,7 +32,10 @@ pub(crate) struct Header {
     pub(crate) parent: [u8; 32],
     /// Fresh in every generation; the body's key depends on it.
     pub(crate) body_salt: [u8; 32],
+    /// In the order of their numbers.
     pub(crate) slots: Vec<Slot>,
+    /// The highest number that a slot of this file ever had.
+    pub(crate) last_number: u16,
 }
 
 /// A header as bytes, at the start of a file.
@@ -42,13 +46,14 @@ pub(crate) struct Encoded<'a> {
 
 impl Header {
     /// The header's bytes, authenticated under `master`.
-    pub(crate) fn encode(&self, master: &Secret) -> Result<Vec<u8>, SealError> {
+    pub(crate) fn encode(&self, master: &[u8; 32]) -> Result<Vec<u8>, SealError> {
         let mut out = vec![0; PREAMBLE_LEN];
         out.extend(self.file_id);
         out.extend(self.generation.to_be_bytes());
         out.extend(self.parent);
         out.extend(self.body_salt);
         out.push(u8::try_from(self.slots.len()).map_err(|_| SealError::TooManySlots)?);
+        out.extend(self.last_number.to_be_bytes());
         self.slots.iter().for_each(|slot| slot.encode(&mut out));
         let len = u32::try_from(out.len() + MAC_LEN).map_err(|_| SealError::TooManySlots)?;
         out[..8].copy_from_slice(&MAGIC);
@@ -68,21 +73,28 @@ impl<'a> Encoded<'a> {
         let bytes = delimit(file)?;
         let (content, _mac) = bytes.split_at(bytes.len() - MAC_LEN);
         let mut input = Reader(&content[PREAMBLE_LEN..]);
-        let header = Header {
+        let mut header = Header {
             file_id: input.array()?,
             generation: input.u64()?,
             parent: input.array()?,
             body_salt: input.array()?,
-            slots: decode_slots(&mut input)?,
+            slots: Vec::new(),
+            last_number: 0,
         };
-        if header.generation == 0 || !input.0.is_empty() {
+        let count = usize::from(input.byte()?);
+        header.last_number = input.u16()?;
+        header.slots = decode_slots(&mut input, count)?;
+        let is_numbered = header.slots.is_sorted_by(|one, next| one.number < next.number)
+            && header.slots.first().is_some_and(|slot| slot.number > 0)
+            && header.slots.last().is_some_and(|slot| slot.number <= header.last_number);
+        if header.generation == 0 || !is_numbered || !input.0.is_empty() {
             return Err(OpenError::Damaged(Damage::Header));
         }
         Ok(Self { bytes, header })
     }
 
     /// Proves that whoever wrote this header had the master key.
-    pub(crate) fn authenticate(&self, master: &Secret) -> Result<(), OpenError> {
+    pub(crate) fn authenticate(&self, master: &[u8; 32]) -> Result<(), OpenError> {
         let (content, mac) = self.bytes.split_at(self.bytes.len() - MAC_LEN);
         match crypto::equal(&header_mac(master, &self.header.file_id, content), mac) {
             true => Ok(()),
@@ -94,6 +106,14 @@ impl<'a> Encoded<'a> {
     pub(crate) fn hash(&self) -> [u8; 32] {
         crypto::hash(&[self.bytes])
     }
+}
+
+/// How many bytes the header at the start of a file has, as its first [`PREAMBLE_LEN`] bytes say: none if they do not begin
+/// one, and no more than a reader of this version takes.
+pub(crate) fn len_of(preamble: &[u8]) -> Option<usize> {
+    let (len, _) = preamble.get(LEN_AT..)?.split_first_chunk()?;
+    let len = usize::try_from(u32::from_be_bytes(*len)).unwrap_or(MAX_LEN);
+    preamble.starts_with(&MAGIC).then_some(len.min(MAX_LEN))
 }
 
 /// Cuts the header off the front of a file, after the checks that are the same in every version.
@@ -121,8 +141,7 @@ fn delimit(file: &[u8]) -> Result<&[u8], OpenError> {
     }
 }
 
-fn decode_slots(input: &mut Reader<'_>) -> Result<Vec<Slot>, OpenError> {
-    let count = usize::from(input.byte()?);
+fn decode_slots(input: &mut Reader<'_>, count: usize) -> Result<Vec<Slot>, OpenError> {
     if !(1..=MAX_SLOTS).contains(&count) {
         return Err(OpenError::Damaged(Damage::Header));
     }
@@ -143,7 +162,7 @@ fn checksum(header: &[u8]) -> [u8; PREAMBLE_LEN - CHECKSUM_AT] {
 }
 
 /// HMAC-SHA-256 over all that comes before it but the checksum, which follows from the rest.
-fn header_mac(master: &Secret, file_id: &[u8; 16], content: &[u8]) -> [u8; MAC_LEN] {
+fn header_mac(master: &[u8; 32], file_id: &[u8; 16], content: &[u8]) -> [u8; MAC_LEN] {
     let key = crypto::derive::<32>(master, file_id, &[MAC_LABEL]);
     crypto::mac(&key, &[&content[..CHECKSUM_AT], &content[PREAMBLE_LEN..]])
 }
@@ -156,6 +175,12 @@ impl Reader<'_> {
         let (field, rest) = self.0.split_first_chunk().ok_or(OpenError::Damaged(Damage::Header))?;
         self.0 = rest;
         Ok(*field)
+    }
+
+    pub(crate) fn bytes(&mut self, len: usize) -> Result<&[u8], OpenError> {
+        let (field, rest) = self.0.split_at_checked(len).ok_or(OpenError::Damaged(Damage::Header))?;
+        self.0 = rest;
+        Ok(field)
     }
 
     pub(crate) fn byte(&mut self) -> Result<u8, OpenError> {

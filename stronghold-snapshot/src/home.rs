@@ -9,11 +9,11 @@ use thiserror::Error;
 
 use crate::commit::Locked;
 use crate::encoding::{BadPayload, decode, encode};
-use crate::file::{LOCK_WAIT, SnapshotFile};
+use crate::file::{LOCK_WAIT, Limits, SnapshotFile};
 use crate::file_error::{CommitError, CreateError, LockError, OpenFileError, ReloadError};
 use crate::lineage::Lineage;
 use crate::sealed::SealError;
-use crate::seen::{RolledBack, Seen};
+use crate::seen::{NoteError, RolledBack, Seen};
 use crate::slot::{NewSlot, Unlock};
 
 /// A Stronghold in memory together with its file: what was read last, and the way to change it.
@@ -24,12 +24,27 @@ pub struct Home {
     /// What is in memory may not be what is on disk: a change failed half way.
     stale: bool,
     wait: Duration,
-    seen: Option<Seen>,
     /// The step that changes belong to, once one was begun.
     step: Option<Underway>,
+    notes: Option<Notes>,
+    /// What was noted last, so that it is not noted again.
+    noted: Option<[u8; 32]>,
+    /// What was told last of the notes, so that it is told once.
+    told: Option<String>,
 }
 
-/// What to do with a file that is older than what was seen of it.
+/// What a device remembers of its files, and what becomes of a command where it can't.
+#[derive(Debug, Clone)]
+pub struct Notes {
+    /// Where; none if the system names no folder for it.
+    pub seen: Option<Seen>,
+    /// Whether nothing is opened and nothing written where notes can't be read or written.
+    pub required: bool,
+    /// Is told when a note can't be read or written: an old copy in the file's place would go unnoticed.
+    pub tell: fn(&NoteError),
+}
+
+/// What to do with a file that is older than what was seen of it, or another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Older {
     /// Not open it.
@@ -60,6 +75,9 @@ pub enum HomeError {
     /// See [`RolledBack`].
     #[error(transparent)]
     RolledBack(#[from] RolledBack),
+    /// Notes are required, and can't be read or written. Nothing was changed.
+    #[error("rollback can't be noticed: {0}")]
+    Notes(#[from] NoteError),
     /// The file opens, but what is in it is no Stronghold.
     #[error(transparent)]
     Payload(#[from] BadPayload),
@@ -90,19 +108,47 @@ impl Home {
         Self::load(SnapshotFile::open(path, unlock)?)
     }
 
-    /// As [`open`](Self::open), where the file is not older than what was seen of it.
+    /// As [`open`](Self::open), for a file that may be anybody's: see [`Limits::FOREIGN`].
     ///
     /// # Errors
-    /// [`HomeError::RolledBack`] when it is, and older ones are refused; else as [`open`](Self::open).
-    pub fn open_seen(path: &Path, unlock: &Unlock<'_>, seen: Seen, older: Older) -> Result<Self, HomeError> {
+    /// As [`open`](Self::open); [`OpenFileError::TooLarge`] and [`OpenError::TooCostly`](crate::OpenError::TooCostly) where it
+    /// asks for more than `limits`.
+    pub fn open_within(path: &Path, unlock: &Unlock<'_>, limits: &Limits) -> Result<Self, HomeError> {
+        Self::load(SnapshotFile::open_within(path, unlock, limits)?)
+    }
+
+    /// As [`open_within`](Self::open_within), where the file is the one that was seen there, and not older than what was seen of
+    /// it. For a passphrase that its owner has paid for before, more work is allowed than `limits` do.
+    ///
+    /// # Errors
+    /// [`HomeError::RolledBack`] when it is older, or another one, and those are refused; [`HomeError::Notes`] where notes are
+    /// required and can't be read or written; else as [`open_within`](Self::open_within).
+    pub fn open_seen(
+        path: &Path,
+        unlock: &Unlock<'_>,
+        limits: &Limits,
+        notes: Notes,
+        older: Older,
+    ) -> Result<Self, HomeError> {
+        let Some(seen) = &notes.seen else {
+            let mut home = Self::open_within(path, unlock, limits)?;
+            return home.remember_in(notes).map(|()| home);
+        };
         let last = seen.last(path).map_err(OpenFileError::from)?;
-        let file = SnapshotFile::open(path, unlock)?;
-        match older {
-            Older::Refuse => last.check(&file)?,
-            Older::Accept => drop(seen.accept(&file)),
-        }
+        let paid = seen.work(path).unwrap_or(limits.work);
+        let limits = Limits { work: limits.work.max(paid), ..*limits };
+        let file = SnapshotFile::open_within(path, unlock, &limits)?;
+        let told = match older {
+            Older::Refuse => {
+                last.check(&file)?;
+                last.told(&file)
+            }
+            Older::Accept => seen.accept(&file),
+        };
         let mut home = Self::load(file)?;
-        home.remember_in(seen);
+        home.notes = Some(notes.clone());
+        home.told(told)?;
+        home.remember_in(notes)?;
         Ok(home)
     }
 
@@ -113,18 +159,68 @@ impl Home {
     }
 
     fn of(file: SnapshotFile, stronghold: Stronghold) -> Self {
-        Self { file, stronghold, stale: false, wait: LOCK_WAIT, seen: None, step: None }
+        Self {
+            file,
+            stronghold,
+            stale: false,
+            wait: LOCK_WAIT,
+            notes: None,
+            noted: None,
+            told: None,
+            step: None,
+        }
     }
 
     /// Remembers there what is seen of the file, now and with each change.
-    pub fn remember_in(&mut self, seen: Seen) {
-        self.seen = Some(seen);
-        self.remember();
+    ///
+    /// # Errors
+    /// [`HomeError::Notes`] where notes are required and can't be written.
+    pub fn remember_in(&mut self, notes: Notes) -> Result<(), HomeError> {
+        self.notes = Some(notes);
+        self.noted = None;
+        let noted = self.note();
+        self.told(noted)
     }
 
-    /// A note that can't be written must not keep anyone from the secrets, so its errors do not count.
-    fn remember(&self) {
-        let _ = self.seen.as_ref().map(|seen| seen.remember(&self.file));
+    fn note(&mut self) -> Result<(), NoteError> {
+        let hash = self.file.lineage().header_hash();
+        match &self.notes {
+            Some(Notes { seen: Some(seen), .. }) if self.noted != Some(hash) => seen.remember(&self.file)?,
+            Some(Notes { seen: None, .. }) => return Err(NoteError::NoFolder),
+            _ => {}
+        }
+        self.noted = Some(hash);
+        Ok(())
+    }
+
+    /// Tells what became of a note; an error where notes are required.
+    fn told(&mut self, noted: Result<(), NoteError>) -> Result<(), HomeError> {
+        match noted {
+            Err(error) if self.notes.as_ref().is_some_and(|notes| notes.required) => Err(error.into()),
+            Err(error) => {
+                self.tell(&error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Tells the same once.
+    fn tell(&mut self, error: &NoteError) {
+        let text = Some(error.to_string());
+        if let Some(notes) = self.notes.as_ref().filter(|_| self.told != text) {
+            (notes.tell)(error);
+            self.told = text;
+        }
+    }
+
+    /// Where notes are required, nothing is written while they can't be.
+    fn check_notes(&self) -> Result<(), NoteError> {
+        match &self.notes {
+            Some(Notes { seen: Some(seen), required: true, .. }) => seen.probe(),
+            Some(Notes { seen: None, required: true, .. }) => Err(NoteError::NoFolder),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the lock's file, where this file is not to be written again: see [`SnapshotFile::remove_lock`].
@@ -192,8 +288,15 @@ impl Home {
         &mut self,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.in_own_step(|home, step| home.update_in(step, change))
+    }
+
+    fn in_own_step<T, E>(
+        &mut self,
+        update: impl FnOnce(&mut Self, &mut Underway) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut step = self.step.clone().unwrap_or_else(|| Underway::command("change", now()));
-        let done = self.update_in(&mut step, change)?;
+        let done = update(self, &mut step)?;
         if let Some(begun) = &mut self.step {
             *begun = step;
         }
@@ -210,6 +313,15 @@ impl Home {
         step: &mut Underway,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.update_with(step, change, |locked, payload| locked.commit(payload))
+    }
+
+    fn update_with<T, E: From<HomeError>>(
+        &mut self,
+        step: &mut Underway,
+        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+        commit: impl FnOnce(&mut Locked<'_>, &[u8]) -> Result<(), CommitError>,
+    ) -> Result<T, E> {
         self.attempt(|home| {
             let (mut locked, stronghold) = home.lock_newest()?;
             let before = encode(stronghold).map_err(HomeError::from)?;
@@ -218,7 +330,7 @@ impl Home {
                 let done = change(stronghold)?;
                 let ended = stronghold.end_step();
                 let payload = encode(stronghold).map_err(HomeError::from)?;
-                locked.commit(&payload).map_err(HomeError::from)?;
+                commit(&mut locked, &payload).map_err(HomeError::from)?;
                 // Only now has the step the number that it may have got.
                 ended.into_iter().for_each(|ended| *step = ended);
                 Ok(done)
@@ -238,6 +350,21 @@ impl Home {
         change(&mut decode(&payload).map_err(HomeError::from)?)
     }
 
+    /// As [`update`](Self::update), under a new master key: see [`Lineage::renew_master`]. Whoever has an old
+    /// copy and what opened it reads nothing that is written from now on.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update); [`SealError::SlotNotAtHand`] where a slot's secret is not among `others` and not at hand.
+    pub fn update_and_renew<T, E: From<HomeError>>(
+        &mut self,
+        others: &[Unlock<'_>],
+        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.in_own_step(|home, step| {
+            home.update_with(step, change, |locked, payload| locked.commit_renewed(payload, others))
+        })
+    }
+
     /// Changes the key slots: see [`Locked::commit_slots`]. The content stays as it is.
     ///
     /// # Errors
@@ -246,11 +373,16 @@ impl Home {
         &mut self,
         change: impl FnOnce(&mut Lineage) -> Result<(), SealError>,
     ) -> Result<(), HomeError> {
-        self.attempt(|home| Ok(home.lock_newest()?.0.commit_slots(change)?))
+        self.attempt(|home| {
+            let (mut locked, stronghold) = home.lock_newest()?;
+            let payload = encode(stronghold)?;
+            Ok(locked.commit_slots(&payload, change)?)
+        })
     }
 
     /// Becomes the only writer, with the newest generation in memory.
     fn lock_newest(&mut self) -> Result<(Locked<'_>, &mut Stronghold), HomeError> {
+        self.check_notes()?;
         let mut locked = self.file.lock(self.wait)?;
         if let Some(payload) = locked.reload_if_newer()? {
             self.stronghold = decode(&payload)?;
@@ -270,7 +402,10 @@ impl Home {
         self.stale = true; // also where `work` panics
         let done = work(self)?;
         self.stale = false;
-        self.remember();
+        // What was written is durable: that it can't be noted is told, and no error of this any more.
+        if let Err(error) = self.note() {
+            self.tell(&error);
+        }
         Ok(done)
     }
 

@@ -2,24 +2,31 @@
 
 use core::fmt;
 use std::io::{self, Read};
+use std::sync::Arc;
 
+use stronghold_vault::LockedKey;
 use zeroize::Zeroizing;
 
 use crate::body::{BodyKey, BodySealing};
-use crate::crypto::{self, Secret};
+use crate::cost::Work;
+use crate::crypto;
 use crate::header::{Encoded, Header};
 use crate::sealed::{OpenError, Opened, Payload, SealError};
-use crate::slot::{self, MAX_SLOTS, NewSlot, Slot, SlotKind, Unlock};
+use crate::slot::{self, MAX_SLOTS, NewSlot, Slot, SlotInfo, Unlock, Unwrapped};
 
 /// One file through its generations: its master key, its slots and the generation last seen.
 #[derive(Clone)]
 pub struct Lineage {
-    master: Secret,
+    master: Arc<LockedKey>,
+    /// The secrets of slots that are at hand: of the one that was opened, and of those that were made here. With them the
+    /// slots are wrapped for another master key, and another one is found that somebody else wrapped.
+    secrets: Vec<Arc<LockedKey>>,
     file_id: [u8; 16],
     generation: u64,
     header_hash: [u8; 32],
     body_salt: [u8; 32],
     slots: Vec<Slot>,
+    last_number: u16,
 }
 
 /// A generation that is being sealed, part by part: no more than one chunk is held beside the payload.
@@ -40,27 +47,83 @@ impl Lineage {
     /// [`SealError`] when the slots are none, too many or too costly, or memory or randomness is refused.
     pub fn begin(slots: &[NewSlot<'_>]) -> Result<Self, SealError> {
         let mut lineage = Self {
-            master: Secret::new(crypto::random()?),
+            master: new_master()?,
+            secrets: Vec::new(),
             file_id: crypto::random()?,
             generation: 0,
             header_hash: [0; 32],
             body_salt: [0; 32],
             slots: Vec::new(),
+            last_number: 0,
         };
         if slots.is_empty() {
             return Err(SealError::NoSlots);
         }
-        slots.iter().try_for_each(|slot| lineage.add_slot(slot))?;
+        slots.iter().try_for_each(|slot| lineage.add_slot(slot, "").map(drop))?;
         Ok(lineage)
     }
 
     /// Opens a sealed snapshot where it lies.
     pub(crate) fn open(bytes: Vec<u8>, unlock: &Unlock<'_>) -> Result<Opened, OpenError> {
         let encoded = Encoded::parse(&bytes)?;
+        let (lineage, key) = Self::unlock(&encoded, unlock, Work::ANY)?;
+        let at = encoded.bytes.len();
+        let mut payload = Payload(Zeroizing::new(bytes));
+        key.open(&mut payload.0, at)?;
+        crypto::wipe_stack();
+        Ok(Opened { lineage, payload })
+    }
+
+    /// The lineage that a header ends, and the key of the body behind it.
+    pub(crate) fn unlock(
+        encoded: &Encoded<'_>,
+        unlock: &Unlock<'_>,
+        allowed: Work,
+    ) -> Result<(Self, BodyKey), OpenError> {
+        let asked = slot::work(&encoded.header.slots);
+        if matches!(unlock, Unlock::Passphrase(_)) && !asked.is_within(allowed) {
+            return Err(OpenError::TooCostly { asked, allowed });
+        }
         let found = find_slot(&encoded.header.slots, &encoded.header.file_id, unlock)?;
-        let (_, master) = found.ok_or(OpenError::WrongKey)?;
-        let (after, body) = authenticate(&encoded, master)?;
-        body.open(bytes, after)
+        let (_, Unwrapped { master, secret }) = found.ok_or(OpenError::WrongKey)?;
+        Self::authenticate(encoded, Arc::new(master), vec![Arc::new(secret)])
+    }
+
+    /// The same for another generation of this file: Argon2 does not run. Where the master key was renewed since, the new one
+    /// is found by a slot whose secret is at hand; where there is none, that is [`OpenError::WrongKey`].
+    pub(crate) fn follow(&self, encoded: &Encoded<'_>) -> Result<(Self, BodyKey), OpenError> {
+        if encoded.header.file_id != self.file_id {
+            return Err(OpenError::WrongKey);
+        }
+        let same = Self::authenticate(encoded, self.master.clone(), self.secrets.clone());
+        let Err(damage) = same else { return same };
+        let mut has_slot = false;
+        for (slot, secret) in
+            encoded.header.slots.iter().flat_map(|slot| self.secrets.iter().map(move |s| (slot, s)))
+        {
+            if let Some(master) = slot.unwrap_with(secret, &self.file_id)? {
+                has_slot = true;
+                if *master.expose() != *self.master.expose() {
+                    return Self::authenticate(encoded, Arc::new(master), self.secrets.clone());
+                }
+            }
+        }
+        Err(if has_slot { damage } else { OpenError::WrongKey })
+    }
+
+    /// A header's proof, and what follows from it.
+    fn authenticate(
+        encoded: &Encoded<'_>,
+        master: Arc<LockedKey>,
+        secrets: Vec<Arc<LockedKey>>,
+    ) -> Result<(Self, BodyKey), OpenError> {
+        encoded.authenticate(master.expose())?;
+        let Header { file_id, generation, body_salt, ref slots, last_number, .. } = encoded.header;
+        let key = BodyKey::derive(master.expose(), &file_id, &body_salt);
+        let (header_hash, slots) = (encoded.hash(), slots.clone());
+        let lineage =
+            Self { master, secrets, file_id, generation, header_hash, body_salt, slots, last_number };
+        Ok((lineage, key))
     }
 
     /// Seals `payload` as the generation after this one. The slots stay byte for byte; Argon2 does not run.
@@ -83,8 +146,9 @@ impl Lineage {
     /// [`SealError`], as [`seal_next`](Self::seal_next).
     pub fn sealing<'a>(&self, payload: &'a [u8]) -> Result<Sealing<'a>, SealError> {
         let (after, header) = self.next(crypto::random()?)?;
-        let key = BodyKey::derive(&self.master, &self.file_id, &after.body_salt);
+        let key = BodyKey::derive(self.master.expose(), &self.file_id, &after.body_salt);
         let body = key.sealing(payload)?;
+        crypto::wipe_stack();
         Ok(Sealing { header, after, key, payload, body, part: Vec::new(), header_given: false })
     }
 
@@ -100,8 +164,9 @@ impl Lineage {
             parent: self.header_hash,
             body_salt,
             slots: self.slots.clone(),
+            last_number: self.last_number,
         };
-        let encoded = header.encode(&self.master)?;
+        let encoded = header.encode(self.master.expose())?;
         let header_hash = crypto::hash(&[&encoded]);
         Ok((Self { generation: header.generation, header_hash, body_salt, ..self.clone() }, encoded))
     }
@@ -112,11 +177,11 @@ impl Lineage {
     /// [`OpenError`]; a different file is [`OpenError::WrongKey`].
     pub fn reopen(&self, bytes: Vec<u8>) -> Result<Opened, OpenError> {
         let encoded = Encoded::parse(&bytes)?;
-        if encoded.header.file_id != self.file_id {
-            return Err(OpenError::WrongKey);
-        }
-        let (after, body) = authenticate(&encoded, self.master.clone())?;
-        body.open(bytes, after)
+        let (lineage, key) = self.follow(&encoded)?;
+        let at = encoded.bytes.len();
+        let mut payload = Payload(Zeroizing::new(bytes));
+        key.open(&mut payload.0, at)?;
+        Ok(Opened { lineage, payload })
     }
 
     /// 16 random bytes that name the file in all its generations.
@@ -138,49 +203,145 @@ impl Lineage {
         self.header_hash
     }
 
-    /// The kinds of the slots, by index.
-    pub fn slots(&self) -> impl ExactSizeIterator<Item = SlotKind> {
-        self.slots.iter().map(Slot::kind)
+    /// What the passphrase slots ask for together.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        slot::work(&self.slots)
     }
 
-    /// Adds a slot to the generations to come. Runs Argon2 for a passphrase.
+    /// The slots, in the order of their numbers.
+    pub fn slots(&self) -> impl ExactSizeIterator<Item = SlotInfo> {
+        self.slots.iter().map(Slot::info)
+    }
+
+    /// Whether another master key is held than `other` has.
+    pub(crate) fn has_other_master(&self, other: &Self) -> bool {
+        !Arc::ptr_eq(&self.master, &other.master)
+    }
+
+    /// Gives the generations to come a new master key, and wraps it for every slot: whoever knows an old master key, by an
+    /// old copy and an old passphrase, can't open them. The file's id stays.
+    ///
+    /// Recipients' slots hold the key that they are wrapped for. Of other slots the secret must be at hand: it is of the slot
+    /// that was opened, of those that were added here, and of those that `others` opens.
     ///
     /// # Errors
-    /// [`SealError`] when there are too many slots, they cost too much, or memory or randomness is refused.
-    pub fn add_slot(&mut self, new: &NewSlot<'_>) -> Result<(), SealError> {
+    /// [`SealError::SlotNotAtHand`] for the first slot that can't be wrapped; nothing is changed then.
+    pub fn renew_master(&mut self, others: &[Unlock<'_>]) -> Result<(), SealError> {
+        for unlock in others {
+            let found = find_slot(&self.slots, &self.file_id, unlock);
+            if let Ok(Some((_, Unwrapped { secret, .. }))) = found {
+                self.secrets.push(Arc::new(secret));
+            }
+        }
+        let (master, mut slots) = (new_master()?, self.slots.clone());
+        for slot in &mut slots {
+            let secrets = self.secrets.iter().map(|secret| &**secret);
+            if !slot.wrap_again(secrets, &self.file_id, &master)? {
+                return Err(SealError::SlotNotAtHand(slot.number));
+            }
+        }
+        (self.master, self.slots) = (master, slots);
+        crypto::wipe_stack();
+        Ok(())
+    }
+
+    /// Adds a slot to the generations to come, under the next number, which is given back. Runs Argon2 for a passphrase, and
+    /// once more for each slot that might be the same passphrase's.
+    ///
+    /// # Errors
+    /// [`SealError`] when there are too many slots, they cost too much, one of them has this very secret, the label is too long,
+    /// or memory or randomness is refused.
+    pub fn add_slot(&mut self, new: &NewSlot<'_>, label: &str) -> Result<u16, SealError> {
         if self.slots.len() == MAX_SLOTS {
             return Err(SealError::TooManySlots);
         }
-        self.slots.push(Slot::wrap(new, &self.file_id, &self.master)?);
+        let number = self.last_number.checked_add(1).ok_or(SealError::NoSlotNumbersLeft)?;
+        self.check_new(new, None)?;
+        let slot = self.make_slot(new, label, number)?;
+        self.slots.push(slot);
         if !slot::total_work_allowed(&self.slots) {
             self.slots.pop();
+            return Err(SealError::TotalCost);
+        }
+        self.last_number = number;
+        Ok(number)
+    }
+
+    /// Puts another secret in the place of a slot's, in the generations to come. The slot keeps its number, and its label where
+    /// none is given.
+    ///
+    /// # Errors
+    /// As [`add_slot`](Self::add_slot), and [`SealError::NoSuchSlot`].
+    pub fn replace_slot(
+        &mut self,
+        number: u16,
+        new: &NewSlot<'_>,
+        label: Option<&str>,
+    ) -> Result<(), SealError> {
+        let index = self.index_of(number)?;
+        self.check_new(new, Some(number))?;
+        let label = label.unwrap_or(&self.slots[index].label).to_owned();
+        let slot = self.make_slot(new, &label, number)?;
+        let before = core::mem::replace(&mut self.slots[index], slot);
+        if !slot::total_work_allowed(&self.slots) {
+            self.slots[index] = before;
             return Err(SealError::TotalCost);
         }
         Ok(())
     }
 
     /// Removes a slot from the generations to come. Whoever could open an earlier generation may still know the
-    /// master key, which stays the same.
+    /// master key: see [`renew_master`](Self::renew_master).
     ///
     /// # Errors
     /// [`SealError::NoSlots`] for the last one, [`SealError::NoSuchSlot`].
-    pub fn remove_slot(&mut self, index: usize) -> Result<(), SealError> {
-        match (index < self.slots.len(), self.slots.len()) {
-            (false, _) => Err(SealError::NoSuchSlot(index)),
-            (true, 1) => Err(SealError::NoSlots),
-            (true, _) => {
-                self.slots.remove(index);
-                Ok(())
-            }
+    pub fn remove_slot(&mut self, number: u16) -> Result<(), SealError> {
+        let index = self.index_of(number)?;
+        if self.slots.len() == 1 {
+            return Err(SealError::NoSlots);
         }
+        self.slots.remove(index);
+        Ok(())
     }
 
-    /// The index of the first slot that `unlock` opens, none if there is none. Runs Argon2 for a passphrase.
+    /// The number of the first slot that `unlock` opens, none if there is none. Runs Argon2 for a passphrase.
     ///
     /// # Errors
     /// [`OpenError`] when memory is refused or the slot was changed.
-    pub fn find_slot(&self, unlock: &Unlock<'_>) -> Result<Option<usize>, OpenError> {
-        Ok(find_slot(&self.slots, &self.file_id, unlock)?.map(|(index, _)| index))
+    pub fn find_slot(&self, unlock: &Unlock<'_>) -> Result<Option<u16>, OpenError> {
+        Ok(find_slot(&self.slots, &self.file_id, unlock)?.map(|(number, _)| number))
+    }
+
+    fn index_of(&self, number: u16) -> Result<usize, SealError> {
+        self.slots.iter().position(|slot| slot.number == number).ok_or(SealError::NoSuchSlot(number))
+    }
+
+    fn make_slot(&mut self, new: &NewSlot<'_>, label: &str, number: u16) -> Result<Slot, SealError> {
+        if !slot::is_label(label) {
+            return Err(SealError::LabelTooLong);
+        }
+        let (mut slot, secret) = Slot::wrap(new, &self.file_id, &self.master)?;
+        (slot.number, slot.label) = (number, label.to_owned());
+        self.secrets.push(Arc::new(secret));
+        Ok(slot)
+    }
+
+    /// No slot but the one that is `replaced` may open with what a new one opens with: removing one of them would not lock
+    /// anybody out.
+    fn check_new(&self, new: &NewSlot<'_>, replaced: Option<u16>) -> Result<(), SealError> {
+        let opens = |slot: &Slot| match *new {
+            NewSlot::Passphrase { passphrase, .. } => {
+                opens(slot, &self.file_id, &Unlock::Passphrase(passphrase))
+            }
+            NewSlot::Key(key) => opens(slot, &self.file_id, &Unlock::Key(key)),
+            NewSlot::Recipient(public) | NewSlot::RecipientOnce(public) => slot.is_for(public),
+        };
+        let mut others = self.slots.iter().filter(|slot| Some(slot.number) != replaced);
+        match others.find(|slot| opens(slot)) {
+            Some(slot) => Err(SealError::SlotExists(slot.number)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -237,39 +398,24 @@ impl fmt::Debug for Lineage {
     }
 }
 
+fn new_master() -> Result<Arc<LockedKey>, SealError> {
+    let master = LockedKey::filled(|bytes| getrandom::fill(bytes.as_mut_slice()));
+    Ok(Arc::new(master?))
+}
+
+fn opens(slot: &Slot, file_id: &[u8; 16], unlock: &Unlock<'_>) -> bool {
+    matches!(slot.unwrap(unlock, file_id), Ok(Some(_)) | Err(OpenError::Damaged(_)))
+}
+
 fn find_slot(
     slots: &[Slot],
     file_id: &[u8; 16],
     unlock: &Unlock<'_>,
-) -> Result<Option<(usize, Secret)>, OpenError> {
-    for (index, slot) in slots.iter().enumerate() {
-        if let Some(master) = slot.unwrap(unlock, file_id)? {
-            return Ok(Some((index, master)));
+) -> Result<Option<(u16, Unwrapped)>, OpenError> {
+    for slot in slots {
+        if let Some(unwrapped) = slot.unwrap(unlock, file_id)? {
+            return Ok(Some((slot.number, unwrapped)));
         }
     }
     Ok(None)
-}
-
-/// A header's proof, and what follows from it: the lineage that ends with it, and how to open the body behind it.
-fn authenticate(encoded: &Encoded<'_>, master: Secret) -> Result<(Lineage, Body), OpenError> {
-    encoded.authenticate(&master)?;
-    let Header { file_id, generation, body_salt, ref slots, .. } = encoded.header;
-    let key = BodyKey::derive(&master, &file_id, &body_salt);
-    let header_hash = encoded.hash();
-    let lineage = Lineage { master, file_id, generation, header_hash, body_salt, slots: slots.clone() };
-    Ok((lineage, Body { key, at: encoded.bytes.len() }))
-}
-
-/// Where a file's body begins, and its key.
-struct Body {
-    key: BodyKey,
-    at: usize,
-}
-
-impl Body {
-    fn open(self, bytes: Vec<u8>, lineage: Lineage) -> Result<Opened, OpenError> {
-        let mut payload = Payload(Zeroizing::new(bytes));
-        self.key.open(&mut payload.0, self.at)?;
-        Ok(Opened { lineage, payload })
-    }
 }

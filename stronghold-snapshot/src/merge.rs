@@ -49,7 +49,7 @@ pub enum MergeError {
         of: u64,
     },
     /// The other side could not be read.
-    #[error("the other snapshot can't be read")]
+    #[error("the other snapshot can't be read: {0}")]
     Export(#[from] ExportError),
     /// This side could not take it.
     #[error(transparent)]

@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use stronghold_sync::hex;
+
 use crate::crypto;
 use crate::file_error::{Action, At, StorageError};
 use crate::storage::Storage;
@@ -18,6 +20,9 @@ pub(crate) struct Paths {
 }
 
 const TEMPORARY_SUFFIX: &str = ".tmp";
+const TEMPORARY_LABEL: &[u8] = b"stronghold/snapshot/v1/temporary";
+/// Hexadecimal digits of a temporary name's check.
+const CHECK_LEN: usize = 8;
 
 impl Paths {
     pub(crate) fn resolve(storage: &impl Storage, path: &Path) -> Result<Self, StorageError> {
@@ -37,24 +42,37 @@ impl Paths {
     /// A name that nobody else uses. The process id in it is for people.
     pub(crate) fn temporary(&self) -> Result<PathBuf, getrandom::Error> {
         let random = u64::from_be_bytes(crypto::random()?);
+        let begin = format!("{}-{random:016x}", std::process::id());
         let mut name = self.temporary_prefix.clone();
-        name.push(format!("{}-{random:016x}{TEMPORARY_SUFFIX}", std::process::id()));
+        name.push(&begin);
+        name.push(self.check_of(begin.as_bytes()));
+        name.push(TEMPORARY_SUFFIX);
         Ok(self.folder.join(name))
     }
 
-    /// Whether `name` is one that [`temporary`](Self::temporary) makes: prefix, digits, `-`, 16 hexadecimal digits.
+    /// Whether `name` is one that [`temporary`](Self::temporary) made: prefix, digits, `-`, 16 hexadecimal digits, and the check
+    /// that follows from them. A name that somebody else thought of has no such check, and content tells nothing: after a loss of
+    /// power it may be anything.
     pub(crate) fn is_temporary(&self, name: &OsStr) -> bool {
         let middle = name
             .as_encoded_bytes()
             .strip_prefix(self.temporary_prefix.as_encoded_bytes())
             .and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX.as_bytes()));
-        let Some((process, random)) = middle.and_then(|middle| middle.split_last_chunk::<17>()) else {
+        let Some((begin, check)) = middle.and_then(|middle| middle.split_last_chunk::<CHECK_LEN>()) else {
             return false;
         };
+        let Some((process, random)) = begin.split_last_chunk::<17>() else { return false };
         !process.is_empty()
             && process.iter().all(u8::is_ascii_digit)
             && random[0] == b'-'
             && random[1..].iter().all(u8::is_ascii_hexdigit)
+            && *check == *self.check_of(begin).as_bytes()
+    }
+
+    /// What ends a temporary name that begins so.
+    fn check_of(&self, begin: &[u8]) -> String {
+        let hash = crypto::hash(&[TEMPORARY_LABEL, self.temporary_prefix.as_encoded_bytes(), begin]);
+        hex::text(&hash[..CHECK_LEN / 2])
     }
 }
 
@@ -68,7 +86,14 @@ mod tests {
         let paths = Paths::resolve(&Disk, Path::new("vault")).unwrap();
         let temporary = paths.temporary().unwrap();
         assert!(paths.is_temporary(temporary.file_name().unwrap()));
+        let text = temporary.file_name().unwrap().to_str().unwrap().to_owned();
+        let other_check = text.replace(".tmp", "x.tmp").replacen('-', "-0", 1);
+        assert!(!paths.is_temporary(OsStr::new(&other_check)) && !paths.is_temporary(OsStr::new(&text[1..])));
+        let elsewhere = Paths::resolve(&Disk, Path::new("other")).unwrap();
+        let renamed = text.replace("vault", "other");
+        assert!(!elsewhere.is_temporary(OsStr::new(&renamed)), "the check is of this name alone");
         for other in [
+            ".vault.1-0123456789abcdef01234567.tmp",
             "vault",
             "vault.1",
             ".vault.lock",

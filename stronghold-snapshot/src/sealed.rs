@@ -7,8 +7,9 @@ use core::fmt;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::cost::{CostOutOfBounds, PassphraseCost, Work};
 use crate::lineage::Lineage;
-use crate::slot::{CostOutOfBounds, MAX_SLOTS, NewSlot, PassphraseCost, Unlock};
+use crate::slot::{MAX_LABEL, MAX_SLOTS, NewSlot, Unlock};
 
 /// Seals `payload` as the first generation of a new file that each of `slots` opens.
 ///
@@ -56,9 +57,21 @@ pub enum SealError {
     /// More than [`MAX_SLOTS`].
     #[error("a snapshot has at most {MAX_SLOTS} key slots")]
     TooManySlots,
-    /// There is no slot with this index.
+    /// There is no slot with this number.
     #[error("there is no key slot {0}")]
-    NoSuchSlot(usize),
+    NoSuchSlot(u16),
+    /// This slot opens with the secret already.
+    #[error("this passphrase or key opens the snapshot already: it is that of key slot {0}")]
+    SlotExists(u16),
+    /// A slot's label is longer than [`MAX_LABEL`] bytes.
+    #[error("a key slot's label has at most {MAX_LABEL} bytes")]
+    LabelTooLong,
+    /// A file has at most 65,535 slots one after the other.
+    #[error("the file has no numbers left for key slots")]
+    NoSlotNumbersLeft,
+    /// The master key can't be renewed: this slot would not open the file any more, as its secret is not at hand.
+    #[error("key slot {0} can't be written anew: its passphrase or key is not at hand")]
+    SlotNotAtHand(u16),
     /// The passphrase slots together would make opening too slow; see [`PassphraseCost`].
     #[error("the passphrase slots together cost more than a reader accepts")]
     TotalCost,
@@ -109,6 +122,25 @@ pub enum OpenError {
     /// The memory that the passphrase's slot asks for was refused.
     #[error("no {} MiB of memory for the passphrase", .0.memory_kib().div_ceil(1024))]
     NoMemory(PassphraseCost),
+    /// To try a passphrase on it would cost more than is spent on a file that may be anybody's.
+    #[error(
+        "to try a passphrase on it takes {} MiB of memory, gone over {} times in all; {} MiB and {} times are allowed for a file \
+         that was not made here",
+        .asked.memory_kib.div_ceil(1024),
+        passes(.asked),
+        .allowed.memory_kib.div_ceil(1024),
+        passes(.allowed)
+    )]
+    TooCostly {
+        /// What its passphrase slots ask for.
+        asked: Work,
+        /// What is allowed.
+        allowed: Work,
+    },
+}
+
+fn passes(work: &Work) -> u64 {
+    work.total_kib.div_ceil(u64::from(work.memory_kib.max(1)))
 }
 
 /// What is damaged.

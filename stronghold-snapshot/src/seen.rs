@@ -1,21 +1,33 @@
 //! What a device remembers of its snapshots, outside of them: the last generation that it saw of each.
 //!
-//! A snapshot can't tell by itself that an old copy was put in its place: the copy is authentic. So the number and the
-//! header's hash of the last generation are noted in a folder of their own. It notices an old copy that someone put back
-//! where only the snapshot is in reach (a synchronised folder, a stolen backup); not where the notes are too.
+//! A snapshot can't tell by itself that an old copy, or another snapshot, was put in its place: both are authentic. So what
+//! was seen last is noted in a folder of its own. That notices what somebody put in a snapshot's place where only the
+//! snapshot is in reach (a synchronised folder, a stolen backup); not where the notes are too.
+//!
+//! Two notes are kept of a file. One is found by its path: it tells which file lies there and how far it had come. The other
+//! is found by the file's id, and tells where the file is at home: it stays with a file that is moved, or whose folder is
+//! renamed. A file at a new path, while the home still holds it, is a copy: both may be written on, so the copy is
+//! remembered by its path alone, and what becomes of the original is nothing to it. A file at a new path whose home holds it
+//! no longer has moved, and must not be older than what was seen there.
 
-use std::fs;
-use std::io;
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use stronghold_sync::hex;
 use thiserror::Error;
 
+use crate::cost::Work;
 use crate::crypto;
 use crate::file::SnapshotFile;
 use crate::file_error::{Action, At, StorageError};
+use crate::header::{self, Encoded};
 use crate::lineage::Lineage;
-use crate::storage::{Disk, Storage};
+use crate::note::{Note, Place};
+use crate::own;
+use crate::storage::{Disk, DiskLock, Storage};
 
 /// The folder of notes.
 #[derive(Debug, Clone)]
@@ -23,28 +35,63 @@ pub struct Seen {
     folder: PathBuf,
 }
 
-/// A snapshot is older than what was seen of it last, or another one of the same generation.
+/// A snapshot is not what was seen at its place last.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{} holds generation {found}, but generation {seen} was seen there before", path.display())]
-pub struct RolledBack {
-    /// The snapshot.
-    pub path: PathBuf,
-    /// What it holds.
-    pub found: u64,
-    /// What was seen last.
-    pub seen: u64,
+#[non_exhaustive]
+pub enum RolledBack {
+    /// It is older than what was seen of it last, or another one of the same generation.
+    #[error(
+        "{} holds generation {found}, but generation {seen} was seen {} before: an old copy, or another one",
+        path.display(),
+        at(.seen_at)
+    )]
+    Older {
+        /// The snapshot.
+        path: PathBuf,
+        /// What it holds.
+        found: u64,
+        /// What was seen last.
+        seen: u64,
+        /// Where that was, if elsewhere: the file was moved since.
+        seen_at: Option<PathBuf>,
+    },
+    /// Another snapshot was seen there before.
+    #[error("{} is another snapshot than the one that was seen there before", path.display())]
+    Exchanged {
+        /// The snapshot.
+        path: PathBuf,
+    },
+}
+
+/// Why a note could not be read or written: what it would have told is not known.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NoteError {
+    /// The system would not.
+    #[error("can't {action} the note {}: {source}", path.display())]
+    Storage {
+        /// What was tried.
+        action: Action,
+        /// The note, or the folder of notes.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// There is a note, and it says nothing that a note says.
+    #[error("the note {} is damaged, or is none", .0.display())]
+    Unreadable(PathBuf),
+    /// There is no folder for notes.
+    #[error("this system names no folder for notes of what was seen")]
+    NoFolder,
 }
 
 /// What is remembered of the file at a path, as it was when it was asked for: before the file is opened, since others may
 /// write the file, and remember that, at any time.
-#[derive(Debug, Clone)]
-pub struct LastSeen(Option<Note>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Note {
-    file_id: String,
-    generation: u64,
-    header_hash: String,
+#[derive(Debug)]
+pub struct LastSeen {
+    seen: Seen,
+    path: PathBuf,
+    note: Result<Option<Note>, NoteError>,
 }
 
 impl Seen {
@@ -60,146 +107,238 @@ impl Seen {
         &self.folder
     }
 
-    /// What is remembered of the snapshot at `path`. A copy at another path is another file: both may be written on.
+    /// What is remembered of the snapshot at `path`.
     ///
     /// # Errors
-    /// [`StorageError`] when the path leads nowhere.
+    /// [`StorageError`] when the path leads nowhere. A note that can't be read is told by [`LastSeen::check`].
     pub fn last(&self, path: &Path) -> Result<LastSeen, StorageError> {
         let path = Disk.resolve(path).at(Action::Find, path)?;
-        Ok(LastSeen(Note::read(&self.note_of(&path))))
+        let note = self.read(&self.note_of_path(&path));
+        Ok(LastSeen { seen: self.clone(), path, note })
     }
 
     /// Remembers the generation of a file, unless a later one is remembered.
     ///
     /// # Errors
-    /// When the note can't be written; the one before stays then.
-    pub fn remember(&self, file: &SnapshotFile) -> io::Result<()> {
-        let seen = Note::read(&self.note_of(file.path()));
-        let note = Note::of(file.lineage());
-        if seen.is_some_and(|seen| seen.file_id == note.file_id && seen.generation >= note.generation) {
-            return Ok(());
-        }
-        self.accept(file)
+    /// [`NoteError`]; what was remembered before stays then.
+    pub fn remember(&self, file: &SnapshotFile) -> Result<(), NoteError> {
+        self.note(file, false)
     }
 
-    /// Remembers the generation of a file, even if a later one is remembered.
+    /// Remembers the generation of a file, even if a later one, or another file, is remembered in its place, and writes
+    /// notes that can't be read anew.
     ///
     /// # Errors
     /// As [`remember`](Self::remember).
-    pub fn accept(&self, file: &SnapshotFile) -> io::Result<()> {
-        fs::create_dir_all(&self.folder)?;
-        let path = self.note_of(file.path());
-        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-        fs::write(&temporary, Note::of(file.lineage()).to_text())?;
-        fs::rename(&temporary, &path)
+    pub fn accept(&self, file: &SnapshotFile) -> Result<(), NoteError> {
+        self.note(file, true)
     }
 
-    fn note_of(&self, path: &Path) -> PathBuf {
+    /// Whether what is noted of the file at a path can be read, if anything is.
+    ///
+    /// # Errors
+    /// [`NoteError`] where it can't.
+    pub fn readable(&self, path: &Path) -> Result<(), NoteError> {
+        let Ok(path) = Disk.resolve(path) else { return Ok(()) };
+        let here = self.read(&self.note_of_path(&path))?;
+        here.map_or(Ok(()), |here| self.read(&self.note_of(&here.file_id)).map(drop))
+    }
+
+    /// Tries to write a note, which is removed again.
+    ///
+    /// # Errors
+    /// As [`remember`](Self::remember).
+    pub fn probe(&self) -> Result<(), NoteError> {
+        self.make_folder()?;
+        let path = self.folder.join("probe");
+        let temporary = self.write_temporary(&path, "probe\n")?;
+        fs::remove_file(&temporary).map_err(|source| failed(Action::Remove, &temporary, source))
+    }
+
+    /// What the owner of the file at a path has paid before to open it; none where nothing is known.
+    pub(crate) fn work(&self, path: &Path) -> Option<Work> {
+        let here =
+            Disk.resolve(path).ok().and_then(|path| self.read(&self.note_of_path(&path)).ok().flatten());
+        here.map(|note| note.work)
+    }
+
+    fn note(&self, file: &SnapshotFile, anyhow: bool) -> Result<(), NoteError> {
+        self.make_folder()?;
+        let _lock = self.lock()?;
+        let (by_path, by_id) = (self.note_of_path(file.path()), self.note_of_id(file.lineage()));
+        let of_path = self.read_or(&by_path, anyhow)?.filter(|note| note.is_of(file.lineage()));
+        let of_id = self.read_or(&by_id, anyhow)?;
+        let place = match &of_id {
+            Some(home) if home.path != file.path() && is_elsewhere(home, of_path.as_ref()) => Place::Copy,
+            _ => Place::Home,
+        };
+        let note = Note::of(file, place);
+        let is_news = |known: &Option<Note>| anyhow || known.as_ref().is_none_or(|known| note.is_news(known));
+        // The file's id last: a note of a path without it is as good, the other way round is not.
+        if is_news(&of_path) {
+            self.write(&by_path, &note)?;
+        }
+        if place == Place::Home && is_news(&of_id) {
+            self.write(&by_id, &note)?;
+        }
+        Ok(())
+    }
+
+    /// What a note says, if it is there.
+    fn read(&self, path: &Path) -> Result<Option<Note>, NoteError> {
+        let mut text = String::new();
+        let file = match own::open_own_to_read(path) {
+            Err(error) if is_missing(&error) => return Ok(None),
+            result => result.map_err(|source| failed(Action::Read, path, source))?,
+        };
+        match file.take(Note::MAX_LEN).read_to_string(&mut text) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+            result => drop(result.map_err(|source| failed(Action::Read, path, source))?),
+        }
+        Note::from_text(&text).map(Some).ok_or_else(|| NoteError::Unreadable(path.to_owned()))
+    }
+
+    /// As [`read`](Self::read); `anyhow`, one that says nothing counts as none.
+    fn read_or(&self, path: &Path, anyhow: bool) -> Result<Option<Note>, NoteError> {
+        match self.read(path) {
+            Err(NoteError::Unreadable(_)) if anyhow => Ok(None),
+            result => result,
+        }
+    }
+
+    /// Puts a note in place of the one before, whole or not at all. What is no file of this user's is not replaced.
+    fn write(&self, path: &Path, note: &Note) -> Result<(), NoteError> {
+        match own::open_own_to_read(path) {
+            Err(error) if !is_missing(&error) => return Err(failed(Action::Write, path, error)),
+            _ => {}
+        }
+        let temporary = self.write_temporary(path, &note.to_text())?;
+        fs::rename(&temporary, path).map_err(|source| {
+            let _ = fs::remove_file(&temporary);
+            failed(Action::Replace, path, source)
+        })
+    }
+
+    /// A new file beside `path`, of a name that nobody can have foreseen.
+    fn write_temporary(&self, path: &Path, text: &str) -> Result<PathBuf, NoteError> {
+        let random: [u8; 8] = crypto::random()
+            .map_err(|error| failed(Action::Create, path, io::Error::other(error.to_string())))?;
+        let temporary = path.with_extension(format!("{}-{}.tmp", std::process::id(), hex::text(&random)));
+        let mut file =
+            own::create(&temporary).map_err(|source| failed(Action::Create, &temporary, source))?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
+        written.map_err(|source| {
+            let _ = fs::remove_file(&temporary);
+            failed(Action::Write, &temporary, source)
+        })?;
+        Ok(temporary)
+    }
+
+    /// Others may note at the same time: one after the other, or a later generation would be forgotten for an earlier one.
+    fn lock(&self) -> Result<DiskLock, NoteError> {
+        let path = self.folder.join(".lock");
+        let give_up = Instant::now() + LOCK_WAIT;
+        loop {
+            match Disk.try_lock(&path).map_err(|source| failed(Action::Lock, &path, source))? {
+                Some(lock) => return Ok(lock),
+                None if Instant::now() < give_up => thread::sleep(Duration::from_millis(1)),
+                None => return Err(failed(Action::Lock, &path, io::ErrorKind::TimedOut.into())),
+            }
+        }
+    }
+
+    fn make_folder(&self) -> Result<(), NoteError> {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&self.folder).map_err(|source| failed(Action::Create, &self.folder, source))
+    }
+
+    fn note_of_path(&self, path: &Path) -> PathBuf {
         let path = path.as_os_str().as_encoded_bytes();
-        self.folder.join(hex::text(&crypto::hash(&[LABEL, path])[..16]))
+        self.folder.join(hex::text(&crypto::hash(&[PATH_LABEL, path])[..16]))
+    }
+
+    fn note_of_id(&self, lineage: &Lineage) -> PathBuf {
+        self.note_of(&lineage.file_id())
+    }
+
+    fn note_of(&self, file_id: &[u8; 16]) -> PathBuf {
+        self.folder.join(hex::text(&crypto::hash(&[ID_LABEL, file_id])[..16]))
     }
 }
 
 impl LastSeen {
-    /// Whether a file that was opened since is at least as new. Where nothing is remembered, nothing is known.
+    /// Whether a file that was opened since is the one that was seen there, and at least as new. Where nothing is
+    /// remembered, nothing is known.
     ///
     /// # Errors
     /// [`RolledBack`].
     pub fn check(&self, file: &SnapshotFile) -> Result<(), RolledBack> {
-        let found = Note::of(file.lineage());
-        match &self.0 {
-            Some(seen) if seen.file_id == found.file_id && found.is_rolled_back_from(seen) => {
-                let path = file.path().to_owned();
-                Err(RolledBack { path, found: found.generation, seen: seen.generation })
+        let path = file.path().to_owned();
+        let older = |seen: &Note, seen_at: Option<PathBuf>| {
+            let found = file.lineage().generation();
+            Err(RolledBack::Older { path: path.clone(), found, seen: seen.generation, seen_at })
+        };
+        let here = self.note.as_ref().ok().and_then(Option::as_ref);
+        match here {
+            Some(seen) if !seen.is_of(file.lineage()) => return Err(RolledBack::Exchanged { path }),
+            Some(seen) if seen.is_ahead_of(file.lineage()) => return older(seen, None),
+            _ => {}
+        }
+        match self.seen.read(&self.seen.note_of_id(file.lineage())) {
+            Ok(Some(home))
+                if home.path != path && !is_elsewhere(&home, here) && home.is_ahead_of(file.lineage()) =>
+            {
+                older(&home, Some(home.path.clone()))
             }
             _ => Ok(()),
         }
     }
-}
 
-impl Note {
-    fn of(lineage: &Lineage) -> Self {
-        Self {
-            file_id: hex::text(&lineage.file_id()),
-            generation: lineage.generation(),
-            header_hash: hex::text(&lineage.header_hash()),
+    /// Whether the notes could be read.
+    ///
+    /// # Errors
+    /// [`NoteError`] where one could not: whether the file is the newest is not known then.
+    pub fn told(&self, file: &SnapshotFile) -> Result<(), NoteError> {
+        match &self.note {
+            Ok(_) => self.seen.read(&self.seen.note_of_id(file.lineage())).map(drop),
+            Err(_) => self.seen.read(&self.seen.note_of_path(&self.path)).map(drop),
         }
     }
-
-    fn is_rolled_back_from(&self, seen: &Self) -> bool {
-        self.generation < seen.generation
-            || self.generation == seen.generation && self.header_hash != seen.header_hash
-    }
-
-    fn read(path: &Path) -> Option<Self> {
-        let text = fs::read_to_string(path).ok()?;
-        let mut words = text.split_whitespace();
-        let mut word = || words.next().map(str::to_owned);
-        Some(Self { file_id: word()?, generation: word()?.parse().ok()?, header_hash: word()? })
-    }
-
-    fn to_text(&self) -> String {
-        format!("{} {} {}\n", self.file_id, self.generation, self.header_hash)
-    }
 }
 
-const LABEL: &[u8] = b"stronghold/seen/v1";
+/// Whether the file that is noted at another path is another one by now, to be judged by its own path: the home still holds
+/// the file, or it was a copy of it already.
+fn is_elsewhere(home: &Note, here: Option<&Note>) -> bool {
+    here.is_some_and(|here| here.place == Place::Copy) || holds(&home.path, &home.file_id)
+}
+
+/// Whether there is a generation of that file at `path`.
+fn holds(path: &Path, file_id: &[u8; 16]) -> bool {
+    let mut start = Vec::new();
+    let read =
+        own::open_to_read(path).and_then(|file| file.take(header::MAX_LEN as u64).read_to_end(&mut start));
+    read.is_ok() && Encoded::parse(&start).is_ok_and(|found| found.header.file_id == *file_id)
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+fn failed(action: Action, path: &Path, source: io::Error) -> NoteError {
+    NoteError::Storage { action, path: path.to_owned(), source }
+}
+
+fn at(path: &Option<PathBuf>) -> String {
+    path.as_ref().map_or_else(|| "there".into(), |path| format!("at {}", path.display()))
+}
+
+const PATH_LABEL: &[u8] = b"stronghold/seen/v1";
+const ID_LABEL: &[u8] = b"stronghold/seen/id/v1";
+/// How long one waits for another that notes something.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::slot::{NewSlot, Unlock};
-
-    const KEY: [u8; 32] = [1; 32];
-
-    #[test]
-    fn an_old_copy_is_noticed_a_new_generation_and_a_copy_elsewhere_are_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let seen = Seen::in_folder(folder.path().join("deep/down"));
-        let path = folder.path().join("vault");
-        let open = |path: &Path| SnapshotFile::open(path, &Unlock::Key(&KEY)).unwrap();
-        let mut file = SnapshotFile::create(&path, &[NewSlot::Key(&KEY)], b"one").unwrap();
-        let check = |file: &SnapshotFile| seen.last(file.path()).unwrap().check(file);
-        assert_eq!(check(&file), Ok(()), "nothing is known");
-        let old = fs::read(&path).unwrap();
-        let before = seen.last(&path).unwrap();
-        file.commit(b"two").unwrap();
-        seen.remember(&file).unwrap();
-        seen.remember(&file).unwrap();
-        assert_eq!(check(&open(&path)), Ok(()));
-        fs::write(&path, &old).unwrap();
-        let rolled_back = RolledBack { path: open(&path).path().to_owned(), found: 1, seen: 2 };
-        assert_eq!(check(&open(&path)), Err(rolled_back.clone()));
-
-        let mut fork = open(&path);
-        fork.commit(b"another two").unwrap();
-        assert_eq!(check(&fork), Err(RolledBack { found: 2, ..rolled_back }), "same number, another content");
-        fork.commit(b"three").unwrap();
-        assert_eq!(check(&fork), Ok(()));
-
-        let copy = folder.path().join("copy");
-        fs::write(&copy, &old).unwrap();
-        assert_eq!(check(&open(&copy)), Ok(()));
-        assert_eq!(before.check(&open(&copy)), Ok(()), "what others remembered since does not count");
-        seen.remember(&open(&copy)).unwrap();
-        seen.accept(&fork).unwrap();
-        fs::write(&path, &old).unwrap();
-        seen.remember(&open(&path)).unwrap();
-        assert!(check(&open(&path)).is_err(), "the later one stays remembered");
-        seen.accept(&open(&path)).unwrap();
-        assert_eq!(check(&open(&path)), Ok(()));
-        assert_eq!(fs::read_dir(seen.folder()).unwrap().count(), 2, "no temporary file is left");
-    }
-
-    #[test]
-    fn a_note_that_says_nothing_is_no_note() {
-        let folder = tempfile::tempdir().unwrap();
-        let seen = Seen::in_folder(folder.path());
-        let path = folder.path().join("vault");
-        let file = SnapshotFile::create(&path, &[NewSlot::Key(&KEY)], b"one").unwrap();
-        for text in ["", "9", "x y", "99999999999999999999999 00"] {
-            fs::write(seen.note_of(file.path()), text).unwrap();
-            assert_eq!(seen.last(&path).unwrap().check(&file), Ok(()), "{text}");
-        }
-    }
-}
+mod tests;

@@ -5,14 +5,17 @@
 //! before anything is decrypted, so a slot can't be built that two keys open differently.
 
 use core::fmt;
-use std::time::{Duration, Instant};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use thiserror::Error;
-
+use crate::cost::{PassphraseCost, Work};
 use crate::crypto::{self, PassphraseError, Secret, TAG_LEN};
 use crate::header::Reader;
 use crate::recipient::{ENCAPPED_LEN, RecipientPublic, RecipientSecret};
 use crate::sealed::{Damage, OpenError, SealError, Unsupported};
+use stronghold_vault::LockedKey;
+
+/// The most bytes of a slot's label.
+pub const MAX_LABEL: usize = 100;
 
 /// The most slots that a file may have.
 pub const MAX_SLOTS: usize = 16;
@@ -20,6 +23,7 @@ pub const MAX_SLOTS: usize = 16;
 const KIND_PASSPHRASE: u8 = 1;
 const KIND_KEY: u8 = 2;
 const KIND_RECIPIENT: u8 = 3;
+const KIND_ONCE: u8 = 4;
 
 const SALT_LEN: usize = 32;
 const COMMITMENT_LEN: usize = 32;
@@ -50,6 +54,21 @@ pub enum NewSlot<'a> {
     Key(&'a [u8; 32]),
     /// For whoever holds the secret half of this key.
     Recipient(&'a RecipientPublic),
+    /// The same, for a file that is sealed once and never again: the slot does not hold the key, and can't be written anew.
+    RecipientOnce(&'a RecipientPublic),
+}
+
+/// A slot of a file, as its header shows it to everyone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotInfo {
+    /// Its number: 1 for a file's first; no later one of the file has it again.
+    pub number: u16,
+    /// How it opens.
+    pub kind: SlotKind,
+    /// What it is called; may be empty.
+    pub label: String,
+    /// When it was made, in milliseconds since 1970, by the clock of whoever made it; 0 if that is not told.
+    pub created: u64,
 }
 
 /// What kind a slot of a file is.
@@ -61,96 +80,6 @@ pub enum SlotKind {
     Key,
     /// Opens with a recipient's secret key.
     Recipient,
-}
-
-/// Argon2id's parameters, always within bounds: memory 8 KiB to 1 GiB and at least 8 KiB a lane, 1 to 16 passes,
-/// 1 to 16 lanes. Memory times passes, over all the passphrase slots of a file, is at most 16 GiB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PassphraseCost {
-    memory_kib: u32,
-    passes: u32,
-    lanes: u32,
-}
-
-/// Argon2id parameters outside the bounds of [`PassphraseCost`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("Argon2id with {memory_kib} KiB, {passes} passes and {lanes} lanes is out of bounds")]
-pub struct CostOutOfBounds {
-    /// Memory in KiB.
-    pub memory_kib: u32,
-    /// Passes over the memory.
-    pub passes: u32,
-    /// Lanes computed in parallel.
-    pub lanes: u32,
-}
-
-impl PassphraseCost {
-    const MAX_MEMORY_KIB: u32 = 1024 * 1024;
-    const MAX_PASSES: u32 = 16;
-    const MAX_LANES: u32 = 16;
-    /// What all the slots of one file may cost together, in KiB times passes.
-    const MAX_TOTAL_WORK: u64 = Self::MAX_MEMORY_KIB as u64 * Self::MAX_PASSES as u64;
-
-    /// `memory_kib` KiB of memory, gone over `passes` times in `lanes` parallel lanes.
-    ///
-    /// # Errors
-    /// [`CostOutOfBounds`], see the type.
-    pub fn new(memory_kib: u32, passes: u32, lanes: u32) -> Result<Self, CostOutOfBounds> {
-        let allowed = (1..=Self::MAX_LANES).contains(&lanes)
-            && (1..=Self::MAX_PASSES).contains(&passes)
-            && (8 * lanes..=Self::MAX_MEMORY_KIB).contains(&memory_kib);
-        if !allowed {
-            return Err(CostOutOfBounds { memory_kib, passes, lanes });
-        }
-        Ok(Self { memory_kib, passes, lanes })
-    }
-
-    /// A cost that takes this machine about so long: at least the default, and as many passes more as fit.
-    ///
-    /// # Errors
-    /// [`SealError::NoMemory`] when the memory is refused.
-    pub fn calibrated(time: Duration) -> Result<Self, SealError> {
-        let least = Self::default();
-        let one_run = |cost: Self| {
-            let start = Instant::now();
-            let run = crypto::argon2id(b"calibration", &[0; SALT_LEN], cost);
-            run.map(|_| start.elapsed()).map_err(|_| SealError::NoMemory(cost))
-        };
-        // The first run pays for the memory being new.
-        let run = one_run(least)?.min(one_run(least)?);
-        let of_one_pass = run.as_secs_f64() / f64::from(least.passes);
-        let passes = (time.as_secs_f64() / of_one_pass.max(f64::EPSILON)) as u32;
-        Ok(Self { passes: passes.clamp(least.passes, Self::MAX_PASSES), ..least })
-    }
-
-    /// Memory in KiB.
-    #[must_use]
-    pub fn memory_kib(self) -> u32 {
-        self.memory_kib
-    }
-
-    /// Passes over the memory.
-    #[must_use]
-    pub fn passes(self) -> u32 {
-        self.passes
-    }
-
-    /// Lanes computed in parallel.
-    #[must_use]
-    pub fn lanes(self) -> u32 {
-        self.lanes
-    }
-
-    fn work(self) -> u64 {
-        u64::from(self.memory_kib) * u64::from(self.passes)
-    }
-}
-
-impl Default for PassphraseCost {
-    /// 64 MiB, 3 passes, 4 lanes: the second choice of RFC 9106, section 4.
-    fn default() -> Self {
-        Self { memory_kib: 64 * 1024, passes: 3, lanes: 4 }
-    }
 }
 
 impl fmt::Debug for Unlock<'_> {
@@ -171,6 +100,7 @@ impl fmt::Debug for NewSlot<'_> {
             }
             Self::Key(_) => f.write_str("Key(..)"),
             Self::Recipient(public) => f.debug_tuple("Recipient").field(public).finish(),
+            Self::RecipientOnce(public) => f.debug_tuple("RecipientOnce").field(public).finish(),
         }
     }
 }
@@ -179,8 +109,13 @@ impl fmt::Debug for NewSlot<'_> {
 #[derive(Clone)]
 pub(crate) struct Slot {
     way: Way,
+    /// Fresh with each wrapping, so that no two master keys are wrapped alike; a recipient's encapsulation is.
+    wrap_salt: [u8; SALT_LEN],
     commitment: [u8; COMMITMENT_LEN],
     wrapped: Wrapped,
+    pub(crate) number: u16,
+    pub(crate) created: u64,
+    pub(crate) label: String,
 }
 
 /// The master key, sealed.
@@ -194,19 +129,78 @@ struct Wrapped {
 #[derive(Clone)]
 enum Way {
     Passphrase { salt: [u8; SALT_LEN], cost: PassphraseCost },
-    Key { salt: [u8; SALT_LEN] },
-    Recipient { encapped: Box<[u8; ENCAPPED_LEN]> },
+    Key,
+    Recipient { public: Option<Box<RecipientPublic>>, encapped: Box<[u8; ENCAPPED_LEN]> },
 }
 
-/// A way to wrap, together with the secret that it yields.
-type WayAndSecret = (Way, Secret);
+/// What opened a slot: the master key, and the slot's secret, which opens the slot again when the master key is another.
+pub(crate) struct Unwrapped {
+    pub(crate) master: LockedKey,
+    pub(crate) secret: LockedKey,
+}
 
 impl Slot {
-    /// Wraps `master` for `new`. Runs Argon2 for a passphrase.
-    pub(crate) fn wrap(new: &NewSlot<'_>, file_id: &[u8; 16], master: &Secret) -> Result<Self, SealError> {
+    /// Wraps `master` for `new`. Runs Argon2 for a passphrase. Gives the slot and its secret.
+    pub(crate) fn wrap(
+        new: &NewSlot<'_>,
+        file_id: &[u8; 16],
+        master: &LockedKey,
+    ) -> Result<(Self, LockedKey), SealError> {
         let (way, secret) = Way::begin(new, file_id)?;
-        let keys = SlotKeys::derive(&secret, &way, file_id);
-        Ok(Self { commitment: keys.commitment, wrapped: keys.wrap(master)?, way })
+        let created = if matches!(new, NewSlot::RecipientOnce(_)) { 0 } else { now() };
+        let empty = Wrapped { key: [0; 32], tag: [0; TAG_LEN] };
+        let mut slot = Self {
+            way,
+            wrap_salt: [0; SALT_LEN],
+            commitment: [0; COMMITMENT_LEN],
+            wrapped: empty,
+            number: 0,
+            created,
+            label: String::new(),
+        };
+        slot.wrap_under(&secret, file_id, master)?;
+        Ok((slot, secret))
+    }
+
+    /// Wraps another master key: for a recipient with its public key, else with the one of `secrets` that is the slot's.
+    /// `false` if none is: the slot stays as it is.
+    pub(crate) fn wrap_again<'a>(
+        &mut self,
+        mut secrets: impl Iterator<Item = &'a LockedKey>,
+        file_id: &[u8; 16],
+        master: &LockedKey,
+    ) -> Result<bool, SealError> {
+        if let Way::Recipient { public, .. } = &self.way {
+            let Some(public) = public.clone() else { return Ok(false) };
+            let (way, secret) = Way::begin(&NewSlot::Recipient(&public), file_id)?;
+            self.way = way;
+            return self.wrap_under(&secret, file_id, master).map(|()| true);
+        }
+        let Some(secret) = secrets.find(|secret| self.is_opened_by(secret, file_id)) else {
+            return Ok(false);
+        };
+        self.wrap_under(secret, file_id, master).map(|()| true)
+    }
+
+    fn wrap_under(
+        &mut self,
+        secret: &LockedKey,
+        file_id: &[u8; 16],
+        master: &LockedKey,
+    ) -> Result<(), SealError> {
+        self.wrap_salt = match self.way {
+            Way::Recipient { .. } => [0; SALT_LEN],
+            _ => crypto::random()?,
+        };
+        let keys = SlotKeys::derive(secret.expose(), self.salt(), file_id);
+        self.commitment = keys.commitment;
+        self.wrapped = keys.wrap(master.expose())?;
+        Ok(())
+    }
+
+    fn is_opened_by(&self, secret: &LockedKey, file_id: &[u8; 16]) -> bool {
+        let keys = SlotKeys::derive(secret.expose(), self.salt(), file_id);
+        crypto::equal(&keys.commitment, &self.commitment)
     }
 
     /// The master key if `unlock` is this slot's, none if it is another's. Runs Argon2 for a passphrase.
@@ -214,21 +208,41 @@ impl Slot {
         &self,
         unlock: &Unlock<'_>,
         file_id: &[u8; 16],
-    ) -> Result<Option<Secret>, OpenError> {
+    ) -> Result<Option<Unwrapped>, OpenError> {
         let Some(secret) = self.way.secret(unlock, file_id)? else { return Ok(None) };
-        let keys = SlotKeys::derive(&secret, &self.way, file_id);
-        if !crypto::equal(&keys.commitment, &self.commitment) {
-            return Ok(None);
+        let master = self.unwrap_with(&secret, file_id)?;
+        Ok(master.map(|master| Unwrapped { master, secret }))
+    }
+
+    /// As [`unwrap`](Self::unwrap), with the slot's secret.
+    pub(crate) fn unwrap_with(
+        &self,
+        secret: &LockedKey,
+        file_id: &[u8; 16],
+    ) -> Result<Option<LockedKey>, OpenError> {
+        let keys = SlotKeys::derive(secret.expose(), self.salt(), file_id);
+        match crypto::equal(&keys.commitment, &self.commitment) {
+            true => keys.unwrap(&self.wrapped).map(Some),
+            false => Ok(None),
         }
-        keys.unwrap(&self.wrapped).map(Some)
+    }
+
+    /// Whether the slot was made for this very recipient.
+    pub(crate) fn is_for(&self, recipient: &RecipientPublic) -> bool {
+        matches!(&self.way, Way::Recipient { public: Some(public), .. } if **public == *recipient)
     }
 
     pub(crate) fn kind(&self) -> SlotKind {
         match self.way {
             Way::Passphrase { cost, .. } => SlotKind::Passphrase(cost),
-            Way::Key { .. } => SlotKind::Key,
+            Way::Key => SlotKind::Key,
             Way::Recipient { .. } => SlotKind::Recipient,
         }
+    }
+
+    pub(crate) fn info(&self) -> SlotInfo {
+        let Self { number, created, .. } = *self;
+        SlotInfo { number, kind: self.kind(), label: self.label.clone(), created }
     }
 
     /// Appends the slot's bytes.
@@ -237,33 +251,71 @@ impl Slot {
             Way::Passphrase { salt, cost } => {
                 out.push(KIND_PASSPHRASE);
                 out.extend(salt);
-                [cost.memory_kib, cost.passes, cost.lanes].iter().for_each(|n| out.extend(n.to_be_bytes()));
+                let cost = [cost.memory_kib(), cost.passes(), cost.lanes()];
+                cost.iter().for_each(|n| out.extend(n.to_be_bytes()));
+                out.extend(self.wrap_salt);
             }
-            Way::Key { salt } => {
+            Way::Key => {
                 out.push(KIND_KEY);
-                out.extend(salt);
+                out.extend(self.wrap_salt);
             }
-            Way::Recipient { encapped } => {
-                out.push(KIND_RECIPIENT);
+            Way::Recipient { public, encapped } => {
+                out.push(if public.is_some() { KIND_RECIPIENT } else { KIND_ONCE });
+                out.extend(public.iter().flat_map(|public| public.to_bytes()));
                 out.extend(&**encapped);
             }
         }
         out.extend(self.commitment);
         out.extend(self.wrapped.key);
         out.extend(self.wrapped.tag);
+        out.extend(self.number.to_be_bytes());
+        out.extend(self.created.to_be_bytes());
+        out.push(self.label.len() as u8); // at most MAX_LABEL
+        out.extend(self.label.as_bytes());
     }
 
     /// Takes one slot off the front of `input`.
     pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, OpenError> {
+        let mut wrap_salt = [0; SALT_LEN];
         let way = match input.byte()? {
-            KIND_PASSPHRASE => Way::Passphrase { salt: input.array()?, cost: decode_cost(input)? },
-            KIND_KEY => Way::Key { salt: input.array()? },
-            KIND_RECIPIENT => Way::Recipient { encapped: Box::new(input.array()?) },
+            KIND_PASSPHRASE => {
+                let way = Way::Passphrase { salt: input.array()?, cost: decode_cost(input)? };
+                wrap_salt = input.array()?;
+                way
+            }
+            KIND_KEY => {
+                wrap_salt = input.array()?;
+                Way::Key
+            }
+            KIND_RECIPIENT => {
+                let public = RecipientPublic::from_bytes(&input.array::<{ RecipientPublic::LEN }>()?);
+                let public = public.map_err(|_| OpenError::Damaged(Damage::Header))?;
+                Way::Recipient { public: Some(Box::new(public)), encapped: Box::new(input.array()?) }
+            }
+            KIND_ONCE => Way::Recipient { public: None, encapped: Box::new(input.array()?) },
             kind => return Err(OpenError::Unsupported(Unsupported::SlotKind(kind))),
         };
         let commitment = input.array()?;
-        Ok(Self { way, commitment, wrapped: Wrapped { key: input.array()?, tag: input.array()? } })
+        let wrapped = Wrapped { key: input.array()?, tag: input.array()? };
+        let (number, created) = (input.u16()?, input.u64()?);
+        let len = usize::from(input.byte()?);
+        let label = String::from_utf8(input.bytes(len)?.to_vec()).ok().filter(|label| is_label(label));
+        let label = label.ok_or(OpenError::Damaged(Damage::Header))?;
+        Ok(Self { way, wrap_salt, commitment, wrapped, number, created, label })
     }
+
+    /// What the wrapping key is derived with, beside the slot's secret.
+    fn salt(&self) -> &[u8] {
+        match self.way {
+            Way::Recipient { .. } => &[], // the encapsulated secret is fresh by itself
+            _ => &self.wrap_salt,
+        }
+    }
+}
+
+/// Whether a slot may be called so: at most [`MAX_LABEL`] bytes.
+pub(crate) fn is_label(label: &str) -> bool {
+    label.len() <= MAX_LABEL
 }
 
 fn decode_cost(input: &mut Reader<'_>) -> Result<PassphraseCost, OpenError> {
@@ -272,18 +324,22 @@ fn decode_cost(input: &mut Reader<'_>) -> Result<PassphraseCost, OpenError> {
         .map_err(|error| OpenError::Unsupported(Unsupported::Cost(error)))
 }
 
+/// What the passphrase slots ask for together.
+pub(crate) fn work(slots: &[Slot]) -> Work {
+    Work::of(slots.iter().filter_map(|slot| match slot.kind() {
+        SlotKind::Passphrase(cost) => Some(cost),
+        _ => None,
+    }))
+}
+
 /// Whether opening can be made to cost at most what one slot at its bounds costs.
 pub(crate) fn total_work_allowed(slots: &[Slot]) -> bool {
-    let work = |slot: &Slot| match slot.kind() {
-        SlotKind::Passphrase(cost) => cost.work(),
-        _ => 0,
-    };
-    slots.iter().map(work).sum::<u64>() <= PassphraseCost::MAX_TOTAL_WORK
+    work(slots).is_within(Work::ANY)
 }
 
 impl Way {
-    /// Fresh salts or a fresh encapsulation for a new slot.
-    fn begin(new: &NewSlot<'_>, file_id: &[u8; 16]) -> Result<WayAndSecret, SealError> {
+    /// Fresh salts or a fresh encapsulation for a new slot, and the secret that it yields.
+    fn begin(new: &NewSlot<'_>, file_id: &[u8; 16]) -> Result<(Self, LockedKey), SealError> {
         Ok(match *new {
             NewSlot::Passphrase { passphrase, cost } => {
                 let salt = crypto::random()?;
@@ -293,17 +349,18 @@ impl Way {
                 })?;
                 (Self::Passphrase { salt, cost }, secret)
             }
-            NewSlot::Key(key) => (Self::Key { salt: crypto::random()? }, Secret::new(*key)),
-            NewSlot::Recipient(public) => {
+            NewSlot::Key(key) => (Self::Key, LockedKey::new(key)),
+            NewSlot::Recipient(public) | NewSlot::RecipientOnce(public) => {
                 let info = [RECIPIENT_LABEL, file_id].concat();
                 let (encapped, secret) = public.encapsulate(&info).ok_or(SealError::Recipient)?;
-                (Self::Recipient { encapped: Box::new(encapped) }, secret)
+                let kept = matches!(new, NewSlot::Recipient(_)).then(|| Box::new(public.clone()));
+                (Self::Recipient { public: kept, encapped: Box::new(encapped) }, LockedKey::new(&secret))
             }
         })
     }
 
     /// The secret that `unlock` yields here, none when it is of another kind.
-    fn secret(&self, unlock: &Unlock<'_>, file_id: &[u8; 16]) -> Result<Option<Secret>, OpenError> {
+    fn secret(&self, unlock: &Unlock<'_>, file_id: &[u8; 16]) -> Result<Option<LockedKey>, OpenError> {
         Ok(match (self, unlock) {
             (Self::Passphrase { salt, cost }, Unlock::Passphrase(passphrase)) => {
                 match crypto::argon2id(passphrase, salt, *cost) {
@@ -312,19 +369,13 @@ impl Way {
                     Err(PassphraseError::TooLong) => None, // no slot can have been made with it
                 }
             }
-            (Self::Key { .. }, Unlock::Key(key)) => Some(Secret::new(**key)),
-            (Self::Recipient { encapped }, Unlock::Recipient(secret)) => {
-                secret.decapsulate(encapped, &[RECIPIENT_LABEL, file_id].concat())
+            (Self::Key, Unlock::Key(key)) => Some(LockedKey::new(key)),
+            (Self::Recipient { encapped, .. }, Unlock::Recipient(secret)) => {
+                let secret = secret.decapsulate(encapped, &[RECIPIENT_LABEL, file_id].concat());
+                secret.map(|secret| LockedKey::new(&secret))
             }
             _ => None,
         })
-    }
-
-    fn salt(&self) -> &[u8] {
-        match self {
-            Self::Passphrase { salt, .. } | Self::Key { salt } => salt,
-            Self::Recipient { .. } => &[], // the encapsulated secret is fresh by itself
-        }
     }
 }
 
@@ -338,25 +389,32 @@ impl SlotKeys {
     /// The nonce may stay the same: a wrapping key belongs to one salt or encapsulation and seals once.
     const NONCE: [u8; 12] = [0; 12];
 
-    fn derive(secret: &Secret, way: &Way, file_id: &[u8; 16]) -> Self {
-        let both = crypto::derive::<64>(secret, way.salt(), &[SLOT_LABEL, file_id]);
+    fn derive(secret: &[u8; 32], salt: &[u8], file_id: &[u8; 16]) -> Self {
+        let both = crypto::derive::<64>(secret, salt, &[SLOT_LABEL, file_id]);
         let mut keys = Self { wrapping: Secret::default(), commitment: [0; COMMITMENT_LEN] };
         keys.wrapping.copy_from_slice(&both[..32]);
         keys.commitment.copy_from_slice(&both[32..]);
         keys
     }
 
-    fn wrap(&self, master: &Secret) -> Result<Wrapped, SealError> {
-        let mut wrapped = Wrapped { key: **master, tag: [0; TAG_LEN] };
-        wrapped.tag = crypto::encrypt(&self.wrapping, &Self::NONCE, &[], &mut wrapped.key)
-            .map_err(|_| SealError::TooLarge)?;
-        Ok(wrapped)
+    fn wrap(&self, master: &[u8; 32]) -> Result<Wrapped, SealError> {
+        let mut text = Secret::new(*master);
+        let tag = crypto::encrypt(&self.wrapping, &Self::NONCE, &[], &mut *text);
+        Ok(Wrapped { key: *text, tag: tag.map_err(|_| SealError::TooLarge)? })
     }
 
-    fn unwrap(&self, wrapped: &Wrapped) -> Result<Secret, OpenError> {
-        let mut master = Secret::new(wrapped.key);
-        crypto::decrypt(&self.wrapping, &Self::NONCE, &[], &mut *master, &wrapped.tag)
-            .map_err(|_| OpenError::Damaged(Damage::Slot))?;
-        Ok(master)
+    /// The master key is decrypted where it stays.
+    fn unwrap(&self, wrapped: &Wrapped) -> Result<LockedKey, OpenError> {
+        LockedKey::filled(|master| {
+            *master = wrapped.key;
+            crypto::decrypt(&self.wrapping, &Self::NONCE, &[], master, &wrapped.tag)
+                .map_err(|_| OpenError::Damaged(Damage::Slot))
+        })
     }
+}
+
+/// Milliseconds since 1970, for people.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

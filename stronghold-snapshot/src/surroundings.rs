@@ -1,9 +1,17 @@
-//! What stands around a snapshot, for whoever looks after it: no key is needed, and nothing is changed.
+//! What stands around a snapshot, and what it shows of itself, for whoever looks after it: no key is needed, and nothing is
+//! changed.
 
+use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::file_error::{Action, At, StorageError};
+use crate::body;
+use crate::file_error::{Action, At, OpenFileError, StorageError};
+use crate::header::{self, Encoded};
+use crate::own;
 use crate::paths::Paths;
+use crate::sealed::{Damage, OpenError};
+use crate::slot::{Slot, SlotInfo};
 use crate::storage::{Disk, Storage};
 
 /// The files beside a snapshot.
@@ -13,8 +21,21 @@ pub struct Surroundings {
     pub file: PathBuf,
     /// Temporary files: of a writer at work, or left by one that died. The next writer removes them.
     pub temporary: Vec<PathBuf>,
+    /// The lock's file, if there is one.
+    pub lock: Option<PathBuf>,
     /// The process that is writing, if one is.
     pub writer: Option<u32>,
+}
+
+/// What a snapshot shows without a key. None of it is proven: that takes a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The generation.
+    pub generation: u64,
+    /// The key slots.
+    pub slots: Vec<SlotInfo>,
+    /// Bytes of the whole file.
+    pub len: u64,
 }
 
 impl Surroundings {
@@ -29,7 +50,28 @@ impl Surroundings {
         Ok(Self {
             temporary: temporary.map(|name| paths.folder.join(name)).collect(),
             writer: Disk.lock_holder(&paths.lock),
+            lock: fs::symlink_metadata(&paths.lock).is_ok().then_some(paths.lock),
             file: paths.file,
         })
+    }
+}
+
+impl Inspection {
+    /// Reads magic, header and length of the snapshot at `path`.
+    ///
+    /// # Errors
+    /// [`OpenFileError`]: of no snapshot, a newer version and a damaged file, exactly one, as far as that shows without a key.
+    pub fn of(path: &Path) -> Result<Self, OpenFileError> {
+        let wrong = |source| OpenFileError::Snapshot { path: path.to_owned(), source };
+        let mut file = own::open_to_read(path).at(Action::Read, path)?;
+        let len = file.metadata().at(Action::Read, path)?.len();
+        let mut start = Vec::new();
+        (&mut file).take(header::MAX_LEN as u64).read_to_end(&mut start).at(Action::Read, path)?;
+        let Encoded { bytes, header } = Encoded::parse(&start).map_err(wrong)?;
+        if !body::is_possible_len(len.saturating_sub(bytes.len() as u64)) {
+            return Err(wrong(OpenError::Damaged(Damage::Truncated)));
+        }
+        let slots = header.slots.iter().map(Slot::info).collect();
+        Ok(Self { generation: header.generation, slots, len })
     }
 }

@@ -48,7 +48,9 @@ fn what_another_wrote_and_this_can_not_read_is_never_written_over() {
     let (_folder, path, mut home) = home();
     write(&mut home).unwrap();
     write_unreadable(&path);
-    let slots = |home: &mut Home| home.update_slots(|lineage| lineage.add_slot(&NewSlot::Key(&[6; 32])));
+    let slots = |home: &mut Home| {
+        home.update_slots(|lineage| lineage.add_slot(&NewSlot::Key(&[6; 32]), "").map(drop))
+    };
     for _ in 0..2 {
         assert!(matches!(home.refresh(), Err(HomeError::Payload(_))));
         assert!(matches!(write(&mut home), Err(Failed::Home(HomeError::Payload(_)))));
@@ -151,12 +153,12 @@ fn a_change_of_slots_that_panics_or_fails_changes_nothing() {
     write(&mut home).unwrap();
     panics(|| {
         let _ = home.update_slots(|lineage| {
-            lineage.add_slot(&NewSlot::Key(&[6; 32])).unwrap();
+            lineage.add_slot(&NewSlot::Key(&[6; 32]), "").unwrap();
             panic!("in the middle of it")
         });
     });
     home.update_slots(|lineage| {
-        lineage.add_slot(&NewSlot::Key(&[6; 32]))?;
+        lineage.add_slot(&NewSlot::Key(&[6; 32]), "")?;
         lineage.remove_slot(7)
     })
     .unwrap_err();

@@ -208,33 +208,136 @@ fn two_copies_committed_to_the_same_generation_share_no_keystream() {
 }
 
 #[test]
-fn slots_are_added_and_removed_but_never_the_last() {
+fn slots_are_added_and_removed_but_never_the_last_and_keep_their_numbers() {
     let mut lineage = Lineage::begin(&[NewSlot::Key(&KEY)]).unwrap();
-    assert_eq!(lineage.remove_slot(0), Err(SealError::NoSlots));
-    assert_eq!(lineage.remove_slot(1), Err(SealError::NoSuchSlot(1)));
-    lineage.add_slot(&NewSlot::Passphrase { passphrase: b"new", cost: cheap() }).unwrap();
-    assert_eq!(lineage.find_slot(&Unlock::Passphrase(b"new")), Ok(Some(1)));
-    lineage.remove_slot(0).unwrap();
-    assert_eq!(lineage.slots().collect::<Vec<_>>(), [SlotKind::Passphrase(cheap())]);
+    assert_eq!(lineage.remove_slot(1), Err(SealError::NoSlots));
+    assert_eq!(lineage.remove_slot(2), Err(SealError::NoSuchSlot(2)));
+    let new = NewSlot::Passphrase { passphrase: b"new", cost: cheap() };
+    assert_eq!(lineage.add_slot(&new, "my phone"), Ok(2));
+    assert_eq!(lineage.find_slot(&Unlock::Passphrase(b"new")), Ok(Some(2)));
+    lineage.remove_slot(1).unwrap();
     let bytes = lineage.seal_next(b"content").unwrap();
-    assert!(open(&bytes, &Unlock::Passphrase(b"new")).is_ok());
     assert_eq!(open_small(&bytes), Err(OpenError::WrongKey));
+    let mut lineage = open(&bytes, &Unlock::Passphrase(b"new")).unwrap().lineage;
+    let slots: Vec<_> = lineage.slots().collect();
+    let (phone, kind) = (&slots[0], SlotKind::Passphrase(cheap()));
+    assert_eq!((slots.len(), phone.number, phone.kind, &*phone.label), (1, 2, kind, "my phone"));
+    assert!(phone.created > 1_700_000_000_000);
 
-    for _ in 1..MAX_SLOTS {
-        lineage.add_slot(&NewSlot::Key(&KEY)).unwrap();
+    // No number comes twice, and a slot whose secret is replaced keeps its own.
+    assert_eq!(lineage.add_slot(&NewSlot::Key(&KEY), ""), Ok(3));
+    lineage.remove_slot(3).unwrap();
+    assert_eq!(lineage.add_slot(&NewSlot::Key(&KEY), ""), Ok(4));
+    lineage.replace_slot(2, &NewSlot::Key(&[7; 32]), None).unwrap();
+    let slots: Vec<_> = lineage.slots().map(|slot| (slot.number, slot.kind, slot.label)).collect();
+    let expected = [(2, SlotKind::Key, "my phone".into()), (4, SlotKind::Key, String::new())];
+    assert_eq!(slots, expected);
+
+    for n in 2..MAX_SLOTS {
+        lineage.add_slot(&NewSlot::Key(&[100 + n as u8; 32]), "").unwrap();
     }
-    assert_eq!(lineage.add_slot(&NewSlot::Key(&KEY)), Err(SealError::TooManySlots));
+    assert_eq!(lineage.add_slot(&NewSlot::Key(&[0; 32]), ""), Err(SealError::TooManySlots));
     assert!(open_small(&lineage.seal_next(b"full").unwrap()).is_ok());
     assert_eq!(seal(&[], b"").unwrap_err(), SealError::NoSlots);
 }
 
 #[test]
+fn no_secret_has_two_slots() {
+    let recipient = RecipientSecret::generate().unwrap().public();
+    let passphrase = || NewSlot::Passphrase { passphrase: b"p", cost: cheap() };
+    let slots = [passphrase(), NewSlot::Key(&KEY), NewSlot::Recipient(&recipient)];
+    let mut lineage = Lineage::begin(&slots).unwrap();
+    for (slot, number) in slots.iter().zip(1..) {
+        assert_eq!(lineage.add_slot(slot, "again"), Err(SealError::SlotExists(number)));
+        let other = if number == 1 { 2 } else { 1 };
+        assert_eq!(lineage.replace_slot(other, slot, None), Err(SealError::SlotExists(number)));
+        // In its own place it may stand again: at another cost, with a new date.
+        lineage.replace_slot(number, slot, Some("anew")).unwrap();
+    }
+    assert_eq!(lineage.slots().len(), 3);
+    assert_eq!(seal(&[NewSlot::Key(&KEY), NewSlot::Key(&KEY)], b"").unwrap_err(), SealError::SlotExists(1));
+    let (longest, too_long) = ("l".repeat(100), "l".repeat(101));
+    lineage.add_slot(&NewSlot::Key(&[1; 32]), &longest).unwrap();
+    assert_eq!(lineage.add_slot(&NewSlot::Key(&[2; 32]), &too_long), Err(SealError::LabelTooLong));
+    assert!(open_small(&lineage.seal_next(b"content").unwrap()).is_ok());
+}
+
+/// Whoever has an old file and what opened it has the old master key: it opens nothing that comes later.
+#[test]
+fn a_renewed_master_key_opens_what_comes_later_and_an_old_one_does_not() {
+    let old = seal(&[NewSlot::Passphrase { passphrase: b"old", cost: cheap() }], b"one").unwrap();
+    let mut lineage = open(&old, &Unlock::Passphrase(b"old")).unwrap().lineage;
+    let thief = open(&old, &Unlock::Passphrase(b"old")).unwrap().lineage;
+    let file_id = lineage.file_id();
+    lineage.replace_slot(1, &NewSlot::Passphrase { passphrase: b"new", cost: cheap() }, None).unwrap();
+    // Before the key is renewed, the old copy's key opens the new file: that is what renewing is for.
+    assert_eq!(&*thief.reopen(lineage.seal_next(b"kept").unwrap()).unwrap().payload, b"kept");
+    lineage.renew_master(&[]).unwrap();
+    let renewed = lineage.seal_next(b"two").unwrap();
+    assert_eq!(thief.reopen(renewed.clone()).unwrap_err(), OpenError::WrongKey);
+    assert_eq!(open(&renewed, &Unlock::Passphrase(b"old")).unwrap_err(), OpenError::WrongKey);
+    let opened = open(&renewed, &Unlock::Passphrase(b"new")).unwrap();
+    assert_eq!((&*opened.payload, opened.lineage.file_id()), (b"two".as_slice(), file_id));
+}
+
+/// A process that runs on follows, if the slot that it opened is still there.
+#[test]
+fn a_renewed_master_key_is_found_by_the_slot_that_was_opened() {
+    let slots = [NewSlot::Key(&KEY), NewSlot::Key(&[6; 32])];
+    let bytes = seal(&slots, b"one").unwrap();
+    let (one, two) = (Unlock::Key(&KEY), Unlock::Key(&[6; 32]));
+    let mut writer = open(&bytes, &one).unwrap().lineage;
+    let (stays, goes) = (open(&bytes, &one).unwrap().lineage, open(&bytes, &two).unwrap().lineage);
+    assert_eq!(writer.renew_master(&[]), Err(SealError::SlotNotAtHand(2)), "nobody gave the second key");
+    assert!(stays.reopen(writer.seal_next(b"as before").unwrap()).is_ok());
+    writer.renew_master(&[Unlock::Key(&[6; 32])]).unwrap();
+    for (lineage, payload) in [(&stays, b"two"), (&goes, b"two")] {
+        let opened = lineage.reopen(writer.seal_next(payload).unwrap()).unwrap();
+        assert_eq!(&*opened.payload, payload);
+    }
+    writer.remove_slot(2).unwrap();
+    writer.renew_master(&[]).unwrap();
+    let renewed = writer.seal_next(b"three").unwrap();
+    let mut followed = stays.reopen(renewed.clone()).unwrap().lineage;
+    assert_eq!(goes.reopen(renewed.clone()).unwrap_err(), OpenError::WrongKey);
+    // The one that followed goes on like any other.
+    followed.renew_master(&[]).unwrap();
+    assert!(writer.reopen(followed.seal_next(b"four").unwrap()).is_ok());
+    let mut damaged = renewed;
+    let len = u32::from_be_bytes(damaged[12..16].try_into().unwrap()) as usize;
+    damaged[len - 1] ^= 1;
+    renew_checksum(&mut damaged);
+    let error = stays.reopen(damaged).unwrap_err();
+    assert_eq!(error, OpenError::Damaged(Damage::HeaderMac));
+}
+
+/// A recipient's slot holds the key that it is sealed to, unless it was made for a file that is sealed once.
+#[test]
+fn recipients_need_not_be_there_when_the_master_key_is_renewed() {
+    let (secret, once) = (RecipientSecret::generate().unwrap(), RecipientSecret::generate().unwrap());
+    let (public, once_public) = (secret.public(), once.public());
+    let bytes = seal(&[NewSlot::Key(&KEY), NewSlot::Recipient(&public)], b"one").unwrap();
+    let mut lineage = open(&bytes, &Unlock::Key(&KEY)).unwrap().lineage;
+    lineage.renew_master(&[]).unwrap();
+    let renewed = lineage.seal_next(b"two").unwrap();
+    for unlock in [Unlock::Key(&KEY), Unlock::Recipient(&secret)] {
+        assert_eq!(&*open(&renewed, &unlock).unwrap().payload, b"two");
+    }
+    lineage.add_slot(&NewSlot::RecipientOnce(&once_public), "").unwrap();
+    assert!(open(&lineage.seal_next(b"three").unwrap(), &Unlock::Recipient(&once)).is_ok());
+    assert_eq!(lineage.renew_master(&[]), Err(SealError::SlotNotAtHand(3)));
+}
+
+#[test]
 fn sixteen_recipients_fit_in_one_header() {
-    let secret = RecipientSecret::generate().unwrap();
-    let public = secret.public();
-    let slots: Vec<_> = (0..MAX_SLOTS).map(|_| NewSlot::Recipient(&public)).collect();
-    let bytes = seal(&slots, b"content").unwrap();
-    assert_eq!(&*open(&bytes, &Unlock::Recipient(&secret)).unwrap().payload, b"content");
+    let secrets: Vec<_> = (0..MAX_SLOTS).map(|_| RecipientSecret::generate().unwrap()).collect();
+    let publics: Vec<_> = secrets.iter().map(RecipientSecret::public).collect();
+    let mut lineage = Lineage::begin(&[NewSlot::Recipient(&publics[0])]).unwrap();
+    for public in &publics[1..] {
+        lineage.add_slot(&NewSlot::Recipient(public), &"l".repeat(100)).unwrap();
+    }
+    let bytes = lineage.seal_next(b"content").unwrap();
+    assert_eq!(&*open(&bytes, &Unlock::Recipient(&secrets[15])).unwrap().payload, b"content");
 }
 
 #[test]
@@ -258,9 +361,10 @@ fn debug_shows_no_secret() {
 #[test]
 fn slots_that_only_together_cost_too_much_are_refused() {
     let slot = || NewSlot::Passphrase { passphrase: b"p", cost: cheap() };
-    let mut bytes = seal(&[slot(), slot()], b"content").unwrap();
+    let other = NewSlot::Passphrase { passphrase: b"q", cost: cheap() };
+    let mut bytes = seal(&[slot(), other], b"content").unwrap();
     for slot in 0..2 {
-        let cost_at = 121 + slot * 125 + 1 + 32;
+        let cost_at = 123 + slot * 168 + 1 + 32;
         bytes[cost_at..][..4].copy_from_slice(&(1u32 << 20).to_be_bytes());
         bytes[cost_at + 4..][..4].copy_from_slice(&16u32.to_be_bytes());
     }
@@ -275,11 +379,11 @@ proptest::proptest! {
     fn no_forged_file_panics_or_opens(
         mut fields in proptest::collection::vec(proptest::num::u8::ANY, 32..3000),
         count in 0..18u8,
-        kind in 0..5u8,
+        kind in 0..6u8,
         body in proptest::collection::vec(proptest::num::u8::ANY, 0..100),
     ) {
-        if fields.len() > 90 {
-            (fields[88], fields[89]) = (count, kind);
+        if fields.len() > 92 {
+            (fields[88], fields[91]) = (count, kind);
         }
         let len = 32 + fields.len();
         let mut bytes = small()[..32].to_vec();

@@ -14,11 +14,14 @@ use p256::{
     pkcs8::{DecodePublicKey, EncodePrivateKey, EncodePublicKey},
 };
 use stronghold_sync::DeviceId;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-/// A device's key pair. `Debug` shows the public id only; the secret half is wiped when dropped.
+use crate::locked::LockedKey;
+
+/// A device's key pair. `Debug` shows the public id only. The secret half stays in locked memory, and is made a signing key for
+/// as long as one signature takes.
 pub struct Identity {
-    key: SigningKey,
+    secret: LockedKey,
     public: PublicIdentity,
 }
 
@@ -28,11 +31,11 @@ impl Identity {
     /// # Errors
     /// [`NoRandomness`] when the system has none to give.
     pub fn generate() -> Result<Self, NoRandomness> {
-        let mut bytes = Zeroizing::new([0; 32]);
         loop {
-            getrandom::fill(bytes.as_mut()).map_err(|_| NoRandomness)?;
+            let secret =
+                LockedKey::filled(|bytes| getrandom::fill(bytes.as_mut_slice()).map_err(|_| NoRandomness))?;
             // Zero and numbers above the group's order are no keys; the chance is 2^-32.
-            if let Ok(identity) = Self::from_bytes(&bytes) {
+            if let Ok(identity) = Self::from_locked(secret) {
                 return Ok(identity);
             }
         }
@@ -43,15 +46,30 @@ impl Identity {
     /// # Errors
     /// [`BadSecretKey`] for zero and for numbers not below the group's order.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, BadSecretKey> {
-        let key = SigningKey::from_slice(bytes).map_err(|_| BadSecretKey)?;
-        let public = PublicIdentity::new(*key.verifying_key()).map_err(|_| BadSecretKey)?;
-        Ok(Self { key, public })
+        Self::from_locked(LockedKey::new(bytes))
+    }
+
+    pub(crate) fn from_locked(secret: LockedKey) -> Result<Self, BadSecretKey> {
+        let public = signing_key(&secret)
+            .and_then(|key| PublicIdentity::new(*key.verifying_key()).map_err(|_| BadSecretKey));
+        wipe_stack();
+        Ok(Self { public: public?, secret })
+    }
+
+    /// Another handle of the same identity, such as a session's.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self { secret: LockedKey::new(self.secret.expose()), public: self.public.clone() }
+    }
+
+    pub(crate) fn secret(&self) -> &LockedKey {
+        &self.secret
     }
 
     /// The secret scalar, 32 bytes big-endian: for this device's snapshot and nowhere else.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.key.to_bytes().into())
+        Zeroizing::new(*self.secret.expose())
     }
 
     /// The key pair as a DER `PrivateKeyInfo` (PKCS #8, RFC 5958): the form that rustls loads.
@@ -59,7 +77,8 @@ impl Identity {
     /// # Errors
     /// [`BadSecretKey`] if the key can't be encoded; no key that this type holds is known to fail.
     pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, BadSecretKey> {
-        self.key.to_pkcs8_der().map(|document| document.to_bytes()).map_err(|_| BadSecretKey)
+        let key = signing_key(&self.secret)?;
+        key.to_pkcs8_der().map(|document| document.to_bytes()).map_err(|_| BadSecretKey)
     }
 
     /// The public half.
@@ -75,11 +94,33 @@ impl Identity {
     }
 
     /// Signs a message: 64 bytes, `r` then `s`. The same message gives the same signature (RFC 6979).
+    ///
+    /// # Panics
+    /// Never: what is in locked memory was a signing key when this was made.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        let signature: Signature = self.key.sign(message);
+        let signature: Signature = signing_key(&self.secret).expect("it was one before").sign(message);
+        wipe_stack();
         signature.to_bytes().into()
     }
+
+    /// As [`sign`](Self::sign), in the form of TLS: DER, an ASN.1 sequence of `r` and `s` (RFC 3279, 2.2.3).
+    #[must_use]
+    pub fn sign_der(&self, message: &[u8]) -> Vec<u8> {
+        let signature = Signature::from_slice(&self.sign(message)).expect("a signature was made");
+        signature.to_der().as_bytes().to_vec()
+    }
+}
+
+fn signing_key(secret: &LockedKey) -> Result<SigningKey, BadSecretKey> {
+    SigningKey::from_slice(secret.expose()).map_err(|_| BadSecretKey)
+}
+
+/// Overwrites what calls before have left on the stack: a signing key is moved about, and ends as copies that nobody wipes.
+#[inline(never)]
+fn wipe_stack() {
+    let mut stack = [0_u8; 16 * 1024];
+    stack.zeroize();
 }
 
 impl fmt::Debug for Identity {

@@ -60,12 +60,13 @@ pub fn locking() -> Locking {
     }
 }
 
-/// A 32-byte key in locked memory; zeroized when dropped.
-pub(crate) struct LockedKey(Slot);
+/// A 32-byte key in locked memory; zeroized when dropped. `Debug` shows nothing.
+pub struct LockedKey(Slot);
 
 impl LockedKey {
     /// Moves a key into locked memory; the caller's copy is the caller's to zeroize.
-    pub(crate) fn new(key: &[u8; KEY_LEN]) -> Self {
+    #[must_use]
+    pub fn new(key: &[u8; KEY_LEN]) -> Self {
         let slot = pool().take();
         // SAFETY: the slot came out of the pool, so it is this value's alone; it is mapped for ever, 32 bytes long and
         // writable. `key` is borrowed from outside, and no slot is ever lent out but by `expose`, so they do not overlap.
@@ -73,8 +74,21 @@ impl LockedKey {
         Self(slot)
     }
 
+    /// Makes a key where it stays: `fill` is lent its place, all zeros.
+    ///
+    /// # Errors
+    /// What `fill` returns; its place is zeroized then.
+    pub fn filled<E>(fill: impl FnOnce(&mut [u8; KEY_LEN]) -> Result<(), E>) -> Result<Self, E> {
+        let mut key = Self(pool().take());
+        // SAFETY: the slot came out of the pool, so it is this value's alone, mapped for ever and writable; every slot in the
+        // pool is all zeros (mapped so, or zeroized in `drop`). `&mut` lasts for the call, and `key` is not used meanwhile.
+        fill(unsafe { key.0.0.as_mut() })?;
+        Ok(key)
+    }
+
     /// The key, while it is used.
-    pub(crate) fn expose(&self) -> &[u8; KEY_LEN] {
+    #[must_use]
+    pub fn expose(&self) -> &[u8; KEY_LEN] {
         // SAFETY: the slot is this value's alone until it is dropped, mapped for ever, and was written in `new`. Nothing
         // writes to it while `self` is borrowed. Bytes need no alignment.
         unsafe { self.0.0.as_ref() }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeSeq};
 use stronghold_sync::{ClientId, Policy, RecordId, VaultId, check_name};
-use zeroize::Zeroizing;
 
 use crate::{
     audit::AuditLog,
@@ -21,7 +20,7 @@ use crate::{
 struct Stored<'a> {
     name: &'a str,
     #[serde(with = "key_bytes")]
-    identity: Zeroizing<[u8; 32]>,
+    identity: &'a LockedKey,
     peers: &'a Peers,
     policy: &'a Policy,
     log: &'a AuditLog,
@@ -33,7 +32,7 @@ struct Stored<'a> {
 struct Loaded {
     name: String,
     #[serde(with = "key_bytes")]
-    identity: Zeroizing<[u8; 32]>,
+    identity: LockedKey,
     peers: Peers,
     policy: Policy,
     log: AuditLog,
@@ -51,7 +50,7 @@ struct LoadedClient {
 struct LoadedVault {
     name: Box<str>,
     #[serde(with = "key_bytes")]
-    key: Zeroizing<[u8; 32]>,
+    key: LockedKey,
     records: Vec<Record>,
 }
 
@@ -70,7 +69,7 @@ impl Serialize for Stronghold {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Stored {
             name: &self.name,
-            identity: self.identity.to_bytes(),
+            identity: self.identity.secret(),
             peers: &self.peers,
             policy: &self.policy,
             log: &self.log,
@@ -96,7 +95,7 @@ impl Serialize for Vault {
 impl<'de> Deserialize<'de> for Stronghold {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let loaded = Loaded::deserialize(deserializer)?;
-        let identity = Identity::from_bytes(&loaded.identity).map_err(D::Error::custom)?;
+        let identity = Identity::from_locked(loaded.identity).map_err(D::Error::custom)?;
         let clients = each_once(loaded.clients, LoadedClient::check);
         Ok(Self {
             clients: clients.ok_or_else(|| D::Error::custom("a name or a record that can't be"))?,
@@ -126,7 +125,7 @@ impl LoadedVault {
         let id = VaultId::of(client, &self.name);
         let record = |record: Record| Some((RecordId::of(id, &record.name), record));
         let records = each_once(self.records, record)?;
-        Some((id, Vault { name: self.name, key: LockedKey::new(&self.key), records }))
+        Some((id, Vault { name: self.name, key: self.key, records }))
     }
 }
 
@@ -138,19 +137,39 @@ fn each_once<T, K: Ord, V>(list: Vec<T>, check: impl FnMut(T) -> Option<(K, V)>)
 }
 
 mod key_bytes {
-    use super::{Deserializer, Serializer, Zeroizing};
+    //! Keys go from the payload into locked memory and back, by no other place.
 
-    pub(super) fn serialize<S: Serializer>(
-        key: &Zeroizing<[u8; 32]>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(key.as_slice())
+    use std::fmt;
+
+    use serde::de::{Error, SeqAccess, Visitor};
+
+    use super::{Deserializer, LockedKey, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(key: &LockedKey, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(key.expose())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Zeroizing<[u8; 32]>, D::Error> {
-        serde_bytes::deserialize::<[u8; 32], D>(deserializer).map(Zeroizing::new)
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LockedKey, D::Error> {
+        deserializer.deserialize_bytes(Key)
+    }
+
+    struct Key;
+
+    impl<'de> Visitor<'de> for Key {
+        type Value = LockedKey;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a key of 32 bytes")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<LockedKey, E> {
+            let key = bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))?;
+            Ok(LockedKey::new(key))
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<LockedKey, A::Error> {
+            Err(A::Error::custom("a key is a byte string"))
+        }
     }
 }
 

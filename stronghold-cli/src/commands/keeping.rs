@@ -1,15 +1,15 @@
-//! The snapshot itself: whether it can be read, what opens it, and what surrounds it.
-
-use std::{fs, path::Path};
+//! The snapshot itself: whether it can be read, and what opens it.
 
 use serde_json::{Value, json};
-use stronghold_snapshot::{Home, NewSlot, PassphraseCost, SlotKind, Surroundings};
+use stronghold_snapshot::{Home, Lineage, NewSlot, PassphraseCost, SealError, SlotInfo, SlotKind};
+use stronghold_sync::visible;
+use stronghold_vault::Stronghold;
 
-use super::{Context, is_there};
+use super::{Context, time};
 use crate::{
-    args::PassphraseArgs,
-    error::{Failure, shown},
-    secrets::{Secret, Source},
+    args::{PassphraseArgs, Renewal},
+    error::Failure,
+    secrets::{Given, Secret, Source},
 };
 
 pub(super) fn verify(context: &Context) -> Result<(), Failure> {
@@ -31,29 +31,53 @@ pub(super) fn verify(context: &Context) -> Result<(), Failure> {
 pub(super) fn passphrase(context: &Context, args: &PassphraseArgs) -> Result<(), Failure> {
     let (mut home, given) = context.open_and_secret()?;
     if let Some(number) = args.remove {
-        remove_slot(&mut home, number)?;
+        let others = args.renewal.secrets()?;
+        home.update_slots(|lineage| {
+            lineage.remove_slot(number)?;
+            args.renewal.renew(lineage, &others)
+        })?;
     } else if !args.list {
         add_slot(&mut home, args, &given)?;
     }
     print_slots(context, &home)
 }
 
-/// Slots are counted from one, as people do.
-fn remove_slot(home: &mut Home, number: usize) -> Result<(), Failure> {
-    let there_are = home.file().lineage().slots().len();
-    let index = number.checked_sub(1).filter(|index| *index < there_are).ok_or_else(|| {
-        Failure::usage(format!("there is no slot {number}"), "see `stronghold passphrase --list`")
-    })?;
-    if there_are == 1 {
-        let message = "this is the only one: without it nobody could open the snapshot";
-        return Err(Failure::usage(message, "add another one first: stronghold passphrase --add"));
+impl Renewal {
+    /// What opens the further slots that are to be written anew.
+    pub(crate) fn secrets(&self) -> Result<Vec<Secret>, Failure> {
+        let passphrases = self.also_passphrase_file.iter().map(|path| (Some(path.as_path()), None));
+        let keys = self.also_key_file.iter().map(|path| (None, Some(path.as_path())));
+        let secret = |(passphrase, key)| {
+            Source::of_files(passphrase, key).given("Passphrase: ").map(Given::into_secret)
+        };
+        passphrases.chain(keys).map(secret).collect()
     }
-    Ok(home.update_slots(|lineage| lineage.remove_slot(index))?)
+
+    /// Changes the Stronghold, under a new master key unless the old one is to be kept.
+    pub(crate) fn update<T>(
+        &self,
+        home: &mut Home,
+        change: impl FnOnce(&mut Stronghold) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if self.keep_master_key {
+            return home.update(change);
+        }
+        let others = self.secrets()?;
+        let others: Vec<_> = others.iter().map(Secret::unlock).collect();
+        home.update_and_renew(&others, change)
+    }
+
+    /// Gives what comes later a new master key, unless the old one is to be kept.
+    fn renew(&self, lineage: &mut Lineage, others: &[Secret]) -> Result<(), SealError> {
+        let others: Vec<_> = others.iter().map(Secret::unlock).collect();
+        if self.keep_master_key { Ok(()) } else { lineage.renew_master(&others) }
+    }
 }
 
 fn add_slot(home: &mut Home, args: &PassphraseArgs, given: &Secret) -> Result<(), Failure> {
     let files = (args.new_passphrase_file.as_deref(), args.new_key_file.as_deref());
     let new = Source::of_files(files.0, files.1).new_secret("New passphrase: ")?;
+    let others = args.renewal.secrets()?;
     let cost = match args.calibrate {
         Some(time) => {
             PassphraseCost::calibrated(time.into()).map_err(stronghold_snapshot::HomeError::from)?
@@ -64,129 +88,58 @@ fn add_slot(home: &mut Home, args: &PassphraseArgs, given: &Secret) -> Result<()
         Secret::Passphrase(passphrase) => NewSlot::Passphrase { passphrase, cost },
         Secret::Key(_) => new.new_slot(),
     };
-    let replaced = match args.add {
-        true => None,
-        false => home.file().lineage().find_slot(&given.unlock()).ok().flatten(),
-    };
+    let label = args.label.as_deref();
+    if args.add {
+        let added = home.update_slots(|lineage| lineage.add_slot(&slot, label.unwrap_or_default()).map(drop));
+        return Ok(added?);
+    }
+    let replaced = home.file().lineage().find_slot(&given.unlock()).ok().flatten();
+    let replaced = replaced.ok_or_else(|| {
+        Failure::usage(
+            "the slot that was opened is gone; nothing was changed",
+            "see `stronghold passphrase --list`",
+        )
+    })?;
     Ok(home.update_slots(|lineage| {
-        lineage.add_slot(&slot)?;
-        replaced.map_or(Ok(()), |index| lineage.remove_slot(index))
+        lineage.replace_slot(replaced, &slot, label)?;
+        args.renewal.renew(lineage, &others)
     })?)
 }
 
 fn print_slots(context: &Context, home: &Home) -> Result<(), Failure> {
-    let slots: Vec<(usize, SlotKind)> = (1..).zip(home.file().lineage().slots()).collect();
-    let objects: Vec<Value> = slots.iter().map(|(number, kind)| slot_object(*number, *kind)).collect();
-    context
-        .output
-        .result(&json!({ "slots": objects }), || slots.iter().map(|(n, kind)| slot_line(*n, *kind)).collect())
+    let slots: Vec<SlotInfo> = home.file().lineage().slots().collect();
+    let objects: Vec<Value> = slots.iter().map(slot_object).collect();
+    context.output.result(&json!({ "slots": objects }), || slots.iter().map(slot_line).collect())
 }
 
-fn slot_object(number: usize, kind: SlotKind) -> Value {
-    match kind {
-        SlotKind::Passphrase(cost) => json!({
-            "slot": number, "kind": "passphrase",
-            "memory_kib": cost.memory_kib(), "passes": cost.passes(), "lanes": cost.lanes(),
-        }),
-        SlotKind::Key => json!({ "slot": number, "kind": "key" }),
-        SlotKind::Recipient => json!({ "slot": number, "kind": "recipient" }),
+fn slot_object(slot: &SlotInfo) -> Value {
+    let SlotInfo { number, kind, label, created } = slot;
+    let mut object = json!({ "slot": number, "kind": kind_of(*kind), "label": label, "created": created });
+    if let SlotKind::Passphrase(cost) = kind {
+        object["memory_kib"] = cost.memory_kib().into();
+        object["passes"] = cost.passes().into();
+        object["lanes"] = cost.lanes().into();
     }
+    object
 }
 
-fn slot_line(number: usize, kind: SlotKind) -> String {
-    match kind {
+fn slot_line(slot: &SlotInfo) -> String {
+    let SlotInfo { number, kind, label, created } = slot;
+    let cost = match kind {
         SlotKind::Passphrase(cost) => {
             let (mib, passes, lanes) = (cost.memory_kib().div_ceil(1024), cost.passes(), cost.lanes());
-            format!("{number}  passphrase (Argon2id, {mib} MiB, {passes} passes, {lanes} lanes)")
+            format!(" (Argon2id, {mib} MiB, {passes} passes, {lanes} lanes)")
         }
-        SlotKind::Key => format!("{number}  key"),
-        SlotKind::Recipient => format!("{number}  recipient"),
+        _ => String::new(),
+    };
+    let label = if label.is_empty() { String::new() } else { format!("  {}", visible(label)) };
+    format!("{number}  {}{cost}  {}{label}", kind_of(*kind), time(*created))
+}
+
+fn kind_of(kind: SlotKind) -> &'static str {
+    match kind {
+        SlotKind::Passphrase(_) => "passphrase",
+        SlotKind::Key => "key",
+        SlotKind::Recipient => "recipient",
     }
-}
-
-/// One thing that was looked at, and whether it is as it should be.
-struct Finding {
-    what: &'static str,
-    fine: bool,
-    says: String,
-}
-
-pub(super) fn doctor(context: &Context) -> Result<(), Failure> {
-    let path = context.path()?;
-    let mut findings = vec![locked_memory(), memory_of_generations(context)];
-    if is_there(&path)? {
-        findings.push(permissions(&path));
-        findings.extend(beside(&path));
-    } else {
-        let says = format!("there is none at {}", shown(&path));
-        findings.push(Finding { what: "snapshot", fine: false, says });
-    }
-    let objects: Vec<Value> = findings
-        .iter()
-        .map(|finding| json!({ "what": finding.what, "fine": finding.fine, "says": finding.says }))
-        .collect();
-    context.output.result(&json!({ "findings": objects }), || {
-        let line = |finding: &Finding| {
-            let mark = if finding.fine { "fine" } else { "look" };
-            format!("{mark}  {}: {}", finding.what, finding.says)
-        };
-        findings.iter().map(line).collect()
-    })
-}
-
-fn locked_memory() -> Finding {
-    let held = stronghold_vault::locking();
-    let fine = held.refusal.is_none();
-    let says = held.refusal.unwrap_or_else(|| {
-        format!("keys are kept out of swap and core dumps: {} KiB are locked for them", held.locked / 1024)
-    });
-    Finding { what: "locked memory", fine, says }
-}
-
-fn memory_of_generations(context: &Context) -> Finding {
-    let folder = context.seen().map(|seen| seen.folder().to_owned());
-    let (fine, says) = match folder {
-        Some(folder) if fs::create_dir_all(&folder).is_ok() => {
-            (true, format!("old copies put in place of a snapshot are noticed, by {}", shown(&folder)))
-        }
-        Some(folder) => (false, format!("{} can't be written", shown(&folder))),
-        None => (false, "this system names no folder for it".into()),
-    };
-    Finding { what: "rollback", fine, says }
-}
-
-#[cfg(unix)]
-fn permissions(path: &Path) -> Finding {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o777);
-    let (fine, says) = match mode {
-        Ok(mode) if mode & 0o077 == 0 => (true, "only its owner may read it".into()),
-        Ok(mode) => (false, format!("others may read it (mode {mode:o}): chmod 600 {}", shown(path))),
-        Err(error) => (false, error.to_string()),
-    };
-    Finding { what: "permissions", fine, says }
-}
-
-#[cfg(not(unix))]
-fn permissions(_path: &Path) -> Finding {
-    Finding { what: "permissions", fine: true, says: "as the folder gives them".into() }
-}
-
-/// Left-overs of writers that died are nobody's, but say that something went wrong.
-fn beside(path: &Path) -> Vec<Finding> {
-    let found = match Surroundings::of(path) {
-        Ok(found) => found,
-        Err(error) => return vec![Finding { what: "folder", fine: false, says: error.to_string() }],
-    };
-    let left = if found.writer.is_none() { found.temporary.len() } else { 0 };
-    let left_over = match left {
-        0 => "none".into(),
-        left => format!("{left} temporary files of writers that died; the next writer removes them"),
-    };
-    let writer =
-        found.writer.map_or_else(|| "nobody is writing".into(), |id| format!("process {id} is writing"));
-    vec![
-        Finding { what: "writer", fine: true, says: writer },
-        Finding { what: "left over", fine: left == 0, says: left_over },
-    ]
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     args::PutArgs,
-    error::{DECISION, Failure, path_text, shown},
+    error::{About, DECISION, Failure, path_text, shown},
     lookalike, secrets,
 };
 
@@ -40,21 +40,23 @@ pub(super) fn empty(name: &str) -> Result<Stronghold, Failure> {
 }
 
 pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
-    let location = location(&args.location)?;
+    let (record, length) = args
+        .record_and_length()
+        .map_err(|wrong| Failure::usage(wrong, "for example: put wallet/web/mail --generate 24"))?;
+    let location = location(record)?;
     let mut home = context.open()?;
     if !args.allow_lookalike {
         no_lookalike(home.stronghold(), &location)?;
     }
-    let value = match args.generate {
+    let value = match length {
         Some(len) => secrets::generate(len)?,
         None => secrets::value(args.file.as_deref())?,
     };
     if value.is_empty() && !args.allow_empty {
         not_empty(context, &location, args.file.is_none() && std::io::stdin().is_terminal())?;
     }
-    let revision = home.update(|stronghold| {
-        stronghold.write(&location, &value, Labels::new(), now()).map_err(Failure::from)
-    })?;
+    let revision =
+        home.update(|stronghold| stronghold.write(&location, &value, Labels::new(), now()).about(&location))?;
     let object = json!({
         "location": location.to_string(), "revision": revision.to_string(), "size": value.len(),
     });
@@ -98,14 +100,14 @@ pub(super) fn get(
     let (id, read) = match of {
         Some(text) => {
             let id = revision(&home, &location, text)?;
-            let read = home.stronghold().read_revision(&location, &id)?;
+            let read = home.stronghold().read_revision(&location, &id).about(&location)?;
             if read.deleted {
-                return Err(ReadError::NotFound.into());
+                return Err(ReadError::NotFound).about(&location);
             }
             (id, read)
         }
         None => {
-            let reading = home.stronghold().read(&location)?;
+            let reading = home.stronghold().read(&location).about(&location)?;
             if reading.conflict {
                 conflict(context, at, strict)?;
             }
@@ -142,7 +144,7 @@ pub(super) fn list(context: &Context, of: Option<&str>, known_to: Option<&str>) 
     let home = context.open()?;
     let stronghold = home.stronghold();
     let listed = match known_to {
-        Some(peer) => stronghold.known_to(&stronghold.peers().find_known(peer)?, &selection)?,
+        Some(peer) => stronghold.known_to(&stronghold.peers().find_known(peer).about(&peer)?, &selection)?,
         None => stronghold.list(&selection)?,
     };
     print_listing(context, &listed)
@@ -177,9 +179,8 @@ pub(super) fn print_listing(context: &Context, listed: &[Listing]) -> Result<(),
 pub(super) fn remove(context: &Context, at: &str, dry_run: bool) -> Result<(), Failure> {
     let location = location(at)?;
     let mut home = context.open()?;
-    let (revision, changes) = changes::told(&mut home, dry_run, |stronghold| {
-        stronghold.remove(&location, now()).map_err(Failure::from)
-    })?;
+    let (revision, changes) =
+        changes::told(&mut home, dry_run, |stronghold| stronghold.remove(&location, now()).about(&location))?;
     if dry_run {
         let object = json!({ "location": location.to_string(), "records": changes.object() });
         return context.output.result(&object, || {
@@ -193,7 +194,7 @@ pub(super) fn remove(context: &Context, at: &str, dry_run: bool) -> Result<(), F
 pub(super) fn history(context: &Context, at: &str) -> Result<(), Failure> {
     let location = location(at)?;
     let home = context.open()?;
-    let history = home.stronghold().history(&location)?;
+    let history = home.stronghold().history(&location).about(&location)?;
     let versions: Vec<_> = history.iter().map(version).collect();
     let object = json!({ "location": location.to_string(), "revisions": versions });
     context.output.result(&object, || history.iter().map(|version| version_line(version, "")).collect())

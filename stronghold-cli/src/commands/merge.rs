@@ -36,7 +36,7 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
     }
     let files = (args.other_passphrase_file.as_deref(), args.other_key_file.as_deref());
     let given = Source::of_files(files.0, files.1).given("Passphrase of the other snapshot: ")?;
-    let (other, _) = given.open(|unlock| Home::open(&args.file, unlock))?;
+    let (other, _) = given.open(|unlock| Home::open_within(&args.file, unlock, &context.limits()))?;
     let plan = merge.plan(home.stronghold(), other.stronghold());
     // No new generation where there is nothing to take.
     let (merged, changes) = match plan.is_empty() {

@@ -2,6 +2,7 @@
 
 mod changes;
 mod console;
+mod doctor;
 mod import;
 mod keeping;
 mod local;
@@ -20,15 +21,15 @@ use std::{
     time::Duration,
 };
 
-use stronghold_snapshot::{Home, Older, Seen};
+use stronghold_snapshot::{Home, HomeError, Limits, NoteError, Notes, Older, Seen};
 use stronghold_sync::{Location, RevisionId, Selection, visible};
 use stronghold_vault::{MAX_DEVICE_NAME, Stronghold, check_device_name};
 use tokio::runtime::Runtime;
 
 use crate::{
     args::{Cli, Command, Global, PeersAction},
-    error::Failure,
-    output::Output,
+    error::{About, Failure},
+    output::{self, Output},
     secrets::{Secret, Source},
     terminal,
 };
@@ -53,12 +54,12 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Undo { list: true, .. } => undoing::list(&context),
         Command::Undo { list: false, dry_run } => undoing::undo(&context, dry_run),
         Command::Redo { dry_run } => undoing::redo(&context, dry_run),
-        Command::Purge { selection, all: _, dry_run } => {
-            undoing::purge(&context, selection.as_deref(), dry_run)
+        Command::Purge { selection, all: _, dry_run, renewal } => {
+            undoing::purge(&context, selection.as_deref(), dry_run, &renewal)
         }
         Command::Verify => keeping::verify(&context),
         Command::Passphrase(args) => keeping::passphrase(&context, &args),
-        Command::Doctor => keeping::doctor(&context),
+        Command::Doctor => doctor::doctor(&context),
         Command::Merge(args) => merge::merge(&context, &args),
         Command::Import(args) => import::import(&context, &args),
         Command::Export { selection, output, output_passphrase_file, output_key_file } => {
@@ -127,10 +128,8 @@ impl Context {
             return Err(Failure::no_snapshot(&path));
         }
         let given = Source::of_snapshot(&self.global).given("Passphrase: ")?;
-        let (mut home, secret) = given.open(|unlock| match self.seen() {
-            Some(seen) => Home::open_seen(&path, unlock, seen, self.older()),
-            None => Home::open(&path, unlock),
-        })?;
+        let (mut home, secret) = given
+            .open(|unlock| Home::open_seen(&path, unlock, &self.limits(), self.notes(), self.older()))?;
         self.configure(&mut home);
         Ok((home, secret))
     }
@@ -142,12 +141,25 @@ impl Context {
         secret: &Secret,
         stronghold: Stronghold,
     ) -> Result<Home, Failure> {
+        let notes = self.notes();
+        if notes.required {
+            notes.seen.as_ref().ok_or(NoteError::NoFolder).and_then(Seen::probe).map_err(HomeError::from)?;
+        }
         let mut home = Home::create(path, &[secret.new_slot()], stronghold)?;
         self.configure(&mut home);
-        if let Some(seen) = self.seen() {
-            home.remember_in(seen);
-        }
+        home.remember_in(notes)?;
         Ok(home)
+    }
+
+    /// What this device remembers of its snapshots, and who is told when it can't.
+    fn notes(&self) -> Notes {
+        let tell = if self.output.is_json() { output::note_failed_json } else { output::note_failed };
+        Notes { seen: self.seen(), required: self.global.require_rollback_notes, tell }
+    }
+
+    /// What is spent on a file that was not made here.
+    pub(crate) fn limits(&self) -> Limits {
+        if self.global.allow_costly { Limits::OWN } else { Limits::FOREIGN }
     }
 
     /// Lets the person confirm what can't be undone: asks on the terminal, or takes `--yes` for the answer.
@@ -227,14 +239,15 @@ pub(crate) fn selections(texts: &[String]) -> Result<Selection, Failure> {
 
 /// A revision of a record, from the beginning of its id.
 pub(crate) fn revision(home: &Home, location: &Location, text: &str) -> Result<RevisionId, Failure> {
-    let history = home.stronghold().history(location)?;
+    let history = home.stronghold().history(location).about(location)?;
     let text = text.to_lowercase();
     let mut found = history.iter().filter(|version| version.revision.to_string().starts_with(&text));
     match (found.next(), found.next()) {
         (Some(version), None) if !text.is_empty() => Ok(version.revision),
         (None, _) => {
-            Err(Failure::new("not_found", crate::error::NOT_FOUND, "the record has no such revision")
-                .hint("see `stronghold history`"))
+            let message = format!("the record has no revision {}", visible(&text));
+            Err(Failure::new("not_found", crate::error::NOT_FOUND, message).hint("see `stronghold history`"))
+                .about(location)
         }
         _ => Err(Failure::usage("several revisions begin so", "use more of the id")),
     }

@@ -13,7 +13,7 @@ use stronghold_vault::{Stronghold, check_device_name, check_given_name};
 use super::{Context, selections, time};
 use crate::{
     args::{DenyArgs, GrantArgs},
-    error::{Failure, NOT_FOUND},
+    error::{About, Failure, NOT_FOUND},
 };
 
 pub(super) fn peers(context: &Context) -> Result<(), Failure> {
@@ -77,7 +77,7 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
     let expires = args.expires.as_deref().map(expiry).transpose()?;
     let mut home = context.open()?;
     let (device, void) = home.update(|stronghold| {
-        let (device, _) = stronghold.peers().find(&args.peer)?;
+        let (device, _) = stronghold.peers().find(&args.peer).about(&args.peer)?;
         let policy = stronghold.policy_mut();
         policy.saw(now());
         let operations: BTreeSet<Operation> = args.operations.iter().copied().collect();
@@ -131,7 +131,7 @@ fn operation_names<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> S
 pub(super) fn rename(context: &Context, peer: &str, name: &str) -> Result<(), Failure> {
     let mut home = context.open()?;
     let (device, old) = home.update(|stronghold| {
-        let (device, _) = stronghold.peers().find(peer)?;
+        let (device, _) = stronghold.peers().find(peer).about(&peer)?;
         Ok::<_, Failure>((device, stronghold.peers_mut().rename(&device, name)?))
     })?;
     let object = json!({ "device": device.to_string(), "name": name, "was": old });
@@ -237,7 +237,7 @@ fn expiry(text: &str) -> Result<u64, Failure> {
 pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
     let mut home = context.open()?;
     let (device, name, rules) = home.update(|stronghold| {
-        let (device, _) = stronghold.peers().find(peer)?;
+        let (device, _) = stronghold.peers().find(peer).about(&peer)?;
         let name = stronghold.peers().by_id(&device).map(|peer| peer.name.clone()).unwrap_or_default();
         Ok::<_, Failure>((device, name, stronghold.revoke(&device, now())))
     })?;

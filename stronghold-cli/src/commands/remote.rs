@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     args::{At, Grants},
-    error::{Failure, NOT_FOUND},
+    error::{About, Failure, NOT_FOUND},
     secrets,
 };
 
@@ -154,7 +154,7 @@ fn picked(found: Vec<Listing>) -> Result<Vec<Location>, Failure> {
 
 /// Opens a channel to a paired device.
 pub(super) async fn reach(home: &SharedHome, peer: &str, at: &At) -> Result<Peer<TcpStream>, Failure> {
-    let device = home.lock().stronghold().peers().find(peer)?.0;
+    let device = home.lock().stronghold().peers().find(peer).about(&peer)?.0;
     Ok(stronghold_net::reach(home, device, at.at.as_deref()).await?)
 }
 

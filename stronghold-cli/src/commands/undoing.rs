@@ -7,7 +7,10 @@ use stronghold_sync::{Location, visible};
 use stronghold_vault::{Left, Moved, Rules, Step};
 
 use super::{Context, location, revision, selection, time};
-use crate::error::{DECISION, Failure, NOT_FOUND};
+use crate::{
+    args::Renewal,
+    error::{About, DECISION, Failure, NOT_FOUND},
+};
 
 pub(super) fn restore(context: &Context, at: &str, of: &str) -> Result<(), Failure> {
     write_again(context, at, of, "restored")
@@ -22,8 +25,7 @@ fn write_again(context: &Context, at: &str, of: &str, done: &str) -> Result<(), 
     let location = location(at)?;
     let mut home = context.open()?;
     let again = revision(&home, &location, of)?;
-    let written =
-        home.update(|stronghold| stronghold.resolve(&location, &again, now()).map_err(Failure::from))?;
+    let written = home.update(|stronghold| stronghold.resolve(&location, &again, now()).about(&location))?;
     let object = json!({
         "location": location.to_string(), done: again.to_string(), "revision": written.to_string(),
     });
@@ -135,7 +137,12 @@ fn left_word(why: Left) -> &'static str {
 /// How many records are named to a person.
 const NAMED: usize = 20;
 
-pub(super) fn purge(context: &Context, of: Option<&str>, dry_run: bool) -> Result<(), Failure> {
+pub(super) fn purge(
+    context: &Context,
+    of: Option<&str>,
+    dry_run: bool,
+    renewal: &Renewal,
+) -> Result<(), Failure> {
     let selection = selection(of)?;
     let mut home = context.open()?;
     let replaced = home.stronghold().replaced(&selection);
@@ -159,7 +166,7 @@ pub(super) fn purge(context: &Context, of: Option<&str>, dry_run: bool) -> Resul
         context.confirm(&format!(
             "Remove {values} replaced values of {records} records for good, deleted ones too?"
         ))?;
-        home.update(|stronghold| Ok::<_, Failure>(stronghold.purge(&selection)))?
+        renewal.update(&mut home, |stronghold| Ok(stronghold.purge(&selection)))?
     };
     let records: Vec<_> =
         replaced.iter().map(|(at, count)| json!({ "location": at.to_string(), "values": count })).collect();

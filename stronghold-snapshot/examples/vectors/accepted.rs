@@ -1,7 +1,7 @@
 //! What a reader must open.
 
 use crate::Vector;
-use crate::writer::{CHUNK, File, Slot, random};
+use crate::writer::{CHUNK, File, Slot, random, trailer};
 
 pub(crate) const KEY: [u8; 32] = [0x4b; 32];
 pub(crate) const OTHER_KEY: [u8; 32] = [0x4c; 32];
@@ -78,6 +78,12 @@ fn unlocking() -> Vec<Vector> {
             &[passphrase(b"u\xcc\x88", CHEAP)],
         ),
         one("recipient", "ML-KEM-768 with P-256", ("recipient", &SEED), &[Slot::Recipient(SEED)]),
+        one(
+            "recipient_once",
+            "the same without the recipient's key",
+            ("recipient", &SEED),
+            &[Slot::Once(SEED)],
+        ),
         one("three_kinds_by_key", "the first of three slots", ("key", &KEY), &three),
         one("three_kinds_by_passphrase", "the second of three slots", horse, &three),
         one("three_kinds_by_recipient", "the third of three slots", ("recipient", &SEED), &three),
@@ -107,8 +113,21 @@ fn generations() -> Vec<Vector> {
         }),
         later("generation_of_new_slots", "another slot before the body of the generation before", |file| {
             (file.generation, file.parent) = (2, random("some parent"));
-            file.slots.insert(0, Slot::Key(OTHER_KEY).encode("a new one", &file.file_id));
+            file.slots.insert(0, Slot::Key(OTHER_KEY).encode("a new one", &file.file_id, 1));
+            file.slots[1] = Slot::Key(KEY).encode("the old one", &file.file_id, 2);
+            file.last = 2;
         }),
+        later(
+            "slots_of_later_numbers",
+            "with dates and labels; a slot between them was removed, and the last",
+            |file| {
+                let labels = [trailer(3, 1, "Grüße".as_bytes()), trailer(7, u64::MAX, &[b'l'; 100])];
+                let slots = [Slot::Key(OTHER_KEY), Slot::Key(KEY)].into_iter().zip(labels);
+                file.slots =
+                    slots.map(|(slot, end)| slot.encode_with("labelled", &file.file_id, &end)).collect();
+                file.last = 9;
+            },
+        ),
         later("parent_of_zeros", "a reader does not judge the parent", |file| file.generation = 3),
     ]
 }

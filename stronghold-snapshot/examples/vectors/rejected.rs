@@ -2,7 +2,7 @@
 
 use crate::Vector;
 use crate::accepted::{CHEAP, KEY, OTHER_KEY, passphrase};
-use crate::writer::{CHUNK, File, Slot, padded, random, with_checksum};
+use crate::writer::{CHUNK, File, Slot, padded, random, trailer, with_checksum};
 
 const NOT_A_SNAPSHOT: &str = "not a snapshot";
 const NEWER: &str = "newer version";
@@ -17,13 +17,16 @@ const PADDING: &str = "damaged padding";
 
 const CONTENT: &[u8] = b"the content";
 /// Where the slots of a header begin.
-const SLOTS_AT: usize = 121;
+const SLOTS_AT: usize = 123;
+/// Bytes of a raw key's slot without a label.
+const KEY_SLOT: usize = 124;
 
 pub(crate) fn all() -> Vec<Vector> {
     let groups = [
         magic(),
         preamble(),
         fields(),
+        trailers(),
         changed_fields(),
         forged_fields(),
         costs(),
@@ -127,7 +130,7 @@ fn preamble() -> Vec<Vector> {
         }),
         made("suite_0", "there is none", UNSUPPORTED, |file| file.suite = 0),
         made("suite_2", "unknown algorithms", UNSUPPORTED, |file| file.suite = 2),
-        made("header_too_long", "whole, but over 32768 bytes", HEADER, |file| file.gap = vec![0; 32_768]),
+        made("header_too_long", "whole, but over 65536 bytes", HEADER, |file| file.gap = vec![0; 65_536]),
     ]
 }
 
@@ -148,16 +151,36 @@ fn fields() -> Vec<Vector> {
             file.slots[0].pop();
         }),
         made("slot_kind_0", "there is none", UNSUPPORTED, |file| file.slots[0][0] = 0),
-        made("slot_kind_4", "unknown", UNSUPPORTED, |file| file.slots[0][0] = 4),
+        made("slot_kind_5", "unknown", UNSUPPORTED, |file| file.slots[0][0] = 5),
         made("slot_kind_255", "unknown", UNSUPPORTED, |file| file.slots[0][0] = 255),
         made(
             "second_slot_unknown",
             "a kind that a reader does not know, beside one that it does",
             UNSUPPORTED,
             |file| {
-                file.slots.push(vec![9; 113]);
+                file.slots.push(vec![9; KEY_SLOT]);
             },
         ),
+    ]
+}
+
+/// What is written of each slot for people, and its number.
+fn trailers() -> Vec<Vector> {
+    let with = |name: &str, comment: &str, ends: &[Vec<u8>], last: u16| {
+        let mut file = small(name);
+        let slot = |end: &Vec<u8>| Slot::Key(KEY).encode_with(name, &file.file_id, end);
+        file.slots = ends.iter().map(slot).collect();
+        file.last = last;
+        rejected(name, comment, HEADER, file.bytes())
+    };
+    vec![
+        with("slot_number_0", "the first is 1", &[trailer(0, 0, b"")], 1),
+        with("slot_number_twice", "two slots have it", &[trailer(1, 0, b""), trailer(1, 0, b"")], 2),
+        with("slot_numbers_fall", "in another order", &[trailer(2, 0, b""), trailer(1, 0, b"")], 2),
+        with("slot_number_over_the_last", "of a slot that was never made", &[trailer(3, 0, b"")], 2),
+        with("slot_label_too_long", "101 bytes", &[trailer(1, 0, &[b'a'; 101])], 1),
+        with("slot_label_no_text", "not UTF-8", &[trailer(1, 0, b"\xff")], 1),
+        with("slot_label_cut", "longer than the header", &[vec![0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 100, b'a']], 1),
     ]
 }
 
@@ -169,13 +192,17 @@ fn changed_fields() -> Vec<Vector> {
         ("parent", 56),
         ("body_salt", 88),
         ("count", 120),
-        ("slot_kind", 121),
-        ("slot_salt", 122),
-        ("slot_commitment", 154),
-        ("slot_key", 186),
-        ("slot_tag", 218),
-        ("hmac", 234),
-        ("hmac_end", 265),
+        ("slot_kind", 123),
+        ("slot_salt", 124),
+        ("slot_commitment", 156),
+        ("slot_key", 188),
+        ("slot_tag", 220),
+        ("slot_number", 237),
+        ("slot_created", 245),
+        ("slot_label_length", 246),
+        ("last_number", 122),
+        ("hmac", 247),
+        ("hmac_end", 278),
     ];
     let changed = |(field, at): (&str, usize)| {
         bent(&format!("bit_of_{field}"), "a bit of this field is turned", HEADER, |bytes| bytes[at] ^= 1)
@@ -190,12 +217,15 @@ fn forged_fields() -> Vec<Vector> {
         ("generation", 54, MAC),
         ("parent", 56, MAC),
         ("body_salt", 88, MAC),
-        ("slot_salt", 122, WRONG_KEY),
-        ("slot_commitment", 154, WRONG_KEY),
-        ("slot_key", 186, SLOT),
-        ("slot_tag", 218, SLOT),
-        ("hmac", 234, MAC),
-        ("hmac_end", 265, MAC),
+        ("slot_salt", 124, WRONG_KEY),
+        ("slot_commitment", 156, WRONG_KEY),
+        ("slot_key", 188, SLOT),
+        ("slot_tag", 220, SLOT),
+        ("slot_number", 237, HEADER),
+        ("slot_created", 245, MAC),
+        ("last_number", 121, MAC),
+        ("hmac", 247, MAC),
+        ("hmac_end", 278, MAC),
     ];
     let changed = |(field, at, expect): (&str, usize, &'static str)| {
         forged(
@@ -210,9 +240,10 @@ fn forged_fields() -> Vec<Vector> {
     let mut all: Vec<Vector> = fields.into_iter().map(changed).collect();
     all.push(forged("forged_slot_added", "a slot of a stranger to the master key's HMAC", MAC, |header| {
         let file_id = header[32..48].try_into().unwrap();
-        let slot = Slot::Key(OTHER_KEY).encode("a stranger's", &file_id);
+        let slot = Slot::Key(OTHER_KEY).encode("a stranger's", &file_id, 2);
+        header[122] = 2; // the highest number
         header[120] = 2;
-        header.splice(SLOTS_AT + 113..SLOTS_AT + 113, slot);
+        header.splice(SLOTS_AT + KEY_SLOT..SLOTS_AT + KEY_SLOT, slot);
         let len = header.len() as u32;
         header[12..16].copy_from_slice(&len.to_be_bytes());
     }));
@@ -278,17 +309,21 @@ fn slots() -> Vec<Vector> {
         unlocked("key_for_a_passphrase", "a slot of another kind", ("key", &KEY), &[passphrase(&KEY, CHEAP)]),
         unlocked("passphrase_for_a_key", "a slot of another kind", ("passphrase", &KEY), &[Slot::Key(KEY)]),
         made("slot_of_another_file", "a slot is bound to its file's id", WRONG_KEY, |file| {
-            file.slots[0] = Slot::Key(KEY).encode("of another", &random("another file id"));
+            file.slots[0] = Slot::Key(KEY).encode("of another", &random("another file id"), 1);
         }),
         made("recipient_malformed", "no point of the curve", WRONG_KEY, |file| {
-            let slot = Slot::Recipient([2; 32]).encode("malformed", &file.file_id);
-            file.slots[0] = [&slot[..1], &[0xff; 1153], &slot[1154..]].concat();
+            let slot = Slot::Recipient([2; 32]).encode("malformed", &file.file_id, 1);
+            file.slots[0] = [&slot[..1250], &[0xff; 1153], &slot[2403..]].concat();
+        }),
+        made("recipient_key_malformed", "no public key of the KEM", HEADER, |file| {
+            let slot = Slot::Recipient([2; 32]).encode("malformed", &file.file_id, 1);
+            file.slots[0] = [&slot[..1], &[0xff; 1249], &slot[1250..]].concat();
         }),
     ]
 }
 
 fn bodies() -> Vec<Vector> {
-    let body_at = SLOTS_AT + 113 + 32;
+    let body_at = SLOTS_AT + KEY_SLOT + 32;
     vec![
         bent("body_missing", "the header alone", CUT, move |bytes| bytes.truncate(body_at)),
         bent("body_of_a_tag", "one empty chunk", CUT, move |bytes| bytes.truncate(body_at + 16)),

@@ -23,7 +23,9 @@ pub(crate) struct File {
     pub(crate) parent: [u8; 32],
     pub(crate) salt: [u8; 32],
     pub(crate) slots: Vec<Vec<u8>>,
-    /// Bytes between the last slot and the HMAC; none in a file that is right.
+    /// The highest number that a slot ever had.
+    pub(crate) last: u16,
+    /// Bytes between all fields and the HMAC; none in a file that is right.
     pub(crate) gap: Vec<u8>,
     pub(crate) count: Option<u8>,
     pub(crate) plain: Vec<u8>,
@@ -42,8 +44,9 @@ impl File {
             slots: slots
                 .iter()
                 .enumerate()
-                .map(|(n, slot)| slot.encode(&format!("{name} {n}"), &file_id))
+                .map(|(n, slot)| slot.encode(&format!("{name} {n}"), &file_id, n as u16 + 1))
                 .collect(),
+            last: slots.len() as u16,
             file_id,
             generation: 1,
             parent: [0; 32],
@@ -62,6 +65,7 @@ impl File {
         let mut content =
             [&self.file_id[..], &self.generation.to_be_bytes(), &self.parent, &self.salt].concat();
         content.push(self.count.unwrap_or(self.slots.len() as u8));
+        content.extend(self.last.to_be_bytes());
         content.extend(self.slots.concat());
         content.extend(&self.gap);
         let len = (32 + content.len() + 32) as u32;
@@ -97,10 +101,16 @@ pub(crate) enum Slot {
     Key([u8; 32]),
     Passphrase { passphrase: Vec<u8>, cost: [u32; 3] },
     Recipient([u8; 32]),
+    Once([u8; 32]),
 }
 
 impl Slot {
-    pub(crate) fn encode(&self, name: &str, file_id: &[u8; 16]) -> Vec<u8> {
+    /// With this number, made one second into 2024, without a label.
+    pub(crate) fn encode(&self, name: &str, file_id: &[u8; 16], number: u16) -> Vec<u8> {
+        self.encode_with(name, file_id, &trailer(number, 1_704_067_201_000, b""))
+    }
+
+    pub(crate) fn encode_with(&self, name: &str, file_id: &[u8; 16], trailer: &[u8]) -> Vec<u8> {
         let salt: [u8; 32] = random(&format!("salt of slot {name}"));
         let (mut fields, secret, salt) = match self {
             Self::Key(key) => ([&[2][..], &salt].concat(), key.to_vec(), salt.to_vec()),
@@ -110,22 +120,34 @@ impl Slot {
                 let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
                 argon.hash_password_into(passphrase, &salt, &mut secret).unwrap();
                 let cost = [memory, passes, lanes].map(|field| field.to_be_bytes()).concat();
-                ([&[1][..], &salt, &cost].concat(), secret, salt.to_vec())
+                let wrap_salt: [u8; 32] = random(&format!("wrapping salt of slot {name}"));
+                ([&[1][..], &salt, &cost, &wrap_salt].concat(), secret, wrap_salt.to_vec())
             }
             Self::Recipient(seed) => {
-                let (encapped, secret) = encapsulate(seed, name, file_id);
-                ([vec![3], encapped].concat(), secret, Vec::new())
+                let (public, encapped, secret) = encapsulate(seed, name, file_id);
+                ([vec![3], public, encapped].concat(), secret, Vec::new())
+            }
+            Self::Once(seed) => {
+                let (_, encapped, secret) = encapsulate(seed, name, file_id);
+                ([vec![4], encapped].concat(), secret, Vec::new())
             }
         };
         let info = [b"stronghold/snapshot/v1/slot".as_slice(), file_id].concat();
         let keys = expand(&secret, &salt, &info, 64);
         fields.extend(&keys[32..]);
         fields.extend(seal(&keys[..32], &[0; 12], &MASTER));
+        fields.extend(trailer);
         fields
     }
 }
 
-fn encapsulate(seed: &[u8; 32], name: &str, file_id: &[u8; 16]) -> (Vec<u8>, Vec<u8>) {
+/// What ends every slot: its number, when it was made, and its label.
+pub(crate) fn trailer(number: u16, created: u64, label: &[u8]) -> Vec<u8> {
+    [&number.to_be_bytes()[..], &created.to_be_bytes(), &[label.len() as u8], label].concat()
+}
+
+/// The public key, an encapsulation to it, and the secret that was encapsulated.
+fn encapsulate(seed: &[u8; 32], name: &str, file_id: &[u8; 16]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     let secret = <MlKem768P256 as Kem>::PrivateKey::from_bytes(seed).unwrap();
     let public = MlKem768P256::sk_to_pk(&secret);
     let info = [b"stronghold/snapshot/v1/recipient".as_slice(), file_id].concat();
@@ -139,7 +161,7 @@ fn encapsulate(seed: &[u8; 32], name: &str, file_id: &[u8; 16]) -> (Vec<u8>, Vec
     .unwrap();
     let mut exported = vec![0; 32];
     context.export(b"stronghold/snapshot/v1/recipient-secret", &mut exported).unwrap();
-    (encapped.to_bytes().to_vec(), exported)
+    (public.to_bytes().to_vec(), encapped.to_bytes().to_vec(), exported)
 }
 
 /// The plaintext of a body: payload, zeros, length.

@@ -1,0 +1,177 @@
+//! What surrounds a snapshot, and what it shows without a key: each thing is `ok`, or `warn` and what to do.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+use stronghold_snapshot::{Inspection, Surroundings};
+use stronghold_sync::visible;
+
+use super::{Context, is_there};
+use crate::error::{DECISION, Failure, shown};
+
+/// One thing that was looked at, and whether it is as it should be.
+struct Finding {
+    what: &'static str,
+    ok: bool,
+    says: String,
+}
+
+impl Finding {
+    fn ok(what: &'static str, says: impl Into<String>) -> Self {
+        Self { what, ok: true, says: says.into() }
+    }
+
+    fn warn(what: &'static str, says: impl Into<String>) -> Self {
+        Self { what, ok: false, says: says.into() }
+    }
+
+    fn word(&self) -> &'static str {
+        if self.ok { "ok" } else { "warn" }
+    }
+
+    fn object(&self) -> Value {
+        json!({ "what": self.what, "status": self.word(), "says": self.says })
+    }
+
+    fn line(&self) -> String {
+        format!("{:<4}  {}: {}", self.word(), self.what, self.says)
+    }
+}
+
+pub(super) fn doctor(context: &Context) -> Result<(), Failure> {
+    let path = context.path()?;
+    let mut findings = vec![locked_memory(), notes(context, &path)];
+    if is_there(&path)? {
+        findings.push(snapshot(&path));
+        findings.extend(beside(&path));
+    } else {
+        findings.push(Finding::warn("snapshot", format!("there is none at {}", shown(&path))));
+    }
+    let objects: Vec<Value> = findings.iter().map(Finding::object).collect();
+    let print = || findings.iter().map(Finding::line).collect();
+    context.output.result(&json!({ "findings": objects }), print)?;
+    match findings.iter().filter(|finding| !finding.ok).count() {
+        0 => Ok(()),
+        1 => Err(warnings("one thing is not as it should be")),
+        many => Err(warnings(&format!("{many} things are not as they should be"))),
+    }
+}
+
+fn warnings(message: &str) -> Failure {
+    Failure::new("warnings", DECISION, message).hint("see the lines that begin with `warn`")
+}
+
+fn locked_memory() -> Finding {
+    let held = stronghold_vault::locking();
+    match held.refusal {
+        Some(refusal) => Finding::warn("locked memory", refusal),
+        None => {
+            let kib = held.locked / 1024;
+            let says = format!("keys are kept out of swap and core dumps: {kib} KiB are locked for them");
+            Finding::ok("locked memory", says)
+        }
+    }
+}
+
+/// Whether an old copy in the snapshot's place would be noticed: notes can be written, and those of this snapshot be read.
+fn notes(context: &Context, path: &Path) -> Finding {
+    let Some(seen) = context.seen() else {
+        return Finding::warn("rollback", "this system names no folder for notes of what was seen");
+    };
+    match seen.probe().and_then(|()| seen.readable(path)) {
+        Ok(()) => {
+            let folder = shown(seen.folder());
+            Finding::ok("rollback", format!("old copies put in place of a snapshot are noticed, by {folder}"))
+        }
+        Err(error) => {
+            let error = visible(&error.to_string());
+            Finding::warn(
+                "rollback",
+                format!("an old copy in place of the snapshot would go unnoticed: {error}"),
+            )
+        }
+    }
+}
+
+fn snapshot(path: &Path) -> Finding {
+    match Inspection::of(path) {
+        Ok(found) => {
+            let (slots, len) = (found.slots.len(), found.len);
+            let says = format!(
+                "generation {}, {len} bytes, {slots} that open it; `verify` reads all of it",
+                found.generation
+            );
+            Finding::ok("snapshot", says)
+        }
+        Err(error) => Finding::warn("snapshot", visible(&error.to_string())),
+    }
+}
+
+/// Who may read and write the files and the folder, who is writing, and what was left.
+fn beside(path: &Path) -> Vec<Finding> {
+    let found = match Surroundings::of(path) {
+        Ok(found) => found,
+        Err(error) => return vec![Finding::warn("folder", visible(&error.to_string()))],
+    };
+    let files = [&found.file].into_iter().chain(&found.lock).chain(&found.temporary);
+    let open: Vec<String> = files.filter_map(|file| exposure(file)).collect();
+    let permissions = match open.is_empty() {
+        true => Finding::ok("permissions", "only its owner may read it and what is beside it"),
+        false => Finding::warn("permissions", open.join("; ")),
+    };
+    let left = if found.writer.is_none() { found.temporary.len() } else { 0 };
+    let left_over = match left {
+        0 => Finding::ok("left over", "none"),
+        left => {
+            let says = format!("{left} temporary files of writers that died; the next writer removes them");
+            Finding::warn("left over", says)
+        }
+    };
+    let writer =
+        found.writer.map_or_else(|| "nobody is writing".into(), |id| format!("process {id} is writing"));
+    vec![permissions, folder(&found.file), Finding::ok("writer", writer), left_over]
+}
+
+#[cfg(unix)]
+fn exposure(file: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let found = match fs::symlink_metadata(file) {
+        Ok(found) => found,
+        Err(error) => return Some(format!("{}: {error}", shown(file))),
+    };
+    let (file, mode) = (shown(file), found.mode() & 0o777);
+    if !found.is_file() {
+        return Some(format!("{file} is not a file: look who put it there"));
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Some(format!("{file} is another user's"));
+    }
+    (mode & 0o077 != 0).then(|| format!("others may use it (mode {mode:o}): chmod 600 {file}"))
+}
+
+#[cfg(not(unix))]
+fn exposure(_: &Path) -> Option<String> {
+    None
+}
+
+#[cfg(unix)]
+fn folder(file: &Path) -> Finding {
+    use std::os::unix::fs::MetadataExt;
+    let folder = file.parent().unwrap_or(file);
+    match fs::metadata(folder) {
+        // In a sticky folder others can't take away what is not theirs.
+        Ok(found) if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 => {
+            let mode = found.mode() & 0o7777;
+            let says =
+                format!("others may exchange what is in it (mode {mode:o}): chmod go-w {}", shown(folder));
+            Finding::warn("folder", says)
+        }
+        Ok(_) => Finding::ok("folder", "only its owner may exchange what is in it"),
+        Err(error) => Finding::warn("folder", format!("{}: {error}", shown(folder))),
+    }
+}
+
+#[cfg(not(unix))]
+fn folder(_: &Path) -> Finding {
+    Finding::ok("folder", "as the system has it")
+}

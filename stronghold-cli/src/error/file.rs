@@ -1,0 +1,145 @@
+//! Failures of the snapshot file: opened, locked, written.
+
+use std::{error::Error, path::Path};
+
+use stronghold_snapshot::{
+    Action, CommitError, CreateError, HomeError, LockError, OpenError, OpenFileError, ReloadError,
+    RolledBack, SealError, StorageError,
+};
+
+use super::{DAMAGED, DECISION, Failure, IN_USE, STORAGE, UNCHANGED, USAGE, WRONG_KEY, chain, shown};
+
+const TOO_COSTLY: &str = "if you trust whoever made it, say --allow-costly; nothing was changed";
+
+impl From<OpenFileError> for Failure {
+    fn from(error: OpenFileError) -> Self {
+        match &error {
+            OpenFileError::Storage(storage) if storage.source.kind() == std::io::ErrorKind::NotFound => {
+                Self::no_snapshot(&storage.path)
+            }
+            OpenFileError::Snapshot { path, source } => Self::opening(path, source),
+            OpenFileError::TooLarge { .. } => Self::of("too_large", DECISION, &error).hint(TOO_COSTLY),
+            _ => Self::storage(&error),
+        }
+    }
+}
+
+impl Failure {
+    /// The disk failed, and the snapshot is what it was.
+    fn storage(error: &dyn Error) -> Self {
+        Self::of("storage", STORAGE, error).hint(UNCHANGED)
+    }
+
+    fn opening(path: &Path, error: &OpenError) -> Self {
+        let message = format!("{}: {error}", shown(path));
+        match error {
+            OpenError::NotASnapshot => {
+                Self::new("not_a_snapshot", DAMAGED, message).hint("check the path; the file was not touched")
+            }
+            OpenError::NewerVersion { .. } => Self::new("newer_version", DAMAGED, message)
+                .hint("update stronghold; the file was not touched"),
+            OpenError::WrongKey => {
+                Self::new("wrong_key", WRONG_KEY, message).hint("try again; nothing was changed")
+            }
+            OpenError::Damaged(_) => Self::new("damaged", DAMAGED, message)
+                .hint("restore it from another device or a backup; the file was not touched"),
+            OpenError::TooCostly { .. } => Self::new("too_costly", DECISION, message).hint(TOO_COSTLY),
+            _ => Self::new("unsupported", DAMAGED, message),
+        }
+    }
+
+    /// An old copy, or another snapshot, stands in place of the snapshot.
+    fn rolled_back(error: &dyn Error) -> Self {
+        Self::new("rolled_back", DECISION, format!("{}; it was not touched", chain(error)))
+            .hint("if you restored an old copy yourself, say --accept-rollback; else someone put it there")
+    }
+
+    fn exchanged(error: &dyn Error) -> Self {
+        Self::new("exchanged", DECISION, format!("{}; it was not touched", chain(error)))
+            .hint("if you put it there yourself, say --accept-rollback; else someone did")
+    }
+
+    fn slots(error: &SealError) -> Option<Self> {
+        Some(match error {
+            SealError::SlotNotAtHand(_) => Self::new("slot_not_at_hand", DECISION, format!("{error}; nothing was changed")).hint(
+                "give it with --also-passphrase-file or --also-key-file, or remove the slot first; --keep-master-key does without: then \
+                 whoever has an old copy and what opened it opens what comes later too",
+            ),
+            SealError::SlotExists(_) => Self::new("slot_exists", USAGE, format!("{error}; nothing was changed"))
+                .hint("see `stronghold passphrase --list`"),
+            SealError::NoSuchSlot(_) => {
+                Self::usage(format!("{error}; nothing was changed"), "see `stronghold passphrase --list`")
+            }
+            SealError::NoSlots => Self::usage(
+                "this is the only one: without it nobody could open the snapshot; nothing was changed",
+                "add another one first: stronghold passphrase --add",
+            ),
+            SealError::LabelTooLong | SealError::TooManySlots | SealError::TotalCost => {
+                Self::new("usage", USAGE, format!("{error}; nothing was changed"))
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        match error {
+            HomeError::Open(error) | HomeError::Reload(ReloadError::Open(error)) => error.into(),
+            HomeError::Create(CreateError::Exists(path)) => Self::exists(&path),
+            HomeError::Create(CreateError::Commit(error)) | HomeError::Commit(error) => error.into(),
+            HomeError::Lock(error) => error.into(),
+            HomeError::Payload(_) => Self::new(
+                "damaged",
+                DAMAGED,
+                "the snapshot opens, but its content can't be read; the file was not touched",
+            )
+            .hint("update stronghold, or restore it from another device or a backup"),
+            HomeError::RolledBack(error @ RolledBack::Exchanged { .. }) => Self::exchanged(&error),
+            HomeError::RolledBack(error) => Self::rolled_back(&error),
+            HomeError::Notes(_) => Self::of("rollback_notes", STORAGE, &error).hint(
+                "nothing was changed: notes of what was seen are required here; see `stronghold doctor`, and --accept-rollback, which writes \
+                 a damaged note anew",
+            ),
+            HomeError::Reload(error) => Self::rolled_back(&error),
+            other => Self::storage(&other),
+        }
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::InUse { .. } => Self::new("in_use", IN_USE, format!("{error}; nothing was changed"))
+                .hint("wait for the other process to finish, then try again"),
+            LockError::InTheWay { .. } => Self::new(
+                "lock_in_the_way",
+                STORAGE,
+                format!("{}; nothing was changed, and it was not touched", chain(&error)),
+            )
+            .hint("look who put it there; the lock is a file that Stronghold makes by itself"),
+            other => Self::storage(&other),
+        }
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Lock(error) => error.into(),
+            CommitError::RolledBack { .. } => Self::rolled_back(&error),
+            CommitError::Seal(ref seal) if Self::slots(seal).is_some() => {
+                Self::slots(seal).unwrap_or_else(|| Self::storage(&error))
+            }
+            other if is_in_place(&other) => Self::of("storage", STORAGE, &other)
+                .hint("the new state is in the file, but a loss of power may undo it: run the command again"),
+            other => Self::storage(&other),
+        }
+    }
+}
+
+/// Whether the commit failed only after the new generation had taken the old one's place.
+fn is_in_place(error: &CommitError) -> bool {
+    let CommitError::Storage(StorageError { action, .. }) = error else { return false };
+    matches!(action, Action::Remove | Action::SyncFolder)
+}

@@ -1,0 +1,268 @@
+//! Each way to fail: what a script is told by code and exit code, and a person by message and hint.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use stronghold_net::Misbehaved;
+use stronghold_snapshot::{
+    Action, BadPayload, CommitError, CreateError, Damage, HomeError, LockError, NoteError, Obstacle,
+    OpenError, OpenFileError, ReloadError, RolledBack, SealError, StorageError, Unsupported, Work,
+};
+use stronghold_sync::{BadLocation, session::Misbehaviour};
+use stronghold_vault::{ImportError, NoRandomness, Unacceptable};
+
+use super::*;
+
+/// A failure as scripts and people see it: its code, its exit code, and a word of its hint (none, where that is empty).
+#[track_caller]
+fn assert_is(failure: impl Into<Failure>, code: &str, exit: u8, hint: &str) {
+    let failure = failure.into();
+    assert_eq!((failure.code, failure.exit), (code, exit), "{failure:?}");
+    match &failure.hint {
+        Some(said) => assert!(!hint.is_empty() && said.contains(hint), "{failure:?}"),
+        None => assert!(hint.is_empty(), "{failure:?}"),
+    }
+    assert!(!failure.message.is_empty());
+}
+
+fn storage(action: Action, kind: io::ErrorKind) -> StorageError {
+    StorageError { action, path: "vault".into(), source: kind.into() }
+}
+
+fn opening(source: OpenError) -> HomeError {
+    OpenFileError::Snapshot { path: "vault".into(), source }.into()
+}
+
+#[test]
+fn what_is_wrong_with_a_snapshot() {
+    let denied = || storage(Action::Read, io::ErrorKind::PermissionDenied);
+    let missing = OpenFileError::from(storage(Action::Read, io::ErrorKind::NotFound));
+    assert_is(missing, "not_found", NOT_FOUND, "create one");
+    assert_is(OpenFileError::from(denied()), "storage", STORAGE, "as it was before");
+    assert_is(opening(OpenError::NotASnapshot), "not_a_snapshot", DAMAGED, "check the path");
+    assert_is(
+        opening(OpenError::NewerVersion { found: 9, supported: 1 }),
+        "newer_version",
+        DAMAGED,
+        "update stronghold",
+    );
+    assert_is(opening(OpenError::WrongKey), "wrong_key", WRONG_KEY, "try again");
+    assert_is(opening(OpenError::Damaged(Damage::Body)), "damaged", DAMAGED, "restore it");
+    assert_is(opening(OpenError::Unsupported(Unsupported::Suite(9))), "unsupported", DAMAGED, "");
+    assert_is(HomeError::Payload(BadPayload), "damaged", DAMAGED, "update stronghold");
+    let too_costly = OpenError::TooCostly { asked: Work::ANY, allowed: Work::FOREIGN };
+    assert_is(opening(too_costly), "too_costly", DECISION, "--allow-costly");
+    let too_large = OpenFileError::TooLarge { path: "vault".into(), max_len: 1 };
+    assert_is(too_large, "too_large", DECISION, "--allow-costly");
+    let exchanged = RolledBack::Exchanged { path: "vault".into() };
+    assert_is(HomeError::RolledBack(exchanged), "exchanged", DECISION, "--accept-rollback");
+    assert_is(HomeError::Notes(NoteError::NoFolder), "rollback_notes", STORAGE, "stronghold doctor");
+    let seen = RolledBack::Older { path: "vault".into(), found: 1, seen: 2, seen_at: None };
+    assert_is(HomeError::RolledBack(seen), "rolled_back", DECISION, "--accept-rollback");
+    assert_is(HomeError::Reload(ReloadError::Open(denied().into())), "storage", STORAGE, "as it was before");
+    assert_is(
+        HomeError::Reload(ReloadError::RolledBack { found: 1, held: 2 }),
+        "rolled_back",
+        DECISION,
+        "--accept-rollback",
+    );
+    assert_is(
+        HomeError::Create(CreateError::Exists(PathBuf::from("vault"))),
+        "exists",
+        STORAGE,
+        "name another file",
+    );
+    let create = CreateError::Commit(CommitError::from(storage(Action::Create, io::ErrorKind::StorageFull)));
+    assert_is(HomeError::Create(create), "storage", STORAGE, "as it was before");
+    assert_is(HomeError::Commit(CommitError::NotAsWritten), "storage", STORAGE, "as it was before");
+    assert_is(HomeError::Lock(LockError::InUse { holder: Some(7) }), "in_use", IN_USE, "wait for the other");
+}
+
+#[test]
+fn what_keeps_a_snapshot_from_being_written() {
+    let lock = LockError::Storage(storage(Action::Lock, io::ErrorKind::PermissionDenied));
+    assert_is(CommitError::Lock(LockError::InUse { holder: None }), "in_use", IN_USE, "wait for the other");
+    assert_is(lock, "storage", STORAGE, "as it was before");
+    assert_is(CommitError::RolledBack { found: 1, held: 2 }, "rolled_back", DECISION, "--accept-rollback");
+    assert_is(CommitError::Stale { found: 2, held: 1 }, "storage", STORAGE, "as it was before");
+    assert_is(CommitError::Replaced(OpenError::NotASnapshot), "storage", STORAGE, "as it was before");
+    let in_the_way = LockError::InTheWay { path: ".vault.lock".into(), what: Obstacle::Link };
+    assert_is(in_the_way, "lock_in_the_way", STORAGE, "who put it there");
+    for (error, code, exit, hint) in [
+        (SealError::SlotNotAtHand(2), "slot_not_at_hand", DECISION, "--keep-master-key"),
+        (SealError::SlotExists(2), "slot_exists", USAGE, "--list"),
+        (SealError::NoSuchSlot(2), "usage", USAGE, "--list"),
+        (SealError::NoSlots, "usage", USAGE, "--add"),
+        (SealError::LabelTooLong, "usage", USAGE, ""),
+    ] {
+        assert_is(CommitError::Seal(error), code, exit, hint);
+    }
+    assert_is(CommitError::Seal(SealError::TooLarge), "storage", STORAGE, "as it was before");
+    for action in [Action::Write, Action::Sync, Action::Replace] {
+        assert_is(
+            CommitError::from(storage(action, io::ErrorKind::StorageFull)),
+            "storage",
+            STORAGE,
+            "as it was before",
+        );
+    }
+    for action in [Action::Remove, Action::SyncFolder] {
+        let after = CommitError::from(storage(action, io::ErrorKind::Other));
+        assert_is(after, "storage", STORAGE, "the new state is in the file");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_record_a_table_or_a_peer() {
+    assert_is(ReadError::NotFound, "not_found", NOT_FOUND, "stronghold list");
+    assert_is(ReadError::NoSuchRevision, "not_found", NOT_FOUND, "stronghold list");
+    assert_is(ReadError::Damaged(Damaged), "damaged", DAMAGED, "");
+    assert_is(WriteError::NotFound, "not_found", NOT_FOUND, "stronghold history");
+    assert_is(WriteError::NoSuchRevision, "not_found", NOT_FOUND, "stronghold history");
+    assert_is(WriteError::TooLarge, "too_large", USAGE, "");
+    assert_is(WriteError::Damaged(Damaged), "damaged", DAMAGED, "");
+    assert_is(WriteError::NoRandomness(NoRandomness), "unexpected", UNEXPECTED, "");
+    assert_is(UnknownPeer::None, "not_found", NOT_FOUND, "stronghold peers");
+    assert_is(UnknownPeer::Several, "ambiguous", NOT_FOUND, "stronghold peers");
+    let revoked = Revoked { name: "phone".into(), time: 0 };
+    assert_is(UnknownPeer::Revoked(revoked), "revoked", NOT_FOUND, "paired again");
+    assert_is(MergeError::Deletions { deleted: 11, of: 20 }, "deletions", DECISION, "--confirm-deletions");
+    assert_is(MergeError::Export(ExportError::Damaged(Damaged)), "damaged", DAMAGED, "");
+    assert_is(MergeError::Export(ExportError::NotPermitted), "unexpected", UNEXPECTED, "");
+    let unacceptable = ImportError::Unacceptable(Unacceptable::OverLimits);
+    assert_is(MergeError::Import(unacceptable), "unexpected", UNEXPECTED, "");
+    assert_is(BadTable::Columns("no columns".into()), "usage", USAGE, "KeePassXC");
+    assert_is(BadTable::Twice("PIN".into()), "usage", USAGE, "rename");
+    assert_is(BadTable::Cells { line: 2, cells: 3, columns: 4 }, "usage", USAGE, "comma");
+    assert_is(BadTable::Unreadable { line: None }, "usage", USAGE, "UTF-8");
+    // Named, a failure is the same and says of what.
+    let named: Result<(), ReadError> = Err(ReadError::NotFound);
+    let named = named.about(&"a/b/\u{1b}c").unwrap_err();
+    assert_eq!(named.message, "a/b/\\u{1b}c: there is no such record");
+    assert_is(named, "not_found", NOT_FOUND, "stronghold list");
+    assert_eq!(BadLocation::TooLong.to_string().lines().count(), 1);
+}
+
+#[test]
+fn what_is_wrong_between_two_devices() {
+    assert_is(ChannelError::NotTrusted, "network", PEER, "pair again");
+    assert_is(ChannelError::TurnedAway, "network", PEER, "stronghold serve");
+    for cut in [ChannelError::Closed, ChannelError::Cut, ChannelError::TimedOut(Duration::from_secs(1))] {
+        assert_is(cut, "network", PEER, "run it again");
+    }
+    assert_is(ChannelError::Io(io::ErrorKind::Other), "network", PEER, "");
+    assert_is(PairingError::WrongCode, "wrong_code", PEER, "burnt");
+    assert_is(PairingError::Expired, "expired_code", PEER, "ten minutes");
+    assert_is(PairingError::Declined, "declined", PEER, "said no");
+    assert_is(PairingError::Impostor, "pairing", PEER, "another program");
+    assert_is(PairingError::Channel(ChannelError::TurnedAway), "pairing", PEER, "stronghold pair");
+    assert_is(PairingError::Channel(ChannelError::Cut), "network", PEER, "run it again");
+    let nobody =
+        ReachError::NobodyThere { address: "a".into(), source: io::ErrorKind::ConnectionRefused.into() };
+    assert_is(nobody, "network", PEER, "--at or --join");
+    assert_is(ReachError::NotFound, "network", PEER, "stronghold serve");
+    assert_is(ReachError::Peer(PeerError::Unpaired), "network", PEER, "pair the two");
+    assert_is(ReachError::Pairing(PairingError::WrongCode), "wrong_code", PEER, "burnt");
+    assert_is(PeerError::Channel(ChannelError::Cut), "network", PEER, "run it again");
+    assert_is(PeerError::NothingToPush, "denied", DENIED, "stronghold grant");
+    assert_is(PeerError::Unpaired, "network", PEER, "pair the two");
+    assert_is(PeerError::NoRandomness, "unexpected", UNEXPECTED, "");
+    assert_is(
+        PeerError::Host(HostError::Home(opening(OpenError::WrongKey))),
+        "wrong_key",
+        WRONG_KEY,
+        "try again",
+    );
+    assert_is(HostError::Damaged(Damaged), "damaged", DAMAGED, "");
+    assert_is(HostError::Export(ExportError::Damaged(Damaged)), "damaged", DAMAGED, "");
+    assert_is(HostError::Export(ExportError::NotPermitted), "unexpected", UNEXPECTED, "");
+    let refused = |refusal| PeerError::Session(SessionError::Refused(refusal));
+    assert_is(refused(Refusal::NotPermitted), "denied", DENIED, "ask for it there");
+    assert_is(refused(Refusal::Busy), "busy", PEER, "try again");
+    assert_is(refused(Refusal::NotReady), "not_ready", PEER, "still paired");
+    assert_is(refused(Refusal::Deletions), "deletions", DECISION, "--confirm-deletions");
+    assert_is(refused(Refusal::Misbehaved), "peer", PEER, "");
+    assert_is(SessionError::Deletions, "deletions", DECISION, "--confirm-deletions");
+    assert_is(SessionError::NotPermitted, "denied", DENIED, "");
+    assert_is(
+        SessionError::PeerMisbehaved(Misbehaviour::NotAsked),
+        "peer",
+        PEER,
+        "nothing of the broken batch",
+    );
+    for own in [SessionError::ApiMisuse, SessionError::Local] {
+        assert_is(own, "unexpected", UNEXPECTED, "");
+    }
+}
+
+#[test]
+fn a_library_error_says_its_reason_too() {
+    let wrong = opening(OpenError::WrongKey).to_string();
+    assert_eq!(wrong, "vault: wrong passphrase or key");
+    let denied = storage(Action::Read, io::ErrorKind::PermissionDenied).to_string();
+    assert_eq!(denied, "can't read vault: permission denied");
+    let replaced = CommitError::Replaced(OpenError::NotASnapshot).to_string();
+    assert!(replaced.ends_with("what was read from it: not a sealed snapshot"), "{replaced}");
+    assert!(CommitError::Seal(SealError::TooLarge).to_string().ends_with(": the content is too large"));
+    let export = MergeError::Export(ExportError::Damaged(Damaged)).to_string();
+    assert_eq!(export, "the other snapshot can't be read: a stored value is damaged");
+}
+
+#[test]
+fn a_path_is_shown_and_obeyed_by_no_terminal() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let path = Path::new(OsStr::from_bytes(b"a\xff\x1b[2J\n/\xc3\xa9\xc2\x9b"));
+    assert_eq!(shown(path), "a\\xff\\u{1b}[2J\\u{a}/\u{e9}\\u{9b}");
+    assert_eq!(path_text(path), "a\\xff\u{1b}[2J\n/\u{e9}\u{9b}");
+}
+
+#[test]
+fn what_a_peer_does_wrong_exits_with_9_and_what_it_forbids_with_7() {
+    let session = |error: SessionError| Failure::from(PeerError::from(error));
+    let channel = |error: ChannelError| Failure::from(PeerError::from(error));
+    for misbehaviour in [Misbehaviour::NotAsked, Misbehaviour::OutOfOrder, Misbehaviour::BadBatch] {
+        assert_eq!(session(misbehaviour.into()).exit, PEER);
+    }
+    for misbehaved in [Misbehaved::Oversized(u32::MAX), Misbehaved::BadEncoding, Misbehaved::WrongRole] {
+        assert_eq!(channel(misbehaved.into()).exit, PEER);
+    }
+    for error in [ChannelError::Cut, ChannelError::Closed, ChannelError::NotTrusted] {
+        assert_eq!(channel(error).exit, PEER);
+    }
+    assert_eq!(session(SessionError::PeerIncompatible { ours: 1, theirs: 2 }).exit, PEER);
+    assert_eq!(session(SessionError::Refused(Refusal::Misbehaved)).exit, PEER);
+    assert_eq!(session(SessionError::Refused(Refusal::NotPermitted)).exit, DENIED);
+    assert_eq!(Failure::from(PeerError::NothingToPush).exit, DENIED);
+    for error in [SessionError::Deletions, SessionError::Refused(Refusal::Deletions)] {
+        assert_eq!(session(error).exit, DECISION);
+    }
+    assert_eq!(Failure::from(PairingError::WrongCode).exit, PEER);
+}
+
+#[test]
+fn each_way_in_which_a_pairing_fails_says_what_and_what_to_do() {
+    let texts = [
+        (PairingError::WrongCode, "the pairing code is wrong", "the code is burnt"),
+        (PairingError::Expired, "the pairing code has expired", "good for ten minutes"),
+        (PairingError::Declined, "the pairing was declined", "said no"),
+        (PairingError::Impostor, "does not know the pairing code", "another program answers"),
+        (ChannelError::TurnedAway.into(), "it is not pairing", "run `stronghold pair` there"),
+    ];
+    for (error, what, to_do) in texts {
+        let failure = Failure::from(error);
+        assert!(
+            failure.message.contains(what) && failure.message.ends_with("nothing was changed"),
+            "{failure:?}"
+        );
+        assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains(to_do)), "{failure:?}");
+        assert_eq!(failure.exit, PEER);
+    }
+    let reach = Failure::from(ReachError::NotFound);
+    assert!(reach.hint.is_some_and(|hint| hint.contains("stronghold pair") && hint.contains("--join")));
+}
+
+#[test]
+fn an_error_names_its_causes_once() {
+    let cause = std::io::Error::other("the cause");
+    let error = std::io::Error::other(cause);
+    assert_eq!(chain(&error), "the cause");
+}

@@ -1,0 +1,139 @@
+//! What a passphrase may cost: the bounds of Argon2id's parameters, and how much of it is spent on a file of others.
+
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::crypto;
+use crate::sealed::SealError;
+
+/// Argon2id's parameters, always within bounds: memory 8 KiB to 1 GiB and at least 8 KiB a lane, 1 to 16 passes,
+/// 1 to 16 lanes. Memory times passes, over all the passphrase slots of a file, is at most 16 GiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassphraseCost {
+    memory_kib: u32,
+    passes: u32,
+    lanes: u32,
+}
+
+/// Argon2id parameters outside the bounds of [`PassphraseCost`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("Argon2id with {memory_kib} KiB, {passes} passes and {lanes} lanes is out of bounds")]
+pub struct CostOutOfBounds {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over the memory.
+    pub passes: u32,
+    /// Lanes computed in parallel.
+    pub lanes: u32,
+}
+
+impl PassphraseCost {
+    const MAX_MEMORY_KIB: u32 = 1024 * 1024;
+    const MAX_PASSES: u32 = 16;
+    const MAX_LANES: u32 = 16;
+    /// What all the slots of one file may cost together, in KiB times passes.
+    pub(crate) const MAX_TOTAL_WORK: u64 = Self::MAX_MEMORY_KIB as u64 * Self::MAX_PASSES as u64;
+
+    /// `memory_kib` KiB of memory, gone over `passes` times in `lanes` parallel lanes.
+    ///
+    /// # Errors
+    /// [`CostOutOfBounds`], see the type.
+    pub fn new(memory_kib: u32, passes: u32, lanes: u32) -> Result<Self, CostOutOfBounds> {
+        let allowed = (1..=Self::MAX_LANES).contains(&lanes)
+            && (1..=Self::MAX_PASSES).contains(&passes)
+            && (8 * lanes..=Self::MAX_MEMORY_KIB).contains(&memory_kib);
+        if !allowed {
+            return Err(CostOutOfBounds { memory_kib, passes, lanes });
+        }
+        Ok(Self { memory_kib, passes, lanes })
+    }
+
+    /// A cost that takes this machine about so long: at least the default, and as many passes more as fit.
+    ///
+    /// # Errors
+    /// [`SealError::NoMemory`] when the memory is refused.
+    pub fn calibrated(time: Duration) -> Result<Self, SealError> {
+        let least = Self::default();
+        let one_run = |cost: Self| {
+            let start = Instant::now();
+            let run = crypto::argon2id(b"calibration", &[0; 32], cost);
+            run.map(|_| start.elapsed()).map_err(|_| SealError::NoMemory(cost))
+        };
+        // The first run pays for the memory being new.
+        let run = one_run(least)?.min(one_run(least)?);
+        let of_one_pass = run.as_secs_f64() / f64::from(least.passes);
+        let passes = (time.as_secs_f64() / of_one_pass.max(f64::EPSILON)) as u32;
+        Ok(Self { passes: passes.clamp(least.passes, Self::MAX_PASSES), ..least })
+    }
+
+    /// Memory in KiB.
+    #[must_use]
+    pub fn memory_kib(self) -> u32 {
+        self.memory_kib
+    }
+
+    /// Passes over the memory.
+    #[must_use]
+    pub fn passes(self) -> u32 {
+        self.passes
+    }
+
+    /// Lanes computed in parallel.
+    #[must_use]
+    pub fn lanes(self) -> u32 {
+        self.lanes
+    }
+
+    /// KiB times passes.
+    pub(crate) fn work(self) -> u64 {
+        u64::from(self.memory_kib) * u64::from(self.passes)
+    }
+}
+
+impl Default for PassphraseCost {
+    /// 64 MiB, 3 passes, 4 lanes: the second choice of RFC 9106, section 4.
+    fn default() -> Self {
+        Self { memory_kib: 64 * 1024, passes: 3, lanes: 4 }
+    }
+}
+
+/// The work that a file's passphrase slots ask for together, before it is known whose file it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// KiB of memory of the slot that takes the most.
+    pub memory_kib: u32,
+    /// KiB times passes, over all the slots.
+    pub total_kib: u64,
+}
+
+impl Work {
+    /// What is spent on a file that was not made here: 64 MiB, gone over 16 times in all. It is the default cost five times, or
+    /// one slot of any [`PassphraseCost::calibrated`] cost.
+    pub const FOREIGN: Self = Self { memory_kib: 64 * 1024, total_kib: 16 * 64 * 1024 };
+
+    /// All that the format allows.
+    pub const ANY: Self =
+        Self { memory_kib: PassphraseCost::MAX_MEMORY_KIB, total_kib: PassphraseCost::MAX_TOTAL_WORK };
+
+    pub(crate) const NONE: Self = Self { memory_kib: 0, total_kib: 0 };
+
+    pub(crate) fn of(costs: impl Iterator<Item = PassphraseCost>) -> Self {
+        costs.fold(Self::NONE, |sum, cost| Self {
+            memory_kib: sum.memory_kib.max(cost.memory_kib()),
+            total_kib: sum.total_kib + cost.work(),
+        })
+    }
+
+    /// The greater of each.
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            memory_kib: self.memory_kib.max(other.memory_kib),
+            total_kib: self.total_kib.max(other.total_kib),
+        }
+    }
+
+    pub(crate) fn is_within(self, allowed: Self) -> bool {
+        self.memory_kib <= allowed.memory_kib && self.total_kib <= allowed.total_kib
+    }
+}

@@ -1,0 +1,142 @@
+//! One note of what was seen of a snapshot: a line of text.
+
+use std::path::{Path, PathBuf};
+
+use stronghold_sync::hex;
+
+use crate::cost::Work;
+use crate::file::SnapshotFile;
+use crate::lineage::Lineage;
+
+/// What was seen of a file: which, how far it had come, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) file_id: [u8; 16],
+    pub(crate) generation: u64,
+    header_hash: [u8; 32],
+    /// What its passphrase slots asked for: the owner has paid that before.
+    pub(crate) work: Work,
+    pub(crate) place: Place,
+    pub(crate) path: PathBuf,
+}
+
+/// What a place is to the file that was seen there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where the file is at home.
+    Home,
+    /// Where a copy lies, while the file was at home elsewhere.
+    Copy,
+}
+
+impl Note {
+    /// More than any note has: a path has at most 4,096 bytes, in two digits each.
+    pub(crate) const MAX_LEN: u64 = 16 * 1024;
+
+    pub(crate) fn of(file: &SnapshotFile, place: Place) -> Self {
+        let lineage = file.lineage();
+        Self {
+            file_id: lineage.file_id(),
+            generation: lineage.generation(),
+            header_hash: lineage.header_hash(),
+            work: lineage.work(),
+            place,
+            path: file.path().to_owned(),
+        }
+    }
+
+    pub(crate) fn is_of(&self, lineage: &Lineage) -> bool {
+        self.file_id == lineage.file_id()
+    }
+
+    /// Whether more was seen of the file than that: a later generation, or another one of the same number.
+    pub(crate) fn is_ahead_of(&self, lineage: &Lineage) -> bool {
+        self.is_of(lineage)
+            && (self.generation > lineage.generation()
+                || self.generation == lineage.generation() && self.header_hash != lineage.header_hash())
+    }
+
+    /// Whether this says more than what is `known` of the file: a later generation, or more of the same one.
+    pub(crate) fn is_news(&self, known: &Self) -> bool {
+        self.generation > known.generation || self.generation == known.generation && self != known
+    }
+
+    pub(crate) fn to_text(&self) -> String {
+        let Self { generation, work, .. } = self;
+        let place = if self.place == Place::Home { HOME } else { COPY };
+        let (id, hash) = (hex::text(&self.file_id), hex::text(&self.header_hash));
+        let path = hex::text(self.path.as_os_str().as_encoded_bytes());
+        format!("{MARK} {id} {generation} {hash} {} {} {place} {path}\n", work.memory_kib, work.total_kib)
+    }
+
+    /// Reads what [`to_text`](Self::to_text) wrote; none for anything else.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let mut words = text.strip_suffix('\n')?.split(' ');
+        let mut word = || words.next();
+        if word()? != MARK {
+            return None;
+        }
+        let note = Self {
+            file_id: hex::read(word()?)?,
+            generation: word()?.parse().ok()?,
+            header_hash: hex::read(word()?)?,
+            work: Work { memory_kib: word()?.parse().ok()?, total_kib: word()?.parse().ok()? },
+            place: match word()? {
+                HOME => Place::Home,
+                COPY => Place::Copy,
+                _ => return None,
+            },
+            path: path(word()?)?,
+        };
+        words.next().is_none().then_some(note)
+    }
+}
+
+fn path(digits: &str) -> Option<PathBuf> {
+    let pair = |pair: &[u8]| hex::read::<1>(core::str::from_utf8(pair).ok()?).map(|[byte]| byte);
+    let bytes: Vec<u8> = digits.as_bytes().chunks(2).map(pair).collect::<Option<_>>()?;
+    let path = from_bytes(bytes)?;
+    Path::is_absolute(&path).then_some(path)
+}
+
+#[cfg(unix)]
+fn from_bytes(bytes: Vec<u8>) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    Some(std::ffi::OsString::from_vec(bytes).into())
+}
+
+#[cfg(not(unix))]
+fn from_bytes(bytes: Vec<u8>) -> Option<PathBuf> {
+    String::from_utf8(bytes).ok().map(PathBuf::from)
+}
+
+const MARK: &str = "seen-1";
+const HOME: &str = "home";
+const COPY: &str = "copy";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_comes_back_from_its_text_and_nothing_else_is_one() {
+        let note = Note {
+            file_id: [1; 16],
+            generation: 7,
+            header_hash: [2; 32],
+            work: Work::FOREIGN,
+            place: Place::Copy,
+            path: "/a folder/with\nlines/ü".into(),
+        };
+        let text = note.to_text();
+        assert_eq!(Note::from_text(&text), Some(note));
+        for other in ["", "\n", "9", "x y", &text[..text.len() - 1], &text[1..], &format!("{text}\n")] {
+            assert_eq!(Note::from_text(other), None, "{other}");
+        }
+        for (from, to) in
+            [(" 7 ", " -7 "), ("copy", "both"), (" 0202", " 02"), ("seen-1", "seen-2"), ("2f61", "2f6")]
+        {
+            assert_eq!(Note::from_text(&text.replacen(from, to, 1)), None, "{to}");
+        }
+    }
+}
