@@ -14,6 +14,9 @@ use crate::error::{Failure, shown};
 /// The largest table that is imported.
 pub(crate) const MAX_TABLE: usize = 64 << 20;
 
+/// What is read at once.
+const PART: usize = 64 << 10;
+
 /// Who has read from stdin so far.
 static READERS: Mutex<Vec<Reader>> = Mutex::new(Vec::new());
 
@@ -54,7 +57,7 @@ pub(crate) fn within(path: &Path, limit: usize, what: &str) -> Result<Zeroizing<
 /// [`Failure`] when something else has read it to its end, or it fails.
 pub(crate) fn rest_of_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     claim(Reader::OfTheRest)?;
-    to_the_end(io::stdin().lock(), limit).map_err(|error| Failure::terminal(&error))
+    to_the_end(Unbuffered, limit).map_err(|error| Failure::terminal(&error))
 }
 
 /// Reads the first line of a file or pipe (`-` is stdin): at most `limit` bytes and its end, and of stdin not one byte more,
@@ -91,9 +94,27 @@ fn claim(reader: Reader) -> Result<(), Failure> {
 }
 
 fn to_the_end(source: impl Read, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    source.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let mut source = source.take(limit as u64 + 1);
+    let mut part = Zeroizing::new(vec![0; PART]);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(PART.min(limit + 1)));
+    loop {
+        match source.read(&mut part) {
+            Ok(0) => return Ok(bytes),
+            Ok(len) => append(&mut bytes, &part[..len]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Appends, and wipes the memory that a growing vector leaves behind.
+fn append(to: &mut Zeroizing<Vec<u8>>, more: &[u8]) {
+    if to.capacity() - to.len() < more.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(2 * to.capacity() + more.len()));
+        larger.extend_from_slice(to);
+        std::mem::swap(to, &mut larger);
+    }
+    to.extend_from_slice(more);
 }
 
 fn line_of(mut source: impl Read, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {

@@ -23,6 +23,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    keep_memory_private();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -35,6 +36,19 @@ fn main() -> ExitCode {
             output.failure(&failure);
             ExitCode::from(failure.exit)
         }
+    }
+}
+
+/// Keeps other processes of this user, and whoever reads core dumps, from this one's memory. It comes first of all: what a command
+/// reads from then on is in no dump. Where the system refuses, the command runs all the same.
+fn keep_memory_private() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let none = Rlimit { current: Some(0), maximum: Some(0) };
+        let _ = setrlimit(Resource::Core, none);
     }
 }
 

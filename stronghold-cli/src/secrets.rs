@@ -9,7 +9,7 @@ use std::{
 };
 
 use stronghold_snapshot::{HomeError, NewSlot, OpenError, OpenFileError, PassphraseCost, Unlock};
-use stronghold_vault::MAX_VALUE;
+use stronghold_vault::{LockedKey, MAX_VALUE};
 use zeroize::Zeroizing;
 
 use crate::{args::Global, error::Failure, input, terminal};
@@ -21,14 +21,14 @@ const MAX_CODE: usize = 1024;
 /// What opens or seals a snapshot.
 pub(crate) enum Secret {
     Passphrase(Zeroizing<Vec<u8>>),
-    Key(Zeroizing<[u8; 32]>),
+    Key(LockedKey),
 }
 
 impl Secret {
     pub(crate) fn unlock(&self) -> Unlock<'_> {
         match self {
             Self::Passphrase(passphrase) => Unlock::Passphrase(passphrase),
-            Self::Key(key) => Unlock::Key(key),
+            Self::Key(key) => Unlock::Key(key.expose()),
         }
     }
 
@@ -37,7 +37,7 @@ impl Secret {
             Self::Passphrase(passphrase) => {
                 NewSlot::Passphrase { passphrase, cost: PassphraseCost::default() }
             }
-            Self::Key(key) => NewSlot::Key(key),
+            Self::Key(key) => NewSlot::Key(key.expose()),
         }
     }
 }

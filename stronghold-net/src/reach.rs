@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    ChannelError, HostError, Invitation, Pairing, Peer, PeerError,
+    HostError, Invitation, Pairing, Peer, PeerError,
     discovery::{DiscoveryError, Search, search_for_code, search_for_peer},
     home::SharedHome,
     pairing::{Met, PairingError},
@@ -106,12 +106,10 @@ pub async fn join(
     name: &str,
     at: Option<&str>,
 ) -> Result<(Met<TcpStream>, String), ReachError> {
-    let secret = identity.to_bytes();
     let open = |address: String| {
-        let (identity, code) = (Identity::from_bytes(&secret), invitation.code.copy());
+        let (identity, code) = (identity.again(), invitation.code.copy());
         let name = name.to_owned();
         async move {
-            let identity = identity.map_err(|error| PairingError::from(ChannelError::from(error)))?;
             let met = Pairing::join(connect(&address).await?, &identity, &name, code).await?;
             Ok((met, address))
         }

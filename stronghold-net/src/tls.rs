@@ -21,7 +21,7 @@ use std::{
 
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
-    PeerMisbehaved, ServerConfig, SignatureScheme,
+    PeerMisbehaved, ServerConfig, SignatureAlgorithm, SignatureScheme,
     client::{
         AlwaysResolvesClientRawPublicKeys, Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -31,14 +31,12 @@ use rustls::{
         aws_lc_rs::{cipher_suite::TLS13_AES_256_GCM_SHA384, default_provider, kx_group::SECP256R1MLKEM768},
         verify_tls13_signature_with_raw_key,
     },
-    pki_types::{
-        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
-    },
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
     server::{
         AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
-    sign::CertifiedKey,
+    sign::{CertifiedKey, Signer, SigningKey},
     version::TLS13,
 };
 use stronghold_sync::DeviceId;
@@ -234,7 +232,7 @@ pub(crate) fn client_config(
     verifier: Arc<Verifier>,
 ) -> Result<ClientConfig, ChannelError> {
     let provider = Arc::new(provider());
-    let key = certified_key(identity, &provider)?;
+    let key = certified_key(identity);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| ChannelError::from_tls(&error))?
@@ -254,7 +252,7 @@ pub(crate) fn server_config(
     verifier: Arc<Verifier>,
 ) -> Result<ServerConfig, ChannelError> {
     let provider = Arc::new(provider());
-    let key = certified_key(identity, &provider)?;
+    let key = certified_key(identity);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| ChannelError::from_tls(&error))?
@@ -281,13 +279,38 @@ fn provider() -> CryptoProvider {
     }
 }
 
-/// The identity as rustls wants it. The copy that it is loaded from is wiped by rustls.
-fn certified_key(identity: &Identity, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, ChannelError> {
-    let pkcs8 = PrivatePkcs8KeyDer::from(identity.to_pkcs8()?.to_vec());
-    let key = provider
-        .key_provider
-        .load_private_key(PrivateKeyDer::from(pkcs8))
-        .map_err(|error| ChannelError::from_tls(&error))?;
+/// The identity as rustls wants it. The key stays where it is, in locked memory: rustls is given signatures.
+fn certified_key(identity: &Identity) -> Arc<CertifiedKey> {
     let public = CertificateDer::from(identity.public().spki().to_vec());
-    Ok(Arc::new(CertifiedKey::new(vec![public], key)))
+    Arc::new(CertifiedKey::new(vec![public], Arc::new(Signs(Arc::new(identity.again())))))
+}
+
+/// Signs handshakes as this device.
+#[derive(Clone, Debug)]
+struct Signs(Arc<Identity>);
+
+impl SigningKey for Signs {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        offered
+            .contains(&SignatureScheme::ECDSA_NISTP256_SHA256)
+            .then(|| Box::new(self.clone()) as Box<dyn Signer>)
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        Some(SubjectPublicKeyInfoDer::from(self.0.public().spki()))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        SignatureAlgorithm::ECDSA
+    }
+}
+
+impl Signer for Signs {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(self.0.sign_der(message))
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        SignatureScheme::ECDSA_NISTP256_SHA256
+    }
 }

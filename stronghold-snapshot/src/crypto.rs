@@ -11,9 +11,10 @@ use hkdf::{Hkdf, InvalidLength};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use stronghold_vault::LockedKey;
+pub(crate) use stronghold_vault::wipe_stack;
 
 use crate::cost::PassphraseCost;
 
@@ -107,14 +108,6 @@ pub(crate) enum PassphraseError {
     NoMemory,
     /// The passphrase is longer than Argon2 takes (4 GiB).
     TooLong,
-}
-
-/// Overwrites what the functions above may have left on the stack: their keys are moved about and end there as copies that
-/// nobody wipes.
-#[inline(never)]
-pub(crate) fn wipe_stack() {
-    let mut stack = [0_u8; 32 * 1024];
-    stack.zeroize();
 }
 
 /// Argon2id, version 1.3 (RFC 9106): 32 bytes from a passphrase. The working memory is wiped afterwards.

@@ -29,8 +29,8 @@ pub struct Home {
     notes: Option<Notes>,
     /// What was noted last, so that it is not noted again.
     noted: Option<[u8; 32]>,
-    /// What was told last of the notes, so that it is told once.
-    told: Option<String>,
+    /// Whether it was told that notes fail, so that it is told once.
+    told: bool,
 }
 
 /// What a device remembers of its files, and what becomes of a command where it can't.
@@ -166,7 +166,7 @@ impl Home {
             wait: LOCK_WAIT,
             notes: None,
             noted: None,
-            told: None,
+            told: false,
             step: None,
         }
     }
@@ -189,7 +189,9 @@ impl Home {
             Some(Notes { seen: None, .. }) => return Err(NoteError::NoFolder),
             _ => {}
         }
-        self.noted = Some(hash);
+        if self.noted != Some(hash) {
+            (self.noted, self.told) = (Some(hash), false);
+        }
         Ok(())
     }
 
@@ -205,12 +207,11 @@ impl Home {
         }
     }
 
-    /// Tells the same once.
+    /// Tells that notes fail, once; and again when they fail again after they were well.
     fn tell(&mut self, error: &NoteError) {
-        let text = Some(error.to_string());
-        if let Some(notes) = self.notes.as_ref().filter(|_| self.told != text) {
+        if let Some(notes) = self.notes.as_ref().filter(|_| !self.told) {
             (notes.tell)(error);
-            self.told = text;
+            self.told = true;
         }
     }
 

@@ -14,9 +14,9 @@ use p256::{
     pkcs8::{DecodePublicKey, EncodePrivateKey, EncodePublicKey},
 };
 use stronghold_sync::DeviceId;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-use crate::locked::LockedKey;
+use crate::locked::{LockedKey, wipe_stack};
 
 /// A device's key pair. `Debug` shows the public id only. The secret half stays in locked memory, and is made a signing key for
 /// as long as one signature takes.
@@ -114,13 +114,6 @@ impl Identity {
 
 fn signing_key(secret: &LockedKey) -> Result<SigningKey, BadSecretKey> {
     SigningKey::from_slice(secret.expose()).map_err(|_| BadSecretKey)
-}
-
-/// Overwrites what calls before have left on the stack: a signing key is moved about, and ends as copies that nobody wipes.
-#[inline(never)]
-fn wipe_stack() {
-    let mut stack = [0_u8; 16 * 1024];
-    stack.zeroize();
 }
 
 impl fmt::Debug for Identity {

@@ -63,7 +63,7 @@ pub use audit::{AuditLog, Decided, Deed, Logged, Sum, Whole};
 
 pub use device_name::{BadDeviceName, MAX_DEVICE_NAME, check_device_name, check_given_name};
 pub use identity::{BadPublicKey, BadSecretKey, BadSignature, Identity, NoRandomness, PublicIdentity};
-pub use locked::{LockedKey, Locking, locking};
+pub use locked::{LockedKey, Locking, locking, wipe_stack};
 pub use peers::{Peer, Peers, Rendezvous, Revoked, UnknownPeer};
 pub use reading::{ReadError, Reading, Version};
 pub use record::{Damaged, HISTORY, MAX_HEADS};

@@ -24,6 +24,8 @@ use std::{
     },
 };
 
+use zeroize::Zeroize;
+
 /// Bytes in a key.
 pub(crate) const KEY_LEN: usize = 32;
 const KEYS_PER_ARENA: usize = 2048;
@@ -93,6 +95,14 @@ impl LockedKey {
         // writes to it while `self` is borrowed. Bytes need no alignment.
         unsafe { self.0.0.as_ref() }
     }
+}
+
+/// Overwrites what calls before have left on the stack of this thread: a key that is used is moved about, and ends there as copies
+/// that nobody wipes.
+#[inline(never)]
+pub fn wipe_stack() {
+    let mut stack = [0_u8; 64 * 1024];
+    stack.zeroize();
 }
 
 impl Drop for LockedKey {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use stronghold_vault::{LockedKey, wipe_stack};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -24,9 +25,11 @@ enum NoKey {
 ///
 /// # Errors
 /// [`Failure`] when it can't be read, or what is in it is no key.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, Failure> {
+pub(super) fn read(path: &Path) -> Result<LockedKey, Failure> {
     let bytes = input::all(path, MAX_KEY_FILE)?;
-    key(&bytes).map_err(|reason| {
+    let key = key(&bytes).map(|key| LockedKey::new(&key));
+    wipe_stack();
+    key.map_err(|reason| {
         let (why, hint) = match reason {
             NoKey::Length => {
                 ("a key file has 32 raw bytes or 64 hexadecimal digits", "make one: head -c 32 /dev/urandom > FILE")

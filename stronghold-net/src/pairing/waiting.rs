@@ -31,7 +31,7 @@ impl Pairing {
         identity: &Identity,
         name: &str,
     ) -> Result<(Met<TcpStream>, SocketAddr), PairingError> {
-        let cover = Identity::generate()?.to_bytes();
+        let cover = Identity::generate()?;
         let mut crowd = Crowd::of(MOST);
         loop {
             tokio::select! {
@@ -41,7 +41,7 @@ impl Pairing {
                 }
                 () = sleep_until(self.until) => return Err(PairingError::Expired),
                 (stream, address) = accepted(listener) => {
-                    let cover = Identity::from_bytes(&cover).map_err(ChannelError::from)?;
+                    let cover = cover.again();
                     let knock = async move { (timeout(PATIENCE, knock(stream, &cover)).await, address) };
                     crowd.admit(knock);
                 }

@@ -68,7 +68,7 @@ async fn another_key_exchange_is_refused() {
     for group in [SECP256R1, X25519, X25519MLKEM768, MLKEM768] {
         let identity = device();
         let provider = Arc::new(CryptoProvider { kx_groups: vec![group], ..default_provider() });
-        let key = certified_key(&identity, &provider).unwrap();
+        let key = certified_key(&identity);
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])
             .unwrap()
@@ -99,7 +99,7 @@ async fn a_client_that_shows_a_key_it_does_not_hold_is_refused_before_it_is_judg
     let (mine, known) = (device(), device());
     let verifier = Verifier::new(Trust::Anyone);
     let mut client = client_config(&mine, verifier.clone()).unwrap();
-    let signer = certified_key(&mine, &provider()).unwrap().key.clone();
+    let signer = certified_key(&mine).key.clone();
     let stolen = vec![CertificateDer::from(known.public().spki().to_vec())];
     client.client_auth_cert_resolver =
         Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::new(CertifiedKey::new(stolen, signer))));
