@@ -79,21 +79,25 @@ pub(crate) fn targets<'a>(package: &'a Value, kind: &str) -> Vec<&'a str> {
     targets.iter().filter(of_kind).filter_map(|target| target["name"].as_str()).collect()
 }
 
-/// Builds the `stronghold` command in release and gives its path.
+/// Builds the `stronghold` command in release and returns its path.
 pub(crate) fn build_stronghold() -> Result<PathBuf> {
     println!("building `stronghold` in release; the first time, this takes some minutes");
-    let args = [
-        "build",
-        "--release",
-        "--locked",
-        "-p",
-        "stronghold-cli",
-        "--message-format=json-render-diagnostics",
-    ];
-    let messages = cargo_output(&args)?;
+    built_stronghold(&["build", "--release", "--locked", "-p", "stronghold-cli"])
+}
+
+/// Builds the `stronghold` command as the tests use it, with the whole workspace, and returns its path.
+pub(crate) fn build_stronghold_for_tests() -> Result<PathBuf> {
+    built_stronghold(&["test", "--no-run", "--locked", "--workspace"])
+}
+
+fn built_stronghold(build: &[&str]) -> Result<PathBuf> {
+    let messages = cargo_output(&[build, &["--message-format=json-render-diagnostics"]].concat())?;
     let executable = messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
+        let target = &message["target"];
+        let is_bin = target["name"] == "stronghold" && target["kind"][0] == "bin";
+        let is_it = is_bin && message["profile"]["test"] == false;
+        message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
     });
     executable.ok_or_else(|| "cargo built no executable".into())
 }

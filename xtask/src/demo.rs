@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Result,
-    cargo::{build_stronghold, root},
+    cargo::{build_stronghold, build_stronghold_for_tests, root},
     device::Device,
 };
 
@@ -24,8 +24,13 @@ const IN_CONFLICT: &str = "imported/Internet/Site 0193/password";
 /// Fields of the 1,000 credentials that are not empty.
 const FIELDS: usize = 2968;
 
-pub(crate) fn run() -> Result<()> {
-    let program = build_stronghold()?;
+/// Runs the demo; with `--dev`, on the command that the tests have built.
+pub(crate) fn run(options: &[&str]) -> Result<()> {
+    let program = match options {
+        [] => build_stronghold()?,
+        ["--dev"] => build_stronghold_for_tests()?,
+        _ => return Err("demo takes nothing, or --dev".into()),
+    };
     let folder = tempfile::tempdir()?;
     let laptop = Device::new(&program, folder.path().join("laptop"), "correct horse battery staple")?;
     let phone = Device::new(&program, folder.path().join("phone"), "another passphrase for the phone")?;

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
-        ["demo"] => demo::run(),
+        ["demo", options @ ..] => demo::run(options),
         ["test"] => test::everything(),
         ["test-sync"] => test::sync(),
         ["bench"] => bench::run(),
@@ -67,7 +67,9 @@ fn main() -> ExitCode {
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  demo        two Strongholds pair, check permission and synchronise, as separate processes
+  demo [--dev]
+              two Strongholds pair, check permission and synchronise, as separate processes; --dev: the command that
+              the tests have built, instead of one in release
   test        everything: unit, integration and documentation tests, examples, and tidy
   test-sync   only the tests that cross crates and processes
   bench       the benchmark suites of all crates
