@@ -59,6 +59,7 @@ pub struct Channel<S> {
     timeouts: Timeouts,
     received: u64,
     sent: u64,
+    last_frame: u64,
     /// At most one frame, as far as it has arrived.
     inbox: Vec<u8>,
     /// Frames that wait for a flush, and how many bytes of them TLS has taken.
@@ -129,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     ) -> Result<Self, ChannelError> {
         let verifier = Verifier::new(trust);
         let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(identity, verifier.clone())?));
-        let handshake = acceptor.accept(Counted::up_to(MAX_HANDSHAKE, io)).into_fallible();
+        let handshake = acceptor.accept(Counted::up_to_in_records(MAX_HANDSHAKE, io)).into_fallible();
         match timeout(timeouts.handshake, handshake).await {
             Ok(Ok(stream)) => Self::opened(stream.into(), identity, Role::Accepted, timeouts),
             Ok(Err((error, io))) => {
@@ -213,6 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
             timeouts,
             received: 0,
             sent: 0,
+            last_frame: 0,
             inbox: Vec::new(),
             outbox: Vec::new(),
             taken: 0,
@@ -296,6 +298,11 @@ impl<S> Channel<S> {
         self.stream.get_ref().0.bytes_out
     }
 
+    /// The length of the last message that was received, in bytes.
+    pub(crate) fn last_frame(&self) -> u64 {
+        self.last_frame
+    }
+
     /// Which side of the connection this is.
     pub(crate) fn role(&self) -> Role {
         self.role
@@ -322,6 +329,7 @@ impl<S> Channel<S> {
     fn take_message<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
         let message = frame::decode(&self.inbox, self.role.other(), self.received)?;
         self.received += 1;
+        self.last_frame = self.inbox.len() as u64;
         self.inbox.clear();
         Ok(message)
     }
@@ -375,7 +383,7 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(error: &io::Error, mut io: S)
     let _ = timeout(LINGER, drained).await;
 }
 
-/// The most bytes of the peer's half of a handshake: an honest one has under 2 KiB. It bounds what a connection can make
+/// The most bytes of the peer's half of a handshake, in whole records: an honest one has under 2 KiB. It bounds what a connection can make
 /// this side keep before it is known whose it is.
 const MAX_HANDSHAKE: u64 = 16 * 1024;
 const LINGER: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use stronghold_sync::{
     message::Message,
-    session::{Action, Answer, MAX_SEALED, Session, SessionError, Summary},
+    session::{Action, Answer, Session, SessionError, Summary},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -15,11 +15,43 @@ pub trait Host {
     /// Does one action, never [`Action::Send`] or [`Action::Finished`]; gives the answer if it needs one.
     fn act(&mut self, action: Action) -> impl Future<Output = Option<Answer>> + Send;
 
-    /// A batch of so many bytes is about to come: nothing more is read from the peer before this is done.
-    fn make_room(&mut self, bytes: u64) -> impl Future<Output = ()> + Send {
+    /// A batch is about to come.
+    fn begin_batch(&mut self) {}
+
+    /// So many bytes of the batch have come: nothing more is read from the peer before this is done.
+    fn make_room(&mut self, bytes: u64) -> impl Future<Output = Result<(), Overload>> + Send {
         let _ = bytes;
-        async {}
+        async { Ok(()) }
     }
+
+    /// A message of so many bytes has come, of which the session keeps a list.
+    ///
+    /// # Errors
+    /// [`Overload`] ends the session.
+    fn stage(&mut self, bytes: u64) -> Result<(), Overload> {
+        let _ = bytes;
+        Ok(())
+    }
+
+    /// So many bytes of a batch went to the peer.
+    ///
+    /// # Errors
+    /// [`Overload`] ends the session.
+    fn gave(&mut self, bytes: u64) -> Result<(), Overload> {
+        let _ = bytes;
+        Ok(())
+    }
+}
+
+/// Why a host does not go on with a peer that has broken nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Overload {
+    /// There is no memory for more of what it tells.
+    #[error("the peer tells of more entries than there is memory for")]
+    Full,
+    /// It is too slow.
+    #[error("the peer is too slow")]
+    Slow,
 }
 
 /// Why a session did not come to its end.
@@ -31,6 +63,9 @@ pub enum DriveError {
     /// The session ended in an error.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The host did not go on.
+    #[error(transparent)]
+    Overload(#[from] Overload),
 }
 
 /// Drives a session over a channel until it is over.
@@ -56,13 +91,25 @@ where
             Err(error) => return Err(last_words(channel, session, error).await),
         }
         let message = channel.receive::<Message>().await?;
-        if let Message::Batch(batch) = &message {
-            host.make_room(batch.len.min(MAX_SEALED)).await;
+        match &message {
+            Message::Batch(_) => host.begin_batch(),
+            Message::Chunk(bytes) => host.make_room(bytes.len() as u64).await?,
+            message if is_kept(message) => host.stage(channel.last_frame())?,
+            _ => {}
         }
         if let Err(error) = session.handle_message(message) {
             return Err(last_words(channel, session, error.into()).await);
         }
     }
+}
+
+/// Whether the session keeps what a message lists.
+fn is_kept(message: &Message) -> bool {
+    use Message::{Again, Give, Listed, Offered, OnlyHere, OnlyThere, Tell, Want};
+    matches!(
+        message,
+        Tell(_) | Offered(_) | Again(_) | OnlyHere(_) | OnlyThere(_) | Want(_) | Give(_) | Listed(_)
+    )
 }
 
 /// Does what the session wants done, until it wants a message.
@@ -77,7 +124,12 @@ where
 {
     while let Some(action) = session.poll_action() {
         match action {
-            Action::Send(message) => channel.send(&message).await?,
+            Action::Send(message) => {
+                channel.send(&message).await?;
+                if let Message::Chunk(bytes) = message {
+                    host.gave(bytes.len() as u64)?;
+                }
+            }
             Action::Finished(summary) => return Ok(Some(summary)),
             other => {
                 if let Some(answer) = host.act(other).await {

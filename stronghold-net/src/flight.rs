@@ -1,105 +1,358 @@
-//! The memory that the sealed batches of all sessions share.
+//! The memory that the sessions of a server share: for sealed batches on their way, and for what peers tell of their entries.
 //!
-//! A session waits for memory only while it has none, so sessions can't wait for each other in a circle. What it has
-//! taken for what it gives it keeps until it receives or ends: two batches are on their way at most.
+//! It is taken as bytes arrive, not as they are announced, and no device has more than a quarter. A session that needs more for a
+//! batch waits. So that sessions can't wait for each other in a circle, the last [`MAX_SEALED`] bytes, of all and of each device's
+//! part, are for one session at a time, which can end its batch with them. What a peer tells of its entries is kept until it is
+//! planned, so that nobody waits for it: where there is no more memory the device is told that this side is busy.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use stronghold_sync::session::MAX_SEALED;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use stronghold_sync::{DeviceId, session::MAX_SEALED};
+use tokio::{sync::Notify, time::Instant};
 
-/// Memory is counted in pieces of this many bytes.
-const PIECE: u64 = 1024;
+use crate::{Limits, driver::Overload};
+
 /// Batches of a giver that are in memory at a time.
 const GIVEN: u64 = 2;
+/// The share of one device: one in so many.
+const DEVICES: u64 = 4;
+const MIB: u64 = 1 << 20;
 
-/// Memory for batches, shared by the sessions of a server.
+/// Memory that the sessions of a server share.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
-    pieces: Arc<Semaphore>,
-    all: u32,
+    batches: Arc<Budget>,
+    shapes: Arc<Budget>,
+    pace: Duration,
 }
 
 impl Memory {
-    /// So many bytes of it; at least what one session can need.
-    pub(crate) fn of(bytes: usize) -> Self {
-        let all = pieces((bytes as u64).max(GIVEN * MAX_SEALED));
-        Self { pieces: Arc::new(Semaphore::new(all as usize)), all }
-    }
-
-    async fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        let wanted = pieces(bytes).min(self.all);
-        self.pieces.clone().acquire_many_owned(wanted).await.ok()
+    pub(crate) fn of(limits: &Limits) -> Self {
+        let batches = (limits.in_flight as u64).max(GIVEN * MAX_SEALED);
+        Self {
+            batches: Arc::new(Budget::of(batches, (batches / DEVICES).max(MAX_SEALED), MAX_SEALED)),
+            shapes: Arc::new(Budget::of(limits.staged_bytes as u64, limits.staged_bytes as u64 / DEVICES, 0)),
+            pace: limits.pace,
+        }
     }
 }
 
-/// One session's part of it; without a server there is no limit.
+/// So many bytes for all, and for each device; the last of either are for one session at a time.
+#[derive(Debug)]
+struct Budget {
+    all: u64,
+    each: u64,
+    reserve: u64,
+    used: Mutex<Used>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    all: Share,
+    devices: HashMap<DeviceId, Share>,
+}
+
+/// What is used of all, or of a device's part, and whether a session has its last bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    bytes: u64,
+    is_ending: bool,
+}
+
+impl Share {
+    /// The share with so many bytes more, if it may have them.
+    fn with(self, bytes: u64, of: u64, reserve: u64, may_end: bool) -> Option<Self> {
+        let bytes = self.bytes.saturating_add(bytes);
+        if bytes <= of.saturating_sub(reserve) {
+            return Some(Self { bytes, ..self });
+        }
+        (bytes <= of && (may_end || !self.is_ending)).then_some(Self { bytes, is_ending: true })
+    }
+}
+
+impl Budget {
+    fn of(all: u64, each: u64, reserve: u64) -> Self {
+        Self { all, each, reserve, used: Mutex::default(), freed: Notify::new() }
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session's part of a budget; free again when this is dropped.
+#[derive(Debug)]
+struct Held {
+    budget: Arc<Budget>,
+    device: DeviceId,
+    bytes: u64,
+    ends_all: bool,
+    ends_own: bool,
+}
+
+impl Held {
+    fn nothing(budget: &Arc<Budget>, device: DeviceId) -> Self {
+        Self { budget: budget.clone(), device, bytes: 0, ends_all: false, ends_own: false }
+    }
+
+    fn try_grow(&mut self, bytes: u64) -> bool {
+        let Budget { all, each, reserve, .. } = *self.budget;
+        let mut used = self.budget.used();
+        let own = used.devices.get(&self.device).copied().unwrap_or_default();
+        let (Some(new_all), Some(new_own)) = (
+            used.all.with(bytes, all, reserve, self.ends_all),
+            own.with(bytes, each, reserve, self.ends_own),
+        ) else {
+            return false;
+        };
+        self.ends_all |= new_all.is_ending && !used.all.is_ending;
+        self.ends_own |= new_own.is_ending && !own.is_ending;
+        used.all = new_all;
+        used.devices.insert(self.device, new_own);
+        self.bytes += bytes;
+        true
+    }
+
+    /// Waits until there is room; what no device can have is given as much as one can.
+    async fn grow(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.budget.each.saturating_sub(self.bytes));
+        let budget = self.budget.clone();
+        loop {
+            let freed = budget.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.try_grow(bytes) {
+                return;
+            }
+            freed.await;
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut used = self.budget.used();
+        used.all.bytes -= self.bytes;
+        used.all.is_ending &= !self.ends_all;
+        if let Some(own) = used.devices.get_mut(&self.device) {
+            own.bytes -= self.bytes;
+            own.is_ending &= !self.ends_own;
+            if own.bytes == 0 {
+                used.devices.remove(&self.device);
+            }
+        }
+        drop(used);
+        self.budget.freed.notify_waiters();
+    }
+}
+
+/// How fast a batch goes.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn begin() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
+    }
+
+    /// Counts bytes; an error when they took too long: a MiB, and what is begun of the next, may take so long.
+    fn count(&mut self, bytes: u64, pace: Duration) -> Result<(), Overload> {
+        self.bytes += bytes;
+        let allowed = pace.saturating_mul(u32::try_from(self.bytes / MIB + 1).unwrap_or(u32::MAX));
+        if self.since.elapsed() > allowed { Err(Overload::Slow) } else { Ok(()) }
+    }
+}
+
+/// One session's part of the memory; without a server there is no limit.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
-    memory: Option<Memory>,
-    given: Option<OwnedSemaphorePermit>,
-    received: Option<OwnedSemaphorePermit>,
+    shared: Option<(Memory, DeviceId)>,
+    given: Option<Held>,
+    received: Option<Held>,
+    staged: Option<Held>,
+    giving: Option<Pace>,
+    receiving: Option<Pace>,
 }
 
 impl Flight {
-    pub(crate) fn sharing(memory: &Memory) -> Self {
-        Self { memory: Some(memory.clone()), ..Self::default() }
+    pub(crate) fn sharing(memory: &Memory, device: DeviceId) -> Self {
+        Self { shared: Some((memory.clone(), device)), ..Self::default() }
     }
 
     /// A batch of so many bytes is sealed: the first waits until there is memory for it and for another like it. What this
     /// side received is durable by then.
     pub(crate) async fn takes_off(&mut self, bytes: usize) {
         self.received = None;
-        if let (Some(memory), None) = (&self.memory, &self.given) {
-            self.given = memory.take(GIVEN * bytes as u64).await;
+        self.giving = Some(Pace::begin());
+        if let (Some((memory, device)), None) = (&self.shared, &self.given) {
+            let mut held = Held::nothing(&memory.batches, *device);
+            held.grow(GIVEN * bytes as u64).await;
+            self.given = Some(held);
+            self.giving = Some(Pace::begin());
         }
     }
 
-    /// A batch of so many bytes comes. What this side had to give is with the peer by now, and so is the last one here.
-    pub(crate) async fn lands(&mut self, bytes: u64) {
+    /// So many bytes of the batch are with the peer, or on their way.
+    pub(crate) fn left(&mut self, bytes: u64) -> Result<(), Overload> {
+        match (&self.shared, &mut self.giving) {
+            (Some((memory, _)), Some(pace)) => pace.count(bytes, memory.pace),
+            _ => Ok(()),
+        }
+    }
+
+    /// A batch comes. What this side had to give is with the peer by now, and so is the last one here.
+    pub(crate) fn lands(&mut self) {
         (self.given, self.received) = (None, None);
-        if let Some(memory) = &self.memory {
-            self.received = memory.take(bytes).await;
-        }
+        self.receiving = Some(Pace::begin());
+        self.received = self.shared.as_ref().map(|(memory, device)| Held::nothing(&memory.batches, *device));
     }
-}
 
-fn pieces(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(PIECE)).unwrap_or(u32::MAX)
+    /// So many bytes of the batch have come: waits until there is memory for them. That time is not the peer's.
+    pub(crate) async fn arrived(&mut self, bytes: u64) -> Result<(), Overload> {
+        if let (Some((memory, _)), Some(pace)) = (&self.shared, &mut self.receiving) {
+            pace.count(bytes, memory.pace)?;
+        }
+        if let Some(held) = &mut self.received {
+            let waiting = Instant::now();
+            held.grow(bytes).await;
+            if let Some(pace) = &mut self.receiving {
+                pace.since += waiting.elapsed();
+            }
+        }
+        Ok(())
+    }
+
+    /// So many bytes that tell of entries have come, and are kept to the end of the session.
+    pub(crate) fn stages(&mut self, bytes: u64) -> Result<(), Overload> {
+        let Some((memory, device)) = &self.shared else { return Ok(()) };
+        let staged = self.staged.get_or_insert_with(|| Held::nothing(&memory.shapes, *device));
+        if staged.try_grow(bytes) { Ok(()) } else { Err(Overload::Full) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::*;
 
-    async fn has_to_wait(done: impl Future<Output = ()>) -> bool {
+    const BATCH: u64 = MAX_SEALED;
+
+    fn memory(in_flight: usize) -> Memory {
+        Memory::of(&Limits { in_flight, staged_bytes: 4000, ..Limits::default() })
+    }
+
+    fn device(number: u8) -> DeviceId {
+        DeviceId::from_bytes([number; 32])
+    }
+
+    async fn has_to_wait<T>(done: impl Future<Output = T>) -> bool {
         timeout(Duration::from_secs(1), done).await.is_err()
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_needs_more_than_there_is_waits_until_another_is_done() {
-        let memory = Memory::of(0);
-        let [mut one, mut other] = [Flight::sharing(&memory), Flight::sharing(&memory)];
-        one.takes_off(12 << 20).await;
-        assert!(!has_to_wait(one.takes_off(12 << 20)).await, "there is room for its second");
-        assert!(has_to_wait(other.lands(16 << 20)).await);
-        assert!(!has_to_wait(other.lands(8 << 20)).await);
+        let memory = memory(0);
+        let [mut one, mut other] = [1, 2].map(|number| Flight::sharing(&memory, device(number)));
+        one.takes_off(7 << 20).await;
+        assert!(!has_to_wait(one.takes_off(7 << 20)).await, "there is room for its second");
+        other.lands();
+        assert!(!has_to_wait(other.arrived(BATCH)).await, "the other has its own part");
+        let mut third = Flight::sharing(&memory, device(3));
+        third.lands();
+        assert!(has_to_wait(third.arrived(4 << 20)).await);
         drop(one);
-        assert!(!has_to_wait(other.lands(16 << 20)).await);
+        assert!(!has_to_wait(third.arrived(4 << 20)).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_session_never_waits_for_what_it_holds_itself() {
-        let memory = Memory::of(0);
-        let mut only = Flight::sharing(&memory);
+        let memory = memory(0);
+        let mut only = Flight::sharing(&memory, device(1));
         for _ in 0..3 {
             assert!(!has_to_wait(only.takes_off(16 << 20)).await);
-            assert!(!has_to_wait(only.lands(MAX_SEALED)).await);
-            assert!(!has_to_wait(only.lands(MAX_SEALED)).await);
+            only.lands();
+            assert!(!has_to_wait(only.arrived(BATCH)).await);
         }
+    }
+
+    /// However many have begun, one can always end; then the next.
+    #[tokio::test(start_paused = true)]
+    async fn batches_that_have_begun_do_not_wait_for_each_other_in_a_circle() {
+        let memory = memory(96 << 20);
+        let ended = |number: u8| {
+            let mut session = Flight::sharing(&memory, device(number / 4));
+            async move {
+                for _ in 0..3 {
+                    session.lands();
+                    for _ in 0..BATCH / 48_000 {
+                        session.arrived(48_000).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+        };
+        let mut all = tokio::task::JoinSet::new();
+        (0..32).for_each(|number| drop(all.spawn(ended(number))));
+        assert!(!has_to_wait(all.join_all()).await);
+        assert_eq!((memory.batches.used().all.bytes, memory.batches.used().devices.len()), (0, 0));
+    }
+
+    /// What is announced takes nothing; what a device sends, no more than its part.
+    #[tokio::test(start_paused = true)]
+    async fn a_device_that_stalls_holds_what_it_sent_and_a_quarter_at_most() {
+        let memory = memory(128 << 20);
+        let mut stalling: Vec<_> = (0..8).map(|_| Flight::sharing(&memory, device(1))).collect();
+        for session in &mut stalling {
+            session.lands();
+            let _ = timeout(Duration::from_secs(1), session.arrived(BATCH - 1)).await;
+        }
+        assert!(memory.batches.used().all.bytes <= 32 << 20);
+        let mut honest = Flight::sharing(&memory, device(2));
+        honest.lands();
+        assert!(!has_to_wait(honest.arrived(BATCH)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_has_a_least_rate_and_waiting_is_not_the_peers_time() {
+        let memory = memory(0);
+        let (mut one, mut other) = (Flight::sharing(&memory, device(1)), Flight::sharing(&memory, device(1)));
+        one.lands();
+        one.arrived(BATCH).await.unwrap();
+        other.lands();
+        assert!(has_to_wait(timeout(Duration::from_secs(300), other.arrived(MIB))).await);
+        drop(one);
+        other.arrived(MIB).await.unwrap();
+        tokio::time::advance(Duration::from_secs(59)).await;
+        other.arrived(1).await.unwrap();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(other.arrived(1).await, Err(Overload::Slow));
+        other.takes_off(10).await;
+        other.left(5).unwrap();
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(other.left(5), Err(Overload::Slow));
+    }
+
+    #[test]
+    fn what_is_told_of_entries_has_a_part_for_each_device_too() {
+        let memory = memory(0);
+        let session = |number| Flight::sharing(&memory, device(number));
+        let (mut one, mut same) = (session(1), session(1));
+        one.stages(900).unwrap();
+        assert_eq!(same.stages(101), Err(Overload::Full));
+        same.stages(100).unwrap();
+        let mut others: Vec<_> = (2..5).map(session).collect();
+        others.iter_mut().for_each(|other| other.stages(1000).unwrap());
+        assert_eq!(session(5).stages(1), Err(Overload::Full));
+        drop(one);
+        session(5).stages(900).unwrap();
     }
 }

@@ -23,13 +23,10 @@ use tokio::time::timeout;
 
 use crate::{
     attendant::{Attendant, GoOn, StaysBehind},
-    driver::Host,
+    driver::{Host, Overload},
     flight::Flight,
     home::{SharedHome, now},
 };
-
-/// How long a sealed complement may be taken after it was made: time for a slow link, not for a replay.
-const COMPLEMENT_LIFE: u64 = 24 * 60 * 60 * 1000;
 
 /// Why this side could not do its part.
 #[derive(Debug, thiserror::Error)]
@@ -168,14 +165,12 @@ impl<'a> HomeHost<'a> {
         let to = RecipientPublic::from_bytes(export.key.as_bytes()).map_err(|_| HostError::BadKey)?;
         let mut home = self.home.lock();
         let stronghold = home.refresh()?;
-        let now = now();
-        let entries = stronghold.export(&export.grant, &export.entries, now)?;
+        let entries = stronghold.export(&export.grant, &export.entries, now())?;
         let manifest = Manifest {
             sender: stronghold.identity().device(),
             receiver: self.peer.device(),
             request: *self.awaited.request(),
             index: self.sealed,
-            expires: now.saturating_add(COMPLEMENT_LIFE),
         };
         let sealed = seal_complement(&entries, &to, stronghold.identity(), &manifest)?;
         self.sealed += 1;
@@ -199,7 +194,7 @@ impl<'a> HomeHost<'a> {
 
     fn import(&mut self, import: &Import) -> Result<Answer, HostError> {
         let now = now();
-        let entries = self.awaited.open(&import.sealed, now)?;
+        let entries = self.awaited.open(&import.sealed)?;
         let report = self.update(|host, stronghold| {
             let policy = stronghold.policy().clone();
             let readable = import.expected.is_unplanned().then(|| stronghold.readable());
@@ -431,8 +426,20 @@ impl Host for HomeHost<'_> {
         Some(done.unwrap_or_else(|error| self.fault(error)))
     }
 
-    async fn make_room(&mut self, bytes: u64) {
-        self.flight.lands(bytes).await;
+    fn begin_batch(&mut self) {
+        self.flight.lands();
+    }
+
+    async fn make_room(&mut self, bytes: u64) -> Result<(), Overload> {
+        self.flight.arrived(bytes).await
+    }
+
+    fn stage(&mut self, bytes: u64) -> Result<(), Overload> {
+        self.flight.stages(bytes)
+    }
+
+    fn gave(&mut self, bytes: u64) -> Result<(), Overload> {
+        self.flight.left(bytes)
     }
 }
 

@@ -67,7 +67,7 @@ mod tls;
 pub use attendant::{Answering, Attendant, GoOn, StaysBehind, Unattended};
 pub use channel::{Channel, Timeouts};
 pub use code::{BadCode, PairingCode};
-pub use driver::{DriveError, Host, drive};
+pub use driver::{DriveError, Host, Overload, drive};
 pub use error::{ChannelError, Misbehaved};
 pub use frame::MAX_FRAME;
 pub use home::{SharedHome, now, own_identity};

@@ -23,9 +23,14 @@ pub struct Limits {
     /// For the person who is asked where a rule says so; then it is a no. Not over 60 s, which is the default: who asks waits
     /// for 90 s.
     pub person: Duration,
-    /// Bytes of sealed batches that all sessions together hold in memory, on their way in and out; a session that needs more
-    /// waits. At least 32 MiB, which is what one can need. Default 128 MiB.
+    /// Bytes of sealed batches that all sessions together hold in memory, on their way in and out, as they arrive; a session that
+    /// needs more waits. One device has a quarter at most. At least 32 MiB. Default 96 MiB.
     pub in_flight: usize,
+    /// How long a MiB of a batch may take, and what is begun of the next. Who is slower is told to stop. Default 30 s.
+    pub pace: Duration,
+    /// Bytes of what peers tell of their entries that all sessions together keep until it is planned; who tells more is told that
+    /// this side is busy. One device has a quarter at most. Default 64 MiB.
+    pub staged_bytes: usize,
     /// Entries that one session may tell of, offer, want or give: what it is told is kept in memory until it is planned.
     /// Default a million.
     pub staged: usize,
@@ -44,7 +49,9 @@ impl Default for Limits {
             idle: Duration::from_secs(30),
             session: Duration::from_secs(3600),
             person: Duration::from_secs(60),
-            in_flight: 128 << 20,
+            in_flight: 96 << 20,
+            pace: Duration::from_secs(30),
+            staged_bytes: 64 << 20,
             staged: 1 << 20,
             grace: Duration::from_secs(10),
         }

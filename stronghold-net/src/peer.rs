@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     Channel, ChannelError, Expect, Limits,
     attendant::Attendant,
-    driver::{DriveError, drive},
+    driver::{DriveError, Overload, drive},
     flight::Flight,
     gate,
     home::{SharedHome, now, own_identity},
@@ -120,12 +120,15 @@ pub enum PeerError {
     /// The device was revoked while its session ran.
     #[error("the device was revoked")]
     Revoked,
-    /// Too many sessions, of this device or in all.
-    #[error("too many sessions at a time")]
+    /// Too many sessions, of this device or in all, or too much that they tell of.
+    #[error("too many sessions at a time, or too much that they tell of")]
     Busy,
     /// This side's snapshot can't be used now.
     #[error("this side's snapshot can't be used now: {0}")]
     NotReady(String),
+    /// The peer is slower than a peer may be.
+    #[error("the peer is too slow")]
+    TooSlow,
     /// The session took longer than a session may.
     #[error("the session took longer than {} seconds", .0.as_secs())]
     TooLong(Duration),
@@ -173,6 +176,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     #[must_use]
     pub fn over(channel: Channel<S>, home: &SharedHome) -> Self {
         Self { channel, home: home.clone() }
+    }
+
+    /// The channel, for other messages than those of a request.
+    #[must_use]
+    pub fn into_channel(self) -> Channel<S> {
+        self.channel
     }
 
     /// The device.
@@ -344,5 +353,7 @@ fn finish(driven: Result<Summary, DriveError>, host: &mut HomeHost<'_>) -> Resul
         (Err(_), Some(error)) => Err(error.into()),
         (Err(DriveError::Channel(error)), None) => Err(error.into()),
         (Err(DriveError::Session(error)), None) => Err(error.into()),
+        (Err(DriveError::Overload(Overload::Full)), None) => Err(PeerError::Busy),
+        (Err(DriveError::Overload(Overload::Slow)), None) => Err(PeerError::TooSlow),
     }
 }

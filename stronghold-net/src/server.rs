@@ -87,7 +87,7 @@ impl Shared {
     fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             gate: Gate::default(),
-            memory: Memory::of(limits.in_flight),
+            memory: Memory::of(limits),
             health: Health::default(),
             sessions: Mutex::default(),
             turned_away: AtomicU64::default(),
@@ -280,7 +280,7 @@ impl Server {
         self.look().map_err(PeerError::NotReady)?;
         let mut attendant = (self.attendants)();
         let limit = self.limits.session;
-        let flight = Flight::sharing(&self.shared.memory);
+        let flight = Flight::sharing(&self.shared.memory, device);
         tokio::select! {
             done = timeout(limit, answer(channel, &self.home, &mut *attendant, &self.limits, flight)) => {
                 done.unwrap_or(Err(PeerError::TooLong(limit)))
@@ -344,7 +344,7 @@ fn last_word(error: &PeerError) -> Option<Refusal> {
         PeerError::Busy => Some(Refusal::Busy),
         PeerError::NotReady(_) => Some(Refusal::NotReady),
         PeerError::Revoked => Some(Refusal::NotPermitted),
-        PeerError::TooLong(_) => Some(Refusal::Stopped),
+        PeerError::TooLong(_) | PeerError::TooSlow => Some(Refusal::Stopped),
         _ => None,
     }
 }

@@ -12,8 +12,9 @@ use std::{
 use stronghold_net::{Channel, ChannelError, Expect, Misbehaved, Timeouts, Trust};
 use stronghold_vault::Identity;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy, duplex, split},
     net::{TcpListener, TcpStream},
+    time::sleep,
 };
 
 fn device() -> Identity {
@@ -184,5 +185,48 @@ async fn a_listener_on_the_wire_sees_no_identity() {
         for secret in [&identity.device().as_bytes()[..8], &identity.public().spki()[40..56]] {
             assert!(!seen.windows(secret.len()).any(|window| window == secret));
         }
+    }
+}
+
+/// Passes on what arrives, gathered: the end of a handshake together with all that follows it.
+async fn gathering(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+    let mut gathered = vec![0; 1 << 18];
+    loop {
+        sleep(Duration::from_millis(20)).await;
+        match from.read(&mut gathered).await {
+            Ok(0) | Err(_) => return,
+            Ok(length) => to.write_all(&gathered[..length]).await.unwrap(),
+        }
+    }
+}
+
+/// What is sent in the same flight as the end of the handshake is not of it, however long.
+#[tokio::test]
+async fn a_long_first_message_is_not_taken_for_a_handshake() {
+    let (asking, answering) = (device(), device());
+    for (round, length) in [15_000, 25_000, 60_000].into_iter().cycle().take(60).enumerate() {
+        let (near, middle) = duplex(1 << 18);
+        let (further, far) = duplex(1 << 18);
+        let ((from_near, to_near), (from_far, to_far)) = (split(middle), split(further));
+        let sent = tokio::spawn(gathering(from_near, to_far));
+        let answered = tokio::spawn(async move {
+            let _ = copy(&mut BufReader::new(from_far), &mut { to_near }).await;
+        });
+        let connecting = async {
+            let mut channel =
+                Channel::connect(near, &asking, Expect::Device(answering.device())).await.unwrap();
+            channel.send(&"x".repeat(length)).await.unwrap();
+            channel.receive::<bool>().await.unwrap()
+        };
+        let accepting = async {
+            let mut channel = Channel::accept(far, &answering, trusting(&asking)).await.unwrap();
+            assert_eq!(channel.receive::<String>().await.unwrap().len(), length);
+            channel.send(&true).await.unwrap();
+            channel.flush().await.unwrap();
+            channel
+        };
+        assert!(tokio::join!(connecting, accepting).0, "round {round}");
+        sent.abort();
+        answered.abort();
     }
 }

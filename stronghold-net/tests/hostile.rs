@@ -228,7 +228,6 @@ impl<F: Fn(Vec<Entry>) -> Vec<Entry> + Send> Host for Forger<'_, F> {
             receiver: self.receiver,
             request: stronghold_net::request_of(&self.binding),
             index: 0,
-            expires: u64::MAX,
         };
         let to = RecipientPublic::from_bytes(export.key.as_bytes()).unwrap();
         let forged = (self.forge)(entries);

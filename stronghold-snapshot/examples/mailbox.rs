@@ -17,7 +17,6 @@ use stronghold_vault::{Identity, Labels, PublicIdentity, Stronghold, Unacceptabl
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const NOW: u64 = 1_700_000_000_000;
-const DAY: u64 = 24 * 60 * 60 * 1000;
 
 fn main() -> Result<()> {
     let mailbox = tempfile::tempdir()?;
@@ -37,7 +36,7 @@ fn main() -> Result<()> {
     assert_eq!(phone.readable(), 1, "what the policy does not allow stays where it is");
 
     // Somebody leaves the same answer once more: whatever it holds may be old by now.
-    let again = awaited.open(&fs::read(mailbox.path().join("answer"))?, NOW);
+    let again = awaited.open(&fs::read(mailbox.path().join("answer"))?);
     assert_eq!(again, Err(ComplementError::NotThisRequest));
     Ok(())
 }
@@ -68,15 +67,14 @@ fn answer(mailbox: &Path, laptop: &Stronghold, phone: &PublicIdentity) -> Result
     let wanted: Vec<EntryId> = shapes.iter().map(Shape::entry).collect();
     let entries = laptop.export(&grant, &wanted, NOW)?;
     let sender: &Identity = laptop.identity();
-    let (receiver, expires) = (phone.device(), NOW + 7 * DAY);
-    let manifest = Manifest { sender: sender.device(), receiver, request, index: 0, expires };
+    let manifest = Manifest { sender: sender.device(), receiver: phone.device(), request, index: 0 };
     let sealed = seal_complement(&entries, &RecipientPublic::from_bytes(key)?, sender, &manifest)?;
     Ok(fs::write(mailbox.join("answer"), sealed)?)
 }
 
-/// The phone takes it, a day later, as far as it is what it asked for.
+/// The phone takes it, whenever it comes, as far as it is what it asked for.
 fn take(mailbox: &Path, phone: &mut Stronghold, awaited: &mut Awaited) -> Result<()> {
-    let entries = awaited.open(&fs::read(mailbox.join("answer"))?, NOW + DAY)?;
+    let entries = awaited.open(&fs::read(mailbox.join("answer"))?)?;
     let asked: Selection = "wallet".parse()?;
     phone.import(&entries, |location, _, _| match asked.covers(location) {
         true => Ok(()),

@@ -1,8 +1,9 @@
 //! Complements: the entries that one side lacks, sealed to the receiver's key and signed by the sender.
 //!
 //! A complement is a sealed snapshot like any other, with one recipient slot. Its payload names the sender, the
-//! receiver, the request that it answers and when it expires, so that it stands on its own outside a channel too: any
-//! place where bytes lie may carry it. What the receiver needs to take it is an [`Awaited`].
+//! receiver and the request that it answers, so that it stands on its own outside a channel too: any place where bytes lie
+//! may carry it. What the receiver needs to take it is an [`Awaited`]: it takes each once, in answer to its own request, for as
+//! long as it keeps the one-time key. No clock is asked, least of all the sender's.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -30,8 +31,6 @@ pub struct Manifest {
     pub request: [u8; 32],
     /// Which complement of that request it is, from zero.
     pub index: u64,
-    /// Until when it may be taken, in milliseconds since 1970.
-    pub expires: u64,
 }
 
 /// Why a complement is not taken.
@@ -50,9 +49,6 @@ pub enum ComplementError {
     /// It is of another sender, for another receiver or request, or out of turn.
     #[error("the complement does not answer this request")]
     NotThisRequest,
-    /// It has expired.
-    #[error("the complement has expired")]
-    Expired,
 }
 
 /// What a receiver keeps of its request until the answer has come: one key for one request, and which complement of it
@@ -93,8 +89,7 @@ pub fn seal_complement(
     sealed::seal(&[NewSlot::RecipientOnce(to)], &payload)
 }
 
-/// Opens a complement that must be the one that `expected` describes (but for its expiry, which is the sender's to
-/// say), at the time `now`.
+/// Opens a complement that must be the one that `expected` describes.
 ///
 /// # Errors
 /// [`ComplementError`].
@@ -103,7 +98,6 @@ pub fn open_complement(
     secret: &RecipientSecret,
     sender: &PublicIdentity,
     expected: &Manifest,
-    now: u64,
 ) -> Result<Vec<Entry>, ComplementError> {
     let payload = sealed::open(sealed, &Unlock::Recipient(secret))?.payload;
     let signed: Signed = decode(&payload)?;
@@ -111,12 +105,8 @@ pub fn open_complement(
         .verify(&to_sign(&signed.manifest, &signed.entries), &signed.signature)
         .map_err(|_| ComplementError::Signature)?;
     let manifest: Manifest = decode(&signed.manifest)?;
-    if (Manifest { expires: expected.expires, ..manifest }) != *expected || sender.device() != manifest.sender
-    {
+    if manifest != *expected || sender.device() != manifest.sender {
         return Err(ComplementError::NotThisRequest);
-    }
-    if manifest.expires <= now {
-        return Err(ComplementError::Expired);
     }
     Ok(decode(&signed.entries)?)
 }
@@ -153,20 +143,18 @@ impl Awaited {
         &self.request
     }
 
-    /// Takes the next complement, at the time `now` (milliseconds since 1970).
+    /// Takes the next complement.
     ///
     /// # Errors
-    /// [`ComplementError`] when it is not the next one for this receiver, of this sender, in answer to this request, and
-    /// in time. The same one, or the one that is next, can then still be taken.
-    pub fn open(&mut self, sealed: &[u8], now: u64) -> Result<Vec<Entry>, ComplementError> {
+    /// [`ComplementError`] when it is not the next one for this receiver, of this sender, in answer to this request. The same one, or the one that is next, can then still be taken.
+    pub fn open(&mut self, sealed: &[u8]) -> Result<Vec<Entry>, ComplementError> {
         let expected = Manifest {
             sender: self.sender.device(),
             receiver: self.receiver,
             request: self.request,
             index: self.next,
-            expires: 0,
         };
-        let entries = open_complement(sealed, &self.secret, &self.sender, &expected, now)?;
+        let entries = open_complement(sealed, &self.secret, &self.sender, &expected)?;
         self.next += 1;
         Ok(entries)
     }
@@ -218,7 +206,7 @@ mod tests {
 
         fn manifest(&self, index: u64) -> Manifest {
             let (sender, receiver) = (self.sender.device(), self.receiver.device());
-            Manifest { sender, receiver, request: [7; 32], index, expires: 100 }
+            Manifest { sender, receiver, request: [7; 32], index }
         }
 
         fn sealed(&self, manifest: &Manifest) -> Vec<u8> {
@@ -231,15 +219,15 @@ mod tests {
         let letter = Letter::new();
         let [first, second] = [0, 1].map(|index| letter.sealed(&letter.manifest(index)));
         let mut awaited = letter.awaited();
-        assert_eq!(awaited.open(&second, 0), Err(ComplementError::NotThisRequest), "before its turn");
-        assert_eq!(awaited.open(&first, 0).unwrap(), [entry()]);
-        assert_eq!(awaited.open(&first, 0), Err(ComplementError::NotThisRequest), "replayed");
+        assert_eq!(awaited.open(&second), Err(ComplementError::NotThisRequest), "before its turn");
+        assert_eq!(awaited.open(&first).unwrap(), [entry()]);
+        assert_eq!(awaited.open(&first), Err(ComplementError::NotThisRequest), "replayed");
         assert_eq!(awaited.taken(), 1, "what is refused changes nothing");
         // In another run of the program: what it kept is the key's 32 bytes and the number taken.
         let secret = RecipientSecret::from_bytes(&*letter.secret.to_bytes()).unwrap();
         let mut awaited = Awaited { secret, ..letter.awaited() }.after(awaited.taken());
-        assert_eq!(awaited.open(&first, 0), Err(ComplementError::NotThisRequest), "replayed later");
-        assert_eq!(awaited.open(&second, 0).unwrap(), [entry()]);
+        assert_eq!(awaited.open(&first), Err(ComplementError::NotThisRequest), "replayed later");
+        assert_eq!(awaited.open(&second).unwrap(), [entry()]);
         assert!(!first.windows(7).any(|window| window == b"hunter2"));
     }
 
@@ -259,7 +247,6 @@ mod tests {
                 sealed(Manifest { receiver: other.receiver.device(), ..manifest }),
                 ComplementError::NotThisRequest,
             ),
-            (sealed(Manifest { expires: 50, ..manifest }), ComplementError::Expired),
             (signed_by_other.unwrap(), ComplementError::Signature),
             (to_other.unwrap(), ComplementError::Open(OpenError::WrongKey)),
             (Vec::new(), ComplementError::Open(OpenError::NotASnapshot)),
@@ -267,11 +254,9 @@ mod tests {
         ];
         let mut awaited = letter.awaited();
         for (sealed, reason) in refused {
-            assert_eq!(awaited.open(&sealed, 50), Err(reason));
+            assert_eq!(awaited.open(&sealed), Err(reason));
         }
-        let right = sealed(manifest);
-        assert_eq!(awaited.open(&right, 100), Err(ComplementError::Expired), "at its last moment");
-        assert_eq!(awaited.open(&right, 99).unwrap(), [entry()]);
+        assert_eq!(awaited.open(&sealed(manifest)).unwrap(), [entry()]);
     }
 
     #[test]
@@ -281,13 +266,13 @@ mod tests {
         let mut awaited = letter.awaited();
         for bit in 0..sealed.len() * 8 {
             sealed[bit / 8] ^= 1 << (bit % 8);
-            assert!(awaited.open(&sealed, 0).is_err(), "bit {bit}");
+            assert!(awaited.open(&sealed).is_err(), "bit {bit}");
             sealed[bit / 8] ^= 1 << (bit % 8);
         }
         for len in 0..sealed.len() {
-            assert!(awaited.open(&sealed[..len], 0).is_err(), "{len} bytes");
+            assert!(awaited.open(&sealed[..len]).is_err(), "{len} bytes");
         }
-        assert_eq!(awaited.open(&sealed, 0).unwrap(), [entry()]);
+        assert_eq!(awaited.open(&sealed).unwrap(), [entry()]);
     }
 
     #[test]
@@ -302,7 +287,7 @@ mod tests {
         let taken = std::thread::spawn(move || {
             let sender = PublicIdentity::from_spki(&spki).unwrap();
             let secret = RecipientSecret::from_bytes(&*secret).unwrap();
-            Awaited::new(secret, sender, receiver, [7; 32]).open(&std::fs::read(file).unwrap(), 0)
+            Awaited::new(secret, sender, receiver, [7; 32]).open(&std::fs::read(file).unwrap())
         });
         assert_eq!(taken.join().unwrap().unwrap(), [entry()]);
     }
