@@ -56,4 +56,18 @@ mod tests {
         assert_eq!(crowd.next().await, 7);
         assert!(crowd.order.len() <= 4);
     }
+
+    /// Those that are done make room: however many come and go, one that waits is not the oldest of too many.
+    #[tokio::test]
+    async fn those_that_are_done_push_nobody_out() {
+        let mut crowd = Crowd::of(2);
+        let (done, waits) = tokio::sync::oneshot::channel();
+        crowd.admit(async { waits.await.unwrap_or(0) });
+        for number in 1..100 {
+            assert!(!crowd.admit(async move { number }));
+            assert_eq!(crowd.next().await, number);
+        }
+        done.send(100).unwrap();
+        assert_eq!(crowd.next().await, 100);
+    }
 }

@@ -7,7 +7,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -49,6 +52,7 @@ struct Budget {
     reserve: u64,
     used: Mutex<Used>,
     freed: Notify,
+    sessions: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -57,27 +61,35 @@ struct Used {
     devices: HashMap<DeviceId, Share>,
 }
 
-/// What is used of all, or of a device's part, and whether a session has its last bytes.
+/// What is used of all, or of a device's part, and which session has its last bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
     bytes: u64,
-    is_ending: bool,
+    ending: Option<u64>,
 }
 
 impl Share {
-    /// The share with so many bytes more, if it may have them.
-    fn with(self, bytes: u64, of: u64, reserve: u64, may_end: bool) -> Option<Self> {
+    /// The share with so many bytes more for a session, if it may have them.
+    fn with(self, bytes: u64, of: u64, reserve: u64, session: u64) -> Option<Self> {
         let bytes = self.bytes.saturating_add(bytes);
         if bytes <= of.saturating_sub(reserve) {
             return Some(Self { bytes, ..self });
         }
-        (bytes <= of && (may_end || !self.is_ending)).then_some(Self { bytes, is_ending: true })
+        let may_end = self.ending.is_none_or(|ending| ending == session);
+        (bytes <= of && may_end).then_some(Self { bytes, ending: Some(session) })
+    }
+
+    /// The share without what a session had of it.
+    fn without(self, bytes: u64, of: u64, reserve: u64, session: u64) -> Self {
+        let bytes = self.bytes.saturating_sub(bytes);
+        let keeps_last = |ending: &u64| *ending != session && bytes > of.saturating_sub(reserve);
+        Self { bytes, ending: self.ending.filter(keeps_last) }
     }
 }
 
 impl Budget {
     fn of(all: u64, each: u64, reserve: u64) -> Self {
-        Self { all, each, reserve, used: Mutex::default(), freed: Notify::new() }
+        Self { all, each, reserve, used: Mutex::default(), freed: Notify::new(), sessions: AtomicU64::new(0) }
     }
 
     fn used(&self) -> MutexGuard<'_, Used> {
@@ -91,27 +103,24 @@ struct Held {
     budget: Arc<Budget>,
     device: DeviceId,
     bytes: u64,
-    ends_all: bool,
-    ends_own: bool,
+    session: u64,
 }
 
 impl Held {
     fn nothing(budget: &Arc<Budget>, device: DeviceId) -> Self {
-        Self { budget: budget.clone(), device, bytes: 0, ends_all: false, ends_own: false }
+        let session = budget.sessions.fetch_add(1, Ordering::Relaxed);
+        Self { budget: budget.clone(), device, bytes: 0, session }
     }
 
     fn try_grow(&mut self, bytes: u64) -> bool {
         let Budget { all, each, reserve, .. } = *self.budget;
         let mut used = self.budget.used();
         let own = used.devices.get(&self.device).copied().unwrap_or_default();
-        let (Some(new_all), Some(new_own)) = (
-            used.all.with(bytes, all, reserve, self.ends_all),
-            own.with(bytes, each, reserve, self.ends_own),
-        ) else {
+        let (Some(new_all), Some(new_own)) =
+            (used.all.with(bytes, all, reserve, self.session), own.with(bytes, each, reserve, self.session))
+        else {
             return false;
         };
-        self.ends_all |= new_all.is_ending && !used.all.is_ending;
-        self.ends_own |= new_own.is_ending && !own.is_ending;
         used.all = new_all;
         used.devices.insert(self.device, new_own);
         self.bytes += bytes;
@@ -136,12 +145,11 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        let Budget { all, each, reserve, .. } = *self.budget;
         let mut used = self.budget.used();
-        used.all.bytes -= self.bytes;
-        used.all.is_ending &= !self.ends_all;
+        used.all = used.all.without(self.bytes, all, reserve, self.session);
         if let Some(own) = used.devices.get_mut(&self.device) {
-            own.bytes -= self.bytes;
-            own.is_ending &= !self.ends_own;
+            *own = own.without(self.bytes, each, reserve, self.session);
             if own.bytes == 0 {
                 used.devices.remove(&self.device);
             }
@@ -303,7 +311,8 @@ mod tests {
         let mut all = tokio::task::JoinSet::new();
         (0..32).for_each(|number| drop(all.spawn(ended(number))));
         assert!(!has_to_wait(all.join_all()).await);
-        assert_eq!((memory.batches.used().all.bytes, memory.batches.used().devices.len()), (0, 0));
+        let used = memory.batches.used();
+        assert_eq!((used.all.bytes, used.devices.len()), (0, 0));
     }
 
     /// What is announced takes nothing; what a device sends, no more than its part.
@@ -328,9 +337,11 @@ mod tests {
         one.lands();
         one.arrived(BATCH).await.unwrap();
         other.lands();
-        assert!(has_to_wait(timeout(Duration::from_secs(300), other.arrived(MIB))).await);
-        drop(one);
-        other.arrived(MIB).await.unwrap();
+        let done_later = async {
+            tokio::time::sleep(Duration::from_secs(300)).await;
+            drop(one);
+        };
+        tokio::join!(done_later, other.arrived(MIB)).1.unwrap();
         tokio::time::advance(Duration::from_secs(59)).await;
         other.arrived(1).await.unwrap();
         tokio::time::advance(Duration::from_secs(2)).await;

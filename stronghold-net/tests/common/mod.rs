@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
+pub(crate) mod hostile;
+
 use std::path::Path;
 
 use stronghold_net::{Channel, Expect, SharedHome, Trust, own_identity};

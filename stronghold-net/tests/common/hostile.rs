@@ -1,0 +1,106 @@
+//! A hostile device: paired, past the gate and the handshake over a real socket, and from there on it says what it likes.
+
+use std::net::SocketAddr;
+
+use stronghold_net::{Channel, Peer};
+use stronghold_sync::{
+    Ancestors, LocationId, RevisionId, Selection, Shape,
+    message::{Agreed, Batch, Message, Open, PROTOCOL, Propose, Request},
+};
+use tokio::net::TcpStream;
+
+use super::Device;
+
+/// A hostile device's connection to one that serves.
+pub(crate) struct Hostile {
+    pub(crate) channel: Channel<TcpStream>,
+}
+
+impl Hostile {
+    /// Connects as `device`, which `victim` is paired with.
+    pub(crate) async fn connect(address: SocketAddr, device: &Device, victim: &Device) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let peer = Peer::connect(stream, &device.home, victim.device()).await.unwrap();
+        Self { channel: peer.into_channel() }
+    }
+
+    pub(crate) async fn say(&mut self, message: Message) {
+        self.channel.send(&message).await.unwrap();
+        self.channel.flush().await.unwrap();
+    }
+
+    pub(crate) async fn hear(&mut self) -> Message {
+        self.channel.receive().await.unwrap()
+    }
+
+    pub(crate) async fn ask(&mut self, request: Request) {
+        self.say(Message::Open(Open { protocol: PROTOCOL, request, generation: 0 })).await;
+    }
+
+    /// Opens a sync in which it gives and takes nothing; with what is allowed.
+    pub(crate) async fn begin_push(&mut self, selection: &str) -> Agreed {
+        let selection: Selection = selection.parse().unwrap();
+        self.ask(Request::Sync { selection, pull: false, push: true }).await;
+        match self.hear().await {
+            Message::Agreed(agreed) => agreed,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Goes on with a push of these as far as the first batch may come.
+    pub(crate) async fn offer(&mut self, shapes: Vec<Shape>) {
+        self.say(Message::Offered(shapes.clone())).await;
+        self.say(Message::Compare).await;
+        self.until(|message| matches!(message, Message::Compared)).await;
+        self.say(Message::Give(shapes)).await;
+        self.say(Message::Propose(Propose { key: None, deletions_confirmed: false })).await;
+        self.until(|message| matches!(message, Message::End)).await;
+    }
+
+    /// Announces a batch, and sends as much of it.
+    pub(crate) async fn begin_batch(&mut self, len: u64, sent: usize) {
+        self.say(Message::Batch(Batch { index: 0, entries: 1, len })).await;
+        for _ in 0..sent / CHUNK {
+            self.say(Message::Chunk(vec![7; CHUNK])).await;
+        }
+    }
+
+    pub(crate) async fn until(&mut self, is_it: impl Fn(&Message) -> bool) {
+        loop {
+            let heard = self.hear().await;
+            assert!(!matches!(heard, Message::Refused(_)), "{heard:?}");
+            if is_it(&heard) {
+                return;
+            }
+        }
+    }
+}
+
+const CHUNK: usize = 48 << 10;
+
+/// Shapes of records that nobody has, in order, from this number on; each with so many ancestors.
+pub(crate) fn shapes(from: u32, number: u32, ancestors: usize) -> Vec<Shape> {
+    let location: stronghold_sync::Location = "shared/v/r".parse().unwrap();
+    (from..from + number)
+        .map(|number| {
+            let (mut record, mut revision) = ([0; 16], [0; 32]);
+            record[..4].copy_from_slice(&number.to_be_bytes());
+            revision[..4].copy_from_slice(&number.to_be_bytes());
+            let ancestor = |at: usize| {
+                let mut id = revision;
+                id[8..16].copy_from_slice(&(at as u64 + 1).to_be_bytes());
+                RevisionId::from_bytes(id)
+            };
+            Shape {
+                location: LocationId {
+                    record: stronghold_sync::RecordId::from_bytes(record),
+                    ..location.id()
+                },
+                revision: RevisionId::from_bytes(revision),
+                ancestors: Ancestors::from_newest_first((0..ancestors).map(ancestor).collect()).unwrap(),
+                size: 1,
+                deleted: false,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,176 @@
+//! Devices that announce much, tell much, take slowly or stall: what a server gives to each and to all, over real sockets.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+
+mod common;
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use common::{
+    ALL, Device,
+    hostile::{Hostile, shapes},
+};
+use stronghold_net::{ChannelError, Limits, Peer, PeerError, Server, Unattended, Ways};
+use stronghold_sync::{
+    Operation, Selection,
+    message::{Message, RecipientKey, Refusal, Request},
+    session::{MAX_SEALED, SessionError},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+
+const PUSH: &[Operation] = &[Operation::Push];
+
+/// A device that lets the others do these things, and the others.
+fn devices(number: usize, may: &[Operation]) -> (Device, Vec<Device>) {
+    let victim = Device::new("victim");
+    let others: Vec<Device> = (0..number).map(|number| Device::new(&format!("other {number}"))).collect();
+    for other in &others {
+        victim.grant(other, may, "**");
+        other.grant(&victim, ALL, "**");
+    }
+    (victim, others)
+}
+
+async fn serving(device: &Device, limits: Limits) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::new(&device.home).limited(limits);
+    tokio::spawn(async move { server.run(listener, std::future::pending()).await });
+    address
+}
+
+async fn connected(address: SocketAddr, device: &Device, victim: &Device) -> Peer<TcpStream> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    Peer::connect(stream, &device.home, victim.device()).await.unwrap()
+}
+
+async fn push(address: SocketAddr, device: &Device, victim: &Device) -> Result<u64, PeerError> {
+    let peer = connected(address, device, victim).await;
+    Ok(peer.sync(Selection::everything(), Ways::Push, &mut Unattended).await?.summary.sent)
+}
+
+async fn has_to_wait<T>(done: impl Future<Output = T>) -> bool {
+    timeout(Duration::from_millis(700), done).await.is_err()
+}
+
+/// Two devices with four sessions each announce the largest batch, send some of it and stall: an honest one is served as if
+/// they were not there. Those that stay slower than a peer may be are told to stop.
+#[tokio::test]
+async fn an_honest_sync_beside_stalling_devices_goes_on_and_they_are_ended() {
+    let (victim, others) = devices(3, PUSH);
+    let pace = Duration::from_millis(1500);
+    let address = serving(&victim, Limits { pace, ..Limits::default() }).await;
+    let mut stalling = Vec::new();
+    for (number, device) in others[..2].iter().cycle().take(8).enumerate() {
+        let mut hostile = Hostile::connect(address, device, &victim).await;
+        hostile.begin_push("**").await;
+        hostile.offer(shapes(number as u32, 1, 0)).await;
+        hostile.begin_batch(MAX_SEALED, 200_000).await;
+        stalling.push(hostile);
+    }
+    others[2].put_all((0..6).map(|n| (format!("s/v/{n}"), "x".repeat(1 << 20))));
+    let start = Instant::now();
+    assert_eq!(push(address, &others[2], &victim).await.unwrap(), 6);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+
+    // A byte now and then does not help.
+    sleep(pace).await;
+    for hostile in &mut stalling {
+        let _ = hostile.channel.send(&Message::Chunk(vec![7])).await;
+        let heard = hostile.channel.receive::<Message>().await;
+        let is_ended = matches!(heard, Ok(Message::Refused(Refusal::Stopped)) | Err(ChannelError::Cut));
+        assert!(is_ended, "{heard:?}");
+    }
+}
+
+/// One who takes slowly holds what is sealed for it; so do few only.
+#[tokio::test]
+async fn the_memory_of_batches_is_shared_by_those_who_take() {
+    let (victim, takers) = devices(3, ALL);
+    victim.put_all((0..2).map(|n| (format!("s/v/{n}"), "x".repeat(4_000_000))));
+    let address = serving(&victim, Limits { in_flight: 0, ..Limits::default() }).await;
+    let import = async |device: &Device| {
+        let mut hostile = Hostile::connect(address, device, &victim).await;
+        let key = stronghold_snapshot::RecipientSecret::generate().unwrap().public().to_bytes();
+        let key = RecipientKey::new(key).unwrap();
+        hostile.ask(Request::Import { selection: Selection::everything(), key }).await;
+        hostile.until(|message| matches!(message, Message::Batch(_))).await;
+        hostile
+    };
+    let mut held = Vec::new();
+    for taker in &takers[..2] {
+        held.push(import(taker).await);
+    }
+    let mut third = import(&takers[2]).await;
+    assert!(has_to_wait(third.hear()).await, "there is no memory for it");
+    held.pop();
+    timeout(Duration::from_secs(20), third.until(|message| matches!(message, Message::Batch(_))))
+        .await
+        .unwrap();
+}
+
+/// What devices tell of their entries is kept up to a quarter of the memory for each; it is free again when they are gone.
+#[tokio::test]
+async fn the_memory_of_what_is_told_is_shared_too() {
+    let (victim, others) = devices(2, PUSH);
+    let address = serving(&victim, Limits { staged_bytes: 1_600_000, ..Limits::default() }).await;
+    let fill = async |hostile: &mut Hostile| {
+        hostile.begin_push("**").await;
+        for part in 0..1000 {
+            let _ = hostile.channel.send(&Message::Offered(shapes(part * 100, 100, 10))).await;
+            let _ = hostile.channel.flush().await;
+            sleep(Duration::from_millis(2)).await;
+            let refused = timeout(Duration::from_millis(1), hostile.channel.receive::<Message>()).await;
+            match refused {
+                Err(_) => {}
+                Ok(Ok(Message::Refused(Refusal::Busy)) | Err(ChannelError::Cut)) => return part,
+                Ok(other) => panic!("{other:?}"),
+            }
+        }
+        panic!("it tells for ever");
+    };
+    let mut first = Hostile::connect(address, &others[0], &victim).await;
+    let most = fill(&mut first).await;
+    assert!((5..20).contains(&most), "{most} parts of 42 kB");
+    // A session that keeps its part leaves less to another of its device, and the other device its own.
+    let mut held = Hostile::connect(address, &others[0], &victim).await;
+    held.begin_push("**").await;
+    for part in 0..6 {
+        held.say(Message::Offered(shapes(part * 100, 100, 10))).await;
+    }
+    sleep(Duration::from_millis(200)).await;
+    let mut second = Hostile::connect(address, &others[0], &victim).await;
+    assert!(fill(&mut second).await < most - 3);
+    let mut other = Hostile::connect(address, &others[1], &victim).await;
+    assert!(fill(&mut other).await + 3 > most);
+    others[1].put("s/v/r", "honest");
+    assert_eq!(push(address, &others[1], &victim).await.unwrap(), 1);
+}
+
+/// Of two sessions of a device one ends: then it may have one more, and no two.
+#[tokio::test]
+async fn a_devices_sessions_are_counted_when_they_end_one_by_one() {
+    let (victim, others) = devices(1, ALL);
+    let address = serving(&victim, Limits { sessions_per_peer: 2, ..Limits::default() }).await;
+    let (one, _two) = (
+        Hostile::connect(address, &others[0], &victim).await,
+        Hostile::connect(address, &others[0], &victim).await,
+    );
+    let is_busy = async || {
+        let result = push(address, &others[0], &victim).await;
+        matches!(result, Err(PeerError::Session(SessionError::Refused(Refusal::Busy))))
+    };
+    sleep(Duration::from_millis(200)).await;
+    assert!(is_busy().await);
+    drop(one);
+    sleep(Duration::from_millis(200)).await;
+    let _three = Hostile::connect(address, &others[0], &victim).await;
+    sleep(Duration::from_millis(200)).await;
+    assert!(is_busy().await);
+}
