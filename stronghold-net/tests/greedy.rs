@@ -4,7 +4,6 @@
 mod common;
 
 use std::{
-    future::Future,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -13,10 +12,10 @@ use common::{
     ALL, Device,
     hostile::{Hostile, shapes},
 };
-use stronghold_net::{ChannelError, Limits, Peer, PeerError, Server, Unattended, Ways};
+use stronghold_net::{ChannelError, Limits, Peer, PeerError, Server, SyncRequest, Unattended, Ways};
 use stronghold_sync::{
     Operation, Selection,
-    message::{Message, RecipientKey, Refusal, Request},
+    message::{Message, Refusal},
     session::{MAX_SEALED, SessionError},
 };
 use tokio::{
@@ -52,11 +51,7 @@ async fn connected(address: SocketAddr, device: &Device, victim: &Device) -> Pee
 
 async fn push(address: SocketAddr, device: &Device, victim: &Device) -> Result<u64, PeerError> {
     let peer = connected(address, device, victim).await;
-    Ok(peer.sync(Selection::everything(), Ways::Push, &mut Unattended).await?.summary.sent)
-}
-
-async fn has_to_wait<T>(done: impl Future<Output = T>) -> bool {
-    timeout(Duration::from_millis(700), done).await.is_err()
+    Ok(peer.sync(SyncRequest::new(Selection::everything(), Ways::Push), &mut Unattended).await?.summary.sent)
 }
 
 /// Two devices with four sessions each announce the largest batch, send some of it and stall: an honest one is served as if
@@ -87,32 +82,6 @@ async fn an_honest_sync_beside_stalling_devices_goes_on_and_they_are_ended() {
         let is_ended = matches!(heard, Ok(Message::Refused(Refusal::Stopped)) | Err(ChannelError::Cut));
         assert!(is_ended, "{heard:?}");
     }
-}
-
-/// One who takes slowly holds what is sealed for it; so do few only.
-#[tokio::test]
-async fn the_memory_of_batches_is_shared_by_those_who_take() {
-    let (victim, takers) = devices(3, ALL);
-    victim.put_all((0..2).map(|n| (format!("s/v/{n}"), "x".repeat(4_000_000))));
-    let address = serving(&victim, Limits { in_flight: 0, ..Limits::default() }).await;
-    let import = async |device: &Device| {
-        let mut hostile = Hostile::connect(address, device, &victim).await;
-        let key = stronghold_snapshot::RecipientSecret::generate().unwrap().public().to_bytes();
-        let key = RecipientKey::new(key).unwrap();
-        hostile.ask(Request::Import { selection: Selection::everything(), key }).await;
-        hostile.until(|message| matches!(message, Message::Batch(_))).await;
-        hostile
-    };
-    let mut held = Vec::new();
-    for taker in &takers[..2] {
-        held.push(import(taker).await);
-    }
-    let mut third = import(&takers[2]).await;
-    assert!(has_to_wait(third.hear()).await, "there is no memory for it");
-    held.pop();
-    timeout(Duration::from_secs(20), third.until(|message| matches!(message, Message::Batch(_))))
-        .await
-        .unwrap();
 }
 
 /// What devices tell of their entries is kept up to a quarter of the memory for each; it is free again when they are gone.

@@ -53,7 +53,7 @@ impl Hostile {
         self.say(Message::Compare).await;
         self.until(|message| matches!(message, Message::Compared)).await;
         self.say(Message::Give(shapes)).await;
-        self.say(Message::Propose(Propose { key: None, deletions_confirmed: false })).await;
+        self.say(Message::Propose(Propose { key: None })).await;
         self.until(|message| matches!(message, Message::End)).await;
     }
 
