@@ -8,8 +8,7 @@ use stronghold_snapshot::{
     seal_complement,
 };
 use stronghold_sync::{
-    DeviceId, Grant, Location, LocationId, Mapping, Operation, Pending, Plan, RevisionId, Scope, Shape,
-    are_many,
+    DeviceId, Grant, Location, LocationId, Mapping, Operation, Pending, Plan, RevisionId, Scope, are_many,
     message::{Listing, RecipientKey},
     session::{
         Action, Answer, Export, Failure, Import, LeftBehind, Look, Looked, Misbehaviour, Taken, Unexpected,
@@ -151,9 +150,16 @@ impl<'a> HomeHost<'a> {
         self
     }
 
+    /// The home is held while what comes first in the scope is matched: the rules, where a peer asks. What the peer asks for
+    /// is held against the names of those alone, and while others may use the home.
     fn shapes(&self, scope: &Scope) -> Result<Answer, HostError> {
-        let shapes: Vec<Shape> = self.home.lock().refresh()?.shapes(scope, &Mapping::default());
-        Ok(Answer::Shapes(shapes))
+        let Some(rest) = scope.rest() else {
+            let first = Scope::of(scope.first().clone());
+            return Ok(Answer::Shapes(self.home.lock().refresh()?.shapes(&first, &Mapping::default())));
+        };
+        let named = self.home.lock().refresh()?.named_shapes(scope.first());
+        let within = named.into_iter().filter(|(location, _)| rest.covers_text(location));
+        Ok(Answer::Shapes(within.map(|(_, shape)| shape).collect()))
     }
 
     fn list(&self, grant: &Grant) -> Result<Answer, HostError> {

@@ -69,6 +69,11 @@ impl Pattern {
         Self { text: escaped, least: tokens.len(), tokens, shortcut: Shortcut::Literal(text.into()) }
     }
 
+    /// The bytes of its text form.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
+    }
+
     /// How many steps matching takes for each character of a text, beyond comparing it.
     pub(crate) fn complexity(&self) -> usize {
         if self.shortcut == Shortcut::None { self.tokens.len() } else { 0 }
@@ -77,10 +82,29 @@ impl Pattern {
     /// Whether the pattern matches all of `text`.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
+        self.matches_in(text, &mut 0)
+    }
+
+    /// The same, counting the steps that it takes: one for a comparison, else one for each token at each letter.
+    pub(crate) fn matches_in(&self, text: &str, steps: &mut u64) -> bool {
+        *steps += 1;
         match &self.shortcut {
             Shortcut::Literal(literal) => literal == text,
             Shortcut::Prefix(prefix) => text.starts_with(prefix.as_str()),
-            Shortcut::None => self.simulate(text),
+            Shortcut::None if text.len() < self.least => false,
+            Shortcut::None => {
+                *steps += (self.tokens.len() * text.len()) as u64;
+                self.simulate(text)[self.tokens.len()]
+            }
+        }
+    }
+
+    /// Whether it may match a text that begins with `prefix`.
+    pub(crate) fn reaches(&self, prefix: &str) -> bool {
+        match &self.shortcut {
+            Shortcut::Literal(literal) => literal.starts_with(prefix),
+            Shortcut::Prefix(own) => own.starts_with(prefix) || prefix.starts_with(own.as_str()),
+            Shortcut::None => self.simulate(prefix).contains(&true),
         }
     }
 
@@ -126,11 +150,9 @@ impl Pattern {
         below[0]
     }
 
-    fn simulate(&self, text: &str) -> bool {
+    /// The positions in the pattern at which it may be after all of `text`.
+    fn simulate(&self, text: &str) -> Vec<bool> {
         // Every position that the pattern may be at, kept at once: no input makes it backtrack.
-        if text.len() < self.least {
-            return false;
-        }
         let mut at = vec![false; self.tokens.len() + 1];
         let mut next = at.clone();
         at[0] = true;
@@ -145,7 +167,7 @@ impl Pattern {
             self.skip_empty(&mut next);
             core::mem::swap(&mut at, &mut next);
         }
-        at[self.tokens.len()]
+        at
     }
 
     fn skip_empty(&self, at: &mut [bool]) {
@@ -349,6 +371,20 @@ mod tests {
         }
         for (wide, narrow) in [("a/b", "a"), ("a", "ab"), ("a", "*"), ("a/b/c", "a/b"), ("a", "**")] {
             assert!(!pattern(wide).includes(&pattern(narrow)), "{wide} {narrow}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_reaches_where_it_may_match_something() {
+        for (text, prefix) in
+            [("wallet/**", "wallet/"), ("*/web/*", "wallet/web/"), ("wallet/web/a", "wallet/"), ("**", "x/")]
+        {
+            assert!(pattern(text).reaches(prefix), "{text} {prefix}");
+        }
+        for (text, prefix) in
+            [("wallet/**", "work/"), ("*/web/*", "wallet/keys/"), ("wallet/web/a", "wallets/")]
+        {
+            assert!(!pattern(text).reaches(prefix), "{text} {prefix}");
         }
     }
 

@@ -52,5 +52,7 @@ pub use plan::{
     are_many, is_shrunk, plan,
 };
 pub use policy::{BadOperation, Decision, Grant, Operation, Pending, Policy, Rule, TakenBack, TooWide, Void};
-pub use selection::{BadMapping, BadSelection, MAX_COMPLEXITY, MAX_PATTERNS, Mapping, Scope, Selection};
+pub use selection::{
+    BadMapping, BadSelection, MAX_COMPLEXITY, MAX_PATTERNS, MAX_SELECTION, Mapping, Scope, Selection,
+};
 pub use shape::{Ancestors, EntryId, MAX_ANCESTORS, Revisioned, Shape, heads};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::{
-    Location, RevisionId, Scope, Selection, Shape,
+    Location, RevisionId, Selection, Shape,
     reconcile::{Again, Summary, Telling},
 };
 
@@ -132,12 +132,12 @@ pub enum Request {
 /// What the asked side's policy leaves of a sync.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreed {
-    /// What the asking side may take.
-    pub pull: Option<Scope>,
-    /// What it may write.
-    pub push: Option<Scope>,
-    /// What it may delete.
-    pub delete: Option<Scope>,
+    /// Where the asking side may take, within what it asked for.
+    pub pull: Option<Selection>,
+    /// Where it may write, likewise.
+    pub push: Option<Selection>,
+    /// Where it may delete, likewise.
+    pub delete: Option<Selection>,
     /// The asked side's set of what the asking side may take.
     pub held: Option<Summary>,
     /// The generation of the asked side's snapshot, likewise.

@@ -279,7 +279,8 @@ impl Plan {
             return;
         }
         let kept = heads(here.iter().chain(&take));
-        let is_taken = |head: &Shape| take.iter().any(|shape| shape.revision == head.revision);
+        let taken: BTreeSet<RevisionId> = take.iter().map(|shape| shape.revision).collect();
+        let is_taken = |head: &Shape| taken.contains(&head.revision);
         let from_there = |head: &&&Shape| is_taken(head) || sieve.delivered(head);
         if kept.len() > MAX_HEADS || kept.iter().filter(from_there).count() > S::MOST_ADDED {
             return leave(&mut self.not_taken, &take[0], Why::TooManyHeads, true);
@@ -293,7 +294,7 @@ impl Plan {
         self.shrinks_here += u64::from(stays_readable && shrinks(here, &kept));
         self.conflicts += u64::from(kept.len() > 1);
         self.changes_here.extend(
-            change(readable(here), stays_readable, kept.len()).map(|change| (kept[0].location, change)),
+            change(readable(here), stays_readable, kept.len()).map(|change| (take[0].location, change)),
         );
         self.resolve.extend(resolution);
         self.take.extend(take);
@@ -321,7 +322,7 @@ impl Plan {
         self.deletes_there += u64::from(readable(there) && !stays_readable);
         self.shrinks_there += u64::from(stays_readable && shrinks(there, &kept));
         self.changes_there.extend(
-            change(readable(there), stays_readable, kept.len()).map(|change| (kept[0].location, change)),
+            change(readable(there), stays_readable, kept.len()).map(|change| (give[0].location, change)),
         );
         self.give.extend(give);
     }

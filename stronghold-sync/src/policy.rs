@@ -261,13 +261,17 @@ impl Policy {
             self.rules()
                 .filter(|rule| rule.holds_for(peer, operation, now) && rule.ask == ask)
                 .filter(|rule| rule.selection.overlaps(selection))
-                .map(|rule| rule.selection.clone())
-                .reduce(|all, one| all.or(&one))
+                .map(|rule| rule.selection.touching(selection))
+                // What is over the limits of a selection could not be told: it is left out, the newest first.
+                .reduce(|all, one| {
+                    Some(all.clone().or(&one)).filter(Selection::is_within_limits).unwrap_or(all)
+                })
         };
         let grant = |rules: Selection| Grant {
             peer: Some(*peer),
             operation,
-            scope: Scope::of(selection.clone()).within(rules),
+            // The rules first: names outside of them are never held against what the peer asks for.
+            scope: Scope::of(rules).within(selection.clone()),
             approved: false,
         };
         match (reach(false), reach(true)) {
@@ -489,6 +493,31 @@ mod tests {
         assert_eq!(policy.deny(&PEER, &operations, None, None), Ok(TakenBack::default()));
         policy.grant(Rule { device: DeviceId::from_bytes([2; 32]), ..rule(Operation::Pull, "a") });
         assert_eq!(policy.deny(&PEER, &operations, None, None), Ok(TakenBack::default()), "another's");
+    }
+
+    #[test]
+    fn rules_are_asked_before_the_request_and_only_those_that_touch_it() {
+        let mut policy = Policy::default();
+        policy.grant(Rule {
+            selection: Selection::parse(&["shared", "other"]).unwrap(),
+            ..rule(Operation::Pull, "x")
+        });
+        let Decision::Allowed(grant) = policy.decide(&PEER, Operation::Pull, &select("shared/web/*"), 0)
+        else {
+            panic!("not allowed");
+        };
+        assert_eq!(alloc::format!("{}", grant.scope()), "shared within shared/web/*");
+        let steps = |request: &str, name: &str| {
+            let decision =
+                policy.decide(&PEER, Operation::Pull, &Selection::parse(&["shared", request]).unwrap(), 0);
+            let Decision::Allowed(grant) = decision else { panic!("not allowed") };
+            let mut steps = 0;
+            assert!(!grant.scope().covers_in(name, &mut steps));
+            steps
+        };
+        for request in ["wallet/web/*a*", "wallut/web/*a*", "zebra/*/*", "wallet/web/bank"] {
+            assert_eq!(steps(request, "wallet/web/bank"), 1, "{request}");
+        }
     }
 
     #[test]

@@ -14,7 +14,9 @@ use crate::{
 pub const MAX_PATTERNS: usize = 1024;
 /// The most characters, in one selection, of patterns that are neither a plain location nor a place and all below it:
 /// matching one location costs as many steps for each of its characters.
-pub const MAX_COMPLEXITY: usize = 2048;
+pub const MAX_COMPLEXITY: usize = 512;
+/// The most bytes that the patterns of one selection have together: three of them fit into a message.
+pub const MAX_SELECTION: usize = 16 << 10;
 /// The most selections in one scope that a peer sends.
 const MAX_PARTS: usize = 8;
 
@@ -37,6 +39,9 @@ pub enum BadSelection {
     /// More than [`MAX_COMPLEXITY`] characters of patterns with wildcards within.
     #[error("a selection has more than {MAX_COMPLEXITY} characters of patterns with wildcards within")]
     TooComplex,
+    /// More than [`MAX_SELECTION`] bytes.
+    #[error("a selection is longer than {} kB", MAX_SELECTION >> 10)]
+    TooLong,
 }
 
 impl Selection {
@@ -58,7 +63,13 @@ impl Selection {
         Self::try_from(patterns)
     }
 
-    /// Just these records. More than [`MAX_PATTERNS`] of them are a selection here, but none that a peer takes.
+    /// Whether a peer takes it: one that was made of locations may be over the limits.
+    #[must_use]
+    pub fn is_within_limits(&self) -> bool {
+        Self::try_from(self.patterns.clone()).is_ok()
+    }
+
+    /// Just these records. What is over the limits is a selection here, but none that a peer takes.
     #[must_use]
     pub fn of_locations<'a>(locations: impl IntoIterator<Item = &'a Location>) -> Self {
         let literal = |location: &Location| Pattern::literal(&alloc::format!("{location}"));
@@ -121,7 +132,23 @@ impl Selection {
     }
 
     pub(crate) fn covers_text(&self, text: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(text))
+        self.covers_in(text, &mut 0)
+    }
+
+    fn covers_in(&self, text: &str, steps: &mut u64) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches_in(text, steps))
+    }
+
+    /// Whether it may select something whose text begins so: a client, or a vault.
+    #[must_use]
+    pub fn reaches(&self, prefix: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern.reaches(prefix))
+    }
+
+    /// The part of it that touches another selection, in whole patterns.
+    pub(crate) fn touching(&self, other: &Self) -> Self {
+        let touches = |own: &&Pattern| other.patterns.iter().any(|theirs| own.overlaps(theirs));
+        Self { patterns: self.patterns.iter().filter(touches).cloned().collect() }
     }
 }
 
@@ -132,8 +159,11 @@ impl TryFrom<Vec<Pattern>> for Selection {
         if patterns.len() > MAX_PATTERNS {
             return Err(BadSelection::TooMany);
         }
-        match patterns.iter().map(Pattern::complexity).sum::<usize>() > MAX_COMPLEXITY {
-            true => Err(BadSelection::TooComplex),
+        if patterns.iter().map(Pattern::complexity).sum::<usize>() > MAX_COMPLEXITY {
+            return Err(BadSelection::TooComplex);
+        }
+        match patterns.iter().map(Pattern::len).sum::<usize>() > MAX_SELECTION {
+            true => Err(BadSelection::TooLong),
             false => Ok(Self { patterns }),
         }
     }
@@ -214,7 +244,26 @@ impl Scope {
     /// Whether the location of this text form is in scope.
     #[must_use]
     pub fn covers_text(&self, location: &str) -> bool {
-        self.all_of.iter().all(|selection| selection.covers_text(location))
+        self.covers_in(location, &mut 0)
+    }
+
+    /// The same, counting the steps that it takes. Each part is asked only where all before it cover the location.
+    pub fn covers_in(&self, location: &str, steps: &mut u64) -> bool {
+        self.all_of.iter().all(|selection| selection.covers_in(location, steps))
+    }
+
+    /// What is asked first: in a grant, the rules.
+    #[must_use]
+    pub fn first(&self) -> &Selection {
+        &self.all_of[0]
+    }
+
+    /// What is left to be asked of a location that [`first`](Self::first) covers; `None` if nothing is.
+    #[must_use]
+    pub fn rest(&self) -> Option<Self> {
+        let rest = self.all_of[1..].iter().filter(|part| !part.includes(self.first()));
+        let all_of: Vec<Selection> = rest.cloned().collect();
+        (!all_of.is_empty()).then_some(Self { all_of })
     }
 
     /// Whether it leaves nothing out.
@@ -316,8 +365,13 @@ mod tests {
     fn a_peers_selections_and_scopes_are_bounded() {
         let wild = alloc::format!("*{}*/v/r", "?".repeat(200));
         let patterns = |n: usize| vec![wild.as_str(); n];
-        assert!(Selection::parse(&patterns(9)).is_ok());
-        assert_eq!(Selection::parse(&patterns(10)), Err(BadSelection::TooComplex));
+        assert!(Selection::parse(&patterns(2)).is_ok());
+        assert_eq!(Selection::parse(&patterns(3)), Err(BadSelection::TooComplex));
+        let long = alloc::format!("a/b/{}", "c".repeat(1020));
+        assert!(Selection::parse(&vec![long.as_str(); 16]).is_ok());
+        assert_eq!(Selection::parse(&vec![long.as_str(); 17]), Err(BadSelection::TooLong));
+        let records: Vec<Location> = (0..17).map(|n| at(&alloc::format!("{long}{n}"))).collect();
+        assert!(!Selection::of_locations(&records).is_within_limits());
         assert_eq!(Selection::parse(&vec!["a/b/c"; 1025]), Err(BadSelection::TooMany));
         assert!(Selection::parse(&vec!["a/b/c"; 1024]).is_ok(), "plain locations cost little");
         let scope = |parts: usize| Scope { all_of: vec![Selection::everything(); parts] };

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use serde_bytes::ByteBuf;
 use stronghold_sync::{
-    Ancestors, EntryId, Location, RevisionId, Scope, Selection, Shape,
+    Ancestors, EntryId, Location, RevisionId, Selection, Shape,
     message::{
         Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request,
         Volume,
@@ -89,7 +89,7 @@ fn refusals() -> Vec<(&'static str, Message)> {
 }
 
 fn finding() -> Vec<(&'static str, Message)> {
-    let scope = Some(Scope::of(select("client/vault/*")));
+    let scope = Some(select("client/vault/*"));
     let all = Agreed {
         pull: scope.clone(),
         push: scope.clone(),

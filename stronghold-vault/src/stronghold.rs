@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, btree_map};
 
 use stronghold_sync::{
-    ClientId, DeviceId, EntryId, Location, LocationId, Mapping, Policy, RecordId, Scope, Shape, VaultId,
-    heads,
+    ClientId, DeviceId, EntryId, Location, LocationId, Mapping, Policy, RecordId, Scope, Selection, Shape,
+    VaultId, heads,
 };
 use zeroize::Zeroizing;
 
@@ -221,21 +221,63 @@ impl Stronghold {
     ) -> impl Iterator<Item = (LocationId, &Client, &Vault, &Record)> {
         let everything = scope.is_everything();
         let mut text = String::new();
-        self.records().filter(move |(_, client, vault, record)| {
+        self.records_reached(scope.first()).filter(move |(_, client, vault, record)| {
             everything || {
-                text.clear();
-                for part in [&client.name, "/", &vault.name, "/", &record.name] {
-                    text.push_str(part);
-                }
+                write_names(&mut text, client, vault, record);
                 scope.covers_text(&text)
             }
         })
+    }
+
+    /// Every record, in the order of ids, of the clients and vaults that a selection reaches: the others are passed over as a
+    /// whole.
+    fn records_reached(
+        &self,
+        first: &Selection,
+    ) -> impl Iterator<Item = (LocationId, &Client, &Vault, &Record)> {
+        let everything = first.is_everything();
+        let reached = move |prefix: &str| everything || first.reaches(prefix);
+        let clients = self
+            .clients
+            .iter()
+            .filter(move |(_, client)| everything || reached(&format!("{}/", client.name)));
+        clients.flat_map(move |(&client_id, client)| {
+            let vaults = client.vaults.iter().filter(move |(_, vault)| {
+                everything || first.reaches(&format!("{}/{}/", client.name, vault.name))
+            });
+            vaults.flat_map(move |(&vault_id, vault)| {
+                vault.records.iter().map(move |(&record, held)| {
+                    (LocationId { client: client_id, vault: vault_id, record }, client, vault, held)
+                })
+            })
+        })
+    }
+
+    /// The shapes of all heads that a selection covers, in the order of entries, each with its location as text: for who
+    /// matches further without holding on to the Stronghold.
+    #[must_use]
+    pub fn named_shapes(&self, selection: &Selection) -> Vec<(Box<str>, Shape)> {
+        let mut named = Vec::new();
+        let mut text = String::new();
+        for (id, client, vault, record) in self.records_in(&Scope::of(selection.clone())) {
+            write_names(&mut text, client, vault, record);
+            named.extend(record.shapes(id).map(|shape| (Box::from(text.as_str()), shape)));
+        }
+        named
     }
 }
 
 impl Vault {
     pub(crate) fn keeper(&self, location: LocationId) -> Keeper<'_> {
         Keeper { key: &self.key, location }
+    }
+}
+
+/// Writes a location's text form in place of what stands there.
+fn write_names(text: &mut String, client: &Client, vault: &Vault, record: &Record) {
+    text.clear();
+    for part in [&client.name, "/", &vault.name, "/", &record.name] {
+        text.push_str(part);
     }
 }
 

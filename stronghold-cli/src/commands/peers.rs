@@ -93,7 +93,9 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
         }
         let void = policy.void_beside(&rule, now());
         match void {
-            None => drop(policy.grant(rule)),
+            None => {
+                policy.grant(rule);
+            }
             // Who wants no more than is there has it; who wants to bound it has not.
             Some(Void::Covered(_)) if expires.is_none() => {}
             Some(void) => return Err(void.into()),

@@ -118,6 +118,12 @@ pub(super) fn fetch(
             ));
         }
         let selection = Selection::of_locations(&locations);
+        if !selection.is_within_limits() {
+            return Err(Failure::usage(
+                "the names of these records are too long for one request; nothing was changed",
+                "pick fewer at a time, or use sync --select",
+            ));
+        }
         let mut progress = Progress::new(context.output, GoOn::Yes);
         let outcome = reach(&home, peer, at).await?.fetch(selection, &mut progress).await?;
         let missing = |location: &&Location| {

@@ -52,7 +52,7 @@ fn open_sync(pull: bool, push: bool) -> Message {
 }
 
 fn agreed() -> Message {
-    let scope = || Some(stronghold_sync::Scope::of(select("wallet")));
+    let scope = || Some(select("wallet"));
     Message::Agreed(Agreed {
         pull: scope(),
         push: scope(),
@@ -295,7 +295,7 @@ fn a_side_that_was_not_asked_for_or_granted_a_direction_gets_none() {
 #[test]
 fn a_peer_that_agrees_to_more_than_was_asked_learns_no_more() {
     let (mut a, _) = guarded_devices();
-    let everything = || Some(stronghold_sync::Scope::of(Selection::everything()));
+    let everything = || Some(Selection::everything());
     let held = Some(Summary::default());
     let agreed = Agreed { pull: everything(), push: everything(), delete: everything(), held, generation: 0 };
     let ask = sync_both("wallet/web", &a);

@@ -18,7 +18,7 @@ use super::{
 /// One message of every kind.
 pub(crate) fn one_of_each() -> Vec<Message> {
     let shape = shape("wallet/web/planted", 7);
-    let everything = Some(stronghold_sync::Scope::of(Selection::everything()));
+    let everything = Some(Selection::everything());
     let location = at("wallet/web/planted");
     let (revision, size) = (shape.revision, 64);
     vec![

@@ -109,7 +109,7 @@ impl Sync {
 
     /// What is granted, for the asking side to know.
     pub(super) fn agreed(&self) -> Agreed {
-        let scope = |grant: &Option<Grant>| grant.as_ref().map(|grant| grant.scope().clone());
+        let scope = |grant: &Option<Grant>| grant.as_ref().map(|grant| grant.scope().first().clone());
         let held = self.answering.as_ref().map(|answering| answering.summary().clone());
         let (pull, push, delete) = (scope(&self.pull), scope(&self.push), scope(&self.delete));
         Agreed { pull, push, delete, held, generation: self.generation }

@@ -15,7 +15,7 @@ use super::super::{
 use super::{Consent, Push, SyncAsk, Take};
 use crate::{
     Change, EntryId, Grant, Left, Location, LocationId, OnConflict, Operation, Plan, RevisionId, Rules,
-    Scope, Shape, Why,
+    Scope, Selection, Shape, Why,
     message::{Agreed, LeftOut, MAX_NAMED, Message, RecipientKey, in_parts},
     plan::{LARGEST, MAX_ADDED_HEADS, Sieve, plan_through},
     reconcile::{self, Again, MAX_CELLS, Reconciling, SetKey, Summary, Symbol},
@@ -86,9 +86,10 @@ impl Sync {
             Push::Granted(grant) => Some(grant.scope().clone()),
             Push::No | Push::NotGranted => None,
         };
-        let within_grant = |scope: Option<Scope>| Some(scope?.and(&asked).and(grant.as_ref()?));
+        // What this side says comes first: the peer's patterns are not held against other names.
+        let within_grant = |rules: Option<Selection>| Some(asked.clone().and(grant.as_ref()?).within(rules?));
         let (push, delete) = (within_grant(agreed.push), within_grant(agreed.delete));
-        let pull = agreed.pull.filter(|_| ask.take.is_some()).map(|scope| scope.and(&asked));
+        let pull = agreed.pull.filter(|_| ask.take.is_some()).map(|rules| asked.clone().within(rules));
         let pull_refused = ask.take.is_some() && pull.is_none();
         if pull.is_none() && push.is_none() && delete.is_none() || pull.is_some() != agreed.held.is_some() {
             return Err(Misbehaviour::OutOfOrder.into());
