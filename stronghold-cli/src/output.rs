@@ -56,6 +56,11 @@ impl Output {
         }
     }
 
+    /// What the person must not miss: said whether quiet or not.
+    pub(crate) fn warning(self, text: &str) {
+        let _ = writeln!(io::stderr(), "{}", visible_lines(text));
+    }
+
     /// An error: never quiet.
     pub(crate) fn failure(self, failure: &Failure) {
         let mut err = io::stderr().lock();

@@ -205,7 +205,7 @@ impl<'a> HomeHost<'a> {
             let policy = stronghold.policy().clone();
             let readable = import.expected.is_unplanned().then(|| stronghold.readable());
             let mut brought = Vec::with_capacity(entries.len());
-            let report = stronghold.import(&entries, |location, entry, revision| {
+            let report = stronghold.import(&entries, host.peer.device(), now, |location, entry, revision| {
                 brought.push(entry.revision);
                 import.expected.check(&policy, location, &revision.shape(entry), now).map_err(|why| match why
                 {

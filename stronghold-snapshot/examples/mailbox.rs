@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use stronghold_snapshot::{
     Awaited, ComplementError, Manifest, RecipientPublic, RecipientSecret, seal_complement,
 };
-use stronghold_sync::{Decision, EntryId, Location, Mapping, Operation, Rule, Selection, Shape};
+use stronghold_sync::{Decision, DeviceId, EntryId, Location, Mapping, Operation, Rule, Selection, Shape};
 use stronghold_vault::{Identity, Labels, PublicIdentity, Stronghold, Unacceptable};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -31,7 +31,7 @@ fn main() -> Result<()> {
 
     let mut awaited = ask(mailbox.path(), &phone, laptop.identity().public())?;
     answer(mailbox.path(), &laptop, phone.identity().public())?;
-    take(mailbox.path(), &mut phone, &mut awaited)?;
+    take(mailbox.path(), &mut phone, laptop.identity().device(), &mut awaited)?;
     assert_eq!(&**phone.read(&mail)?.revision.value, b"hunter2");
     assert_eq!(phone.readable(), 1, "what the policy does not allow stays where it is");
 
@@ -73,10 +73,10 @@ fn answer(mailbox: &Path, laptop: &Stronghold, phone: &PublicIdentity) -> Result
 }
 
 /// The phone takes it, whenever it comes, as far as it is what it asked for.
-fn take(mailbox: &Path, phone: &mut Stronghold, awaited: &mut Awaited) -> Result<()> {
+fn take(mailbox: &Path, phone: &mut Stronghold, laptop: DeviceId, awaited: &mut Awaited) -> Result<()> {
     let entries = awaited.open(&fs::read(mailbox.join("answer"))?)?;
     let asked: Selection = "wallet".parse()?;
-    phone.import(&entries, |location, _, _| match asked.covers(location) {
+    phone.import(&entries, laptop, NOW, |location, _, _| match asked.covers(location) {
         true => Ok(()),
         false => Err(Unacceptable::NotAsked),
     })?;

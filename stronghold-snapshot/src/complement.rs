@@ -177,6 +177,7 @@ mod tests {
     fn entry() -> Entry {
         let revision = Revision {
             salt: [1; 32],
+            author: stronghold_sync::DeviceId::from_bytes([2; 32]),
             ancestors: stronghold_sync::Ancestors::default(),
             deleted: false,
             labels: Labels::new(),

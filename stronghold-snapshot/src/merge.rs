@@ -90,13 +90,9 @@ impl Merge {
         let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
         let grant = Grant::of_owner(self.selection.clone());
         let entries = from.export_mapped(&grant, &self.mapping, &wanted, self.now)?;
-        let report =
-            into.import(
-                &entries,
-                |_, entry, _| {
-                    if wanted.contains(entry) { Ok(()) } else { Err(Unacceptable::NotAsked) }
-                },
-            )?;
+        let report = into.import(&entries, from.identity().device(), self.now, |_, entry, _| {
+            if wanted.contains(entry) { Ok(()) } else { Err(Unacceptable::NotAsked) }
+        })?;
         let mut conflicts = report.conflicts;
         for resolution in &plan.resolve {
             conflicts -= u64::from(into.settle(resolution, self.now)?);

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use stronghold_sync::{Ancestors, Location, OnConflict, RevisionId, Rules, Shape, heads, plan};
+use stronghold_sync::{Ancestors, Location, OnConflict, Replaced, RevisionId, Rules, Shape, heads, plan};
 
 const BOTH: Rules = Rules { take: true, give: true, on_conflict: OnConflict::KeepBoth };
 
@@ -11,8 +11,7 @@ const BOTH: Rules = Rules { take: true, give: true, on_conflict: OnConflict::Kee
 fn shapes(records: u64, updated: Option<u64>) -> Vec<Shape> {
     let id = |record: u64, version: u64| {
         let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&record.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
-        bytes[8..16].copy_from_slice(&version.to_be_bytes());
+        bytes[..8].copy_from_slice(&(record.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ version).to_be_bytes());
         RevisionId::from_bytes(bytes)
     };
     let mut shapes: Vec<Shape> = (0..records)
@@ -53,7 +52,10 @@ fn records(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("heads");
     let two = [shapes(1, None), shapes(1, Some(1))].concat();
     group.bench_function("of two", |bencher| bencher.iter(|| heads(black_box(&two)).len()));
-    let parents: Vec<_> = two.iter().map(|shape| (shape.revision, &shape.ancestors)).collect();
+    let parents: Vec<_> = two
+        .iter()
+        .map(|shape| Replaced { id: shape.revision, shared: true, ancestors: &shape.ancestors })
+        .collect();
     group.bench_function("ancestors of a successor", |bencher| {
         bencher.iter(|| Ancestors::of_successor(black_box(&parents)));
     });

@@ -88,7 +88,7 @@ id!(/** A client's id: SHA-256 of its name, cut to 16 bytes. */ ClientId, 16);
 id!(/** A vault's id: SHA-256 of its client's id and its name, cut to 16 bytes. */ VaultId, 16);
 id!(/** A record's id: SHA-256 of its vault's id and its name, cut to 16 bytes. */ RecordId, 16);
 id!(
-    /// A revision's id: SHA-256 over salt, ancestors, deletion flag, labels, time and value. It is the shape's hash.
+    /// A revision's id: SHA-256 over salt, author, parents, deletion flag, labels, time and value. It is the shape's hash.
     RevisionId, 32
 );
 id!(

@@ -20,7 +20,7 @@
 //! let (old, new) = (RevisionId::from_bytes([1; 32]), RevisionId::from_bytes([2; 32]));
 //! let shape = |revision, ancestors| Shape { location, revision, ancestors, size: 12, deleted: false };
 //! let here = [shape(old, Ancestors::default())];
-//! let there = [shape(new, Ancestors::of_successor(&[(old, &Ancestors::default())]))];
+//! let there = [shape(new, Ancestors::from_newest_first(vec![old]).unwrap_or_default())];
 //!
 //! let plan = plan(&here, &there, Rules { take: true, give: true, on_conflict: OnConflict::KeepBoth });
 //! assert_eq!((plan.take.len(), plan.give.len(), plan.conflicts), (1, 0, 0));
@@ -55,4 +55,4 @@ pub use policy::{BadOperation, Decision, Grant, Operation, Pending, Policy, Rule
 pub use selection::{
     BadMapping, BadSelection, MAX_COMPLEXITY, MAX_PATTERNS, MAX_SELECTION, Mapping, Scope, Selection,
 };
-pub use shape::{Ancestors, EntryId, MAX_ANCESTORS, Revisioned, Shape, heads};
+pub use shape::{Ancestors, EntryId, MAX_ANCESTORS, Replaced, Revisioned, Shape, heads};

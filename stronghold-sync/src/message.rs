@@ -297,7 +297,7 @@ pub(crate) trait Weight {
 
 impl Weight for Shape {
     fn weight(&self) -> usize {
-        112 + 32 * self.ancestors.as_slice().len()
+        112 + 8 * self.ancestors.as_slice().len()
     }
 }
 

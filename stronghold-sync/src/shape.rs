@@ -1,20 +1,41 @@
 //! Shapes, and the order of revisions: no clocks, no counters (§4 of the design).
 
-use alloc::{sync::Arc, vec, vec::Vec};
+use alloc::{collections::BTreeSet, sync::Arc, vec, vec::Vec};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{LocationId, RevisionId};
+use crate::{LocationId, RevisionId, ShortId};
 
-/// The most ancestors that a revision keeps. Beyond it an old revision may seem concurrent: a false conflict,
-/// never a loss.
-pub const MAX_ANCESTORS: usize = 256;
+/// The most ancestors that a head carries. Beyond it an old revision may seem concurrent: a false conflict, never a loss.
+pub const MAX_ANCESTORS: usize = 4096;
 
-/// The revisions that a revision has replaced, directly or not, newest first: at most [`MAX_ANCESTORS`].
+/// The revisions that a revision has replaced, directly or not, by their short ids: at most [`MAX_ANCESTORS`].
 ///
-/// Encoded as one byte string, 32 bytes an id.
+/// First its parents, the heads that it replaced directly: these are fixed, and the revision's id covers them. Then what
+/// these had replaced, which is not covered, so that it may be cut differently on each device. Of both, those come first
+/// that have been on another device than the one that wrote them, newest first: some device may still show them. Those
+/// that never left the file that they were written in follow, newest first, and are cut before any other.
+///
+/// Encoded as one byte string, empty for none: the numbers of parents, of parents that have been elsewhere, and of others
+/// that have been elsewhere, 2 bytes each, big-endian; then 8 bytes an id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Ancestors(Option<Arc<[RevisionId]>>);
+pub struct Ancestors {
+    ids: Option<Arc<[ShortId]>>,
+    parents: u16,
+    shared_parents: u16,
+    shared: u16,
+}
+
+/// A head that is replaced.
+#[derive(Clone, Copy, Debug)]
+pub struct Replaced<'a> {
+    /// Its id.
+    pub id: RevisionId,
+    /// Whether it has been, or may have been, on another device.
+    pub shared: bool,
+    /// What it has replaced itself.
+    pub ancestors: &'a Ancestors,
+}
 
 /// What is told of a revision before its value is: never content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,55 +70,167 @@ impl Shape {
 }
 
 impl Ancestors {
-    /// The ancestors of a revision that replaces these heads: the heads themselves, then theirs, newest first.
+    /// Returns the ancestors of a revision that replaces these heads.
     #[must_use]
-    pub fn of_successor(heads: &[(RevisionId, &Self)]) -> Self {
+    pub fn of_successor(heads: &[Replaced<'_>]) -> Self {
         let mut heads = heads.to_vec();
-        heads.sort_by_key(|(id, _)| *id);
-        let mut all: Vec<RevisionId> = heads.iter().map(|(id, _)| *id).collect();
-        let deepest = heads.iter().map(|(_, ancestors)| ancestors.as_slice().len()).max().unwrap_or(0);
-        let mut seen: alloc::collections::BTreeSet<RevisionId> = all.iter().copied().collect();
-        for depth in 0..deepest {
-            for (_, ancestors) in &heads {
-                if let Some(id) = ancestors.as_slice().get(depth)
-                    && seen.insert(*id)
-                {
-                    all.push(*id);
-                }
-            }
+        heads.sort_by_key(|head| (!head.shared, head.id));
+        let parents: Vec<ShortId> = heads.iter().map(|head| head.id.short()).collect();
+        let shared_parents = heads.iter().filter(|head| head.shared).count();
+        let lists = || heads.iter().map(|head| head.ancestors);
+        let (mut shared, mut private) =
+            (in_turn(lists().map(Self::shared)), in_turn(lists().map(Self::private)));
+        if heads.len() > 1 {
+            let mut seen: BTreeSet<ShortId> = parents.iter().copied().collect();
+            shared.retain(|id| seen.insert(*id));
+            private.retain(|id| seen.insert(*id));
         }
-        all.truncate(MAX_ANCESTORS);
-        Self::from_capped(all)
+        Self::of_parts(parents, shared_parents, shared, private)
     }
 
-    /// Takes a list as it is, newest first; `None` if it is longer than [`MAX_ANCESTORS`].
+    /// Takes a line of revisions, each replaced by the one before it in the list, newest first; `None` if it is longer than
+    /// [`MAX_ANCESTORS`]. All count as having been elsewhere.
     #[must_use]
     pub fn from_newest_first(ids: Vec<RevisionId>) -> Option<Self> {
-        (ids.len() <= MAX_ANCESTORS).then(|| Self::from_capped(ids))
+        let mut seen = BTreeSet::new();
+        let mut ids: Vec<ShortId> = ids.iter().map(RevisionId::short).filter(|id| seen.insert(*id)).collect();
+        if ids.len() > MAX_ANCESTORS {
+            return None;
+        }
+        let further = ids.split_off(ids.len().min(1));
+        Some(Self::of_parts(ids.clone(), ids.len(), further, Vec::new()))
     }
 
-    /// The ids, newest first.
+    /// Returns these, and what the heads that are replaced had replaced in turn: what a peer leaves out of a list is not
+    /// forgotten for it.
     #[must_use]
-    pub fn as_slice(&self) -> &[RevisionId] {
-        self.0.as_deref().unwrap_or(&[])
+    pub fn and_of(&self, replaced: &[Replaced<'_>]) -> Self {
+        let mut seen: BTreeSet<ShortId> = self.as_slice().iter().copied().collect();
+        let known = seen.len();
+        let new = |ids: Vec<ShortId>, seen: &mut BTreeSet<ShortId>| -> Vec<ShortId> {
+            ids.into_iter().filter(|id| seen.insert(*id)).collect()
+        };
+        let heads = |shared: bool| {
+            replaced.iter().filter(move |head| head.shared == shared).map(|head| head.id.short())
+        };
+        let lists = || replaced.iter().map(|head| head.ancestors);
+        let shared = new(heads(true).chain(in_turn(lists().map(Self::shared))).collect(), &mut seen);
+        let private = new(heads(false).chain(in_turn(lists().map(Self::private))).collect(), &mut seen);
+        if seen.len() == known {
+            return self.clone();
+        }
+        let (parents, further) = self.as_slice().split_at(self.parents.into());
+        let (own_shared, own_private) = further.split_at(self.shared.into());
+        Self::of_parts(
+            parents.to_vec(),
+            self.shared_parents.into(),
+            [own_shared, &shared].concat(),
+            [own_private, &private].concat(),
+        )
     }
 
-    /// Whether the revision with these ancestors is after `id`.
+    /// Returns the parents alone: what a revision keeps that is no head any more.
+    #[must_use]
+    pub fn parents_only(&self) -> Self {
+        Self::of_parts(self.parents().to_vec(), self.shared_parents.into(), Vec::new(), Vec::new())
+    }
+
+    /// Returns all of the ids, the parents first.
+    #[must_use]
+    pub fn as_slice(&self) -> &[ShortId] {
+        self.ids.as_deref().unwrap_or(&[])
+    }
+
+    /// Returns the parents: the heads that the revision replaced directly.
+    #[must_use]
+    pub fn parents(&self) -> &[ShortId] {
+        &self.as_slice()[..self.parents.into()]
+    }
+
+    /// Returns whether the revision with these ancestors is after `id`.
     #[must_use]
     pub fn contain(&self, id: &RevisionId) -> bool {
-        self.as_slice().contains(id)
+        self.as_slice().contains(&id.short())
     }
 
-    fn from_capped(ids: Vec<RevisionId>) -> Self {
-        Self((!ids.is_empty()).then(|| ids.into()))
+    /// Those that have been elsewhere, newest first.
+    fn shared(&self) -> impl Iterator<Item = ShortId> {
+        let (parents, further) = self.as_slice().split_at(self.parents.into());
+        parents[..self.shared_parents.into()].iter().chain(&further[..self.shared.into()]).copied()
     }
+
+    /// Those that never left the file that they were written in, newest first.
+    fn private(&self) -> impl Iterator<Item = ShortId> {
+        let (parents, further) = self.as_slice().split_at(self.parents.into());
+        parents[self.shared_parents.into()..].iter().chain(&further[self.shared.into()..]).copied()
+    }
+
+    /// Cuts what never left before what did, and the oldest first.
+    fn of_parts(
+        parents: Vec<ShortId>,
+        shared_parents: usize,
+        mut shared: Vec<ShortId>,
+        private: Vec<ShortId>,
+    ) -> Self {
+        let mut ids = parents;
+        ids.truncate(MAX_ANCESTORS);
+        let parents = ids.len();
+        shared.truncate(MAX_ANCESTORS - parents);
+        ids.extend_from_slice(&shared);
+        ids.extend(private.into_iter().take(MAX_ANCESTORS - ids.len()));
+        // All of these numbers are at most MAX_ANCESTORS.
+        Self {
+            parents: parents as u16,
+            shared_parents: shared_parents.min(parents) as u16,
+            shared: shared.len() as u16,
+            ids: (!ids.is_empty()).then(|| ids.into()),
+        }
+    }
+}
+
+/// Of each list the first, then of each the second, and so on.
+fn in_turn<I: Iterator<Item = ShortId>>(lists: impl Iterator<Item = I>) -> Vec<ShortId> {
+    let mut lists: Vec<I> = lists.collect();
+    if let [one] = &mut lists[..] {
+        return one.collect();
+    }
+    let mut all = Vec::new();
+    while !lists.is_empty() {
+        lists.retain_mut(|list| list.next().map(|id| all.push(id)).is_some());
+    }
+    all
 }
 
 impl Serialize for Ancestors {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let bytes: Vec<u8> = self.as_slice().iter().flat_map(|id| *id.as_bytes()).collect();
+        let Some(ids) = &self.ids else { return serializer.serialize_bytes(&[]) };
+        let mut bytes = Vec::with_capacity(COUNTS + 8 * ids.len());
+        for count in [self.parents, self.shared_parents, self.shared] {
+            bytes.extend_from_slice(&count.to_be_bytes());
+        }
+        ids.iter().for_each(|id| bytes.extend_from_slice(id.as_bytes()));
         serializer.serialize_bytes(&bytes)
     }
+}
+
+/// The bytes of the three numbers.
+const COUNTS: usize = 6;
+
+/// What [`Serialize`] writes, read; `None` for anything else.
+fn decode(bytes: &[u8]) -> Option<Ancestors> {
+    if bytes.is_empty() {
+        return Some(Ancestors::default());
+    }
+    let (counts, ids) = bytes.split_first_chunk::<COUNTS>()?;
+    let (ids, rest) = ids.as_chunks::<8>();
+    let [parents, shared_parents, shared] =
+        [0, 2, 4].map(|at| u16::from_be_bytes([counts[at], counts[at + 1]]));
+    let fits = rest.is_empty()
+        && (1..=MAX_ANCESTORS).contains(&ids.len())
+        && shared_parents <= parents
+        && usize::from(parents) + usize::from(shared) <= ids.len();
+    let ids = || ids.iter().map(|id| ShortId::from_bytes(*id)).collect();
+    fits.then(|| Ancestors { ids: Some(ids()), parents, shared_parents, shared })
 }
 
 impl<'de> Deserialize<'de> for Ancestors {
@@ -107,15 +240,11 @@ impl<'de> Deserialize<'de> for Ancestors {
             type Value = Ancestors;
 
             fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                write!(f, "at most {MAX_ANCESTORS} revision ids of 32 bytes")
+                write!(f, "three numbers and at most {MAX_ANCESTORS} short ids")
             }
 
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-                let (ids, rest) = bytes.as_chunks::<32>();
-                let ids = ids.iter().map(|id| RevisionId::from_bytes(*id)).collect();
-                Ancestors::from_newest_first(ids)
-                    .filter(|_| rest.is_empty())
-                    .ok_or_else(|| E::invalid_length(bytes.len(), &self))
+                decode(bytes).ok_or_else(|| E::invalid_length(bytes.len(), &self))
             }
         }
         deserializer.deserialize_bytes(Ids)
@@ -175,9 +304,12 @@ pub fn heads<T: Revisioned>(revisions: impl IntoIterator<Item = T>) -> Vec<T> {
         return all;
     }
     let mut replaced = vec![false; all.len()];
-    for ancestor in all.iter().flat_map(|revision| revision.ancestors().as_slice()) {
-        if let Ok(at) = all.binary_search_by_key(ancestor, Revisioned::revision) {
-            replaced[at] = true;
+    for (by, revision) in all.iter().enumerate() {
+        for ancestor in revision.ancestors().as_slice() {
+            // Ids are in order, and so are their first bytes. Nothing replaces itself, whatever a list says.
+            let from = all.partition_point(|other| other.revision().short() < *ancestor);
+            let named = all[from..].iter().take_while(|other| other.revision().short() == *ancestor).count();
+            (from..from + named).filter(|at| *at != by).for_each(|at| replaced[at] = true);
         }
     }
     let mut replaced = replaced.into_iter();
@@ -195,34 +327,89 @@ mod tests {
         RevisionId::from_bytes(bytes)
     }
 
+    fn after(heads: &[(u16, bool, &Ancestors)]) -> Ancestors {
+        let heads: Vec<Replaced<'_>> = heads
+            .iter()
+            .map(|(n, shared, ancestors)| Replaced { id: id(*n), shared: *shared, ancestors })
+            .collect();
+        Ancestors::of_successor(&heads)
+    }
+
+    fn short(numbers: &[u16]) -> Vec<ShortId> {
+        numbers.iter().map(|n| id(*n).short()).collect()
+    }
+
     #[test]
-    fn ancestors_are_newest_first_and_the_oldest_fall_off_at_256() {
+    fn what_never_left_is_cut_before_what_did_and_the_oldest_first() {
         let mut ancestors = Ancestors::default();
-        for n in 0..300 {
-            ancestors = Ancestors::of_successor(&[(id(n), &ancestors)]);
+        for n in 0..10_000 {
+            ancestors = after(&[(n, n % 1000 == 0, &ancestors)]);
         }
         assert_eq!(ancestors.as_slice().len(), MAX_ANCESTORS);
-        assert_eq!(ancestors.as_slice()[0], id(299));
-        assert!(ancestors.contain(&id(44)) && !ancestors.contain(&id(43)));
+        assert_eq!(ancestors.parents(), short(&[9999]));
+        assert!((0..10).all(|n| ancestors.contain(&id(1000 * n))), "however long ago");
+        assert!(
+            ancestors.contain(&id(9998)) && ancestors.contain(&id(5910)) && !ancestors.contain(&id(5899))
+        );
+        for n in 10_000..20_000 {
+            ancestors = after(&[(n, true, &ancestors)]);
+        }
+        assert_eq!(ancestors.as_slice().len(), MAX_ANCESTORS);
+        assert!(ancestors.contain(&id(15_904)) && !ancestors.contain(&id(15_903)));
     }
 
     #[test]
     fn a_successor_of_two_heads_is_after_both_and_all_theirs() {
-        let left = Ancestors::of_successor(&[(id(1), &Ancestors::default())]);
-        let right = Ancestors::of_successor(&[(id(2), &Ancestors::default())]);
-        let both = Ancestors::of_successor(&[(id(3), &left), (id(4), &right)]);
-        assert_eq!(both.as_slice(), &[id(3), id(4), id(1), id(2)]);
-        assert_eq!(both, Ancestors::of_successor(&[(id(4), &right), (id(3), &left)]));
+        let none = Ancestors::default();
+        let (left, right) = (after(&[(1, false, &none)]), after(&[(2, true, &none)]));
+        let both = after(&[(3, false, &left), (4, true, &right)]);
+        assert_eq!(both.as_slice(), short(&[4, 3, 2, 1]));
+        assert_eq!(both.parents(), short(&[4, 3]));
+        assert_eq!(both, after(&[(4, true, &right), (3, false, &left)]));
+        assert_eq!(both.parents_only().as_slice(), short(&[4, 3]));
     }
 
     #[test]
-    fn the_wire_form_refuses_more_than_the_cap() {
-        let many: Vec<RevisionId> = (0..257).map(id).collect();
+    fn what_a_list_leaves_out_is_added_from_what_is_replaced() {
+        let none = Ancestors::default();
+        let old = after(&[(1, true, &none)]);
+        let old = after(&[(2, false, &old)]);
+        let forged = Ancestors::from_newest_first(vec![id(3)]).unwrap();
+        let replaced = [Replaced { id: id(3), shared: true, ancestors: &old }];
+        let whole = forged.and_of(&replaced);
+        assert_eq!(whole.as_slice(), short(&[3, 1, 2]));
+        assert_eq!(whole.parents(), forged.parents());
+        assert_eq!(whole.and_of(&replaced), whole);
+    }
+
+    #[test]
+    fn a_list_that_names_its_own_revision_replaces_it_not() {
+        let itself = Ancestors::from_newest_first(vec![id(1)]).unwrap();
+        assert_eq!(heads([(id(1), &itself), (id(2), &Ancestors::default())]).len(), 2);
+    }
+
+    #[test]
+    fn the_wire_form_refuses_what_can_not_be() {
+        let many: Vec<RevisionId> = (0..4097).map(id).collect();
         assert!(Ancestors::from_newest_first(many.clone()).is_none());
-        let bytes: Vec<u8> = many.iter().flat_map(|id| *id.as_bytes()).collect();
-        let bytes = rmp_serde::to_vec(serde_bytes::Bytes::new(&bytes)).unwrap();
-        assert!(rmp_serde::from_slice::<Ancestors>(&bytes).is_err());
-        for kept in [vec![], vec![id(1)], many[..256].to_vec()] {
+        let load = |bytes: &[u8]| {
+            let bytes = rmp_serde::to_vec(serde_bytes::Bytes::new(bytes)).unwrap();
+            rmp_serde::from_slice::<Ancestors>(&bytes)
+        };
+        let encoded = |counts: [u8; 6], ids: usize| [&counts[..], &vec![7; 8 * ids]].concat();
+        assert!(load(&encoded([0, 1, 0, 1, 0, 1], 2)).is_ok());
+        for refused in [
+            encoded([0; 6], 4097),
+            encoded([0; 6], 0),
+            encoded([0, 2, 0, 0, 0, 0], 1),
+            encoded([0, 1, 0, 2, 0, 0], 2),
+            encoded([0, 1, 0, 0, 0, 2], 2),
+            encoded([0; 6], 1)[..13].to_vec(),
+            vec![0],
+        ] {
+            assert!(load(&refused).is_err(), "{refused:?}");
+        }
+        for kept in [vec![], vec![id(1)], many[..4096].to_vec()] {
             let ancestors = Ancestors::from_newest_first(kept).unwrap();
             let bytes = rmp_serde::to_vec(&ancestors).unwrap();
             assert_eq!(rmp_serde::from_slice::<Ancestors>(&bytes).unwrap(), ancestors);

@@ -126,7 +126,7 @@ fn merge(into: &mut Stronghold, from: &Stronghold) -> Fallible<u64> {
     let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
     let grant = Grant::of_owner(Selection::everything());
     let entries = from.export_mapped(&grant, &Mapping::default(), &wanted, 0)?;
-    Ok(into.import(&entries, |_, _, _| Ok(()))?.received)
+    Ok(into.import(&entries, from.identity().device(), 0, |_, _, _| Ok(()))?.received)
 }
 
 /// The time that something takes, without what it takes to drop its result.

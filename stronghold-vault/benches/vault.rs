@@ -41,7 +41,7 @@ fn merge(into: &mut Stronghold, from: &Stronghold) -> Fallible<u64> {
     let rules = Rules { take: true, give: false, on_conflict: OnConflict::KeepBoth };
     let plan = plan(&shapes(into), &shapes(from), rules);
     let entries = entries(from, &plan.take)?;
-    Ok(into.import(&entries, |_, _, _| Ok(()))?.received)
+    Ok(into.import(&entries, from.identity().device(), 0, |_, _, _| Ok(()))?.received)
 }
 
 fn records(criterion: &mut Criterion) -> Fallible<()> {
@@ -88,7 +88,11 @@ fn many(criterion: &mut Criterion) -> Fallible<()> {
     criterion.bench_function("import 1,000", |bencher| {
         bencher.iter_batched(
             || Stronghold::new("bench"),
-            |into| into.map(|mut into| into.import(&batch, |_, _, _| Ok(())).is_ok()),
+            |into| {
+                into.map(|mut into| {
+                    into.import(&batch, held.identity().device(), 0, |_, _, _| Ok(())).is_ok()
+                })
+            },
             BatchSize::LargeInput,
         );
     });

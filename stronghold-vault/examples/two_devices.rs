@@ -45,5 +45,5 @@ fn merge(into: &mut Stronghold, from: &Stronghold) -> Result<Report, Box<dyn Err
     let asked = |_: &Location, entry: &EntryId, _: &_| {
         if wanted.contains(entry) { Ok(()) } else { Err(Unacceptable::NotAsked) }
     };
-    Ok(into.import(&entries, asked)?)
+    Ok(into.import(&entries, from.identity().device(), 0, asked)?)
 }

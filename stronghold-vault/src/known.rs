@@ -96,7 +96,7 @@ impl Stronghold {
         if record.heads().any(|head| is_known(&head)) {
             return Ok(true);
         }
-        let keeper = vault.keeper(*id);
+        let keeper = vault.keeper(*id, &self.devices);
         for old in record.revisions().skip(record.head_count()).filter(is_known) {
             let had = keeper.open(old)?;
             for head in record.heads().filter(|head| !head.deleted) {

@@ -30,7 +30,7 @@
 //! let entries = laptop.export(&grant, &wanted, 1_700_000_000_000)?;
 //!
 //! let mut phone = Stronghold::new("phone")?;
-//! let report = phone.import(&entries, |_, entry, _| {
+//! let report = phone.import(&entries, laptop.identity().device(), 1_700_000_000_000, |_, entry, _| {
 //!     if wanted.contains(entry) { Ok(()) } else { Err(stronghold_vault::Unacceptable::NotAsked) }
 //! })?;
 //! assert_eq!(report.received, 1);
@@ -44,6 +44,7 @@
 mod audit;
 mod cipher;
 mod device_name;
+mod devices;
 mod identity;
 mod known;
 mod locked;
@@ -66,7 +67,7 @@ pub use identity::{BadPublicKey, BadSecretKey, BadSignature, Identity, NoRandomn
 pub use locked::{LockedKey, Locking, locking, wipe_stack};
 pub use peers::{Peer, Peers, Rendezvous, Revoked, UnknownPeer};
 pub use reading::{ReadError, Reading, Version};
-pub use record::{Damaged, HISTORY, MAX_HEADS};
+pub use record::{Damaged, HISTORY, MAX_HEADS, RETENTION};
 pub use revision::{Entry, Labels, MAX_LABELS, MAX_VALUE, Revision, secret_bytes};
 pub use steps::{STEPS, Step, Underway};
 pub use stronghold::Stronghold;

@@ -194,6 +194,11 @@ impl Peers {
         self.known.get(device).is_some_and(|known| known.revisions.contains(revision))
     }
 
+    /// Whether any device is known to hold this revision, or to have had it.
+    pub(crate) fn is_known_to_any(&self, revision: &RevisionId) -> bool {
+        self.known.values().any(|known| known.revisions.contains(revision))
+    }
+
     pub(crate) fn remember_known(
         &mut self,
         device: &DeviceId,

@@ -1,6 +1,6 @@
 //! Reading a Stronghold: values, listings, histories, conflicts. What is shown of a record is decided here.
 
-use stronghold_sync::{Location, LocationId, RevisionId, Scope, Selection, message::Listing};
+use stronghold_sync::{DeviceId, Location, LocationId, RevisionId, Scope, Selection, message::Listing};
 
 use crate::{
     record::{Damaged, Sealed},
@@ -29,6 +29,8 @@ pub struct Reading {
     pub id: RevisionId,
     /// Its content.
     pub revision: Revision,
+    /// When it was written, in milliseconds since 1970; by a foreign clock no later than it came here.
+    pub modified: u64,
     /// Whether another head says something else.
     pub conflict: bool,
 }
@@ -38,8 +40,12 @@ pub struct Reading {
 pub struct Version {
     /// Its id.
     pub revision: RevisionId,
-    /// When it was written, in milliseconds since 1970.
+    /// When it was written, in milliseconds since 1970; by a foreign clock no later than it came here.
     pub time: u64,
+    /// The device that wrote it, as it says of itself.
+    pub author: Option<DeviceId>,
+    /// The device that delivered it; `None` where it was written here.
+    pub via: Option<DeviceId>,
     /// Value and labels, in bytes.
     pub size: u64,
     /// Whether it is a deletion.
@@ -57,9 +63,14 @@ impl Stronghold {
         let id = location.id();
         let (_, vault, record) = self.record(&id).ok_or(ReadError::NotFound)?;
         let head = record.shown().filter(|head| !head.deleted).ok_or(ReadError::NotFound)?;
-        let keeper = vault.keeper(id);
+        let keeper = vault.keeper(id, &self.devices);
         let revision = keeper.open(head)?;
-        Ok(Reading { id: head.id, revision, conflict: record.is_conflict(&keeper)? })
+        Ok(Reading {
+            id: head.id,
+            revision,
+            modified: head.shown_time(),
+            conflict: record.is_conflict(&keeper)?,
+        })
     }
 
     /// Reads one revision of a record, from its heads or its history.
@@ -70,7 +81,7 @@ impl Stronghold {
         let id = location.id();
         let (_, vault, record) = self.record(&id).ok_or(ReadError::NotFound)?;
         let sealed = record.find(revision).ok_or(ReadError::NoSuchRevision)?;
-        Ok(vault.keeper(id).open(sealed)?)
+        Ok(vault.keeper(id, &self.devices).open(sealed)?)
     }
 
     /// The readable records of a selection, in the order of their names, with the sizes of value and labels as they
@@ -94,9 +105,9 @@ impl Stronghold {
             if let Some(shown) = record.shown().filter(|head| !head.deleted && may(&location)) {
                 listed.push(Listing {
                     size: shown.len(),
-                    modified: shown.time,
+                    modified: shown.shown_time(),
                     revision: shown.id,
-                    conflict: record.is_conflict(&vault.keeper(id))?,
+                    conflict: record.is_conflict(&vault.keeper(id, &self.devices))?,
                     location,
                 });
             }
@@ -114,7 +125,9 @@ impl Stronghold {
         let heads = record.head_count();
         let version = |(index, sealed): (usize, &Sealed)| Version {
             revision: sealed.id,
-            time: sealed.time,
+            time: sealed.shown_time(),
+            author: self.devices.id(sealed.origin.author),
+            via: sealed.origin.delivered.and_then(|(via, _)| self.devices.id(via)),
             size: sealed.len(),
             deleted: sealed.deleted,
             head: index < heads,
@@ -132,7 +145,7 @@ impl Stronghold {
         for (id, client, vault, record) in
             self.records_in(&scope).filter(|(.., record)| record.head_count() > 1)
         {
-            if record.is_conflict(&vault.keeper(id))? {
+            if record.is_conflict(&vault.keeper(id, &self.devices))? {
                 let location = names(client, vault, record);
                 let heads = self.history(&location).unwrap_or_default();
                 found.push((location, heads.into_iter().filter(|version| version.head).collect()));
@@ -149,7 +162,7 @@ impl Stronghold {
     pub fn verify(&self) -> Result<u64, Damaged> {
         let mut count = 0;
         for (id, _, vault, record) in self.records() {
-            let keeper = vault.keeper(id);
+            let keeper = vault.keeper(id, &self.devices);
             for sealed in record.revisions() {
                 if keeper.open(sealed)?.id() != sealed.id {
                     return Err(Damaged);
@@ -165,6 +178,7 @@ impl Stronghold {
     /// # Errors
     /// [`Damaged`] when one can't be opened.
     pub fn is_conflict(&self, id: &LocationId) -> Result<bool, Damaged> {
-        self.record(id).map_or(Ok(false), |(_, vault, record)| record.is_conflict(&vault.keeper(*id)))
+        self.record(id)
+            .map_or(Ok(false), |(_, vault, record)| record.is_conflict(&vault.keeper(*id, &self.devices)))
     }
 }

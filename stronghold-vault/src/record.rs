@@ -1,21 +1,28 @@
 //! A record: its heads and its history, sealed in ordinary memory, each revision under a key of its own.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
 use stronghold_sync::{
-    Ancestors, LocationId, MAX_RECORD_NAME, RevisionId, Revisioned, Shape, ShortId, padded_len,
+    Ancestors, LocationId, MAX_RECORD_NAME, Replaced, RevisionId, Revisioned, Shape, ShortId, padded_len,
 };
 use zeroize::Zeroizing;
 
 use crate::{
     cipher::{self, Key},
+    devices::{DeviceNumber, Devices},
     locked::LockedKey,
     revision::{Revision, decode_labels, encode_labels},
 };
 
-/// Replaced values that stay readable, per record.
+/// Replaced values that stay readable, per record, whatever their age.
 pub const HISTORY: usize = 10;
+/// How long, in milliseconds, the last value that each device delivered stays readable after it was replaced, and the last
+/// that was written here: nobody's writes wash away another's value.
+pub const RETENTION: u64 = 90 * 24 * 60 * 60 * 1000;
 /// The most heads that an import may leave at a record: more than any number of devices brings about by editing.
 pub const MAX_HEADS: usize = 256;
 
@@ -38,16 +45,67 @@ pub(crate) struct Record {
     history: Vec<Sealed>,
 }
 
-/// One revision with its content sealed.
+/// One revision with its content sealed, and what is known here of how it came.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sealed {
     pub(crate) id: RevisionId,
+    /// The parents alone, once it is no head any more.
     pub(crate) ancestors: Ancestors,
     pub(crate) deleted: bool,
     pub(crate) time: u64,
+    pub(crate) origin: Origin,
+    /// Whether it has been on another device, as far as is known.
+    pub(crate) shared: Flag,
+    /// When it was replaced here; 0 while it is a head.
+    pub(crate) replaced: u64,
     /// Salt, labels and value under AES-256-GCM.
     #[serde(with = "serde_bytes")]
     content: Box<[u8]>,
+}
+
+/// Who wrote a revision, and how it came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    pub(crate) author: DeviceNumber,
+    /// The device that delivered it and when, by this device's clock; `None` where it was written here.
+    pub(crate) delivered: Option<(DeviceNumber, u64)>,
+}
+
+/// Something that becomes true once, through a shared reference too: an export notes what it lets out.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(from = "bool", into = "bool")]
+pub(crate) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(crate) fn new(is_set: bool) -> Self {
+        Self(AtomicBool::new(is_set))
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl From<bool> for Flag {
+    fn from(is_set: bool) -> Self {
+        Self::new(is_set)
+    }
+}
+
+impl From<Flag> for bool {
+    fn from(flag: Flag) -> Self {
+        flag.is_set()
+    }
+}
+
+impl Clone for Flag {
+    fn clone(&self) -> Self {
+        Self::new(self.is_set())
+    }
 }
 
 /// What inserting a revision did to a record.
@@ -105,7 +163,7 @@ impl Record {
 
     /// The same among some of the revisions.
     pub(crate) fn shown_of<'a>(revisions: impl IntoIterator<Item = &'a Sealed>) -> Option<&'a Sealed> {
-        revisions.into_iter().max_by_key(|head| (!head.deleted, head.time, head.id))
+        revisions.into_iter().max_by_key(|head| (!head.deleted, head.shown_time(), head.id))
     }
 
     /// Whether the heads differ in what they say: equal values written independently are no conflict.
@@ -123,14 +181,14 @@ impl Record {
         Ok(false)
     }
 
-    /// The ancestors of a revision that replaces all heads.
-    pub(crate) fn ancestors_of_next(&self) -> Ancestors {
-        let heads: Vec<_> = self.heads().map(|head| (head.id, &head.ancestors)).collect();
+    /// The ancestors of a revision that replaces all heads, of which some have been elsewhere.
+    pub(crate) fn ancestors_of_next(&self, is_shared: impl Fn(&Sealed) -> bool) -> Ancestors {
+        let heads: Vec<Replaced<'_>> = self.heads().map(|head| head.as_replaced(is_shared(head))).collect();
         Ancestors::of_successor(&heads)
     }
 
-    /// Merges one revision in: the union, less what is replaced; that goes to the history.
-    pub(crate) fn insert(&mut self, new: Sealed) -> Inserted {
+    /// Merges one revision in, at the time `now`: the union, less what is replaced; that goes to the history.
+    pub(crate) fn insert(&mut self, mut new: Sealed, now: u64) -> Inserted {
         if self.heads().any(|head| head.id == new.id || head.ancestors.contain(&new.id)) {
             return Inserted::Known;
         }
@@ -138,11 +196,20 @@ impl Record {
         self.history.retain(|old| old.id != new.id);
         let ancestors = new.ancestors.clone();
         let replaces = |head: &Sealed| ancestors.contain(&head.id);
+        if new.origin.delivered.is_some() {
+            let replaced = self.heads().filter(|head| replaces(head));
+            let replaced: Vec<Replaced<'_>> = replaced.map(|head| head.as_replaced(true)).collect();
+            new.ancestors = ancestors.and_of(&replaced);
+        }
         let mut replaced: Vec<Sealed> = self.beside.extract_if(.., |head| replaces(head)).collect();
         if replaces(&self.head) {
             replaced.insert(0, self.put_in_place_of_the_first(new));
         } else {
             self.put_beside(new);
+        }
+        for old in &mut replaced {
+            old.replaced = now;
+            old.ancestors = old.ancestors.parents_only();
         }
         self.history.splice(..0, replaced);
         Inserted::Head
@@ -153,13 +220,28 @@ impl Record {
         self.history.len()
     }
 
-    /// Lets the oldest of what was replaced go, but for what steps name.
-    pub(crate) fn trim(&mut self, named: &BTreeSet<ShortId>) {
-        let mut index = 0;
+    /// Lets the oldest of what was replaced go. There stay, besides the newest ten: what steps name, what the heads replaced
+    /// directly, and, for some time, the last value that each device delivered and the last that was written here.
+    pub(crate) fn trim(&mut self, named: &BTreeSet<ShortId>, now: u64) {
+        let parents: BTreeSet<ShortId> =
+            self.heads().flat_map(|head| head.ancestors.parents()).copied().collect();
+        let (mut index, mut devices) = (0, BTreeSet::new());
         self.history.retain(|old| {
             index += 1;
-            index <= HISTORY || named.contains(&old.id.short())
+            let via = old.origin.delivered.map(|(via, _)| via);
+            let is_last_value = !old.deleted && devices.insert(via);
+            let short = old.id.short();
+            index <= HISTORY
+                || named.contains(&short)
+                || parents.contains(&short)
+                || is_last_value && now.saturating_sub(old.replaced) < RETENTION
         });
+    }
+
+    /// Lets something be done with the origin of each revision.
+    pub(crate) fn each_origin(&mut self, mut work: impl FnMut(&mut Origin)) {
+        let heads = std::iter::once(&mut self.head).chain(&mut self.beside);
+        heads.chain(&mut self.history).for_each(|revision| work(&mut revision.origin));
     }
 
     /// Removes what was replaced; gives how many revisions that were.
@@ -225,6 +307,15 @@ impl TryFrom<(Box<str>, Vec<Sealed>, Vec<Sealed>)> for Record {
 }
 
 impl Sealed {
+    /// When it was written, as it is shown: by a foreign clock no later than it came here.
+    pub(crate) fn shown_time(&self) -> u64 {
+        self.origin.delivered.map_or(self.time, |(_, arrived)| self.time.min(arrived))
+    }
+
+    fn as_replaced(&self, shared: bool) -> Replaced<'_> {
+        Replaced { id: self.id, shared, ancestors: &self.ancestors }
+    }
+
     /// What is told of it.
     pub(crate) fn shape(&self, location: LocationId) -> Shape {
         Shape {
@@ -252,11 +343,17 @@ const OVERHEAD: usize = SALT + LABELS_LEN + TAG;
 pub(crate) struct Keeper<'a> {
     pub(crate) key: &'a LockedKey,
     pub(crate) location: LocationId,
+    pub(crate) devices: &'a Devices,
 }
 
 impl Keeper<'_> {
     /// Seals a revision, whose limits have been checked, under the id that was computed for it.
-    pub(crate) fn seal(&self, id: RevisionId, revision: &Revision) -> Result<Sealed, Damaged> {
+    pub(crate) fn seal(
+        &self,
+        id: RevisionId,
+        revision: &Revision,
+        origin: Origin,
+    ) -> Result<Sealed, Damaged> {
         let labels = encode_labels(&revision.labels);
         let mut content = Zeroizing::new(Vec::with_capacity(OVERHEAD + labels.len() + revision.value.len()));
         content.extend_from_slice(&revision.salt);
@@ -270,6 +367,9 @@ impl Keeper<'_> {
             ancestors: revision.ancestors.clone(),
             deleted: revision.deleted,
             time: revision.time,
+            origin,
+            shared: Flag::new(origin.delivered.is_some()),
+            replaced: 0,
             content: std::mem::take(&mut *content).into_boxed_slice(),
         })
     }
@@ -288,6 +388,7 @@ impl Keeper<'_> {
         open.drain(..value_at);
         Ok(Revision {
             salt,
+            author: self.devices.id(sealed.origin.author).ok_or(Damaged)?,
             ancestors: sealed.ancestors.clone(),
             deleted: sealed.deleted,
             labels,
@@ -319,11 +420,27 @@ const NONCE: [u8; cipher::NONCE_LEN] = [0; cipher::NONCE_LEN];
 mod tests {
     use super::*;
     use crate::revision::Labels;
-    use stronghold_sync::{Location, heads};
+    use stronghold_sync::{DeviceId, Location, heads};
+
+    const HERE: Origin = Origin { author: 0, delivered: None };
+
+    fn devices() -> Devices {
+        let mut devices = Devices::default();
+        devices.number(DeviceId::from_bytes([4; 32]));
+        devices
+    }
 
     fn revision(value: &[u8], ancestors: Ancestors) -> Revision {
         let labels = Labels::from([("from".to_owned(), "csv".to_owned())]);
-        Revision { salt: [3; 32], ancestors, deleted: false, labels, time: 1, value: value.to_vec().into() }
+        Revision {
+            salt: [3; 32],
+            author: DeviceId::from_bytes([4; 32]),
+            ancestors,
+            deleted: false,
+            labels,
+            time: 1,
+            value: value.to_vec().into(),
+        }
     }
 
     fn location(text: &str) -> LocationId {
@@ -333,13 +450,17 @@ mod tests {
     #[test]
     fn a_sealed_revision_opens_only_with_its_key_location_and_id() {
         let (key, other) = (LockedKey::new(&[1; 32]), LockedKey::new(&[2; 32]));
-        let keeper = Keeper { key: &key, location: location("c/v/r") };
+        let devices = devices();
+        let keeper = Keeper { key: &key, location: location("c/v/r"), devices: &devices };
         let revision = revision(b"hunter2", Ancestors::default());
-        let sealed = keeper.seal(revision.id(), &revision).unwrap();
+        let sealed = keeper.seal(revision.id(), &revision, HERE).unwrap();
         assert_eq!(keeper.open(&sealed).unwrap(), revision);
         assert!(!sealed.content.windows(7).any(|window| window == b"hunter2"));
         assert_eq!(Keeper { key: &other, ..keeper }.open(&sealed), Err(Damaged));
-        assert_eq!(Keeper { key: &key, location: location("c/v/s") }.open(&sealed), Err(Damaged));
+        assert_eq!(
+            Keeper { key: &key, location: location("c/v/s"), devices: &devices }.open(&sealed),
+            Err(Damaged)
+        );
         let renamed = Sealed { id: RevisionId::from_bytes([9; 32]), ..sealed.clone() };
         assert_eq!(keeper.open(&renamed), Err(Damaged));
         for at in 0..sealed.content.len() {
@@ -354,8 +475,9 @@ mod tests {
         let key = LockedKey::new(&[1; 32]);
         let revision = revision(b"hunter2", Ancestors::default());
         let sealed = |name| {
-            let keeper = Keeper { key: &key, location: location(name) };
-            keeper.seal(revision.id(), &revision).unwrap().content
+            let devices = devices();
+            let keeper = Keeper { key: &key, location: location(name), devices: &devices };
+            keeper.seal(revision.id(), &revision, HERE).unwrap().content
         };
         let (one, two) = (sealed("c/v/r"), sealed("c/v/s"));
         assert_ne!(one[..one.len() - TAG], two[..two.len() - TAG]);
@@ -364,10 +486,11 @@ mod tests {
     #[test]
     fn inserting_gives_the_heads_of_the_union() {
         let key = LockedKey::new(&[1; 32]);
-        let keeper = Keeper { key: &key, location: location("c/v/r") };
+        let devices = devices();
+        let keeper = Keeper { key: &key, location: location("c/v/r"), devices: &devices };
         let sealed = |value: u8, after: &[RevisionId]| {
             let revision = revision(&[value], Ancestors::from_newest_first(after.to_vec()).unwrap());
-            keeper.seal(revision.id(), &revision).unwrap()
+            keeper.seal(revision.id(), &revision, HERE).unwrap()
         };
         let root = sealed(0, &[]);
         let (left, right) = (sealed(1, &[root.id]), sealed(2, &[root.id]));
@@ -379,11 +502,11 @@ mod tests {
             let mut seen: Vec<&Sealed> = Vec::new();
             for next in order.map(|at| &all[at]) {
                 seen.push(next);
-                record.insert(next.clone());
+                record.insert(next.clone(), 1);
                 let expected: Vec<RevisionId> = heads(seen.clone()).iter().map(|head| head.id).collect();
                 let held: Vec<RevisionId> = record.heads().map(|head| head.id).collect();
                 assert_eq!(held, expected, "{order:?}");
-                assert_eq!(record.insert(next.clone()), Inserted::Known);
+                assert_eq!(record.insert(next.clone(), 1), Inserted::Known);
             }
         }
     }
@@ -391,28 +514,30 @@ mod tests {
     #[test]
     fn a_replaced_revision_that_ancestors_do_not_reach_is_a_head_again_not_lost() {
         let key = LockedKey::new(&[1; 32]);
-        let keeper = Keeper { key: &key, location: location("c/v/r") };
+        let devices = devices();
+        let keeper = Keeper { key: &key, location: location("c/v/r"), devices: &devices };
         let old = revision(b"old", Ancestors::default());
-        let old = keeper.seal(old.id(), &old).unwrap();
+        let old = keeper.seal(old.id(), &old, HERE).unwrap();
         let mut record = Record::new("r", old.clone());
         let far = revision(b"far", Ancestors::from_newest_first(vec![old.id]).unwrap());
-        record.insert(keeper.seal(far.id(), &far).unwrap());
+        record.insert(keeper.seal(far.id(), &far, HERE).unwrap(), 1);
         let later = revision(b"later", Ancestors::from_newest_first(vec![far.id()]).unwrap());
-        record.insert(keeper.seal(later.id(), &later).unwrap());
-        assert_eq!(record.insert(old.clone()), Inserted::Head);
+        record.insert(keeper.seal(later.id(), &later, HERE).unwrap(), 1);
+        assert_eq!(record.insert(old.clone(), 1), Inserted::Head);
         assert_eq!(record.revisions().filter(|held| held.id == old.id).count(), 1);
     }
 
     #[test]
     fn the_history_keeps_ten_newest_first() {
         let key = LockedKey::new(&[1; 32]);
-        let keeper = Keeper { key: &key, location: location("c/v/r") };
+        let devices = devices();
+        let keeper = Keeper { key: &key, location: location("c/v/r"), devices: &devices };
         let first = revision(&[0], Ancestors::default());
-        let mut record = Record::new("r", keeper.seal(first.id(), &first).unwrap());
+        let mut record = Record::new("r", keeper.seal(first.id(), &first, HERE).unwrap());
         for n in 1..15u8 {
-            let next = revision(&[n], record.ancestors_of_next());
-            assert_eq!(record.insert(keeper.seal(next.id(), &next).unwrap()), Inserted::Head);
-            record.trim(&BTreeSet::new());
+            let next = revision(&[n], record.ancestors_of_next(|_| false));
+            assert_eq!(record.insert(keeper.seal(next.id(), &next, HERE).unwrap(), 1), Inserted::Head);
+            record.trim(&BTreeSet::new(), 1);
         }
         let values: Vec<u8> = record.history.iter().map(|old| keeper.open(old).unwrap().value[0]).collect();
         assert_eq!(values, (4..14).rev().collect::<Vec<u8>>());

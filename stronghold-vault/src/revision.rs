@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use stronghold_sync::{Ancestors, EntryId, Location, RevisionId, Shape, padded_len};
+use stronghold_sync::{Ancestors, DeviceId, EntryId, Location, RevisionId, Shape, padded_len};
 use zeroize::Zeroizing;
 
 /// The largest value, in bytes: a record is a secret, not a disk image.
@@ -21,7 +21,9 @@ pub struct Revision {
     /// 32 random bytes: without the value nobody can test guesses of it against the id.
     #[serde(with = "serde_bytes")]
     pub salt: [u8; 32],
-    /// What it replaced, newest first.
+    /// The device that wrote it: as it says of itself, so that people can judge a conflict. Nothing is decided by it.
+    pub author: DeviceId,
+    /// What it replaced. The id covers the parents alone.
     pub ancestors: Ancestors,
     /// Whether it is a deletion; then the value is empty.
     pub deleted: bool,
@@ -44,7 +46,7 @@ pub struct Entry {
 }
 
 impl Revision {
-    /// The id: SHA-256 over salt, ancestors, deletion flag, labels, time and value, each length-prefixed.
+    /// The id: SHA-256 over salt, author, parents, deletion flag, labels, time and value, each length-prefixed.
     #[must_use]
     pub fn id(&self) -> RevisionId {
         let mut hash = Sha256::new();
@@ -54,9 +56,10 @@ impl Revision {
         };
         part(&mut hash, b"stronghold/revision/v1");
         part(&mut hash, &self.salt);
-        let ancestors = self.ancestors.as_slice();
-        hash.update((32 * ancestors.len() as u64).to_le_bytes());
-        ancestors.iter().for_each(|id| hash.update(id.as_bytes()));
+        part(&mut hash, self.author.as_bytes());
+        let parents = self.ancestors.parents();
+        hash.update((8 * parents.len() as u64).to_le_bytes());
+        parents.iter().for_each(|id| hash.update(id.as_bytes()));
         part(&mut hash, &[u8::from(self.deleted)]);
         part(&mut hash, &(self.labels.len() as u64).to_le_bytes());
         for (name, text) in &self.labels {
@@ -156,6 +159,7 @@ mod tests {
     fn revision() -> Revision {
         Revision {
             salt: [1; 32],
+            author: DeviceId::from_bytes([2; 32]),
             ancestors: Ancestors::default(),
             deleted: false,
             labels: Labels::new(),
@@ -171,6 +175,7 @@ mod tests {
         let ancestors = Ancestors::from_newest_first(vec![base.id()]).unwrap();
         let others = [
             Revision { salt: [2; 32], ..base.clone() },
+            Revision { author: DeviceId::from_bytes([3; 32]), ..base.clone() },
             Revision { ancestors, ..base.clone() },
             Revision { deleted: true, ..base.clone() },
             Revision { labels: label("ab", "c"), ..base.clone() },
@@ -182,14 +187,21 @@ mod tests {
         ids.push(base.id());
         ids.sort();
         ids.dedup();
-        assert_eq!(ids.len(), 8);
+        assert_eq!(ids.len(), 9);
+        let line = |len| {
+            Ancestors::from_newest_first(
+                vec![base.id(); 1].into_iter().chain(ids[..len].iter().copied()).collect(),
+            )
+        };
+        let with = |len| Revision { ancestors: line(len).unwrap(), ..base.clone() }.id();
+        assert_eq!(with(0), with(3), "but to what the parents had replaced");
     }
 
     #[test]
     fn the_id_is_the_one_of_the_vector() {
         assert_eq!(
             revision().id().to_string(),
-            "2cc127a7b59c1d0e448802aa0ae70269e1d00f80ff796480cd1b5a2b13be9321"
+            "1146739149aad4038008b08122ea877a9c1a6b2b36f79d725a52955f6d528116"
         );
     }
 

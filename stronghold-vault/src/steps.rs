@@ -280,7 +280,7 @@ impl Stronghold {
                 step.rules = Some((before, self.policy.clone()));
             }
         }
-        gone.iter().flat_map(|step| step.changes.keys()).for_each(|id| self.trim_at(id));
+        gone.iter().flat_map(|step| step.changes.keys()).for_each(|id| self.trim_at(id, underway.time));
         Some(underway)
     }
 
@@ -295,11 +295,11 @@ impl Stronghold {
     }
 
     /// Lets go of what a record's history keeps for steps that are gone.
-    fn trim_at(&mut self, id: &LocationId) {
+    fn trim_at(&mut self, id: &LocationId, now: u64) {
         let Self { clients, steps, .. } = self;
         let vault = clients.get_mut(&id.client).and_then(|client| client.vaults.get_mut(&id.vault));
         if let Some(record) = vault.and_then(|vault: &mut Vault| vault.records.get_mut(&id.record)) {
-            record.trim(&steps.named(id));
+            record.trim(&steps.named(id), now);
         }
     }
 }

@@ -7,6 +7,7 @@ use stronghold_sync::{ClientId, Policy, RecordId, VaultId, check_name};
 
 use crate::{
     audit::AuditLog,
+    devices::Devices,
     identity::Identity,
     locked::LockedKey,
     peers::Peers,
@@ -25,6 +26,7 @@ struct Stored<'a> {
     policy: &'a Policy,
     log: &'a AuditLog,
     steps: &'a Steps,
+    devices: &'a Devices,
     clients: Seq<'a, ClientId, Client>,
 }
 
@@ -37,6 +39,7 @@ struct Loaded {
     policy: Policy,
     log: AuditLog,
     steps: Steps,
+    devices: Devices,
     clients: Vec<LoadedClient>,
 }
 
@@ -74,6 +77,7 @@ impl Serialize for Stronghold {
             policy: &self.policy,
             log: &self.log,
             steps: &self.steps,
+            devices: &self.devices,
             clients: Seq(&self.clients),
         }
         .serialize(serializer)
@@ -97,8 +101,11 @@ impl<'de> Deserialize<'de> for Stronghold {
         let loaded = Loaded::deserialize(deserializer)?;
         let identity = Identity::from_locked(loaded.identity).map_err(D::Error::custom)?;
         let clients = each_once(loaded.clients, LoadedClient::check);
+        let mut clients = clients.ok_or_else(|| D::Error::custom("a name or a record that can't be"))?;
+        let devices = loaded.devices.only_named_in(&mut clients);
         Ok(Self {
-            clients: clients.ok_or_else(|| D::Error::custom("a name or a record that can't be"))?,
+            devices: devices.ok_or_else(|| D::Error::custom("a revision of a device that is not there"))?,
+            clients,
             identity,
             name: loaded.name,
             peers: loaded.peers,
@@ -180,8 +187,16 @@ mod tests {
     fn loads(clients: &impl Serialize) -> bool {
         let identity = [1; 32];
         let (peers, policy, log) = (Peers::default(), Policy::default(), AuditLog::default());
-        let stored =
-            ("device", serde_bytes::Bytes::new(&identity), peers, policy, log, Steps::default(), clients);
+        let stored = (
+            "device",
+            serde_bytes::Bytes::new(&identity),
+            peers,
+            policy,
+            log,
+            Steps::default(),
+            Devices::default(),
+            clients,
+        );
         rmp_serde::from_slice::<Stronghold>(&rmp_serde::to_vec(&stored).unwrap()).is_ok()
     }
 

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, btree_map};
 
 use stronghold_sync::{
-    ClientId, DeviceId, EntryId, Location, LocationId, Mapping, Policy, RecordId, Scope, Selection, Shape,
-    VaultId, heads,
+    Ancestors, ClientId, DeviceId, EntryId, Location, LocationId, Mapping, Policy, RecordId, Scope,
+    Selection, Shape, VaultId, heads,
 };
 use zeroize::Zeroizing;
 
 use crate::{
     audit::{AuditLog, Decided, Deed},
+    devices::Devices,
     identity::{Identity, NoRandomness},
     locked::{KEY_LEN, LockedKey},
     peers::Peers,
@@ -28,6 +29,7 @@ pub struct Stronghold {
     pub(crate) policy: Policy,
     pub(crate) log: AuditLog,
     pub(crate) steps: Steps,
+    pub(crate) devices: Devices,
     pub(crate) salts: Salts,
 }
 
@@ -58,6 +60,7 @@ impl Stronghold {
             policy: Policy::default(),
             log: AuditLog::default(),
             steps: Steps::default(),
+            devices: Devices::default(),
             salts: Salts::default(),
         })
     }
@@ -167,15 +170,21 @@ impl Stronghold {
 
     /// Merges a sealed revision in, making the record if it is missing; `None` if its vault is. Every change of a record
     /// goes through here: the step that is being made notes it.
-    pub(crate) fn insert(&mut self, location: &Location, id: LocationId, sealed: Sealed) -> Option<Inserted> {
+    pub(crate) fn insert(
+        &mut self,
+        location: &Location,
+        id: LocationId,
+        sealed: Sealed,
+        now: u64,
+    ) -> Option<Inserted> {
         let Self { clients, steps, .. } = self;
         let vault = clients.get_mut(&id.client)?.vaults.get_mut(&id.vault)?;
         steps.note(id, vault.records.get(&id.record));
         Some(match vault.records.entry(id.record) {
             btree_map::Entry::Occupied(mut record) => {
-                let inserted = record.get_mut().insert(sealed);
+                let inserted = record.get_mut().insert(sealed, now);
                 if record.get().history_len() > HISTORY {
-                    record.get_mut().trim(&steps.named(&id));
+                    record.get_mut().trim(&steps.named(&id), now);
                 }
                 inserted
             }
@@ -184,6 +193,11 @@ impl Stronghold {
                 Inserted::Head
             }
         })
+    }
+
+    /// The ancestors of a revision that replaces all heads of a record.
+    pub(crate) fn ancestors_of_next(&self, record: &Record) -> Ancestors {
+        record.ancestors_of_next(|head| head.shared.is_set() || self.peers.is_known_to_any(&head.id))
     }
 
     pub(crate) fn vault_mut(&mut self, id: &LocationId) -> Option<&mut Vault> {
@@ -268,8 +282,8 @@ impl Stronghold {
 }
 
 impl Vault {
-    pub(crate) fn keeper(&self, location: LocationId) -> Keeper<'_> {
-        Keeper { key: &self.key, location }
+    pub(crate) fn keeper<'a>(&'a self, location: LocationId, devices: &'a Devices) -> Keeper<'a> {
+        Keeper { key: &self.key, location, devices }
     }
 }
 

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use stronghold_sync::{
-    Ancestors, EntryId, Grant, Location, LocationId, Mapping, RevisionId, VaultId, heads, message::Listing,
-    padded_len,
+    Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Mapping, RevisionId, VaultId, heads,
+    message::Listing, padded_len,
 };
 
 use crate::{
     locked::LockedKey,
-    record::{Damaged, Inserted, Keeper, MAX_HEADS, Record, Sealed},
+    record::{Damaged, Inserted, Keeper, MAX_HEADS, Origin, Record, Sealed},
     revision::{Entry, Revision},
     stronghold::{Stronghold, entry, names, new_vault_key},
     writing::WriteError,
@@ -83,7 +83,8 @@ impl Stronghold {
                 return Err(ExportError::NotPermitted);
             }
             if let Some(sealed) = record.heads().find(|head| head.id == want.revision) {
-                let revision = vault.keeper(want.location).open(sealed)?;
+                sealed.shared.set();
+                let revision = vault.keeper(want.location, &self.devices).open(sealed)?;
                 entries.push(Entry { location, revision });
             }
         }
@@ -129,7 +130,8 @@ impl Stronghold {
         Ok(listing)
     }
 
-    /// Merges foreign entries in: checks the whole batch, then applies all of it or nothing.
+    /// Merges foreign entries in that the device `from` delivers at the time `now` (milliseconds since 1970, by this device's
+    /// clock): checks the whole batch, then applies all of it or nothing.
     ///
     /// `accept` says, for each, whether it was asked for and is permitted; the id that it is given was computed
     /// from the content.
@@ -139,6 +141,8 @@ impl Stronghold {
     pub fn import(
         &mut self,
         entries: &[Entry],
+        from: DeviceId,
+        now: u64,
         mut accept: impl FnMut(&Location, &EntryId, &Revision) -> Result<(), Unacceptable>,
     ) -> Result<Report, ImportError> {
         let mut checked = Vec::with_capacity(entries.len());
@@ -151,8 +155,8 @@ impl Stronghold {
             checked.push((location, id, revision));
         }
         self.check_heads(&checked)?;
-        let staged = self.seal_all(&checked)?;
-        Ok(self.apply(staged))
+        let staged = self.seal_all(&checked, (from, now))?;
+        Ok(self.apply(staged, now))
     }
 
     /// Whether every record will be left with a number of heads that it may have.
@@ -175,21 +179,28 @@ impl Stronghold {
     }
 
     /// Seals everything before anything is applied: whatever can fail has then failed.
-    fn seal_all<'a>(&self, checked: &[(&'a Location, EntryId, &Revision)]) -> Result<Staged<'a>, WriteError> {
+    fn seal_all<'a>(
+        &mut self,
+        checked: &[(&'a Location, EntryId, &Revision)],
+        (from, now): (DeviceId, u64),
+    ) -> Result<Staged<'a>, WriteError> {
+        let delivered = Some((self.devices.number(from), now));
         let mut staged = Staged { new_keys: BTreeMap::new(), sealed: Vec::with_capacity(checked.len()) };
         for (location, id, revision) in checked {
+            let origin = Origin { author: self.devices.number(revision.author), delivered };
             let key = match self.vault(&id.location) {
                 Some(vault) => &vault.key,
                 None => staged.new_key(location, id.location)?,
             };
-            let sealed = Keeper { key, location: id.location }.seal(id.revision, revision)?;
+            let keeper = Keeper { key, location: id.location, devices: &self.devices };
+            let sealed = keeper.seal(id.revision, revision, origin)?;
             staged.sealed.push((location, id.location, sealed));
         }
         Ok(staged)
     }
 
     /// Merges what is staged. Nothing here can fail.
-    fn apply(&mut self, staged: Staged<'_>) -> Report {
+    fn apply(&mut self, staged: Staged<'_>, now: u64) -> Report {
         for (location, id, key) in staged.new_keys.into_values() {
             self.add_vault(location, id, key);
         }
@@ -197,7 +208,7 @@ impl Stronghold {
         let mut changed = BTreeMap::new();
         for (location, id, sealed) in staged.sealed {
             let was_readable = self.is_readable(&id);
-            match self.insert(location, id, sealed) {
+            match self.insert(location, id, sealed, now) {
                 Some(Inserted::Head) => {
                     report.received += 1;
                     changed.entry(id).or_insert(was_readable);

@@ -191,10 +191,10 @@ impl Stronghold {
     fn write_heads(&mut self, id: &LocationId, heads: &Heads, now: u64) -> Result<(), WriteError> {
         let Some((client, vault, record)) = self.record(id) else { return Ok(()) };
         let location = names(client, vault, record);
-        let keeper = vault.keeper(*id);
+        let keeper = vault.keeper(*id, &self.devices);
         let revisions = record.revisions().filter(|held| heads.as_slice().contains(&held.id.short()));
         let opened = revisions.map(|held| keeper.open(held)).collect::<Result<Vec<Revision>, Damaged>>()?;
-        let ancestors = record.ancestors_of_next();
+        let ancestors = self.ancestors_of_next(record);
         let contents = match opened.is_empty() {
             true => vec![Content::Deletion],
             false => opened.iter().map(Content::of).collect(),

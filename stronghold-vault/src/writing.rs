@@ -1,12 +1,12 @@
 //! Writing to a Stronghold: each write is a new revision that replaces all heads of its record.
 
-use stronghold_sync::{Ancestors, Location, Resolution, RevisionId};
+use stronghold_sync::{Ancestors, DeviceId, Location, Resolution, RevisionId};
 use zeroize::Zeroizing;
 
 use crate::{
     identity::NoRandomness,
     reading::ReadError,
-    record::{Damaged, Record},
+    record::{Damaged, Origin, Record},
     revision::{Labels, Revision},
     stronghold::{Stronghold, names, new_vault_key},
 };
@@ -85,7 +85,7 @@ impl Stronghold {
         let Some((client, vault, record)) = self.record(&resolution.location) else { return Ok(false) };
         let winners = record.revisions().filter(|revision| resolution.winners.contains(&revision.id));
         let Some(winner) = Record::shown_of(winners).map(|winner| winner.id) else { return Ok(false) };
-        let conflict = record.is_conflict(&vault.keeper(resolution.location))?;
+        let conflict = record.is_conflict(&vault.keeper(resolution.location, &self.devices))?;
         if conflict {
             self.resolve(&names(client, vault, record), &winner, now)?;
         }
@@ -99,7 +99,7 @@ impl Stronghold {
         now: u64,
     ) -> Result<RevisionId, WriteError> {
         let held = self.record(&location.id());
-        let ancestors = held.map(|(_, _, record)| record.ancestors_of_next()).unwrap_or_default();
+        let ancestors = held.map(|(_, _, record)| self.ancestors_of_next(record)).unwrap_or_default();
         self.write_after(location, content, ancestors, now)
     }
 
@@ -113,17 +113,19 @@ impl Stronghold {
     ) -> Result<RevisionId, WriteError> {
         let id = location.id();
         let salt = self.salts.take()?;
-        let revision = content.into_revision(salt, ancestors, now);
+        let author = self.identity.device();
+        let revision = content.into_revision(salt, author, ancestors, now);
         if !revision.is_within_limits() {
             return Err(WriteError::TooLarge);
         }
         let revision_id = revision.id();
-        let vault = match self.vault(&id) {
-            None => self.add_vault(location, id, new_vault_key()?),
-            Some(_) => self.vault_mut(&id).ok_or(Damaged)?,
-        };
-        let sealed = vault.keeper(id).seal(revision_id, &revision)?;
-        self.insert(location, id, sealed).ok_or(Damaged)?;
+        if self.vault(&id).is_none() {
+            self.add_vault(location, id, new_vault_key()?);
+        }
+        let origin = Origin { author: self.devices.number(author), delivered: None };
+        let vault = self.vault(&id).ok_or(Damaged)?;
+        let sealed = vault.keeper(id, &self.devices).seal(revision_id, &revision, origin)?;
+        self.insert(location, id, sealed, now).ok_or(Damaged)?;
         Ok(revision_id)
     }
 }
@@ -139,11 +141,11 @@ impl<'a> Content<'a> {
         if revision.deleted { Self::Deletion } else { Self::Value(&revision.value, revision.labels.clone()) }
     }
 
-    fn into_revision(self, salt: [u8; 32], ancestors: Ancestors, time: u64) -> Revision {
+    fn into_revision(self, salt: [u8; 32], author: DeviceId, ancestors: Ancestors, time: u64) -> Revision {
         let (deleted, value, labels) = match self {
             Self::Value(value, labels) => (false, value, labels),
             Self::Deletion => (true, &[][..], Labels::new()),
         };
-        Revision { salt, ancestors, deleted, labels, time, value: Zeroizing::new(value.to_vec()) }
+        Revision { salt, author, ancestors, deleted, labels, time, value: Zeroizing::new(value.to_vec()) }
     }
 }

@@ -81,6 +81,7 @@ struct Payload {
     _policy: IgnoredAny,
     _log: IgnoredAny,
     _steps: IgnoredAny,
+    _devices: IgnoredAny,
     clients: Vec<(String, Vec<VaultPayload>)>,
 }
 
@@ -126,7 +127,7 @@ fn use_it(vault: &mut Stronghold, value: &Masked) {
     drop(entries);
     let arrived: Vec<stronghold_vault::Entry> = rmp_serde::from_slice(&sealed).unwrap();
     let mut other = Stronghold::new("other").unwrap();
-    other.import(&arrived, |_, _, _| Ok(())).unwrap();
+    other.import(&arrived, vault.identity().device(), 2, |_, _, _| Ok(())).unwrap();
     drop(other.read(&at("c/v/kept")).unwrap());
 }
 

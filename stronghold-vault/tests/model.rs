@@ -211,7 +211,10 @@ impl<const N: usize> World<N> {
         let number = self.written.len();
         let seen = self.replicas[on].seen & self.of_records(|location| *location == self.locations[record]);
         let revision = self.replicas[on].stronghold.read_revision(&self.locations[record], &id).unwrap();
-        let replaced = revision.ancestors.as_slice().iter().map(|id| 1 << self.numbers[id]);
+        let replaced = revision.ancestors.as_slice().iter().map(|short| {
+            let named = self.numbers.iter().filter(|(id, _)| id.short() == *short);
+            named.fold(0, |all: Seen, (_, number)| all | 1 << *number)
+        });
         assert_eq!(
             replaced.fold(0, |all: Seen, one: Seen| all | one),
             seen,
@@ -237,7 +240,10 @@ impl<const N: usize> World<N> {
             true => Ok(()),
             false => Err(Unacceptable::NotAsked),
         };
-        let report = target.stronghold.import(&entries, asked).unwrap();
+        let report = target
+            .stronghold
+            .import(&entries, source.stronghold.identity().device(), self.now, asked)
+            .unwrap();
         assert_eq!(report.received, wanted.len() as u64, "just what was missing was taken");
         target.seen |= gains;
         let private = source.stronghold.shapes(&Scope::of(select("private/**")), &Mapping::default());

@@ -6,8 +6,8 @@ mod common;
 
 use common::*;
 use stronghold_sync::{
-    Ancestors, Decision, EntryId, Location, Mapping, OnConflict, Operation, Policy, RevisionId, Rule,
-    Selection,
+    Ancestors, Decision, DeviceId, EntryId, Location, Mapping, OnConflict, Operation, Policy, RevisionId,
+    Rule, Selection,
 };
 use stronghold_vault::{
     Entry, HISTORY, ImportError, Labels, MAX_HEADS, MAX_LABELS, MAX_VALUE, ReadError, Revision, Stronghold,
@@ -20,6 +20,7 @@ const R: &str = "wallet/web/mail";
 fn revision(value: &[u8]) -> Revision {
     Revision {
         salt: [9; 32],
+        author: DeviceId::from_bytes([8; 32]),
         ancestors: Ancestors::default(),
         deleted: false,
         labels: Labels::new(),
@@ -310,7 +311,10 @@ fn an_import_error_is_returned_and_nothing_of_the_batch_is_kept() {
             true => Ok(()),
             false => Err(Unacceptable::NotAsked),
         };
-        assert_eq!(into.import(&entries, asked), Err(ImportError::Unacceptable(Unacceptable::NotAsked)));
+        assert_eq!(
+            into.import(&entries, from.identity().device(), 1, asked),
+            Err(ImportError::Unacceptable(Unacceptable::NotAsked))
+        );
         assert_eq!(bytes(&into), before, "the altered one is number {bad}");
         entries[bad].revision = revision(&vec![0; MAX_VALUE + 1]);
         assert_eq!(import_all(&mut into, &entries), Err(ImportError::Unacceptable(Unacceptable::OverLimits)));

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use serde_json::json;
 use stronghold_net::now;
-use stronghold_sync::{Location, Selection, hex, message::Listing, visible};
+use stronghold_sync::{DeviceId, Location, Selection, hex, message::Listing, visible};
 use stronghold_vault::{Labels, ReadError, Stronghold, Version};
 
 use super::{
@@ -97,21 +97,24 @@ pub(super) fn get(
 ) -> Result<(), Failure> {
     let location = location(at)?;
     let home = context.open()?;
-    let (id, read) = match of {
+    let (id, read, modified, in_conflict) = match of {
         Some(text) => {
             let id = revision(&home, &location, text)?;
             let read = home.stronghold().read_revision(&location, &id).about(&location)?;
             if read.deleted {
                 return Err(ReadError::NotFound).about(&location);
             }
-            (id, read)
+            let history = home.stronghold().history(&location)?;
+            let shown = history.iter().find(|version| version.revision == id);
+            let modified = shown.map_or(read.time, |version| version.time);
+            (id, read, modified, home.stronghold().is_conflict(&location.id())?)
         }
         None => {
             let reading = home.stronghold().read(&location).about(&location)?;
             if reading.conflict {
                 conflict(context, at, strict)?;
             }
-            (reading.id, reading.revision)
+            (reading.id, reading.revision, reading.modified, reading.conflict)
         }
     };
     if !context.output.is_json() {
@@ -120,7 +123,8 @@ pub(super) fn get(
     let text = std::str::from_utf8(&read.value).ok();
     let value = text.map_or_else(|| ("value_hex", hex::text(&read.value)), |text| ("value", text.to_owned()));
     let object = json!({
-        "location": location.to_string(), "revision": id.to_string(), "modified": read.time, value.0: value.1,
+        "location": location.to_string(), "revision": id.to_string(), "modified": modified,
+        "conflict": in_conflict, value.0: value.1,
     });
     context.output.result(&object, Vec::new)
 }
@@ -134,8 +138,8 @@ fn conflict(context: &Context, at: &str, strict: bool) -> Result<(), Failure> {
         let message = format!("{} is in conflict; nothing was printed", visible(at));
         return Err(Failure::new("conflict", DECISION, message).hint(hint));
     }
-    context.output.note(&format!("warning: {} is in conflict; this is its latest value", visible(at)));
-    context.output.note(&format!("hint: {hint}"));
+    context.output.warning(&format!("warning: {} is in conflict; this is its latest value", visible(at)));
+    context.output.warning(&format!("hint: {hint}"));
     Ok(())
 }
 
@@ -195,47 +199,64 @@ pub(super) fn history(context: &Context, at: &str) -> Result<(), Failure> {
     let location = location(at)?;
     let home = context.open()?;
     let history = home.stronghold().history(&location).about(&location)?;
-    let versions: Vec<_> = history.iter().map(version).collect();
+    let names = |device: &DeviceId| device_name(home.stronghold(), device);
+    let versions: Vec<_> = history.iter().map(|one| version(one, &names)).collect();
     let object = json!({ "location": location.to_string(), "revisions": versions });
-    context.output.result(&object, || history.iter().map(|version| version_line(version, "")).collect())
+    context.output.result(&object, || history.iter().map(|one| version_line(one, "", &names)).collect())
 }
 
 pub(super) fn conflicts(context: &Context, of: Option<&str>) -> Result<(), Failure> {
     let selection = selection(of)?;
     let home = context.open()?;
     let found = home.stronghold().conflicts(&selection)?;
+    let names = |device: &DeviceId| device_name(home.stronghold(), device);
     let conflicts: Vec<_> = found
         .iter()
         .map(|(location, heads)| {
-            let heads: Vec<_> = heads.iter().map(version).collect();
+            let heads: Vec<_> = heads.iter().map(|one| version(one, &names)).collect();
             json!({ "location": location.to_string(), "heads": heads })
         })
         .collect();
     context.output.result(&json!({ "conflicts": conflicts }), || {
         let lines = found.iter().flat_map(|(location, heads)| {
             let title = visible(&location.to_string());
-            std::iter::once(title).chain(heads.iter().map(|version| version_line(version, "  ")))
+            std::iter::once(title).chain(heads.iter().map(|one| version_line(one, "  ", &names)))
         });
         lines.collect()
     })
 }
 
-fn version(version: &Version) -> serde_json::Value {
+/// What a device is called here: this one by its own name, others by the name given to them, else by their fingerprint.
+fn device_name(stronghold: &Stronghold, device: &DeviceId) -> String {
+    if *device == stronghold.identity().device() {
+        return stronghold.name().to_owned();
+    }
+    let peer = stronghold.peers().by_id(device);
+    peer.map_or_else(|| device.fingerprint(), |peer| peer.name.clone())
+}
+
+fn version(version: &Version, names: &dyn Fn(&DeviceId) -> String) -> serde_json::Value {
     json!({
         "revision": version.revision.to_string(),
         "modified": version.time,
         "size": version.size,
         "deleted": version.deleted,
         "head": version.head,
+        "author": version.author.as_ref().map(names),
+        "via": version.via.as_ref().map(names),
     })
 }
 
-fn version_line(version: &Version, indent: &str) -> String {
+fn version_line(version: &Version, indent: &str, names: &dyn Fn(&DeviceId) -> String) -> String {
     let what = match (version.head, version.deleted) {
         (true, true) => "  head, deleted",
         (true, false) => "  head",
         (false, true) => "  deleted",
         (false, false) => "",
     };
-    format!("{indent}{}  {}  {:>8}{what}", version.revision, time(version.time), version.size)
+    let by = version
+        .author
+        .as_ref()
+        .map_or_else(String::new, |author| format!("  by {}", visible(&names(author))));
+    format!("{indent}{}  {}  {:>8}{by}{what}", version.revision, time(version.time), version.size)
 }

@@ -266,7 +266,7 @@ fn close(batch: &mut Vec<EntryId>, bytes: &mut u64, batches: &mut VecDeque<Vec<E
 
 /// About how many bytes an entry takes in a batch: value and labels, ancestors, names and the rest.
 fn travels_as(shape: &Shape) -> u64 {
-    shape.size.saturating_add(32 * shape.ancestors.as_slice().len() as u64 + 256)
+    shape.size.saturating_add(8 * shape.ancestors.as_slice().len() as u64 + 256)
 }
 
 /// Batches coming in: put together as their bytes arrive, merged whole.

@@ -112,17 +112,20 @@ fn lists_out_of_order_repeated_or_empty_are_refused() {
 #[test]
 fn an_endless_list_ends_at_the_limit_of_memory() {
     let (_, mut b) = two_devices();
-    let many: Vec<RevisionId> = (0..=255).map(|n| RevisionId::from_bytes([n; 32])).collect();
-    let ancestors = Ancestors::from_newest_first(many).unwrap();
+    let revision = |n: u32| {
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        RevisionId::from_bytes(id)
+    };
+    let ancestors =
+        Ancestors::from_newest_first((0..1024).map(|n| revision(u32::MAX - n)).collect()).unwrap();
     let mut end = End::new(Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET), &mut b);
     end.handle(open_sync(true, true)).unwrap();
     end.turn();
     for n in 0u32.. {
         let mut record = shape("wallet/web/1", 1);
         record.ancestors = ancestors.clone();
-        let mut id = [0; 32];
-        id[..4].copy_from_slice(&n.to_be_bytes());
-        record.revision = RevisionId::from_bytes(id);
+        record.revision = revision(n);
         if let Err(error) = end.handle(Message::Offered(vec![record])) {
             assert_eq!(error, SessionError::PeerMisbehaved(Misbehaviour::TooMany));
             assert!((10_000..100_000).contains(&n), "after {n}");

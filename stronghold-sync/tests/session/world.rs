@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_bytes::ByteBuf;
 use stronghold_sync::{
-    Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Operation, Plan, Policy, RevisionId, Rule,
-    Scope, Selection, Shape, heads,
+    Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Operation, Plan, Policy, Replaced, RevisionId,
+    Rule, Scope, Selection, Shape, heads,
     message::{Listing, Message, RecipientKey},
     reconcile::{Set, SetKey},
     session::{
@@ -119,10 +119,13 @@ impl Node {
     pub(crate) fn write(&mut self, location: &str, deleted: bool) -> Shape {
         self.written += 1;
         let mut id = [self.id.as_bytes()[0]; 32];
-        id[8..16].copy_from_slice(&self.written.to_be_bytes());
+        id[1..8].copy_from_slice(&self.written.to_be_bytes()[1..]);
         let location = at(location);
         let (_, held) = self.records.entry(location.id()).or_insert_with(|| (location.clone(), Vec::new()));
-        let replaced: Vec<_> = held.iter().map(|head| (head.revision, &head.ancestors)).collect();
+        let replaced: Vec<_> = held
+            .iter()
+            .map(|head| Replaced { id: head.revision, shared: true, ancestors: &head.ancestors })
+            .collect();
         let shape = Shape {
             location: location.id(),
             revision: RevisionId::from_bytes(id),

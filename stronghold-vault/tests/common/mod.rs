@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use stronghold_sync::{
-    EntryId, Grant, Location, LocationId, Mapping, OnConflict, Plan, Rules, Scope, Selection, Shape, plan,
+    DeviceId, EntryId, Grant, Location, LocationId, Mapping, OnConflict, Plan, Rules, Scope, Selection,
+    Shape, plan,
 };
 use stronghold_vault::{Entry, ImportError, Labels, Report, Stronghold, Unacceptable};
 
@@ -43,7 +44,7 @@ pub(crate) fn copy(stronghold: &Stronghold) -> Stronghold {
 }
 
 pub(crate) fn import_all(into: &mut Stronghold, entries: &[Entry]) -> Result<Report, ImportError> {
-    into.import(entries, |_, _, _| Ok(()))
+    into.import(entries, DeviceId::from_bytes([7; 32]), 1, |_, _, _| Ok(()))
 }
 
 /// Takes from another Stronghold what this one lacks.
@@ -71,7 +72,7 @@ pub(crate) fn merge_with(
         true => Ok(()),
         false => Err(Unacceptable::NotAsked),
     };
-    let report = into.import(&entries, asked).unwrap();
+    let report = into.import(&entries, from.identity().device(), now, asked).unwrap();
     for resolution in &plan.resolve {
         into.settle(resolution, now).unwrap();
     }

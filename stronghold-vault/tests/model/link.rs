@@ -84,7 +84,7 @@ impl Replica {
             Action::Confirm(_) => Answer::Denied,
             Action::Look(look) => self.look(&look, &peer),
             Action::Export(export) => self.export(&export),
-            Action::Import(import) => self.import(&import, gains),
+            Action::Import(import) => self.import(&import, peer, gains),
             Action::Log(verdicts) => self.log(verdicts, peer),
             other => panic!("not in these sessions: {other:?}"),
         }
@@ -110,12 +110,12 @@ impl Replica {
         Answer::Sealed(rmp_serde::to_vec(&entries).unwrap())
     }
 
-    fn import(&mut self, import: &Import, gains: Seen) -> Answer {
+    fn import(&mut self, import: &Import, peer: DeviceId, gains: Seen) -> Answer {
         let Ok(entries) = rmp_serde::from_slice::<Vec<Entry>>(&import.sealed) else {
             return Answer::Failed(Failure::Peer(Misbehaviour::BadBatch));
         };
         let policy = self.stronghold.policy().clone();
-        let merged = self.stronghold.import(&entries, |location, entry, revision| {
+        let merged = self.stronghold.import(&entries, peer, 1, |location, entry, revision| {
             import.expected.check(&policy, location, &revision.shape(entry), 0).map_err(|why| match why {
                 Unexpected::NotAsked => Unacceptable::NotAsked,
                 Unexpected::NotPermitted => Unacceptable::NotPermitted,
