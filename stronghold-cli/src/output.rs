@@ -140,6 +140,28 @@ fn finish(written: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
+/// Tells that an old copy would go unnoticed. It is no error, and yet never quiet: a protection is off.
+pub(crate) fn note_failed(error: &NoteError) {
+    let _ = writeln!(io::stderr(), "warning: {}", note_warning(error));
+    let _ = writeln!(io::stderr(), "hint: {NOTE_HINT}");
+}
+
+/// The same as an object.
+pub(crate) fn note_failed_json(error: &NoteError) {
+    let object = json!({"warning": {
+        "code": "rollback_notes", "message": note_warning(error), "hint": NOTE_HINT,
+    }});
+    let _ = writeln!(io::stderr(), "{object}");
+}
+
+fn note_warning(error: &NoteError) -> String {
+    let error = visible(&error.to_string());
+    format!("an old copy in place of the snapshot would go unnoticed: {error}")
+}
+
+const NOTE_HINT: &str = "see `stronghold doctor`; --accept-rollback writes a damaged note anew, and --require-rollback-notes \
+                         lets nothing be done without notes";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,25 +186,3 @@ mod tests {
         assert!(drives_a_terminal(b"\x9b1m") && drives_a_terminal(&[0xff, 0xfe]));
     }
 }
-
-/// Tells that an old copy would go unnoticed. It is no error, and yet never quiet: a protection is off.
-pub(crate) fn note_failed(error: &NoteError) {
-    let _ = writeln!(io::stderr(), "warning: {}", note_warning(error));
-    let _ = writeln!(io::stderr(), "hint: {NOTE_HINT}");
-}
-
-/// The same as an object.
-pub(crate) fn note_failed_json(error: &NoteError) {
-    let object = json!({"warning": {
-        "code": "rollback_notes", "message": note_warning(error), "hint": NOTE_HINT,
-    }});
-    let _ = writeln!(io::stderr(), "{object}");
-}
-
-fn note_warning(error: &NoteError) -> String {
-    let error = visible(&error.to_string());
-    format!("an old copy in place of the snapshot would go unnoticed: {error}")
-}
-
-const NOTE_HINT: &str = "see `stronghold doctor`; --accept-rollback writes a damaged note anew, and --require-rollback-notes \
-                         lets nothing be done without notes";
