@@ -298,7 +298,15 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
     let (policy, generation) = {
         let mut home = home.lock();
-        (home.refresh()?.policy().clone(), home.file().lineage().generation())
+        let mut policy = home.refresh()?.policy().clone();
+        // That a rule has expired is kept, so that it stays so whatever the clock says later.
+        if policy.saw(now()) {
+            home.update(|stronghold| {
+                stronghold.policy_mut().saw(now());
+                Ok::<_, HomeError>(())
+            })?;
+        }
+        (policy, home.file().lineage().generation())
     };
     let binding = channel.binding();
     let mut session = Asked::new(policy, channel.peer().device(), now(), key, secret_of(&binding))

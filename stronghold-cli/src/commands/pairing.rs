@@ -12,7 +12,7 @@ use stronghold_net::{
     own_identity,
     pairing::{Met, Paired, Settled},
 };
-use stronghold_sync::{DeviceId, Rule, Selection, visible};
+use stronghold_sync::{DeviceId, Operation, Rule, Selection, visible};
 use stronghold_vault::{Identity, Stronghold, check_given_name};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -36,7 +36,7 @@ pub(super) fn pair(context: &Context, args: &PairArgs) -> Result<(), Failure> {
                 let saving =
                     Saving { home: &home, name: args.name.as_deref(), address: Some(address), granted };
                 let name = saving.settle(&mut paired).await?;
-                told(context, &paired, &name)?;
+                told(context, &paired, &name, &args.grants.grant)?;
                 let _ = paired.channel.close().await;
                 Ok(())
             }
@@ -169,7 +169,7 @@ async fn listen(
     let mut paired = confirmed(context, me, met?.0).await?;
     let name =
         Saving { home, name: args.name.as_deref(), address: None, granted }.settle(&mut paired).await?;
-    told(context, &paired, &name)?;
+    told(context, &paired, &name, &args.grants.grant)?;
     // A device that was paired to be cloned asks at once, over the same channel.
     let mut progress = Progress::new(context.output, GoOn::Yes);
     match Peer::over(paired.channel, home).answer(&mut progress).await {
@@ -291,9 +291,19 @@ async fn confirmed(context: &Context, me: &Me, met: Met<TcpStream>) -> Result<Pa
     }
 }
 
-pub(super) fn told(context: &Context, paired: &Paired<TcpStream>, name: &str) -> Result<(), Failure> {
+pub(super) fn told(
+    context: &Context,
+    paired: &Paired<TcpStream>,
+    name: &str,
+    grants: &[Operation],
+) -> Result<(), Failure> {
     let device: DeviceId = paired.peer.device();
     context.output.result(&json!({ "paired": device.to_string(), "name": name }), || {
         vec![format!("paired with {}, {}", visible(name), device.fingerprint())]
-    })
+    })?;
+    if grants.is_empty() {
+        let hint = "stronghold grant PEER OPERATION... --select SELECTION";
+        context.output.note(&format!("note: it may do nothing here yet: {hint}"));
+    }
+    Ok(())
 }

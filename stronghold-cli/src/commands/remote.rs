@@ -59,7 +59,7 @@ pub(super) fn clone(
                 settled_on_both(&name, settled)?;
                 let home = SharedHome::new(home);
                 if !context.output.is_json() {
-                    told(context, &paired, &name)?;
+                    told(context, &paired, &name, &grants.grant)?;
                 }
                 import(context, Peer::over(paired.channel, &home), selection).await
             })
