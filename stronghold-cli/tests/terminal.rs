@@ -221,6 +221,7 @@ fn a_person_says_yes_or_no_to_a_request() {
     for (answer, exit) in [("y", 0), ("n", DENIED), ("", DENIED)] {
         let Pair { a, b, .. } = Pair::new();
         a.ok(&["grant", "b", "pull", "--select", "**", "--ask"]);
+        b.ok(&["grant", "a", "push", "--select", "**"]);
         let key = a.key_file();
         let mut serving =
             at_terminal(&a, &["serve", "--once", "--listen", "127.0.0.1:0", "--key-file", &key]);
