@@ -6,8 +6,8 @@
 //! follows in the same flight and settles who it really is: a knock lets nobody in, it only keeps others out.
 //!
 //! A knock that was overheard is good for one handshake with the device that it was for, and only where that device was
-//! started again since, or has been knocked at 16,384 times: each nonce is taken once. What such a prober sees is the public
-//! key, nothing else.
+//! started again since, or has been knocked at 16,384 times: each nonce is taken once. Whoever can hold a knock back may use
+//! it first. What either sees is the public key, nothing else.
 
 use std::{
     collections::{HashSet, VecDeque},
