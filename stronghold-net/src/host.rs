@@ -8,7 +8,7 @@ use stronghold_snapshot::{
     seal_complement,
 };
 use stronghold_sync::{
-    DeviceId, Grant, Location, LocationId, Mapping, Operation, Pending, Plan, RevisionId, Scope, are_many,
+    Grant, Location, LocationId, Mapping, Operation, Pending, Plan, RevisionId, Scope, are_many,
     message::{Listing, RecipientKey},
     session::{
         Action, Answer, Export, Failure, Import, LeftBehind, Look, Looked, Misbehaviour, Taken, Unexpected,
@@ -25,6 +25,7 @@ use crate::{
     driver::{Host, Overload},
     flight::Flight,
     home::{SharedHome, now},
+    learnt::Learnt,
 };
 
 /// Why this side could not do its part.
@@ -462,29 +463,6 @@ fn deed(verdict: &Verdict) -> Deed {
         Operation::Delete if verdict.ours => Deed::TookDeletions,
         Operation::Pull if verdict.ours => Deed::Gave,
         operation => operation.into(),
-    }
-}
-
-/// What a session has learnt of its peer and not yet written.
-#[derive(Debug, Default)]
-struct Learnt {
-    generation: Option<u64>,
-    /// What the peer holds, or is about to have.
-    revisions: Vec<RevisionId>,
-}
-
-impl Learnt {
-    /// Writes it, with what else the peer holds.
-    fn write(
-        &self,
-        stronghold: &mut Stronghold,
-        peer: &DeviceId,
-        brought: impl IntoIterator<Item = RevisionId>,
-    ) {
-        if let Some(generation) = self.generation {
-            stronghold.peers_mut().at_generation(peer, generation);
-        }
-        stronghold.remember_known(peer, self.revisions.iter().copied().chain(brought));
     }
 }
 

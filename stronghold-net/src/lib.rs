@@ -55,6 +55,7 @@ mod health;
 mod home;
 mod host;
 mod invitation;
+mod learnt;
 mod limits;
 mod marks;
 pub mod pairing;
