@@ -304,6 +304,9 @@ impl Stronghold {
     }
 }
 
+/// A record's change as it is stored: its heads before and after, and whether what it names was purged.
+type StoredChange = (RecordId, Heads, Heads, bool);
+
 /// A step as it is stored: the records of a vault stand together, and heads are one byte string.
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -312,7 +315,7 @@ struct Stored {
     word: String,
     served: bool,
     undone: u64,
-    vaults: Vec<(ClientId, VaultId, Vec<(RecordId, Heads, Heads, bool)>)>,
+    vaults: Vec<(ClientId, VaultId, Vec<StoredChange>)>,
     rules: Option<(Policy, Policy)>,
 }
 

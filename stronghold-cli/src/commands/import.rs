@@ -140,11 +140,15 @@ impl<'a> Plan<'a> {
             // Its number among equal titles may have made a name too long.
             let location = match locate(field) {
                 Ok(location) => location,
-                Err(error) => return Ok(self.left_out.push(left_out(Why::Place(error)))),
+                Err(error) => {
+                    self.left_out.push(left_out(Why::Place(error)));
+                    return Ok(());
+                }
             };
             let twin = if is_known || args.allow_lookalike { None } else { spellings.twin_of(&location) };
             if let Some(twin) = twin {
-                return Ok(self.left_out.push(left_out(Why::Lookalike(lookalike::quoted(&twin)))));
+                self.left_out.push(left_out(Why::Lookalike(lookalike::quoted(&twin))));
+                return Ok(());
             }
             match verdict(&held.state(&location)?, value, args, || held.said_before(&location, value))? {
                 Verdict::Same => {}

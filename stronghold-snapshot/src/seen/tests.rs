@@ -85,9 +85,9 @@ fn another_snapshot_in_its_place_is_noticed_until_it_is_accepted() {
     let world = world();
     SnapshotFile::create(&world.path("other"), &[NewSlot::Key(&KEY)], b"other").unwrap();
     fs::rename(world.path("other"), world.path("vault")).unwrap();
-    let exchanged = Err(RolledBack::Exchanged { path: world.path("vault") });
-    assert_eq!(world.check("vault"), exchanged);
-    let said = exchanged.unwrap_err().to_string();
+    let exchanged = world.check("vault").unwrap_err();
+    assert_eq!(exchanged, RolledBack::Exchanged { path: world.path("vault") });
+    let said = exchanged.to_string();
     assert!(said.contains("another snapshot"), "{said}");
     world.seen.accept(&world.open("vault")).unwrap();
     assert_eq!(world.check("vault"), Ok(()));

@@ -17,6 +17,7 @@ use crate::{
 
 /// What to ask a peer for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for a session, and there are never many")]
 pub enum Ask {
     /// Everything selected, sealed to this key.
     Import {
