@@ -84,42 +84,52 @@ async fn an_honest_sync_beside_stalling_devices_goes_on_and_they_are_ended() {
     }
 }
 
+/// Tells of so many parts of a list; whether they are kept.
+async fn tells(hostile: &mut Hostile, parts: u32) -> bool {
+    hostile.begin_push("**").await;
+    for part in 0..parts {
+        if hostile.channel.send(&Message::Offered(shapes(part * 100, 100, 10))).await.is_err() {
+            return false;
+        }
+    }
+    let _ = hostile.channel.send(&Message::Compare).await;
+    loop {
+        match hostile.channel.receive::<Message>().await {
+            Ok(Message::Compared) => return true,
+            Ok(Message::OnlyThere(_)) => {}
+            Ok(Message::Refused(Refusal::Busy)) | Err(ChannelError::Cut | ChannelError::Closed) => {
+                return false;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// What devices tell of their entries is kept up to a quarter of the memory for each; it is free again when they are gone.
 #[tokio::test]
 async fn the_memory_of_what_is_told_is_shared_too() {
     let (victim, others) = devices(2, PUSH);
-    let address = serving(&victim, Limits { staged_bytes: 1_600_000, ..Limits::default() }).await;
-    let fill = async |hostile: &mut Hostile| {
-        hostile.begin_push("**").await;
-        for part in 0..1000 {
-            let _ = hostile.channel.send(&Message::Offered(shapes(part * 100, 100, 10))).await;
-            let _ = hostile.channel.flush().await;
-            sleep(Duration::from_millis(2)).await;
-            let refused = timeout(Duration::from_millis(1), hostile.channel.receive::<Message>()).await;
-            match refused {
-                Err(_) => {}
-                Ok(Ok(Message::Refused(Refusal::Busy)) | Err(ChannelError::Cut)) => return part,
-                Ok(other) => panic!("{other:?}"),
-            }
-        }
-        panic!("it tells for ever");
-    };
-    let mut first = Hostile::connect(address, &others[0], &victim).await;
-    let most = fill(&mut first).await;
-    assert!((5..20).contains(&most), "{most} parts of 42 kB");
-    // A session that keeps its part leaves less to another of its device, and the other device its own.
-    let mut held = Hostile::connect(address, &others[0], &victim).await;
-    held.begin_push("**").await;
-    for part in 0..6 {
-        held.say(Message::Offered(shapes(part * 100, 100, 10))).await;
-    }
-    sleep(Duration::from_millis(200)).await;
-    let mut second = Hostile::connect(address, &others[0], &victim).await;
-    assert!(fill(&mut second).await < most - 3);
-    let mut other = Hostile::connect(address, &others[1], &victim).await;
-    assert!(fill(&mut other).await + 3 > most);
+    let staged_bytes = 1_600_000;
+    let address = serving(&victim, Limits { staged_bytes, ..Limits::default() }).await;
+    let part = rmp_serde::to_vec(&Message::Offered(shapes(0, 100, 10))).unwrap().len() + 32;
+    let fit = u32::try_from(staged_bytes / 4 / part).unwrap();
+    let connect = |device: usize| Hostile::connect(address, &others[device], &victim);
+
+    assert!(!tells(&mut connect(0).await, 2 * fit).await, "more than a quarter");
+    let mut held = connect(0).await;
+    assert!(tells(&mut held, fit - 1).await);
+    // Another session of the device has what is left of its part, and the other device its own.
+    assert!(!tells(&mut connect(0).await, 3).await);
+    assert!(tells(&mut connect(1).await, fit - 1).await);
     others[1].put("s/v/r", "honest");
     assert_eq!(push(address, &others[1], &victim).await.unwrap(), 1);
+    drop(held);
+    let again = async {
+        while !tells(&mut connect(0).await, fit - 1).await {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), again).await.unwrap();
 }
 
 /// Of two sessions of a device one ends: then it may have one more, and no two.
