@@ -159,7 +159,7 @@ fn the_loudest_log_has_no_secret_in_it() {
     let mut serving = loud(&a, &["serve", "--once", "--listen", "127.0.0.1:0", "--json"], b"");
     let address = serving.event()["listening"].as_str().unwrap().to_owned();
     a.put("wallet/web/mail", "hunter3 is the value");
-    let synced = loud(&b, &["sync", "a", "--pull", "--at", &address], b"").end();
+    let synced = loud(&b, &["sync", "a", "--pull", "--take", "--yes", "--at", &address], b"").end();
     assert_eq!(synced.exit, 0, "{}", synced.stderr);
     let served = serving.end();
     let log = [cloned.stderr, paired.stderr, synced.stderr, served.stderr].concat();

@@ -159,6 +159,13 @@ impl Policy {
         self.last
     }
 
+    /// Puts a rule back that was taken away, under its number.
+    pub fn put_back(&mut self, number: u64, rule: Rule) {
+        self.last = self.last.max(number);
+        let at = self.rules.partition_point(|(other, _)| *other <= number);
+        self.rules.insert(at, (number, rule));
+    }
+
     /// Returns why a rule that is about to be added would change nothing: an older rule of its device covers it, with all
     /// that it allows and for as long; or, where it is to ask, with any of its operations. `None` if it would.
     #[must_use]

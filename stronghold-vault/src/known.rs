@@ -85,7 +85,9 @@ impl Stronghold {
     /// Whether a head that is held here came from a device.
     #[must_use]
     pub fn is_delivered_by(&self, device: &DeviceId, entry: &EntryId) -> bool {
-        self.peers.is_known_to(device, &entry.revision)
+        let Some((.., record)) = self.record(&entry.location) else { return false };
+        let via = |head: &Sealed| head.origin.delivered.and_then(|(via, _)| self.devices.id(via));
+        record.heads().any(|head| head.id == entry.revision && via(head) == Some(*device))
     }
 
     /// Whether a device has had what one of the record's heads says: by that revision, or by an old one of which the head

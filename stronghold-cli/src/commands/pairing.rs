@@ -82,7 +82,7 @@ struct Saved {
     device: DeviceId,
     name: String,
     before: Option<stronghold_vault::Peer>,
-    rules_before: Vec<Rule>,
+    rules_before: Vec<(u64, Rule)>,
 }
 
 impl Saving<'_> {
@@ -98,8 +98,8 @@ impl Saving<'_> {
         let device = paired.peer.device();
         self.home.update(|stronghold| {
             let before = stronghold.peers().by_id(&device).cloned();
-            let rules = stronghold.policy().rules();
-            let rules_before = rules.filter(|rule| rule.device == device).cloned().collect();
+            let rules = stronghold.policy().rules_of(&device);
+            let rules_before = rules.map(|(number, rule)| (number, rule.clone())).collect();
             let name = paired.remember_in(stronghold, self.name, self.address);
             self.granted.add_for(stronghold, device);
             Ok(Saved { device, name, before, rules_before })
@@ -111,9 +111,9 @@ impl Saved {
     fn take_back(self, home: &SharedHome) -> Result<(), Failure> {
         home.update(|stronghold| {
             stronghold.policy_mut().revoke(&self.device);
-            self.rules_before.into_iter().for_each(|rule| {
-                stronghold.policy_mut().grant(rule);
-            });
+            for (number, rule) in self.rules_before {
+                stronghold.policy_mut().put_back(number, rule);
+            }
             stronghold.peers_mut().take_back(&self.device, self.before);
             Ok(())
         })

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use stronghold_sync::{
     DeviceId, Location, LocationId, Operation, Selection, Shape,
     message::Message,
-    session::{Answer, Ask},
+    session::{Answer, Ask, Push},
 };
 
 use crate::{
@@ -22,7 +22,7 @@ pub(crate) fn nothing_taken(ask: &Ask, a_before: &Node, a: &Node, b_before: &Nod
             Ask::Import { selection, .. } => selection.covers(&location),
             Ask::Fetch { selection, .. } => !shape.deleted && selection.covers(&location),
             Ask::Sync(sync) => {
-                sync.pull && sync.selection.covers(&location) && link.announced_to_asking.contains(&shape)
+                sync.take.is_some() && sync.selection.covers(&location) && link.announced_to_asking.contains(&shape)
             }
         };
         assert!(may, "the asking side took {shape:?} of {location}");
@@ -95,7 +95,7 @@ pub(crate) fn nothing_missing(ask: &Ask, a_before: &Node, a: &Node, b_before: &N
         let (operation, selection) = match ask {
             Ask::Import { selection, .. } => (Operation::Import, selection),
             Ask::Fetch { selection, .. } if !shape.deleted => (Operation::Pull, selection),
-            Ask::Sync(sync) if sync.pull => (Operation::Pull, &sync.selection),
+            Ask::Sync(sync) if sync.take.is_some() => (Operation::Pull, &sync.selection),
             _ => continue,
         };
         if selection.covers(&location) && allows_unasked(b, A, operation, &location) {
@@ -112,7 +112,7 @@ pub(crate) fn nothing_missing(ask: &Ask, a_before: &Node, a: &Node, b_before: &N
     let Ask::Sync(sync) = ask else { return };
     for (location, shape) in held(a_before) {
         let operation = if shape.deleted { Operation::Delete } else { Operation::Push };
-        let gives = sync.push.as_ref().is_some_and(|grant| grant.scope().covers(&location));
+        let gives = matches!(&sync.push, Push::Granted(grant) if grant.scope().covers(&location));
         if gives && sync.selection.covers(&location) && allows_unasked(b, A, operation, &location) {
             assert!(has(b, &shape), "the asked side lacks {shape:?} of {location}");
         }
@@ -156,7 +156,7 @@ fn has(node: &Node, shape: &Shape) -> bool {
 
 /// Whether a rule lets this peer do this here, whatever a person says.
 fn allows_unasked(node: &Node, peer: DeviceId, operation: Operation, location: &Location) -> bool {
-    node.policy.rules().iter().any(|rule| {
+    node.policy.rules().any(|rule| {
         let covers = Selection::covers(&rule.selection, location);
         rule.device == peer && rule.operations.contains(&operation) && covers && !rule.ask
     })
@@ -164,7 +164,7 @@ fn allows_unasked(node: &Node, peer: DeviceId, operation: Operation, location: &
 
 /// Whether a rule lets this peer do this here.
 fn allows(node: &Node, peer: DeviceId, operation: Operation, location: &Location) -> bool {
-    node.policy.rules().iter().any(|rule| {
+    node.policy.rules().any(|rule| {
         let covers = Selection::covers(&rule.selection, location);
         rule.device == peer && rule.operations.contains(&operation) && covers && (!rule.ask || node.approves)
     })

@@ -4,12 +4,12 @@
 use arbitrary::Arbitrary;
 use serde_bytes::ByteBuf;
 use stronghold_sync::{
-    Ancestors, Decision, Location, Operation, RevisionId, Scope, Shape,
+    Ancestors, Decision, Location, Operation, RevisionId, Selection, Shape,
     message::{
-        Agreed, Batch, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request, Volume,
+        Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request, Volume,
     },
     reconcile::{Again, Content, Summary, Telling, Told},
-    session::{Answer, Ask, Failure, Misbehaviour, SyncAsk, Taken},
+    session::{Answer, Ask, Failure, Misbehaviour, Push, SyncAsk, Take, Taken},
 };
 
 use crate::world::{A, B, Node, SECRET, at, key, sealed, select, set, symbols};
@@ -125,7 +125,7 @@ pub(crate) enum MadeUp {
     Mismatch,
     Want(Vec<u8>),
     Give(Vec<Picked>),
-    Propose(bool, bool),
+    Propose(bool),
     Accept(bool),
     Granted(u64),
     Listed(Vec<Picked>),
@@ -141,6 +141,9 @@ pub(crate) enum MadeUp {
     Chunk(Vec<u8>),
     Confirm(u8),
     End,
+    Name(Vec<u8>),
+    Named(Vec<Picked>),
+    Left(Vec<u8>, u64, Vec<Picked>),
 }
 
 /// 8 bytes of a sketch or list of symbols.
@@ -236,9 +239,12 @@ impl Input {
             Kind::Import => Ask::Import { selection, key },
             Kind::Browse => Ask::Browse { selection },
             Kind::Fetch => Ask::Fetch { selection, key },
-            Kind::Both => Ask::Sync(SyncAsk { selection, pull: true, push, key, secret }),
-            Kind::Pull => Ask::Sync(SyncAsk { selection, pull: true, push: None, key, secret }),
-            Kind::Push => Ask::Sync(SyncAsk { selection, pull: push.is_none(), push, key, secret }),
+            Kind::Both | Kind::Pull | Kind::Push => {
+                let take = matches!(self.kind, Kind::Both | Kind::Pull) || push.is_none();
+                let take = take.then_some(Take::Everything);
+                let push = push.filter(|_| !matches!(self.kind, Kind::Pull)).map_or(Push::No, Push::Granted);
+                Ask::Sync(SyncAsk { selection, take, push, names: self.approves, key, secret })
+            }
         }
     }
 }
@@ -269,8 +275,8 @@ impl Choice {
         }
     }
 
-    fn scope(self) -> Scope {
-        Scope::of(select(self.text()))
+    fn selection(self) -> Selection {
+        select(self.text())
     }
 }
 
@@ -292,9 +298,9 @@ impl MadeUp {
             }
             Self::Refused => Message::Refused(Refusal::Failed),
             Self::Agreed { pull, push, delete, held } => Message::Agreed(Agreed {
-                pull: pull.map(Choice::scope),
-                push: push.map(Choice::scope),
-                delete: delete.map(Choice::scope),
+                pull: pull.map(Choice::selection),
+                push: push.map(Choice::selection),
+                delete: delete.map(Choice::selection),
                 held: held.as_ref().map(|held| summary(held, known)),
                 generation: 0,
             }),
@@ -316,10 +322,7 @@ impl MadeUp {
             Self::Mismatch => Message::Mismatch,
             Self::Want(positions) => Message::Want(numbers(positions)),
             Self::Give(shapes) => Message::Give(shapes_of(shapes, known)),
-            Self::Propose(with_key, deletions_confirmed) => {
-                let deletions_confirmed = *deletions_confirmed;
-                Message::Propose(Propose { key: own_key(*with_key), deletions_confirmed })
-            }
+            Self::Propose(with_key) => Message::Propose(Propose { key: own_key(*with_key) }),
             Self::Accept(with_key) => Message::Accept(own_key(*with_key)),
             Self::Granted(entries) => Message::Granted(Volume { entries: *entries, bytes: u64::MAX }),
             Self::Listed(picked) => Message::Listed(listings(picked, known)),
@@ -335,8 +338,20 @@ impl MadeUp {
             Self::Chunk(bytes) => Message::Chunk(bytes.clone()),
             Self::Confirm(index) => Message::Confirm(u64::from(*index)),
             Self::End => Message::End,
+            Self::Name(positions) => Message::Name(numbers(positions)),
+            Self::Named(picked) => Message::Named(locations(picked, known)),
+            Self::Left(positions, number, picked) => Message::Left(LeftOut {
+                not_taken: *number,
+                untaken: numbers(positions),
+                not_given: *number,
+                ungiven: locations(picked, known),
+            }),
         }
     }
+}
+
+fn locations(picked: &[Picked], known: &Known) -> Vec<Location> {
+    listings(picked, known).into_iter().map(|listing| listing.location).collect()
 }
 
 impl Word {
