@@ -237,9 +237,9 @@ impl<F: Fn(Vec<Entry>) -> Vec<Entry> + Send> Host for Forger<'_, F> {
 
 async fn sync_with_forger(
     forge: impl Fn(Vec<Entry>) -> Vec<Entry> + Send,
-) -> (Device, Vec<u8>, Result<Outcome, PeerError>) {
+) -> (Device, Vec<(String, String)>, Result<Outcome, PeerError>) {
     let (asker, asked) = devices();
-    let before = asker.bytes();
+    let before = asker.entries();
     let (near, far) = channels(&asker, &asked).await;
     let (binding, receiver) = (near.binding(), near.own().device());
     let device = &asked;
@@ -269,7 +269,7 @@ async fn answer_forged<'a, H: Host>(
 async fn a_batch_sealed_by_the_book_is_taken() {
     let (asker, before, result) = sync_with_forger(|entries| entries).await;
     result.unwrap();
-    assert_ne!(asker.bytes(), before);
+    assert_ne!(asker.entries(), before);
     assert_eq!(asker.entries().len(), 6);
 }
 
@@ -283,26 +283,26 @@ async fn an_unasked_revision_ends_the_session_and_nothing_of_the_batch_is_kept()
     })
     .await;
     assert_eq!(misbehaved(result), Misbehaviour::NotAsked);
-    assert_eq!(asker.bytes(), before);
+    assert_eq!(asker.entries(), before);
 }
 
 #[tokio::test]
 async fn an_altered_revision_ends_the_session_and_nothing_of_the_batch_is_kept() {
     type Alter = fn(&mut Entry);
-    let alterations: [Alter; 4] = [
-        |entry| entry.revision.value = b"altered".to_vec().into(),
-        |entry| entry.revision.time += 1,
-        |entry| entry.revision.deleted = true,
-        |entry| entry.revision.salt[0] ^= 1,
+    let alterations: [(Alter, Misbehaviour); 4] = [
+        (|entry| entry.revision.value = b"altered".to_vec().into(), Misbehaviour::NotAsked),
+        (|entry| entry.revision.time += 1, Misbehaviour::NotAsked),
+        (|entry| entry.revision.deleted = true, Misbehaviour::OverLimits),
+        (|entry| entry.revision.salt[0] ^= 1, Misbehaviour::NotAsked),
     ];
-    for alter in alterations {
+    for (alter, found) in alterations {
         let (asker, before, result) = sync_with_forger(move |mut entries| {
             alter(entries.last_mut().unwrap());
             entries
         })
         .await;
-        assert_eq!(misbehaved(result), Misbehaviour::NotAsked);
-        assert_eq!(asker.bytes(), before);
+        assert_eq!(misbehaved(result), found);
+        assert_eq!(asker.entries(), before);
     }
 }
 
@@ -310,7 +310,7 @@ async fn an_altered_revision_ends_the_session_and_nothing_of_the_batch_is_kept()
 async fn every_kind_of_damage_to_a_batch_on_the_wire_is_found() {
     for at in [0, 9, 40, 700, 1500, 2000] {
         let (asker, asked) = devices();
-        let before = asker.bytes();
+        let before = asker.entries();
         let (near, far) = channels(&asker, &asked).await;
         let tamper = move |_, message| match message {
             Message::Chunk(mut bytes) => {
@@ -322,7 +322,7 @@ async fn every_kind_of_damage_to_a_batch_on_the_wire_is_found() {
         };
         let (result, ()) = tokio::join!(sync(&asker, near), answer_badly(&asked, far, tamper));
         assert_eq!(misbehaved(result), Misbehaviour::BadBatch, "byte {at}");
-        assert_eq!(asker.bytes(), before);
+        assert_eq!(asker.entries(), before);
     }
 }
 

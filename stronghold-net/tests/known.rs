@@ -6,7 +6,7 @@ mod common;
 use std::{path::PathBuf, time::Duration};
 
 use common::{ALL, Device, KEY, channels, friends};
-use stronghold_net::{Attendant, HostError, Outcome, Peer, PeerError, SyncRequest, Unattended, Ways};
+use stronghold_net::{Attendant, Beyond, HostError, Outcome, Peer, PeerError, SyncRequest, Unattended, Ways};
 use stronghold_snapshot::{Home, HomeError, SnapshotFile, Unlock};
 use stronghold_sync::{DeviceId, Operation, Selection, session::Taken};
 
@@ -116,9 +116,8 @@ async fn one_that_is_asked_remembers_what_it_gives_before_any_of_it_leaves() {
             match import {
                 true => Peer::over(near, &asker.home).import(everything, &mut watching).await,
                 false => {
-                    Peer::over(near, &asker.home)
-                        .sync(SyncRequest::new(everything, Ways::Pull), &mut watching)
-                        .await
+                    let take = SyncRequest::new(everything, Ways::Pull).beyond(Beyond::Everything);
+                    Peer::over(near, &asker.home).sync(take, &mut watching).await
                 }
             }
         };

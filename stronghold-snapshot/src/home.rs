@@ -135,7 +135,7 @@ impl Home {
             return home.remember_in(notes).map(|()| home);
         };
         let last = seen.last(path).map_err(OpenFileError::from)?;
-        let paid = seen.work(path).unwrap_or(limits.work);
+        let paid = last.paid().unwrap_or(limits.work);
         let limits = Limits { work: limits.work.max(paid), ..*limits };
         let file = SnapshotFile::open_within(path, unlock, &limits)?;
         let told = match older {

@@ -155,13 +155,6 @@ impl Seen {
         fs::remove_file(&temporary).map_err(|source| failed(Action::Remove, &temporary, source))
     }
 
-    /// What the owner of the file at a path has paid before to open it; none where nothing is known.
-    pub(crate) fn work(&self, path: &Path) -> Option<Work> {
-        let here =
-            Disk.resolve(path).ok().and_then(|path| self.read(&self.note_of_path(&path)).ok().flatten());
-        here.map(|note| note.work)
-    }
-
     fn note(&self, file: &SnapshotFile, anyhow: bool) -> Result<(), NoteError> {
         self.make_folder()?;
         let _lock = self.lock()?;
@@ -270,6 +263,11 @@ impl Seen {
 }
 
 impl LastSeen {
+    /// Returns what the owner of the file has paid before to open it; `None` where nothing is known.
+    pub(crate) fn paid(&self) -> Option<Work> {
+        self.note.as_ref().ok()?.as_ref().map(|note| note.work)
+    }
+
     /// Whether a file that was opened since is the one that was seen there, and at least as new. Where nothing is
     /// remembered, nothing is known.
     ///

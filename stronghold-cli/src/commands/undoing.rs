@@ -100,15 +100,26 @@ fn told(context: &Context, moved: &Moved, done: &str, dry_run: bool) -> Result<(
         done: names, "left": left, "rules": rules,
         "number": moved.number, "command": moved.word, "time": moved.time,
     });
-    context.output.result(&object, || lines(moved, done, dry_run))?;
     let nothing = moved.records.is_empty() && moved.rules != Rules::PutBack;
     if nothing && !dry_run {
-        let message = format!("nothing of step {} ({}) could be {done}", moved.number, visible(&moved.word));
+        let rest = moved.left.len().saturating_sub(NAMED);
+        let more = (rest > 0).then(|| format!("{rest} more"));
+        let rules =
+            (moved.rules == Rules::ChangedSince).then(|| "the rules for devices (changed since)".to_owned());
+        let left = moved.left.iter().take(NAMED);
+        let left = left.map(|(at, why)| format!("{} ({})", visible(&at.to_string()), left_word(*why)));
+        let left: Vec<String> = left.chain(more).chain(rules).collect();
+        let message = format!(
+            "nothing of step {} ({}) could be {done}; left as they are: {}",
+            moved.number,
+            visible(&moved.word),
+            left.join(", ")
+        );
         return Err(Failure::new("changed_since", DECISION, message).hint(
-            "run it again for the step before; see `stronghold history LOCATION`, `stronghold restore`",
+            "run it again for the next step; see `stronghold history LOCATION`, `stronghold restore`",
         ));
     }
-    Ok(())
+    context.output.result(&object, || lines(moved, done, dry_run))
 }
 
 fn lines(moved: &Moved, done: &str, dry_run: bool) -> Vec<String> {
