@@ -11,6 +11,7 @@ mod breaking;
 mod clients;
 #[path = "../common/mod.rs"]
 mod common;
+mod greedy;
 mod stage;
 mod watch;
 
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use breaking::Breaker;
 use clients::{Heard, denied, garbage, held, runtime, stranger};
+use greedy::{Greed, greedy};
 use stage::Stage;
 
 /// Connections of each kind in the test suite.
@@ -77,6 +79,33 @@ fn paired_devices_that_break_the_protocol_change_nothing() {
     println!("  {found:?}");
     assert!(stage.a.entries() == before, "a broken session changed the vault");
     assert!(!found.iter().any(|(what, _)| *what == Heard::Done), "{found:?}");
+}
+
+/// Eight devices with all the sessions that they may have: half of these tell of entries without end, half send the largest
+/// batches. An honest sync goes on beside them.
+#[test]
+fn devices_that_announce_and_send_the_most_take_no_more_than_their_share() {
+    const DEVICES: usize = 8;
+    const MOST: u64 = 256 * 1024;
+    let stage = Stage::new();
+    let devices: Vec<_> = (0..DEVICES).map(|number| stage.paired(&format!("greedy {number}"))).collect();
+    for number in 0..DEVICES {
+        stage.a.ok(&["grant", &format!("greedy {number}"), "push", "--select", "**"]);
+    }
+    let homes: Vec<_> = devices.iter().map(stage::Inside::home).collect();
+    runtime().block_on(async {
+        let mut greedy_ones = tokio::task::JoinSet::new();
+        for home in homes.iter().flat_map(|home| std::iter::repeat_n(home, SESSIONS)) {
+            let greed = if greedy_ones.len() % 2 == 0 { Greed::Telling } else { Greed::Sending };
+            greedy_ones.spawn(greedy(stage.address, home.clone(), stage.server, greed));
+        }
+        let channels: Vec<_> = greedy_ones.join_all().await.into_iter().flatten().collect();
+        assert!(channels.len() >= DEVICES, "they were not let in: {}", channels.len());
+    });
+    let most = stage.watched.most();
+    println!("{DEVICES} devices, {SESSIONS} sessions each: {most} kB at most");
+    assert!(most <= MOST, "{most} kB");
+    stage.honest_sync();
 }
 
 /// Each has sent one byte less than a knock has.

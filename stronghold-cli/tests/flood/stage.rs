@@ -94,6 +94,11 @@ impl Stage {
         stage
     }
 
+    /// The honest device syncs with the server.
+    pub(crate) fn honest_sync(&self) -> Duration {
+        self.honest.sync()
+    }
+
     /// Another device that is paired with the server, and may do nothing there.
     pub(crate) fn paired(&self, name: &str) -> Inside {
         let device = Device::new(name);

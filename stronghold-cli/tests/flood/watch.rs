@@ -51,6 +51,13 @@ impl Watched {
         Level { memory, files }
     }
 
+    /// The most memory that it ever had resident, in kB.
+    pub(crate) fn most(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
     /// The level a moment after the last connection.
     pub(crate) fn settled(&self) -> Level {
         sleep(Duration::from_millis(500));

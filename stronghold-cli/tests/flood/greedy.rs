@@ -1,0 +1,104 @@
+//! Paired devices that announce, tell and send as much as they can at once: what a server then takes in all.
+
+use std::{net::SocketAddr, time::Duration};
+
+use stronghold_net::{Channel, Peer, SharedHome};
+use stronghold_sync::{
+    Ancestors, DeviceId, Location, LocationId, RecordId, RevisionId, Selection, Shape,
+    message::{Batch, Message, Open, PROTOCOL, Propose, Request},
+    session::MAX_SEALED,
+};
+use tokio::{net::TcpStream, time::timeout};
+
+/// Bytes of a batch that go in one message, and shapes that do.
+const CHUNK: usize = 48 << 10;
+const PART: u32 = 100;
+/// How long a device goes on.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// What a greedy device is after.
+#[derive(Clone, Copy)]
+pub(crate) enum Greed {
+    /// To have the server keep what it tells of its entries.
+    Telling,
+    /// To have the server keep what it sends.
+    Sending,
+}
+
+/// Goes on until the server has had enough of it or it takes no more; returns the connection, which is still open.
+pub(crate) async fn greedy(
+    address: SocketAddr,
+    home: SharedHome,
+    server: DeviceId,
+    greed: Greed,
+) -> Option<Channel<TcpStream>> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    let peer = timeout(PATIENCE, Peer::connect(stream, &home, server)).await.ok()?.ok()?;
+    let mut channel = peer.into_channel();
+    let selection: Selection = "**".parse().unwrap();
+    let request = Request::Sync { selection, pull: false, push: true };
+    say(&mut channel, Message::Open(Open { protocol: PROTOCOL, request, generation: 0 })).await?;
+    let _ = timeout(PATIENCE, async {
+        match greed {
+            Greed::Telling => tells(&mut channel).await,
+            Greed::Sending => sends(&mut channel).await,
+        }
+    })
+    .await;
+    Some(channel)
+}
+
+async fn tells(channel: &mut Channel<TcpStream>) -> Option<()> {
+    for part in 0.. {
+        say(channel, Message::Offered(shapes(part * PART, PART))).await?;
+    }
+    None
+}
+
+async fn sends(channel: &mut Channel<TcpStream>) -> Option<()> {
+    say(channel, Message::Offered(shapes(0, 1))).await?;
+    say(channel, Message::Compare).await?;
+    until(channel, |message| matches!(message, Message::Compared)).await?;
+    say(channel, Message::Give(shapes(0, 1))).await?;
+    say(channel, Message::Propose(Propose { key: None })).await?;
+    until(channel, |message| matches!(message, Message::End)).await?;
+    say(channel, Message::Batch(Batch { index: 0, entries: 1, len: MAX_SEALED })).await?;
+    // All but the last of it.
+    for _ in 1..usize::try_from(MAX_SEALED).unwrap() / CHUNK {
+        say(channel, Message::Chunk(vec![7; CHUNK])).await?;
+    }
+    None
+}
+
+async fn say(channel: &mut Channel<TcpStream>, message: Message) -> Option<()> {
+    channel.send(&message).await.ok()?;
+    channel.flush().await.ok()
+}
+
+async fn until(channel: &mut Channel<TcpStream>, is_it: impl Fn(&Message) -> bool) -> Option<()> {
+    while !is_it(&channel.receive().await.ok()?) {}
+    Some(())
+}
+
+/// Shapes of records that nobody has, in order, each with as many ancestors as fit a message.
+fn shapes(from: u32, number: u32) -> Vec<Shape> {
+    let location = "shared/v/r".parse::<Location>().unwrap().id();
+    let of = |number: u32| {
+        let (mut record, mut revision) = ([0; 16], [0; 32]);
+        record[..4].copy_from_slice(&number.to_be_bytes());
+        revision[..4].copy_from_slice(&number.to_be_bytes());
+        let ancestors = (1..=50u64).map(|at| {
+            let mut id = revision;
+            id[..8].copy_from_slice(&(u64::from(number) << 8 | at).to_be_bytes());
+            RevisionId::from_bytes(id)
+        });
+        Shape {
+            location: LocationId { record: RecordId::from_bytes(record), ..location },
+            revision: RevisionId::from_bytes(revision),
+            ancestors: Ancestors::from_newest_first(ancestors.collect()).unwrap(),
+            size: 1,
+            deleted: false,
+        }
+    };
+    (from..from + number).map(of).collect()
+}
