@@ -1,9 +1,10 @@
 //! A whole snapshot of several chunks, and what may be done to it without its key: it opens only if the bytes are those
 //! that were sealed.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 use arbitrary::Arbitrary;
+#[cfg(fuzzing)]
 use libfuzzer_sys::fuzz_target;
 use stronghold_snapshot::{Unlock, open};
 

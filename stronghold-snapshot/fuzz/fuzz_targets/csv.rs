@@ -1,10 +1,11 @@
 //! Any bytes as a table to import: every location that comes of it parses back from its text, no name has a control in it,
 //! no value is empty, every row is taken or told of, and no row has a field twice.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 use std::collections::BTreeSet;
 
+#[cfg(fuzzing)]
 use libfuzzer_sys::fuzz_target;
 use stronghold_sync::Location;
 

@@ -1,8 +1,9 @@
 //! Any bytes as a snapshot. The magic, the header's length and its checksum are put right, as a careful forger would,
 //! so that parsing goes on behind them: nothing opens but what was sealed. A raw key opens, so that Argon2 never runs.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
+#[cfg(fuzzing)]
 use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
 use stronghold_snapshot::{Unlock, open};

@@ -1,8 +1,9 @@
 //! Any bytes as the payload of a snapshot, for whoever has its key. What loads can be asked everything without a panic,
 //! and what it is laid down as loads to the same again.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
+#[cfg(fuzzing)]
 use libfuzzer_sys::fuzz_target;
 use stronghold_sync::{Mapping, Scope, Selection};
 use stronghold_vault::Stronghold;

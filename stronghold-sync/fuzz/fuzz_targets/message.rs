@@ -1,8 +1,9 @@
 //! Any bytes as a message: what decodes is encoded and decoded to the same again, and its selection stays quick to
 //! ask, whatever its patterns.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
+#[cfg(fuzzing)]
 use libfuzzer_sys::fuzz_target;
 use stronghold_sync::{Location, message::Message};
 

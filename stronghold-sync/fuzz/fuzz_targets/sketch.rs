@@ -2,11 +2,12 @@
 //! and number. It ends, in an answer that is true of what was told or in an error; and with an honest other side it
 //! finds the difference that a comparison of both sets does.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 use std::collections::BTreeSet;
 
 use arbitrary::Arbitrary;
+#[cfg(fuzzing)]
 use libfuzzer_sys::fuzz_target;
 use serde_bytes::ByteBuf;
 use stronghold_sync::{

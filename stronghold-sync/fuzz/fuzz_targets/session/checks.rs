@@ -9,7 +9,7 @@ use stronghold_sync::{
     session::{Answer, Ask, Push},
 };
 
-use crate::{
+use super::{
     Link, run,
     world::{A, B, Event, Node},
 };
@@ -22,7 +22,9 @@ pub(crate) fn nothing_taken(ask: &Ask, a_before: &Node, a: &Node, b_before: &Nod
             Ask::Import { selection, .. } => selection.covers(&location),
             Ask::Fetch { selection, .. } => !shape.deleted && selection.covers(&location),
             Ask::Sync(sync) => {
-                sync.take.is_some() && sync.selection.covers(&location) && link.announced_to_asking.contains(&shape)
+                sync.take.is_some()
+                    && sync.selection.covers(&location)
+                    && link.announced_to_asking.contains(&shape)
             }
         };
         assert!(may, "the asking side took {shape:?} of {location}");

@@ -6,13 +6,14 @@ use serde_bytes::ByteBuf;
 use stronghold_sync::{
     Ancestors, Decision, Location, Operation, RevisionId, Selection, Shape,
     message::{
-        Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request, Volume,
+        Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request,
+        Volume,
     },
     reconcile::{Again, Content, Summary, Telling, Told},
     session::{Answer, Ask, Failure, Misbehaviour, Push, SyncAsk, Take, Taken},
 };
 
-use crate::world::{A, B, Node, SECRET, at, key, sealed, select, set, symbols};
+use super::world::{A, B, Node, SECRET, at, key, sealed, select, set, symbols};
 
 #[derive(Arbitrary, Debug)]
 pub(crate) struct Input {

@@ -4,7 +4,7 @@
 //!
 //! What is left of the operations' list is an honest end: so an empty list is an honest session.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 mod checks;
 mod input;
@@ -14,6 +14,7 @@ mod world;
 
 use std::collections::VecDeque;
 
+#[cfg(fuzzing)]
 use libfuzzer_sys::fuzz_target;
 use stronghold_sync::{
     Shape,
