@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::error::{Failure, shown};
 
-/// The largest table that is imported.
-pub(crate) const MAX_TABLE: usize = 64 << 20;
+/// The largest table that is imported. Reading one takes up to three times as much memory.
+pub(crate) const MAX_TABLE: usize = 16 << 20;
 
 /// What is read at once.
 const PART: usize = 64 << 10;

@@ -50,7 +50,7 @@ fn what_has_no_end_is_refused_at_a_limit() {
     let key = device.key_file();
     for (command, says) in [
         (&["put", "a/b/c", "--file", "/dev/zero"][..], "the value is too large"),
-        (&["import", "--format", "csv", "/dev/zero"], "/dev/zero is larger than 67108864 bytes"),
+        (&["import", "--format", "csv", "/dev/zero"], "/dev/zero is larger than 16777216 bytes"),
         (&["merge", "vault", "--other-passphrase-file", "/dev/zero"], "the passphrase is too long"),
         (&["merge", "vault", "--other-key-file", "/dev/zero"], "/dev/zero is no key"),
         (&["passphrase", "--add", "--new-passphrase-file", "/dev/zero"], "the passphrase is too long"),
@@ -107,8 +107,8 @@ fn the_limits_themselves_are_within() {
         assert_eq!(text.len(), len);
         device.file("table", text.as_bytes())
     };
-    device.ok(&["import", "--format", "csv", &table(64 << 20)]);
-    assert!(device.fails(&["import", "--format", "csv", &table((64 << 20) + 1)], USAGE).contains("larger"));
+    device.ok(&["import", "--format", "csv", &table(16 << 20)]);
+    assert!(device.fails(&["import", "--format", "csv", &table((16 << 20) + 1)], USAGE).contains("larger"));
     for (len, exit) in [(MAX_PASSPHRASE, WRONG_KEY), (MAX_PASSPHRASE + 1, USAGE)] {
         for end in ["", "\n", "\r\n", "\nmore"] {
             let passphrase = format!("{}{end}", "p".repeat(len));
