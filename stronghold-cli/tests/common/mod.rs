@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod pair;
+mod preload;
 
 use std::{
     cell::RefCell,
@@ -24,6 +25,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use pair::{DENIAL, ENTRIES, Pair, summary};
+pub(crate) use preload::preloaded;
 
 /// Far above what any command takes, so that only a hang meets it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -383,7 +385,6 @@ pub(crate) fn stronghold() -> Command {
     command
 }
 
-/// Runs any `stronghold` command to its end.
 /// The same where it has no terminal to ask on, also where these tests are run at one.
 fn without_terminal(command: Command) -> Command {
     if std::fs::File::open("/dev/tty").is_err() {
@@ -400,6 +401,7 @@ fn without_terminal(command: Command) -> Command {
     apart
 }
 
+/// Runs any `stronghold` command to its end.
 pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Done {
     Running::start(command, stdin).end()
 }

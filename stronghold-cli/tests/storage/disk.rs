@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::common::{Device, Done, Running};
+use crate::common::{Device, Done, Running, preloaded};
 
 /// The record that every fault is tried on, and one that was written before and is left alone.
 pub(crate) const RECORD: &str = "s/v/record";
@@ -150,28 +150,5 @@ fn parse(line: &str) -> Call {
 /// The compiled library, in a folder that stays until the tests end.
 fn library() -> Option<&'static Path> {
     static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    LIBRARY.get_or_init(compile).as_deref()
-}
-
-fn compile() -> Option<PathBuf> {
-    if !cfg!(all(target_os = "linux", target_env = "gnu")) {
-        eprintln!("SKIPPED: a failing disk is interposed on Linux with glibc only");
-        return None;
-    }
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storage/interpose.c");
-    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("interpose-{}.so", std::process::id()));
-    let mut compiler = Command::new("cc");
-    compiler
-        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
-        .arg(&library)
-        .arg(source)
-        .arg("-ldl");
-    match compiler.output() {
-        Ok(output) if output.status.success() => Some(library),
-        Ok(output) => panic!("interpose.c does not compile: {}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => {
-            eprintln!("SKIPPED: no C compiler (`cc`) to build the failing disk with: {error}");
-            None
-        }
-    }
+    LIBRARY.get_or_init(|| preloaded("storage/interpose.c")).as_deref()
 }

@@ -1,0 +1,27 @@
+//! Libraries in C between the real command and the real libc, loaded with `LD_PRELOAD`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Compiles `tests/FILE` into a folder that stays until the tests end; none where that can't be, and says so.
+pub(crate) fn preloaded(file: &str) -> Option<PathBuf> {
+    if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+        eprintln!("SKIPPED: {file} stands between command and libc on Linux with glibc only");
+        return None;
+    }
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file);
+    let name = format!("{}-{}.so", source.file_stem()?.to_str()?, std::process::id());
+    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library).arg(source);
+    match compiler.arg("-ldl").output() {
+        Ok(output) if output.status.success() => Some(library),
+        Ok(output) => panic!("{file} does not compile: {}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => {
+            eprintln!("SKIPPED: no C compiler (`cc`) to build {file} with: {error}");
+            None
+        }
+    }
+}
