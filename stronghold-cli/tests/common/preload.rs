@@ -1,4 +1,5 @@
 //! Libraries in C between the real command and the real libc, loaded with `LD_PRELOAD`.
+#![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
 use std::{
     path::{Path, PathBuf},
