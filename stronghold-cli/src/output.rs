@@ -8,6 +8,15 @@ use stronghold_sync::{is_hidden, visible};
 
 use crate::error::{DECISION, Failure};
 
+/// A number of things, as a person says it: `1 record`, `2 records`, `3 entries`.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    match thing.strip_suffix('y') {
+        _ if count == 1 => format!("1 {thing}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {thing}s"),
+    }
+}
+
 /// Where and how to print.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {

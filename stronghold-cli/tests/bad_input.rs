@@ -266,6 +266,11 @@ fn an_empty_value_is_refused_wherever_it_comes_from() {
             "{said}"
         );
     }
+    // What `echo` makes of nothing.
+    for nothing in [&b"\n"[..], b"\r\n", b"\n\n"] {
+        assert_eq!(device.run(&["put", "a/b/c"], nothing).exit, DECISION, "{nothing:?}");
+    }
+    assert_eq!(device.run(&["put", "a/b/space"], b" ").exit, 0);
     let mut closed = device.command(&["put", "a/b/c"]);
     closed.stdin(std::process::Stdio::null());
     assert_eq!(closed.output().unwrap().status.code(), Some(DECISION));

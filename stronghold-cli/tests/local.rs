@@ -356,6 +356,26 @@ fn init_touches_nothing_that_is_there() {
 }
 
 #[test]
+fn nothing_is_made_where_a_dangling_link_leads() {
+    let device = Device::new("a");
+    let (link, beyond) = (device.folder().join("link"), device.folder().join("beyond"));
+    std::os::unix::fs::symlink(&beyond, &link).unwrap();
+    let (link, key) = (link.to_str().unwrap(), device.key_file());
+    let clone = ["clone", "--join", "127.0.0.1:1"];
+    for args in [&["export", "--output", link, "--output-key-file", &key][..], &["init"], &clone] {
+        let mut command = device.command(args);
+        if args[0] != "export" {
+            command = common::stronghold();
+            command.args(args).args(["--snapshot", link, "--key-file", &key]);
+        }
+        let done = common::run(&mut command, b"");
+        assert_eq!(done.exit, STORAGE, "{args:?}: {}", done.stderr);
+        assert!(done.stderr.contains("exists already; it was not touched"), "{args:?}: {}", done.stderr);
+        assert!(!beyond.exists(), "{args:?}");
+    }
+}
+
+#[test]
 fn a_passphrase_opens_what_it_created_and_comes_from_a_file_descriptor_too() {
     let device = Device::with_passphrase("a", "correct horse\n");
     device.put("a/b/c", "value");

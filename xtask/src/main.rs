@@ -1,5 +1,5 @@
-//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `soak`, `crash`, `flood`, `fuzz`, `sanitize`,
-//! `vectors` and `tidy`.
+//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `soak`, `crash`, `flood`, `fuzz`, `mutants`,
+//! `sanitize`, `vectors` and `tidy`.
 //!
 //! It knows the crates as a user does: by their manifests, their tests and the `stronghold` command.
 
@@ -17,6 +17,7 @@ mod device;
 mod flood;
 mod fuzz;
 mod link;
+mod mutants;
 mod running;
 mod sanitize;
 mod soak;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         ["crash", options @ ..] => crash::run(options),
         ["flood", numbers @ ..] => flood::run(numbers),
         ["fuzz", options @ ..] => fuzz::run(options),
+        ["mutants", options @ ..] => mutants::run(options),
         ["vectors", options @ ..] => test::vectors(options),
         ["sanitize", options @ ..] => sanitize::run(options),
         ["tidy"] => tidy::run(),
@@ -93,6 +95,9 @@ usage: cargo xtask COMMAND
   fuzz [--smoke | TARGET [SECONDS]]
               hostile input to stronghold-sync (message, sketch, session) and to the snapshot (header, body, payload,
               csv): a minute each, all seven, or one of them for longer
+  mutants [--since COMMIT] [--crate sync,vault] [--file PART] [--sample N] [--seed S] [--wide] [--minutes M] [--jobs J]
+          [--longest SECONDS] [--faults N,N]
+              plant faults in a copy of what is committed, and show which of a sample (200) no test notices
   vectors [--check]
               write the snapshot format's conformance vectors, or compare what is there
   sanitize [locked]

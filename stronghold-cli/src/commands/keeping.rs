@@ -9,6 +9,7 @@ use super::{Context, time};
 use crate::{
     args::{PassphraseArgs, Renewal},
     error::Failure,
+    output::counted,
     secrets::{Given, Secret, Source},
 };
 
@@ -23,9 +24,13 @@ pub(super) fn verify(context: &Context) -> Result<(), Failure> {
     let object = json!({
         "records": records, "revisions": revisions, "generation": home.file().lineage().generation(),
     });
-    context
-        .output
-        .result(&object, || vec![format!("{records} records, {revisions} revisions: all can be read")])
+    context.output.result(&object, || {
+        vec![format!(
+            "{}, {}: all can be read",
+            counted(records as u64, "record"),
+            counted(revisions, "revision")
+        )]
+    })
 }
 
 pub(super) fn passphrase(context: &Context, args: &PassphraseArgs) -> Result<(), Failure> {

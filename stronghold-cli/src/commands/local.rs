@@ -8,7 +8,7 @@ use stronghold_sync::{DeviceId, Location, Selection, hex, message::Listing, visi
 use stronghold_vault::{Labels, ReadError, Stronghold, Version};
 
 use super::{
-    Context, changes, host_name, is_there, location, peers::check_own_name, revision, selection, time,
+    Context, changes, host_name, is_taken, location, peers::check_own_name, revision, selection, time,
 };
 use crate::{
     args::PutArgs,
@@ -21,7 +21,7 @@ pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failur
         check_own_name(context, name)?;
     }
     let path = context.path()?;
-    if is_there(&path)? {
+    if is_taken(&path)? {
         return Err(Failure::exists(&path));
     }
     let secret = secrets::of_new_snapshot(&context.global)?;
@@ -52,7 +52,8 @@ pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
         Some(len) => secrets::generate(len)?,
         None => secrets::value(args.file.as_deref())?,
     };
-    if value.is_empty() && !args.allow_empty {
+    // A line end is what `echo` leaves of nothing.
+    if value.iter().all(|byte| b"\r\n".contains(byte)) && !args.allow_empty {
         not_empty(context, &location, args.file.is_none() && std::io::stdin().is_terminal())?;
     }
     let revision =

@@ -5,7 +5,7 @@ use stronghold_sync::{DeviceId, hex, visible};
 use stronghold_vault::{Deed, Logged, Sum};
 
 use super::{Context, time};
-use crate::error::Failure;
+use crate::{error::Failure, output::counted};
 
 pub(super) fn log(context: &Context) -> Result<(), Failure> {
     let home = context.open()?;
@@ -56,16 +56,17 @@ fn log_line(logged: &Logged, name: &impl Fn(&DeviceId) -> String) -> String {
         count => format!(" ({count} times since {})", time(logged.first)),
     };
     let cut = if logged.whole.is_some() { "..." } else { "" };
-    let (selection, entries, bytes) = (visible(&logged.selection), logged.entries, logged.bytes);
+    let (selection, entries, bytes) =
+        (visible(&logged.selection), counted(logged.entries, "entry"), counted(logged.bytes, "byte"));
     let verdict = verdict(logged.allowed);
-    format!("{when}  {who}  {verdict}  {what} on {selection}{cut}  {entries} entries, {bytes} bytes{more}")
+    format!("{when}  {who}  {verdict}  {what} on {selection}{cut}  {entries}, {bytes}{more}")
 }
 
 fn sum_line(sum: &Sum, name: &impl Fn(&DeviceId) -> String) -> String {
     let (from, until, who) = (time(sum.first), time(sum.last), visible(&name(&sum.device)));
     let (verdict, what, count) = (verdict(sum.allowed), sum.deed.name(), sum.count);
-    let (entries, bytes) = (sum.entries, sum.bytes);
-    format!("{from} to {until}  {who}  {verdict}  {what}, {count} times  {entries} entries, {bytes} bytes")
+    let (entries, bytes) = (counted(sum.entries, "entry"), counted(sum.bytes, "byte"));
+    format!("{from} to {until}  {who}  {verdict}  {what}, {count} times  {entries}, {bytes}")
 }
 
 fn verdict(allowed: bool) -> &'static str {

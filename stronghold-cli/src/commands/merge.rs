@@ -10,11 +10,12 @@ use stronghold_sync::{Mapping, OnConflict, Selection};
 use super::{
     Context,
     changes::{self, Changes},
-    is_there, local, selection, selections,
+    is_taken, is_there, local, selection, selections,
 };
 use crate::{
     args::{Conflict, MergeArgs},
     error::{Failure, path_text, shown},
+    output::counted,
     secrets::Source,
 };
 
@@ -96,7 +97,7 @@ pub(super) fn export(
         now: now(),
     };
     let home = context.open()?;
-    if is_there(output)? {
+    if is_taken(output)? {
         return Err(Failure::exists(output));
     }
     let secret = Source::of_files(passphrase_file, key_file).new_secret("Passphrase of the export: ")?;
@@ -106,5 +107,7 @@ pub(super) fn export(
     let mut home = Home::create(output, &[secret.new_slot()], exported)?;
     let _ = home.remove_lock(); // nobody is to write to it; a lock that stays is in nobody's way
     let object = json!({ "snapshot": path_text(output), "entries": merged.received, "records": records });
-    context.output.result(&object, || vec![format!("exported {records} records to {}", shown(output))])
+    context.output.result(&object, || {
+        vec![format!("exported {} to {}", counted(records as u64, "record"), shown(output))]
+    })
 }

@@ -221,6 +221,15 @@ pub(crate) fn is_there(path: &Path) -> Result<bool, Failure> {
     path.try_exists().map_err(|error| Failure::unknown(path, &error))
 }
 
+/// Whether anything has this name, a link that leads nowhere too: nothing is made in its place, nor where it leads.
+pub(crate) fn is_taken(path: &Path) -> Result<bool, Failure> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Failure::unknown(path, &error)),
+    }
+}
+
 pub(crate) fn location(text: &str) -> Result<Location, Failure> {
     text.parse().map_err(|error| {
         Failure::usage(format!("{}: {error}", visible(text)), "for example: wallet/web/mail")

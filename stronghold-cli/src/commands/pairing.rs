@@ -20,7 +20,7 @@ use super::{Context, peers::add_rule, progress::Progress, runtime, selections};
 use crate::{
     args::{DEFAULT_LISTEN, Grants, PairArgs},
     error::{DECISION, Failure, PEER},
-    output::Output,
+    output::{Output, counted},
     secrets, terminal,
 };
 
@@ -174,7 +174,7 @@ async fn listen(
     let mut progress = Progress::new(context.output, GoOn::Yes);
     match Peer::over(paired.channel, home).answer(&mut progress).await {
         Ok(summary) => {
-            context.output.note(&format!("gave {} entries", summary.sent));
+            context.output.note(&format!("gave {}", counted(summary.sent, "entry")));
             Ok(())
         }
         Err(PeerError::Channel(ChannelError::Closed | ChannelError::Cut)) => Ok(()),

@@ -14,6 +14,7 @@ use super::{Context, selections, time};
 use crate::{
     args::{DenyArgs, GrantArgs},
     error::{About, Failure, NOT_FOUND},
+    output::counted,
 };
 
 pub(super) fn peers(context: &Context) -> Result<(), Failure> {
@@ -247,7 +248,8 @@ pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
     context.output.result(&object, || {
         let who = format!("{} ({})", visible(&name), device.fingerprint());
         vec![format!(
-            "revoked {who}: {rules} rules and its trust are gone; it has to be paired again to come back"
+            "revoked {who}: {} and its trust are gone; it has to be paired again to come back",
+            counted(rules as u64, "rule")
         )]
     })?;
     tell_what_it_keeps(context, home.stronghold(), &device, &name);

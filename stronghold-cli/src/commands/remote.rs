@@ -9,7 +9,7 @@ use stronghold_vault::{ReadError, check_given_name};
 use tokio::net::TcpStream;
 
 use super::{
-    Context, host_name, is_there, local, location,
+    Context, host_name, is_taken, local, location,
     pairing::{Granted, Me, join, settled_on_both, told},
     progress::Progress,
     runtime, selection, selections,
@@ -40,7 +40,7 @@ pub(super) fn clone(
         (None, address) => {
             let address = address.flatten();
             let path = context.path()?;
-            if is_there(&path)? {
+            if is_taken(&path)? {
                 return Err(Failure::exists(&path));
             }
             let secret = secrets::of_new_snapshot(&context.global)?;

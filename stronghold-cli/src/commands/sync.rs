@@ -15,6 +15,7 @@ use super::{
 use crate::{
     args::{At, SyncArgs},
     error::{DECISION, DENIED, Failure},
+    output::counted,
 };
 
 pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
@@ -165,7 +166,7 @@ impl Waiting {
     }
 
     fn count(&self) -> String {
-        format!("({} record{})", self.records, if self.records == 1 { "" } else { "s" })
+        format!("({})", counted(self.records as u64, "record"))
     }
 
     fn not_taken(&self, name: &str) -> String {

@@ -10,6 +10,7 @@ use super::{Context, location, revision, selection, time};
 use crate::{
     args::Renewal,
     error::{About, DECISION, Failure, NOT_FOUND},
+    output::counted,
 };
 
 pub(super) fn restore(context: &Context, at: &str, of: &str) -> Result<(), Failure> {
@@ -53,8 +54,9 @@ pub(super) fn list(context: &Context) -> Result<(), Failure> {
 fn step_line(step: &Step) -> String {
     let rules = if step.changed_rules() { ", rules" } else { "" };
     let undone = if step.is_undone() { "  (taken back)" } else { "" };
-    let (number, time, records) = (step.number(), time(step.time()), step.records());
-    format!("{number:>4}  {time}  {}: {records} records{rules}{undone}", visible(step.word()))
+    let (number, time, records) =
+        (step.number(), time(step.time()), counted(step.records() as u64, "record"));
+    format!("{number:>4}  {time}  {}: {records}{rules}{undone}", visible(step.word()))
 }
 
 pub(super) fn undo(context: &Context, dry_run: bool) -> Result<(), Failure> {
@@ -175,7 +177,9 @@ pub(super) fn purge(
             named().iter().for_each(|line| context.output.note(line));
         }
         context.confirm(&format!(
-            "Remove {values} replaced values of {records} records for good, deleted ones too?"
+            "Remove {} of {} for good, deleted ones too?",
+            counted(values as u64, "replaced value"),
+            counted(records as u64, "record")
         ))?;
         renewal.update(&mut home, |stronghold| Ok(stronghold.purge(&selection)))?
     };
@@ -183,7 +187,7 @@ pub(super) fn purge(
         replaced.iter().map(|(at, count)| json!({ "location": at.to_string(), "values": count })).collect();
     context.output.result(&json!({ "purged": purged, "records": records }), || match dry_run {
         true => named(),
-        false => vec![format!("{purged} replaced values are gone from this file")],
+        false => vec![format!("removed {} for good", counted(purged as u64, "replaced value"))],
     })
 }
 
@@ -191,6 +195,6 @@ pub(super) fn purge(
 fn named(replaced: &[(Location, usize)]) -> Vec<String> {
     let line = |(at, count): &(Location, usize)| format!("{count:>4}  {}", visible(&at.to_string()));
     let more = replaced.len().saturating_sub(NAMED);
-    let rest = (more > 0).then(|| format!("  and {more} more records (--json names all)"));
+    let rest = (more > 0).then(|| format!("  and {more} more (--json names all)"));
     replaced.iter().take(NAMED).map(line).chain(rest).collect()
 }

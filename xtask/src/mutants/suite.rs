@@ -1,0 +1,148 @@
+//! The tests, one process each: which faults each reaches, and whether it notices one.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::built::{Binary, folder, load, save};
+use crate::Result;
+
+/// How long a test may take by which is found out what it reaches.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// One test, and what it was seen to reach.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Test {
+    /// Its place among the binaries.
+    binary: usize,
+    pub(super) name: String,
+    /// The target that it is in.
+    target: String,
+    pub(super) package: String,
+    pub(super) seconds: f64,
+    passed: bool,
+    pub(super) reached: BTreeSet<u32>,
+}
+
+/// How a test ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Passed,
+    Failed,
+    TimedOut,
+}
+
+/// A folder for what tests write, cleared between them.
+pub(super) struct Place(PathBuf);
+
+impl Place {
+    pub(super) fn new(name: &str) -> Result<Self> {
+        let place = Self(folder().join("places").join(name));
+        place.clear();
+        fs::create_dir_all(&place.0)?;
+        Ok(place)
+    }
+
+    pub(super) fn clear(&self) {
+        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::create_dir_all(&self.0);
+    }
+}
+
+impl Test {
+    /// As `target::name`.
+    pub(super) fn path(&self) -> String {
+        format!("{}::{}", self.target, self.name)
+    }
+
+    /// Runs it with one fault switched on.
+    pub(super) fn notices(&self, binaries: &[Binary], fault: u32, place: &Place) -> Result<Ended> {
+        let limit = Duration::from_secs_f64(self.seconds * 5.0 + 15.0);
+        run(&binaries[self.binary], &self.name, place, ("FAULT", &fault.to_string()), limit)
+    }
+}
+
+/// Runs every test once, in turn, and notes what it reaches; those that fail without a fault are named and left out.
+pub(super) fn covered(binaries: &[Binary], commit_file: &Path) -> Result<Vec<Test>> {
+    if let Some(tests) = load::<Vec<Test>>(commit_file) {
+        return Ok(tests);
+    }
+    let place = Place::new("cover")?;
+    let log = folder().join("reached");
+    let mut tests = Vec::new();
+    println!("running every test once, to see what it reaches");
+    for (index, binary) in binaries.iter().enumerate() {
+        for name in names(binary)? {
+            let _ = fs::remove_file(&log);
+            let started = Instant::now();
+            let ended = run(binary, &name, &place, ("FAULT_LOG", &log.display().to_string()), LONGEST)?;
+            let reached = fs::read_to_string(&log).unwrap_or_default();
+            let package = binary.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let test = Test {
+                binary: index,
+                name,
+                target: binary.name.clone(),
+                package,
+                seconds: started.elapsed().as_secs_f64(),
+                passed: ended == Ended::Passed,
+                reached: reached.lines().filter_map(|line| line.parse().ok()).collect(),
+            };
+            if !test.passed {
+                println!("{} fails without a fault: {ended:?}", test.path());
+            }
+            tests.push(test);
+            place.clear();
+        }
+    }
+    tests.retain(|test| test.passed);
+    save(commit_file, &tests)?;
+    Ok(tests)
+}
+
+/// The tests of a binary, without those that are run on demand only.
+fn names(binary: &Binary) -> Result<Vec<String>> {
+    let listed = |more: &[&str]| -> Result<Vec<String>> {
+        let mut command = Command::new(&binary.program);
+        let output = command.arg("--list").args(more).current_dir(&binary.folder).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
+    };
+    let ignored = listed(&["--ignored"])?;
+    Ok(listed(&[])?.into_iter().filter(|name| !ignored.contains(name)).collect())
+}
+
+fn run(binary: &Binary, test: &str, place: &Place, fault: (&str, &str), limit: Duration) -> Result<Ended> {
+    let mut command = Command::new(&binary.program);
+    command.args(["--exact", test, "--test-threads=1"]).current_dir(&binary.folder);
+    command.env_remove("FAULT").env_remove("FAULT_LOG").env(fault.0, fault.1);
+    command.env("CARGO_MANIFEST_DIR", &binary.folder).env("TMPDIR", &place.0).env("RUST_BACKTRACE", "0");
+    command.env("PROPTEST_FAILURE_PERSISTENCE", "off");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let mut child = command.spawn()?;
+    let ends = Instant::now() + limit;
+    let status: Option<ExitStatus> = loop {
+        match child.try_wait()? {
+            Some(status) => break Some(status),
+            None if Instant::now() > ends => break None,
+            None => thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    // What it has started goes with it.
+    let group = format!("-{}", child.id());
+    let mut kill = Command::new("kill");
+    kill.args(["-KILL", "--", &group]).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    child.wait()?;
+    Ok(match status {
+        None => Ended::TimedOut,
+        Some(status) if status.success() => Ended::Passed,
+        Some(_) => Ended::Failed,
+    })
+}
