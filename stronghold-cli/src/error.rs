@@ -214,6 +214,10 @@ impl From<ChannelError> for Failure {
             ChannelError::WrongDevice(_) => {
                 failure.hint("check the address; if the device is new, pair again")
             }
+            ChannelError::Stranger => failure.hint("check the address, and who may answer in its place"),
+            ChannelError::WrongCard => {
+                failure.hint("someone has what only the two devices should have: pair them again")
+            }
             ChannelError::Closed | ChannelError::Cut | ChannelError::TimedOut(_) => {
                 failure.hint("what was confirmed is kept; run it again to go on")
             }

@@ -3,6 +3,7 @@
 //! Nothing that arrives sizes an allocation: a frame's length is checked first, and the buffer grows as bytes come.
 //! The buffers are not wiped: values cross a channel sealed to the receiver's key only.
 
+mod covered;
 #[cfg(test)]
 mod tests;
 
@@ -66,6 +67,8 @@ pub struct Channel<S> {
     outbox: Vec<u8>,
     taken: usize,
     failed: Option<ChannelError>,
+    /// Whether the peer's card is due: its first message.
+    awaits_card: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
@@ -94,10 +97,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         let connector = TlsConnector::from(Arc::new(tls::client_config(identity, verifier.clone())?));
         let handshake = connector.connect(tls::no_name(), Counted::up_to(MAX_HANDSHAKE, io)).into_fallible();
         match timeout(timeouts.handshake, handshake).await {
-            Ok(Ok(stream)) => Self::opened(stream.into(), identity, Role::Connected, timeouts),
+            Ok(Ok(stream)) => {
+                Self::opened(stream.into(), identity, Role::Connected, timeouts).map(Self::unbounded)
+            }
             Ok(Err((error, io))) => {
                 let is_silent = io.bytes_in == 0;
-                linger(&error, io).await;
+                linger_after(&error, io).await;
                 Err(match (verifier.refused(), ChannelError::from_io(&error)) {
                     (Some(device), _) => ChannelError::WrongDevice(device),
                     (None, ChannelError::Cut) if is_silent => ChannelError::TurnedAway,
@@ -128,13 +133,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         trust: Trust,
         timeouts: Timeouts,
     ) -> Result<Self, ChannelError> {
+        Self::accept_bounded(io, identity, trust, timeouts).await.map(Self::unbounded)
+    }
+
+    /// What follows the handshake is counted as a part of it.
+    async fn accept_bounded(
+        io: S,
+        identity: &Identity,
+        trust: Trust,
+        timeouts: Timeouts,
+    ) -> Result<Self, ChannelError> {
         let verifier = Verifier::new(trust);
         let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(identity, verifier.clone())?));
         let handshake = acceptor.accept(Counted::up_to_in_records(MAX_HANDSHAKE, io)).into_fallible();
         match timeout(timeouts.handshake, handshake).await {
             Ok(Ok(stream)) => Self::opened(stream.into(), identity, Role::Accepted, timeouts),
             Ok(Err((error, io))) => {
-                linger(&error, io).await;
+                linger_after(&error, io).await;
                 Err(verifier
                     .refused()
                     .map_or_else(|| ChannelError::from_io(&error), ChannelError::UnknownDevice))
@@ -173,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     pub async fn receive<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
         self.usable()?;
         let idle = self.timeouts.idle;
-        let arrived = timeout(idle, self.fill_inbox()).await.unwrap_or(Err(ChannelError::TimedOut(idle)));
+        let arrived = timeout(idle, self.next_frame()).await.unwrap_or(Err(ChannelError::TimedOut(idle)));
         let message = arrived.and_then(|()| self.take_message());
         self.noted(message)
     }
@@ -194,8 +209,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         Ok(())
     }
 
+    fn unbounded(mut self) -> Self {
+        self.stream.get_mut().0.unbounded();
+        self
+    }
+
     fn opened(
-        mut stream: TlsStream<Counted<S>>,
+        stream: TlsStream<Counted<S>>,
         identity: &Identity,
         role: Role,
         timeouts: Timeouts,
@@ -204,7 +224,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
             TlsStream::Client(client) => established(client.get_ref().1),
             TlsStream::Server(server) => established(server.get_ref().1),
         }?;
-        stream.get_mut().0.unbounded();
         Ok(Self {
             stream,
             own: identity.public().clone(),
@@ -219,6 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
             outbox: Vec::new(),
             taken: 0,
             failed: None,
+            awaits_card: false,
         })
     }
 
@@ -245,6 +265,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
             Ok(Err(heard)) => ChannelError::from_io(&heard),
             _ => ChannelError::from_io(error),
         }
+    }
+
+    /// Waits for a message other than the peer's card.
+    async fn next_frame(&mut self) -> Result<(), ChannelError> {
+        if self.awaits_card {
+            self.fill_inbox().await?;
+            self.take_card()?;
+        }
+        self.fill_inbox().await
     }
 
     async fn fill_inbox(&mut self) -> Result<(), ChannelError> {
@@ -370,12 +399,17 @@ fn established<D>(tls: &ConnectionCommon<D>) -> Result<(PublicIdentity, Zeroizin
     Ok((peer, binding))
 }
 
-/// After a refusal, waits a moment for the peer to read the alert and hang up: a TCP stream that is dropped with
-/// unread bytes is reset, and the alert may be lost with it.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(error: &io::Error, mut io: S) {
-    if error.kind() != io::ErrorKind::InvalidData {
-        return; // not refused by TLS: nothing was said
+/// After a refusal by TLS, waits a moment, as [`linger`].
+async fn linger_after<S: AsyncRead + AsyncWrite + Unpin>(error: &io::Error, io: S) {
+    // Of another error nothing was said.
+    if error.kind() == io::ErrorKind::InvalidData {
+        linger(io).await;
     }
+}
+
+/// Waits a moment for the peer to read what it was refused with, and hang up: a TCP stream that is dropped with unread bytes is
+/// reset, and the refusal may be lost with it.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut io: S) {
     let drained = async {
         io.shutdown().await?;
         tokio::io::copy(&mut io.take(MAX_FRAME as u64), &mut tokio::io::sink()).await

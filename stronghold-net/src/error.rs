@@ -36,6 +36,12 @@ pub enum ChannelError {
     /// The device that answered is not the one that was asked for.
     #[error("another device answered: {}", .0.fingerprint())]
     WrongDevice(DeviceId),
+    /// Who is at the other end does not hold the secret of the pairing: it is not the paired device.
+    #[error("who is at the other end is not the paired device")]
+    Stranger,
+    /// Who is at the other end holds the secret of the pairing and is another device: someone has that secret who should not.
+    #[error("who is at the other end holds the pairing's secret, but is not the paired device")]
+    WrongCard,
     /// The peer speaks no TLS, or no protocol, that this version speaks.
     #[error("the other side speaks another protocol or version ({0})")]
     Incompatible(String),

@@ -44,6 +44,7 @@ mod attendant;
 mod channel;
 mod code;
 mod counted;
+mod cover;
 mod crowd;
 pub mod discovery;
 mod driver;

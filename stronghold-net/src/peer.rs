@@ -8,13 +8,16 @@ use stronghold_sync::{
     message::{Listing, RecipientKey},
     session::{Ask, Asked, Asking, Consent, Push, SessionError, Summary, SyncAsk, Take},
 };
+use stronghold_vault::PublicIdentity;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Channel, ChannelError, Expect, Limits,
+    Channel, ChannelError, Limits, Timeouts,
     attendant::Attendant,
+    cover::Covered,
     driver::{DriveError, Overload, drive},
     flight::Flight,
+    frame::Role,
     gate,
     home::{SharedHome, now, own_identity},
     host::{HomeHost, HostError, recipient_key, secret_of},
@@ -155,20 +158,25 @@ pub struct Peer<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
-    /// Opens a channel over `io` to a device that `home` is paired with.
+    /// Opens a channel over `io` to a device that `home` is paired with. Success means that the other end holds the pairing's secret.
+    /// It proves to be the device with its first message, before which nothing of it is taken and no entry is told of.
     ///
     /// # Errors
     /// [`PeerError::Unpaired`], or [`PeerError::Channel`]: [`ChannelError::TurnedAway`] when it is no longer paired with
-    /// this one, [`ChannelError::WrongDevice`] when another answers.
+    /// this one, [`ChannelError::Stranger`] when another answers.
     pub async fn connect(mut io: S, home: &SharedHome, device: DeviceId) -> Result<Self, PeerError> {
-        let secret = {
+        let (secret, peer) = {
             let home = home.lock();
-            let known = home.stronghold().peers().by_id(&device).and_then(|peer| peer.rendezvous.clone());
-            known.ok_or(PeerError::Unpaired)?
+            let known = home.stronghold().peers().by_id(&device).ok_or(PeerError::Unpaired)?;
+            let peer = PublicIdentity::from_spki(&known.spki).map_err(|_| PeerError::Unpaired)?;
+            (known.rendezvous.clone().ok_or(PeerError::Unpaired)?, peer)
         };
-        let identity = own_identity(home)?;
-        gate::knock(&mut io, &secret, &device).await.map_err(|error| ChannelError::from_io(&error))?;
-        let channel = Channel::connect(io, &identity, Expect::Device(device)).await?;
+        let own = own_identity(home)?;
+        let knocked = gate::knock(&mut io, &secret, &device).await;
+        let nonce = knocked.map_err(|error| ChannelError::from_io(&error))?;
+        let covered =
+            Covered::new(Role::Connected, &secret, &nonce, own, peer).map_err(ChannelError::from)?;
+        let channel = Channel::connect_covered(io, covered, Timeouts::default()).await?;
         Ok(Self::over(channel, home))
     }
 

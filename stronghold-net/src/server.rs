@@ -24,13 +24,14 @@ use tokio::{
 };
 
 use crate::{
-    Channel, ChannelError, Limits, Timeouts, Trust,
+    Channel, ChannelError, Limits, Timeouts,
     attendant::{Attendant, Unattended},
+    cover::Covered,
     crowd::Crowd,
     flight::{Flight, Memory},
     gate::Gate,
     health::{Change, Health, reason},
-    home::{SharedHome, own_identity},
+    home::SharedHome,
     host::HostError,
     peer::{PeerError, answer},
     tcp::accepted,
@@ -156,9 +157,9 @@ impl Server {
                     }
                 }
                 knocked = strangers.next() => {
-                    if let Some((stream, device)) = self.noted(knocked) {
+                    if let Some((stream, covered)) = self.noted(knocked) {
                         let server = self.clone();
-                        let opening = async move { server.in_time(server.open(stream, device)).await };
+                        let opening = async move { server.in_time(server.open(stream, covered)).await };
                         self.count(handshakes.admit(opening));
                     }
                 }
@@ -189,8 +190,8 @@ impl Server {
     /// Answers one connection, over any stream: gate, handshake and session. What comes of it is told.
     pub async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, io: S) {
         let opened = async {
-            let (io, device) = self.in_time(self.admitted(io)).await?;
-            self.in_time(self.open(io, device)).await
+            let (io, covered) = self.in_time(self.admitted(io)).await?;
+            self.in_time(self.open(io, covered)).await
         };
         match self.noted(opened.await) {
             Some(channel) => self.session(channel).await,
@@ -199,22 +200,21 @@ impl Server {
     }
 
     /// Lets those pass the gate who show that they are paired.
-    async fn admitted<S: AsyncRead + Unpin>(&self, mut io: S) -> Result<(S, DeviceId), ChannelError> {
+    async fn admitted<S: AsyncRead + Unpin>(&self, mut io: S) -> Result<(S, Covered), ChannelError> {
         let admitted = self.shared.gate.admit(&mut io, &self.home).await;
         let _ = self.look();
-        let device = admitted.map_err(|error| ChannelError::from_io(&error))?;
-        Ok((io, device.ok_or(ChannelError::TurnedAway)?))
+        let covered = admitted.map_err(|error| ChannelError::from_io(&error))?;
+        Ok((io, covered.ok_or(ChannelError::TurnedAway)?))
     }
 
-    /// Shakes hands with whom the gate let pass, and nobody else.
+    /// Shakes hands with whom the gate let pass, and looks at its card: nobody else comes in.
     async fn open<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &self,
         io: S,
-        device: DeviceId,
+        covered: Covered,
     ) -> Result<Channel<S>, ChannelError> {
-        let identity = own_identity(&self.home)?;
         let timeouts = Timeouts { handshake: self.limits.handshake, idle: self.limits.idle };
-        Channel::accept_with(io, &identity, Trust::known(move |known| *known == device), timeouts).await
+        Channel::accept_covered(io, covered, timeouts).await
     }
 
     async fn in_time<T>(

@@ -1,7 +1,8 @@
 //! The TLS below a channel: version 1.3 alone, raw public keys both ways, one key exchange, one cipher suite.
 //!
-//! - A device shows its public key itself, no certificate (RFC 7250), and signs the handshake with it. Who it is is
-//!   decided by its device id, SHA-256 of that key's `SubjectPublicKeyInfo`, and nothing else: no names, no dates.
+//! - Each side shows a public key itself, no certificate (RFC 7250), and signs the handshake with it. Whom it lets in is
+//!   decided by that key's id, SHA-256 of its `SubjectPublicKeyInfo`, and nothing else: no names, no dates. Devices show keys
+//!   made for the connection here (see [`crate::cover`] and [`crate::pairing`]), and their own inside.
 //! - The decision is taken after the signature was checked, so that showing a key that one does not hold tells
 //!   nothing about whom this side trusts.
 //! - Key exchange SECP256R1MLKEM768 (draft-ietf-tls-ecdhe-mlkem), suite TLS_AES_256_GCM_SHA384, signatures ECDSA

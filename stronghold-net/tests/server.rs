@@ -109,6 +109,19 @@ async fn paired_devices_are_answered_over_any_stream() {
     assert_eq!(told.count(|event| matches!(event, Event::Done(_, summary) if summary.sent == 1)), 1);
 }
 
+/// Gate, handshake and cards included: no round trip is added by what hides who the two are.
+#[tokio::test]
+async fn a_sync_of_equals_is_one_round_trip_and_few_bytes() {
+    let (asker, asked) = friends();
+    asked.put_all((0..1000).map(|n| (format!("a/v/{n}"), "value".to_owned())));
+    let (server, _) = server(&asked, Limits::default());
+    sync_with(&server, &asker, &asked).await.unwrap();
+    let equal = sync_with(&server, &asker, &asked).await.unwrap();
+    assert_eq!(equal.summary.round_trips, 1);
+    let bytes = equal.bytes_in + equal.bytes_out;
+    assert!(bytes < 5_000, "{bytes}");
+}
+
 /// Garbage, TLS without a knock, a stranger's knock, one for another device: all hear nothing at all.
 #[tokio::test]
 async fn whoever_is_not_paired_hears_nothing() {
@@ -164,7 +177,7 @@ async fn an_overheard_knock_opens_nothing() {
     assert_eq!(heard_after(of_asker, knock).await.unwrap_err(), ChannelError::TurnedAway);
     let (of_asked, told) = server(&asked, short());
     let first = heard_after(of_asked.clone(), knock).await;
-    // The prober sees the public key, and its own is refused.
+    // The prober sees a key of this knock alone (tests/between.rs), and its own is refused.
     assert_eq!(first.unwrap().receive::<String>().await.unwrap_err(), ChannelError::NotTrusted);
     assert_eq!(heard_after(of_asked, knock).await.unwrap_err(), ChannelError::TurnedAway);
     assert_eq!(told.turned_away(), 2);

@@ -146,6 +146,8 @@ fn what_is_wrong_with_a_record_a_table_or_a_peer() {
 fn what_is_wrong_between_two_devices() {
     assert_is(ChannelError::NotTrusted, "network", PEER, "pair again");
     assert_is(ChannelError::TurnedAway, "network", PEER, "stronghold serve");
+    assert_is(ChannelError::Stranger, "network", PEER, "check the address");
+    assert_is(ChannelError::WrongCard, "network", PEER, "pair them again");
     for cut in [ChannelError::Closed, ChannelError::Cut, ChannelError::TimedOut(Duration::from_secs(1))] {
         assert_is(cut, "network", PEER, "run it again");
     }

@@ -4,8 +4,8 @@
 use std::{fs, net::SocketAddr, path::PathBuf};
 
 use stronghold_net::{
-    Channel, ChannelError, DriveError, Expect, HomeHost, Peer, SharedHome, Unattended, drive, now,
-    own_identity, secret_of,
+    Channel, ChannelError, DriveError, HomeHost, Peer, PeerError, SharedHome, Unattended, drive, now,
+    secret_of,
 };
 use stronghold_snapshot::RecipientSecret;
 use stronghold_sync::{
@@ -14,11 +14,7 @@ use stronghold_sync::{
     session::{Action, Answer, Ask, Asking, Push, Session, SessionError, Summary, SyncAsk, Take},
 };
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
-    net::TcpStream,
-    sync::Mutex,
-};
+use tokio::{net::TcpStream, sync::Mutex};
 
 use crate::{
     clients::{Heard, runtime},
@@ -121,19 +117,11 @@ impl Breaker {
         }
     }
 
-    /// A channel through the gate. The knock is overheard from an honest attempt.
-    async fn opened(&self, home: &SharedHome) -> Result<Channel<TcpStream>, ChannelError> {
-        let (near, mut far) = duplex(1 << 16);
-        let mut knock = [0; 32];
-        let overhear = async {
-            far.read_exact(&mut knock).await.unwrap();
-            drop(far);
-        };
-        let _ = tokio::join!(Peer::connect(near, home, self.server), overhear);
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+    /// A channel through the gate, to say on it what one likes.
+    async fn opened(&self, home: &SharedHome) -> Result<Channel<TcpStream>, PeerError> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.write_all(&knock).await.unwrap();
-        Channel::connect(stream, &own_identity(home).unwrap(), Expect::Device(self.server)).await
+        Ok(Peer::connect(stream, home, self.server).await?.into_channel())
     }
 }
 

@@ -1,0 +1,88 @@
+//! A channel between two paired devices: opened under cover keys, with a card as the first message of each side.
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, timeout_at},
+};
+
+use super::{Channel, Timeouts, linger};
+use crate::{
+    ChannelError, Expect, Trust,
+    cover::{Card, Covered},
+};
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
+    /// Connects, and shows this device's card at once. The peer's is due with its first message.
+    ///
+    /// # Errors
+    /// [`ChannelError::Stranger`] when who answers does not hold the pairing's secret; any other when the handshake fails.
+    pub(crate) async fn connect_covered(
+        io: S,
+        covered: Covered,
+        timeouts: Timeouts,
+    ) -> Result<Self, ChannelError> {
+        let expect = Expect::Device(covered.peers_cover);
+        let opened = Self::connect_with(io, &covered.cover, expect, timeouts).await;
+        let mut channel = opened.map_err(stranger)?;
+        channel.awaits_card = true;
+        channel.show(&covered).await?;
+        channel.flush().await?;
+        Ok(channel)
+    }
+
+    /// Accepts, and waits for the peer's card, before which this device shows none. Until then bytes and time count as the
+    /// handshake's.
+    ///
+    /// # Errors
+    /// [`ChannelError::Stranger`] and [`ChannelError::WrongCard`] when it is not the paired device; any other when the
+    /// handshake fails.
+    pub(crate) async fn accept_covered(
+        io: S,
+        covered: Covered,
+        timeouts: Timeouts,
+    ) -> Result<Self, ChannelError> {
+        let until = Instant::now() + timeouts.handshake;
+        let peers_cover = covered.peers_cover;
+        let trust = Trust::known(move |shown| *shown == peers_cover);
+        let opened = Self::accept_bounded(io, &covered.cover, trust, timeouts).await;
+        let mut channel = opened.map_err(stranger)?;
+        let card = timeout_at(until, channel.receive::<Card>()).await;
+        let card = card.unwrap_or(Err(ChannelError::TimedOut(timeouts.handshake)))?;
+        if !card.is_of(&covered.peer, channel.role.other(), &channel.binding) {
+            // It is told that it is not known; by whom it is not told.
+            channel.send(&None::<Card>).await?;
+            channel.close().await?;
+            linger(&mut channel.stream).await;
+            return Err(ChannelError::WrongCard);
+        }
+        channel.stream.get_mut().0.unbounded();
+        channel.show(&covered).await?;
+        Ok(channel)
+    }
+
+    /// From here on this channel is between the two devices themselves.
+    async fn show(&mut self, covered: &Covered) -> Result<(), ChannelError> {
+        self.settle(covered.own.public().clone(), covered.peer.clone());
+        self.send(&Card::new(self.role, &self.binding, &covered.own)).await
+    }
+}
+
+impl<S> Channel<S> {
+    /// Takes the peer's card out of the inbox.
+    pub(super) fn take_card(&mut self) -> Result<(), ChannelError> {
+        let card = self.take_message::<Option<Card>>()?.ok_or(ChannelError::NotTrusted)?;
+        if !card.is_of(&self.peer, self.role.other(), &self.binding) {
+            return Err(ChannelError::WrongCard);
+        }
+        self.awaits_card = false;
+        Ok(())
+    }
+}
+
+/// A cover key is nobody's id: whose it was says nothing.
+fn stranger(error: ChannelError) -> ChannelError {
+    match error {
+        ChannelError::WrongDevice(_) | ChannelError::UnknownDevice(_) => ChannelError::Stranger,
+        other => other,
+    }
+}
