@@ -42,7 +42,7 @@ pub struct Decided {
     pub selection: String,
     /// Whether it was allowed.
     pub allowed: bool,
-    /// Entries handed over or taken.
+    /// Entries that were taken, or that the peer could take: it may have wanted fewer.
     pub entries: u64,
     /// Their padded sizes together, in bytes.
     pub bytes: u64,
@@ -91,7 +91,7 @@ pub struct Logged {
     pub first: u64,
     /// When last.
     pub last: u64,
-    /// Entries handed over or taken, together.
+    /// Entries that were taken or could be, together.
     pub entries: u64,
     /// Their padded sizes together, in bytes.
     pub bytes: u64,

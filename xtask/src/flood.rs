@@ -11,7 +11,7 @@ pub(crate) fn run(numbers: &[&str]) -> Result<()> {
         [number] if number.parse::<u32>().is_ok() => number,
         _ => return Err("`flood` takes one number at most".into()),
     };
-    let args = ["test", "--release", "--locked", "-p", "stronghold-cli", "--test", "flood", "--"];
+    let args = ["test", "--release", "--locked", "--workspace", "--test", "flood", "--"];
     // One after the other: what each takes is measured.
     let options = ["--nocapture", "--test-threads=1"];
     cargo_with(&[&args[..], &options].concat(), &[("STRONGHOLD_FLOOD", connections)])

@@ -26,7 +26,7 @@ pub(crate) fn net(numbers: &[&str]) -> Result<()> {
 
 /// Runs a test of stronghold-net in release.
 fn net_test(file: &str, test: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    let args = ["test", "--release", "--locked", "-p", "stronghold-net", "--test", file, "--"];
+    let args = ["test", "--release", "--locked", "--workspace", "--test", file, "--"];
     cargo_with(&[&args[..], &["--exact", "--nocapture"], test].concat(), environment)
 }
 

@@ -85,12 +85,18 @@ impl Pair {
         summary(&self.ask(&[&["sync", "a"], args].concat()))
     }
 
-    /// The log of `a` when its server was stopped: what waited is written then.
+    /// Stops the server, and gives `a`: what waited to be logged is written then.
     #[track_caller]
-    pub(crate) fn logged_at_the_end(self) -> Vec<Value> {
+    pub(crate) fn stopped(self) -> Device {
         let stopped = Command::new("kill").arg(self.serving.id().to_string()).status().unwrap();
         assert!(stopped.success() && self.serving.end().exit == 0);
-        self.a.json(&["log"])["entries"].as_array().unwrap().clone()
+        self.a
+    }
+
+    /// The log of `a` when its server was stopped.
+    #[track_caller]
+    pub(crate) fn logged_at_the_end(self) -> Vec<Value> {
+        self.stopped().json(&["log"])["entries"].as_array().unwrap().clone()
     }
 
     /// `b` syncs with `a`, and something waits for a rule: what was done, and exit 7.
