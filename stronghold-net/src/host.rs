@@ -50,9 +50,6 @@ pub enum HostError {
     /// An import would delete many records here; a sync asks first.
     #[error("many records would be deleted")]
     Deletions,
-    /// A rule of this side, by which it took, does not hold any more.
-    #[error("the rule by which it was taken does not hold any more")]
-    NotPermitted,
     /// The peer's key is none.
     #[error("the other side's key is none")]
     BadKey,
@@ -206,20 +203,17 @@ impl<'a> HomeHost<'a> {
             let policy = stronghold.policy().clone();
             let readable = import.expected.is_unplanned().then(|| stronghold.readable());
             let mut brought = Vec::with_capacity(entries.len());
-            let report = stronghold.import(&entries, host.peer.device(), now, |location, entry, revision| {
-                brought.push(entry.revision);
-                import.expected.check(&policy, location, &revision.shape(entry), now).map_err(|why| match why
-                {
-                    Unexpected::NotAsked => Unacceptable::NotAsked,
-                    Unexpected::NotPermitted => Unacceptable::NotPermitted,
-                })
-            });
-            let report = report.map_err(|error| match error {
-                ImportError::Unacceptable(Unacceptable::NotPermitted) if import.expected.is_own() => {
-                    HostError::NotPermitted
-                }
-                error => error.into(),
-            })?;
+            let report =
+                stronghold.import(&entries, host.peer.device(), now, |location, entry, revision| {
+                    brought.push(entry.revision);
+                    import.expected.check(&policy, location, &revision.shape(entry), now).map_err(|why| {
+                        match why {
+                            Unexpected::NotAsked => Unacceptable::NotAsked,
+                            Unexpected::NotPermitted => Unacceptable::NotPermitted,
+                            Unexpected::Withdrawn => Unacceptable::Withdrawn,
+                        }
+                    })
+                })?;
             if readable.is_some_and(|readable| are_many(host.deleted + report.deleted, readable)) {
                 return Err(HostError::Deletions);
             }
@@ -367,7 +361,7 @@ impl<'a> HomeHost<'a> {
             HostError::Import(ImportError::Unacceptable(Unacceptable::NotPermitted)) => {
                 Failure::Peer(Misbehaviour::NotPermitted)
             }
-            HostError::NotPermitted => Failure::NotPermitted,
+            HostError::Import(ImportError::Unacceptable(Unacceptable::Withdrawn)) => Failure::NotPermitted,
             HostError::Import(ImportError::Unacceptable(Unacceptable::TooManyHeads)) => Failure::Limits,
             HostError::Import(ImportError::Unacceptable(Unacceptable::OverLimits)) => {
                 Failure::Peer(Misbehaviour::OverLimits)

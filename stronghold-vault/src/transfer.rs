@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use stronghold_sync::{
     Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Mapping, RevisionId, VaultId, heads,
-    message::Listing, padded_len,
+    message::Listing, padded_len, session::Unexpected,
 };
 
 use crate::{
@@ -35,12 +35,25 @@ pub enum Unacceptable {
     /// The policy does not let the giver write or delete it.
     #[error("the policy does not allow the entry")]
     NotPermitted,
+    /// The policy let the giver write or delete it when it was asked for, and does not any more.
+    #[error("the rule that allowed the entry was taken back, or has expired")]
+    Withdrawn,
     /// Its value or labels are over the limits, or a deletion has a value.
     #[error("an entry is over the limits")]
     OverLimits,
     /// It would leave a record with more than [`crate::MAX_HEADS`] heads.
     #[error("a record would have too many versions beside each other")]
     TooManyHeads,
+}
+
+impl From<Unexpected> for Unacceptable {
+    fn from(why: Unexpected) -> Self {
+        match why {
+            Unexpected::NotAsked => Self::NotAsked,
+            Unexpected::NotPermitted => Self::NotPermitted,
+            Unexpected::Withdrawn => Self::Withdrawn,
+        }
+    }
 }
 
 /// Why a batch was not imported. Nothing of it was.

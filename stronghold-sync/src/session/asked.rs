@@ -476,9 +476,10 @@ impl Asked {
     fn denial(&self, error: SessionError) -> Option<Verdict> {
         let grant = match (&self.state, error) {
             (State::Giving(outgoing, _), SessionError::NotPermitted) => outgoing.grant(),
-            (State::Receiving(incoming), SessionError::PeerMisbehaved(Misbehaviour::NotPermitted)) => {
-                incoming.expected().grants().next()?
-            }
+            (
+                State::Receiving(incoming),
+                SessionError::NotPermitted | SessionError::PeerMisbehaved(Misbehaviour::NotPermitted),
+            ) => incoming.expected().grants().next()?,
             _ => return None,
         };
         Some(denied(grant.operation(), &grant.scope().to_string()))

@@ -63,6 +63,8 @@ pub enum Unexpected {
     NotAsked,
     /// Its giver may not write or delete it.
     NotPermitted,
+    /// A rule let it in when it was asked for, and does not any more.
+    Withdrawn,
 }
 
 impl Expected {
@@ -99,14 +101,9 @@ impl Expected {
         };
         match if shape.deleted { delete } else { push } {
             Some(grant) if policy.still_allows(grant, location, now) => Ok(()),
+            Some(grant) if grant.scope().covers(location) => Err(Unexpected::Withdrawn),
             _ => Err(Unexpected::NotPermitted),
         }
-    }
-
-    /// Whether this side's own command asked for it: what its own rules forbid by now is then no fault of the giver's.
-    #[must_use]
-    pub fn is_own(&self) -> bool {
-        !matches!(self, Self::Granted { .. })
     }
 
     /// Whether no plan was made of it, so that nobody could be asked about deletions.

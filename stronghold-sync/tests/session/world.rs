@@ -218,6 +218,7 @@ impl Node {
                 Err(Unexpected::NotPermitted) => {
                     return Answer::Failed(Failure::Peer(Misbehaviour::NotPermitted));
                 }
+                Err(Unexpected::Withdrawn) => return Answer::Failed(Failure::NotPermitted),
             }
         }
         Answer::Imported(self.merge(batch))

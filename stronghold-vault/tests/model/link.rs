@@ -116,10 +116,7 @@ impl Replica {
         };
         let policy = self.stronghold.policy().clone();
         let merged = self.stronghold.import(&entries, peer, 1, |location, entry, revision| {
-            import.expected.check(&policy, location, &revision.shape(entry), 0).map_err(|why| match why {
-                Unexpected::NotAsked => Unacceptable::NotAsked,
-                Unexpected::NotPermitted => Unacceptable::NotPermitted,
-            })
+            import.expected.check(&policy, location, &revision.shape(entry), 0).map_err(Unacceptable::from)
         });
         let Ok(report) = merged else {
             return Answer::Failed(Failure::Peer(Misbehaviour::NotAsked));

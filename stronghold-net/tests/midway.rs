@@ -1,0 +1,128 @@
+//! A rule that is taken back, by another process, while a sync of several batches runs by it: what was confirmed stays, nothing more
+//! goes, both sides hear why, the log has it, and nobody is blamed.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+
+mod common;
+
+use common::{ALL, Device};
+use stronghold_net::{Attendant, Outcome, Peer, PeerError, Server, SharedHome, SyncRequest, Ways};
+use stronghold_sync::{
+    DeviceId, Operation, Selection,
+    message::Refusal,
+    session::{SessionError, Taken},
+};
+use stronghold_vault::Deed;
+use tokio::io::duplex;
+
+/// Entries of three batches.
+const ENTRIES: usize = 2_500;
+/// Of one.
+const BATCH: usize = 1_000;
+
+/// Takes a device's rules back when the first batch is durable.
+struct TakesBack {
+    home: SharedHome,
+    of: DeviceId,
+    operation: Operation,
+    done: bool,
+}
+
+impl TakesBack {
+    fn take_back(&mut self) {
+        if std::mem::replace(&mut self.done, true) {
+            return;
+        }
+        let (device, operation) = (self.of, self.operation);
+        let change = |stronghold: &mut stronghold_vault::Stronghold| {
+            stronghold.policy_mut().deny(&device, &[operation].into(), None, None).unwrap();
+            Ok::<_, common::Failed>(())
+        };
+        self.home.lock().update(change).unwrap();
+    }
+}
+
+impl Attendant for TakesBack {
+    fn taken(&mut self, _: Taken) {
+        self.take_back();
+    }
+
+    fn given(&mut self, _: u64, _: u64) {
+        self.take_back();
+    }
+}
+
+/// `asker` syncs with `asked`, and `whose` takes this rule for the other back in between.
+async fn synced(
+    (asker, asked): (&Device, &Device),
+    whose: &Device,
+    other: &Device,
+    operation: Operation,
+) -> Result<Outcome, PeerError> {
+    let server = Server::new(&asked.home);
+    let (near, far) = duplex(1 << 20);
+    let mut attendant = TakesBack { home: whose.opened_again(), of: other.device(), operation, done: false };
+    let asking = async {
+        let peer = Peer::connect(near, &asker.home, asked.device()).await?;
+        peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut attendant).await
+    };
+    let done = tokio::join!(asking, server.answer(far)).0;
+    asked.home.write_log().unwrap();
+    done
+}
+
+fn devices() -> (Device, Device) {
+    let (asker, asked) = (Device::new("asker"), Device::new("asked"));
+    asker.grant(&asked, ALL, "**");
+    asked.grant(&asker, ALL, "**");
+    (asker, asked)
+}
+
+fn fill(device: &Device) {
+    device.put_all((0..ENTRIES).map(|number| (format!("a/v/{number}"), "value".to_owned())));
+}
+
+/// Decisions of one kind in a device's log: allowed or not.
+fn decided(device: &Device, deed: Deed) -> Vec<bool> {
+    let home = device.opened_again();
+    let home = home.lock();
+    home.stronghold().log().entries().filter(|entry| entry.deed == deed).map(|entry| entry.allowed).collect()
+}
+
+fn was_refused(done: &Result<Outcome, PeerError>) -> bool {
+    matches!(done, Err(PeerError::Session(SessionError::Refused(Refusal::NotPermitted))))
+}
+
+/// What was durable before stays, and the rest did not come. One batch may have been under way.
+fn is_cut(device: &Device) {
+    let held = device.entries().len();
+    assert!((BATCH..=2 * BATCH).contains(&held), "{held} came over");
+}
+
+#[tokio::test]
+async fn a_pull_whose_rule_is_taken_back_ends_and_is_logged() {
+    let (asker, asked) = devices();
+    fill(&asked);
+    let done = synced((&asker, &asked), &asked, &asker, Operation::Pull).await;
+    assert!(was_refused(&done), "{done:?}");
+    is_cut(&asker);
+    assert_eq!(decided(&asked, Deed::Pull), [true, false]);
+}
+
+#[tokio::test]
+async fn a_push_whose_rule_is_taken_back_ends_and_is_logged_and_nobody_misbehaved() {
+    let (asker, asked) = devices();
+    fill(&asker);
+    let done = synced((&asker, &asked), &asked, &asker, Operation::Push).await;
+    assert!(was_refused(&done), "{done:?}");
+    is_cut(&asked);
+    assert_eq!(decided(&asked, Deed::Push), [true, false]);
+}
+
+#[tokio::test]
+async fn the_own_rule_by_which_is_taken_can_be_taken_back_too() {
+    let (asker, asked) = devices();
+    fill(&asked);
+    let done = synced((&asker, &asked), &asker, &asked, Operation::Push).await;
+    assert!(matches!(done, Err(PeerError::Session(SessionError::NotPermitted))), "{done:?}");
+    is_cut(&asker);
+}
