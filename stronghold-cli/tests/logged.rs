@@ -1,7 +1,7 @@
 //! Every decision is found in the log afterwards, by name and number, and in the words that a person reads: what a peer was given,
 //! what it brought, what it was refused, what this device took, and who was revoked.
-
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+
 mod common;
 
 use common::{DENIED, Device, Pair, trust_each_other};

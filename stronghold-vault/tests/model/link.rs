@@ -8,7 +8,7 @@ use stronghold_sync::{
     message::{Message, RecipientKey},
     session::{
         Action, Answer, Ask, Asked, Asking, Export, Failure, Import, Look, Looked, Misbehaviour, Session,
-        SessionError, Summary, Taken, Unexpected, Verdict,
+        SessionError, Summary, Taken, Verdict,
     },
 };
 use stronghold_vault::{Decided, Entry, Stronghold, Unacceptable};
