@@ -131,6 +131,13 @@ impl Peers {
         self.peers.extend(before.map(|before| (*device, before)));
     }
 
+    /// Returns what a device is called here, or was until it was revoked.
+    #[must_use]
+    pub fn name_of(&self, device: &DeviceId) -> Option<&str> {
+        let revoked = || self.revoked.get(device).map(|revoked| revoked.name.as_str());
+        self.peers.get(device).map(|peer| peer.name.as_str()).or_else(revoked)
+    }
+
     /// The devices that were revoked, in the order of ids.
     pub fn revoked(&self) -> impl Iterator<Item = (&DeviceId, &Revoked)> {
         self.revoked.iter()

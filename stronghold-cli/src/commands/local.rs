@@ -232,8 +232,7 @@ fn device_name(stronghold: &Stronghold, device: &DeviceId) -> String {
     if *device == stronghold.identity().device() {
         return stronghold.name().to_owned();
     }
-    let peer = stronghold.peers().by_id(device);
-    peer.map_or_else(|| device.fingerprint(), |peer| peer.name.clone())
+    stronghold.peers().name_of(device).map_or_else(|| device.fingerprint(), str::to_owned)
 }
 
 fn version(version: &Version, names: &dyn Fn(&DeviceId) -> String) -> serde_json::Value {

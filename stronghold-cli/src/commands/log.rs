@@ -11,7 +11,7 @@ pub(super) fn log(context: &Context) -> Result<(), Failure> {
     let home = context.open()?;
     let stronghold = home.stronghold();
     let name = |device: &DeviceId| {
-        stronghold.peers().by_id(device).map_or_else(|| device.fingerprint(), |peer| peer.name.clone())
+        stronghold.peers().name_of(device).map_or_else(|| device.fingerprint(), str::to_owned)
     };
     let entries: Vec<Value> = stronghold.log().entries().map(|logged| log_object(logged, &name)).collect();
     let folded: Vec<Value> = stronghold.log().folded().iter().map(|sum| sum_object(sum, &name)).collect();
