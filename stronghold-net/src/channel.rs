@@ -421,4 +421,4 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut io: S) {
 /// this side keep before it is known whose it is.
 const MAX_HANDSHAKE: u64 = 16 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
-const BINDING_LABEL: &[u8] = b"EXPORTER-stronghold-binding-v1";
+pub(crate) const BINDING_LABEL: &[u8] = b"EXPORTER-stronghold-binding-v1";

@@ -218,10 +218,7 @@ fn announce(
 
 fn service(secrets: &[(DeviceId, Rendezvous)], listening: SocketAddr) -> Result<ServiceInfo, DiscoveryError> {
     let nonce: Nonce = random()?;
-    let tags: Vec<String> = tags(secrets, &nonce)?.iter().map(|tag| hex::text(tag)).collect();
-    let strings = tags.chunks(TAGS_PER_STRING).map(<[String]>::concat);
-    let strings: Vec<(String, String)> =
-        (0..).zip(strings).map(|(key, text): (u32, _)| (key.to_string(), text)).collect();
+    let strings = strings(secrets, &nonce)?;
     let (name, port) = (hex::text(&nonce), listening.port());
     let host = format!("{name}.local.");
     let mut service = match listening.ip() {
@@ -233,6 +230,16 @@ fn service(secrets: &[(DeviceId, Rendezvous)], listening: SocketAddr) -> Result<
     // Nobody else has this name: it is random.
     service.set_requires_probe(false);
     Ok(service)
+}
+
+/// The strings of the TXT record, each with its key.
+pub(crate) fn strings(
+    secrets: &[(DeviceId, Rendezvous)],
+    nonce: &Nonce,
+) -> Result<Vec<(String, String)>, DiscoveryError> {
+    let tags: Vec<String> = tags(secrets, nonce)?.iter().map(|tag| hex::text(tag)).collect();
+    let strings = tags.chunks(TAGS_PER_STRING).map(<[String]>::concat);
+    Ok((0..).zip(strings).map(|(key, text): (u32, _)| (key.to_string(), text)).collect())
 }
 
 /// The tags of those that are meant and of nobody, in an order that says nothing.

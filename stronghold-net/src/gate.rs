@@ -40,14 +40,20 @@ pub(crate) async fn knock<S: AsyncWrite + Unpin>(
     secret: &Rendezvous,
     device: &DeviceId,
 ) -> io::Result<Nonce> {
-    let mut knock = [0; NONCE + MARK];
-    let (nonce, shown) = knock.split_at_mut(NONCE);
-    getrandom::fill(nonce).map_err(|_| io::Error::other(NoRandomness))?;
-    let nonce: Nonce = std::array::from_fn(|index| nonce[index]);
-    shown.copy_from_slice(&cut::<MARK>(mark(secret, Purpose::Gate, &nonce, device)));
-    io.write_all(&knock).await?;
+    let mut nonce = [0; NONCE];
+    getrandom::fill(&mut nonce).map_err(|_| io::Error::other(NoRandomness))?;
+    io.write_all(&knock_of(&nonce, secret, device)).await?;
     io.flush().await?;
     Ok(nonce)
+}
+
+/// Returns the knock of this nonce.
+pub(crate) fn knock_of(nonce: &Nonce, secret: &Rendezvous, device: &DeviceId) -> [u8; NONCE + MARK] {
+    let mut knock = [0; NONCE + MARK];
+    let (first, shown) = knock.split_at_mut(NONCE);
+    first.copy_from_slice(nonce);
+    shown.copy_from_slice(&cut::<MARK>(mark(secret, Purpose::Gate, nonce, device)));
+    knock
 }
 
 /// A device's gate. It remembers the nonces that it has seen.

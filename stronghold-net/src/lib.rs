@@ -65,6 +65,8 @@ mod reach;
 mod server;
 mod tcp;
 mod tls;
+#[cfg(test)]
+mod vectors;
 
 pub use attendant::{Answering, Attendant, GoOn, StaysBehind, Unattended};
 pub use channel::{Channel, Timeouts};

@@ -37,6 +37,8 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
+#[cfg(test)]
+pub(crate) use self::introduction::vectors;
 use self::introduction::{Answer, Card, Part, Proofs};
 pub use self::settle::{Settled, Unsettled};
 use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Trust, home::now, marks};

@@ -314,7 +314,12 @@ impl AuditLog {
             is_enough
         };
         let kept = self.entries.iter().position(is_enough).unwrap_or(self.entries.len());
-        for link in self.entries.drain(..kept) {
+        self.fold_first(kept);
+    }
+
+    /// Folds this many of the oldest entries.
+    pub(crate) fn fold_first(&mut self, number: usize) {
+        for link in self.entries.drain(..number) {
             self.checkpoint.fold(&link.logged, link.hash);
         }
     }

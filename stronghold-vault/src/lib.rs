@@ -58,6 +58,8 @@ mod store;
 mod stronghold;
 mod transfer;
 mod undoing;
+#[cfg(test)]
+mod vectors;
 mod writing;
 
 pub use audit::{AuditLog, Decided, Deed, Logged, Sum, Whole};

@@ -398,7 +398,7 @@ impl Keeper<'_> {
     }
 
     /// The key of one revision of one record. It seals once, so the nonce can stay zero.
-    fn revision_key(&self, id: &RevisionId) -> Result<Key, Damaged> {
+    pub(crate) fn revision_key(&self, id: &RevisionId) -> Result<Key, Damaged> {
         let info = [KEY_LABEL, self.location.record.as_bytes(), id.as_bytes()];
         cipher::derive(self.key.expose(), &info).ok_or(Damaged)
     }

@@ -101,6 +101,28 @@ impl Proofs {
 
 const BLOCK: usize = 64;
 
+/// The messages of a pairing under this binding and code: a name and the encoded bytes of each.
+#[cfg(test)]
+pub(crate) fn vectors(
+    binding: &[u8; 32],
+    code: &PairingCode,
+    joiner: &Identity,
+    listener: &Identity,
+) -> Vec<(&'static str, Vec<u8>)> {
+    let proofs = Proofs::over(binding, code);
+    let card = |part, identity, name| Card::new(part, binding, identity, name);
+    let encoded = |answer: &Answer| rmp_serde::to_vec(answer).unwrap();
+    let welcome = Answer::Welcome(proofs.of(Part::Listener), card(Part::Listener, listener, "laptop"));
+    vec![
+        ("pairing/1-proof", rmp_serde::to_vec(&proofs.of(Part::Joiner)).unwrap()),
+        ("pairing/2-welcome", encoded(&welcome)),
+        ("pairing/2-wrong-code", encoded(&Answer::WrongCode)),
+        ("pairing/2-expired", encoded(&Answer::Expired)),
+        ("pairing/3-card", rmp_serde::to_vec(&card(Part::Joiner, joiner, "phone")).unwrap()),
+        ("pairing/4-and-5", rmp_serde::to_vec(&true).unwrap()),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,195 @@
+//! Holds the code to `testdata/vectors.txt` and `testdata/session.txt`, which are for a second implementation: what PROTOCOL.md
+//! derives, signs and encodes, under fixed keys.
+//!
+//! After a change of the protocol `BLESS=1 cargo test -p stronghold-net --lib vectors` writes the files anew.
+
+mod session;
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use hkdf::Hkdf;
+use rustls::KeyLog;
+use sha2::{Digest, Sha384};
+use stronghold_sync::{DeviceId, hex};
+use stronghold_vault::{Identity, Rendezvous};
+use tokio::io::duplex;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::{
+    Invitation, PairingCode, Trust,
+    channel::BINDING_LABEL,
+    cover::{Card, cover_key},
+    discovery,
+    frame::{self, Role},
+    gate::knock_of,
+    marks::{self, NOBODY, Nonce, Purpose, cut, mark},
+    pairing, request_of, secret_of,
+    tls::{self, Verifier},
+};
+
+const HEAD: &str = "\
+# Vectors of the protocol, version 1: a name and a value, one a line; a value is bytes in hexadecimal, if it is not a code. What
+# stands under a name that begins with `given/` is chosen; the rest follows from it, as stronghold-net/PROTOCOL.md says, sections 1
+# and 2. The initiator is the joiner too, and is called `phone`; the responder is the listener, is called `laptop`, and is the device
+# that is knocked at and announced. Messages are without their frames.
+";
+
+pub(super) const BINDING: [u8; 32] = [7; 32];
+const EXPORTER_SECRET: [u8; 48] = [3; 48];
+const RENDEZVOUS: [u8; 32] = [5; 32];
+const NONCE: Nonce = [9; 16];
+const CODE: &str = "0123-4567-89AB-CDEF-W";
+
+/// The two devices: the initiator first.
+pub(super) fn devices() -> [Identity; 2] {
+    [[1; 32], [2; 32]].map(|secret| Identity::from_bytes(&secret).unwrap())
+}
+
+fn rendezvous() -> Rendezvous {
+    Rendezvous::from_bytes(RENDEZVOUS)
+}
+
+/// RFC 8446, 7.5: the binding that follows from a connection's exporter secret. Here only to be held against what rustls exports.
+fn exported(secret: &[u8]) -> [u8; 32] {
+    let expand = |from: &[u8], label: &[u8], context: &[u8], out: &mut [u8]| {
+        let length = u16::try_from(out.len()).unwrap().to_be_bytes();
+        let lengths = [label.len() + 6, context.len()].map(|length| [u8::try_from(length).unwrap()]);
+        let info = [&length, &lengths[0][..], b"tls13 ", label, &lengths[1], context].concat();
+        Hkdf::<Sha384>::from_prk(from).unwrap().expand(&info, out).unwrap();
+    };
+    let nothing = Sha384::digest([]);
+    let (mut derived, mut out) = ([0; 48], [0; 32]);
+    expand(secret, BINDING_LABEL, &nothing, &mut derived);
+    expand(&derived, b"exporter", &nothing, &mut out);
+    out
+}
+
+fn given() -> Vec<(&'static str, Vec<u8>)> {
+    let [initiator, responder] = devices();
+    vec![
+        ("given/exporter-secret", EXPORTER_SECRET.to_vec()),
+        ("given/binding", BINDING.to_vec()),
+        ("given/rendezvous-secret", RENDEZVOUS.to_vec()),
+        ("given/nonce", NONCE.to_vec()),
+        ("given/initiator-secret-key", initiator.to_bytes().to_vec()),
+        ("given/responder-secret-key", responder.to_bytes().to_vec()),
+    ]
+}
+
+fn of_a_channel() -> Vec<(&'static str, Vec<u8>)> {
+    let [initiator, responder] = devices();
+    let cover = |role| cover_key(role, &rendezvous(), &NONCE, &responder.device()).unwrap();
+    let covers = [Role::Connected, Role::Accepted].map(cover);
+    let cards = [(Role::Connected, &initiator), (Role::Accepted, &responder)]
+        .map(|(role, identity)| Card::new(role, &BINDING, identity));
+    let card = |card: &Card| rmp_serde::to_vec(card).unwrap();
+    let mut framed = Vec::new();
+    frame::encode(&mut framed, Role::Accepted, 0, &cards[1]).unwrap();
+    vec![
+        ("exporter/binding", exported(&EXPORTER_SECRET).to_vec()),
+        ("device/initiator-public-key", initiator.public().spki().to_vec()),
+        ("device/initiator-id", initiator.device().as_bytes().to_vec()),
+        ("device/responder-public-key", responder.public().spki().to_vec()),
+        ("device/responder-id", responder.device().as_bytes().to_vec()),
+        ("rendezvous/of-the-binding", marks::of_pairing(&BINDING).as_bytes().to_vec()),
+        ("knock", knock_of(&NONCE, &rendezvous(), &responder.device()).to_vec()),
+        ("cover/initiator-secret-key", covers[0].to_bytes().to_vec()),
+        ("cover/initiator-public-key", covers[0].public().spki().to_vec()),
+        ("cover/responder-secret-key", covers[1].to_bytes().to_vec()),
+        ("cover/responder-public-key", covers[1].public().spki().to_vec()),
+        ("card/initiator", card(&cards[0])),
+        ("card/responder", card(&cards[1])),
+        ("card/responder-in-its-frame", framed),
+        ("session/request", request_of(&BINDING).to_vec()),
+        ("session/secret", secret_of(&BINDING).to_vec()),
+    ]
+}
+
+fn of_a_pairing(code: &PairingCode) -> Vec<(&'static str, Vec<u8>)> {
+    let [initiator, responder] = devices();
+    let mut vectors = vec![
+        ("code/bytes", code.as_bytes().to_vec()),
+        ("code/rendezvous-secret", marks::of_code(code).as_bytes().to_vec()),
+    ];
+    vectors.extend(pairing::vectors(&BINDING, code, &initiator, &responder));
+    vectors
+}
+
+/// Of the announcement of the responder to the initiator, and to seven more, whose secrets are 32 bytes 11 to 17; and of one of
+/// the code.
+fn of_an_announcement(code: &PairingCode) -> Vec<(&'static str, Vec<u8>)> {
+    let device = devices()[1].device();
+    let tag = |secret: &Rendezvous, device: &DeviceId| -> [u8; 8] {
+        cut(mark(secret, Purpose::Announcement, &NONCE, device))
+    };
+    let others = (0x11..0x18).map(|byte| Rendezvous::from_bytes([byte; 32]));
+    let secrets: Vec<_> = [rendezvous()].into_iter().chain(others).map(|secret| (device, secret)).collect();
+    let strings = discovery::strings(&secrets, &NONCE).unwrap();
+    let [(key, text)] = &strings[..] else { panic!("{strings:?}") };
+    assert_eq!(key, "0");
+    vec![
+        ("tag/of-the-code", tag(&marks::of_code(code), &NOBODY).to_vec()),
+        ("tag/of-the-responder", tag(&rendezvous(), &device).to_vec()),
+        (
+            "tag/of-eight-in-order",
+            (0..8).flat_map(|at| hex::read::<8>(&text[16 * at..][..16]).unwrap()).collect(),
+        ),
+    ]
+}
+
+/// Compares a file with what it is to be; writes it where that is wanted.
+pub(super) fn hold(name: &str, expected: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, expected).unwrap();
+    }
+    let held = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(held, expected, "what {name} has has changed: is that another version of the protocol?");
+}
+
+#[test]
+fn the_file_has_what_follows_from_what_is_given() {
+    let code: PairingCode = CODE.parse().unwrap();
+    let addresses = vec!["192.0.2.7:4433".parse().unwrap(), "[2001:db8::7]:4433".parse().unwrap()];
+    let mut lines = given();
+    let link = Invitation { code: code.copy(), addresses }.link().to_string();
+    lines.extend([of_a_channel(), of_a_pairing(&code), of_an_announcement(&code)].concat());
+    let lines = lines.iter().map(|(name, bytes)| format!("{name} {}\n", hex::text(bytes)));
+    let codes = [("code/text", code.reveal().to_string()), ("code/link", link)];
+    let codes = codes.map(|(name, text)| format!("{name} {text}\n"));
+    hold("vectors.txt", &[HEAD.to_owned()].into_iter().chain(lines).chain(codes).collect::<String>());
+}
+
+/// Keeps the exporter secret of a connection.
+#[derive(Debug, Default)]
+struct Overhearing(Mutex<Vec<u8>>);
+
+impl KeyLog for Overhearing {
+    fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
+        if label == "EXPORTER_SECRET" {
+            *self.0.lock().unwrap() = secret.to_vec();
+        }
+    }
+}
+
+/// That the vector of the exporter is right: what a real connection exports follows from its secret in the same way.
+#[tokio::test]
+async fn a_binding_is_what_a_connection_exports() {
+    let [initiator, responder] = devices();
+    let overhearing = Arc::new(Overhearing::default());
+    let mut client = tls::client_config(&initiator, Verifier::new(Trust::Anyone)).unwrap();
+    client.key_log = overhearing.clone();
+    let server = tls::server_config(&responder, Verifier::new(Trust::Anyone)).unwrap();
+    let (near, far) = duplex(1 << 16);
+    let (stream, accepted) = tokio::join!(
+        TlsConnector::from(Arc::new(client)).connect(tls::no_name(), near),
+        TlsAcceptor::from(Arc::new(server)).accept(far),
+    );
+    let (stream, _accepted) = (stream.unwrap(), accepted.unwrap());
+    let binding = stream.get_ref().1.export_keying_material([0; 32], BINDING_LABEL, None).unwrap();
+    assert_eq!(binding, exported(&overhearing.0.lock().unwrap()));
+}
