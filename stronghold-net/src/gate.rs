@@ -119,3 +119,18 @@ fn knocker(
         Some((secret.clone(), stronghold.identity().again(), peer))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_two_knocks_have_anything_in_common() {
+        let (secret, device) = (Rendezvous::from_bytes([1; 32]), DeviceId::from_bytes([2; 32]));
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        knock(&mut one, &secret, &device).await.unwrap();
+        knock(&mut two, &secret, &device).await.unwrap();
+        assert_eq!((one.len(), two.len()), (NONCE + MARK, NONCE + MARK));
+        assert!(one.iter().zip(&two).filter(|(one, two)| one == two).count() < 8);
+    }
+}

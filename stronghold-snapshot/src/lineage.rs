@@ -419,3 +419,17 @@ fn find_slot(
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_files_have_an_id_or_a_master_key_in_common() {
+        let begin = || Lineage::begin(&[NewSlot::Key(&[7; 32])]).unwrap();
+        let (one, two) = (begin(), begin());
+        assert_ne!(one.file_id, two.file_id);
+        assert_ne!(one.master.expose(), two.master.expose());
+        assert_ne!(new_master().unwrap().expose(), one.master.expose());
+    }
+}

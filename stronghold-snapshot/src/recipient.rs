@@ -147,6 +147,7 @@ mod tests {
         assert_eq!(*secret.decapsulate(&encapped, b"info").unwrap(), *sent);
         assert_ne!(*secret.decapsulate(&encapped, b"other").unwrap(), *sent);
         let stranger = RecipientSecret::generate().unwrap();
+        assert_ne!(*stranger.to_bytes(), *secret.to_bytes());
         assert_ne!(*stranger.decapsulate(&encapped, b"info").unwrap(), *sent);
         assert!(secret.decapsulate(&[0xff; ENCAPPED_LEN], b"info").is_none());
     }

@@ -457,10 +457,14 @@ mod tests {
         assert_eq!(keeper.open(&sealed).unwrap(), revision);
         assert!(!sealed.content.windows(7).any(|window| window == b"hunter2"));
         assert_eq!(Keeper { key: &other, ..keeper }.open(&sealed), Err(Damaged));
-        assert_eq!(
-            Keeper { key: &key, location: location("c/v/s"), devices: &devices }.open(&sealed),
-            Err(Damaged)
-        );
+        let (at, elsewhere) = (location("c/v/r"), location("d/w/s"));
+        for moved in [
+            LocationId { client: elsewhere.client, ..at },
+            LocationId { vault: elsewhere.vault, ..at },
+            LocationId { record: elsewhere.record, ..at },
+        ] {
+            assert_eq!(Keeper { location: moved, ..keeper }.open(&sealed), Err(Damaged));
+        }
         let renamed = Sealed { id: RevisionId::from_bytes([9; 32]), ..sealed.clone() };
         assert_eq!(keeper.open(&renamed), Err(Damaged));
         for at in 0..sealed.content.len() {

@@ -317,3 +317,13 @@ fn heads_of_each(mut shapes: Vec<Shape>) -> Vec<Shape> {
 pub(crate) fn entry(location: LocationId, sealed: &Sealed) -> EntryId {
     EntryId { location, revision: sealed.id }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_vaults_have_a_key_in_common() {
+        assert_ne!(new_vault_key().unwrap().expose(), new_vault_key().unwrap().expose());
+    }
+}

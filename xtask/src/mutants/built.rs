@@ -20,7 +20,7 @@ const BUILDS: usize = 40;
 /// What was built of a commit.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Built {
-    commit: String,
+    pub(super) commit: String,
     pub(super) faults: Vec<Fault>,
     pub(super) binaries: Vec<Binary>,
 }
@@ -59,14 +59,16 @@ pub(super) fn built() -> Result<Built> {
     let _ = fs::remove_dir_all(&tree);
     fs::create_dir_all(folder())?;
     git(&["clone", "--quiet", "--no-hardlinks", &root().display().to_string(), &tree.display().to_string()])?;
-    let sources = sources()?;
+    // Whatever is committed meanwhile: this commit is looked at.
+    git(&["-C", &tree.display().to_string(), "checkout", "--quiet", "--detach", &commit])?;
+    let sources = sources(&commit)?;
     println!(
         "building {} files with all faults in them; the first time, this takes some minutes",
         sources.len()
     );
     let mut left_out = BTreeSet::new();
     for _ in 0..BUILDS {
-        let faults = write(&tree, &sources, &left_out)?;
+        let faults = write(&tree, &commit, &sources, &left_out)?;
         match build(&tree)? {
             Ok(binaries) => {
                 println!("{} faults planted, {} left out that do not compile", faults.len(), left_out.len());
@@ -90,21 +92,21 @@ pub(super) fn save<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 }
 
 /// The sources of the crates, without the tests in them.
-fn sources() -> Result<Vec<String>> {
+fn sources(commit: &str) -> Result<Vec<String>> {
     let is_source = |file: &&str| {
         let mut parts = file.split('/');
         let of_crate = parts.next().is_some_and(|name| name.starts_with("stronghold-"));
         let is_test = |part: &str| matches!(part.trim_end_matches(".rs"), "test" | "tests");
         of_crate && parts.next() == Some("src") && file.ends_with(".rs") && !parts.any(is_test)
     };
-    Ok(git(&["ls-files"])?.lines().filter(is_source).map(str::to_owned).collect())
+    Ok(git(&["ls-tree", "-r", "--name-only", commit])?.lines().filter(is_source).map(str::to_owned).collect())
 }
 
 /// Writes the sources with all faults but those left out. A file that stays as it is is not built again.
-fn write(tree: &Path, sources: &[String], left_out: &BTreeSet<u32>) -> Result<Vec<Fault>> {
+fn write(tree: &Path, commit: &str, sources: &[String], left_out: &BTreeSet<u32>) -> Result<Vec<Fault>> {
     let (mut next, mut faults) = (1, Vec::new());
     for file in sources {
-        let text = git(&["show", &format!("HEAD:{file}")])?;
+        let text = git(&["show", &format!("{commit}:{file}")])?;
         let mut planted = plant(file, &text, &mut next, left_out, &mut faults)?;
         if file == "stronghold-sync/src/lib.rs" {
             planted += SWITCH;

@@ -52,9 +52,8 @@ enum Fate {
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     let options = Options::parse(args)?;
     let built = built()?;
-    let commit = git(&["rev-parse", "--short", "HEAD"])?;
-    let tests = covered(&built.binaries, &folder().join(format!("cover-{}.json", commit.trim())))?;
-    let chosen = chosen(&options, &built.faults)?;
+    let tests = covered(&built.binaries, &folder().join(format!("cover-{}.json", built.commit)))?;
+    let chosen = chosen(&options, &built)?;
     println!("{} of {} faults, seed {}", chosen.len(), built.faults.len(), options.seed);
     let fates = fates(&options, &built, &tests, &chosen)?;
     report(&fates);
@@ -106,13 +105,13 @@ impl Options {
 }
 
 /// Draws faults, spread over the files: of a file with n, in proportion to n^0.7.
-fn chosen<'a>(options: &Options, faults: &'a [Fault]) -> Result<Vec<&'a Fault>> {
+fn chosen<'a>(options: &Options, built: &'a Built) -> Result<Vec<&'a Fault>> {
     if !options.numbers.is_empty() {
-        return Ok(faults.iter().filter(|fault| options.numbers.contains(&fault.number)).collect());
+        return Ok(built.faults.iter().filter(|fault| options.numbers.contains(&fault.number)).collect());
     }
-    let changed = options.since.as_deref().map(changed_since).transpose()?;
+    let changed = options.since.as_deref().map(|since| changed_since(since, &built.commit)).transpose()?;
     let mut files: BTreeMap<&str, Vec<&Fault>> = BTreeMap::new();
-    for fault in faults {
+    for fault in &built.faults {
         let is_asked = (options.packages.is_empty() || options.packages.contains(&fault.package))
             && fault.file.contains(&options.file)
             && changed.as_ref().is_none_or(|lines| lines.contains(&(fault.file.clone(), fault.line)));
@@ -134,10 +133,10 @@ fn chosen<'a>(options: &Options, faults: &'a [Fault]) -> Result<Vec<&'a Fault>> 
 }
 
 /// The lines, as they are now, that changed since a commit.
-fn changed_since(commit: &str) -> Result<BTreeSet<(String, usize)>> {
+fn changed_since(commit: &str, of: &str) -> Result<BTreeSet<(String, usize)>> {
     let mut lines = BTreeSet::new();
     let mut file = String::new();
-    for line in git(&["diff", "--unified=0", "--no-color", commit, "HEAD"])?.lines() {
+    for line in git(&["diff", "--unified=0", "--no-color", commit, of])?.lines() {
         if let Some(name) = line.strip_prefix("+++ b/") {
             name.clone_into(&mut file);
         } else if let Some(rest) = line.strip_prefix("@@ -") {
