@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use stronghold_snapshot::{HomeError, RecipientSecret};
 use stronghold_sync::{
-    Decision, DeviceId, EntryId, Grant, LocationId, Operation, Plan, Selection,
+    Decision, DeviceId, EntryId, Grant, LocationId, Operation, Plan, Selection, Why,
     message::{Listing, RecipientKey},
     session::{Ask, Asked, Asking, Consent, Push, SessionError, Summary, SyncAsk, Take},
 };
@@ -99,6 +99,36 @@ pub struct Outcome {
     pub bytes_in: u64,
     /// Bytes sent, likewise.
     pub bytes_out: u64,
+}
+
+impl Outcome {
+    /// Whether there was too much for one session, and this one has given some of it: another goes on.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        let plan = self.plan.as_ref();
+        let is_left = plan.is_some_and(|plan| plan.not_given.iter().any(|left| left.why == Why::Later));
+        is_left && self.summary.sent > 0
+    }
+
+    /// Adds what the session came to that went on with this one.
+    #[must_use]
+    pub fn and(mut self, next: Self) -> Self {
+        let (sum, added) = (&mut self.summary, next.summary);
+        sum.received += added.received;
+        sum.sent += added.sent;
+        sum.deleted += added.deleted;
+        sum.conflicts += added.conflicts;
+        sum.round_trips += added.round_trips;
+        let (before, mut plan) = (self.plan.unwrap_or_default(), next.plan.unwrap_or_default());
+        plan.changes_here.splice(..0, before.changes_here);
+        plan.changes_there.splice(..0, before.changes_there);
+        plan.names.extend(before.names);
+        self.plan = Some(plan);
+        self.declined.extend(next.declined);
+        self.bytes_in += next.bytes_in;
+        self.bytes_out += next.bytes_out;
+        self
+    }
 }
 
 /// Why asking or answering a peer failed.

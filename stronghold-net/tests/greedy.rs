@@ -9,16 +9,18 @@ use std::{
 };
 
 use common::{
-    ALL, Device,
+    ALL, Device, friends,
     hostile::{Hostile, shapes},
 };
 use stronghold_net::{ChannelError, Limits, Peer, PeerError, Server, SyncRequest, Unattended, Ways};
 use stronghold_sync::{
-    Operation, Selection,
+    Ancestors, DeviceId, Operation, RevisionId, Selection,
     message::{Message, Refusal},
     session::{MAX_SEALED, SessionError},
 };
+use stronghold_vault::{Entry, Labels, Revision};
 use tokio::{
+    io::duplex,
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
@@ -152,4 +154,46 @@ async fn a_devices_sessions_are_counted_when_they_end_one_by_one() {
     let _three = Hostile::connect(address, &others[0], &victim).await;
     sleep(Duration::from_millis(200)).await;
     assert!(is_busy().await);
+}
+
+/// A record that was edited for years has as many ancestors as a head may have: 700 of them are more than a device's share of what a
+/// server keeps of what it is told.
+#[tokio::test]
+async fn records_with_long_lines_of_edits_go_over_in_as_many_sessions_as_it_takes() {
+    let (asker, asked) = friends();
+    let line: Vec<RevisionId> = (0..4096u64)
+        .map(|number| RevisionId::from_bytes(std::array::from_fn(|at| number.to_le_bytes()[at % 8])))
+        .collect();
+    let ancestors = Ancestors::from_newest_first(line).unwrap();
+    let entries: Vec<Entry> = (0..700)
+        .map(|number| Entry {
+            location: format!("a/v/{number}").parse().unwrap(),
+            revision: Revision {
+                salt: [7; 32],
+                author: asker.device(),
+                ancestors: ancestors.clone(),
+                deleted: false,
+                labels: Labels::new(),
+                time: 1,
+                value: b"value".to_vec().into(),
+            },
+        })
+        .collect();
+    let from = DeviceId::from_bytes([9; 32]);
+    asker.change(|stronghold| stronghold.import(&entries, from, 1, |_, _, _| Ok(())).unwrap());
+    let server = Server::new(&asked.home);
+    let mut sessions = 0;
+    loop {
+        let (near, far) = duplex(1 << 20);
+        let asking = async {
+            let peer = Peer::connect(near, &asker.home, asked.device()).await?;
+            peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
+        };
+        let outcome = tokio::join!(asking, server.answer(far)).0.unwrap();
+        sessions += 1;
+        if !outcome.goes_on() {
+            break;
+        }
+    }
+    assert_eq!((sessions, asked.entries().len()), (4, 700));
 }

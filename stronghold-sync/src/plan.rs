@@ -111,6 +111,8 @@ pub enum Why {
     TooLarge,
     /// The taking side did not want it, and did not say why.
     Declined,
+    /// It is too much for one session: the next goes on with it.
+    Later,
 }
 
 impl Why {
@@ -124,6 +126,7 @@ impl Why {
             Self::TooManyHeads => "too_many_heads",
             Self::TooLarge => "too_large",
             Self::Declined => "declined",
+            Self::Later => "later",
         }
     }
 

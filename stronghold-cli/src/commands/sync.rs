@@ -40,7 +40,14 @@ pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
             false => Beyond::Nothing,
         };
         let go_on = if args.confirm_deletions { GoOn::YesDeleting } else { GoOn::Yes };
-        let outcome = session.run(request.beyond(beyond), go_on).await?;
+        let request = request.beyond(beyond);
+        let mut outcome = session.run(request.clone(), go_on).await?;
+        let mut goes_on = outcome.goes_on();
+        while goes_on {
+            let next = session.run(request.clone(), go_on).await?;
+            goes_on = next.goes_on();
+            outcome = outcome.and(next);
+        }
         session.report(&outcome, None)
     })
 }
@@ -176,7 +183,7 @@ impl Waiting {
             Why::MayNotDelete => format!("not taken: {name} may not delete here {count}"),
             Why::TooManyHeads => format!("not taken: {name} would add too many heads to a record {count}"),
             Why::TooLarge => format!("not taken: larger than a value may be {count}"),
-            Why::MayNotPull | Why::Declined => format!("not taken {count}"),
+            Why::MayNotPull | Why::Declined | Why::Later => format!("not taken {count}"),
         }
     }
 
@@ -188,6 +195,7 @@ impl Waiting {
             Why::MayNotPull => format!("not sent: {name} may not pull here {count}"),
             Why::TooManyHeads => format!("not sent: too many heads of a record for {name} {count}"),
             Why::TooLarge | Why::Declined => format!("not sent: a limit of {name} is met {count}"),
+            Why::Later => format!("to be sent in further sessions {count}"),
         }
     }
 

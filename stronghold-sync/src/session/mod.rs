@@ -348,6 +348,8 @@ pub enum Misbehaviour {
 
 /// The most entries that one session takes from a peer: 4 million.
 pub const MAX_ENTRIES: u64 = 4 << 20;
+/// About how many bytes of shapes a side gives in a session: the other side keeps them all, in its share of a server's memory.
+pub const MAX_GIVEN: usize = 6 << 20;
 /// About the most memory, in bytes, that a list of a peer may take: a million shapes with ten ancestors each.
 const MAX_LIST: usize = 512 << 20;
 

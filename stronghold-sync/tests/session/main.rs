@@ -12,9 +12,9 @@ mod world;
 use std::collections::BTreeSet;
 
 use stronghold_sync::{
-    Operation, Shape,
+    Operation, Shape, Why,
     message::{Message, Refusal, Volume},
-    session::{Answer, Ask, Failure, Misbehaviour, SessionError, Summary},
+    session::{Answer, Ask, Failure, MAX_GIVEN, Misbehaviour, SessionError, Summary},
 };
 use world::*;
 
@@ -414,4 +414,25 @@ fn a_host_that_answers_wrongly_is_told_so_every_time() {
     a.policy.revoke(&B);
     let neither = run(sync("**", false, None), &mut a, &mut b);
     assert_eq!(neither.1, Some(Err(SessionError::PeerMisbehaved(Misbehaviour::OutOfOrder))));
+}
+
+#[test]
+fn what_is_too_much_for_one_session_is_left_for_the_next_and_told() {
+    let mut a = Node::new(A).allow(B, &ALL, "**");
+    let mut b = Node::new(B).allow(A, &ALL, "**");
+    (0..60_000).for_each(|number| drop(a.put(&format!("wallet/web/{number}"))));
+    let mut given = Vec::new();
+    while given.last() != Some(&0) {
+        let (asking, asked) = run(sync_both("wallet", &a), &mut a, &mut b);
+        given.push(asking.unwrap().unwrap().sent);
+        assert!(asked.unwrap().is_ok());
+        let plan = a.plan.take().unwrap();
+        let left: Vec<Why> = plan.not_given.iter().map(|left| left.why).collect();
+        let so_far: u64 = given.iter().sum();
+        assert_eq!(left, vec![Why::Later; 60_000 - so_far as usize]);
+        assert_eq!(plan.changes_there.len() as u64, *given.last().unwrap());
+    }
+    assert_eq!(given.len(), 3, "{given:?}");
+    assert!(given[..1].iter().all(|given| *given as usize * 112 <= MAX_GIVEN), "{given:?}");
+    assert_eq!(a.heads("**"), b.heads("**"));
 }

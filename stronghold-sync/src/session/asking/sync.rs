@@ -8,7 +8,7 @@ use alloc::{
 };
 
 use super::super::{
-    Look, Looked, Misbehaviour, PeerList, SessionError, Verdict, apart, claim, find,
+    Look, Looked, MAX_GIVEN, Misbehaviour, PeerList, SessionError, Verdict, apart, claim, find,
     flow::{Announced, Expected, Incoming, Outgoing},
     positions, records, volume,
 };
@@ -16,7 +16,7 @@ use super::{Consent, Push, SyncAsk, Take};
 use crate::{
     Change, EntryId, Grant, Left, Location, LocationId, OnConflict, Operation, Plan, RevisionId, Rules,
     Scope, Selection, Shape, Why,
-    message::{Agreed, LeftOut, MAX_NAMED, Message, RecipientKey, in_parts},
+    message::{Agreed, LeftOut, MAX_NAMED, Message, RecipientKey, Weight, in_parts},
     plan::{LARGEST, MAX_ADDED_HEADS, Sieve, plan_through},
     reconcile::{self, Again, MAX_CELLS, Reconciling, SetKey, Summary, Symbol},
 };
@@ -338,6 +338,7 @@ impl Sync {
             plan.give.push(shape.clone());
         }
         plan.give.sort_by_key(Shape::entry);
+        leave_for_later(&mut plan);
         plan.not_given.extend(&self.waiting);
         plan.not_given.sort();
         plan.not_given.dedup();
@@ -494,4 +495,17 @@ impl Proposed {
         };
         Ok((self.incoming, outgoing, declined.into_iter().collect()))
     }
+}
+
+/// Leaves for the next session what the peer need not keep at once.
+fn leave_for_later(plan: &mut Plan) {
+    let mut weight = 0;
+    let fits = plan.give.iter().take_while(|shape| {
+        weight += shape.weight();
+        weight <= MAX_GIVEN
+    });
+    let fits = fits.count();
+    let later: BTreeSet<LocationId> = plan.give.drain(fits..).map(|shape| shape.location).collect();
+    plan.changes_there.retain(|(location, _)| !later.contains(location));
+    plan.not_given.extend(later.into_iter().map(|location| Left { location, why: Why::Later }));
 }
