@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{fs, process::Command, thread, time::Duration};
 
 use common::{DECISION, DENIED, Device, Pair, USAGE, stronghold};
 use expectrl::{Eof, Expect, Session, process::unix::WaitStatus, session::OsSession};
@@ -14,6 +14,18 @@ fn at_terminal(device: &Device, args: &[&str]) -> OsSession {
     let mut command = stronghold();
     command.args(args).arg("--snapshot").arg(device.snapshot());
     command.env("XDG_STATE_HOME", device.folder().join("state"));
+    let mut session = Session::spawn(command).unwrap();
+    session.set_expect_timeout(Some(Duration::from_secs(30)));
+    session
+}
+
+/// The same with some of its streams redirected, by a shell that stays: a terminal that nobody has open is at its end.
+fn redirected(device: &Device, args: &[&str], streams: &str) -> OsSession {
+    let plain = stronghold();
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("\"$0\" \"$@\" {streams}; exit $?")).arg(plain.get_program());
+    command.args(args).arg("--snapshot").arg(device.snapshot()).arg("--key-file").arg(device.key_file());
+    command.env("XDG_STATE_HOME", device.folder().join("state")).current_dir(device.folder());
     let mut session = Session::spawn(command).unwrap();
     session.set_expect_timeout(Some(Duration::from_secs(30)));
     session
@@ -239,6 +251,8 @@ fn a_person_says_yes_or_no_to_a_request() {
     }
 }
 
+const QUESTION: &str = "Does the other screen show the same two? [y/N] ";
+
 /// What a session says up to this text.
 fn until(session: &mut OsSession, text: &str) -> String {
     String::from_utf8_lossy(session.expect(text).unwrap().before()).into_owned()
@@ -246,7 +260,6 @@ fn until(session: &mut OsSession, text: &str) -> String {
 
 #[test]
 fn both_persons_confirm_a_pairing_and_either_may_decline() {
-    const QUESTION: &str = "Does the other screen show the same two? [y/N] ";
     for (joiner_says, listener_says, agreed) in [("y", "y", true), ("n", "y", false), ("y", "n", false)] {
         let (a, b) = (Device::new("a"), Device::new("b"));
         let (key_a, key_b) = (a.key_file(), b.key_file());
@@ -279,5 +292,68 @@ fn both_persons_confirm_a_pairing_and_either_may_decline() {
         }
         let known = [&a, &b].map(|device| device.json(&["peers"])["peers"].as_array().unwrap().len());
         assert_eq!(known, [usize::from(agreed); 2]);
+    }
+}
+
+/// What a file has, once it has a whole line of this.
+fn written(device: &Device, file: &str, beginning: &str) -> String {
+    for _ in 0..600 {
+        let text = fs::read_to_string(device.folder().join(file)).unwrap_or_default();
+        let line =
+            text.split_inclusive('\n').find(|line| line.starts_with(beginning) && line.ends_with('\n'));
+        if let Some(line) = line {
+            return line.trim_end().to_owned();
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    panic!("no line {beginning} in {file}");
+}
+
+/// Where there is a terminal, its person is asked on it, whatever streams are files, and in JSON too: nobody is paired, and nothing is
+/// granted, without a word.
+#[test]
+fn a_pairing_asks_on_the_terminal_whatever_is_redirected() {
+    let rules = ["--grant", "pull", "push", "delete"];
+    for (json, says) in [(false, ["y", "y"]), (false, ["n", "y"]), (true, ["y", "n"]), (true, ["y", "y"])] {
+        let (a, b) = (Device::new("a"), Device::new("b"));
+        let form: &[&str] = if json { &["--json"] } else { &[] };
+        let listen = [&["pair", "--listen", "127.0.0.1:0"], form, &rules].concat();
+        let mut listening = redirected(&a, &listen, "</dev/null >out 2>log");
+        let (code, address) = match json {
+            true => {
+                let event: serde_json::Value = serde_json::from_str(&written(&a, "out", "{")).unwrap();
+                let text = |field: &str| event[field].as_str().unwrap().to_owned();
+                (text("code"), text("address"))
+            }
+            false => {
+                let line = written(&a, "out", "on the other device");
+                let code = written(&a, "out", "code: ").split_off("code: ".len());
+                (code, line.rsplit(' ').next().unwrap().to_owned())
+            }
+        };
+        fs::write(b.folder().join("code"), code).unwrap();
+        let join = [&["pair", "--join", &address], form, &rules].concat();
+        let mut joining = redirected(&b, &join, if json { "<code 2>log" } else { "<code >out 2>log" });
+        for (session, says) in [&mut joining, &mut listening].into_iter().zip(says) {
+            if let Err(error) = session.expect(QUESTION) {
+                let logs = [&a, &b].map(|device| fs::read_to_string(device.folder().join("log")).unwrap());
+                panic!("{error}: {logs:?}");
+            }
+            for device in [&a, &b] {
+                assert_eq!(device.json(&["peers"])["peers"].as_array().unwrap().len(), 0, "before a word");
+            }
+            session.send_line(says).unwrap();
+        }
+        let agreed = says == ["y", "y"];
+        for session in [joining, listening] {
+            assert_eq!(end(session).0 == 0, agreed, "{says:?}");
+        }
+        for device in [&a, &b] {
+            let peers = device.json(&["peers"])["peers"].take();
+            let granted: Vec<_> =
+                peers.as_array().unwrap().iter().map(|peer| peer["rules"].clone()).collect();
+            assert_eq!(granted.len(), usize::from(agreed));
+            assert!(granted.iter().all(|rules| !rules.as_array().unwrap().is_empty()), "{granted:?}");
+        }
     }
 }

@@ -86,6 +86,31 @@ async fn an_honest_sync_beside_stalling_devices_goes_on_and_they_are_ended() {
     }
 }
 
+/// Two devices hold what there is of the memory for batches; a third, which needs more, waits, and goes on when one gives it back.
+#[tokio::test]
+async fn who_needs_memory_that_others_have_waits_until_one_gives_it_back() {
+    let (victim, others) = devices(3, PUSH);
+    // The least that there is: twice the largest batch, of which the last half is for one session at a time.
+    let address = serving(&victim, Limits { in_flight: 0, ..Limits::default() }).await;
+    let mut holding = Vec::new();
+    for (number, device) in others[..2].iter().enumerate() {
+        let mut hostile = Hostile::connect(address, device, &victim).await;
+        hostile.begin_push("**").await;
+        hostile.offer(shapes(number as u32, 1, 0)).await;
+        hostile.begin_batch(MAX_SEALED, 9 << 20).await;
+        holding.push(hostile);
+    }
+    sleep(Duration::from_millis(500)).await;
+    others[2].put("s/v/r", &"x".repeat(1 << 20));
+    let pushing = push(address, &others[2], &victim);
+    tokio::pin!(pushing);
+    assert!(timeout(Duration::from_secs(2), &mut pushing).await.is_err(), "it did not wait");
+    assert!(victim.entries().is_empty());
+    drop(holding.pop());
+    assert_eq!(timeout(Duration::from_secs(20), pushing).await.unwrap().unwrap(), 1);
+    assert_eq!(victim.entries().len(), 1);
+}
+
 /// Tells of so many parts of a list; whether they are kept.
 async fn tells(hostile: &mut Hostile, parts: u32) -> bool {
     hostile.begin_push("**").await;

@@ -1,5 +1,34 @@
 //! Peers that break the protocol, over a real channel and real files: a typed error that names the fault, and the
 //! files as they were, byte for byte.
+//!
+//! What else a hostile device may try, and which tests show that it fails. `common/hostile.rs` is the device: paired, past the gate, over a
+//! real socket, and it says what it likes.
+//!
+//! Rights and values:
+//! - Who is asked gains nothing by it; `push` destroys nothing that can't be brought back, and is not read in place of what was here; one
+//!   device stops no other's sync by a record with many heads; many deletions want the word of who loses: `guest.rs`, and in
+//!   `stronghold-sync/tests/session/rules.rs` and `stronghold-vault/tests/retention.rs` for each rule and each kind of history.
+//! - Refusals and pushes leave undo as it was: `guest.rs`, `stronghold-vault/tests/undo.rs`. They write little: `log.rs`.
+//! - What no rule covers is not told of, by answer or by work: `guest.rs`, `stronghold-vault/tests/requests.rs`,
+//!   `what_is_outside_a_grant_changes_no_byte_of_the_answer` in `stronghold-cli/tests/permission.rs`.
+//! - A name that looks like another device's id gets nothing: `stronghold-cli/tests/peers.rs`, `stronghold-vault/tests/known.rs`.
+//!
+//! Memory and time:
+//! - What is told, announced, sent slowly or held back takes no more than a share: `greedy.rs`, `stronghold-cli/tests/flood`.
+//! - The log does not grow by syncs for nothing: `log.rs`. The longest selection is answered: `guest.rs`; a long first message is
+//!   no endless handshake: `handshake.rs`, the tests of `cover`.
+//!
+//! Who they are:
+//! - Who watches, stands between or uses another's knock learns no device and gets nobody's place: `observer.rs`, `between.rs`, the
+//!   tests of `cover`, `server.rs`.
+//! - No pairing without both persons: `stronghold-cli/tests/terminal.rs` and `pairing.rs`. A stranger ends none, and nobody between two
+//!   devices gets into one: `settling.rs`, `pairing.rs`.
+//!
+//! The device itself:
+//! - A link, a lock or another file in place of one's own: `stronghold-cli/tests/place.rs`, `stronghold-snapshot/tests/obstacles.rs`. Another or an
+//!   older snapshot in place of this one, and one with an old passphrase: `stronghold-cli/tests/rollback.rs`.
+//! - A crafted file costs little, and no key lies in ordinary memory: `stronghold-cli/tests/memory.rs`, `stronghold-vault/tests/memory.rs`.
+//! - What drives a terminal is shown, not obeyed: `stronghold-cli/tests/terminal.rs`, `names.rs`, `local.rs`.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;

@@ -180,11 +180,12 @@ async fn a_card_from_elsewhere_is_refused_by_both() {
         spki: ByteBuf::from(of.public().spki()),
         signature: Card::new(role, binding, &thief).signature,
     };
-    for kind in 0..4 {
+    for kind in 0..5 {
         let card = |role: Role, binding: [u8; 32], own: &Identity, other: &Identity| match kind {
             0 => Card::new(role, &[7; 32], own),
             1 => Card::new(role.other(), &binding, own),
             2 => Card::new(role.other(), &binding, other),
+            3 => Card { spki: ByteBuf::from(thief.public().spki()), ..Card::new(role, &binding, own) },
             _ => forged(role, &binding, own),
         };
         let (heard, accepted) = pair

@@ -57,6 +57,24 @@ impl Hostile {
         self.until(|message| matches!(message, Message::End)).await;
     }
 
+    /// Offers these, whatever may be taken of them; returns how many the other side wants.
+    pub(crate) async fn offer_as_much_as_is_wanted(&mut self, shapes: Vec<Shape>) -> usize {
+        self.say(Message::Offered(shapes.clone())).await;
+        self.say(Message::Compare).await;
+        self.until(|message| matches!(message, Message::Compared)).await;
+        self.say(Message::Give(shapes)).await;
+        self.say(Message::Propose(Propose { key: None })).await;
+        let mut wanted = 0;
+        loop {
+            match self.hear().await {
+                Message::Want(positions) => wanted += positions.len(),
+                Message::Accept(_) | Message::End => return wanted,
+                Message::Refused(_) => return 0,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// Announces a batch, and sends as much of it.
     pub(crate) async fn begin_batch(&mut self, len: u64, sent: usize) {
         self.say(Message::Batch(Batch { index: 0, entries: 1, len })).await;
@@ -103,4 +121,10 @@ pub(crate) fn shapes(from: u32, number: u32, ancestors: usize) -> Vec<Shape> {
             }
         })
         .collect()
+}
+
+/// Shapes of so many revisions of one record, none after another.
+pub(crate) fn heads_of_one_record(number: u32) -> Vec<Shape> {
+    let location: stronghold_sync::Location = "shared/v/crowd".parse().unwrap();
+    shapes(0, number, 0).into_iter().map(|shape| Shape { location: location.id(), ..shape }).collect()
 }
