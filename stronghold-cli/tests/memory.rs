@@ -105,12 +105,17 @@ fn a_running_serve_has_its_keys_in_locked_memory_alone() {
     let identity = home.stronghold().identity().to_bytes().to_vec();
     let backwards = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<u8>>();
 
-    let (serving, address) = a.serve();
+    let (mut serving, address) = a.serve();
     // Handshakes, signatures, commits, both ways.
     b.ok(&["sync", "a", "--at", &address]);
     a.put("wallet/web/more", "by another process");
     b.ok(&["sync", "a", "--at", &address]);
     assert_eq!(b.get("wallet/web/pulled"), pulled);
+    // What a session has taught is written when the other side has ended it.
+    let mut done = 0;
+    while done < 2 {
+        done += usize::from(serving.event()["session"] == "done");
+    }
 
     let secrets = [
         ("master key", master),

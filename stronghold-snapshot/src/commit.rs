@@ -5,6 +5,7 @@ use core::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::crypto;
 use crate::file::{SnapshotFile, Standing, read_header};
 use crate::file_error::{Action, At, CommitError, CreateError, LockError, ReloadError};
 use crate::header::Encoded;
@@ -108,7 +109,9 @@ impl<'a, S: Storage> Locked<'a, S> {
     fn write_generation(&mut self, lineage: &Lineage, body: Body<'_>) -> Result<(), CommitError> {
         let SnapshotFile { storage, paths, .. } = &*self.file;
         let temporary = paths.temporary().map_err(SealError::from)?;
-        let replaced = self.write_verified(&temporary, lineage, body).and_then(|after| {
+        let written = self.write_verified(&temporary, lineage, body);
+        crypto::wipe_stack();
+        let replaced = written.and_then(|after| {
             self.check_lock()?;
             storage.rename(&temporary, &paths.file).at(Action::Replace, &paths.file)?;
             Ok(after)

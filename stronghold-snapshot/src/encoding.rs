@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::sealed::SealError;
+use crate::{crypto, sealed::SealError};
 
 /// What was sealed can't be read as what it should be: another program made it, or a newer version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -18,14 +18,18 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u
     let mut length = Length(0);
     rmp_serde::encode::write(&mut length, value).map_err(|_| SealError::TooLarge)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(length.0));
-    rmp_serde::encode::write(&mut *bytes, value).map_err(|_| SealError::TooLarge)?;
-    Ok(bytes)
+    let written = rmp_serde::encode::write(&mut *bytes, value);
+    // Keys pass over the stack as they are written; what comes next need not reach as deep.
+    crypto::wipe_stack();
+    written.map(|()| bytes).map_err(|_| SealError::TooLarge)
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadPayload> {
     // From the slice itself: a reader would copy every byte string, keys too, into a buffer that nobody wipes.
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-    let value = T::deserialize(&mut deserializer).map_err(|_| BadPayload)?;
+    let value = T::deserialize(&mut deserializer);
+    crypto::wipe_stack();
+    let value = value.map_err(|_| BadPayload)?;
     // Nothing may follow: then there is no further marker to be read.
     match <()>::deserialize(&mut deserializer) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(error)) if is_end(&error) => Ok(value),

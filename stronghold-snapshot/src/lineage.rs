@@ -137,6 +137,7 @@ impl Lineage {
         while let Some(part) = sealing.next_part()? {
             out.extend_from_slice(part);
         }
+        crypto::wipe_stack();
         Ok(out)
     }
 
@@ -181,6 +182,7 @@ impl Lineage {
         let at = encoded.bytes.len();
         let mut payload = Payload(Zeroizing::new(bytes));
         key.open(&mut payload.0, at)?;
+        crypto::wipe_stack();
         Ok(Opened { lineage, payload })
     }
 
