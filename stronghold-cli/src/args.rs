@@ -198,6 +198,13 @@ pub(crate) enum Command {
         /// What other devices see at the next pairing.
         name: String,
     },
+    /// Show this device's id and name.
+    Identity {
+        /// Give this device a new identity, as a copy of another device's snapshot needs one. Records and their histories
+        /// stay; paired devices are revoked, and have to be paired anew.
+        #[arg(long)]
+        renew: bool,
+    },
     /// Let a paired device do something here.
     Grant(GrantArgs),
     /// Take rules of a paired device back: all, by operation, by place or by number.

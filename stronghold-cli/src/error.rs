@@ -10,7 +10,9 @@ use stronghold_net::{
 };
 use stronghold_snapshot::MergeError;
 use stronghold_sync::{TooWide, Void, message::Refusal, session::SessionError, visible};
-use stronghold_vault::{BadDeviceName, Damaged, ExportError, ReadError, Revoked, UnknownPeer, WriteError};
+use stronghold_vault::{
+    BadDeviceName, Damaged, ExportError, NoRandomness, ReadError, Revoked, UnknownPeer, WriteError,
+};
 
 use crate::credentials::BadTable;
 
@@ -164,6 +166,12 @@ impl From<UnknownPeer> for Failure {
             }
             _ => Self::of("not_found", NOT_FOUND, &error).hint("see `stronghold peers`"),
         }
+    }
+}
+
+impl From<NoRandomness> for Failure {
+    fn from(error: NoRandomness) -> Self {
+        Self::of("unexpected", UNEXPECTED, &error)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin};
 use stronghold_sync::{
     DeviceId, Location, Pending, Plan,
     message::Volume,
-    session::{Taken, Verdict},
+    session::{Copied, Taken, Verdict},
 };
 
 /// A future that a callback gives.
@@ -56,6 +56,11 @@ pub trait Attendant: Send {
     /// The peer's snapshot is older than it said it was before: it was restored from a backup, or someone set it back.
     fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
         let _ = (peer, found, seen);
+    }
+
+    /// Two snapshots of one identity are in use, the peer's or this side's: one is a copy of the other.
+    fn copied(&mut self, peer: DeviceId, whose: Copied) {
+        let _ = (peer, whose);
     }
 
     /// The peer asked for this and was answered so.

@@ -8,11 +8,12 @@ use stronghold_snapshot::{
     seal_complement,
 };
 use stronghold_sync::{
-    Grant, Location, LocationId, Mapping, Operation, Pending, Plan, RevisionId, Scope, are_many,
+    Edition, Grant, Location, LocationId, Mapping, Operation, Pending, Plan, RevisionId, Scope, Stamp,
+    are_many,
     message::{Listing, RecipientKey},
     session::{
-        Action, Answer, Export, Failure, Import, LeftBehind, Look, Looked, Misbehaviour, Taken, Unexpected,
-        Verdict,
+        Action, Answer, Copied, Export, Failure, Import, LeftBehind, Look, Looked, Misbehaviour, Taken,
+        Unexpected, Verdict,
     },
 };
 use stronghold_vault::{
@@ -73,6 +74,8 @@ pub struct HomeHost<'a> {
     step: Option<Underway>,
     /// Of the peer, to be remembered with the next change.
     learnt: Learnt,
+    /// Whether two snapshots of the peer's identity are in use.
+    is_copied: bool,
     attendant: &'a mut dyn Attendant,
     /// How long a person may think.
     patience: Duration,
@@ -108,7 +111,8 @@ impl<'a> HomeHost<'a> {
             sealed: 0,
             deleted: 0,
             step: None,
-            learnt: Learnt::default(),
+            learnt: Learnt::new(stamp_of(binding)),
+            is_copied: false,
             attendant,
             patience: crate::Limits::default().person,
             losses_confirmed: false,
@@ -124,6 +128,13 @@ impl<'a> HomeHost<'a> {
     #[must_use]
     pub fn patient_for(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Shows this stamp to the peer.
+    #[must_use]
+    pub fn showing(mut self, stamp: Option<Stamp>) -> Self {
+        self.learnt.shows(stamp);
         self
     }
 
@@ -165,7 +176,9 @@ impl<'a> HomeHost<'a> {
     }
 
     fn export(&mut self, export: &Export) -> Result<Answer, HostError> {
-        self.keep_learnt()?;
+        if self.learnt.is_due_before_leaving() {
+            self.write_learnt()?;
+        }
         let to = RecipientPublic::from_bytes(export.key.as_bytes()).map_err(|_| HostError::BadKey)?;
         let mut home = self.home.lock();
         let stronghold = home.refresh()?;
@@ -199,6 +212,8 @@ impl<'a> HomeHost<'a> {
     fn import(&mut self, import: &Import) -> Result<Answer, HostError> {
         let now = now();
         let entries = self.awaited.open(&import.sealed)?;
+        // The peer has written it before the batch left.
+        self.learnt.is_stamped_there = true;
         let report = self.update(|host, stronghold| {
             let policy = stronghold.policy().clone();
             let readable = import.expected.is_unplanned().then(|| stronghold.readable());
@@ -221,7 +236,7 @@ impl<'a> HomeHost<'a> {
             host.learnt.write(stronghold, &host.peer.device(), brought);
             Ok(report)
         })?;
-        self.learnt = Learnt::default();
+        self.learnt.written();
         self.deleted += report.deleted;
         let taken = Taken { received: report.received, deleted: report.deleted, conflicts: report.conflicts };
         self.attendant.taken(taken);
@@ -250,7 +265,7 @@ impl<'a> HomeHost<'a> {
             host.learnt.write(stronghold, &device, []);
             Ok(())
         })?;
-        self.learnt = Learnt::default();
+        self.learnt.written();
         Ok(Answer::Logged)
     }
 
@@ -309,28 +324,32 @@ impl<'a> HomeHost<'a> {
     /// # Errors
     /// [`HostError::Home`] when it can't be written; it is then tried again with the next change.
     pub(crate) fn keep_learnt(&mut self) -> Result<(), HostError> {
-        if self.learnt.revisions.is_empty() {
-            return Ok(());
-        }
+        if self.learnt.is_due() { self.write_learnt() } else { Ok(()) }
+    }
+
+    fn write_learnt(&mut self) -> Result<(), HostError> {
         self.update(|host, stronghold| {
             host.learnt.write(stronghold, &host.peer.device(), []);
             Ok(())
         })?;
-        self.learnt = Learnt::default();
+        self.learnt.written();
         Ok(())
     }
 
-    /// An untrue one is the peer's loss: it is only remembered, and told to whoever looks.
-    fn told_generation(&mut self, generation: u64) {
+    /// What is untrue of it is the peer's loss: it is only remembered, and told to whoever looks.
+    fn told_edition(&mut self, edition: Edition) {
         let device = self.peer.device();
         let seen = self.home.lock().stronghold().peers().by_id(&device).map_or(0, |peer| peer.generation);
-        if generation == 0 {
-            return;
+        // Of two that are used by turns one is always behind the other.
+        if (1..seen).contains(&edition.generation) && !self.is_copied {
+            self.attendant.set_back(device, edition.generation, seen);
         }
-        if generation < seen {
-            self.attendant.set_back(device, generation, seen);
-        }
-        self.learnt.generation = Some(generation);
+        self.learnt.edition = Some(edition);
+    }
+
+    fn copied(&mut self, copied: Copied) {
+        self.is_copied |= copied == Copied::Theirs;
+        self.attendant.copied(self.peer.device(), copied);
     }
 
     fn plan(&mut self, plan: Plan) -> Answer {
@@ -392,11 +411,16 @@ impl Host for HomeHost<'_> {
                 return None;
             }
             Action::Given { entries, of } => {
+                self.learnt.is_stamped_there = true;
                 self.attendant.given(entries, of);
                 return None;
             }
-            Action::Generation(generation) => {
-                self.told_generation(generation);
+            Action::Edition(edition) => {
+                self.told_edition(edition);
+                return None;
+            }
+            Action::Copied(copied) => {
+                self.copied(copied);
                 return None;
             }
             Action::Known(revisions) => {
@@ -470,6 +494,15 @@ pub fn request_of(binding: &[u8; 32]) -> [u8; 32] {
 #[must_use]
 pub fn secret_of(binding: &[u8; 32]) -> [u8; 32] {
     Sha256::new_with_prefix(b"stronghold/session/v1").chain_update(binding).finalize().into()
+}
+
+/// The stamp that a session leaves in the snapshots of both its devices: the first bytes of a hash of the channel's binding,
+/// which only its two ends know.
+#[must_use]
+pub(crate) fn stamp_of(binding: &[u8; 32]) -> Stamp {
+    let hash: [u8; 32] =
+        Sha256::new_with_prefix(b"stronghold/stamp/v1").chain_update(binding).finalize().into();
+    Stamp::from_bytes(std::array::from_fn(|at| hash[at]))
 }
 
 /// The wire form of a one-time key.

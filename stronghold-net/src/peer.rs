@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use stronghold_snapshot::{HomeError, RecipientSecret};
+use stronghold_snapshot::{Home, HomeError, RecipientSecret};
 use stronghold_sync::{
-    Decision, DeviceId, EntryId, Grant, LocationId, Operation, Plan, Selection, Why,
+    Decision, DeviceId, Edition, EntryId, Grant, LocationId, Operation, Plan, Selection, Stamps, Why,
     message::{Listing, RecipientKey},
     session::{Ask, Asked, Asking, Consent, Push, SessionError, Summary, SyncAsk, Take},
 };
@@ -334,7 +334,7 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
 ) -> Result<Summary, PeerError> {
     let secret = RecipientSecret::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
-    let (policy, generation) = {
+    let (policy, edition, stamps) = {
         let mut home = home.lock();
         let mut policy = home.refresh()?.policy().clone();
         // That a rule has expired is kept, so that it stays so whatever the clock says later.
@@ -344,13 +344,15 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
                 Ok::<_, HomeError>(())
             })?;
         }
-        (policy, home.file().lineage().generation())
+        let (edition, stamps) = edition(&home, &channel.peer().device());
+        (policy, edition, stamps)
     };
     let binding = channel.binding();
     let mut session = Asked::new(policy, channel.peer().device(), now(), key, secret_of(&binding))
-        .at_generation(generation)
+        .at_edition(edition, stamps)
         .staging(limits.staged);
     let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
+        .showing(edition.stamp)
         .serving()
         .patient_for(limits.person)
         .sharing(flight);
@@ -366,14 +368,22 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
 ) -> Result<Outcome, PeerError> {
     let secret = RecipientSecret::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
-    let generation = home.lock().file().lineage().generation();
-    let mut session = Asking::at_generation(ask(key), generation);
+    let (edition, stamps) = edition(&home.lock(), &channel.peer().device());
+    let mut session = Asking::at_edition(ask(key), edition, stamps);
     let binding = channel.binding();
-    let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant);
+    let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
+        .showing(edition.stamp);
     let driven = drive(channel, &mut session, &mut host).await;
     let summary = finish(driven, &mut host)?;
     let (found, plan, declined) = (host.found, host.plan, host.declined);
     Ok(Outcome { summary, found, plan, declined, bytes_in: 0, bytes_out: 0 })
+}
+
+/// What a peer is told of this side's snapshot, and what is remembered of its own.
+fn edition(home: &Home, peer: &DeviceId) -> (Edition, Stamps) {
+    let peers = home.stronghold().peers();
+    let generation = home.file().lineage().generation();
+    (Edition { generation, stamp: peers.own_stamp(peer) }, peers.stamps(peer))
 }
 
 /// What this side's policy lets the peer do: the command to sync is the consent that an `ask` rule wants.

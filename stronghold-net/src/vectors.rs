@@ -26,6 +26,7 @@ use crate::{
     discovery,
     frame::{self, Role},
     gate::knock_of,
+    host::stamp_of,
     marks::{self, NOBODY, Nonce, Purpose, cut, mark},
     pairing, request_of, secret_of,
     tls::{self, Verifier},
@@ -106,6 +107,7 @@ fn of_a_channel() -> Vec<(&'static str, Vec<u8>)> {
         ("card/responder-in-its-frame", framed),
         ("session/request", request_of(&BINDING).to_vec()),
         ("session/secret", secret_of(&BINDING).to_vec()),
+        ("session/stamp", stamp_of(&BINDING).as_bytes().to_vec()),
     ]
 }
 

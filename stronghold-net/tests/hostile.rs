@@ -40,7 +40,7 @@ use stronghold_net::{
 };
 use stronghold_snapshot::{Manifest, RecipientPublic, RecipientSecret, seal_complement};
 use stronghold_sync::{
-    Selection,
+    Edition, Selection,
     message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
     session::{
         Action, Answer, Ask, Asked, Asking, Misbehaviour, Push, Session, SessionError, Summary, SyncAsk, Take,
@@ -220,7 +220,7 @@ async fn a_message_in_place_of_any_other_is_out_of_order_or_worse_and_nothing_is
         Message::Open(Open {
             protocol: 1,
             request: Request::Browse { selection: Selection::everything() },
-            generation: 0,
+            edition: Edition::default(),
         }),
     ];
     for intruder in intruders {
@@ -387,7 +387,7 @@ async fn a_newer_protocol_is_incompatible_and_the_asker_is_told() {
     let before = (asker.bytes(), asked.bytes());
     let (mut near, far) = channels(&asker, &asked).await;
     let request = Request::Browse { selection: Selection::everything() };
-    near.send(&Message::Open(Open { protocol: 2, request, generation: 0 })).await.unwrap();
+    near.send(&Message::Open(Open { protocol: 2, request, edition: Edition::default() })).await.unwrap();
     let (answered, told) = tokio::join!(answer(&asked, far), near.receive::<Message>());
     assert!(matches!(
         answered,

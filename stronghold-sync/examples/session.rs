@@ -58,7 +58,7 @@ fn turn(
             }
             Action::Log(_) => session.handle_answer(Answer::Logged)?,
             Action::Found(listing) => *found = listing,
-            Action::Known(_) | Action::Generation(_) | Action::Finished(_) => {}
+            Action::Known(_) | Action::Edition(_) | Action::Copied(_) | Action::Finished(_) => {}
             other => return Err(format!("not needed for browsing: {other:?}").into()),
         }
     }

@@ -96,6 +96,10 @@ id!(
     ShortId, 8
 );
 id!(
+    /// A stamp: 8 bytes that one session leaves in the snapshots of both its devices, drawn from its channel.
+    Stamp, 8
+);
+id!(
     /// A device's id: SHA-256 of its public key (DER SubjectPublicKeyInfo, P-256).
     DeviceId, 32
 );

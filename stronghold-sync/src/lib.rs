@@ -42,9 +42,10 @@ pub mod reconcile;
 mod selection;
 pub mod session;
 mod shape;
+mod stamps;
 
 pub use glob::{BadPattern, MAX_PATTERN, Pattern};
-pub use id::{ClientId, DeviceId, LocationId, ParseIdError, RecordId, RevisionId, ShortId, VaultId};
+pub use id::{ClientId, DeviceId, LocationId, ParseIdError, RecordId, RevisionId, ShortId, Stamp, VaultId};
 pub use location::{BadLocation, Location, MAX_NAME, MAX_RECORD_NAME, check_name, is_hidden, visible};
 pub use padding::padded_len;
 pub use plan::{
@@ -56,3 +57,4 @@ pub use selection::{
     BadMapping, BadSelection, MAX_COMPLEXITY, MAX_PATTERNS, MAX_SELECTION, Mapping, Scope, Selection,
 };
 pub use shape::{Ancestors, EntryId, MAX_ANCESTORS, Replaced, Revisioned, Shape, heads};
+pub use stamps::{Edition, Stamps};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::{
-    Location, RevisionId, Selection, Shape,
+    Edition, Location, RevisionId, Selection, Shape,
     reconcile::{Again, Summary, Telling},
 };
 
@@ -91,9 +91,8 @@ pub struct Open {
     pub protocol: u16,
     /// What is asked.
     pub request: Request,
-    /// The generation of the asking side's snapshot; 0 if it does not tell. The other remembers it, and so notices when
-    /// the snapshot was set back.
-    pub generation: u64,
+    /// What the asking side tells of its own snapshot.
+    pub edition: Edition,
 }
 
 /// The three things that can be asked of a peer (§6 of the design).
@@ -140,8 +139,10 @@ pub struct Agreed {
     pub delete: Option<Selection>,
     /// The asked side's set of what the asking side may take.
     pub held: Option<Summary>,
-    /// The generation of the asked side's snapshot, likewise.
-    pub generation: u64,
+    /// What the asked side tells of its own snapshot.
+    pub edition: Edition,
+    /// Whether two snapshots of the asking side's identity are in use, as far as the asked side can tell.
+    pub copied: bool,
 }
 
 /// The end of a proposal.
@@ -151,7 +152,8 @@ pub struct Propose {
     pub key: Option<RecipientKey>,
 }
 
-/// What the asking side leaves where it is because a rule is missing, or a limit is met: for the asked side's person.
+/// What the asking side has to say to the asked side's person: what it leaves where it is because a rule is missing, or a
+/// limit is met, and whether there are two of the asked side.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// How many records of the asked side it does not take.
@@ -162,6 +164,8 @@ pub struct LeftOut {
     pub not_given: u64,
     /// The names of some of them, at most [`MAX_NAMED`].
     pub ungiven: Vec<Location>,
+    /// Whether two snapshots of the asked side's identity are in use, as far as the asking side can tell.
+    pub copied: bool,
 }
 
 /// How many records [`LeftOut`] names at most, each way.

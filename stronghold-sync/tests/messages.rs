@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use serde_bytes::ByteBuf;
 use stronghold_sync::{
-    Ancestors, EntryId, Location, RevisionId, Selection, Shape,
+    Ancestors, Edition, EntryId, Location, RevisionId, Selection, Shape, Stamp,
     message::{
         Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request,
         Volume,
@@ -19,7 +19,7 @@ use stronghold_sync::{
 const HEAD: &str = "\
 # Messages of the protocol, version 1, encoded: a name and the bytes in hexadecimal, one a line. A name begins with the
 # message's kind. The record is `client/vault/record`; revisions are 32 bytes 11, and 22 with the ancestor 33; keys are the
-# 4 bytes aa; sets have the secret of 32 bytes 09. See stronghold-net/PROTOCOL.md, sections 3 and 4.
+# 4 bytes aa; a stamp is 8 bytes 44; sets have the secret of 32 bytes 09. See stronghold-net/PROTOCOL.md, sections 3 and 4.
 ";
 
 fn location() -> Location {
@@ -63,7 +63,7 @@ fn summary(attempt: u8) -> Summary {
 }
 
 fn requests() -> Vec<(&'static str, Message)> {
-    let open = |request| Message::Open(Open { protocol: PROTOCOL, request, generation: 0 });
+    let open = |request| Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() });
     let (selection, everything) = (select("client/vault/*"), Selection::everything());
     vec![
         ("Open/import", open(Request::Import { selection: everything.clone(), key: key() })),
@@ -95,8 +95,10 @@ fn finding() -> Vec<(&'static str, Message)> {
         push: scope.clone(),
         delete: scope,
         held: Some(summary(0)),
-        generation: 7,
+        edition: Edition { generation: 7, stamp: Some(Stamp::from_bytes([0x44; 8])) },
+        copied: false,
     };
+    let copied = Agreed { copied: true, ..all.clone() };
     let push_only = Agreed { pull: None, delete: None, held: None, ..all.clone() };
     let ranges = |content| Message::Tell(Telling::Ranges(vec![Told { end: None, content }]));
     let cut = vec![
@@ -105,6 +107,7 @@ fn finding() -> Vec<(&'static str, Message)> {
     ];
     vec![
         ("Agreed/all", Message::Agreed(all)),
+        ("Agreed/copied", Message::Agreed(copied)),
         ("Agreed/push-only", Message::Agreed(push_only)),
         ("Tell/cells", Message::Tell(Telling::Cells(symbols()))),
         ("Tell/symbols", Message::Tell(Telling::Symbols(symbols()))),
@@ -125,7 +128,8 @@ fn finding() -> Vec<(&'static str, Message)> {
 
 fn transfer() -> Vec<(&'static str, Message)> {
     let propose = |key| Message::Propose(Propose { key });
-    let left = LeftOut { not_taken: 2, untaken: vec![0], not_given: 1, ungiven: vec![location()] };
+    let left =
+        LeftOut { not_taken: 2, untaken: vec![0], not_given: 1, ungiven: vec![location()], copied: false };
     let (revision, modified) = (shape().revision, 1_700_000_000_000);
     let listing = Listing { location: location(), revision, size: 64, modified, conflict: false };
     vec![

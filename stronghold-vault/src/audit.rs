@@ -69,6 +69,8 @@ pub enum Deed {
     TookDeletions,
     /// This device asked it, and gave entries to it.
     Gave,
+    /// It was this device itself, which has another identity since.
+    Renewed,
 }
 
 /// An entry of the log: equal decisions of one device on one day.
@@ -129,6 +131,7 @@ impl Deed {
             Self::Took => "took",
             Self::TookDeletions => "took deletions",
             Self::Gave => "gave",
+            Self::Renewed => "renewed",
         }
     }
 }

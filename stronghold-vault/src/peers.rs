@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use stronghold_sync::{DeviceId, RevisionId};
+use stronghold_sync::{DeviceId, RevisionId, Stamp, Stamps};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{
@@ -68,6 +68,16 @@ pub struct Peers {
     peers: BTreeMap<DeviceId, Peer>,
     known: BTreeMap<DeviceId, Known>,
     revoked: BTreeMap<DeviceId, Revoked>,
+    stamps: BTreeMap<DeviceId, Stamped>,
+}
+
+/// The stamps by which two paired devices tell two snapshots of one identity.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Stamped {
+    /// The one that this snapshot has from sessions with the peer.
+    own: Option<Stamp>,
+    /// Those that the peer's was to have.
+    given: Stamps,
 }
 
 /// A device that was paired once: its name is given to no other.
@@ -121,6 +131,7 @@ impl Peers {
     /// [`Peers::find_known`].
     pub fn remove(&mut self, device: &DeviceId, now: u64) -> Option<Peer> {
         let peer = self.peers.remove(device)?;
+        self.stamps.remove(device);
         self.revoked.insert(*device, Revoked { name: peer.name.clone(), time: now });
         Some(peer)
     }
@@ -128,6 +139,9 @@ impl Peers {
     /// Takes an [`insert`](Self::insert) back, before which this stood there: a pairing that the other side could not save.
     pub fn take_back(&mut self, device: &DeviceId, before: Option<Peer>) {
         self.peers.remove(device);
+        if before.is_none() {
+            self.stamps.remove(device);
+        }
         self.peers.extend(before.map(|before| (*device, before)));
     }
 
@@ -192,6 +206,32 @@ impl Peers {
     pub fn at_generation(&mut self, device: &DeviceId, generation: u64) {
         if let Some(peer) = self.peers.get_mut(device) {
             peer.generation = generation;
+        }
+    }
+
+    /// Returns the stamp that this snapshot has from sessions with a device.
+    #[must_use]
+    pub fn own_stamp(&self, device: &DeviceId) -> Option<Stamp> {
+        self.stamps.get(device)?.own
+    }
+
+    /// Returns the stamps that a device's snapshot was to have from sessions with this one.
+    #[must_use]
+    pub fn stamps(&self, device: &DeviceId) -> Stamps {
+        self.stamps.get(device).map(|stamped| stamped.given.clone()).unwrap_or_default()
+    }
+
+    /// Notes that a device has shown a stamp, and that its snapshot is to have another.
+    pub fn note_stamp(&mut self, device: &DeviceId, shown: Option<Stamp>, next: Stamp) {
+        if self.peers.contains_key(device) {
+            self.stamps.entry(*device).or_default().given.note(shown, next);
+        }
+    }
+
+    /// Takes a stamp as this snapshot's own, where it still has the one that it showed to the device.
+    pub fn take_stamp(&mut self, device: &DeviceId, shown: Option<Stamp>, next: Stamp) {
+        if self.peers.contains_key(device) && self.own_stamp(device) == shown {
+            self.stamps.entry(*device).or_default().own = Some(next);
         }
     }
 

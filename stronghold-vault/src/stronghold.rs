@@ -13,7 +13,7 @@ use crate::{
     devices::Devices,
     identity::{Identity, NoRandomness},
     locked::{KEY_LEN, LockedKey},
-    peers::Peers,
+    peers::{Peer, Peers},
     record::{HISTORY, Inserted, Keeper, Record, Sealed},
     salts::Salts,
     steps::Steps,
@@ -109,6 +109,20 @@ impl Stronghold {
         self.steps.revoke(device);
         self.log.append(Decided::about(*device, Deed::Revoked, now));
         self.policy.revoke(device)
+    }
+
+    /// Gives this device a new identity at the time `now` (milliseconds since 1970), as a copy of another device's snapshot
+    /// needs one. Records, their histories and the log stay. Each paired device is revoked, and returned: it knows the old
+    /// identity, and has to be paired anew.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the system gives no random bytes; nothing is changed then.
+    pub fn renew_identity(&mut self, now: u64) -> Result<Vec<(DeviceId, Peer)>, NoRandomness> {
+        let was = std::mem::replace(&mut self.identity, Identity::generate()?);
+        self.log.append(Decided::about(was.device(), Deed::Renewed, now));
+        let paired: Vec<_> = self.peers.iter().map(|(device, peer)| (*device, peer.clone())).collect();
+        paired.iter().for_each(|(device, _)| _ = self.revoke(device, now));
+        Ok(paired)
     }
 
     /// This device's identity.

@@ -48,7 +48,7 @@ fn sum_object(sum: &Sum, name: &impl Fn(&DeviceId) -> String) -> Value {
 
 fn log_line(logged: &Logged, name: &impl Fn(&DeviceId) -> String) -> String {
     let (when, who, what) = (time(logged.last), visible(&name(&logged.device)), logged.deed.name());
-    if logged.deed == Deed::Revoked {
+    if matches!(logged.deed, Deed::Revoked | Deed::Renewed) {
         return format!("{when}  {who}  {what}");
     }
     let more = match logged.count {

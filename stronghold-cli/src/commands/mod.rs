@@ -3,6 +3,7 @@
 mod changes;
 mod console;
 mod doctor;
+mod identity;
 mod import;
 mod keeping;
 mod local;
@@ -71,6 +72,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
             peers::rename(&context, &peer, &name)
         }
         Command::Rename { name } => peers::rename_this(&context, &name),
+        Command::Identity { renew: false } => identity::identity(&context),
+        Command::Identity { renew: true } => identity::renew(&context),
         Command::Grant(args) => peers::grant(&context, &args),
         Command::Deny(args) => peers::deny(&context, &args),
         Command::Revoke { peer } => peers::revoke(&context, &peer),
@@ -96,6 +99,7 @@ fn word(command: &Command) -> &'static str {
         Command::Merge(_) => "merge",
         Command::Import { .. } => "import",
         Command::Grant(_) => "grant",
+        Command::Deny(_) => "deny",
         Command::Revoke { .. } => "revoke",
         Command::Pair(_) => "pair",
         Command::Clone { .. } => "clone",

@@ -171,7 +171,7 @@ async fn listen(
         Saving { home, name: args.name.as_deref(), address: None, granted }.settle(&mut paired).await?;
     told(context, &paired, &name, &args.grants.grant)?;
     // A device that was paired to be cloned asks at once, over the same channel.
-    let mut progress = Progress::new(context.output, GoOn::Yes);
+    let mut progress = Progress::new(context.output, home, GoOn::Yes);
     match Peer::over(paired.channel, home).answer(&mut progress).await {
         Ok(summary) => {
             context.output.note(&format!("gave {}", counted(summary.sent, "entry")));

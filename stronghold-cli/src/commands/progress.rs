@@ -5,13 +5,37 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stronghold_net::{Attendant, GoOn};
-use stronghold_sync::{DeviceId, Plan, message::Volume, session::Taken};
+use stronghold_net::{Attendant, GoOn, SharedHome};
+use stronghold_sync::{
+    DeviceId, Plan,
+    message::Volume,
+    session::{Copied, Taken},
+    visible,
+};
 
 use crate::output::Output;
 
+/// What the devices are called here.
+#[derive(Clone)]
+pub(super) struct Names(SharedHome);
+
+impl Names {
+    pub(super) fn of_home(home: &SharedHome) -> Self {
+        Self(home.clone())
+    }
+
+    pub(super) fn of(&self, device: &DeviceId) -> String {
+        let home = self.0.lock();
+        let peer = home.stronghold().peers().by_id(device);
+        peer.map_or_else(|| device.fingerprint(), |peer| peer.name.clone())
+    }
+}
+
 /// The attendant of a command: shows progress on a terminal, and says whether to go on with a plan.
 pub(super) struct Progress {
+    /// Whose snapshot was copied, where one was.
+    pub(super) copied: Option<Copied>,
+    names: Names,
     go_on: GoOn,
     output: Output,
     shown: bool,
@@ -21,8 +45,9 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(output: Output, go_on: GoOn) -> Self {
-        Self { go_on, output, shown: output.shows_progress(), start: Instant::now(), expected: 0, taken: 0 }
+    pub(super) fn new(output: Output, home: &SharedHome, go_on: GoOn) -> Self {
+        let (names, shown) = (Names::of_home(home), output.shows_progress());
+        Self { copied: None, names, go_on, output, shown, start: Instant::now(), expected: 0, taken: 0 }
     }
 
     /// One line, over the one before. Giving begins where taking has ended.
@@ -40,12 +65,41 @@ impl Progress {
 }
 
 /// A peer's snapshot is older than before: nothing is lost by it here, but its owner should know.
-pub(super) fn warn_set_back(output: Output, peer: &DeviceId, found: u64, seen: u64) {
-    let device = peer.fingerprint();
+pub(super) fn warn_set_back(output: Output, name: &str, peer: &DeviceId, found: u64, seen: u64) {
+    let who = described(name, peer);
     output.note(&format!(
-        "warning: the snapshot of {device} was set back: it is generation {found} and was {seen} before"
+        "warning: the snapshot of {who} was set back: it is generation {found} and was {seen} before"
     ));
-    output.note("hint: if nobody restored a backup there, someone put an old copy in its place");
+    output.note(
+        "hint: if nobody restored a backup there, it is a copy, or someone put an old one in its place",
+    );
+}
+
+/// Two snapshots go by one identity: nothing is lost by it, but neither can be granted, revoked or told apart alone.
+pub(super) fn warn_copied(output: Output, name: &str, peer: &DeviceId, whose: Copied) {
+    let who = described(name, peer);
+    match whose {
+        Copied::Theirs => {
+            output.warning(&format!(
+                "warning: there are two snapshots of {who}, and both are in use: one is a copy of the other"
+            ));
+            output.note("hint: on the copy, `stronghold identity --renew`; then pair it with this device");
+        }
+        Copied::Ours => {
+            output.warning(&format!(
+                "warning: {who} has seen two snapshots of this device in use: one is a copy of the other"
+            ));
+            output.note("hint: on the copy, `stronghold identity --renew`; then pair it anew");
+        }
+    }
+}
+
+/// Whose snapshot was copied, as `--json` says it.
+pub(super) fn whose_word(whose: Copied) -> &'static str {
+    match whose {
+        Copied::Theirs => "theirs",
+        Copied::Ours => "ours",
+    }
 }
 
 impl Attendant for Progress {
@@ -54,7 +108,12 @@ impl Attendant for Progress {
     }
 
     fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
-        warn_set_back(self.output, &peer, found, seen);
+        warn_set_back(self.output, &self.names.of(&peer), &peer, found, seen);
+    }
+
+    fn copied(&mut self, peer: DeviceId, whose: Copied) {
+        self.copied = Some(whose);
+        warn_copied(self.output, &self.names.of(&peer), &peer, whose);
     }
 
     fn expect(&mut self, volume: Volume) {
@@ -69,6 +128,10 @@ impl Attendant for Progress {
     fn given(&mut self, entries: u64, of: u64) {
         self.show("sent", entries, of);
     }
+}
+
+fn described(name: &str, peer: &DeviceId) -> String {
+    format!("{} ({})", visible(name), peer.fingerprint())
 }
 
 /// How far a session is, as one line for a terminal.

@@ -35,7 +35,8 @@ pub(super) fn clone(
     match (peer, joined) {
         (Some(peer), _) => {
             let home = SharedHome::new(context.open()?);
-            runtime()?.block_on(async { import(context, reach(&home, &peer, at).await?, selection).await })
+            runtime()?
+                .block_on(async { import(context, &home, reach(&home, &peer, at).await?, selection).await })
         }
         (None, address) => {
             let address = address.flatten();
@@ -61,14 +62,19 @@ pub(super) fn clone(
                 if !context.output.is_json() {
                     told(context, &paired, &name, &grants.grant)?;
                 }
-                import(context, Peer::over(paired.channel, &home), selection).await
+                import(context, &home, Peer::over(paired.channel, &home), selection).await
             })
         }
     }
 }
 
-async fn import(context: &Context, peer: Peer<TcpStream>, selection: Selection) -> Result<(), Failure> {
-    let mut progress = Progress::new(context.output, GoOn::Yes);
+async fn import(
+    context: &Context,
+    home: &SharedHome,
+    peer: Peer<TcpStream>,
+    selection: Selection,
+) -> Result<(), Failure> {
+    let mut progress = Progress::new(context.output, home, GoOn::Yes);
     let outcome = peer.import(selection, &mut progress).await.map_err(|error| match error {
         PeerError::Session(SessionError::Deletions) => Failure::from(error).hint(
             "`stronghold sync PEER --pull --take` shows it with --dry-run, and takes --confirm-deletions",
@@ -93,7 +99,7 @@ async fn found_at(
     selection: Selection,
     at: &At,
 ) -> Result<Vec<Listing>, Failure> {
-    let mut progress = Progress::new(context.output, GoOn::Yes);
+    let mut progress = Progress::new(context.output, home, GoOn::Yes);
     Ok(reach(home, peer, at).await?.browse(selection, &mut progress).await?.found)
 }
 
@@ -124,7 +130,7 @@ pub(super) fn fetch(
                 "pick fewer at a time, or use sync --select",
             ));
         }
-        let mut progress = Progress::new(context.output, GoOn::Yes);
+        let mut progress = Progress::new(context.output, &home, GoOn::Yes);
         let outcome = reach(&home, peer, at).await?.fetch(selection, &mut progress).await?;
         let missing = |location: &&Location| {
             matches!(home.lock().stronghold().read(location), Err(ReadError::NotFound))

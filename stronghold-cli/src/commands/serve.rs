@@ -12,7 +12,7 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
 use stronghold_net::{Answering, Attendant, Event, Server, SharedHome, StaysBehind, discovery::Announcement};
-use stronghold_sync::{DeviceId, Location, Pending, Plan, visible};
+use stronghold_sync::{DeviceId, Location, Pending, Plan, session::Copied, visible};
 use tokio::{net::TcpListener, sync::Notify};
 
 use super::{
@@ -20,7 +20,7 @@ use super::{
     changes::NAMED,
     console::Console,
     pairing::{announced, bind},
-    progress::warn_set_back,
+    progress::{Names, warn_copied, warn_set_back, whose_word},
     runtime,
 };
 use crate::{args::ServeArgs, error::Failure, output::Output};
@@ -44,14 +44,14 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
             true => None,
             false => announced(output, address, || Announcement::to_peers(&home, address)),
         };
-        let (names, console) = (Names(home.clone()), Console::default());
+        let (names, console) = (Names::of_home(&home), Console::default());
         let events = Events::printed_by(output);
         let print = events.sender();
         let person = move || {
             let (console, names) = (console.clone(), names.clone());
             Person { console, names, output, print: print.clone() }
         };
-        let (names, once, is_over) = (Names(home.clone()), args.once, Arc::new(Notify::new()));
+        let (names, once, is_over) = (Names::of_home(&home), args.once, Arc::new(Notify::new()));
         let ended = is_over.clone();
         let print = events.sender();
         let told = move |event: Event| {
@@ -135,18 +135,6 @@ impl Signals {
     }
 }
 
-/// What the devices are called here.
-#[derive(Clone)]
-struct Names(SharedHome);
-
-impl Names {
-    fn of(&self, device: &DeviceId) -> String {
-        let home = self.0.lock();
-        let peer = home.stronghold().peers().by_id(device);
-        peer.map_or_else(|| device.fingerprint(), |peer| peer.name.clone())
-    }
-}
-
 /// An event as it is printed: an object, and a line for people.
 type Described = (Value, String);
 
@@ -227,7 +215,21 @@ struct Person {
 
 impl Attendant for Person {
     fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
-        warn_set_back(self.output, &peer, found, seen);
+        warn_set_back(self.output, &self.names.of(&peer), &peer, found, seen);
+    }
+
+    fn copied(&mut self, peer: DeviceId, whose: Copied) {
+        let name = self.names.of(&peer);
+        let object = json!({
+            "session": "copied",
+            "device": peer.to_string(),
+            "name": name,
+            "whose": whose_word(whose),
+        });
+        if self.output.is_json() {
+            let _ = self.print.try_send((object, String::new()));
+        }
+        warn_copied(self.output, &name, &peer, whose);
     }
 
     fn left(&mut self, peer: DeviceId, left: &StaysBehind) {

@@ -1,14 +1,16 @@
 //! `sync`: what the rules of both sides cover; what waits for a rule is told by name, and taken only on a person's word.
 
+use std::cell::Cell;
+
 use serde_json::{Value, json};
 use stronghold_net::{Beyond, GoOn, Outcome, SharedHome, SyncRequest, Ways};
-use stronghold_sync::{self as sync, Left, Location, LocationId, Plan, Shape, Why, visible};
+use stronghold_sync::{self as sync, Left, Location, LocationId, Plan, Shape, Why, session::Copied, visible};
 use stronghold_vault::Stronghold;
 
 use super::{
     Context,
     changes::{Change, Changes, NAMED},
-    progress::Progress,
+    progress::{Progress, whose_word},
     remote::{reach, summary_line, summary_object},
     runtime, selections,
 };
@@ -28,7 +30,8 @@ pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
     let request = SyncRequest::new(selections(&args.select)?, ways);
     let home = SharedHome::new(context.open()?);
     runtime()?.block_on(async {
-        let session = Session { context, home: &home, peer: &args.peer, at: &args.at };
+        let session =
+            Session { context, home: &home, peer: &args.peer, at: &args.at, copied: Cell::default() };
         if args.dry_run {
             let beyond = if args.take { Beyond::Everything } else { Beyond::Nothing };
             let outcome = session.run(request.beyond(beyond).naming(true), GoOn::No).await?;
@@ -58,12 +61,16 @@ struct Session<'a> {
     home: &'a SharedHome,
     peer: &'a str,
     at: &'a At,
+    /// Whose snapshot was copied, where one was.
+    copied: Cell<Option<Copied>>,
 }
 
 impl Session<'_> {
     async fn run(&self, request: SyncRequest, go_on: GoOn) -> Result<Outcome, Failure> {
-        let mut progress = Progress::new(self.context.output, go_on);
-        Ok(reach(self.home, self.peer, self.at).await?.sync(request, &mut progress).await?)
+        let mut progress = Progress::new(self.context.output, self.home, go_on);
+        let outcome = reach(self.home, self.peer, self.at).await?.sync(request, &mut progress).await?;
+        self.copied.set(progress.copied);
+        Ok(outcome)
     }
 
     /// Shows what the peer has that no rule here covers, and asks whether it is to be taken. The question stands between two
@@ -113,6 +120,9 @@ impl Session<'_> {
         object["not_taken"] = not_taken.iter().map(Waiting::object).collect();
         object["not_sent"] = not_given.iter().map(Waiting::object).collect();
         object["pull_refused"] = plan.pull_refused.into();
+        if let Some(whose) = self.copied.get() {
+            object["copied"] = whose_word(whose).into();
+        }
         let told: Vec<String> = not_taken.iter().map(|waiting| waiting.not_taken(&name)).collect();
         let told: Vec<String> =
             told.into_iter().chain(not_given.iter().map(|waiting| waiting.not_sent(&name))).collect();

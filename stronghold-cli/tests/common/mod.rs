@@ -97,6 +97,14 @@ impl Device {
         device
     }
 
+    /// Another device with a copy of this one's snapshot, as a copied virtual machine is.
+    pub(crate) fn copied(&self) -> Self {
+        let copy = Self::without_snapshot();
+        fs::copy(self.snapshot(), copy.snapshot()).unwrap();
+        copy.unlock_by_file("--key-file", Path::new(&self.key_file()));
+        copy
+    }
+
     /// From now on, commands are given another key or passphrase, in a file of this content.
     pub(crate) fn unlock_by(&self, option: &str, file: &str, content: &[u8]) {
         *self.unlock.borrow_mut() = [option.into(), self.file(file, content)];

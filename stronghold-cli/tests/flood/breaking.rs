@@ -135,7 +135,7 @@ fn intruders() -> [Message; 7] {
         Message::Chunk(vec![1, 2, 3]),
         Message::Batch(Batch { index: 0, entries: 1, len: u64::MAX }),
         Message::Granted(Volume { entries: u64::MAX, bytes: u64::MAX }),
-        Message::Open(Open { protocol: 99, request, generation: 0 }),
+        Message::Open(Open { protocol: 99, request, edition: stronghold_sync::Edition::default() }),
     ]
 }
 

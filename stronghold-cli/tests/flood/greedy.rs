@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use stronghold_net::{Channel, Peer, SharedHome};
 use stronghold_sync::{
-    Ancestors, DeviceId, Location, LocationId, RecordId, RevisionId, Selection, Shape,
+    Ancestors, DeviceId, Edition, Location, LocationId, RecordId, RevisionId, Selection, Shape,
     message::{Batch, Message, Open, PROTOCOL, Propose, Request},
     session::MAX_SEALED,
 };
@@ -37,7 +37,8 @@ pub(crate) async fn greedy(
     let mut channel = peer.into_channel();
     let selection: Selection = "**".parse().unwrap();
     let request = Request::Sync { selection, pull: false, push: true };
-    say(&mut channel, Message::Open(Open { protocol: PROTOCOL, request, generation: 0 })).await?;
+    say(&mut channel, Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() }))
+        .await?;
     let _ = timeout(PATIENCE, async {
         match greed {
             Greed::Telling => tells(&mut channel).await,

@@ -1,7 +1,7 @@
 //! Who has a knock, or even the pairing's secret, and is not the paired device.
 
 use stronghold_sync::{
-    Selection,
+    Edition, Selection,
     message::{Message, Open, PROTOCOL, Request},
 };
 use tokio::io::{DuplexStream, duplex};
@@ -79,7 +79,7 @@ impl Pair {
 
 fn open() -> Message {
     let request = Request::Browse { selection: Selection::everything() };
-    Message::Open(Open { protocol: PROTOCOL, request, generation: 0 })
+    Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() })
 }
 
 fn is_misbehaviour(outcome: &Result<Message, ChannelError>) -> bool {

@@ -11,7 +11,7 @@ use std::{
 
 use stronghold_snapshot::{Home, HomeError, NewSlot, RecipientSecret, Unlock};
 use stronghold_sync::{
-    Ancestors, Decision, DeviceId, Location, Operation, Rule, Selection, hex,
+    Ancestors, Decision, DeviceId, Edition, Location, Operation, Rule, Selection, Stamp, Stamps, hex,
     message::Message,
     session::{Action, Answer, Ask, Asked, Asking, Consent, Push, Session, Summary, SyncAsk, Take},
 };
@@ -40,7 +40,11 @@ const HEAD: &str = "\
 ";
 
 const KEYS: [[u8; 32]; 2] = [[0x1A; 32], [0x2A; 32]];
-const GENERATIONS: [u64; 2] = [3, 5];
+/// The initiator has a stamp of a session before, and the responder has none.
+const EDITIONS: [Edition; 2] = [
+    Edition { generation: 3, stamp: Some(Stamp::from_bytes([0x33; 8])) },
+    Edition { generation: 5, stamp: None },
+];
 
 fn entry(location: &str, author: DeviceId, after: Option<&Entry>, value: Option<&str>) -> Entry {
     let location: Location = location.parse().unwrap();
@@ -292,7 +296,7 @@ async fn one_whole_sync_is_frame_by_frame_as_in_the_file() {
     let mut ends = [
         End {
             role: Role::Connected,
-            session: Box::new(Asking::at_generation(ask, GENERATIONS[0])),
+            session: Box::new(Asking::at_edition(ask, EDITIONS[0], Stamps::default())),
             host: host(0, first, &mut one),
             sent: 0,
             received: 0,
@@ -300,7 +304,7 @@ async fn one_whole_sync_is_frame_by_frame_as_in_the_file() {
         },
         End {
             role: Role::Accepted,
-            session: Box::new(asked.at_generation(GENERATIONS[1])),
+            session: Box::new(asked.at_edition(EDITIONS[1], Stamps::default())),
             host: host(1, second, &mut other),
             sent: 0,
             received: 0,

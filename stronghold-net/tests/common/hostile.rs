@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use stronghold_net::{Channel, Peer};
 use stronghold_sync::{
-    Ancestors, LocationId, RevisionId, Selection, Shape,
+    Ancestors, Edition, LocationId, RevisionId, Selection, Shape,
     message::{Agreed, Batch, Message, Open, PROTOCOL, Propose, Request},
 };
 use tokio::net::TcpStream;
@@ -34,7 +34,7 @@ impl Hostile {
     }
 
     pub(crate) async fn ask(&mut self, request: Request) {
-        self.say(Message::Open(Open { protocol: PROTOCOL, request, generation: 0 })).await;
+        self.say(Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() })).await;
     }
 
     /// Opens a sync in which it gives and takes nothing; with what is allowed.

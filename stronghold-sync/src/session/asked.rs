@@ -12,14 +12,14 @@ use alloc::{
 
 use self::sync::Sync;
 use super::{
-    Action, Answer, Core, Gathering, Look, MAX_ENTRIES, Misbehaviour, Session, SessionError, Summary,
+    Action, Answer, Copied, Core, Gathering, Look, MAX_ENTRIES, Misbehaviour, Session, SessionError, Summary,
     Verdict,
     flow::{Incoming, Outgoing},
     ordered, volume,
 };
 use crate::{
-    Decision, DeviceId, Grant, Location, Operation, Pending, Plan, Policy, Shape,
-    message::{Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, Volume, in_parts},
+    Decision, DeviceId, Edition, Grant, Location, Operation, Pending, Plan, Policy, Shape, Stamps,
+    message::{LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, Volume, in_parts},
     reconcile,
 };
 
@@ -84,7 +84,10 @@ struct Desk {
     now: u64,
     key: RecipientKey,
     secret: [u8; 32],
-    generation: u64,
+    /// What this side tells of its snapshot, and what it remembers of the peer's.
+    edition: Edition,
+    stamps: Stamps,
+    copied: bool,
     staged: usize,
 }
 
@@ -108,15 +111,16 @@ impl Asked {
     #[must_use]
     pub fn new(policy: Policy, peer: DeviceId, now: u64, key: RecipientKey, secret: [u8; 32]) -> Self {
         let staged = MAX_ENTRIES as usize;
-        let desk = Box::new(Desk { policy, peer, now, key, secret, generation: 0, staged });
+        let (edition, stamps, copied) = (Edition::default(), Stamps::default(), false);
+        let desk = Box::new(Desk { policy, peer, now, key, secret, edition, stamps, copied, staged });
         Self { core: Core::default(), state: State::Open(desk), summary: Summary::default() }
     }
 
-    /// The same, telling the peer of which generation this side's snapshot is.
+    /// The same, telling the peer of which edition this side's snapshot is, and with the stamps that the peer was given.
     #[must_use]
-    pub fn at_generation(mut self, generation: u64) -> Self {
+    pub fn at_edition(mut self, edition: Edition, stamps: Stamps) -> Self {
         if let State::Open(desk) = &mut self.state {
-            desk.generation = generation;
+            (desk.edition, desk.stamps) = (edition, stamps);
         }
         self
     }
@@ -155,11 +159,11 @@ impl Asked {
                 State::Naming(sync)
             }
             (State::Proposal(mut sync), Message::Left(left)) => {
-                self.core.act(Action::Left(sync.handle_left(left)?));
+                self.left(&mut sync, left)?;
                 State::Proposal(sync)
             }
             (State::Told(mut sync), Message::Left(left)) => {
-                self.core.act(Action::Left(sync.handle_left(left)?));
+                self.left(&mut sync, left)?;
                 State::Told(sync)
             }
             (State::Proposal(mut sync), Message::Want(part)) => {
@@ -265,12 +269,16 @@ impl Asked {
     }
 
     /// A request has come: the policy decides, or a person has to.
-    fn open(&mut self, desk: Box<Desk>, open: Open) -> Result<State, SessionError> {
+    fn open(&mut self, mut desk: Box<Desk>, open: Open) -> Result<State, SessionError> {
         if open.protocol != PROTOCOL {
             return Err(SessionError::PeerIncompatible { ours: PROTOCOL, theirs: open.protocol });
         }
         let request = open.request;
-        self.core.act(Action::Generation(open.generation));
+        desk.copied = desk.stamps.tell_a_copy(open.edition.stamp);
+        if desk.copied {
+            self.core.act(Action::Copied(Copied::Theirs));
+        }
+        self.core.act(Action::Edition(open.edition));
         if matches!(request, Request::Sync { pull: false, push: false, .. }) {
             return Err(Misbehaviour::OutOfOrder.into());
         }
@@ -320,7 +328,7 @@ impl Asked {
                 if pull.is_some() || push.is_some() || delete.is_some() =>
             {
                 let sync = Sync::new(&asked, [pull, push, delete], desk.key, desk.secret);
-                let sync = Box::new(sync.at_generation(desk.generation).staging(desk.staged));
+                let sync = Box::new(sync.at_edition(desk.edition, desk.copied).staging(desk.staged));
                 let gathering = Gathering::new(sync.scopes());
                 self.gather(sync, gathering, denied)
             }
@@ -393,6 +401,17 @@ impl Asked {
         self.core.send_all(messages);
         self.core.send(Message::Compared);
         State::Proposal(sync)
+    }
+
+    fn left(&mut self, sync: &mut Sync, left: LeftOut) -> Result<(), Misbehaviour> {
+        if left.copied {
+            self.core.act(Action::Copied(Copied::Ours));
+        }
+        let behind = sync.handle_left(left)?;
+        if (behind.not_given, behind.not_taken) != (0, 0) {
+            self.core.act(Action::Left(behind));
+        }
+        Ok(())
     }
 
     /// The asking side wants and gives nothing.

@@ -6,13 +6,14 @@ use alloc::{boxed::Box, collections::BTreeSet, string::ToString, vec};
 
 use self::sync::{Proposed, Sync};
 use super::{
-    Action, Answer, Core, Gathering, Look, Misbehaviour, PeerList, Session, SessionError, Summary, Verdict,
+    Action, Answer, Copied, Core, Gathering, Look, Misbehaviour, PeerList, Session, SessionError, Summary,
+    Verdict,
     flow::{Expected, Incoming, Outgoing},
     ordered, volume,
 };
 use crate::{
-    EntryId, Grant, Operation, Plan, Scope, Selection,
-    message::{Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, in_parts},
+    Edition, EntryId, Grant, Operation, Plan, Scope, Selection, Stamps,
+    message::{Agreed, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, in_parts},
 };
 
 /// What to ask a peer for.
@@ -97,6 +98,9 @@ pub struct Asking {
     state: State,
     summary: Summary,
     sent_since: bool,
+    /// What this side remembers of the peer's snapshot, and whether there are two of it.
+    stamps: Stamps,
+    copied: bool,
 }
 
 /// Named for what it expects.
@@ -140,12 +144,12 @@ impl Asking {
     /// Starts a session by asking.
     #[must_use]
     pub fn new(ask: Ask) -> Self {
-        Self::at_generation(ask, 0)
+        Self::at_edition(ask, Edition::default(), Stamps::default())
     }
 
-    /// The same, telling the peer of which generation this side's snapshot is.
+    /// The same, telling the peer of which edition this side's snapshot is, and with the stamps that the peer was given.
     #[must_use]
-    pub fn at_generation(ask: Ask, generation: u64) -> Self {
+    pub fn at_edition(ask: Ask, edition: Edition, stamps: Stamps) -> Self {
         let (request, state) = match ask {
             Ask::Import { selection, key } => {
                 let expected = Expected::Within(Scope::of(selection.clone()));
@@ -165,8 +169,8 @@ impl Asking {
             }
         };
         let mut core = Core::default();
-        core.send(Message::Open(Open { protocol: PROTOCOL, request, generation }));
-        Self { core, state, summary: Summary::default(), sent_since: true }
+        core.send(Message::Open(Open { protocol: PROTOCOL, request, edition }));
+        Self { core, state, summary: Summary::default(), sent_since: true, stamps, copied: false }
     }
 
     fn message(&mut self, message: Message) -> Result<(), SessionError> {
@@ -195,7 +199,7 @@ impl Asking {
                 self.finish()
             }
             (State::Agreed(ask), Message::Agreed(agreed)) => {
-                self.core.act(Action::Generation(agreed.generation));
+                self.recognise(&agreed);
                 let sync = Box::new(Sync::agreed(*ask, agreed)?);
                 let gathering = Gathering::new(sync.scopes());
                 self.gather(sync, gathering)?
@@ -233,6 +237,14 @@ impl Asking {
             _ => return Err(Misbehaviour::OutOfOrder.into()),
         };
         Ok(())
+    }
+
+    /// Takes what the peer tells of its own snapshot, and of this side's.
+    fn recognise(&mut self, agreed: &Agreed) {
+        self.copied = self.stamps.tell_a_copy(agreed.edition.stamp);
+        let told = [(self.copied, Copied::Theirs), (agreed.copied, Copied::Ours)];
+        told.into_iter().filter(|(is, _)| *is).for_each(|(_, copied)| self.core.act(Action::Copied(copied)));
+        self.core.act(Action::Edition(agreed.edition));
     }
 
     /// Takes a message while batches are on their way.
@@ -375,7 +387,7 @@ impl Asking {
     }
 
     fn proposed(&mut self, sync: Sync, plan: Plan) -> State {
-        self.core.send_all(sync.left(&plan).into_iter().map(Message::Left).collect());
+        self.core.send_all(sync.left(&plan, self.copied).into_iter().map(Message::Left).collect());
         if plan.is_empty() {
             self.core.send(Message::End);
             return self.finish();

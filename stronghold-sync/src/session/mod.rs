@@ -22,7 +22,7 @@ pub use self::{
     flow::{Announced, BATCH_BYTES, BATCH_ENTRIES, Expected, MAX_SEALED, Unexpected},
 };
 use crate::{
-    EntryId, Grant, Location, LocationId, Operation, Pending, Plan, RevisionId, Scope, Shape,
+    Edition, EntryId, Grant, Location, LocationId, Operation, Pending, Plan, RevisionId, Scope, Shape,
     message::{Listing, Message, RecipientKey, Refusal, Volume, Weight},
 };
 
@@ -60,8 +60,10 @@ pub enum Action {
     /// The peer holds these revisions, or is about to have them: remember it, durably before any batch leaves that is
     /// asked for after this. A peer that lies of what it holds can only add to it. No answer.
     Known(Vec<RevisionId>),
-    /// The generation of the peer's snapshot, 0 if it does not tell. No answer.
-    Generation(u64),
+    /// What the peer tells of its snapshot. No answer.
+    Edition(Edition),
+    /// Two snapshots of one identity are in use. No answer.
+    Copied(Copied),
     /// How much is coming. No answer.
     Expect(Volume),
     /// A batch is durable at the peer: so many of the entries that are given to it in this session by now. No answer.
@@ -84,7 +86,8 @@ impl Action {
             Self::Send(_)
                 | Self::Found(_)
                 | Self::Known(_)
-                | Self::Generation(_)
+                | Self::Edition(_)
+                | Self::Copied(_)
                 | Self::Left(_)
                 | Self::Declined(_)
                 | Self::Expect(_)
@@ -92,6 +95,15 @@ impl Action {
                 | Self::Finished(_)
         )
     }
+}
+
+/// Whose identity goes with two snapshots that are both in use: one is a copy of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// The peer's, by the stamps that it shows.
+    Theirs,
+    /// This side's, as the peer says.
+    Ours,
 }
 
 /// A batch to be sealed.

@@ -1,7 +1,7 @@
 //! Peers that do what no honest peer does: a typed error, no panic, and nothing taken or told that may not be.
 
 use stronghold_sync::{
-    Ancestors, RevisionId, Selection, Shape,
+    Ancestors, Edition, RevisionId, Selection, Shape,
     message::{Agreed, Batch, Listing, Message, Open, PROTOCOL, Propose, Refusal, Request, Volume},
     reconcile::{Again, Content, Summary, Telling, Told},
     session::{Ask, Asked, Asking, MAX_SEALED, Misbehaviour, Session, SessionError},
@@ -47,7 +47,7 @@ fn open_sync(pull: bool, push: bool) -> Message {
     Message::Open(Open {
         protocol: PROTOCOL,
         request: Request::Sync { selection: select("wallet"), pull, push },
-        generation: 0,
+        edition: Edition::default(),
     })
 }
 
@@ -58,7 +58,8 @@ fn agreed() -> Message {
         push: scope(),
         delete: scope(),
         held: Some(Summary::default()),
-        generation: 0,
+        edition: Edition::default(),
+        copied: false,
     })
 }
 
@@ -70,7 +71,8 @@ fn blame(misbehaviour: Misbehaviour) -> Option<SessionError> {
 fn another_version_is_told_from_misbehaviour() {
     let (_, mut b) = two_devices();
     let request = Request::Browse { selection: select("**") };
-    let error = asked_says(&mut b, vec![Message::Open(Open { protocol: 9, request, generation: 0 })]);
+    let error =
+        asked_says(&mut b, vec![Message::Open(Open { protocol: 9, request, edition: Edition::default() })]);
     assert_eq!(error, Some(SessionError::PeerIncompatible { ours: PROTOCOL, theirs: 9 }));
     assert_eq!(b.sent(), [Message::Refused(Refusal::Version)]);
 }
@@ -291,7 +293,14 @@ fn a_side_that_was_not_asked_for_or_granted_a_direction_gets_none() {
     let messages =
         vec![Message::Agreed(Agreed { held: None, pull: None, ..agreed }), Message::OnlyHere(list)];
     assert_eq!(asking_says(push_only, &mut a.clone(), messages), blame(Misbehaviour::NotAsked));
-    let nothing = Message::Agreed(Agreed { pull: None, push: None, delete: None, held: None, generation: 0 });
+    let nothing = Message::Agreed(Agreed {
+        pull: None,
+        push: None,
+        delete: None,
+        held: None,
+        edition: Edition::default(),
+        copied: false,
+    });
     assert_eq!(asking_says(sync_both("wallet", &a), &mut a.clone(), vec![nothing]), out_of_order);
 }
 
@@ -300,7 +309,14 @@ fn a_peer_that_agrees_to_more_than_was_asked_learns_no_more() {
     let (mut a, _) = guarded_devices();
     let everything = || Some(Selection::everything());
     let held = Some(Summary::default());
-    let agreed = Agreed { pull: everything(), push: everything(), delete: everything(), held, generation: 0 };
+    let agreed = Agreed {
+        pull: everything(),
+        push: everything(),
+        delete: everything(),
+        held,
+        edition: Edition::default(),
+        copied: false,
+    };
     let ask = sync_both("wallet/web", &a);
     assert_eq!(asking_says(ask, &mut a, vec![Message::Agreed(agreed)]), None);
     let selected = symbols(a.heads("wallet/web").iter().map(Shape::entry));
@@ -340,7 +356,10 @@ fn batches_have_to_be_what_their_heads_say() {
 fn confirmations_come_in_order_and_for_what_was_sent() {
     let open = |index| {
         let request = Request::Import { selection: select("**"), key: key(0xA) };
-        vec![Message::Open(Open { protocol: PROTOCOL, request, generation: 0 }), Message::Confirm(index)]
+        vec![
+            Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() }),
+            Message::Confirm(index),
+        ]
     };
     let mut b = Node::new(B).allow(A, &ALL, "**");
     (0..2_500).for_each(|n| drop(b.put(&format!("wallet/web/{n}"))));
@@ -355,7 +374,9 @@ fn a_message_while_the_host_owes_an_answer_is_misuse() {
     let (_, b) = two_devices();
     let mut session = Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET);
     let request = Request::Import { selection: select("**"), key: key(0xA) };
-    session.handle_message(Message::Open(Open { protocol: PROTOCOL, request, generation: 0 })).unwrap();
+    session
+        .handle_message(Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() }))
+        .unwrap();
     assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));
     assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));
 }

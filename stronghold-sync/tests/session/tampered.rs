@@ -2,7 +2,7 @@
 //! nothing is planted, and nothing is told or taken that may not be.
 
 use stronghold_sync::{
-    Selection,
+    Edition, Selection,
     message::{Agreed, LeftOut, Listing, Message, Open, PROTOCOL, Propose, Refusal, Request, Volume},
     reconcile::{Again, Content, Summary, Telling, Told},
     session::{Ask, Push, SessionError, Take},
@@ -25,16 +25,24 @@ pub(crate) fn one_of_each() -> Vec<Message> {
         Message::Open(Open {
             protocol: PROTOCOL,
             request: Request::Browse { selection: select("**") },
-            generation: 0,
+            edition: Edition::default(),
         }),
         Message::Agreed(Agreed {
             pull: everything.clone(),
             push: everything.clone(),
             delete: everything,
             held: Some(Summary::default()),
-            generation: 0,
+            edition: Edition::default(),
+            copied: false,
         }),
-        Message::Agreed(Agreed { pull: None, push: None, delete: None, held: None, generation: 0 }),
+        Message::Agreed(Agreed {
+            pull: None,
+            push: None,
+            delete: None,
+            held: None,
+            edition: Edition::default(),
+            copied: false,
+        }),
         Message::Tell(Telling::Cells(symbols([shape.entry()]))),
         Message::Tell(Telling::Symbols(symbols([shape.entry()]))),
         Message::Tell(Telling::Ranges(vec![Told { end: None, content: Content::Full(vec![7]) }])),
@@ -56,6 +64,7 @@ pub(crate) fn one_of_each() -> Vec<Message> {
             untaken: vec![u32::MAX],
             not_given: u64::MAX,
             ungiven: vec![],
+            copied: false,
         }),
         Message::Left(LeftOut { ungiven: vec![location.clone(); 101], ..LeftOut::default() }),
         Message::Want(vec![0]),

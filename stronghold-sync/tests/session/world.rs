@@ -267,7 +267,7 @@ impl Node {
                 self.events.push(Event::Sent(message));
                 return None;
             }
-            Action::Finished(_) | Action::Expect(_) | Action::Generation(_) => return None,
+            Action::Finished(_) | Action::Expect(_) | Action::Edition(_) | Action::Copied(_) => return None,
             Action::Given { entries, of } => {
                 self.given.push((entries, of));
                 return None;

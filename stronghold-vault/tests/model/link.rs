@@ -203,7 +203,8 @@ impl End<'_> {
                 | Action::Known(_)
                 | Action::Left(_)
                 | Action::Declined(_)
-                | Action::Generation(_) => {}
+                | Action::Edition(_)
+                | Action::Copied(_) => {}
                 action => {
                     let answer = self.replica.act(action, self.peer, self.gains);
                     let handled = self.session.handle_answer(answer);

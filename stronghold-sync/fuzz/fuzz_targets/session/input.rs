@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use serde_bytes::ByteBuf;
 use stronghold_sync::{
-    Ancestors, Decision, Location, Operation, RevisionId, Selection, Shape,
+    Ancestors, Decision, Edition, Location, Operation, RevisionId, Selection, Shape,
     message::{
         Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request,
         Volume,
@@ -295,7 +295,11 @@ impl MadeUp {
         match self {
             Self::Open { version, kind, selection } => {
                 let protocol = if *version { PROTOCOL } else { PROTOCOL + 1 };
-                Message::Open(Open { protocol, request: request(*kind, *selection), generation: 0 })
+                Message::Open(Open {
+                    protocol,
+                    request: request(*kind, *selection),
+                    edition: Edition::default(),
+                })
             }
             Self::Refused => Message::Refused(Refusal::Failed),
             Self::Agreed { pull, push, delete, held } => Message::Agreed(Agreed {
@@ -303,7 +307,8 @@ impl MadeUp {
                 push: push.map(Choice::selection),
                 delete: delete.map(Choice::selection),
                 held: held.as_ref().map(|held| summary(held, known)),
-                generation: 0,
+                edition: Edition::default(),
+                copied: pull.is_none(),
             }),
             Self::Cells(cells) => Message::Tell(Telling::Cells(words(cells, known))),
             Self::Symbols(symbols) => Message::Tell(Telling::Symbols(words(symbols, known))),
@@ -346,6 +351,7 @@ impl MadeUp {
                 untaken: numbers(positions),
                 not_given: *number,
                 ungiven: locations(picked, known),
+                copied: number % 2 == 1,
             }),
         }
     }

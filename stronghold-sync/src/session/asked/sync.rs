@@ -12,7 +12,8 @@ use super::super::{
     positions, records, volume,
 };
 use crate::{
-    EntryId, Grant, LocationId, OnConflict, Operation, Plan, RevisionId, Rules, Scope, Selection, Shape,
+    Edition, EntryId, Grant, LocationId, OnConflict, Operation, Plan, RevisionId, Rules, Scope, Selection,
+    Shape,
     message::{Agreed, LeftOut, MAX_NAMED, RecipientKey},
     plan::{MAX_ADDED_HEADS, Sieve, plan_through},
     reconcile::{Again, Answering, Find, SetKey, Symbol, Telling},
@@ -50,7 +51,8 @@ pub(super) struct Sync {
     /// Whether the log has what was told.
     pub(super) logged: bool,
     /// Of this side's snapshot.
-    generation: u64,
+    edition: Edition,
+    copied: bool,
 }
 
 /// What only one of the sides holds.
@@ -88,13 +90,14 @@ impl Sync {
             delivered: BTreeSet::new(),
             left: false,
             logged: false,
-            generation: 0,
+            edition: Edition::default(),
+            copied: false,
         }
     }
 
-    /// The same, telling the peer of which generation this side's snapshot is.
-    pub(super) fn at_generation(self, generation: u64) -> Self {
-        Self { generation, ..self }
+    /// The same, telling the peer of which edition this side's snapshot is, and whether there are two of the peer's.
+    pub(super) fn at_edition(self, edition: Edition, copied: bool) -> Self {
+        Self { edition, copied, ..self }
     }
 
     /// The same, keeping so many entries of what the peer offers, and of what it gives, at most.
@@ -112,7 +115,7 @@ impl Sync {
         let scope = |grant: &Option<Grant>| grant.as_ref().map(|grant| grant.scope().first().clone());
         let held = self.answering.as_ref().map(|answering| answering.summary().clone());
         let (pull, push, delete) = (scope(&self.pull), scope(&self.push), scope(&self.delete));
-        Agreed { pull, push, delete, held, generation: self.generation }
+        Agreed { pull, push, delete, held, edition: self.edition, copied: self.copied }
     }
 
     /// Where this side's own shapes are needed.

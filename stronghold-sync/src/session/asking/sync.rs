@@ -362,13 +362,13 @@ impl Sync {
     }
 
     /// What the peer's person is to hear of what stays where it is, if anything does. What this side's own rules keep from
-    /// the peer is no business of the peer's.
-    pub(super) fn left(&self, plan: &Plan) -> Option<LeftOut> {
+    /// the peer is no business of the peer's. And whether there are two of the peer's snapshot.
+    pub(super) fn left(&self, plan: &Plan, copied: bool) -> Option<LeftOut> {
         let of = |list: &[Left]| -> BTreeSet<LocationId> {
             list.iter().filter(|left| left.why != Why::MayNotPull).map(|left| left.location).collect()
         };
         let (not_taken, not_given) = (of(&plan.not_taken), of(&plan.not_given));
-        if not_taken.is_empty() && not_given.is_empty() {
+        if not_taken.is_empty() && not_given.is_empty() && !copied {
             return None;
         }
         let mut last = None;
@@ -381,6 +381,7 @@ impl Sync {
             untaken: listed.map(|(position, _)| position).take(MAX_NAMED).collect(),
             not_given: not_given.len() as u64,
             ungiven: not_given.iter().filter_map(|id| self.names.get(id)).take(MAX_NAMED).cloned().collect(),
+            copied,
         })
     }
 

@@ -1,0 +1,199 @@
+//! One snapshot that is cut, restored and used by several at a time is never told of; two that are used by turns are.
+
+use alloc::{vec, vec::Vec};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A peer's snapshot: the stamp that it has.
+type File = Option<Stamp>;
+
+/// The side that remembers, and how many stamps it has given.
+#[derive(Default)]
+struct Side(Stamps, u64);
+
+/// A session under way: the stamp that was shown in it, and the one that it leaves.
+#[derive(Clone, Copy)]
+struct Underway {
+    shown: File,
+    next: Stamp,
+}
+
+impl Side {
+    fn begin(&mut self, shown: File) -> (bool, Underway) {
+        self.1 += 1;
+        (self.0.tell_a_copy(shown), Underway { shown, next: Stamp::from_bytes(self.1.to_be_bytes()) })
+    }
+
+    fn note(&mut self, session: Underway) {
+        self.0.note(session.shown, session.next);
+        assert!(self.0.0.len() <= MOST);
+    }
+
+    /// A session that the peer does not get to the end of; whether a copy was told.
+    fn cut(&mut self, file: File) -> bool {
+        let (told, session) = self.begin(file);
+        self.note(session);
+        told
+    }
+
+    /// A whole session.
+    fn meet(&mut self, file: &mut File) -> bool {
+        let (told, session) = self.begin(*file);
+        self.note(session);
+        take(file, session);
+        told
+    }
+}
+
+/// The peer knows that the other side has the stamp.
+fn take(file: &mut File, session: Underway) {
+    if *file == session.shown {
+        *file = Some(session.next);
+    }
+}
+
+#[test]
+fn two_files_that_are_used_by_turns_are_told_and_go_on_being_told() {
+    for before in 0..4 {
+        let (mut side, mut one) = (Side::default(), File::default());
+        (0..before).for_each(|_| assert!(!side.meet(&mut one)));
+        let mut other = one;
+        let told: Vec<bool> = (0..4).flat_map(|_| [side.meet(&mut one), side.meet(&mut other)]).collect();
+        assert_eq!(told, [false, false, false, true, true, true, true, true], "{before}");
+    }
+}
+
+#[test]
+fn a_copy_that_rests_for_long_is_told_too() {
+    let (mut side, mut one) = (Side::default(), File::default());
+    side.meet(&mut one);
+    let mut other = one;
+    (0..50).for_each(|_| assert!(!side.meet(&mut one)));
+    assert!(!side.meet(&mut other), "that may be a backup");
+    assert!(!side.meet(&mut one), "or a mistake that was mended");
+    assert!(side.meet(&mut other));
+    assert!(side.meet(&mut one));
+}
+
+#[test]
+fn a_backup_that_was_put_back_by_mistake_and_the_mending_of_it_are_none() {
+    for (age, sessions) in (0..6).flat_map(|age| (0..6).map(move |sessions| (age, sessions))) {
+        let (mut side, mut file) = (Side::default(), File::default());
+        let mut backups = Vec::new();
+        for _ in 0..6 {
+            backups.push(file);
+            assert!(!side.meet(&mut file));
+        }
+        let mut mistaken = backups[age];
+        (0..sessions).for_each(|_| assert!(!side.meet(&mut mistaken), "{age} {sessions}"));
+        (0..6).for_each(|_| assert!(!side.meet(&mut file), "{age} {sessions}"));
+    }
+}
+
+#[test]
+fn a_peer_that_shows_what_it_likes_is_told_of_at_most() {
+    let mut side = Side::default();
+    for round in 0..1_000_u64 {
+        side.cut(Some(Stamp::from_bytes((round * 7 % 13).to_be_bytes())));
+    }
+}
+
+/// What becomes of one honest snapshot.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    /// A session begins.
+    Begin,
+    /// This side writes what it knows of one of those under way.
+    Note(usize),
+    /// The peer gets to the end of one that was noted.
+    Take(usize),
+    /// One is cut.
+    Cut(usize),
+    /// A state that was left so long ago is put back, and used from now on.
+    Restore(usize),
+    /// The state from before the last restoring is put back.
+    Mend,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        6 => Just(Deed::Begin),
+        5 => (0..4_usize).prop_map(Deed::Note),
+        5 => (0..4_usize).prop_map(Deed::Take),
+        1 => (0..4_usize).prop_map(Deed::Cut),
+        1 => (0..12_usize).prop_map(Deed::Restore),
+        1 => Just(Deed::Mend),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_096, ..ProptestConfig::default() })]
+
+    /// Sessions beside each other, cut, noted late; backups of any age, each mistake mended or not.
+    #[test]
+    fn one_snapshot_is_never_told_of(deeds in prop::collection::vec(deed(), 0..120)) {
+        let (mut side, mut file) = (Side::default(), File::default());
+        let (mut open, mut noted) = (Vec::new(), Vec::new());
+        let (mut states, mut before) = (vec![file], None);
+        for deed in deeds {
+            match deed {
+                Deed::Begin => {
+                    let (told, session) = side.begin(file);
+                    prop_assert!(!told);
+                    open.push(session);
+                }
+                Deed::Note(at) if !open.is_empty() => {
+                    let session = open.remove(at % open.len());
+                    side.note(session);
+                    noted.push(session);
+                }
+                Deed::Take(at) if !noted.is_empty() => {
+                    take(&mut file, noted.remove(at % noted.len()));
+                    states.push(file);
+                }
+                Deed::Cut(at) if !noted.is_empty() => drop(noted.remove(at % noted.len())),
+                Deed::Restore(age) => {
+                    // Sessions end with the device that is restored.
+                    (open, noted) = (Vec::new(), Vec::new());
+                    states.truncate(states.len().saturating_sub(age).max(1));
+                    before = Some((file, states.clone()));
+                    file = states[states.len() - 1];
+                }
+                Deed::Mend => if let Some((good, kept)) = before.take() {
+                    (open, noted) = (Vec::new(), Vec::new());
+                    (file, states) = (good, kept);
+                },
+                _ => {}
+            }
+        }
+    }
+
+    /// Two copies in any order, of the sessions of each one between two whole ones cut: told with the fourth turn at the latest, whoever begins.
+    #[test]
+    fn two_that_are_used_by_turns_are_told(
+        before in 0..20_usize,
+        rest in 0..20_usize,
+        sessions in prop::collection::vec((any::<bool>(), prop::bool::weighted(0.2)), 0..60),
+    ) {
+        let (mut side, mut one) = (Side::default(), File::default());
+        (0..before).for_each(|_| _ = side.meet(&mut one));
+        let mut files = [one, one];
+        (0..rest).for_each(|_| _ = side.meet(&mut files[0]));
+        let (mut turns, mut last, mut cuts) = (0, None, [0; 2]);
+        for (which, is_cut) in sessions {
+            let which = usize::from(which);
+            if is_cut && cuts[which] < (MOST_FOLLOWING - 2) / 2 {
+                cuts[which] += 1;
+                side.cut(files[which]);
+                continue;
+            }
+            cuts[which] = 0;
+            turns += usize::from(last != Some(which));
+            let is_new_turn = last.replace(which) != Some(which);
+            let told = side.meet(&mut files[which]);
+            prop_assert!(told || !is_new_turn || turns < 4, "turn {turns}");
+        }
+    }
+}
