@@ -9,6 +9,9 @@
 //! - A revision replaces exactly what its writer had seen of the record, no more and no less.
 //! - All hold the same heads after one round of sessions between all pairs, and after at most two through the one
 //!   between; a further round moves nothing.
+//! - A session takes what the rules of both sides cover, for a value and for a deletion each, and nothing else, whichever side
+//!   asks; the side that asks takes more only where it says so.
+//! - A time is shown as it was written, or, where another replica brought it, as at most when it came.
 //! - Nothing of the client that is granted to nobody is in a shape, a message or a batch; it moves with a copied file
 //!   only.
 //!
@@ -28,10 +31,13 @@ mod link;
 #[path = "model/outline.rs"]
 mod outline;
 
-use std::{collections::BTreeMap, env};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+};
 
 use common::at;
-use link::{File, GRANTED, Outcome, PRIVATE, Replica, Seen, key, run, select};
+use link::{Allowed, File, GRANTED, Outcome, PRIVATE, Replica, Seen, key, run, select};
 use outline::{Outline, RECORDS, SELECTIONS, Transition, Way};
 use proptest::{
     prelude::*,
@@ -88,6 +94,9 @@ struct Written {
     record: usize,
     value: Option<u8>,
     seen: Seen,
+    time: u64,
+    /// When it may have come to another replica.
+    came: BTreeSet<u64>,
 }
 
 /// The replicas, and the model that they are held against.
@@ -136,11 +145,14 @@ impl<const N: usize> StateMachineTest for World<N> {
         let mut links = outline.links;
         let through_the_middle = outline.through_the_middle && N > 2;
         links.retain(|(a, b)| !through_the_middle || a.abs_diff(*b) == 1);
+        for (on, peer) in (0..N).flat_map(|on| (0..N).map(move |peer| (on, peer))) {
+            world.replicas[on].allow(peer, Allowed::ALL);
+        }
         let rounds = if through_the_middle { 2 } else { 1 };
         (0..rounds).for_each(|_| world.connect(&links));
         world.check_converged();
         for (asking, asked) in links {
-            let again = world.sync(asking, asked, &Selection::everything(), Way::Both, None);
+            let again = world.sync(asking, asked, &Selection::everything(), Way::Both, false, None);
             let moved = again.map(|end| end.unwrap().map(|summary| (summary.received, summary.sent)));
             assert_eq!(moved, [Ok((0, 0)); 2], "a further round moves nothing");
         }
@@ -167,9 +179,10 @@ impl<const N: usize> World<N> {
             Transition::Commit { on } => drop(self.replicas[on].commit()),
             Transition::BackUp { on } => self.backups[on].push(self.replicas[on].commit()),
             Transition::Merge { into, from } => self.merge(into, from),
-            Transition::Sync { asking, asked, selection, way, cut } => {
-                self.sync(asking, asked, &select(SELECTIONS[selection]), way, cut);
+            Transition::Sync { asking, asked, selection, way, take, cut } => {
+                self.sync(asking, asked, &select(SELECTIONS[selection]), way, take, cut);
             }
+            Transition::Rule { on, peer, allowed } => self.replicas[on].allow(peer, allowed),
             Transition::Import { into, from, fresh, cut } => {
                 if fresh {
                     self.replicas[into].replace(N);
@@ -221,7 +234,7 @@ impl<const N: usize> World<N> {
             "it replaces what its writer saw"
         );
         assert!(self.numbers.insert(id, number).is_none(), "no id is given twice");
-        self.written.push(Written { record, value, seen });
+        self.written.push(Written { record, value, seen, time: self.now, came: BTreeSet::new() });
         self.replicas[on].seen |= 1 << number;
         self.touched.push(on);
     }
@@ -229,6 +242,7 @@ impl<const N: usize> World<N> {
     /// Local sync, by the owner of both, of what is also granted.
     fn merge(&mut self, into: usize, from: usize) {
         let gains = self.gains(from, &Selection::everything());
+        self.came(gains);
         let [target, source] = self.replicas.get_disjoint_mut([into, from]).unwrap();
         let (scope, grant) = (Scope::of(select(GRANTED)), Grant::of_owner(select(GRANTED)));
         let theirs = source.stronghold.shapes(&scope, &Mapping::default());
@@ -261,6 +275,7 @@ impl<const N: usize> World<N> {
         asked: usize,
         selection: &Selection,
         way: Way,
+        everything: bool,
         cut: Option<usize>,
     ) -> Outcome {
         let replica = &self.replicas[asking];
@@ -277,24 +292,30 @@ impl<const N: usize> World<N> {
         // As a plain sync takes: what the rules here let the other write and delete.
         let (may_push, may_delete) = (granted(Operation::Push), granted(Operation::Delete));
         let consent = Consent { push: may_push, delete: may_delete, ..Consent::default() };
-        let to_asking = if pull { self.gains(asked, selection) } else { 0 };
-        let to_asked = if push.is_some() { self.gains(asking, selection) } else { 0 };
+        let to_asking = if pull { self.may_gain(asking, asked, selection, everything) } else { 0 };
+        let to_asked = if push.is_some() { self.may_gain(asked, asking, selection, false) } else { 0 };
+        let may = self.replicas[asked].rules[asking];
+        let covers = |of: &str| selection.overlaps(&select(of));
+        let is_refused = !(pull && may.pull && covers(GRANTED)
+            || push.is_some() && (may.push || may.delete) && covers(may.written()));
         let secret = self.secret();
-        let take = pull.then_some(Take::Granted(consent));
+        let take = pull.then_some(if everything { Take::Everything } else { Take::Granted(consent) });
         let push = match push {
             Some(grant) => Push::Granted(grant),
             None if matches!(way, Way::Pull) => Push::No,
             None => Push::NotGranted,
         };
+        self.replicas[asking].looks_further = matches!(push, Push::NotGranted);
         let selection = selection.clone();
         let ask = Ask::Sync(SyncAsk { selection, take, push, names: false, key: key(), secret });
-        self.hold(ask, secret, (asking, to_asking), (asked, to_asked), cut)
+        self.hold(ask, secret, is_refused, (asking, to_asking), (asked, to_asked), cut)
     }
 
     fn import(&mut self, into: usize, from: usize, cut: Option<usize>) {
         let (everything, secret) = (Selection::everything(), self.secret());
         let gains = self.gains(from, &everything);
-        self.hold(Ask::Import { selection: everything, key: key() }, secret, (into, gains), (from, 0), cut);
+        let ask = Ask::Import { selection: everything, key: key() };
+        self.hold(ask, secret, false, (into, gains), (from, 0), cut);
     }
 
     /// Holds a session, and checks that it came to the end that it must come to.
@@ -302,18 +323,17 @@ impl<const N: usize> World<N> {
         &mut self,
         ask: Ask,
         secret: [u8; 32],
+        is_refused: bool,
         (asking, to_asking): (usize, Seen),
         (asked, to_asked): (usize, Seen),
         cut: Option<usize>,
     ) -> Outcome {
-        let refused = match &ask {
-            Ask::Sync(ask) => !ask.selection.overlaps(&select(GRANTED)),
-            _ => false,
-        };
+        self.came(to_asking | to_asked);
         let [a, b] = self.replicas.get_disjoint_mut([asking, asked]).unwrap();
+        (a.now, b.now) = (self.now, self.now);
         let outcome = run(ask, secret, (&mut *a, to_asking), (&mut *b, to_asked), cut);
         match outcome {
-            _ if refused && cut.is_none() => {
+            _ if is_refused && cut.is_none() => {
                 let no = SessionError::Refused(Refusal::NotPermitted);
                 assert_eq!(outcome, [Some(Err(no)), Some(Err(SessionError::NotPermitted))]);
             }
@@ -323,6 +343,7 @@ impl<const N: usize> World<N> {
             }
             _ => assert!(cut.is_some(), "{outcome:?}"),
         }
+        a.looks_further = false;
         self.touched.extend([asking, asked]);
         outcome
     }
@@ -331,7 +352,7 @@ impl<const N: usize> World<N> {
     fn connect(&mut self, links: &[(usize, usize)]) {
         for (asking, asked) in links {
             self.touched.clear();
-            self.sync(*asking, *asked, &Selection::everything(), Way::Both, None);
+            self.sync(*asking, *asked, &Selection::everything(), Way::Both, false, None);
             self.touched.iter().for_each(|replica| self.check(*replica));
         }
     }
@@ -367,6 +388,19 @@ impl<const N: usize> World<N> {
         assert!(returned.is_empty(), "on replica {number} returned {returned:?}");
         self.check_deletions(number, held);
         self.check_reading(number, held);
+        self.check_times(number);
+    }
+
+    fn check_times(&self, number: usize) {
+        let stronghold = &self.replicas[number].stronghold;
+        for version in self.locations.iter().flat_map(|location| stronghold.history(location)).flatten() {
+            let Written { time, came, .. } = &self.written[self.numbers[&version.revision]];
+            let shown = match version.via {
+                None => version.time == *time,
+                Some(_) => came.iter().any(|came| version.time == *time.min(came)),
+            };
+            assert!(shown, "on replica {number}: {version:?}, written at {time}, came at {came:?}");
+        }
     }
 
     /// What is readable was not deleted by anyone whose deletion has arrived and who had seen it.
@@ -409,6 +443,30 @@ impl<const N: usize> World<N> {
         let granted = select(GRANTED);
         self.replicas[from].seen
             & self.of_records(|location| granted.covers(location) && selection.covers(location))
+    }
+
+    /// What of it a session adds, by the rules of both: the giver's for all, and the taker's for values and for deletions,
+    /// unless it takes everything.
+    fn may_gain(&self, to: usize, from: usize, selection: &Selection, everything: bool) -> Seen {
+        if !self.replicas[from].rules[to].pull {
+            return 0;
+        }
+        let may = self.replicas[to].rules[from];
+        let written = select(may.written());
+        let held = self.gains(from, selection);
+        let is_taken = |head: &usize| {
+            let Written { record, value, .. } = &self.written[*head];
+            let by_rule = if value.is_some() { may.push } else { may.delete };
+            everything || by_rule && written.covers(&self.locations[*record])
+        };
+        let heads = bits(held & !self.replaced_by(held)).filter(is_taken);
+        heads.fold(0, |gains, head| gains | 1 << head | self.written[head].seen)
+    }
+
+    fn came(&mut self, gains: Seen) {
+        for number in bits(gains) {
+            self.written[number].came.insert(self.now);
+        }
     }
 
     fn of_records(&self, which: impl Fn(&Location) -> bool) -> Seen {

@@ -23,11 +23,31 @@ pub(crate) const PRIVATE: &str = "private";
 /// Revisions by the order in which a case wrote them: bit n stands for the n-th.
 pub(crate) type Seen = u128;
 
-/// A Stronghold's file, and what its content had seen. It is a backup as well.
+/// What one replica lets another do with what is granted: take it, write it, delete it; the last two perhaps in one vault
+/// alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    pub(crate) pull: bool,
+    pub(crate) push: bool,
+    pub(crate) delete: bool,
+    pub(crate) narrow: bool,
+}
+
+impl Allowed {
+    pub(crate) const ALL: Self = Self { pull: true, push: true, delete: true, narrow: false };
+
+    /// Where it may write and delete.
+    pub(crate) fn written(self) -> &'static str {
+        if self.narrow { "shared/a/**" } else { GRANTED }
+    }
+}
+
+/// A Stronghold's file, what its content had seen, and its rules. It is a backup as well.
 #[derive(Clone, Debug)]
 pub(crate) struct File {
     bytes: Vec<u8>,
     seen: Seen,
+    rules: Vec<Allowed>,
 }
 
 /// A Stronghold in memory and its file, with the model's knowledge of what it has seen.
@@ -36,6 +56,12 @@ pub(crate) struct Replica {
     pub(crate) device: DeviceId,
     pub(crate) stronghold: Stronghold,
     pub(crate) seen: Seen,
+    /// What each of the others may do here.
+    pub(crate) rules: Vec<Allowed>,
+    /// Its clock.
+    pub(crate) now: u64,
+    /// Whether it looks, for itself alone, what it would give if it might.
+    pub(crate) looks_further: bool,
     file: File,
 }
 
@@ -45,18 +71,27 @@ pub(crate) type Outcome = [Option<Result<Summary, SessionError>>; 2];
 impl Replica {
     pub(crate) fn new(number: usize, replicas: usize) -> Self {
         let stronghold = fresh(replicas);
-        let file = File { bytes: bytes(&stronghold), seen: 0 };
-        Self { device: device(number), stronghold, seen: 0, file }
+        let rules = vec![Allowed::ALL; replicas];
+        let file = File { bytes: bytes(&stronghold), seen: 0, rules: rules.clone() };
+        Self { device: device(number), stronghold, seen: 0, rules, now: 0, looks_further: false, file }
     }
 
     /// A new device in place of this one.
     pub(crate) fn replace(&mut self, replicas: usize) {
         (self.stronghold, self.seen) = (fresh(replicas), 0);
+        self.rules = vec![Allowed::ALL; replicas];
         self.commit();
     }
 
+    /// From now on, another may do this here.
+    pub(crate) fn allow(&mut self, peer: usize, allowed: Allowed) {
+        self.rules[peer] = allowed;
+        self.stronghold.policy_mut().revoke(&device(peer));
+        grant(&mut self.stronghold, peer, allowed);
+    }
+
     pub(crate) fn commit(&mut self) -> File {
-        self.file = File { bytes: bytes(&self.stronghold), seen: self.seen };
+        self.file = File { bytes: bytes(&self.stronghold), seen: self.seen, rules: self.rules.clone() };
         self.file.clone()
     }
 
@@ -64,6 +99,7 @@ impl Replica {
     pub(crate) fn crash(&mut self) {
         self.stronghold = rmp_serde::from_slice(&self.file.bytes).unwrap();
         self.seen = self.file.seen;
+        self.rules.clone_from(&self.file.rules);
     }
 
     /// Another file is put in the place of this replica's.
@@ -77,7 +113,9 @@ impl Replica {
         match action {
             Action::Shapes(scope) => {
                 let shapes = self.stronghold.shapes(&scope, &Mapping::default());
-                assert_none_is_private(&shapes);
+                if !self.looks_further {
+                    assert_none_is_private(&shapes);
+                }
                 Answer::Shapes(shapes)
             }
             Action::Plan(_) => Answer::Proceed { deletions_confirmed: false },
@@ -115,7 +153,7 @@ impl Replica {
             return Answer::Failed(Failure::Peer(Misbehaviour::BadBatch));
         };
         let policy = self.stronghold.policy().clone();
-        let merged = self.stronghold.import(&entries, peer, 1, |location, entry, revision| {
+        let merged = self.stronghold.import(&entries, peer, self.now, |location, entry, revision| {
             import.expected.check(&policy, location, &revision.shape(entry), 0).map_err(Unacceptable::from)
         });
         let Ok(report) = merged else {
@@ -140,19 +178,31 @@ impl Replica {
     }
 }
 
-/// An empty Stronghold with the policy that all share: a file may be copied from one to the other.
+/// An empty Stronghold that lets all do everything: a file may be copied from one to the other.
 fn fresh(replicas: usize) -> Stronghold {
     let mut stronghold = new();
-    for number in 0..replicas {
+    (0..replicas).for_each(|number| grant(&mut stronghold, number, Allowed::ALL));
+    stronghold
+}
+
+fn grant(stronghold: &mut Stronghold, number: usize, allowed: Allowed) {
+    let Allowed { pull, push, delete, .. } = allowed;
+    let rules = [
+        (true, Operation::Import, GRANTED),
+        (true, Operation::Browse, GRANTED),
+        (pull, Operation::Pull, GRANTED),
+        (push, Operation::Push, allowed.written()),
+        (delete, Operation::Delete, allowed.written()),
+    ];
+    for (_, operation, selection) in rules.into_iter().filter(|(granted, ..)| *granted) {
         stronghold.policy_mut().grant(Rule {
             device: device(number),
-            operations: Operation::ALL.into(),
-            selection: select(GRANTED),
+            operations: [operation].into(),
+            selection: select(selection),
             expires: None,
             ask: false,
         });
     }
-    stronghold
 }
 
 fn device(number: usize) -> DeviceId {

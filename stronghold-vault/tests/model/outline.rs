@@ -3,6 +3,8 @@
 use proptest::{prelude::*, sample::Index};
 use proptest_state_machine::ReferenceStateMachine;
 
+use crate::link::Allowed;
+
 /// The records, the last two of the client that is granted to nobody.
 pub(crate) const RECORDS: [&str; 6] =
     ["shared/a/one", "shared/a/two", "shared/b/one", "shared/b/two", "private/a/one", "private/b/two"];
@@ -52,7 +54,15 @@ pub(crate) enum Transition {
         asked: usize,
         selection: usize,
         way: Way,
+        /// Whether it takes what the rules of the side that asks do not cover too.
+        take: bool,
         cut: Option<usize>,
+    },
+    /// Says what another may do here.
+    Rule {
+        on: usize,
+        peer: usize,
+        allowed: Allowed,
     },
     /// Takes everything by a session, as a new device or into what is there.
     Import {
@@ -107,7 +117,13 @@ impl<const N: usize> ReferenceStateMachine for Outline<N> {
         let (on, record) = (0..N, 0..RECORDS.len());
         let two = (0..N, 1..N).prop_map(|(one, by)| (one, (one + by) % N));
         let way = prop_oneof![3 => Just(Way::Both), 1 => Just(Way::Pull), 1 => Just(Way::Push)];
-        let sync = (two.clone(), 0..SELECTIONS.len(), way);
+        let sync = (two.clone(), 0..SELECTIONS.len(), way, prop::bool::weighted(0.2));
+        let allowed = any::<[bool; 4]>().prop_map(|[pull, push, delete, narrow]| Allowed {
+            pull,
+            push,
+            delete,
+            narrow,
+        });
         // In the middle of a session, or just after it.
         let cut = 0..16usize;
         let maybe_cut = prop_oneof![3 => Just(None), 1 => cut.clone().prop_map(Some)];
@@ -120,12 +136,14 @@ impl<const N: usize> ReferenceStateMachine for Outline<N> {
             3 => on.clone().prop_map(|on| Transition::Commit { on }),
             2 => on.clone().prop_map(|on| Transition::BackUp { on }),
             5 => two.clone().prop_map(|(into, from)| Transition::Merge { into, from }),
-            6 => sync.clone().prop_map(|((asking, asked), selection, way)| {
-                Transition::Sync { asking, asked, selection, way, cut: None }
+            6 => sync.clone().prop_map(|((asking, asked), selection, way, take)| {
+                Transition::Sync { asking, asked, selection, way, take, cut: None }
             }),
-            4 => (sync, cut).prop_map(|(((asking, asked), selection, way), cut)| {
-                Transition::Sync { asking, asked, selection, way, cut: Some(cut) }
+            4 => (sync, cut).prop_map(|(((asking, asked), selection, way, take), cut)| {
+                Transition::Sync { asking, asked, selection, way, take, cut: Some(cut) }
             }),
+            3 => (two.clone(), allowed)
+                .prop_map(|((on, peer), allowed)| Transition::Rule { on, peer, allowed }),
             2 => (two.clone(), prop::bool::weighted(0.25), maybe_cut)
                 .prop_map(|((into, from), fresh, cut)| Transition::Import { into, from, fresh, cut }),
             2 => (on.clone(), any::<Index>()).prop_map(|(on, backup)| Transition::Restore { on, backup }),
@@ -148,6 +166,7 @@ impl<const N: usize> ReferenceStateMachine for Outline<N> {
             Transition::Write { on, .. }
             | Transition::Remove { on, .. }
             | Transition::Resolve { on, .. }
+            | Transition::Rule { on, .. }
             | Transition::Merge { into: on, .. } => state.uncommitted[on] = true,
             Transition::BackUp { on } => {
                 state.backups[on] += 1;

@@ -1,0 +1,191 @@
+//! What stays in the histories of three Strongholds that write one record over and over, against a model that knows who
+//! brought what and when it was replaced.
+//!
+//! - The last value that each device brought, and the last that was written here, is read until 90 days after it was
+//!   replaced, whatever the others write, delete, take back or do again, and however often.
+//! - The heads are those of the model, also then; and all hold the same when they have met.
+#![allow(clippy::unwrap_used)]
+#![allow(dead_code)] // of what the tests share, this one uses a part
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::{at, copy, merge, new, shapes};
+use proptest::{prelude::*, test_runner::RngSeed};
+use stronghold_sync::{DeviceId, RevisionId};
+use stronghold_vault::{Labels, RETENTION, Stronghold, Underway, Version};
+
+const SEED: u64 = 0x48_4953_544f;
+const REPLICAS: usize = 3;
+const RECORD: &str = "client/vault/record";
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    /// So many writes in a row.
+    Write {
+        on: usize,
+        times: u8,
+    },
+    Remove {
+        on: usize,
+    },
+    Merge {
+        into: usize,
+        from: usize,
+    },
+    Undo {
+        on: usize,
+    },
+    Redo {
+        on: usize,
+    },
+    Wait {
+        days: u8,
+    },
+    /// It is stored, and read again.
+    Store {
+        on: usize,
+    },
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let on = 0..REPLICAS;
+    let two = (on.clone(), 1..REPLICAS).prop_map(|(one, by)| (one, (one + by) % REPLICAS));
+    prop_oneof![
+        6 => (on.clone(), 1..9_u8).prop_map(|(on, times)| Operation::Write { on, times }),
+        1 => on.clone().prop_map(|on| Operation::Remove { on }),
+        6 => two.prop_map(|(into, from)| Operation::Merge { into, from }),
+        1 => on.clone().prop_map(|on| Operation::Undo { on }),
+        1 => on.clone().prop_map(|on| Operation::Redo { on }),
+        2 => (0..50_u8).prop_map(|days| Operation::Wait { days }),
+        1 => on.prop_map(|on| Operation::Store { on }),
+    ]
+}
+
+/// A replica, and which of the values that each device brought here were replaced last, with the time.
+struct Replica {
+    stronghold: Stronghold,
+    last: BTreeMap<Option<DeviceId>, (u64, BTreeSet<RevisionId>)>,
+}
+
+impl Replica {
+    fn history(&self) -> Vec<Version> {
+        self.stronghold.history(&at(RECORD)).unwrap_or_default()
+    }
+
+    fn heads(&self) -> Vec<Version> {
+        self.history().into_iter().filter(|version| version.head).collect()
+    }
+
+    /// Changes it, as a step that can be taken back.
+    fn change<T>(&mut self, now: u64, change: impl FnOnce(&mut Stronghold) -> T) -> T {
+        let before = self.heads();
+        self.stronghold.begin_step(Underway::command("test", now));
+        let done = change(&mut self.stronghold);
+        let _ = self.stronghold.end_step();
+        self.replaced(&before, now);
+        self.check(now);
+        done
+    }
+
+    /// Notes what was a head and is none now.
+    fn replaced(&mut self, before: &[Version], now: u64) {
+        let after: BTreeSet<RevisionId> = self.heads().iter().map(|head| head.revision).collect();
+        let gone = before.iter().filter(|head| !head.deleted && !after.contains(&head.revision));
+        let mut by_device: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for head in gone {
+            by_device.entry(head.via).or_default().insert(head.revision);
+        }
+        self.last.extend(by_device.into_iter().map(|(via, gone)| (via, (now, gone))));
+    }
+
+    fn check(&self, now: u64) {
+        let held: BTreeSet<RevisionId> = self.history().iter().map(|version| version.revision).collect();
+        for (via, (replaced, values)) in &self.last {
+            if now - replaced < RETENTION {
+                let mut readable = values.iter().filter(|value| {
+                    held.contains(value) && self.stronghold.read_revision(&at(RECORD), value).is_ok()
+                });
+                assert!(readable.next().is_some(), "the last value by way of {via:?} is gone");
+            }
+        }
+    }
+}
+
+struct World {
+    replicas: [Replica; REPLICAS],
+    now: u64,
+    written: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let replica = |_| Replica { stronghold: new(), last: BTreeMap::new() };
+        Self { replicas: std::array::from_fn(replica), now: 1, written: 0 }
+    }
+
+    fn apply(&mut self, operation: Operation) {
+        self.now += 1;
+        let now = self.now;
+        match operation {
+            Operation::Write { on, times } => {
+                for _ in 0..times {
+                    self.written += 1;
+                    let value = self.written.to_string();
+                    let write = |stronghold: &mut Stronghold| {
+                        stronghold.write(&at(RECORD), value.as_bytes(), Labels::new(), now).unwrap()
+                    };
+                    self.replicas[on].change(now, write);
+                }
+            }
+            Operation::Remove { on } => {
+                let _ = self.replicas[on].change(now, |stronghold| stronghold.remove(&at(RECORD), now));
+            }
+            Operation::Merge { into, from } => self.merge(into, from),
+            // A step of its own would be taken back next.
+            Operation::Undo { on } => self.take_back(on, |stronghold| drop(stronghold.undo(now).unwrap())),
+            Operation::Redo { on } => self.take_back(on, |stronghold| drop(stronghold.redo(now).unwrap())),
+            Operation::Wait { days } => self.now += u64::from(days) * DAY,
+            Operation::Store { on } => self.replicas[on].stronghold = copy(&self.replicas[on].stronghold),
+        }
+    }
+
+    fn take_back(&mut self, on: usize, work: impl FnOnce(&mut Stronghold)) {
+        let replica = &mut self.replicas[on];
+        let before = replica.heads();
+        work(&mut replica.stronghold);
+        replica.replaced(&before, self.now);
+        replica.check(self.now);
+    }
+
+    fn merge(&mut self, into: usize, from: usize) {
+        let now = self.now;
+        let [into, from] = self.replicas.get_disjoint_mut([into, from]).unwrap();
+        into.change(now, |stronghold| drop(merge(stronghold, &from.stronghold, now)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(SEED),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn nobodys_last_value_is_washed_away(operations in proptest::collection::vec(operation(), 60)) {
+        let mut world = World::new();
+        operations.iter().for_each(|operation| world.apply(*operation));
+        for (into, from) in [(0, 1), (0, 2), (1, 0), (2, 0)] {
+            world.now += 1;
+            world.merge(into, from);
+        }
+        let first = shapes(&world.replicas[0].stronghold);
+        for replica in &world.replicas[1..] {
+            prop_assert_eq!(&shapes(&replica.stronghold), &first, "all hold the same");
+        }
+    }
+}
