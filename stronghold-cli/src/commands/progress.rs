@@ -112,8 +112,9 @@ impl Attendant for Progress {
     }
 
     fn copied(&mut self, peer: DeviceId, whose: Copied) {
-        self.copied = Some(whose);
-        warn_copied(self.output, &self.names.of(&peer), &peer, whose);
+        if self.copied.replace(whose).is_none() {
+            warn_copied(self.output, &self.names.of(&peer), &peer, whose);
+        }
     }
 
     fn expect(&mut self, volume: Volume) {

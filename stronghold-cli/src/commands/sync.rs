@@ -68,6 +68,8 @@ struct Session<'a> {
 impl Session<'_> {
     async fn run(&self, request: SyncRequest, go_on: GoOn) -> Result<Outcome, Failure> {
         let mut progress = Progress::new(self.context.output, self.home, go_on);
+        // Of several sessions the first that notices it says so.
+        progress.copied = self.copied.get();
         let outcome = reach(self.home, self.peer, self.at).await?.sync(request, &mut progress).await?;
         self.copied.set(progress.copied);
         Ok(outcome)
