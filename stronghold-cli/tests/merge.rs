@@ -290,3 +290,30 @@ fn a_person_is_shown_twenty_names_and_a_program_all() {
     assert_eq!(said.lines().filter(|line| line.starts_with("+ ")).count(), 20);
     assert!(said.ends_with("  and 6 more (--json names all)\n"), "{said}");
 }
+
+/// Thirteen copies of one snapshot, each edited: whichever value is kept, the others stay readable.
+#[test]
+fn a_conflict_of_thirteen_values_is_resolved_and_none_is_lost() {
+    let device = Device::new("a");
+    device.put("w/x/y", "base");
+    let copies: Vec<Vec<u8>> = (0..13)
+        .map(|number| {
+            let copy = Device::without_snapshot();
+            std::fs::copy(device.snapshot(), copy.snapshot()).unwrap();
+            copy.unlock_by_file("--key-file", std::path::Path::new(&device.key_file()));
+            copy.put("w/x/y", &format!("value {number}"));
+            std::fs::read(copy.snapshot()).unwrap()
+        })
+        .collect();
+    for copy in copies {
+        let (file, key) = (device.file("copy", &copy), device.key_file());
+        device.ok(&["merge", &file, "--other-key-file", &key]);
+    }
+    let heads = device.heads("w/x/y");
+    assert_eq!(heads.len(), 13);
+    device.ok(&["resolve", "w/x/y", "--keep", &heads[3].0]);
+    assert_eq!(device.values("w/x/y"), [heads[3].1.clone().unwrap()]);
+    for (revision, value) in heads {
+        assert_eq!(Some(device.ok(&["get", "w/x/y", "--revision", &revision])), value);
+    }
+}

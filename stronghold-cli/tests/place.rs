@@ -99,3 +99,79 @@ fn a_fifo_or_a_device_in_place_of_a_snapshot_is_told_at_once() {
     }
     assert!(started.elapsed() < Duration::from_secs(5));
 }
+
+/// Everything in a folder: names, kinds, content and where links lead.
+fn inventory(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let (path, kind) = { entry.map(|entry| (entry.path(), entry.file_type().unwrap())).unwrap() };
+        let name = path.to_str().unwrap().to_owned();
+        if kind.is_dir() {
+            found.extend(inventory(&path));
+            found.push((name, b"folder".to_vec()));
+        } else if kind.is_symlink() {
+            found.push((name, fs::read_link(&path).unwrap().to_str().unwrap().into()));
+        } else {
+            found.push((name, fs::read(&path).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn what_a_user_keeps_beside_a_snapshot_stays_whatever_is_done_with_it() {
+    let device = Device::new("device");
+    device.put("a/b/c", "first");
+    let names = [
+        "vault.1",
+        "vault.2",
+        "vault.10",
+        "vault~",
+        "vault.bak",
+        "vault.tmp",
+        ".vault.tmp",
+        ".vault.1.tmp",
+        ".vault.12345-00112233445566778899aabb.tmp",
+        ".vault.swp",
+        "#vault#",
+        "vault.lock",
+        ".vault",
+        "other",
+    ];
+    for name in names {
+        device.file(name, format!("the user's own {name}").as_bytes());
+    }
+    fs::copy(device.snapshot(), device.folder().join("vault.3")).unwrap();
+    for folder in ["vault.4", ".vault.stronghold.d", "vault.d"] {
+        fs::create_dir(device.folder().join(folder)).unwrap();
+        device.file(&format!("{folder}/file"), b"in a folder");
+    }
+    symlink("other", device.folder().join("vault.5")).unwrap();
+    let is_own = |(name, _): &(String, Vec<u8>)| !name.ends_with("/vault") && !name.ends_with("/.vault.lock");
+    let theirs =
+        |device: &Device| -> Vec<_> { inventory(device.folder()).into_iter().filter(is_own).collect() };
+    let (key, out) = (device.file("new-key", &raw_key(9)), device.folder().join("out"));
+    let before = theirs(&device);
+    for number in 0..12 {
+        device.put("a/b/c", &format!("value {number}"));
+    }
+    for args in [
+        &["undo"][..],
+        &["redo"],
+        &["purge", "--all", "--yes"],
+        &["passphrase", "--add", "--new-key-file", &key],
+        &["passphrase", "--remove", "2"],
+        &["remove", "a/b/c"],
+        &["rename", "another"],
+        &["verify"],
+    ] {
+        device.ok(args);
+    }
+    device.run(&["doctor"], b"");
+    assert_eq!(theirs(&device), before);
+    let own = device.key_file();
+    device.ok(&["export", "--output", out.to_str().unwrap(), "--output-key-file", &own]);
+    fs::remove_file(out).unwrap();
+    assert_eq!(theirs(&device), before);
+}
