@@ -189,6 +189,28 @@ fn what_was_edited_here_since_stays_until_it_is_to_be_overwritten() {
     assert_eq!(device.get("imported/Web/B/username"), "you");
 }
 
+/// As a program exports them that shows dots in place of passwords.
+#[test]
+fn a_table_that_makes_many_values_short_is_asked_about() {
+    let rows = |password: &str, of: usize| -> String {
+        let say = |n| if n < of { password.to_owned() } else { format!("a password of length, {n}") };
+        (0..20).map(|n| format!("Web,Site {n},,\"{}\"\n", say(n))).collect()
+    };
+    let few = Device::new("few");
+    imported(&few, &rows("", 0), &[]);
+    assert_eq!(counts(&imported(&few, &rows("****", 10), &[]), ["changed"]), [10], "ten are not many");
+    let many = Device::new("many");
+    imported(&many, &rows("", 0), &[]);
+    let before = many.files();
+    let refused = import(&many, &rows("****", 11), &[]);
+    assert_eq!(refused.exit, DECISION, "{}", refused.stderr);
+    assert!(refused.stderr.contains("11 of 20 values would be less than half as long"), "{}", refused.stderr);
+    let dry = import(&many, &rows("****", 11), &["--dry-run"]);
+    assert!(dry.exit == 0 && dry.stderr.contains("takes --yes"), "{}", dry.stderr);
+    assert!(before.without("table.csv") == many.files().without("table.csv"));
+    assert_eq!(counts(&imported(&many, &rows("****", 11), &["--yes"]), ["changed"]), [11]);
+}
+
 #[test]
 fn what_was_removed_here_stays_removed_until_it_is_to_be_revived() {
     let device = Device::new("a");

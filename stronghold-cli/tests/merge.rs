@@ -231,13 +231,30 @@ fn many_deletions_stop_and_ask() {
     let said = a.merge_fails(&b, &[], DECISION);
     assert_eq!(
         said,
-        "error: the merge would delete 11 of 20 records; nothing was changed\n\
+        "error: the merge would delete or empty 11 of 20 records; nothing was changed\n\
          hint: look with --dry-run; if it is what you want, say --confirm-deletions\n"
     );
     assert_eq!(a.merge(&b, &["--dry-run"])[1], 11);
     assert_eq!(a.merge(&b, &["--confirm-deletions"]), [11, 11, 0, 9]);
     assert_eq!(a.locations().len(), 9);
     a.fails(&["get", "imported/G/Site 10/password"], NOT_FOUND);
+}
+
+#[test]
+fn many_values_that_become_empty_or_short_stop_and_ask() {
+    for short in ["", "x"] {
+        let a = Device::new("a");
+        let value = |n: usize| format!("a value of some length, number {n}");
+        (0..20).for_each(|n| a.put(&format!("s/v/{n}"), &value(n)));
+        let b = Device::new("b");
+        b.merge(&a, &[]);
+        for n in 0..11 {
+            b.ok_with(&["put", &format!("s/v/{n}"), "--allow-empty"], short.as_bytes());
+        }
+        let said = a.merge_fails(&b, &[], DECISION);
+        assert!(said.contains("would delete or empty 11 of 20 records; nothing was changed"), "{said}");
+        assert_eq!(a.merge(&b, &["--confirm-deletions"]), [11, 0, 0, 9]);
+    }
 }
 
 #[test]

@@ -48,8 +48,8 @@ pub enum HostError {
     /// This side's sealing.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// An import would delete many records here; a sync asks first.
-    #[error("many records would be deleted")]
+    /// An import would delete, empty or shorten many records here; a sync asks first.
+    #[error("many records would be deleted or emptied")]
     Deletions,
     /// The peer's key is none.
     #[error("the other side's key is none")]
@@ -68,8 +68,8 @@ pub struct HomeHost<'a> {
     awaited: Awaited,
     /// How many batches were sealed for it.
     sealed: u64,
-    /// Records that imported batches have deleted here.
-    deleted: u64,
+    /// Records that imported batches have deleted, emptied or shortened here.
+    lost: u64,
     /// The step that a session which the peer asked for is; `None` where it is a part of this side's own.
     step: Option<Underway>,
     /// Of the peer, to be remembered with the next change.
@@ -109,7 +109,7 @@ impl<'a> HomeHost<'a> {
             awaited: Awaited::new(secret, peer.clone(), receiver, request_of(binding)),
             peer,
             sealed: 0,
-            deleted: 0,
+            lost: 0,
             step: None,
             learnt: Learnt::new(stamp_of(binding)),
             is_copied: false,
@@ -229,7 +229,8 @@ impl<'a> HomeHost<'a> {
                         }
                     })
                 })?;
-            if readable.is_some_and(|readable| are_many(host.deleted + report.deleted, readable)) {
+            let lost = host.lost + report.deleted + report.shrunk;
+            if readable.is_some_and(|readable| are_many(lost, readable)) {
                 return Err(HostError::Deletions);
             }
             // What it brings it holds. Only now are these held here: what is not may be forgotten.
@@ -237,7 +238,7 @@ impl<'a> HomeHost<'a> {
             Ok(report)
         })?;
         self.learnt.written();
-        self.deleted += report.deleted;
+        self.lost += report.deleted + report.shrunk;
         let taken = Taken { received: report.received, deleted: report.deleted, conflicts: report.conflicts };
         self.attendant.taken(taken);
         Ok(Answer::Imported(taken))

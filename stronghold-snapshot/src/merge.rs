@@ -40,10 +40,10 @@ pub struct Merged {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MergeError {
-    /// It would delete more than a tenth of the records: a person must confirm.
-    #[error("the merge would delete {deleted} of {of} records")]
+    /// It would delete, empty or shorten more than a tenth of the records: a person must confirm.
+    #[error("the merge would delete or empty {deleted} of {of} records")]
     Deletions {
-        /// Records that would be deleted.
+        /// Records that would be deleted, or whose value would be empty, or less than half as large.
         deleted: u64,
         /// Records that are there.
         of: u64,
@@ -85,7 +85,8 @@ impl Merge {
     pub fn run(&self, into: &mut Stronghold, from: &Stronghold) -> Result<Merged, MergeError> {
         let plan = self.plan(into, from);
         if plan.deletes_many() && !self.deletions_confirmed {
-            return Err(MergeError::Deletions { deleted: plan.deletes_here, of: plan.readable_here });
+            let deleted = plan.deletes_here + plan.shrinks_here;
+            return Err(MergeError::Deletions { deleted, of: plan.readable_here });
         }
         let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
         let grant = Grant::of_owner(self.selection.clone());

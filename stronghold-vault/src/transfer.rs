@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use stronghold_sync::{
     Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Mapping, RevisionId, VaultId, heads,
-    message::Listing, padded_len, session::Unexpected,
+    is_shrunk, message::Listing, padded_len, session::Unexpected,
 };
 
 use crate::{
@@ -74,6 +74,8 @@ pub struct Report {
     pub received: u64,
     /// Records that were readable before and are deleted now.
     pub deleted: u64,
+    /// Records whose value was emptied, or is less than half as large as before.
+    pub shrunk: u64,
     /// Records in conflict now, of those received.
     pub conflicts: u64,
     /// Revisions that were known, or replaced already.
@@ -220,17 +222,21 @@ impl Stronghold {
         let mut report = Report::default();
         let mut changed = BTreeMap::new();
         for (location, id, sealed) in staged.sealed {
-            let was_readable = self.is_readable(&id);
+            let before = self.largest(&id);
             match self.insert(location, id, sealed, now) {
                 Some(Inserted::Head) => {
                     report.received += 1;
-                    changed.entry(id).or_insert(was_readable);
+                    changed.entry(id).or_insert(before);
                 }
                 Some(Inserted::Known) | None => report.known += 1,
             }
         }
-        for (id, was_readable) in changed {
-            report.deleted += u64::from(was_readable && !self.is_readable(&id));
+        for (id, before) in changed {
+            match (before, self.largest(&id)) {
+                (Some(_), None) => report.deleted += 1,
+                (Some(before), Some(after)) => report.shrunk += u64::from(is_shrunk(before, after)),
+                (None, _) => {}
+            }
             // Heads of which one can't be opened are shown as a conflict: reading them tells why.
             report.conflicts += u64::from(self.is_conflict(&id).unwrap_or(true));
         }
@@ -243,8 +249,10 @@ impl Stronghold {
         self.records().filter(|(.., record)| record.is_readable()).count() as u64
     }
 
-    fn is_readable(&self, id: &LocationId) -> bool {
-        self.record(id).is_some_and(|(_, _, record)| record.is_readable())
+    /// The padded size of the largest value of a record, if it can be read.
+    fn largest(&self, id: &LocationId) -> Option<u64> {
+        let (_, _, record) = self.record(id)?;
+        record.heads().filter(|head| !head.deleted).map(|head| head.shape(*id).size).max()
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use stronghold_net::now;
-use stronghold_sync::{Location, check_name, visible};
+use stronghold_sync::{Location, are_many, check_name, visible};
 use stronghold_vault::{Labels, Stronghold};
 use zeroize::Zeroizing;
 
@@ -41,6 +41,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     let mut home = context.open()?;
     let mut plan = Plan::of(home.stronghold(), &table, args)?;
     let mut changes = Changes::default();
+    plan.confirm(context, args)?;
     if !plan.writes.is_empty() {
         (plan, changes) = changes::told(&mut home, args.dry_run, |stronghold| {
             let plan = Plan::of(stronghold, &table, args)?;
@@ -101,6 +102,9 @@ struct Plan<'a> {
     new: u64,
     changed: u64,
     unchanged: u64,
+    /// Values that are here and in the table, and those of them that would be less than half as large.
+    compared: u64,
+    shrunk: u64,
 }
 
 impl<'a> Plan<'a> {
@@ -150,9 +154,14 @@ impl<'a> Plan<'a> {
                 self.left_out.push(left_out(Why::Lookalike(lookalike::quoted(&twin))));
                 return Ok(());
             }
-            match verdict(&held.state(&location)?, value, args, || held.said_before(&location, value))? {
+            let state = held.state(&location)?;
+            self.compared += u64::from(matches!(state, State::Says { .. }));
+            match verdict(&state, value, args, || held.said_before(&location, value))? {
                 Verdict::Same => {}
-                Verdict::Write => writes.push((location, value)),
+                Verdict::Write => {
+                    self.shrunk += u64::from(state.is_shrunk_by(value));
+                    writes.push((location, value));
+                }
                 Verdict::Keep(kept) => self.kept.push((location, kept)),
             }
         }
@@ -169,6 +178,20 @@ impl<'a> Plan<'a> {
         }
         self.writes.append(&mut writes);
         Ok(())
+    }
+
+    /// Asks about a table that makes many values short, as one does in which another program has hidden them.
+    fn confirm(&self, context: &Context, args: &ImportArgs) -> Result<(), Failure> {
+        let Self { shrunk, compared, .. } = self;
+        if !are_many(*shrunk, *compared) {
+            return Ok(());
+        }
+        let message = format!("{shrunk} of {compared} values would be less than half as long by this table");
+        if args.dry_run {
+            context.output.note(&format!("hint: {message}: that is asked about, or takes --yes"));
+            return Ok(());
+        }
+        context.confirm(&format!("{message}.\nGo on?"))
     }
 
     fn write(&self, stronghold: &mut Stronghold) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Read, Write};
 
 use serde_json::{Value, json};
-use stronghold_net::{GoOn, Outcome, Peer, PeerError, SharedHome, pairing::Paired};
+use stronghold_net::{GoOn, HostError, Outcome, Peer, PeerError, SharedHome, pairing::Paired};
 use stronghold_sync::{Location, MAX_PATTERNS, Selection, message::Listing, session::SessionError, visible};
 use stronghold_vault::{ReadError, check_given_name};
 use tokio::net::TcpStream;
@@ -75,13 +75,19 @@ async fn import(
     selection: Selection,
 ) -> Result<(), Failure> {
     let mut progress = Progress::new(context.output, home, GoOn::Yes);
-    let outcome = peer.import(selection, &mut progress).await.map_err(|error| match error {
-        PeerError::Session(SessionError::Deletions) => Failure::from(error).hint(
-            "`stronghold sync PEER --pull --take` shows it with --dry-run, and takes --confirm-deletions",
-        ),
-        other => other.into(),
-    })?;
+    let outcome = peer.import(selection, &mut progress).await.map_err(unplanned)?;
     report(context, &outcome)
+}
+
+/// Why something was not taken of which no plan is made first.
+fn unplanned(error: PeerError) -> Failure {
+    match error {
+        PeerError::Session(SessionError::Deletions) | PeerError::Host(HostError::Deletions) => Failure::from(
+            SessionError::Deletions,
+        )
+        .hint("`stronghold sync PEER --pull --take` shows it with --dry-run, and takes --confirm-deletions"),
+        other => other.into(),
+    }
 }
 
 pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -> Result<(), Failure> {
@@ -131,7 +137,8 @@ pub(super) fn fetch(
             ));
         }
         let mut progress = Progress::new(context.output, &home, GoOn::Yes);
-        let outcome = reach(&home, peer, at).await?.fetch(selection, &mut progress).await?;
+        let outcome =
+            reach(&home, peer, at).await?.fetch(selection, &mut progress).await.map_err(unplanned)?;
         let missing = |location: &&Location| {
             matches!(home.lock().stronghold().read(location), Err(ReadError::NotFound))
         };

@@ -85,6 +85,12 @@ impl Pair {
         summary(&self.ask(&[&["sync", "a"], args].concat()))
     }
 
+    /// Waits until the server has ended so many sessions, and has written what they taught it.
+    #[track_caller]
+    pub(crate) fn has_answered(&mut self, sessions: usize) {
+        (0..sessions).for_each(|_| while self.serving.event()["session"] != "done" {});
+    }
+
     /// Stops the server, and gives `a`: what waited to be logged is written then.
     #[track_caller]
     pub(crate) fn stopped(self) -> Device {

@@ -106,10 +106,10 @@ impl Expected {
         }
     }
 
-    /// Whether no plan was made of it, so that nobody could be asked about deletions.
+    /// Whether no plan was made of it, so that nobody could be asked about what it deletes or empties.
     #[must_use]
     pub fn is_unplanned(&self) -> bool {
-        matches!(self, Self::Within(_))
+        matches!(self, Self::Within(_) | Self::Values(_))
     }
 
     /// Where what was asked for may be.

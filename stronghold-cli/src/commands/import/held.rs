@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stronghold_sync::{Location, Mapping, Scope, Selection};
+use stronghold_sync::{Location, Mapping, Scope, Selection, is_shrunk, padded_len};
 use stronghold_vault::{ReadError, Stronghold};
 use zeroize::Zeroizing;
 
@@ -27,6 +27,15 @@ pub(super) enum State {
     Removed,
     /// It says this, by one head or several.
     Says { values: Vec<Zeroizing<Vec<u8>>>, imported: bool },
+}
+
+impl State {
+    /// Whether this value is less than half as large as the largest that is held.
+    pub(super) fn is_shrunk_by(&self, value: &str) -> bool {
+        let Self::Says { values, .. } = self else { return false };
+        let largest = values.iter().map(|value| value.len()).max().unwrap_or(0);
+        is_shrunk(padded_len(largest as u64), padded_len(value.len() as u64))
+    }
 }
 
 impl<'a> Held<'a> {
