@@ -242,3 +242,11 @@ fn the_protocol_document_shows_what_the_file_has() {
         assert!(held.lines().any(|held| held == line), "the document has another encoding: {line}");
     }
 }
+
+#[test]
+fn a_key_that_is_too_long_is_none() {
+    assert!(RecipientKey::new(vec![0; 4_096]).is_ok() && RecipientKey::new(vec![0; 4_097]).is_err());
+    let encoded = |len| rmp_serde::to_vec(&serde_bytes::ByteBuf::from(vec![0; len])).unwrap();
+    assert!(rmp_serde::from_slice::<RecipientKey>(&encoded(4_096)).is_ok());
+    assert!(rmp_serde::from_slice::<RecipientKey>(&encoded(4_097)).is_err());
+}

@@ -207,3 +207,12 @@ fn of_many_that_are_held_none_is_forgotten() {
     assert_eq!(known(&here, &LAPTOP).len(), 300);
     assert!(!gone.into_iter().any(|revision| here.peers().is_known_to(&LAPTOP, &revision)));
 }
+
+#[test]
+fn that_a_snapshot_was_further_is_known_also_after_it_is_paired_again() {
+    let mut here = new();
+    here.peers_mut().insert(LAPTOP, peer("laptop"));
+    here.peers_mut().at_generation(&LAPTOP, 9);
+    here.peers_mut().insert(LAPTOP, peer("laptop"));
+    assert_eq!(here.peers().by_id(&LAPTOP).unwrap().generation, 9);
+}

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{new, put};
+use common::{new, owner, put};
 use stronghold_sync::{Decision, DeviceId, Operation, Rule, Scope, Selection};
 
 /// What a peer asks for costs nothing, and so tells nothing, where its grant covers nothing.
@@ -56,4 +56,15 @@ fn the_work_of_a_request_is_bounded() {
         scope.covers_in(name, &mut steps);
     });
     assert!(steps <= 1000 * 512 * 40, "{steps} steps for a thousand names");
+}
+
+#[test]
+fn who_may_browse_does_not_learn_how_long_a_secret_is() {
+    let mut here = new();
+    put(&mut here, "wallet/web/nine", "123456789", 1);
+    put(&mut here, "wallet/web/ten", "1234567890", 1);
+    put(&mut here, "wallet/web/none", "", 1);
+    let listed = here.listing(&owner(), 1).unwrap();
+    let sizes: Vec<u64> = listed.iter().map(|entry| entry.size).collect();
+    assert_eq!(sizes, [10, 0, 10], "{listed:?}");
 }

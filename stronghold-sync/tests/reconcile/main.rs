@@ -8,7 +8,11 @@ use std::collections::BTreeSet;
 use serde_bytes::ByteBuf;
 use stronghold_sync::{
     ClientId, EntryId, LocationId, RecordId, RevisionId, VaultId,
-    reconcile::{Again, Answering, Find, Index, Reconciling, Set, SetKey, Sketch, Telling},
+    reconcile::{
+        Again, Answering, Content, Find, Index, MAX_CELLS, Reconciling, Set, SetKey, Sketch, Teller, Telling,
+        Told,
+    },
+    session::Misbehaviour,
 };
 
 fn entry(n: u64) -> EntryId {
@@ -167,4 +171,64 @@ fn the_vectors_hold() {
         hex(&rmp_serde::to_vec(set.summary()).unwrap()),
         "9303c41089d5c3f91914fb58b5810f06a567395fc460001000000800000002000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
     );
+}
+
+/// One that has fallen back to ranges.
+fn at_ranges() -> Answering {
+    let mut answering = Answering::new(&secret(1), (0..100).map(entry));
+    answering.next_fallback((0..100).map(entry)).unwrap();
+    assert_eq!(answering.next_fallback((0..100).map(entry)).unwrap(), Again::Ranges(vec![0]));
+    answering
+}
+
+#[test]
+fn what_is_told_out_of_turn_is_refused() {
+    let (cells, symbols) = (Telling::Cells(vec![1; 8].into()), Telling::Symbols(vec![1; 8].into()));
+    let ranges = Telling::Ranges(vec![Told { end: None, content: Content::Sum(1, 1) }]);
+    let out_of_order = Err(Misbehaviour::OutOfOrder);
+    let fresh = || Answering::new(&secret(1), (0..100).map(entry));
+    assert_eq!(fresh().handle(ranges.clone()), out_of_order);
+    for (first, second) in [(&cells, &symbols), (&symbols, &cells)] {
+        let mut answering = fresh();
+        answering.handle(first.clone()).unwrap();
+        answering.handle(first.clone()).unwrap();
+        assert_eq!(answering.handle(second.clone()), out_of_order, "{second:?} after {first:?}");
+    }
+    for told in [cells, symbols] {
+        assert_eq!(at_ranges().handle(told), out_of_order);
+    }
+    assert_eq!(at_ranges().handle(ranges), Ok(()));
+}
+
+#[test]
+fn ranges_are_at_least_one_and_at_most_so_many() {
+    let told = |count| Telling::Ranges(vec![Told { end: Some(1), content: Content::Sum(1, 1) }; count]);
+    let mut answering = at_ranges();
+    assert_eq!(answering.handle(told(0)), Err(Misbehaviour::TooManyCells));
+    assert_eq!(answering.handle(told(MAX_CELLS - 1)), Ok(()));
+    assert_eq!(answering.handle(told(1)), Ok(()));
+    assert_eq!(answering.handle(told(1)), Err(Misbehaviour::TooManyCells));
+}
+
+#[test]
+fn who_tells_tells_no_more_than_there_was_to_ask_for() {
+    let theirs = || Answering::new(&secret(1), (0..1_000).map(entry)).summary().clone();
+    let again = |entries: u64, asked: Vec<Again>| {
+        let mut asking = Reconciling::new(&secret(1), (0..entries).map(entry), theirs());
+        drop(asking.tell());
+        asked
+            .into_iter()
+            .map(|again| asking.tell_again(again, (0..entries).map(entry)).map(drop))
+            .collect::<Vec<_>>()
+    };
+    let out_of_order = Err(Misbehaviour::OutOfOrder);
+    // A plain list has no more cells.
+    assert_eq!(again(3, vec![Again::More]), [out_of_order]);
+    assert_eq!(again(990, vec![Again::Ranges(vec![0])]), [out_of_order]);
+    assert_eq!(again(990, vec![Again::More, Again::More]), [Ok(()), out_of_order]);
+    // And of ranges, those that were told, each once and in order.
+    for differing in [vec![1], vec![0, 0], vec![0, 1]] {
+        let set = Set::new(SetKey::new(&secret(1), 0), (0..1_000).map(entry));
+        assert!(Teller::new(set.symbols().to_vec()).tell(&differing).is_err(), "{differing:?}");
+    }
 }

@@ -284,3 +284,46 @@ fn emptying_many_values_stops_like_deleting_them() {
         assert_eq!(asked.heads("**"), before.0);
     }
 }
+
+/// What is pulled and what is pushed lie in different places, and there is much to give within and without.
+#[test]
+fn scopes_that_differ_by_direction_are_no_misbehaviour() {
+    for (pull, push, own) in
+        [("wallet", "**", "**"), ("**", "shared", "**"), ("wallet", "shared/**", "**"), ("**", "**", "w*/**")]
+    {
+        let mut a = Node::new(A).allow(B, &[Operation::Pull], own).allow(B, &[Operation::Push], "**");
+        let b = Node::new(B).allow(A, &[Operation::Pull], pull);
+        let mut b = b.allow(A, &[Operation::Push, Operation::Delete], push);
+        for n in 0..20 {
+            a.put(&format!("wallet/web/{n}"));
+            a.put(&format!("shared/web/{n}"));
+            b.put(&format!("wallet/keys/{n}"));
+            b.put(&format!("shared/keys/{n}"));
+        }
+        let given = |node: &Node, by: &Node| {
+            let held: BTreeSet<_> = by.heads("**").into_iter().map(|head| head.revision).collect();
+            node.heads("**").iter().filter(|head| held.contains(&head.revision)).count()
+        };
+        let (asking, asked) = run(sync_by_rules("**", &a), &mut a, &mut b);
+        let (asking, asked) = (asking.unwrap().unwrap(), asked.unwrap().unwrap());
+        assert_eq!((asking.received, asking.sent), (asked.sent, asked.received), "{pull} {push} {own}");
+        let of = |pattern: &str| if pattern == "**" { 40 } else { 20 };
+        assert_eq!((asking.received, asking.sent), (of(pull), of(push).min(of(own))), "{pull} {push} {own}");
+        assert_eq!(given(&a, &b), (of(pull) + of(push).min(of(own))) as usize);
+    }
+}
+
+#[test]
+fn what_is_many_is_more_than_ten_and_more_than_a_tenth() {
+    for (lost, of, many) in
+        [(10, 10, false), (11, 110, false), (11, 109, true), (12, 120, false), (12, 119, true)]
+    {
+        assert_eq!(stronghold_sync::are_many(lost, of), many, "{lost} of {of}");
+    }
+}
+
+#[test]
+fn revoking_counts_the_rules_of_the_one_device() {
+    let mut node = Node::new(A).allow(B, &ALL, "**").allow(B, &ALL, "wallet").allow(A, &ALL, "**");
+    assert_eq!((node.policy.revoke(&B), node.policy.revoke(&B), node.policy.revoke(&A)), (2, 0, 1));
+}
