@@ -209,6 +209,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         Ok(())
     }
 
+    /// Closes, and waits a moment for the peer to close too: it does when it has written what the session left it to write.
+    pub(crate) async fn close_both(&mut self) -> Result<(), ChannelError> {
+        self.close().await?;
+        let rest = (&mut self.stream).take(MAX_FRAME as u64);
+        let _ = timeout(SETTLED, tokio::io::copy(&mut { rest }, &mut tokio::io::sink())).await;
+        Ok(())
+    }
+
     fn unbounded(mut self) -> Self {
         self.stream.get_mut().0.unbounded();
         self
@@ -421,4 +429,5 @@ async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut io: S) {
 /// this side keep before it is known whose it is.
 const MAX_HANDSHAKE: u64 = 16 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
+const SETTLED: Duration = Duration::from_secs(2);
 pub(crate) const BINDING_LABEL: &[u8] = b"EXPORTER-stronghold-binding-v1";

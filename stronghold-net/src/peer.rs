@@ -317,7 +317,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     ) -> Result<Outcome, PeerError> {
         self.channel.set_idle_timeout(PERSON_WAIT);
         let mut outcome = asked(&mut self.channel, &self.home, attendant, ask).await?;
-        let _ = self.channel.close().await;
+        let _ = self.channel.close_both().await;
         outcome.bytes_in = self.channel.bytes_in();
         outcome.bytes_out = self.channel.bytes_out();
         Ok(outcome)

@@ -422,3 +422,22 @@ async fn a_stopped_server_lets_sessions_end_and_then_cuts_them() {
         assert!(TcpStream::connect(address).await.is_err(), "it accepts no more");
     }
 }
+
+/// Who runs a command can copy, move or look at either file when it has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_sync_has_returned_both_files_are_as_it_leaves_them() {
+    let (asker, asked) = friends();
+    let (server, _) = server(&asked, Limits::default());
+    let (address, stop, over) = running(server).await;
+    for round in 0..20 {
+        asked.put(&format!("a/v/{round}"), "to be taken");
+        let peer = connected(address, &asker, &asked).await;
+        let request = SyncRequest::new(Selection::everything(), Ways::Default);
+        assert_eq!(peer.sync(request, &mut Unattended).await.unwrap().summary.received, 1);
+        let left = (asker.bytes(), asked.bytes());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(left == (asker.bytes(), asked.bytes()), "round {round}");
+    }
+    drop(stop);
+    over.await;
+}
