@@ -59,6 +59,7 @@ mod invitation;
 mod learnt;
 mod limits;
 mod marks;
+mod pace;
 pub mod pairing;
 mod peer;
 mod reach;

@@ -33,6 +33,7 @@ use crate::{
     health::{Change, Health, reason},
     home::SharedHome,
     host::HostError,
+    pace::Pace,
     peer::{PeerError, answer},
     tcp::accepted,
 };
@@ -78,6 +79,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Shared {
     gate: Gate,
+    pace: Pace,
     memory: Memory,
     health: Health,
     sessions: Mutex<HashMap<DeviceId, usize>>,
@@ -88,6 +90,7 @@ impl Shared {
     fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             gate: Gate::default(),
+            pace: Pace::default(),
             memory: Memory::of(limits),
             health: Health::default(),
             sessions: Mutex::default(),
@@ -213,6 +216,9 @@ impl Server {
         io: S,
         covered: Covered,
     ) -> Result<Channel<S>, ChannelError> {
+        if !self.shared.pace.turn(&covered.peer.device()).await {
+            return Err(ChannelError::TurnedAway);
+        }
         let timeouts = Timeouts { handshake: self.limits.handshake, idle: self.limits.idle };
         Channel::accept_covered(io, covered, timeouts).await
     }
@@ -250,6 +256,7 @@ impl Server {
         tracing::info!(device = %device.fingerprint(), "a session begins");
         (self.told)(Event::Started(device));
         let done = self.answered(&mut channel, device).await;
+        self.shared.pace.ended(device, done.is_ok());
         if let Err(refusal) = done.as_ref().map_err(last_word)
             && let Some(refusal) = refusal
         {

@@ -216,6 +216,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_signed_begins_with_what_it_is_signed_for() {
+        let hash = to_sign(b"manifest", b"entries").map(|byte| format!("{byte:02x}")).concat();
+        assert_eq!(hash, "d4b8f4d26b887de15cad8d66da91462bcc3ad41826df861afb07719d8fe7e72f");
+        assert_ne!(to_sign(b"manif", b"estentries"), to_sign(b"manifest", b"entries"));
+    }
+
+    #[test]
     fn each_is_taken_once_and_in_turn() {
         let letter = Letter::new();
         let [first, second] = [0, 1].map(|index| letter.sealed(&letter.manifest(index)));

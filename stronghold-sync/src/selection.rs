@@ -362,6 +362,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_away_is_whole_patterns_and_nothing_else() {
+        let select = |patterns: &[&str]| Selection::parse(patterns).unwrap();
+        let of = select(&["a/**", "b/x/**", "c/y/z"]);
+        let without = |patterns: &[&str]| of.without(&select(patterns));
+        assert_eq!(without(&["d/**"]), Ok(Some(of.clone())), "nothing of it");
+        assert_eq!(without(&["d/**", "b/**"]), Ok(Some(select(&["a/**", "c/y/z"]))));
+        assert_eq!(without(&["b/x/**", "c/**"]), Ok(Some(select(&["a/**"]))));
+        assert_eq!(without(&["**"]), Ok(None), "all of it");
+        assert_eq!(without(&["a/x/**"]), Err(()), "a part of a pattern");
+    }
+
+    #[test]
     fn a_peers_selections_and_scopes_are_bounded() {
         let wild = alloc::format!("*{}*/v/r", "?".repeat(200));
         let patterns = |n: usize| vec![wild.as_str(); n];

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{at, bytes, copy, merge, new, put, shapes};
-use stronghold_sync::{DeviceId, RevisionId, Selection};
+use stronghold_sync::{DeviceId, Operation, RevisionId, Rule, Selection};
 use stronghold_vault::{BadDeviceName, Peer, Revoked, Stronghold, Underway, UnknownPeer};
 
 const LAPTOP: DeviceId = DeviceId::from_bytes([0xA1; 32]);
@@ -215,4 +215,47 @@ fn that_a_snapshot_was_further_is_known_also_after_it_is_paired_again() {
     here.peers_mut().at_generation(&LAPTOP, 9);
     here.peers_mut().insert(LAPTOP, peer("laptop"));
     assert_eq!(here.peers().by_id(&LAPTOP).unwrap().generation, 9);
+}
+
+#[test]
+fn revoking_ends_trust_and_rules_and_leaves_the_name() {
+    let mut here = shared();
+    let rule = Rule {
+        device: LAPTOP,
+        operations: [Operation::Pull].into(),
+        selection: Selection::everything(),
+        expires: None,
+        ask: false,
+    };
+    here.policy_mut().grant(rule);
+    assert_eq!(here.revoke(&LAPTOP, 7), 1);
+    assert!(here.peers().by_id(&LAPTOP).is_none() && here.policy().rules().count() == 0);
+    assert_eq!(here.peers().name_of(&LAPTOP), Some("laptop"));
+    assert_eq!(here.peers().name_of(&PHONE), None);
+    let revoked: Vec<(DeviceId, u64)> =
+        here.peers().revoked().map(|(device, revoked)| (*device, revoked.time)).collect();
+    assert_eq!(revoked, [(LAPTOP, 7)]);
+    assert!(here.peers_mut().remove(&LAPTOP, 8).is_none(), "once");
+}
+
+#[test]
+fn a_pairing_that_is_taken_back_leaves_what_stood_there() {
+    let mut here = shared();
+    let before = here.peers().by_id(&LAPTOP).cloned();
+    here.peers_mut().insert(LAPTOP, peer("laptop anew"));
+    assert_eq!(here.peers().name_of(&LAPTOP), Some("laptop anew"));
+    here.peers_mut().take_back(&LAPTOP, before);
+    assert_eq!(here.peers().name_of(&LAPTOP), Some("laptop"));
+    here.peers_mut().insert(PHONE, peer("phone"));
+    here.peers_mut().take_back(&PHONE, None);
+    assert!(here.peers().by_id(&PHONE).is_none());
+}
+
+#[test]
+fn where_a_device_was_reached_is_remembered_of_paired_ones_only() {
+    let mut here = shared();
+    here.peers_mut().reached_at(&LAPTOP, "192.0.2.7:4747".into());
+    here.peers_mut().reached_at(&PHONE, "192.0.2.8:4747".into());
+    assert_eq!(here.peers().by_id(&LAPTOP).unwrap().address.as_deref(), Some("192.0.2.7:4747"));
+    assert!(here.peers().by_id(&PHONE).is_none());
 }
