@@ -205,9 +205,10 @@ impl Server {
     /// Lets those pass the gate who show that they are paired.
     async fn admitted<S: AsyncRead + Unpin>(&self, mut io: S) -> Result<(S, Covered), ChannelError> {
         let admitted = self.shared.gate.admit(&mut io, &self.home).await;
-        let _ = self.look();
         let covered = admitted.map_err(|error| ChannelError::from_io(&error))?;
-        Ok((io, covered.ok_or(ChannelError::TurnedAway)?))
+        let covered = covered.ok_or(ChannelError::TurnedAway)?;
+        let _ = self.look();
+        Ok((io, covered))
     }
 
     /// Shakes hands with whom the gate let pass, and looks at its card: nobody else comes in.
