@@ -234,3 +234,19 @@ fn rules_are_put_back_but_never_those_of_a_device_that_was_revoked_since() {
     here.redo(9).unwrap();
     assert!(here.policy().rules().all(|rule| rule.device != DeviceId::from_bytes([1; 32])));
 }
+
+#[test]
+fn what_a_purge_would_remove_is_told_with_its_number_and_nothing_else() {
+    let mut here = new();
+    for (location, values) in [("a/v/once", 1), ("a/v/thrice", 3), ("b/v/twice", 2)] {
+        (0..values).for_each(|number| put(&mut here, location, &number.to_string(), number));
+    }
+    let told = |here: &Stronghold, selection: &str| -> Vec<(String, usize)> {
+        let replaced = here.replaced(&selection.parse().unwrap());
+        replaced.into_iter().map(|(at, count)| (at.to_string(), count)).collect()
+    };
+    assert_eq!(told(&here, "**"), [("a/v/thrice".to_owned(), 2), ("b/v/twice".to_owned(), 1)]);
+    assert_eq!(told(&here, "b"), [("b/v/twice".to_owned(), 1)]);
+    assert_eq!(here.purge(&"a".parse().unwrap()), 2);
+    assert_eq!(told(&here, "**"), [("b/v/twice".to_owned(), 1)]);
+}

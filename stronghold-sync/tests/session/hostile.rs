@@ -2,7 +2,7 @@
 
 use stronghold_sync::{
     Ancestors, Edition, RevisionId, Selection, Shape,
-    message::{Agreed, Batch, Listing, Message, Open, PROTOCOL, Propose, Refusal, Request, Volume},
+    message::{Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, Refusal, Request, Volume},
     reconcile::{Again, Content, Summary, Telling, Told},
     session::{Ask, Asked, Asking, MAX_SEALED, Misbehaviour, Session, SessionError},
 };
@@ -379,4 +379,32 @@ fn a_message_while_the_host_owes_an_answer_is_misuse() {
         .unwrap();
     assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));
     assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));
+}
+
+/// Names and positions of what stays are for a person to read: at most a hundred of each, once in a session.
+#[test]
+fn what_stays_is_told_once_and_of_at_most_a_hundred() {
+    let named = |number: usize| {
+        Message::Left(LeftOut {
+            not_given: 1,
+            ungiven: vec![at("wallet/web/mail"); number],
+            ..LeftOut::default()
+        })
+    };
+    let placed = |number: u32| {
+        Message::Left(LeftOut { not_taken: 1, untaken: (0..number).collect(), ..LeftOut::default() })
+    };
+    let says = |messages: Vec<Message>| {
+        let (_, mut b) = two_devices();
+        let error = asked_says(&mut b, [vec![open_sync(true, true)], messages].concat());
+        (error, b.left.take())
+    };
+    for (message, told) in [(named(100), (0, 100)), (placed(100), (0, 0))] {
+        let (error, left) = says(vec![message]);
+        let left = left.unwrap();
+        assert_eq!((error, (left.ungiven.len(), left.untaken.len())), (None, told));
+    }
+    assert_eq!(says(vec![named(101)]).0, blame(Misbehaviour::TooMany));
+    assert_eq!(says(vec![placed(101)]).0, blame(Misbehaviour::TooMany));
+    assert_eq!(says(vec![named(1), named(1)]).0, blame(Misbehaviour::OutOfOrder));
 }

@@ -327,3 +327,18 @@ fn revoking_counts_the_rules_of_the_one_device() {
     let mut node = Node::new(A).allow(B, &ALL, "**").allow(B, &ALL, "wallet").allow(A, &ALL, "**");
     assert_eq!((node.policy.revoke(&B), node.policy.revoke(&B), node.policy.revoke(&A)), (2, 0, 1));
 }
+
+/// The peer lets this side have nothing of what was asked for: that is told, and what may be given still goes.
+#[test]
+fn a_peer_that_lets_nothing_be_pulled_is_told_of_and_what_may_go_goes() {
+    for (operations, refused) in
+        [(&[Operation::Push][..], true), (&[Operation::Push, Operation::Pull], false)]
+    {
+        let mut a = Node::new(A).allow(B, &ALL, "**");
+        let mut b = Node::new(B).allow(A, operations, "**");
+        a.put("wallet/web/new");
+        let (asking, _) = run(sync_by_rules("**", &a), &mut a, &mut b);
+        assert_eq!(asking.unwrap().unwrap().sent, 1);
+        assert_eq!(a.plan.take().unwrap().pull_refused, refused);
+    }
+}
