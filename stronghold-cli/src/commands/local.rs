@@ -53,7 +53,7 @@ pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
         None => secrets::value(args.file.as_deref())?,
     };
     // A line end is what `echo` leaves of nothing.
-    if value.iter().all(|byte| b"\r\n".contains(byte)) && !args.allow_empty {
+    if [&b""[..], b"\n", b"\r\n"].contains(&&**value) && !args.allow_empty {
         not_empty(context, &location, args.file.is_none() && std::io::stdin().is_terminal())?;
     }
     let revision =

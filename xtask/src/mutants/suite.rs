@@ -66,7 +66,7 @@ impl Test {
     /// Runs it with one fault switched on.
     pub(super) fn notices(&self, binaries: &[Binary], fault: u32, place: &Place) -> Result<Ended> {
         let limit = Duration::from_secs_f64(self.seconds * 5.0 + 15.0);
-        run(&binaries[self.binary], &self.name, place, ("FAULT", &fault.to_string()), limit)
+        run(&binaries[self.binary], &self.name, place, ("MUTANT", &fault.to_string()), limit)
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) fn covered(binaries: &[Binary], commit_file: &Path) -> Result<Vec<Tes
         for name in names(binary)? {
             let _ = fs::remove_file(&log);
             let started = Instant::now();
-            let ended = run(binary, &name, &place, ("FAULT_LOG", &log.display().to_string()), LONGEST)?;
+            let ended = run(binary, &name, &place, ("MUTANT_LOG", &log.display().to_string()), LONGEST)?;
             let reached = fs::read_to_string(&log).unwrap_or_default();
             let package = binary.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let test = Test {
@@ -122,7 +122,7 @@ fn names(binary: &Binary) -> Result<Vec<String>> {
 fn run(binary: &Binary, test: &str, place: &Place, fault: (&str, &str), limit: Duration) -> Result<Ended> {
     let mut command = Command::new(&binary.program);
     command.args(["--exact", test, "--test-threads=1"]).current_dir(&binary.folder);
-    command.env_remove("FAULT").env_remove("FAULT_LOG").env(fault.0, fault.1);
+    command.env_remove("MUTANT").env_remove("MUTANT_LOG").env(fault.0, fault.1);
     command.env("CARGO_MANIFEST_DIR", &binary.folder).env("TMPDIR", &place.0).env("RUST_BACKTRACE", "0");
     command.env("PROPTEST_FAILURE_PERSISTENCE", "off");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
