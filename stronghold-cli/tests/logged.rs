@@ -120,3 +120,14 @@ fn people_read_who_what_and_how_much() {
     let text = pair.stopped().ok(&["log"]);
     assert!(text.ends_with("Z  b  allowed  browse on no/such/record  0 entries, 0 bytes\n"), "{text}");
 }
+
+#[test]
+fn a_sync_that_finds_no_difference_is_logged_too() {
+    let pair = Pair::synced();
+    pair.sync(&[]);
+    let entries = pair.stopped().json(&["log"])["entries"].take();
+    let pulls: Vec<&Value> =
+        entries.as_array().unwrap().iter().filter(|entry| entry["operation"] == "pull").collect();
+    assert_eq!(pulls.len(), 1, "equal decisions of a day are one entry: {entries}");
+    assert_eq!(common::counts(pulls[0], ["count", "entries"]), [2, 4]);
+}

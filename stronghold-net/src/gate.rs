@@ -133,4 +133,18 @@ mod tests {
         assert_eq!((one.len(), two.len()), (NONCE + MARK, NONCE + MARK));
         assert!(one.iter().zip(&two).filter(|(one, two)| one == two).count() < 8);
     }
+
+    #[test]
+    fn each_nonce_is_taken_once_and_so_many_are_remembered() {
+        let gate = Gate::default();
+        let nonce = |number: usize| -> Nonce { std::array::from_fn(|at| number.to_le_bytes()[at % 8]) };
+        assert!((0..REMEMBERED).all(|number| gate.is_new(nonce(number))));
+        assert!(!gate.is_new(nonce(0)), "the oldest is still remembered");
+        assert!(gate.is_new(nonce(REMEMBERED)), "one more, which takes its place");
+        assert!(!gate.is_new(nonce(1)) && !gate.is_new(nonce(REMEMBERED)));
+        let seen = gate.seen.lock().unwrap();
+        assert_eq!((seen.nonces.len(), seen.order.len()), (REMEMBERED, REMEMBERED));
+        drop(seen);
+        assert!(gate.is_new(nonce(0)), "forgotten");
+    }
 }

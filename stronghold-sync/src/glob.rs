@@ -339,6 +339,9 @@ mod tests {
         let literal = Pattern::literal(&longest);
         assert_eq!(pattern(&literal.to_string()), literal);
         assert_eq!("a".repeat(MAX_PATTERN + 1).parse::<Pattern>(), Err(BadPattern::TooLong));
+        assert!("a".repeat(MAX_PATTERN).parse::<Pattern>().is_ok());
+        assert_eq!("".parse::<Pattern>(), Err(BadPattern::Empty));
+        assert_eq!("a/b\\".parse::<Pattern>(), Err(BadPattern::Escape));
     }
 
     #[test]
