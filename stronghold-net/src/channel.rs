@@ -212,8 +212,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     /// Closes, and waits a moment for the peer to close too: it does when it has written what the session left it to write.
     pub(crate) async fn close_both(&mut self) -> Result<(), ChannelError> {
         self.close().await?;
-        let rest = (&mut self.stream).take(MAX_FRAME as u64);
-        let _ = timeout(SETTLED, tokio::io::copy(&mut { rest }, &mut tokio::io::sink())).await;
+        let mut rest = (&mut self.stream).take(MAX_FRAME as u64);
+        let _ = timeout(SETTLED, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use stronghold_sync::{
     message::{Listing, RecipientKey},
     session::{
         Action, Answer, Copied, Export, Failure, Import, LeftBehind, Look, Looked, Misbehaviour, Taken,
-        Unexpected, Verdict,
+        Verdict,
     },
 };
 use stronghold_vault::{
@@ -141,14 +141,7 @@ impl<'a> HomeHost<'a> {
     /// Makes what is changed a step of its own: the peer asked for it.
     #[must_use]
     pub fn serving(mut self) -> Self {
-        let home = self.home.lock();
-        let device = self.peer.device();
-        let name = home
-            .stronghold()
-            .peers()
-            .by_id(&device)
-            .map_or_else(|| device.fingerprint(), |peer| peer.name.clone());
-        drop(home);
+        let name = self.home.lock().stronghold().peers().name_of(&self.peer.device());
         self.step = Some(Underway::served(&format!("serve: {name}"), now()));
         self
     }
@@ -221,13 +214,8 @@ impl<'a> HomeHost<'a> {
             let report =
                 stronghold.import(&entries, host.peer.device(), now, |location, entry, revision| {
                     brought.push(entry.revision);
-                    import.expected.check(&policy, location, &revision.shape(entry), now).map_err(|why| {
-                        match why {
-                            Unexpected::NotAsked => Unacceptable::NotAsked,
-                            Unexpected::NotPermitted => Unacceptable::NotPermitted,
-                            Unexpected::Withdrawn => Unacceptable::Withdrawn,
-                        }
-                    })
+                    let checked = import.expected.check(&policy, location, &revision.shape(entry), now);
+                    checked.map_err(Unacceptable::from)
                 })?;
             let lost = host.lost + report.deleted + report.shrunk;
             if readable.is_some_and(|readable| are_many(lost, readable)) {

@@ -102,7 +102,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether there was too much for one session, and this one has given some of it: another goes on.
+    /// Returns whether there was too much for one session, and this one has given some of it: another goes on.
     #[must_use]
     pub fn goes_on(&self) -> bool {
         let plan = self.plan.as_ref();

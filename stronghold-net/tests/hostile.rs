@@ -23,6 +23,7 @@
 //!   tests of `cover`, `server.rs`.
 //! - No pairing without both persons: `stronghold-cli/tests/terminal.rs` and `pairing.rs`. A stranger ends none, and nobody between two
 //!   devices gets into one: `settling.rs`, `pairing.rs`.
+//! - Two snapshots of one identity in use are told of, and one honest device never is: `copied.rs`, in `stronghold-cli/tests` too.
 //!
 //! The device itself:
 //! - A link, a lock or another file in place of one's own: `stronghold-cli/tests/place.rs`, `stronghold-snapshot/tests/obstacles.rs`. Another or an

@@ -145,11 +145,12 @@ impl Peers {
         self.peers.extend(before.map(|before| (*device, before)));
     }
 
-    /// Returns what a device is called here, or was until it was revoked.
+    /// Returns what a device is called here, or was until it was revoked; of any other its fingerprint.
     #[must_use]
-    pub fn name_of(&self, device: &DeviceId) -> Option<&str> {
-        let revoked = || self.revoked.get(device).map(|revoked| revoked.name.as_str());
-        self.peers.get(device).map(|peer| peer.name.as_str()).or_else(revoked)
+    pub fn name_of(&self, device: &DeviceId) -> String {
+        let revoked = || self.revoked.get(device).map(|revoked| &revoked.name);
+        let name = self.peers.get(device).map(|peer| &peer.name).or_else(revoked);
+        name.map_or_else(|| device.fingerprint(), String::clone)
     }
 
     /// The devices that were revoked, in the order of ids.

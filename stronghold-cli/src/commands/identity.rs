@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use stronghold_net::now;
-use stronghold_sync::{DeviceId, visible};
+use stronghold_sync::DeviceId;
 use stronghold_vault::Peer;
 
-use super::Context;
+use super::{Context, described};
 use crate::error::Failure;
 
 pub(super) fn identity(context: &Context) -> Result<(), Failure> {
@@ -65,8 +65,4 @@ pub(super) fn renew(context: &Context) -> Result<(), Failure> {
 
 fn line(device: &DeviceId, peer: &Peer) -> String {
     format!("  {}", described(&peer.name, device))
-}
-
-fn described(name: &str, device: &DeviceId) -> String {
-    format!("{} ({})", visible(name), device.fingerprint())
 }

@@ -227,12 +227,12 @@ pub(super) fn conflicts(context: &Context, of: Option<&str>) -> Result<(), Failu
     })
 }
 
-/// What a device is called here: this one by its own name, others by the name given to them, else by their fingerprint.
+/// Returns what a device is called here: this one by its own name, others by the name given to them, else by their fingerprint.
 fn device_name(stronghold: &Stronghold, device: &DeviceId) -> String {
     if *device == stronghold.identity().device() {
         return stronghold.name().to_owned();
     }
-    stronghold.peers().name_of(device).map_or_else(|| device.fingerprint(), str::to_owned)
+    stronghold.peers().name_of(device)
 }
 
 fn version(version: &Version, names: &dyn Fn(&DeviceId) -> String) -> serde_json::Value {

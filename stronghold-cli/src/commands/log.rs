@@ -10,9 +10,7 @@ use crate::{error::Failure, output::counted};
 pub(super) fn log(context: &Context) -> Result<(), Failure> {
     let home = context.open()?;
     let stronghold = home.stronghold();
-    let name = |device: &DeviceId| {
-        stronghold.peers().name_of(device).map_or_else(|| device.fingerprint(), str::to_owned)
-    };
+    let name = |device: &DeviceId| stronghold.peers().name_of(device);
     let entries: Vec<Value> = stronghold.log().entries().map(|logged| log_object(logged, &name)).collect();
     let folded: Vec<Value> = stronghold.log().folded().iter().map(|sum| sum_object(sum, &name)).collect();
     context.output.result(&json!({ "entries": entries, "folded": folded }), || {

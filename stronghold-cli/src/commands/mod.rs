@@ -23,7 +23,7 @@ use std::{
 };
 
 use stronghold_snapshot::{Home, HomeError, Limits, NoteError, Notes, Older, Seen};
-use stronghold_sync::{Location, RevisionId, Selection, visible};
+use stronghold_sync::{DeviceId, Location, RevisionId, Selection, visible};
 use stronghold_vault::{MAX_DEVICE_NAME, Stronghold, check_device_name};
 use tokio::runtime::Runtime;
 
@@ -225,13 +225,18 @@ pub(crate) fn is_there(path: &Path) -> Result<bool, Failure> {
     path.try_exists().map_err(|error| Failure::unknown(path, &error))
 }
 
-/// Whether anything has this name, a link that leads nowhere too: nothing is made in its place, nor where it leads.
+/// Returns whether anything has this name, a link that leads nowhere too: nothing is made in its place, nor where it leads.
 pub(crate) fn is_taken(path: &Path) -> Result<bool, Failure> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(Failure::unknown(path, &error)),
     }
+}
+
+/// Names a device as people know it, and as its id begins.
+fn described(name: &str, device: &DeviceId) -> String {
+    format!("{} ({})", visible(name), device.fingerprint())
 }
 
 pub(crate) fn location(text: &str) -> Result<Location, Failure> {

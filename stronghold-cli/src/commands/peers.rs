@@ -107,8 +107,7 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
         context.output.note(&format!("note: {void}; no rule was added"));
     }
     let rules: Vec<Value> = rules_of(home.stronghold(), &device).map(rule_object).collect();
-    let object =
-        json!({ "device": device.to_string(), "name": name_of(home.stronghold(), &device), "rules": rules });
+    let object = json!({ "device": device.to_string(), "name": home.stronghold().peers().name_of(&device), "rules": rules });
     let may = operation_names(&args.operations);
     let asking = if args.ask { ", asking each time" } else { "" };
     let until = expires.map(|expires| format!(", until {}", time(expires))).unwrap_or_default();
@@ -120,11 +119,7 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
 
 /// A device as it is named and as its id begins: whom a command meant.
 fn described(stronghold: &Stronghold, device: &DeviceId) -> String {
-    format!("{} ({})", visible(&name_of(stronghold, device)), device.fingerprint())
-}
-
-fn name_of(stronghold: &Stronghold, device: &DeviceId) -> String {
-    stronghold.peers().by_id(device).map(|peer| peer.name.clone()).unwrap_or_default()
+    super::described(&stronghold.peers().name_of(device), device)
 }
 
 fn operation_names<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> String {
@@ -189,7 +184,7 @@ pub(super) fn deny(context: &Context, args: &DenyArgs) -> Result<(), Failure> {
     let rules: Vec<Value> = rules_of(stronghold, &device).map(rule_object).collect();
     let object = json!({
         "device": device.to_string(),
-        "name": name_of(stronghold, &device),
+        "name": stronghold.peers().name_of(&device),
         "removed": back.removed,
         "narrowed": back.narrowed,
         "rules": rules,
@@ -241,12 +236,12 @@ pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
     let mut home = context.open()?;
     let (device, name, rules) = home.update(|stronghold| {
         let (device, _) = stronghold.peers().find(peer).about(&peer)?;
-        let name = stronghold.peers().by_id(&device).map(|peer| peer.name.clone()).unwrap_or_default();
+        let name = stronghold.peers().name_of(&device);
         Ok::<_, Failure>((device, name, stronghold.revoke(&device, now())))
     })?;
     let object = json!({ "device": device.to_string(), "name": name, "rules_removed": rules });
     context.output.result(&object, || {
-        let who = format!("{} ({})", visible(&name), device.fingerprint());
+        let who = super::described(&name, &device);
         vec![format!(
             "revoked {who}: {} and its trust are gone; it has to be paired again to come back",
             counted(rules as u64, "rule")

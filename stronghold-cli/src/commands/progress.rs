@@ -10,12 +10,12 @@ use stronghold_sync::{
     DeviceId, Plan,
     message::Volume,
     session::{Copied, Taken},
-    visible,
 };
 
+use super::described;
 use crate::output::Output;
 
-/// What the devices are called here.
+/// Says what the devices are called here.
 #[derive(Clone)]
 pub(super) struct Names(SharedHome);
 
@@ -25,9 +25,7 @@ impl Names {
     }
 
     pub(super) fn of(&self, device: &DeviceId) -> String {
-        let home = self.0.lock();
-        let peer = home.stronghold().peers().by_id(device);
-        peer.map_or_else(|| device.fingerprint(), |peer| peer.name.clone())
+        self.0.lock().stronghold().peers().name_of(device)
     }
 }
 
@@ -129,10 +127,6 @@ impl Attendant for Progress {
     fn given(&mut self, entries: u64, of: u64) {
         self.show("sent", entries, of);
     }
-}
-
-fn described(name: &str, peer: &DeviceId) -> String {
-    format!("{} ({})", visible(name), peer.fingerprint())
 }
 
 /// How far a session is, as one line for a terminal.

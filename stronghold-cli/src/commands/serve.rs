@@ -269,7 +269,7 @@ impl Attendant for Person {
     }
 
     fn confirm(&mut self, peer: DeviceId, plan: &Plan) -> Answering<bool> {
-        let who = format!("{} ({})", visible(&self.names.of(&peer)), peer.fingerprint());
+        let who = super::described(&self.names.of(&peer), &peer);
         let question = format!(
             "{who} would delete {} and empty or shrink {} of {} records here. Allow it, within a minute? [y/N] ",
             plan.deletes_here, plan.shrinks_here, plan.readable_here
@@ -283,7 +283,7 @@ impl Attendant for Person {
             .iter()
             .map(|pending| format!("{} on {}", pending.grant().operation(), pending.grant().scope()))
             .collect();
-        let who = format!("{} ({})", visible(&self.names.of(&peer)), peer.fingerprint());
+        let who = super::described(&self.names.of(&peer), &peer);
         let question =
             format!("{who} wants to {}. Allow it, within a minute? [y/N] ", visible(&wants.join(", ")));
         let console = self.console.clone();

@@ -431,6 +431,7 @@ fn what_is_too_much_for_one_session_is_left_for_the_next_and_told() {
         let so_far: u64 = given.iter().sum();
         assert_eq!(left, vec![Why::Later; 60_000 - so_far as usize]);
         assert_eq!(plan.changes_there.len() as u64, *given.last().unwrap());
+        assert_eq!(b.left, None, "nothing stays behind: no news for the other side");
     }
     assert_eq!(given.len(), 3, "{given:?}");
     assert!(given[..1].iter().all(|given| *given as usize * 112 <= MAX_GIVEN), "{given:?}");

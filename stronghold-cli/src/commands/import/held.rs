@@ -30,7 +30,7 @@ pub(super) enum State {
 }
 
 impl State {
-    /// Whether this value is less than half as large as the largest that is held.
+    /// Returns whether this value is less than half as large as the largest that is held.
     pub(super) fn is_shrunk_by(&self, value: &str) -> bool {
         let Self::Says { values, .. } = self else { return false };
         let largest = values.iter().map(|value| value.len()).max().unwrap_or(0);

@@ -365,7 +365,8 @@ impl Sync {
     /// the peer is no business of the peer's. And whether there are two of the peer's snapshot.
     pub(super) fn left(&self, plan: &Plan, copied: bool) -> Option<LeftOut> {
         let of = |list: &[Left]| -> BTreeSet<LocationId> {
-            list.iter().filter(|left| left.why != Why::MayNotPull).map(|left| left.location).collect()
+            let stays = |left: &&Left| !matches!(left.why, Why::MayNotPull | Why::Later);
+            list.iter().filter(stays).map(|left| left.location).collect()
         };
         let (not_taken, not_given) = (of(&plan.not_taken), of(&plan.not_given));
         if not_taken.is_empty() && not_given.is_empty() && !copied {
