@@ -441,3 +441,24 @@ async fn when_a_sync_has_returned_both_files_are_as_it_leaves_them() {
     drop(stop);
     over.await;
 }
+
+/// Who is refused again and again waits before each handshake, and a device that does what it may does not.
+#[tokio::test(start_paused = true)]
+async fn a_device_whose_sessions_fail_is_served_in_its_turn() {
+    let (asked, refused, honest) = (Device::new("asked"), Device::new("refused"), Device::new("honest"));
+    for asker in [&refused, &honest] {
+        asker.grant(&asked, ALL, "**");
+    }
+    asked.grant(&refused, &[], "**");
+    asked.grant(&honest, ALL, "**");
+    let (server, _) = server(&asked, Limits::default());
+    let start = tokio::time::Instant::now();
+    for _ in 0..20 {
+        sync_with(&server, &honest, &asked).await.unwrap();
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    for _ in 0..20 {
+        sync_with(&server, &refused, &asked).await.unwrap_err();
+    }
+    assert!(start.elapsed() >= Duration::from_millis(180), "{:?}", start.elapsed());
+}

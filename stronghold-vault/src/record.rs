@@ -515,6 +515,27 @@ mod tests {
         }
     }
 
+    /// What a peer leaves out of a revision's ancestors is not forgotten for it: what was replaced here does not come back.
+    #[test]
+    fn a_delivered_revision_inherits_what_the_heads_it_replaces_had_replaced() {
+        let key = LockedKey::new(&[1; 32]);
+        let devices = devices();
+        let keeper = Keeper { key: &key, location: location("c/v/r"), devices: &devices };
+        let sealed = |value: u8, after: &[RevisionId], origin: Origin| {
+            let revision = revision(&[value], Ancestors::from_newest_first(after.to_vec()).unwrap());
+            keeper.seal(revision.id(), &revision, origin).unwrap()
+        };
+        let old = sealed(0, &[], HERE);
+        let mut record = Record::new("r", old.clone());
+        let next = sealed(1, &[old.id], HERE);
+        record.insert(next.clone(), 1);
+        let from_elsewhere = sealed(2, &[next.id], Origin { delivered: Some((0, 1)), ..HERE });
+        assert!(!from_elsewhere.ancestors.contain(&old.id));
+        assert_eq!(record.insert(from_elsewhere, 2), Inserted::Head);
+        assert_eq!(record.insert(old, 3), Inserted::Known);
+        assert_eq!(record.head_count(), 1);
+    }
+
     #[test]
     fn a_replaced_revision_that_ancestors_do_not_reach_is_a_head_again_not_lost() {
         let key = LockedKey::new(&[1; 32]);
