@@ -126,6 +126,28 @@ mod tests {
     }
 
     #[test]
+    fn an_id_is_known_by_four_digits_or_more() {
+        for (text, digits) in [
+            ("abc", None),
+            ("a-b-c", None),
+            ("abcd", Some("abcd")),
+            ("ABCD-ef01", Some("abcdef01")),
+            ("-abcd", None),
+            ("abcg", None),
+            ("ab cd", None),
+            ("", None),
+        ] {
+            assert_eq!(id_digits(text).as_deref(), digits, "{text:?}");
+        }
+        for joint in ['-', ':', '_', '.', ' ', '\u{a0}', '\u{2010}', '\u{2015}', '\u{2212}'] {
+            assert_eq!(check_given_name(&format!("b9{joint}d1")), Err(BadDeviceName::LikeId), "{joint:?}");
+        }
+        for letter in ['+', '/', '\u{2016}'] {
+            assert_eq!(check_given_name(&format!("b9{letter}d1")), Ok(()), "{letter:?}");
+        }
+    }
+
+    #[test]
     fn names_that_look_the_same_have_one_skeleton() {
         let same = [
             ["phone", "Phone"],
@@ -151,6 +173,9 @@ mod tests {
         assert_eq!(named("phone", &["Phone"]), "phone-1a2b");
         assert_eq!(named("phone", &["phone", "phone-1a2b"]), "phone-1a2b3c4d");
         assert_eq!(named("phone\u{3164}", &[]), "phone\\u{3164}-1a2b");
+        assert_eq!(named("pho\nne", &[]), "pho\\u{a}ne-1a2b");
+        let all = remembered_as("phone", &digits, |_| true);
+        assert_eq!(all, format!("phone-{digits}"), "however many are taken");
         assert_eq!(named("cafe", &[]), "cafe-peer-1a2b");
         assert_eq!(named("b9d1-5161", &[]), "b9d1-5161-peer-1a2b");
         for name in ["cafe", "b9d1-5161"] {

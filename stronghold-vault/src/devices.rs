@@ -78,3 +78,80 @@ impl<'de> Deserialize<'de> for Devices {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stronghold_sync::{Ancestors, Location, Selection};
+
+    use super::*;
+    use crate::{Entry, Labels, Revision, Stronghold};
+
+    fn device(number: u8) -> DeviceId {
+        DeviceId::from_bytes([number; 32])
+    }
+
+    fn written_by(author: u8, location: &Location) -> Entry {
+        let revision = Revision {
+            salt: [author; 32],
+            author: device(author),
+            ancestors: Ancestors::default(),
+            deleted: false,
+            labels: Labels::new(),
+            time: 1,
+            value: vec![author].into(),
+        };
+        Entry { location: location.clone(), revision }
+    }
+
+    #[test]
+    fn a_device_has_one_number_for_ever() {
+        let mut devices = Devices::default();
+        let numbers: Vec<u32> = [5, 6, 5, 7, 6].map(|id| devices.number(device(id))).into();
+        assert_eq!(numbers, [0, 1, 0, 2, 1]);
+        assert_eq!((devices.id(0), devices.id(2), devices.id(3)), (Some(device(5)), Some(device(7)), None));
+        let load = |ids: &[DeviceId]| rmp_serde::from_slice::<Devices>(&rmp_serde::to_vec(ids).unwrap());
+        assert_eq!(load(&devices.ids).unwrap().number(device(7)), 2);
+        assert!(load(&[device(1), device(2), device(1)]).is_err());
+    }
+
+    #[test]
+    fn devices_that_no_revision_names_any_more_are_left_out_when_it_is_loaded() {
+        let mut held = Stronghold::new("here").unwrap();
+        let (one, two): (Location, Location) = ("c/v/1".parse().unwrap(), "d/w/2".parse().unwrap());
+        for (author, from, location) in [(1, 2, &one), (3, 4, &two), (5, 3, &two)] {
+            held.import(&[written_by(author, location)], device(from), 9, |_, _, _| Ok(())).unwrap();
+        }
+        held.write(&one, b"own", Labels::new(), 10).unwrap();
+        let load = |held: &Stronghold| -> Stronghold {
+            rmp_serde::from_slice(&rmp_serde::to_vec(held).unwrap()).unwrap()
+        };
+        let before = load(&held);
+        assert_eq!(before.devices.ids, held.devices.ids, "all are named");
+        assert_eq!(before.devices.ids.len(), 6);
+        held.purge(&Selection::everything());
+        let (after, own) = (load(&held), held.identity.device());
+        let mut named = after.devices.ids.clone();
+        named.sort_by_key(|id| (*id == own, *id));
+        assert_eq!(named, [device(3), device(4), device(5), own]);
+        assert_eq!(after.history(&one).unwrap(), held.history(&one).unwrap());
+        assert_eq!(after.history(&two).unwrap(), held.history(&two).unwrap());
+        assert_eq!(after.verify(), Ok(3));
+    }
+
+    #[test]
+    fn a_revision_of_a_device_that_is_not_in_the_table_is_not_loaded() {
+        let mut held = Stronghold::new("here").unwrap();
+        let location: Location = "c/v/1".parse().unwrap();
+        held.import(&[written_by(1, &location)], device(2), 9, |_, _, _| Ok(())).unwrap();
+        let loads = |held: &Stronghold| {
+            rmp_serde::from_slice::<Stronghold>(&rmp_serde::to_vec(held).unwrap()).is_ok()
+        };
+        assert!(loads(&held));
+        let whole = std::mem::take(&mut held.devices);
+        for left in [&whole.ids[..1], &whole.ids[..0]] {
+            held.devices = Devices::default();
+            left.iter().for_each(|id| _ = held.devices.number(*id));
+            assert!(!loads(&held), "{left:?}");
+        }
+    }
+}

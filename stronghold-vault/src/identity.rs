@@ -238,6 +238,33 @@ mod tests {
         }
     }
 
+    /// RFC 6979, A.2.5: the nonce follows from key and message.
+    #[test]
+    fn a_signature_is_the_one_of_the_standard_in_both_forms() {
+        let bytes = |hex: &str| -> [u8; 32] { stronghold_sync::hex::read(hex).unwrap() };
+        let secret = bytes("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721");
+        let r = bytes("efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716");
+        let s = bytes("f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8");
+        let identity = Identity::from_bytes(&secret).unwrap();
+        assert_eq!(identity.sign(b"sample")[..], [r, s].concat());
+        let der = [&[0x30, 70, 2, 33, 0][..], &r, &[2, 33, 0], &s].concat();
+        assert_eq!(identity.sign_der(b"sample"), der);
+        assert_eq!(*identity.to_bytes(), secret);
+    }
+
+    #[test]
+    fn another_handle_is_the_same_identity_and_rustls_form_holds_its_key() {
+        use p256::pkcs8::DecodePrivateKey;
+
+        let identity = Identity::from_bytes(&[7; 32]).unwrap();
+        let again = identity.again();
+        assert_eq!((again.public(), again.sign(b"m")), (identity.public(), identity.sign(b"m")));
+        let key = SigningKey::from_pkcs8_der(&identity.to_pkcs8().unwrap()).unwrap();
+        assert_eq!(key.to_bytes()[..], [7; 32]);
+        let shown = format!("{:?}", identity.public());
+        assert_eq!(shown, format!("PublicIdentity({:?})", identity.device()));
+    }
+
     #[test]
     fn every_changed_byte_of_a_public_key_is_another_key_or_none() {
         let identity = Identity::generate().unwrap();

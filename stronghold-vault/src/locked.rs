@@ -307,6 +307,33 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_made_in_a_place_of_zeros_also_where_one_was_given_up_before() {
+        for n in 1..100 {
+            let refused = LockedKey::filled(|place| {
+                assert_eq!(*place, [0; KEY_LEN]);
+                *place = [n; KEY_LEN];
+                Err(n)
+            });
+            assert_eq!(refused.map(drop), Err(n));
+            let made = LockedKey::filled::<()>(|place| {
+                assert_eq!(*place, [0; KEY_LEN]);
+                place[31] = n;
+                Ok(())
+            });
+            assert_eq!((made.as_ref().unwrap().expose()[0], made.unwrap().expose()[31]), (0, n));
+        }
+    }
+
+    #[test]
+    fn the_room_of_dropped_keys_is_used_again() {
+        let all = |held: Locking| held.locked + held.unlocked;
+        let before = all(locking());
+        (0..120 * KEYS_PER_ARENA).for_each(|_| drop(LockedKey::new(&[1; KEY_LEN])));
+        // Other tests hold keys meanwhile: more than this many arenas they do not.
+        assert!(all(locking()) < before + 60 * ARENA_LEN);
+    }
+
+    #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", LockedKey::new(&[1; KEY_LEN])), "LockedKey(..)");
     }

@@ -552,6 +552,176 @@ mod tests {
         assert_eq!(record.revisions().filter(|held| held.id == old.id).count(), 1);
     }
 
+    /// A revision that is told from others by its number alone, and can't be opened.
+    fn plain(number: u8, after: &[u8]) -> Sealed {
+        let ids = after.iter().map(|number| RevisionId::from_bytes([*number; 32])).collect();
+        Sealed {
+            id: RevisionId::from_bytes([number; 32]),
+            ancestors: Ancestors::from_newest_first(ids).unwrap(),
+            deleted: false,
+            time: 1,
+            origin: HERE,
+            shared: Flag::new(false),
+            replaced: 0,
+            content: vec![0; OVERHEAD].into(),
+        }
+    }
+
+    fn numbers<'a>(revisions: impl IntoIterator<Item = &'a Sealed>) -> Vec<u8> {
+        revisions.into_iter().map(|revision| revision.id.as_bytes()[0]).collect()
+    }
+
+    #[test]
+    fn a_value_is_shown_before_a_deletion_then_the_latest_then_the_greatest_id() {
+        let head = |number, deleted, time, arrived: Option<u64>| Sealed {
+            deleted,
+            time,
+            origin: Origin { delivered: arrived.map(|at| (0, at)), ..HERE },
+            ..plain(number, &[])
+        };
+        let shown = |heads: &[Sealed]| Record::shown_of(heads).map_or(0, |head| head.id.as_bytes()[0]);
+        for (heads, expected) in [
+            ([head(1, false, 1, None), head(2, true, 9, None)], 1),
+            ([head(1, true, 9, None), head(2, true, 1, None)], 1),
+            ([head(1, false, 5, None), head(2, false, 4, None)], 1),
+            ([head(1, false, 5, None), head(2, false, 5, None)], 2),
+            ([head(1, false, 5, None), head(2, false, 9, Some(4))], 1),
+            ([head(1, false, 5, None), head(2, false, 9, Some(6))], 2),
+            ([head(1, false, 5, Some(9)), head(2, false, 4, None)], 1),
+        ] {
+            assert_eq!(shown(&heads), expected, "{heads:?}");
+        }
+        assert_eq!(shown(&[]), 0);
+        let mut record = Record::new("r", head(1, true, 9, None));
+        assert!(!record.is_readable());
+        record.insert(head(2, false, 1, None), 1);
+        assert_eq!((record.is_readable(), record.shown().map(|head| head.time)), (true, Some(1)));
+    }
+
+    #[test]
+    fn what_is_replaced_goes_to_the_front_of_the_history_with_its_parents_and_the_time() {
+        let mut record = Record::new("r", plain(9, &[]));
+        record.insert(plain(5, &[9, 8]), 2);
+        record.insert(plain(7, &[9]), 3);
+        record.insert(plain(3, &[9]), 3);
+        assert_eq!((numbers(record.heads()), numbers(&record.history)), (vec![3, 5, 7], vec![9]));
+        record.insert(plain(6, &[5, 3, 9]), 4);
+        assert_eq!((numbers(record.heads()), numbers(&record.history)), (vec![6, 7], vec![3, 5, 9]));
+        let told: Vec<(u64, usize)> =
+            record.history.iter().map(|old| (old.replaced, old.ancestors.as_slice().len())).collect();
+        assert_eq!(told, [(4, 1), (4, 1), (2, 0)], "what parents had replaced is known of heads alone");
+        assert!(record.heads().all(|head| head.replaced == 0));
+        assert_eq!((record.head_count(), record.history_len()), (2, 3));
+        assert_eq!(numbers(record.revisions()), [6, 7, 3, 5, 9]);
+        let find = |number| record.find(&RevisionId::from_bytes([number; 32])).map(|held| held.replaced);
+        assert_eq!((find(6), find(9), find(4)), (Some(0), Some(2), None));
+        assert_eq!((record.forget_history(), record.history_len(), record.head_count()), (3, 0, 2));
+    }
+
+    #[test]
+    fn of_the_history_beyond_ten_there_stays_what_is_named_a_parent_or_a_devices_last_value() {
+        const NOW: u64 = RETENTION + 1000;
+        let old = |number, via: Option<DeviceNumber>, deleted, replaced| Sealed {
+            origin: Origin { delivered: via.map(|via| (via, 1)), ..HERE },
+            deleted,
+            replaced,
+            ..plain(number, &[])
+        };
+        let mut record = Record::new("r", plain(100, &[22]));
+        record.history.push(old(1, None, true, NOW)); // a deletion is no value, nor the owner's last one
+        record.history.extend((2..=10).map(|number| old(number, Some(1), false, 0)));
+        record.history.extend([
+            old(21, Some(1), false, NOW), // not its last
+            old(22, Some(1), false, 0),
+            old(23, Some(1), false, 0), // named by a step
+            old(24, Some(2), true, NOW),
+            old(25, Some(2), false, 1001),
+            old(26, Some(3), false, 1000), // ninety days ago
+            old(27, Some(3), false, NOW),
+            old(28, None, false, NOW + 5), // by a clock that was ahead
+            old(29, None, false, NOW),
+        ]);
+        let named = BTreeSet::from([RevisionId::from_bytes([23; 32]).short()]);
+        record.trim(&named, NOW);
+        assert_eq!(numbers(&record.history)[..10], (1..=10).collect::<Vec<u8>>());
+        assert_eq!(numbers(&record.history)[10..], [22, 23, 25, 28]);
+        record.trim(&BTreeSet::new(), NOW);
+        assert_eq!(numbers(&record.history)[10..], [22, 25, 28]);
+        record.insert(plain(101, &[100]), NOW);
+        record.trim(&BTreeSet::new(), NOW);
+        let left = [101, 100, 1, 2, 3, 4, 5, 6, 7, 8, 9, 25];
+        assert_eq!(numbers(record.revisions()), left, "the parents' parents are not named any more");
+    }
+
+    #[test]
+    fn a_record_has_a_name_and_heads_in_order_or_it_is_none() {
+        let stored = |name: &str, heads: &[u8]| {
+            let heads: Vec<Sealed> = heads.iter().map(|number| plain(*number, &[])).collect();
+            Record::try_from((Box::from(name), heads, vec![plain(9, &[])]))
+                .ok()
+                .map(|held| numbers(held.revisions()))
+        };
+        assert_eq!(stored("r", &[1, 2, 3]), Some(vec![1, 2, 3, 9]));
+        assert_eq!(stored(&"n".repeat(MAX_RECORD_NAME), &[1]), Some(vec![1, 9]));
+        let long = "n".repeat(MAX_RECORD_NAME + 1);
+        for (name, heads) in [("", &[1][..]), (&long, &[1]), ("r", &[]), ("r", &[2, 1]), ("r", &[1, 1])] {
+            assert_eq!(stored(name, heads), None, "{name} {heads:?}");
+        }
+    }
+
+    #[test]
+    fn heads_are_a_conflict_where_what_they_say_differs() {
+        let key = LockedKey::new(&[1; 32]);
+        let devices = devices();
+        let keeper = Keeper { key: &key, location: location("c/v/r"), devices: &devices };
+        let is_conflict = |says: &[Option<&str>]| {
+            let mut sealed = says.iter().zip(1..).map(|(says, time)| {
+                let revision = Revision {
+                    time,
+                    deleted: says.is_none(),
+                    ..revision(says.unwrap_or_default().as_bytes(), Ancestors::default())
+                };
+                keeper.seal(revision.id(), &revision, HERE).unwrap()
+            });
+            let mut record = Record::new("r", sealed.next().unwrap());
+            sealed.for_each(|next| _ = record.insert(next, 1));
+            assert_eq!(record.head_count(), says.len());
+            record.is_conflict(&keeper).unwrap()
+        };
+        for (says, expected) in [
+            (&[Some("a")][..], false),
+            (&[Some("a"), Some("a")], false),
+            (&[Some("a"), Some("b")], true),
+            (&[Some("a"), Some("a"), Some("b")], true),
+            (&[None, None], false),
+            (&[None, Some("")], true),
+            (&[Some(""), Some("")], false),
+        ] {
+            assert_eq!(is_conflict(says), expected, "{says:?}");
+        }
+        let mut damaged = Record::new("r", plain(1, &[]));
+        assert_eq!(damaged.is_conflict(&keeper), Ok(false), "one is not opened for it");
+        damaged.insert(plain(2, &[]), 1);
+        assert_eq!(damaged.is_conflict(&keeper), Err(Damaged));
+    }
+
+    #[test]
+    fn what_is_told_of_a_sealed_revision_is_its_size_and_what_it_replaced() {
+        let key = LockedKey::new(&[1; 32]);
+        let devices = devices();
+        let at = location("c/v/r");
+        let keeper = Keeper { key: &key, location: at, devices: &devices };
+        let revision = Revision { deleted: true, ..revision(&[0; 100], Ancestors::default()) };
+        let sealed = keeper.seal(revision.id(), &revision, HERE).unwrap();
+        assert_eq!(sealed.len(), 100 + 11, "the value, and the labels with their lengths");
+        let entry = stronghold_sync::EntryId { location: at, revision: revision.id() };
+        assert_eq!(sealed.shape(at), revision.shape(&entry));
+        assert_eq!(sealed.shape(at).size, padded_len(111));
+        assert!(sealed.shape(at).deleted && !sealed.shared.is_set());
+        let delivered = Origin { delivered: Some((0, 1)), ..HERE };
+        assert!(keeper.seal(revision.id(), &revision, delivered).unwrap().shared.is_set());
+    }
+
     #[test]
     fn the_history_keeps_ten_newest_first() {
         let key = LockedKey::new(&[1; 32]);

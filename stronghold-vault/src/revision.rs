@@ -206,6 +206,54 @@ mod tests {
     }
 
     #[test]
+    fn value_and_labels_are_within_their_limits_and_a_deletion_is_empty() {
+        let with = |value: usize, name: usize, text: usize, deleted| {
+            let labels =
+                Labels::from([("n".repeat(name), "t".repeat(text)), ("m".to_owned(), String::new())]);
+            Revision { value: vec![0; value].into(), labels, deleted, ..revision() }.is_within_limits()
+        };
+        for (value, name, text, deleted, expected) in [
+            (MAX_VALUE, 1, 1, false, true),
+            (MAX_VALUE + 1, 1, 1, false, false),
+            (0, 95, MAX_LABELS - 96, false, true),
+            (0, 96, MAX_LABELS - 96, false, false),
+            (0, 1, 1, true, true),
+            (1, 1, 1, true, false),
+        ] {
+            assert_eq!(with(value, name, text, deleted), expected, "{value} {name} {text} {deleted}");
+        }
+    }
+
+    #[test]
+    fn labels_come_back_from_their_bytes_and_cut_ones_are_none() {
+        let labels = Labels::from([("a".to_owned(), "mö".to_owned()), ("bc".to_owned(), String::new())]);
+        let bytes = encode_labels(&labels);
+        assert_eq!(bytes, b"\x01\0a\x03\0m\xc3\xb6\x02\0bc\0\0");
+        assert_eq!(decode_labels(&bytes), Some(labels));
+        let whole: Vec<usize> =
+            (0..bytes.len()).filter(|end| decode_labels(&bytes[..*end]).is_some()).collect();
+        assert_eq!(whole, [0, 8]);
+        assert_eq!(decode_labels(b"\x01\0\xff\0\0"), None, "no text");
+        let long = Labels::from([("n".repeat(300), "t".repeat(3000))]);
+        assert_eq!(decode_labels(&encode_labels(&long)), Some(long));
+    }
+
+    #[test]
+    fn a_shape_tells_of_a_revision_what_is_no_content() {
+        let ancestors = Ancestors::from_newest_first(vec![revision().id()]).unwrap();
+        let labels = Labels::from([("ab".to_owned(), "cde".to_owned())]);
+        let told =
+            Revision { ancestors: ancestors.clone(), labels, value: vec![0; 1000].into(), ..revision() };
+        let location = "c/v/r".parse::<Location>().unwrap().id();
+        let entry = EntryId { location, revision: told.id() };
+        let size = padded_len(1009);
+        let shape = Shape { location, revision: told.id(), ancestors, size, deleted: false };
+        assert_eq!(told.shape(&entry), shape);
+        let deletion = Revision { deleted: true, value: Vec::new().into(), ..told };
+        assert_eq!(deletion.shape(&entry), Shape { size: padded_len(9), deleted: true, ..shape });
+    }
+
+    #[test]
     fn debug_shows_no_value() {
         assert!(!format!("{:?}", revision()).contains("secret"));
     }

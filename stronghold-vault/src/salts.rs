@@ -51,4 +51,12 @@ mod tests {
         assert!(!all.contains(&[0; SALT_LEN]));
         assert_eq!(format!("{salts:?}"), "Salts(..)");
     }
+
+    #[test]
+    fn salts_are_asked_for_many_at_a_time_and_wiped_as_they_are_given() {
+        let mut salts = Salts::default();
+        let left: Vec<usize> = (0..AT_A_TIME + 2).map(|_| (salts.take().unwrap(), salts.0.len()).1).collect();
+        let expected: Vec<usize> = (0..AT_A_TIME).rev().chain([AT_A_TIME - 1, AT_A_TIME - 2]).collect();
+        assert_eq!(left, expected);
+    }
 }

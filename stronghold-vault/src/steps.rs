@@ -398,3 +398,257 @@ impl<'de> Deserialize<'de> for Heads {
         Ok(Self(ids.iter().map(|id| ShortId::from_bytes(*id)).collect()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stronghold_sync::{Location, Operation, Rule, Selection};
+
+    use super::*;
+    use crate::{Labels, Left, Moved, Rules};
+
+    fn at(text: &str) -> Location {
+        text.parse().unwrap()
+    }
+
+    fn put(held: &mut Stronghold, location: &str, value: &str) {
+        held.write(&at(location), value.as_bytes(), Labels::new(), 1).unwrap();
+    }
+
+    fn grant(held: &mut Stronghold, device: u8) {
+        held.policy.grant(Rule {
+            device: DeviceId::from_bytes([device; 32]),
+            operations: [Operation::Pull].into(),
+            selection: Selection::everything(),
+            expires: None,
+            ask: false,
+        });
+    }
+
+    /// A step of this number that changed nothing.
+    fn empty(number: u64, served: bool) -> Step {
+        let (time, word, changes) = (1, String::from("put"), BTreeMap::new());
+        Step { number, time, word, served, undone: 0, changes, rules: None }
+    }
+
+    fn load(last: u64, list: Vec<Step>) -> Option<Steps> {
+        let stored = rmp_serde::to_vec(&Steps { last, list, open: None }).unwrap();
+        rmp_serde::from_slice(&stored).ok()
+    }
+
+    fn numbers(steps: &Steps) -> Vec<u64> {
+        steps.list.iter().map(|step| step.number).collect()
+    }
+
+    #[test]
+    fn steps_are_stored_whole_and_only_in_order_and_no_more_than_there_may_be() {
+        let mut held = Stronghold::new("here").unwrap();
+        held.begin_step(Underway::served("serve: phone", 5));
+        ["a/v/1", "a/v/2", "a/w/1", "b/v/1"].into_iter().for_each(|name| put(&mut held, name, "one"));
+        held.end_step();
+        held.begin_step(Underway::command("grant", 7));
+        put(&mut held, "a/v/1", "two");
+        grant(&mut held, 1);
+        held.end_step();
+        held.undo(8).unwrap();
+        held.purge(&"a/v/1".parse().unwrap());
+        let loaded = load(held.steps.last, held.steps.list.clone()).unwrap();
+        assert_eq!((loaded.last, &loaded.list), (2, &held.steps.list));
+        let told: Vec<_> = held
+            .steps()
+            .map(|step| (step.number(), step.time(), step.word(), step.records(), step.changed_rules()))
+            .collect();
+        assert_eq!(told, [(2, 7, "grant", 1, true), (1, 5, "serve: phone", 4, false)]);
+        assert_eq!(held.steps().map(Step::is_undone).collect::<Vec<_>>(), [true, false]);
+
+        let list = |numbers: &[u64]| numbers.iter().map(|number| empty(*number, false)).collect::<Vec<_>>();
+        let most: Vec<u64> = (1..=STEPS as u64).collect();
+        assert_eq!(load(16, list(&most)).map(|steps| numbers(&steps)), Some(most));
+        assert!(
+            load(9, list(&[2, 4])).is_some() && load(4, list(&[2, 4])).is_some() && load(0, vec![]).is_some()
+        );
+        let many: Vec<u64> = (1..=STEPS as u64 + 1).collect();
+        for (last, numbers) in [(3, &[2, 4][..]), (9, &[4, 2]), (9, &[2, 2]), (99, &many)] {
+            assert!(load(last, list(numbers)).is_none(), "{numbers:?}");
+        }
+        let heads = |bytes: &[u8]| {
+            rmp_serde::from_slice::<Heads>(&rmp_serde::to_vec(serde_bytes::Bytes::new(bytes)).unwrap()).ok()
+        };
+        let short = |byte| ShortId::from_bytes([byte; 8]);
+        assert_eq!(heads(&[[1; 8], [2; 8]].concat()), Some(Heads([short(1), short(2)].into())));
+        assert_eq!((heads(&[]), heads(&[1; 15])), (Some(Heads::default()), None));
+    }
+
+    #[test]
+    fn of_seventeen_steps_the_oldest_gives_way_or_the_oldest_of_many_that_were_served() {
+        let half = STEPS as u64 / 2;
+        let of = |is_served: fn(u64) -> bool| {
+            let list = (1..=STEPS as u64).map(|number| empty(number, is_served(number))).collect();
+            let mut steps = Steps { last: 20, list, open: None };
+            let (number, gone) = steps.of(&mut Underway::command("new", 1));
+            assert_eq!((number, steps.last, steps.list.len()), (21, 21, STEPS));
+            assert_eq!(steps.list.last().map(|step| (step.number, step.word.as_str())), Some((21, "new")));
+            gone.iter().map(|step| step.number).collect::<Vec<_>>()
+        };
+        assert_eq!(half, 8);
+        assert_eq!(of(|_| false), [1]);
+        assert_eq!(of(|number| number > 8), [1], "half of them may be served");
+        assert_eq!(of(|number| number > 7), [8]);
+        let mut steps =
+            Steps { last: 15, list: (1..=15).map(|number| empty(number, false)).collect(), open: None };
+        assert_eq!(steps.of(&mut Underway::served("serve", 1)), (16, vec![]));
+        assert!(steps.list[15].served);
+    }
+
+    #[test]
+    fn a_step_goes_on_only_where_it_is_that_very_step_and_what_was_taken_back_goes_with_a_new_one() {
+        let list = |undone: u64| vec![Step { undone, ..empty(1, false) }, Step { undone, ..empty(2, false) }];
+        let of = |undone: u64, mut underway: Underway| {
+            let mut steps = Steps { last: 2, list: list(undone), open: None };
+            let (number, gone) = steps.of(&mut underway);
+            assert_eq!(underway.number, Some(number));
+            (number, gone.len(), numbers(&steps))
+        };
+        let it = |word: &str, time, number| Underway { number, ..Underway::command(word, time) };
+        assert_eq!(of(0, it("put", 1, Some(1))), (1, 0, vec![1, 2]));
+        for other in [it("put", 1, None), it("put", 1, Some(9)), it("put", 2, Some(1)), it("rm", 1, Some(1))]
+        {
+            assert_eq!(of(0, other), (3, 0, vec![1, 2, 3]));
+        }
+        assert_eq!(of(3, it("put", 1, Some(1))), (3, 2, vec![3]), "it was taken back meanwhile");
+        assert_eq!(of(3, Underway::served("serve", 1)), (3, 0, vec![1, 2, 3]), "a peer ends that for nobody");
+    }
+
+    #[test]
+    fn a_step_names_what_it_found_first_and_what_it_left_last_and_the_history_keeps_that() {
+        let mut held = Stronghold::new("here").unwrap();
+        let id = at("c/v/r").id();
+        put(&mut held, "c/v/r", "before");
+        let before = held.heads_at(&id);
+        held.begin_step(Underway::command("import", 5));
+        (0..30).for_each(|n| put(&mut held, "c/v/r", &n.to_string()));
+        let first = held.steps.named(&id);
+        assert_eq!(first, before.as_slice().iter().copied().collect(), "also while it is made");
+        let underway = held.end_step().unwrap();
+        let between = held.heads_at(&id);
+        assert_eq!(
+            held.steps.named(&id),
+            [before.as_slice(), between.as_slice()].concat().into_iter().collect()
+        );
+        held.begin_step(underway);
+        (0..30).for_each(|n| put(&mut held, "c/v/r", &n.to_string()));
+        held.end_step();
+        let change = Change { before, after: held.heads_at(&id), purged: false };
+        assert_eq!(held.steps.list[0].changes, BTreeMap::from([(id, change)]));
+        assert_eq!(held.steps.named(&at("c/v/other").id()), BTreeSet::new());
+        assert_eq!(held.end_step(), None);
+        held.undo(9).unwrap();
+        assert_eq!(&**held.read(&at("c/v/r")).unwrap().revision.value, b"before");
+    }
+
+    #[test]
+    fn the_rules_before_a_step_are_those_before_its_first_part() {
+        let mut held = Stronghold::new("here").unwrap();
+        grant(&mut held, 1);
+        let before = held.policy.clone();
+        let mut underway = Underway::command("grant", 5);
+        for device in 2..4 {
+            held.begin_step(underway);
+            grant(&mut held, device);
+            underway = held.end_step().unwrap();
+        }
+        let after = held.policy.clone();
+        assert_eq!(held.steps.list[0].rules, Some((before.clone(), after.clone())));
+        let moved = |rules| {
+            let word = String::from("grant");
+            Moved { number: 1, time: 5, word, records: vec![], left: vec![], rules }
+        };
+        assert_eq!(held.would_redo(), None);
+        assert_eq!(held.undo(9), Ok(Some(moved(Rules::PutBack))));
+        assert_eq!(held.policy, before);
+        assert_eq!(held.would_undo(), None);
+        assert_eq!(held.redo(9), Ok(Some(moved(Rules::PutBack))));
+        assert_eq!(held.policy, after);
+        grant(&mut held, 9);
+        let since = held.policy.clone();
+        assert_eq!(held.undo(9), Ok(Some(moved(Rules::ChangedSince))));
+        assert_eq!(held.policy, since);
+    }
+
+    #[test]
+    fn a_revoked_device_is_taken_out_of_the_step_that_is_being_made_too() {
+        let mut held = Stronghold::new("here").unwrap();
+        grant(&mut held, 1);
+        grant(&mut held, 2);
+        held.begin_step(Underway::command("revoke", 5));
+        assert_eq!(held.revoke(&DeviceId::from_bytes([1; 32]), 6), 1);
+        assert_eq!(held.end_step(), Some(Underway::command("revoke", 5)), "it can't be taken back");
+        assert!(held.steps.list.is_empty());
+    }
+
+    #[test]
+    fn what_changes_no_head_is_no_step() {
+        let mut held = Stronghold::new("here").unwrap();
+        put(&mut held, "c/v/r", "one");
+        let shapes = held.named_shapes(&Selection::everything());
+        let entries = held.export(
+            &stronghold_sync::Grant::of_owner(Selection::everything()),
+            &[shapes[0].1.entry()],
+            1,
+        );
+        held.begin_step(Underway::command("sync", 5));
+        let report =
+            held.import(&entries.unwrap(), DeviceId::from_bytes([1; 32]), 2, |_, _, _| Ok(())).unwrap();
+        assert_eq!((report.known, report.received), (1, 0));
+        assert_eq!(held.end_step(), Some(Underway::command("sync", 5)));
+        assert_eq!((held.steps.last, held.steps.list.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_step_that_is_being_made_ends_where_another_is_taken_back() {
+        let mut held = Stronghold::new("here").unwrap();
+        held.begin_step(Underway::command("put", 5));
+        put(&mut held, "c/v/r", "one");
+        held.end_step();
+        held.begin_step(Underway::command("other", 6));
+        assert_eq!(held.undo(7).unwrap().map(|moved| moved.word), Some("put".into()));
+        put(&mut held, "c/v/s", "in no step");
+        assert_eq!((held.end_step(), held.steps.list.len()), (None, 1));
+        assert_eq!(held.undo(8), Ok(None));
+    }
+
+    #[test]
+    fn what_a_step_would_write_and_is_gone_is_left() {
+        let mut held = Stronghold::new("here").unwrap();
+        for value in ["one", "two", "three"] {
+            held.begin_step(Underway::command("put", 5));
+            put(&mut held, "c/v/r", value);
+            put(&mut held, "c/v/s", value);
+            held.end_step();
+        }
+        let id = at("c/v/r").id();
+        let record = held.vault_mut(&id).and_then(|vault| vault.records.get_mut(&id.record)).unwrap();
+        assert_eq!(record.forget_history(), 2); // as if what steps name had not been kept
+        let moved = held.undo(9).unwrap().unwrap();
+        assert_eq!((moved.records, moved.left), (vec![at("c/v/s")], vec![(at("c/v/r"), Left::Purged)]));
+        assert_eq!(moved.rules, Rules::Untouched);
+        assert_eq!(&**held.read(&at("c/v/r")).unwrap().revision.value, b"three");
+    }
+
+    #[test]
+    fn what_was_taken_back_is_done_again_in_turn() {
+        let mut steps =
+            Steps { last: 3, list: (1..=3).map(|number| empty(number, false)).collect(), open: None };
+        let undone = |steps: &Steps| steps.list.iter().map(|step| step.undone()).collect::<Vec<_>>();
+        steps.set_undone(3, true);
+        steps.set_undone(1, true);
+        assert_eq!(undone(&steps), [2, 0, 1]);
+        steps.set_undone(3, false);
+        steps.set_undone(2, true);
+        steps.set_undone(9, true);
+        assert_eq!(undone(&steps), [2, 3, 0]);
+        let mut held = Stronghold::new("here").unwrap();
+        held.steps = steps;
+        assert_eq!(held.would_redo().map(|moved| moved.number), Some(2));
+        assert_eq!(held.would_undo().map(|moved| moved.number), Some(3));
+    }
+}

@@ -5,8 +5,10 @@
 mod common;
 
 use common::{at, bytes, copy, merge, new, put, shapes};
-use stronghold_sync::{DeviceId, Operation, RevisionId, Rule, Selection};
-use stronghold_vault::{BadDeviceName, Peer, Revoked, Stronghold, Underway, UnknownPeer};
+use stronghold_sync::{DeviceId, EntryId, Operation, RevisionId, Rule, Selection, Shape, Stamp, Stamps};
+use stronghold_vault::{
+    BadDeviceName, Decided, Deed, Identity, Peer, Rendezvous, Revoked, Stronghold, Underway, UnknownPeer,
+};
 
 const LAPTOP: DeviceId = DeviceId::from_bytes([0xA1; 32]);
 const PHONE: DeviceId = DeviceId::from_bytes([0xB2; 32]);
@@ -258,4 +260,198 @@ fn where_a_device_was_reached_is_remembered_of_paired_ones_only() {
     here.peers_mut().reached_at(&PHONE, "192.0.2.8:4747".into());
     assert_eq!(here.peers().by_id(&LAPTOP).unwrap().address.as_deref(), Some("192.0.2.7:4747"));
     assert!(here.peers().by_id(&PHONE).is_none());
+}
+
+/// The one head of a record.
+fn head(stronghold: &Stronghold, location: &str) -> Shape {
+    let at = at(location).id();
+    shapes(stronghold).into_iter().find(|shape| shape.location == at).unwrap()
+}
+
+#[test]
+fn a_device_lacks_what_it_never_had_and_a_deletion_only_of_what_it_had() {
+    let mut here = shared();
+    let lacks = |here: &Stronghold, name: &str| here.is_lacked_by(&LAPTOP, &head(here, name));
+    assert_eq!((lacks(&here, "c/v/mail"), lacks(&here, "c/w/root")), (false, true));
+    here.remove(&at("c/v/mail"), 2).unwrap();
+    here.remove(&at("c/w/root"), 2).unwrap();
+    assert_eq!((lacks(&here, "c/v/mail"), lacks(&here, "c/w/root")), (true, false));
+    tell(&mut here, &LAPTOP, "c/v/mail");
+    assert!(!lacks(&here, "c/v/mail"), "the deletion too");
+    here.purge(&Selection::everything());
+    here.remove(&at("c/v/shop"), 2).unwrap();
+    let deletion = head(&here, "c/v/shop");
+    assert!(here.is_lacked_by(&LAPTOP, &deletion) && !here.is_lacked_by(&PHONE, &deletion));
+    let elsewhere = Shape { location: at("d/v/r").id(), ..deletion };
+    assert!(!here.is_lacked_by(&LAPTOP, &elsewhere));
+    put(&mut here, "c/v/mail", "new", 3);
+    assert!(lacks(&here, "c/v/mail"));
+}
+
+#[test]
+fn a_head_is_delivered_by_the_device_that_brought_it_and_by_no_other() {
+    let (mut here, mut there) = (new(), new());
+    put(&mut there, "c/v/theirs", "value", 1);
+    put(&mut here, "c/v/own", "value", 1);
+    merge(&mut here, &there, 2);
+    let device = there.identity().device();
+    let (theirs, own) = (head(&here, "c/v/theirs").entry(), head(&here, "c/v/own").entry());
+    assert!(here.is_delivered_by(&device, &theirs));
+    assert!(!here.is_delivered_by(&PHONE, &theirs) && !here.is_delivered_by(&device, &own));
+    assert!(!here.is_delivered_by(&device, &EntryId { revision: own.revision, ..theirs }));
+    assert!(!here.is_delivered_by(&device, &EntryId { location: at("c/v/none").id(), ..theirs }));
+    put(&mut here, "c/v/theirs", "changed", 3);
+    assert!(!here.is_delivered_by(&device, &theirs), "it is no head any more");
+}
+
+#[test]
+fn an_old_value_counts_only_where_a_head_says_it_again() {
+    let mut here = shared();
+    put(&mut here, "c/v/mail", "two", 2);
+    put(&mut here, "c/v/shop", "", 2);
+    here.remove(&at("c/v/shop"), 3).unwrap();
+    tell(&mut here, &LAPTOP, "c/v/shop");
+    put(&mut here, "c/v/shop", "", 4);
+    assert!(known(&here, &LAPTOP).is_empty(), "an empty value is not what the deletion was");
+    put(&mut here, "c/v/mail", "value", 5);
+    assert_eq!(known(&here, &LAPTOP), ["c/v/mail"]);
+    assert!(known(&here, &PHONE).is_empty());
+    let mut there = copy(&here);
+    put(&mut there, "c/v/mail", "theirs", 6);
+    here.remove(&at("c/v/mail"), 6).unwrap();
+    merge(&mut here, &there, 7);
+    assert!(known(&here, &LAPTOP).is_empty(), "of the heads the one is another value, the other none");
+}
+
+#[test]
+fn of_revisions_that_are_not_held_twice_as_many_as_are_held_are_remembered() {
+    let mut here = new();
+    put(&mut here, "c/v/a", "one", 1);
+    put(&mut here, "c/v/a", "two", 2); // head and history are held: two
+    let gone = |n: u8| RevisionId::from_bytes([n; 32]);
+    let held = heads(&here, "c/v/a")[0];
+    here.remember_known(&LAPTOP, [gone(1), gone(2), gone(3), held]);
+    let knows = |here: &Stronghold, n| here.peers().is_known_to(&LAPTOP, &gone(n));
+    assert!((1..=3).all(|n| knows(&here, n)));
+    here.remember_known(&LAPTOP, [gone(2), held]);
+    assert!((1..=3).all(|n| knows(&here, n)), "each counts once");
+    here.remember_known(&PHONE, [gone(4)]);
+    here.remember_known(&LAPTOP, [gone(4)]);
+    assert!(!(1..=4).any(|n| knows(&here, n)) && here.peers().is_known_to(&LAPTOP, &held));
+    assert!(here.peers().is_known_to(&PHONE, &gone(4)), "of each device by itself");
+}
+
+#[test]
+fn a_device_of_which_nothing_is_told_is_not_remembered() {
+    let mut here = new();
+    let before = bytes(&here);
+    here.remember_known(&PHONE, []);
+    assert_eq!(bytes(&here), before);
+    assert_eq!(here.peers().find_known(&PHONE.to_string()), Err(UnknownPeer::None));
+}
+
+#[test]
+fn stamps_are_kept_of_paired_devices_as_long_as_they_are() {
+    let stamp = |n: u8| Stamp::from_bytes([n; 8]);
+    let mut here = shared();
+    let peers = here.peers_mut();
+    let mut expected = Stamps::default();
+    for (shown, next) in [(None, stamp(1)), (Some(stamp(1)), stamp(2))] {
+        peers.note_stamp(&LAPTOP, shown, next);
+        expected.note(shown, next);
+        assert_eq!(peers.stamps(&LAPTOP), expected);
+    }
+    peers.take_stamp(&LAPTOP, None, stamp(3));
+    peers.take_stamp(&LAPTOP, Some(stamp(9)), stamp(4));
+    assert_eq!(peers.own_stamp(&LAPTOP), Some(stamp(3)), "it showed another");
+    peers.take_stamp(&LAPTOP, Some(stamp(3)), stamp(5));
+    assert_eq!((peers.own_stamp(&LAPTOP), peers.stamps(&LAPTOP)), (Some(stamp(5)), expected.clone()));
+    peers.note_stamp(&PHONE, None, stamp(1));
+    peers.take_stamp(&PHONE, None, stamp(1));
+    assert_eq!((peers.own_stamp(&PHONE), peers.stamps(&PHONE)), (None, Stamps::default()), "not paired");
+
+    let mut here = copy(&here);
+    let before = here.peers().by_id(&LAPTOP).cloned();
+    here.peers_mut().take_back(&LAPTOP, before);
+    assert_eq!(here.peers().own_stamp(&LAPTOP), Some(stamp(5)), "it was paired before");
+    here.peers_mut().insert(PHONE, peer("phone"));
+    here.peers_mut().take_stamp(&PHONE, None, stamp(6));
+    here.peers_mut().take_back(&PHONE, None);
+    assert_eq!(here.peers().own_stamp(&PHONE), None);
+    here.peers_mut().remove(&LAPTOP, 7);
+    here.peers_mut().insert(LAPTOP, peer("laptop"));
+    assert_eq!((here.peers().own_stamp(&LAPTOP), here.peers().stamps(&LAPTOP)), (None, Stamps::default()));
+}
+
+#[test]
+fn pairing_again_keeps_what_the_other_side_can_not_tell() {
+    let mut here = new();
+    let whole = |address: Option<&str>, generation| Peer {
+        address: address.map(str::to_owned),
+        generation,
+        paired: 9,
+        rendezvous: Some(Rendezvous::from_bytes([generation as u8; 32])),
+        ..peer("laptop")
+    };
+    here.peers_mut().insert(LAPTOP, whole(Some("one:1"), 4));
+    assert_eq!(here.peers().by_id(&LAPTOP), Some(&whole(Some("one:1"), 4)));
+    here.peers_mut().insert(LAPTOP, whole(None, 5));
+    let kept = |address, peer: Peer| Peer { address: Some(String::from(address)), generation: 4, ..peer };
+    assert_eq!(here.peers().by_id(&LAPTOP), Some(&kept("one:1", whole(None, 5))));
+    here.peers_mut().insert(LAPTOP, whole(Some("two:2"), 6));
+    assert_eq!(here.peers().by_id(&LAPTOP), Some(&kept("two:2", whole(None, 6))));
+    here.peers_mut().at_generation(&LAPTOP, 8);
+    here.peers_mut().at_generation(&PHONE, 8);
+    assert_eq!(here.peers().by_id(&LAPTOP).map(|peer| peer.generation), Some(8));
+    let paired: Vec<&DeviceId> = here.peers().iter().map(|(device, _)| device).collect();
+    assert_eq!(paired, [&LAPTOP]);
+    let rendezvous = Rendezvous::from_bytes([7; 32]);
+    assert_eq!((rendezvous.as_bytes(), format!("{rendezvous:?}")), (&[7; 32], "Rendezvous(..)".to_owned()));
+}
+
+#[test]
+fn who_is_paired_again_is_revoked_no_more_and_one_that_is_renamed_is_known_by_that_name() {
+    let mut here = shared();
+    here.peers_mut().remove(&LAPTOP, 7);
+    here.peers_mut().insert(LAPTOP, peer("desk"));
+    assert_eq!(here.peers().revoked().count(), 0);
+    assert_eq!(here.peers_mut().rename(&LAPTOP, "table").as_deref(), Ok("desk"));
+    assert_eq!(here.peers_mut().rename(&PHONE, "nobody").as_deref(), Ok(""));
+    here.peers_mut().remove(&LAPTOP, 8);
+    assert_eq!(here.peers().name_of(&LAPTOP), "table");
+    let revoked = here.peers().revoked().next().map(|(device, revoked)| (*device, revoked.clone()));
+    assert_eq!(revoked, Some((LAPTOP, Revoked { name: "table".into(), time: 8 })));
+    assert_eq!(
+        (here.peers().find_known("table"), here.peers().find_known("desk")),
+        (Ok(LAPTOP), Err(UnknownPeer::None))
+    );
+}
+
+#[test]
+fn revoking_and_a_new_identity_are_logged_and_every_paired_device_is_told() {
+    let mut here = shared();
+    here.peers_mut().insert(PHONE, peer("phone"));
+    let was = here.identity().device();
+    let paired = here.renew_identity(9).unwrap();
+    assert_eq!(paired, [(LAPTOP, peer("laptop")), (PHONE, peer("phone"))]);
+    assert!(here.identity().device() != was && here.peers().iter().next().is_none());
+    assert_eq!(
+        here.peers().find("laptop"),
+        Err(UnknownPeer::Revoked(Revoked { name: "laptop".into(), time: 9 }))
+    );
+    let mut expected = stronghold_vault::AuditLog::default();
+    for (device, deed) in [(was, Deed::Renewed), (LAPTOP, Deed::Revoked), (PHONE, Deed::Revoked)] {
+        expected.append(Decided::about(device, deed, 9));
+    }
+    assert!(here.log().entries().eq(expected.entries()));
+    assert_eq!(known(&here, &LAPTOP), ["c/v/mail", "c/v/shop"]);
+    here.rename("other");
+    assert_eq!(copy(&here).name(), "other");
+}
+
+#[test]
+fn a_peers_public_key_is_the_one_it_was_paired_with() {
+    let public = Identity::from_bytes(&[7; 32]).unwrap().public().clone();
+    let with = |spki: &[u8]| Peer { spki: spki.to_vec(), ..peer("laptop") }.public().ok();
+    assert_eq!((with(public.spki()), with(&[])), (Some(public), None));
 }

@@ -250,3 +250,33 @@ fn what_a_purge_would_remove_is_told_with_its_number_and_nothing_else() {
     assert_eq!(here.purge(&"a".parse().unwrap()), 2);
     assert_eq!(told(&here, "**"), [("b/v/twice".to_owned(), 1)]);
 }
+
+#[test]
+fn records_are_told_in_the_order_of_their_names() {
+    let mut here = new();
+    let names: Vec<String> = (0..9).map(|n| format!("client-{n}/vault-{}/record-{n}", 9 - n)).collect();
+    step(&mut here, "import", |here| names.iter().for_each(|name| put(here, name, "one", 1)));
+    names.iter().for_each(|name| put(&mut here, name, "two", 1));
+    let all = |told: Vec<(stronghold_sync::Location, usize)>| -> Vec<String> {
+        told.into_iter().map(|(at, _)| at.to_string()).collect()
+    };
+    assert_eq!(all(here.replaced(&Selection::everything())), names);
+    let left: Vec<_> = here.would_undo().unwrap().left;
+    assert_eq!(left, names.iter().map(|name| (at(name), Left::ChangedSince)).collect::<Vec<_>>());
+    step(&mut here, "import", |here| names.iter().for_each(|name| put(here, name, "three", 1)));
+    assert_eq!(undo(&mut here), names);
+}
+
+#[test]
+fn what_is_written_back_has_its_labels_and_the_time_of_going_back() {
+    let mut here = new();
+    let labels = stronghold_vault::Labels::from([("from".to_owned(), "csv".to_owned())]);
+    here.write(&at("c/v/r"), b"old", labels.clone(), 1).unwrap();
+    put_step(&mut here, "c/v/r", "new");
+    here.undo(77).unwrap();
+    let read = here.read(&at("c/v/r")).unwrap();
+    assert_eq!((read.revision.labels, read.modified), (labels, 77));
+    assert_eq!(here.history(&at("c/v/r")).unwrap().len(), 3);
+    here.redo(78).unwrap();
+    assert_eq!(here.read(&at("c/v/r")).unwrap().modified, 78);
+}

@@ -6,12 +6,12 @@ mod common;
 
 use common::*;
 use stronghold_sync::{
-    Ancestors, Decision, DeviceId, EntryId, Location, Mapping, OnConflict, Operation, Policy, RevisionId,
-    Rule, Selection,
+    Ancestors, Decision, DeviceId, EntryId, Location, Mapping, OnConflict, Operation, Policy, Replaced,
+    Resolution, RevisionId, Rule, Selection,
 };
 use stronghold_vault::{
-    Entry, HISTORY, ImportError, Labels, MAX_HEADS, MAX_LABELS, MAX_VALUE, ReadError, Revision, Stronghold,
-    Unacceptable, WriteError,
+    Entry, HISTORY, ImportError, Labels, MAX_HEADS, MAX_LABELS, MAX_VALUE, ReadError, Report, Revision,
+    Stronghold, Unacceptable, Version, WriteError,
 };
 use zeroize::Zeroizing;
 
@@ -404,4 +404,162 @@ fn writing_into_a_client_that_was_loaded_keeps_its_records() {
     let loaded = copy(&loaded);
     assert_eq!(get(&loaded, R).as_deref(), Some("value"));
     assert_eq!(loaded.list(&Selection::everything()).unwrap().len(), 3);
+}
+
+#[test]
+fn an_import_tells_what_was_deleted_and_shrunk_and_leaves_the_rest() {
+    let (mut here, mut there) = (new(), new());
+    let long = "x".repeat(100);
+    for name in ["deleted", "emptied", "halved", "less", "more", "untouched"] {
+        put(&mut there, &format!("c/v/{name}"), &long, 1);
+    }
+    merge(&mut here, &there, 2);
+    assert_eq!(here.readable(), 6);
+    there.remove(&at("c/v/deleted"), 3).unwrap();
+    for (name, value) in
+        [("emptied", ""), ("halved", &long[..40]), ("less", &long[..60]), ("more", &long.repeat(2))]
+    {
+        put(&mut there, &format!("c/v/{name}"), value, 3);
+    }
+    put(&mut there, "c/v/new", "", 3);
+    put(&mut there, "c/v/gone", "", 3);
+    there.remove(&at("c/v/gone"), 4).unwrap();
+    let report = merge(&mut here, &there, 4).1;
+    let expected = Report { received: 7, deleted: 1, shrunk: 2, conflicts: 0, known: 0 };
+    assert_eq!((report, here.readable()), (expected, 6));
+}
+
+#[test]
+fn conflicts_are_told_in_the_order_of_names_with_their_heads_alone() {
+    let names: Vec<String> = (0..9).map(|n| format!("c/v{}/{n}", n % 3)).collect();
+    let mut here = new();
+    names.iter().for_each(|name| put(&mut here, name, "base", 1));
+    let mut there = copy(&here);
+    names.iter().for_each(|name| put(&mut here, name, "left", 2));
+    names.iter().for_each(|name| put(&mut there, name, "right", 3));
+    put(&mut there, "c/other/one", "beside", 3);
+    merge(&mut here, &there, 4);
+    let told = here.conflicts(&Selection::everything()).unwrap();
+    let mut sorted = names.clone();
+    sorted.sort();
+    assert_eq!(told.iter().map(|(at, _)| at.to_string()).collect::<Vec<_>>(), sorted);
+    for (location, heads) in &told {
+        let mut expected = here.history(location).unwrap();
+        assert_eq!(expected.iter().map(|version| version.head).collect::<Vec<_>>(), [true, true, false]);
+        expected.truncate(2);
+        assert_eq!(heads, &expected);
+    }
+    let of_one: Selection = "c/v1".parse().unwrap();
+    assert_eq!(here.conflicts(&of_one).unwrap().len(), 3);
+    assert_eq!(here.is_conflict(&at("c/other/one").id()), Ok(false));
+    assert_eq!(here.is_conflict(&at("c/other/none").id()), Ok(false));
+    let stored = copy(&here);
+    assert_eq!(stored.conflicts(&of_one), here.conflicts(&of_one));
+}
+
+#[test]
+fn a_history_tells_of_each_version_what_is_known_of_it() {
+    let mut here = new();
+    let labels = Labels::from([("from".to_owned(), "csv".to_owned())]);
+    let first = here.write(&at(R), b"12345", labels, 5).unwrap();
+    let deletion = here.remove(&at(R), 6).unwrap();
+    let author = Some(here.identity().device());
+    let version = |revision, time, size, deleted, head| Version {
+        revision,
+        time,
+        author,
+        via: None,
+        size,
+        deleted,
+        head,
+    };
+    let expected = [version(deletion, 6, 0, true, true), version(first, 5, 5 + 11, false, false)];
+    assert_eq!(here.history(&at(R)).unwrap(), expected);
+    assert_eq!(here.history(&at("wallet/web/none")), Err(ReadError::NotFound));
+    let old = here.read_revision(&at(R), &first).unwrap();
+    assert_eq!((&**old.value, old.deleted, old.time), (&b"12345"[..], false, 5));
+    assert_eq!(here.read_revision(&at("wallet/web/none"), &first), Err(ReadError::NotFound));
+    assert_eq!(here.resolve(&at("wallet/web/none"), &first, 7), Err(WriteError::NotFound));
+    assert_eq!((here.verify(), here.readable()), (Ok(2), 0));
+}
+
+#[test]
+fn a_conflict_is_settled_as_a_plan_says_and_only_where_there_is_one() {
+    let [mut one, two] = apart(|one| put(one, R, "left", 5), |two| put(two, R, "right", 9));
+    let right = shapes(&two)[0].revision;
+    merge(&mut one, &two, 10);
+    let before = bytes(&one);
+    let unknown = RevisionId::from_bytes([1; 32]);
+    let resolution = |location: &str, winners: &[RevisionId]| Resolution {
+        location: at(location).id(),
+        winners: winners.iter().copied().collect(),
+    };
+    for nothing in [resolution("wallet/web/none", &[right]), resolution(R, &[unknown]), resolution(R, &[])] {
+        assert_eq!(one.settle(&nothing, 11), Ok(false));
+    }
+    assert_eq!(bytes(&one), before);
+    assert_eq!(one.settle(&resolution(R, &[right, unknown]), 11), Ok(true));
+    let read = one.read(&at(R)).unwrap();
+    assert_eq!((&**read.revision.value, read.modified, read.conflict), (&b"right"[..], 11, false));
+    let before = bytes(&one);
+    assert_eq!(one.settle(&resolution(R, &[right]), 12), Ok(false), "it is settled");
+    assert_eq!(bytes(&one), before);
+}
+
+#[test]
+fn what_has_been_told_to_another_device_is_noted_as_such_for_good() {
+    let mut vault = new();
+    put(&mut vault, R, "one", 1);
+    let old = shapes(&vault)[0].clone();
+    let parents = |vault: &Stronghold| {
+        let mut next = copy(vault);
+        put(&mut next, R, "next", 2);
+        shapes(&next)[0].ancestors.clone()
+    };
+    let of =
+        |shared| Ancestors::of_successor(&[Replaced { id: old.revision, shared, ancestors: &old.ancestors }]);
+    assert_ne!(of(false), of(true));
+    assert_eq!(parents(&vault), of(false));
+    let mut remembered = copy(&vault);
+    remembered.remember_known(&DeviceId::from_bytes([7; 32]), [old.revision]);
+    assert_eq!(parents(&remembered), of(true), "another is known to have it");
+    vault.export(&owner(), &[old.entry()], 1).unwrap();
+    assert_eq!(parents(&copy(&vault)), of(true));
+}
+
+#[test]
+fn shapes_come_in_the_order_of_entries_and_within_their_scope() {
+    let mut vault = new();
+    for n in 0..12 {
+        put(&mut vault, &format!("c{}/v{}/{n}", n % 2, n % 3), "x", 1);
+    }
+    let all = shapes(&vault);
+    assert!(all.len() == 12 && all.is_sorted_by_key(|shape| shape.entry()));
+    for (selection, expected) in
+        [("**", 12), ("c1", 6), ("c1/v0", 2), ("c1/v0/3", 1), ("c2", 0), ("c1/v0/4", 0)]
+    {
+        let selection: Selection = selection.parse().unwrap();
+        let scope = stronghold_sync::Scope::of(selection.clone());
+        let told = vault.shapes(&scope, &Mapping::default());
+        let named = vault.named_shapes(&selection);
+        assert_eq!((told.len(), named.len()), (expected, expected), "{selection}");
+        for (shape, (name, again)) in told.iter().zip(&named) {
+            assert_eq!((shape, at(name).id()), (again, shape.location));
+            assert_eq!(vault.names_of(&shape.location), Some(at(name)));
+            assert!(all.contains(shape));
+        }
+    }
+    assert_eq!(vault.names_of(&at("c1/v0/4").id()), None);
+}
+
+#[test]
+fn why_a_session_does_not_expect_an_entry_is_why_it_is_not_accepted() {
+    use stronghold_sync::session::Unexpected;
+    for (why, expected) in [
+        (Unexpected::NotAsked, Unacceptable::NotAsked),
+        (Unexpected::NotPermitted, Unacceptable::NotPermitted),
+        (Unexpected::Withdrawn, Unacceptable::Withdrawn),
+    ] {
+        assert_eq!(Unacceptable::from(why), expected);
+    }
 }

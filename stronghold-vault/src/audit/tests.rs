@@ -153,3 +153,169 @@ fn what_was_collected_elsewhere_is_counted_as_if_here() {
     assert_eq!(counts(&log), [6, 1]);
     assert!(log.is_intact() && AuditLog::default().is_empty());
 }
+
+#[test]
+fn sums_that_were_collected_elsewhere_are_added_to_those_here() {
+    let (mut log, mut collected) = (AuditLog::default(), AuditLog::default());
+    log.append(Decided { time: 5, entries: 1, bytes: 10, ..decided(2, true) });
+    log.append(Decided { time: 6, ..decided(3, true) });
+    collected.append(Decided { time: 9, entries: 2, bytes: 20, ..decided(2, true) });
+    collected.append(Decided { time: 2, entries: 4, bytes: 40, ..decided(2, true) });
+    collected.append(Decided { time: 7, deed: Deed::Browse, ..decided(1, false) });
+    collected.append(Decided { time: 8, ..decided(4, true) });
+    log.fold_first(2);
+    collected.fold_first(2);
+    assert!(!log.is_empty() && log.entries().next().is_none(), "sums alone are something");
+    log.absorb(&collected);
+    let sum = |device: u8, deed, allowed, count, first, last, entries, bytes| Sum {
+        device: DeviceId::from_bytes([device; 32]),
+        deed,
+        allowed,
+        count,
+        first,
+        last,
+        entries,
+        bytes,
+    };
+    let expected = [
+        sum(1, Deed::Browse, false, 1, 7, 7, 0, 0),
+        sum(2, Deed::Pull, true, 3, 2, 9, 7, 70),
+        sum(3, Deed::Pull, true, 1, 6, 6, 0, 0),
+    ];
+    assert_eq!(log.folded(), expected);
+    assert_eq!((counts(&log), log.is_intact()), (vec![1], true));
+}
+
+#[test]
+fn what_is_counted_does_not_overflow() {
+    let most = Decided { entries: u64::MAX, bytes: u64::MAX - 1, ..decided(1, true) };
+    let mut log = AuditLog::default();
+    for time in [5, 3, 4] {
+        log.append(Decided { time, ..most.clone() });
+    }
+    let held = log.entries().next().unwrap().clone();
+    assert_eq!((held.count, held.first, held.last), (3, 3, 5));
+    assert_eq!((held.entries, held.bytes), (u64::MAX, u64::MAX));
+    log.entries[0].logged.count = u64::MAX;
+    log.append(most.clone());
+    assert_eq!(counts(&log), [u64::MAX]);
+    let other = AuditLog { checkpoint: Checkpoint::default(), entries: Vec::new() };
+    log.fold_first(1);
+    log.absorb(&other);
+    log.append(most);
+    log.fold_first(1);
+    let sum = &log.folded()[0];
+    assert_eq!((log.folded().len(), sum.count, sum.entries, sum.bytes), (1, u64::MAX, u64::MAX, u64::MAX));
+}
+
+/// A device of its own for each entry, of which each weighs 256 bytes: `full` of them are as many as the log holds.
+fn weighing(number: usize) -> Logged {
+    let mut device = [0; 32];
+    device[..8].copy_from_slice(&(number as u64).to_be_bytes());
+    let device = DeviceId::from_bytes(device);
+    let logged = Logged::from(Decided { device, selection: "x".repeat(80), ..decided(0, true) });
+    assert_eq!(logged.weight(), 256);
+    logged
+}
+
+#[test]
+fn no_entry_is_folded_until_the_log_is_over_its_limit_and_then_an_eighth_is() {
+    let full = MAX_BYTES / 256;
+    let mut log = AuditLog::default();
+    log.entries.extend((1..full).map(|number| Link { logged: weighing(number), hash: [0; 32] }));
+    log.rehash(0);
+    log.add(weighing(full));
+    assert_eq!((log.entries().count(), log.folded().len(), log.is_intact()), (full, 0, true));
+    log.add(weighing(full + 1));
+    assert_eq!(log.entries().count(), AFTER_FOLDING / 256);
+    assert_eq!(log.folded().len(), full + 1 - AFTER_FOLDING / 256, "each device has a sum");
+    assert_eq!(log.entries().last(), Some(&weighing(full + 1)), "the newest are left");
+    assert!(log.is_intact());
+    log.add(weighing(1));
+    assert!(log.is_intact(), "the chain goes on");
+}
+
+#[test]
+fn an_entry_weighs_no_less_than_it_takes() {
+    for selection in ["", "wallet/**", &"x".repeat(SHOWN), &"x".repeat(SHOWN + 1)] {
+        let mut log = AuditLog::default();
+        let empty = encoded(&log);
+        let most = u64::MAX;
+        let selection = selection.to_owned();
+        log.append(Decided { time: most, selection, entries: most, bytes: most, ..decided(0xFF, true) });
+        log.entries[0].logged.count = most;
+        let (weight, taken) = (log.entries[0].logged.weight(), encoded(&log) - empty);
+        let whole = if log.entries[0].logged.whole.is_some() { 33 } else { 0 };
+        assert_eq!(weight, 176 + log.entries[0].logged.selection.len() + whole);
+        assert!((weight - 80..=weight).contains(&taken), "{taken} bytes, as {weight}");
+    }
+}
+
+#[test]
+fn the_sixty_fifth_selection_of_a_day_is_counted_with_all_further_ones() {
+    let mut log = AuditLog::default();
+    let asked = |selection: &str| Decided { selection: selection.into(), ..decided(1, true) };
+    // Who asks for what that entry is called has asked for it as for anything else.
+    log.append(asked(FURTHER));
+    (1..OWN_WORDS).for_each(|number| log.append(asked(&number.to_string())));
+    assert_eq!(log.entries().count(), OWN_WORDS);
+    assert!(log.entries().all(|logged| logged.whole.is_none()));
+    let long = "y".repeat(SHOWN + 1);
+    let hash = |parts: &[&[u8]]| <[u8; 32]>::from(Sha256::digest(parts.concat()));
+    let one = hash(&[b"one"]);
+    let two = hash(&[&one, b"two"]);
+    let three = hash(&[&two, &hash(&[long.as_bytes()])]);
+    for (number, (selection, whole)) in [("one", one), ("two", two), (&long, three)].into_iter().enumerate() {
+        log.append(Decided { time: 2 + number as u64, entries: 1, bytes: 10, ..asked(selection) });
+        let number = 1 + number as u64;
+        let expected = Logged {
+            device: DeviceId::from_bytes([1; 32]),
+            deed: Deed::Pull,
+            selection: "(further selections)".into(),
+            whole: Some(Whole(whole)),
+            allowed: true,
+            count: number,
+            first: 2,
+            last: 1 + number,
+            entries: number,
+            bytes: 10 * number,
+        };
+        assert_eq!(log.entries().last(), Some(&expected));
+        assert_eq!(log.entries().count(), OWN_WORDS + 1);
+    }
+    log.append(Decided { allowed: false, ..asked("one") });
+    log.append(asked("7"));
+    log.append(Decided { time: DAY, ..asked("one") });
+    log.append(Decided { device: DeviceId::from_bytes([2; 32]), ..asked("one") });
+    let counts = counts(&log);
+    assert_eq!(counts[OWN_WORDS..], [3, 1, 1, 1], "not of what is refused, another day's or another's");
+    assert_eq!((counts[0], counts[7]), (1, 2), "what it has asked before is counted there");
+    let words: Vec<&str> = log.entries().skip(OWN_WORDS).map(|logged| logged.selection.as_str()).collect();
+    assert_eq!(words, [FURTHER, FURTHER, "one", "one"]);
+    assert!(log.is_intact());
+}
+
+#[test]
+fn each_deed_has_its_name_and_each_operation_is_one() {
+    let names = [
+        (Deed::Import, "import"),
+        (Deed::Browse, "browse"),
+        (Deed::Pull, "pull"),
+        (Deed::Push, "push"),
+        (Deed::Delete, "delete"),
+        (Deed::Revoked, "revoked"),
+        (Deed::Took, "took"),
+        (Deed::TookDeletions, "took deletions"),
+        (Deed::Gave, "gave"),
+        (Deed::Renewed, "renewed"),
+    ];
+    for (deed, name) in names {
+        assert_eq!(deed.name(), name);
+    }
+    for operation in Operation::ALL {
+        assert_eq!(Deed::from(operation).name(), operation.name());
+    }
+    let about = Decided::about(DeviceId::from_bytes([7; 32]), Deed::Renewed, 9);
+    let (deed, selection) = (Deed::Renewed, String::new());
+    assert_eq!(about, Decided { time: 9, deed, selection, ..decided(7, true) });
+}
