@@ -395,6 +395,66 @@ mod tests {
     }
 
     #[test]
+    fn what_is_cut_short_is_told_from_what_was_changed() {
+        let truncated = Err(OpenError::Damaged(Damage::Truncated));
+        let body = sealed(b"");
+        assert_eq!(body.len(), LENGTH_LEN + TAG_LEN);
+        for len in 0..body.len() {
+            assert_eq!(opened(&key(), &body[..len]), truncated, "{len}");
+            assert_eq!(read(&key(), &body[..len]), truncated, "{len}");
+        }
+        let body = sealed(&vec![7; 200_000]);
+        for chunks in 1..3 {
+            for more in 1..=TAG_LEN {
+                let cut = &body[..chunks * SEALED_CHUNK_LEN + more];
+                assert_eq!((opened(&key(), cut), read(&key(), cut)), (truncated.clone(), truncated.clone()));
+            }
+            let cut = &body[..chunks * SEALED_CHUNK_LEN + TAG_LEN + 1];
+            let damaged = Err(OpenError::Damaged(Damage::Body));
+            assert_eq!((opened(&key(), cut), read(&key(), cut)), (damaged.clone(), damaged));
+        }
+        for (len, expected) in [
+            (0, false),
+            (23, false),
+            (24, true),
+            (SEALED_CHUNK_LEN, true),
+            (SEALED_CHUNK_LEN + 1, false),
+            (SEALED_CHUNK_LEN + TAG_LEN, false),
+            (SEALED_CHUNK_LEN + TAG_LEN + 1, true),
+            (2 * SEALED_CHUNK_LEN, true),
+        ] {
+            assert_eq!(plausible_len(len), expected, "{len}");
+        }
+    }
+
+    #[test]
+    fn keys_of_bodies_follow_from_all_that_they_are_made_of() {
+        let derive = |master: u8, id: u8, salt: u8| BodyKey::derive(&[master; 32], &[id; 16], &[salt; 32]);
+        let (one, again) = (derive(1, 2, 3), derive(1, 2, 3));
+        assert_eq!((&*one.key, one.nonce), (&*again.key, again.nonce));
+        assert!(*one.key != [0; 32] && one.nonce != [0; NONCE_LEN]);
+        for other in [derive(9, 2, 3), derive(1, 9, 3), derive(1, 2, 9)] {
+            assert!(*other.key != *one.key && other.nonce != one.nonce);
+        }
+    }
+
+    #[test]
+    fn what_is_appended_stands_behind_what_was_there() {
+        let (mut to, mut expected) = (Zeroizing::new(Vec::new()), Vec::new());
+        for len in [0, 3, 1, 100, 100, 5000] {
+            let more = vec![len as u8; len];
+            append_wiped(&mut to, &more);
+            expected.extend(more);
+            assert_eq!(*to, expected);
+        }
+        assert!(to.capacity() >= 5204);
+        to.truncate(5000);
+        let place = to.as_ptr();
+        append_wiped(&mut to, &[1; 204]);
+        assert_eq!((to.as_ptr(), to.len()), (place, 5204), "where there is room it is not moved");
+    }
+
+    #[test]
     fn a_length_that_no_body_has_is_told_without_a_key() {
         for len in (0..3000).chain([65_527, 65_528, 65_529, 200_000]) {
             assert!(is_possible_len(sealed(&vec![1; len]).len() as u64), "{len}");

@@ -137,3 +137,58 @@ impl Work {
         self.memory_kib <= allowed.memory_kib && self.total_kib <= allowed.total_kib
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_allowed_up_to_their_bounds() {
+        for (memory_kib, passes, lanes, allowed) in [
+            (8, 1, 1, true),
+            (7, 1, 1, false),
+            (128, 1, 16, true),
+            (127, 1, 16, false),
+            (1 << 20, 16, 16, true),
+            ((1 << 20) + 1, 16, 16, false),
+            (1 << 20, 17, 16, false),
+            (1 << 20, 16, 17, false),
+            (8, 0, 1, false),
+            (8, 1, 0, false),
+        ] {
+            let cost = PassphraseCost::new(memory_kib, passes, lanes);
+            let parts = cost.map(|cost| (cost.memory_kib(), cost.passes(), cost.lanes()));
+            let refused = CostOutOfBounds { memory_kib, passes, lanes };
+            assert_eq!(parts, if allowed { Ok((memory_kib, passes, lanes)) } else { Err(refused) });
+        }
+        let least = PassphraseCost::default();
+        assert_eq!(
+            (least.memory_kib(), least.passes(), least.lanes(), least.work()),
+            (65_536, 3, 4, 196_608)
+        );
+    }
+
+    #[test]
+    fn work_is_the_most_memory_and_the_sum_of_passes_over_it() {
+        let cost = |memory_kib, passes| PassphraseCost::new(memory_kib, passes, 1).unwrap();
+        let work = |memory_kib, total_kib| Work { memory_kib, total_kib };
+        assert_eq!(Work::of([].into_iter()), Work::NONE);
+        assert_eq!(Work::of([cost(8, 2), cost(100, 3), cost(50, 1)].into_iter()), work(100, 16 + 300 + 50));
+        assert_eq!(work(8, 20).max(work(9, 10)), work(9, 20));
+        assert_eq!(work(9, 10).max(work(8, 20)), work(9, 20));
+        for (asked, is_within) in
+            [(work(9, 20), true), (work(10, 20), false), (work(9, 21), false), (work(0, 0), true)]
+        {
+            assert_eq!(asked.is_within(work(9, 20)), is_within, "{asked:?}");
+        }
+        assert_eq!((Work::FOREIGN, Work::ANY), (work(65_536, 1 << 20), work(1 << 20, 1 << 24)));
+    }
+
+    #[test]
+    fn a_calibrated_cost_is_at_least_the_default_and_as_many_passes_as_there_may_be() {
+        let passes = |time| PassphraseCost::calibrated(time).unwrap().passes();
+        assert_eq!(passes(Duration::ZERO), 3);
+        let most = PassphraseCost::calibrated(Duration::from_secs(3600)).unwrap();
+        assert_eq!(most, PassphraseCost { passes: 16, ..PassphraseCost::default() });
+    }
+}

@@ -30,15 +30,11 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadPayload>
     let value = T::deserialize(&mut deserializer);
     crypto::wipe_stack();
     let value = value.map_err(|_| BadPayload)?;
-    // Nothing may follow: then there is no further marker to be read.
+    // Nothing may follow: then there is no further marker to be read. A slice fails in no other way.
     match <()>::deserialize(&mut deserializer) {
-        Err(rmp_serde::decode::Error::InvalidMarkerRead(error)) if is_end(&error) => Ok(value),
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
         _ => Err(BadPayload),
     }
-}
-
-fn is_end(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 struct Length(usize);
@@ -57,6 +53,15 @@ impl io::Write for Length {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A buffer that grew would leave a copy of what it held behind.
+    #[test]
+    fn the_buffer_is_as_large_as_what_is_written() {
+        for len in [0, 1, 31, 32, 1000, 70_000] {
+            let bytes = encode(&("some text", vec![7_u8; len])).unwrap();
+            assert_eq!(bytes.capacity(), bytes.len(), "{len}");
+        }
+    }
 
     #[test]
     fn nothing_may_follow_what_is_read() {

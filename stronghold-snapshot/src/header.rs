@@ -199,3 +199,19 @@ impl Reader<'_> {
         self.array().map(u64::from_be_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preamble_tells_how_long_its_header_is_as_far_as_one_is_read() {
+        let preamble = |magic: &[u8], len: u32| [magic, &[0, 1, 0, 1], &len.to_be_bytes(), &[0; 16]].concat();
+        for (len, expected) in [(0, 0), (500, 500), (65_536, 65_536), (65_537, 65_536), (u32::MAX, 65_536)] {
+            assert_eq!(len_of(&preamble(&MAGIC, len)), Some(expected));
+        }
+        assert_eq!(len_of(&preamble(b"\x93SHOLD\n\n", 500)), None);
+        assert_eq!((len_of(&preamble(&MAGIC, 500)[..15]), len_of(&[])), (None, None));
+        assert_eq!(len_of(&preamble(&MAGIC, 500)[..16]), Some(500));
+    }
+}

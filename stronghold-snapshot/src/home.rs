@@ -413,7 +413,6 @@ impl Home {
     fn read_again(&mut self) -> Result<(), HomeError> {
         let payload = self.file.reload()?;
         self.stronghold = decode(&payload)?;
-        self.stale = false;
         Ok(())
     }
 }

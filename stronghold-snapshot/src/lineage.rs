@@ -262,10 +262,6 @@ impl Lineage {
         self.check_new(new, None)?;
         let slot = self.make_slot(new, label, number)?;
         self.slots.push(slot);
-        if !slot::total_work_allowed(&self.slots) {
-            self.slots.pop();
-            return Err(SealError::TotalCost);
-        }
         self.last_number = number;
         Ok(number)
     }
@@ -284,12 +280,7 @@ impl Lineage {
         let index = self.index_of(number)?;
         self.check_new(new, Some(number))?;
         let label = label.unwrap_or(&self.slots[index].label).to_owned();
-        let slot = self.make_slot(new, &label, number)?;
-        let before = core::mem::replace(&mut self.slots[index], slot);
-        if !slot::total_work_allowed(&self.slots) {
-            self.slots[index] = before;
-            return Err(SealError::TotalCost);
-        }
+        self.slots[index] = self.make_slot(new, &label, number)?;
         Ok(())
     }
 
@@ -330,8 +321,13 @@ impl Lineage {
     }
 
     /// No slot but the one that is `replaced` may open with what a new one opens with: removing one of them would not lock
-    /// anybody out.
+    /// anybody out. And with the others a new one must not cost too much, which is told before any of it is spent.
     fn check_new(&self, new: &NewSlot<'_>, replaced: Option<u16>) -> Result<(), SealError> {
+        let mut others = self.slots.iter().filter(|slot| Some(slot.number) != replaced);
+        let costs = others.clone().filter_map(Slot::cost).chain(new.cost());
+        if !Work::of(costs).is_within(Work::ANY) {
+            return Err(SealError::TotalCost);
+        }
         let opens = |slot: &Slot| match *new {
             NewSlot::Passphrase { passphrase, .. } => {
                 opens(slot, &self.file_id, &Unlock::Passphrase(passphrase))
@@ -339,7 +335,6 @@ impl Lineage {
             NewSlot::Key(key) => opens(slot, &self.file_id, &Unlock::Key(key)),
             NewSlot::Recipient(public) | NewSlot::RecipientOnce(public) => slot.is_for(public),
         };
-        let mut others = self.slots.iter().filter(|slot| Some(slot.number) != replaced);
         match others.find(|slot| opens(slot)) {
             Some(slot) => Err(SealError::SlotExists(slot.number)),
             None => Ok(()),
@@ -425,6 +420,7 @@ fn find_slot(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cost::PassphraseCost;
 
     #[test]
     fn no_two_files_have_an_id_or_a_master_key_in_common() {
@@ -433,5 +429,79 @@ mod tests {
         assert_ne!(one.file_id, two.file_id);
         assert_ne!(one.master.expose(), two.master.expose());
         assert_ne!(new_master().unwrap().expose(), one.master.expose());
+    }
+
+    fn cheap(passphrase: &[u8]) -> NewSlot<'_> {
+        NewSlot::Passphrase { passphrase, cost: PassphraseCost::new(8, 1, 1).unwrap() }
+    }
+
+    fn numbers(lineage: &Lineage) -> Vec<u16> {
+        lineage.slots().map(|slot| slot.number).collect()
+    }
+
+    #[test]
+    fn what_slots_cost_together_is_bounded_and_told_before_it_is_spent() {
+        let most = PassphraseCost::new(1 << 20, 16, 1).unwrap();
+        let almost = PassphraseCost::new((1 << 20) - 1, 16, 1).unwrap();
+        let mut lineage = Lineage::begin(&[cheap(b"p"), NewSlot::Key(&[7; 32])]).unwrap();
+        assert_eq!(lineage.work(), Work { memory_kib: 8, total_kib: 8 });
+        lineage.slots.push(slot::costing(most, 3));
+        lineage.last_number = 3;
+        // The costly slot is never tried: that would take gigabytes.
+        assert_eq!(lineage.add_slot(&cheap(b"q"), "q"), Err(SealError::TotalCost));
+        assert_eq!(lineage.replace_slot(2, &cheap(b"q"), None), Err(SealError::TotalCost));
+        lineage.remove_slot(1).unwrap();
+        assert_eq!(lineage.add_slot(&cheap(b"q"), "q"), Err(SealError::TotalCost), "by one pass over 8 KiB");
+        assert_eq!((numbers(&lineage), lineage.last_number), (vec![2, 3], 3));
+        assert_eq!(lineage.add_slot(&NewSlot::Key(&[8; 32]), ""), Ok(4), "a key costs nothing");
+        lineage.replace_slot(3, &cheap(b"q"), Some("in its place")).unwrap();
+        assert_eq!(lineage.work(), Work { memory_kib: 8, total_kib: 8 });
+        lineage.slots[1] = slot::costing(almost, 3);
+        let too_much = NewSlot::Passphrase { passphrase: b"r", cost: PassphraseCost::new(8, 3, 1).unwrap() };
+        assert_eq!(lineage.add_slot(&too_much, ""), Err(SealError::TotalCost));
+        let found = lineage.check_new(&NewSlot::Passphrase { passphrase: b"r", cost: most }, Some(3));
+        assert_eq!(found, Ok(()), "in place of the only other one it may be all that is allowed");
+    }
+
+    #[test]
+    fn a_file_has_no_more_numbers_than_there_are_and_no_more_generations() {
+        let mut lineage = Lineage::begin(&[NewSlot::Key(&[7; 32])]).unwrap();
+        lineage.last_number = u16::MAX - 1;
+        assert_eq!(lineage.add_slot(&NewSlot::Key(&[8; 32]), ""), Ok(u16::MAX));
+        assert_eq!(lineage.add_slot(&NewSlot::Key(&[9; 32]), ""), Err(SealError::NoSlotNumbersLeft));
+        assert_eq!(numbers(&lineage), [1, u16::MAX]);
+        lineage.generation = u64::MAX - 1;
+        let last = lineage.seal_next(b"last").unwrap();
+        let opened = lineage.reopen(last).unwrap();
+        assert_eq!(opened.lineage.generation(), u64::MAX);
+        assert_eq!(opened.lineage.seal_next(b"").unwrap_err(), SealError::NoGenerationsLeft);
+    }
+
+    #[test]
+    fn parts_make_the_file_and_it_is_known_again_from_any_other() {
+        let lineage = Lineage::begin(&[NewSlot::Key(&[7; 32])]).unwrap();
+        let payload = vec![3; 150_000];
+        let mut sealing = lineage.sealing(&payload).unwrap();
+        let mut parts = Vec::new();
+        while let Some(part) = sealing.next_part().unwrap() {
+            parts.push(part.to_vec());
+        }
+        assert_eq!(parts.len(), 4, "the header and three chunks");
+        let mut file = parts.concat();
+        assert_eq!(file.len(), sealing.len());
+        let is_in = |file: &[u8]| sealing.is_in(&mut &file[..]).unwrap();
+        assert!(is_in(&file));
+        for len in [0, parts[0].len() - 1, parts[0].len(), file.len() - 1] {
+            assert!(!is_in(&file[..len]), "{len} bytes");
+        }
+        for at in [0, parts[0].len() - 1, parts[0].len(), file.len() - 1] {
+            file[at] ^= 1;
+            assert!(!is_in(&file), "byte {at}");
+            file[at] ^= 1;
+        }
+        assert!(!is_in(&[&file[..], &[0]].concat()));
+        let shown = format!("{sealing:?}");
+        assert!(shown.contains("generation: 1"), "{shown}");
+        assert_eq!(sealing.into_after().generation(), 1);
     }
 }

@@ -119,6 +119,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn news_is_a_later_generation_or_more_of_the_same() {
+        let note = |generation, hash, place| Note {
+            file_id: [1; 16],
+            generation,
+            header_hash: [hash; 32],
+            work: Work::NONE,
+            place,
+            path: "/vault".into(),
+        };
+        let known = note(7, 1, Place::Home);
+        for (other, is_news) in [
+            (note(8, 1, Place::Home), true),
+            (note(6, 2, Place::Home), false),
+            (note(7, 1, Place::Home), false),
+            (note(7, 2, Place::Home), true),
+            (note(7, 1, Place::Copy), true),
+        ] {
+            assert_eq!(other.is_news(&known), is_news, "{other:?}");
+        }
+    }
+
+    #[test]
     fn a_note_comes_back_from_its_text_and_nothing_else_is_one() {
         let note = Note {
             file_id: [1; 16],
@@ -133,9 +155,14 @@ mod tests {
         for other in ["", "\n", "9", "x y", &text[..text.len() - 1], &text[1..], &format!("{text}\n")] {
             assert_eq!(Note::from_text(other), None, "{other}");
         }
-        for (from, to) in
-            [(" 7 ", " -7 "), ("copy", "both"), (" 0202", " 02"), ("seen-1", "seen-2"), ("2f61", "2f6")]
-        {
+        for (from, to) in [
+            (" 7 ", " -7 "),
+            ("copy", "both"),
+            (" 0202", " 02"),
+            ("seen-1", "seen-2"),
+            ("2f61", "2f6"),
+            ("2f61", "61"),
+        ] {
             assert_eq!(Note::from_text(&text.replacen(from, to, 1)), None, "{to}");
         }
     }

@@ -208,3 +208,82 @@ mod system {
 }
 
 use system::{is_of_this_user, is_same, names, non_blocking, not_through_links, owner_only};
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn obstacle<T>(result: io::Result<T>) -> Option<Obstacle> {
+        result.err().and_then(|error| Obstacle::behind(&error))
+    }
+
+    #[test]
+    fn a_file_is_this_users_own_where_it_is_one_and_no_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "content").unwrap();
+        symlink("file", at("link")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        for (name, expected) in [("file", true), ("link", false), ("folder", false)] {
+            assert_eq!(is_own(&at(name)).ok(), Some(expected), "{name}");
+        }
+        assert!(is_own(&at("none")).is_err());
+        assert_eq!(obstacle(open_own_to_read(&at("link"))), Some(Obstacle::Link));
+        assert_eq!(obstacle(open_own_to_read(&at("folder"))), Some(Obstacle::Folder));
+        assert_eq!(obstacle(open_to_read(&at("folder"))), Some(Obstacle::Folder));
+        let mut read = String::new();
+        open_to_read(&at("link")).unwrap().read_to_string(&mut read).unwrap();
+        open_own_to_read(&at("file")).unwrap().read_to_string(&mut read).unwrap();
+        assert_eq!(read, "contentcontent");
+        fs::hard_link(at("file"), at("other")).unwrap();
+        assert_eq!(is_own(&at("file")).ok(), Some(true), "with two names too");
+        assert_eq!(obstacle(open_own_to_read(&at("file"))), Some(Obstacle::SecondName));
+        assert_eq!(obstacle(open_lock(&at("file"))), Some(Obstacle::SecondName));
+    }
+
+    #[test]
+    fn an_open_file_is_where_it_was_until_another_or_none_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let file = create(&at("file")).unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(create(&at("file")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(is_at(&file, &at("file")).unwrap());
+        fs::rename(at("file"), at("moved")).unwrap();
+        assert!(!is_at(&file, &at("file")).unwrap() && is_at(&file, &at("moved")).unwrap());
+        create(&at("file")).unwrap();
+        assert!(!is_at(&file, &at("file")).unwrap());
+        assert_eq!(is_at(&file, &at("moved/below")).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+    }
+
+    #[test]
+    fn a_lock_holds_a_process_id_and_a_line_feed_or_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let file = open_lock(&path).unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        for (content, is_one) in [
+            ("", true),
+            ("\n", true),
+            ("4294967295\n", true),
+            ("12345678901", true),
+            ("12345678901\n", false),
+            ("1\n\n", false),
+            ("1 ", false),
+            ("x", false),
+        ] {
+            fs::write(&path, content).unwrap();
+            let found = is_lock(&file, &path);
+            assert_eq!(found.as_ref().ok(), is_one.then_some(&true), "{content:?}");
+            assert_eq!(obstacle(found), (!is_one).then_some(Obstacle::Content), "{content:?}");
+            assert_eq!(obstacle(open_lock(&path)), None, "it is opened, and stays");
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(is_lock(&file, &path).ok(), Some(false), "another's lock");
+        let below = open_lock(&folder.path().join("none/lock")).unwrap_err();
+        assert_eq!(below.kind(), io::ErrorKind::NotFound);
+    }
+}

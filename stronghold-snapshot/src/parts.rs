@@ -42,3 +42,28 @@ pub(crate) fn copy_synced<S: Storage>(
     }
     storage.sync(&file).at(Action::Sync, to)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_full_but_the_last_and_make_the_whole() {
+        for (len, expected) in [
+            (0, &[][..]),
+            (5, &[5]),
+            (PART_LEN, &[PART_LEN]),
+            (PART_LEN + 1, &[PART_LEN, 1]),
+            (2 * PART_LEN + 7, &[PART_LEN, PART_LEN, 7]),
+        ] {
+            let whole: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            let mut parts = Parts::of(&whole[..]);
+            let (mut read, mut lens) = (Vec::new(), Vec::new());
+            while let Some(part) = parts.next().unwrap() {
+                lens.push(part.len());
+                read.extend_from_slice(part);
+            }
+            assert_eq!((lens, read == whole), (expected.to_vec(), true));
+        }
+    }
+}

@@ -82,6 +82,43 @@ mod tests {
     use crate::storage::Disk;
 
     #[test]
+    fn a_name_with_a_right_check_is_none_where_what_is_checked_is_no_such_name() {
+        let paths = Paths::resolve(&Disk, Path::new("vault")).unwrap();
+        let is_one = |begin: &str| {
+            let name = format!(".vault.{begin}{}.tmp", paths.check_of(begin.as_bytes()));
+            paths.is_temporary(OsStr::new(&name))
+        };
+        for (begin, expected) in [
+            ("4711-0123456789abcdef", true),
+            ("1-ABCDEF0123456789", true),
+            ("-0123456789abcdef", false),
+            ("x-0123456789abcdef", false),
+            ("47x1-0123456789abcdef", false),
+            ("4711_0123456789abcdef", false),
+            ("4711-0123456789abcdeg", false),
+            ("4711-g123456789abcdef", false),
+            ("0123456789abcdef", false),
+            ("", false),
+        ] {
+            assert_eq!(is_one(begin), expected, "{begin}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_a_snapshot_has_its_name() {
+        let temporary_folder = tempfile::tempdir().unwrap();
+        let folder = temporary_folder.path().canonicalize().unwrap();
+        let paths = Paths::resolve(&Disk, &folder.join("a vault")).unwrap();
+        assert_eq!((&paths.folder, &paths.file), (&folder, &folder.join("a vault")));
+        assert_eq!(paths.lock, folder.join(".a vault.lock"));
+        let temporary = paths.temporary().unwrap();
+        let begin = format!(".a vault.{}-", std::process::id());
+        assert!(temporary.parent() == Some(&folder));
+        assert!(temporary.file_name().unwrap().to_str().unwrap().starts_with(&begin));
+        assert_ne!(paths.temporary().unwrap(), temporary);
+    }
+
+    #[test]
     fn temporary_names_are_known_again_and_no_others() {
         let paths = Paths::resolve(&Disk, Path::new("vault")).unwrap();
         let temporary = paths.temporary().unwrap();

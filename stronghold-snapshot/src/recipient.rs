@@ -155,7 +155,10 @@ mod tests {
     #[test]
     fn other_bytes_are_no_keys() {
         assert!(RecipientSecret::from_bytes(&[1; 31]).is_err());
+        assert!(RecipientSecret::from_bytes(&[1; 33]).is_err());
         assert!(RecipientPublic::from_bytes(&[]).is_err());
+        let longer = [RecipientSecret::generate().unwrap().public().to_bytes(), vec![0]].concat();
+        assert!(RecipientPublic::from_bytes(&longer).is_err());
         assert!(RecipientPublic::from_bytes(&[0xff; RecipientPublic::LEN]).is_err());
         let mut off_curve = RecipientSecret::generate().unwrap().public().to_bytes();
         off_curve[RecipientPublic::LEN - 1] ^= 1;
@@ -165,5 +168,8 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         assert_eq!(format!("{:?}", RecipientSecret::generate().unwrap()), "RecipientSecret(..)");
+        let public = RecipientSecret::from_bytes(&[7; 32]).unwrap().public();
+        let hash = stronghold_sync::hex::text(&crypto::hash(&[&public.to_bytes()]));
+        assert_eq!(format!("{public:?}"), format!("RecipientPublic({}..)", &hash[..8]));
     }
 }

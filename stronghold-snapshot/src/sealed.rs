@@ -213,3 +213,31 @@ impl fmt::Debug for Payload {
         write!(f, "Payload({} bytes)", self.0.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_passphrase_would_cost_is_told_in_mebibytes_and_passes() {
+        let work = |memory_kib, total_kib| Work { memory_kib, total_kib };
+        for (asked, told) in [
+            (work(65_536, 3 * 65_536), "64 MiB of memory, gone over 3 times"),
+            (work(65_537, 3 * 65_537 + 1), "65 MiB of memory, gone over 4 times"),
+            (work(0, 7), "0 MiB of memory, gone over 7 times"),
+        ] {
+            let said = OpenError::TooCostly { asked, allowed: Work::FOREIGN }.to_string();
+            assert!(said.contains(told) && said.contains("; 64 MiB and 16 times are allowed"), "{said}");
+        }
+        let cost = PassphraseCost::new(1025, 1, 1).unwrap();
+        assert_eq!(OpenError::NoMemory(cost).to_string(), "no 2 MiB of memory for the passphrase");
+        assert_eq!(SealError::NoMemory(cost).to_string(), "no 2 MiB of memory for the passphrase");
+    }
+
+    #[test]
+    fn a_payload_gives_its_bytes_and_shows_their_number() {
+        let payload = Payload(Zeroizing::new(b"secret".to_vec()));
+        assert_eq!((format!("{payload:?}").as_str(), &payload[..]), ("Payload(6 bytes)", &b"secret"[..]));
+        assert_eq!(**payload.into_bytes(), *b"secret");
+    }
+}

@@ -105,6 +105,16 @@ impl fmt::Debug for NewSlot<'_> {
     }
 }
 
+impl NewSlot<'_> {
+    /// What trying a passphrase on it will cost, if that is what it is for.
+    pub(crate) fn cost(&self) -> Option<PassphraseCost> {
+        match self {
+            Self::Passphrase { cost, .. } => Some(*cost),
+            Self::Key(_) | Self::Recipient(_) | Self::RecipientOnce(_) => None,
+        }
+    }
+}
+
 /// One slot as it stands in a header.
 #[derive(Clone)]
 pub(crate) struct Slot {
@@ -240,6 +250,14 @@ impl Slot {
         }
     }
 
+    /// What trying a passphrase on it costs, if that is what it is for.
+    pub(crate) fn cost(&self) -> Option<PassphraseCost> {
+        match self.kind() {
+            SlotKind::Passphrase(cost) => Some(cost),
+            SlotKind::Key | SlotKind::Recipient => None,
+        }
+    }
+
     pub(crate) fn info(&self) -> SlotInfo {
         let Self { number, created, .. } = *self;
         SlotInfo { number, kind: self.kind(), label: self.label.clone(), created }
@@ -326,10 +344,7 @@ fn decode_cost(input: &mut Reader<'_>) -> Result<PassphraseCost, OpenError> {
 
 /// What the passphrase slots ask for together.
 pub(crate) fn work(slots: &[Slot]) -> Work {
-    Work::of(slots.iter().filter_map(|slot| match slot.kind() {
-        SlotKind::Passphrase(cost) => Some(cost),
-        _ => None,
-    }))
+    Work::of(slots.iter().filter_map(Slot::cost))
 }
 
 /// Whether opening can be made to cost at most what one slot at its bounds costs.
@@ -411,6 +426,15 @@ impl SlotKeys {
                 .map_err(|_| OpenError::Damaged(Damage::Slot))
         })
     }
+}
+
+/// A passphrase's slot as a file may show it, for tests: opening it takes this much, making it takes nothing.
+#[cfg(test)]
+pub(crate) fn costing(cost: PassphraseCost, number: u16) -> Slot {
+    let wrapped = Wrapped { key: [0; 32], tag: [0; TAG_LEN] };
+    let (wrap_salt, commitment) = ([0; SALT_LEN], [0; COMMITMENT_LEN]);
+    let way = Way::Passphrase { salt: [0; SALT_LEN], cost };
+    Slot { way, wrap_salt, commitment, wrapped, number, created: 0, label: String::new() }
 }
 
 /// Milliseconds since 1970, for people.

@@ -177,3 +177,52 @@ fn resolve_new(path: &Path) -> io::Result<PathBuf> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok(fs::canonicalize(folder)?.join(name))
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_resolved_through_links_also_where_nothing_is_yet() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().canonicalize().unwrap();
+        fs::create_dir(folder.join("real")).unwrap();
+        fs::write(folder.join("real/file"), "").unwrap();
+        std::os::unix::fs::symlink("real", folder.join("link")).unwrap();
+        for (path, expected) in [("link/file", "real/file"), ("link/new", "real/new"), ("link", "real")] {
+            assert_eq!(Disk.resolve(&folder.join(path)).unwrap(), folder.join(expected));
+        }
+        assert_eq!(Disk.resolve(&folder.join("none/new")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(Disk.resolve(&folder.join("none/..")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(
+            Disk.resolve(Path::new("nothing of this name")).unwrap(),
+            here.join("nothing of this name")
+        );
+        std::os::unix::fs::symlink("nowhere", folder.join("dangling")).unwrap();
+        let exists = |name: &str| Disk.exists(&folder.join(name)).ok();
+        assert_eq!(
+            (exists("dangling"), exists("real"), exists("none")),
+            (Some(true), Some(true), Some(false))
+        );
+        assert_eq!(exists("real/file/below"), None);
+    }
+
+    #[test]
+    fn a_lock_is_had_once_names_who_has_it_and_is_empty_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        assert_eq!(Disk.lock_holder(&path), None);
+        let lock = Disk.try_lock(&path).unwrap().unwrap();
+        assert!(Disk.try_lock(&path).unwrap().is_none());
+        assert_eq!(Disk.lock_holder(&path), Some(std::process::id()));
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+        assert!(Disk.is_locked(&lock, &path).unwrap());
+        drop(lock);
+        assert_eq!((fs::read(&path).unwrap(), Disk.lock_holder(&path)), (vec![], None));
+        for (note, holder) in [("4711", Some(4711)), ("4711\n", Some(4711)), ("x\n", None)] {
+            fs::write(&path, note).unwrap();
+            assert_eq!(Disk.lock_holder(&path), holder);
+        }
+    }
+}

@@ -75,3 +75,67 @@ impl Inspection {
         Ok(Self { generation: header.generation, slots, len })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::file::SnapshotFile;
+    use crate::slot::{NewSlot, SlotKind};
+
+    #[test]
+    fn what_stands_around_a_snapshot_is_told_and_left() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().canonicalize().unwrap();
+        let path = folder.join("vault");
+        let mut file = SnapshotFile::create(&path, &[NewSlot::Key(&[1; 32])], b"one").unwrap();
+        let lock = folder.join(".vault.lock");
+        let mut expected =
+            Surroundings { file: path.clone(), temporary: vec![], lock: Some(lock), writer: None };
+        assert_eq!(Surroundings::of(&path).unwrap(), expected);
+        let locked = file.lock(Duration::ZERO).unwrap();
+        let left = Paths::resolve(&Disk, &path).unwrap().temporary().unwrap();
+        fs::write(&left, "half").unwrap();
+        fs::write(folder.join(".vault.tmp"), "another's").unwrap();
+        expected = Surroundings { temporary: vec![left], writer: Some(std::process::id()), ..expected };
+        assert_eq!(Surroundings::of(&path).unwrap(), expected);
+        drop(locked);
+        file.remove_lock(Duration::ZERO).unwrap();
+        expected = Surroundings { temporary: vec![], lock: None, writer: None, ..expected };
+        assert_eq!(Surroundings::of(&path).unwrap(), expected);
+        assert_eq!(Surroundings::of(&folder.join("none/vault")).unwrap_err().action, Action::Find);
+    }
+
+    #[test]
+    fn a_snapshot_shows_its_generation_slots_and_length_and_what_is_none_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vault");
+        let mut file = SnapshotFile::create(&path, &[NewSlot::Key(&[1; 32])], b"one").unwrap();
+        file.commit(&[7; 100_000]).unwrap();
+        let inspection = Inspection::of(&path).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let slots: Vec<SlotInfo> = file.lineage().slots().collect();
+        assert_eq!((slots.len(), slots[0].number, slots[0].kind), (1, 1, SlotKind::Key));
+        assert_eq!(inspection, Inspection { generation: 2, slots, len: whole.len() as u64 });
+        let of = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            match Inspection::of(&path).unwrap_err() {
+                OpenFileError::Snapshot { path: at, source } if at == path => source,
+                other => panic!("{other}"),
+            }
+        };
+        let truncated = OpenError::Damaged(Damage::Truncated);
+        assert_eq!(of(&whole[..whole.len() - 1]), truncated);
+        assert_eq!(of(&[&whole[..], &[0]].concat()), truncated);
+        assert_eq!(of(&whole[..100]), truncated);
+        assert_eq!(of(b"a text"), OpenError::NotASnapshot);
+        let mut changed = whole;
+        changed[60] ^= 1;
+        assert_eq!(of(&changed), OpenError::Damaged(Damage::Header));
+        fs::remove_file(&path).unwrap();
+        assert!(
+            matches!(Inspection::of(&path), Err(OpenFileError::Storage(error)) if error.action == Action::Read)
+        );
+    }
+}

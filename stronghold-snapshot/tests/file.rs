@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use common::{Faulty, Memory, PowerCut};
 use stronghold_snapshot::{
-    CommitError, CreateError, Disk, LockError, NewSlot, OpenError, OpenFileError, ReloadError, SnapshotFile,
-    Storage, Unlock,
+    CommitError, CreateError, Disk, Limits, LockError, NewSlot, OpenError, OpenFileError, PassphraseCost,
+    ReloadError, SnapshotFile, Storage, Unlock, Work,
 };
 
 const KEY: [u8; 32] = [5; 32];
@@ -339,7 +339,10 @@ fn a_failed_call_while_creating_leaves_nothing_or_the_whole_file() {
         disk.fail(Some(n), false, ENOSPC);
         let created = SnapshotFile::create_in(disk.clone(), &path, &[NewSlot::Key(&KEY)], b"new");
         match path.exists() {
-            true => assert_eq!(content(&path), b"new"),
+            true => {
+                assert_eq!(content(&path), b"new");
+                assert!(folder.path().join(".vault.lock").exists(), "{:?}", disk.failed());
+            }
             false => {
                 assert!(created.is_err());
                 let lock = folder.path().join(".vault.lock");
@@ -385,4 +388,116 @@ fn the_power_cut_at_any_call_leaves_the_old_or_the_new_generation_and_never_less
 
 fn cuts() -> impl Iterator<Item = PowerCut> {
     (0..12).flat_map(|names_lost| (0..3).map(move |content_left| PowerCut { names_lost, content_left }))
+}
+
+/// What a disk wrote otherwise than it was told to is found out before the file is replaced.
+#[test]
+fn what_reads_back_otherwise_is_not_put_in_place() {
+    let (folder, path) = folder_with_snapshot(&[7; 700_000]);
+    let before = fs::read(&path).unwrap();
+    let disk = Faulty::new(Disk);
+    let mut file = SnapshotFile::open_in(disk.clone(), &path, &unlock()).unwrap();
+    let slot = [8; 32];
+    for changes_slots in [false, true] {
+        for write in 0.. {
+            disk.spoil(Some(write));
+            let mut locked = file.lock(WAIT).unwrap();
+            let result = match changes_slots {
+                false => locked.commit(&[9; 700_000]),
+                true => locked.commit_slots(&[7; 700_000], |lineage| {
+                    lineage.add_slot(&NewSlot::Key(&slot), "").map(drop)
+                }),
+            };
+            drop(locked);
+            let writes = disk.calls().iter().filter(|call| **call == "write").count();
+            if write == writes {
+                result.unwrap();
+                assert!(writes > 2, "{writes}: in parts");
+                break;
+            }
+            assert!(matches!(result, Err(CommitError::NotAsWritten)), "{write}: {result:?}");
+            assert_eq!(fs::read(&path).unwrap(), before);
+            assert_eq!(names(folder.path()), [".vault.lock", "vault"]);
+        }
+        fs::write(&path, &before).unwrap();
+        disk.spoil(None);
+        file = SnapshotFile::open_in(disk.clone(), &path, &unlock()).unwrap();
+    }
+}
+
+#[test]
+fn changed_slots_leave_a_large_body_as_it_is_and_a_renewed_key_does_not() {
+    let payload = [7; 700_000];
+    let (_folder, path) = folder_with_snapshot(&payload);
+    let body = || fs::read(&path).unwrap().split_off(2000);
+    let before = body();
+    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    let mut locked = file.lock(WAIT).unwrap();
+    locked.commit_slots(&payload, |lineage| lineage.replace_slot(1, &NewSlot::Key(&[8; 32]), None)).unwrap();
+    assert!(body() == before);
+    assert_eq!(
+        (locked.file().lineage().generation(), locked.file().path()),
+        (2, path.canonicalize().unwrap().as_path())
+    );
+    locked.commit_slots(&payload, |lineage| lineage.renew_master(&[])).unwrap();
+    assert!(body() != before);
+    locked.commit_renewed(b"short", &[]).unwrap();
+    drop(locked);
+    assert_eq!(file.lineage().generation(), 4);
+    assert!(opens_with(&path, [8; 32], b"short"));
+}
+
+#[test]
+fn a_payload_is_handed_out_while_it_is_what_the_file_holds() {
+    let (_folder, path) = folder_with_snapshot(b"one");
+    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    file.commit(b"two").unwrap();
+    assert!(file.take_payload().is_none(), "it was of the generation before");
+    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    SnapshotFile::open(&path, &unlock()).unwrap().commit(b"three").unwrap();
+    assert_eq!(&*file.reload().unwrap(), b"three");
+    assert!(file.take_payload().is_none());
+    assert_eq!(&*file.reload().unwrap(), b"three", "whether it is newer or not");
+    assert_eq!(file.lineage().generation(), 3);
+}
+
+#[test]
+fn no_more_is_spent_on_a_file_of_others_than_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    let cost = PassphraseCost::new(16, 2, 1).unwrap();
+    let slots = [NewSlot::Key(&KEY), NewSlot::Passphrase { passphrase: b"p", cost }];
+    SnapshotFile::create(&path, &slots, &[7; 100_000]).unwrap();
+    let len = fs::metadata(&path).unwrap().len();
+    let open = |unlock: &Unlock<'_>, max_len, memory_kib, total_kib| {
+        let work = Work { memory_kib, total_kib };
+        SnapshotFile::open_within(&path, unlock, &Limits { max_len, work })
+    };
+    let passphrase = Unlock::Passphrase(b"p");
+    assert_eq!(open(&passphrase, len, 16, 32).unwrap().lineage().generation(), 1);
+    for max_len in [0, len - 1] {
+        let error = open(&unlock(), max_len, 0, 0).unwrap_err();
+        let OpenFileError::TooLarge { path: at, max_len: told } = error else { panic!("{error}") };
+        assert_eq!((at, told), (path.canonicalize().unwrap(), max_len));
+    }
+    open(&unlock(), len, 0, 0).unwrap(); // a key costs nothing
+    for (memory_kib, total_kib) in [(15, 32), (16, 31)] {
+        let (asked, allowed) = (Work { memory_kib: 16, total_kib: 32 }, Work { memory_kib, total_kib });
+        let error = open(&passphrase, len, memory_kib, total_kib).unwrap_err();
+        let OpenFileError::Snapshot { source, .. } = error else { panic!("{error}") };
+        assert_eq!(source, OpenError::TooCostly { asked, allowed });
+    }
+    assert_eq!(Limits::FOREIGN, Limits { max_len: 1 << 30, work: Work::FOREIGN });
+}
+
+#[test]
+fn of_a_lock_that_nobody_noted_itself_in_only_that_it_is_taken_is_said() {
+    let (_folder, path) = folder_with_snapshot(b"one");
+    let mut first = SnapshotFile::open(&path, &unlock()).unwrap();
+    let mut second = SnapshotFile::open(&path, &unlock()).unwrap();
+    let _locked = first.lock(WAIT).unwrap();
+    let said = second.lock(Duration::ZERO).unwrap_err().to_string();
+    assert_eq!(said, format!("the snapshot is in use by process {}", std::process::id()));
+    fs::write(path.with_file_name(".vault.lock"), "").unwrap();
+    assert_eq!(second.lock(Duration::ZERO).unwrap_err().to_string(), "the snapshot is in use");
 }

@@ -1,10 +1,15 @@
 //! A Stronghold and its file: what is in memory is what was read, or nothing is written.
 #![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use stronghold_snapshot::{Home, HomeError, NewSlot, SnapshotFile, Unlock};
-use stronghold_vault::{Labels, Stronghold, WriteError};
+use stronghold_snapshot::{
+    Home, HomeError, Limits, LockError, NewSlot, NoteError, Notes, Older, OpenError, OpenFileError,
+    PassphraseCost, RolledBack, Seen, SnapshotFile, Unlock, Work,
+};
+use stronghold_vault::{Labels, Stronghold, Underway, WriteError};
 
 const KEY: [u8; 32] = [5; 32];
 
@@ -166,4 +171,250 @@ fn a_change_of_slots_that_panics_or_fails_changes_nothing() {
     assert!(is_whole(home.stronghold()));
     write(&mut home).unwrap();
     assert!(Home::open(&path, &Unlock::Key(&[6; 32])).is_err());
+}
+
+/// As many times as it was told in this thread that a note failed.
+fn told() -> usize {
+    TOLD.with(Cell::get)
+}
+
+thread_local! {
+    static TOLD: Cell<usize> = const { Cell::new(0) };
+}
+
+fn notes(folder: Option<&Path>, required: bool) -> Notes {
+    let tell = |_: &NoteError| TOLD.with(|told| told.set(told.get() + 1));
+    Notes { seen: folder.map(Seen::in_folder), required, tell }
+}
+
+fn open_seen(path: &Path, notes: Notes, older: Older) -> Result<Home, HomeError> {
+    Home::open_seen(path, &Unlock::Key(&KEY), &Limits::OWN, notes, older)
+}
+
+#[test]
+fn an_older_file_than_was_seen_is_refused_until_it_is_accepted() {
+    let (folder, path, mut home) = home();
+    let seen = folder.path().join("notes");
+    let old = std::fs::read(&path).unwrap();
+    home.remember_in(notes(Some(&seen), true)).unwrap();
+    write(&mut home).unwrap(); // which notes what it wrote
+    std::fs::write(&path, &old).unwrap();
+    for _ in 0..2 {
+        let error = open_seen(&path, notes(Some(&seen), false), Older::Refuse).unwrap_err();
+        let HomeError::RolledBack(RolledBack::Older { found: 1, seen: 2, .. }) = error else {
+            panic!("{error}")
+        };
+    }
+    open_seen(&path, notes(Some(&seen), true), Older::Accept).unwrap();
+    let mut home = open_seen(&path, notes(Some(&seen), true), Older::Refuse).unwrap();
+    // What is opened and what is written from then on is noted.
+    write(&mut home).unwrap();
+    std::fs::write(&path, &old).unwrap();
+    assert!(open_seen(&path, notes(Some(&seen), true), Older::Refuse).is_err());
+    assert_eq!(told(), 0);
+}
+
+#[test]
+fn that_notes_fail_is_told_once_and_again_after_they_were_well() {
+    let (folder, path, _home) = home();
+    let seen = folder.path().join("notes");
+    std::fs::write(&seen, "in the way").unwrap();
+    let mut home = open_seen(&path, notes(Some(&seen), false), Older::Refuse).unwrap();
+    assert_eq!(told(), 1);
+    for _ in 0..2 {
+        write(&mut home).unwrap();
+        assert_eq!(told(), 1);
+    }
+    std::fs::remove_file(&seen).unwrap();
+    write(&mut home).unwrap();
+    home.refresh().unwrap();
+    std::fs::remove_dir_all(&seen).unwrap();
+    home.refresh().unwrap();
+    assert!(!seen.exists(), "what is noted is not noted again");
+    std::fs::write(&seen, "in the way").unwrap();
+    home.refresh().unwrap();
+    assert_eq!(told(), 1);
+    write(&mut home).unwrap();
+    assert_eq!(told(), 2);
+    let mut home = open_seen(&path, notes(None, false), Older::Accept).unwrap();
+    write(&mut home).unwrap();
+    assert_eq!(told(), 3, "also where there is no folder at all");
+}
+
+#[test]
+fn where_notes_are_required_nothing_is_opened_or_written_without_them() {
+    let (folder, path, _home) = home();
+    let seen = folder.path().join("notes");
+    let no_folder = |error: HomeError| matches!(error, HomeError::Notes(NoteError::NoFolder));
+    assert!(no_folder(open_seen(&path, notes(None, true), Older::Accept).unwrap_err()));
+    let mut home = open_seen(&path, notes(Some(&seen), true), Older::Refuse).unwrap();
+    write(&mut home).unwrap();
+    let before = content(&path);
+    std::fs::remove_dir_all(&seen).unwrap();
+    std::fs::write(&seen, "in the way").unwrap();
+    for older in [Older::Refuse, Older::Accept] {
+        let error = open_seen(&path, notes(Some(&seen), true), older).unwrap_err();
+        assert!(matches!(error, HomeError::Notes(NoteError::Storage { .. })), "{error}");
+    }
+    assert!(matches!(write(&mut home), Err(Failed::Home(HomeError::Notes(NoteError::Storage { .. })))));
+    assert!(home.update_slots(|lineage| lineage.add_slot(&NewSlot::Key(&[6; 32]), "").map(drop)).is_err());
+    assert_eq!(content(&path), before);
+    let error = home.remember_in(notes(None, true)).unwrap_err();
+    assert!(no_folder(error));
+    assert!(matches!(write(&mut home), Err(Failed::Home(HomeError::Notes(NoteError::NoFolder)))));
+    assert_eq!((content(&path), told()), (before, 0));
+    home.remember_in(notes(None, false)).unwrap();
+    write(&mut home).unwrap();
+    assert_eq!(told(), 1);
+}
+
+#[test]
+fn what_was_paid_before_for_a_passphrase_is_paid_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, seen) = (folder.path().join("vault"), folder.path().join("notes"));
+    let slot = NewSlot::Passphrase { passphrase: b"p", cost: PassphraseCost::new(16, 2, 1).unwrap() };
+    Home::create(&path, &[slot], Stronghold::new("a").unwrap()).unwrap();
+    let limits = Limits { work: Work { memory_kib: 8, total_kib: 8 }, ..Limits::OWN };
+    let open = |limits: &Limits| {
+        Home::open_seen(&path, &Unlock::Passphrase(b"p"), limits, notes(Some(&seen), true), Older::Refuse)
+    };
+    let too_costly = |opened: Result<Home, HomeError>| {
+        matches!(
+            opened,
+            Err(HomeError::Open(OpenFileError::Snapshot { source: OpenError::TooCostly { .. }, .. }))
+        )
+    };
+    assert!(
+        too_costly(open(&limits)) && too_costly(Home::open_within(&path, &Unlock::Passphrase(b"p"), &limits))
+    );
+    open(&Limits::OWN).unwrap();
+    open(&limits).unwrap();
+}
+
+#[test]
+fn a_writer_waits_as_long_as_it_is_told_to() {
+    let (_folder, path, mut home) = home();
+    let mut other = SnapshotFile::open(&path, &Unlock::Key(&KEY)).unwrap();
+    let locked = other.lock(Duration::ZERO).unwrap();
+    let started = Instant::now();
+    home.set_lock_wait(Duration::ZERO);
+    assert!(matches!(write(&mut home), Err(Failed::Home(HomeError::Lock(LockError::InUse { .. })))));
+    assert!(home.remove_lock().is_err() && started.elapsed() < Duration::from_secs(5));
+    drop(locked);
+    write(&mut home).unwrap();
+    let lock = path.with_file_name(".vault.lock");
+    assert!(lock.exists());
+    home.remove_lock().unwrap();
+    assert!(!lock.exists());
+}
+
+fn words(home: &Home) -> Vec<(String, usize)> {
+    home.stronghold().steps().map(|step| (step.word().to_owned(), step.records())).collect()
+}
+
+fn write_at(home: &mut Home, location: &str) {
+    let changed = home.update(|stronghold| {
+        stronghold.write(&location.parse().unwrap(), b"x", Labels::new(), 1).map_err(Failed::Write)
+    });
+    changed.unwrap();
+}
+
+#[test]
+fn changes_belong_to_the_step_that_was_begun_and_else_each_is_one() {
+    let (_folder, path, mut home) = home();
+    write_at(&mut home, "a/v/1");
+    write_at(&mut home, "a/v/2");
+    home.begin_step("import");
+    write_at(&mut home, "a/v/3");
+    let failed = home.update(|_| Err::<(), Failed>(Failed::Write(WriteError::TooLarge)));
+    assert!(failed.is_err());
+    write_at(&mut home, "a/v/4");
+    let mut session = Underway::served("serve", 7);
+    for location in ["b/v/1", "b/v/2"] {
+        let written = home.update_in(&mut session, |stronghold| {
+            stronghold.write(&location.parse().unwrap(), b"y", Labels::new(), 1).map_err(Failed::Write)
+        });
+        written.unwrap();
+    }
+    home.update_and_renew(&[], |stronghold| {
+        stronghold.write(&"a/v/5".parse().unwrap(), b"x", Labels::new(), 1).map(drop).map_err(Failed::Write)
+    })
+    .unwrap();
+    let word = |word: &str, records| (word.to_owned(), records);
+    let expected = [word("serve", 2), word("import", 3), word("change", 1), word("change", 1)];
+    assert_eq!(words(&home), expected);
+    assert!(home.stronghold().steps().nth(1).unwrap().time() > 1_700_000_000_000);
+    assert_eq!(words(&Home::open(&path, &Unlock::Key(&KEY)).unwrap()), expected);
+    let undone = home.update(|stronghold| stronghold.undo(9).map_err(Failed::Write)).unwrap().unwrap();
+    assert_eq!((undone.word.as_str(), undone.records.len()), ("serve", 2));
+}
+
+#[test]
+fn what_another_wrote_is_read_and_what_is_rehearsed_is_not_written() {
+    let (_folder, path, mut home) = home();
+    let mut other = Home::open(&path, &Unlock::Key(&KEY)).unwrap();
+    write(&mut other).unwrap();
+    assert!(home.stronghold().read(&"a/b/c".parse().unwrap()).is_err(), "it is not read unasked");
+    let before = std::fs::read(&path).unwrap();
+    let rehearsed = other.rehearse(|stronghold| {
+        stronghold.remove(&"a/b/c".parse().unwrap(), 2).map_err(Failed::Write)?;
+        Ok::<_, Failed>(stronghold.readable())
+    });
+    assert_eq!((rehearsed.unwrap(), other.stronghold().readable()), (0, 1));
+    assert!(std::fs::read(&path).unwrap() == before);
+    assert_eq!(home.refresh().unwrap().readable(), 1);
+    assert_eq!((home.stronghold().readable(), home.file().lineage().generation()), (1, 2));
+    // A change is made on top of what another wrote meanwhile, of slots too.
+    write_at(&mut other, "a/b/d");
+    write_at(&mut home, "a/b/e");
+    assert_eq!(home.stronghold().readable(), 3);
+    write_at(&mut home, "a/b/f");
+    other.update_slots(|lineage| lineage.add_slot(&NewSlot::Key(&[6; 32]), "second").map(drop)).unwrap();
+    assert_eq!((other.stronghold().readable(), other.file().lineage().generation()), (4, 6));
+    let opened = Home::open(&path, &Unlock::Key(&[6; 32])).unwrap();
+    assert_eq!((opened.stronghold().readable(), opened.file().lineage().slots().len()), (4, 2));
+}
+
+#[test]
+fn damage_behind_the_header_is_seen_where_all_is_read_again() {
+    let (_folder, path, mut home) = home();
+    write(&mut home).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, &damaged).unwrap();
+    assert_eq!(home.refresh().unwrap().readable(), 1);
+    assert!(matches!(home.refresh_whole(), Err(HomeError::Reload(_))));
+    assert!(matches!(home.refresh(), Err(HomeError::Reload(_))), "from then on too");
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(home.refresh_whole().unwrap().readable(), 1);
+    let mut other = Home::open(&path, &Unlock::Key(&KEY)).unwrap();
+    write_at(&mut other, "a/b/d");
+    assert_eq!(home.refresh_whole().unwrap().readable(), 2);
+}
+
+#[test]
+fn what_is_sealed_anew_is_not_opened_by_who_had_the_key_before() {
+    let (_folder, path, mut home) = home();
+    let old = SnapshotFile::open(&path, &Unlock::Key(&KEY)).unwrap();
+    home.update_slots(|lineage| lineage.replace_slot(1, &NewSlot::Key(&[6; 32]), None)).unwrap();
+    assert!(old.lineage().reopen(std::fs::read(&path).unwrap()).is_ok());
+    let write = |stronghold: &mut Stronghold| {
+        stronghold.write(&"a/b/c".parse().unwrap(), b"x", Labels::new(), 1).map(drop).map_err(Failed::Write)
+    };
+    home.update_and_renew(&[], write).unwrap();
+    assert_eq!(old.lineage().reopen(std::fs::read(&path).unwrap()).unwrap_err(), OpenError::WrongKey);
+    assert_eq!(home.stronghold().readable(), 1);
+    assert_eq!(Home::open(&path, &Unlock::Key(&[6; 32])).unwrap().stronghold().readable(), 1);
+    home.update_slots(|lineage| lineage.add_slot(&NewSlot::Key(&[7; 32]), "").map(drop)).unwrap();
+    let mut stranger = Home::open(&path, &Unlock::Key(&[7; 32])).unwrap();
+    let before = content_with(&path, [7; 32]);
+    assert!(stranger.update_and_renew(&[], write).is_err(), "the other slot's key is not at hand");
+    assert_eq!(content_with(&path, [7; 32]), before);
+    stranger.update_and_renew(&[Unlock::Key(&[6; 32])], write).unwrap();
+    assert_ne!(content_with(&path, [6; 32]), before);
+}
+
+fn content_with(path: &Path, key: [u8; 32]) -> Vec<u8> {
+    SnapshotFile::open(path, &Unlock::Key(&key)).unwrap().take_payload().unwrap().to_vec()
 }

@@ -125,3 +125,34 @@ fn many_losses_want_a_persons_word() {
     assert_eq!(run(&confirmed, &mut into, &from).deleted, 11);
     assert_eq!(readable(&into).len(), 19);
 }
+
+#[test]
+fn values_that_are_emptied_count_as_losses_and_ten_are_not_many() {
+    for (removed, emptied, refused) in [(4, 6, false), (5, 6, true), (0, 11, true), (10, 0, false)] {
+        let (mut into, mut from) = (new(), new());
+        (0..30).for_each(|number| put(&mut into, &format!("a/v/{number}"), "a value that is long enough"));
+        merge("**").run(&mut from, &into).unwrap();
+        (0..removed).for_each(|number| remove(&mut from, &format!("a/v/{number}")));
+        (10..10 + emptied).for_each(|number| put(&mut from, &format!("a/v/{number}"), ""));
+        let merged = merge("**").run(&mut into, &from);
+        let received = removed + emptied;
+        let expected = match refused {
+            true => Err(MergeError::Deletions { deleted: received, of: 30 }),
+            false => Ok(Merged { received, deleted: removed, conflicts: 0, unchanged: 30 - received }),
+        };
+        assert_eq!(merged, expected, "{removed} and {emptied}");
+    }
+}
+
+#[test]
+fn a_conflict_of_equals_is_none_and_those_that_are_settled_are_not_counted() {
+    let (mut into, mut from) = (new(), new());
+    for number in 0..3 {
+        put(&mut into, &format!("a/v/{number}"), "here");
+        put(&mut from, &format!("a/v/{number}"), if number == 0 { "here" } else { "there" });
+    }
+    let kept = Merge { on_conflict: OnConflict::KeepLocal, ..merge("a/v/1") };
+    assert_eq!(kept.run(&mut into, &from), Ok(Merged { received: 1, ..Merged::default() }));
+    let merged = merge("**").run(&mut into, &from);
+    assert_eq!(merged, Ok(Merged { received: 2, deleted: 0, conflicts: 1, unchanged: 0 }));
+}

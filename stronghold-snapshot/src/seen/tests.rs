@@ -237,3 +237,112 @@ fn what_stands_in_place_of_a_note_is_told_and_not_touched() {
     assert!(world.seen.probe().is_err());
     assert!(world.seen.remember(&world.open("vault")).is_err());
 }
+
+fn notes(world: &World, name: &str) -> [String; 2] {
+    let file = world.open(name);
+    [world.seen.note_of_path(file.path()), world.seen.note_of_id(file.lineage())]
+        .map(|note| fs::read_to_string(note).unwrap_or_default())
+}
+
+fn noted(world: &World, name: &str, generation: u64, place: Place) -> Option<Note> {
+    let mut note = Note::of(&world.open(name), place);
+    note.generation = generation;
+    Some(note)
+}
+
+#[test]
+fn a_copy_is_noted_by_its_path_alone_and_what_is_no_news_is_not_written() {
+    let world = world();
+    let of_original = notes(&world, "vault");
+    let at_home = noted(&world, "vault", 2, Place::Home);
+    assert_eq!(of_original.each_ref().map(|text| Note::from_text(text)), [at_home.clone(), at_home]);
+    fs::copy(world.path("vault"), world.path("backup")).unwrap();
+    world.write("backup").unwrap();
+    let [of_copy, by_id] = notes(&world, "backup");
+    assert_eq!(Note::from_text(&of_copy), noted(&world, "backup", 3, Place::Copy));
+    assert_eq!(by_id, of_original[1]);
+    // An older one of the same file, and the very same again, change nothing.
+    let newest = fs::read(world.path("backup")).unwrap();
+    fs::write(world.path("backup"), &world.old).unwrap();
+    world.seen.remember(&world.open("backup")).unwrap();
+    assert_eq!(notes(&world, "backup"), [of_copy.clone(), by_id.clone()]);
+    fs::write(world.path("backup"), newest).unwrap();
+    world.seen.remember(&world.open("backup")).unwrap();
+    assert_eq!(notes(&world, "backup"), [of_copy, by_id]);
+    fs::write(world.path("vault"), &world.old).unwrap();
+    world.seen.accept(&world.open("vault")).unwrap();
+    let at_home = noted(&world, "vault", 1, Place::Home);
+    assert_eq!(
+        notes(&world, "vault").each_ref().map(|text| Note::from_text(text)),
+        [at_home.clone(), at_home]
+    );
+}
+
+#[test]
+fn a_moved_file_is_at_home_where_it_lies_now() {
+    let world = world();
+    world.move_to("vault", "elsewhere/vault");
+    world.seen.remember(&world.open("elsewhere/vault")).unwrap();
+    let moved = noted(&world, "elsewhere/vault", 2, Place::Home);
+    assert_eq!(
+        notes(&world, "elsewhere/vault").each_ref().map(|text| Note::from_text(text)),
+        [moved.clone(), moved]
+    );
+}
+
+#[test]
+fn what_its_owner_paid_before_is_remembered_where_anything_is() {
+    use crate::cost::PassphraseCost;
+
+    let world = world();
+    let last = |name: &str| world.seen.last(&world.path(name)).unwrap();
+    assert_eq!((last("vault").paid(), last("other").paid()), (Some(Work::NONE), None));
+    let slot = NewSlot::Passphrase { passphrase: b"p", cost: PassphraseCost::new(16, 2, 1).unwrap() };
+    let file = SnapshotFile::create(&world.path("other"), &[slot], b"one").unwrap();
+    world.seen.remember(&file).unwrap();
+    assert_eq!(last("other").paid(), Some(Work { memory_kib: 16, total_kib: 32 }));
+    fs::write(world.seen.note_of_path(file.path()), "damaged").unwrap();
+    assert_eq!(last("other").paid(), None);
+}
+
+#[test]
+fn whether_notes_can_be_read_is_told_of_both() {
+    let world = world();
+    let readable = |name: &str| world.seen.readable(&world.path(name));
+    for fine in ["vault", "never seen", "no folder/vault"] {
+        assert!(readable(fine).is_ok(), "{fine}");
+    }
+    let file = world.open("vault");
+    for note in [world.seen.note_of_id(file.lineage()), world.seen.note_of_path(file.path())] {
+        let before = fs::read(&note).unwrap();
+        fs::write(&note, "damaged").unwrap();
+        assert!(matches!(readable("vault"), Err(NoteError::Unreadable(at)) if at == note));
+        fs::write(&note, before).unwrap();
+    }
+    fs::remove_file(world.seen.note_of_id(file.lineage())).unwrap();
+    assert!(readable("vault").is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn notes_and_their_folder_are_this_users_alone_and_a_probe_leaves_none() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let world = world();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(world.seen.folder(), world.folder.path().join("deep/down"));
+    assert_eq!(mode(world.seen.folder()), 0o700);
+    assert_eq!(mode(&world.seen.note_of_path(&world.path("vault"))), 0o600);
+    let names = || {
+        let entries = fs::read_dir(world.seen.folder()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    world.seen.probe().unwrap();
+    assert_eq!((names(), before.len()), (before, 3));
+    let fresh = Seen::in_folder(world.folder.path().join("not/yet"));
+    fresh.probe().unwrap();
+    assert!(fresh.folder().is_dir(), "it is made for the probe");
+}

@@ -23,6 +23,7 @@ struct Plan {
     sticky: bool,
     errno: i32,
     failed: Vec<&'static str>,
+    spoilt: Option<usize>,
 }
 
 impl<S> Faulty<S> {
@@ -33,6 +34,17 @@ impl<S> Faulty<S> {
     /// Forgets the calls so far; from now on the call with this index fails, and if `sticky` all after it too.
     pub(crate) fn fail(&self, fail_at: Option<usize>, sticky: bool, errno: i32) {
         *self.plan.lock().unwrap() = Plan { fail_at, sticky, errno, ..Plan::default() };
+    }
+
+    /// Forgets the calls so far; from now on the write with this index writes other bytes, and says nothing.
+    pub(crate) fn spoil(&self, write: Option<usize>) {
+        *self.plan.lock().unwrap() = Plan { spoilt: write, ..Plan::default() };
+    }
+
+    fn is_spoilt(&self) -> bool {
+        let plan = self.plan.lock().unwrap();
+        let writes = plan.calls.iter().filter(|call| **call == "write").count();
+        plan.spoilt.is_some_and(|at| writes == at + 1)
     }
 
     pub(crate) fn calls(&self) -> Vec<&'static str> {
@@ -90,6 +102,11 @@ impl<S: Storage> Storage for Faulty<S> {
     /// A failing write is a short one.
     fn write(&self, file: &mut S::File, bytes: &[u8]) -> io::Result<()> {
         match self.call("write") {
+            Ok(inner) if self.is_spoilt() => {
+                let mut other = bytes.to_vec();
+                other[bytes.len() / 2] ^= 1;
+                inner.write(file, &other)
+            }
             Ok(inner) => inner.write(file, bytes),
             Err(error) => self.inner.write(file, &bytes[..bytes.len() / 2]).and(Err(error)),
         }
