@@ -392,6 +392,84 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_as_long_as_its_pattern_says_at_least() {
+        for (text, name, expected) in [
+            ("?/?/?", "a/b/c", true),
+            ("?/?/?", "a/b/", false),
+            ("?/?/*", "a/b/", true),
+            ("a*/b/c", "a/b/c", true),
+            ("a*/b/c", "ab/b/c", true),
+            ("a*/b/c", "/b/c", false),
+            ("*/*/*", "//", true),
+            ("**/c", "/c", true),
+            ("**/c", "c", false),
+            ("?/?/?", "\u{e9}/b/c", true),
+        ] {
+            assert_eq!(pattern(text).matches(name), expected, "{text} {name}");
+        }
+    }
+
+    #[test]
+    fn what_matching_costs_is_counted() {
+        let steps = |text: &str, name: &str| {
+            let mut steps = 5;
+            pattern(text).matches_in(name, &mut steps);
+            steps - 5
+        };
+        assert_eq!(steps("a/b/c", "a/b/c/d"), 1, "a comparison");
+        assert_eq!(steps("a", "a/b/c"), 1);
+        assert_eq!(steps("?/?/?", "a/b"), 1, "too short");
+        assert_eq!(steps("?/?/?", "a/b/cd"), 1 + 5 * 6);
+        for (text, complexity) in [("a/b/c", 0), ("a/b", 0), ("**", 0), ("a/*/c", 5), ("*", 3), ("**/a", 3)] {
+            assert_eq!(pattern(text).complexity(), complexity, "{text}");
+        }
+        assert_eq!((pattern("a/\\*/\u{e9}").len(), pattern("**").len()), (7, 2));
+        assert!(pattern("**").is_everything() && pattern("***").is_everything());
+        assert!(
+            !pattern("*").is_everything()
+                && !pattern("a").is_everything()
+                && !pattern("**/a").is_everything()
+        );
+    }
+
+    #[test]
+    fn what_is_taken_literally_is_written_with_a_backslash() {
+        let literal = Pattern::literal("a/b/*?\\c");
+        assert_eq!(literal.to_string(), "a/b/\\*\\?\\\\c");
+        assert_eq!(literal, pattern("a/b/\\*\\?\\\\c"));
+        let literal = Pattern::literal("a");
+        assert!(literal.matches("a") && !literal.matches("a/b/c") && !literal.matches(""));
+        assert_eq!(alloc::format!("{literal:?}"), "Pattern(\"a\")");
+    }
+
+    #[test]
+    fn patterns_overlap_where_some_text_is_in_both() {
+        for (one, other, expected) in [
+            ("a*/v/r", "*b/v/r", true),
+            ("a*/v/r", "b*/v/r", false),
+            ("a?c/v/r", "ab*/v/r", true),
+            ("a?c/v/r", "ab/v/r", false),
+            ("*/v/r", "a/w/*", false),
+            ("*/v/*", "a/?/r", true),
+            ("**/x/r", "a/**", true),
+            ("**/x/r", "a/b/r", false),
+            ("a/b/?", "a/b/**", true),
+            ("a/b/?", "a/b/c/**", false),
+            ("a/b/?", "a/b/*/d", false),
+            ("?/b/c", "*/b/c", true),
+            ("?/b/c", "?*/b/c", true),
+            ("??/b/c", "?/b/c", false),
+            ("a/b/c*d", "a/b/c", false),
+            ("a/b/c*", "a/b/c", true),
+            ("a/b/*c", "a/b/*d", false),
+            ("a/b/c", "a/b/c", true),
+        ] {
+            let (one, other) = (pattern(one), pattern(other));
+            assert_eq!((one.overlaps(&other), other.overlaps(&one)), (expected, expected), "{one} {other}");
+        }
+    }
+
+    #[test]
     fn patterns_apart_do_not_overlap() {
         assert!(!pattern("wallet/**").overlaps(&pattern("work/**")));
         assert!(!pattern("*/tokens/*").overlaps(&pattern("wallet/keys/**")));

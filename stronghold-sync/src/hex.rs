@@ -38,3 +38,20 @@ fn nibble(digit: u8) -> Option<u8> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_written_in_lower_case_and_read_in_either() {
+        let bytes = [0x00, 0x09, 0x0a, 0x0f, 0x90, 0xa0, 0xf0, 0xff];
+        assert_eq!(text(&bytes), "00090a0f90a0f0ff");
+        assert_eq!(read("00090a0f90a0f0ff"), Some(bytes));
+        assert_eq!(read("00090A0F90A0F0FF"), Some(bytes));
+        assert_eq!((text(&[]).as_str(), read("")), ("", Some([])));
+        for other in ["0", "00", "0000", "000", "0g", "g0", "/0", ":0", "@0", "G0", "`0", "0 ", "\u{e9}"] {
+            assert_eq!(read::<1>(other).is_some(), other == "00", "{other}");
+        }
+    }
+}

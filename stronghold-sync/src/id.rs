@@ -181,3 +181,38 @@ fn named(domain: &[u8], parent: &[u8], name: &str) -> [u8; 16] {
     id.copy_from_slice(&digest[..16]);
     id
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::ToString};
+
+    use super::*;
+
+    #[test]
+    fn ids_of_names_are_the_same_on_every_device() {
+        let client = ClientId::of("wallet");
+        let vault = VaultId::of(client, "web");
+        assert_eq!(client.to_string(), "88c3bda5307ef65759094f03789160de");
+        assert_eq!(vault.to_string(), "2e8317851aa8355349a7fa0e6145320d");
+        assert_eq!(RecordId::of(vault, "mail").to_string(), "f38cd471640ec8ce6745a1c77d4a74ca");
+        let device = "6feecc8c16c5551d9feb3eb5f77e2da773bf68bd9ef9c52927ceb2c86e56892b";
+        assert_eq!(DeviceId::of_spki(b"spki").to_string(), device);
+    }
+
+    #[test]
+    fn an_id_is_shown_as_digits_and_read_from_as_many() {
+        let mut bytes = [0x11; 32];
+        bytes[..9].copy_from_slice(&[0x0a, 0xb1, 0xc2, 0xd3, 0xe4, 0xf5, 0x06, 0x17, 0x28]);
+        let device = DeviceId::from_bytes(bytes);
+        assert_eq!(device.fingerprint(), "0ab1-c2d3-e4f5-0617");
+        assert_eq!(RevisionId::from_bytes(bytes).short().to_string(), "0ab1c2d3e4f50617");
+        let text = device.to_string();
+        assert_eq!(format!("{device:?}"), format!("DeviceId({text})"));
+        assert_eq!((text.len(), text.parse()), (64, Ok(device)));
+        let error = text[1..].parse::<DeviceId>().unwrap_err();
+        assert_eq!(error.to_string(), "not an id: expected 64 hexadecimal digits");
+        let encoded = rmp_serde::to_vec(&device).unwrap();
+        assert_eq!(rmp_serde::from_slice::<DeviceId>(&encoded).unwrap(), device);
+        assert!(rmp_serde::from_slice::<ShortId>(&encoded).is_err() && encoded.len() == 34);
+    }
+}

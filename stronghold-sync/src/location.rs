@@ -183,6 +183,34 @@ mod tests {
     }
 
     #[test]
+    fn names_are_as_long_as_they_may_be_and_no_longer() {
+        let new = |client: usize, vault: usize, record: usize| {
+            Location::new("c".repeat(client), "v".repeat(vault), "r".repeat(record)).map(drop)
+        };
+        for (lengths, expected) in [
+            ((1, 1, 1), Ok(())),
+            ((255, 255, 1024), Ok(())),
+            ((256, 1, 1), Err(BadLocation::TooLong)),
+            ((1, 256, 1), Err(BadLocation::TooLong)),
+            ((1, 1, 1025), Err(BadLocation::TooLong)),
+            ((0, 1, 1), Err(BadLocation::Empty)),
+            ((1, 0, 1), Err(BadLocation::Empty)),
+            ((1, 1, 0), Err(BadLocation::Empty)),
+        ] {
+            assert_eq!(new(lengths.0, lengths.1, lengths.2), expected, "{lengths:?}");
+        }
+        assert_eq!(Location::new("c", "v/w", "r"), Err(BadLocation::Slash));
+        assert_eq!(check_name("c/"), Err(BadLocation::Slash));
+        assert_eq!((check_name("c"), check_name("")), (Ok(()), Err(BadLocation::Empty)));
+        let location = Location::trusted("c", "v", "r/s");
+        assert_eq!((location.to_string().as_str(), "c/v/r/s".parse()), ("c/v/r/s", Ok(location.clone())));
+        let encoded = rmp_serde::to_vec(&location).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Location>(&encoded).unwrap(), location);
+        let none = rmp_serde::to_vec(&("c/d", "v", "r")).unwrap();
+        assert!(rmp_serde::from_slice::<Location>(&none).is_err());
+    }
+
+    #[test]
     fn ids_depend_on_every_name_above() {
         let id = |text: &str| text.parse::<Location>().unwrap().id();
         assert_ne!(id("a/v/r").record, id("b/v/r").record);

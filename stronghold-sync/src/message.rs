@@ -340,3 +340,79 @@ pub(crate) fn in_parts<T: Weight>(list: Vec<T>, message: impl Fn(Vec<T>) -> Mess
     }
     messages
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, vec};
+
+    use super::*;
+    use crate::Ancestors;
+
+    fn location(len: usize) -> Location {
+        Location::new("c", "vv", "r".repeat(len - 3)).unwrap()
+    }
+
+    #[test]
+    fn what_an_item_takes_in_a_message_is_no_less_than_it_weighs() {
+        let ids = |n: u8| (0..n).map(|n| RevisionId::from_bytes([n; 32])).collect();
+        for ancestors in [0, 1, 10] {
+            let (revision, size) = (RevisionId::from_bytes([0xFF; 32]), u64::MAX);
+            let ancestors = Ancestors::from_newest_first(ids(ancestors)).unwrap();
+            let number = ancestors.as_slice().len();
+            let shape = Shape { location: location(9).id(), revision, ancestors, size, deleted: true };
+            assert_eq!(shape.weight(), 112 + 8 * number);
+            let listing = Listing { location: location(50), revision, size, modified: size, conflict: true };
+            assert_eq!((listing.weight(), location(50).weight(), 7_u32.weight()), (130, 62, 5));
+            let takes = [
+                (rmp_serde::to_vec(&shape).unwrap().len(), shape.weight() + 16),
+                (rmp_serde::to_vec(&listing).unwrap().len(), listing.weight()),
+                (rmp_serde::to_vec(&location(300)).unwrap().len(), location(300).weight()),
+                (rmp_serde::to_vec(&u32::MAX).unwrap().len(), u32::MAX.weight()),
+            ];
+            assert!(takes.iter().all(|(takes, weight)| takes <= weight && takes + 40 > *weight), "{takes:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_goes_in_parts_that_are_as_full_as_they_may_be() {
+        let parts = |len: usize, number: usize| {
+            let list = vec![location(len); number];
+            let messages = in_parts(list, Message::Named);
+            let of = |message: &Message| match message {
+                Message::Named(part) => part.len(),
+                other => panic!("{other:?}"),
+            };
+            messages.iter().map(of).collect::<Vec<_>>()
+        };
+        // Each weighs 1,024 bytes: 48 of them are all that goes into one.
+        for (number, expected) in [(0, &[][..]), (1, &[1]), (48, &[48]), (49, &[48, 1]), (97, &[48, 48, 1])] {
+            assert_eq!(parts(1012, number), expected, "{number}");
+        }
+        assert_eq!(parts(1013, 48), [47, 1]);
+    }
+
+    #[test]
+    fn the_asking_side_waits_for_an_answer_to_all_but_batches_and_confirmations() {
+        let batch = Message::Batch(Batch { index: 0, entries: 1, len: 1 });
+        for (message, expected) in [
+            (batch, false),
+            (Message::Chunk(vec![1]), false),
+            (Message::Confirm(0), false),
+            (Message::Compare, true),
+            (Message::End, true),
+            (Message::Propose(Propose { key: None }), true),
+        ] {
+            assert_eq!(message.wants_an_answer(), expected, "{message:?}");
+        }
+        let (selection, key) = ("a".parse::<Selection>().unwrap(), RecipientKey::new(vec![7; 3]).unwrap());
+        for request in [
+            Request::Import { selection: selection.clone(), key: key.clone() },
+            Request::Browse { selection: selection.clone() },
+            Request::Fetch { selection: selection.clone(), key: key.clone() },
+            Request::Sync { selection: selection.clone(), pull: true, push: false },
+        ] {
+            assert_eq!(request.selection(), &selection);
+        }
+        assert_eq!((key.as_bytes(), format!("{key:?}")), (&[7; 3][..], "RecipientKey(3 bytes)".into()));
+    }
+}

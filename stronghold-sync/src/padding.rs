@@ -22,6 +22,11 @@ mod tests {
         assert_eq!(padded_len(1), 1);
         assert_eq!(padded_len(9), 10);
         assert_eq!(padded_len(1000), 1024);
+        for (len, padded) in [(2, 2), (8, 8), (17, 18), (33, 36), (65, 72), (4097, 4352), (1 << 40, 1 << 40)]
+        {
+            assert_eq!(padded_len(len), padded, "{len}");
+        }
+        assert_eq!(padded_len(u64::MAX), u64::MAX << 57, "it does not overflow");
         for len in 0..100_000u64 {
             let padded = padded_len(len);
             assert!(padded >= len && (len < 16 || padded - len <= len / 8), "{len} -> {padded}");

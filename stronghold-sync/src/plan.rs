@@ -511,6 +511,203 @@ mod tests {
     }
 
     #[test]
+    fn each_reason_has_a_name_and_three_are_of_rules() {
+        let names = [
+            (Why::MayNotPush, "may_not_push", true),
+            (Why::MayNotDelete, "may_not_delete", true),
+            (Why::MayNotPull, "may_not_pull", true),
+            (Why::TooManyHeads, "too_many_heads", false),
+            (Why::TooLarge, "too_large", false),
+            (Why::Declined, "declined", false),
+            (Why::Later, "later", false),
+        ];
+        for (why, name, is_of_rules) in names {
+            assert_eq!((why.name(), why.is_of_rules()), (name, is_of_rules));
+        }
+    }
+
+    #[test]
+    fn a_plan_counts_each_record_once_and_on_the_side_that_it_changes() {
+        let of = |size: u64, shape: Shape| Shape { size, ..shape };
+        let here = sorted(vec![
+            shape(1, 1, &[], false),          // the same on both sides
+            of(100, shape(2, 2, &[], false)), // shrinks here
+            shape(3, 3, &[], false),          // is deleted here
+            shape(4, 4, &[], false),          // conflicts
+            shape(5, 5, &[55], false),        // is newer here, and shrinks there
+            shape(6, 6, &[66], true),         // is deleted there
+            shape(7, 7, &[], false),          // is new there
+            shape(9, 9, &[], true),           // a deletion of what is not there
+        ]);
+        let there = sorted(vec![
+            shape(1, 1, &[], false),
+            of(49, shape(2, 22, &[2], false)),
+            shape(3, 33, &[3], true),
+            shape(4, 44, &[], false),
+            of(10, shape(5, 55, &[], false)),
+            shape(6, 66, &[], false),
+            shape(8, 8, &[], false), // is new here
+        ]);
+        let at = |record: u8| shape(record, 0, &[], false).location;
+        let listed =
+            |list: &[Shape]| list.iter().map(|shape| shape.revision.as_bytes()[0]).collect::<BTreeSet<_>>();
+        let changes = |list: &[(LocationId, Change)]| list.iter().copied().collect::<BTreeMap<_, _>>();
+        let both = plan(&here, &there, BOTH);
+        assert_eq!(listed(&both.take), [22, 33, 44, 8].into());
+        assert_eq!(listed(&both.give), [4, 5, 6, 7, 9].into());
+        let counts = [both.conflicts, both.unchanged, both.deletes_here, both.deletes_there];
+        assert_eq!(counts, [1, 1, 1, 1]);
+        assert_eq!(
+            [both.shrinks_here, both.shrinks_there, both.readable_here, both.readable_there],
+            [1, 1, 6, 6]
+        );
+        let changes_here = [
+            (at(2), Change::Changed),
+            (at(3), Change::Deleted),
+            (at(4), Change::Conflict),
+            (at(8), Change::New),
+        ];
+        assert_eq!(changes(&both.changes_here), changes_here.into());
+        let changes_there = [
+            (at(4), Change::Conflict),
+            (at(5), Change::Changed),
+            (at(6), Change::Deleted),
+            (at(7), Change::New),
+        ];
+        assert_eq!(changes(&both.changes_there), changes_there.into());
+        assert!(both.not_taken.is_empty() && both.not_given.is_empty() && both.beyond.is_empty());
+        assert!(!both.is_empty() && plan(&here, &here, BOTH).is_empty());
+        let take = plan(&here, &there, Rules { give: false, ..BOTH });
+        assert_eq!((take.take, take.give.len(), take.deletes_there), (both.take, 0, 0));
+        let give = plan(&here, &there, Rules { take: false, ..BOTH });
+        assert_eq!((give.give, give.take.len(), give.deletes_here), (both.give, 0, 0));
+        let counted = Plan::default().and_unchanged(5, 3);
+        assert_eq!((counted.unchanged, counted.readable_here, counted.readable_there), (5, 3, 3));
+    }
+
+    #[test]
+    fn a_value_shrinks_where_it_is_emptied_or_less_than_half_is_left() {
+        for (before, after, expected) in
+            [(0, 0, false), (1, 0, true), (100, 49, true), (100, 50, false), (101, 50, false), (3, 1, false)]
+        {
+            assert_eq!(is_shrunk(before, after), expected, "{before} {after}");
+        }
+        // Of several heads the largest counts.
+        let of = |size: u64, revision: u8, after: &[u8]| Shape { size, ..shape(1, revision, after, false) };
+        let here = [of(1000, 1, &[]), of(10, 2, &[])];
+        let shrinks = |size| plan(&here, &[of(size, 3, &[1])], BOTH).shrinks_here;
+        assert_eq!((shrinks(499), shrinks(500)), (1, 0));
+        let all_but_small = plan(&here, &[of(600, 3, &[1]), of(1, 4, &[2])], BOTH);
+        assert_eq!(all_but_small.shrinks_here, 0);
+        let deleted = Shape { deleted: true, ..of(2000, 5, &[]) };
+        assert_eq!(plan(&[of(1000, 1, &[])], &[of(100, 3, &[1]), deleted], BOTH).shrinks_here, 1);
+    }
+
+    #[test]
+    fn what_no_record_can_have_is_left_with_the_reason() {
+        let of = |size: u64| vec![Shape { size, ..shape(1, 1, &[], false) }];
+        let location = of(0)[0].location;
+        assert_eq!(plan(&[], &of(LARGEST), BOTH).take.len(), 1);
+        let too_large = plan(&[], &of(LARGEST + 1), BOTH);
+        assert_eq!(too_large.not_taken, [Left { location, why: Why::TooLarge }]);
+        assert!(too_large.take.is_empty() && too_large.beyond.is_empty(), "no rule would change it");
+        let heads = |from: u16, number: u16| -> Vec<Shape> {
+            let revision = |n: u16| {
+                let mut id = [0; 32];
+                id[..2].copy_from_slice(&n.to_be_bytes());
+                RevisionId::from_bytes(id)
+            };
+            (from..from + number)
+                .map(|n| Shape { revision: revision(n), ..shape(1, 0, &[], false) })
+                .collect()
+        };
+        let full = plan(&heads(0, 100), &heads(100, 156), BOTH);
+        assert_eq!((full.take.len(), full.give.len(), full.conflicts), (156, 100, 1));
+        let over = plan(&heads(0, 100), &heads(100, 157), BOTH);
+        let left = [Left { location, why: Why::TooManyHeads }];
+        assert_eq!((over.take.len(), over.give.len(), over.conflicts), (0, 0, 0));
+        assert_eq!((&over.not_taken[..], &over.not_given[..]), (&left[..], &left[..]));
+        struct Few;
+        impl Sieve for Few {
+            fn delivered(&self, head: &Shape) -> bool {
+                head.revision.as_bytes()[1] < 4
+            }
+        }
+        let added =
+            |own: u16, number| plan_through(&heads(0, own), &heads(100, number), BOTH, &Few).take.len();
+        assert_eq!((added(0, 8), added(0, 9), added(4, 4), added(4, 5), added(9, 4)), (8, 0, 4, 0, 4));
+        let given = |number| plan_through(&heads(0, number), &heads(100, 1), BOTH, &Few).give.len();
+        assert_eq!((given(8), given(9)), (8, 0));
+    }
+
+    #[test]
+    fn what_a_rule_keeps_is_noted_once_for_each_reason_and_only_where_anybody_could_see_it() {
+        struct Nothing;
+        impl Sieve for Nothing {
+            fn take(&self, shape: &Shape) -> Result<(), Why> {
+                Err(if shape.deleted { Why::MayNotDelete } else { Why::MayNotPush })
+            }
+            fn give(&self, shape: &Shape) -> Result<(), Option<Why>> {
+                Err((!shape.deleted).then_some(Why::MayNotPush))
+            }
+        }
+        let kept = |here: &[Shape], there: &[Shape]| plan_through(here, there, BOTH, &Nothing);
+        let location = shape(1, 1, &[], false).location;
+        let (push, delete) =
+            (Left { location, why: Why::MayNotPush }, Left { location, why: Why::MayNotDelete });
+        let two = [shape(1, 1, &[], false), shape(1, 2, &[], false)];
+        let plan = kept(&[], &two);
+        assert_eq!((plan.not_taken, plan.beyond, plan.take.len()), (vec![push], two.to_vec(), 0));
+        assert_eq!(kept(&two, &[]).not_given, [push]);
+        let gone = [shape(1, 3, &[1, 2], true)];
+        assert_eq!((kept(&two, &gone).not_taken, kept(&gone, &two).not_given.len()), (vec![delete], 0));
+        let unseen = kept(&[], &gone);
+        assert_eq!((unseen.not_taken.len(), unseen.beyond.len()), (0, 0), "a deletion of nothing");
+        assert!(kept(&[shape(1, 9, &[], true)], &gone).not_taken.is_empty());
+    }
+
+    #[test]
+    fn a_conflict_is_resolved_for_the_heads_of_the_side_that_was_chosen() {
+        let (here, there) = ([shape(1, 2, &[1], false)], [shape(1, 3, &[1], false), shape(1, 4, &[], false)]);
+        let location = here[0].location;
+        for (on_conflict, winners) in [
+            (OnConflict::KeepBoth, None),
+            (OnConflict::KeepLocal, Some(vec![id(2)])),
+            (OnConflict::TakeOther, Some(vec![id(3), id(4)])),
+        ] {
+            let resolve = plan(&here, &there, Rules { on_conflict, ..BOTH }).resolve;
+            assert_eq!(
+                resolve,
+                winners.map(|winners| Resolution { location, winners }).into_iter().collect::<Vec<_>>()
+            );
+            let none = plan(&[], &there, Rules { on_conflict, ..BOTH });
+            assert!(none.resolve.is_empty(), "nothing here conflicts with it");
+        }
+    }
+
+    #[test]
+    fn many_are_counted_with_what_shrinks_on_either_side() {
+        let plan = |deletes, shrinks, readable, here: bool| {
+            let of = Plan::default();
+            match here {
+                true => Plan { deletes_here: deletes, shrinks_here: shrinks, readable_here: readable, ..of },
+                false => {
+                    Plan { deletes_there: deletes, shrinks_there: shrinks, readable_there: readable, ..of }
+                }
+            }
+        };
+        for (deletes, shrinks, readable, many) in
+            [(6, 5, 50, true), (5, 5, 50, false), (11, 0, 110, false), (0, 11, 109, true)]
+        {
+            let (here, there) =
+                (plan(deletes, shrinks, readable, true), plan(deletes, shrinks, readable, false));
+            assert_eq!((here.deletes_many(), here.deletes_many_here()), (many, many));
+            assert_eq!((there.deletes_many(), there.deletes_many_here()), (many, false));
+        }
+        assert!(!are_many(u64::MAX / 5, u64::MAX), "it does not overflow");
+    }
+
+    #[test]
     fn taking_their_deletion_over_an_own_edit_counts_as_a_deletion() {
         let (edit, deletion) = ([shape(1, 2, &[1], false)], [shape(1, 3, &[1], true)]);
         let deletes = |on_conflict| plan(&edit, &deletion, Rules { on_conflict, ..BOTH }).deletes_here;

@@ -503,6 +503,142 @@ mod tests {
     }
 
     #[test]
+    fn operations_have_names() {
+        for (operation, name) in
+            Operation::ALL.into_iter().zip(["import", "browse", "pull", "push", "delete"])
+        {
+            assert_eq!((operation.name(), name.parse()), (name, Ok(operation)));
+            assert_eq!(alloc::format!("{operation}"), name);
+        }
+        for other in ["", "Pull", "pull "] {
+            assert_eq!(other.parse::<Operation>(), Err(BadOperation));
+        }
+    }
+
+    #[test]
+    fn a_rule_is_put_back_in_its_place() {
+        let mut policy = Policy::default();
+        let rules = ["a", "b", "c"].map(|name| rule(Operation::Pull, name));
+        rules.iter().for_each(|rule| _ = policy.grant(rule.clone()));
+        let whole = policy.clone();
+        for (number, rule) in (1..).zip(&rules) {
+            policy.deny(&PEER, &Operation::ALL.into(), None, Some(number)).unwrap();
+            assert_eq!(policy.rules().count(), 2);
+            policy.put_back(number, rule.clone());
+            assert_eq!(policy, whole);
+        }
+        policy.put_back(7, rule(Operation::Pull, "d"));
+        assert_eq!(policy.grant(rule(Operation::Pull, "e")), 8, "no number is given twice");
+        assert_eq!(policy.rules_of(&PEER).map(|(number, _)| number).collect::<Vec<_>>(), [1, 2, 3, 7, 8]);
+        assert_eq!(policy.rules_of(&DeviceId::from_bytes([2; 32])).count(), 0);
+    }
+
+    #[test]
+    fn what_is_left_of_a_rule_keeps_its_number_and_the_rest_of_it() {
+        let all: BTreeSet<_> = [Operation::Pull, Operation::Push].into();
+        let whole = Rule {
+            operations: all.clone(),
+            selection: Selection::parse(&["a", "b"]).unwrap(),
+            expires: Some(100),
+            ask: true,
+            ..rule(Operation::Pull, "x")
+        };
+        let denied = |operations: &[Operation], selection: Option<&str>, number| {
+            let mut policy = Policy::default();
+            policy.grant(whole.clone());
+            policy.grant(rule(Operation::Browse, "a"));
+            let operations = operations.iter().copied().collect();
+            let back = policy.deny(&PEER, &operations, selection.map(select).as_ref(), number).unwrap();
+            (back, policy.rules)
+        };
+        let of = |operations: &[Operation], selection: &str| Rule {
+            operations: operations.iter().copied().collect(),
+            selection: Selection::parse(&selection.split(' ').collect::<Vec<_>>()).unwrap(),
+            ..whole.clone()
+        };
+        let other = (2, rule(Operation::Browse, "a"));
+        let narrowed = TakenBack { removed: vec![], narrowed: vec![1] };
+        let removed = TakenBack { removed: vec![1], narrowed: vec![] };
+        let (pull, push) = (Operation::Pull, Operation::Push);
+        for (operations, selection, number, back, left) in [
+            (&[pull][..], None, None, &narrowed, vec![(1, of(&[push], "a b"))]),
+            (&[pull], Some("a"), None, &narrowed, vec![(1, of(&[push], "a b")), (1, of(&[pull], "b"))]),
+            (&[pull, push], Some("a"), Some(1), &narrowed, vec![(1, of(&[pull, push], "b"))]),
+            (&[pull, push], Some("**"), None, &removed, vec![]),
+            (&[pull, push], None, Some(1), &removed, vec![]),
+            (&[pull, push], None, Some(2), &TakenBack::default(), vec![(1, whole.clone())]),
+            (&[Operation::Delete], None, None, &TakenBack::default(), vec![(1, whole.clone())]),
+            (&[pull], Some("c"), None, &TakenBack::default(), vec![(1, whole.clone())]),
+        ] {
+            let left: Vec<_> = left.into_iter().chain([other.clone()]).collect();
+            assert_eq!(
+                denied(operations, selection, number),
+                (back.clone(), left),
+                "{operations:?} {selection:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_rule_has_expired_from_its_time_on_and_one_of_several_is_enough() {
+        let mut policy = Policy::default();
+        let of = |expires, name: &str| Rule { expires, ..rule(Operation::Pull, name) };
+        for (expires, name) in [(None, "a"), (Some(100), "b"), (Some(200), "c")] {
+            policy.grant(of(expires, name));
+        }
+        for (now, expected) in
+            [(99, [false, false]), (100, [true, false]), (199, [true, false]), (200, [true, true])]
+        {
+            let expired = [of(Some(100), "b"), of(Some(200), "c")].map(|rule| policy.has_expired(&rule, now));
+            assert_eq!((expired, policy.has_expired(&of(None, "a"), now)), (expected, false), "{now}");
+        }
+        let saw: Vec<bool> =
+            [50, 99, 100, 150, 200, 201, 200].into_iter().map(|now| policy.saw(now)).collect();
+        assert_eq!(saw, [false, false, true, false, true, false, false]);
+    }
+
+    #[test]
+    fn a_grant_says_who_may_do_what_where() {
+        let mut policy = Policy::default();
+        policy.grant(Rule { ask: true, ..rule(Operation::Push, "a") });
+        policy.grant(Rule { ask: true, ..rule(Operation::Push, "b") });
+        let Decision::Ask(pending) = policy.decide(&PEER, Operation::Push, &select("**"), 0) else {
+            panic!("not asked");
+        };
+        let text = |grant: &Grant| alloc::format!("{}", grant.scope());
+        assert_eq!(text(pending.grant()), "a, b within **");
+        let grant = pending.clone().approve();
+        assert_eq!((grant.peer(), grant.operation()), (Some(PEER), Operation::Push));
+        let at = "a/v/r".parse::<Location>().unwrap();
+        assert!(policy.still_allows(&grant, &at, 0) && !policy.still_allows(pending.grant(), &at, 0));
+        let owner = Grant::of_owner(select("a"));
+        assert_eq!((owner.peer(), owner.operation(), text(&owner).as_str()), (None, Operation::Pull, "a"));
+        assert!(
+            policy.still_allows(&owner, &at, 0) && !policy.still_allows(&owner, &"b/v/r".parse().unwrap(), 0)
+        );
+        // One that needs no asking goes first, and alone.
+        policy.grant(rule(Operation::Push, "c"));
+        let Decision::Allowed(unasked) = policy.decide(&PEER, Operation::Push, &select("**"), 0) else {
+            panic!("not allowed");
+        };
+        assert_eq!(text(&unasked), "c within **");
+        assert!(matches!(policy.decide(&PEER, Operation::Push, &select("a"), 0), Decision::Ask(_)));
+    }
+
+    #[test]
+    fn rules_that_are_too_much_together_are_told_as_far_as_they_fit() {
+        let mut policy = Policy::default();
+        for letter in ["x", "y", "z"] {
+            policy.grant(rule(Operation::Pull, &alloc::format!("*{}{letter}/v/r", "?".repeat(200))));
+        }
+        let Decision::Allowed(grant) = policy.decide(&PEER, Operation::Pull, &select("**"), 0) else {
+            panic!("not allowed");
+        };
+        assert_eq!(grant.scope().first().patterns().len(), 2, "the newest is left out");
+        assert!(grant.scope().covers(&Location::trusted(&alloc::format!("{}y", "a".repeat(200)), "v", "r")));
+    }
+
+    #[test]
     fn rules_are_asked_before_the_request_and_only_those_that_touch_it() {
         let mut policy = Policy::default();
         policy.grant(Rule {

@@ -397,6 +397,97 @@ mod tests {
     }
 
     #[test]
+    fn a_selection_is_the_sum_of_its_patterns() {
+        let select = |patterns: &[&str]| Selection::parse(patterns).unwrap();
+        let (one, two) = (select(&["a", "b/x/**"]), select(&["b/x/**", "c"]));
+        assert_eq!(one.clone().or(&two), select(&["a", "b/x/**", "c"]), "each pattern once");
+        assert_eq!(select(&["a", "b", "c/x"]).touching(&select(&["b/y/z", "c/x/*"])), select(&["b", "c/x"]));
+        assert_eq!(alloc::format!("{one}"), "a, b/x/**");
+        assert_eq!(one.patterns().len(), 2);
+        for (selection, covers) in [(&one, [true, true, false]), (&two, [false, true, true])] {
+            assert_eq!(["a/v/r", "b/x/r", "c/v/r"].map(|name| selection.covers(&at(name))), covers);
+        }
+        assert!(one.overlaps(&two) && !select(&["a"]).overlaps(&two));
+        assert!(one.includes(&select(&["a/v", "b/x/r"])) && !one.includes(&select(&["a", "c"])));
+        assert!(one.reaches("b/x/") && !one.reaches("c/"));
+        let none: [&str; 0] = [];
+        assert_eq!(Selection::parse(&none), Ok(Selection::everything()));
+        for (patterns, expected) in [(&["a"][..], false), (&["a", "**"], true), (&["*"], false)] {
+            assert_eq!(select(patterns).is_everything(), expected, "{patterns:?}");
+            assert_eq!(Scope::of(select(patterns)).is_everything(), expected);
+        }
+        assert_eq!("a/\\".parse::<Selection>(), Err(BadSelection::Pattern(BadPattern::Escape)));
+        let of = Selection::of_locations([&at("a/v/*"), &at("b/w/r")]);
+        assert!(of.covers(&at("a/v/*")) && of.covers(&at("b/w/r")) && !of.covers(&at("a/v/x")));
+        assert_eq!(select(&["a", "b"]).without(&select(&["a/x", "a"])), Ok(Some(select(&["b"]))));
+    }
+
+    #[test]
+    fn a_selection_is_within_its_limits_up_to_them() {
+        let wild = |letters: usize| alloc::format!("*{}/v/r", "?".repeat(letters - 5));
+        assert!(Selection::parse(&[wild(512).as_str()]).is_ok());
+        assert_eq!(Selection::parse(&[wild(513).as_str()]), Err(BadSelection::TooComplex));
+        let long = |bytes: usize| alloc::format!("a/b/{}", "c".repeat(bytes - 4));
+        let full =
+            [long(2000), long(2000), long(2000), long(2000), long(2000), long(2000), long(2000), long(2000)];
+        let with = |bytes: usize| Selection::parse(&[&full[..], &[long(bytes)]].concat());
+        assert!(with(384).is_ok());
+        assert_eq!(with(385), Err(BadSelection::TooLong));
+    }
+
+    #[test]
+    fn a_scope_is_asked_part_by_part() {
+        let select = |text: &str| text.parse::<Selection>().unwrap();
+        let scope = Scope::of(select("a")).within(select("*/x/*")).within(select("a"));
+        assert_eq!(alloc::format!("{scope}"), "a within */x/*", "each part once");
+        assert_eq!(scope.first(), &select("a"));
+        assert_eq!(scope.rest(), Some(Scope::of(select("*/x/*"))));
+        assert_eq!(Scope::of(select("a/b")).within(select("a")).rest(), None, "the first is within it");
+        let both = Scope::of(select("a")).and(&Scope::of(select("b")).within(select("c")));
+        assert_eq!(alloc::format!("{both}"), "a within b within c");
+        let mut steps = 0;
+        assert!(!both.covers_in("b/v/r", &mut steps));
+        assert_eq!(steps, 1, "no further than the first that does not cover it");
+        assert!(!scope.includes(&Scope::of(select("a/x/r"))) && scope.includes(&scope));
+        assert!(Scope::of(select("a")).includes(&Scope::of(select("a/b"))));
+        assert!(!Scope::of(select("a/b")).includes(&Scope::of(select("a"))));
+        assert!(
+            Scope::of(select("a")).includes(&Scope::of(select("b")).within(select("a/x"))),
+            "one part is enough"
+        );
+        assert!(!Scope::of(select("**")).within(select("a")).is_everything());
+        assert!(scope.covers(&at("a/x/r")) && !scope.covers_text("a/y/r") && !scope.covers_text("b/x/r"));
+    }
+
+    #[test]
+    fn a_mapping_renames_what_its_rules_are_of() {
+        let mut mapping = Mapping::default();
+        assert!(mapping.is_empty());
+        mapping.add("a/v=b/w").unwrap();
+        assert!(!mapping.is_empty());
+        for (from, to) in [("a/v/r/s", "b/w/r/s"), ("a/w/r", "a/w/r"), ("c/v/r", "c/v/r")] {
+            assert_eq!(mapping.apply(&at(from)), at(to));
+        }
+        let mut of_client = Mapping::default();
+        of_client.add("a=b").unwrap();
+        of_client.add("a=c").unwrap();
+        assert!(!of_client.is_empty());
+        assert_eq!(of_client.apply(&at("a/v/r")), at("b/v/r"), "the first");
+        for (rule, why) in [
+            ("a", BadMapping::Form),
+            ("a/v=b", BadMapping::Form),
+            ("=b", BadMapping::Name(BadLocation::Empty)),
+            ("a/=b/w", BadMapping::Name(BadLocation::Empty)),
+            ("a/v=b/w/x", BadMapping::Name(BadLocation::Slash)),
+            ("a/v/x=b/w", BadMapping::Name(BadLocation::Slash)),
+        ] {
+            assert_eq!(mapping.add(rule), Err(why), "{rule}");
+        }
+        let long = "n".repeat(256);
+        assert_eq!(mapping.add(&alloc::format!("a={long}")), Err(BadMapping::Name(BadLocation::TooLong)));
+    }
+
+    #[test]
     fn the_narrowest_mapping_applies() {
         let mut mapping = Mapping::default();
         mapping.add("wallet=purse").unwrap();

@@ -383,6 +383,59 @@ mod tests {
     }
 
     #[test]
+    fn of_several_heads_what_has_travelled_comes_first_and_each_has_its_turn() {
+        let none = Ancestors::default();
+        assert_eq!((none.as_slice(), none.parents()), (&[][..], &[][..]));
+        let line = |numbers: &[(u16, bool)]| {
+            numbers
+                .iter()
+                .fold(Ancestors::default(), |ancestors, (n, shared)| after(&[(*n, *shared, &ancestors)]))
+        };
+        let one = line(&[(11, true), (12, false), (13, true)]);
+        let other = line(&[(21, false), (22, true), (11, true)]);
+        assert_eq!(one.as_slice(), short(&[13, 11, 12]));
+        let both = after(&[(2, false, &one), (1, true, &other), (3, true, &none)]);
+        assert_eq!(both.parents(), short(&[1, 3, 2]), "shared first, then by id");
+        assert_eq!(both.as_slice(), short(&[1, 3, 2, 11, 13, 22, 21, 12]));
+        assert_eq!((both.shared_parents, both.shared), (2, 3));
+        let next = after(&[(4, false, &both)]);
+        assert_eq!(next.as_slice(), short(&[4, 1, 3, 11, 13, 22, 2, 21, 12]));
+        assert_eq!((next.shared_parents, next.shared), (0, 5));
+        assert!(next.contain(&id(21)) && !next.contain(&id(5)));
+        assert_eq!(both.parents_only().as_slice(), short(&[1, 3, 2]));
+        assert_eq!((both.parents_only().shared_parents, both.parents_only().shared), (2, 0));
+    }
+
+    #[test]
+    fn what_is_added_goes_behind_what_was_there_of_its_kind() {
+        let none = Ancestors::default();
+        let own = after(&[(1, true, &after(&[(2, false, &after(&[(3, true, &none)]))]))]);
+        assert_eq!((own.as_slice(), own.shared), (&short(&[1, 3, 2])[..], 1));
+        let history = after(&[(5, false, &after(&[(6, true, &none)]))]);
+        let whole = own.and_of(&[
+            Replaced { id: id(1), shared: true, ancestors: &history },
+            Replaced { id: id(8), shared: false, ancestors: &none },
+        ]);
+        assert_eq!(whole.as_slice(), short(&[1, 3, 6, 2, 8, 5]));
+        assert_eq!((whole.parents(), whole.shared_parents, whole.shared), (&short(&[1])[..], 1, 2));
+        assert_eq!(own.and_of(&[]), own);
+    }
+
+    #[test]
+    fn heads_are_what_nothing_else_replaces_in_the_order_of_ids() {
+        let none = Ancestors::default();
+        let (two, far) = (after(&[(2, true, &none)]), after(&[(4, true, &after(&[(1, true, &none)]))]));
+        let merged = |list: &[(u16, &Ancestors)]| -> Vec<RevisionId> {
+            heads(list.iter().map(|(n, ancestors)| (id(*n), *ancestors))).iter().map(|head| head.0).collect()
+        };
+        assert_eq!(merged(&[]), []);
+        assert_eq!(merged(&[(2, &none)]), [id(2)]);
+        assert_eq!(merged(&[(3, &two), (2, &none), (1, &none), (3, &two)]), [id(1), id(3)]);
+        assert_eq!(merged(&[(1, &none), (4, &none), (5, &far)]), [id(5)]);
+        assert_eq!(merged(&[(9, &two), (5, &far), (3, &none)]), [id(3), id(5), id(9)]);
+    }
+
+    #[test]
     fn a_list_that_names_its_own_revision_replaces_it_not() {
         let itself = Ancestors::from_newest_first(vec![id(1)]).unwrap();
         assert_eq!(heads([(id(1), &itself), (id(2), &Ancestors::default())]).len(), 2);
@@ -409,6 +462,11 @@ mod tests {
         ] {
             assert!(load(&refused).is_err(), "{refused:?}");
         }
+        let one = after(&[(1, true, &after(&[(2, false, &Ancestors::default())]))]);
+        let expected =
+            [&[0, 1, 0, 1, 0, 0][..], &[0, 1, 0, 0, 0, 0, 0, 0], &[0, 2, 0, 0, 0, 0, 0, 0]].concat();
+        assert_eq!(rmp_serde::to_vec(&one).unwrap()[2..], expected);
+        assert_eq!(load(&expected).unwrap(), one);
         for kept in [vec![], vec![id(1)], many[..4096].to_vec()] {
             let ancestors = Ancestors::from_newest_first(kept).unwrap();
             let bytes = rmp_serde::to_vec(&ancestors).unwrap();

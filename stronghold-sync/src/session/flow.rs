@@ -336,3 +336,256 @@ impl Incoming {
         if self.current.is_none() { Ok(()) } else { Err(Misbehaviour::OutOfOrder) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{collections::BTreeSet, format, vec};
+
+    use super::super::{
+        Answer, Failure, Gathering, SessionError, apart, claim, ordered, positions, records, volume,
+    };
+    use super::*;
+    use crate::{Ancestors, DeviceId, Operation, Rule, message::Refusal};
+
+    const PEER: DeviceId = DeviceId::from_bytes([1; 32]);
+
+    fn at(text: &str) -> Location {
+        text.parse().unwrap()
+    }
+
+    fn shape(location: &Location, revision: u16, size: u64) -> Shape {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&revision.to_be_bytes());
+        let revision = RevisionId::from_bytes(id);
+        Shape { location: location.id(), revision, ancestors: Ancestors::default(), size, deleted: false }
+    }
+
+    /// How many entries there are in each batch of records with so many heads of this size.
+    fn cut(heads: &[u16], size: u64) -> Vec<usize> {
+        let record = |(number, heads): (usize, &u16)| {
+            let location = at(&format!("c/v/{number}"));
+            (0..*heads).map(|revision| shape(&location, revision, size)).collect::<Vec<_>>()
+        };
+        let shapes: Vec<Shape> = heads.iter().enumerate().flat_map(record).collect();
+        let batches = batches(&shapes);
+        let all: Vec<EntryId> = batches.iter().flatten().copied().collect();
+        assert!(all.iter().eq(shapes.iter().map(Shape::entry).collect::<Vec<_>>().iter()));
+        batches.iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn batches_are_cut_between_records_at_a_thousand_entries_or_eight_mebibytes() {
+        for (heads, expected) in [
+            (&[][..], &[][..]),
+            (&[1], &[1]),
+            (&[600, 400, 1], &[1000, 1]),
+            (&[600, 401, 1], &[600, 402]),
+            (&[1000, 1000], &[1000, 1000]),
+            (&[1, 1500, 1], &[1, 1000, 501]),
+        ] {
+            assert_eq!(cut(heads, 64), expected, "{heads:?}");
+        }
+        let eighth = (1 << 20) - 256;
+        assert_eq!(cut(&[1; 9], eighth), [8, 1], "eight of a mebibyte with what goes beside the value");
+        assert_eq!(cut(&[1; 9], eighth + 1), [7, 2]);
+        assert_eq!(cut(&[5, 4], eighth), [5, 4]);
+        assert_eq!(cut(&[1, 1, 1], BATCH_BYTES), [1, 1, 1], "what is too large for one goes alone");
+        assert_eq!(cut(&[1, 2], u64::MAX), [1, 1, 1], "it does not overflow");
+        let ancestors = Ancestors::from_newest_first(vec![RevisionId::from_bytes([9; 32])]).unwrap();
+        assert_eq!(travels_as(&Shape { ancestors, ..shape(&at("c/v/r"), 1, 100) }), 100 + 8 + 256);
+    }
+
+    fn granted(policy: &Policy, operation: Operation) -> Option<Grant> {
+        match policy.decide(&PEER, operation, &crate::Selection::everything(), 0) {
+            crate::Decision::Allowed(grant) => Some(grant),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_may_be_in_a_batch_depends_on_what_was_asked_and_by_what_right() {
+        let mut policy = Policy::default();
+        for (operation, selection, expires) in [
+            (Operation::Push, "w", None),
+            (Operation::Delete, "d", Some(100)),
+            (Operation::Push, "e", Some(100)),
+        ] {
+            let (operations, selection) = ([operation].into(), selection.parse().unwrap());
+            policy.grant(Rule { device: PEER, operations, selection, expires, ask: false });
+        }
+        let (push, delete) = (granted(&policy, Operation::Push), granted(&policy, Operation::Delete));
+        let scope = || Scope::of(crate::Selection::parse(&["w", "d", "e", "x"]).unwrap());
+        let value = |name: &str| (at(name), shape(&at(name), 1, 64));
+        let deletion = |name: &str| (at(name), Shape { deleted: true, ..shape(&at(name), 2, 0) });
+        let all = [
+            value("w/v/r"),
+            deletion("d/v/r"),
+            value("e/v/r"),
+            value("x/v/r"),
+            deletion("w/v/r"),
+            value("y/v/r"),
+        ];
+        let entries = || Announced::new(all.iter().map(|(_, shape)| shape.clone()).collect());
+        let also = || BTreeSet::from([all[3].1.entry()]);
+        let (ok, not_asked) = (Ok(()), Err(Unexpected::NotAsked));
+        let (not_permitted, withdrawn) = (Err(Unexpected::NotPermitted), Err(Unexpected::Withdrawn));
+        let everything = Expected::Taken { entries: entries(), scope: scope(), take: Take::Everything };
+        let consent = Consent { push: push.clone(), delete: delete.clone(), also: also() };
+        let by_rules = Expected::Taken { entries: entries(), scope: scope(), take: Take::Granted(consent) };
+        let given = Expected::Granted { entries: entries(), push: push.clone(), delete: delete.clone() };
+        let given_no_deletion = Expected::Granted { entries: entries(), push, delete: None };
+        let within = Expected::Within(scope());
+        let values = Expected::Values(scope());
+        for (name, expected, now, verdicts) in [
+            ("everything", &everything, 0, [ok, ok, ok, ok, ok, not_asked]),
+            ("by rules", &by_rules, 0, [ok, ok, ok, ok, not_permitted, not_asked]),
+            ("by rules, later", &by_rules, 100, [ok, withdrawn, withdrawn, ok, not_permitted, not_asked]),
+            ("given", &given, 0, [ok, ok, ok, not_permitted, not_permitted, not_permitted]),
+            (
+                "given, later",
+                &given,
+                100,
+                [ok, withdrawn, withdrawn, not_permitted, not_permitted, not_permitted],
+            ),
+            (
+                "no deletion",
+                &given_no_deletion,
+                0,
+                [ok, not_permitted, ok, not_permitted, not_permitted, not_permitted],
+            ),
+            ("within", &within, 0, [ok, ok, ok, ok, ok, not_asked]),
+            ("values", &values, 0, [ok, not_asked, ok, ok, not_asked, not_asked]),
+        ] {
+            let found = all.each_ref().map(|(location, shape)| expected.check(&policy, location, shape, now));
+            assert_eq!(found, verdicts, "{name}");
+        }
+        let altered = Shape { size: 65, ..all[0].1.clone() };
+        for (expected, verdict) in
+            [(&everything, not_asked), (&by_rules, not_asked), (&given, not_asked), (&within, ok)]
+        {
+            assert_eq!(expected.check(&policy, &all[0].0, &altered, 0), verdict);
+        }
+        let facts = |expected: &Expected| {
+            (
+                expected.is_unplanned(),
+                expected.most_entries(),
+                format!("{}", expected.asked()),
+                expected.grants().count(),
+            )
+        };
+        let asked = || format!("{}", scope());
+        for (expected, is) in [
+            (&everything, (false, 6, asked(), 0)),
+            (&given, (false, 6, format!(""), 2)),
+            (&given_no_deletion, (false, 6, format!(""), 1)),
+            (&within, (true, 4 << 20, asked(), 0)),
+            (&values, (true, 4 << 20, asked(), 0)),
+        ] {
+            assert_eq!(facts(expected), is);
+        }
+    }
+
+    #[test]
+    fn lists_of_shapes_are_compared_counted_and_asked_for_in_order() {
+        let mut shapes: Vec<Shape> = (0..4)
+            .flat_map(|n| [1, 2].map(|revision| shape(&at(&format!("c/v/{n}")), revision, 10)))
+            .collect();
+        shapes.sort_by_key(Shape::entry);
+        let some: Vec<Shape> = [1, 2, 6].map(|position| shapes[position].clone()).into();
+        let others: Vec<Shape> = [0, 3, 4, 5, 7].map(|position| shapes[position].clone()).into();
+        assert_eq!((apart(&shapes, &some), apart(&some, &shapes)), (others, vec![]));
+        assert_eq!((apart(&some, &[]), apart(&[], &some)), (some.clone(), vec![]));
+        assert_eq!(positions(&shapes, &some), [1, 2, 6]);
+        assert_eq!((records(&shapes), records(&some), records(&[])), (4, 3, 0));
+        assert_eq!(volume(&shapes), crate::message::Volume { entries: 8, bytes: 80 });
+        let large = [shape(&at("c/v/r"), 1, u64::MAX), shape(&at("c/v/r"), 2, 1)];
+        assert_eq!(volume(&large).bytes, u64::MAX, "it does not overflow");
+        assert_eq!(
+            (find(&shapes, &some[1].entry()), find(&some, &shapes[0].entry())),
+            (Some(&some[1]), None)
+        );
+        assert_eq!(ordered(shapes.clone()), Ok(shapes.clone()));
+        shapes.swap(0, 1);
+        assert_eq!(ordered(shapes), Err(SessionError::ApiMisuse));
+        assert_eq!(ordered(vec![some[0].clone(), some[0].clone()]), Err(SessionError::ApiMisuse));
+
+        let mut claimed = BTreeSet::new();
+        let mut take = |part: &[u32]| claim(&mut claimed, part.to_vec(), |position| *position < 3);
+        assert_eq!((take(&[2, 0]), take(&[1])), (Ok(()), Ok(())));
+        assert_eq!((take(&[]), take(&[1])), (Err(Misbehaviour::OutOfOrder), Err(Misbehaviour::NotAsked)));
+        let mut none = BTreeSet::new();
+        assert_eq!(claim(&mut none, vec![3], |position| *position < 3), Err(Misbehaviour::NotAsked));
+    }
+
+    #[test]
+    fn shapes_are_asked_for_once_for_each_scope() {
+        let of = |text: &str| Scope::of(text.parse().unwrap());
+        let (one, other) = (of("a"), of("b"));
+        let scopes =
+            [(Operation::Pull, Some(&one)), (Operation::Push, Some(&other)), (Operation::Delete, Some(&one))];
+        let (mut gathering, mut core) = (Gathering::new(scopes), Core::default());
+        let mut asked = Vec::new();
+        while gathering.ask(&mut core) {
+            asked.push((core.actions.pop_front(), gathering.answered()));
+        }
+        let action = |scope: &Scope| Some(Action::Shapes(scope.clone()));
+        let both = vec![Operation::Pull, Operation::Delete];
+        assert_eq!(asked, [(action(&one), both), (action(&other), vec![Operation::Push])]);
+        assert_eq!(gathering.answered(), []);
+        assert!(!Gathering::new([(Operation::Pull, None)]).ask(&mut core));
+    }
+
+    #[test]
+    fn an_error_ends_it_and_the_peer_is_told_no_more_than_it_may_know() {
+        let misbehaved = SessionError::PeerMisbehaved(Misbehaviour::BadBatch);
+        for (error, told) in [
+            (SessionError::Refused(Refusal::Busy), None),
+            (misbehaved, Some(Refusal::Misbehaved)),
+            (SessionError::PeerIncompatible { ours: 1, theirs: 2 }, Some(Refusal::Version)),
+            (SessionError::NotPermitted, Some(Refusal::NotPermitted)),
+            (SessionError::Deletions, Some(Refusal::Deletions)),
+            (SessionError::Limits, Some(Refusal::Limits)),
+            (SessionError::Local, Some(Refusal::Failed)),
+            (SessionError::ApiMisuse, Some(Refusal::Failed)),
+            (SessionError::Stopped, Some(Refusal::Stopped)),
+        ] {
+            let mut core = Core::default();
+            core.send(Message::Compare);
+            assert!(!core.is_over());
+            assert_eq!(core.fail(error), error);
+            assert_eq!(core.fail(SessionError::Local), SessionError::Local);
+            let left: Vec<Action> = core.actions.drain(..).collect();
+            let told: Vec<Action> =
+                told.map(|refusal| Action::Send(Message::Refused(refusal))).into_iter().collect();
+            assert_eq!((left, core.is_over()), (told, true));
+            assert_eq!((core.may_receive(), core.may_answer(&Answer::Logged)), (Err(error), Err(error)));
+        }
+        let answered = |answer: Answer| {
+            let mut core = Core::default();
+            assert_eq!(core.may_answer(&answer), Err(SessionError::ApiMisuse), "nothing was asked");
+            core.act(Action::Log(vec![]));
+            assert_eq!(core.may_receive(), Err(SessionError::ApiMisuse), "an answer is owed");
+            let first = core.may_answer(&answer);
+            assert_eq!(core.may_receive(), Ok(()));
+            first
+        };
+        for (failure, error) in [
+            (Failure::Local, SessionError::Local),
+            (Failure::NotPermitted, SessionError::NotPermitted),
+            (Failure::Peer(Misbehaviour::BadBatch), misbehaved),
+            (Failure::Deletions, SessionError::Deletions),
+            (Failure::Limits, SessionError::Limits),
+        ] {
+            assert_eq!(answered(Answer::Failed(failure)), Err(error));
+        }
+        assert_eq!(answered(Answer::Logged), Ok(()));
+        let mut core = Core::default();
+        core.act(Action::Given { entries: 1, of: 2 });
+        core.known([]);
+        assert_eq!(
+            (core.may_receive(), core.actions.len()),
+            (Ok(()), 1),
+            "what needs no answer is not waited for"
+        );
+    }
+}

@@ -178,3 +178,119 @@ fn the_summary_is_small_and_survives_the_wire() {
     assert!(bytes.len() <= 125, "{}", bytes.len());
     assert_eq!(rmp_serde::from_slice::<Summary>(&bytes).unwrap(), *one.summary());
 }
+
+#[test]
+fn ranges_that_are_equal_are_not_asked_for_again() {
+    let (a, b) = (set(1, 0..1000), set(1, (0..1000).chain([5000])));
+    let (mut teller, mut finder) = (Teller::new(a.symbols().to_vec()), Finder::new(b.symbols().to_vec()));
+    let first = teller.tell(&[0]).unwrap().to_vec();
+    assert_eq!(first.len(), 16);
+    let counts = first.iter().map(|told| match told.content {
+        Content::Sum(count, _) => count,
+        ref other => panic!("{other:?}"),
+    });
+    assert_eq!(counts.sum::<u64>(), 1000);
+    assert_eq!((first[15].end, first[..15].is_sorted_by_key(|told| told.end)), (None, true));
+    let differing = finder.find(&first).unwrap();
+    assert_eq!(differing.len(), 1, "one of sixteen");
+    let second = teller.tell(&differing).unwrap().to_vec();
+    let known = second.iter().filter(|told| told.content == Content::Known).count();
+    let at_an_end = [0, 15].contains(&differing[0]);
+    assert_eq!((second.len(), known), if at_an_end { (17, 1) } else { (18, 2) });
+    let differing = finder.find(&second).unwrap();
+    assert_eq!(differing.len(), 1);
+    let third = teller.tell(&differing).unwrap().to_vec();
+    assert!(third.iter().any(|told| matches!(&told.content, Content::Full(all) if all.len() <= 16)));
+    assert_eq!(finder.find(&third).unwrap(), []);
+    assert_eq!((finder.only_here.as_slice(), finder.only_there.len()), (&difference(&a, &b)[..], 0));
+    let equal = Finder::new(a.symbols().to_vec()).find(&first).unwrap();
+    assert_eq!(equal, [], "nothing differs");
+}
+
+#[test]
+fn ranges_that_can_not_be_are_refused() {
+    let symbols = sorted(set(1, 0..40).symbols().iter().copied());
+    let told = |end: Option<u64>, content| Told { end, content };
+    let find = |list: &[Told]| Finder::new(symbols.clone()).find(list);
+    let sum = |count| Content::Sum(count, 0);
+    let (low, high) = (symbols[10].bits(), symbols[20].bits());
+    assert_eq!(
+        find(&[told(Some(low), sum(1)), told(Some(low), sum(1)), told(None, sum(1))]),
+        Ok(vec![0, 1, 2])
+    );
+    assert_eq!(
+        find(&[told(Some(low), sum(1)), told(Some(low), sum(0))]),
+        Ok(vec![0]),
+        "an empty one is equal"
+    );
+    assert!(find(&[told(Some(high), sum(1)), told(Some(low), sum(1))]).is_err());
+    assert!(find(&[told(None, sum(1)), told(Some(low), sum(1))]).is_err(), "nothing follows the last");
+    for (full, fine) in [(vec![1, 2], true), (vec![2, 1], false), (vec![1, 1], false)] {
+        assert_eq!(find(&[told(None, Content::Full(full))]).is_ok(), fine);
+    }
+    let mut finder = Finder::new(symbols.clone());
+    let theirs: Vec<u64> =
+        symbols[..10].iter().map(|symbol| symbol.bits()).skip(1).chain([low - 1]).collect();
+    finder.find(&[told(Some(low), Content::Full(theirs))]).unwrap();
+    assert_eq!((finder.only_here, finder.only_there), (vec![symbols[0]], vec![Symbol::from_bits(low - 1)]));
+    let mut small = Teller::new(symbols[..16].to_vec());
+    let all = symbols[..16].iter().map(|symbol| symbol.bits()).collect();
+    assert_eq!(small.tell(&[0]), Ok(&[told(None, Content::Full(all))][..]));
+    assert_eq!(small.tell(&[0]), Ok(&[told(None, Content::Known)][..]), "what was told in full is known");
+    assert_eq!(Teller::new(symbols[..17].to_vec()).tell(&[0]).unwrap().len(), 16);
+}
+
+/// Any device finds the same estimate and tells as many cells: exact, so that none is told too many or too few.
+#[test]
+fn estimates_and_cells_are_the_same_everywhere() {
+    let estimate = |only: u64, common: u64| {
+        let (a, b) = (set(9, 0..only + common), set(9, only..only + common));
+        assert_eq!(
+            a.summary().strata.estimate(&b.summary().strata),
+            b.summary().strata.estimate(&a.summary().strata)
+        );
+        a.summary().strata.estimate(&b.summary().strata)
+    };
+    let estimates: Vec<u64> =
+        [1, 2, 3, 5, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000].map(|only| estimate(only, 500)).into();
+    assert_eq!(estimates, [1, 3, 4, 6, 11, 27, 108, 370, 1070, 3091, 11_095, 90_696]);
+    let cells: Vec<usize> = [0, 1, 2, 5, 10, 100, 1000, 1_000_000, u64::MAX].map(cells_for).into();
+    assert_eq!(cells, [3, 7, 10, 18, 29, 214, 1935, 1_852_603, 7_945_859_892]);
+    let stream = set(3, 0..500);
+    let folded = Sketch::of(stream.symbols(), 3000)
+        .cells()
+        .iter()
+        .fold(0u64, |sum, cell| sum.rotate_left(5) ^ cell.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    assert_eq!(format!("{folded:016x}"), "d9b924a0ed103cd6");
+}
+
+#[test]
+fn an_entry_that_comes_and_goes_leaves_no_trace() {
+    let key = SetKey::new(&[5; 32], 0);
+    let (one, two) = (Set::new(key.clone(), [entry(1)]), Set::new(key.clone(), [entry(1), entry(2)]));
+    let mut sum = one.summary().clone();
+    sum.add(key.hash(&entry(2)));
+    assert_eq!((&sum, sum.count), (two.summary(), 2));
+    assert!(!sum.is_same(one.summary()));
+    sum.remove(key.hash(&entry(2)));
+    assert_eq!(&sum, one.summary());
+    let counted = Summary { count: 2, ..one.summary().clone() };
+    assert!(!counted.is_same(one.summary()), "the count counts");
+    let mut none = Summary::default();
+    none.remove(1);
+    assert_eq!(none.count, 0);
+    let mut sketch = Sketch::of(one.symbols(), 50);
+    sketch.toggle(two.symbols()[1]);
+    assert_eq!(sketch, Sketch::of(two.symbols(), 50));
+    sketch.grow(two.symbols(), 10);
+    assert_eq!(sketch.cells().len(), 50, "it never shrinks");
+    assert!(!key.is_genuine(Symbol::default()) && key.is_genuine(one.symbols()[0]));
+    assert!(!key.is_genuine(Symbol::from_bits(one.symbols()[0].bits() ^ 1 << 60)));
+    assert_eq!(format!("{key:?}"), "SetKey(..)");
+    let mut index = Index::new(key.clone());
+    assert!(index.insert(&entry(1), 7) && index.insert(&entry(1), 9));
+    assert_eq!(index.resolve(one.symbols()[0]).collect::<Vec<_>>(), [7, 9]);
+    assert!(!index.remove(&entry(1), 8) && index.remove(&entry(1), 7));
+    assert_eq!(index.resolve(one.symbols()[0]).collect::<Vec<_>>(), [9]);
+    assert_eq!(index.sketch(INDEX_CELLS).map(|sketch| sketch.cells().len()), Some(INDEX_CELLS));
+}

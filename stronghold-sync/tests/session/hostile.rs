@@ -19,7 +19,7 @@ pub(crate) fn batch(index: u64, entries: u64, len: u64) -> Message {
 }
 
 /// What an asked side says to these messages.
-fn asked_says(b: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
+pub(crate) fn asked_says(b: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
     let mut end = End::new(Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET), b);
     for message in messages {
         if end.result.is_none() {
@@ -31,7 +31,7 @@ fn asked_says(b: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
 }
 
 /// What an asking side says to these messages.
-fn asking_says(ask: Ask, a: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
+pub(crate) fn asking_says(ask: Ask, a: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
     let mut end = End::new(Asking::new(ask), a);
     end.turn();
     for message in messages {
@@ -43,7 +43,7 @@ fn asking_says(ask: Ask, a: &mut Node, messages: Vec<Message>) -> Option<Session
     end.result.and_then(Result::err)
 }
 
-fn open_sync(pull: bool, push: bool) -> Message {
+pub(crate) fn open_sync(pull: bool, push: bool) -> Message {
     Message::Open(Open {
         protocol: PROTOCOL,
         request: Request::Sync { selection: select("wallet"), pull, push },
@@ -51,7 +51,7 @@ fn open_sync(pull: bool, push: bool) -> Message {
     })
 }
 
-fn agreed() -> Message {
+pub(crate) fn agreed() -> Message {
     let scope = || Some(select("wallet"));
     Message::Agreed(Agreed {
         pull: scope(),
@@ -63,7 +63,7 @@ fn agreed() -> Message {
     })
 }
 
-fn blame(misbehaviour: Misbehaviour) -> Option<SessionError> {
+pub(crate) fn blame(misbehaviour: Misbehaviour) -> Option<SessionError> {
     Some(SessionError::PeerMisbehaved(misbehaviour))
 }
 

@@ -7,6 +7,7 @@ mod known;
 mod rules;
 mod states;
 mod tampered;
+mod told;
 mod world;
 
 use std::collections::BTreeSet;

@@ -76,6 +76,8 @@ pub(crate) struct Node {
     pub(crate) now: u64,
     /// What an action is answered with instead, by its number.
     pub(crate) sabotage: Option<(usize, Answer)>,
+    /// What it was told or asked that is no message and no content, in order.
+    pub(crate) told: Vec<Action>,
     pub(crate) actions: usize,
     pub(crate) written: u64,
 }
@@ -99,6 +101,7 @@ impl Node {
             on_plan: Answer::Proceed { deletions_confirmed: false },
             now: 0,
             sabotage: None,
+            told: Vec::new(),
             actions: 0,
             written: 0,
         }
@@ -262,6 +265,10 @@ impl Node {
 
     /// Does one action; the answer, if it needs one.
     fn act(&mut self, action: Action) -> Option<Answer> {
+        let is_told = !action.needs_answer() || matches!(action, Action::Look(_) | Action::Confirm(_));
+        if is_told && !matches!(action, Action::Send(_) | Action::Known(_) | Action::Given { .. }) {
+            self.told.push(action.clone());
+        }
         let answer = match action {
             Action::Send(message) => {
                 self.events.push(Event::Sent(message));
@@ -342,6 +349,7 @@ impl<'a, S: Session> End<'a, S> {
         end.node.events.clear();
         end.node.known.clear();
         end.node.given.clear();
+        end.node.told.clear();
         end.node.actions = 0;
         end
     }
@@ -407,10 +415,18 @@ pub(crate) fn run_tampered(
     ask: Ask,
     a: &mut Node,
     b: &mut Node,
-    mut tamper: impl FnMut(Way, usize, Message) -> Vec<Message>,
+    tamper: impl FnMut(Way, usize, Message) -> Vec<Message>,
 ) -> Outcome {
     let asked = Asked::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
-    let (mut a, mut b) = (End::new(Asking::new(ask), a), End::new(asked, b));
+    drive(End::new(Asking::new(ask), a), End::new(asked, b), tamper)
+}
+
+/// Drives a session of these two ends.
+pub(crate) fn drive(
+    mut a: End<'_, Asking>,
+    mut b: End<'_, Asked>,
+    mut tamper: impl FnMut(Way, usize, Message) -> Vec<Message>,
+) -> Outcome {
     let mut number = 0;
     let mut flight: VecDeque<(Way, Message)> = VecDeque::new();
     loop {

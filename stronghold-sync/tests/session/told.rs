@@ -1,0 +1,460 @@
+//! What each side is told, asked and has in its log, to the letter; and limits at which one more is too many.
+
+use std::collections::BTreeSet;
+
+use stronghold_sync::{
+    Edition, Left, Operation, Policy, Shape, Stamp, Stamps, Why,
+    message::{LeftOut, Listing, Message, Refusal, Volume},
+    reconcile::Again,
+    session::{
+        Action, Answer, Ask, Asked, Asking, Copied, Failure, Look, Looked, MAX_ENTRIES, MAX_SEALED,
+        Misbehaviour, Push, SessionError, Summary, Take, Verdict,
+    },
+};
+
+use super::{
+    ALL, browse, fetch,
+    hostile::{agreed, asked_says, asking_says, batch, blame, open_sync, shape},
+    import, two_devices,
+    world::*,
+};
+
+fn ours(operation: Operation, entries: u64) -> Verdict {
+    let volume = Volume { entries, bytes: 64 * entries };
+    Verdict { operation, ours: true, selection: "**".into(), allowed: true, volume }
+}
+
+fn theirs(operation: Operation, entries: u64) -> Verdict {
+    Verdict { ours: false, ..ours(operation, entries) }
+}
+
+fn denied(operation: Operation) -> Verdict {
+    Verdict { allowed: false, ..theirs(operation, 0) }
+}
+
+#[test]
+fn the_log_has_each_operation_of_a_session_once_with_its_volume() {
+    use Operation::{Browse, Delete, Import, Pull, Push};
+    let listed = Verdict { volume: Volume { entries: 6, bytes: 0 }, ..theirs(Browse, 6) };
+    let (a, _) = two_devices();
+    let push_only = || sync("**", false, Some(may_give("**", &a)));
+    let both = || sync_both("**", &a);
+    let taken = [ours(Push, 3), ours(Delete, 2)];
+    for (name, ask, of_b, dry, of_asking, of_asked) in [
+        (
+            "both ways",
+            both(),
+            &ALL[..],
+            false,
+            [&taken[..], &[ours(Pull, 5)]].concat(),
+            vec![theirs(Pull, 7), theirs(Push, 4), theirs(Delete, 1)],
+        ),
+        ("dry", both(), &ALL, true, vec![], vec![theirs(Pull, 7), theirs(Push, 0)]),
+        ("pull", sync("**", true, None), &ALL, false, taken.to_vec(), vec![theirs(Pull, 7)]),
+        ("push", push_only(), &ALL, false, vec![ours(Pull, 5)], vec![theirs(Push, 4), theirs(Delete, 1)]),
+        ("may push", both(), &[Push], false, vec![ours(Pull, 4)], vec![denied(Pull), theirs(Push, 4)]),
+        (
+            "may delete",
+            both(),
+            &[Delete],
+            false,
+            vec![ours(Pull, 1)],
+            vec![denied(Pull), denied(Push), theirs(Delete, 1)],
+        ),
+        ("may pull", both(), &[Pull], false, taken.to_vec(), vec![denied(Push), theirs(Pull, 7)]),
+        ("import", import("**"), &ALL, false, vec![ours(Push, 8)], vec![theirs(Import, 8)]),
+        ("fetch", fetch("**"), &ALL, false, vec![ours(Push, 6)], vec![theirs(Pull, 6)]),
+        ("browse", browse("**"), &ALL, false, vec![], vec![listed]),
+        ("nothing", both(), &[Browse], false, vec![], vec![denied(Pull), denied(Push)]),
+    ] {
+        let (mut a, mut b) = two_devices();
+        b.policy = Policy::default();
+        b.grant(A, of_b, "**", false);
+        a.on_plan = if dry { Answer::Stop } else { Answer::Proceed { deletions_confirmed: false } };
+        run(ask, &mut a, &mut b);
+        assert_eq!((a.verdicts(), b.verdicts()), (of_asking, of_asked), "{name}");
+    }
+    let (mut a, mut b) = two_devices();
+    b.copy_from(&a);
+    run(sync_both("**", &a), &mut a, &mut b);
+    assert_eq!((a.verdicts(), b.verdicts()), (vec![], vec![theirs(Pull, 0), theirs(Push, 0)]));
+}
+
+fn expected(node: &Node) -> Vec<Volume> {
+    let expect = |action: &Action| match action {
+        Action::Expect(volume) => Some(*volume),
+        _ => None,
+    };
+    node.told.iter().filter_map(expect).collect()
+}
+
+#[test]
+fn how_much_comes_is_told_before_it_and_each_side_ends_once() {
+    let volume = |entries| Volume { entries, bytes: 64 * entries };
+    let (a, _) = two_devices();
+    for (ask, of_asking, ends) in [
+        (sync_both("**", &a), vec![volume(5)], (1, 1)),
+        (sync("**", true, None), vec![volume(5)], (0, 1)),
+        (sync("**", false, Some(may_give("**", &a))), vec![volume(0)], (1, 1)),
+        (import("**"), vec![volume(8)], (0, 1)),
+        (fetch("wallet/keys"), vec![volume(1)], (0, 1)),
+        (browse("**"), vec![], (0, 1)),
+    ] {
+        let (mut a, mut b) = two_devices();
+        let (asking, asked) = run(ask.clone(), &mut a, &mut b);
+        assert!(asking.unwrap().is_ok() && asked.unwrap().is_ok());
+        let end = |node: &Node| node.sent().iter().filter(|message| **message == Message::End).count();
+        assert_eq!((expected(&a), (end(&a), end(&b))), (of_asking, ends), "{ask:?}");
+        assert_eq!(expected(&b), [], "who is asked is told by the plan");
+    }
+}
+
+#[test]
+fn a_dry_run_tells_what_would_be_in_conflict() {
+    let (mut a, mut b) = two_devices();
+    a.on_plan = Answer::Stop;
+    let (asking, asked) = run(sync_both("**", &a), &mut a, &mut b);
+    let expected = Summary { conflicts: 2, unchanged: 1, round_trips: 2, ..Summary::default() };
+    assert_eq!(asking, Some(Ok(expected)));
+    assert_eq!(asked, Some(Ok(Summary { unchanged: 1, ..Summary::default() })));
+}
+
+fn stamp(n: u8) -> Stamp {
+    Stamp::from_bytes([n; 8])
+}
+
+/// Of a peer that got two stamps upon one, and went on from the first of them: the second tells a copy.
+fn stamps_of_two() -> Stamps {
+    let mut stamps = Stamps::default();
+    let none = None;
+    for (shown, next) in [(none, 1), (Some(stamp(1)), 2), (Some(stamp(1)), 3), (Some(stamp(2)), 4)] {
+        stamps.note(shown, stamp(next));
+    }
+    assert!(stamps.tell_a_copy(Some(stamp(3))) && !stamps.tell_a_copy(Some(stamp(4))));
+    stamps
+}
+
+#[test]
+fn each_side_tells_of_its_edition_and_that_there_are_two_of_the_other() {
+    for (two_of_a, two_of_b, differs) in [
+        (false, false, true),
+        (true, false, true),
+        (false, true, true),
+        (true, true, true),
+        (true, true, false),
+    ] {
+        let (mut a, mut b) = two_devices();
+        if !differs {
+            b.copy_from(&a);
+        }
+        let edition = |generation, two| Edition { generation, stamp: Some(stamp(if two { 3 } else { 4 })) };
+        let (of_a, of_b) = (edition(5, two_of_a), edition(8, two_of_b));
+        let ask = sync_both("**", &a);
+        let asking = Asking::at_edition(ask, of_a, stamps_of_two());
+        let asked = Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET).at_edition(of_b, stamps_of_two());
+        let ends = (End::new(asking, &mut a), End::new(asked, &mut b));
+        let (asking, asked) = drive(ends.0, ends.1, |_, _, message| vec![message]);
+        assert!(asking.unwrap().is_ok() && asked.unwrap().is_ok());
+        let told = |node: &Node| -> Vec<Action> {
+            let of_editions = |action: &&Action| matches!(action, Action::Copied(_) | Action::Edition(_));
+            node.told.iter().filter(of_editions).cloned().collect()
+        };
+        let copied = |is: bool, of| is.then_some(Action::Copied(of)).into_iter();
+        let of_asking = copied(two_of_b, Copied::Theirs).chain(copied(two_of_a, Copied::Ours));
+        let of_asking: Vec<Action> = of_asking.chain([Action::Edition(of_b)]).collect();
+        let of_asked = copied(two_of_a, Copied::Theirs).chain([Action::Edition(of_a)]);
+        let of_asked: Vec<Action> = of_asked.chain(copied(two_of_b, Copied::Ours)).collect();
+        assert_eq!((told(&a), told(&b)), (of_asking, of_asked), "{two_of_a} {two_of_b} {differs}");
+    }
+    let (mut a, mut b) = two_devices();
+    let of_a = Edition { generation: 5, stamp: None };
+    let asked = Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET);
+    let asking = Asking::at_edition(import("**"), of_a, Stamps::default());
+    drive(End::new(asking, &mut a), End::new(asked, &mut b), |_, _, message| vec![message]);
+    assert_eq!(b.told[0], Action::Edition(of_a));
+}
+
+#[test]
+fn why_the_host_could_not_go_on_is_told_as_far_as_it_may_be() {
+    let misbehaved = SessionError::PeerMisbehaved(Misbehaviour::OverLimits);
+    for (failure, error, told) in [
+        (Failure::Local, SessionError::Local, Refusal::Failed),
+        (Failure::NotPermitted, SessionError::NotPermitted, Refusal::NotPermitted),
+        (Failure::Peer(Misbehaviour::OverLimits), misbehaved, Refusal::Misbehaved),
+        (Failure::Deletions, SessionError::Deletions, Refusal::Deletions),
+        (Failure::Limits, SessionError::Limits, Refusal::Limits),
+    ] {
+        let (mut a, mut b) = two_devices();
+        a.sabotage = Some((1, Answer::Failed(failure))); // after the log: the import
+        let (asking, asked) = run(import("**"), &mut a, &mut b);
+        assert_eq!((asking, asked), (Some(Err(error)), Some(Err(SessionError::Refused(told)))));
+    }
+}
+
+/// More heads of a record than a peer may add.
+fn crowd(node: &mut Node, number: usize) {
+    let mut heads: Vec<Shape> = (0..number)
+        .map(|_| {
+            node.records.remove(&at("shared/v/r").id());
+            node.put("shared/v/r")
+        })
+        .collect();
+    heads.sort_by_key(Shape::entry);
+    node.records.insert(at("shared/v/r").id(), (at("shared/v/r"), heads));
+}
+
+fn looks(node: &Node) -> Vec<Look> {
+    let look = |action: &Action| match action {
+        Action::Look(look) => Some(look.clone()),
+        _ => None,
+    };
+    node.told.iter().filter_map(look).collect()
+}
+
+#[test]
+fn a_host_is_asked_who_brought_heads_only_where_a_record_gets_many() {
+    for (own, given, asked) in [(1, 7, 0), (1, 8, 1), (0, 8, 0), (0, 9, 0), (2, 7, 2)] {
+        for by_push in [false, true] {
+            let (mut a, mut b) = (Node::new(A).allow(B, &ALL, "**"), Node::new(B).allow(A, &ALL, "**"));
+            let (giver, taker) = if by_push { (&mut a, &mut b) } else { (&mut b, &mut a) };
+            crowd(giver, given);
+            crowd(taker, own);
+            let ask =
+                if by_push { sync("**", false, Some(may_give("**", &a))) } else { sync_by_rules("**", &a) };
+            run(ask, &mut a, &mut b);
+            let looked: Vec<usize> =
+                looks(if by_push { &b } else { &a }).iter().map(|look| look.delivered.len()).collect();
+            let wanted: usize = looked.iter().sum();
+            assert_eq!(wanted, if given == 9 { 0 } else { asked }, "{own} {given} {by_push}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_shorter_than_what_was_asked_is_misuse() {
+    let short = Answer::Looked(Looked::default());
+    let (mut a, mut b) = two_devices();
+    let ask = || sync_by("**", Some(Take::Everything), Push::No, true);
+    run(ask(), &mut a, &mut b);
+    assert_eq!(looks(&a).len(), 1);
+    for number in 0..a.actions {
+        let (mut a, mut b) = two_devices();
+        a.sabotage = Some((number, short.clone()));
+        assert_eq!(run(ask(), &mut a, &mut b).0, Some(Err(SessionError::ApiMisuse)), "{number}");
+    }
+    let crowded = || {
+        let (mut a, mut b) = (Node::new(A).allow(B, &ALL, "**"), Node::new(B).allow(A, &ALL, "**"));
+        crowd(&mut a, 8);
+        crowd(&mut b, 1);
+        (a, b)
+    };
+    let (mut a, mut b) = crowded();
+    let push = |a: &Node| sync("**", false, Some(may_give("**", a)));
+    let ask = push(&a);
+    run(ask, &mut a, &mut b);
+    assert_eq!(looks(&b).len(), 1);
+    for number in 0..b.actions {
+        let (mut a, mut b) = crowded();
+        b.sabotage = Some((number, short.clone()));
+        let ask = push(&a);
+        assert_eq!(run(ask, &mut a, &mut b).1, Some(Err(SessionError::ApiMisuse)), "{number}");
+    }
+}
+
+#[test]
+fn what_the_peer_did_not_want_is_told_by_record() {
+    let (mut a, mut b) = (Node::new(A).allow(B, &ALL, "**"), Node::new(B).allow(A, &ALL, "**"));
+    for round in 0..3 {
+        crowd(&mut a, 4);
+        a.put("wallet/web/mail");
+        a.declined.clear();
+        let ask = sync("**", false, Some(may_give("**", &a)));
+        let (asking, asked) = run(ask, &mut a, &mut b);
+        let declines = round == 2;
+        assert_eq!(asking.unwrap().unwrap().sent, if declines { 1 } else { 5 }, "{round}");
+        assert_eq!(asked.unwrap().unwrap().received, if declines { 1 } else { 5 });
+        assert_eq!(a.declined, if declines { vec![at("shared/v/r").id()] } else { vec![] });
+        let told = a.told.iter().filter(|action| matches!(action, Action::Declined(_))).count();
+        assert_eq!(told, usize::from(declines), "nothing is told where nothing was declined");
+    }
+}
+
+/// What lies where the peer lets nothing be pulled waits as well.
+#[test]
+fn what_waits_outside_of_what_is_compared_is_told_too() {
+    let mut a = Node::new(A).allow(B, &[Operation::Pull], "**");
+    let mut b = Node::new(B).allow(A, &[Operation::Pull], "wallet");
+    a.put("wallet/v/r");
+    a.put("other/v/r");
+    a.remove("other/v/gone");
+    run(sync_by_rules("**", &a), &mut a, &mut b).0.unwrap().unwrap();
+    let mut left =
+        ["other/v/r", "wallet/v/r"].map(|name| Left { location: at(name).id(), why: Why::MayNotPush });
+    left.sort();
+    assert_eq!(a.plan.take().unwrap().not_given, left);
+    let told = b.left.take().unwrap();
+    assert_eq!((told.not_taken, told.not_given, told.ungiven.len()), (2, 0, 0));
+    let names: BTreeSet<_> = told.untaken.into_iter().collect();
+    assert_eq!(names, [at("other/v/r"), at("wallet/v/r")].into());
+    let lacking: Vec<_> =
+        looks(&a).iter().flat_map(|look| look.lacking.clone()).map(|shape| shape.location).collect();
+    assert_eq!(
+        lacking.into_iter().collect::<BTreeSet<_>>(),
+        ["other/v/r", "other/v/gone"].map(|name| at(name).id()).into()
+    );
+}
+
+#[test]
+fn of_much_that_stays_a_hundred_are_named_and_all_are_counted() {
+    for (of_a, of_b) in [(130, 0), (0, 130), (130, 130), (100, 100)] {
+        let mut a = Node::new(A).allow(B, &[Operation::Pull], "**");
+        let mut b = Node::new(B).allow(A, &[Operation::Pull], "**");
+        (0..of_a).for_each(|n| drop(a.put(&format!("a/v/{n}"))));
+        (0..of_b).for_each(|n| drop(b.put(&format!("b/v/{n}"))));
+        run(sync_by_rules("**", &a), &mut a, &mut b).0.unwrap().unwrap();
+        let told = b.left.take().unwrap();
+        assert_eq!((told.not_taken, told.not_given), (of_a, of_b));
+        assert_eq!((told.untaken.len() as u64, told.ungiven.len() as u64), (of_a.min(100), of_b.min(100)));
+        assert!(told.untaken.iter().all(|name| name.client() == "a"));
+        let held: BTreeSet<_> = b.heads("b").iter().map(|head| head.location).collect();
+        assert!(told.ungiven.iter().all(|location| held.contains(location)));
+        assert_eq!(told.ungiven.iter().collect::<BTreeSet<_>>().len(), told.ungiven.len(), "each once");
+    }
+}
+
+#[test]
+fn who_wants_neither_to_take_nor_to_give_asks_for_nothing() {
+    let (a, _) = two_devices();
+    for push in [Push::No, Push::NotGranted] {
+        let ask = sync_by("wallet", None, push, false);
+        assert_eq!(asking_says(ask, &mut a.clone(), vec![agreed()]), Some(SessionError::ApiMisuse));
+    }
+}
+
+#[test]
+fn positions_are_those_of_what_was_told_and_names_are_told_once() {
+    let (_, mut b) = two_devices();
+    let last = b.heads("wallet").len() as u32 - 1;
+    let tell = || vec![open_sync(true, true), Message::Tell(nothing()), Message::Compare];
+    let not_asked = blame(Misbehaviour::NotAsked);
+    for (list, why) in [
+        (vec![Message::Want(vec![last])], None),
+        (vec![Message::Want(vec![last + 1])], not_asked),
+        (vec![Message::Name(vec![last])], None),
+        (vec![Message::Name(vec![last + 1])], not_asked),
+        (vec![Message::Name(vec![0, 0])], not_asked),
+        (vec![Message::Name(vec![0]), Message::Name(vec![1])], None),
+        (vec![Message::Name(vec![0]), Message::Name(vec![0])], not_asked),
+        (vec![Message::Name(vec![])], blame(Misbehaviour::OutOfOrder)),
+        (vec![Message::Name(vec![0]), Message::Mismatch], blame(Misbehaviour::OutOfOrder)),
+        (vec![Message::Mismatch], None),
+    ] {
+        let messages = tell().into_iter().chain(list.clone()).collect();
+        assert_eq!(asked_says(&mut b, messages), why, "{list:?}");
+    }
+    let left = LeftOut { not_taken: 3, untaken: vec![0, last, last + 1], ..LeftOut::default() };
+    let messages = tell().into_iter().chain([Message::Left(left)]).collect();
+    assert_eq!(asked_says(&mut b, messages), None);
+    assert_eq!(b.left.take().unwrap().ungiven.len(), 2, "of what was not told nothing is named");
+}
+
+fn nothing() -> stronghold_sync::reconcile::Telling {
+    stronghold_sync::reconcile::Telling::Symbols(serde_bytes::ByteBuf::new())
+}
+
+#[test]
+fn names_come_one_for_each_that_is_owed_and_not_more() {
+    type Tamper = fn(Vec<stronghold_sync::Location>) -> Vec<Message>;
+    let named = |tamper: Tamper| {
+        let mut a = Node::new(A).allow(B, &[Operation::Pull], "**");
+        let mut b = Node::new(B).allow(A, &ALL, "**");
+        (0..3).for_each(|n| drop(b.put(&format!("b/v/{n}"))));
+        run_tampered(sync_by_rules("**", &a), &mut a, &mut b, |_, _, message| match message {
+            Message::Named(names) => tamper(names),
+            other => vec![other],
+        })
+        .0
+        .and_then(Result::err)
+    };
+    assert_eq!(named(|names| names.into_iter().map(|name| Message::Named(vec![name])).collect()), None);
+    let refused: [(Tamper, Misbehaviour); 4] = [
+        (|_| vec![Message::Named(vec![])], Misbehaviour::OutOfOrder),
+        (|names| vec![Message::Named([&names[..], &names[2..]].concat())], Misbehaviour::NotAsked),
+        (|names| vec![Message::Named(vec![names[0].clone(), names[0].clone()])], Misbehaviour::NotAsked),
+        (|names| vec![Message::Named(names.into_iter().rev().collect())], Misbehaviour::NotAsked),
+    ];
+    for (tamper, why) in refused {
+        assert_eq!(named(tamper), blame(why));
+    }
+}
+
+#[test]
+fn what_is_asked_for_again_comes_before_what_differs() {
+    let (a, b) = two_devices();
+    let only_there = || Message::OnlyHere(b.heads("wallet/keys"));
+    let says = |messages: Vec<Message>| asking_says(sync_both("wallet", &a), &mut a.clone(), messages);
+    let again = || Message::Again(Again::Rekeyed(Box::default()));
+    assert_eq!(says(vec![agreed(), again(), only_there()]), None);
+    assert_eq!(says(vec![agreed(), only_there(), again()]), blame(Misbehaviour::OutOfOrder));
+    let symbol = || Message::OnlyThere(symbols([shape("wallet/web/x", 1).entry()]));
+    assert_eq!(says(vec![agreed(), symbol(), again()]), blame(Misbehaviour::OutOfOrder));
+    let empty = Message::OnlyThere(serde_bytes::ByteBuf::new());
+    assert_eq!(says(vec![agreed(), empty]), blame(Misbehaviour::OutOfOrder));
+    let many = || Message::OnlyThere(serde_bytes::ByteBuf::from(vec![1; 8 << 20]));
+    assert_eq!(says(vec![agreed(), many()]), None);
+    assert_eq!(says(vec![agreed(), many(), symbol()]), blame(Misbehaviour::TooManyCells));
+}
+
+#[test]
+fn a_listing_is_of_what_was_asked_for() {
+    let (_, b) = two_devices();
+    let listing = |name: &str| {
+        let revision = b.heads("wallet/keys")[0].revision;
+        Message::Listed(vec![Listing { location: at(name), revision, size: 1, modified: 1, conflict: false }])
+    };
+    let says = |names: &[&str]| {
+        let mut a = Node::new(A);
+        let messages = names.iter().map(|name| listing(name)).chain([Message::End]).collect();
+        let error = asking_says(browse("wallet/web"), &mut a, messages);
+        (error, a.found.len())
+    };
+    assert_eq!(says(&["wallet/web/a", "wallet/web/b"]), (None, 2));
+    assert_eq!(says(&["wallet/web/a", "wallet/keys/b"]), (blame(Misbehaviour::NotAsked), 0));
+    assert_eq!(says(&["wallet/web/b", "wallet/web/a"]), (blame(Misbehaviour::Unordered), 0));
+}
+
+#[test]
+fn batches_are_as_large_as_they_may_be_and_no_larger() {
+    let granted = |entries| Message::Granted(Volume { entries, bytes: 1 });
+    let says = |messages: Vec<Message>| asking_says(import("**"), &mut Node::new(A), messages);
+    for (messages, why) in [
+        (vec![granted(MAX_ENTRIES)], None),
+        (vec![granted(MAX_ENTRIES + 1)], blame(Misbehaviour::TooMany)),
+        (vec![granted(1), batch(0, 1, MAX_SEALED)], None),
+        (vec![granted(1_000), batch(0, 1_000, 5)], None),
+        (vec![granted(0), batch(0, 1, 5)], blame(Misbehaviour::TooMany)),
+        (vec![granted(0), Message::End], None),
+    ] {
+        assert_eq!(says(messages.clone()), why, "{messages:?}");
+    }
+    // What was taken counts against what was to come.
+    let (_, b) = two_devices();
+    let sealed = sealed(&[(at("wallet/keys/only-there"), b.heads("wallet/keys")[0].clone())]);
+    let whole = |index| [batch(index, 1, sealed.len() as u64), Message::Chunk(sealed.clone())];
+    let two = [vec![granted(2)], whole(0).into(), whole(1).into()].concat();
+    assert_eq!(says(two.clone()), None);
+    assert_eq!(says([two, whole(2).into()].concat()), blame(Misbehaviour::TooMany));
+}
+
+#[test]
+fn an_ask_carries_what_was_asked() {
+    let (mut a, mut b) = two_devices();
+    for (pull, push) in [(true, false), (false, true), (true, true)] {
+        let ask = sync("wallet", pull, push.then(|| may_give("wallet", &a)));
+        run(ask, &mut a, &mut b);
+        assert_eq!(a.sent()[0], open_sync(pull, push));
+    }
+    let waiting: Ask = sync_by("wallet", Some(Take::Everything), Push::NotGranted, false);
+    run(waiting, &mut a, &mut b);
+    assert_eq!(a.sent()[0], open_sync(true, false), "what may not be given is not asked for");
+}
