@@ -501,3 +501,17 @@ fn of_a_lock_that_nobody_noted_itself_in_only_that_it_is_taken_is_said() {
     fs::write(path.with_file_name(".vault.lock"), "").unwrap();
     assert_eq!(second.lock(Duration::ZERO).unwrap_err().to_string(), "the snapshot is in use");
 }
+
+#[test]
+fn another_generation_of_the_same_number_is_not_newer() {
+    let (_folder, path) = folder_with_snapshot(b"one");
+    let one = fs::read(&path).unwrap();
+    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    file.commit(b"two").unwrap();
+    fs::write(&path, &one).unwrap();
+    SnapshotFile::open(&path, &unlock()).unwrap().commit(b"another two").unwrap();
+    assert!(matches!(file.commit(b"x"), Err(CommitError::RolledBack { found: 2, held: 2 })));
+    assert!(matches!(file.reload_if_newer(), Err(ReloadError::RolledBack { found: 2, held: 2 })));
+    assert!(matches!(file.reload(), Err(ReloadError::RolledBack { found: 2, held: 2 })));
+    assert_eq!(content(&path), b"another two");
+}

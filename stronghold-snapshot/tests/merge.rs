@@ -156,3 +156,16 @@ fn a_conflict_of_equals_is_none_and_those_that_are_settled_are_not_counted() {
     let merged = merge("**").run(&mut into, &from);
     assert_eq!(merged, Ok(Merged { received: 2, deleted: 0, conflicts: 1, unchanged: 0 }));
 }
+
+#[test]
+fn records_that_only_this_side_holds_count_among_those_that_are_not_lost() {
+    for (own, refused) in [(79, true), (80, false)] {
+        let (mut into, mut from) = (new(), new());
+        (0..30).for_each(|number| put(&mut into, &format!("a/v/{number}"), "a value that is long enough"));
+        merge("**").run(&mut from, &into).unwrap();
+        (0..11).for_each(|number| remove(&mut from, &format!("a/v/{number}")));
+        (0..own).for_each(|number| put(&mut into, &format!("own/v/{number}"), "x"));
+        let expected = MergeError::Deletions { deleted: 11, of: 30 + own };
+        assert_eq!(merge("**").run(&mut into, &from).err(), refused.then_some(expected));
+    }
+}

@@ -492,7 +492,7 @@ fn a_conflict_is_settled_as_a_plan_says_and_only_where_there_is_one() {
     let unknown = RevisionId::from_bytes([1; 32]);
     let resolution = |location: &str, winners: &[RevisionId]| Resolution {
         location: at(location).id(),
-        winners: winners.iter().copied().collect(),
+        winners: winners.to_vec(),
     };
     for nothing in [resolution("wallet/web/none", &[right]), resolution(R, &[unknown]), resolution(R, &[])] {
         assert_eq!(one.settle(&nothing, 11), Ok(false));

@@ -339,7 +339,7 @@ impl Incoming {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{collections::BTreeSet, format, vec};
+    use alloc::{collections::BTreeSet, format, string::String, vec};
 
     use super::super::{
         Answer, Failure, Gathering, SessionError, apart, claim, ordered, positions, records, volume,
@@ -476,8 +476,8 @@ mod tests {
         let asked = || format!("{}", scope());
         for (expected, is) in [
             (&everything, (false, 6, asked(), 0)),
-            (&given, (false, 6, format!(""), 2)),
-            (&given_no_deletion, (false, 6, format!(""), 1)),
+            (&given, (false, 6, String::new(), 2)),
+            (&given_no_deletion, (false, 6, String::new(), 1)),
             (&within, (true, 4 << 20, asked(), 0)),
             (&values, (true, 4 << 20, asked(), 0)),
         ] {

@@ -294,6 +294,7 @@ fn what_waits_outside_of_what_is_compared_is_told_too() {
     assert_eq!(a.plan.take().unwrap().not_given, left);
     let told = b.left.take().unwrap();
     assert_eq!((told.not_taken, told.not_given, told.ungiven.len()), (2, 0, 0));
+    assert!(!b.told.iter().any(|action| matches!(action, Action::Copied(_))), "that is no news of copies");
     let names: BTreeSet<_> = told.untaken.into_iter().collect();
     assert_eq!(names, [at("other/v/r"), at("wallet/v/r")].into());
     let lacking: Vec<_> =
@@ -457,4 +458,21 @@ fn an_ask_carries_what_was_asked() {
     let waiting: Ask = sync_by("wallet", Some(Take::Everything), Push::NotGranted, false);
     run(waiting, &mut a, &mut b);
     assert_eq!(a.sent()[0], open_sync(true, false), "what may not be given is not asked for");
+}
+
+#[test]
+fn what_is_many_is_judged_by_all_that_the_asked_side_has_there() {
+    for (readable, refused) in [(109, true), (110, false)] {
+        let mut a = Node::new(A).allow(B, &ALL, "**");
+        let mut b = Node::new(B).allow(A, &ALL, "**");
+        (0..readable).for_each(|n| drop(b.put(&format!("a/v/{n}"))));
+        a.copy_from(&b);
+        (0..11).for_each(|n| drop(a.remove(&format!("a/v/{n}"))));
+        a.on_plan = Answer::Proceed { deletions_confirmed: true };
+        let ask = sync_both("**", &a);
+        let asked = run(ask, &mut a, &mut b).1.unwrap();
+        assert_eq!(asked.err(), refused.then_some(SessionError::Deletions), "{readable}");
+        let confirmed = b.told.iter().filter(|action| matches!(action, Action::Confirm(_))).count();
+        assert_eq!(confirmed, usize::from(refused));
+    }
 }
