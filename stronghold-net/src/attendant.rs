@@ -28,9 +28,7 @@ pub trait Attendant: Send {
     }
 
     /// A peer that asked says what stays where it is, because a rule is missing or a limit is met.
-    fn left(&mut self, peer: DeviceId, left: &StaysBehind) {
-        let _ = (peer, left);
-    }
+    fn left(&mut self, _peer: DeviceId, _left: &StaysBehind) {}
 
     /// A plan is made: whether to go on with it.
     fn plan(&mut self, plan: &Plan) -> GoOn {
@@ -39,34 +37,22 @@ pub trait Attendant: Send {
     }
 
     /// This much is coming.
-    fn expect(&mut self, volume: Volume) {
-        let _ = volume;
-    }
+    fn expect(&mut self, _volume: Volume) {}
 
     /// A batch is durable here.
-    fn taken(&mut self, taken: Taken) {
-        let _ = taken;
-    }
+    fn taken(&mut self, _taken: Taken) {}
 
     /// A batch is durable at the peer: so many entries by now, of all that it is given.
-    fn given(&mut self, entries: u64, of: u64) {
-        let _ = (entries, of);
-    }
+    fn given(&mut self, _entries: u64, _of: u64) {}
 
     /// The peer's snapshot is older than it said it was before: it was restored from a backup, or someone set it back.
-    fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
-        let _ = (peer, found, seen);
-    }
+    fn set_back(&mut self, _peer: DeviceId, _found: u64, _seen: u64) {}
 
     /// Two snapshots of one identity are in use, the peer's or this side's: one is a copy of the other.
-    fn copied(&mut self, peer: DeviceId, whose: Copied) {
-        let _ = (peer, whose);
-    }
+    fn copied(&mut self, _peer: DeviceId, _whose: Copied) {}
 
     /// The peer asked for this and was answered so.
-    fn decided(&mut self, peer: DeviceId, verdict: &Verdict) {
-        let _ = (peer, verdict);
-    }
+    fn decided(&mut self, _peer: DeviceId, _verdict: &Verdict) {}
 }
 
 /// What stays where it is, by name, after a peer has asked for a sync.

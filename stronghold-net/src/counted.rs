@@ -185,6 +185,29 @@ mod tests {
         assert!([5, 15, 20, 25, 5025, 5033].iter().all(|end| ends.contains(end)), "{ends:?}");
     }
 
+    /// Whole buffers or several, both ways, are counted as they pass; and what is taken at once is up to the stream below.
+    #[tokio::test]
+    async fn each_byte_is_counted_both_ways() {
+        use tokio::io::AsyncWriteExt;
+
+        let (near, mut far) = tokio::io::duplex(100);
+        let mut counted = Counted::up_to(10, near);
+        counted.write_all(b"12345").await.unwrap();
+        let several = [io::IoSlice::new(b"67"), io::IoSlice::new(b"8")];
+        let written = counted.write_vectored(&several).await.unwrap() as u64;
+        assert_eq!((counted.bytes_out, counted.bytes_in), (5 + written, 0));
+        assert!(Counted::up_to(1, Vec::new()).is_write_vectored());
+        far.write_all(&[7; 10]).await.unwrap();
+        counted.read_exact(&mut [0; 10]).await.unwrap();
+        assert_eq!(counted.bytes_in, 10, "as many as may arrive");
+        far.write_all(&[7; 1]).await.unwrap();
+        assert!(counted.read_u8().await.is_err());
+        counted.unbounded();
+        far.write_all(&[7; 50]).await.unwrap();
+        counted.read_exact(&mut [0; 50]).await.unwrap();
+        assert_eq!(counted.bytes_in, 61);
+    }
+
     #[tokio::test]
     async fn more_than_a_handshake_may_have_is_an_error() {
         let sent = [record(100), record(100), record(100)].concat();

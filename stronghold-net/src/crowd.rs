@@ -57,6 +57,21 @@ mod tests {
         assert!(crowd.order.len() <= 4);
     }
 
+    /// What was pushed out is over, with all that it held.
+    #[tokio::test]
+    async fn who_has_to_go_is_ended() {
+        let mut crowd = Crowd::of(1);
+        let (held, gone) = tokio::sync::oneshot::channel::<()>();
+        assert!(!crowd.admit(async move {
+            let _held = held;
+            std::future::pending::<u32>().await
+        }));
+        assert!(crowd.admit(async { 2 }));
+        let soon = tokio::time::timeout(std::time::Duration::from_secs(5), gone);
+        assert!(soon.await.is_ok_and(|dropped| dropped.is_err()));
+        assert_eq!(crowd.next().await, 2);
+    }
+
     /// Those that are done make room: however many come and go, one that waits is not the oldest of too many.
     #[tokio::test]
     async fn those_that_are_done_push_nobody_out() {

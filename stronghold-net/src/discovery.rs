@@ -11,6 +11,9 @@
 //!
 //! An announcement proves nothing and nothing is trusted by it: a replayed one leads to a port where the handshake fails.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr, SocketAddrV6},
@@ -87,7 +90,8 @@ impl Announcement {
 
     fn new(audience: Audience, listening: SocketAddr) -> Result<Self, DiscoveryError> {
         let daemon = ServiceDaemon::new()?;
-        let renewing = tokio::spawn(renew(daemon.clone(), audience, listening));
+        let lan = Lan { daemon: daemon.clone(), listening };
+        let renewing = tokio::spawn(async move { renew(&lan, &audience).await });
         Ok(Self { daemon, renewing })
     }
 }
@@ -118,7 +122,6 @@ pub fn search_for_peer(secret: &Rendezvous, device: DeviceId) -> Result<Search, 
 
 /// A search of the LAN: goes on until it is dropped.
 pub struct Search {
-    daemon: ServiceDaemon,
     found: mpsc::Receiver<SocketAddr>,
     listening: JoinHandle<()>,
 }
@@ -133,46 +136,116 @@ impl Search {
     }
 }
 
+#[cfg(test)]
+impl Search {
+    /// A search that finds these, one after the other.
+    pub(crate) fn that_finds(addresses: Vec<SocketAddr>) -> Self {
+        let (send, found) = mpsc::channel(16);
+        let listening = tokio::spawn(async move {
+            for address in addresses {
+                let _ = send.send(address).await;
+            }
+            std::future::pending().await
+        });
+        Self { found, listening }
+    }
+}
+
 impl Drop for Search {
     fn drop(&mut self) {
         self.listening.abort();
-        let _ = self.daemon.shutdown();
     }
 }
 
 fn search(secret: Rendezvous, device: DeviceId) -> Result<Search, DiscoveryError> {
-    let daemon = ServiceDaemon::new()?;
-    let events = daemon.browse(SERVICE)?;
+    let daemon = Searching(ServiceDaemon::new()?);
+    let events = daemon.0.browse(SERVICE)?;
     let (send, found) = mpsc::channel(16);
     let listening = tokio::spawn(async move {
-        let mut told = BTreeSet::new();
+        let _daemon = daemon;
+        let mut heard = Heard { secret, device, told: BTreeSet::new() };
         while let Ok(event) = events.recv_async().await {
-            let ServiceEvent::ServiceResolved(service) = event else { continue };
-            if !is_of(&service, &secret, &device) {
-                continue;
-            }
-            for address in addresses(&service) {
-                if told.insert(address) && send.send(address).await.is_err() {
-                    return;
-                }
+            for address in heard.news(&event) {
+                let _ = send.send(address).await;
             }
         }
     });
-    Ok(Search { daemon, found, listening })
+    Ok(Search { found, listening })
+}
+
+/// What searches; it stops when this is dropped.
+struct Searching(ServiceDaemon);
+
+impl Drop for Searching {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown();
+    }
+}
+
+/// Where a device that is searched for was heard of.
+struct Heard {
+    secret: Rendezvous,
+    device: DeviceId,
+    told: BTreeSet<SocketAddr>,
+}
+
+impl Heard {
+    /// The addresses of the device that an event tells of for the first time.
+    fn news(&mut self, event: &ServiceEvent) -> Vec<SocketAddr> {
+        match event {
+            ServiceEvent::ServiceResolved(service) if is_of(service, &self.secret, &self.device) => {
+                let mut addresses = addresses(service);
+                addresses.retain(|address| self.told.insert(*address));
+                addresses
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// For each who is meant: as which device it is told, and under which secret.
+type Secrets = Vec<(DeviceId, Rendezvous)>;
+
+/// Where announcements stand.
+trait Board {
+    /// Announces once; gives the name under which it stands.
+    fn announce(&self, secrets: &Secrets) -> Result<String, DiscoveryError>;
+
+    /// Takes back what was announced under a name.
+    fn withdraw(&self, name: &str);
+}
+
+/// The LAN, for a device that listens there.
+struct Lan {
+    daemon: ServiceDaemon,
+    listening: SocketAddr,
+}
+
+impl Board for Lan {
+    fn announce(&self, secrets: &Secrets) -> Result<String, DiscoveryError> {
+        let service = service(secrets, self.listening)?;
+        let name = service.get_fullname().to_owned();
+        self.daemon.register(service)?;
+        Ok(name)
+    }
+
+    fn withdraw(&self, name: &str) {
+        let _ = self.daemon.unregister(name);
+    }
 }
 
 /// Announces anew when it is time, or when the audience is another.
-async fn renew(daemon: ServiceDaemon, audience: Audience, listening: SocketAddr) {
+async fn renew(board: &impl Board, audience: &Audience) {
     let mut looks = 0u32;
-    let mut standing: Option<(String, Vec<(DeviceId, Rendezvous)>)> = None;
+    let mut standing: Option<(String, Secrets)> = None;
     loop {
         let secrets = audience.secrets();
         let is_due = LOOK * looks >= ROTATION;
         if standing.as_ref().is_none_or(|(_, announced)| is_due || *announced != secrets) {
             if let Some((name, _)) = standing.take() {
-                let _ = daemon.unregister(&name);
+                board.withdraw(&name);
             }
-            match announce(&daemon, &secrets, listening) {
+            match board.announce(&secrets) {
                 Ok(name) => standing = Some((name, secrets)),
                 Err(error) => tracing::warn!(%error, "this device can't be announced on the LAN"),
             }
@@ -184,8 +257,7 @@ async fn renew(daemon: ServiceDaemon, audience: Audience, listening: SocketAddr)
 }
 
 impl Audience {
-    /// For each who is meant: as which device it is told, and under which secret.
-    fn secrets(&self) -> Vec<(DeviceId, Rendezvous)> {
+    fn secrets(&self) -> Secrets {
         match self {
             Self::Pairing(secret) => vec![(NOBODY, secret.clone())],
             Self::Peers(home) => {
@@ -202,18 +274,6 @@ impl Audience {
             }
         }
     }
-}
-
-/// Announces once; gives the name under which it stands.
-fn announce(
-    daemon: &ServiceDaemon,
-    secrets: &[(DeviceId, Rendezvous)],
-    listening: SocketAddr,
-) -> Result<String, DiscoveryError> {
-    let service = service(secrets, listening)?;
-    let name = service.get_fullname().to_owned();
-    daemon.register(service)?;
-    Ok(name)
 }
 
 fn service(secrets: &[(DeviceId, Rendezvous)], listening: SocketAddr) -> Result<ServiceInfo, DiscoveryError> {
@@ -287,12 +347,17 @@ pub fn reachable_at(listening: SocketAddr) -> Vec<SocketAddr> {
     if !listening.ip().is_unspecified() {
         return vec![listening];
     }
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    best(interfaces.iter().map(if_addrs::Interface::ip), listening)
+}
+
+/// Of a machine's addresses those at which others reach what listens at all of them, by IPv4 first.
+fn best(addresses: impl Iterator<Item = IpAddr>, listening: SocketAddr) -> Vec<SocketAddr> {
     let is_routable = |ip: &IpAddr| match ip {
         IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
         IpAddr::V6(v6) => listening.is_ipv6() && !v6.is_loopback() && !v6.is_unicast_link_local(),
     };
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let mut found: Vec<IpAddr> = interfaces.iter().map(if_addrs::Interface::ip).filter(is_routable).collect();
+    let mut found: Vec<IpAddr> = addresses.filter(is_routable).collect();
     found.sort_by_key(|ip| (ip.is_ipv6(), *ip));
     found
         .into_iter()
@@ -305,60 +370,4 @@ fn random<const N: usize>() -> Result<[u8; N], DiscoveryError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| DiscoveryError(error.to_string()))?;
     Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resolved(service: &ServiceInfo) -> ResolvedService {
-        service.clone().as_resolved_service()
-    }
-
-    fn announced(secrets: &[(DeviceId, Rendezvous)]) -> ServiceInfo {
-        service(secrets, "192.0.2.7:4747".parse().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn only_a_paired_device_recognises_an_announcement() {
-        let own = DeviceId::from_bytes([1; 32]);
-        let secrets: Vec<_> = (0..30).map(|n| (own, Rendezvous::from_bytes([n; 32]))).collect();
-        let service = resolved(&announced(&secrets));
-        assert!(secrets.iter().all(|(_, secret)| is_of(&service, secret, &own)));
-        assert!(!is_of(&service, &Rendezvous::from_bytes([30; 32]), &own), "a stranger's secret");
-        assert!(!is_of(&service, &secrets[0].1, &DeviceId::from_bytes([2; 32])), "its own, reflected");
-        assert_eq!(addresses(&service), ["192.0.2.7:4747".parse().unwrap()]);
-    }
-
-    #[test]
-    fn two_announcements_have_nothing_in_common_but_service_address_and_number() {
-        let own = DeviceId::from_bytes([1; 32]);
-        for peers in [0, 1, 8, 9, 56, 60] {
-            let secrets: Vec<_> = (0..peers).map(|n| (own, Rendezvous::from_bytes([n; 32]))).collect();
-            let texts = || -> BTreeSet<String> {
-                let service = announced(&secrets);
-                let strings = service.get_properties().iter().map(|string| string.val_str().to_owned());
-                let tags = strings.flat_map(|text| {
-                    text.as_bytes()
-                        .chunks(16)
-                        .map(|tag| String::from_utf8_lossy(tag).into_owned())
-                        .collect::<Vec<_>>()
-                });
-                tags.chain([service.get_fullname().to_owned(), service.get_hostname().to_owned()]).collect()
-            };
-            let (one, two) = (texts(), texts());
-            assert!(one.is_disjoint(&two));
-            assert_eq!(one.len(), usize::from(peers).clamp(1, 56).next_multiple_of(8) + 2);
-        }
-    }
-
-    #[test]
-    fn what_others_announce_is_no_device_of_ours() {
-        let secret = Rendezvous::from_bytes([1; 32]);
-        for name in ["printer", "", "\u{e9}\u{e9}\u{e9}\u{e9}", "00112233445566778899aabbccddeeff00"] {
-            let service =
-                ServiceInfo::new(SERVICE, name, "host.local.", "192.0.2.7", 1, &[("0", "0011")][..]).unwrap();
-            assert!(!is_of(&resolved(&service), &secret, &NOBODY));
-        }
-    }
 }

@@ -146,3 +146,55 @@ impl ChannelError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::{InvalidMessage, PeerIncompatible, PeerMisbehaved};
+
+    use super::*;
+
+    #[test]
+    fn each_error_of_a_stream_is_somebodys_fault() {
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, TimedOut, UnexpectedEof,
+        };
+        for kind in [UnexpectedEof, ConnectionReset, ConnectionAborted, BrokenPipe] {
+            assert_eq!(ChannelError::from_io(&kind.into()), ChannelError::Cut);
+        }
+        for kind in [ConnectionRefused, TimedOut] {
+            assert_eq!(ChannelError::from_io(&kind.into()), ChannelError::Io(kind));
+        }
+        let long = ChannelError::from_io(&io::Error::other(TooMany));
+        assert_eq!(long, Misbehaved::LongHandshake.into());
+        let alert = Tls::AlertReceived(AlertDescription::AccessDenied);
+        assert_eq!(ChannelError::from_io(&io::Error::other(alert)), ChannelError::NotTrusted);
+    }
+
+    #[test]
+    fn each_error_of_tls_is_somebodys_fault() {
+        let misbehaved = |error: &Tls| Misbehaved::Tls(error.to_string()).into();
+        let incompatible = |error: &Tls| ChannelError::Incompatible(error.to_string());
+        let other = |error: &Tls| ChannelError::Tls(error.to_string());
+        type Kind<'a> = &'a dyn Fn(&Tls) -> ChannelError;
+        let table: [(Tls, Kind<'_>); 15] = [
+            (Tls::NoApplicationProtocol, &incompatible),
+            (PeerIncompatible::Tls12NotOffered.into(), &incompatible),
+            (Tls::InvalidMessage(InvalidMessage::InvalidCcs), &misbehaved),
+            (Tls::DecryptError, &misbehaved),
+            (Tls::PeerSentOversizedRecord, &misbehaved),
+            (PeerMisbehaved::TooMuchEarlyDataReceived.into(), &misbehaved),
+            (Tls::NoCertificatesPresented, &misbehaved),
+            (Tls::InvalidCertificate(CertificateError::BadSignature), &misbehaved),
+            (Tls::InvalidCertificate(CertificateError::Expired), &other),
+            (Tls::EncryptError, &other),
+            (Tls::AlertReceived(AlertDescription::ProtocolVersion), &incompatible),
+            (Tls::AlertReceived(AlertDescription::NoApplicationProtocol), &incompatible),
+            (Tls::AlertReceived(AlertDescription::HandshakeFailure), &incompatible),
+            (Tls::AlertReceived(AlertDescription::MissingExtension), &incompatible),
+            (Tls::AlertReceived(AlertDescription::InternalError), &other),
+        ];
+        for (error, expected) in table {
+            assert_eq!(ChannelError::from_tls(&error), expected(&error));
+        }
+    }
+}

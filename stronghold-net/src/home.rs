@@ -194,3 +194,149 @@ pub fn now() -> u64 {
 pub fn own_identity(home: &SharedHome) -> Result<Identity, ChannelError> {
     Ok(home.lock().stronghold().identity().again())
 }
+
+#[cfg(test)]
+mod tests {
+    use stronghold_snapshot::{SnapshotFile, Unlock};
+    use stronghold_sync::DeviceId;
+    use stronghold_vault::Deed;
+
+    use super::*;
+    use crate::common::{Device, Failed, KEY};
+
+    fn refused(number: u8) -> Decided {
+        Decided {
+            time: u64::from(number),
+            device: DeviceId::from_bytes([number; 32]),
+            deed: Deed::Browse,
+            selection: "**".into(),
+            allowed: false,
+            entries: 0,
+            bytes: 0,
+        }
+    }
+
+    /// The first bytes of the devices in the file's log, in its order.
+    fn logged(device: &Device) -> Vec<u8> {
+        let home = device.opened_again();
+        let home = home.lock();
+        home.stronghold().log().entries().map(|logged| logged.device.as_bytes()[0]).collect()
+    }
+
+    /// Runs this while nobody else can write the file.
+    fn while_in_use<T>(device: &Device, work: impl FnOnce() -> T) -> T {
+        device.home.lock().set_lock_wait(Duration::ZERO);
+        let mut other = SnapshotFile::open(&device.path(), &Unlock::Key(&KEY)).unwrap();
+        let _locked = other.lock(Duration::ZERO).unwrap();
+        work()
+    }
+
+    #[derive(Debug)]
+    enum Wrong {
+        Home,
+        Own,
+    }
+
+    impl From<HomeError> for Wrong {
+        fn from(_: HomeError) -> Self {
+            Self::Home
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_is_written_at_once_and_then_once_a_minute() {
+        let device = Device::new("device");
+        let home = &device.home;
+        home.write_log_if_due();
+        assert_eq!(logged(&device), [0u8; 0]);
+        for (number, seconds, expected) in [
+            (1, 0, &[1][..]),
+            (2, 0, &[1]),
+            (3, 59, &[1]),
+            (4, 1, &[1, 2, 3, 4]),
+            (5, 59, &[1, 2, 3, 4]),
+            (6, 1, &[1, 2, 3, 4, 5, 6]),
+        ] {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            home.log_later([refused(number)]);
+            home.write_log_if_due();
+            assert_eq!(logged(&device), expected, "{number}");
+        }
+        // Any change takes along what waits, and the minute begins anew.
+        home.log_later([refused(7), refused(8)]);
+        device.home.update(|_| Ok::<_, Failed>(())).unwrap();
+        assert_eq!(logged(&device), [1, 2, 3, 4, 5, 6, 7, 8]);
+        tokio::time::advance(Duration::from_secs(59)).await;
+        home.log_later([refused(9)]);
+        home.write_log_if_due();
+        assert_eq!(logged(&device).len(), 8);
+        home.write_log().unwrap();
+        assert_eq!(logged(&device).len(), 9);
+        let before = device.bytes();
+        home.write_log().unwrap();
+        assert!(device.bytes() == before, "nothing waits");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_not_be_logged_waits_on_in_its_order() {
+        let device = Device::new("device");
+        let home = &device.home;
+        home.log_later([refused(1), refused(2)]);
+        while_in_use(&device, || {
+            assert!(home.write_log().is_err());
+            home.write_log_if_due();
+        });
+        home.log_later([refused(3)]);
+        home.write_log_if_due();
+        assert_eq!(logged(&device), [0u8; 0], "not again at once");
+        let failed: Result<(), Wrong> = home.update(|_| Err(Wrong::Own));
+        assert!(matches!(failed, Err(Wrong::Own)));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        home.write_log_if_due();
+        assert_eq!(logged(&device), [1, 2, 3]);
+    }
+
+    /// An error of who changes says nothing of the file.
+    #[test]
+    fn a_home_is_unwritable_from_a_change_that_was_not_written_to_one_that_was() {
+        let device = Device::new("device");
+        let home = &device.home;
+        let own_error = || {
+            let failed: Result<(), Wrong> = home.update(|_| Err(Wrong::Own));
+            assert!(matches!(failed, Err(Wrong::Own)));
+            home.is_unwritable()
+        };
+        let written = || {
+            let done: Result<(), Wrong> = home.update(|_| Ok(()));
+            (done.is_ok(), home.is_unwritable())
+        };
+        assert!(!home.is_unwritable() && !own_error());
+        assert_eq!(while_in_use(&device, written), (false, true));
+        assert!(own_error(), "it is as unwritable as before");
+        assert_eq!(written(), (true, false));
+        // The change is made in memory, and the folder takes nothing.
+        let folder = device.folder.path().join("other");
+        let gone = || -> Result<(), Wrong> {
+            home.update(|_| {
+                std::fs::create_dir(&folder).unwrap();
+                std::fs::rename(device.path(), folder.join("snapshot")).unwrap();
+                Ok(())
+            })
+        };
+        assert!(matches!(gone(), Err(Wrong::Home)));
+        assert!(home.is_unwritable());
+    }
+
+    #[test]
+    fn the_last_clone_writes_what_waits() {
+        let Device { home, folder } = Device::new("device");
+        home.log_later([refused(1)]);
+        let clone = home.clone();
+        drop(home);
+        let path = folder.path().to_owned();
+        let logged = || crate::common::opened(&path).lock().stronghold().log().entries().count();
+        assert_eq!(logged(), 0);
+        drop(clone);
+        assert_eq!(logged(), 1);
+    }
+}

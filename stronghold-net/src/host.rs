@@ -1,26 +1,23 @@
 //! The host of a session: does its actions on a Stronghold and its file, with the one-time key.
 
+mod fault;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use stronghold_snapshot::{
-    Awaited, ComplementError, HomeError, Manifest, RecipientPublic, RecipientSecret, SealError,
-    seal_complement,
-};
+use stronghold_snapshot::{Awaited, Manifest, RecipientPublic, RecipientSecret, seal_complement};
 use stronghold_sync::{
     Edition, Grant, Location, LocationId, Mapping, Operation, Pending, Plan, RevisionId, Scope, Stamp,
     are_many,
     message::{Listing, RecipientKey},
-    session::{
-        Action, Answer, Copied, Export, Failure, Import, LeftBehind, Look, Looked, Misbehaviour, Taken,
-        Verdict,
-    },
+    session::{Action, Answer, Copied, Export, Failure, Import, LeftBehind, Look, Looked, Taken, Verdict},
 };
-use stronghold_vault::{
-    Damaged, Decided, Deed, ExportError, ImportError, PublicIdentity, Stronghold, Unacceptable, Underway,
-};
+use stronghold_vault::{Decided, Deed, ExportError, PublicIdentity, Stronghold, Unacceptable, Underway};
 use tokio::time::timeout;
 
+pub use self::fault::HostError;
 use crate::{
     attendant::{Attendant, GoOn, StaysBehind},
     driver::{Host, Overload},
@@ -28,36 +25,6 @@ use crate::{
     home::{SharedHome, now},
     learnt::Learnt,
 };
-
-/// Why this side could not do its part.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HostError {
-    /// The file.
-    #[error(transparent)]
-    Home(#[from] HomeError),
-    /// The policy, or a damaged value.
-    #[error(transparent)]
-    Export(#[from] ExportError),
-    /// What the peer sent, or this side's memory.
-    #[error(transparent)]
-    Import(#[from] ImportError),
-    /// The peer's sealed batch.
-    #[error(transparent)]
-    Complement(#[from] ComplementError),
-    /// This side's sealing.
-    #[error(transparent)]
-    Seal(#[from] SealError),
-    /// An import would delete, empty or shorten many records here; a sync asks first.
-    #[error("many records would be deleted or emptied")]
-    Deletions,
-    /// The peer's key is none.
-    #[error("the other side's key is none")]
-    BadKey,
-    /// A value could not be opened.
-    #[error(transparent)]
-    Damaged(#[from] Damaged),
-}
 
 /// Does a session's actions on a [`SharedHome`]: the [`Host`] of a [`Peer`](crate::Peer) and of a
 /// [`Server`](crate::Server).
@@ -79,8 +46,6 @@ pub struct HomeHost<'a> {
     attendant: &'a mut dyn Attendant,
     /// How long a person may think.
     patience: Duration,
-    /// Whether a person here has allowed that many records are lost.
-    losses_confirmed: bool,
     /// What this session's batches may take of the memory that all sessions share.
     flight: Flight,
     /// What browsing found.
@@ -115,7 +80,6 @@ impl<'a> HomeHost<'a> {
             is_copied: false,
             attendant,
             patience: crate::Limits::default().person,
-            losses_confirmed: false,
             flight: Flight::default(),
             found: Vec::new(),
             plan: None,
@@ -289,10 +253,7 @@ impl<'a> HomeHost<'a> {
     async fn confirm(&mut self, plan: &Plan) -> Answer {
         let asked = self.attendant.confirm(self.peer.device(), plan);
         match timeout(self.patience, asked).await {
-            Ok(true) => {
-                self.losses_confirmed = true;
-                Answer::Approved
-            }
+            Ok(true) => Answer::Approved,
             _ => Answer::Denied,
         }
     }
@@ -344,10 +305,7 @@ impl<'a> HomeHost<'a> {
     fn plan(&mut self, plan: Plan) -> Answer {
         let answer = match self.attendant.plan(&plan) {
             GoOn::Yes => Answer::Proceed { deletions_confirmed: false },
-            GoOn::YesDeleting => {
-                self.losses_confirmed = true;
-                Answer::Proceed { deletions_confirmed: true }
-            }
+            GoOn::YesDeleting => Answer::Proceed { deletions_confirmed: true },
             GoOn::No => Answer::Stop,
         };
         self.plan = Some(plan);
@@ -364,22 +322,7 @@ impl<'a> HomeHost<'a> {
 
     /// Keeps the reason and tells the session whose fault it is.
     fn fault(&mut self, error: HostError) -> Answer {
-        let failure = match &error {
-            HostError::Export(ExportError::NotPermitted) => Failure::NotPermitted,
-            HostError::Import(ImportError::Unacceptable(Unacceptable::NotPermitted)) => {
-                Failure::Peer(Misbehaviour::NotPermitted)
-            }
-            HostError::Import(ImportError::Unacceptable(Unacceptable::Withdrawn)) => Failure::NotPermitted,
-            HostError::Import(ImportError::Unacceptable(Unacceptable::TooManyHeads)) => Failure::Limits,
-            HostError::Import(ImportError::Unacceptable(Unacceptable::OverLimits)) => {
-                Failure::Peer(Misbehaviour::OverLimits)
-            }
-            HostError::Import(ImportError::Unacceptable(_)) => Failure::Peer(Misbehaviour::NotAsked),
-            HostError::Complement(_) => Failure::Peer(Misbehaviour::BadBatch),
-            HostError::BadKey => Failure::Peer(Misbehaviour::BadKey),
-            HostError::Deletions => Failure::Deletions,
-            _ => Failure::Local,
-        };
+        let failure = error.failure();
         if failure == Failure::Local {
             self.error = Some(error);
         }

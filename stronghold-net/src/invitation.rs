@@ -93,6 +93,9 @@ mod tests {
         assert_eq!(read("stronghold:hello"), BadInvitation::Code(BadCode::Length));
         assert_eq!(read("https://example.org"), BadInvitation::Code(BadCode::Character));
         assert_eq!(read(&format!("stronghold:{}/nowhere", code.as_str())), BadInvitation::Address);
+        let most = "/192.0.2.7:1".repeat(MAX_ADDRESSES);
+        let read_most: Invitation = format!("stronghold:{}{most}", code.as_str()).parse().unwrap();
+        assert_eq!(read_most.addresses.len(), MAX_ADDRESSES);
         let many = "/192.0.2.7:1".repeat(MAX_ADDRESSES + 1);
         assert_eq!(read(&format!("stronghold:{}{many}", code.as_str())), BadInvitation::Address);
         assert_eq!(read("strongh\u{f6}ld:"), BadInvitation::Code(BadCode::Character));

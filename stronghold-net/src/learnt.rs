@@ -67,3 +67,80 @@ impl Learnt {
         self.is_stamped_here |= self.is_stamped_there;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::{Failed, friends};
+
+    const OWN: Stamp = Stamp::from_bytes([1; 8]);
+    const NEW: Stamp = Stamp::from_bytes([2; 8]);
+    const THEIRS: Stamp = Stamp::from_bytes([3; 8]);
+
+    fn revision(number: u8) -> RevisionId {
+        RevisionId::from_bytes([number; 32])
+    }
+
+    /// Whether it is due before anything leaves, and at the end.
+    fn due(learnt: &Learnt) -> (bool, bool) {
+        (learnt.is_due_before_leaving(), learnt.is_due())
+    }
+
+    #[test]
+    fn what_is_learnt_is_due_until_it_is_written() {
+        let mut learnt = Learnt::new(NEW);
+        assert_eq!(due(&learnt), (false, false));
+        learnt.edition = Some(Edition::default());
+        assert_eq!(due(&learnt), (true, false), "of a session that gives nothing it is not kept");
+        learnt.revisions.push(revision(1));
+        assert_eq!(due(&learnt), (true, true));
+        learnt.written();
+        assert_eq!((due(&learnt), learnt.edition, learnt.revisions.len()), ((false, false), None, 0));
+        learnt.is_stamped_there = true;
+        assert_eq!(due(&learnt), (true, true));
+        learnt.written();
+        assert_eq!(due(&learnt), (false, false), "the stamp is taken once");
+        learnt.revisions.push(revision(1));
+        assert_eq!(due(&learnt), (true, true));
+    }
+
+    #[test]
+    fn what_is_learnt_is_written_for_its_peer() {
+        let (device, peer) = friends();
+        let id = peer.device();
+        // Of what is known of a peer more than twice as much as is held here is not kept.
+        device.put_all(["a/v/1", "a/v/2"].map(|name| (name.to_owned(), "1".to_owned())));
+        device.change(|stronghold| {
+            stronghold.peers_mut().at_generation(&id, 5);
+            stronghold.peers_mut().take_stamp(&id, None, OWN);
+        });
+        let before = device.home.lock().stronghold().peers().stamps(&id);
+        let written = |learnt: &Learnt| {
+            let on_a_copy = device.home.lock().rehearse(|stronghold| {
+                learnt.write(stronghold, &id, [revision(9)]);
+                let peers = stronghold.peers();
+                let known = [1, 2, 9].map(|number| peers.is_known_to(&id, &revision(number)));
+                let generation = peers.by_id(&id).unwrap().generation;
+                Ok::<_, Failed>((generation, peers.own_stamp(&id), peers.stamps(&id) == before, known))
+            });
+            on_a_copy.unwrap()
+        };
+        let mut learnt = Learnt::new(NEW);
+        learnt.shows(Some(OWN));
+        assert_eq!(written(&learnt), (5, Some(OWN), true, [false, false, true]));
+        learnt.revisions = vec![revision(1), revision(2)];
+        learnt.edition = Some(Edition { generation: 0, stamp: Some(THEIRS) });
+        assert_eq!(written(&learnt), (5, Some(OWN), false, [true, true, true]), "not told");
+        learnt.edition = Some(Edition { generation: 1, stamp: None });
+        assert_eq!(written(&learnt), (1, Some(OWN), false, [true, true, true]));
+        learnt.is_stamped_there = true;
+        assert_eq!(written(&learnt), (1, Some(NEW), false, [true, true, true]));
+        learnt.written();
+        assert_eq!(written(&learnt), (5, Some(OWN), true, [false, false, true]), "both have it already");
+        // This snapshot has another stamp by now than the one that was shown.
+        let mut late = Learnt::new(NEW);
+        late.shows(Some(THEIRS));
+        late.is_stamped_there = true;
+        assert_eq!(written(&late).1, Some(OWN));
+    }
+}

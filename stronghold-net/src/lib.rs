@@ -40,9 +40,16 @@
 //! # }
 //! ```
 
+// The helpers of the tests name the library as another crate does.
+#[cfg(test)]
+extern crate self as stronghold_net;
+
 mod attendant;
 mod channel;
 mod code;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
 mod counted;
 mod cover;
 mod crowd;

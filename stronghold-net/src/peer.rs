@@ -1,5 +1,8 @@
 //! Asking a peer, and answering one: the three operations over an open channel.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use stronghold_snapshot::{Home, HomeError, RecipientSecret};

@@ -1,5 +1,8 @@
 //! Getting to a device over TCP: at an address that is known, or wherever the LAN says that it is.
 
+#[cfg(test)]
+mod tests;
+
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use stronghold_sync::DeviceId;
@@ -152,7 +155,11 @@ where
     let end = Instant::now() + SEARCH;
     while !attempts.is_settled() {
         tokio::select! {
-            Some(opened) = attempts.success() => return Ok(opened),
+            opened = attempts.success(), if !attempts.pending.is_empty() => {
+                if let Some(opened) = opened {
+                    return Ok(opened);
+                }
+            }
             address = searching.next() => attempts.begin(open(address.to_string())),
             () = sleep_until(end) => break,
         }

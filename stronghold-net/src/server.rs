@@ -395,3 +395,42 @@ impl Drop for Place<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a session could not say itself is said for it; where it could, or where nobody listens, nothing is.
+    #[test]
+    fn the_peer_hears_why_it_is_not_served() {
+        for (error, expected) in [
+            (PeerError::Busy, Some(Refusal::Busy)),
+            (PeerError::NotReady("gone".into()), Some(Refusal::NotReady)),
+            (PeerError::Revoked, Some(Refusal::NotPermitted)),
+            (PeerError::TooLong(Duration::ZERO), Some(Refusal::Stopped)),
+            (PeerError::TooSlow, Some(Refusal::Stopped)),
+            (PeerError::Unpaired, None),
+            (PeerError::Channel(ChannelError::Cut), None),
+        ] {
+            assert_eq!(last_word(&error), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn places_are_for_each_device_and_for_all_and_free_again() {
+        let limits = Limits { sessions: 3, sessions_per_peer: 2, ..Limits::default() };
+        let shared = Shared::new(&limits);
+        let device = |number| DeviceId::from_bytes([number; 32]);
+        let place = |number| Place::of(&shared, device(number), &limits);
+        let (one, two) = (place(1).unwrap(), place(1).unwrap());
+        assert!(place(1).is_none(), "two of a device");
+        let three = place(2).unwrap();
+        assert!(place(2).is_none() && place(3).is_none(), "three of all");
+        drop(one);
+        assert!(place(1).is_some());
+        let four = place(3).unwrap();
+        assert!(place(1).is_none() && place(2).is_none());
+        drop((two, three, four));
+        assert!(shared.sessions.lock().unwrap().is_empty());
+    }
+}
