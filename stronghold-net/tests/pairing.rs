@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use stronghold_net::{
     Channel, ChannelError, Expect, Misbehaved, Pairing, PairingCode, Trust,
-    pairing::{CODE_LIFE, MAX_NAME, Met, Paired, PairingError},
+    pairing::{CODE_LIFE, MAX_NAME, Met, Paired, PairingError, Unsettled},
 };
-use stronghold_vault::Identity;
+use stronghold_vault::{Identity, Stronghold};
 use tokio::{
     io::{AsyncWriteExt, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
@@ -337,4 +337,87 @@ async fn a_proof_of_another_length_is_no_try() {
         let (listened, ()) = tokio::join!(listen(far, codes().0, &listener, "laptop"), garbage);
         assert_eq!(listened.unwrap_err(), ChannelError::from(Misbehaved::BadEncoding).into());
     }
+}
+
+/// Two devices whose persons have agreed.
+async fn agreed(name: &str) -> (Paired<DuplexStream>, Paired<DuplexStream>) {
+    let (near, far) = duplex(4096);
+    let (shown, typed) = codes();
+    let (joiner, listener) = (device(), device());
+    let (joined, listened) =
+        tokio::join!(join(near, typed, &joiner, name), listen(far, shown, &listener, "laptop"));
+    (joined.unwrap(), listened.unwrap())
+}
+
+/// Under the name that is said, or its own, or one that no other device has; with all that the two need to meet again.
+#[tokio::test]
+async fn a_paired_device_is_remembered_under_a_name_of_its_own() {
+    let mut stronghold = Stronghold::new("own").unwrap();
+    let (mut names, before) = (Vec::new(), stronghold_net::now());
+    for (said, address) in [(None, None), (Some("work"), Some("192.0.2.7:4747")), (None, None)] {
+        let (_, listened) = agreed("phone").await;
+        let address = address.map(str::to_owned);
+        let name = listened.remember_in(&mut stronghold, said, address.clone());
+        let peer = stronghold.peers().by_id(&listened.peer.device()).unwrap().clone();
+        assert!((before..=stronghold_net::now()).contains(&peer.paired));
+        let expected = stronghold_vault::Peer {
+            name: name.clone(),
+            own_name: "phone".into(),
+            spki: listened.peer.spki().to_vec(),
+            address,
+            paired: peer.paired,
+            generation: 0,
+            rendezvous: Some(listened.rendezvous.clone()),
+        };
+        assert_eq!(peer, expected);
+        names.push(name);
+        // Once more, it is updated.
+        assert_eq!(listened.remember_in(&mut stronghold, said, None), names[names.len() - 1]);
+    }
+    assert_eq!(names[..2], ["phone", "work"]);
+    assert!(names[2].starts_with("phone") && names[2] != "phone", "{names:?}");
+    assert_eq!(stronghold.peers().iter().count(), 3);
+}
+
+/// A person has two minutes; when both have said yes, a message has as long as any.
+#[tokio::test(start_paused = true)]
+async fn a_pairing_waits_for_persons_and_its_channel_no_longer() {
+    let (near, far) = duplex(4096);
+    let (shown, typed) = codes();
+    let (joiner, listener) = (device(), device());
+    let (joined, listened) =
+        tokio::join!(Pairing::join(near, &joiner, "phone", typed), shown.meet(far, &listener, "laptop"),);
+    let (joined, listened) = (joined.unwrap(), listened.unwrap());
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(119)).await;
+        listened.confirm().await
+    };
+    let (joined, listened) = tokio::join!(joined.confirm(), late);
+    let (mut joined, _listened) = (joined.unwrap(), listened.unwrap());
+    let silent = joined.channel.receive::<u8>().await;
+    assert_eq!(silent.unwrap_err(), ChannelError::TimedOut(Duration::from_secs(30)));
+
+    let (mut joined, listened) = agreed("phone").await;
+    let saving = joined.settle(|_| Ok::<_, ()>(()), |()| Ok(()));
+    let Err(Unsettled::Channel(silent)) = saving.await else { panic!("it settled") };
+    assert_eq!(silent, ChannelError::TimedOut(Duration::from_secs(120)), "another process may be writing");
+    drop(listened);
+}
+
+/// A no is heard before the yes is said, and who says it stays a moment to be heard.
+#[tokio::test(start_paused = true)]
+async fn a_no_is_heard_and_ends_the_channel() {
+    let (near, far) = duplex(4096);
+    let (shown, typed) = codes();
+    let (joiner, listener) = (device(), device());
+    let listening = async { shown.meet(far, &listener, "laptop").await.unwrap().decline().await };
+    let joining = async {
+        let met = Pairing::join(near, &joiner, "phone", typed).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        met.confirm().await
+    };
+    let start = tokio::time::Instant::now();
+    let (joined, ()) = tokio::join!(joining, listening);
+    assert_eq!(joined.unwrap_err(), PairingError::Declined);
+    assert_eq!(start.elapsed(), Duration::from_millis(500), "it need not wait any longer");
 }

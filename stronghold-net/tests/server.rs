@@ -462,3 +462,72 @@ async fn a_device_whose_sessions_fail_is_served_in_its_turn() {
     }
     assert!(start.elapsed() >= Duration::from_millis(180), "{:?}", start.elapsed());
 }
+
+/// Paired devices hear that it is not ready, others nothing; it is told once, and once when it is ready again.
+#[tokio::test]
+async fn a_snapshot_that_is_gone_is_told_of_and_a_paired_device_hears_it() {
+    let (asker, asked) = friends();
+    let (server, told) = server(&asked, Limits::default());
+    let (path, away) = (asked.path(), asked.path().with_extension("away"));
+    std::fs::rename(&path, &away).unwrap();
+    for _ in 0..2 {
+        let refused = sync_with(&server, &asker, &asked).await;
+        let heard = matches!(refused, Err(PeerError::Session(SessionError::Refused(Refusal::NotReady))));
+        assert!(heard, "{refused:?}");
+    }
+    std::fs::rename(&away, &path).unwrap();
+    sync_with(&server, &asker, &asked).await.unwrap();
+    let told: Vec<String> = told
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|event| match event {
+            Event::NotReady(_) => "not ready".into(),
+            Event::Ready => "ready".into(),
+            Event::Started(_) => "started".into(),
+            Event::Failed(_, PeerError::NotReady(_)) => "failed".into(),
+            Event::Done(..) => "done".into(),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, ["not ready", "started", "failed", "started", "failed", "ready", "started", "done"]);
+}
+
+/// A change that a session could not write is told of as the snapshot's, until one is written.
+#[tokio::test]
+async fn a_snapshot_that_can_not_be_written_is_told_of() {
+    let (asker, asked) = friends();
+    asker.put("a/v/r", "1");
+    let (server, told) = server(&asked, Limits::default());
+    asked.home.lock().set_lock_wait(Duration::from_millis(10));
+    let mut other = stronghold_snapshot::SnapshotFile::open(
+        &asked.path(),
+        &stronghold_snapshot::Unlock::Key(&common::KEY),
+    )
+    .unwrap();
+    let locked = other.lock(Duration::ZERO).unwrap();
+    sync_with(&server, &asker, &asked).await.unwrap_err();
+    assert_eq!(told.count(|event| matches!(event, Event::NotReady(why) if why.contains("in use"))), 1);
+    assert_eq!(told.count(|event| matches!(event, Event::Ready)), 0);
+    drop(locked);
+    sync_with(&server, &asker, &asked).await.unwrap();
+    sync_with(&server, &asker, &asked).await.unwrap();
+    assert_eq!(told.count(|event| matches!(event, Event::Ready)), 1);
+    assert_eq!(asked.entries().len(), 1);
+}
+
+/// Who is too long is told so, and what is missing is not held against it.
+#[tokio::test]
+async fn a_session_that_is_ended_hears_why() {
+    let (asker, asked) = friends();
+    let limits = Limits { session: Duration::from_millis(100), ..Limits::default() };
+    let (server, _) = server(&asked, limits);
+    let (near, far) = duplex(1 << 20);
+    let asking = async {
+        let mut channel = Peer::connect(near, &asker.home, asked.device()).await.unwrap().into_channel();
+        channel.receive::<stronghold_sync::message::Message>().await
+    };
+    let (heard, ()) = tokio::join!(asking, server.answer(far));
+    assert_eq!(heard, Ok(stronghold_sync::message::Message::Refused(Refusal::Stopped)));
+}

@@ -5,7 +5,7 @@
 use std::{cell::Cell, net::SocketAddr};
 
 use stronghold_net::{
-    Invitation, Pairing, PairingCode, ReachError, join,
+    ChannelError, Invitation, Pairing, PairingCode, ReachError, join,
     pairing::{Met, Paired, PairingError, Settled, Unsettled},
 };
 use stronghold_vault::Identity;
@@ -172,4 +172,23 @@ async fn one_who_hangs_up_ends_no_join_either() {
     let (met, waited) =
         tokio::join!(joined(code, vec![silent_at, listener_at]), shown.wait(&listeners, &identity, "laptop"));
     assert_eq!((met.unwrap().name(), waited.unwrap().0.name()), ("laptop", "phone"));
+}
+
+/// Who could not save has said so and hung up; after everything else the channel is there to be used, no longer patient.
+#[tokio::test(start_paused = true)]
+async fn the_channel_stays_open_where_it_may_be_used() {
+    for (at_joiner, at_listener) in
+        [(Disk::default(), Disk::default()), (Disk::full(), Disk::default()), (Disk::default(), Disk::full())]
+    {
+        let (mut joiner, mut listener) = agreed().await;
+        let _ = tokio::join!(at_joiner.settle(&mut joiner), at_listener.settle(&mut listener));
+        let silence = ChannelError::TimedOut(std::time::Duration::from_secs(30));
+        let expected = match (at_joiner.is_full, at_listener.is_full) {
+            (false, false) => [silence.clone(), silence],
+            _ => [ChannelError::Closed, ChannelError::Closed],
+        };
+        let (at_joiner, at_listener) =
+            tokio::join!(joiner.channel.receive::<bool>(), listener.channel.receive::<bool>());
+        assert_eq!([at_joiner.unwrap_err(), at_listener.unwrap_err()], expected);
+    }
 }
