@@ -156,6 +156,29 @@ mod tests {
         assert_eq!(line_of(&[0xff, 0xfe].repeat(100)[..], 10).unwrap().len(), 11);
     }
 
+    /// A source that a signal interrupts before each byte, and that then fails.
+    struct Interrupted<'a>(&'a [u8], bool);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            match self.0 {
+                _ if self.1 => Err(io::ErrorKind::Interrupted.into()),
+                [] => Err(io::ErrorKind::BrokenPipe.into()),
+                _ => self.0.read(&mut buffer[..1]),
+            }
+        }
+    }
+
+    #[test]
+    fn a_signal_ends_no_reading_and_an_error_does() {
+        let of = |bytes| Interrupted(bytes, false);
+        assert_eq!(to_the_end(of(b"value").take(5), 10).unwrap().as_slice(), b"value");
+        assert_eq!(line_of(of(b"pass\nvalue"), 10).unwrap().as_slice(), b"pass\n");
+        assert_eq!(to_the_end(of(b"value"), 10).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(line_of(of(b"pass"), 10).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
     #[test]
     fn not_one_byte_after_the_line_is_read() {
         let mut source = &b"pass\nvalue"[..];

@@ -150,6 +150,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_is_told_from_its_place_on() {
+        let there = [location("work/mail/inbox"), location("w\u{ad}ork/other/x")];
+        let spellings = Spellings::of(there.iter());
+        assert_eq!(spellings.twin_of(&location("work/mail /inbox")), Some("work/mail".into()));
+        assert_eq!(spellings.twin_of(&location("work/mail/in\u{200b}box")), Some("work/mail/inbox".into()));
+        assert_eq!(spellings.twin_of(&location("work /mail/inbox")), Some("work".into()));
+        assert_eq!(spellings.twin_of(&location("work/mail/inbox")), None);
+        assert_eq!(spellings.twin_of(&location("work/mail/new")), None);
+        assert_eq!(spellings.twin_of_client("work "), Some("work".into()), "of two the first counts");
+        assert_eq!(spellings.twin_of_client("work"), None);
+        assert_eq!(spellings.twin_of_client("mail "), None, "that is no client");
+    }
+
+    #[test]
+    fn a_name_is_spelled_where_its_letters_do_not_say_it() {
+        for (name, expected) in
+            [("two words", "\"two words\""), ("caf\u{e9}", "\"caf\u{e9}\" (\"caf\\u{e9}\")")]
+        {
+            assert_eq!(quoted(name), expected);
+        }
+    }
+
+    #[test]
     fn different_names_are_different() {
         for (one, other) in [
             ("w/x/mail", "w/x/Mail"),

@@ -176,6 +176,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn progress_is_for_a_person_at_a_terminal() {
+        for (json, quiet) in [(true, false), (false, true), (true, true)] {
+            assert!(!Output::new(json, quiet).shows_progress());
+        }
+        assert_eq!(Output::new(false, false).shows_progress(), io::stderr().is_terminal());
+    }
+
+    #[test]
+    fn things_are_counted_as_people_say_it() {
+        let said = [(0, "record"), (1, "record"), (2, "record"), (1, "entry"), (3, "entry")];
+        let said = said.map(|(count, thing)| counted(count, thing));
+        assert_eq!(said, ["0 records", "1 record", "2 records", "1 entry", "3 entries"]);
+    }
+
+    #[test]
     fn json_has_no_letter_that_drives_a_terminal() {
         let text = "a\u{1b}[2J\u{7f}\u{9b}1m\u{202e}\u{200b}\u{feff}\u{2028}\u{e0041} Grüße 鍵 🗝 \"\\\n";
         let line = json_line(&json!({ text: [text] }));

@@ -141,3 +141,62 @@ impl Change {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Location {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn changes_are_told_by_name_the_first_of_them_and_how_many_more() {
+        let mut changes = Changes::default();
+        assert!(changes.is_empty() && changes.lines().count() == 0);
+        for (name, change) in [
+            ("a/v/2", Change::Deleted),
+            ("a/v/1", Change::New),
+            ("a/v/3", Change::Changed),
+            ("a/v/4", Change::Conflict),
+        ] {
+            changes.add(at(name), change);
+        }
+        assert!(!changes.is_empty());
+        assert_eq!(changes.lines().collect::<Vec<_>>(), ["+ a/v/1", "- a/v/2", "~ a/v/3", "! a/v/4"]);
+        let object = |(name, change)| json!({ "location": name, "change": change });
+        let objects =
+            [("a/v/1", "new"), ("a/v/2", "deleted"), ("a/v/3", "changed"), ("a/v/4", "conflict")].map(object);
+        assert_eq!(changes.object(), json!(objects));
+        let mut unnamed = Changes::default();
+        (0..2).for_each(|_| unnamed.add_unnamed());
+        assert!(!unnamed.is_empty());
+        assert_eq!(unnamed.lines().collect::<Vec<_>>(), ["  and 2 whose names are not known"]);
+        (0..NAMED + 2).for_each(|number| unnamed.add(at(&format!("a/v/{number:03}")), Change::New));
+        let lines: Vec<_> = unnamed.lines().collect();
+        assert_eq!(lines.len(), NAMED + 2);
+        assert_eq!(lines[NAMED..], ["  and 2 more (--json names all)", "  and 2 whose names are not known"]);
+    }
+
+    /// What can be read before and after, and nothing else, is a change.
+    #[test]
+    fn a_change_is_what_becomes_of_a_record_that_can_be_read() {
+        let mut stronghold = Stronghold::new("device").unwrap();
+        let write = |stronghold: &mut Stronghold, name: &str, value: &[u8]| {
+            stronghold.write(&at(name), value, stronghold_vault::Labels::new(), 1).unwrap();
+        };
+        for name in ["a/v/changed", "a/v/gone", "a/v/same", "a/v/was gone"] {
+            write(&mut stronghold, name, b"1");
+        }
+        stronghold.remove(&at("a/v/was gone"), 1).unwrap();
+        let before = Heads::of(&stronghold);
+        write(&mut stronghold, "a/v/changed", b"2");
+        write(&mut stronghold, "a/v/new", b"2");
+        write(&mut stronghold, "a/v/new and gone", b"2");
+        stronghold.remove(&at("a/v/new and gone"), 1).unwrap();
+        stronghold.remove(&at("a/v/gone"), 1).unwrap();
+        let lines = |before: &Heads| Changes::since(before, &stronghold).unwrap().lines().collect::<Vec<_>>();
+        assert_eq!(lines(&before), ["~ a/v/changed", "- a/v/gone", "+ a/v/new"]);
+        assert_eq!(lines(&Heads::of(&stronghold)), [""; 0]);
+    }
+}

@@ -70,3 +70,64 @@ fn sum_line(sum: &Sum, name: &impl Fn(&DeviceId) -> String) -> String {
 fn verdict(allowed: bool) -> &'static str {
     if allowed { "allowed" } else { "refused" }
 }
+
+#[cfg(test)]
+mod tests {
+    use stronghold_vault::{AuditLog, Decided};
+
+    use super::*;
+
+    const DEVICE: DeviceId = DeviceId::from_bytes([1; 32]);
+
+    fn decided(selection: &str, deed: Deed, allowed: bool) -> Decided {
+        Decided { time: 0, device: DEVICE, deed, selection: selection.into(), allowed, entries: 1, bytes: 2 }
+    }
+
+    #[test]
+    fn a_line_says_who_did_what_on_what_and_how_often() {
+        let mut log = AuditLog::default();
+        let long = format!("a/v/{}", "x".repeat(300));
+        for (selection, deed, allowed) in [
+            ("a/**", Deed::Pull, true),
+            ("a/**", Deed::Pull, true),
+            (&long, Deed::Push, false),
+            ("**", Deed::Revoked, true),
+        ] {
+            log.append(decided(selection, deed, allowed));
+        }
+        let name = |device: &DeviceId| if *device == DEVICE { "phone".to_owned() } else { "?".into() };
+        let lines: Vec<_> = log.entries().map(|logged| log_line(logged, &name)).collect();
+        let when = time(0);
+        let bytes = |count: u64| counted(count, "byte");
+        assert_eq!(
+            lines,
+            [
+                format!(
+                    "{when}  phone  allowed  pull on a/**  2 entries, {} (2 times since {when})",
+                    bytes(4)
+                ),
+                format!("{when}  phone  refused  push on {}...  1 entry, {}", &long[..256], bytes(2)),
+                format!("{when}  phone  revoked"),
+            ]
+        );
+        let objects: Vec<_> = log.entries().map(|logged| log_object(logged, &name)).collect();
+        assert_eq!((&objects[0]["count"], &objects[0]["repeated"]), (&json!(2), &json!(1)));
+        assert_eq!(
+            (&objects[0]["selection_sha256"], objects[1]["selection_sha256"].as_str().map(str::len)),
+            (&Value::Null, Some(64))
+        );
+        let sum = Sum {
+            device: DEVICE,
+            deed: Deed::Browse,
+            allowed: false,
+            first: 0,
+            last: 0,
+            count: 7,
+            entries: 3,
+            bytes: 1,
+        };
+        let expected = format!("{when} to {when}  phone  refused  browse, 7 times  3 entries, 1 byte");
+        assert_eq!(sum_line(&sum, &name), expected);
+        assert_eq!(sum_object(&sum, &name)["count"], 7);
+    }
+}

@@ -162,6 +162,11 @@ fn picked(found: Vec<Listing>) -> Result<Vec<Location>, Failure> {
     written.and_then(|()| write!(err, "Numbers to fetch: ")).map_err(|error| Failure::terminal(&error))?;
     let mut line = String::new();
     std::io::stdin().lock().take(1 << 16).read_line(&mut line).map_err(|error| Failure::terminal(&error))?;
+    chosen(&found, &line)
+}
+
+/// The records of these numbers of the list.
+fn chosen(found: &[Listing], line: &str) -> Result<Vec<Location>, Failure> {
     let pick = |text: &str| {
         let index = text.parse::<usize>().ok()?.checked_sub(1)?;
         Some(found.get(index)?.location.clone())
@@ -211,4 +216,31 @@ pub(super) fn summary_line(outcome: &Outcome, dry_run: bool) -> String {
         "{would}received {received}, sent {sent}, deleted {deleted}, {conflicts} in conflict, {} unchanged; {} bytes in, {} out",
         outcome.summary.unchanged, outcome.bytes_in, outcome.bytes_out,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_the_list_are_picked_in_their_order() {
+        let listing = |name: &str| Listing {
+            location: name.parse().unwrap(),
+            revision: stronghold_sync::RevisionId::from_bytes([1; 32]),
+            size: 1,
+            modified: 1,
+            conflict: false,
+        };
+        let found = ["a/v/1", "a/v/2", "a/v/3"].map(listing);
+        let picked = |line: &str| {
+            let chosen = chosen(&found, line).map_err(|failure| failure.exit)?;
+            Ok::<_, u8>(chosen.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(picked("3 1\n"), Ok(vec!["a/v/3".into(), "a/v/1".into()]));
+        assert_eq!(picked(" 1,2,,  3\n"), Ok(vec!["a/v/1".into(), "a/v/2".into(), "a/v/3".into()]));
+        assert_eq!(picked("\n"), Ok(vec![]));
+        for wrong in ["0\n", "4\n", "1 x\n", "-1\n"] {
+            assert_eq!(picked(wrong), Err(crate::error::USAGE), "{wrong}");
+        }
+    }
 }

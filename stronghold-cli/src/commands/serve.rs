@@ -290,3 +290,79 @@ impl Attendant for Person {
         Box::pin(async move { console.ask(&question).await })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stronghold_snapshot::{Home, NewSlot};
+    use stronghold_vault::Stronghold;
+
+    use super::*;
+
+    const PEER: DeviceId = DeviceId::from_bytes([1; 32]);
+
+    fn names(folder: &tempfile::TempDir) -> Names {
+        let stronghold = Stronghold::new("own").unwrap();
+        let home = Home::create(&folder.path().join("vault"), &[NewSlot::Key(&[7; 32])], stronghold);
+        Names::of_home(&SharedHome::new(home.unwrap()))
+    }
+
+    #[test]
+    fn an_event_is_an_object_and_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let (names, name) = (names(&folder), PEER.fingerprint());
+        let summary = stronghold_sync::session::Summary {
+            received: 1,
+            sent: 2,
+            deleted: 3,
+            conflicts: 4,
+            ..Default::default()
+        };
+        let session = |state: &str| json!({ "session": state, "device": PEER.to_string(), "name": name });
+        let mut done = session("done");
+        for (key, value) in [("received", 1), ("sent", 2), ("deleted", 3), ("conflicts", 4)] {
+            done[key] = value.into();
+        }
+        let mut failed = session("failed");
+        failed["reason"] = "the device was revoked".into();
+        for (event, expected) in [
+            (Event::Done(PEER, summary), (done, format!("{name}: received 1, sent 2"))),
+            (
+                Event::Failed(PEER, stronghold_net::PeerError::Revoked),
+                (failed, format!("{name}: the device was revoked")),
+            ),
+            (Event::Ready, (json!({ "snapshot": "ready" }), "the snapshot can be used again".into())),
+        ] {
+            assert_eq!(described(&names, &event), Some(expected));
+        }
+        assert_eq!(described(&names, &Event::Started(PEER)), None, "only the log has it");
+    }
+
+    #[test]
+    fn what_stays_where_it_is_is_told_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (print, printed) = std::sync::mpsc::sync_channel(1);
+        let (names, output) = (names(&folder), Output::new(false, true));
+        let mut person = Person { console: Console::default(), names, output, print };
+        let mut told = |not_given: u64, not_taken: u64| {
+            let some = |count: u64| (0..count.min(2)).map(|n| format!("a/v/{n}").parse().unwrap()).collect();
+            let (ungiven, untaken) = (some(not_given), some(not_taken));
+            person.left(PEER, &StaysBehind { not_given, ungiven, not_taken, untaken });
+            printed.recv().unwrap()
+        };
+        let name = PEER.fingerprint();
+        let taken = format!("{name}: not taken, no rule here lets it, or a limit is met");
+        let given = format!("{name}: not given, no rule there takes it, or a limit is met");
+        assert_eq!(told(0, 1).1, format!("{taken} (1): a/v/0"));
+        assert_eq!(told(2, 0).1, format!("{given} (2): a/v/0, a/v/1"));
+        let (object, lines) = told(3, 2);
+        assert_eq!(lines, format!("{taken} (2): a/v/0, a/v/1\n{given} (3): a/v/0, a/v/1, ..."));
+        assert_eq!(
+            object,
+            json!({
+                "session": "left", "device": PEER.to_string(), "name": name,
+                "not_given": 3, "not_given_names": ["a/v/0", "a/v/1"],
+                "not_taken": 2, "not_taken_names": ["a/v/0", "a/v/1"],
+            })
+        );
+    }
+}

@@ -279,3 +279,41 @@ fn change(stronghold: &Stronghold, shape: &Shape) -> Change {
         (false, None) => Change::New,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_fails_with_what_to_do_about_it() {
+        let waiting = |why: &[Why]| -> Vec<Waiting> {
+            why.iter().map(|why| Waiting { why: *why, records: 1, names: Vec::new() }).collect()
+        };
+        let take = "take it with --take, or allow it: stronghold grant PEER push delete --select SELECTION";
+        let there = "allow it there: stronghold grant THIS-DEVICE push delete --select SELECTION";
+        let here = "allow it here: stronghold grant PEER pull --select SELECTION; or receive only: --pull";
+        let conflict = "resolve the conflict on one device, then sync again";
+        for (not_taken, not_given, exit, hints) in [
+            (&[Why::MayNotPush][..], &[][..], DENIED, vec![take]),
+            (&[Why::MayNotDelete], &[], DENIED, vec![take]),
+            (&[], &[Why::MayNotPush], DENIED, vec![there]),
+            (&[], &[Why::MayNotDelete], DENIED, vec![there]),
+            (&[], &[Why::MayNotPull], DENIED, vec![here]),
+            (&[Why::TooManyHeads], &[], DECISION, vec![conflict]),
+            (&[], &[Why::TooManyHeads], DECISION, vec![conflict]),
+            (&[Why::MayNotPush, Why::TooManyHeads], &[Why::MayNotPull], DENIED, vec![take, here, conflict]),
+        ] {
+            let (not_taken, not_given) = (waiting(not_taken), waiting(not_given));
+            let told = ["one".to_owned(), "two".to_owned()];
+            let failure = left(&told, not_taken.iter(), not_given.iter()).unwrap_err();
+            let code = if exit == DENIED { "denied" } else { "limits" };
+            let hint = hints.join("; ");
+            assert_eq!(
+                (failure.code, failure.exit, failure.hint.as_deref()),
+                (code, exit, Some(hint.as_str()))
+            );
+            assert_eq!(failure.message, "one; two; everything else is done");
+        }
+        assert!(left(&[], waiting(&[Why::MayNotPush]).iter(), [].iter()).is_ok());
+    }
+}

@@ -263,6 +263,49 @@ fn each_way_in_which_a_pairing_fails_says_what_and_what_to_do() {
 }
 
 #[test]
+fn what_else_two_devices_say_has_its_hint() {
+    let device = stronghold_sync::DeviceId::from_bytes([1; 32]);
+    assert_is(ChannelError::WrongDevice(device), "network", PEER, "check the address");
+    assert_is(ChannelError::WrongCard, "network", PEER, "pair them again");
+    assert_is(ChannelError::Io(io::ErrorKind::Other), "network", PEER, "");
+    assert_is(PairingError::SaidExpired, "expired_code", PEER, "good for ten minutes");
+    assert_is(PairingError::SaidWrong, "wrong_code", PEER, "compare it");
+    assert_is(PairingError::BadName, "usage", USAGE, "");
+    assert_is(PairingError::Itself, "pairing", PEER, "");
+    assert_is(
+        PairingError::Channel(ChannelError::TurnedAway),
+        "pairing",
+        PEER,
+        "run `stronghold pair` there",
+    );
+    assert_is(PairingError::Channel(ChannelError::Cut), "network", PEER, "run it again");
+    assert_is(ReachError::NotFound, "network", PEER, "run `stronghold serve` there");
+    assert_is(ReachError::Peer(PeerError::Unpaired), "network", PEER, "pair the two devices again");
+    assert_is(PeerError::NothingToPush, "denied", DENIED, "stronghold grant PEER pull");
+    assert_is(PeerError::Busy, "unexpected", UNEXPECTED, "");
+    for limits in [SessionError::Limits, SessionError::Refused(Refusal::Limits)] {
+        assert_is(limits, "limits", DECISION, "run it again");
+    }
+    assert_is(SessionError::Refused(Refusal::Busy), "busy", PEER, "try again in a while");
+    assert_is(SessionError::Refused(Refusal::NotReady), "not_ready", PEER, "still paired");
+    assert_is(SessionError::Refused(Refusal::Deletions), "deletions", DECISION, "for its owner to allow");
+    assert_is(SessionError::Deletions, "deletions", DECISION, "--dry-run");
+    assert_is(SessionError::Local, "unexpected", UNEXPECTED, "");
+    assert_is(SessionError::Stopped, "peer", PEER, "");
+}
+
+/// Keeps its cause to itself.
+#[derive(Debug, thiserror::Error)]
+#[error("outer")]
+struct Outer(#[source] io::Error);
+
+#[test]
+fn a_cause_that_an_error_keeps_to_itself_is_told_and_no_other_twice() {
+    assert_eq!(chain(&Outer(io::Error::other("inner"))), "outer: inner");
+    assert_eq!(chain(&Outer(io::Error::other(Outer(io::Error::other("inner"))))), "outer: inner");
+}
+
+#[test]
 fn an_error_names_its_causes_once() {
     let cause = std::io::Error::other("the cause");
     let error = std::io::Error::other(cause);
