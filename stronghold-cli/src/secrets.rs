@@ -172,3 +172,24 @@ pub(crate) fn generate(len: u16) -> Result<Zeroizing<Vec<u8>>, Failure> {
     bytes.iter_mut().for_each(|byte| *byte = LETTERS[usize::from(*byte % 64)]);
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use stronghold_snapshot::{BadPayload, Damage};
+
+    use super::*;
+
+    /// Only a wrong passphrase is worth another spelling of it.
+    #[test]
+    fn a_passphrase_is_tried_as_it_is_where_it_was_wrong_and_nowhere_else() {
+        let opening = |source| HomeError::from(OpenFileError::Snapshot { path: "vault".into(), source });
+        assert!(is_wrong_key(&opening(OpenError::WrongKey)));
+        for other in [
+            opening(OpenError::NotASnapshot),
+            opening(OpenError::Damaged(Damage::Body)),
+            HomeError::Payload(BadPayload),
+        ] {
+            assert!(!is_wrong_key(&other), "{other}");
+        }
+    }
+}

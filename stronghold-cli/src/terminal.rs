@@ -102,3 +102,37 @@ pub(crate) fn hidden(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, F
         }
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::{fd::OwnedFd, unix::net::UnixStream};
+
+    use super::*;
+
+    /// An answer that ends without a line's end leaves the cursor behind the question: it is moved on.
+    #[test]
+    fn yes_is_a_yes_and_all_else_is_none() {
+        for (typed, expected) in [
+            ("y\n", true),
+            ("Y\n", true),
+            ("yes\n", true),
+            ("  y \n", true),
+            ("n\n", false),
+            ("yes please\n", false),
+            ("\n", false),
+            ("y", true),
+            ("", false),
+        ] {
+            let (near, mut far) = UnixStream::pair().unwrap();
+            far.write_all(typed.as_bytes()).unwrap();
+            far.shutdown(std::net::Shutdown::Write).unwrap();
+            let tty = File::from(OwnedFd::from(near));
+            assert_eq!(answer(&tty, "Go on?").unwrap(), expected, "{typed:?}");
+            drop(tty);
+            let mut shown = String::new();
+            far.read_to_string(&mut shown).unwrap();
+            let end = if typed.ends_with('\n') { "" } else { "\n" };
+            assert_eq!(shown, format!("Go on? [y/N] {end}"), "{typed:?}");
+        }
+    }
+}

@@ -153,3 +153,23 @@ fn notes_of_the_original_refuse_no_copy_beside_it() {
     assert_eq!(on_copy(&["get", "s/v/r"]), "1");
     assert_eq!(device.get("s/v/r"), "4");
 }
+
+#[test]
+fn who_takes_a_new_identity_is_told_whom_to_pair_with() {
+    let (_a, b) = common::paired();
+    let was = id(&b);
+    let asked = b.fails_cleanly(&["identity", "--renew"], DECISION);
+    assert!(
+        asked.contains("pair it anew with each that is to sync with it:") && asked.contains("Go on?"),
+        "{asked}"
+    );
+    let done = b.run(&["identity", "--renew", "--yes"], b"");
+    assert_eq!(done.exit, 0, "{}", done.stderr);
+    let said = String::from_utf8(done.stdout).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("this device is now b (") && !said.contains(&was), "{said}");
+    assert_eq!(lines[1].trim(), id(&b));
+    assert_eq!(lines[2], "pair it anew with:");
+    assert!(lines.len() == 4 && lines[3].starts_with("  a ("), "{said}");
+    assert_eq!(done.stderr, "hint: the other snapshot keeps the old identity and its pairings\n");
+}

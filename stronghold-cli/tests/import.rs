@@ -291,3 +291,13 @@ fn many_entries_of_one_title_take_no_hours() {
     assert_eq!(counts(&imported(&device, &rows("x"), &[]), ["unchanged"]), [3000]);
     assert_eq!(counts(&imported(&device, &rows("y"), &[]), ["new"]), [3000]);
 }
+
+#[test]
+fn a_column_without_a_name_is_left_out_as_such() {
+    let device = Device::new("a");
+    let path = device.file("table.csv", b"Group,Title,Password,\nWeb,A,pa,x\nWeb,B,pb,y\n");
+    let said = device.ok(&["import", "--format", "csv", &path]);
+    let expected = "imported 2 credentials (2 new, 0 changed), 0 unchanged\n+ imported/Web/A/password\n\
+        + imported/Web/B/password\nleft out: a column without a name, 2 values\n";
+    assert_eq!(said, expected);
+}

@@ -235,6 +235,14 @@ fn many_deletions_stop_and_ask() {
          hint: look with --dry-run; if it is what you want, say --confirm-deletions\n"
     );
     assert_eq!(a.merge(&b, &["--dry-run"])[1], 11);
+    let hints = |args: &[&str]| {
+        let other = b.snapshot().to_str().unwrap().to_owned();
+        let key = b.key_file();
+        let done = a.run(&[&["merge", &other, "--other-key-file", &key], args].concat(), b"");
+        (done.exit, done.stderr.contains("that many deletions are done only with --confirm-deletions"))
+    };
+    assert_eq!(hints(&["--dry-run"]), (0, true));
+    assert_eq!(hints(&["--dry-run", "--confirm-deletions"]), (0, false));
     assert_eq!(a.merge(&b, &["--confirm-deletions"]), [11, 11, 0, 9]);
     assert_eq!(a.locations().len(), 9);
     a.fails(&["get", "imported/G/Site 10/password"], NOT_FOUND);

@@ -292,3 +292,32 @@ fn a_server_that_speaks_something_else_is_an_error_of_the_peer() {
     }
     assert_eq!(pair.sync(&[])[..4], [0, 0, 0, 0]);
 }
+
+/// A rule in place of another, one that adds nothing, one that would bound what an older one leaves open, and what no rule is.
+#[test]
+fn rules_are_replaced_bounded_and_taken_back_by_what_they_say() {
+    let (a, _b) = paired();
+    let rules = || {
+        let rules = a.json(&["peers"])["peers"][0]["rules"].take();
+        let text = |rule: &serde_json::Value| format!("{} {}", rule["operations"], rule["selection"]);
+        rules.as_array().unwrap().iter().map(text).collect::<Vec<_>>()
+    };
+    a.ok(&["grant", "b", "pull", "push", "--select", "wallet/**"]);
+    let granted = |args: &[&str]| {
+        let done = a.run(&[&["grant", "b"], args].concat(), b"");
+        (done.exit, done.stderr.contains("no rule was added"))
+    };
+    assert_eq!(granted(&["pull", "--select", "wallet/web/**"]), (0, true), "it has it");
+    let bounded = ["pull", "--select", "wallet/web/**", "--expires", "2099-01-01"];
+    assert_eq!(granted(&bounded), (USAGE, false), "what is there has no end");
+    assert_eq!(rules(), [r#"["pull","push"] ["wallet/**"]"#]);
+    assert_eq!(granted(&["pull", "--select", "wallet/web/**", "--replace"]), (0, false));
+    assert_eq!(rules(), [r#"["push"] ["wallet/**"]"#, r#"["pull"] ["wallet/web/**"]"#]);
+    let said = a.fails_cleanly(&["deny", "b", "browse"], NOT_FOUND);
+    assert!(
+        said.starts_with("error: no rule lets b (") && said.contains("do that; nothing was changed"),
+        "{said}"
+    );
+    a.ok(&["deny", "b", "pull"]);
+    assert_eq!(rules(), [r#"["push"] ["wallet/**"]"#]);
+}

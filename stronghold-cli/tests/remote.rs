@@ -87,6 +87,27 @@ fn fetch_takes_what_was_picked() {
 }
 
 #[test]
+fn fetch_takes_what_is_picked_from_the_list() {
+    let pair = Pair::new();
+    pair.grant(&["pull", "browse"], "wallet/**");
+    let pick = |line: &str| pair.b.run(&["fetch", "a", "--pick", "--at", &pair.address], line.as_bytes());
+    let done = pick("2\n");
+    assert_eq!(done.exit, 0, "{}", done.stderr);
+    assert!(done.stderr.contains(&format!("    2  {}\n", ENTRIES[1])), "{}", done.stderr);
+    assert!(done.stderr.contains("Numbers to fetch: "), "{}", done.stderr);
+    assert_eq!(pair.b.locations(), [ENTRIES[1]]);
+    let none = pick("\n");
+    assert_eq!(none.exit, common::USAGE);
+    assert!(
+        none.stderr.starts_with("    1  ") && none.stderr.contains("0 records were picked"),
+        "{}",
+        none.stderr
+    );
+    assert_eq!(pick("99\n").exit, common::USAGE);
+    assert_eq!(pair.b.locations(), [ENTRIES[1]]);
+}
+
+#[test]
 fn sync_goes_both_ways_whole_or_in_part() {
     for (level, entries) in LEVELS {
         let pair = Pair::trusting();

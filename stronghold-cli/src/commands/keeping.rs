@@ -148,3 +148,31 @@ fn kind_of(kind: SlotKind) -> &'static str {
         SlotKind::Recipient => "recipient",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_told_with_what_it_costs() {
+        let cost = PassphraseCost::new(65_537, 3, 4).unwrap();
+        let slot = |kind, label: &str| SlotInfo { number: 2, kind, label: label.into(), created: 0 };
+        let passphrase = slot(SlotKind::Passphrase(cost), "");
+        assert_eq!(
+            slot_object(&passphrase),
+            json!({
+                "slot": 2, "kind": "passphrase", "label": "", "created": 0,
+                "memory_kib": 65_537, "passes": 3, "lanes": 4,
+            })
+        );
+        let when = time(0);
+        let line = format!("2  passphrase (Argon2id, 65 MiB, 3 passes, 4 lanes)  {when}");
+        assert_eq!(slot_line(&passphrase), line);
+        for (kind, word) in [(SlotKind::Key, "key"), (SlotKind::Recipient, "recipient")] {
+            let slot = slot(kind, "in the safe");
+            let object = json!({ "slot": 2, "kind": word, "label": "in the safe", "created": 0 });
+            assert_eq!(slot_object(&slot), object);
+            assert_eq!(slot_line(&slot), format!("2  {word}  {when}  in the safe"));
+        }
+    }
+}

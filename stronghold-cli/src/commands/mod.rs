@@ -286,3 +286,38 @@ pub(crate) fn time(milliseconds: u64) -> String {
         .filter(|_| milliseconds < 253_402_300_800_000)
         .map_or_else(|| "?".into(), |moment| humantime::format_rfc3339_seconds(moment).to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    /// What is changed by a command is a step of this name, which `undo` shows.
+    #[test]
+    fn each_command_that_changes_records_has_its_word_among_the_steps() {
+        for (line, expected) in [
+            ("put a/b/c", "put"),
+            ("remove a/b/c", "remove"),
+            ("resolve a/b/c --keep abcd", "resolve"),
+            ("restore a/b/c --revision abcd", "restore"),
+            ("merge other", "merge"),
+            ("import --format csv table", "import"),
+            ("grant b pull --select **", "grant"),
+            ("deny b", "deny"),
+            ("revoke b", "revoke"),
+            ("pair", "pair"),
+            ("clone b", "clone"),
+            ("fetch b a/b/c", "fetch"),
+            ("sync b", "sync"),
+            ("serve", "serve"),
+            ("list", "other"),
+        ] {
+            let parsed = crate::args::Cli::try_parse_from(["stronghold"].into_iter().chain(line.split(' ')));
+            match parsed {
+                Ok(parsed) => assert_eq!(word(&parsed.command), expected, "{line}"),
+                Err(error) => panic!("{line}: {error}"),
+            }
+        }
+    }
+}

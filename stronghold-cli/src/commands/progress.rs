@@ -140,6 +140,37 @@ fn line(what: &str, done: u64, of: u64, elapsed: Duration) -> String {
 mod tests {
     use super::*;
 
+    /// What is received is summed up over its batches, and sending is timed from where that has ended.
+    #[test]
+    fn progress_counts_batches_and_begins_anew_when_one_way_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let stronghold = stronghold_vault::Stronghold::new("own").unwrap();
+        let slot = stronghold_snapshot::NewSlot::Key(&[7; 32]);
+        let home = stronghold_snapshot::Home::create(&folder.path().join("vault"), &[slot], stronghold);
+        let home = SharedHome::new(home.unwrap());
+        let mut progress = Progress::new(Output::new(true, true), &home, GoOn::YesDeleting);
+        let begun = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+        progress.start = begun;
+        assert_eq!(progress.plan(&Plan::default()), GoOn::YesDeleting);
+        progress.expect(Volume { entries: 5, bytes: 0 });
+        let taken = |received| Taken { received, deleted: 0, conflicts: 0 };
+        progress.taken(taken(2));
+        progress.taken(taken(2));
+        assert_eq!((progress.taken, progress.start), (4, begun));
+        progress.taken(taken(1));
+        assert!(progress.taken == 5 && progress.start > begun);
+        progress.start = begun;
+        progress.given(1, 2);
+        assert_eq!(progress.start, begun);
+        progress.given(2, 2);
+        assert!(progress.start > begun);
+        let peer = DeviceId::from_bytes([1; 32]);
+        progress.copied(peer, Copied::Ours);
+        progress.copied(peer, Copied::Theirs);
+        assert_eq!(progress.copied, Some(Copied::Theirs), "the last");
+        assert_eq!([Copied::Ours, Copied::Theirs].map(whose_word), ["ours", "theirs"]);
+    }
+
     #[test]
     fn a_line_says_how_far_how_fast_and_how_long_yet() {
         let said = line("sent", 1_000, 4_000, Duration::from_secs(2));

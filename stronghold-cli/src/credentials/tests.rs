@@ -199,3 +199,14 @@ fn an_empty_table_is_one_of_no_rows() {
         assert!(matches!(read(nothing), Err(BadTable::Unreadable { .. })), "{nothing:?}");
     }
 }
+
+/// A table without names may begin with secrets: they are told only where two of them at least are usual ones.
+#[test]
+fn columns_are_told_where_they_look_like_names() {
+    let missing = "the table has no columns called Group and Title: ";
+    let hidden = format!("{missing}its first line does not look like names of columns");
+    assert_eq!(no_columns(&["hunter2", "Password"]), hidden);
+    assert_eq!(no_columns(&[]), hidden);
+    assert_eq!(no_columns(&["Login name", "E-mail", "pin"]), hidden, "one of them");
+    assert_eq!(no_columns(&["name", "Login URL", "pin"]), format!("{missing}it has name, Login URL, pin"));
+}
