@@ -185,6 +185,24 @@ mod tests {
         assert!([5, 15, 20, 25, 5025, 5033].iter().all(|end| ends.contains(end)), "{ends:?}");
     }
 
+    /// However few bytes arrive at a time.
+    #[tokio::test]
+    async fn records_that_come_in_pieces_are_whole() {
+        use tokio::io::AsyncWriteExt;
+
+        let sent = [record(10), record(0), record(300)].concat();
+        let (near, mut far) = tokio::io::duplex(3);
+        let mut stream = Counted::up_to_in_records(1 << 20, near);
+        let mut read = Vec::new();
+        let sending = async {
+            far.write_all(&sent).await.unwrap();
+            drop(far);
+        };
+        let (length, ()) = tokio::join!(stream.read_to_end(&mut read), sending);
+        assert_eq!((length.unwrap(), stream.bytes_in), (sent.len(), sent.len() as u64));
+        assert_eq!(read, sent);
+    }
+
     /// Whole buffers or several, both ways, are counted as they pass; and what is taken at once is up to the stream below.
     #[tokio::test]
     async fn each_byte_is_counted_both_ways() {

@@ -156,3 +156,169 @@ where
     let _ = channel.close().await;
     error
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use stronghold_sync::{
+        Ancestors, Location, RevisionId, Shape,
+        message::{Batch, Refusal},
+    };
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::common::{channels, friends};
+
+    /// Says and does what it is to, one part for each message that it hears; and fails at the last.
+    #[derive(Default)]
+    struct Scripted {
+        parts: VecDeque<Vec<Action>>,
+        now: VecDeque<Action>,
+        heard: Vec<Message>,
+        fails: bool,
+    }
+
+    impl Scripted {
+        fn of(parts: Vec<Vec<Action>>) -> Self {
+            let mut parts: VecDeque<_> = parts.into();
+            Self { now: parts.pop_front().unwrap_or_default().into(), parts, ..Self::default() }
+        }
+    }
+
+    impl Session for Scripted {
+        fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {
+            self.heard.push(message);
+            self.now = self.parts.pop_front().unwrap_or_default().into();
+            if self.fails && self.parts.is_empty() { Err(SessionError::Local) } else { Ok(()) }
+        }
+
+        fn handle_answer(&mut self, _: Answer) -> Result<(), SessionError> {
+            Err(SessionError::ApiMisuse)
+        }
+
+        fn poll_action(&mut self) -> Option<Action> {
+            self.now.pop_front()
+        }
+    }
+
+    /// Counts what it is told, and has had enough at some of it.
+    #[derive(Default)]
+    struct Counting {
+        told: Vec<String>,
+        enough: &'static str,
+    }
+
+    impl Counting {
+        fn note(&mut self, what: &str, bytes: u64) -> Result<(), Overload> {
+            self.told.push(format!("{what} {bytes}"));
+            if self.enough == what { Err(Overload::Slow) } else { Ok(()) }
+        }
+    }
+
+    impl Host for Counting {
+        async fn act(&mut self, action: Action) -> Option<Answer> {
+            self.told.push("act".into());
+            matches!(action, Action::Log(_)).then_some(Answer::Logged)
+        }
+
+        fn begin_batch(&mut self) {
+            self.told.push("batch".into());
+        }
+
+        async fn make_room(&mut self, bytes: u64) -> Result<(), Overload> {
+            self.note("room", bytes)
+        }
+
+        fn stage(&mut self, bytes: u64) -> Result<(), Overload> {
+            self.note("stage", u64::from(bytes > 0))
+        }
+
+        fn gave(&mut self, bytes: u64) -> Result<(), Overload> {
+            self.note("gave", bytes)
+        }
+    }
+
+    fn chunk(bytes: usize) -> Message {
+        Message::Chunk(vec![7; bytes])
+    }
+
+    async fn both() -> [Channel<DuplexStream>; 2] {
+        let (one, other) = friends();
+        channels(&one, &other).await.into()
+    }
+
+    /// A batch is begun, its bytes are made room for, lists are staged; what goes out is counted.
+    #[tokio::test]
+    async fn a_host_is_told_of_what_comes_and_goes_before_the_session_is() {
+        let [mut near, mut far] = both().await;
+        let shape = Shape {
+            location: "a/v/r".parse::<Location>().unwrap().id(),
+            revision: RevisionId::from_bytes([1; 32]),
+            ancestors: Ancestors::default(),
+            size: 1,
+            deleted: false,
+        };
+        let said = [
+            Message::Batch(Batch { index: 0, entries: 1, len: 5 }),
+            chunk(5),
+            Message::Offered(vec![shape]),
+            Message::Compare,
+        ];
+        let mut session = Scripted::of(vec![
+            vec![Action::Send(chunk(3)), Action::Known(Vec::new())],
+            vec![],
+            vec![Action::Send(chunk(4))],
+            vec![],
+            vec![Action::Send(Message::End), Action::Finished(Summary::default()), Action::Send(chunk(1))],
+        ]);
+        let mut host = Counting::default();
+        for message in &said {
+            far.send(message).await.unwrap();
+        }
+        far.flush().await.unwrap();
+        let done = drive(&mut near, &mut session, &mut host).await;
+        assert_eq!(done, Ok(Summary::default()));
+        assert_eq!(session.heard, said);
+        assert_eq!(host.told, ["gave 3", "act", "batch", "room 5", "gave 4", "stage 1"]);
+        // All that was said is on its way, and the channel is still open.
+        for expected in [chunk(3), chunk(4), Message::End] {
+            assert_eq!(far.receive::<Message>().await, Ok(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_has_enough_ends_the_session() {
+        for (enough, message) in
+            [("room", chunk(5)), ("stage", Message::Want(vec![1])), ("gave", Message::Compare)]
+        {
+            let [mut near, mut far] = both().await;
+            far.send(&message).await.unwrap();
+            far.flush().await.unwrap();
+            let mut session = Scripted::of(vec![vec![], vec![Action::Send(chunk(1))]]);
+            let mut host = Counting { enough, ..Counting::default() };
+            let done = drive(&mut near, &mut session, &mut host).await;
+            assert_eq!(done, Err(DriveError::Overload(Overload::Slow)), "{enough}");
+            assert_eq!(session.heard.len(), usize::from(enough == "gave"));
+        }
+    }
+
+    /// What a session still has to say is said, and the channel closed in order.
+    #[tokio::test]
+    async fn the_last_words_of_a_session_that_fails_are_heard() {
+        let refused = || Action::Send(Message::Refused(Refusal::Stopped));
+        let by_message = Scripted { fails: true, ..Scripted::of(vec![vec![], vec![refused()]]) };
+        let by_answer = Scripted::of(vec![vec![Action::Log(Vec::new()), refused()]]);
+        for (mut session, expected) in
+            [(by_message, SessionError::Local), (by_answer, SessionError::ApiMisuse)]
+        {
+            let [mut near, mut far] = both().await;
+            far.send(&Message::Compare).await.unwrap();
+            far.flush().await.unwrap();
+            let done = drive(&mut near, &mut session, &mut Counting::default()).await;
+            assert_eq!(done, Err(DriveError::Session(expected)));
+            assert_eq!(far.receive::<Message>().await, Ok(Message::Refused(Refusal::Stopped)));
+            assert_eq!(far.receive::<Message>().await, Err(ChannelError::Closed));
+        }
+    }
+}

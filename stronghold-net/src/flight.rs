@@ -266,6 +266,72 @@ mod tests {
         timeout(Duration::from_secs(1), done).await.is_err()
     }
 
+    /// The last bytes are for one session at a time, until it has given back so much that nobody needs them.
+    #[test]
+    fn the_last_bytes_are_for_one_session_at_a_time() {
+        let share = |bytes, ending| Share { bytes, ending };
+        let seen = |share: Option<Share>| share.map(|share| (share.bytes, share.ending));
+        for (bytes, ending, more, expected) in [
+            (0, None, 50, Some((50, None))),
+            (0, None, 51, Some((51, Some(1)))),
+            (50, None, 50, Some((100, Some(1)))),
+            (50, None, 51, None),
+            (60, Some(1), 40, Some((100, Some(1)))),
+            (60, Some(1), 41, None),
+            (60, Some(2), 1, None),
+            (40, Some(2), 10, Some((50, Some(2)))),
+            (0, None, u64::MAX, None),
+        ] {
+            assert_eq!(
+                seen(share(bytes, ending).with(more, 100, 50, 1)),
+                expected,
+                "{bytes} {ending:?} {more}"
+            );
+        }
+        for (bytes, ending, less, expected) in [
+            (70, Some(2), 10, (60, Some(2))),
+            (70, Some(2), 19, (51, Some(2))),
+            (70, Some(2), 20, (50, None)),
+            (70, Some(1), 10, (60, None)),
+            (70, None, 10, (60, None)),
+            (10, None, 20, (0, None)),
+        ] {
+            let left = share(bytes, ending).without(less, 100, 50, 1);
+            assert_eq!((left.bytes, left.ending), expected, "{bytes} {ending:?} {less}");
+        }
+    }
+
+    /// A giver has memory for a batch and for the next, once; what it received is free by then, and what it gave when one comes.
+    #[tokio::test]
+    async fn a_session_holds_what_it_gives_or_what_it_takes() {
+        let memory = memory(64 << 20);
+        let used = || memory.batches.used().all.bytes;
+        let mut session = Flight::sharing(&memory, device(1));
+        session.lands();
+        session.arrived(MIB).await.unwrap();
+        session.arrived(MIB).await.unwrap();
+        assert_eq!(used(), 2 * MIB);
+        session.lands();
+        assert_eq!(used(), 0);
+        session.arrived(MIB).await.unwrap();
+        session.takes_off(3 << 20).await;
+        assert_eq!(used(), 6 * MIB);
+        session.takes_off(1 << 20).await;
+        assert_eq!(used(), 6 * MIB, "the first was the largest");
+        session.lands();
+        assert_eq!(used(), 0);
+        session.stages(1000).unwrap();
+        assert_eq!(memory.shapes.used().all.bytes, 1000);
+        drop(session);
+        assert_eq!(memory.shapes.used().all.bytes, 0);
+        // Without a server there is no limit.
+        let mut alone = Flight::default();
+        alone.lands();
+        alone.arrived(u64::MAX).await.unwrap();
+        alone.takes_off(usize::MAX).await;
+        assert_eq!((alone.left(u64::MAX), alone.stages(u64::MAX)), (Ok(()), Ok(())));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_needs_more_than_there_is_waits_until_another_is_done() {
         let memory = memory(0);

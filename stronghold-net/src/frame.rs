@@ -79,3 +79,56 @@ pub(crate) fn decode<M: DeserializeOwned>(frame: &[u8], role: Role, counter: u64
 }
 
 const LENGTH: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use serde_bytes::ByteBuf;
+
+    use super::*;
+
+    fn encoded(message: &ByteBuf) -> Result<Vec<u8>, ChannelError> {
+        let mut outbox = vec![7];
+        encode(&mut outbox, Role::Accepted, 300, message)?;
+        assert_eq!(outbox.remove(0), 7, "what waits before it stays");
+        Ok(outbox)
+    }
+
+    /// Role and counter take five bytes here, and the message five more than it has.
+    #[test]
+    fn a_frame_has_so_many_bytes_and_no_more() {
+        let most = ByteBuf::from(vec![1; MAX_FRAME - 10]);
+        let frame = encoded(&most).unwrap();
+        assert_eq!(frame.len(), LENGTH + MAX_FRAME);
+        assert_eq!(decode::<ByteBuf>(&frame, Role::Accepted, 300), Ok(most));
+        let over = ByteBuf::from(vec![1; MAX_FRAME - 9]);
+        assert_eq!(encoded(&over), Err(ChannelError::Unsendable));
+    }
+
+    #[test]
+    fn what_a_frame_lacks_is_known_as_far_as_it_has_come() {
+        let length = |length: usize| (length as u32).to_be_bytes();
+        for (inbox, expected) in [
+            (vec![], Ok(4)),
+            (vec![0, 0, 1], Ok(1)),
+            (length(9).to_vec(), Ok(9)),
+            ([&length(3)[..], b"ab"].concat(), Ok(1)),
+            ([&length(3)[..], b"abc"].concat(), Ok(0)),
+            (length(MAX_FRAME).to_vec(), Ok(MAX_FRAME)),
+            (length(MAX_FRAME + 1).to_vec(), Err(Misbehaved::Oversized(MAX_FRAME as u32 + 1))),
+        ] {
+            assert_eq!(missing(&inbox), expected, "{inbox:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_of_its_role_and_turn() {
+        let frame = encoded(&ByteBuf::from(b"x".to_vec())).unwrap();
+        let read = |role, counter| decode::<ByteBuf>(&frame, role, counter);
+        assert_eq!(read(Role::Accepted, 300), Ok(ByteBuf::from(b"x".to_vec())));
+        assert_eq!(read(Role::Connected, 300), Err(Misbehaved::WrongRole));
+        let wrong = Misbehaved::WrongCounter { expected: 299, found: 300 };
+        assert_eq!(read(Role::Accepted, 299), Err(wrong));
+        assert_eq!(decode::<ByteBuf>(b"", Role::Accepted, 0), Err(Misbehaved::BadEncoding));
+        assert_eq!((Role::Accepted.other(), Role::Connected.other()), (Role::Connected, Role::Accepted));
+    }
+}

@@ -313,6 +313,18 @@ async fn names_have_1_to_64_characters() {
     }
 }
 
+/// A listener of no name shows itself to nobody, whatever the joiner proves.
+#[tokio::test]
+async fn a_listener_has_a_name_too() {
+    let (near, far) = duplex(4096);
+    let (shown, typed) = codes();
+    let (joiner, listener) = (device(), device());
+    let (joined, listened) =
+        tokio::join!(join(near, typed, &joiner, "phone"), listen(far, shown, &listener, "a\nb"));
+    assert_eq!(listened.unwrap_err(), PairingError::BadName);
+    assert_eq!(joined.unwrap_err(), PairingError::Channel(ChannelError::Cut));
+}
+
 #[tokio::test]
 async fn a_device_is_not_paired_with_itself() {
     let only = device();

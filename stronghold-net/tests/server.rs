@@ -531,3 +531,19 @@ async fn a_session_that_is_ended_hears_why() {
     let (heard, ()) = tokio::join!(asking, server.answer(far));
     assert_eq!(heard, Ok(stronghold_sync::message::Message::Refused(Refusal::Stopped)));
 }
+
+/// A server that is stopped looks at nothing any more; where nobody was turned away, nothing is said of it.
+#[tokio::test]
+async fn a_stopped_server_tells_nothing_more() {
+    let (asker, asked) = friends();
+    let (server, told) = server(&asked, Limits::default());
+    let (address, stop, over) = running(server).await;
+    let peer = connected(address, &asker, &asked).await;
+    peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await.unwrap();
+    drop(stop);
+    over.await;
+    std::fs::remove_file(asked.path()).unwrap();
+    sleep(Duration::from_millis(1200)).await;
+    let is_of_the_session = |event: &Event| matches!(event, Event::Started(_) | Event::Done(..));
+    assert_eq!((told.count(is_of_the_session), told.count(|_| true)), (2, 2));
+}
