@@ -301,3 +301,28 @@ fn a_column_without_a_name_is_left_out_as_such() {
         + imported/Web/B/password\nleft out: a column without a name, 2 values\n";
     assert_eq!(said, expected);
 }
+
+/// Of two entries of one title each row is the one whose password it has, though the addresses have changed places.
+#[test]
+fn a_secret_tells_more_than_an_address() {
+    let device = Device::new("a");
+    let import = |rows: &str| {
+        let table = device.file("table.csv", format!("Group,Title,Password,URL\n{rows}").as_bytes());
+        device.ok(&["import", "--format", "csv", &table]);
+        all(&device)
+    };
+    let held = import("Web,A,pa,u1\nWeb,A,pb,u2\n");
+    let (one, other) = ("imported/Web/A (1)", "imported/Web/A (2)");
+    let named = |url: [&str; 2]| {
+        [(one, "pa", url[0]), (other, "pb", url[1])]
+            .map(|(name, password, url)| [format!("{name}/password={password}"), format!("{name}/url={url}")])
+            .concat()
+    };
+    let plain = |entries: Vec<String>| {
+        let mut entries: Vec<_> = entries.iter().map(|entry| entry.replace("Web/A/", "Web/A (1)/")).collect();
+        entries.sort();
+        entries
+    };
+    assert_eq!(plain(held), named(["u1", "u2"]));
+    assert_eq!(plain(import("Web,A,pb,u1\nWeb,A,pa,u2\n")), named(["u2", "u1"]));
+}

@@ -215,3 +215,17 @@ fn bent(bytes: &[u8], at: usize) -> Vec<u8> {
     bytes[at] ^= 1;
     bytes
 }
+
+/// Only where the tests may give a file away.
+#[test]
+#[cfg(unix)]
+fn doctor_sees_a_snapshot_that_is_another_users() {
+    let device = Device::new("a");
+    if std::os::unix::fs::chown(device.snapshot(), Some(12_345), None).is_err() {
+        return;
+    }
+    let done = device.run(&["doctor"], b"");
+    let lines = String::from_utf8(done.stdout).unwrap();
+    let expected = format!("{} is another user's", device.snapshot().display());
+    assert!(lines.contains("warn  permissions: ") && lines.contains(&expected), "{lines}");
+}

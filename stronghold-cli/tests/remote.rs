@@ -293,3 +293,47 @@ fn a_denial_in_json_is_an_error_object() {
     let error = one_line(&said)["error"].take();
     assert_eq!((error["code"].as_str(), error["exit"].as_i64()), (Some("denied"), Some(7)));
 }
+
+#[test]
+fn a_sync_that_may_pull_nothing_says_so() {
+    let pair = Pair::new();
+    pair.grant(&["push"], "**");
+    pair.b.ok(&["grant", "a", "pull", "--select", "**"]);
+    pair.b.put("own/v/r", "1");
+    let done = pair.b.run(&pair.at(&["sync", "a"]), b"");
+    assert!(done.stderr.contains("note: a lets this device pull nothing of it\n"), "{}", done.stderr);
+    assert_eq!(pair.a.get("own/v/r"), "1");
+    pair.grant(&["pull"], "**");
+    let done = pair.b.run(&pair.at(&["sync", "a"]), b"");
+    assert!(!done.stderr.contains("pull nothing of it"), "{}", done.stderr);
+}
+
+/// Without a confirmation a dry run says that the real one would want it.
+#[test]
+fn a_dry_run_that_would_delete_many_says_what_it_takes() {
+    let pair = Pair::trusting();
+    let rows: String = (0..20).map(|n| format!("Root/G,Site {n},x{n}\n")).collect();
+    let table = pair.b.file("table.csv", format!("Group,Title,Password\n{rows}").as_bytes());
+    pair.b.ok(&["import", "--format", "csv", &table]);
+    pair.sync(&[]);
+    let hints = |args: &[&str]| {
+        let done = pair.b.run(&pair.at(&[&["sync", "a", "--dry-run"], args].concat()), b"");
+        assert_eq!(done.exit, 0, "{}", done.stderr);
+        done.stderr.contains("hint: that many deletions are done only with --confirm-deletions\n")
+    };
+    (0..10).for_each(|n| drop(pair.b.ok(&["remove", &format!("imported/G/Site {n}/password")])));
+    assert!(!hints(&[]), "ten are not many");
+    pair.b.ok(&["remove", "imported/G/Site 10/password"]);
+    assert!(hints(&[]) && !hints(&["--confirm-deletions"]));
+}
+
+#[test]
+fn a_clone_has_no_name_that_no_device_may_have() {
+    let device = common::Device::without_snapshot();
+    let code = stronghold_net::PairingCode::generate().unwrap().reveal().to_string();
+    for (name, says) in [("", "has 1 to 64 characters"), ("a\nb", "has no control characters")] {
+        let done = device.run(&["clone", "--join", "127.0.0.1:1", "--name", name], code.as_bytes());
+        assert_eq!(done.exit, common::USAGE, "{}", done.stderr);
+        assert!(done.stderr.contains(says), "{}", done.stderr);
+    }
+}
