@@ -96,6 +96,9 @@ mod tests {
         let most = "/192.0.2.7:1".repeat(MAX_ADDRESSES);
         let read_most: Invitation = format!("stronghold:{}{most}", code.as_str()).parse().unwrap();
         assert_eq!(read_most.addresses.len(), MAX_ADDRESSES);
+        // Of more addresses those that a link may have are shown.
+        let shown = Invitation { addresses: vec![read_most.addresses[0]; MAX_ADDRESSES + 1], ..read_most };
+        assert_eq!(*shown.link(), format!("stronghold:{}{most}", code.as_str()));
         let many = "/192.0.2.7:1".repeat(MAX_ADDRESSES + 1);
         assert_eq!(read(&format!("stronghold:{}{many}", code.as_str())), BadInvitation::Address);
         assert_eq!(read("strongh\u{f6}ld:"), BadInvitation::Code(BadCode::Character));

@@ -330,3 +330,41 @@ async fn debug_shows_no_binding() {
     let text = format!("{asking:?}");
     assert!(text.contains("Connected") && !text.contains("binding"), "{text}");
 }
+
+/// What waits for a flush is bounded: with a frame's worth of it, it goes.
+#[tokio::test]
+async fn as_much_as_a_frame_does_not_wait_for_a_flush() {
+    let (mut asking, mut answering) = pair().await;
+    let before = asking.bytes_out();
+    let body = serde_bytes::ByteBuf::from(vec![7; 40_000]);
+    asking.send(&body).await.unwrap();
+    assert_eq!(asking.bytes_out(), before);
+    asking.send(&body).await.unwrap();
+    assert!(asking.bytes_out() - before > 80_000);
+    for _ in 0..2 {
+        assert_eq!(answering.receive::<serde_bytes::ByteBuf>().await.unwrap(), body);
+        assert_eq!(answering.last_frame(), 4 + 3 + 3 + 40_000);
+    }
+}
+
+/// Who closes a session stays until the other has closed too, and for two seconds at most.
+#[tokio::test(start_paused = true)]
+async fn who_closes_waits_a_moment_for_the_other() {
+    for (closes_after, waited) in [(Some(1), 1), (Some(3), 2), (None, 2)] {
+        let (mut asking, mut answering) = pair().await;
+        let begun = tokio::time::Instant::now();
+        let other = async {
+            tokio::time::sleep(Duration::from_secs(closes_after.unwrap_or(60))).await;
+            if closes_after.is_some() {
+                answering.close().await.unwrap();
+            }
+            answering
+        };
+        let closing = async {
+            asking.close_both().await.unwrap();
+            (begun.elapsed().as_secs(), asking.receive::<u8>().await)
+        };
+        let (closed, _) = tokio::join!(closing, other);
+        assert_eq!(closed, (waited, Err(ChannelError::Closed)), "{closes_after:?}");
+    }
+}

@@ -142,3 +142,20 @@ async fn a_tls_1_2_server_is_refused() {
     let client = Channel::connect(near, &device(), Expect::Anyone).await.map(|_| ());
     assert!(is_incompatible(&client), "{client:?}");
 }
+
+/// One kind of signature, under the device's own key, and no other.
+#[test]
+fn a_device_signs_as_itself_and_in_one_way() {
+    let identity = device();
+    let key = Signs(Arc::new(identity.again()));
+    assert_eq!(key.public_key().unwrap().as_ref(), identity.public().spki());
+    assert_eq!(
+        (key.algorithm(), key.scheme()),
+        (SignatureAlgorithm::ECDSA, SignatureScheme::ECDSA_NISTP256_SHA256)
+    );
+    let offered = [SignatureScheme::ED25519, SignatureScheme::ECDSA_NISTP384_SHA384];
+    assert!(key.choose_scheme(&offered).is_none() && key.choose_scheme(&[]).is_none());
+    let with_its_own = [offered[0], SignatureScheme::ECDSA_NISTP256_SHA256];
+    let signer = key.choose_scheme(&with_its_own).unwrap();
+    assert_eq!(signer.scheme(), SignatureScheme::ECDSA_NISTP256_SHA256);
+}
