@@ -173,3 +173,27 @@ fn who_takes_a_new_identity_is_told_whom_to_pair_with() {
     assert!(lines.len() == 4 && lines[3].starts_with("  a ("), "{said}");
     assert_eq!(done.stderr, "hint: the other snapshot keeps the old identity and its pairings\n");
 }
+
+/// Who is asked is told too of a peer whose snapshot was set back: by name, and to what.
+#[test]
+fn who_serves_is_told_of_a_peer_whose_snapshot_was_set_back() {
+    let Pair { a, b, .. } = Pair::synced();
+    let kept = std::fs::read(b.snapshot()).unwrap();
+    let served = |args: &[&str]| {
+        let mut serving = a.start(&["serve", "--once", "--listen", "127.0.0.1:0", "--json"], b"");
+        let address = serving.event()["listening"].as_str().unwrap().to_owned();
+        let done = b.run(&[&["sync", "a", "--at", &address], args].concat(), b"");
+        assert_eq!(done.exit, 0, "{}", done.stderr);
+        serving.end().stderr
+    };
+    for turn in 0..3 {
+        b.put("s/v/r", &format!("turn {turn}"));
+        assert!(!served(&[]).contains("set back"));
+    }
+    std::fs::write(b.snapshot(), kept).unwrap();
+    let told = served(&["--accept-rollback"]);
+    assert!(
+        told.contains("warning: the snapshot of b (") && told.contains(" was set back: it is generation "),
+        "{told}"
+    );
+}

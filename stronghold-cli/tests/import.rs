@@ -326,3 +326,16 @@ fn a_secret_tells_more_than_an_address() {
     assert_eq!(plain(held), named(["u1", "u2"]));
     assert_eq!(plain(import("Web,A,pb,u1\nWeb,A,pa,u2\n")), named(["u2", "u1"]));
 }
+
+/// The second of two equal titles has a number behind it, for which there is no room; the first has its place.
+#[test]
+fn a_name_that_its_number_makes_too_long_is_left_out() {
+    for (room, expected) in [(4, 0), (3, DECISION)] {
+        let device = Device::new("a");
+        let title = "L".repeat(stronghold_sync::MAX_RECORD_NAME - "/password".len() - room);
+        let done = import(&device, &format!("Web,{title},u,pa\nWeb,{title},u,pb\n"), &[]);
+        let said = String::from_utf8(done.stdout).unwrap() + &done.stderr;
+        assert_eq!(done.exit, expected, "{said}");
+        assert_eq!(said.contains("1 row was left out for want of a name"), expected == DECISION, "{said}");
+    }
+}
