@@ -1,11 +1,11 @@
 //! What a host does for each action: whom it tells, what it answers, what it leaves in the file and when.
 
-use std::sync::Arc;
+mod batches;
 
 use stronghold_sync::{
     Decision, DeviceId, EntryId, Shape,
     message::Volume,
-    session::{Expected, Failure, Misbehaviour},
+    session::{Failure, Misbehaviour},
 };
 use stronghold_vault::Entry;
 
@@ -496,60 +496,4 @@ fn sealed(from: &Device, to: &Device, entries: &[Entry], index: u64) -> Vec<u8> 
 fn exported(from: &Device, to: &Device) -> Vec<Entry> {
     let (all, grant) = (entries(from), grant(from, to, Operation::Pull, "**"));
     from.home.lock().stronghold().export(&grant, &all, now()).unwrap()
-}
-
-#[tokio::test]
-async fn a_batch_is_durable_with_what_it_tells_of_the_peer_before_it_is_told_of() {
-    let (own, peer) = friends();
-    peer.put_all(["a/v/1", "a/v/2"].map(|name| (name.to_owned(), name.to_owned())));
-    let within = Arc::new(Expected::Within(Scope::of("a/**".parse().unwrap())));
-    let mut noting = Noting::default();
-    let mut host = host(&own, &peer, &mut noting);
-    host.act(Action::Edition(Edition { generation: 4, stamp: None })).await;
-    let before = generation(&own);
-    let import = Import { sealed: sealed(&peer, &own, &exported(&peer, &own), 0), expected: within.clone() };
-    let taken = Taken { received: 2, deleted: 0, conflicts: 0 };
-    assert_eq!(host.act(Action::Import(import)).await, Some(Answer::Imported(taken)));
-    assert_eq!((generation(&own), own.entries()), (before + 1, peer.entries()));
-    let home = own.opened_again();
-    let brought = entries(&peer);
-    assert!(
-        brought.iter().all(|entry| home
-            .lock()
-            .stronghold()
-            .peers()
-            .is_known_to(&peer.device(), &entry.revision))
-    );
-    let stamp = home.lock().stronghold().peers().own_stamp(&peer.device());
-    assert_eq!(stamp, Some(stamp_of(&BINDING)), "the peer has it too");
-    host.keep_learnt().unwrap();
-    assert_eq!(generation(&own), before + 1, "nothing is left to be written");
-    drop(host);
-    assert_eq!(noting.told, [format!("taken {taken:?}")]);
-}
-
-/// Ten losses of twenty are not many; one more, in whichever batch, is not taken where nobody could be asked.
-#[tokio::test]
-async fn losses_are_counted_over_all_batches_of_a_session() {
-    let (own, peer) = friends();
-    let names = |from: usize, to: usize| (from..to).map(|n| (format!("a/v/{n:02}"), "value".to_owned()));
-    peer.put_all(names(0, 20));
-    let everything = exported(&peer, &own);
-    own.change(|stronghold| {
-        stronghold.import(&everything, peer.device(), 1, |_, _, _| Ok(())).unwrap();
-    });
-    (0..11).for_each(|n| peer.remove(&format!("a/v/{n:02}")));
-    let deletions: Vec<Entry> =
-        exported(&peer, &own).into_iter().filter(|entry| entry.revision.deleted).collect();
-    let within = Arc::new(Expected::Within(Scope::of("**".parse().unwrap())));
-    let mut noting = Noting::default();
-    let mut host = host(&own, &peer, &mut noting);
-    let mut answers = Vec::new();
-    for (index, batch) in [&deletions[..6], &deletions[6..10], &deletions[10..]].into_iter().enumerate() {
-        let import = Import { sealed: sealed(&peer, &own, batch, index as u64), expected: within.clone() };
-        answers.push(host.act(Action::Import(import)).await.unwrap());
-    }
-    let taken = |deleted| Answer::Imported(Taken { received: deleted, deleted, conflicts: 0 });
-    assert_eq!(answers, [taken(6), taken(4), Answer::Failed(Failure::Deletions)]);
-    assert_eq!(own.entries().len(), 10);
 }
