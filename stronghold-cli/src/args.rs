@@ -41,7 +41,7 @@ pub(crate) struct Global {
     pub(crate) allow_costly: bool,
     /// Wait so many seconds for another process that writes to the snapshot.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
-    pub(crate) wait: u32,
+    pub(crate) lock_timeout: u32,
     /// Answer yes to what the command would ask on the terminal.
     #[arg(long, global = true)]
     pub(crate) yes: bool,

@@ -7,7 +7,7 @@
 #[path = "credentials/quoting.rs"]
 mod quoting;
 
-use stronghold_sync::{BadLocation, Location, visible};
+use stronghold_sync::{Location, ParseLocationError, escape_untrusted};
 use zeroize::Zeroizing;
 
 use quoting::{BadQuoting, Row};
@@ -71,7 +71,7 @@ pub(crate) enum Why {
     #[error("it has a title only")]
     NoFields,
     #[error(transparent)]
-    Place(BadLocation),
+    Place(ParseLocationError),
     #[error("it looks like {0}")]
     Lookalike(String),
 }
@@ -200,8 +200,8 @@ impl Columns {
 /// Returns the place of a field of a credential.
 ///
 /// # Errors
-/// [`BadLocation`] when one of its names can't be one.
-pub(crate) fn locate(client: &str, place: &str, field: &str) -> Result<Location, BadLocation> {
+/// [`ParseLocationError`] when one of its names can't be one.
+pub(crate) fn locate(client: &str, place: &str, field: &str) -> Result<Location, ParseLocationError> {
     let (vault, title) = place.split_once('/').unwrap_or(("default", place));
     Location::new(client, vault, format!("{title}/{field}"))
 }
@@ -225,8 +225,8 @@ fn place(group: &str, title: &str, has_root: bool) -> String {
 /// A name as it is shown: what it would do to a terminal made visible, and not longer than a line.
 pub(crate) fn short(name: &str) -> String {
     match name.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", visible(&name[..end])),
-        None => visible(name),
+        Some((end, _)) => format!("{}…", escape_untrusted(&name[..end])),
+        None => escape_untrusted(name),
     }
 }
 

@@ -5,13 +5,15 @@ mod file;
 use std::{error::Error, fmt::Display, path::Path};
 
 use stronghold_net::{
-    ChannelError, HostError, PeerError, ReachError,
+    ChannelError, DialError, HostError, PeerError,
     pairing::{PairingError, Unsettled},
 };
 use stronghold_snapshot::MergeError;
-use stronghold_sync::{TooWide, Void, message::Refusal, session::SessionError, visible};
+use stronghold_sync::{
+    RedundantRule, RuleTooWide, escape_untrusted, message::Refusal, session::SessionError,
+};
 use stronghold_vault::{
-    BadDeviceName, Damaged, ExportError, NoRandomness, ReadError, Revoked, UnknownPeer, WriteError,
+    Damaged, DeviceNameError, ExportError, FindPeerError, RandomnessError, ReadError, Revoked, WriteError,
 };
 
 use crate::credentials::BadTable;
@@ -58,7 +60,7 @@ impl Failure {
 
     /// Says what it is about: a record, a peer.
     pub(crate) fn about(mut self, what: &impl Display) -> Self {
-        let what = visible(&what.to_string());
+        let what = escape_untrusted(&what.to_string());
         if !self.message.starts_with(&what) {
             self.message = format!("{what}: {}", self.message);
         }
@@ -85,7 +87,7 @@ impl<T, E: Into<Failure>> About<T> for Result<T, E> {
 /// A path as people see it: nothing in it drives a terminal, and what is no UTF-8 is written as `\xHH`.
 pub(crate) fn shown(path: &Path) -> String {
     let chunks = path.as_os_str().as_encoded_bytes().utf8_chunks();
-    chunks.map(|chunk| visible(chunk.valid()) + &escaped(chunk.invalid())).collect()
+    chunks.map(|chunk| escape_untrusted(chunk.valid()) + &escaped(chunk.invalid())).collect()
 }
 
 /// A path as programs see it: as it is, and what is no UTF-8 is written as `\xHH`.
@@ -109,7 +111,7 @@ fn chain(error: &dyn Error) -> String {
         }
         source = cause.source();
     }
-    visible(&text)
+    escape_untrusted(&text)
 }
 
 impl From<BadTable> for Failure {
@@ -154,14 +156,15 @@ impl From<Damaged> for Failure {
     }
 }
 
-impl From<UnknownPeer> for Failure {
-    fn from(error: UnknownPeer) -> Self {
+impl From<FindPeerError> for Failure {
+    fn from(error: FindPeerError) -> Self {
         match &error {
-            UnknownPeer::Revoked(Revoked { name, time }) => {
-                let message = format!("{} was revoked on {}", visible(name), crate::commands::time(*time));
+            FindPeerError::Revoked(Revoked { name, time }) => {
+                let message =
+                    format!("{} was revoked on {}", escape_untrusted(name), crate::commands::time(*time));
                 Self::new("revoked", NOT_FOUND, message).hint("to come back it has to be paired again")
             }
-            UnknownPeer::Several => {
+            FindPeerError::Several => {
                 Self::of("ambiguous", NOT_FOUND, &error).hint("see `stronghold peers --json`")
             }
             _ => Self::of("not_found", NOT_FOUND, &error).hint("see `stronghold peers`"),
@@ -169,32 +172,32 @@ impl From<UnknownPeer> for Failure {
     }
 }
 
-impl From<NoRandomness> for Failure {
-    fn from(error: NoRandomness) -> Self {
+impl From<RandomnessError> for Failure {
+    fn from(error: RandomnessError) -> Self {
         Self::of("unexpected", UNEXPECTED, &error)
     }
 }
 
-impl From<Void> for Failure {
-    fn from(error: Void) -> Self {
+impl From<RedundantRule> for Failure {
+    fn from(error: RedundantRule) -> Self {
         Self::of("void", USAGE, &error).hint(match error {
-            Void::Covered(_) => "nothing was changed; see `stronghold peers`",
-            Void::Unasked(_) => {
+            RedundantRule::Covered(_) => "nothing was changed; see `stronghold peers`",
+            RedundantRule::Unasked(_) => {
                 "nothing was changed; say --replace, and this one stands instead of the older"
             }
         })
     }
 }
 
-impl From<TooWide> for Failure {
-    fn from(error: TooWide) -> Self {
+impl From<RuleTooWide> for Failure {
+    fn from(error: RuleTooWide) -> Self {
         Self::of("too_wide", USAGE, &error)
             .hint("nothing was changed; `stronghold grant --replace` puts a narrower rule in its place")
     }
 }
 
-impl From<BadDeviceName> for Failure {
-    fn from(error: BadDeviceName) -> Self {
+impl From<DeviceNameError> for Failure {
+    fn from(error: DeviceNameError) -> Self {
         Self::of("usage", USAGE, &error).hint("nothing was changed; choose another name")
     }
 }
@@ -284,22 +287,22 @@ impl From<Unsettled<Self>> for Failure {
     }
 }
 
-impl From<ReachError> for Failure {
-    fn from(error: ReachError) -> Self {
+impl From<DialError> for Failure {
+    fn from(error: DialError) -> Self {
         match error {
-            ReachError::NobodyThere { .. } => {
-                Self::new("network", PEER, format!("{}; nothing was changed", visible(&error.to_string()))).hint(
+            DialError::Unreachable { .. } => {
+                Self::new("network", PEER, format!("{}; nothing was changed", escape_untrusted(&error.to_string()))).hint(
                     "is `stronghold serve` or `stronghold pair` running there? Say where with --at or --join",
                 )
             }
-            ReachError::NotFound => Self::new("network", PEER, format!("{error}; nothing was changed")).hint(
+            DialError::NotFound => Self::new("network", PEER, format!("{error}; nothing was changed")).hint(
                 "run `stronghold serve` there (`stronghold pair`, to pair: a code is good for ten minutes), in the same \
                  network; else say its address with --at or --join",
             ),
-            ReachError::Discovery(_) => Self::new("network", PEER, format!("{error}; nothing was changed"))
+            DialError::Discovery(_) => Self::new("network", PEER, format!("{error}; nothing was changed"))
                 .hint("say its address with --at or --join"),
-            ReachError::Peer(error) => error.into(),
-            ReachError::Pairing(error) => error.into(),
+            DialError::Peer(error) => error.into(),
+            DialError::Pairing(error) => error.into(),
             other => Self::of("network", PEER, &other),
         }
     }

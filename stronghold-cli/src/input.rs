@@ -29,7 +29,7 @@ enum Reader {
 /// Reads a file (`-` is stdin) of at most `limit` bytes, and one more if there are more.
 ///
 /// # Errors
-/// [`Failure`] when it can't be read, or something else reads stdin.
+/// [`TaskError`] when it can't be read, or something else reads stdin.
 pub(crate) fn all(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if is_stdin(path) {
         return rest_of_stdin(limit);
@@ -54,7 +54,7 @@ pub(crate) fn within(path: &Path, limit: usize, what: &str) -> Result<Zeroizing<
 /// Reads what stdin still has, at most `limit` bytes and one more if there are more.
 ///
 /// # Errors
-/// [`Failure`] when something else has read it to its end, or it fails.
+/// [`TaskError`] when something else has read it to its end, or it fails.
 pub(crate) fn rest_of_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     claim(Reader::OfTheRest)?;
     to_the_end(Unbuffered, limit).map_err(|error| Failure::terminal(&error))

@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use stronghold_sync::{Location, is_hidden, visible};
+use stronghold_sync::{Location, escape_untrusted, is_hidden};
 use unicode_normalization::UnicodeNormalization;
 
 /// Returns the first of these locations that has another name in the same place as `new`, which looks the same.
@@ -101,7 +101,7 @@ pub(crate) fn told(location: &Location) -> String {
 
 /// Returns a name for people, with its spelling where that is not plain.
 pub(crate) fn quoted(name: &str) -> String {
-    let (shown, spelled) = (visible(name), spelled(name));
+    let (shown, spelled) = (escape_untrusted(name), spelled(name));
     if shown == spelled { format!("\"{shown}\"") } else { format!("\"{shown}\" (\"{spelled}\")") }
 }
 

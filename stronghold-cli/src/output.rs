@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Value, json};
 use stronghold_snapshot::NoteError;
-use stronghold_sync::{is_hidden, visible};
+use stronghold_sync::{escape_untrusted, is_hidden};
 
 use crate::error::{DECISION, Failure};
 
@@ -124,7 +124,7 @@ fn json_line(object: &Value) -> String {
 
 /// A text of ours with what it quotes made visible; its own line ends stay.
 pub(crate) fn visible_lines(text: &str) -> String {
-    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+    text.split('\n').map(escape_untrusted).collect::<Vec<_>>().join("\n")
 }
 
 /// Whether a letter is shown by [`visible`] as its number.
@@ -164,7 +164,7 @@ pub(crate) fn note_failed_json(error: &NoteError) {
 }
 
 fn note_warning(error: &NoteError) -> String {
-    let error = visible(&error.to_string());
+    let error = escape_untrusted(&error.to_string());
     format!("an old copy in place of the snapshot would go unnoticed: {error}")
 }
 

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use stronghold_snapshot::{HomeError, NewSlot, OpenError, OpenFileError, PassphraseCost, Unlock};
+use stronghold_snapshot::{NewSlot, OpenError, OpenFileError, PassphraseCost, Unlock, VaultFileError};
 use stronghold_vault::{LockedKey, MAX_VALUE};
 use zeroize::Zeroizing;
 
@@ -61,8 +61,8 @@ impl Given {
     /// What `open` returns.
     pub(crate) fn open<T>(
         self,
-        mut open: impl FnMut(&Unlock<'_>) -> Result<T, HomeError>,
-    ) -> Result<(T, Secret), HomeError> {
+        mut open: impl FnMut(&Unlock<'_>) -> Result<T, VaultFileError>,
+    ) -> Result<(T, Secret), VaultFileError> {
         match (open(&self.secret.unlock()), self.as_it_is) {
             (Err(error), Some(secret)) if is_wrong_key(&error) => {
                 open(&secret.unlock()).map(|opened| (opened, secret))
@@ -72,8 +72,8 @@ impl Given {
     }
 }
 
-fn is_wrong_key(error: &HomeError) -> bool {
-    matches!(error, HomeError::Open(OpenFileError::Snapshot { source: OpenError::WrongKey, .. }))
+fn is_wrong_key(error: &VaultFileError) -> bool {
+    matches!(error, VaultFileError::Open(OpenFileError::Snapshot { source: OpenError::WrongKey, .. }))
 }
 
 /// Where a secret comes from; a prompt if nothing is named.
@@ -106,7 +106,7 @@ impl Source {
     /// Reads what opens a snapshot.
     ///
     /// # Errors
-    /// [`Failure`] when there is none, or it is not what it should be.
+    /// [`TaskError`] when there is none, or it is not what it should be.
     pub(crate) fn given(&self, prompt: &str) -> Result<Given, Failure> {
         if let Some(path) = &self.key_file {
             return Ok(Given { secret: Secret::Key(key::read(path)?), as_it_is: None });
@@ -175,19 +175,19 @@ pub(crate) fn generate(len: u16) -> Result<Zeroizing<Vec<u8>>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use stronghold_snapshot::{BadPayload, Damage};
+    use stronghold_snapshot::{Damage, DecodeError};
 
     use super::*;
 
     /// Only a wrong passphrase is worth another spelling of it.
     #[test]
     fn a_passphrase_is_tried_as_it_is_where_it_was_wrong_and_nowhere_else() {
-        let opening = |source| HomeError::from(OpenFileError::Snapshot { path: "vault".into(), source });
+        let opening = |source| VaultFileError::from(OpenFileError::Snapshot { path: "vault".into(), source });
         assert!(is_wrong_key(&opening(OpenError::WrongKey)));
         for other in [
             opening(OpenError::NotASnapshot),
             opening(OpenError::Damaged(Damage::Body)),
-            HomeError::Payload(BadPayload),
+            VaultFileError::Payload(DecodeError),
         ] {
             assert!(!is_wrong_key(&other), "{other}");
         }

@@ -18,14 +18,14 @@ const MAX_ANSWER: u64 = 1024;
 /// Asks a yes-or-no question on the terminal, and returns whether the answer was yes; `None` where there is no terminal.
 ///
 /// # Errors
-/// [`Failure`] when the terminal fails.
+/// [`TaskError`] when the terminal fails.
 pub(crate) fn ask(question: &str) -> Result<Option<bool>, Failure> {
     let Some(tty) = tty() else { return Ok(None) };
     answer(&tty, question).map(Some).map_err(|error| Failure::terminal(&error))
 }
 
 /// Whether there is a terminal to ask on.
-pub(crate) fn is_there() -> bool {
+pub(crate) fn exists() -> bool {
     tty().is_some()
 }
 
@@ -48,7 +48,7 @@ fn answer(mut tty: &File, question: &str) -> io::Result<bool> {
 /// (`--yes`); without it and without a terminal, nothing is done.
 ///
 /// # Errors
-/// [`Failure`] (exit 8) when the answer is no, or there is neither a terminal nor a `yes`.
+/// [`TaskError`] (exit 8) when the answer is no, or there is neither a terminal nor a `yes`.
 pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
@@ -69,7 +69,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
 /// (the question is asked again when it goes on), Ctrl-D ends the input.
 ///
 /// # Errors
-/// [`Failure`] when there is no terminal, the input was ended, or the line is too long.
+/// [`TaskError`] when there is no terminal, the input was ended, or the line is too long.
 pub(crate) fn hidden(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let Some(tty) = tty() else {
         return Err(Failure::usage(

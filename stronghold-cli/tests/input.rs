@@ -7,7 +7,7 @@ mod common;
 use std::{fs, process::Command};
 
 use common::{DECISION, Device, Done, NOT_FOUND, USAGE, WRONG_KEY, raw_key, run, stronghold};
-use stronghold_snapshot::{Home, NewSlot, PassphraseCost};
+use stronghold_snapshot::{NewSlot, PassphraseCost, VaultFile};
 use stronghold_vault::Stronghold;
 
 const MAX_VALUE: usize = 4 << 20;
@@ -243,7 +243,7 @@ fn a_passphrase_that_seals_byte_for_byte_opens_so_too() {
     let device = Device::without_snapshot();
     let sealed = "cafe\u{301}".as_bytes();
     let slot = NewSlot::Passphrase { passphrase: sealed, cost: PassphraseCost::default() };
-    Home::create(&device.snapshot(), &[slot], Stronghold::new("other").unwrap()).unwrap();
+    VaultFile::create(&device.snapshot(), &[slot], Stronghold::new("other").unwrap()).unwrap();
     device.unlock_by("--passphrase-file", "passphrase", sealed);
     device.put("a/b/c", "value");
     device.unlock_by("--passphrase-file", "composed", "caf\u{e9}".as_bytes());

@@ -16,7 +16,7 @@ use aes_gcm::{Aes256Gcm, KeyInit, aead::Aead};
 use common::{DAMAGED, DECISION, Device, paired, raw_key, trust_each_other};
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
-use stronghold_snapshot::{Home, Unlock};
+use stronghold_snapshot::{Unlock, VaultFile};
 
 /// One mapping of a process: where, and what the kernel says of it.
 struct Mapping {
@@ -101,7 +101,7 @@ fn a_running_serve_has_its_keys_in_locked_memory_alone() {
     a.ok(&["passphrase", "--new-key-file", &file]);
     a.unlock_by_file("--key-file", file.as_ref());
     let master = master_of(&fs::read(a.snapshot()).unwrap(), &key);
-    let home = Home::open(&a.snapshot(), &Unlock::Key(&key)).unwrap();
+    let home = VaultFile::open(&a.snapshot(), &Unlock::Key(&key)).unwrap();
     let identity = home.stronghold().identity().to_bytes().to_vec();
     let backwards = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<u8>>();
 

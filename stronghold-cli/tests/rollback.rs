@@ -216,7 +216,7 @@ fn slots_have_numbers_labels_and_dates_and_no_secret_has_two() {
     assert!(lines.contains("2  key") && lines.contains("the tablet") && lines.contains("20"), "{lines}");
     device.ok(&["passphrase", "--remove", "3", "--keep-master-key"]);
     let file = SnapshotFile::open(&device.snapshot(), &Unlock::Key(&raw_key(2))).unwrap();
-    assert_eq!(file.lineage().slots().map(|slot| slot.number).collect::<Vec<_>>(), [2]);
+    assert_eq!(file.sealer().slots().map(|slot| slot.number).collect::<Vec<_>>(), [2]);
 }
 
 /// A server that runs on while the master key is renewed follows; after its own secret was taken away, it does not.

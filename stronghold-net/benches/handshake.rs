@@ -27,10 +27,10 @@ fn bench(criterion: &mut Criterion) {
     criterion.bench_function("message there and back", |bencher| {
         bencher.iter(|| {
             runtime.block_on(async {
-                asking.send("ping").await.unwrap();
+                asking.feed("ping").await.unwrap();
                 asking.flush().await.unwrap();
                 answering.receive::<String>().await.unwrap();
-                answering.send("pong").await.unwrap();
+                answering.feed("pong").await.unwrap();
                 answering.flush().await.unwrap();
                 asking.receive::<String>().await.unwrap()
             })

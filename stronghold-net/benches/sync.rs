@@ -7,7 +7,7 @@ mod common;
 
 use common::{Device, channels, friends};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use stronghold_net::{Outcome, Peer, SyncRequest, Unattended, Ways};
+use stronghold_net::{Direction, NoHandler, Outcome, Peer, SyncRequest};
 use stronghold_sync::Selection;
 
 const RECORDS: usize = 10_000;
@@ -19,10 +19,11 @@ fn fill(device: &Device) {
 async fn sync(asker: &Device, asked: &Device) -> Outcome {
     let (near, far) = channels(asker, asked).await;
     let selection = Selection::everything();
-    let mut attendants = (Unattended, Unattended);
+    let mut attendants = (NoHandler, NoHandler);
     let (outcome, answered) = tokio::join!(
-        Peer::over(near, &asker.home).sync(SyncRequest::new(selection, Ways::Default), &mut attendants.0),
-        Peer::over(far, &asked.home).answer(&mut attendants.1),
+        Peer::from_channel(near, &asker.home)
+            .sync(SyncRequest::new(selection, Direction::Default), &mut attendants.0),
+        Peer::from_channel(far, &asked.home).answer(&mut attendants.1),
     );
     answered.unwrap();
     outcome.unwrap()

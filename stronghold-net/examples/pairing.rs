@@ -6,7 +6,7 @@
 
 use std::error::Error;
 
-use stronghold_net::{Invitation, Pairing, discovery::reachable_at, join};
+use stronghold_net::{Invitation, Pairing, dial_pairing, discovery::reachable_at};
 use stronghold_vault::{Identity, Stronghold};
 use tokio::net::TcpListener;
 
@@ -31,17 +31,17 @@ async fn on_the_laptop(pairing: Pairing, listener: TcpListener) -> Fallible<()> 
     let (met, from) = pairing.wait(&listener, &identity, "laptop").await?;
     println!("[laptop] met {} {} from {from}: agree", met.name(), met.device().fingerprint());
     let paired = met.confirm().await?; // or: met.decline().await
-    let name = paired.remember_in(&mut stronghold, Some("my phone"), None);
+    let name = paired.save_in(&mut stronghold, Some("my phone"), None);
     println!("[laptop] paired with {name}");
     Ok(())
 }
 
 async fn on_the_phone(invitation: Invitation) -> Fallible<()> {
     let (mut stronghold, identity) = (Stronghold::new("phone")?, Identity::generate()?);
-    let (met, address) = join(&invitation, &identity, "phone", None).await?;
+    let (met, address) = dial_pairing(&invitation, &identity, "phone", None).await?;
     println!("[phone] met {} {}: agree", met.name(), met.device().fingerprint());
     let paired = met.confirm().await?;
-    let name = paired.remember_in(&mut stronghold, None, Some(address));
+    let name = paired.save_in(&mut stronghold, None, Some(address));
     println!("[phone] paired with {name}");
     Ok(())
 }

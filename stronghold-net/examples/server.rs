@@ -7,10 +7,10 @@
 use std::error::Error;
 
 use stronghold_net::{
-    Answering, Attendant, Beyond, Limits, Pairing, Server, SharedHome, SyncRequest, Unattended, Ways,
-    own_identity, reach,
+    Beyond, BoxFuture, Direction, Limits, NoHandler, Pairing, Server, SessionHandler, SharedVault,
+    SyncRequest, dial, own_identity,
 };
-use stronghold_snapshot::{Home, HomeError, NewSlot};
+use stronghold_snapshot::{NewSlot, VaultFile, VaultFileError};
 use stronghold_sync::{DeviceId, Operation, Pending, Rule, Selection};
 use stronghold_vault::{Labels, Stronghold};
 use tokio::{net::TcpListener, sync::oneshot};
@@ -18,8 +18,8 @@ use tokio::{net::TcpListener, sync::oneshot};
 /// The application's user, who is asked on the application's own screen.
 struct User;
 
-impl Attendant for User {
-    fn ask(&mut self, peer: DeviceId, pending: &[Pending]) -> Answering<bool> {
+impl SessionHandler for User {
+    fn approve(&mut self, peer: DeviceId, pending: &[Pending]) -> BoxFuture<bool> {
         let wants: Vec<String> = pending.iter().map(|one| one.grant().operation().to_string()).collect();
         println!("{} wants to {}: the user says yes", peer.fingerprint(), wants.join(", "));
         Box::pin(async { true })
@@ -29,8 +29,12 @@ impl Attendant for User {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
-    let home = |name: &str, stronghold| -> Result<SharedHome, HomeError> {
-        Ok(SharedHome::new(Home::create(&folder.path().join(name), &[NewSlot::Key(&[7; 32])], stronghold)?))
+    let home = |name: &str, stronghold| -> Result<SharedVault, VaultFileError> {
+        Ok(SharedVault::new(VaultFile::create(
+            &folder.path().join(name),
+            &[NewSlot::Key(&[7; 32])],
+            stronghold,
+        )?))
     };
     let mut stronghold = Stronghold::new("desk")?;
     stronghold.write(&"wallet/web/mail".parse()?, b"hunter2", Labels::new(), 0)?;
@@ -42,16 +46,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?.to_string();
     let (stop, stopped) = oneshot::channel::<()>();
     let limits = Limits { sessions: 8, ..Limits::default() };
-    let server =
-        Server::new(&desk).limited(limits).attended_by(|| User).telling(|event| println!("event: {event:?}"));
+    let server = Server::new(&desk)
+        .with_limits(limits)
+        .with_handler(|| User)
+        .on_event(|event| println!("event: {event:?}"));
     let serving = tokio::spawn(async move { server.run(listener, async { drop(stopped.await) }).await });
 
     // Another device, which knows where to go.
     let device = desk.lock().stronghold().identity().device();
-    let peer = reach(&phone, device, Some(&address)).await?;
+    let peer = dial(&phone, device, Some(&address)).await?;
     // No rule lets the desk write to the phone: what comes is taken by this one command.
-    let request = SyncRequest::new(Selection::everything(), Ways::Pull).beyond(Beyond::Everything);
-    let outcome = peer.sync(request, &mut Unattended).await?;
+    let request = SyncRequest::new(Selection::everything(), Direction::Pull).beyond(Beyond::Everything);
+    let outcome = peer.sync(request, &mut NoHandler).await?;
     println!("the phone received {}", outcome.summary.received);
 
     drop(stop);
@@ -60,18 +66,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Pairs the two, as `--example pairing` shows it; the phone may pull what the user of the desk agrees to.
-async fn pair(desk: &SharedHome, phone: &SharedHome) -> Result<(), Box<dyn Error>> {
+async fn pair(desk: &SharedVault, phone: &SharedVault) -> Result<(), Box<dyn Error>> {
     let pairing = Pairing::new()?;
     let typed = pairing.code().reveal().parse()?;
     let (near, far) = tokio::io::duplex(4096);
     let (on_desk, on_phone) = (own_identity(desk)?, own_identity(phone)?);
     let (met_phone, met_desk) = tokio::try_join!(
-        pairing.meet(far, &on_desk, "desk"),
+        pairing.respond(far, &on_desk, "desk"),
         Pairing::join(near, &on_phone, "phone", typed)
     )?;
     let (the_phone, the_desk) = tokio::try_join!(met_phone.confirm(), met_desk.confirm())?;
     desk.lock().update(|stronghold| {
-        the_phone.remember_in(stronghold, None, None);
+        the_phone.save_in(stronghold, None, None);
         stronghold.policy_mut().grant(Rule {
             device: the_phone.peer.device(),
             operations: [Operation::Pull].into(),
@@ -79,11 +85,11 @@ async fn pair(desk: &SharedHome, phone: &SharedHome) -> Result<(), Box<dyn Error
             expires: None,
             ask: true,
         });
-        Ok::<_, HomeError>(())
+        Ok::<_, VaultFileError>(())
     })?;
     phone.lock().update(|stronghold| {
-        the_desk.remember_in(stronghold, None, None);
-        Ok::<_, HomeError>(())
+        the_desk.save_in(stronghold, None, None);
+        Ok::<_, VaultFileError>(())
     })?;
     Ok(())
 }

@@ -5,8 +5,8 @@
 
 use std::{error::Error, path::Path};
 
-use stronghold_net::{Pairing, Peer, Server, SharedHome, SyncRequest, Unattended, Ways, own_identity};
-use stronghold_snapshot::{Home, HomeError, NewSlot};
+use stronghold_net::{Direction, NoHandler, Pairing, Peer, Server, SharedVault, SyncRequest, own_identity};
+use stronghold_snapshot::{NewSlot, VaultFile, VaultFileError};
 use stronghold_sync::{Operation, Rule, Selection};
 use stronghold_vault::{Labels, Stronghold};
 use tokio::io::duplex; // a TcpStream, or any other stream, does as well
@@ -24,19 +24,19 @@ async fn main() -> Fallible<()> {
     let (near, far) = duplex(4096);
     let (on_laptop, on_phone) = (own_identity(&laptop)?, own_identity(&phone)?);
     let (met_phone, met_laptop) = tokio::try_join!(
-        pairing.meet(far, &on_laptop, "laptop"),
+        pairing.respond(far, &on_laptop, "laptop"),
         Pairing::join(near, &on_phone, "phone", typed),
     )?;
     println!("laptop sees {} {}", met_phone.name(), met_phone.device().fingerprint());
     let (paired_phone, paired_laptop) = tokio::try_join!(met_phone.confirm(), met_laptop.confirm())?;
     for (home, paired) in [(&laptop, &paired_phone), (&phone, &paired_laptop)] {
         home.lock().update(|stronghold| {
-            paired.remember_in(stronghold, None, None);
+            paired.save_in(stronghold, None, None);
             let operations = [Operation::Pull, Operation::Push, Operation::Delete].into();
             let selection = Selection::everything();
             let device = paired.peer.device();
             stronghold.policy_mut().grant(Rule { device, operations, selection, expires: None, ask: false });
-            Ok::<_, HomeError>(())
+            Ok::<_, VaultFileError>(())
         })?;
     }
 
@@ -46,7 +46,7 @@ async fn main() -> Fallible<()> {
     let answering = tokio::spawn(async move { server.answer(far).await });
     let peer = Peer::connect(near, &phone, paired_laptop.peer.device()).await?;
     let outcome =
-        peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await?;
+        peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await?;
     answering.await?;
     println!("phone received {}, sent {}", outcome.summary.received, outcome.summary.sent);
     println!("{} bytes in, {} bytes out", outcome.bytes_in, outcome.bytes_out);
@@ -54,9 +54,9 @@ async fn main() -> Fallible<()> {
 }
 
 /// A device with one secret in its snapshot.
-fn device(folder: &Path, name: &str) -> Fallible<SharedHome> {
+fn device(folder: &Path, name: &str) -> Fallible<SharedVault> {
     let mut stronghold = Stronghold::new(name)?;
     stronghold.write(&format!("wallet/of/{name}").parse()?, b"a secret", Labels::new(), 0)?;
-    let home = Home::create(&folder.join(name), &[NewSlot::Key(&[7; 32])], stronghold)?;
-    Ok(SharedHome::new(home))
+    let home = VaultFile::create(&folder.join(name), &[NewSlot::Key(&[7; 32])], stronghold)?;
+    Ok(SharedVault::new(home))
 }

@@ -20,9 +20,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use zeroize::Zeroizing;
 
 use crate::{
-    ChannelError, Expect, Misbehaved, Trust,
-    counted::Counted,
+    ChannelError, Expect, FrameError, Trust,
     frame::{self, MAX_FRAME, Role},
+    metered::MeteredStream,
     tls::{self, ALPN, Verifier},
 };
 
@@ -52,7 +52,7 @@ impl Default for Timeouts {
 ///
 /// Over TCP, set `TCP_NODELAY`: a channel gathers its own packets.
 pub struct Channel<S> {
-    stream: TlsStream<Counted<S>>,
+    stream: TlsStream<MeteredStream<S>>,
     own: PublicIdentity,
     peer: PublicIdentity,
     binding: Zeroizing<[u8; 32]>,
@@ -95,14 +95,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     ) -> Result<Self, ChannelError> {
         let verifier = Verifier::new(expect.into());
         let connector = TlsConnector::from(Arc::new(tls::client_config(identity, verifier.clone())?));
-        let handshake = connector.connect(tls::no_name(), Counted::up_to(MAX_HANDSHAKE, io)).into_fallible();
+        let handshake =
+            connector.connect(tls::no_name(), MeteredStream::up_to(MAX_HANDSHAKE, io)).into_fallible();
         match timeout(timeouts.handshake, handshake).await {
             Ok(Ok(stream)) => {
                 Self::opened(stream.into(), identity, Role::Connected, timeouts).map(Self::unbounded)
             }
             Ok(Err((error, io))) => {
                 let is_silent = io.bytes_in == 0;
-                linger_after(&error, io).await;
+                drain_after(&error, io).await;
                 Err(match (verifier.refused(), ChannelError::from_io(&error)) {
                     (Some(device), _) => ChannelError::WrongDevice(device),
                     (None, ChannelError::Cut) if is_silent => ChannelError::TurnedAway,
@@ -145,11 +146,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     ) -> Result<Self, ChannelError> {
         let verifier = Verifier::new(trust);
         let acceptor = TlsAcceptor::from(Arc::new(tls::server_config(identity, verifier.clone())?));
-        let handshake = acceptor.accept(Counted::up_to_in_records(MAX_HANDSHAKE, io)).into_fallible();
+        let handshake = acceptor.accept(MeteredStream::up_to_in_records(MAX_HANDSHAKE, io)).into_fallible();
         match timeout(timeouts.handshake, handshake).await {
             Ok(Ok(stream)) => Self::opened(stream.into(), identity, Role::Accepted, timeouts),
             Ok(Err((error, io))) => {
-                linger_after(&error, io).await;
+                drain_after(&error, io).await;
                 Err(verifier
                     .refused()
                     .map_or_else(|| ChannelError::from_io(&error), ChannelError::UnknownDevice))
@@ -162,10 +163,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     ///
     /// # Errors
     /// [`ChannelError::Unsendable`] when the message is longer than [`MAX_FRAME`]; any other when the channel failed.
-    pub async fn send<M: Serialize + ?Sized>(&mut self, message: &M) -> Result<(), ChannelError> {
-        self.usable()?;
+    pub async fn feed<M: Serialize + ?Sized>(&mut self, message: &M) -> Result<(), ChannelError> {
+        self.check_open()?;
         let queued = self.queue(message);
-        self.noted(queued)?;
+        self.latch(queued)?;
         if self.outbox.len() >= MAX_FRAME { self.flush().await } else { Ok(()) }
     }
 
@@ -174,23 +175,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     /// # Errors
     /// When the channel failed, or the peer takes nothing within the idle timeout.
     pub async fn flush(&mut self) -> Result<(), ChannelError> {
-        self.usable()?;
+        self.check_open()?;
         let idle = self.timeouts.idle;
         let flushed = timeout(idle, self.write_out()).await.unwrap_or(Err(ChannelError::TimedOut(idle)));
-        self.noted(flushed)
+        self.latch(flushed)
     }
 
     /// Flushes, then waits for the peer's next message.
     ///
     /// # Errors
     /// [`ChannelError::Closed`] and [`ChannelError::Cut`] when no more comes, [`ChannelError::NotTrusted`] when the
-    /// accepting side refused this device, [`ChannelError::Misbehaved`] when what comes is not what is due.
+    /// accepting side refused this device, [`ChannelError::FrameError`] when what comes is not what is due.
     pub async fn receive<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
-        self.usable()?;
+        self.check_open()?;
         let idle = self.timeouts.idle;
         let arrived = timeout(idle, self.next_frame()).await.unwrap_or(Err(ChannelError::TimedOut(idle)));
         let message = arrived.and_then(|()| self.take_message());
-        self.noted(message)
+        self.latch(message)
     }
 
     /// Flushes and closes in order: the peer sees [`ChannelError::Closed`]. So does every later call here.
@@ -204,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
             Ok(done) => done.map_err(|error| ChannelError::from_io(&error)),
             Err(_) => Err(ChannelError::TimedOut(idle)),
         };
-        self.noted(closed)?;
+        self.latch(closed)?;
         self.failed = Some(ChannelError::Closed);
         Ok(())
     }
@@ -223,7 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     }
 
     fn opened(
-        stream: TlsStream<Counted<S>>,
+        stream: TlsStream<MeteredStream<S>>,
         identity: &Identity,
         role: Role,
         timeouts: Timeouts,
@@ -319,7 +320,7 @@ impl<S> Channel<S> {
     /// (RFC 8446 §7.5) of the label `EXPORTER-stronghold-binding-v1` without context. Key material: what is
     /// derived from it belongs to this channel. Not for display.
     #[must_use]
-    pub fn binding(&self) -> [u8; 32] {
+    pub fn channel_binding(&self) -> [u8; 32] {
         *self.binding
     }
 
@@ -346,7 +347,7 @@ impl<S> Channel<S> {
     }
 
     /// Both sides have proved that they are these, above TLS: the channel was opened under keys made for it alone.
-    pub(crate) fn settle(&mut self, own: PublicIdentity, peer: PublicIdentity) {
+    pub(crate) fn set_identities(&mut self, own: PublicIdentity, peer: PublicIdentity) {
         self.own = own;
         self.peer = peer;
     }
@@ -371,11 +372,11 @@ impl<S> Channel<S> {
         Ok(message)
     }
 
-    fn usable(&self) -> Result<(), ChannelError> {
+    fn check_open(&self) -> Result<(), ChannelError> {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    fn noted<T>(&mut self, outcome: Result<T, ChannelError>) -> Result<T, ChannelError> {
+    fn latch<T>(&mut self, outcome: Result<T, ChannelError>) -> Result<T, ChannelError> {
         outcome.inspect_err(|error| self.failed = Some(error.clone()))
     }
 }
@@ -398,7 +399,7 @@ fn established<D>(tls: &ConnectionCommon<D>) -> Result<(PublicIdentity, Zeroizin
         return Err(ChannelError::Incompatible("no application protocol".into()));
     }
     let [key] = state.peer_certificates().unwrap_or_default() else {
-        return Err(Misbehaved::Tls("not one public key".into()).into());
+        return Err(FrameError::Tls("not one public key".into()).into());
     };
     let peer = tls::public_identity(key).map_err(|error| ChannelError::from_tls(&error))?;
     let mut binding = Zeroizing::new([0; 32]);
@@ -408,16 +409,16 @@ fn established<D>(tls: &ConnectionCommon<D>) -> Result<(PublicIdentity, Zeroizin
 }
 
 /// After a refusal by TLS, waits a moment, as [`linger`].
-async fn linger_after<S: AsyncRead + AsyncWrite + Unpin>(error: &io::Error, io: S) {
+async fn drain_after<S: AsyncRead + AsyncWrite + Unpin>(error: &io::Error, io: S) {
     // Of another error nothing was said.
     if error.kind() == io::ErrorKind::InvalidData {
-        linger(io).await;
+        drain(io).await;
     }
 }
 
 /// Waits a moment for the peer to read what it was refused with, and hang up: a TCP stream that is dropped with unread bytes is
 /// reset, and the refusal may be lost with it.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut io: S) {
+async fn drain<S: AsyncRead + AsyncWrite + Unpin>(mut io: S) {
     let drained = async {
         io.shutdown().await?;
         tokio::io::copy(&mut io.take(MAX_FRAME as u64), &mut tokio::io::sink()).await

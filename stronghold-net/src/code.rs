@@ -8,7 +8,7 @@
 
 use std::{fmt, str::FromStr};
 
-use stronghold_vault::NoRandomness;
+use stronghold_vault::RandomnessError;
 use zeroize::Zeroizing;
 
 /// A code for one pairing. It is wiped when dropped, and `Debug` hides it; who shows it may have it copied into an
@@ -19,10 +19,10 @@ impl PairingCode {
     /// Makes a new code from the system's random bytes.
     ///
     /// # Errors
-    /// [`NoRandomness`] when the system has none to give.
-    pub fn generate() -> Result<Self, NoRandomness> {
+    /// [`RandomnessError`] when the system has none to give.
+    pub fn generate() -> Result<Self, RandomnessError> {
         let mut bytes = Zeroizing::new([0; BYTES]);
-        getrandom::fill(bytes.as_mut()).map_err(|_| NoRandomness)?;
+        getrandom::fill(bytes.as_mut()).map_err(|_| RandomnessError)?;
         Ok(Self(bytes))
     }
 
@@ -72,23 +72,23 @@ impl PairingCode {
 }
 
 impl FromStr for PairingCode {
-    type Err = BadCode;
+    type Err = ParseCodeError;
 
-    fn from_str(text: &str) -> Result<Self, BadCode> {
+    fn from_str(text: &str) -> Result<Self, ParseCodeError> {
         let mut code = Self(Zeroizing::new([0; BYTES]));
         let (mut place, mut check) = (0, 0);
         for character in text.chars().filter(|character| *character != '-' && !character.is_whitespace()) {
-            let digit = digit_of(character).ok_or(BadCode::Character)?;
+            let digit = digit_of(character).ok_or(ParseCodeError::Character)?;
             match place {
                 0..CHARACTERS => code.set_digit(place, digit),
                 CHARACTERS => check = digit,
-                _ => return Err(BadCode::Length),
+                _ => return Err(ParseCodeError::Length),
             }
             place += 1;
         }
         match place {
-            0..=CHARACTERS => Err(BadCode::Length),
-            _ if check != code.check() => Err(BadCode::Mistyped),
+            0..=CHARACTERS => Err(ParseCodeError::Length),
+            _ if check != code.check() => Err(ParseCodeError::Mistyped),
             _ => Ok(code),
         }
     }
@@ -103,7 +103,7 @@ impl fmt::Debug for PairingCode {
 /// Text that is no pairing code. It says nothing of the text: that may be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum BadCode {
+pub enum ParseCodeError {
     /// Too few or too many characters.
     #[error("a pairing code has 17 letters and digits: four groups of four, and one")]
     Length,
@@ -137,7 +137,7 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Vec<u8>, BadCode> {
+    fn read(text: &str) -> Result<Vec<u8>, ParseCodeError> {
         text.parse::<PairingCode>().map(|code| code.as_bytes().to_vec())
     }
 
@@ -170,11 +170,11 @@ mod tests {
     #[test]
     fn what_is_no_code_is_told_apart() {
         for text in ["", "-", "0123-4567-89AB-CDEF", "0123-4567-89AB-CDEF-W0"] {
-            assert_eq!(read(text), Err(BadCode::Length), "{text}");
+            assert_eq!(read(text), Err(ParseCodeError::Length), "{text}");
         }
         for text in ["U123-4567-89AB-CDEF", "0123_4567", "\u{ff10}123-4567-89AB-CDEF", "0123-4567-89AB-CDEF!"]
         {
-            assert_eq!(read(text), Err(BadCode::Character), "{text}");
+            assert_eq!(read(text), Err(ParseCodeError::Character), "{text}");
         }
     }
 
@@ -188,12 +188,12 @@ mod tests {
                 for letter in ALPHABET.iter().filter(|letter| **letter != text[place]) {
                     let mut slip = text.clone();
                     slip[place] = *letter;
-                    assert_eq!(other(&slip), Err(BadCode::Mistyped));
+                    assert_eq!(other(&slip), Err(ParseCodeError::Mistyped));
                 }
                 for with in (0..place).filter(|with| text[*with] != text[place]) {
                     let mut slip = text.clone();
                     slip.swap(place, with);
-                    assert_eq!(other(&slip), Err(BadCode::Mistyped));
+                    assert_eq!(other(&slip), Err(ParseCodeError::Mistyped));
                 }
             }
         }

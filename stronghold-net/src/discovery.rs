@@ -27,8 +27,8 @@ use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 
 use crate::{
     PairingCode,
-    home::SharedHome,
-    marks::{NOBODY, Nonce, Purpose, cut, mark, of_code},
+    shared::SharedVault,
+    tags::{ANY_DEVICE, Nonce, TagContext, of_code, tag, truncate},
 };
 
 const SERVICE: &str = "_stronghold._tcp.local.";
@@ -60,7 +60,7 @@ impl From<mdns_sd::Error> for DiscoveryError {
 #[derive(Debug)]
 enum Audience {
     /// The devices that this one is paired with, as they are at the time.
-    Peers(SharedHome),
+    Peers(SharedVault),
     /// Who has this code's secret.
     Pairing(Rendezvous),
 }
@@ -76,7 +76,7 @@ impl Announcement {
     ///
     /// # Errors
     /// [`DiscoveryError`] where the system has no multicast.
-    pub fn to_peers(home: &SharedHome, listening: SocketAddr) -> Result<Self, DiscoveryError> {
+    pub fn for_peers(home: &SharedVault, listening: SocketAddr) -> Result<Self, DiscoveryError> {
         Self::new(Audience::Peers(home.clone()), listening)
     }
 
@@ -84,7 +84,7 @@ impl Announcement {
     ///
     /// # Errors
     /// [`DiscoveryError`] where the system has no multicast.
-    pub fn of_pairing(code: &PairingCode, listening: SocketAddr) -> Result<Self, DiscoveryError> {
+    pub fn for_pairing(code: &PairingCode, listening: SocketAddr) -> Result<Self, DiscoveryError> {
         Self::new(Audience::Pairing(of_code(code)), listening)
     }
 
@@ -109,7 +109,7 @@ impl Drop for Announcement {
 /// # Errors
 /// [`DiscoveryError`] where the system has no multicast.
 pub fn search_for_code(code: &PairingCode) -> Result<Search, DiscoveryError> {
-    search(of_code(code), NOBODY)
+    search(of_code(code), ANY_DEVICE)
 }
 
 /// Searches the LAN for a device with which this one shares `secret`.
@@ -259,7 +259,7 @@ async fn renew(board: &impl Board, audience: &Audience) {
 impl Audience {
     fn secrets(&self) -> Secrets {
         match self {
-            Self::Pairing(secret) => vec![(NOBODY, secret.clone())],
+            Self::Pairing(secret) => vec![(ANY_DEVICE, secret.clone())],
             Self::Peers(home) => {
                 let mut home = home.lock();
                 // A file that can't be read now may be read at the next look.
@@ -305,8 +305,9 @@ pub(crate) fn strings(
 /// The tags of those that are meant and of nobody, in an order that says nothing.
 fn tags(secrets: &[(DeviceId, Rendezvous)], nonce: &Nonce) -> Result<BTreeSet<Tag>, DiscoveryError> {
     let meant = secrets.iter().take(MAX_TAGS);
-    let mut tags: BTreeSet<Tag> =
-        meant.map(|(device, secret)| cut(mark(secret, Purpose::Announcement, nonce, device))).collect();
+    let mut tags: BTreeSet<Tag> = meant
+        .map(|(device, secret)| truncate(tag(secret, TagContext::Announcement, nonce, device)))
+        .collect();
     let full = tags.len().max(1).next_multiple_of(TAGS);
     while tags.len() < full {
         tags.insert(random()?);
@@ -318,7 +319,7 @@ fn tags(secrets: &[(DeviceId, Rendezvous)], nonce: &Nonce) -> Result<BTreeSet<Ta
 fn is_of(service: &ResolvedService, secret: &Rendezvous, device: &DeviceId) -> bool {
     let name = service.fullname.strip_suffix(SERVICE).and_then(|name| name.strip_suffix('.'));
     let Some(nonce) = name.and_then(hex::read::<16>) else { return false };
-    let tag: Tag = cut(mark(secret, Purpose::Announcement, &nonce, device));
+    let tag: Tag = truncate(tag(secret, TagContext::Announcement, &nonce, device));
     let tag = hex::text(&tag);
     let strings = service.txt_properties.iter().take(MAX_TAGS / TAGS_PER_STRING);
     strings

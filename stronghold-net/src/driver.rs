@@ -4,7 +4,7 @@ use std::future::Future;
 
 use stronghold_sync::{
     message::Message,
-    session::{Action, Answer, Session, SessionError, Summary},
+    session::{Action, Session, SessionError, Summary, TaskResult},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -13,7 +13,7 @@ use crate::{Channel, ChannelError};
 /// What does a session's actions: it has the entries, the keys and the file.
 pub trait Host {
     /// Does one action, never [`Action::Send`] or [`Action::Finished`]; gives the answer if it needs one.
-    fn act(&mut self, action: Action) -> impl Future<Output = Option<Answer>> + Send;
+    fn act(&mut self, action: Action) -> impl Future<Output = Option<TaskResult>> + Send;
 
     /// A batch is about to come.
     fn begin_batch(&mut self) {}
@@ -105,10 +105,10 @@ where
 
 /// Whether the session keeps what a message lists.
 fn is_kept(message: &Message) -> bool {
-    use Message::{Again, Give, Listed, Offered, OnlyHere, OnlyThere, Tell, Want};
+    use Message::{Digest, Listing, Missing, NeedMore, Needed, Offer, Push, Want};
     matches!(
         message,
-        Tell(_) | Offered(_) | Again(_) | OnlyHere(_) | OnlyThere(_) | Want(_) | Give(_) | Listed(_)
+        Digest(_) | Offer(_) | NeedMore(_) | Missing(_) | Needed(_) | Want(_) | Push(_) | Listing(_)
     )
 }
 
@@ -125,7 +125,7 @@ where
     while let Some(action) = session.poll_action() {
         match action {
             Action::Send(message) => {
-                channel.send(&message).await?;
+                channel.feed(&message).await?;
                 if let Message::Chunk(bytes) = message {
                     host.gave(bytes.len() as u64)?;
                 }
@@ -133,7 +133,7 @@ where
             Action::Finished(summary) => return Ok(Some(summary)),
             other => {
                 if let Some(answer) = host.act(other).await {
-                    session.handle_answer(answer)?;
+                    session.handle_result(answer)?;
                 }
             }
         }
@@ -148,7 +148,7 @@ where
 {
     while let Some(action) = session.poll_action() {
         if let Action::Send(message) = action
-            && channel.send(&message).await.is_err()
+            && channel.feed(&message).await.is_err()
         {
             return error;
         }
@@ -193,7 +193,7 @@ mod tests {
             if self.fails && self.parts.is_empty() { Err(SessionError::Local) } else { Ok(()) }
         }
 
-        fn handle_answer(&mut self, _: Answer) -> Result<(), SessionError> {
+        fn handle_result(&mut self, _: TaskResult) -> Result<(), SessionError> {
             Err(SessionError::ApiMisuse)
         }
 
@@ -217,9 +217,9 @@ mod tests {
     }
 
     impl Host for Counting {
-        async fn act(&mut self, action: Action) -> Option<Answer> {
+        async fn act(&mut self, action: Action) -> Option<TaskResult> {
             self.told.push("act".into());
-            matches!(action, Action::Log(_)).then_some(Answer::Logged)
+            matches!(action, Action::Log(_)).then_some(TaskResult::Logged)
         }
 
         fn begin_batch(&mut self) {
@@ -262,11 +262,11 @@ mod tests {
         let said = [
             Message::Batch(Batch { index: 0, entries: 1, len: 5 }),
             chunk(5),
-            Message::Offered(vec![shape]),
-            Message::Compare,
+            Message::Offer(vec![shape]),
+            Message::DigestEnd,
         ];
         let mut session = Scripted::of(vec![
-            vec![Action::Send(chunk(3)), Action::Known(Vec::new())],
+            vec![Action::Send(chunk(3)), Action::PeerHolds(Vec::new())],
             vec![],
             vec![Action::Send(chunk(4))],
             vec![],
@@ -274,7 +274,7 @@ mod tests {
         ]);
         let mut host = Counting::default();
         for message in &said {
-            far.send(message).await.unwrap();
+            far.feed(message).await.unwrap();
         }
         far.flush().await.unwrap();
         let done = drive(&mut near, &mut session, &mut host).await;
@@ -290,10 +290,10 @@ mod tests {
     #[tokio::test]
     async fn a_host_that_has_enough_ends_the_session() {
         for (enough, message) in
-            [("room", chunk(5)), ("stage", Message::Want(vec![1])), ("gave", Message::Compare)]
+            [("room", chunk(5)), ("stage", Message::Want(vec![1])), ("gave", Message::DigestEnd)]
         {
             let [mut near, mut far] = both().await;
-            far.send(&message).await.unwrap();
+            far.feed(&message).await.unwrap();
             far.flush().await.unwrap();
             let mut session = Scripted::of(vec![vec![], vec![Action::Send(chunk(1))]]);
             let mut host = Counting { enough, ..Counting::default() };
@@ -313,7 +313,7 @@ mod tests {
             [(by_message, SessionError::Local), (by_answer, SessionError::ApiMisuse)]
         {
             let [mut near, mut far] = both().await;
-            far.send(&Message::Compare).await.unwrap();
+            far.feed(&Message::DigestEnd).await.unwrap();
             far.flush().await.unwrap();
             let done = drive(&mut near, &mut session, &mut Counting::default()).await;
             assert_eq!(done, Err(DriveError::Session(expected)));

@@ -4,9 +4,9 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error as Tls};
 use stronghold_sync::DeviceId;
-use stronghold_vault::BadSecretKey;
+use stronghold_vault::SecretKeyError;
 
-use crate::counted::TooMany;
+use crate::metered::TooMany;
 
 /// Why a channel could not be opened or came to its end.
 ///
@@ -47,13 +47,13 @@ pub enum ChannelError {
     Incompatible(String),
     /// The peer broke the protocol.
     #[error("the other side broke the protocol: {0}")]
-    Misbehaved(#[from] Misbehaved),
+    Misbehaved(#[from] FrameError),
     /// A message of this side can't be sent: it has no encoding, or one longer than [`MAX_FRAME`](crate::MAX_FRAME).
     #[error("a message is too large or can't be encoded")]
     Unsendable,
     /// This device's own key was refused by the TLS library.
     #[error(transparent)]
-    Identity(#[from] BadSecretKey),
+    Identity(#[from] SecretKeyError),
     /// Another failure of TLS, with the library's words for it.
     #[error("TLS failed ({0})")]
     Tls(String),
@@ -65,7 +65,7 @@ pub enum ChannelError {
 /// How a peer broke the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Misbehaved {
+pub enum FrameError {
     /// It announced a frame of this many bytes, more than [`MAX_FRAME`](crate::MAX_FRAME).
     #[error("a frame of {0} bytes")]
     Oversized(u32),
@@ -108,7 +108,7 @@ impl ChannelError {
             return Self::from_tls(tls);
         }
         if error.get_ref().is_some_and(|inner| inner.is::<TooMany>()) {
-            return Misbehaved::LongHandshake.into();
+            return FrameError::LongHandshake.into();
         }
         match error.kind() {
             UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => Self::Cut,
@@ -128,7 +128,7 @@ impl ChannelError {
             | Tls::PeerMisbehaved(_)
             | Tls::NoCertificatesPresented
             | Tls::InvalidCertificate(CertificateError::BadEncoding | CertificateError::BadSignature) => {
-                Misbehaved::Tls(error.to_string()).into()
+                FrameError::Tls(error.to_string()).into()
             }
             _ => Self::Tls(error.to_string()),
         }
@@ -165,14 +165,14 @@ mod tests {
             assert_eq!(ChannelError::from_io(&kind.into()), ChannelError::Io(kind));
         }
         let long = ChannelError::from_io(&io::Error::other(TooMany));
-        assert_eq!(long, Misbehaved::LongHandshake.into());
+        assert_eq!(long, FrameError::LongHandshake.into());
         let alert = Tls::AlertReceived(AlertDescription::AccessDenied);
         assert_eq!(ChannelError::from_io(&io::Error::other(alert)), ChannelError::NotTrusted);
     }
 
     #[test]
     fn each_error_of_tls_is_somebodys_fault() {
-        let misbehaved = |error: &Tls| Misbehaved::Tls(error.to_string()).into();
+        let misbehaved = |error: &Tls| FrameError::Tls(error.to_string()).into();
         let incompatible = |error: &Tls| ChannelError::Incompatible(error.to_string());
         let other = |error: &Tls| ChannelError::Tls(error.to_string());
         type Kind<'a> = &'a dyn Fn(&Tls) -> ChannelError;

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{ChannelError, Misbehaved};
+use crate::{ChannelError, FrameError};
 
 /// The most bytes of a frame after its length: a sealed chunk of 64 KiB and 1 KiB for what surrounds it.
 pub const MAX_FRAME: usize = 64 * 1024 + 1024;
@@ -49,31 +49,31 @@ pub(crate) fn encode<M: Serialize + ?Sized>(
 }
 
 /// How many bytes the frame that begins `inbox` still lacks, as far as is known.
-pub(crate) fn missing(inbox: &[u8]) -> Result<usize, Misbehaved> {
+pub(crate) fn missing(inbox: &[u8]) -> Result<usize, FrameError> {
     let Some((length, body)) = inbox.split_first_chunk::<LENGTH>() else {
         return Ok(LENGTH - inbox.len());
     };
     let length = u32::from_be_bytes(*length);
     if length as usize > MAX_FRAME {
-        return Err(Misbehaved::Oversized(length));
+        return Err(FrameError::Oversized(length));
     }
     Ok((length as usize).saturating_sub(body.len()))
 }
 
 /// Takes the message out of a whole frame, which must carry this role and counter.
-pub(crate) fn decode<M: DeserializeOwned>(frame: &[u8], role: Role, counter: u64) -> Result<M, Misbehaved> {
+pub(crate) fn decode<M: DeserializeOwned>(frame: &[u8], role: Role, counter: u64) -> Result<M, FrameError> {
     let mut rest = frame.get(LENGTH..).unwrap_or_default();
     let mut decoder = rmp_serde::Deserializer::new(&mut rest);
-    let (its_role, found) = <(u8, u64)>::deserialize(&mut decoder).map_err(|_| Misbehaved::BadEncoding)?;
+    let (its_role, found) = <(u8, u64)>::deserialize(&mut decoder).map_err(|_| FrameError::BadEncoding)?;
     if its_role != role as u8 {
-        return Err(Misbehaved::WrongRole);
+        return Err(FrameError::WrongRole);
     }
     if found != counter {
-        return Err(Misbehaved::WrongCounter { expected: counter, found });
+        return Err(FrameError::WrongCounter { expected: counter, found });
     }
-    let message = M::deserialize(&mut decoder).map_err(|_| Misbehaved::BadEncoding)?;
+    let message = M::deserialize(&mut decoder).map_err(|_| FrameError::BadEncoding)?;
     if !rest.is_empty() {
-        return Err(Misbehaved::TrailingBytes(rest.len()));
+        return Err(FrameError::TrailingBytes(rest.len()));
     }
     Ok(message)
 }
@@ -114,7 +114,7 @@ mod tests {
             ([&length(3)[..], b"ab"].concat(), Ok(1)),
             ([&length(3)[..], b"abc"].concat(), Ok(0)),
             (length(MAX_FRAME).to_vec(), Ok(MAX_FRAME)),
-            (length(MAX_FRAME + 1).to_vec(), Err(Misbehaved::Oversized(MAX_FRAME as u32 + 1))),
+            (length(MAX_FRAME + 1).to_vec(), Err(FrameError::Oversized(MAX_FRAME as u32 + 1))),
         ] {
             assert_eq!(missing(&inbox), expected, "{inbox:?}");
         }
@@ -125,10 +125,10 @@ mod tests {
         let frame = encoded(&ByteBuf::from(b"x".to_vec())).unwrap();
         let read = |role, counter| decode::<ByteBuf>(&frame, role, counter);
         assert_eq!(read(Role::Accepted, 300), Ok(ByteBuf::from(b"x".to_vec())));
-        assert_eq!(read(Role::Connected, 300), Err(Misbehaved::WrongRole));
-        let wrong = Misbehaved::WrongCounter { expected: 299, found: 300 };
+        assert_eq!(read(Role::Connected, 300), Err(FrameError::WrongRole));
+        let wrong = FrameError::WrongCounter { expected: 299, found: 300 };
         assert_eq!(read(Role::Accepted, 299), Err(wrong));
-        assert_eq!(decode::<ByteBuf>(b"", Role::Accepted, 0), Err(Misbehaved::BadEncoding));
+        assert_eq!(decode::<ByteBuf>(b"", Role::Accepted, 0), Err(FrameError::BadEncoding));
         assert_eq!((Role::Accepted.other(), Role::Connected.other()), (Role::Connected, Role::Accepted));
     }
 }

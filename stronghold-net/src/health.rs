@@ -6,9 +6,9 @@ use std::{
     time::SystemTime,
 };
 
-use stronghold_snapshot::{Home, HomeError};
+use stronghold_snapshot::{VaultFile, VaultFileError};
 
-use crate::home::SharedHome;
+use crate::shared::SharedVault;
 
 /// What was last told of a snapshot.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ pub(crate) enum Change {
 
 impl Health {
     /// Looks at the file; gives the reason why it can't be used, and what is to be told of it.
-    pub(crate) fn look(&self, home: &SharedHome) -> (Result<(), String>, Option<Change>) {
+    pub(crate) fn look(&self, home: &SharedVault) -> (Result<(), String>, Option<Change>) {
         let found = self.found(&mut home.lock()).map_err(|error| reason(&error));
         let change = match &found {
             Err(reason) => self.note(reason.clone()),
@@ -47,10 +47,10 @@ impl Health {
         (found, change)
     }
 
-    fn found(&self, home: &mut Home) -> Result<(), HomeError> {
+    fn found(&self, home: &mut VaultFile) -> Result<(), VaultFileError> {
         home.refresh()?;
         let now = std::fs::metadata(home.file().path()).ok().map(|file| Seen {
-            generation: home.file().lineage().generation(),
+            generation: home.file().sealer().generation(),
             length: file.len(),
             modified: file.modified().ok(),
         });
@@ -81,7 +81,7 @@ impl Health {
 }
 
 /// An error with its causes, as far as they are not in its text already.
-pub(crate) fn reason(error: &HomeError) -> String {
+pub(crate) fn reason(error: &VaultFileError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -159,11 +159,11 @@ mod tests {
         let (device, health) = (Device::new("device"), Health::default());
         health.note("full".into());
         device.home.lock().set_lock_wait(std::time::Duration::ZERO);
-        let change = || device.home.update(|_| Ok::<_, HomeError>(()));
+        let change = || device.home.update(|_| Ok::<_, VaultFileError>(()));
         let other = device.opened_again();
         let held = other.lock().update(|_| {
             assert!(change().is_err(), "in use");
-            Ok::<_, HomeError>(())
+            Ok::<_, VaultFileError>(())
         });
         held.unwrap();
         assert_eq!(health.look(&device.home), (Ok(()), None));
@@ -179,10 +179,10 @@ mod tests {
             source: io::Error::other("the disk is on fire"),
         };
         // The text of a file action has its cause in it.
-        let plain = reason(&HomeError::Lock(LockError::Storage(storage())));
+        let plain = reason(&VaultFileError::Lock(LockError::Storage(storage())));
         assert_eq!(plain, "can't write /x: the disk is on fire");
         let source = io::Error::other(Outer(io::Error::other(Outer(io::Error::other("inner")))));
-        let told = reason(&HomeError::Lock(LockError::Storage(StorageError { source, ..storage() })));
+        let told = reason(&VaultFileError::Lock(LockError::Storage(StorageError { source, ..storage() })));
         assert_eq!(told, "can't write /x: outer: inner");
     }
 }

@@ -7,47 +7,54 @@ mod tests;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use stronghold_snapshot::{Awaited, Manifest, RecipientPublic, RecipientSecret, seal_complement};
+use stronghold_snapshot::{
+    ComplementReceiver, Manifest, RecipientPublicKey, RecipientSecretKey, seal_complement,
+};
 use stronghold_sync::{
     Edition, Grant, Location, LocationId, Mapping, Operation, Pending, Plan, RevisionId, Scope, Stamp,
-    are_many,
     message::{Listing, RecipientKey},
-    session::{Action, Answer, Copied, Export, Failure, Import, LeftBehind, Look, Looked, Taken, Verdict},
+    needs_confirmation,
+    session::{
+        Action, Changes, Duplicate, Export, Import, LeftBehind, Lookup, LookupResult, TaskError, TaskResult,
+        Verdict,
+    },
 };
-use stronghold_vault::{Decided, Deed, ExportError, PublicIdentity, Stronghold, Unacceptable, Underway};
+use stronghold_vault::{
+    AuditAction, AuditRecord, ExportError, PendingStep, PublicIdentity, RejectReason, Stronghold,
+};
 use tokio::time::timeout;
 
 pub use self::fault::HostError;
 use crate::{
-    attendant::{Attendant, GoOn, StaysBehind},
     driver::{Host, Overload},
-    flight::Flight,
-    home::{SharedHome, now},
-    learnt::Learnt,
+    handler::{PlanDecision, SessionHandler, StaysBehind},
+    knowledge::PeerKnowledge,
+    memory::BatchPermits,
+    shared::{SharedVault, now},
 };
 
-/// Does a session's actions on a [`SharedHome`]: the [`Host`] of a [`Peer`](crate::Peer) and of a
+/// Does a session's actions on a [`SharedVault`]: the [`Host`] of a [`Peer`](crate::Peer) and of a
 /// [`Server`](crate::Server).
-pub struct HomeHost<'a> {
-    home: SharedHome,
+pub struct VaultHost<'a> {
+    home: SharedVault,
     peer: PublicIdentity,
     /// The peer's batches.
-    awaited: Awaited,
+    awaited: ComplementReceiver,
     /// How many batches were sealed for it.
     sealed: u64,
     /// Records that imported batches have deleted, emptied or shortened here.
     lost: u64,
     /// The step that a session which the peer asked for is; `None` where it is a part of this side's own.
-    step: Option<Underway>,
+    step: Option<PendingStep>,
     /// Of the peer, to be remembered with the next change.
-    learnt: Learnt,
+    learnt: PeerKnowledge,
     /// Whether two snapshots of the peer's identity are in use.
     is_copied: bool,
-    attendant: &'a mut dyn Attendant,
+    attendant: &'a mut dyn SessionHandler,
     /// How long a person may think.
     patience: Duration,
     /// What this session's batches may take of the memory that all sessions share.
-    flight: Flight,
+    flight: BatchPermits,
     /// What browsing found.
     pub found: Vec<Listing>,
     /// What the plan would do, for a dry run.
@@ -58,29 +65,29 @@ pub struct HomeHost<'a> {
     pub error: Option<HostError>,
 }
 
-impl<'a> HomeHost<'a> {
+impl<'a> VaultHost<'a> {
     /// `binding` is the channel's: complements answer this channel's request and no other.
     #[must_use]
     pub fn new(
-        home: SharedHome,
+        home: SharedVault,
         peer: PublicIdentity,
-        secret: RecipientSecret,
+        secret: RecipientSecretKey,
         binding: &[u8; 32],
-        attendant: &'a mut dyn Attendant,
+        attendant: &'a mut dyn SessionHandler,
     ) -> Self {
         let receiver = home.lock().stronghold().identity().device();
         Self {
             home,
-            awaited: Awaited::new(secret, peer.clone(), receiver, request_of(binding)),
+            awaited: ComplementReceiver::new(secret, peer.clone(), receiver, request_of(binding)),
             peer,
             sealed: 0,
             lost: 0,
             step: None,
-            learnt: Learnt::new(stamp_of(binding)),
+            learnt: PeerKnowledge::new(stamp_of(binding)),
             is_copied: false,
             attendant,
-            patience: crate::Limits::default().person,
-            flight: Flight::default(),
+            patience: crate::Limits::default().approval_timeout,
+            flight: BatchPermits::default(),
             found: Vec::new(),
             plan: None,
             declined: Vec::new(),
@@ -90,14 +97,14 @@ impl<'a> HomeHost<'a> {
 
     /// Takes a person's silence for a no after so long.
     #[must_use]
-    pub fn patient_for(mut self, patience: Duration) -> Self {
+    pub fn with_approval_timeout(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
     /// Shows this stamp to the peer.
     #[must_use]
-    pub fn showing(mut self, stamp: Option<Stamp>) -> Self {
+    pub fn with_stamp(mut self, stamp: Option<Stamp>) -> Self {
         self.learnt.shows(stamp);
         self
     }
@@ -106,37 +113,37 @@ impl<'a> HomeHost<'a> {
     #[must_use]
     pub fn serving(mut self) -> Self {
         let name = self.home.lock().stronghold().peers().name_of(&self.peer.device());
-        self.step = Some(Underway::served(&format!("serve: {name}"), now()));
+        self.step = Some(PendingStep::served(&format!("serve: {name}"), now()));
         self
     }
 
     /// Takes the memory for batches out of what is shared.
-    pub(crate) fn sharing(mut self, flight: Flight) -> Self {
+    pub(crate) fn with_permits(mut self, flight: BatchPermits) -> Self {
         self.flight = flight;
         self
     }
 
     /// The home is held while what comes first in the scope is matched: the rules, where a peer asks. What the peer asks for
     /// is held against the names of those alone, and while others may use the home.
-    fn shapes(&self, scope: &Scope) -> Result<Answer, HostError> {
+    fn shapes(&self, scope: &Scope) -> Result<TaskResult, HostError> {
         let Some(rest) = scope.rest() else {
             let first = Scope::of(scope.first().clone());
-            return Ok(Answer::Shapes(self.home.lock().refresh()?.shapes(&first, &Mapping::default())));
+            return Ok(TaskResult::Shapes(self.home.lock().refresh()?.shapes(&first, &Mapping::default())));
         };
         let named = self.home.lock().refresh()?.named_shapes(scope.first());
         let within = named.into_iter().filter(|(location, _)| rest.covers_text(location));
-        Ok(Answer::Shapes(within.map(|(_, shape)| shape).collect()))
+        Ok(TaskResult::Shapes(within.map(|(_, shape)| shape).collect()))
     }
 
-    fn list(&self, grant: &Grant) -> Result<Answer, HostError> {
-        Ok(Answer::Listing(self.home.lock().refresh()?.listing(grant, now())?))
+    fn list(&self, grant: &Grant) -> Result<TaskResult, HostError> {
+        Ok(TaskResult::Listing(self.home.lock().refresh()?.list_for_peer(grant, now())?))
     }
 
-    fn export(&mut self, export: &Export) -> Result<Answer, HostError> {
+    fn export(&mut self, export: &Export) -> Result<TaskResult, HostError> {
         if self.learnt.is_due_before_leaving() {
             self.write_learnt()?;
         }
-        let to = RecipientPublic::from_bytes(export.key.as_bytes()).map_err(|_| HostError::BadKey)?;
+        let to = RecipientPublicKey::from_bytes(export.key.as_bytes()).map_err(|_| HostError::BadKey)?;
         let mut home = self.home.lock();
         let stronghold = home.refresh()?;
         let entries = stronghold.export(&export.grant, &export.entries, now())?;
@@ -148,7 +155,7 @@ impl<'a> HomeHost<'a> {
         };
         let sealed = seal_complement(&entries, &to, stronghold.identity(), &manifest)?;
         self.sealed += 1;
-        Ok(Answer::Sealed(sealed))
+        Ok(TaskResult::Sealed(sealed))
     }
 
     /// Changes the Stronghold, as a part of the step that this session is a part of.
@@ -166,7 +173,7 @@ impl<'a> HomeHost<'a> {
         done
     }
 
-    fn import(&mut self, import: &Import) -> Result<Answer, HostError> {
+    fn import(&mut self, import: &Import) -> Result<TaskResult, HostError> {
         let now = now();
         let entries = self.awaited.open(&import.sealed)?;
         // The peer has written it before the batch left.
@@ -179,10 +186,10 @@ impl<'a> HomeHost<'a> {
                 stronghold.import(&entries, host.peer.device(), now, |location, entry, revision| {
                     brought.push(entry.revision);
                     let checked = import.expected.check(&policy, location, &revision.shape(entry), now);
-                    checked.map_err(Unacceptable::from)
+                    checked.map_err(RejectReason::from)
                 })?;
             let lost = host.lost + report.deleted + report.shrunk;
-            if readable.is_some_and(|readable| are_many(lost, readable)) {
+            if readable.is_some_and(|readable| needs_confirmation(lost, readable)) {
                 return Err(HostError::Deletions);
             }
             // What it brings it holds. Only now are these held here: what is not may be forgotten.
@@ -191,16 +198,17 @@ impl<'a> HomeHost<'a> {
         })?;
         self.learnt.written();
         self.lost += report.deleted + report.shrunk;
-        let taken = Taken { received: report.received, deleted: report.deleted, conflicts: report.conflicts };
-        self.attendant.taken(taken);
-        Ok(Answer::Imported(taken))
+        let taken =
+            Changes { received: report.received, deleted: report.deleted, conflicts: report.conflicts };
+        self.attendant.on_received(taken);
+        Ok(TaskResult::Imported(taken))
     }
 
-    fn log(&mut self, verdicts: Vec<Verdict>) -> Result<Answer, HostError> {
+    fn log(&mut self, verdicts: Vec<Verdict>) -> Result<TaskResult, HostError> {
         let (time, device) = (now(), self.peer.device());
-        verdicts.iter().for_each(|verdict| self.attendant.decided(device, verdict));
+        verdicts.iter().for_each(|verdict| self.attendant.on_decision(device, verdict));
         let is_urgent = verdicts.iter().any(lets_leave);
-        let decided = |verdict: Verdict| Decided {
+        let decided = |verdict: Verdict| AuditRecord {
             time,
             device,
             deed: deed(&verdict),
@@ -212,18 +220,18 @@ impl<'a> HomeHost<'a> {
         self.home.log_later(verdicts.into_iter().map(decided));
         if !is_urgent {
             self.home.write_log_if_due();
-            return Ok(Answer::Logged);
+            return Ok(TaskResult::Logged);
         }
         self.update(|host, stronghold| {
             host.learnt.write(stronghold, &device, []);
             Ok(())
         })?;
         self.learnt.written();
-        Ok(Answer::Logged)
+        Ok(TaskResult::Logged)
     }
 
     /// Looks up what a session needs to know.
-    fn look(&self, look: &Look) -> Result<Answer, HostError> {
+    fn look(&self, look: &Lookup) -> Result<TaskResult, HostError> {
         let mut home = self.home.lock();
         let stronghold = home.refresh()?;
         let (device, now) = (self.peer.device(), now());
@@ -235,10 +243,10 @@ impl<'a> HomeHost<'a> {
         {
             return Err(ExportError::NotPermitted.into());
         }
-        let lacking = look.lacking.iter().map(|head| stronghold.is_lacked_by(&device, head)).collect();
+        let lacking = look.lacking.iter().map(|head| stronghold.lacks(&device, head)).collect();
         let delivered =
             look.delivered.iter().map(|entry| stronghold.is_delivered_by(&device, entry)).collect();
-        Ok(Answer::Looked(Looked { names, lacking, delivered }))
+        Ok(TaskResult::Looked(LookupResult { names, lacking, delivered }))
     }
 
     /// Tells the attendant, by name, what stays where it is.
@@ -247,14 +255,15 @@ impl<'a> HomeHost<'a> {
             |stronghold: &Stronghold| left.ungiven.iter().filter_map(|id| stronghold.names_of(id)).collect();
         let ungiven = names(self.home.lock().stronghold());
         let LeftBehind { not_given, not_taken, untaken, .. } = left;
-        self.attendant.left(self.peer.device(), &StaysBehind { not_given, ungiven, not_taken, untaken });
+        self.attendant
+            .on_left_behind(self.peer.device(), &StaysBehind { not_given, ungiven, not_taken, untaken });
     }
 
-    async fn confirm(&mut self, plan: &Plan) -> Answer {
-        let asked = self.attendant.confirm(self.peer.device(), plan);
+    async fn confirm(&mut self, plan: &Plan) -> TaskResult {
+        let asked = self.attendant.confirm_losses(self.peer.device(), plan);
         match timeout(self.patience, asked).await {
-            Ok(true) => Answer::Approved,
-            _ => Answer::Denied,
+            Ok(true) => TaskResult::Approved,
+            _ => TaskResult::Denied,
         }
     }
 
@@ -264,7 +273,8 @@ impl<'a> HomeHost<'a> {
         let mut home = self.home.lock();
         // Where the file can't be read, all of it counts as new: what memory has may never have been written.
         let peers = home.refresh().ok().map(Stronghold::peers);
-        let is_new = |revision: &RevisionId| !peers.is_some_and(|peers| peers.is_known_to(&device, revision));
+        let is_new =
+            |revision: &RevisionId| !peers.is_some_and(|peers| peers.was_disclosed_to(&device, revision));
         self.learnt.revisions.extend(revisions.into_iter().filter(is_new));
     }
 
@@ -272,7 +282,7 @@ impl<'a> HomeHost<'a> {
     /// session is over.
     ///
     /// # Errors
-    /// [`HostError::Home`] when it can't be written; it is then tried again with the next change.
+    /// [`HostError::VaultFile`] when it can't be written; it is then tried again with the next change.
     pub(crate) fn keep_learnt(&mut self) -> Result<(), HostError> {
         if self.learnt.is_due() { self.write_learnt() } else { Ok(()) }
     }
@@ -289,77 +299,77 @@ impl<'a> HomeHost<'a> {
     /// What is untrue of it is the peer's loss: it is only remembered, and told to whoever looks.
     fn told_edition(&mut self, edition: Edition) {
         let device = self.peer.device();
-        let seen = self.home.lock().stronghold().peers().by_id(&device).map_or(0, |peer| peer.generation);
+        let seen = self.home.lock().stronghold().peers().get(&device).map_or(0, |peer| peer.generation);
         // Of two that are used by turns one is always behind the other.
         if (1..seen).contains(&edition.generation) && !self.is_copied {
-            self.attendant.set_back(device, edition.generation, seen);
+            self.attendant.on_rollback(device, edition.generation, seen);
         }
         self.learnt.edition = Some(edition);
     }
 
-    fn copied(&mut self, copied: Copied) {
-        self.is_copied |= copied == Copied::Theirs;
-        self.attendant.copied(self.peer.device(), copied);
+    fn copied(&mut self, copied: Duplicate) {
+        self.is_copied |= copied == Duplicate::Theirs;
+        self.attendant.on_duplicate(self.peer.device(), copied);
     }
 
-    fn plan(&mut self, plan: Plan) -> Answer {
-        let answer = match self.attendant.plan(&plan) {
-            GoOn::Yes => Answer::Proceed { deletions_confirmed: false },
-            GoOn::YesDeleting => Answer::Proceed { deletions_confirmed: true },
-            GoOn::No => Answer::Stop,
+    fn plan(&mut self, plan: Plan) -> TaskResult {
+        let answer = match self.attendant.review_plan(&plan) {
+            PlanDecision::Proceed => TaskResult::Proceed { deletions_confirmed: false },
+            PlanDecision::ProceedWithDeletions => TaskResult::Proceed { deletions_confirmed: true },
+            PlanDecision::Stop => TaskResult::Stop,
         };
         self.plan = Some(plan);
         answer
     }
 
-    async fn ask(&mut self, pending: &[Pending]) -> Answer {
-        let asked = self.attendant.ask(self.peer.device(), pending);
+    async fn ask(&mut self, pending: &[Pending]) -> TaskResult {
+        let asked = self.attendant.approve(self.peer.device(), pending);
         match timeout(self.patience, asked).await {
-            Ok(true) => Answer::Approved,
-            _ => Answer::Denied,
+            Ok(true) => TaskResult::Approved,
+            _ => TaskResult::Denied,
         }
     }
 
     /// Keeps the reason and tells the session whose fault it is.
-    fn fault(&mut self, error: HostError) -> Answer {
+    fn fault(&mut self, error: HostError) -> TaskResult {
         let failure = error.failure();
-        if failure == Failure::Local {
+        if failure == TaskError::Local {
             self.error = Some(error);
         }
-        Answer::Failed(failure)
+        TaskResult::Failed(failure)
     }
 }
 
-impl Host for HomeHost<'_> {
-    async fn act(&mut self, action: Action) -> Option<Answer> {
+impl Host for VaultHost<'_> {
+    async fn act(&mut self, action: Action) -> Option<TaskResult> {
         let done = match action {
             Action::Send(_) | Action::Finished(_) => return None,
-            Action::Found(found) => {
+            Action::Listing(found) => {
                 self.found = found;
                 return None;
             }
-            Action::Expect(volume) => {
-                self.attendant.expect(volume);
+            Action::Incoming(volume) => {
+                self.attendant.on_incoming(volume);
                 return None;
             }
-            Action::Given { entries, of } => {
+            Action::Sent { entries, of } => {
                 self.learnt.is_stamped_there = true;
-                self.attendant.given(entries, of);
+                self.attendant.on_sent(entries, of);
                 return None;
             }
             Action::Edition(edition) => {
                 self.told_edition(edition);
                 return None;
             }
-            Action::Copied(copied) => {
+            Action::Duplicate(copied) => {
                 self.copied(copied);
                 return None;
             }
-            Action::Known(revisions) => {
+            Action::PeerHolds(revisions) => {
                 self.learn(revisions);
                 return None;
             }
-            Action::Left(left) => {
+            Action::LeftBehind(left) => {
                 self.left(left);
                 return None;
             }
@@ -367,9 +377,9 @@ impl Host for HomeHost<'_> {
                 self.declined = records;
                 return None;
             }
-            Action::Look(look) => self.look(&look),
+            Action::Lookup(look) => self.look(&look),
             Action::Confirm(plan) => Ok(self.confirm(&plan).await),
-            Action::Ask(pending) => Ok(self.ask(&pending).await),
+            Action::Approve(pending) => Ok(self.ask(&pending).await),
             Action::Plan(plan) => Ok(self.plan(*plan)),
             Action::Shapes(scope) => self.shapes(&scope),
             Action::List(grant) => self.list(&grant),
@@ -377,26 +387,26 @@ impl Host for HomeHost<'_> {
             Action::Import(import) => self.import(&import),
             Action::Log(verdicts) => self.log(verdicts),
         };
-        if let Ok(Answer::Sealed(sealed)) = &done {
-            self.flight.takes_off(sealed.len()).await;
+        if let Ok(TaskResult::Sealed(sealed)) = &done {
+            self.flight.reserve_outgoing(sealed.len()).await;
         }
         Some(done.unwrap_or_else(|error| self.fault(error)))
     }
 
     fn begin_batch(&mut self) {
-        self.flight.lands();
+        self.flight.begin_incoming();
     }
 
     async fn make_room(&mut self, bytes: u64) -> Result<(), Overload> {
-        self.flight.arrived(bytes).await
+        self.flight.reserve_incoming(bytes).await
     }
 
     fn stage(&mut self, bytes: u64) -> Result<(), Overload> {
-        self.flight.stages(bytes)
+        self.flight.reserve_shapes(bytes)
     }
 
     fn gave(&mut self, bytes: u64) -> Result<(), Overload> {
-        self.flight.left(bytes)
+        self.flight.sent(bytes)
     }
 }
 
@@ -407,11 +417,11 @@ fn lets_leave(verdict: &Verdict) -> bool {
 }
 
 /// What the log calls a decision.
-fn deed(verdict: &Verdict) -> Deed {
+fn deed(verdict: &Verdict) -> AuditAction {
     match verdict.operation {
-        Operation::Push if verdict.ours => Deed::Took,
-        Operation::Delete if verdict.ours => Deed::TookDeletions,
-        Operation::Pull if verdict.ours => Deed::Gave,
+        Operation::Push if verdict.ours => AuditAction::Took,
+        Operation::Delete if verdict.ours => AuditAction::TookDeletions,
+        Operation::Pull if verdict.ours => AuditAction::Gave,
         operation => operation.into(),
     }
 }
@@ -438,6 +448,6 @@ pub(crate) fn stamp_of(binding: &[u8; 32]) -> Stamp {
 }
 
 /// The wire form of a one-time key.
-pub(crate) fn recipient_key(secret: &RecipientSecret) -> Option<RecipientKey> {
+pub(crate) fn recipient_key(secret: &RecipientSecretKey) -> Option<RecipientKey> {
     RecipientKey::new(secret.public().to_bytes()).ok()
 }

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, str::FromStr};
 
 use zeroize::Zeroizing;
 
-use crate::{BadCode, PairingCode};
+use crate::{PairingCode, ParseCodeError};
 
 /// The most addresses that a link has.
 pub(crate) const MAX_ADDRESSES: usize = 8;
@@ -24,10 +24,10 @@ pub struct Invitation {
 /// Text that is neither a pairing code nor a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum BadInvitation {
+pub enum ParseInvitationError {
     /// The code.
     #[error(transparent)]
-    Code(#[from] BadCode),
+    Code(#[from] ParseCodeError),
     /// An address, or too many of them.
     #[error("an address in the link can't be read")]
     Address,
@@ -46,10 +46,10 @@ impl Invitation {
 }
 
 impl FromStr for Invitation {
-    type Err = BadInvitation;
+    type Err = ParseInvitationError;
 
     /// Reads a link, or a code alone.
-    fn from_str(text: &str) -> Result<Self, BadInvitation> {
+    fn from_str(text: &str) -> Result<Self, ParseInvitationError> {
         let text = text.trim();
         let Some(link) = text.get(..SCHEME.len()).filter(|start| start.eq_ignore_ascii_case(SCHEME)) else {
             return Ok(Self { code: text.parse()?, addresses: Vec::new() });
@@ -59,7 +59,7 @@ impl FromStr for Invitation {
         let addresses = parts.map(str::parse).collect::<Result<Vec<_>, _>>();
         match addresses {
             Ok(addresses) if addresses.len() <= MAX_ADDRESSES => Ok(Self { code, addresses }),
-            _ => Err(BadInvitation::Address),
+            _ => Err(ParseInvitationError::Address),
         }
     }
 }
@@ -89,10 +89,10 @@ mod tests {
     fn what_is_no_link_is_told_apart() {
         let code = PairingCode::generate().unwrap().reveal();
         let read = |text: &str| text.parse::<Invitation>().unwrap_err();
-        assert_eq!(read("stronghold:"), BadInvitation::Code(BadCode::Length));
-        assert_eq!(read("stronghold:hello"), BadInvitation::Code(BadCode::Length));
-        assert_eq!(read("https://example.org"), BadInvitation::Code(BadCode::Character));
-        assert_eq!(read(&format!("stronghold:{}/nowhere", code.as_str())), BadInvitation::Address);
+        assert_eq!(read("stronghold:"), ParseInvitationError::Code(ParseCodeError::Length));
+        assert_eq!(read("stronghold:hello"), ParseInvitationError::Code(ParseCodeError::Length));
+        assert_eq!(read("https://example.org"), ParseInvitationError::Code(ParseCodeError::Character));
+        assert_eq!(read(&format!("stronghold:{}/nowhere", code.as_str())), ParseInvitationError::Address);
         let most = "/192.0.2.7:1".repeat(MAX_ADDRESSES);
         let read_most: Invitation = format!("stronghold:{}{most}", code.as_str()).parse().unwrap();
         assert_eq!(read_most.addresses.len(), MAX_ADDRESSES);
@@ -100,7 +100,7 @@ mod tests {
         let shown = Invitation { addresses: vec![read_most.addresses[0]; MAX_ADDRESSES + 1], ..read_most };
         assert_eq!(*shown.link(), format!("stronghold:{}{most}", code.as_str()));
         let many = "/192.0.2.7:1".repeat(MAX_ADDRESSES + 1);
-        assert_eq!(read(&format!("stronghold:{}{many}", code.as_str())), BadInvitation::Address);
-        assert_eq!(read("strongh\u{f6}ld:"), BadInvitation::Code(BadCode::Character));
+        assert_eq!(read(&format!("stronghold:{}{many}", code.as_str())), ParseInvitationError::Address);
+        assert_eq!(read("strongh\u{f6}ld:"), ParseInvitationError::Code(ParseCodeError::Character));
     }
 }

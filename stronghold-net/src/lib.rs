@@ -11,7 +11,7 @@
 //!   [`Peer::fetch`] or [`Peer::import`]. [`reach`] finds it over TCP, where it was last or on the LAN ([`discovery`]).
 //! - [`Server`]: answers whoever is paired, on a socket or over any stream, under the policy and within [`Limits`].
 //!
-//! They work on a [`SharedHome`], a Stronghold and its file, and tell an [`Attendant`] of what happens; where a rule says
+//! They work on a [`SharedVault`], a Stronghold and its file, and tell an [`SessionHandler`] of what happens; where a rule says
 //! so they ask it. Any `AsyncRead + AsyncWrite` carries them. Below them, for programs with other messages, is [`Channel`]:
 //! TLS 1.3 with raw public keys both ways.
 //!
@@ -44,50 +44,50 @@
 #[cfg(test)]
 extern crate self as stronghold_net;
 
-mod attendant;
+mod admission;
 mod channel;
 mod code;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod common;
-mod counted;
-mod cover;
-mod crowd;
+mod dial;
 pub mod discovery;
 mod driver;
+mod ephemeral;
 mod error;
-mod flight;
 mod frame;
-mod gate;
+mod handler;
 mod health;
-mod home;
 mod host;
 mod invitation;
-mod learnt;
+mod knowledge;
 mod limits;
-mod marks;
+mod memory;
+mod metered;
 mod pace;
 pub mod pairing;
 mod peer;
-mod reach;
+mod preauth;
 mod server;
+mod shared;
+mod tags;
 mod tcp;
 mod tls;
 #[cfg(test)]
 mod vectors;
 
-pub use attendant::{Answering, Attendant, GoOn, StaysBehind, Unattended};
 pub use channel::{Channel, Timeouts};
-pub use code::{BadCode, PairingCode};
+pub use code::{PairingCode, ParseCodeError};
+pub use dial::{DialError, dial, dial_pairing};
 pub use driver::{DriveError, Host, Overload, drive};
-pub use error::{ChannelError, Misbehaved};
+pub use error::{ChannelError, FrameError};
 pub use frame::MAX_FRAME;
-pub use home::{SharedHome, now, own_identity};
-pub use host::{HomeHost, HostError, request_of, secret_of};
-pub use invitation::{BadInvitation, Invitation};
+pub use handler::{BoxFuture, NoHandler, PlanDecision, SessionHandler, StaysBehind};
+pub use host::{HostError, VaultHost, request_of, secret_of};
+pub use invitation::{Invitation, ParseInvitationError};
 pub use limits::Limits;
 pub use pairing::Pairing;
-pub use peer::{Beyond, Outcome, Peer, PeerError, SyncRequest, Ways};
-pub use reach::{ReachError, join, reach};
+pub use peer::{Beyond, Direction, Outcome, Peer, PeerError, SyncRequest};
 pub use server::{Event, Server};
+pub use shared::{SharedVault, now, own_identity};
 pub use tls::{ALPN, Expect, Trust};

@@ -7,53 +7,53 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections that have not passed the gate. One more, and the oldest ends. Each takes about 1 KiB of memory. Default
     /// 256.
-    pub strangers: usize,
+    pub unauthenticated: usize,
     /// Handshakes with those who have. One more, and the oldest ends. Each takes at most 64 KiB of memory. Default 64.
     pub handshakes: usize,
     /// For the gate, and again for the handshake. Default 10 s.
-    pub handshake: Duration,
+    pub handshake_timeout: Duration,
     /// Sessions. Who comes when there are so many is told that the server is busy. Default 32.
     pub sessions: usize,
     /// Sessions of one device. Default 4.
     pub sessions_per_peer: usize,
     /// For each message, and each 64 KiB that the peer takes. Default 30 s.
-    pub idle: Duration,
+    pub idle_timeout: Duration,
     /// For a whole session. Default an hour.
-    pub session: Duration,
+    pub session_timeout: Duration,
     /// For the person who is asked where a rule says so; then it is a no. Not over 60 s, which is the default: who asks waits
     /// for 90 s.
-    pub person: Duration,
+    pub approval_timeout: Duration,
     /// Bytes of sealed batches that all sessions together hold in memory, on their way in and out, as they arrive; a session that
     /// needs more waits. One device has a quarter at most. At least 32 MiB. Default 96 MiB.
-    pub in_flight: usize,
+    pub batch_bytes: usize,
     /// How long a MiB of a batch may take, and what is begun of the next. Who is slower is told to stop. Default 30 s.
     pub pace: Duration,
     /// Bytes of what peers tell of their entries that all sessions together keep until it is planned; who tells more is told that
     /// this side is busy. One device has a quarter at most. Default 64 MiB.
-    pub staged_bytes: usize,
+    pub shape_bytes: usize,
     /// Entries that one session may tell of, offer, want or give: what it is told is kept in memory until it is planned.
     /// Default a million.
-    pub staged: usize,
+    pub entries_per_session: usize,
     /// For sessions that run when the server is stopped. Default 10 s.
-    pub grace: Duration,
+    pub shutdown_grace: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            strangers: 256,
+            unauthenticated: 256,
             handshakes: 64,
-            handshake: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
             sessions: 32,
             sessions_per_peer: 4,
-            idle: Duration::from_secs(30),
-            session: Duration::from_secs(3600),
-            person: Duration::from_secs(60),
-            in_flight: 96 << 20,
+            idle_timeout: Duration::from_secs(30),
+            session_timeout: Duration::from_secs(3600),
+            approval_timeout: Duration::from_secs(60),
+            batch_bytes: 96 << 20,
             pace: Duration::from_secs(30),
-            staged_bytes: 64 << 20,
-            staged: 1 << 20,
-            grace: Duration::from_secs(10),
+            shape_bytes: 64 << 20,
+            entries_per_session: 1 << 20,
+            shutdown_grace: Duration::from_secs(10),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! 1. joiner to listener: its proof of the code ([`Pairing::join`])
 //! 2. listener to joiner: its own proof and its card; or that the code is wrong, or has expired
 //! 3. joiner to listener: its card
-//! 4. each to the other: whether its person is content with the name and the fingerprint on the screen ([`Met::confirm`])
+//! 4. each to the other: whether its person is content with the name and the fingerprint on the screen ([`PendingPairing::confirm_losses`])
 //! 5. the listener, then the joiner: whether it has saved the other durably ([`Paired::settle`])
 //!
 //! A proof is HMAC-SHA-256 (RFC 2104), keyed by the code, over the channel's binding and a label for the prover's part. A
@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use stronghold_sync::DeviceId;
 use stronghold_vault::{
-    Identity, MAX_DEVICE_NAME, NoRandomness, Peer as Remembered, PublicIdentity, Rendezvous, Stronghold,
+    Identity, MAX_DEVICE_NAME, Peer as Remembered, PublicIdentity, RandomnessError, Rendezvous, Stronghold,
     check_device_name,
 };
 use tokio::{
@@ -39,9 +39,9 @@ use zeroize::Zeroizing;
 
 #[cfg(test)]
 pub(crate) use self::introduction::vectors;
-use self::introduction::{Answer, Card, Part, Proofs};
+use self::introduction::{Answer, IdentityProof, PairingRole, Proofs};
 pub use self::settle::{Settled, Unsettled};
-use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Trust, home::now, marks};
+use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Trust, shared::now, tags};
 
 /// The most characters of a device's name.
 pub const MAX_NAME: usize = MAX_DEVICE_NAME;
@@ -65,7 +65,7 @@ pub struct Pairing {
 /// Two devices that hold the same code. Nothing is settled before both persons have looked at it.
 #[derive(Debug)]
 #[must_use = "nobody trusts anybody before `confirm`"]
-pub struct Met<S> {
+pub struct PendingPairing<S> {
     name: String,
     rendezvous: Rendezvous,
     channel: Channel<S>,
@@ -116,7 +116,7 @@ pub enum PairingError {
     BadName,
     /// The system gave no random bytes.
     #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
+    NoRandomness(#[from] RandomnessError),
     /// The channel failed.
     #[error(transparent)]
     Channel(#[from] ChannelError),
@@ -126,16 +126,16 @@ impl Pairing {
     /// Makes a code.
     ///
     /// # Errors
-    /// [`NoRandomness`] when the system has none to give.
-    pub fn new() -> Result<Self, NoRandomness> {
-        Self::good_for(CODE_LIFE)
+    /// [`RandomnessError`] when the system has none to give.
+    pub fn new() -> Result<Self, RandomnessError> {
+        Self::with_lifetime(CODE_LIFE)
     }
 
     /// Makes a code that expires sooner, or later.
     ///
     /// # Errors
-    /// [`NoRandomness`] when the system has none to give.
-    pub fn good_for(life: Duration) -> Result<Self, NoRandomness> {
+    /// [`RandomnessError`] when the system has none to give.
+    pub fn with_lifetime(life: Duration) -> Result<Self, RandomnessError> {
         Ok(Self { code: PairingCode::generate()?, until: Instant::now() + life })
     }
 
@@ -155,12 +155,17 @@ impl Pairing {
     ///
     /// # Errors
     /// [`PairingError`]. To wait for one that shows a proof at all, use [`wait`](Self::wait).
-    pub async fn meet<S>(self, io: S, identity: &Identity, name: &str) -> Result<Met<S>, PairingError>
+    pub async fn respond<S>(
+        self,
+        io: S,
+        identity: &Identity,
+        name: &str,
+    ) -> Result<PendingPairing<S>, PairingError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let cover = Identity::generate()?;
-        let knock = Knock::receive(Channel::accept(io, &cover, Trust::Anyone).await?).await?;
+        let knock = PendingProof::receive(Channel::accept(io, &cover, Trust::Anyone).await?).await?;
         self.answer(knock, identity, name).await
     }
 
@@ -174,66 +179,71 @@ impl Pairing {
         identity: &Identity,
         name: &str,
         code: PairingCode,
-    ) -> Result<Met<S>, PairingError>
+    ) -> Result<PendingPairing<S>, PairingError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         check_name(name)?;
         let cover = Identity::generate()?;
         let mut channel = Channel::connect(io, &cover, Expect::Anyone).await?;
-        let binding = Zeroizing::new(channel.binding());
+        let binding = Zeroizing::new(channel.channel_binding());
         let proofs = Proofs::over(&binding, &code);
-        channel.send(&proofs.of(Part::Joiner)).await?;
+        channel.feed(&proofs.of(PairingRole::Joiner)).await?;
         let card = match channel.receive::<Answer>().await? {
-            Answer::Welcome(proof, card) if proofs.hold(Part::Listener, &proof) => card,
+            Answer::Welcome(proof, card) if proofs.hold(PairingRole::Listener, &proof) => card,
             Answer::Welcome(..) => return Err(PairingError::Impostor),
             Answer::WrongCode => return Err(PairingError::SaidWrong),
             Answer::Expired => return Err(PairingError::SaidExpired),
         };
-        channel.send(&Card::new(Part::Joiner, &binding, identity, name)).await?;
+        channel.feed(&IdentityProof::new(PairingRole::Joiner, &binding, identity, name)).await?;
         channel.flush().await?;
-        Met::of(channel, identity, card, Part::Listener)
+        PendingPairing::of(channel, identity, card, PairingRole::Listener)
     }
 
     /// Checks the proof against the code, which is burnt by it.
-    async fn answer<S>(self, knock: Knock<S>, identity: &Identity, name: &str) -> Result<Met<S>, PairingError>
+    async fn answer<S>(
+        self,
+        knock: PendingProof<S>,
+        identity: &Identity,
+        name: &str,
+    ) -> Result<PendingPairing<S>, PairingError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         check_name(name)?;
-        let Knock { mut channel, proof } = knock;
-        let binding = Zeroizing::new(channel.binding());
+        let PendingProof { mut channel, proof } = knock;
+        let binding = Zeroizing::new(channel.channel_binding());
         if Instant::now() >= self.until {
             refuse(channel, &Answer::Expired).await;
             return Err(PairingError::Expired);
         }
         let proofs = Proofs::over(&binding, &self.code);
-        if !proofs.hold(Part::Joiner, &proof) {
+        if !proofs.hold(PairingRole::Joiner, &proof) {
             refuse(channel, &Answer::WrongCode).await;
             return Err(PairingError::WrongCode);
         }
-        let card = Card::new(Part::Listener, &binding, identity, name);
-        channel.send(&Answer::Welcome(proofs.of(Part::Listener), card)).await?;
-        let card = channel.receive::<Card>().await?;
-        Met::of(channel, identity, card, Part::Joiner)
+        let card = IdentityProof::new(PairingRole::Listener, &binding, identity, name);
+        channel.feed(&Answer::Welcome(proofs.of(PairingRole::Listener), card)).await?;
+        let card = channel.receive::<IdentityProof>().await?;
+        PendingPairing::of(channel, identity, card, PairingRole::Joiner)
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Met<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> PendingPairing<S> {
     fn of(
         mut channel: Channel<S>,
         identity: &Identity,
-        card: Card,
-        part: Part,
+        card: IdentityProof,
+        part: PairingRole,
     ) -> Result<Self, PairingError> {
-        let binding = Zeroizing::new(channel.binding());
-        let rendezvous = marks::of_pairing(&binding);
+        let binding = Zeroizing::new(channel.channel_binding());
+        let rendezvous = tags::of_pairing(&binding);
         let peer = card.check(part, &binding).map_err(ChannelError::from)?;
         if peer == *identity.public() {
             return Err(PairingError::Itself);
         }
         channel.set_idle_timeout(CONFIRM_WAIT);
-        channel.settle(identity.public().clone(), peer);
+        channel.set_identities(identity.public().clone(), peer);
         Ok(Self { name: card.name, rendezvous, channel })
     }
 
@@ -258,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Met<S> {
         // A no that was said by now is heard before a yes is, which would find nobody there any more.
         let said = timeout(Duration::ZERO, channel.receive::<bool>()).await.ok().transpose()?;
         if said != Some(false) {
-            channel.send(&true).await?;
+            channel.feed(&true).await?;
             channel.flush().await?;
         }
         let agrees = match said {
@@ -274,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Met<S> {
 
     /// This side's person is not: tells the other, and waits a moment for it to have heard.
     pub async fn decline(mut self) {
-        if self.channel.send(&false).await.is_ok() {
+        if self.channel.feed(&false).await.is_ok() {
             let _ = timeout(LINGER, self.channel.receive::<bool>()).await;
             let _ = self.channel.close().await;
         }
@@ -283,8 +293,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Met<S> {
 
 impl<S> Paired<S> {
     /// Remembers the device: under `name`, or under the one that it calls itself by, as [`Peers::name_for`](stronghold_vault::Peers::name_for) has it. A device that was known is updated. Gives the name. It lasts when the
-    /// snapshot is written, as by [`Home::update`](stronghold_snapshot::Home::update).
-    pub fn remember_in(
+    /// snapshot is written, as by [`VaultFile::update`](stronghold_snapshot::VaultFile::update).
+    pub fn save_in(
         &self,
         stronghold: &mut Stronghold,
         name: Option<&str>,
@@ -309,12 +319,12 @@ impl<S> Paired<S> {
 /// A joiner that has shown a proof, not yet looked at. Having one needs no code, so that a listener may wait at several
 /// connections and spend its one code on the first that is serious.
 #[derive(Debug)]
-struct Knock<S> {
+struct PendingProof<S> {
     channel: Channel<S>,
     proof: introduction::Proof,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Knock<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> PendingProof<S> {
     async fn receive(mut channel: Channel<S>) -> Result<Self, ChannelError> {
         let proof = channel.receive().await?;
         Ok(Self { channel, proof })
@@ -327,7 +337,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     M: serde::Serialize,
 {
-    if channel.send(message).await.is_ok() {
+    if channel.feed(message).await.is_ok() {
         let _ = channel.close().await;
     }
 }

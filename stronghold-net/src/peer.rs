@@ -5,33 +5,35 @@ mod tests;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use stronghold_snapshot::{Home, HomeError, RecipientSecret};
+use stronghold_snapshot::{RecipientSecretKey, VaultFile, VaultFileError};
 use stronghold_sync::{
-    Decision, DeviceId, Edition, EntryId, Grant, LocationId, Operation, Plan, Selection, Stamps, Why,
+    Decision, DeviceId, Edition, EntryId, Grant, LocationId, Operation, Plan, Selection, SkipReason, Stamps,
     message::{Listing, RecipientKey},
-    session::{Ask, Asked, Asking, Consent, Push, SessionError, Summary, SyncAsk, Take},
+    session::{
+        Consent, Initiator, Push, Responder, SessionError, SessionRequest, Summary, SyncOptions, Take,
+    },
 };
 use stronghold_vault::PublicIdentity;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     Channel, ChannelError, Limits, Timeouts,
-    attendant::Attendant,
-    cover::Covered,
     driver::{DriveError, Overload, drive},
-    flight::Flight,
+    ephemeral::EphemeralIdentities,
     frame::Role,
-    gate,
-    home::{SharedHome, now, own_identity},
-    host::{HomeHost, HostError, recipient_key, secret_of},
+    handler::SessionHandler,
+    host::{HostError, VaultHost, recipient_key, secret_of},
+    memory::BatchPermits,
+    preauth,
+    shared::{SharedVault, now, own_identity},
 };
 
-/// How long this side waits for the peer's next message: longer than [`Limits::person`], since someone may be asked there.
+/// How long this side waits for the peer's next message: longer than [`Limits::approval_timeout`], since someone may be asked there.
 const PERSON_WAIT: Duration = Duration::from_secs(90);
 
 /// Which ways a sync goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ways {
+pub enum Direction {
     /// Receive; give too, if this side's policy lets the peer pull.
     Default,
     /// Receive only.
@@ -48,7 +50,7 @@ pub struct SyncRequest {
     /// Of what.
     pub selection: Selection,
     /// Which ways it goes.
-    pub ways: Ways,
+    pub direction: Direction,
     /// What is taken beyond what this side's own rules let the peer write and delete here.
     pub beyond: Beyond,
     /// Whether the plan is to name also what only the peer holds: it costs their names.
@@ -70,8 +72,8 @@ pub enum Beyond {
 impl SyncRequest {
     /// A sync that takes and gives what the rules of both sides cover.
     #[must_use]
-    pub fn new(selection: Selection, ways: Ways) -> Self {
-        Self { selection, ways, beyond: Beyond::Nothing, names: false }
+    pub fn new(selection: Selection, ways: Direction) -> Self {
+        Self { selection, direction: ways, beyond: Beyond::Nothing, names: false }
     }
 
     /// The same, taking also what no rule here covers.
@@ -82,7 +84,7 @@ impl SyncRequest {
 
     /// The same, with names in the plan.
     #[must_use]
-    pub fn naming(self, names: bool) -> Self {
+    pub fn with_names(self, names: bool) -> Self {
         Self { names, ..self }
     }
 }
@@ -107,9 +109,10 @@ pub struct Outcome {
 impl Outcome {
     /// Returns whether there was too much for one session, and this one has given some of it: another goes on.
     #[must_use]
-    pub fn goes_on(&self) -> bool {
+    pub fn has_more(&self) -> bool {
         let plan = self.plan.as_ref();
-        let is_left = plan.is_some_and(|plan| plan.not_given.iter().any(|left| left.why == Why::Later));
+        let is_left =
+            plan.is_some_and(|plan| plan.not_given.iter().any(|left| left.why == SkipReason::Later));
         is_left && self.summary.sent > 0
     }
 
@@ -173,8 +176,8 @@ pub enum PeerError {
     NoRandomness,
 }
 
-impl From<HomeError> for PeerError {
-    fn from(error: HomeError) -> Self {
+impl From<VaultFileError> for PeerError {
+    fn from(error: VaultFileError) -> Self {
         HostError::from(error).into()
     }
 }
@@ -187,7 +190,7 @@ impl From<HomeError> for PeerError {
 #[derive(Debug)]
 pub struct Peer<S> {
     channel: Channel<S>,
-    home: SharedHome,
+    home: SharedVault,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
@@ -197,25 +200,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     /// # Errors
     /// [`PeerError::Unpaired`], or [`PeerError::Channel`]: [`ChannelError::TurnedAway`] when it is no longer paired with
     /// this one, [`ChannelError::Stranger`] when another answers.
-    pub async fn connect(mut io: S, home: &SharedHome, device: DeviceId) -> Result<Self, PeerError> {
+    pub async fn connect(mut io: S, home: &SharedVault, device: DeviceId) -> Result<Self, PeerError> {
         let (secret, peer) = {
             let home = home.lock();
-            let known = home.stronghold().peers().by_id(&device).ok_or(PeerError::Unpaired)?;
+            let known = home.stronghold().peers().get(&device).ok_or(PeerError::Unpaired)?;
             let peer = PublicIdentity::from_spki(&known.spki).map_err(|_| PeerError::Unpaired)?;
             (known.rendezvous.clone().ok_or(PeerError::Unpaired)?, peer)
         };
         let own = own_identity(home)?;
-        let knocked = gate::knock(&mut io, &secret, &device).await;
+        let knocked = preauth::send_token(&mut io, &secret, &device).await;
         let nonce = knocked.map_err(|error| ChannelError::from_io(&error))?;
-        let covered =
-            Covered::new(Role::Connected, &secret, &nonce, own, peer).map_err(ChannelError::from)?;
+        let covered = EphemeralIdentities::new(Role::Connected, &secret, &nonce, own, peer)
+            .map_err(ChannelError::from)?;
         let channel = Channel::connect_covered(io, covered, Timeouts::default()).await?;
-        Ok(Self::over(channel, home))
+        Ok(Self::from_channel(channel, home))
     }
 
     /// Uses a channel that is open, such as that of a pairing.
     #[must_use]
-    pub fn over(channel: Channel<S>, home: &SharedHome) -> Self {
+    pub fn from_channel(channel: Channel<S>, home: &SharedVault) -> Self {
         Self { channel, home: home.clone() }
     }
 
@@ -238,9 +241,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     pub async fn import(
         self,
         selection: Selection,
-        attendant: &mut dyn Attendant,
+        attendant: &mut dyn SessionHandler,
     ) -> Result<Outcome, PeerError> {
-        self.ask(attendant, |key| Ask::Import { selection, key }).await
+        self.ask(attendant, |key| SessionRequest::Import { selection, key }).await
     }
 
     /// Asks which entries the peer holds.
@@ -250,9 +253,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     pub async fn browse(
         self,
         selection: Selection,
-        attendant: &mut dyn Attendant,
+        attendant: &mut dyn SessionHandler,
     ) -> Result<Outcome, PeerError> {
-        self.ask(attendant, |_| Ask::Browse { selection }).await
+        self.ask(attendant, |_| SessionRequest::Browse { selection }).await
     }
 
     /// Takes picked entries from the peer.
@@ -262,9 +265,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     pub async fn fetch(
         self,
         selection: Selection,
-        attendant: &mut dyn Attendant,
+        attendant: &mut dyn SessionHandler,
     ) -> Result<Outcome, PeerError> {
-        self.ask(attendant, |key| Ask::Fetch { selection, key }).await
+        self.ask(attendant, |key| SessionRequest::Fetch { selection, key }).await
     }
 
     /// Syncs with the peer: each side takes what it lacks, as far as both policies allow; what waits for a rule is in the
@@ -275,15 +278,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     pub async fn sync(
         self,
         request: SyncRequest,
-        attendant: &mut dyn Attendant,
+        attendant: &mut dyn SessionHandler,
     ) -> Result<Outcome, PeerError> {
-        let SyncRequest { selection, ways, beyond, names } = request;
+        let SyncRequest { selection, direction: ways, beyond, names } = request;
         let granted = |operation| granted(&self.home, self.device(), operation, &selection);
         let push = match (ways, granted(Operation::Pull)?) {
-            (Ways::Pull, _) => Push::No,
+            (Direction::Pull, _) => Push::No,
             (_, Some(grant)) => Push::Granted(grant),
-            (Ways::Default, None) => Push::NotGranted,
-            (Ways::Push | Ways::Both, None) => return Err(PeerError::NothingToPush),
+            (Direction::Default, None) => Push::NotGranted,
+            (Direction::Push | Direction::Both, None) => return Err(PeerError::NothingToPush),
         };
         let also = match beyond {
             Beyond::Everything => None,
@@ -291,23 +294,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
             Beyond::Nothing => Some(BTreeSet::new()),
         };
         let take = match also {
-            _ if ways == Ways::Push => None,
+            _ if ways == Direction::Push => None,
             None => Some(Take::Everything),
             Some(also) => {
                 let (push, delete) = (granted(Operation::Push)?, granted(Operation::Delete)?);
                 Some(Take::Granted(Consent { push, delete, also }))
             }
         };
-        let secret = secret_of(&self.channel.binding());
-        self.ask(attendant, |key| Ask::Sync(SyncAsk { selection, take, push, names, key, secret })).await
+        let secret = secret_of(&self.channel.channel_binding());
+        self.ask(attendant, |key| {
+            SessionRequest::Sync(SyncOptions { selection, take, push, names, key, secret })
+        })
+        .await
     }
 
     /// Answers one request of the peer instead.
     ///
     /// # Errors
     /// [`PeerError`]. [`ChannelError::Closed`] when the peer asked nothing.
-    pub async fn answer(mut self, attendant: &mut dyn Attendant) -> Result<Summary, PeerError> {
-        let (limits, flight) = (Limits::default(), Flight::default());
+    pub async fn answer(mut self, attendant: &mut dyn SessionHandler) -> Result<Summary, PeerError> {
+        let (limits, flight) = (Limits::default(), BatchPermits::default());
         let summary = answer(&mut self.channel, &self.home, attendant, &limits, flight).await?;
         let _ = self.channel.close().await;
         Ok(summary)
@@ -315,8 +321,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
 
     async fn ask(
         mut self,
-        attendant: &mut dyn Attendant,
-        ask: impl FnOnce(RecipientKey) -> Ask,
+        attendant: &mut dyn SessionHandler,
+        ask: impl FnOnce(RecipientKey) -> SessionRequest,
     ) -> Result<Outcome, PeerError> {
         self.channel.set_idle_timeout(PERSON_WAIT);
         let mut outcome = asked(&mut self.channel, &self.home, attendant, ask).await?;
@@ -330,52 +336,52 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
 /// Answers one request of the peer at the other end of the channel.
 pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     channel: &mut Channel<S>,
-    home: &SharedHome,
-    attendant: &mut dyn Attendant,
+    home: &SharedVault,
+    attendant: &mut dyn SessionHandler,
     limits: &Limits,
-    flight: Flight,
+    flight: BatchPermits,
 ) -> Result<Summary, PeerError> {
-    let secret = RecipientSecret::generate().map_err(|_| PeerError::NoRandomness)?;
+    let secret = RecipientSecretKey::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
     let (policy, edition, stamps) = {
         let mut home = home.lock();
         let mut policy = home.refresh()?.policy().clone();
         // That a rule has expired is kept, so that it stays so whatever the clock says later.
-        if policy.saw(now()) {
+        if policy.observe_time(now()) {
             home.update(|stronghold| {
-                stronghold.policy_mut().saw(now());
-                Ok::<_, HomeError>(())
+                stronghold.policy_mut().observe_time(now());
+                Ok::<_, VaultFileError>(())
             })?;
         }
         let (edition, stamps) = edition(&home, &channel.peer().device());
         (policy, edition, stamps)
     };
-    let binding = channel.binding();
-    let mut session = Asked::new(policy, channel.peer().device(), now(), key, secret_of(&binding))
-        .at_edition(edition, stamps)
-        .staging(limits.staged);
-    let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
-        .showing(edition.stamp)
+    let binding = channel.channel_binding();
+    let mut session = Responder::new(policy, channel.peer().device(), now(), key, secret_of(&binding))
+        .with_edition(edition, stamps)
+        .with_entry_limit(limits.entries_per_session);
+    let mut host = VaultHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
+        .with_stamp(edition.stamp)
         .serving()
-        .patient_for(limits.person)
-        .sharing(flight);
+        .with_approval_timeout(limits.approval_timeout)
+        .with_permits(flight);
     let driven = drive(channel, &mut session, &mut host).await;
     finish(driven, &mut host)
 }
 
 async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
     channel: &mut Channel<S>,
-    home: &SharedHome,
-    attendant: &mut dyn Attendant,
-    ask: impl FnOnce(RecipientKey) -> Ask,
+    home: &SharedVault,
+    attendant: &mut dyn SessionHandler,
+    ask: impl FnOnce(RecipientKey) -> SessionRequest,
 ) -> Result<Outcome, PeerError> {
-    let secret = RecipientSecret::generate().map_err(|_| PeerError::NoRandomness)?;
+    let secret = RecipientSecretKey::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
     let (edition, stamps) = edition(&home.lock(), &channel.peer().device());
-    let mut session = Asking::at_edition(ask(key), edition, stamps);
-    let binding = channel.binding();
-    let mut host = HomeHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
-        .showing(edition.stamp);
+    let mut session = Initiator::with_edition(ask(key), edition, stamps);
+    let binding = channel.channel_binding();
+    let mut host = VaultHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
+        .with_stamp(edition.stamp);
     let driven = drive(channel, &mut session, &mut host).await;
     let summary = finish(driven, &mut host)?;
     let (found, plan, declined) = (host.found, host.plan, host.declined);
@@ -383,15 +389,15 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
 }
 
 /// What a peer is told of this side's snapshot, and what is remembered of its own.
-fn edition(home: &Home, peer: &DeviceId) -> (Edition, Stamps) {
+fn edition(home: &VaultFile, peer: &DeviceId) -> (Edition, Stamps) {
     let peers = home.stronghold().peers();
-    let generation = home.file().lineage().generation();
+    let generation = home.file().sealer().generation();
     (Edition { generation, stamp: peers.own_stamp(peer) }, peers.stamps(peer))
 }
 
 /// What this side's policy lets the peer do: the command to sync is the consent that an `ask` rule wants.
 fn granted(
-    home: &SharedHome,
+    home: &SharedVault,
     peer: DeviceId,
     operation: Operation,
     selection: &Selection,
@@ -405,7 +411,7 @@ fn granted(
 }
 
 /// Writes what was learnt of the peer since the last write. This side's own reason says more than the session's.
-fn finish(driven: Result<Summary, DriveError>, host: &mut HomeHost<'_>) -> Result<Summary, PeerError> {
+fn finish(driven: Result<Summary, DriveError>, host: &mut VaultHost<'_>) -> Result<Summary, PeerError> {
     let kept = host.keep_learnt();
     match (driven, host.error.take()) {
         (Ok(summary), _) => Ok(kept.map(|()| summary)?),

@@ -25,17 +25,17 @@ use tokio::{
 
 use crate::{
     Channel, ChannelError, Limits, Timeouts,
-    attendant::{Attendant, Unattended},
-    cover::Covered,
-    crowd::Crowd,
-    flight::{Flight, Memory},
-    gate::Gate,
+    admission::AdmissionQueue,
+    ephemeral::EphemeralIdentities,
+    handler::{NoHandler, SessionHandler},
     health::{Change, Health, reason},
-    home::SharedHome,
     host::HostError,
+    memory::{BatchPermits, MemoryBudget},
     pace::Pace,
     peer::{PeerError, answer},
-    tcp::accepted,
+    preauth::PreAuth,
+    shared::SharedVault,
+    tcp::accept,
 };
 
 /// How often it is told how many connections were turned away.
@@ -68,19 +68,19 @@ pub enum Event {
 /// second or two. Its clones share its limits.
 #[derive(Clone)]
 pub struct Server {
-    home: SharedHome,
+    home: SharedVault,
     limits: Limits,
     shared: Arc<Shared>,
-    attendants: Arc<dyn Fn() -> Box<dyn Attendant> + Send + Sync>,
+    attendants: Arc<dyn Fn() -> Box<dyn SessionHandler> + Send + Sync>,
     told: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 /// What all sessions of a server have in common.
 #[derive(Debug)]
 struct Shared {
-    gate: Gate,
+    gate: PreAuth,
     pace: Pace,
-    memory: Memory,
+    memory: MemoryBudget,
     health: Health,
     sessions: Mutex<HashMap<DeviceId, usize>>,
     turned_away: AtomicU64,
@@ -89,9 +89,9 @@ struct Shared {
 impl Shared {
     fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
-            gate: Gate::default(),
+            gate: PreAuth::default(),
             pace: Pace::default(),
-            memory: Memory::of(limits),
+            memory: MemoryBudget::of(limits),
             health: Health::default(),
             sessions: Mutex::default(),
             turned_away: AtomicU64::default(),
@@ -102,19 +102,19 @@ impl Shared {
 impl Server {
     /// A server with the default [`Limits`], silent, at which nobody sits: what a rule leaves to a person is denied.
     #[must_use]
-    pub fn new(home: &SharedHome) -> Self {
+    pub fn new(home: &SharedVault) -> Self {
         Self {
             home: home.clone(),
             limits: Limits::default(),
             shared: Shared::new(&Limits::default()),
-            attendants: Arc::new(|| Box::new(Unattended)),
+            attendants: Arc::new(|| Box::new(NoHandler)),
             told: Arc::new(|_| ()),
         }
     }
 
     /// The same with other limits.
     #[must_use]
-    pub fn limited(mut self, limits: Limits) -> Self {
+    pub fn with_limits(mut self, limits: Limits) -> Self {
         self.shared = Shared::new(&limits);
         self.limits = limits;
         self
@@ -122,7 +122,7 @@ impl Server {
 
     /// The same, with an attendant from here for each session.
     #[must_use]
-    pub fn attended_by<A: Attendant + 'static>(
+    pub fn with_handler<A: SessionHandler + 'static>(
         mut self,
         attendants: impl Fn() -> A + Send + Sync + 'static,
     ) -> Self {
@@ -132,17 +132,17 @@ impl Server {
 
     /// The same, telling what happens.
     #[must_use]
-    pub fn telling(mut self, told: impl Fn(Event) + Send + Sync + 'static) -> Self {
+    pub fn on_event(mut self, told: impl Fn(Event) + Send + Sync + 'static) -> Self {
         self.told = Arc::new(told);
         self
     }
 
-    /// Answers on `listener` until `stop` comes. Then it accepts no more, gives running sessions [`Limits::grace`] to end,
+    /// Answers on `listener` until `stop` comes. Then it accepts no more, gives running sessions [`Limits::shutdown_grace`] to end,
     /// and cuts those that do not: what they had confirmed is durable. A connection that can't be accepted (too many
     /// files are open, say) is not the end: the next is tried after a moment.
     pub async fn run(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        let mut strangers = Crowd::of(self.limits.strangers);
-        let mut handshakes = Crowd::of(self.limits.handshakes);
+        let mut strangers = AdmissionQueue::with_capacity(self.limits.unauthenticated);
+        let mut handshakes = AdmissionQueue::with_capacity(self.limits.handshakes);
         let mut sessions = JoinSet::new();
         let mut report = interval(TELL_TURNED_AWAY);
         let looking = self.clone();
@@ -154,21 +154,21 @@ impl Server {
                 () = &mut stop => break,
                 Some(_) = sessions.join_next() => {}
                 channel = handshakes.next() => {
-                    if let Some(channel) = self.noted(channel) {
+                    if let Some(channel) = self.count_rejected(channel) {
                         let server = self.clone();
                         sessions.spawn(async move { server.session(channel).await });
                     }
                 }
                 knocked = strangers.next() => {
-                    if let Some((stream, covered)) = self.noted(knocked) {
+                    if let Some((stream, covered)) = self.count_rejected(knocked) {
                         let server = self.clone();
                         let opening = async move { server.in_time(server.open(stream, covered)).await };
                         self.count(handshakes.admit(opening));
                     }
                 }
-                (stream, _) = accepted(&listener) => {
+                (stream, _) = accept(&listener) => {
                     let server = self.clone();
-                    let gate = async move { server.in_time(server.admitted(stream)).await };
+                    let gate = async move { server.in_time(server.pre_authenticate(stream)).await };
                     self.count(strangers.admit(gate));
                 }
                 _ = report.tick() => {
@@ -179,7 +179,9 @@ impl Server {
             }
         }
         drop((listener, strangers, handshakes, looking));
-        let ended = timeout(self.limits.grace, async { while sessions.join_next().await.is_some() {} }).await;
+        let ended =
+            timeout(self.limits.shutdown_grace, async { while sessions.join_next().await.is_some() {} })
+                .await;
         if ended.is_err() {
             tracing::warn!(left = sessions.len(), "sessions did not end in time and are cut");
         }
@@ -193,17 +195,20 @@ impl Server {
     /// Answers one connection, over any stream: gate, handshake and session. What comes of it is told.
     pub async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, io: S) {
         let opened = async {
-            let (io, covered) = self.in_time(self.admitted(io)).await?;
+            let (io, covered) = self.in_time(self.pre_authenticate(io)).await?;
             self.in_time(self.open(io, covered)).await
         };
-        match self.noted(opened.await) {
+        match self.count_rejected(opened.await) {
             Some(channel) => self.session(channel).await,
             None => self.tell_turned_away(),
         }
     }
 
     /// Lets those pass the gate who show that they are paired.
-    async fn admitted<S: AsyncRead + Unpin>(&self, mut io: S) -> Result<(S, Covered), ChannelError> {
+    async fn pre_authenticate<S: AsyncRead + Unpin>(
+        &self,
+        mut io: S,
+    ) -> Result<(S, EphemeralIdentities), ChannelError> {
         let admitted = self.shared.gate.admit(&mut io, &self.home).await;
         let covered = admitted.map_err(|error| ChannelError::from_io(&error))?;
         let covered = covered.ok_or(ChannelError::TurnedAway)?;
@@ -215,12 +220,12 @@ impl Server {
     async fn open<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &self,
         io: S,
-        covered: Covered,
+        covered: EphemeralIdentities,
     ) -> Result<Channel<S>, ChannelError> {
         if !self.shared.pace.turn(&covered.peer.device()).await {
             return Err(ChannelError::TurnedAway);
         }
-        let timeouts = Timeouts { handshake: self.limits.handshake, idle: self.limits.idle };
+        let timeouts = Timeouts { handshake: self.limits.handshake_timeout, idle: self.limits.idle_timeout };
         Channel::accept_covered(io, covered, timeouts).await
     }
 
@@ -228,12 +233,12 @@ impl Server {
         &self,
         opening: impl Future<Output = Result<T, ChannelError>>,
     ) -> Result<T, ChannelError> {
-        let limit = self.limits.handshake;
+        let limit = self.limits.handshake_timeout;
         timeout(limit, opening).await.unwrap_or(Err(ChannelError::TimedOut(limit)))
     }
 
     /// Counts what is nobody's.
-    fn noted<T>(&self, opened: Result<T, ChannelError>) -> Option<T> {
+    fn count_rejected<T>(&self, opened: Result<T, ChannelError>) -> Option<T> {
         if let Err(error) = &opened {
             tracing::debug!(%error, "a connection was turned away");
         }
@@ -261,7 +266,7 @@ impl Server {
         if let Err(refusal) = done.as_ref().map_err(last_word)
             && let Some(refusal) = refusal
         {
-            let _ = channel.send(&Message::Refused(refusal)).await;
+            let _ = channel.feed(&Message::Refused(refusal)).await;
         }
         let _ = channel.close().await;
         match done {
@@ -287,8 +292,8 @@ impl Server {
         let _place = Place::of(&self.shared, device, &self.limits).ok_or(PeerError::Busy)?;
         self.look().map_err(PeerError::NotReady)?;
         let mut attendant = (self.attendants)();
-        let limit = self.limits.session;
-        let flight = Flight::sharing(&self.shared.memory, device);
+        let limit = self.limits.session_timeout;
+        let flight = BatchPermits::new(&self.shared.memory, device);
         tokio::select! {
             done = timeout(limit, answer(channel, &self.home, &mut *attendant, &self.limits, flight)) => {
                 done.unwrap_or(Err(PeerError::TooLong(limit)))
@@ -332,7 +337,7 @@ impl Server {
         let is_known = || {
             let mut home = self.home.lock();
             // A file that can't be read now says nothing of the device.
-            home.refresh().is_err() || home.stronghold().peers().by_id(&device).is_some()
+            home.refresh().is_err() || home.stronghold().peers().get(&device).is_some()
         };
         while is_known() {
             sleep(LOOK).await;

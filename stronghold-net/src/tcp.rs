@@ -13,7 +13,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Connects.
-pub(crate) async fn connected(address: &str) -> io::Result<TcpStream> {
+pub(crate) async fn connect(address: &str) -> io::Result<TcpStream> {
     let connected = timeout(CONNECT, TcpStream::connect(address)).await;
     let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
     let _ = stream.set_nodelay(true);
@@ -21,7 +21,7 @@ pub(crate) async fn connected(address: &str) -> io::Result<TcpStream> {
 }
 
 /// The next connection. One that can't be accepted is not the end.
-pub(crate) async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {

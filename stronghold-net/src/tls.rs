@@ -283,7 +283,7 @@ fn provider() -> CryptoProvider {
 /// The identity as rustls wants it. The key stays where it is, in locked memory: rustls is given signatures.
 fn certified_key(identity: &Identity) -> Arc<CertifiedKey> {
     let public = CertificateDer::from(identity.public().spki().to_vec());
-    Arc::new(CertifiedKey::new(vec![public], Arc::new(Signs(Arc::new(identity.again())))))
+    Arc::new(CertifiedKey::new(vec![public], Arc::new(Signs(Arc::new(identity.duplicate())))))
 }
 
 /// Signs handshakes as this device.

@@ -22,13 +22,14 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use crate::{
     Invitation, PairingCode, Trust,
     channel::BINDING_LABEL,
-    cover::{Card, cover_key},
     discovery,
+    ephemeral::{IdentityProof, ephemeral_identity},
     frame::{self, Role},
-    gate::knock_of,
     host::stamp_of,
-    marks::{self, NOBODY, Nonce, Purpose, cut, mark},
-    pairing, request_of, secret_of,
+    pairing,
+    preauth::token,
+    request_of, secret_of,
+    tags::{self, ANY_DEVICE, Nonce, TagContext, tag, truncate},
     tls::{self, Verifier},
 };
 
@@ -83,11 +84,11 @@ fn given() -> Vec<(&'static str, Vec<u8>)> {
 
 fn of_a_channel() -> Vec<(&'static str, Vec<u8>)> {
     let [initiator, responder] = devices();
-    let cover = |role| cover_key(role, &rendezvous(), &NONCE, &responder.device()).unwrap();
+    let cover = |role| ephemeral_identity(role, &rendezvous(), &NONCE, &responder.device()).unwrap();
     let covers = [Role::Connected, Role::Accepted].map(cover);
     let cards = [(Role::Connected, &initiator), (Role::Accepted, &responder)]
-        .map(|(role, identity)| Card::new(role, &BINDING, identity));
-    let card = |card: &Card| rmp_serde::to_vec(card).unwrap();
+        .map(|(role, identity)| IdentityProof::new(role, &BINDING, identity));
+    let card = |card: &IdentityProof| rmp_serde::to_vec(card).unwrap();
     let mut framed = Vec::new();
     frame::encode(&mut framed, Role::Accepted, 0, &cards[1]).unwrap();
     vec![
@@ -96,8 +97,8 @@ fn of_a_channel() -> Vec<(&'static str, Vec<u8>)> {
         ("device/initiator-id", initiator.device().as_bytes().to_vec()),
         ("device/responder-public-key", responder.public().spki().to_vec()),
         ("device/responder-id", responder.device().as_bytes().to_vec()),
-        ("rendezvous/of-the-binding", marks::of_pairing(&BINDING).as_bytes().to_vec()),
-        ("knock", knock_of(&NONCE, &rendezvous(), &responder.device()).to_vec()),
+        ("rendezvous/of-the-binding", tags::of_pairing(&BINDING).as_bytes().to_vec()),
+        ("knock", token(&NONCE, &rendezvous(), &responder.device()).to_vec()),
         ("cover/initiator-secret-key", covers[0].to_bytes().to_vec()),
         ("cover/initiator-public-key", covers[0].public().spki().to_vec()),
         ("cover/responder-secret-key", covers[1].to_bytes().to_vec()),
@@ -115,7 +116,7 @@ fn of_a_pairing(code: &PairingCode) -> Vec<(&'static str, Vec<u8>)> {
     let [initiator, responder] = devices();
     let mut vectors = vec![
         ("code/bytes", code.as_bytes().to_vec()),
-        ("code/rendezvous-secret", marks::of_code(code).as_bytes().to_vec()),
+        ("code/rendezvous-secret", tags::of_code(code).as_bytes().to_vec()),
     ];
     vectors.extend(pairing::vectors(&BINDING, code, &initiator, &responder));
     vectors
@@ -126,7 +127,7 @@ fn of_a_pairing(code: &PairingCode) -> Vec<(&'static str, Vec<u8>)> {
 fn of_an_announcement(code: &PairingCode) -> Vec<(&'static str, Vec<u8>)> {
     let device = devices()[1].device();
     let tag = |secret: &Rendezvous, device: &DeviceId| -> [u8; 8] {
-        cut(mark(secret, Purpose::Announcement, &NONCE, device))
+        truncate(tag(secret, TagContext::Announcement, &NONCE, device))
     };
     let others = (0x11..0x18).map(|byte| Rendezvous::from_bytes([byte; 32]));
     let secrets: Vec<_> = [rendezvous()].into_iter().chain(others).map(|secret| (device, secret)).collect();
@@ -134,7 +135,7 @@ fn of_an_announcement(code: &PairingCode) -> Vec<(&'static str, Vec<u8>)> {
     let [(key, text)] = &strings[..] else { panic!("{strings:?}") };
     assert_eq!(key, "0");
     vec![
-        ("tag/of-the-code", tag(&marks::of_code(code), &NOBODY).to_vec()),
+        ("tag/of-the-code", tag(&tags::of_code(code), &ANY_DEVICE).to_vec()),
         ("tag/of-the-responder", tag(&rendezvous(), &device).to_vec()),
         (
             "tag/of-eight-in-order",

@@ -10,33 +10,34 @@ use std::{
 
 use common::{Device, KEY, friends, opened};
 use stronghold_net::{
-    Attendant, Channel, Expect, GoOn, Peer, PeerError, SharedHome, SyncRequest, Trust, Ways, own_identity,
+    Channel, Direction, Expect, Peer, PeerError, PlanDecision, SessionHandler, SharedVault, SyncRequest,
+    Trust, own_identity,
 };
-use stronghold_snapshot::{Home, Unlock};
-use stronghold_sync::{DeviceId, Plan, Selection, session::Copied};
+use stronghold_snapshot::{Unlock, VaultFile};
+use stronghold_sync::{DeviceId, Plan, Selection, session::Duplicate};
 use stronghold_vault::Labels;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 
 /// Notes what is told of copies.
 #[derive(Default)]
 struct Listening {
-    told: Vec<Copied>,
+    told: Vec<Duplicate>,
     dry: bool,
 }
 
-impl Attendant for Listening {
-    fn copied(&mut self, _: DeviceId, whose: Copied) {
+impl SessionHandler for Listening {
+    fn on_duplicate(&mut self, _: DeviceId, whose: Duplicate) {
         self.told.push(whose);
     }
 
-    fn plan(&mut self, _: &Plan) -> GoOn {
-        if self.dry { GoOn::No } else { GoOn::YesDeleting }
+    fn review_plan(&mut self, _: &Plan) -> PlanDecision {
+        if self.dry { PlanDecision::Stop } else { PlanDecision::ProceedWithDeletions }
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Request {
-    Sync(Ways),
+    Sync(Direction),
     DryRun,
     Browse,
     Fetch,
@@ -44,10 +45,10 @@ enum Request {
 }
 
 const REQUESTS: [Request; 8] = [
-    Request::Sync(Ways::Both),
-    Request::Sync(Ways::Both),
-    Request::Sync(Ways::Pull),
-    Request::Sync(Ways::Push),
+    Request::Sync(Direction::Both),
+    Request::Sync(Direction::Both),
+    Request::Sync(Direction::Pull),
+    Request::Sync(Direction::Push),
     Request::DryRun,
     Request::Browse,
     Request::Fetch,
@@ -81,11 +82,11 @@ async fn carry(near: DuplexStream, far: DuplexStream, mut left: usize) -> io::Re
 
 /// One session over a connection that is cut after so many bytes: how it ended, and what each side was told.
 async fn session(
-    asker: &SharedHome,
-    asked: &SharedHome,
+    asker: &SharedVault,
+    asked: &SharedVault,
     request: Request,
     bytes: usize,
-) -> (Result<(), PeerError>, [Vec<Copied>; 2]) {
+) -> (Result<(), PeerError>, [Vec<Duplicate>; 2]) {
     let (own, other) = (own_identity(asker).unwrap(), own_identity(asked).unwrap());
     let known = own.device();
     let ((near, through), (onward, far)) = (duplex(1 << 16), duplex(1 << 16));
@@ -93,10 +94,10 @@ async fn session(
     let mut there = Listening::default();
     let asking = async {
         let channel = Channel::connect(near, &own, Expect::Device(other.device())).await?;
-        let (peer, all) = (Peer::over(channel, asker), Selection::everything());
+        let (peer, all) = (Peer::from_channel(channel, asker), Selection::everything());
         match request {
             Request::Sync(ways) => peer.sync(SyncRequest::new(all, ways), &mut here).await,
-            Request::DryRun => peer.sync(SyncRequest::new(all, Ways::Both), &mut here).await,
+            Request::DryRun => peer.sync(SyncRequest::new(all, Direction::Both), &mut here).await,
             Request::Browse => peer.browse(all, &mut here).await,
             Request::Fetch => peer.fetch(all, &mut here).await,
             Request::Import => peer.import(all, &mut here).await,
@@ -105,17 +106,17 @@ async fn session(
     };
     let answering = async {
         let channel = Channel::accept(far, &other, Trust::known(move |device| *device == known)).await?;
-        Peer::over(channel, asked).answer(&mut there).await.map(drop)
+        Peer::from_channel(channel, asked).answer(&mut there).await.map(drop)
     };
     let (asking, answering, _) = tokio::join!(asking, answering, carry(through, onward, bytes));
     (asking.and(answering), [here.told, there.told])
 }
 
-fn home(path: &Path) -> SharedHome {
-    SharedHome::new(Home::open(path, &Unlock::Key(&KEY)).unwrap())
+fn home(path: &Path) -> SharedVault {
+    SharedVault::new(VaultFile::open(path, &Unlock::Key(&KEY)).unwrap())
 }
 
-fn put(home: &SharedHome, value: &str) {
+fn put(home: &SharedVault, value: &str) {
     let location = format!("c/v/{}", value.len() % 3).parse().unwrap();
     let write = |stronghold: &mut stronghold_vault::Stronghold| {
         stronghold
@@ -186,7 +187,8 @@ async fn one_honest_device_is_never_called_two() {
                 match both {
                     false => vec![one.await],
                     true => {
-                        let two = session(&homes[asker], &homes[asked], Request::Sync(Ways::Both), second);
+                        let two =
+                            session(&homes[asker], &homes[asked], Request::Sync(Direction::Both), second);
                         let (one, two) = tokio::join!(one, two);
                         vec![one, two]
                     }
@@ -211,9 +213,9 @@ async fn one_honest_device_is_never_called_two() {
 async fn of_two_copies_that_are_used_by_turns_both_sides_are_told() {
     for (the_copied_asks, before) in [(true, 0), (true, 3), (false, 0), (false, 3)] {
         let (device, peer) = friends();
-        let meet = async |copied: &SharedHome, value: &str| {
+        let meet = async |copied: &SharedVault, value: &str| {
             put(copied, value);
-            let sync = Request::Sync(Ways::Both);
+            let sync = Request::Sync(Direction::Both);
             let (ended, [here, there]) = match the_copied_asks {
                 true => session(copied, &peer.home, sync, usize::MAX).await,
                 false => session(&peer.home, copied, sync, usize::MAX).await,
@@ -231,7 +233,7 @@ async fn of_two_copies_that_are_used_by_turns_both_sides_are_told() {
             let told = meet(home, &"y".repeat(turn + 1)).await;
             let expected = match turn {
                 0..3 => (vec![], vec![]),
-                _ => (vec![Copied::Ours], vec![Copied::Theirs]),
+                _ => (vec![Duplicate::Ours], vec![Duplicate::Theirs]),
             };
             assert_eq!(told, expected, "the copied asks: {the_copied_asks}, {before} before, turn {turn}");
         }

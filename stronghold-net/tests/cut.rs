@@ -12,8 +12,8 @@ use std::{
 };
 
 use common::{KEY, entries_in, friends};
-use stronghold_net::{Outcome, Peer, PeerError, Server, SharedHome, SyncRequest, Unattended, Ways};
-use stronghold_snapshot::{Home, Unlock};
+use stronghold_net::{Direction, NoHandler, Outcome, Peer, PeerError, Server, SharedVault, SyncRequest};
+use stronghold_snapshot::{Unlock, VaultFile};
 use stronghold_sync::{DeviceId, Selection};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
@@ -101,14 +101,14 @@ impl Stage {
     /// One sync from these files over a connection that is cut so; how it ended for the asker.
     async fn sync(&self, left_in: usize, left_out: usize) -> Result<Outcome, PeerError> {
         let [asker, asked] = self.paths().map(|path| {
-            let home = Home::open(&path, &Unlock::Key(&KEY)).unwrap();
-            SharedHome::new(home)
+            let home = VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap();
+            SharedVault::new(home)
         });
         let (near, far) = duplex(1 << 16);
         let asking = async {
             let near = Cutting { io: near, left_in, left_out };
             let peer = Peer::connect(near, &asker, self.asked).await?;
-            peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
+            peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await
         };
         let server = Server::new(&asked);
         tokio::join!(asking, server.answer(far)).0

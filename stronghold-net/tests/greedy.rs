@@ -12,7 +12,7 @@ use common::{
     ALL, Device, friends,
     hostile::{Hostile, shapes},
 };
-use stronghold_net::{ChannelError, Limits, Peer, PeerError, Server, SyncRequest, Unattended, Ways};
+use stronghold_net::{ChannelError, Direction, Limits, NoHandler, Peer, PeerError, Server, SyncRequest};
 use stronghold_sync::{
     Ancestors, DeviceId, Operation, RevisionId, Selection,
     message::{Message, Refusal},
@@ -41,7 +41,7 @@ fn devices(number: usize, may: &[Operation]) -> (Device, Vec<Device>) {
 async fn serving(device: &Device, limits: Limits) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(&device.home).limited(limits);
+    let server = Server::new(&device.home).with_limits(limits);
     tokio::spawn(async move { server.run(listener, std::future::pending()).await });
     address
 }
@@ -53,7 +53,11 @@ async fn connected(address: SocketAddr, device: &Device, victim: &Device) -> Pee
 
 async fn push(address: SocketAddr, device: &Device, victim: &Device) -> Result<u64, PeerError> {
     let peer = connected(address, device, victim).await;
-    Ok(peer.sync(SyncRequest::new(Selection::everything(), Ways::Push), &mut Unattended).await?.summary.sent)
+    Ok(peer
+        .sync(SyncRequest::new(Selection::everything(), Direction::Push), &mut NoHandler)
+        .await?
+        .summary
+        .sent)
 }
 
 /// Two devices with four sessions each announce the largest batch, send some of it and stall: an honest one is served as if
@@ -79,7 +83,7 @@ async fn an_honest_sync_beside_stalling_devices_goes_on_and_they_are_ended() {
     // A byte now and then does not help.
     sleep(pace).await;
     for hostile in &mut stalling {
-        let _ = hostile.channel.send(&Message::Chunk(vec![7])).await;
+        let _ = hostile.channel.feed(&Message::Chunk(vec![7])).await;
         let heard = hostile.channel.receive::<Message>().await;
         let is_ended = matches!(heard, Ok(Message::Refused(Refusal::Stopped)) | Err(ChannelError::Cut));
         assert!(is_ended, "{heard:?}");
@@ -91,7 +95,7 @@ async fn an_honest_sync_beside_stalling_devices_goes_on_and_they_are_ended() {
 async fn who_needs_memory_that_others_have_waits_until_one_gives_it_back() {
     let (victim, others) = devices(3, PUSH);
     // The least that there is: twice the largest batch, of which the last half is for one session at a time.
-    let address = serving(&victim, Limits { in_flight: 0, ..Limits::default() }).await;
+    let address = serving(&victim, Limits { batch_bytes: 0, ..Limits::default() }).await;
     let mut holding = Vec::new();
     for (number, device) in others[..2].iter().enumerate() {
         let mut hostile = Hostile::connect(address, device, &victim).await;
@@ -115,15 +119,15 @@ async fn who_needs_memory_that_others_have_waits_until_one_gives_it_back() {
 async fn tells(hostile: &mut Hostile, parts: u32) -> bool {
     hostile.begin_push("**").await;
     for part in 0..parts {
-        if hostile.channel.send(&Message::Offered(shapes(part * 100, 100, 10))).await.is_err() {
+        if hostile.channel.feed(&Message::Offer(shapes(part * 100, 100, 10))).await.is_err() {
             return false;
         }
     }
-    let _ = hostile.channel.send(&Message::Compare).await;
+    let _ = hostile.channel.feed(&Message::DigestEnd).await;
     loop {
         match hostile.channel.receive::<Message>().await {
-            Ok(Message::Compared) => return true,
-            Ok(Message::OnlyThere(_)) => {}
+            Ok(Message::DiffEnd) => return true,
+            Ok(Message::Needed(_)) => {}
             Ok(Message::Refused(Refusal::Busy)) | Err(ChannelError::Cut | ChannelError::Closed) => {
                 return false;
             }
@@ -137,8 +141,8 @@ async fn tells(hostile: &mut Hostile, parts: u32) -> bool {
 async fn the_memory_of_what_is_told_is_shared_too() {
     let (victim, others) = devices(2, PUSH);
     let staged_bytes = 1_600_000;
-    let address = serving(&victim, Limits { staged_bytes, ..Limits::default() }).await;
-    let part = rmp_serde::to_vec(&Message::Offered(shapes(0, 100, 10))).unwrap().len() + 32;
+    let address = serving(&victim, Limits { shape_bytes: staged_bytes, ..Limits::default() }).await;
+    let part = rmp_serde::to_vec(&Message::Offer(shapes(0, 100, 10))).unwrap().len() + 32;
     let fit = u32::try_from(staged_bytes / 4 / part).unwrap();
     let connect = |device: usize| Hostile::connect(address, &others[device], &victim);
 
@@ -212,11 +216,11 @@ async fn records_with_long_lines_of_edits_go_over_in_as_many_sessions_as_it_take
         let (near, far) = duplex(1 << 20);
         let asking = async {
             let peer = Peer::connect(near, &asker.home, asked.device()).await?;
-            peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
+            peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await
         };
         let outcome = tokio::join!(asking, server.answer(far)).0.unwrap();
         sessions += 1;
-        if !outcome.goes_on() {
+        if !outcome.has_more() {
             break;
         }
     }

@@ -19,20 +19,20 @@ use common::{
     hostile::{Hostile, heads_of_one_record},
 };
 use stronghold_net::{
-    Attendant, GoOn, Limits, Outcome, Peer, PeerError, Server, SyncRequest, Unattended, Ways,
+    Direction, Limits, NoHandler, Outcome, Peer, PeerError, PlanDecision, Server, SessionHandler, SyncRequest,
 };
 use stronghold_sync::{
-    Location, Operation, Plan, Selection, Why,
+    Location, Operation, Plan, Selection, SkipReason,
     message::{Message, Refusal, Request},
     session::SessionError,
 };
-use stronghold_vault::{Entry, Labels, Revision, Underway};
+use stronghold_vault::{Entry, Labels, PendingStep, Revision};
 use tokio::net::{TcpListener, TcpStream};
 
 async fn serving(device: &Device) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(&device.home).limited(Limits::default());
+    let server = Server::new(&device.home).with_limits(Limits::default());
     tokio::spawn(async move { server.run(listener, std::future::pending()).await });
     address
 }
@@ -49,15 +49,15 @@ async fn sync_as(
     device: &Device,
     other: &Device,
     address: SocketAddr,
-    attendant: &mut dyn Attendant,
+    attendant: &mut dyn SessionHandler,
 ) -> Result<Outcome, PeerError> {
     let stream = TcpStream::connect(address).await.unwrap();
     let peer = Peer::connect(stream, &device.home, other.device()).await?;
-    peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), attendant).await
+    peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), attendant).await
 }
 
 async fn sync(device: &Device, other: &Device, address: SocketAddr) -> Result<Outcome, PeerError> {
-    sync_as(device, other, address, &mut Unattended).await
+    sync_as(device, other, address, &mut NoHandler).await
 }
 
 fn at(location: &str) -> Location {
@@ -94,7 +94,11 @@ async fn who_is_asked_takes_nothing_over_and_deletes_nothing() {
         let done = sync(&owner, &guest, address).await.unwrap();
         assert_eq!((done.summary.received, done.summary.deleted), (0, 0));
         let waits = |why| done.plan.as_ref().unwrap().not_taken.iter().filter(|left| left.why == why).count();
-        assert_eq!((waits(Why::MayNotPush), waits(Why::MayNotDelete)), (2, 10), "and it is told");
+        assert_eq!(
+            (waits(SkipReason::MayNotPush), waits(SkipReason::MayNotDelete)),
+            (2, 10),
+            "and it is told"
+        );
         assert_eq!(owner.entries(), before);
     }
 }
@@ -166,7 +170,7 @@ async fn neither_refusals_nor_pushes_take_undo_away() {
     let (owner, guest) = owner_and_guest(&[Operation::Push], "shared/**");
     owner.put("wallet/web/mail", "right");
     owner.change(|stronghold| {
-        stronghold.begin_step(Underway::command("put", 2));
+        stronghold.begin_step(PendingStep::command("put", 2));
         stronghold.write(&at("wallet/web/mail"), b"a mistake", Labels::new(), 2).unwrap();
         stronghold.end_step();
     });
@@ -210,9 +214,9 @@ async fn a_pushed_value_does_not_take_over_what_was_written_here() {
 /// Confirms whatever it is asked.
 struct Reckless;
 
-impl Attendant for Reckless {
-    fn plan(&mut self, _: &Plan) -> GoOn {
-        GoOn::YesDeleting
+impl SessionHandler for Reckless {
+    fn review_plan(&mut self, _: &Plan) -> PlanDecision {
+        PlanDecision::ProceedWithDeletions
     }
 }
 
@@ -284,6 +288,6 @@ async fn the_longest_selection_is_answered() {
     let selection = Selection::parse(&patterns).unwrap();
     let stream = TcpStream::connect(address).await.unwrap();
     let peer = Peer::connect(stream, &guest.home, owner.device()).await.unwrap();
-    let done = peer.sync(SyncRequest::new(selection, Ways::Both), &mut Unattended).await.unwrap();
+    let done = peer.sync(SyncRequest::new(selection, Direction::Both), &mut NoHandler).await.unwrap();
     assert_eq!(done.summary.received, 1);
 }

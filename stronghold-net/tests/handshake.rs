@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use stronghold_net::{Channel, ChannelError, Expect, Misbehaved, Timeouts, Trust};
+use stronghold_net::{Channel, ChannelError, Expect, FrameError, Timeouts, Trust};
 use stronghold_vault::Identity;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy, duplex, split},
@@ -47,10 +47,10 @@ async fn two_devices_that_know_each_other_meet_over_tcp() {
     assert_eq!(asking.peer(), asked.public());
     assert_eq!(answering.peer(), asker.public());
 
-    asking.send("ping").await.unwrap();
+    asking.feed("ping").await.unwrap();
     asking.flush().await.unwrap();
     assert_eq!(answering.receive::<String>().await.unwrap(), "ping");
-    answering.send(&(1u8, "pong")).await.unwrap();
+    answering.feed(&(1u8, "pong")).await.unwrap();
     answering.close().await.unwrap();
     assert_eq!(asking.receive::<(u8, String)>().await.unwrap(), (1, "pong".to_owned()));
     assert_eq!(asking.receive::<u8>().await.unwrap_err(), ChannelError::Closed);
@@ -69,8 +69,8 @@ async fn the_binding_is_shared_and_fresh() {
             Channel::connect(near, &asker, Expect::Device(asked.device())),
             Channel::accept(far, &asked, trusting(&asker)),
         );
-        let binding = asking.unwrap().binding();
-        assert_eq!(binding, answering.unwrap().binding());
+        let binding = asking.unwrap().channel_binding();
+        assert_eq!(binding, answering.unwrap().channel_binding());
         assert!(!seen.contains(&binding));
         seen.push(binding);
     }
@@ -86,7 +86,7 @@ async fn an_unknown_client_is_refused_and_told() {
             let mut channel = Channel::connect(near, &asker, Expect::Device(asked.device())).await?;
             for _ in 0..messages {
                 tokio::time::sleep(Duration::from_millis(pause / messages)).await;
-                channel.send(&[7u8; 20_000][..]).await?;
+                channel.feed(&[7u8; 20_000][..]).await?;
                 channel.flush().await?;
             }
             channel.receive::<u8>().await
@@ -133,12 +133,12 @@ async fn garbage_is_refused_by_both_sides() {
     let (mut near, far) = tcp_pair().await;
     near.write_all(b"GET / HTTP/1.1\r\nHost: vault\r\n\r\n").await.unwrap();
     let accepted = Channel::accept(far, &identity, Trust::Anyone).await;
-    assert!(matches!(accepted.unwrap_err(), ChannelError::Misbehaved(Misbehaved::Tls(_))));
+    assert!(matches!(accepted.unwrap_err(), ChannelError::Misbehaved(FrameError::Tls(_))));
 
     let (near, mut far) = tcp_pair().await;
     far.write_all(b"220 mail.example ESMTP\r\n").await.unwrap();
     let connected = Channel::connect(near, &identity, Expect::Anyone).await;
-    assert!(matches!(connected.unwrap_err(), ChannelError::Misbehaved(Misbehaved::Tls(_))));
+    assert!(matches!(connected.unwrap_err(), ChannelError::Misbehaved(FrameError::Tls(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,13 +215,13 @@ async fn a_long_first_message_is_not_taken_for_a_handshake() {
         let connecting = async {
             let mut channel =
                 Channel::connect(near, &asking, Expect::Device(answering.device())).await.unwrap();
-            channel.send(&"x".repeat(length)).await.unwrap();
+            channel.feed(&"x".repeat(length)).await.unwrap();
             channel.receive::<bool>().await.unwrap()
         };
         let accepting = async {
             let mut channel = Channel::accept(far, &answering, trusting(&asking)).await.unwrap();
             assert_eq!(channel.receive::<String>().await.unwrap().len(), length);
-            channel.send(&true).await.unwrap();
+            channel.feed(&true).await.unwrap();
             channel.flush().await.unwrap();
             channel
         };

@@ -4,7 +4,7 @@
 mod common;
 
 use common::Device;
-use stronghold_snapshot::HomeError;
+use stronghold_snapshot::VaultFileError;
 use stronghold_vault::{Labels, Stronghold};
 
 fn remove(stronghold: &mut Stronghold) {
@@ -24,7 +24,7 @@ fn a_panic_inside_a_change_leaves_a_shared_home_as_before() {
     let before = device.bytes();
     let home = device.home.clone();
     let thread = std::thread::spawn(move || {
-        let _: Result<(), HomeError> = home.lock().update(|stronghold| {
+        let _: Result<(), VaultFileError> = home.lock().update(|stronghold| {
             remove(stronghold);
             panic!("in the middle of it")
         });
@@ -41,9 +41,9 @@ fn a_panic_inside_a_change_leaves_a_shared_home_as_before() {
 fn an_error_inside_a_change_leaves_a_shared_home_as_before() {
     let device = Device::new("device");
     device.put("a/b/c", "1");
-    let failed: Result<(), HomeError> = device.home.lock().update(|stronghold| {
+    let failed: Result<(), VaultFileError> = device.home.lock().update(|stronghold| {
         remove(stronghold);
-        Err(stronghold_snapshot::BadPayload.into())
+        Err(stronghold_snapshot::DecodeError.into())
     });
     assert!(failed.is_err());
     assert!(is_whole(device.home.lock().stronghold()), "without a refresh");

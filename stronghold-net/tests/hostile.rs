@@ -36,15 +36,16 @@ mod common;
 
 use common::{Device, channels, friends};
 use stronghold_net::{
-    ChannelError, DriveError, HomeHost, Host, Misbehaved, Outcome, Peer, PeerError, SyncRequest, Unattended,
-    Ways, drive, now, secret_of,
+    ChannelError, Direction, DriveError, FrameError, Host, NoHandler, Outcome, Peer, PeerError, SyncRequest,
+    VaultHost, drive, now, secret_of,
 };
-use stronghold_snapshot::{Manifest, RecipientPublic, RecipientSecret, seal_complement};
+use stronghold_snapshot::{Manifest, RecipientPublicKey, RecipientSecretKey, seal_complement};
 use stronghold_sync::{
     Edition, Selection,
     message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
     session::{
-        Action, Answer, Ask, Asked, Asking, Misbehaviour, Push, Session, SessionError, Summary, SyncAsk, Take,
+        Action, Initiator, PeerMisbehaved, Push, Responder, Session, SessionError, SessionRequest, Summary,
+        SyncOptions, Take, TaskResult,
     },
 };
 use stronghold_vault::Entry;
@@ -64,8 +65,8 @@ impl<S: Session, T: FnMut(usize, Message) -> Option<Message> + Send> Session for
         self.session.handle_message(message)
     }
 
-    fn handle_answer(&mut self, answer: Answer) -> Result<(), SessionError> {
-        self.session.handle_answer(answer)
+    fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError> {
+        self.session.handle_result(answer)
     }
 
     fn poll_action(&mut self) -> Option<Action> {
@@ -80,7 +81,7 @@ impl<S: Session, T: FnMut(usize, Message) -> Option<Message> + Send> Session for
     }
 }
 
-fn key(secret: &RecipientSecret) -> RecipientKey {
+fn key(secret: &RecipientSecretKey) -> RecipientKey {
     RecipientKey::new(secret.public().to_bytes()).unwrap()
 }
 
@@ -90,22 +91,22 @@ async fn answer_badly(
     mut channel: Channel,
     tamper: impl FnMut(usize, Message) -> Option<Message> + Send,
 ) {
-    let secret = RecipientSecret::generate().unwrap();
+    let secret = RecipientSecretKey::generate().unwrap();
     let policy = device.home.lock().stronghold().policy().clone();
-    let mut attendant = Unattended;
-    let (peer, binding) = (channel.peer().clone(), channel.binding());
-    let session = Asked::new(policy, peer.device(), now(), key(&secret), secret_of(&binding));
-    let mut host = HomeHost::new(device.home.clone(), peer, secret, &binding, &mut attendant);
+    let mut attendant = NoHandler;
+    let (peer, binding) = (channel.peer().clone(), channel.channel_binding());
+    let session = Responder::new(policy, peer.device(), now(), key(&secret), secret_of(&binding));
+    let mut host = VaultHost::new(device.home.clone(), peer, secret, &binding, &mut attendant);
     let _ = drive(&mut channel, &mut Tampered { session, sent: 0, tamper }, &mut host).await;
 }
 
 async fn sync(device: &Device, channel: Channel) -> Result<Outcome, PeerError> {
-    let peer = Peer::over(channel, &device.home);
-    peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
+    let peer = Peer::from_channel(channel, &device.home);
+    peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await
 }
 
 async fn answer(device: &Device, channel: Channel) -> Result<Summary, PeerError> {
-    Peer::over(channel, &device.home).answer(&mut Unattended).await
+    Peer::from_channel(channel, &device.home).answer(&mut NoHandler).await
 }
 
 /// Two devices, each with entries that the other lacks.
@@ -116,7 +117,7 @@ fn devices() -> (Device, Device) {
     (asker, asked)
 }
 
-fn misbehaved(result: Result<Outcome, PeerError>) -> Misbehaviour {
+fn misbehaved(result: Result<Outcome, PeerError>) -> PeerMisbehaved {
     match result {
         Err(PeerError::Session(SessionError::PeerMisbehaved(misbehaviour))) => misbehaviour,
         other => panic!("{other:?}"),
@@ -166,7 +167,7 @@ async fn an_asker_that_hangs_up_after_any_message_leaves_the_old_state_or_the_ne
         let before = asked.entries();
         let (mut near, far) = channels(&asker, &asked).await;
         let asking = async {
-            let secret = RecipientSecret::generate().unwrap();
+            let secret = RecipientSecretKey::generate().unwrap();
             let selection = Selection::everything();
             let push = asker.home.lock().stronghold().policy().decide(
                 &near.peer().device(),
@@ -175,17 +176,17 @@ async fn an_asker_that_hangs_up_after_any_message_leaves_the_old_state_or_the_ne
                 now(),
             );
             let stronghold_sync::Decision::Allowed(push) = push else { panic!("not allowed") };
-            let session = Asking::new(Ask::Sync(SyncAsk {
+            let session = Initiator::new(SessionRequest::Sync(SyncOptions {
                 selection,
                 take: Some(Take::Everything),
                 push: Push::Granted(push),
                 names: false,
                 key: key(&secret),
-                secret: secret_of(&near.binding()),
+                secret: secret_of(&near.channel_binding()),
             }));
-            let (peer, binding) = (near.peer().clone(), near.binding());
-            let mut attendant = Unattended;
-            let mut host = HomeHost::new(asker.home.clone(), peer, secret, &binding, &mut attendant);
+            let (peer, binding) = (near.peer().clone(), near.channel_binding());
+            let mut attendant = NoHandler;
+            let mut host = VaultHost::new(asker.home.clone(), peer, secret, &binding, &mut attendant);
             let tamper = |index, message| (index < last).then_some(message);
             let mut session = Tampered { session, sent: 0, tamper };
             let finished = drive(&mut near, &mut session, &mut host).await;
@@ -213,8 +214,8 @@ async fn an_asker_that_hangs_up_after_any_message_leaves_the_old_state_or_the_ne
 async fn a_message_in_place_of_any_other_is_out_of_order_or_worse_and_nothing_is_kept() {
     let intruders = [
         Message::End,
-        Message::Compare,
-        Message::Confirm(9),
+        Message::DigestEnd,
+        Message::Ack(9),
         Message::Chunk(vec![1, 2, 3]),
         Message::Batch(Batch { index: 0, entries: 1, len: u64::MAX }),
         Message::Granted(Volume { entries: u64::MAX, bytes: u64::MAX }),
@@ -240,7 +241,7 @@ async fn a_message_in_place_of_any_other_is_out_of_order_or_worse_and_nothing_is
 
 /// A host that seals other entries than it was asked for.
 struct Forger<'a, F> {
-    host: HomeHost<'a>,
+    host: VaultHost<'a>,
     device: &'a Device,
     forge: F,
     binding: [u8; 32],
@@ -248,7 +249,7 @@ struct Forger<'a, F> {
 }
 
 impl<F: Fn(Vec<Entry>) -> Vec<Entry> + Send> Host for Forger<'_, F> {
-    async fn act(&mut self, action: Action) -> Option<Answer> {
+    async fn act(&mut self, action: Action) -> Option<TaskResult> {
         let Action::Export(export) = &action else { return self.host.act(action).await };
         let home = self.device.home.lock();
         let stronghold = home.stronghold();
@@ -259,9 +260,9 @@ impl<F: Fn(Vec<Entry>) -> Vec<Entry> + Send> Host for Forger<'_, F> {
             request: stronghold_net::request_of(&self.binding),
             index: 0,
         };
-        let to = RecipientPublic::from_bytes(export.key.as_bytes()).unwrap();
+        let to = RecipientPublicKey::from_bytes(export.key.as_bytes()).unwrap();
         let forged = (self.forge)(entries);
-        Some(Answer::Sealed(seal_complement(&forged, &to, stronghold.identity(), &manifest).unwrap()))
+        Some(TaskResult::Sealed(seal_complement(&forged, &to, stronghold.identity(), &manifest).unwrap()))
     }
 }
 
@@ -271,7 +272,7 @@ async fn sync_with_forger(
     let (asker, asked) = devices();
     let before = asker.entries();
     let (near, far) = channels(&asker, &asked).await;
-    let (binding, receiver) = (near.binding(), near.own().device());
+    let (binding, receiver) = (near.channel_binding(), near.own().device());
     let device = &asked;
     let wrap = move |host| Forger { host, device, forge, binding, receiver };
     // The wrapped host borrows from the test, so it is driven here and not spawned.
@@ -284,14 +285,14 @@ async fn sync_with_forger(
 async fn answer_forged<'a, H: Host>(
     device: &'a Device,
     mut channel: Channel,
-    wrap: impl FnOnce(HomeHost<'a>) -> H,
+    wrap: impl FnOnce(VaultHost<'a>) -> H,
 ) {
-    let secret = RecipientSecret::generate().unwrap();
+    let secret = RecipientSecretKey::generate().unwrap();
     let policy = device.home.lock().stronghold().policy().clone();
-    let (peer, binding) = (channel.peer().clone(), channel.binding());
-    let mut session = Asked::new(policy, peer.device(), now(), key(&secret), secret_of(&binding));
-    let attendant = Box::leak(Box::new(Unattended));
-    let host = HomeHost::new(device.home.clone(), peer, secret, &binding, attendant);
+    let (peer, binding) = (channel.peer().clone(), channel.channel_binding());
+    let mut session = Responder::new(policy, peer.device(), now(), key(&secret), secret_of(&binding));
+    let attendant = Box::leak(Box::new(NoHandler));
+    let host = VaultHost::new(device.home.clone(), peer, secret, &binding, attendant);
     let _ = drive(&mut channel, &mut session, &mut wrap(host)).await;
 }
 
@@ -312,18 +313,18 @@ async fn an_unasked_revision_ends_the_session_and_nothing_of_the_batch_is_kept()
         entries
     })
     .await;
-    assert_eq!(misbehaved(result), Misbehaviour::NotAsked);
+    assert_eq!(misbehaved(result), PeerMisbehaved::Unrequested);
     assert_eq!(asker.entries(), before);
 }
 
 #[tokio::test]
 async fn an_altered_revision_ends_the_session_and_nothing_of_the_batch_is_kept() {
     type Alter = fn(&mut Entry);
-    let alterations: [(Alter, Misbehaviour); 4] = [
-        (|entry| entry.revision.value = b"altered".to_vec().into(), Misbehaviour::NotAsked),
-        (|entry| entry.revision.time += 1, Misbehaviour::NotAsked),
-        (|entry| entry.revision.deleted = true, Misbehaviour::OverLimits),
-        (|entry| entry.revision.salt[0] ^= 1, Misbehaviour::NotAsked),
+    let alterations: [(Alter, PeerMisbehaved); 4] = [
+        (|entry| entry.revision.value = b"altered".to_vec().into(), PeerMisbehaved::Unrequested),
+        (|entry| entry.revision.time += 1, PeerMisbehaved::Unrequested),
+        (|entry| entry.revision.deleted = true, PeerMisbehaved::OverLimits),
+        (|entry| entry.revision.salt[0] ^= 1, PeerMisbehaved::Unrequested),
     ];
     for (alter, found) in alterations {
         let (asker, before, result) = sync_with_forger(move |mut entries| {
@@ -351,7 +352,7 @@ async fn every_kind_of_damage_to_a_batch_on_the_wire_is_found() {
             other => Some(other),
         };
         let (result, ()) = tokio::join!(sync(&asker, near), answer_badly(&asked, far, tamper));
-        assert_eq!(misbehaved(result), Misbehaviour::BadBatch, "byte {at}");
+        assert_eq!(misbehaved(result), PeerMisbehaved::BadBatch, "byte {at}");
         assert_eq!(asker.entries(), before);
     }
 }
@@ -362,7 +363,7 @@ async fn garbage_in_place_of_a_message_is_a_bad_encoding() {
     let before = (asker.bytes(), asked.bytes());
     let (near, mut far) = channels(&asker, &asked).await;
     let garbage = async {
-        far.send(&vec![0u64; 100]).await.unwrap();
+        far.feed(&vec![0u64; 100]).await.unwrap();
         far.flush().await.unwrap();
         let _ = far.receive::<Message>().await;
         drop(far);
@@ -371,11 +372,11 @@ async fn garbage_in_place_of_a_message_is_a_bad_encoding() {
     assert!(matches!(
         result,
         Err(PeerError::Channel(ChannelError::Misbehaved(
-            Misbehaved::BadEncoding | Misbehaved::TrailingBytes(_)
+            FrameError::BadEncoding | FrameError::TrailingBytes(_)
         )))
     ));
     let (mut near, far) = channels(&asker, &asked).await;
-    near.send("hello?").await.unwrap();
+    near.feed("hello?").await.unwrap();
     near.flush().await.unwrap();
     let answered = answer(&asked, far).await;
     assert!(matches!(answered, Err(PeerError::Channel(ChannelError::Misbehaved(_)))), "{answered:?}");
@@ -388,7 +389,7 @@ async fn a_newer_protocol_is_incompatible_and_the_asker_is_told() {
     let before = (asker.bytes(), asked.bytes());
     let (mut near, far) = channels(&asker, &asked).await;
     let request = Request::Browse { selection: Selection::everything() };
-    near.send(&Message::Open(Open { protocol: 2, request, edition: Edition::default() })).await.unwrap();
+    near.feed(&Message::Open(Open { protocol: 2, request, edition: Edition::default() })).await.unwrap();
     let (answered, told) = tokio::join!(answer(&asked, far), near.receive::<Message>());
     assert!(matches!(
         answered,
@@ -403,20 +404,20 @@ async fn a_peer_that_wants_what_was_not_offered_gets_nothing() {
     let (asker, asked) = devices();
     let (near, far) = channels(&asker, &asked).await;
     let asking = async {
-        let secret = RecipientSecret::generate().unwrap();
+        let secret = RecipientSecretKey::generate().unwrap();
         let selection = Selection::everything();
-        let session = Asking::new(Ask::Sync(SyncAsk {
+        let session = Initiator::new(SessionRequest::Sync(SyncOptions {
             selection,
             take: Some(Take::Everything),
             push: Push::No,
             names: false,
             key: key(&secret),
-            secret: secret_of(&near.binding()),
+            secret: secret_of(&near.channel_binding()),
         }));
         let mut near = near;
-        let (peer, binding) = (near.peer().clone(), near.binding());
-        let mut attendant = Unattended;
-        let mut host = HomeHost::new(asker.home.clone(), peer, secret, &binding, &mut attendant);
+        let (peer, binding) = (near.peer().clone(), near.channel_binding());
+        let mut attendant = NoHandler;
+        let mut host = VaultHost::new(asker.home.clone(), peer, secret, &binding, &mut attendant);
         let tamper = |_, message| match message {
             Message::Want(_) => Some(Message::Want(vec![99])),
             other => Some(other),
@@ -426,7 +427,7 @@ async fn a_peer_that_wants_what_was_not_offered_gets_nothing() {
     let (asking, answered) = tokio::join!(asking, answer(&asked, far));
     assert!(matches!(
         answered,
-        Err(PeerError::Session(SessionError::PeerMisbehaved(Misbehaviour::NotAsked)))
+        Err(PeerError::Session(SessionError::PeerMisbehaved(PeerMisbehaved::Unrequested)))
     ));
-    assert_eq!(asking, Err(DriveError::Session(SessionError::Refused(Refusal::Misbehaved))));
+    assert_eq!(asking, Err(DriveError::Session(SessionError::Refused(Refusal::ProtocolError))));
 }

@@ -6,14 +6,16 @@ mod common;
 use std::{path::PathBuf, time::Duration};
 
 use common::{ALL, Device, KEY, channels, friends};
-use stronghold_net::{Attendant, Beyond, HostError, Outcome, Peer, PeerError, SyncRequest, Unattended, Ways};
-use stronghold_snapshot::{Home, HomeError, SnapshotFile, Unlock};
-use stronghold_sync::{DeviceId, Operation, Selection, session::Taken};
+use stronghold_net::{
+    Beyond, Direction, HostError, NoHandler, Outcome, Peer, PeerError, SessionHandler, SyncRequest,
+};
+use stronghold_snapshot::{SnapshotFile, Unlock, VaultFile, VaultFileError};
+use stronghold_sync::{DeviceId, Operation, Selection, session::Changes};
 
 /// Locations of what `peer` has had, as the file on disk says.
 fn known(path: PathBuf, peer: &DeviceId) -> Vec<String> {
-    let home = Home::open(&path, &Unlock::Key(&KEY)).unwrap();
-    let listed = home.stronghold().known_to(peer, &Selection::everything()).unwrap();
+    let home = VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap();
+    let listed = home.stronghold().disclosed_to(peer, &Selection::everything()).unwrap();
     listed.iter().map(|entry| entry.location.to_string()).collect()
 }
 
@@ -38,8 +40,8 @@ impl Watching {
     }
 }
 
-impl Attendant for Watching {
-    fn taken(&mut self, _: Taken) {
+impl SessionHandler for Watching {
+    fn on_received(&mut self, _: Changes) {
         self.seen.push(known(self.giver.clone(), &self.own));
     }
 }
@@ -47,15 +49,15 @@ impl Attendant for Watching {
 async fn sync(
     asker: &Device,
     asked: &Device,
-    ways: Ways,
-    at: &mut dyn Attendant,
+    ways: Direction,
+    at: &mut dyn SessionHandler,
 ) -> Result<Outcome, PeerError> {
     let (near, far) = channels(asker, asked).await;
     let everything = Selection::everything();
-    let mut silent = Unattended;
+    let mut silent = NoHandler;
     let (asking, _) = tokio::join!(
-        Peer::over(near, &asker.home).sync(SyncRequest::new(everything, ways), &mut silent),
-        Peer::over(far, &asked.home).answer(at),
+        Peer::from_channel(near, &asker.home).sync(SyncRequest::new(everything, ways), &mut silent),
+        Peer::from_channel(far, &asked.home).answer(at),
     );
     asking
 }
@@ -69,7 +71,7 @@ async fn each_side_knows_what_the_other_got_and_what_both_had() {
     let (asker, asked) = friends();
     asker.put("c/v/of-asker", "1");
     asked.put("c/v/of-asked", "2");
-    sync(&asker, &asked, Ways::Both, &mut Unattended).await.unwrap();
+    sync(&asker, &asked, Direction::Both, &mut NoHandler).await.unwrap();
     let both = ["c/v/of-asked", "c/v/of-asker"];
     assert_eq!(
         (known_at(&asker, &asked), known_at(&asked, &asker)),
@@ -84,7 +86,7 @@ async fn each_side_knows_what_the_other_got_and_what_both_had() {
     };
     forget(&asker, &asked);
     forget(&asked, &asker);
-    sync(&asker, &asked, Ways::Pull, &mut Unattended).await.unwrap();
+    sync(&asker, &asked, Direction::Pull, &mut NoHandler).await.unwrap();
     assert_eq!(
         (known_at(&asker, &asked), known_at(&asked, &asker)),
         (vec!["c/v/of-asked".into()], vec!["c/v/of-asked".into()])
@@ -96,7 +98,7 @@ async fn an_asker_remembers_what_it_pushes_before_any_of_it_leaves() {
     let (asker, asked) = friends();
     many(&asker);
     let mut watching = Watching::new(&asker, &asked);
-    sync(&asker, &asked, Ways::Push, &mut watching).await.unwrap();
+    sync(&asker, &asked, Direction::Push, &mut watching).await.unwrap();
     assert_eq!(watching.seen.iter().map(Vec::len).collect::<Vec<_>>(), [1_500, 1_500], "of two batches");
 }
 
@@ -114,15 +116,16 @@ async fn one_that_is_asked_remembers_what_it_gives_before_any_of_it_leaves() {
         let everything = Selection::everything();
         let asking = async {
             match import {
-                true => Peer::over(near, &asker.home).import(everything, &mut watching).await,
+                true => Peer::from_channel(near, &asker.home).import(everything, &mut watching).await,
                 false => {
-                    let take = SyncRequest::new(everything, Ways::Pull).beyond(Beyond::Everything);
-                    Peer::over(near, &asker.home).sync(take, &mut watching).await
+                    let take = SyncRequest::new(everything, Direction::Pull).beyond(Beyond::Everything);
+                    Peer::from_channel(near, &asker.home).sync(take, &mut watching).await
                 }
             }
         };
-        let mut silent = Unattended;
-        let (asking, answered) = tokio::join!(asking, Peer::over(far, &asked.home).answer(&mut silent));
+        let mut silent = NoHandler;
+        let (asking, answered) =
+            tokio::join!(asking, Peer::from_channel(far, &asked.home).answer(&mut silent));
         asking.unwrap();
         answered.unwrap();
         assert_eq!(watching.seen.iter().map(Vec::len).collect::<Vec<_>>(), [1_500, 1_500]);
@@ -137,11 +140,11 @@ async fn what_can_not_be_remembered_does_not_leave() {
     asker.home.lock().set_lock_wait(Duration::from_millis(10));
     let mut other = SnapshotFile::open(&asker.path(), &Unlock::Key(&KEY)).unwrap();
     let locked = other.lock(Duration::ZERO).unwrap();
-    let result = sync(&asker, &asked, Ways::Push, &mut Unattended).await;
-    assert!(matches!(result, Err(PeerError::Host(HostError::Home(HomeError::Lock(_))))), "{result:?}");
+    let result = sync(&asker, &asked, Direction::Push, &mut NoHandler).await;
+    assert!(matches!(result, Err(PeerError::Host(HostError::Home(VaultFileError::Lock(_))))), "{result:?}");
     assert!(asked.entries().is_empty());
     drop(locked);
-    sync(&asker, &asked, Ways::Push, &mut Unattended).await.unwrap();
+    sync(&asker, &asked, Direction::Push, &mut NoHandler).await.unwrap();
     assert_eq!(asked.entries().len(), 1);
 }
 
@@ -149,10 +152,10 @@ async fn what_can_not_be_remembered_does_not_leave() {
 async fn a_sync_that_learns_nothing_new_writes_nothing_for_it() {
     let (asker, asked) = friends();
     asker.put("c/v/r", "value");
-    sync(&asker, &asked, Ways::Both, &mut Unattended).await.unwrap();
+    sync(&asker, &asked, Direction::Both, &mut NoHandler).await.unwrap();
     let before = asker.bytes();
-    for ways in [Ways::Both, Ways::Pull, Ways::Default] {
-        sync(&asker, &asked, ways, &mut Unattended).await.unwrap();
+    for ways in [Direction::Both, Direction::Pull, Direction::Default] {
+        sync(&asker, &asked, ways, &mut NoHandler).await.unwrap();
     }
     assert!(asker.bytes() == before, "an equal sync wrote to the asker's file");
 }
@@ -161,8 +164,8 @@ async fn a_sync_that_learns_nothing_new_writes_nothing_for_it() {
 #[derive(Default)]
 struct Giving(Vec<(u64, u64)>);
 
-impl Attendant for Giving {
-    fn given(&mut self, entries: u64, of: u64) {
+impl SessionHandler for Giving {
+    fn on_sent(&mut self, entries: u64, of: u64) {
         self.0.push((entries, of));
     }
 }
@@ -172,6 +175,6 @@ async fn who_gives_hears_what_is_confirmed() {
     let (asker, asked) = friends();
     many(&asked);
     let mut giving = Giving::default();
-    sync(&asker, &asked, Ways::Pull, &mut giving).await.unwrap();
+    sync(&asker, &asked, Direction::Pull, &mut giving).await.unwrap();
     assert_eq!(giving.0, [(1_000, 1_500), (1_500, 1_500)]);
 }

@@ -4,9 +4,9 @@
 mod common;
 
 use common::{ALL, Device, friends};
-use stronghold_net::{Outcome, Peer, PeerError, Server, SyncRequest, Unattended, Ways};
+use stronghold_net::{Direction, NoHandler, Outcome, Peer, PeerError, Server, SyncRequest};
 use stronghold_sync::{Operation, Selection};
-use stronghold_vault::{Deed, Logged};
+use stronghold_vault::{AuditAction, AuditEntry};
 use tokio::io::duplex;
 
 async fn sync(server: &Server, asker: &Device, asked: &Device, select: &str) -> Result<Outcome, PeerError> {
@@ -14,7 +14,7 @@ async fn sync(server: &Server, asker: &Device, asked: &Device, select: &str) -> 
     let (near, far) = duplex(1 << 20);
     let asking = async {
         let peer = Peer::connect(near, &asker.home, asked.device()).await?;
-        peer.sync(SyncRequest::new(select, Ways::Default), &mut Unattended).await
+        peer.sync(SyncRequest::new(select, Direction::Default), &mut NoHandler).await
     };
     tokio::join!(asking, server.answer(far)).0
 }
@@ -23,13 +23,13 @@ async fn browse(server: &Server, asker: &Device, asked: &Device) -> Result<Outco
     let (near, far) = duplex(1 << 20);
     let asking = async {
         let peer = Peer::connect(near, &asker.home, asked.device()).await?;
-        peer.browse(Selection::everything(), &mut Unattended).await
+        peer.browse(Selection::everything(), &mut NoHandler).await
     };
     tokio::join!(asking, server.answer(far)).0
 }
 
 /// The log as it is in the file.
-fn logged(device: &Device) -> Vec<Logged> {
+fn logged(device: &Device) -> Vec<AuditEntry> {
     let home = device.opened_again();
     let home = home.lock();
     assert!(home.stronghold().log().is_intact());
@@ -37,10 +37,10 @@ fn logged(device: &Device) -> Vec<Logged> {
 }
 
 fn generation(device: &Device) -> u64 {
-    device.opened_again().lock().file().lineage().generation()
+    device.opened_again().lock().file().sealer().generation()
 }
 
-fn summary(logged: &[Logged]) -> Vec<(Deed, bool, u64, u64)> {
+fn summary(logged: &[AuditEntry]) -> Vec<(AuditAction, bool, u64, u64)> {
     logged.iter().map(|logged| (logged.deed, logged.allowed, logged.entries, logged.count)).collect()
 }
 
@@ -52,19 +52,20 @@ async fn pushes_and_deletions_of_a_peer_are_logged_with_their_number() {
     let server = Server::new(&asked.home);
     sync(&server, &asker, &asked, "**").await.unwrap();
     let brought = logged(&asked);
-    assert!(summary(&brought).contains(&(Deed::Push, true, 3, 1)), "{brought:?}");
+    assert!(summary(&brought).contains(&(AuditAction::Push, true, 3, 1)), "{brought:?}");
 
     asker.remove("a/v/0");
     asker.remove("a/v/1");
     sync(&server, &asker, &asked, "**").await.unwrap();
     let deleted = logged(&asked);
-    assert!(summary(&deleted).contains(&(Deed::Delete, true, 2, 1)), "{deleted:?}");
+    assert!(summary(&deleted).contains(&(AuditAction::Delete, true, 2, 1)), "{deleted:?}");
     assert_eq!(asked.entries().len(), 1);
 
     asked.put("a/v/new", "to be taken");
     sync(&server, &asker, &asked, "**").await.unwrap();
     let taken = logged(&asked);
-    let pulled = |log: &[Logged]| log.iter().find(|logged| logged.deed == Deed::Pull).unwrap().entries;
+    let pulled =
+        |log: &[AuditEntry]| log.iter().find(|logged| logged.deed == AuditAction::Pull).unwrap().entries;
     assert_eq!(pulled(&taken), pulled(&deleted) + 1, "{taken:?}");
 }
 
@@ -83,18 +84,18 @@ async fn refusals_are_written_once_a_minute() {
     tokio::time::advance(std::time::Duration::from_secs(61)).await;
     browse(&server, &asker, &asked).await.unwrap_err();
     assert_eq!(generation(&asked), before + 2);
-    assert_eq!(summary(&logged(&asked)), [(Deed::Browse, false, 0, 21)]);
+    assert_eq!(summary(&logged(&asked)), [(AuditAction::Browse, false, 0, 21)]);
     browse(&server, &asker, &asked).await.unwrap_err();
     // What changes anything takes along what waits.
-    asked.home.update(|_| Ok::<_, stronghold_snapshot::HomeError>(())).unwrap();
-    assert_eq!(summary(&logged(&asked)), [(Deed::Browse, false, 0, 22)]);
+    asked.home.update(|_| Ok::<_, stronghold_snapshot::VaultFileError>(())).unwrap();
+    assert_eq!(summary(&logged(&asked)), [(AuditAction::Browse, false, 0, 22)]);
     browse(&server, &asker, &asked).await.unwrap_err();
     assert_eq!(generation(&asked), before + 3, "it waits");
     drop(server);
     let Device { home, folder } = asked;
     drop(home);
     let written = Device { home: common::opened(folder.path()), folder };
-    assert_eq!(summary(&logged(&written)), [(Deed::Browse, false, 0, 23)]);
+    assert_eq!(summary(&logged(&written)), [(AuditAction::Browse, false, 0, 23)]);
 }
 
 /// A device that may push where nothing is, and syncs for nothing: small selections, large ones, ever other ones.
@@ -125,6 +126,7 @@ async fn syncs_that_transfer_nothing_do_not_make_the_file_grow() {
     }
     asked.home.write_log().unwrap();
     assert!(asked.bytes().len() < size + (100 << 10), "{} bytes", asked.bytes().len());
-    let all: u64 = logged(&asked).iter().filter(|logged| logged.deed == Deed::Push).map(|l| l.count).sum();
+    let all: u64 =
+        logged(&asked).iter().filter(|logged| logged.deed == AuditAction::Push).map(|l| l.count).sum();
     assert_eq!(all, 661);
 }

@@ -4,7 +4,9 @@
 mod common;
 
 use common::{Device, channels, friends};
-use stronghold_net::{Attendant, Beyond, GoOn, HostError, Peer, PeerError, SyncRequest, Unattended, Ways};
+use stronghold_net::{
+    Beyond, Direction, HostError, NoHandler, Peer, PeerError, PlanDecision, SessionHandler, SyncRequest,
+};
 use stronghold_sync::{Plan, Selection, session::SessionError};
 
 /// What becomes of a value.
@@ -29,9 +31,9 @@ enum Entrance {
 /// Goes on with any plan.
 struct Bold;
 
-impl Attendant for Bold {
-    fn plan(&mut self, _: &Plan) -> GoOn {
-        GoOn::YesDeleting
+impl SessionHandler for Bold {
+    fn review_plan(&mut self, _: &Plan) -> PlanDecision {
+        PlanDecision::ProceedWithDeletions
     }
 }
 
@@ -41,12 +43,12 @@ async fn after(loss: Loss, lost: usize) -> (Device, Device) {
     let location = |n: usize| format!("c/v/{n:02}");
     loser.put_all((0..20).map(|n| (location(n), "a value of some length, as a key has it".to_owned())));
     other.put("c/v/other", "1");
-    let both = SyncRequest::new(Selection::everything(), Ways::Both);
+    let both = SyncRequest::new(Selection::everything(), Direction::Both);
     let (near, far) = channels(&loser, &other).await;
-    let (mut near_by, mut far_off) = (Unattended, Unattended);
+    let (mut near_by, mut far_off) = (NoHandler, NoHandler);
     let (here, there) = tokio::join!(
-        Peer::over(near, &loser.home).sync(both, &mut near_by),
-        Peer::over(far, &other.home).answer(&mut far_off),
+        Peer::from_channel(near, &loser.home).sync(both, &mut near_by),
+        Peer::from_channel(far, &other.home).answer(&mut far_off),
     );
     assert!(here.is_ok() && there.is_ok());
     match loss {
@@ -64,22 +66,22 @@ async fn stops(entrance: Entrance, loser: &Device, other: &Device) -> bool {
         _ => (loser, other),
     };
     let (near, far) = channels(asker, asked).await;
-    let (peer, all) = (Peer::over(near, &asker.home), Selection::everything());
-    let (mut shy, mut bold) = (Unattended, Bold);
+    let (peer, all) = (Peer::from_channel(near, &asker.home), Selection::everything());
+    let (mut shy, mut bold) = (NoHandler, Bold);
     let asking = async {
         match entrance {
-            Entrance::Pull => peer.sync(SyncRequest::new(all, Ways::Pull), &mut shy).await,
+            Entrance::Pull => peer.sync(SyncRequest::new(all, Direction::Pull), &mut shy).await,
             Entrance::Take => {
-                let take = SyncRequest::new(all, Ways::Pull).beyond(Beyond::Everything);
+                let take = SyncRequest::new(all, Direction::Pull).beyond(Beyond::Everything);
                 peer.sync(take, &mut shy).await
             }
             Entrance::Import => peer.import(all, &mut shy).await,
             Entrance::Fetch => peer.fetch(all, &mut shy).await,
-            Entrance::Push => peer.sync(SyncRequest::new(all, Ways::Push), &mut bold).await,
+            Entrance::Push => peer.sync(SyncRequest::new(all, Direction::Push), &mut bold).await,
         }
     };
-    let mut silent = Unattended;
-    let (asking, answered) = tokio::join!(asking, Peer::over(far, &asked.home).answer(&mut silent));
+    let mut silent = NoHandler;
+    let (asking, answered) = tokio::join!(asking, Peer::from_channel(far, &asked.home).answer(&mut silent));
     let result = if matches!(entrance, Entrance::Push) { answered.map(drop) } else { asking.map(drop) };
     match result {
         Ok(()) => false,

@@ -5,13 +5,13 @@
 mod common;
 
 use common::{ALL, Device};
-use stronghold_net::{Attendant, Outcome, Peer, PeerError, Server, SharedHome, SyncRequest, Ways};
+use stronghold_net::{Direction, Outcome, Peer, PeerError, Server, SessionHandler, SharedVault, SyncRequest};
 use stronghold_sync::{
     DeviceId, Operation, Selection,
     message::Refusal,
-    session::{SessionError, Taken},
+    session::{Changes, SessionError},
 };
-use stronghold_vault::Deed;
+use stronghold_vault::AuditAction;
 use tokio::io::duplex;
 
 /// Entries of three batches.
@@ -21,7 +21,7 @@ const BATCH: usize = 1_000;
 
 /// Takes a device's rules back when the first batch is durable.
 struct TakesBack {
-    home: SharedHome,
+    home: SharedVault,
     of: DeviceId,
     operation: Operation,
     done: bool,
@@ -41,12 +41,12 @@ impl TakesBack {
     }
 }
 
-impl Attendant for TakesBack {
-    fn taken(&mut self, _: Taken) {
+impl SessionHandler for TakesBack {
+    fn on_received(&mut self, _: Changes) {
         self.take_back();
     }
 
-    fn given(&mut self, _: u64, _: u64) {
+    fn on_sent(&mut self, _: u64, _: u64) {
         self.take_back();
     }
 }
@@ -63,7 +63,7 @@ async fn synced(
     let mut attendant = TakesBack { home: whose.opened_again(), of: other.device(), operation, done: false };
     let asking = async {
         let peer = Peer::connect(near, &asker.home, asked.device()).await?;
-        peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut attendant).await
+        peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut attendant).await
     };
     let done = tokio::join!(asking, server.answer(far)).0;
     asked.home.write_log().unwrap();
@@ -82,7 +82,7 @@ fn fill(device: &Device) {
 }
 
 /// Decisions of one kind in a device's log: allowed or not.
-fn decided(device: &Device, deed: Deed) -> Vec<bool> {
+fn decided(device: &Device, deed: AuditAction) -> Vec<bool> {
     let home = device.opened_again();
     let home = home.lock();
     home.stronghold().log().entries().filter(|entry| entry.deed == deed).map(|entry| entry.allowed).collect()
@@ -105,7 +105,7 @@ async fn a_pull_whose_rule_is_taken_back_ends_and_is_logged() {
     let done = synced((&asker, &asked), &asked, &asker, Operation::Pull).await;
     assert!(was_refused(&done), "{done:?}");
     is_cut(&asker);
-    assert_eq!(decided(&asked, Deed::Pull), [true, false]);
+    assert_eq!(decided(&asked, AuditAction::Pull), [true, false]);
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn a_push_whose_rule_is_taken_back_ends_and_is_logged_and_nobody_misbehave
     let done = synced((&asker, &asked), &asked, &asker, Operation::Push).await;
     assert!(was_refused(&done), "{done:?}");
     is_cut(&asked);
-    assert_eq!(decided(&asked, Deed::Push), [true, false]);
+    assert_eq!(decided(&asked, AuditAction::Push), [true, false]);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{ALL, Device};
-use stronghold_net::{Pairing, Peer, Server, SyncRequest, Unattended, Ways, own_identity};
+use stronghold_net::{Direction, NoHandler, Pairing, Peer, Server, SyncRequest, own_identity};
 use stronghold_sync::Selection;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 
@@ -77,7 +77,7 @@ async fn pairing(asker: &Device, asked: &Device) -> Vec<u8> {
     let (asker, asked) = (name(asker), name(asked));
     let (joined, listened) = tokio::join!(
         async { Pairing::join(near, &identities[0], &asker, typed).await.unwrap().confirm().await },
-        async { shown.meet(far, &identities[1], &asked).await.unwrap().confirm().await },
+        async { shown.respond(far, &identities[1], &asked).await.unwrap().confirm().await },
     );
     assert_eq!((joined.unwrap().name, listened.unwrap().name), (asked, asker));
     bytes.lock().unwrap().clone()
@@ -89,7 +89,9 @@ async fn sync(asker: &Device, asked: &Device) -> Vec<u8> {
     let server = Server::new(&asked.home);
     let asking = async {
         let peer = Peer::connect(near, &asker.home, asked.device()).await.unwrap();
-        peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await.unwrap()
+        peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler)
+            .await
+            .unwrap()
     };
     tokio::join!(asking, server.answer(far));
     bytes.lock().unwrap().clone()

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use stronghold_net::{
-    Channel, ChannelError, Expect, Misbehaved, Pairing, PairingCode, Trust,
-    pairing::{CODE_LIFE, MAX_NAME, Met, Paired, PairingError, Unsettled},
+    Channel, ChannelError, Expect, FrameError, Pairing, PairingCode, Trust,
+    pairing::{CODE_LIFE, MAX_NAME, Paired, PairingError, PendingPairing, Unsettled},
 };
 use stronghold_vault::{Identity, Stronghold};
 use tokio::{
@@ -43,12 +43,12 @@ fn wrong_code() -> PairingCode {
     PairingCode::generate().unwrap()
 }
 
-async fn met(met: Result<Met<DuplexStream>, PairingError>) -> Outcome {
+async fn met(met: Result<PendingPairing<DuplexStream>, PairingError>) -> Outcome {
     met?.confirm().await
 }
 
 async fn listen(io: DuplexStream, shown: Pairing, identity: &Identity, name: &str) -> Outcome {
-    met(shown.meet(io, identity, name).await).await
+    met(shown.respond(io, identity, name).await).await
 }
 
 async fn join(io: DuplexStream, typed: PairingCode, identity: &Identity, name: &str) -> Outcome {
@@ -84,7 +84,7 @@ async fn the_same_code_pairs_and_leaves_a_channel_to_use() {
     assert_eq!(joined.rendezvous, listened.rendezvous);
     assert_eq!((joined.channel.own(), joined.channel.peer()), (joiner.public(), listener.public()));
 
-    joined.channel.send("all of it, please").await.unwrap();
+    joined.channel.feed("all of it, please").await.unwrap();
     joined.channel.flush().await.unwrap();
     assert_eq!(listened.channel.receive::<String>().await.unwrap(), "all of it, please");
 }
@@ -132,9 +132,9 @@ async fn someone_in_between_is_found_out() {
         let mut to_joiner = in_place_of_the_listener(left).await;
         let mut to_listener = in_place_of_the_joiner(right).await;
         let proof: ByteBuf = to_joiner.receive().await.unwrap();
-        to_listener.send(&proof).await.unwrap();
+        to_listener.feed(&proof).await.unwrap();
         let answer: Answer = to_listener.receive().await.unwrap();
-        to_joiner.send(&answer).await.unwrap();
+        to_joiner.feed(&answer).await.unwrap();
         to_joiner.flush().await.unwrap();
         answer
     };
@@ -161,7 +161,7 @@ async fn a_proof_is_good_on_its_own_channel_only() {
     let (near, far) = duplex(4096);
     let replay = async {
         let mut channel = in_place_of_the_joiner(near).await;
-        channel.send(&proof).await.unwrap();
+        channel.feed(&proof).await.unwrap();
         channel.receive::<Answer>().await.unwrap()
     };
     let listener = device();
@@ -179,7 +179,7 @@ async fn a_listener_that_does_not_know_the_code_is_not_believed() {
             let proof: ByteBuf = channel.receive().await.unwrap();
             let proof = if reflect { proof } else { ByteBuf::from([0; 32]) };
             let card = (ByteBuf::from(device().public().spki()), "laptop".into(), ByteBuf::from([0; 64]));
-            channel.send(&Answer::Welcome(proof, card)).await.unwrap();
+            channel.feed(&Answer::Welcome(proof, card)).await.unwrap();
             channel.receive::<Card>().await
         };
         let joiner = device();
@@ -195,7 +195,7 @@ async fn either_person_may_say_no() {
         let (near, far) = duplex(4096);
         let (shown, typed) = codes();
         let (joiner, listener) = (device(), device());
-        let say = |met: Met<DuplexStream>, declines: bool| async move {
+        let say = |met: PendingPairing<DuplexStream>, declines: bool| async move {
             if declines {
                 met.decline().await;
                 return Err(PairingError::Declined);
@@ -204,7 +204,7 @@ async fn either_person_may_say_no() {
         };
         let joining =
             async { say(Pairing::join(near, &joiner, "phone", typed).await?, joiner_declines).await };
-        let listening = async { say(shown.meet(far, &listener, "laptop").await?, !joiner_declines).await };
+        let listening = async { say(shown.respond(far, &listener, "laptop").await?, !joiner_declines).await };
         let (joined, listened): (Outcome, Outcome) = tokio::join!(joining, listening);
         assert_eq!(joined.unwrap_err(), PairingError::Declined);
         assert_eq!(listened.unwrap_err(), PairingError::Declined);
@@ -213,7 +213,7 @@ async fn either_person_may_say_no() {
 
 #[tokio::test]
 async fn an_expired_code_is_told_from_a_wrong_one() {
-    let shown = Pairing::good_for(Duration::ZERO).unwrap();
+    let shown = Pairing::with_lifetime(Duration::ZERO).unwrap();
     let typed = shown.code().reveal().parse().unwrap();
     let (joined, listened) = pair(shown, typed).await;
     assert_eq!(joined.unwrap_err(), PairingError::SaidExpired);
@@ -237,7 +237,7 @@ async fn whoever_connects_to_a_pairing_sees_no_device() {
     for _ in 0..2 {
         let (near, far) = duplex(4096);
         let probing = async { in_place_of_the_joiner(near).await.peer().device() };
-        let (probed, listened) = tokio::join!(probing, codes().0.meet(far, &listener, "laptop"));
+        let (probed, listened) = tokio::join!(probing, codes().0.respond(far, &listener, "laptop"));
         assert!(listened.is_err());
         keys.push(probed);
     }
@@ -261,7 +261,7 @@ async fn silent_and_loud_strangers_burn_nothing_and_keep_nobody_out() {
                 // A handshake, and then no proof, or one of another length.
                 let mut channel = Channel::connect(stream, &device(), Expect::Anyone).await;
                 if let Ok(channel) = &mut channel {
-                    let _ = channel.send(&ByteBuf::from(vec![0; usize::from(number % 20) + 20])).await;
+                    let _ = channel.feed(&ByteBuf::from(vec![0; usize::from(number % 20) + 20])).await;
                     let _ = channel.flush().await;
                 }
                 drop(channel);
@@ -341,13 +341,13 @@ async fn a_proof_of_another_length_is_no_try() {
         let (near, far) = duplex(4096);
         let garbage = async {
             let mut channel = in_place_of_the_joiner(near).await;
-            channel.send(&ByteBuf::from(vec![0; length])).await.unwrap();
+            channel.feed(&ByteBuf::from(vec![0; length])).await.unwrap();
             channel.flush().await.unwrap();
             let _ = channel.receive::<Answer>().await;
         };
         let listener = device();
         let (listened, ()) = tokio::join!(listen(far, codes().0, &listener, "laptop"), garbage);
-        assert_eq!(listened.unwrap_err(), ChannelError::from(Misbehaved::BadEncoding).into());
+        assert_eq!(listened.unwrap_err(), ChannelError::from(FrameError::BadEncoding).into());
     }
 }
 
@@ -369,8 +369,8 @@ async fn a_paired_device_is_remembered_under_a_name_of_its_own() {
     for (said, address) in [(None, None), (Some("work"), Some("192.0.2.7:4747")), (None, None)] {
         let (_, listened) = agreed("phone").await;
         let address = address.map(str::to_owned);
-        let name = listened.remember_in(&mut stronghold, said, address.clone());
-        let peer = stronghold.peers().by_id(&listened.peer.device()).unwrap().clone();
+        let name = listened.save_in(&mut stronghold, said, address.clone());
+        let peer = stronghold.peers().get(&listened.peer.device()).unwrap().clone();
         assert!((before..=stronghold_net::now()).contains(&peer.paired));
         let expected = stronghold_vault::Peer {
             name: name.clone(),
@@ -384,7 +384,7 @@ async fn a_paired_device_is_remembered_under_a_name_of_its_own() {
         assert_eq!(peer, expected);
         names.push(name);
         // Once more, it is updated.
-        assert_eq!(listened.remember_in(&mut stronghold, said, None), names[names.len() - 1]);
+        assert_eq!(listened.save_in(&mut stronghold, said, None), names[names.len() - 1]);
     }
     assert_eq!(names[..2], ["phone", "work"]);
     assert!(names[2].starts_with("phone") && names[2] != "phone", "{names:?}");
@@ -398,7 +398,7 @@ async fn a_pairing_waits_for_persons_and_its_channel_no_longer() {
     let (shown, typed) = codes();
     let (joiner, listener) = (device(), device());
     let (joined, listened) =
-        tokio::join!(Pairing::join(near, &joiner, "phone", typed), shown.meet(far, &listener, "laptop"),);
+        tokio::join!(Pairing::join(near, &joiner, "phone", typed), shown.respond(far, &listener, "laptop"),);
     let (joined, listened) = (joined.unwrap(), listened.unwrap());
     let late = async {
         tokio::time::sleep(Duration::from_secs(119)).await;
@@ -422,7 +422,7 @@ async fn a_no_is_heard_and_ends_the_channel() {
     let (near, far) = duplex(4096);
     let (shown, typed) = codes();
     let (joiner, listener) = (device(), device());
-    let listening = async { shown.meet(far, &listener, "laptop").await.unwrap().decline().await };
+    let listening = async { shown.respond(far, &listener, "laptop").await.unwrap().decline().await };
     let joining = async {
         let met = Pairing::join(near, &joiner, "phone", typed).await.unwrap();
         tokio::time::sleep(Duration::from_millis(500)).await;

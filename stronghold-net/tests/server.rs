@@ -11,8 +11,8 @@ use std::{
 
 use common::{ALL, Device, Failed, between, friends};
 use stronghold_net::{
-    Answering, Attendant, Channel, ChannelError, Event, Expect, Limits, Outcome, Peer, PeerError, Server,
-    SyncRequest, Unattended, Ways, own_identity,
+    BoxFuture, Channel, ChannelError, Direction, Event, Expect, Limits, NoHandler, Outcome, Peer, PeerError,
+    Server, SessionHandler, SyncRequest, own_identity,
 };
 use stronghold_sync::{DeviceId, Operation, Pending, Selection, message::Refusal, session::SessionError};
 use tokio::{
@@ -58,17 +58,17 @@ impl Told {
 fn server(device: &Device, limits: Limits) -> (Server, Told) {
     let told = Told::default();
     let telling = told.clone();
-    let server = Server::new(&device.home).limited(limits);
-    (server.telling(move |event| telling.0.lock().unwrap().push(event)), told)
+    let server = Server::new(&device.home).with_limits(limits);
+    (server.on_event(move |event| telling.0.lock().unwrap().push(event)), told)
 }
 
 fn short() -> Limits {
-    Limits { handshake: Duration::from_millis(300), ..Limits::default() }
+    Limits { handshake_timeout: Duration::from_millis(300), ..Limits::default() }
 }
 
 async fn sync_over(io: DuplexStream, asker: &Device, asked: DeviceId) -> Result<Outcome, PeerError> {
     let peer = Peer::connect(io, &asker.home, asked).await?;
-    peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
+    peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await
 }
 
 /// A sync with a server over a stream in memory.
@@ -191,7 +191,7 @@ async fn a_knock_lets_nobody_in_but_the_device_it_is_of() {
     let secret = between(&asker.device(), &asked.device());
     thief.grant(&asked, ALL, "**");
     thief.change(|stronghold| {
-        let mut peer = stronghold.peers().by_id(&asked.device()).unwrap().clone();
+        let mut peer = stronghold.peers().get(&asked.device()).unwrap().clone();
         peer.rendezvous = Some(secret);
         stronghold.peers_mut().insert(asked.device(), peer);
     });
@@ -219,7 +219,7 @@ async fn sessions_are_limited_per_device_and_in_all() {
         let (askers, asked) = (&askers, &asked);
         async move {
             let peer = connected(address, &askers[asker], asked).await;
-            peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
+            peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await
         }
     };
     assert!(is_busy(&sync(0).await), "the third of this device");
@@ -275,7 +275,8 @@ async fn a_device_that_is_revoked_loses_its_running_session() {
     };
     elsewhere.lock().update(revoke).unwrap();
     told.until(|event| matches!(event, Event::Failed(_, PeerError::Revoked))).await;
-    let refused = peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await;
+    let refused =
+        peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await;
     assert!(refused.is_err(), "{refused:?}");
     // It is a stranger now: nothing is answered, until it is paired again.
     let stream = TcpStream::connect(address).await.unwrap();
@@ -288,8 +289,8 @@ async fn a_device_that_is_revoked_loses_its_running_session() {
 /// Says yes, or nothing.
 struct Person(bool);
 
-impl Attendant for Person {
-    fn ask(&mut self, _: DeviceId, pending: &[Pending]) -> Answering<bool> {
+impl SessionHandler for Person {
+    fn approve(&mut self, _: DeviceId, pending: &[Pending]) -> BoxFuture<bool> {
         assert!(!pending.is_empty());
         let answers = self.0;
         Box::pin(async move {
@@ -316,9 +317,9 @@ async fn a_person_who_does_not_answer_has_said_no() {
         });
     });
     asked.put("a/v/one", "1");
-    let limits = Limits { person: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits { approval_timeout: Duration::from_millis(200), ..Limits::default() };
     for (answers, received) in [(false, None), (true, Some(1))] {
-        let server = server(&asked, limits.clone()).0.attended_by(move || Person(answers));
+        let server = server(&asked, limits.clone()).0.with_handler(move || Person(answers));
         let done = sync_with(&server, &asker, &asked).await;
         match received {
             Some(received) => assert_eq!(done.unwrap().summary.received, received),
@@ -333,8 +334,8 @@ async fn a_person_who_does_not_answer_has_said_no() {
 async fn silence_ends_by_itself_at_each_stage() {
     let (asker, asked) = friends();
     let limits = Limits {
-        handshake: Duration::from_millis(200),
-        idle: Duration::from_millis(200),
+        handshake_timeout: Duration::from_millis(200),
+        idle_timeout: Duration::from_millis(200),
         ..Limits::default()
     };
     let (server, told) = server(&asked, limits);
@@ -351,13 +352,13 @@ async fn silence_ends_by_itself_at_each_stage() {
 #[tokio::test]
 async fn a_session_may_not_last_for_ever() {
     let (asker, asked) = friends();
-    let limits = Limits { session: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits { session_timeout: Duration::from_millis(200), ..Limits::default() };
     let (server, told) = server(&asked, limits);
     let (near, far) = duplex(1 << 20);
     let asking = async {
         let peer = Peer::connect(near, &asker.home, asked.device()).await.unwrap();
         sleep(Duration::from_millis(400)).await;
-        peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
+        peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await
     };
     let (refused, ()) = tokio::join!(asking, server.answer(far));
     assert!(refused.is_err());
@@ -368,15 +369,17 @@ async fn a_session_may_not_last_for_ever() {
 async fn a_flood_of_silent_connections_keeps_no_peer_out() {
     let (asker, asked) = friends();
     asked.put("a/v/one", "1");
-    let (server, _) = server(&asked, Limits { strangers: 16, ..Limits::default() });
+    let (server, _) = server(&asked, Limits { unauthenticated: 16, ..Limits::default() });
     let (address, stop, over) = running(server).await;
     let mut flood = Vec::new();
     for _ in 0..200 {
         flood.push(TcpStream::connect(address).await.unwrap());
     }
     let peer = connected(address, &asker, &asked).await;
-    let outcome =
-        peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await.unwrap();
+    let outcome = peer
+        .sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler)
+        .await
+        .unwrap();
     assert_eq!(outcome.summary.received, 1);
     drop((stop, flood));
     over.await;
@@ -399,7 +402,7 @@ async fn a_handshake_may_not_fill_the_memory() {
     };
     let trust = stronghold_net::Trust::Anyone;
     let (accepted, ()) = tokio::join!(Channel::accept(far, &identity, trust), endless);
-    let expected = ChannelError::Misbehaved(stronghold_net::Misbehaved::LongHandshake);
+    let expected = ChannelError::Misbehaved(stronghold_net::FrameError::LongHandshake);
     assert_eq!(accepted.unwrap_err(), expected);
 }
 
@@ -408,14 +411,14 @@ async fn a_stopped_server_lets_sessions_end_and_then_cuts_them() {
     let (asker, asked) = friends();
     asked.put("a/v/one", "1");
     for (grace, expected) in [(Duration::from_secs(20), true), (Duration::from_millis(50), false)] {
-        let (server, told) = server(&asked, Limits { grace, ..Limits::default() });
+        let (server, told) = server(&asked, Limits { shutdown_grace: grace, ..Limits::default() });
         let (address, stop, over) = running(server).await;
         let peer = connected(address, &asker, &asked).await;
         told.until(|event| matches!(event, Event::Started(_))).await;
         drop(stop);
         let late = async {
             sleep(Duration::from_millis(300)).await;
-            peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
+            peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await
         };
         let (done, ()) = tokio::join!(late, over);
         assert_eq!(done.is_ok(), expected, "{done:?}");
@@ -432,8 +435,8 @@ async fn when_a_sync_has_returned_both_files_are_as_it_leaves_them() {
     for round in 0..20 {
         asked.put(&format!("a/v/{round}"), "to be taken");
         let peer = connected(address, &asker, &asked).await;
-        let request = SyncRequest::new(Selection::everything(), Ways::Default);
-        assert_eq!(peer.sync(request, &mut Unattended).await.unwrap().summary.received, 1);
+        let request = SyncRequest::new(Selection::everything(), Direction::Default);
+        assert_eq!(peer.sync(request, &mut NoHandler).await.unwrap().summary.received, 1);
         let left = (asker.bytes(), asked.bytes());
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(left == (asker.bytes(), asked.bytes()), "round {round}");
@@ -521,7 +524,7 @@ async fn a_snapshot_that_can_not_be_written_is_told_of() {
 #[tokio::test]
 async fn a_session_that_is_ended_hears_why() {
     let (asker, asked) = friends();
-    let limits = Limits { session: Duration::from_millis(100), ..Limits::default() };
+    let limits = Limits { session_timeout: Duration::from_millis(100), ..Limits::default() };
     let (server, _) = server(&asked, limits);
     let (near, far) = duplex(1 << 20);
     let asking = async {
@@ -539,7 +542,7 @@ async fn a_stopped_server_tells_nothing_more() {
     let (server, told) = server(&asked, Limits::default());
     let (address, stop, over) = running(server).await;
     let peer = connected(address, &asker, &asked).await;
-    peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await.unwrap();
+    peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await.unwrap();
     drop(stop);
     over.await;
     std::fs::remove_file(asked.path()).unwrap();

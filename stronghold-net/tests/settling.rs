@@ -5,8 +5,8 @@
 use std::{cell::Cell, net::SocketAddr};
 
 use stronghold_net::{
-    ChannelError, Invitation, Pairing, PairingCode, ReachError, join,
-    pairing::{Met, Paired, PairingError, Settled, Unsettled},
+    ChannelError, DialError, Invitation, Pairing, PairingCode, dial_pairing,
+    pairing::{Paired, PairingError, PendingPairing, Settled, Unsettled},
 };
 use stronghold_vault::Identity;
 use tokio::{
@@ -49,9 +49,9 @@ async fn agreed() -> (Paired<DuplexStream>, Paired<DuplexStream>) {
     let typed = shown.code().reveal().parse().unwrap();
     let [joiner, listener] = [Identity::generate().unwrap(), Identity::generate().unwrap()];
     let confirmed =
-        async |met: Result<Met<DuplexStream>, PairingError>| met.unwrap().confirm().await.unwrap();
+        async |met: Result<PendingPairing<DuplexStream>, PairingError>| met.unwrap().confirm().await.unwrap();
     tokio::join!(async { confirmed(Pairing::join(near, &joiner, "phone", typed).await).await }, async {
-        confirmed(shown.meet(far, &listener, "laptop").await).await
+        confirmed(shown.respond(far, &listener, "laptop").await).await
     },)
 }
 
@@ -119,9 +119,12 @@ fn copy(code: &PairingCode) -> PairingCode {
     code.reveal().parse().unwrap()
 }
 
-async fn joined(code: PairingCode, addresses: Vec<SocketAddr>) -> Result<Met<TcpStream>, ReachError> {
+async fn joined(
+    code: PairingCode,
+    addresses: Vec<SocketAddr>,
+) -> Result<PendingPairing<TcpStream>, DialError> {
     let invitation = Invitation { code, addresses };
-    join(&invitation, &Identity::generate().unwrap(), "phone", None).await.map(|(met, _)| met)
+    dial_pairing(&invitation, &Identity::generate().unwrap(), "phone", None).await.map(|(met, _)| met)
 }
 
 /// At one of the code's addresses somebody answers who does not know the code, and says that it is wrong, at once. The
@@ -154,7 +157,7 @@ async fn what_a_stranger_says_is_told_as_its_word() {
     let code = PairingCode::generate().unwrap();
     let (result, _) = tokio::join!(joined(code, vec![at]), lying);
     let error = result.unwrap_err();
-    assert!(matches!(error, ReachError::Pairing(PairingError::SaidWrong)), "{error}");
+    assert!(matches!(error, DialError::Pairing(PairingError::SaidWrong)), "{error}");
     assert!(!error.to_string().contains("burnt"));
 }
 

@@ -19,9 +19,9 @@ use std::{
 
 use common::{KEY, entries_in, friends};
 use stronghold_net::{
-    ChannelError, Limits, Outcome, Peer, PeerError, Server, SharedHome, SyncRequest, Unattended, Ways,
+    ChannelError, Direction, Limits, NoHandler, Outcome, Peer, PeerError, Server, SharedVault, SyncRequest,
 };
-use stronghold_snapshot::{Home, HomeError, Unlock};
+use stronghold_snapshot::{Unlock, VaultFile, VaultFileError};
 use stronghold_sync::{DeviceId, Selection};
 use stronghold_vault::Labels;
 use tempfile::TempDir;
@@ -69,32 +69,32 @@ impl Stage {
     }
 }
 
-fn open(path: &Path) -> SharedHome {
-    let home = Home::open(path, &Unlock::Key(&KEY)).unwrap();
-    SharedHome::new(home)
+fn open(path: &Path) -> SharedVault {
+    let home = VaultFile::open(path, &Unlock::Key(&KEY)).unwrap();
+    SharedVault::new(home)
 }
 
 /// Writes one entry, as its user does between two syncs.
-fn put(home: &SharedHome, name: &str) {
+fn put(home: &SharedVault, name: &str) {
     let location = format!("a/v/{name}").parse().unwrap();
     let written = home.lock().update(|stronghold| {
         stronghold.write(&location, name.as_bytes(), Labels::new(), 1).unwrap();
-        Ok::<_, HomeError>(())
+        Ok::<_, VaultFileError>(())
     });
     written.unwrap();
 }
 
-async fn sync(home: &SharedHome, asked: DeviceId) -> Result<Outcome, PeerError> {
+async fn sync(home: &SharedVault, asked: DeviceId) -> Result<Outcome, PeerError> {
     let stream = TcpStream::connect(("asked", PORT)).await.map_err(|_| ChannelError::Cut)?;
     let peer = Peer::connect(stream, home, asked).await?;
-    peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await
+    peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await
 }
 
 /// Answers, and stalls or hangs up at some connections.
 async fn serve(path: PathBuf, mut dice: Dice, is_well: Arc<AtomicBool>) {
     let home = open(&path);
-    let limits = Limits { session: Duration::from_secs(300), ..Limits::default() };
-    let server = Server::new(&home).limited(limits);
+    let limits = Limits { session_timeout: Duration::from_secs(300), ..Limits::default() };
+    let server = Server::new(&home).with_limits(limits);
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await.unwrap();
     while let Ok((stream, _)) = listener.accept().await {
         let (server, roll, is_well) = (server.clone(), dice.roll(10), is_well.load(Relaxed));

@@ -6,12 +6,12 @@ use std::time::Duration;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use stronghold_snapshot::{Lineage, NewSlot};
+use stronghold_snapshot::{NewSlot, Sealer};
 
 const CHUNK: usize = 64 * 1024;
 
 fn seal_open(criterion: &mut Criterion) {
-    let lineage = Lineage::begin(&[NewSlot::Key(&[1; 32])]).unwrap_or_else(|error| panic!("{error}"));
+    let lineage = Sealer::create(&[NewSlot::Key(&[1; 32])]).unwrap_or_else(|error| panic!("{error}"));
     for mib in [1, 16] {
         let payload = vec![7; mib << 20];
         let sealed = lineage.seal_next(&payload).unwrap_or_else(|error| panic!("{error}"));
@@ -31,9 +31,9 @@ fn seal_open(criterion: &mut Criterion) {
 }
 
 /// As a commit does it.
-fn seal_in_parts(lineage: &Lineage, payload: &[u8]) {
-    let mut sealing = lineage.sealing(payload).unwrap_or_else(|error| panic!("{error}"));
-    while let Some(part) = sealing.next_part().unwrap_or_else(|error| panic!("{error}")) {
+fn seal_in_parts(lineage: &Sealer, payload: &[u8]) {
+    let mut sealing = lineage.seal_stream(payload).unwrap_or_else(|error| panic!("{error}"));
+    while let Some(part) = sealing.next_chunk().unwrap_or_else(|error| panic!("{error}")) {
         black_box(part);
     }
 }

@@ -9,10 +9,10 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use stronghold_snapshot::{
-    Awaited, ComplementError, Manifest, RecipientPublic, RecipientSecret, seal_complement,
+    ComplementError, ComplementReceiver, Manifest, RecipientPublicKey, RecipientSecretKey, seal_complement,
 };
 use stronghold_sync::{Decision, DeviceId, EntryId, Location, Mapping, Operation, Rule, Selection, Shape};
-use stronghold_vault::{Identity, Labels, PublicIdentity, Stronghold, Unacceptable};
+use stronghold_vault::{Identity, Labels, PublicIdentity, RejectReason, Stronghold};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -43,19 +43,19 @@ fn main() -> Result<()> {
 
 /// The phone makes a key for this request alone, and signs it: else whoever writes to the folder could have the answer
 /// sealed to a key of their own.
-fn ask(mailbox: &Path, phone: &Stronghold, laptop: &PublicIdentity) -> Result<Awaited> {
-    let secret = RecipientSecret::generate()?;
+fn ask(mailbox: &Path, phone: &Stronghold, laptop: &PublicIdentity) -> Result<ComplementReceiver> {
+    let secret = RecipientSecretKey::generate()?;
     let key = secret.public().to_bytes();
     let request = request_of(&key);
     let signature = phone.identity().sign(&request);
     fs::write(mailbox.join("request"), [&key[..], &signature].concat())?;
-    Ok(Awaited::new(secret, laptop.clone(), phone.identity().device(), request))
+    Ok(ComplementReceiver::new(secret, laptop.clone(), phone.identity().device(), request))
 }
 
 /// The laptop looks into the folder, checks who asks and what its policy lets them have, and leaves the answer.
 fn answer(mailbox: &Path, laptop: &Stronghold, phone: &PublicIdentity) -> Result<()> {
     let asked = fs::read(mailbox.join("request"))?;
-    let (key, signature) = asked.split_at_checked(RecipientPublic::LEN).ok_or("a request that is cut")?;
+    let (key, signature) = asked.split_at_checked(RecipientPublicKey::LEN).ok_or("a request that is cut")?;
     let request = request_of(key);
     phone.verify(&request, signature)?;
     let selection: Selection = "wallet".parse()?;
@@ -68,17 +68,22 @@ fn answer(mailbox: &Path, laptop: &Stronghold, phone: &PublicIdentity) -> Result
     let entries = laptop.export(&grant, &wanted, NOW)?;
     let sender: &Identity = laptop.identity();
     let manifest = Manifest { sender: sender.device(), receiver: phone.device(), request, index: 0 };
-    let sealed = seal_complement(&entries, &RecipientPublic::from_bytes(key)?, sender, &manifest)?;
+    let sealed = seal_complement(&entries, &RecipientPublicKey::from_bytes(key)?, sender, &manifest)?;
     Ok(fs::write(mailbox.join("answer"), sealed)?)
 }
 
 /// The phone takes it, whenever it comes, as far as it is what it asked for.
-fn take(mailbox: &Path, phone: &mut Stronghold, laptop: DeviceId, awaited: &mut Awaited) -> Result<()> {
+fn take(
+    mailbox: &Path,
+    phone: &mut Stronghold,
+    laptop: DeviceId,
+    awaited: &mut ComplementReceiver,
+) -> Result<()> {
     let entries = awaited.open(&fs::read(mailbox.join("answer"))?)?;
     let asked: Selection = "wallet".parse()?;
     phone.import(&entries, laptop, NOW, |location, _, _| match asked.covers(location) {
         true => Ok(()),
-        false => Err(Unacceptable::NotAsked),
+        false => Err(RejectReason::Unrequested),
     })?;
     Ok(())
 }

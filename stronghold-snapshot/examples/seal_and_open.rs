@@ -5,11 +5,11 @@
 use std::error::Error;
 use std::time::Duration;
 
-use stronghold_snapshot::{NewSlot, PassphraseCost, RecipientSecret, SnapshotFile, Unlock, open, seal};
+use stronghold_snapshot::{NewSlot, PassphraseCost, RecipientSecretKey, SnapshotFile, Unlock, open, seal};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // As bytes: either key opens.
-    let laptop = RecipientSecret::generate()?;
+    let laptop = RecipientSecretKey::generate()?;
     let passphrase = b"a passphrase that a person chose".as_slice();
     let slots = [
         NewSlot::Passphrase { passphrase, cost: PassphraseCost::default() },

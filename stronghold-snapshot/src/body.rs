@@ -7,7 +7,7 @@
 use std::io::{self, Read};
 
 use aes_gcm::aead::{self, Buffer};
-use stronghold_sync::padded_len;
+use stronghold_sync::padme_len;
 use zeroize::Zeroizing;
 
 use crate::crypto::{self, Secret, StreamDecryptor, StreamEncryptor, TAG_LEN};
@@ -44,7 +44,7 @@ impl BodyKey {
     pub(crate) fn sealing<'a>(&self, payload: &'a [u8]) -> Result<BodySealing<'a>, SealError> {
         Ok(BodySealing {
             stream: Some(StreamEncryptor::new((&*self.key).into(), (&self.nonce).into())),
-            plain: Plain::new(payload).ok_or(SealError::TooLarge)?,
+            plain: PaddedPlaintext::new(payload).ok_or(SealError::TooLarge)?,
         })
     }
 
@@ -88,7 +88,7 @@ impl BodyKey {
             if last && (held <= TAG_LEN || plain.len() + held < LENGTH_LEN + TAG_LEN) {
                 return Ok(Err(OpenError::Damaged(Damage::Truncated)));
             }
-            let mut front = Front { len: held.min(SEALED_CHUNK_LEN), bytes: &mut chunk[..] };
+            let mut front = PrefixBuf { len: held.min(SEALED_CHUNK_LEN), bytes: &mut chunk[..] };
             if let Err(damage) = opening.open_chunk(&mut front, last) {
                 return Ok(Err(damage));
             }
@@ -107,7 +107,7 @@ impl BodyKey {
 
     /// Whether `body` seals `payload`, and nothing follows it.
     pub(crate) fn verify(&self, body: &mut impl Read, payload: &[u8]) -> io::Result<bool> {
-        let Some(mut plain) = Plain::new(payload) else { return Ok(false) };
+        let Some(mut plain) = PaddedPlaintext::new(payload) else { return Ok(false) };
         let mut opening = self.opening();
         let mut expected = Zeroizing::new(Vec::with_capacity(CHUNK_LEN));
         let mut chunk = Zeroizing::new(Vec::with_capacity(SEALED_CHUNK_LEN));
@@ -133,7 +133,7 @@ impl BodyKey {
 pub(crate) struct BodySealing<'a> {
     /// None after the last chunk.
     stream: Option<StreamEncryptor>,
-    plain: Plain<'a>,
+    plain: PaddedPlaintext<'a>,
 }
 
 impl BodySealing<'_> {
@@ -196,7 +196,7 @@ fn plausible_len(body_len: usize) -> bool {
 pub(crate) fn is_possible_len(len: u64) -> bool {
     let Ok(len) = usize::try_from(len) else { return false };
     let plain = len.saturating_sub(len.div_ceil(SEALED_CHUNK_LEN) * TAG_LEN) as u64;
-    plausible_len(len) && padded_len(plain) == plain
+    plausible_len(len) && padme_len(plain) == plain
 }
 
 /// The payload's length within an opened body, after a check that all of the padding is what it must be.
@@ -214,18 +214,18 @@ fn payload_len(plain: &[u8]) -> Result<usize, OpenError> {
 
 fn padded_total(payload_len: usize) -> Option<usize> {
     let len = payload_len.checked_add(LENGTH_LEN)?;
-    usize::try_from(padded_len(u64::try_from(len).ok()?)).ok()
+    usize::try_from(padme_len(u64::try_from(len).ok()?)).ok()
 }
 
 /// The plaintext of a body, made chunk by chunk.
-struct Plain<'a> {
+struct PaddedPlaintext<'a> {
     payload: &'a [u8],
     length: [u8; LENGTH_LEN],
     total: usize,
     done: usize,
 }
 
-impl<'a> Plain<'a> {
+impl<'a> PaddedPlaintext<'a> {
     fn new(payload: &'a [u8]) -> Option<Self> {
         let length = u64::try_from(payload.len()).ok()?.to_be_bytes();
         Some(Self { payload, length, total: padded_total(payload.len())?, done: 0 })
@@ -275,7 +275,7 @@ impl Opening {
         }
         let last = rest.len() <= SEALED_CHUNK_LEN;
         let len = rest.len().min(SEALED_CHUNK_LEN);
-        let mut chunk = Front { bytes: rest, len };
+        let mut chunk = PrefixBuf { bytes: rest, len };
         self.open_chunk(&mut chunk, last)?;
         Ok(Some(chunk.len))
     }
@@ -293,24 +293,24 @@ impl Opening {
 }
 
 /// The front of a slice as the buffer that a cipher opens in.
-struct Front<'a> {
+struct PrefixBuf<'a> {
     bytes: &'a mut [u8],
     len: usize,
 }
 
-impl AsRef<[u8]> for Front<'_> {
+impl AsRef<[u8]> for PrefixBuf<'_> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 }
 
-impl AsMut<[u8]> for Front<'_> {
+impl AsMut<[u8]> for PrefixBuf<'_> {
     fn as_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.len]
     }
 }
 
-impl Buffer for Front<'_> {
+impl Buffer for PrefixBuf<'_> {
     fn extend_from_slice(&mut self, _other: &[u8]) -> aead::Result<()> {
         Err(aead::Error) // opening never grows
     }

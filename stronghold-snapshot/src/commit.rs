@@ -5,19 +5,19 @@ use core::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::copy::{ChunkReader, copy_synced};
 use crate::crypto;
-use crate::file::{SnapshotFile, Standing, read_header};
-use crate::file_error::{Action, At, CommitError, CreateError, LockError, ReloadError};
-use crate::header::Encoded;
-use crate::lineage::{Lineage, Sealing};
-use crate::own::Obstacle;
-use crate::parts::{Parts, copy_synced};
+use crate::file::{DiskState, SnapshotFile, read_header};
+use crate::file_error::{Action, CommitError, CreateError, IoContext, LockError, ReloadError};
+use crate::header::ParsedHeader;
+use crate::safe_open::Obstacle;
 use crate::sealed::{Payload, SealError};
+use crate::sealer::{SealStream, Sealer};
 use crate::slot::Unlock;
 use crate::storage::{Disk, Storage};
 
 /// A snapshot file that this process alone may write, until this is dropped.
-pub struct Locked<'a, S: Storage = Disk> {
+pub struct SnapshotGuard<'a, S: Storage = Disk> {
     file: &'a mut SnapshotFile<S>,
     lock: S::Lock,
 }
@@ -31,7 +31,7 @@ enum Body<'a> {
     AsOnDisk,
 }
 
-impl<'a, S: Storage> Locked<'a, S> {
+impl<'a, S: Storage> SnapshotGuard<'a, S> {
     pub(crate) fn new(file: &'a mut SnapshotFile<S>, lock: S::Lock) -> Self {
         Self { file, lock }
     }
@@ -67,7 +67,7 @@ impl<'a, S: Storage> Locked<'a, S> {
     pub fn commit_slots(
         &mut self,
         payload: &[u8],
-        change: impl FnOnce(&mut Lineage) -> Result<(), SealError>,
+        change: impl FnOnce(&mut Sealer) -> Result<(), SealError>,
     ) -> Result<(), CommitError> {
         let mut changed = self.file.lineage.clone();
         change(&mut changed)?;
@@ -76,7 +76,7 @@ impl<'a, S: Storage> Locked<'a, S> {
         self.commit_as(&changed, body)
     }
 
-    /// As [`commit`](Self::commit), under a new master key: see [`Lineage::renew_master`].
+    /// As [`commit`](Self::commit), under a new master key: see [`Sealer::renew_master`].
     ///
     /// # Errors
     /// [`CommitError`]; [`SealError::SlotNotAtHand`] where a slot can't be written anew: nothing is written then.
@@ -89,38 +89,38 @@ impl<'a, S: Storage> Locked<'a, S> {
     /// The first generation: nothing may be there yet.
     pub(crate) fn create(&mut self, payload: &[u8]) -> Result<(), CreateError> {
         let SnapshotFile { storage, paths, lineage, .. } = &*self.file;
-        if storage.exists(&paths.file).at(Action::Find, &paths.file).map_err(CommitError::from)? {
+        if storage.exists(&paths.file).context(Action::Find, &paths.file).map_err(CommitError::from)? {
             return Err(CreateError::Exists(paths.file.clone()));
         }
         Ok(self.write_generation(&lineage.clone(), Body::Sealing(payload))?)
     }
 
-    fn commit_as(&mut self, lineage: &Lineage, body: Body<'_>) -> Result<(), CommitError> {
+    fn commit_as(&mut self, lineage: &Sealer, body: Body<'_>) -> Result<(), CommitError> {
         let held = lineage.generation();
-        match self.file.standing()? {
-            Standing::Same => self.write_generation(lineage, body),
-            Standing::Newer(found) => Err(CommitError::Stale { found, held }),
-            Standing::NotNewer(found) => Err(CommitError::RolledBack { found, held }),
+        match self.file.disk_state()? {
+            DiskState::Same => self.write_generation(lineage, body),
+            DiskState::Newer(found) => Err(CommitError::Stale { found, held }),
+            DiskState::NotNewer(found) => Err(CommitError::RolledBack { found, held }),
         }
     }
 
     /// The commit, once the generation on disk is known: all that comes between a payload and its durability. On an
     /// error before the rename the file is as it was.
-    fn write_generation(&mut self, lineage: &Lineage, body: Body<'_>) -> Result<(), CommitError> {
+    fn write_generation(&mut self, lineage: &Sealer, body: Body<'_>) -> Result<(), CommitError> {
         let SnapshotFile { storage, paths, .. } = &*self.file;
         let temporary = paths.temporary().map_err(SealError::from)?;
         let written = self.write_verified(&temporary, lineage, body);
         crypto::wipe_stack();
         let replaced = written.and_then(|after| {
             self.check_lock()?;
-            storage.rename(&temporary, &paths.file).at(Action::Replace, &paths.file)?;
+            storage.rename(&temporary, &paths.file).context(Action::Replace, &paths.file)?;
             Ok(after)
         });
         if replaced.is_err() {
             let _ = storage.remove(&temporary);
         }
         let after = replaced?;
-        storage.sync_folder(&paths.folder).at(Action::SyncFolder, &paths.folder)?;
+        storage.sync_folder(&paths.folder).context(Action::SyncFolder, &paths.folder)?;
         self.file.lineage = after;
         self.file.payload = None;
         Ok(())
@@ -129,7 +129,7 @@ impl<'a, S: Storage> Locked<'a, S> {
     /// Whoever removed or exchanged the lock's file let another writer in: then this one must not go on.
     fn check_lock(&self) -> Result<(), CommitError> {
         let SnapshotFile { storage, paths, .. } = &*self.file;
-        match storage.is_locked(&self.lock, &paths.lock).at(Action::Lock, &paths.lock)? {
+        match storage.is_locked(&self.lock, &paths.lock).context(Action::Lock, &paths.lock)? {
             true => Ok(()),
             false => Err(LockError::InTheWay { path: paths.lock.clone(), what: Obstacle::Exchanged }.into()),
         }
@@ -139,22 +139,22 @@ impl<'a, S: Storage> Locked<'a, S> {
     fn write_verified(
         &self,
         temporary: &Path,
-        lineage: &Lineage,
+        lineage: &Sealer,
         body: Body<'_>,
-    ) -> Result<Lineage, CommitError> {
+    ) -> Result<Sealer, CommitError> {
         let storage = &self.file.storage;
         match body {
-            Body::Sealing(payload) => write_sealed(storage, temporary, lineage.sealing(payload)?),
+            Body::Sealing(payload) => write_sealed(storage, temporary, lineage.seal_stream(payload)?),
             Body::AsOnDisk => {
                 let (after, header) = lineage.next_with_same_body()?;
-                write_behind(storage, temporary, &header, &self.file.paths.file)?;
+                write_with_header(storage, temporary, &header, &self.file.paths.file)?;
                 Ok(after)
             }
         }
     }
 }
 
-impl<S: Storage> fmt::Debug for Locked<'_, S> {
+impl<S: Storage> fmt::Debug for SnapshotGuard<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Locked").field(&self.file).finish()
     }
@@ -164,31 +164,37 @@ impl<S: Storage> fmt::Debug for Locked<'_, S> {
 fn write_sealed<S: Storage>(
     storage: &S,
     path: &Path,
-    mut sealing: Sealing<'_>,
-) -> Result<Lineage, CommitError> {
-    let mut file = storage.create(path).at(Action::Create, path)?;
-    while let Some(part) = sealing.next_part()? {
-        storage.write(&mut file, part).at(Action::Write, path)?;
+    mut sealing: SealStream<'_>,
+) -> Result<Sealer, CommitError> {
+    let mut file = storage.create(path).context(Action::Create, path)?;
+    while let Some(part) = sealing.next_chunk()? {
+        storage.write(&mut file, part).context(Action::Write, path)?;
     }
-    storage.sync(&file).at(Action::Sync, path)?;
-    let written = storage.open(path).and_then(|mut file| sealing.is_in(&mut file)).at(Action::Read, path)?;
-    if written { Ok(sealing.into_after()) } else { Err(CommitError::NotAsWritten) }
+    storage.sync(&file).context(Action::Sync, path)?;
+    let written =
+        storage.open(path).and_then(|mut file| sealing.is_in(&mut file)).context(Action::Read, path)?;
+    if written { Ok(sealing.into_next()) } else { Err(CommitError::NotAsWritten) }
 }
 
 /// Writes `header` and then what follows the header of the snapshot `of`, byte for byte, and reads it back.
-fn write_behind<S: Storage>(storage: &S, path: &Path, header: &[u8], of: &Path) -> Result<(), CommitError> {
+fn write_with_header<S: Storage>(
+    storage: &S,
+    path: &Path,
+    header: &[u8],
+    of: &Path,
+) -> Result<(), CommitError> {
     let start = read_header(storage, of)?;
-    let skip = Encoded::parse(&start).map_err(CommitError::Replaced)?.bytes.len() as u64;
+    let skip = ParsedHeader::parse(&start).map_err(CommitError::Replaced)?.bytes.len() as u64;
     let body = || -> io::Result<S::Reader> {
         let mut file = storage.open(of)?;
         io::copy(&mut (&mut file).take(skip), &mut io::sink())?;
         Ok(file)
     };
-    copy_synced(storage, header.chain(body().at(Action::Read, of)?), of, path)?;
-    let mut expected = Parts::of(header.chain(body().at(Action::Read, of)?));
-    let mut written = Parts::of(storage.open(path).at(Action::Read, path)?);
+    copy_synced(storage, header.chain(body().context(Action::Read, of)?), of, path)?;
+    let mut expected = ChunkReader::of(header.chain(body().context(Action::Read, of)?));
+    let mut written = ChunkReader::of(storage.open(path).context(Action::Read, path)?);
     loop {
-        match (expected.next().at(Action::Read, of)?, written.next().at(Action::Read, path)?) {
+        match (expected.next().context(Action::Read, of)?, written.next().context(Action::Read, path)?) {
             (None, None) => return Ok(()),
             (expected, written) if expected == written => {}
             _ => return Err(CommitError::NotAsWritten),

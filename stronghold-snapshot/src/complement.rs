@@ -2,7 +2,7 @@
 //!
 //! A complement is a sealed snapshot like any other, with one recipient slot. Its payload names the sender, the
 //! receiver and the request that it answers, so that it stands on its own outside a channel too: any place where bytes lie
-//! may carry it. What the receiver needs to take it is an [`Awaited`]: it takes each once, in answer to its own request, for as
+//! may carry it. What the receiver needs to take it is an [`ComplementReceiver`]: it takes each once, in answer to its own request, for as
 //! long as it keeps the one-time key. No clock is asked, least of all the sender's.
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,8 @@ use stronghold_vault::{Entry, Identity, PublicIdentity, secret_bytes};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::encoding::{BadPayload, decode, encode};
-use crate::recipient::{RecipientPublic, RecipientSecret};
+use crate::encoding::{DecodeError, decode, encode};
+use crate::recipient::{RecipientPublicKey, RecipientSecretKey};
 use crate::sealed::{self, OpenError, SealError};
 use crate::slot::{NewSlot, Unlock};
 
@@ -42,7 +42,7 @@ pub enum ComplementError {
     Open(#[from] OpenError),
     /// What was sealed is no complement.
     #[error(transparent)]
-    Payload(#[from] BadPayload),
+    Payload(#[from] DecodeError),
     /// The sender's signature is not on it.
     #[error("the complement is not signed by its sender")]
     Signature,
@@ -54,8 +54,8 @@ pub enum ComplementError {
 /// What a receiver keeps of its request until the answer has come: one key for one request, and which complement of it
 /// is next. Each is taken once and in turn; any other is refused, and changes nothing.
 #[derive(Debug)]
-pub struct Awaited {
-    secret: RecipientSecret,
+pub struct ComplementReceiver {
+    secret: RecipientSecretKey,
     sender: PublicIdentity,
     receiver: DeviceId,
     request: [u8; 32],
@@ -78,7 +78,7 @@ struct Signed {
 /// [`SealError`].
 pub fn seal_complement(
     entries: &[Entry],
-    to: &RecipientPublic,
+    to: &RecipientPublicKey,
     sender: &Identity,
     manifest: &Manifest,
 ) -> Result<Vec<u8>, SealError> {
@@ -95,7 +95,7 @@ pub fn seal_complement(
 /// [`ComplementError`].
 pub fn open_complement(
     sealed: &[u8],
-    secret: &RecipientSecret,
+    secret: &RecipientSecretKey,
     sender: &PublicIdentity,
     expected: &Manifest,
 ) -> Result<Vec<Entry>, ComplementError> {
@@ -111,12 +111,12 @@ pub fn open_complement(
     Ok(decode(&signed.entries)?)
 }
 
-impl Awaited {
+impl ComplementReceiver {
     /// Awaits what `sender` answers to `request`, sealed to this one-time key, for this device. `request` is 32 bytes
     /// that no other request has: a hash of it and of the key will do.
     #[must_use]
     pub fn new(
-        secret: RecipientSecret,
+        secret: RecipientSecretKey,
         sender: PublicIdentity,
         receiver: DeviceId,
         request: [u8; 32],
@@ -127,7 +127,7 @@ impl Awaited {
     /// The same after the first `taken` complements, as [`taken`](Self::taken) said: for who awaits it in another run of
     /// a program than the one that asked.
     #[must_use]
-    pub fn after(self, taken: u64) -> Self {
+    pub fn with_taken(self, taken: u64) -> Self {
         Self { next: taken, ..self }
     }
 
@@ -191,18 +191,18 @@ mod tests {
     struct Letter {
         sender: Identity,
         receiver: Identity,
-        secret: RecipientSecret,
+        secret: RecipientSecretKey,
     }
 
     impl Letter {
         fn new() -> Self {
             let (sender, receiver) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-            Self { sender, receiver, secret: RecipientSecret::generate().unwrap() }
+            Self { sender, receiver, secret: RecipientSecretKey::generate().unwrap() }
         }
 
-        fn awaited(&self) -> Awaited {
+        fn awaited(&self) -> ComplementReceiver {
             let sender = self.sender.public().clone();
-            Awaited::new(self.secret.clone(), sender, self.receiver.device(), [7; 32])
+            ComplementReceiver::new(self.secret.clone(), sender, self.receiver.device(), [7; 32])
         }
 
         fn manifest(&self, index: u64) -> Manifest {
@@ -232,8 +232,8 @@ mod tests {
         assert_eq!(awaited.open(&first), Err(ComplementError::NotThisRequest), "replayed");
         assert_eq!(awaited.taken(), 1, "what is refused changes nothing");
         // In another run of the program: what it kept is the key's 32 bytes and the number taken.
-        let secret = RecipientSecret::from_bytes(&*letter.secret.to_bytes()).unwrap();
-        let mut awaited = Awaited { secret, ..letter.awaited() }.after(awaited.taken());
+        let secret = RecipientSecretKey::from_bytes(&*letter.secret.to_bytes()).unwrap();
+        let mut awaited = ComplementReceiver { secret, ..letter.awaited() }.with_taken(awaited.taken());
         assert_eq!(awaited.open(&first), Err(ComplementError::NotThisRequest), "replayed later");
         assert_eq!(awaited.open(&second).unwrap(), [entry()]);
         assert!(!first.windows(7).any(|window| window == b"hunter2"));
@@ -258,7 +258,7 @@ mod tests {
             (signed_by_other.unwrap(), ComplementError::Signature),
             (to_other.unwrap(), ComplementError::Open(OpenError::WrongKey)),
             (Vec::new(), ComplementError::Open(OpenError::NotASnapshot)),
-            (no_complement, ComplementError::Payload(BadPayload)),
+            (no_complement, ComplementError::Payload(DecodeError)),
         ];
         let mut awaited = letter.awaited();
         for (sealed, reason) in refused {
@@ -294,8 +294,8 @@ mod tests {
         let receiver = letter.receiver.device();
         let taken = std::thread::spawn(move || {
             let sender = PublicIdentity::from_spki(&spki).unwrap();
-            let secret = RecipientSecret::from_bytes(&*secret).unwrap();
-            Awaited::new(secret, sender, receiver, [7; 32]).open(&std::fs::read(file).unwrap())
+            let secret = RecipientSecretKey::from_bytes(&*secret).unwrap();
+            ComplementReceiver::new(secret, sender, receiver, [7; 32]).open(&std::fs::read(file).unwrap())
         });
         assert_eq!(taken.join().unwrap().unwrap(), [entry()]);
     }

@@ -19,7 +19,7 @@ pub struct PassphraseCost {
 /// Argon2id parameters outside the bounds of [`PassphraseCost`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("Argon2id with {memory_kib} KiB, {passes} passes and {lanes} lanes is out of bounds")]
-pub struct CostOutOfBounds {
+pub struct PassphraseCostError {
     /// Memory in KiB.
     pub memory_kib: u32,
     /// Passes over the memory.
@@ -38,13 +38,13 @@ impl PassphraseCost {
     /// `memory_kib` KiB of memory, gone over `passes` times in `lanes` parallel lanes.
     ///
     /// # Errors
-    /// [`CostOutOfBounds`], see the type.
-    pub fn new(memory_kib: u32, passes: u32, lanes: u32) -> Result<Self, CostOutOfBounds> {
+    /// [`PassphraseCostError`], see the type.
+    pub fn new(memory_kib: u32, passes: u32, lanes: u32) -> Result<Self, PassphraseCostError> {
         let allowed = (1..=Self::MAX_LANES).contains(&lanes)
             && (1..=Self::MAX_PASSES).contains(&passes)
             && (8 * lanes..=Self::MAX_MEMORY_KIB).contains(&memory_kib);
         if !allowed {
-            return Err(CostOutOfBounds { memory_kib, passes, lanes });
+            return Err(PassphraseCostError { memory_kib, passes, lanes });
         }
         Ok(Self { memory_kib, passes, lanes })
     }
@@ -100,14 +100,14 @@ impl Default for PassphraseCost {
 
 /// The work that a file's passphrase slots ask for together, before it is known whose file it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Work {
+pub struct KdfWork {
     /// KiB of memory of the slot that takes the most.
     pub memory_kib: u32,
     /// KiB times passes, over all the slots.
     pub total_kib: u64,
 }
 
-impl Work {
+impl KdfWork {
     /// What is spent on a file that was not made here: 64 MiB, gone over 16 times in all. It is the default cost five times, or
     /// one slot of any [`PassphraseCost::calibrated`] cost.
     pub const FOREIGN: Self = Self { memory_kib: 64 * 1024, total_kib: 16 * 64 * 1024 };
@@ -158,7 +158,7 @@ mod tests {
         ] {
             let cost = PassphraseCost::new(memory_kib, passes, lanes);
             let parts = cost.map(|cost| (cost.memory_kib(), cost.passes(), cost.lanes()));
-            let refused = CostOutOfBounds { memory_kib, passes, lanes };
+            let refused = PassphraseCostError { memory_kib, passes, lanes };
             assert_eq!(parts, if allowed { Ok((memory_kib, passes, lanes)) } else { Err(refused) });
         }
         let least = PassphraseCost::default();
@@ -171,9 +171,12 @@ mod tests {
     #[test]
     fn work_is_the_most_memory_and_the_sum_of_passes_over_it() {
         let cost = |memory_kib, passes| PassphraseCost::new(memory_kib, passes, 1).unwrap();
-        let work = |memory_kib, total_kib| Work { memory_kib, total_kib };
-        assert_eq!(Work::of([].into_iter()), Work::NONE);
-        assert_eq!(Work::of([cost(8, 2), cost(100, 3), cost(50, 1)].into_iter()), work(100, 16 + 300 + 50));
+        let work = |memory_kib, total_kib| KdfWork { memory_kib, total_kib };
+        assert_eq!(KdfWork::of([].into_iter()), KdfWork::NONE);
+        assert_eq!(
+            KdfWork::of([cost(8, 2), cost(100, 3), cost(50, 1)].into_iter()),
+            work(100, 16 + 300 + 50)
+        );
         assert_eq!(work(8, 20).max(work(9, 10)), work(9, 20));
         assert_eq!(work(9, 10).max(work(8, 20)), work(9, 20));
         for (asked, is_within) in
@@ -181,7 +184,7 @@ mod tests {
         {
             assert_eq!(asked.is_within(work(9, 20)), is_within, "{asked:?}");
         }
-        assert_eq!((Work::FOREIGN, Work::ANY), (work(65_536, 1 << 20), work(1 << 20, 1 << 24)));
+        assert_eq!((KdfWork::FOREIGN, KdfWork::ANY), (work(65_536, 1 << 20), work(1 << 20, 1 << 24)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{crypto, sealed::SealError};
 /// What was sealed can't be read as what it should be: another program made it, or a newer version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the content can't be read")]
-pub struct BadPayload;
+pub struct DecodeError;
 
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let mut length = Length(0);
@@ -24,16 +24,16 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u
     written.map(|()| bytes).map_err(|_| SealError::TooLarge)
 }
 
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BadPayload> {
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     // From the slice itself: a reader would copy every byte string, keys too, into a buffer that nobody wipes.
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     let value = T::deserialize(&mut deserializer);
     crypto::wipe_stack();
-    let value = value.map_err(|_| BadPayload)?;
+    let value = value.map_err(|_| DecodeError)?;
     // Nothing may follow: then there is no further marker to be read. A slice fails in no other way.
     match <()>::deserialize(&mut deserializer) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
-        _ => Err(BadPayload),
+        _ => Err(DecodeError),
     }
 }
 
@@ -69,8 +69,8 @@ mod tests {
         assert_eq!(decode::<(String, u8)>(&bytes), Ok(("a".into(), 7)));
         for more in [0_u8, 0x91, 0xc0, 0xc1, 0xc4, 0xff] {
             let longer = [bytes.as_slice(), &[more]].concat();
-            assert_eq!(decode::<(String, u8)>(&longer), Err(BadPayload), "{more:x}");
+            assert_eq!(decode::<(String, u8)>(&longer), Err(DecodeError), "{more:x}");
         }
-        assert_eq!(decode::<(String, u8)>(&bytes[..bytes.len() - 1]), Err(BadPayload));
+        assert_eq!(decode::<(String, u8)>(&bytes[..bytes.len() - 1]), Err(DecodeError));
     }
 }

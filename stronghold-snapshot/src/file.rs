@@ -10,17 +10,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::body::BodyKey;
-use crate::commit::Locked;
-use crate::cost::Work;
+use crate::commit::SnapshotGuard;
+use crate::cost::KdfWork;
 use crate::crypto;
 use crate::file_error::{
-    Action, At, CommitError, CreateError, LockError, OpenFileError, ReloadError, StorageError,
+    Action, CommitError, CreateError, IoContext, LockError, OpenFileError, ReloadError, StorageError,
 };
-use crate::header::{self, Encoded};
-use crate::lineage::Lineage;
-use crate::own::Obstacle;
+use crate::header::{self, ParsedHeader};
 use crate::paths::Paths;
+use crate::safe_open::Obstacle;
 use crate::sealed::{OpenError, Opened, Payload};
+use crate::sealer::Sealer;
 use crate::slot::{NewSlot, Unlock};
 use crate::storage::{Disk, Storage};
 
@@ -36,30 +36,30 @@ pub struct Limits {
     /// Bytes that are read of it.
     pub max_len: u64,
     /// What trying a passphrase may cost.
-    pub work: Work,
+    pub work: KdfWork,
 }
 
 impl Limits {
     /// For a file that was made here: what the format allows.
-    pub const OWN: Self = Self { max_len: u64::MAX, work: Work::ANY };
+    pub const OWN: Self = Self { max_len: u64::MAX, work: KdfWork::ANY };
 
-    /// For a file that may be anybody's: 1 GiB, and the work of [`Work::FOREIGN`].
-    pub const FOREIGN: Self = Self { max_len: 1 << 30, work: Work::FOREIGN };
+    /// For a file that may be anybody's: 1 GiB, and the work of [`KdfWork::FOREIGN`].
+    pub const FOREIGN: Self = Self { max_len: 1 << 30, work: KdfWork::FOREIGN };
 }
 
 /// A snapshot file that was opened or created. Reading takes no lock; writing goes through [`lock`](Self::lock).
 ///
-/// To change a file that others may change too: [`lock`](Self::lock), then [`Locked::reload_if_newer`], apply the
-/// change to what that gives, then [`Locked::commit`]. The lock is held throughout, so no acknowledged write is lost.
+/// To change a file that others may change too: [`lock`](Self::lock), then [`SnapshotGuard::reload_if_newer`], apply the
+/// change to what that gives, then [`SnapshotGuard::commit`]. The lock is held throughout, so no acknowledged write is lost.
 pub struct SnapshotFile<S: Storage = Disk> {
     pub(crate) storage: S,
     pub(crate) paths: Paths,
-    pub(crate) lineage: Lineage,
+    pub(crate) lineage: Sealer,
     pub(crate) payload: Option<Payload>,
 }
 
 /// How the file on disk stands to what was last read or written here.
-pub(crate) enum Standing {
+pub(crate) enum DiskState {
     /// The very same generation.
     Same,
     /// A later one, with its number.
@@ -107,11 +107,12 @@ impl<S: Storage> SnapshotFile<S> {
         payload: &[u8],
     ) -> Result<Self, CreateError> {
         let paths = Paths::resolve(&storage, path).map_err(CommitError::from)?;
-        let exists = storage.exists(&paths.file).at(Action::Find, &paths.file).map_err(CommitError::from)?;
+        let exists =
+            storage.exists(&paths.file).context(Action::Find, &paths.file).map_err(CommitError::from)?;
         if exists {
             return Err(CreateError::Exists(paths.file));
         }
-        let lineage = Lineage::begin(slots).map_err(CommitError::from)?;
+        let lineage = Sealer::create(slots).map_err(CommitError::from)?;
         let mut file = Self::of(storage, paths, lineage, None);
         let created = file.lock(LOCK_WAIT).map_err(CommitError::from)?.create(payload);
         if created.is_err() && !file.storage.exists(&file.paths.file).unwrap_or(true) {
@@ -135,12 +136,12 @@ impl<S: Storage> SnapshotFile<S> {
         limits: &Limits,
     ) -> Result<Self, OpenFileError> {
         let paths = Paths::resolve(&storage, path)?;
-        let open = |encoded: &Encoded<'_>| Lineage::unlock(encoded, unlock, limits.work);
+        let open = |encoded: &ParsedHeader<'_>| Sealer::unlock(encoded, unlock, limits.work);
         let Opened { lineage, payload } = open_as_read(&storage, &paths.file, limits.max_len, open)?;
         Ok(Self::of(storage, paths, lineage, Some(payload)))
     }
 
-    fn of(storage: S, paths: Paths, lineage: Lineage, payload: Option<Payload>) -> Self {
+    fn of(storage: S, paths: Paths, lineage: Sealer, payload: Option<Payload>) -> Self {
         Self { storage, paths, lineage, payload }
     }
 
@@ -155,12 +156,12 @@ impl<S: Storage> SnapshotFile<S> {
     /// # Errors
     /// [`ReloadError`] when the file can't be read or opened, or is older than what was read.
     pub fn reload_if_newer(&mut self) -> Result<Option<Payload>, ReloadError> {
-        match self.standing()? {
-            Standing::Same => Ok(None),
-            Standing::NotNewer(found) => {
+        match self.disk_state()? {
+            DiskState::Same => Ok(None),
+            DiskState::NotNewer(found) => {
                 Err(ReloadError::RolledBack { found, held: self.lineage.generation() })
             }
-            Standing::Newer(_) => self.reload().map(Some),
+            DiskState::Newer(_) => self.reload().map(Some),
         }
     }
 
@@ -169,7 +170,7 @@ impl<S: Storage> SnapshotFile<S> {
     /// # Errors
     /// As [`reload_if_newer`](Self::reload_if_newer).
     pub fn reload(&mut self) -> Result<Payload, ReloadError> {
-        if let Standing::NotNewer(found) = self.standing()? {
+        if let DiskState::NotNewer(found) = self.disk_state()? {
             return Err(ReloadError::RolledBack { found, held: self.lineage.generation() });
         }
         let Opened { lineage, payload } = self.reopen(&self.paths.file)?;
@@ -190,7 +191,7 @@ impl<S: Storage> SnapshotFile<S> {
 
     /// The master key, slots and generation last read or written.
     #[must_use]
-    pub fn lineage(&self) -> &Lineage {
+    pub fn sealer(&self) -> &Sealer {
         &self.lineage
     }
 
@@ -198,7 +199,7 @@ impl<S: Storage> SnapshotFile<S> {
     ///
     /// # Errors
     /// [`LockError`].
-    pub fn lock(&mut self, wait: Duration) -> Result<Locked<'_, S>, LockError> {
+    pub fn lock(&mut self, wait: Duration) -> Result<SnapshotGuard<'_, S>, LockError> {
         let give_up = Instant::now().checked_add(wait);
         let path = &self.paths.lock;
         let lock = loop {
@@ -209,7 +210,7 @@ impl<S: Storage> SnapshotFile<S> {
             }
         };
         self.remove_leftovers();
-        Ok(Locked::new(self, lock))
+        Ok(SnapshotGuard::new(self, lock))
     }
 
     fn try_lock(&self) -> Result<Option<S::Lock>, LockError> {
@@ -230,10 +231,10 @@ impl<S: Storage> SnapshotFile<S> {
         let locked = self.lock(wait)?;
         // Whoever waits for it finds, once it has it, that it is none any more, and takes the new one.
         let storage = &locked.file().storage;
-        Ok(storage.remove(&path).at(Action::Remove, &path)?)
+        Ok(storage.remove(&path).context(Action::Remove, &path)?)
     }
 
-    /// Writes `payload` as the next generation: [`lock`](Self::lock), then [`Locked::commit`].
+    /// Writes `payload` as the next generation: [`lock`](Self::lock), then [`SnapshotGuard::commit`].
     ///
     /// # Errors
     /// [`CommitError`]; [`CommitError::Stale`] when others wrote since this was read.
@@ -242,17 +243,17 @@ impl<S: Storage> SnapshotFile<S> {
     }
 
     /// How the file on disk stands to what was last read or written here: by its header alone.
-    pub(crate) fn standing(&self) -> Result<Standing, OpenFileError> {
+    pub(crate) fn disk_state(&self) -> Result<DiskState, OpenFileError> {
         let SnapshotFile { storage, paths, lineage, .. } = self;
         let start = read_header(storage, &paths.file)?;
-        let on_disk = Encoded::parse(&start).map_err(|source| self.not_ours(source))?;
+        let on_disk = ParsedHeader::parse(&start).map_err(|source| self.not_ours(source))?;
         if on_disk.header.file_id != lineage.file_id() {
             return Err(self.not_ours(OpenError::WrongKey));
         }
         Ok(match on_disk.header.generation {
-            _ if on_disk.hash() == lineage.header_hash() => Standing::Same,
-            found if found > lineage.generation() => Standing::Newer(found),
-            found => Standing::NotNewer(found),
+            _ if on_disk.hash() == lineage.header_hash() => DiskState::Same,
+            found if found > lineage.generation() => DiskState::Newer(found),
+            found => DiskState::NotNewer(found),
         })
     }
 
@@ -278,15 +279,15 @@ fn open_as_read<S: Storage>(
     storage: &S,
     path: &Path,
     max_len: u64,
-    open: impl FnOnce(&Encoded<'_>) -> Result<(Lineage, BodyKey), OpenError>,
+    open: impl FnOnce(&ParsedHeader<'_>) -> Result<(Sealer, BodyKey), OpenError>,
 ) -> Result<Opened, OpenFileError> {
     let wrong = |source| OpenFileError::Snapshot { path: path.to_owned(), source };
-    let mut file = storage.open(path).at(Action::Read, path)?;
-    let start = take_header(&mut file).at(Action::Read, path)?;
-    let encoded = Encoded::parse(&start).map_err(wrong)?;
+    let mut file = storage.open(path).context(Action::Read, path)?;
+    let start = take_header(&mut file).context(Action::Read, path)?;
+    let encoded = ParsedHeader::parse(&start).map_err(wrong)?;
     let (lineage, key) = open(&encoded).map_err(wrong)?;
     let max = max_len.saturating_sub(start.len() as u64);
-    let body = key.open_from(&mut file, max).at(Action::Read, path)?.map_err(wrong)?;
+    let body = key.open_from(&mut file, max).context(Action::Read, path)?.map_err(wrong)?;
     crypto::wipe_stack();
     let body = body.ok_or_else(|| OpenFileError::TooLarge { path: path.to_owned(), max_len })?;
     Ok(Opened { lineage, payload: Payload(body) })
@@ -294,7 +295,7 @@ fn open_as_read<S: Storage>(
 
 /// The header at the start of a file.
 pub(crate) fn read_header<S: Storage>(storage: &S, path: &Path) -> Result<Vec<u8>, StorageError> {
-    storage.open(path).and_then(|mut file| take_header(&mut file)).at(Action::Read, path)
+    storage.open(path).and_then(|mut file| take_header(&mut file)).context(Action::Read, path)
 }
 
 /// As many bytes as the header says that it has, or as there are.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::own::Obstacle;
+use crate::safe_open::Obstacle;
 use crate::sealed::{OpenError, SealError};
 
 /// A file action that failed.
@@ -77,7 +77,7 @@ pub enum ReloadError {
     /// See [`OpenFileError`].
     #[error(transparent)]
     Open(#[from] OpenFileError),
-    /// See [`CommitError::RolledBack`].
+    /// See [`CommitError::RollbackError`].
     #[error("the file was set back to generation {found}, generation {held} was read from it")]
     RolledBack {
         /// On disk.
@@ -174,12 +174,12 @@ impl From<OpenFileError> for CommitError {
 }
 
 /// Says what was tried, and on what.
-pub(crate) trait At<T> {
-    fn at(self, action: Action, path: &Path) -> Result<T, StorageError>;
+pub(crate) trait IoContext<T> {
+    fn context(self, action: Action, path: &Path) -> Result<T, StorageError>;
 }
 
-impl<T> At<T> for io::Result<T> {
-    fn at(self, action: Action, path: &Path) -> Result<T, StorageError> {
+impl<T> IoContext<T> for io::Result<T> {
+    fn context(self, action: Action, path: &Path) -> Result<T, StorageError> {
         self.map_err(|source| StorageError { action, path: path.to_owned(), source })
     }
 }

@@ -28,7 +28,7 @@ const MAC_LABEL: &[u8] = b"stronghold/snapshot/v1/header";
 pub(crate) struct Header {
     pub(crate) file_id: [u8; 16],
     pub(crate) generation: u64,
-    /// [`Encoded::hash`] of the generation before, zeros for the first.
+    /// [`ParsedHeader::hash`] of the generation before, zeros for the first.
     pub(crate) parent: [u8; 32],
     /// Fresh in every generation; the body's key depends on it.
     pub(crate) body_salt: [u8; 32],
@@ -39,7 +39,7 @@ pub(crate) struct Header {
 }
 
 /// A header as bytes, at the start of a file.
-pub(crate) struct Encoded<'a> {
+pub(crate) struct ParsedHeader<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) header: Header,
 }
@@ -67,10 +67,10 @@ impl Header {
     }
 }
 
-impl<'a> Encoded<'a> {
+impl<'a> ParsedHeader<'a> {
     /// Reads the header at the start of `file`, as far as that goes without a key. Further bytes are left alone.
     pub(crate) fn parse(file: &'a [u8]) -> Result<Self, OpenError> {
-        let bytes = delimit(file)?;
+        let bytes = split_header(file)?;
         let (content, _mac) = bytes.split_at(bytes.len() - MAC_LEN);
         let mut input = Reader(&content[PREAMBLE_LEN..]);
         let mut header = Header {
@@ -117,7 +117,7 @@ pub(crate) fn len_of(preamble: &[u8]) -> Option<usize> {
 }
 
 /// Cuts the header off the front of a file, after the checks that are the same in every version.
-fn delimit(file: &[u8]) -> Result<&[u8], OpenError> {
+fn split_header(file: &[u8]) -> Result<&[u8], OpenError> {
     if !file.starts_with(&MAGIC) {
         return Err(OpenError::NotASnapshot);
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use stronghold_sync::{
-    EntryId, Grant, LocationId, Mapping, OnConflict, Plan, Rules, Scope, Selection, Shape, plan,
+    EntryId, Grant, LocationId, Mapping, OnConflict, Plan, PlanOptions, Scope, Selection, Shape, plan,
 };
-use stronghold_vault::{ExportError, ImportError, Stronghold, Unacceptable, WriteError};
+use stronghold_vault::{ExportError, ImportError, RejectReason, Stronghold, WriteError};
 use thiserror::Error;
 
 /// What to merge, and how.
@@ -75,7 +75,7 @@ impl Merge {
             own.retain(|shape| arrive.contains(&shape.location));
             own
         };
-        plan(&own, &theirs, Rules { take: true, give: false, on_conflict: self.on_conflict })
+        plan(&own, &theirs, PlanOptions { take: true, give: false, on_conflict: self.on_conflict })
     }
 
     /// Merges `from` into `into`.
@@ -84,7 +84,7 @@ impl Merge {
     /// [`MergeError`]; nothing is merged then, but for a conflict that could not be settled.
     pub fn run(&self, into: &mut Stronghold, from: &Stronghold) -> Result<Merged, MergeError> {
         let plan = self.plan(into, from);
-        if plan.deletes_many() && !self.deletions_confirmed {
+        if plan.needs_confirmation() && !self.deletions_confirmed {
             let deleted = plan.deletes_here + plan.shrinks_here;
             return Err(MergeError::Deletions { deleted, of: plan.readable_here });
         }
@@ -92,11 +92,11 @@ impl Merge {
         let grant = Grant::of_owner(self.selection.clone());
         let entries = from.export_mapped(&grant, &self.mapping, &wanted, self.now)?;
         let report = into.import(&entries, from.identity().device(), self.now, |_, entry, _| {
-            if wanted.contains(entry) { Ok(()) } else { Err(Unacceptable::NotAsked) }
+            if wanted.contains(entry) { Ok(()) } else { Err(RejectReason::Unrequested) }
         })?;
         let mut conflicts = report.conflicts;
         for resolution in &plan.resolve {
-            conflicts -= u64::from(into.settle(resolution, self.now)?);
+            conflicts -= u64::from(into.apply_resolution(resolution, self.now)?);
         }
         Ok(Merged {
             received: report.received,

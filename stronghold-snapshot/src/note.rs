@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use stronghold_sync::hex;
 
-use crate::cost::Work;
+use crate::cost::KdfWork;
 use crate::file::SnapshotFile;
-use crate::lineage::Lineage;
+use crate::sealer::Sealer;
 
 /// What was seen of a file: which, how far it had come, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(crate) struct Note {
     pub(crate) generation: u64,
     header_hash: [u8; 32],
     /// What its passphrase slots asked for: the owner has paid that before.
-    pub(crate) work: Work,
+    pub(crate) work: KdfWork,
     pub(crate) place: Place,
     pub(crate) path: PathBuf,
 }
@@ -34,7 +34,7 @@ impl Note {
     pub(crate) const MAX_LEN: u64 = 16 * 1024;
 
     pub(crate) fn of(file: &SnapshotFile, place: Place) -> Self {
-        let lineage = file.lineage();
+        let lineage = file.sealer();
         Self {
             file_id: lineage.file_id(),
             generation: lineage.generation(),
@@ -45,12 +45,12 @@ impl Note {
         }
     }
 
-    pub(crate) fn is_of(&self, lineage: &Lineage) -> bool {
+    pub(crate) fn is_of(&self, lineage: &Sealer) -> bool {
         self.file_id == lineage.file_id()
     }
 
     /// Whether more was seen of the file than that: a later generation, or another one of the same number.
-    pub(crate) fn is_ahead_of(&self, lineage: &Lineage) -> bool {
+    pub(crate) fn is_ahead_of(&self, lineage: &Sealer) -> bool {
         self.is_of(lineage)
             && (self.generation > lineage.generation()
                 || self.generation == lineage.generation() && self.header_hash != lineage.header_hash())
@@ -80,7 +80,7 @@ impl Note {
             file_id: hex::read(word()?)?,
             generation: word()?.parse().ok()?,
             header_hash: hex::read(word()?)?,
-            work: Work { memory_kib: word()?.parse().ok()?, total_kib: word()?.parse().ok()? },
+            work: KdfWork { memory_kib: word()?.parse().ok()?, total_kib: word()?.parse().ok()? },
             place: match word()? {
                 HOME => Place::Home,
                 COPY => Place::Copy,
@@ -124,7 +124,7 @@ mod tests {
             file_id: [1; 16],
             generation,
             header_hash: [hash; 32],
-            work: Work::NONE,
+            work: KdfWork::NONE,
             place,
             path: "/vault".into(),
         };
@@ -146,7 +146,7 @@ mod tests {
             file_id: [1; 16],
             generation: 7,
             header_hash: [2; 32],
-            work: Work::FOREIGN,
+            work: KdfWork::FOREIGN,
             place: Place::Copy,
             path: "/a folder/with\nlines/ü".into(),
         };

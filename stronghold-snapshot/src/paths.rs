@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use stronghold_sync::hex;
 
 use crate::crypto;
-use crate::file_error::{Action, At, StorageError};
+use crate::file_error::{Action, IoContext, StorageError};
 use crate::storage::Storage;
 
 /// A snapshot's real path and what stands beside it, all in one folder.
@@ -26,7 +26,7 @@ const CHECK_LEN: usize = 8;
 
 impl Paths {
     pub(crate) fn resolve(storage: &impl Storage, path: &Path) -> Result<Self, StorageError> {
-        let file = storage.resolve(path).at(Action::Find, path)?;
+        let file = storage.resolve(path).context(Action::Find, path)?;
         let name = file.file_name().unwrap_or_default();
         let folder = file.parent().unwrap_or(&file).to_owned();
         let beside = |parts: [&OsStr; 3]| parts.into_iter().collect::<OsString>();

@@ -26,18 +26,18 @@ const EXPORT_LABEL: &[u8] = b"stronghold/snapshot/v1/recipient-secret";
 
 /// The half of a recipient's key pair that opens. Whoever has it opens everything sealed to it.
 #[derive(Clone)]
-pub struct RecipientSecret(Private);
+pub struct RecipientSecretKey(Private);
 
 /// The half of a recipient's key pair that one seals to. Not secret, but it must come from the right peer.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RecipientPublic(Public);
+pub struct RecipientPublicKey(Public);
 
 /// These bytes are no recipient key: wrong length, or no point and lattice vector of the KEM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a recipient key")]
-pub struct NotARecipientKey;
+pub struct RecipientKeyError;
 
-impl RecipientSecret {
+impl RecipientSecretKey {
     /// Bytes of [`to_bytes`](Self::to_bytes).
     pub const LEN: usize = 32;
 
@@ -53,9 +53,9 @@ impl RecipientSecret {
     /// The key pair whose seed these 32 bytes are.
     ///
     /// # Errors
-    /// [`NotARecipientKey`] when there are not 32 bytes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotARecipientKey> {
-        Private::from_bytes(bytes).map(Self).map_err(|_| NotARecipientKey)
+    /// [`RecipientKeyError`] when there are not 32 bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecipientKeyError> {
+        Private::from_bytes(bytes).map(Self).map_err(|_| RecipientKeyError)
     }
 
     /// The seed: 32 secret bytes.
@@ -68,11 +68,11 @@ impl RecipientSecret {
 
     /// The half to give to others.
     #[must_use]
-    pub fn public(&self) -> RecipientPublic {
-        RecipientPublic(MlKem768P256::sk_to_pk(&self.0))
+    pub fn public(&self) -> RecipientPublicKey {
+        RecipientPublicKey(MlKem768P256::sk_to_pk(&self.0))
     }
 
-    /// The secret that [`RecipientPublic::encapsulate`] made, or none when the encapsulation is malformed. An
+    /// The secret that [`RecipientPublicKey::encapsulate`] made, or none when the encapsulation is malformed. An
     /// encapsulation to someone else gives a different secret, which the slot's commitment tells.
     pub(crate) fn decapsulate(&self, encapped: &[u8; ENCAPPED_LEN], info: &[u8]) -> Option<Secret> {
         let encapped = Encapped::from_bytes(encapped).ok()?;
@@ -89,22 +89,22 @@ impl RecipientSecret {
     }
 }
 
-impl fmt::Debug for RecipientSecret {
+impl fmt::Debug for RecipientSecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RecipientSecret(..)")
     }
 }
 
-impl RecipientPublic {
+impl RecipientPublicKey {
     /// Bytes of [`to_bytes`](Self::to_bytes): an ML-KEM-768 key (1184), then an uncompressed P-256 point (65).
     pub const LEN: usize = 1249;
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
     ///
     /// # Errors
-    /// [`NotARecipientKey`] for another length, an unreduced ML-KEM key or a point that is not on the curve.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotARecipientKey> {
-        Public::from_bytes(bytes).map(Self).map_err(|_| NotARecipientKey)
+    /// [`RecipientKeyError`] for another length, an unreduced ML-KEM key or a point that is not on the curve.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecipientKeyError> {
+        Public::from_bytes(bytes).map(Self).map_err(|_| RecipientKeyError)
     }
 
     /// The key as [`LEN`](Self::LEN) bytes.
@@ -123,7 +123,7 @@ impl RecipientPublic {
     }
 }
 
-impl fmt::Debug for RecipientPublic {
+impl fmt::Debug for RecipientPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fingerprint = crypto::hash(&[&self.to_bytes()]);
         f.write_str("RecipientPublic(")?;
@@ -138,15 +138,16 @@ mod tests {
 
     #[test]
     fn keys_survive_their_bytes_and_agree_on_a_secret() {
-        let secret = RecipientSecret::from_bytes(&*RecipientSecret::generate().unwrap().to_bytes()).unwrap();
-        let public = RecipientPublic::from_bytes(&secret.public().to_bytes()).unwrap();
+        let secret =
+            RecipientSecretKey::from_bytes(&*RecipientSecretKey::generate().unwrap().to_bytes()).unwrap();
+        let public = RecipientPublicKey::from_bytes(&secret.public().to_bytes()).unwrap();
         assert_eq!(public, secret.public());
-        assert_eq!(public.to_bytes().len(), RecipientPublic::LEN);
+        assert_eq!(public.to_bytes().len(), RecipientPublicKey::LEN);
 
         let (encapped, sent) = public.encapsulate(b"info").unwrap();
         assert_eq!(*secret.decapsulate(&encapped, b"info").unwrap(), *sent);
         assert_ne!(*secret.decapsulate(&encapped, b"other").unwrap(), *sent);
-        let stranger = RecipientSecret::generate().unwrap();
+        let stranger = RecipientSecretKey::generate().unwrap();
         assert_ne!(*stranger.to_bytes(), *secret.to_bytes());
         assert_ne!(*stranger.decapsulate(&encapped, b"info").unwrap(), *sent);
         assert!(secret.decapsulate(&[0xff; ENCAPPED_LEN], b"info").is_none());
@@ -154,21 +155,21 @@ mod tests {
 
     #[test]
     fn other_bytes_are_no_keys() {
-        assert!(RecipientSecret::from_bytes(&[1; 31]).is_err());
-        assert!(RecipientSecret::from_bytes(&[1; 33]).is_err());
-        assert!(RecipientPublic::from_bytes(&[]).is_err());
-        let longer = [RecipientSecret::generate().unwrap().public().to_bytes(), vec![0]].concat();
-        assert!(RecipientPublic::from_bytes(&longer).is_err());
-        assert!(RecipientPublic::from_bytes(&[0xff; RecipientPublic::LEN]).is_err());
-        let mut off_curve = RecipientSecret::generate().unwrap().public().to_bytes();
-        off_curve[RecipientPublic::LEN - 1] ^= 1;
-        assert!(RecipientPublic::from_bytes(&off_curve).is_err());
+        assert!(RecipientSecretKey::from_bytes(&[1; 31]).is_err());
+        assert!(RecipientSecretKey::from_bytes(&[1; 33]).is_err());
+        assert!(RecipientPublicKey::from_bytes(&[]).is_err());
+        let longer = [RecipientSecretKey::generate().unwrap().public().to_bytes(), vec![0]].concat();
+        assert!(RecipientPublicKey::from_bytes(&longer).is_err());
+        assert!(RecipientPublicKey::from_bytes(&[0xff; RecipientPublicKey::LEN]).is_err());
+        let mut off_curve = RecipientSecretKey::generate().unwrap().public().to_bytes();
+        off_curve[RecipientPublicKey::LEN - 1] ^= 1;
+        assert!(RecipientPublicKey::from_bytes(&off_curve).is_err());
     }
 
     #[test]
     fn debug_shows_no_secret() {
-        assert_eq!(format!("{:?}", RecipientSecret::generate().unwrap()), "RecipientSecret(..)");
-        let public = RecipientSecret::from_bytes(&[7; 32]).unwrap().public();
+        assert_eq!(format!("{:?}", RecipientSecretKey::generate().unwrap()), "RecipientSecret(..)");
+        let public = RecipientSecretKey::from_bytes(&[7; 32]).unwrap().public();
         let hash = stronghold_sync::hex::text(&crypto::hash(&[&public.to_bytes()]));
         assert_eq!(format!("{public:?}"), format!("RecipientPublic({}..)", &hash[..8]));
     }

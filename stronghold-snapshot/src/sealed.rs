@@ -1,22 +1,22 @@
 //! Sealed snapshots as bytes: pure functions that seal a payload and open it again.
 //!
-//! A [`Lineage`] is what remains after opening: see `lineage.rs`.
+//! A [`Sealer`] is what remains after opening: see `lineage.rs`.
 
 use core::fmt;
 
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::cost::{CostOutOfBounds, PassphraseCost, Work};
-use crate::lineage::Lineage;
+use crate::cost::{KdfWork, PassphraseCost, PassphraseCostError};
+use crate::sealer::Sealer;
 use crate::slot::{MAX_LABEL, MAX_SLOTS, NewSlot, Unlock};
 
 /// Seals `payload` as the first generation of a new file that each of `slots` opens.
 ///
 /// # Errors
-/// [`SealError`]; see [`Lineage::begin`] and [`Lineage::seal_next`].
+/// [`SealError`]; see [`Sealer::create`] and [`Sealer::seal_next`].
 pub fn seal(slots: &[NewSlot<'_>], payload: &[u8]) -> Result<Vec<u8>, SealError> {
-    Lineage::begin(slots)?.seal_next(payload)
+    Sealer::create(slots)?.seal_next(payload)
 }
 
 /// Opens a sealed snapshot. [`open_owned`] does without the copy that this makes.
@@ -32,14 +32,14 @@ pub fn open(bytes: &[u8], unlock: &Unlock<'_>) -> Result<Opened, OpenError> {
 /// # Errors
 /// See [`open`].
 pub fn open_owned(bytes: Vec<u8>, unlock: &Unlock<'_>) -> Result<Opened, OpenError> {
-    Lineage::open(bytes, unlock)
+    Sealer::open(bytes, unlock)
 }
 
 /// A snapshot that was opened: its content, and what seals its next generation.
 #[derive(Debug)]
 pub struct Opened {
     /// The master key, slots and generation.
-    pub lineage: Lineage,
+    pub lineage: Sealer,
     /// The content.
     pub payload: Payload,
 }
@@ -133,13 +133,13 @@ pub enum OpenError {
     )]
     TooCostly {
         /// What its passphrase slots ask for.
-        asked: Work,
+        asked: KdfWork,
         /// What is allowed.
-        allowed: Work,
+        allowed: KdfWork,
     },
 }
 
-fn passes(work: &Work) -> u64 {
+fn passes(work: &KdfWork) -> u64 {
     work.total_kib.div_ceil(u64::from(work.memory_kib.max(1)))
 }
 
@@ -179,7 +179,7 @@ pub enum Unsupported {
     SlotKind(u8),
     /// A passphrase slot outside the bounds.
     #[error(transparent)]
-    Cost(CostOutOfBounds),
+    Cost(PassphraseCostError),
     /// Passphrase slots that together cost too much.
     #[error("its passphrase slots together cost too much")]
     TotalCost,
@@ -220,13 +220,13 @@ mod tests {
 
     #[test]
     fn what_a_passphrase_would_cost_is_told_in_mebibytes_and_passes() {
-        let work = |memory_kib, total_kib| Work { memory_kib, total_kib };
+        let work = |memory_kib, total_kib| KdfWork { memory_kib, total_kib };
         for (asked, told) in [
             (work(65_536, 3 * 65_536), "64 MiB of memory, gone over 3 times"),
             (work(65_537, 3 * 65_537 + 1), "65 MiB of memory, gone over 4 times"),
             (work(0, 7), "0 MiB of memory, gone over 7 times"),
         ] {
-            let said = OpenError::TooCostly { asked, allowed: Work::FOREIGN }.to_string();
+            let said = OpenError::TooCostly { asked, allowed: KdfWork::FOREIGN }.to_string();
             assert!(said.contains(told) && said.contains("; 64 MiB and 16 times are allowed"), "{said}");
         }
         let cost = PassphraseCost::new(1025, 1, 1).unwrap();

@@ -7,10 +7,10 @@
 use core::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::cost::{PassphraseCost, Work};
+use crate::cost::{KdfWork, PassphraseCost};
 use crate::crypto::{self, PassphraseError, Secret, TAG_LEN};
 use crate::header::Reader;
-use crate::recipient::{ENCAPPED_LEN, RecipientPublic, RecipientSecret};
+use crate::recipient::{ENCAPPED_LEN, RecipientPublicKey, RecipientSecretKey};
 use crate::sealed::{Damage, OpenError, SealError, Unsupported};
 use stronghold_vault::LockedKey;
 
@@ -38,7 +38,7 @@ pub enum Unlock<'a> {
     /// A raw key. It must be random: it is not stretched.
     Key(&'a [u8; 32]),
     /// The secret half of a recipient's key.
-    Recipient(&'a RecipientSecret),
+    Recipient(&'a RecipientSecretKey),
 }
 
 /// A slot to be made.
@@ -53,9 +53,9 @@ pub enum NewSlot<'a> {
     /// For a raw key of 32 random bytes.
     Key(&'a [u8; 32]),
     /// For whoever holds the secret half of this key.
-    Recipient(&'a RecipientPublic),
+    Recipient(&'a RecipientPublicKey),
     /// The same, for a file that is sealed once and never again: the slot does not hold the key, and can't be written anew.
-    RecipientOnce(&'a RecipientPublic),
+    RecipientOnce(&'a RecipientPublicKey),
 }
 
 /// A slot of a file, as its header shows it to everyone.
@@ -118,7 +118,7 @@ impl NewSlot<'_> {
 /// One slot as it stands in a header.
 #[derive(Clone)]
 pub(crate) struct Slot {
-    way: Way,
+    way: KeySource,
     /// Fresh with each wrapping, so that no two master keys are wrapped alike; a recipient's encapsulation is.
     wrap_salt: [u8; SALT_LEN],
     commitment: [u8; COMMITMENT_LEN],
@@ -137,10 +137,10 @@ struct Wrapped {
 
 /// How a slot's 32 secret bytes come about.
 #[derive(Clone)]
-enum Way {
+enum KeySource {
     Passphrase { salt: [u8; SALT_LEN], cost: PassphraseCost },
     Key,
-    Recipient { public: Option<Box<RecipientPublic>>, encapped: Box<[u8; ENCAPPED_LEN]> },
+    Recipient { public: Option<Box<RecipientPublicKey>>, encapped: Box<[u8; ENCAPPED_LEN]> },
 }
 
 /// What opened a slot: the master key, and the slot's secret, which opens the slot again when the master key is another.
@@ -156,7 +156,7 @@ impl Slot {
         file_id: &[u8; 16],
         master: &LockedKey,
     ) -> Result<(Self, LockedKey), SealError> {
-        let (way, secret) = Way::begin(new, file_id)?;
+        let (way, secret) = KeySource::begin(new, file_id)?;
         let created = if matches!(new, NewSlot::RecipientOnce(_)) { 0 } else { now() };
         let empty = Wrapped { key: [0; 32], tag: [0; TAG_LEN] };
         let mut slot = Self {
@@ -180,9 +180,9 @@ impl Slot {
         file_id: &[u8; 16],
         master: &LockedKey,
     ) -> Result<bool, SealError> {
-        if let Way::Recipient { public, .. } = &self.way {
+        if let KeySource::Recipient { public, .. } = &self.way {
             let Some(public) = public.clone() else { return Ok(false) };
-            let (way, secret) = Way::begin(&NewSlot::Recipient(&public), file_id)?;
+            let (way, secret) = KeySource::begin(&NewSlot::Recipient(&public), file_id)?;
             self.way = way;
             return self.wrap_under(&secret, file_id, master).map(|()| true);
         }
@@ -199,7 +199,7 @@ impl Slot {
         master: &LockedKey,
     ) -> Result<(), SealError> {
         self.wrap_salt = match self.way {
-            Way::Recipient { .. } => [0; SALT_LEN],
+            KeySource::Recipient { .. } => [0; SALT_LEN],
             _ => crypto::random()?,
         };
         let keys = SlotKeys::derive(secret.expose(), self.salt(), file_id);
@@ -238,15 +238,15 @@ impl Slot {
     }
 
     /// Whether the slot was made for this very recipient.
-    pub(crate) fn is_for(&self, recipient: &RecipientPublic) -> bool {
-        matches!(&self.way, Way::Recipient { public: Some(public), .. } if **public == *recipient)
+    pub(crate) fn is_for(&self, recipient: &RecipientPublicKey) -> bool {
+        matches!(&self.way, KeySource::Recipient { public: Some(public), .. } if **public == *recipient)
     }
 
     pub(crate) fn kind(&self) -> SlotKind {
         match self.way {
-            Way::Passphrase { cost, .. } => SlotKind::Passphrase(cost),
-            Way::Key => SlotKind::Key,
-            Way::Recipient { .. } => SlotKind::Recipient,
+            KeySource::Passphrase { cost, .. } => SlotKind::Passphrase(cost),
+            KeySource::Key => SlotKind::Key,
+            KeySource::Recipient { .. } => SlotKind::Recipient,
         }
     }
 
@@ -266,18 +266,18 @@ impl Slot {
     /// Appends the slot's bytes.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match &self.way {
-            Way::Passphrase { salt, cost } => {
+            KeySource::Passphrase { salt, cost } => {
                 out.push(KIND_PASSPHRASE);
                 out.extend(salt);
                 let cost = [cost.memory_kib(), cost.passes(), cost.lanes()];
                 cost.iter().for_each(|n| out.extend(n.to_be_bytes()));
                 out.extend(self.wrap_salt);
             }
-            Way::Key => {
+            KeySource::Key => {
                 out.push(KIND_KEY);
                 out.extend(self.wrap_salt);
             }
-            Way::Recipient { public, encapped } => {
+            KeySource::Recipient { public, encapped } => {
                 out.push(if public.is_some() { KIND_RECIPIENT } else { KIND_ONCE });
                 out.extend(public.iter().flat_map(|public| public.to_bytes()));
                 out.extend(&**encapped);
@@ -297,20 +297,20 @@ impl Slot {
         let mut wrap_salt = [0; SALT_LEN];
         let way = match input.byte()? {
             KIND_PASSPHRASE => {
-                let way = Way::Passphrase { salt: input.array()?, cost: decode_cost(input)? };
+                let way = KeySource::Passphrase { salt: input.array()?, cost: decode_cost(input)? };
                 wrap_salt = input.array()?;
                 way
             }
             KIND_KEY => {
                 wrap_salt = input.array()?;
-                Way::Key
+                KeySource::Key
             }
             KIND_RECIPIENT => {
-                let public = RecipientPublic::from_bytes(&input.array::<{ RecipientPublic::LEN }>()?);
+                let public = RecipientPublicKey::from_bytes(&input.array::<{ RecipientPublicKey::LEN }>()?);
                 let public = public.map_err(|_| OpenError::Damaged(Damage::Header))?;
-                Way::Recipient { public: Some(Box::new(public)), encapped: Box::new(input.array()?) }
+                KeySource::Recipient { public: Some(Box::new(public)), encapped: Box::new(input.array()?) }
             }
-            KIND_ONCE => Way::Recipient { public: None, encapped: Box::new(input.array()?) },
+            KIND_ONCE => KeySource::Recipient { public: None, encapped: Box::new(input.array()?) },
             kind => return Err(OpenError::Unsupported(Unsupported::SlotKind(kind))),
         };
         let commitment = input.array()?;
@@ -325,7 +325,7 @@ impl Slot {
     /// What the wrapping key is derived with, beside the slot's secret.
     fn salt(&self) -> &[u8] {
         match self.way {
-            Way::Recipient { .. } => &[], // the encapsulated secret is fresh by itself
+            KeySource::Recipient { .. } => &[], // the encapsulated secret is fresh by itself
             _ => &self.wrap_salt,
         }
     }
@@ -343,16 +343,16 @@ fn decode_cost(input: &mut Reader<'_>) -> Result<PassphraseCost, OpenError> {
 }
 
 /// What the passphrase slots ask for together.
-pub(crate) fn work(slots: &[Slot]) -> Work {
-    Work::of(slots.iter().filter_map(Slot::cost))
+pub(crate) fn work(slots: &[Slot]) -> KdfWork {
+    KdfWork::of(slots.iter().filter_map(Slot::cost))
 }
 
 /// Whether opening can be made to cost at most what one slot at its bounds costs.
 pub(crate) fn total_work_allowed(slots: &[Slot]) -> bool {
-    work(slots).is_within(Work::ANY)
+    work(slots).is_within(KdfWork::ANY)
 }
 
-impl Way {
+impl KeySource {
     /// Fresh salts or a fresh encapsulation for a new slot, and the secret that it yields.
     fn begin(new: &NewSlot<'_>, file_id: &[u8; 16]) -> Result<(Self, LockedKey), SealError> {
         Ok(match *new {
@@ -433,7 +433,7 @@ impl SlotKeys {
 pub(crate) fn costing(cost: PassphraseCost, number: u16) -> Slot {
     let wrapped = Wrapped { key: [0; 32], tag: [0; TAG_LEN] };
     let (wrap_salt, commitment) = ([0; SALT_LEN], [0; COMMITMENT_LEN]);
-    let way = Way::Passphrase { salt: [0; SALT_LEN], cost };
+    let way = KeySource::Passphrase { salt: [0; SALT_LEN], cost };
     Slot { way, wrap_salt, commitment, wrapped, number, created: 0, label: String::new() }
 }
 

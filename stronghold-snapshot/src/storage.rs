@@ -10,7 +10,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::own;
+use crate::safe_open;
 
 /// What a commit asks of a disk. Every method may fail, and its error is passed on.
 pub trait Storage {
@@ -94,11 +94,11 @@ impl Storage for Disk {
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {
-        own::open_to_read(path)
+        safe_open::open_to_read(path)
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {
-        own::create(path)
+        safe_open::create(path)
     }
 
     fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
@@ -133,14 +133,14 @@ impl Storage for Disk {
     }
 
     fn is_own(&self, path: &Path) -> io::Result<bool> {
-        own::is_own(path)
+        safe_open::is_own(path)
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
-        let file = own::open_lock(path)?;
+        let file = safe_open::open_lock(path)?;
         match file.try_lock() {
             // A writer that leaves may have removed the file, and another one made a new one since.
-            Ok(()) if own::is_lock(&file, path)? => {
+            Ok(()) if safe_open::is_lock(&file, path)? => {
                 note_holder(&file);
                 Ok(Some(DiskLock(file)))
             }
@@ -150,12 +150,12 @@ impl Storage for Disk {
     }
 
     fn is_locked(&self, lock: &DiskLock, path: &Path) -> io::Result<bool> {
-        own::is_at(&lock.0, path)
+        safe_open::is_at(&lock.0, path)
     }
 
     fn lock_holder(&self, path: &Path) -> Option<u32> {
         let mut note = String::new();
-        own::open_own_to_read(path).ok()?.take(16).read_to_string(&mut note).ok()?;
+        safe_open::open_own_to_read(path).ok()?.take(16).read_to_string(&mut note).ok()?;
         note.strip_suffix('\n').unwrap_or(&note).parse().ok()
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use common::{Faulty, Memory, PowerCut};
 use stronghold_snapshot::{
-    CommitError, CreateError, Disk, Limits, LockError, NewSlot, OpenError, OpenFileError, PassphraseCost,
-    ReloadError, SnapshotFile, Storage, Unlock, Work,
+    CommitError, CreateError, Disk, KdfWork, Limits, LockError, NewSlot, OpenError, OpenFileError,
+    PassphraseCost, ReloadError, SnapshotFile, Storage, Unlock,
 };
 
 const KEY: [u8; 32] = [5; 32];
@@ -436,14 +436,14 @@ fn changed_slots_leave_a_large_body_as_it_is_and_a_renewed_key_does_not() {
     locked.commit_slots(&payload, |lineage| lineage.replace_slot(1, &NewSlot::Key(&[8; 32]), None)).unwrap();
     assert!(body() == before);
     assert_eq!(
-        (locked.file().lineage().generation(), locked.file().path()),
+        (locked.file().sealer().generation(), locked.file().path()),
         (2, path.canonicalize().unwrap().as_path())
     );
     locked.commit_slots(&payload, |lineage| lineage.renew_master(&[])).unwrap();
     assert!(body() != before);
     locked.commit_renewed(b"short", &[]).unwrap();
     drop(locked);
-    assert_eq!(file.lineage().generation(), 4);
+    assert_eq!(file.sealer().generation(), 4);
     assert!(opens_with(&path, [8; 32], b"short"));
 }
 
@@ -458,7 +458,7 @@ fn a_payload_is_handed_out_while_it_is_what_the_file_holds() {
     assert_eq!(&*file.reload().unwrap(), b"three");
     assert!(file.take_payload().is_none());
     assert_eq!(&*file.reload().unwrap(), b"three", "whether it is newer or not");
-    assert_eq!(file.lineage().generation(), 3);
+    assert_eq!(file.sealer().generation(), 3);
 }
 
 #[test]
@@ -470,11 +470,11 @@ fn no_more_is_spent_on_a_file_of_others_than_is_said() {
     SnapshotFile::create(&path, &slots, &[7; 100_000]).unwrap();
     let len = fs::metadata(&path).unwrap().len();
     let open = |unlock: &Unlock<'_>, max_len, memory_kib, total_kib| {
-        let work = Work { memory_kib, total_kib };
+        let work = KdfWork { memory_kib, total_kib };
         SnapshotFile::open_within(&path, unlock, &Limits { max_len, work })
     };
     let passphrase = Unlock::Passphrase(b"p");
-    assert_eq!(open(&passphrase, len, 16, 32).unwrap().lineage().generation(), 1);
+    assert_eq!(open(&passphrase, len, 16, 32).unwrap().sealer().generation(), 1);
     for max_len in [0, len - 1] {
         let error = open(&unlock(), max_len, 0, 0).unwrap_err();
         let OpenFileError::TooLarge { path: at, max_len: told } = error else { panic!("{error}") };
@@ -482,12 +482,12 @@ fn no_more_is_spent_on_a_file_of_others_than_is_said() {
     }
     open(&unlock(), len, 0, 0).unwrap(); // a key costs nothing
     for (memory_kib, total_kib) in [(15, 32), (16, 31)] {
-        let (asked, allowed) = (Work { memory_kib: 16, total_kib: 32 }, Work { memory_kib, total_kib });
+        let (asked, allowed) = (KdfWork { memory_kib: 16, total_kib: 32 }, KdfWork { memory_kib, total_kib });
         let error = open(&passphrase, len, memory_kib, total_kib).unwrap_err();
         let OpenFileError::Snapshot { source, .. } = error else { panic!("{error}") };
         assert_eq!(source, OpenError::TooCostly { asked, allowed });
     }
-    assert_eq!(Limits::FOREIGN, Limits { max_len: 1 << 30, work: Work::FOREIGN });
+    assert_eq!(Limits::FOREIGN, Limits { max_len: 1 << 30, work: KdfWork::FOREIGN });
 }
 
 #[test]

@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use stronghold_snapshot::{
-    Home, HomeError, Limits, LockError, NewSlot, NoteError, Notes, Older, OpenError, OpenFileError,
-    PassphraseCost, RolledBack, Seen, SnapshotFile, Unlock, Work,
+    KdfWork, Limits, LockError, NewSlot, NoteError, OnRollback, OpenError, OpenFileError, PassphraseCost,
+    RollbackError, RollbackGuard, RollbackNotes, SnapshotFile, Unlock, VaultFile, VaultFileError,
 };
-use stronghold_vault::{Labels, Stronghold, Underway, WriteError};
+use stronghold_vault::{Labels, PendingStep, Stronghold, WriteError};
 
 const KEY: [u8; 32] = [5; 32];
 
-fn home() -> (tempfile::TempDir, PathBuf, Home) {
+fn home() -> (tempfile::TempDir, PathBuf, VaultFile) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vault");
-    let home = Home::create(&path, &[NewSlot::Key(&KEY)], Stronghold::new("a").unwrap()).unwrap();
+    let home = VaultFile::create(&path, &[NewSlot::Key(&KEY)], Stronghold::new("a").unwrap()).unwrap();
     (folder, path, home)
 }
 
@@ -31,17 +31,17 @@ fn content(path: &Path) -> Vec<u8> {
 
 #[derive(Debug)]
 enum Failed {
-    Home(HomeError),
+    Home(VaultFileError),
     Write(#[allow(dead_code)] WriteError),
 }
 
-impl From<HomeError> for Failed {
-    fn from(error: HomeError) -> Self {
+impl From<VaultFileError> for Failed {
+    fn from(error: VaultFileError) -> Self {
         Self::Home(error)
     }
 }
 
-fn write(home: &mut Home) -> Result<(), Failed> {
+fn write(home: &mut VaultFile) -> Result<(), Failed> {
     home.update(|stronghold| {
         let written = stronghold.write(&"a/b/c".parse().unwrap(), b"x", Labels::new(), 1);
         written.map(drop).map_err(Failed::Write)
@@ -53,13 +53,13 @@ fn what_another_wrote_and_this_can_not_read_is_never_written_over() {
     let (_folder, path, mut home) = home();
     write(&mut home).unwrap();
     write_unreadable(&path);
-    let slots = |home: &mut Home| {
+    let slots = |home: &mut VaultFile| {
         home.update_slots(|lineage| lineage.add_slot(&NewSlot::Key(&[6; 32]), "").map(drop))
     };
     for _ in 0..2 {
-        assert!(matches!(home.refresh(), Err(HomeError::Payload(_))));
-        assert!(matches!(write(&mut home), Err(Failed::Home(HomeError::Payload(_)))));
-        assert!(matches!(slots(&mut home), Err(HomeError::Payload(_))));
+        assert!(matches!(home.refresh(), Err(VaultFileError::Payload(_))));
+        assert!(matches!(write(&mut home), Err(Failed::Home(VaultFileError::Payload(_)))));
+        assert!(matches!(slots(&mut home), Err(VaultFileError::Payload(_))));
         assert_eq!(content(&path), b"of a later version");
     }
 }
@@ -76,7 +76,7 @@ fn a_change_that_fails_leaves_memory_as_the_file_is() {
     assert!(home.stronghold().read(&"a/b/c".parse().unwrap()).is_ok(), "without a refresh");
     write(&mut home).unwrap();
     drop(home);
-    let reopened = Home::open(&path, &Unlock::Key(&KEY)).unwrap();
+    let reopened = VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap();
     assert!(reopened.stronghold().read(&"a/b/c".parse().unwrap()).is_ok());
 }
 
@@ -84,7 +84,7 @@ fn panics(work: impl FnOnce()) {
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err());
 }
 
-fn half_a_change(home: &mut Home) {
+fn half_a_change(home: &mut VaultFile) {
     let _: Result<(), Failed> = home.update(|stronghold| {
         stronghold.write(&"half/a/change".parse().unwrap(), b"x", Labels::new(), 2).unwrap();
         stronghold.remove(&"a/b/c".parse().unwrap(), 2).unwrap();
@@ -106,10 +106,10 @@ fn a_change_that_panics_leaves_memory_and_file_as_before() {
     assert!(is_whole(home.stronghold()), "without a refresh");
     assert_eq!(content(&path), before);
     // Others are not kept out, and the next change takes nothing of it along.
-    write(&mut Home::open(&path, &Unlock::Key(&KEY)).unwrap()).unwrap();
+    write(&mut VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap()).unwrap();
     write(&mut home).unwrap();
     assert!(is_whole(home.stronghold()));
-    assert!(is_whole(Home::open(&path, &Unlock::Key(&KEY)).unwrap().stronghold()));
+    assert!(is_whole(VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap().stronghold()));
 }
 
 /// The file can't tell then how things were: memory does.
@@ -131,7 +131,7 @@ fn a_change_that_fails_while_the_file_can_not_be_read_leaves_memory_as_before() 
         assert!(write(&mut home).is_err() && is_whole(home.stronghold()));
         std::fs::rename(&away, &path).unwrap();
         write(&mut home).unwrap();
-        assert!(is_whole(Home::open(&path, &Unlock::Key(&KEY)).unwrap().stronghold()));
+        assert!(is_whole(VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap().stronghold()));
     }
 }
 
@@ -147,7 +147,7 @@ fn a_commit_that_fails_leaves_memory_as_before() {
         std::fs::remove_file(folder.path().join(".vault.lock")).unwrap();
         Ok::<_, Failed>(())
     });
-    assert!(matches!(failed, Err(Failed::Home(HomeError::Commit(_)))), "{failed:?}");
+    assert!(matches!(failed, Err(Failed::Home(VaultFileError::Commit(_)))), "{failed:?}");
     assert!(is_whole(home.stronghold()));
     assert_eq!(content(&path), before);
 }
@@ -167,10 +167,10 @@ fn a_change_of_slots_that_panics_or_fails_changes_nothing() {
         lineage.remove_slot(7)
     })
     .unwrap_err();
-    assert_eq!(home.file().lineage().slots().len(), 1);
+    assert_eq!(home.file().sealer().slots().len(), 1);
     assert!(is_whole(home.stronghold()));
     write(&mut home).unwrap();
-    assert!(Home::open(&path, &Unlock::Key(&[6; 32])).is_err());
+    assert!(VaultFile::open(&path, &Unlock::Key(&[6; 32])).is_err());
 }
 
 /// As many times as it was told in this thread that a note failed.
@@ -182,13 +182,13 @@ thread_local! {
     static TOLD: Cell<usize> = const { Cell::new(0) };
 }
 
-fn notes(folder: Option<&Path>, required: bool) -> Notes {
+fn notes(folder: Option<&Path>, required: bool) -> RollbackNotes {
     let tell = |_: &NoteError| TOLD.with(|told| told.set(told.get() + 1));
-    Notes { seen: folder.map(Seen::in_folder), required, tell }
+    RollbackNotes { guard: folder.map(RollbackGuard::in_folder), required, tell }
 }
 
-fn open_seen(path: &Path, notes: Notes, older: Older) -> Result<Home, HomeError> {
-    Home::open_seen(path, &Unlock::Key(&KEY), &Limits::OWN, notes, older)
+fn open_seen(path: &Path, notes: RollbackNotes, older: OnRollback) -> Result<VaultFile, VaultFileError> {
+    VaultFile::open_guarded(path, &Unlock::Key(&KEY), &Limits::OWN, notes, older)
 }
 
 #[test]
@@ -196,21 +196,21 @@ fn an_older_file_than_was_seen_is_refused_until_it_is_accepted() {
     let (folder, path, mut home) = home();
     let seen = folder.path().join("notes");
     let old = std::fs::read(&path).unwrap();
-    home.remember_in(notes(Some(&seen), true)).unwrap();
+    home.set_rollback_notes(notes(Some(&seen), true)).unwrap();
     write(&mut home).unwrap(); // which notes what it wrote
     std::fs::write(&path, &old).unwrap();
     for _ in 0..2 {
-        let error = open_seen(&path, notes(Some(&seen), false), Older::Refuse).unwrap_err();
-        let HomeError::RolledBack(RolledBack::Older { found: 1, seen: 2, .. }) = error else {
+        let error = open_seen(&path, notes(Some(&seen), false), OnRollback::Refuse).unwrap_err();
+        let VaultFileError::RolledBack(RollbackError::Older { found: 1, seen: 2, .. }) = error else {
             panic!("{error}")
         };
     }
-    open_seen(&path, notes(Some(&seen), true), Older::Accept).unwrap();
-    let mut home = open_seen(&path, notes(Some(&seen), true), Older::Refuse).unwrap();
+    open_seen(&path, notes(Some(&seen), true), OnRollback::Accept).unwrap();
+    let mut home = open_seen(&path, notes(Some(&seen), true), OnRollback::Refuse).unwrap();
     // What is opened and what is written from then on is noted.
     write(&mut home).unwrap();
     std::fs::write(&path, &old).unwrap();
-    assert!(open_seen(&path, notes(Some(&seen), true), Older::Refuse).is_err());
+    assert!(open_seen(&path, notes(Some(&seen), true), OnRollback::Refuse).is_err());
     assert_eq!(told(), 0);
 }
 
@@ -219,7 +219,7 @@ fn that_notes_fail_is_told_once_and_again_after_they_were_well() {
     let (folder, path, _home) = home();
     let seen = folder.path().join("notes");
     std::fs::write(&seen, "in the way").unwrap();
-    let mut home = open_seen(&path, notes(Some(&seen), false), Older::Refuse).unwrap();
+    let mut home = open_seen(&path, notes(Some(&seen), false), OnRollback::Refuse).unwrap();
     assert_eq!(told(), 1);
     for _ in 0..2 {
         write(&mut home).unwrap();
@@ -236,7 +236,7 @@ fn that_notes_fail_is_told_once_and_again_after_they_were_well() {
     assert_eq!(told(), 1);
     write(&mut home).unwrap();
     assert_eq!(told(), 2);
-    let mut home = open_seen(&path, notes(None, false), Older::Accept).unwrap();
+    let mut home = open_seen(&path, notes(None, false), OnRollback::Accept).unwrap();
     write(&mut home).unwrap();
     assert_eq!(told(), 3, "also where there is no folder at all");
 }
@@ -245,25 +245,25 @@ fn that_notes_fail_is_told_once_and_again_after_they_were_well() {
 fn where_notes_are_required_nothing_is_opened_or_written_without_them() {
     let (folder, path, _home) = home();
     let seen = folder.path().join("notes");
-    let no_folder = |error: HomeError| matches!(error, HomeError::Notes(NoteError::NoFolder));
-    assert!(no_folder(open_seen(&path, notes(None, true), Older::Accept).unwrap_err()));
-    let mut home = open_seen(&path, notes(Some(&seen), true), Older::Refuse).unwrap();
+    let no_folder = |error: VaultFileError| matches!(error, VaultFileError::Notes(NoteError::NoFolder));
+    assert!(no_folder(open_seen(&path, notes(None, true), OnRollback::Accept).unwrap_err()));
+    let mut home = open_seen(&path, notes(Some(&seen), true), OnRollback::Refuse).unwrap();
     write(&mut home).unwrap();
     let before = content(&path);
     std::fs::remove_dir_all(&seen).unwrap();
     std::fs::write(&seen, "in the way").unwrap();
-    for older in [Older::Refuse, Older::Accept] {
+    for older in [OnRollback::Refuse, OnRollback::Accept] {
         let error = open_seen(&path, notes(Some(&seen), true), older).unwrap_err();
-        assert!(matches!(error, HomeError::Notes(NoteError::Storage { .. })), "{error}");
+        assert!(matches!(error, VaultFileError::Notes(NoteError::Storage { .. })), "{error}");
     }
-    assert!(matches!(write(&mut home), Err(Failed::Home(HomeError::Notes(NoteError::Storage { .. })))));
+    assert!(matches!(write(&mut home), Err(Failed::Home(VaultFileError::Notes(NoteError::Storage { .. })))));
     assert!(home.update_slots(|lineage| lineage.add_slot(&NewSlot::Key(&[6; 32]), "").map(drop)).is_err());
     assert_eq!(content(&path), before);
-    let error = home.remember_in(notes(None, true)).unwrap_err();
+    let error = home.set_rollback_notes(notes(None, true)).unwrap_err();
     assert!(no_folder(error));
-    assert!(matches!(write(&mut home), Err(Failed::Home(HomeError::Notes(NoteError::NoFolder)))));
+    assert!(matches!(write(&mut home), Err(Failed::Home(VaultFileError::Notes(NoteError::NoFolder)))));
     assert_eq!((content(&path), told()), (before, 0));
-    home.remember_in(notes(None, false)).unwrap();
+    home.set_rollback_notes(notes(None, false)).unwrap();
     write(&mut home).unwrap();
     assert_eq!(told(), 1);
 }
@@ -273,19 +273,26 @@ fn what_was_paid_before_for_a_passphrase_is_paid_again() {
     let folder = tempfile::tempdir().unwrap();
     let (path, seen) = (folder.path().join("vault"), folder.path().join("notes"));
     let slot = NewSlot::Passphrase { passphrase: b"p", cost: PassphraseCost::new(16, 2, 1).unwrap() };
-    Home::create(&path, &[slot], Stronghold::new("a").unwrap()).unwrap();
-    let limits = Limits { work: Work { memory_kib: 8, total_kib: 8 }, ..Limits::OWN };
+    VaultFile::create(&path, &[slot], Stronghold::new("a").unwrap()).unwrap();
+    let limits = Limits { work: KdfWork { memory_kib: 8, total_kib: 8 }, ..Limits::OWN };
     let open = |limits: &Limits| {
-        Home::open_seen(&path, &Unlock::Passphrase(b"p"), limits, notes(Some(&seen), true), Older::Refuse)
+        VaultFile::open_guarded(
+            &path,
+            &Unlock::Passphrase(b"p"),
+            limits,
+            notes(Some(&seen), true),
+            OnRollback::Refuse,
+        )
     };
-    let too_costly = |opened: Result<Home, HomeError>| {
+    let too_costly = |opened: Result<VaultFile, VaultFileError>| {
         matches!(
             opened,
-            Err(HomeError::Open(OpenFileError::Snapshot { source: OpenError::TooCostly { .. }, .. }))
+            Err(VaultFileError::Open(OpenFileError::Snapshot { source: OpenError::TooCostly { .. }, .. }))
         )
     };
     assert!(
-        too_costly(open(&limits)) && too_costly(Home::open_within(&path, &Unlock::Passphrase(b"p"), &limits))
+        too_costly(open(&limits))
+            && too_costly(VaultFile::open_within(&path, &Unlock::Passphrase(b"p"), &limits))
     );
     open(&Limits::OWN).unwrap();
     open(&limits).unwrap();
@@ -298,7 +305,7 @@ fn a_writer_waits_as_long_as_it_is_told_to() {
     let locked = other.lock(Duration::ZERO).unwrap();
     let started = Instant::now();
     home.set_lock_wait(Duration::ZERO);
-    assert!(matches!(write(&mut home), Err(Failed::Home(HomeError::Lock(LockError::InUse { .. })))));
+    assert!(matches!(write(&mut home), Err(Failed::Home(VaultFileError::Lock(LockError::InUse { .. })))));
     assert!(home.remove_lock().is_err() && started.elapsed() < Duration::from_secs(5));
     drop(locked);
     write(&mut home).unwrap();
@@ -308,11 +315,11 @@ fn a_writer_waits_as_long_as_it_is_told_to() {
     assert!(!lock.exists());
 }
 
-fn words(home: &Home) -> Vec<(String, usize)> {
+fn words(home: &VaultFile) -> Vec<(String, usize)> {
     home.stronghold().steps().map(|step| (step.word().to_owned(), step.records())).collect()
 }
 
-fn write_at(home: &mut Home, location: &str) {
+fn write_at(home: &mut VaultFile, location: &str) {
     let changed = home.update(|stronghold| {
         stronghold.write(&location.parse().unwrap(), b"x", Labels::new(), 1).map_err(Failed::Write)
     });
@@ -329,7 +336,7 @@ fn changes_belong_to_the_step_that_was_begun_and_else_each_is_one() {
     let failed = home.update(|_| Err::<(), Failed>(Failed::Write(WriteError::TooLarge)));
     assert!(failed.is_err());
     write_at(&mut home, "a/v/4");
-    let mut session = Underway::served("serve", 7);
+    let mut session = PendingStep::served("serve", 7);
     for location in ["b/v/1", "b/v/2"] {
         let written = home.update_in(&mut session, |stronghold| {
             stronghold.write(&location.parse().unwrap(), b"y", Labels::new(), 1).map_err(Failed::Write)
@@ -344,7 +351,7 @@ fn changes_belong_to_the_step_that_was_begun_and_else_each_is_one() {
     let expected = [word("serve", 2), word("import", 3), word("change", 1), word("change", 1)];
     assert_eq!(words(&home), expected);
     assert!(home.stronghold().steps().nth(1).unwrap().time() > 1_700_000_000_000);
-    assert_eq!(words(&Home::open(&path, &Unlock::Key(&KEY)).unwrap()), expected);
+    assert_eq!(words(&VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap()), expected);
     let undone = home.update(|stronghold| stronghold.undo(9).map_err(Failed::Write)).unwrap().unwrap();
     assert_eq!((undone.word.as_str(), undone.records.len()), ("serve", 2));
 }
@@ -352,27 +359,27 @@ fn changes_belong_to_the_step_that_was_begun_and_else_each_is_one() {
 #[test]
 fn what_another_wrote_is_read_and_what_is_rehearsed_is_not_written() {
     let (_folder, path, mut home) = home();
-    let mut other = Home::open(&path, &Unlock::Key(&KEY)).unwrap();
+    let mut other = VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap();
     write(&mut other).unwrap();
     assert!(home.stronghold().read(&"a/b/c".parse().unwrap()).is_err(), "it is not read unasked");
     let before = std::fs::read(&path).unwrap();
-    let rehearsed = other.rehearse(|stronghold| {
+    let rehearsed = other.dry_run(|stronghold| {
         stronghold.remove(&"a/b/c".parse().unwrap(), 2).map_err(Failed::Write)?;
         Ok::<_, Failed>(stronghold.readable())
     });
     assert_eq!((rehearsed.unwrap(), other.stronghold().readable()), (0, 1));
     assert!(std::fs::read(&path).unwrap() == before);
     assert_eq!(home.refresh().unwrap().readable(), 1);
-    assert_eq!((home.stronghold().readable(), home.file().lineage().generation()), (1, 2));
+    assert_eq!((home.stronghold().readable(), home.file().sealer().generation()), (1, 2));
     // A change is made on top of what another wrote meanwhile, of slots too.
     write_at(&mut other, "a/b/d");
     write_at(&mut home, "a/b/e");
     assert_eq!(home.stronghold().readable(), 3);
     write_at(&mut home, "a/b/f");
     other.update_slots(|lineage| lineage.add_slot(&NewSlot::Key(&[6; 32]), "second").map(drop)).unwrap();
-    assert_eq!((other.stronghold().readable(), other.file().lineage().generation()), (4, 6));
-    let opened = Home::open(&path, &Unlock::Key(&[6; 32])).unwrap();
-    assert_eq!((opened.stronghold().readable(), opened.file().lineage().slots().len()), (4, 2));
+    assert_eq!((other.stronghold().readable(), other.file().sealer().generation()), (4, 6));
+    let opened = VaultFile::open(&path, &Unlock::Key(&[6; 32])).unwrap();
+    assert_eq!((opened.stronghold().readable(), opened.file().sealer().slots().len()), (4, 2));
 }
 
 #[test]
@@ -384,11 +391,11 @@ fn damage_behind_the_header_is_seen_where_all_is_read_again() {
     *damaged.last_mut().unwrap() ^= 1;
     std::fs::write(&path, &damaged).unwrap();
     assert_eq!(home.refresh().unwrap().readable(), 1);
-    assert!(matches!(home.refresh_whole(), Err(HomeError::Reload(_))));
-    assert!(matches!(home.refresh(), Err(HomeError::Reload(_))), "from then on too");
+    assert!(matches!(home.refresh_whole(), Err(VaultFileError::Reload(_))));
+    assert!(matches!(home.refresh(), Err(VaultFileError::Reload(_))), "from then on too");
     std::fs::write(&path, &whole).unwrap();
     assert_eq!(home.refresh_whole().unwrap().readable(), 1);
-    let mut other = Home::open(&path, &Unlock::Key(&KEY)).unwrap();
+    let mut other = VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap();
     write_at(&mut other, "a/b/d");
     assert_eq!(home.refresh_whole().unwrap().readable(), 2);
 }
@@ -398,16 +405,16 @@ fn what_is_sealed_anew_is_not_opened_by_who_had_the_key_before() {
     let (_folder, path, mut home) = home();
     let old = SnapshotFile::open(&path, &Unlock::Key(&KEY)).unwrap();
     home.update_slots(|lineage| lineage.replace_slot(1, &NewSlot::Key(&[6; 32]), None)).unwrap();
-    assert!(old.lineage().reopen(std::fs::read(&path).unwrap()).is_ok());
+    assert!(old.sealer().reopen(std::fs::read(&path).unwrap()).is_ok());
     let write = |stronghold: &mut Stronghold| {
         stronghold.write(&"a/b/c".parse().unwrap(), b"x", Labels::new(), 1).map(drop).map_err(Failed::Write)
     };
     home.update_and_renew(&[], write).unwrap();
-    assert_eq!(old.lineage().reopen(std::fs::read(&path).unwrap()).unwrap_err(), OpenError::WrongKey);
+    assert_eq!(old.sealer().reopen(std::fs::read(&path).unwrap()).unwrap_err(), OpenError::WrongKey);
     assert_eq!(home.stronghold().readable(), 1);
-    assert_eq!(Home::open(&path, &Unlock::Key(&[6; 32])).unwrap().stronghold().readable(), 1);
+    assert_eq!(VaultFile::open(&path, &Unlock::Key(&[6; 32])).unwrap().stronghold().readable(), 1);
     home.update_slots(|lineage| lineage.add_slot(&NewSlot::Key(&[7; 32]), "").map(drop)).unwrap();
-    let mut stranger = Home::open(&path, &Unlock::Key(&[7; 32])).unwrap();
+    let mut stranger = VaultFile::open(&path, &Unlock::Key(&[7; 32])).unwrap();
     let before = content_with(&path, [7; 32]);
     assert!(stranger.update_and_renew(&[], write).is_err(), "the other slot's key is not at hand");
     assert_eq!(content_with(&path, [7; 32]), before);

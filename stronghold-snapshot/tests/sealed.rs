@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
 
 use stronghold_snapshot::{
-    Damage, Lineage, MAX_SLOTS, NewSlot, OpenError, PassphraseCost, RecipientSecret, SealError, SlotKind,
+    Damage, MAX_SLOTS, NewSlot, OpenError, PassphraseCost, RecipientSecretKey, SealError, Sealer, SlotKind,
     Unlock, Unsupported, open, seal,
 };
 
@@ -22,14 +22,14 @@ fn open_small(bytes: &[u8]) -> Result<Vec<u8>, OpenError> {
 
 #[test]
 fn each_kind_of_slot_opens_and_only_with_its_own_key() {
-    let secret = RecipientSecret::generate().unwrap();
+    let secret = RecipientSecretKey::generate().unwrap();
     let slots = [
         NewSlot::Passphrase { passphrase: b"correct horse", cost: cheap() },
         NewSlot::Key(&KEY),
         NewSlot::Recipient(&secret.public()),
     ];
     let right = [Unlock::Passphrase(b"correct horse"), Unlock::Key(&KEY), Unlock::Recipient(&secret)];
-    let stranger = RecipientSecret::generate().unwrap();
+    let stranger = RecipientSecretKey::generate().unwrap();
     let wrong = [Unlock::Passphrase(b"battery"), Unlock::Key(&[6; 32]), Unlock::Recipient(&stranger)];
 
     let all = seal(&slots, b"content").unwrap();
@@ -209,7 +209,7 @@ fn two_copies_committed_to_the_same_generation_share_no_keystream() {
 
 #[test]
 fn slots_are_added_and_removed_but_never_the_last_and_keep_their_numbers() {
-    let mut lineage = Lineage::begin(&[NewSlot::Key(&KEY)]).unwrap();
+    let mut lineage = Sealer::create(&[NewSlot::Key(&KEY)]).unwrap();
     assert_eq!(lineage.remove_slot(1), Err(SealError::NoSlots));
     assert_eq!(lineage.remove_slot(2), Err(SealError::NoSuchSlot(2)));
     let new = NewSlot::Passphrase { passphrase: b"new", cost: cheap() };
@@ -243,10 +243,10 @@ fn slots_are_added_and_removed_but_never_the_last_and_keep_their_numbers() {
 
 #[test]
 fn no_secret_has_two_slots() {
-    let recipient = RecipientSecret::generate().unwrap().public();
+    let recipient = RecipientSecretKey::generate().unwrap().public();
     let passphrase = || NewSlot::Passphrase { passphrase: b"p", cost: cheap() };
     let slots = [passphrase(), NewSlot::Key(&KEY), NewSlot::Recipient(&recipient)];
-    let mut lineage = Lineage::begin(&slots).unwrap();
+    let mut lineage = Sealer::create(&slots).unwrap();
     for (slot, number) in slots.iter().zip(1..) {
         assert_eq!(lineage.add_slot(slot, "again"), Err(SealError::SlotExists(number)));
         let other = if number == 1 { 2 } else { 1 };
@@ -314,7 +314,7 @@ fn a_renewed_master_key_is_found_by_the_slot_that_was_opened() {
 /// A recipient's slot holds the key that it is sealed to, unless it was made for a file that is sealed once.
 #[test]
 fn recipients_need_not_be_there_when_the_master_key_is_renewed() {
-    let (secret, once) = (RecipientSecret::generate().unwrap(), RecipientSecret::generate().unwrap());
+    let (secret, once) = (RecipientSecretKey::generate().unwrap(), RecipientSecretKey::generate().unwrap());
     let (public, once_public) = (secret.public(), once.public());
     let bytes = seal(&[NewSlot::Key(&KEY), NewSlot::Recipient(&public)], b"one").unwrap();
     let mut lineage = open(&bytes, &Unlock::Key(&KEY)).unwrap().lineage;
@@ -330,9 +330,9 @@ fn recipients_need_not_be_there_when_the_master_key_is_renewed() {
 
 #[test]
 fn sixteen_recipients_fit_in_one_header() {
-    let secrets: Vec<_> = (0..MAX_SLOTS).map(|_| RecipientSecret::generate().unwrap()).collect();
-    let publics: Vec<_> = secrets.iter().map(RecipientSecret::public).collect();
-    let mut lineage = Lineage::begin(&[NewSlot::Recipient(&publics[0])]).unwrap();
+    let secrets: Vec<_> = (0..MAX_SLOTS).map(|_| RecipientSecretKey::generate().unwrap()).collect();
+    let publics: Vec<_> = secrets.iter().map(RecipientSecretKey::public).collect();
+    let mut lineage = Sealer::create(&[NewSlot::Recipient(&publics[0])]).unwrap();
     for public in &publics[1..] {
         lineage.add_slot(&NewSlot::Recipient(public), &"l".repeat(100)).unwrap();
     }

@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 
 use stronghold_snapshot::Merge;
 use stronghold_sync::{Location, Mapping, OnConflict, Selection};
-use stronghold_vault::{Decided, Deed, Labels, Stronghold, Underway};
+use stronghold_vault::{AuditAction, AuditRecord, Labels, PendingStep, Stronghold};
 
 /// Makes a fuzz target a function of bytes, as libFuzzer's macro of this name makes it a program.
 macro_rules! fuzz_target {
@@ -80,7 +80,7 @@ fn strongholds() -> [(&'static str, Stronghold); 6] {
     let written = |values: &[&str]| {
         let mut stronghold = Stronghold::new("a").unwrap();
         for (time, value) in (1..).zip(values) {
-            stronghold.begin_step(Underway::command("put", time));
+            stronghold.begin_step(PendingStep::command("put", time));
             stronghold.write(&at, value.as_bytes(), Labels::new(), time).unwrap();
             stronghold.end_step();
         }
@@ -100,7 +100,7 @@ fn strongholds() -> [(&'static str, Stronghold); 6] {
     merge.run(&mut conflict, &there).unwrap();
     let mut known = written(&["one"]);
     let peer = there.identity().public().clone();
-    known.log_mut().append(Decided::about(peer.device(), Deed::Revoked, 1));
+    known.log_mut().append(AuditRecord::about(peer.device(), AuditAction::Revoked, 1));
     [
         ("empty", written(&[])),
         ("one-record", written(&["one"])),

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use stronghold_snapshot::{Damage, OpenError, RecipientSecret, Unlock, open};
+use stronghold_snapshot::{Damage, OpenError, RecipientSecretKey, Unlock, open};
 
 #[test]
 fn every_vector_is_read_as_it_says() {
@@ -49,7 +49,7 @@ fn open_with(fields: &BTreeMap<&str, &str>, file: &[u8]) -> Result<Vec<u8>, Open
     } else if let Some(passphrase) = value("passphrase") {
         open(file, &Unlock::Passphrase(&passphrase))
     } else {
-        open(file, &Unlock::Recipient(&RecipientSecret::from_bytes(&value("recipient").unwrap()).unwrap()))
+        open(file, &Unlock::Recipient(&RecipientSecretKey::from_bytes(&value("recipient").unwrap()).unwrap()))
     };
     opened.map(|opened| opened.payload.to_vec())
 }

@@ -3,9 +3,11 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use stronghold_sync::{Ancestors, Location, OnConflict, Replaced, RevisionId, Rules, Shape, heads, plan};
+use stronghold_sync::{
+    Ancestors, Location, OnConflict, PlanOptions, Replaced, RevisionId, Shape, heads, plan,
+};
 
-const BOTH: Rules = Rules { take: true, give: true, on_conflict: OnConflict::KeepBoth };
+const BOTH: PlanOptions = PlanOptions { take: true, give: true, on_conflict: OnConflict::KeepBoth };
 
 /// Records with two ancestors each, in order; every `updated`-th one is newer.
 fn shapes(records: u64, updated: Option<u64>) -> Vec<Shape> {
@@ -20,7 +22,7 @@ fn shapes(records: u64, updated: Option<u64>) -> Vec<Shape> {
             let version = if newer { 3 } else { 2 };
             let ancestors = (0..version).rev().map(|version| id(record, version)).collect();
             Shape {
-                location: Location::trusted("client", "vault", &format!("record-{record}")).id(),
+                location: Location::new_unchecked("client", "vault", &format!("record-{record}")).id(),
                 revision: id(record, version),
                 ancestors: Ancestors::from_newest_first(ancestors).unwrap_or_default(),
                 size: 64,
@@ -57,7 +59,7 @@ fn records(criterion: &mut Criterion) {
         .map(|shape| Replaced { id: shape.revision, shared: true, ancestors: &shape.ancestors })
         .collect();
     group.bench_function("ancestors of a successor", |bencher| {
-        bencher.iter(|| Ancestors::of_successor(black_box(&parents)));
+        bencher.iter(|| Ancestors::for_successor(black_box(&parents)));
     });
     group.finish();
 }

@@ -18,7 +18,7 @@ use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use stronghold_sync::{
     ClientId, EntryId, LocationId, RecordId, RevisionId, VaultId,
     message::Message,
-    reconcile::{Answering, Find, Index, Reconciling, SetKey, Sketch, Strata, cells_for},
+    reconcile::{DiffResult, DifferenceEstimator, Index, Initiator, Responder, SetKey, Sketch, cells_for},
 };
 
 fn main() {
@@ -114,12 +114,12 @@ fn stronghold(sets: &Sets, seed: u64) -> Cost {
     let mut cost = Cost { round_trips: 1, ..Cost::default() };
     let entries = |list: &[(u64, EntryId)]| list.iter().map(|(_, entry)| *entry).collect::<Vec<_>>();
     let (a, b) = (entries(&sets.a), entries(&sets.b));
-    let mut answering = timed(&mut cost.answering, || Answering::new(&secret, b.iter().copied()));
+    let mut answering = timed(&mut cost.answering, || Responder::new(&secret, b.iter().copied()));
     cost.bytes += rmp_serde::to_vec(answering.summary()).unwrap().len() as u64 + FRAME;
     let summary = answering.summary().clone();
     let (mut asking, mut telling) = timed(&mut cost.asking, || {
-        let mut asking = Reconciling::new(&secret, a.iter().copied(), summary);
-        let telling = asking.tell();
+        let mut asking = Initiator::new(&secret, a.iter().copied(), summary);
+        let telling = asking.begin();
         (asking, telling)
     });
     if telling.is_empty() {
@@ -128,19 +128,19 @@ fn stronghold(sets: &Sets, seed: u64) -> Cost {
     }
     loop {
         for part in telling {
-            cost.bytes += encoded(&Message::Tell(part.clone()));
+            cost.bytes += encoded(&Message::Digest(part.clone()));
             timed(&mut cost.answering, || answering.handle(part).unwrap());
         }
-        cost.bytes += encoded(&Message::Compare);
+        cost.bytes += encoded(&Message::DigestEnd);
         match timed(&mut cost.answering, || answering.find(b.iter().copied()).unwrap()) {
-            Find::Found(here, there) => {
+            DiffResult::Found(here, there) => {
                 assert_eq!(here.len() + there.len(), sets.differing, "a wrong result");
                 return cost;
             }
-            Find::Again(again) => {
+            DiffResult::Again(again) => {
                 cost.round_trips += 1;
-                cost.bytes += encoded(&Message::Again(again.clone()));
-                telling = timed(&mut cost.asking, || asking.tell_again(again, a.iter().copied()).unwrap());
+                cost.bytes += encoded(&Message::NeedMore(again.clone()));
+                telling = timed(&mut cost.asking, || asking.continue_with(again, a.iter().copied()).unwrap());
             }
         }
     }
@@ -247,9 +247,9 @@ fn estimators() {
             print_estimator(d, &name, &needed, estimates);
         }
         let strata = |seed| {
-            let mut strata = Strata::default();
+            let mut strata = DifferenceEstimator::default();
             hashes(seed).into_iter().for_each(|hash| strata.toggle(hash));
-            strata.estimate(&Strata::default()) as f64
+            strata.estimate(&DifferenceEstimator::default()) as f64
         };
         print_estimator(d, "odd strata, 16 levels of 48 bits", &needed, (0..sessions).map(strata).collect());
     }
@@ -313,10 +313,10 @@ fn memory() {
     let (a, b) = (entries(a), entries(b));
     let secret = secret(1);
     // All of it is kept to the end, so that nothing is measured in memory that the one before gave back.
-    let (begun, mut answering) = peak(|| Answering::new(&secret, b.iter().copied()));
+    let (begun, mut answering) = peak(|| Responder::new(&secret, b.iter().copied()));
     let (asking, (_kept, told)) = peak(|| {
-        let mut asking = Reconciling::new(&secret, a.iter().copied(), answering.summary().clone());
-        let told = asking.tell();
+        let mut asking = Initiator::new(&secret, a.iter().copied(), answering.summary().clone());
+        let told = asking.begin();
         (asking, told)
     });
     let (found, _kept) = peak(|| {

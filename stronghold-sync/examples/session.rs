@@ -7,7 +7,7 @@ use std::{error::Error, io::Write};
 use stronghold_sync::{
     DeviceId, Location, Operation, Policy, RevisionId, Rule, Selection,
     message::{Listing, RecipientKey},
-    session::{Action, Answer, Ask, Asked, Asking, Session},
+    session::{Action, Initiator, Responder, Session, SessionRequest, TaskResult},
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,8 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["wallet/web/mail", "wallet/keys/root"].map(str::parse).into_iter().collect::<Result<_, _>>()?;
 
     // The asking side asks for everything. What it gets is what it may see.
-    let mut asking = Asking::new(Ask::Browse { selection: Selection::everything() });
-    let mut asked = Asked::new(policy, laptop, 0, RecipientKey::new(vec![0; 32])?, [7; 32]);
+    let mut asking = Initiator::new(SessionRequest::Browse { selection: Selection::everything() });
+    let mut asked = Responder::new(policy, laptop, 0, RecipientKey::new(vec![0; 32])?, [7; 32]);
     let mut found = Vec::new();
     loop {
         let to_asked = turn(&mut asking, &held, &mut found)?;
@@ -54,11 +54,11 @@ fn turn(
             Action::List(grant) => {
                 let listed =
                     held.iter().filter(|location| grant.scope().covers(location)).map(listing).collect();
-                session.handle_answer(Answer::Listing(listed))?;
+                session.handle_result(TaskResult::Listing(listed))?;
             }
-            Action::Log(_) => session.handle_answer(Answer::Logged)?,
-            Action::Found(listing) => *found = listing,
-            Action::Known(_) | Action::Edition(_) | Action::Copied(_) | Action::Finished(_) => {}
+            Action::Log(_) => session.handle_result(TaskResult::Logged)?,
+            Action::Listing(listing) => *found = listing,
+            Action::PeerHolds(_) | Action::Edition(_) | Action::Duplicate(_) | Action::Finished(_) => {}
             other => return Err(format!("not needed for browsing: {other:?}").into()),
         }
     }

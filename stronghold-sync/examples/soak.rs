@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use stronghold_sync::{
     ClientId, EntryId, LocationId, RecordId, RevisionId, VaultId,
-    reconcile::{Answering, Find, Reconciling},
+    reconcile::{DiffResult, Initiator, Responder},
 };
 
 fn main() {
@@ -46,9 +46,9 @@ fn session(seed: u64) -> usize {
     let mut secret = [0; 32];
     secret[..8].copy_from_slice(&random.next().to_le_bytes());
 
-    let mut answering = Answering::new(&secret, b.iter().copied());
-    let mut asking = Reconciling::new(&secret, a.iter().copied(), answering.summary().clone());
-    let mut telling = asking.tell();
+    let mut answering = Responder::new(&secret, b.iter().copied());
+    let mut asking = Initiator::new(&secret, a.iter().copied(), answering.summary().clone());
+    let mut telling = asking.begin();
     if telling.is_empty() {
         assert_eq!(only_a + only_b, 0, "seed {seed}: taken for equal");
         return 1;
@@ -56,8 +56,8 @@ fn session(seed: u64) -> usize {
     for round in 1.. {
         telling.drain(..).for_each(|part| answering.handle(part).unwrap());
         match answering.find(b.iter().copied()).unwrap() {
-            Find::Again(again) => telling = asking.tell_again(again, a.iter().copied()).unwrap(),
-            Find::Found(here, there) => {
+            DiffResult::Again(again) => telling = asking.continue_with(again, a.iter().copied()).unwrap(),
+            DiffResult::Found(here, there) => {
                 let here: BTreeSet<EntryId> = here.iter().map(|at| b[*at]).collect();
                 let there: BTreeSet<EntryId> =
                     asking.positions(&there.into_iter().collect()).unwrap().iter().map(|at| a[*at]).collect();
@@ -65,7 +65,7 @@ fn session(seed: u64) -> usize {
                     (a.iter().copied().collect(), b.iter().copied().collect());
                 assert!(there.iter().eq(all_a.difference(&all_b)), "seed {seed}: wrong");
                 assert!(here.iter().eq(all_b.difference(&all_a)), "seed {seed}: wrong");
-                assert!(asking.adds_up(&there, &here), "seed {seed}: does not add up");
+                assert!(asking.verify_fingerprint(&there, &here), "seed {seed}: does not add up");
                 return round;
             }
         }

@@ -22,7 +22,7 @@ pub struct Pattern {
 
 /// Text that is no pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadPattern {
+pub enum ParsePatternError {
     /// Nothing to match.
     #[error("a selection is empty")]
     Empty,
@@ -211,15 +211,15 @@ impl Token {
 }
 
 impl FromStr for Pattern {
-    type Err = BadPattern;
+    type Err = ParsePatternError;
 
-    fn from_str(text: &str) -> Result<Self, BadPattern> {
+    fn from_str(text: &str) -> Result<Self, ParsePatternError> {
         if text.is_empty() {
-            return Err(BadPattern::Empty);
+            return Err(ParsePatternError::Empty);
         }
         let mut tokens = tokens(text)?;
         if tokens.len() > MAX_PATTERN {
-            return Err(BadPattern::TooLong);
+            return Err(ParsePatternError::TooLong);
         }
         complete(&mut tokens);
         let shortcut = shortcut(&tokens);
@@ -228,12 +228,12 @@ impl FromStr for Pattern {
     }
 }
 
-fn tokens(text: &str) -> Result<Vec<Token>, BadPattern> {
+fn tokens(text: &str) -> Result<Vec<Token>, ParsePatternError> {
     let mut tokens = Vec::new();
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
         let token = match letter {
-            '\\' => Token::Exactly(letters.next().ok_or(BadPattern::Escape)?),
+            '\\' => Token::Exactly(letters.next().ok_or(ParsePatternError::Escape)?),
             '?' => Token::One,
             '*' if tokens.last() == Some(&Token::Some) => {
                 tokens.pop();
@@ -285,9 +285,9 @@ impl fmt::Debug for Pattern {
 }
 
 impl TryFrom<String> for Pattern {
-    type Error = BadPattern;
+    type Error = ParsePatternError;
 
-    fn try_from(text: String) -> Result<Self, BadPattern> {
+    fn try_from(text: String) -> Result<Self, ParsePatternError> {
         text.parse()
     }
 }
@@ -338,10 +338,10 @@ mod tests {
         let longest = alloc::format!("{}/{}/{}", "*".repeat(255), "?".repeat(255), "\\".repeat(1024));
         let literal = Pattern::literal(&longest);
         assert_eq!(pattern(&literal.to_string()), literal);
-        assert_eq!("a".repeat(MAX_PATTERN + 1).parse::<Pattern>(), Err(BadPattern::TooLong));
+        assert_eq!("a".repeat(MAX_PATTERN + 1).parse::<Pattern>(), Err(ParsePatternError::TooLong));
         assert!("a".repeat(MAX_PATTERN).parse::<Pattern>().is_ok());
-        assert_eq!("".parse::<Pattern>(), Err(BadPattern::Empty));
-        assert_eq!("a/b\\".parse::<Pattern>(), Err(BadPattern::Escape));
+        assert_eq!("".parse::<Pattern>(), Err(ParsePatternError::Empty));
+        assert_eq!("a/b\\".parse::<Pattern>(), Err(ParsePatternError::Escape));
     }
 
     #[test]

@@ -44,17 +44,23 @@ pub mod session;
 mod shape;
 mod stamps;
 
-pub use glob::{BadPattern, MAX_PATTERN, Pattern};
+pub use glob::{MAX_PATTERN, ParsePatternError, Pattern};
 pub use id::{ClientId, DeviceId, LocationId, ParseIdError, RecordId, RevisionId, ShortId, Stamp, VaultId};
-pub use location::{BadLocation, Location, MAX_NAME, MAX_RECORD_NAME, check_name, is_hidden, visible};
-pub use padding::padded_len;
+pub use location::{
+    Location, MAX_NAME, MAX_RECORD_NAME, ParseLocationError, check_name, escape_untrusted, is_hidden,
+};
+pub use padding::padme_len;
 pub use plan::{
-    Change, DELETIONS_UNASKED, Left, MAX_ADDED_HEADS, MAX_HEADS, OnConflict, Plan, Resolution, Rules, Why,
-    are_many, is_shrunk, plan,
+    Change, MAX_ADDED_HEADS, MAX_HEADS, MAX_UNCONFIRMED_DELETIONS, OnConflict, Plan, PlanOptions, Resolution,
+    SkipReason, Skipped, is_shrunk, needs_confirmation, plan,
 };
-pub use policy::{BadOperation, Decision, Grant, Operation, Pending, Policy, Rule, TakenBack, TooWide, Void};
+pub use policy::{
+    Decision, Grant, Operation, ParseOperationError, Pending, Policy, RedundantRule, Rule, RuleTooWide,
+    Withdrawn,
+};
 pub use selection::{
-    BadMapping, BadSelection, MAX_COMPLEXITY, MAX_PATTERNS, MAX_SELECTION, Mapping, Scope, Selection,
+    MAX_COMPLEXITY, MAX_PATTERNS, MAX_SELECTION, Mapping, ParseMappingError, ParseSelectionError, Scope,
+    Selection,
 };
-pub use shape::{Ancestors, EntryId, MAX_ANCESTORS, Replaced, Revisioned, Shape, heads};
+pub use shape::{Ancestors, EntryId, MAX_ANCESTORS, Replaced, Shape, Versioned, heads};
 pub use stamps::{Edition, Stamps};

@@ -25,7 +25,7 @@ pub struct Location {
 
 /// A name or a location's text that can't be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadLocation {
+pub enum ParseLocationError {
     /// Fewer than three parts.
     #[error("a location is CLIENT/VAULT/RECORD")]
     Parts,
@@ -44,12 +44,12 @@ impl Location {
     /// A location of these names.
     ///
     /// # Errors
-    /// [`BadLocation`] when a name is empty, too long, or has a `/` where none may be.
+    /// [`ParseLocationError`] when a name is empty, too long, or has a `/` where none may be.
     pub fn new(
         client: impl Into<String>,
         vault: impl Into<String>,
         record: impl Into<String>,
-    ) -> Result<Self, BadLocation> {
+    ) -> Result<Self, ParseLocationError> {
         let (client, vault, record) = (client.into(), vault.into(), record.into());
         check_name(&client)?;
         check_name(&vault)?;
@@ -59,7 +59,7 @@ impl Location {
 
     /// A location of names that have been checked before, as those held in a vault have been.
     #[must_use]
-    pub fn trusted(client: &str, vault: &str, record: &str) -> Self {
+    pub fn new_unchecked(client: &str, vault: &str, record: &str) -> Self {
         Self { client: client.into(), vault: vault.into(), record: record.into() }
     }
 
@@ -93,16 +93,16 @@ impl Location {
 /// Checks the name of a client or a vault.
 ///
 /// # Errors
-/// [`BadLocation`] when it is empty, longer than [`MAX_NAME`] or contains `/`.
-pub fn check_name(name: &str) -> Result<(), BadLocation> {
+/// [`ParseLocationError`] when it is empty, longer than [`MAX_NAME`] or contains `/`.
+pub fn check_name(name: &str) -> Result<(), ParseLocationError> {
     check_length(name, MAX_NAME)?;
-    if name.contains('/') { Err(BadLocation::Slash) } else { Ok(()) }
+    if name.contains('/') { Err(ParseLocationError::Slash) } else { Ok(()) }
 }
 
-fn check_length(name: &str, max: usize) -> Result<(), BadLocation> {
+fn check_length(name: &str, max: usize) -> Result<(), ParseLocationError> {
     match name.len() {
-        0 => Err(BadLocation::Empty),
-        len if len > max => Err(BadLocation::TooLong),
+        0 => Err(ParseLocationError::Empty),
+        len if len > max => Err(ParseLocationError::TooLong),
         _ => Ok(()),
     }
 }
@@ -114,21 +114,21 @@ impl fmt::Display for Location {
 }
 
 impl FromStr for Location {
-    type Err = BadLocation;
+    type Err = ParseLocationError;
 
-    fn from_str(text: &str) -> Result<Self, BadLocation> {
+    fn from_str(text: &str) -> Result<Self, ParseLocationError> {
         let mut parts = text.splitn(3, '/');
         match (parts.next(), parts.next(), parts.next()) {
             (Some(client), Some(vault), Some(record)) => Self::new(client, vault, record),
-            _ => Err(BadLocation::Parts),
+            _ => Err(ParseLocationError::Parts),
         }
     }
 }
 
 impl TryFrom<(String, String, String)> for Location {
-    type Error = BadLocation;
+    type Error = ParseLocationError;
 
-    fn try_from((client, vault, record): (String, String, String)) -> Result<Self, BadLocation> {
+    fn try_from((client, vault, record): (String, String, String)) -> Result<Self, ParseLocationError> {
         Self::new(client, vault, record)
     }
 }
@@ -142,7 +142,7 @@ impl From<Location> for (String, String, String) {
 /// A name made safe to show: control characters, and those that nobody sees or that change the direction of text, are
 /// written as `\u{…}`, so that a peer's name can't drive a terminal or pass for another.
 #[must_use]
-pub fn visible(name: &str) -> String {
+pub fn escape_untrusted(name: &str) -> String {
     let mut shown = String::with_capacity(name.len());
     for letter in name.chars() {
         if letter.is_control() || is_hidden(letter) {
@@ -177,9 +177,9 @@ mod tests {
             (location.client(), location.vault(), location.record()),
             ("wallet", "web", "mail/password")
         );
-        assert_eq!(Location::new("a/b", "v", "r"), Err(BadLocation::Slash));
-        assert_eq!("wallet/web".parse::<Location>(), Err(BadLocation::Parts));
-        assert_eq!("wallet//r".parse::<Location>(), Err(BadLocation::Empty));
+        assert_eq!(Location::new("a/b", "v", "r"), Err(ParseLocationError::Slash));
+        assert_eq!("wallet/web".parse::<Location>(), Err(ParseLocationError::Parts));
+        assert_eq!("wallet//r".parse::<Location>(), Err(ParseLocationError::Empty));
     }
 
     #[test]
@@ -190,19 +190,19 @@ mod tests {
         for (lengths, expected) in [
             ((1, 1, 1), Ok(())),
             ((255, 255, 1024), Ok(())),
-            ((256, 1, 1), Err(BadLocation::TooLong)),
-            ((1, 256, 1), Err(BadLocation::TooLong)),
-            ((1, 1, 1025), Err(BadLocation::TooLong)),
-            ((0, 1, 1), Err(BadLocation::Empty)),
-            ((1, 0, 1), Err(BadLocation::Empty)),
-            ((1, 1, 0), Err(BadLocation::Empty)),
+            ((256, 1, 1), Err(ParseLocationError::TooLong)),
+            ((1, 256, 1), Err(ParseLocationError::TooLong)),
+            ((1, 1, 1025), Err(ParseLocationError::TooLong)),
+            ((0, 1, 1), Err(ParseLocationError::Empty)),
+            ((1, 0, 1), Err(ParseLocationError::Empty)),
+            ((1, 1, 0), Err(ParseLocationError::Empty)),
         ] {
             assert_eq!(new(lengths.0, lengths.1, lengths.2), expected, "{lengths:?}");
         }
-        assert_eq!(Location::new("c", "v/w", "r"), Err(BadLocation::Slash));
-        assert_eq!(check_name("c/"), Err(BadLocation::Slash));
-        assert_eq!((check_name("c"), check_name("")), (Ok(()), Err(BadLocation::Empty)));
-        let location = Location::trusted("c", "v", "r/s");
+        assert_eq!(Location::new("c", "v/w", "r"), Err(ParseLocationError::Slash));
+        assert_eq!(check_name("c/"), Err(ParseLocationError::Slash));
+        assert_eq!((check_name("c"), check_name("")), (Ok(()), Err(ParseLocationError::Empty)));
+        let location = Location::new_unchecked("c", "v", "r/s");
         assert_eq!((location.to_string().as_str(), "c/v/r/s".parse()), ("c/v/r/s", Ok(location.clone())));
         let encoded = rmp_serde::to_vec(&location).unwrap();
         assert_eq!(rmp_serde::from_slice::<Location>(&encoded).unwrap(), location);
@@ -220,8 +220,8 @@ mod tests {
 
     #[test]
     fn escape_codes_and_bidirectional_marks_are_shown_not_obeyed() {
-        assert_eq!(visible("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
-        assert_eq!(visible("Grüße 鍵"), "Grüße 鍵");
+        assert_eq!(escape_untrusted("a\u{1b}[2Jb\u{202e}c"), "a\\u{1b}[2Jb\\u{202e}c");
+        assert_eq!(escape_untrusted("Grüße 鍵"), "Grüße 鍵");
         for hidden in [
             '\u{00AD}',
             '\u{034F}',
@@ -245,7 +245,7 @@ mod tests {
             '\u{E01EF}',
         ] {
             let name = alloc::format!("phone{hidden}");
-            assert_eq!(visible(&name), alloc::format!("phone{}", hidden.escape_unicode()));
+            assert_eq!(escape_untrusted(&name), alloc::format!("phone{}", hidden.escape_unicode()));
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 
 use crate::{
     Edition, Location, RevisionId, Selection, Shape,
-    reconcile::{Again, Summary, Telling},
+    reconcile::{Digest, NeedMore, SetDigest},
 };
 
 /// The version of the protocol that this crate speaks.
@@ -28,7 +28,7 @@ pub struct RecipientKey(Vec<u8>);
 /// A key longer than any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a recipient key is longer than {MAX_KEY} bytes")]
-pub struct KeyTooLong;
+pub struct RecipientKeyTooLong;
 
 /// One message. Lists come in parts; what follows a list closes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,32 +40,32 @@ pub enum Message {
     /// Asked: a sync may go on, within these scopes.
     Agreed(Agreed),
     /// Asking: a part of what it tells of its set, of what it may pull.
-    Tell(Telling),
+    Digest(Digest),
     /// Asking: what it may give where it may not pull.
-    Offered(Vec<Shape>),
+    Offer(Vec<Shape>),
     /// Asking: that is all, compare.
-    Compare,
+    DigestEnd,
     /// Asked: the difference does not come out yet.
-    Again(Again),
+    NeedMore(NeedMore),
     /// Asked: what only it holds.
-    OnlyHere(Vec<Shape>),
+    Missing(Vec<Shape>),
     /// Asked: symbols of what only the other holds, or, of what was offered, of what it wants: 8 bytes each,
     /// little-endian.
-    OnlyThere(ByteBuf),
+    Needed(ByteBuf),
     /// Asked: that is all.
-    Compared,
+    DiffEnd,
     /// Asking: the difference does not add up.
     Mismatch,
     /// Asking: the positions, in the list of what only the asked side holds, of entries whose names it needs.
-    Name(Vec<u32>),
+    NamesWanted(Vec<u32>),
     /// Asked: those names, in that order.
-    Named(Vec<Location>),
+    Names(Vec<Location>),
     /// Asking: what it leaves where it is. At most once, before `Propose` or `End`.
-    Left(LeftOut),
+    LeftOut(LeftOut),
     /// Either: the positions of what it wants in the list of what there is.
     Want(Vec<u32>),
     /// Asking: what it will give.
-    Give(Vec<Shape>),
+    Push(Vec<Shape>),
     /// Asking: that is all; its key for what it wants.
     Propose(Propose),
     /// Asked: what it wants was named; its key for that.
@@ -73,13 +73,13 @@ pub enum Message {
     /// Asked: an import or fetch goes on, with this much.
     Granted(Volume),
     /// Asked: names and shapes.
-    Listed(Vec<Listing>),
+    Listing(Vec<Listing>),
     /// Either: a sealed batch follows in chunks.
     Batch(Batch),
     /// Either: the next bytes of the batch.
     Chunk(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Either: the batch of this index is durable.
-    Confirm(u64),
+    Ack(u64),
     /// Either: nothing more from this side.
     End,
 }
@@ -138,7 +138,7 @@ pub struct Agreed {
     /// Where it may delete, likewise.
     pub delete: Option<Selection>,
     /// The asked side's set of what the asking side may take.
-    pub held: Option<Summary>,
+    pub held: Option<SetDigest>,
     /// What the asked side tells of its own snapshot.
     pub edition: Edition,
     /// Whether two snapshots of the asking side's identity are in use, as far as the asked side can tell.
@@ -223,7 +223,7 @@ pub enum Refusal {
     Version,
     /// The peer says that this side broke the protocol.
     #[error("the peer says that this side broke the protocol")]
-    Misbehaved,
+    ProtocolError,
     /// The peer can't go on: its storage, or its own fault.
     #[error("the peer could not go on: the reason is on its side")]
     Failed,
@@ -240,8 +240,8 @@ pub enum Refusal {
 
 impl Message {
     /// Whether the asking side can't go on without what the peer says to it.
-    pub(crate) fn wants_an_answer(&self) -> bool {
-        !matches!(self, Self::Batch(_) | Self::Chunk(_) | Self::Confirm(_))
+    pub(crate) fn expects_reply(&self) -> bool {
+        !matches!(self, Self::Batch(_) | Self::Chunk(_) | Self::Ack(_))
     }
 }
 
@@ -249,9 +249,9 @@ impl RecipientKey {
     /// Takes a key's bytes.
     ///
     /// # Errors
-    /// [`KeyTooLong`] over 4096 bytes.
-    pub fn new(bytes: Vec<u8>) -> Result<Self, KeyTooLong> {
-        if bytes.len() > MAX_KEY { Err(KeyTooLong) } else { Ok(Self(bytes)) }
+    /// [`RecipientKeyTooLong`] over 4096 bytes.
+    pub fn new(bytes: Vec<u8>) -> Result<Self, RecipientKeyTooLong> {
+        if bytes.len() > MAX_KEY { Err(RecipientKeyTooLong) } else { Ok(Self(bytes)) }
     }
 
     /// The key's bytes.
@@ -262,9 +262,9 @@ impl RecipientKey {
 }
 
 impl TryFrom<ByteBuf> for RecipientKey {
-    type Error = KeyTooLong;
+    type Error = RecipientKeyTooLong;
 
-    fn try_from(bytes: ByteBuf) -> Result<Self, KeyTooLong> {
+    fn try_from(bytes: ByteBuf) -> Result<Self, RecipientKeyTooLong> {
         Self::new(bytes.into_vec())
     }
 }
@@ -295,43 +295,43 @@ impl Request {
 }
 
 /// A list item's size in a message, about.
-pub(crate) trait Weight {
-    fn weight(&self) -> usize;
+pub(crate) trait WireSize {
+    fn wire_size(&self) -> usize;
 }
 
-impl Weight for Shape {
-    fn weight(&self) -> usize {
+impl WireSize for Shape {
+    fn wire_size(&self) -> usize {
         112 + 8 * self.ancestors.as_slice().len()
     }
 }
 
-impl Weight for Location {
-    fn weight(&self) -> usize {
+impl WireSize for Location {
+    fn wire_size(&self) -> usize {
         12 + self.client().len() + self.vault().len() + self.record().len()
     }
 }
 
-impl Weight for u32 {
-    fn weight(&self) -> usize {
+impl WireSize for u32 {
+    fn wire_size(&self) -> usize {
         5
     }
 }
 
-impl Weight for Listing {
-    fn weight(&self) -> usize {
+impl WireSize for Listing {
+    fn wire_size(&self) -> usize {
         80 + self.location.client().len() + self.location.vault().len() + self.location.record().len()
     }
 }
 
 /// A list in parts that fit a message each; no message for an empty list.
-pub(crate) fn in_parts<T: Weight>(list: Vec<T>, message: impl Fn(Vec<T>) -> Message) -> Vec<Message> {
+pub(crate) fn split_list<T: WireSize>(list: Vec<T>, message: impl Fn(Vec<T>) -> Message) -> Vec<Message> {
     let mut messages = Vec::new();
     let (mut part, mut weight) = (Vec::new(), 0);
     for item in list {
-        weight += item.weight();
+        weight += item.wire_size();
         if weight > LIST_BYTES && !part.is_empty() {
             messages.push(message(core::mem::take(&mut part)));
-            weight = item.weight();
+            weight = item.wire_size();
         }
         part.push(item);
     }
@@ -360,14 +360,14 @@ mod tests {
             let ancestors = Ancestors::from_newest_first(ids(ancestors)).unwrap();
             let number = ancestors.as_slice().len();
             let shape = Shape { location: location(9).id(), revision, ancestors, size, deleted: true };
-            assert_eq!(shape.weight(), 112 + 8 * number);
+            assert_eq!(shape.wire_size(), 112 + 8 * number);
             let listing = Listing { location: location(50), revision, size, modified: size, conflict: true };
-            assert_eq!((listing.weight(), location(50).weight(), 7_u32.weight()), (130, 62, 5));
+            assert_eq!((listing.wire_size(), location(50).wire_size(), 7_u32.wire_size()), (130, 62, 5));
             let takes = [
-                (rmp_serde::to_vec(&shape).unwrap().len(), shape.weight() + 16),
-                (rmp_serde::to_vec(&listing).unwrap().len(), listing.weight()),
-                (rmp_serde::to_vec(&location(300)).unwrap().len(), location(300).weight()),
-                (rmp_serde::to_vec(&u32::MAX).unwrap().len(), u32::MAX.weight()),
+                (rmp_serde::to_vec(&shape).unwrap().len(), shape.wire_size() + 16),
+                (rmp_serde::to_vec(&listing).unwrap().len(), listing.wire_size()),
+                (rmp_serde::to_vec(&location(300)).unwrap().len(), location(300).wire_size()),
+                (rmp_serde::to_vec(&u32::MAX).unwrap().len(), u32::MAX.wire_size()),
             ];
             assert!(takes.iter().all(|(takes, weight)| takes <= weight && takes + 40 > *weight), "{takes:?}");
         }
@@ -377,9 +377,9 @@ mod tests {
     fn a_list_goes_in_parts_that_are_as_full_as_they_may_be() {
         let parts = |len: usize, number: usize| {
             let list = vec![location(len); number];
-            let messages = in_parts(list, Message::Named);
+            let messages = split_list(list, Message::Names);
             let of = |message: &Message| match message {
-                Message::Named(part) => part.len(),
+                Message::Names(part) => part.len(),
                 other => panic!("{other:?}"),
             };
             messages.iter().map(of).collect::<Vec<_>>()
@@ -397,12 +397,12 @@ mod tests {
         for (message, expected) in [
             (batch, false),
             (Message::Chunk(vec![1]), false),
-            (Message::Confirm(0), false),
-            (Message::Compare, true),
+            (Message::Ack(0), false),
+            (Message::DigestEnd, true),
             (Message::End, true),
             (Message::Propose(Propose { key: None }), true),
         ] {
-            assert_eq!(message.wants_an_answer(), expected, "{message:?}");
+            assert_eq!(message.expects_reply(), expected, "{message:?}");
         }
         let (selection, key) = ("a".parse::<Selection>().unwrap(), RecipientKey::new(vec![7; 3]).unwrap());
         for request in [

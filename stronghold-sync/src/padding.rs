@@ -2,7 +2,7 @@
 
 /// The padded length of `len` bytes: at most 12 % more, and only O(log log) bits of the length remain visible.
 #[must_use]
-pub fn padded_len(len: u64) -> u64 {
+pub fn padme_len(len: u64) -> u64 {
     if len < 2 {
         return len;
     }
@@ -18,19 +18,19 @@ mod tests {
 
     #[test]
     fn matches_the_examples_of_the_paper_and_never_shrinks() {
-        assert_eq!(padded_len(0), 0);
-        assert_eq!(padded_len(1), 1);
-        assert_eq!(padded_len(9), 10);
-        assert_eq!(padded_len(1000), 1024);
+        assert_eq!(padme_len(0), 0);
+        assert_eq!(padme_len(1), 1);
+        assert_eq!(padme_len(9), 10);
+        assert_eq!(padme_len(1000), 1024);
         for (len, padded) in [(2, 2), (8, 8), (17, 18), (33, 36), (65, 72), (4097, 4352), (1 << 40, 1 << 40)]
         {
-            assert_eq!(padded_len(len), padded, "{len}");
+            assert_eq!(padme_len(len), padded, "{len}");
         }
-        assert_eq!(padded_len(u64::MAX), u64::MAX << 57, "it does not overflow");
+        assert_eq!(padme_len(u64::MAX), u64::MAX << 57, "it does not overflow");
         for len in 0..100_000u64 {
-            let padded = padded_len(len);
+            let padded = padme_len(len);
             assert!(padded >= len && (len < 16 || padded - len <= len / 8), "{len} -> {padded}");
-            assert_eq!(padded_len(padded), padded, "{len}");
+            assert_eq!(padme_len(padded), padded, "{len}");
         }
     }
 }

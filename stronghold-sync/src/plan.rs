@@ -23,7 +23,7 @@ pub enum OnConflict {
 
 /// Which way entries go, and what becomes of conflicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct PlanOptions {
     /// Take what this side lacks.
     pub take: bool,
     /// Give what the other side lacks.
@@ -63,9 +63,9 @@ pub struct Plan {
     /// What becomes of records there.
     pub changes_there: Vec<(LocationId, Change)>,
     /// What this side lacks and does not take.
-    pub not_taken: Vec<Left>,
+    pub not_taken: Vec<Skipped>,
     /// What the other side lacks, as far as can be known here, and is not given.
-    pub not_given: Vec<Left>,
+    pub not_given: Vec<Skipped>,
     /// Entries among those that no rule of this side covers: what an explicit take would add.
     pub beyond: Vec<Shape>,
     /// Whether the other side lets this one take nothing of what was asked for.
@@ -89,16 +89,16 @@ pub enum Change {
 
 /// A record of which something stays on the side that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Left {
+pub struct Skipped {
     /// Which record.
     pub location: LocationId,
     /// Why.
-    pub why: Why,
+    pub why: SkipReason,
 }
 
 /// Why something stays on the side that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Why {
+pub enum SkipReason {
     /// The taking side has no rule that lets the giving side write it there.
     MayNotPush,
     /// The taking side has no rule that lets the giving side delete it there.
@@ -115,7 +115,7 @@ pub enum Why {
     Later,
 }
 
-impl Why {
+impl SkipReason {
     /// Its name, for programs.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -147,7 +147,7 @@ pub struct Resolution {
 }
 
 /// A deletion of this many records or fewer needs no confirmation.
-pub const DELETIONS_UNASKED: u64 = 10;
+pub const MAX_UNCONFIRMED_DELETIONS: u64 = 10;
 /// The most heads that an import may leave at a record: more than any number of devices brings about by editing.
 pub const MAX_HEADS: usize = 256;
 /// The most heads of a record that one peer may add.
@@ -157,22 +157,23 @@ pub(crate) const LARGEST: u64 = (4 << 20) + (1 << 19);
 
 /// Whether deleting so many of so many readable records takes a person's word.
 #[must_use]
-pub fn are_many(deletions: u64, readable: u64) -> bool {
-    deletions > DELETIONS_UNASKED && deletions.saturating_mul(10) > readable
+pub fn needs_confirmation(deletions: u64, readable: u64) -> bool {
+    deletions > MAX_UNCONFIRMED_DELETIONS && deletions.saturating_mul(10) > readable
 }
 
 impl Plan {
     /// Whether a person must confirm first: it would delete, empty or shrink more than a tenth of the selected records,
     /// and more than [`DELETIONS_UNASKED`], on either side.
     #[must_use]
-    pub fn deletes_many(&self) -> bool {
-        self.deletes_many_here() || are_many(self.deletes_there + self.shrinks_there, self.readable_there)
+    pub fn needs_confirmation(&self) -> bool {
+        self.needs_confirmation_here()
+            || needs_confirmation(self.deletes_there + self.shrinks_there, self.readable_there)
     }
 
     /// The same of this side alone.
     #[must_use]
-    pub fn deletes_many_here(&self) -> bool {
-        are_many(self.deletes_here + self.shrinks_here, self.readable_here)
+    pub fn needs_confirmation_here(&self) -> bool {
+        needs_confirmation(self.deletes_here + self.shrinks_here, self.readable_here)
     }
 
     /// Whether nothing is to be done.
@@ -196,7 +197,7 @@ impl Plan {
 /// Shapes of one record that are not all heads, as a peer may send them, are merged first. Where both sides tell
 /// of the same revision, what this side says of it counts.
 #[must_use]
-pub fn plan(local: &[Shape], remote: &[Shape], rules: Rules) -> Plan {
+pub fn plan(local: &[Shape], remote: &[Shape], rules: PlanOptions) -> Plan {
     plan_through(local, remote, rules, &Open)
 }
 
@@ -208,8 +209,8 @@ pub(crate) trait Sieve {
     /// Whether this side may take an entry.
     ///
     /// # Errors
-    /// [`Why`] it may not.
-    fn take(&self, shape: &Shape) -> Result<(), Why> {
+    /// [`SkipReason`] it may not.
+    fn take(&self, shape: &Shape) -> Result<(), SkipReason> {
         let _ = shape;
         Ok(())
     }
@@ -217,8 +218,8 @@ pub(crate) trait Sieve {
     /// Whether this side may give an entry.
     ///
     /// # Errors
-    /// [`Why`] it may not; `None` where that is this side's own will, and no news.
-    fn give(&self, shape: &Shape) -> Result<(), Option<Why>> {
+    /// [`SkipReason`] it may not; `None` where that is this side's own will, and no news.
+    fn give(&self, shape: &Shape) -> Result<(), Option<SkipReason>> {
         let _ = shape;
         Ok(())
     }
@@ -238,7 +239,12 @@ impl Sieve for Open {
 }
 
 /// The same, where some entries stay where they are.
-pub(crate) fn plan_through<S: Sieve>(local: &[Shape], remote: &[Shape], rules: Rules, sieve: &S) -> Plan {
+pub(crate) fn plan_through<S: Sieve>(
+    local: &[Shape],
+    remote: &[Shape],
+    rules: PlanOptions,
+    sieve: &S,
+) -> Plan {
     let mut plan = Plan::default();
     for (here, there) in by_location(local, remote) {
         plan.readable_here += u64::from(readable(here));
@@ -271,7 +277,7 @@ impl Plan {
         let mut take = missing(merged, here);
         let matters = readable(here) || readable(there);
         take.retain(|shape| {
-            let verdict = if shape.size > LARGEST { Err(Why::TooLarge) } else { sieve.take(shape) };
+            let verdict = if shape.size > LARGEST { Err(SkipReason::TooLarge) } else { sieve.take(shape) };
             if let Err(why) = verdict {
                 leave(&mut self.not_taken, shape, why, matters);
                 self.beyond.extend((why.is_of_rules() && matters).then(|| shape.clone()));
@@ -286,7 +292,7 @@ impl Plan {
         let is_taken = |head: &Shape| taken.contains(&head.revision);
         let from_there = |head: &&&Shape| is_taken(head) || sieve.delivered(head);
         if kept.len() > MAX_HEADS || kept.iter().filter(from_there).count() > S::MOST_ADDED {
-            return leave(&mut self.not_taken, &take[0], Why::TooManyHeads, true);
+            return leave(&mut self.not_taken, &take[0], SkipReason::TooManyHeads, true);
         }
         let resolution = resolution(here, there, &kept, on_conflict);
         let stays_readable = match &resolution {
@@ -309,7 +315,7 @@ impl Plan {
         give.retain(|shape| {
             // That a record is deleted which the other side can't read is no news to it.
             let matters = !shape.deleted || readable(there);
-            let tell = |why: &Option<Why>| {
+            let tell = |why: &Option<SkipReason>| {
                 why.iter().for_each(|why| leave(&mut self.not_given, shape, *why, matters))
             };
             sieve.give(shape).inspect_err(tell).is_ok()
@@ -319,7 +325,7 @@ impl Plan {
         }
         let kept = heads(there.iter().chain(&give));
         if kept.len() > MAX_HEADS || give.len() > S::MOST_ADDED {
-            return leave(&mut self.not_given, &give[0], Why::TooManyHeads, true);
+            return leave(&mut self.not_given, &give[0], SkipReason::TooManyHeads, true);
         }
         let stays_readable = readable(kept.iter().copied());
         self.deletes_there += u64::from(readable(there) && !stays_readable);
@@ -332,8 +338,8 @@ impl Plan {
 }
 
 /// Notes that something of a record stays where it is: once for each reason.
-pub(crate) fn leave(list: &mut Vec<Left>, shape: &Shape, why: Why, matters: bool) {
-    let left = Left { location: shape.location, why };
+pub(crate) fn leave(list: &mut Vec<Skipped>, shape: &Shape, why: SkipReason, matters: bool) {
+    let left = Skipped { location: shape.location, why };
     if matters && list.last() != Some(&left) {
         list.push(left);
     }
@@ -444,7 +450,7 @@ mod tests {
     use crate::{Ancestors, Location};
     use alloc::vec;
 
-    const BOTH: Rules = Rules { take: true, give: true, on_conflict: OnConflict::KeepBoth };
+    const BOTH: PlanOptions = PlanOptions { take: true, give: true, on_conflict: OnConflict::KeepBoth };
 
     fn id(n: u8) -> RevisionId {
         RevisionId::from_bytes([n; 32])
@@ -479,14 +485,14 @@ mod tests {
 
     #[test]
     fn keep_local_still_receives_an_update_that_conflicts_with_nothing() {
-        let rules = Rules { on_conflict: OnConflict::KeepLocal, ..BOTH };
+        let rules = PlanOptions { on_conflict: OnConflict::KeepLocal, ..BOTH };
         let merged = plan(&[shape(1, 1, &[], false)], &[shape(1, 2, &[1], false)], rules);
         assert_eq!((merged.take.len(), merged.resolve.len()), (1, 0));
     }
 
     #[test]
     fn take_other_never_takes_an_older_revision_over_a_newer() {
-        let rules = Rules { on_conflict: OnConflict::TakeOther, ..BOTH };
+        let rules = PlanOptions { on_conflict: OnConflict::TakeOther, ..BOTH };
         let merged = plan(&[shape(1, 2, &[1], false)], &[shape(1, 1, &[], false)], rules);
         assert!(merged.take.is_empty() && merged.resolve.is_empty());
     }
@@ -497,29 +503,35 @@ mod tests {
         let gone = |n: u8| shape(n, 100 + n, &[n], true);
         let there = sorted((0..50).map(live).collect());
         let here = sorted((0..20).map(gone).chain((20..50).map(live)).collect());
-        assert!(plan(&here, &there, BOTH).deletes_many());
-        assert!(!plan(&here, &there, Rules { give: false, ..BOTH }).deletes_many(), "nothing is given");
+        assert!(plan(&here, &there, BOTH).needs_confirmation());
+        assert!(
+            !plan(&here, &there, PlanOptions { give: false, ..BOTH }).needs_confirmation(),
+            "nothing is given"
+        );
         struct NoDeletions;
         impl Sieve for NoDeletions {
-            fn give(&self, shape: &Shape) -> Result<(), Option<Why>> {
-                if shape.deleted { Err(Some(Why::MayNotDelete)) } else { Ok(()) }
+            fn give(&self, shape: &Shape) -> Result<(), Option<SkipReason>> {
+                if shape.deleted { Err(Some(SkipReason::MayNotDelete)) } else { Ok(()) }
             }
         }
         let no_deletions = plan_through(&here, &there, BOTH, &NoDeletions);
         assert_eq!(no_deletions.not_given.len(), 20);
-        assert!(!no_deletions.deletes_many() && no_deletions.give.is_empty(), "deletions may not be given");
+        assert!(
+            !no_deletions.needs_confirmation() && no_deletions.give.is_empty(),
+            "deletions may not be given"
+        );
     }
 
     #[test]
     fn each_reason_has_a_name_and_three_are_of_rules() {
         let names = [
-            (Why::MayNotPush, "may_not_push", true),
-            (Why::MayNotDelete, "may_not_delete", true),
-            (Why::MayNotPull, "may_not_pull", true),
-            (Why::TooManyHeads, "too_many_heads", false),
-            (Why::TooLarge, "too_large", false),
-            (Why::Declined, "declined", false),
-            (Why::Later, "later", false),
+            (SkipReason::MayNotPush, "may_not_push", true),
+            (SkipReason::MayNotDelete, "may_not_delete", true),
+            (SkipReason::MayNotPull, "may_not_pull", true),
+            (SkipReason::TooManyHeads, "too_many_heads", false),
+            (SkipReason::TooLarge, "too_large", false),
+            (SkipReason::Declined, "declined", false),
+            (SkipReason::Later, "later", false),
         ];
         for (why, name, is_of_rules) in names {
             assert_eq!((why.name(), why.is_of_rules()), (name, is_of_rules));
@@ -577,9 +589,9 @@ mod tests {
         assert_eq!(changes(&both.changes_there), changes_there.into());
         assert!(both.not_taken.is_empty() && both.not_given.is_empty() && both.beyond.is_empty());
         assert!(!both.is_empty() && plan(&here, &here, BOTH).is_empty());
-        let take = plan(&here, &there, Rules { give: false, ..BOTH });
+        let take = plan(&here, &there, PlanOptions { give: false, ..BOTH });
         assert_eq!((take.take, take.give.len(), take.deletes_there), (both.take, 0, 0));
-        let give = plan(&here, &there, Rules { take: false, ..BOTH });
+        let give = plan(&here, &there, PlanOptions { take: false, ..BOTH });
         assert_eq!((give.give, give.take.len(), give.deletes_here), (both.give, 0, 0));
         let counted = Plan::default().and_unchanged(5, 3);
         assert_eq!((counted.unchanged, counted.readable_here, counted.readable_there), (5, 3, 3));
@@ -609,7 +621,7 @@ mod tests {
         let location = of(0)[0].location;
         assert_eq!(plan(&[], &of(LARGEST), BOTH).take.len(), 1);
         let too_large = plan(&[], &of(LARGEST + 1), BOTH);
-        assert_eq!(too_large.not_taken, [Left { location, why: Why::TooLarge }]);
+        assert_eq!(too_large.not_taken, [Skipped { location, why: SkipReason::TooLarge }]);
         assert!(too_large.take.is_empty() && too_large.beyond.is_empty(), "no rule would change it");
         let heads = |from: u16, number: u16| -> Vec<Shape> {
             let revision = |n: u16| {
@@ -624,7 +636,7 @@ mod tests {
         let full = plan(&heads(0, 100), &heads(100, 156), BOTH);
         assert_eq!((full.take.len(), full.give.len(), full.conflicts), (156, 100, 1));
         let over = plan(&heads(0, 100), &heads(100, 157), BOTH);
-        let left = [Left { location, why: Why::TooManyHeads }];
+        let left = [Skipped { location, why: SkipReason::TooManyHeads }];
         assert_eq!((over.take.len(), over.give.len(), over.conflicts), (0, 0, 0));
         assert_eq!((&over.not_taken[..], &over.not_given[..]), (&left[..], &left[..]));
         struct Few;
@@ -644,17 +656,19 @@ mod tests {
     fn what_a_rule_keeps_is_noted_once_for_each_reason_and_only_where_anybody_could_see_it() {
         struct Nothing;
         impl Sieve for Nothing {
-            fn take(&self, shape: &Shape) -> Result<(), Why> {
-                Err(if shape.deleted { Why::MayNotDelete } else { Why::MayNotPush })
+            fn take(&self, shape: &Shape) -> Result<(), SkipReason> {
+                Err(if shape.deleted { SkipReason::MayNotDelete } else { SkipReason::MayNotPush })
             }
-            fn give(&self, shape: &Shape) -> Result<(), Option<Why>> {
-                Err((!shape.deleted).then_some(Why::MayNotPush))
+            fn give(&self, shape: &Shape) -> Result<(), Option<SkipReason>> {
+                Err((!shape.deleted).then_some(SkipReason::MayNotPush))
             }
         }
         let kept = |here: &[Shape], there: &[Shape]| plan_through(here, there, BOTH, &Nothing);
         let location = shape(1, 1, &[], false).location;
-        let (push, delete) =
-            (Left { location, why: Why::MayNotPush }, Left { location, why: Why::MayNotDelete });
+        let (push, delete) = (
+            Skipped { location, why: SkipReason::MayNotPush },
+            Skipped { location, why: SkipReason::MayNotDelete },
+        );
         let two = [shape(1, 1, &[], false), shape(1, 2, &[], false)];
         let plan = kept(&[], &two);
         assert_eq!((plan.not_taken, plan.beyond, plan.take.len()), (vec![push], two.to_vec(), 0));
@@ -675,12 +689,12 @@ mod tests {
             (OnConflict::KeepLocal, Some(vec![id(2)])),
             (OnConflict::TakeOther, Some(vec![id(3), id(4)])),
         ] {
-            let resolve = plan(&here, &there, Rules { on_conflict, ..BOTH }).resolve;
+            let resolve = plan(&here, &there, PlanOptions { on_conflict, ..BOTH }).resolve;
             assert_eq!(
                 resolve,
                 winners.map(|winners| Resolution { location, winners }).into_iter().collect::<Vec<_>>()
             );
-            let none = plan(&[], &there, Rules { on_conflict, ..BOTH });
+            let none = plan(&[], &there, PlanOptions { on_conflict, ..BOTH });
             assert!(none.resolve.is_empty(), "nothing here conflicts with it");
         }
     }
@@ -701,16 +715,16 @@ mod tests {
         {
             let (here, there) =
                 (plan(deletes, shrinks, readable, true), plan(deletes, shrinks, readable, false));
-            assert_eq!((here.deletes_many(), here.deletes_many_here()), (many, many));
-            assert_eq!((there.deletes_many(), there.deletes_many_here()), (many, false));
+            assert_eq!((here.needs_confirmation(), here.needs_confirmation_here()), (many, many));
+            assert_eq!((there.needs_confirmation(), there.needs_confirmation_here()), (many, false));
         }
-        assert!(!are_many(u64::MAX / 5, u64::MAX), "it does not overflow");
+        assert!(!needs_confirmation(u64::MAX / 5, u64::MAX), "it does not overflow");
     }
 
     #[test]
     fn taking_their_deletion_over_an_own_edit_counts_as_a_deletion() {
         let (edit, deletion) = ([shape(1, 2, &[1], false)], [shape(1, 3, &[1], true)]);
-        let deletes = |on_conflict| plan(&edit, &deletion, Rules { on_conflict, ..BOTH }).deletes_here;
+        let deletes = |on_conflict| plan(&edit, &deletion, PlanOptions { on_conflict, ..BOTH }).deletes_here;
         assert_eq!(deletes(OnConflict::TakeOther), 1);
         assert_eq!(deletes(OnConflict::KeepLocal), 0);
         assert_eq!(deletes(OnConflict::KeepBoth), 0);
@@ -722,10 +736,10 @@ mod tests {
         let gone = |n: u8| shape(n, 100 + n, &[n], true);
         let here = sorted((0..50).map(live).collect());
         let few = sorted((0..10).map(gone).chain((10..50).map(live)).collect());
-        assert!(!plan(&here, &few, BOTH).deletes_many());
+        assert!(!plan(&here, &few, BOTH).needs_confirmation());
         let many = sorted((0..11).map(gone).chain((11..50).map(live)).collect());
-        assert!(plan(&here, &many, BOTH).deletes_many());
-        assert!(plan(&many, &here, BOTH).deletes_many(), "the other side's records count as well");
-        assert!(!plan(&here, &many, BOTH).and_unchanged(100, 100).deletes_many(), "11 of 150");
+        assert!(plan(&here, &many, BOTH).needs_confirmation());
+        assert!(plan(&many, &here, BOTH).needs_confirmation(), "the other side's records count as well");
+        assert!(!plan(&here, &many, BOTH).and_unchanged(100, 100).needs_confirmation(), "11 of 150");
     }
 }

@@ -25,7 +25,7 @@ pub enum Operation {
 /// Text that names no operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an operation is one of import, browse, pull, push, delete")]
-pub struct BadOperation;
+pub struct ParseOperationError;
 
 impl Operation {
     /// All of them.
@@ -51,10 +51,10 @@ impl fmt::Display for Operation {
 }
 
 impl FromStr for Operation {
-    type Err = BadOperation;
+    type Err = ParseOperationError;
 
-    fn from_str(text: &str) -> Result<Self, BadOperation> {
-        Self::ALL.into_iter().find(|operation| operation.name() == text).ok_or(BadOperation)
+    fn from_str(text: &str) -> Result<Self, ParseOperationError> {
+        Self::ALL.into_iter().find(|operation| operation.name() == text).ok_or(ParseOperationError)
     }
 }
 
@@ -88,7 +88,7 @@ pub struct Policy {
 
 /// Why a rule would change nothing beside an older one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Void {
+pub enum RedundantRule {
     /// The older rule allows all of it.
     #[error("rule {0} allows that already")]
     Covered(u64),
@@ -99,7 +99,7 @@ pub enum Void {
 
 /// What was taken back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TakenBack {
+pub struct Withdrawn {
     /// The numbers of rules that are gone.
     pub removed: Vec<u64>,
     /// The numbers of rules that allow less.
@@ -109,7 +109,7 @@ pub struct TakenBack {
 /// Why nothing was taken back: the rule is wider than what is to be taken from it, and patterns can't say what is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {0} allows that and more: take all of it back, or replace it by narrower ones")]
-pub struct TooWide(pub u64);
+pub struct RuleTooWide(pub u64);
 
 /// Proof that a policy allowed this peer this operation on this scope. Only a policy makes one, and nothing is
 /// exported without one.
@@ -169,7 +169,7 @@ impl Policy {
     /// Returns why a rule that is about to be added would change nothing: an older rule of its device covers it, with all
     /// that it allows and for as long; or, where it is to ask, with any of its operations. `None` if it would.
     #[must_use]
-    pub fn void_beside(&self, rule: &Rule, now: u64) -> Option<Void> {
+    pub fn redundant_beside(&self, rule: &Rule, now: u64) -> Option<RedundantRule> {
         let now = self.at(now);
         let covers = |old: &Rule| {
             old.selection.includes(&rule.selection)
@@ -178,10 +178,10 @@ impl Policy {
         self.rules_of(&rule.device).filter(|(_, old)| *old != rule && covers(old)).find_map(
             |(number, old)| {
                 if rule.ask && !old.ask && !old.operations.is_disjoint(&rule.operations) {
-                    return Some(Void::Unasked(number));
+                    return Some(RedundantRule::Unasked(number));
                 }
                 let allows_all = old.operations.is_superset(&rule.operations) && (!old.ask || rule.ask);
-                allows_all.then_some(Void::Covered(number))
+                allows_all.then_some(RedundantRule::Covered(number))
             },
         )
     }
@@ -190,15 +190,15 @@ impl Policy {
     /// say of a selection. A rule without an operation is gone.
     ///
     /// # Errors
-    /// [`TooWide`] when a rule allows the operations on more than the selection, in one pattern: nothing is taken back then.
+    /// [`RuleTooWide`] when a rule allows the operations on more than the selection, in one pattern: nothing is taken back then.
     pub fn deny(
         &mut self,
         device: &DeviceId,
         operations: &BTreeSet<Operation>,
         selection: Option<&Selection>,
         number: Option<u64>,
-    ) -> Result<TakenBack, TooWide> {
-        let (mut back, mut left) = (TakenBack::default(), Vec::new());
+    ) -> Result<Withdrawn, RuleTooWide> {
+        let (mut back, mut left) = (Withdrawn::default(), Vec::new());
         for (at, rule) in &self.rules {
             let concerned = rule.device == *device
                 && number.is_none_or(|number| number == *at)
@@ -211,7 +211,7 @@ impl Policy {
             let others = &rule.operations - operations;
             let elsewhere = match selection {
                 None => None,
-                Some(selection) => rule.selection.without(selection).map_err(|_| TooWide(*at))?,
+                Some(selection) => rule.selection.without(selection).map_err(|_| RuleTooWide(*at))?,
             };
             let rest = elsewhere.map(|selection| Rule {
                 operations: &rule.operations & operations,
@@ -232,7 +232,7 @@ impl Policy {
 
     /// Keeps the time, if it is later than all before; whether a rule has expired by it that had not before, so that it
     /// should be stored now.
-    pub fn saw(&mut self, now: u64) -> bool {
+    pub fn observe_time(&mut self, now: u64) -> bool {
         let now = self.at(now);
         let before = core::mem::replace(&mut self.latest, now);
         let expired = |until: u64| before < until && until <= self.latest;
@@ -433,9 +433,9 @@ mod tests {
         let allows = |policy: &Policy, now| {
             policy.decide(&PEER, Operation::Pull, &select("wallet"), now) != Decision::Denied
         };
-        assert!(!policy.saw(99) && allows(&policy, 99) && !allows(&policy, 100));
-        assert!(policy.saw(100), "it has to be kept that it has expired");
-        assert!(!policy.saw(101) && !policy.saw(5));
+        assert!(!policy.observe_time(99) && allows(&policy, 99) && !allows(&policy, 100));
+        assert!(policy.observe_time(100), "it has to be kept that it has expired");
+        assert!(!policy.observe_time(101) && !policy.observe_time(5));
         assert!(!allows(&policy, 99) && !allows(&policy, 0));
         let later = Rule { expires: Some(90), ..rule(Operation::Push, "wallet") };
         policy.grant(later.clone());
@@ -460,22 +460,33 @@ mod tests {
         let mut policy = Policy::default();
         policy.grant(Rule { expires: Some(100), ..rule(Operation::Pull, "wallet") });
         let of = |selection: &str, expires, ask| Rule { expires, ask, ..rule(Operation::Pull, selection) };
-        let void = |rule: &Rule| policy.void_beside(rule, 50);
-        assert_eq!(void(&of("wallet/web", Some(60), false)), Some(Void::Covered(1)));
-        assert_eq!(void(&of("wallet/web", Some(60), true)), Some(Void::Unasked(1)));
+        let void = |rule: &Rule| policy.redundant_beside(rule, 50);
+        assert_eq!(void(&of("wallet/web", Some(60), false)), Some(RedundantRule::Covered(1)));
+        assert_eq!(void(&of("wallet/web", Some(60), true)), Some(RedundantRule::Unasked(1)));
         assert_eq!(void(&of("wallet/web", None, false)), None, "for longer");
         assert_eq!(void(&of("**", Some(60), false)), None);
-        assert_eq!(policy.void_beside(&of("wallet/web", Some(60), false), 100), None, "that one has expired");
+        assert_eq!(
+            policy.redundant_beside(&of("wallet/web", Some(60), false), 100),
+            None,
+            "that one has expired"
+        );
         let both = Rule {
             operations: [Operation::Pull, Operation::Push].into(),
             ..of("wallet/web", Some(60), false)
         };
         assert_eq!(void(&both), None, "one of the two is new");
-        assert_eq!(void(&Rule { ask: true, ..both }), Some(Void::Unasked(1)), "it would not be asked");
+        assert_eq!(
+            void(&Rule { ask: true, ..both }),
+            Some(RedundantRule::Unasked(1)),
+            "it would not be asked"
+        );
         let mut asking = Policy::default();
         asking.grant(of("wallet", None, true));
-        assert_eq!(asking.void_beside(&of("wallet", None, false), 0), None, "from now on unasked");
-        assert_eq!(asking.void_beside(&of("wallet/web", None, true), 0), Some(Void::Covered(1)));
+        assert_eq!(asking.redundant_beside(&of("wallet", None, false), 0), None, "from now on unasked");
+        assert_eq!(
+            asking.redundant_beside(&of("wallet/web", None, true), 0),
+            Some(RedundantRule::Covered(1))
+        );
     }
 
     #[test]
@@ -489,7 +500,7 @@ mod tests {
             policy.decide(&PEER, operation, &select(selection), 0) != Decision::Denied
         };
         let before = policy.clone();
-        assert_eq!(policy.deny(&PEER, &pull, Some(&select("work/x")), None), Err(TooWide(1)));
+        assert_eq!(policy.deny(&PEER, &pull, Some(&select("work/x")), None), Err(RuleTooWide(1)));
         assert_eq!(policy, before);
         let back = policy.deny(&PEER, &pull, Some(&select("wallet")), None).unwrap();
         assert_eq!((back.removed.len(), back.narrowed), (0, vec![1]));
@@ -497,9 +508,9 @@ mod tests {
         assert!(allows(&policy, Operation::Pull, "work") && allows(&policy, Operation::Push, "work"));
         policy.deny(&PEER, &operations, None, None).unwrap();
         assert_eq!(policy.rules().count(), 0);
-        assert_eq!(policy.deny(&PEER, &operations, None, None), Ok(TakenBack::default()));
+        assert_eq!(policy.deny(&PEER, &operations, None, None), Ok(Withdrawn::default()));
         policy.grant(Rule { device: DeviceId::from_bytes([2; 32]), ..rule(Operation::Pull, "a") });
-        assert_eq!(policy.deny(&PEER, &operations, None, None), Ok(TakenBack::default()), "another's");
+        assert_eq!(policy.deny(&PEER, &operations, None, None), Ok(Withdrawn::default()), "another's");
     }
 
     #[test]
@@ -511,7 +522,7 @@ mod tests {
             assert_eq!(alloc::format!("{operation}"), name);
         }
         for other in ["", "Pull", "pull "] {
-            assert_eq!(other.parse::<Operation>(), Err(BadOperation));
+            assert_eq!(other.parse::<Operation>(), Err(ParseOperationError));
         }
     }
 
@@ -557,8 +568,8 @@ mod tests {
             ..whole.clone()
         };
         let other = (2, rule(Operation::Browse, "a"));
-        let narrowed = TakenBack { removed: vec![], narrowed: vec![1] };
-        let removed = TakenBack { removed: vec![1], narrowed: vec![] };
+        let narrowed = Withdrawn { removed: vec![], narrowed: vec![1] };
+        let removed = Withdrawn { removed: vec![1], narrowed: vec![] };
         let (pull, push) = (Operation::Pull, Operation::Push);
         for (operations, selection, number, back, left) in [
             (&[pull][..], None, None, &narrowed, vec![(1, of(&[push], "a b"))]),
@@ -566,9 +577,9 @@ mod tests {
             (&[pull, push], Some("a"), Some(1), &narrowed, vec![(1, of(&[pull, push], "b"))]),
             (&[pull, push], Some("**"), None, &removed, vec![]),
             (&[pull, push], None, Some(1), &removed, vec![]),
-            (&[pull, push], None, Some(2), &TakenBack::default(), vec![(1, whole.clone())]),
-            (&[Operation::Delete], None, None, &TakenBack::default(), vec![(1, whole.clone())]),
-            (&[pull], Some("c"), None, &TakenBack::default(), vec![(1, whole.clone())]),
+            (&[pull, push], None, Some(2), &Withdrawn::default(), vec![(1, whole.clone())]),
+            (&[Operation::Delete], None, None, &Withdrawn::default(), vec![(1, whole.clone())]),
+            (&[pull], Some("c"), None, &Withdrawn::default(), vec![(1, whole.clone())]),
         ] {
             let left: Vec<_> = left.into_iter().chain([other.clone()]).collect();
             assert_eq!(
@@ -593,7 +604,7 @@ mod tests {
             assert_eq!((expired, policy.has_expired(&of(None, "a"), now)), (expected, false), "{now}");
         }
         let saw: Vec<bool> =
-            [50, 99, 100, 150, 200, 201, 200].into_iter().map(|now| policy.saw(now)).collect();
+            [50, 99, 100, 150, 200, 201, 200].into_iter().map(|now| policy.observe_time(now)).collect();
         assert_eq!(saw, [false, false, true, false, true, false, false]);
     }
 
@@ -635,7 +646,11 @@ mod tests {
             panic!("not allowed");
         };
         assert_eq!(grant.scope().first().patterns().len(), 2, "the newest is left out");
-        assert!(grant.scope().covers(&Location::trusted(&alloc::format!("{}y", "a".repeat(200)), "v", "r")));
+        assert!(grant.scope().covers(&Location::new_unchecked(
+            &alloc::format!("{}y", "a".repeat(200)),
+            "v",
+            "r"
+        )));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use core::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
-    glob::{BadPattern, Pattern},
-    location::{BadLocation, Location, check_name},
+    glob::{ParsePatternError, Pattern},
+    location::{Location, ParseLocationError, check_name},
 };
 
 /// The most patterns in one selection: a peer may send them.
@@ -29,10 +29,10 @@ pub struct Selection {
 
 /// A list of patterns that is no selection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadSelection {
+pub enum ParseSelectionError {
     /// One of the patterns can't be read.
     #[error(transparent)]
-    Pattern(#[from] BadPattern),
+    Pattern(#[from] ParsePatternError),
     /// More than [`MAX_PATTERNS`] of them.
     #[error("a selection has more than {MAX_PATTERNS} patterns")]
     TooMany,
@@ -54,8 +54,8 @@ impl Selection {
     /// Reads patterns; none at all selects everything.
     ///
     /// # Errors
-    /// [`BadSelection`] when one can't be read or there are too many.
-    pub fn parse<T: AsRef<str>>(patterns: &[T]) -> Result<Self, BadSelection> {
+    /// [`ParseSelectionError`] when one can't be read or there are too many.
+    pub fn parse<T: AsRef<str>>(patterns: &[T]) -> Result<Self, ParseSelectionError> {
         if patterns.is_empty() {
             return Ok(Self::everything());
         }
@@ -153,17 +153,17 @@ impl Selection {
 }
 
 impl TryFrom<Vec<Pattern>> for Selection {
-    type Error = BadSelection;
+    type Error = ParseSelectionError;
 
-    fn try_from(patterns: Vec<Pattern>) -> Result<Self, BadSelection> {
+    fn try_from(patterns: Vec<Pattern>) -> Result<Self, ParseSelectionError> {
         if patterns.len() > MAX_PATTERNS {
-            return Err(BadSelection::TooMany);
+            return Err(ParseSelectionError::TooMany);
         }
         if patterns.iter().map(Pattern::complexity).sum::<usize>() > MAX_COMPLEXITY {
-            return Err(BadSelection::TooComplex);
+            return Err(ParseSelectionError::TooComplex);
         }
         match patterns.iter().map(Pattern::len).sum::<usize>() > MAX_SELECTION {
-            true => Err(BadSelection::TooLong),
+            true => Err(ParseSelectionError::TooLong),
             false => Ok(Self { patterns }),
         }
     }
@@ -176,9 +176,9 @@ impl From<Selection> for Vec<Pattern> {
 }
 
 impl FromStr for Selection {
-    type Err = BadSelection;
+    type Err = ParseSelectionError;
 
-    fn from_str(text: &str) -> Result<Self, BadSelection> {
+    fn from_str(text: &str) -> Result<Self, ParseSelectionError> {
         Self::parse(&[text])
     }
 }
@@ -195,11 +195,11 @@ impl fmt::Display for Selection {
 /// What a request asks for within what a rule grants: a location is covered when every part covers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
-    #[serde(deserialize_with = "a_few")]
+    #[serde(deserialize_with = "deserialize_parts")]
     all_of: Vec<Selection>,
 }
 
-fn a_few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Selection>, D::Error> {
+fn deserialize_parts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Selection>, D::Error> {
     let all_of = Vec::<Selection>::deserialize(deserializer)?;
     if (1..=MAX_PARTS).contains(&all_of.len()) {
         return Ok(all_of);
@@ -293,28 +293,28 @@ pub struct Mapping {
 
 /// Text that is no mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadMapping {
+pub enum ParseMappingError {
     /// It is not two places joined by `=`, both a client or both a client and vault.
     #[error("a mapping is CLIENT=CLIENT or CLIENT/VAULT=CLIENT/VAULT")]
     Form,
     /// One of the names can't be a name.
     #[error(transparent)]
-    Name(#[from] BadLocation),
+    Name(#[from] ParseLocationError),
 }
 
 impl Mapping {
     /// Adds a rule in its text form, `FROM=TO`.
     ///
     /// # Errors
-    /// [`BadMapping`] when it has another form or a name can't be one.
-    pub fn add(&mut self, rule: &str) -> Result<(), BadMapping> {
-        let (from, to) = rule.split_once('=').ok_or(BadMapping::Form)?;
+    /// [`ParseMappingError`] when it has another form or a name can't be one.
+    pub fn add(&mut self, rule: &str) -> Result<(), ParseMappingError> {
+        let (from, to) = rule.split_once('=').ok_or(ParseMappingError::Form)?;
         match (from.split_once('/'), to.split_once('/')) {
             (None, None) => self.clients.push((name(from)?, name(to)?)),
             (Some((client, vault)), Some((to_client, to_vault))) => {
                 self.vaults.push(((name(client)?, name(vault)?), (name(to_client)?, name(to_vault)?)));
             }
-            _ => return Err(BadMapping::Form),
+            _ => return Err(ParseMappingError::Form),
         }
         Ok(())
     }
@@ -340,7 +340,7 @@ impl Mapping {
     }
 }
 
-fn name(text: &str) -> Result<String, BadLocation> {
+fn name(text: &str) -> Result<String, ParseLocationError> {
     check_name(text)?;
     Ok(text.into())
 }
@@ -378,13 +378,13 @@ mod tests {
         let wild = alloc::format!("*{}*/v/r", "?".repeat(200));
         let patterns = |n: usize| vec![wild.as_str(); n];
         assert!(Selection::parse(&patterns(2)).is_ok());
-        assert_eq!(Selection::parse(&patterns(3)), Err(BadSelection::TooComplex));
+        assert_eq!(Selection::parse(&patterns(3)), Err(ParseSelectionError::TooComplex));
         let long = alloc::format!("a/b/{}", "c".repeat(1020));
         assert!(Selection::parse(&vec![long.as_str(); 16]).is_ok());
-        assert_eq!(Selection::parse(&vec![long.as_str(); 17]), Err(BadSelection::TooLong));
+        assert_eq!(Selection::parse(&vec![long.as_str(); 17]), Err(ParseSelectionError::TooLong));
         let records: Vec<Location> = (0..17).map(|n| at(&alloc::format!("{long}{n}"))).collect();
         assert!(!Selection::of_locations(&records).is_within_limits());
-        assert_eq!(Selection::parse(&vec!["a/b/c"; 1025]), Err(BadSelection::TooMany));
+        assert_eq!(Selection::parse(&vec!["a/b/c"; 1025]), Err(ParseSelectionError::TooMany));
         assert!(Selection::parse(&vec!["a/b/c"; 1024]).is_ok(), "plain locations cost little");
         let scope = |parts: usize| Scope { all_of: vec![Selection::everything(); parts] };
         let travels = |scope: &Scope| {
@@ -416,7 +416,7 @@ mod tests {
             assert_eq!(select(patterns).is_everything(), expected, "{patterns:?}");
             assert_eq!(Scope::of(select(patterns)).is_everything(), expected);
         }
-        assert_eq!("a/\\".parse::<Selection>(), Err(BadSelection::Pattern(BadPattern::Escape)));
+        assert_eq!("a/\\".parse::<Selection>(), Err(ParseSelectionError::Pattern(ParsePatternError::Escape)));
         let of = Selection::of_locations([&at("a/v/*"), &at("b/w/r")]);
         assert!(of.covers(&at("a/v/*")) && of.covers(&at("b/w/r")) && !of.covers(&at("a/v/x")));
         assert_eq!(select(&["a", "b"]).without(&select(&["a/x", "a"])), Ok(Some(select(&["b"]))));
@@ -426,13 +426,13 @@ mod tests {
     fn a_selection_is_within_its_limits_up_to_them() {
         let wild = |letters: usize| alloc::format!("*{}/v/r", "?".repeat(letters - 5));
         assert!(Selection::parse(&[wild(512).as_str()]).is_ok());
-        assert_eq!(Selection::parse(&[wild(513).as_str()]), Err(BadSelection::TooComplex));
+        assert_eq!(Selection::parse(&[wild(513).as_str()]), Err(ParseSelectionError::TooComplex));
         let long = |bytes: usize| alloc::format!("a/b/{}", "c".repeat(bytes - 4));
         let full =
             [long(2000), long(2000), long(2000), long(2000), long(2000), long(2000), long(2000), long(2000)];
         let with = |bytes: usize| Selection::parse(&[&full[..], &[long(bytes)]].concat());
         assert!(with(384).is_ok());
-        assert_eq!(with(385), Err(BadSelection::TooLong));
+        assert_eq!(with(385), Err(ParseSelectionError::TooLong));
     }
 
     #[test]
@@ -474,17 +474,20 @@ mod tests {
         assert!(!of_client.is_empty());
         assert_eq!(of_client.apply(&at("a/v/r")), at("b/v/r"), "the first");
         for (rule, why) in [
-            ("a", BadMapping::Form),
-            ("a/v=b", BadMapping::Form),
-            ("=b", BadMapping::Name(BadLocation::Empty)),
-            ("a/=b/w", BadMapping::Name(BadLocation::Empty)),
-            ("a/v=b/w/x", BadMapping::Name(BadLocation::Slash)),
-            ("a/v/x=b/w", BadMapping::Name(BadLocation::Slash)),
+            ("a", ParseMappingError::Form),
+            ("a/v=b", ParseMappingError::Form),
+            ("=b", ParseMappingError::Name(ParseLocationError::Empty)),
+            ("a/=b/w", ParseMappingError::Name(ParseLocationError::Empty)),
+            ("a/v=b/w/x", ParseMappingError::Name(ParseLocationError::Slash)),
+            ("a/v/x=b/w", ParseMappingError::Name(ParseLocationError::Slash)),
         ] {
             assert_eq!(mapping.add(rule), Err(why), "{rule}");
         }
         let long = "n".repeat(256);
-        assert_eq!(mapping.add(&alloc::format!("a={long}")), Err(BadMapping::Name(BadLocation::TooLong)));
+        assert_eq!(
+            mapping.add(&alloc::format!("a={long}")),
+            Err(ParseMappingError::Name(ParseLocationError::TooLong))
+        );
     }
 
     #[test]
@@ -495,7 +498,7 @@ mod tests {
         assert_eq!(mapping.apply(&at("wallet/keys/a/b")), at("purse/keys/a/b"));
         assert_eq!(mapping.apply(&at("wallet/web/a")), at("other/sites/a"));
         assert_eq!(mapping.apply(&at("work/web/a")), at("work/web/a"));
-        assert_eq!(mapping.add("wallet=a/b"), Err(BadMapping::Form));
-        assert_eq!(mapping.add("wallet="), Err(BadMapping::Name(BadLocation::Empty)));
+        assert_eq!(mapping.add("wallet=a/b"), Err(ParseMappingError::Form));
+        assert_eq!(mapping.add("wallet="), Err(ParseMappingError::Name(ParseLocationError::Empty)));
     }
 }

@@ -72,7 +72,7 @@ impl Shape {
 impl Ancestors {
     /// Returns the ancestors of a revision that replaces these heads.
     #[must_use]
-    pub fn of_successor(heads: &[Replaced<'_>]) -> Self {
+    pub fn for_successor(heads: &[Replaced<'_>]) -> Self {
         let mut heads = heads.to_vec();
         heads.sort_by_key(|head| (!head.shared, head.id));
         let parents: Vec<ShortId> = heads.iter().map(|head| head.id.short()).collect();
@@ -104,7 +104,7 @@ impl Ancestors {
     /// Returns these, and what the heads that are replaced had replaced in turn: what a peer leaves out of a list is not
     /// forgotten for it.
     #[must_use]
-    pub fn and_of(&self, replaced: &[Replaced<'_>]) -> Self {
+    pub fn merged_with(&self, replaced: &[Replaced<'_>]) -> Self {
         let mut seen: BTreeSet<ShortId> = self.as_slice().iter().copied().collect();
         let known = seen.len();
         let new = |ids: Vec<ShortId>, seen: &mut BTreeSet<ShortId>| -> Vec<ShortId> {
@@ -149,7 +149,7 @@ impl Ancestors {
 
     /// Returns whether the revision with these ancestors is after `id`.
     #[must_use]
-    pub fn contain(&self, id: &RevisionId) -> bool {
+    pub fn contains(&self, id: &RevisionId) -> bool {
         self.as_slice().contains(&id.short())
     }
 
@@ -252,14 +252,14 @@ impl<'de> Deserialize<'de> for Ancestors {
 }
 
 /// A revision as far as order goes.
-pub trait Revisioned {
+pub trait Versioned {
     /// Its id.
     fn revision(&self) -> RevisionId;
     /// What it has replaced.
     fn ancestors(&self) -> &Ancestors;
 }
 
-impl Revisioned for Shape {
+impl Versioned for Shape {
     fn revision(&self) -> RevisionId {
         self.revision
     }
@@ -269,7 +269,7 @@ impl Revisioned for Shape {
     }
 }
 
-impl Revisioned for (RevisionId, &Ancestors) {
+impl Versioned for (RevisionId, &Ancestors) {
     fn revision(&self) -> RevisionId {
         self.0
     }
@@ -279,7 +279,7 @@ impl Revisioned for (RevisionId, &Ancestors) {
     }
 }
 
-impl<T: Revisioned> Revisioned for &T {
+impl<T: Versioned> Versioned for &T {
     fn revision(&self) -> RevisionId {
         (*self).revision()
     }
@@ -296,9 +296,9 @@ impl<T: Revisioned> Revisioned for &T {
 ///
 /// The cost follows the number of revisions and of their ancestors, not its square: a peer may send many.
 #[must_use]
-pub fn heads<T: Revisioned>(revisions: impl IntoIterator<Item = T>) -> Vec<T> {
+pub fn heads<T: Versioned>(revisions: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut all: Vec<T> = revisions.into_iter().collect();
-    all.sort_by_key(Revisioned::revision);
+    all.sort_by_key(Versioned::revision);
     all.dedup_by_key(|revision| revision.revision());
     if all.len() < 2 {
         return all;
@@ -332,7 +332,7 @@ mod tests {
             .iter()
             .map(|(n, shared, ancestors)| Replaced { id: id(*n), shared: *shared, ancestors })
             .collect();
-        Ancestors::of_successor(&heads)
+        Ancestors::for_successor(&heads)
     }
 
     fn short(numbers: &[u16]) -> Vec<ShortId> {
@@ -347,15 +347,15 @@ mod tests {
         }
         assert_eq!(ancestors.as_slice().len(), MAX_ANCESTORS);
         assert_eq!(ancestors.parents(), short(&[9999]));
-        assert!((0..10).all(|n| ancestors.contain(&id(1000 * n))), "however long ago");
+        assert!((0..10).all(|n| ancestors.contains(&id(1000 * n))), "however long ago");
         assert!(
-            ancestors.contain(&id(9998)) && ancestors.contain(&id(5910)) && !ancestors.contain(&id(5899))
+            ancestors.contains(&id(9998)) && ancestors.contains(&id(5910)) && !ancestors.contains(&id(5899))
         );
         for n in 10_000..20_000 {
             ancestors = after(&[(n, true, &ancestors)]);
         }
         assert_eq!(ancestors.as_slice().len(), MAX_ANCESTORS);
-        assert!(ancestors.contain(&id(15_904)) && !ancestors.contain(&id(15_903)));
+        assert!(ancestors.contains(&id(15_904)) && !ancestors.contains(&id(15_903)));
     }
 
     #[test]
@@ -376,10 +376,10 @@ mod tests {
         let old = after(&[(2, false, &old)]);
         let forged = Ancestors::from_newest_first(vec![id(3)]).unwrap();
         let replaced = [Replaced { id: id(3), shared: true, ancestors: &old }];
-        let whole = forged.and_of(&replaced);
+        let whole = forged.merged_with(&replaced);
         assert_eq!(whole.as_slice(), short(&[3, 1, 2]));
         assert_eq!(whole.parents(), forged.parents());
-        assert_eq!(whole.and_of(&replaced), whole);
+        assert_eq!(whole.merged_with(&replaced), whole);
     }
 
     #[test]
@@ -401,7 +401,7 @@ mod tests {
         let next = after(&[(4, false, &both)]);
         assert_eq!(next.as_slice(), short(&[4, 1, 3, 11, 13, 22, 2, 21, 12]));
         assert_eq!((next.shared_parents, next.shared), (0, 5));
-        assert!(next.contain(&id(21)) && !next.contain(&id(5)));
+        assert!(next.contains(&id(21)) && !next.contains(&id(5)));
         assert_eq!(both.parents_only().as_slice(), short(&[1, 3, 2]));
         assert_eq!((both.parents_only().shared_parents, both.parents_only().shared), (2, 0));
     }
@@ -412,13 +412,13 @@ mod tests {
         let own = after(&[(1, true, &after(&[(2, false, &after(&[(3, true, &none)]))]))]);
         assert_eq!((own.as_slice(), own.shared), (&short(&[1, 3, 2])[..], 1));
         let history = after(&[(5, false, &after(&[(6, true, &none)]))]);
-        let whole = own.and_of(&[
+        let whole = own.merged_with(&[
             Replaced { id: id(1), shared: true, ancestors: &history },
             Replaced { id: id(8), shared: false, ancestors: &none },
         ]);
         assert_eq!(whole.as_slice(), short(&[1, 3, 6, 2, 8, 5]));
         assert_eq!((whole.parents(), whole.shared_parents, whole.shared), (&short(&[1])[..], 1, 2));
-        assert_eq!(own.and_of(&[]), own);
+        assert_eq!(own.merged_with(&[]), own);
     }
 
     #[test]

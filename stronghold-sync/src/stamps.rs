@@ -38,11 +38,11 @@ pub struct Edition {
 
 /// The stamps that sessions with one peer were to leave in its snapshot, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamps(Vec<Given>);
+pub struct Stamps(Vec<IssuedStamp>);
 
 /// A stamp that a session was to leave in a peer's snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Given {
+struct IssuedStamp {
     stamp: Stamp,
     /// The stamp that the peer showed in that session.
     upon: Option<Stamp>,
@@ -56,7 +56,7 @@ impl Stamps {
     /// Returns whether a peer that shows this stamp has gone on from an older one since it got this one: there are two
     /// snapshots of its identity, and both are in use.
     #[must_use]
-    pub fn tell_a_copy(&self, shown: Option<Stamp>) -> bool {
+    pub fn detects_duplicate(&self, shown: Option<Stamp>) -> bool {
         self.0.iter().any(|given| Some(given.stamp) == shown && given.passed)
     }
 
@@ -64,14 +64,14 @@ impl Stamps {
     pub fn note(&mut self, shown: Option<Stamp>, next: Stamp) {
         // Of a stamp that is not remembered nothing is concluded: it may be as old as a backup, or come late.
         if let Some(at) = self.0.iter().position(|given| Some(given.stamp) == shown) {
-            let Given { upon, crowded, .. } = self.0[at];
+            let IssuedStamp { upon, crowded, .. } = self.0[at];
             for (index, given) in self.0.iter_mut().enumerate() {
                 given.passed |= index > at && given.upon != shown && !crowded;
             }
             self.0.retain(|given| Some(given.stamp) != upon);
         }
         if self.0.iter().all(|given| given.stamp != next) {
-            self.0.push(Given { stamp: next, upon: shown, passed: false, crowded: false });
+            self.0.push(IssuedStamp { stamp: next, upon: shown, passed: false, crowded: false });
         }
         let mut following = self.0.iter().enumerate().filter(|(_, given)| given.upon == shown);
         if let (Some((first, _)), true) = (following.next(), following.count() >= MOST_FOLLOWING) {

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 use proptest::{prelude::*, test_runner::RngSeed};
 use stronghold_sync::{
-    Ancestors, Location, LocationId, MAX_ANCESTORS, OnConflict, Plan, Replaced, RevisionId, Rules, Shape,
-    ShortId, heads, plan,
+    Ancestors, Location, LocationId, MAX_ANCESTORS, OnConflict, Plan, PlanOptions, Replaced, RevisionId,
+    Shape, ShortId, heads, plan,
 };
 
-const BOTH: Rules = Rules { take: true, give: true, on_conflict: OnConflict::KeepBoth };
+const BOTH: PlanOptions = PlanOptions { take: true, give: true, on_conflict: OnConflict::KeepBoth };
 
 fn config() -> ProptestConfig {
     ProptestConfig {
@@ -45,7 +45,7 @@ fn history() -> impl Strategy<Value = Vec<Shape>> {
                 .iter()
                 .map(|head| Replaced { id: head.revision, shared: true, ancestors: &head.ancestors })
                 .collect();
-            let ancestors = Ancestors::of_successor(&parents);
+            let ancestors = Ancestors::for_successor(&parents);
             all.push(Shape { location: at, revision: id(n as u32), ancestors, size: 1, deleted });
         }
         all
@@ -87,7 +87,7 @@ proptest! {
             let of_it: Vec<&Shape> = all.iter().filter(|shape| shape.location == location(record)).collect();
             let kept: BTreeSet<RevisionId> = heads(of_it.clone()).iter().map(|head| head.revision).collect();
             for one in &of_it {
-                let replaced = of_it.iter().any(|other| other.ancestors.contain(&one.revision));
+                let replaced = of_it.iter().any(|other| other.ancestors.contains(&one.revision));
                 prop_assert_eq!(kept.contains(&one.revision), !replaced);
             }
         }
@@ -112,7 +112,7 @@ proptest! {
     fn a_resolution_names_heads_of_the_preferred_side(all in history(), a in any::<u64>(), b in any::<u64>()) {
         let (here, there) = (held(&all, a), held(&all, b));
         for (on_conflict, side) in [(OnConflict::KeepLocal, &here), (OnConflict::TakeOther, &there)] {
-            let plan = plan(&here, &there, Rules { on_conflict, ..BOTH });
+            let plan = plan(&here, &there, PlanOptions { on_conflict, ..BOTH });
             let after = merged(&here, &there);
             for resolution in &plan.resolve {
                 let is_head = |id: &RevisionId, of: &[Shape]| of.iter().any(|head| head.revision == *id);
@@ -138,12 +138,12 @@ proptest! {
         let all: Vec<Shape> = list.iter().map(shape).collect();
         let (here, there) = all.split_at(cut.min(all.len()));
         for on_conflict in [OnConflict::KeepBoth, OnConflict::KeepLocal, OnConflict::TakeOther] {
-            let rules = Rules { on_conflict, ..BOTH };
-            let _ = plan(here, there, rules).deletes_many();
+            let rules = PlanOptions { on_conflict, ..BOTH };
+            let _ = plan(here, there, rules).needs_confirmation();
             let (mut here, mut there) = (here.to_vec(), there.to_vec());
             here.sort_by_key(Shape::entry);
             there.sort_by_key(Shape::entry);
-            let _ = plan(&here, &there, rules).and_unchanged(u64::MAX / 4, 1).deletes_many();
+            let _ = plan(&here, &there, rules).and_unchanged(u64::MAX / 4, 1).needs_confirmation();
         }
     }
 
@@ -156,15 +156,15 @@ proptest! {
             .map(|list| Ancestors::from_newest_first(list.iter().map(|n| id(*n)).collect()).unwrap())
             .collect();
         let parents: Vec<_> = ancestors.iter().enumerate().map(|(n, list)| Replaced { id: id(10_000 + n as u32), shared: n % 2 == 0, ancestors: list }).collect();
-        let next = Ancestors::of_successor(&parents);
-        prop_assert!(parents.iter().all(|parent| next.contain(&parent.id)));
+        let next = Ancestors::for_successor(&parents);
+        prop_assert!(parents.iter().all(|parent| next.contains(&parent.id)));
         let all: BTreeSet<ShortId> =
             parents.iter().flat_map(|parent| [parent.id.short()].into_iter().chain(parent.ancestors.as_slice().to_vec())).collect();
         let kept: BTreeSet<ShortId> = next.as_slice().iter().copied().collect();
         prop_assert_eq!(next.as_slice().len(), all.len().min(MAX_ANCESTORS), "none twice, none missing that fits");
         prop_assert!(kept.is_subset(&all));
         let reversed: Vec<_> = parents.iter().rev().copied().collect();
-        prop_assert_eq!(Ancestors::of_successor(&reversed), next, "the order of parents does not matter");
+        prop_assert_eq!(Ancestors::for_successor(&reversed), next, "the order of parents does not matter");
     }
 }
 

@@ -13,7 +13,7 @@ use stronghold_sync::{
         Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request,
         Volume,
     },
-    reconcile::{Again, Content, Set, SetKey, Summary, Telling, Told},
+    reconcile::{Content, Digest, NeedMore, RangeDigest, Set, SetDigest, SetKey},
 };
 
 const HEAD: &str = "\
@@ -58,7 +58,7 @@ fn symbols() -> ByteBuf {
     ByteBuf::from(symbol().to_le_bytes().to_vec())
 }
 
-fn summary(attempt: u8) -> Summary {
+fn summary(attempt: u8) -> SetDigest {
     set(attempt).summary().clone()
 }
 
@@ -79,7 +79,7 @@ fn refusals() -> Vec<(&'static str, Message)> {
         ("Refused/not-permitted", Message::Refused(Refusal::NotPermitted)),
         ("Refused/deletions", Message::Refused(Refusal::Deletions)),
         ("Refused/version", Message::Refused(Refusal::Version)),
-        ("Refused/misbehaved", Message::Refused(Refusal::Misbehaved)),
+        ("Refused/misbehaved", Message::Refused(Refusal::ProtocolError)),
         ("Refused/failed", Message::Refused(Refusal::Failed)),
         ("Refused/stopped", Message::Refused(Refusal::Stopped)),
         ("Refused/busy", Message::Refused(Refusal::Busy)),
@@ -100,28 +100,28 @@ fn finding() -> Vec<(&'static str, Message)> {
     };
     let copied = Agreed { copied: true, ..all.clone() };
     let push_only = Agreed { pull: None, delete: None, held: None, ..all.clone() };
-    let ranges = |content| Message::Tell(Telling::Ranges(vec![Told { end: None, content }]));
+    let ranges = |content| Message::Digest(Digest::Ranges(vec![RangeDigest { end: None, content }]));
     let cut = vec![
-        Told { end: Some(1 << 60), content: Content::Known },
-        Told { end: None, content: Content::Full(vec![symbol()]) },
+        RangeDigest { end: Some(1 << 60), content: Content::Skip },
+        RangeDigest { end: None, content: Content::Full(vec![symbol()]) },
     ];
     vec![
         ("Agreed/all", Message::Agreed(all)),
         ("Agreed/copied", Message::Agreed(copied)),
         ("Agreed/push-only", Message::Agreed(push_only)),
-        ("Tell/cells", Message::Tell(Telling::Cells(symbols()))),
-        ("Tell/symbols", Message::Tell(Telling::Symbols(symbols()))),
-        ("Tell/no-symbols", Message::Tell(Telling::Symbols(ByteBuf::new()))),
+        ("Tell/cells", Message::Digest(Digest::Cells(symbols()))),
+        ("Tell/symbols", Message::Digest(Digest::Symbols(symbols()))),
+        ("Tell/no-symbols", Message::Digest(Digest::Symbols(ByteBuf::new()))),
         ("Tell/range-sum", ranges(Content::Sum(17, symbol()))),
-        ("Tell/ranges-known-and-full", Message::Tell(Telling::Ranges(cut))),
-        ("Offered", Message::Offered(vec![shape()])),
-        ("Compare", Message::Compare),
-        ("Again/more", Message::Again(Again::More)),
-        ("Again/rekeyed", Message::Again(Again::Rekeyed(Box::new(summary(1))))),
-        ("Again/ranges", Message::Again(Again::Ranges(vec![0, 200]))),
-        ("OnlyHere", Message::OnlyHere(vec![shape(), tombstone()])),
-        ("OnlyThere", Message::OnlyThere(symbols())),
-        ("Compared", Message::Compared),
+        ("Tell/ranges-known-and-full", Message::Digest(Digest::Ranges(cut))),
+        ("Offered", Message::Offer(vec![shape()])),
+        ("Compare", Message::DigestEnd),
+        ("Again/more", Message::NeedMore(NeedMore::More)),
+        ("Again/rekeyed", Message::NeedMore(NeedMore::Rekeyed(Box::new(summary(1))))),
+        ("Again/ranges", Message::NeedMore(NeedMore::Ranges(vec![0, 200]))),
+        ("OnlyHere", Message::Missing(vec![shape(), tombstone()])),
+        ("OnlyThere", Message::Needed(symbols())),
+        ("Compared", Message::DiffEnd),
         ("Mismatch", Message::Mismatch),
     ]
 }
@@ -133,20 +133,20 @@ fn transfer() -> Vec<(&'static str, Message)> {
     let (revision, modified) = (shape().revision, 1_700_000_000_000);
     let listing = Listing { location: location(), revision, size: 64, modified, conflict: false };
     vec![
-        ("Name", Message::Name(vec![0, 2])),
-        ("Named", Message::Named(vec![location()])),
-        ("Left", Message::Left(left)),
+        ("Name", Message::NamesWanted(vec![0, 2])),
+        ("Named", Message::Names(vec![location()])),
+        ("Left", Message::LeftOut(left)),
         ("Want", Message::Want(vec![0, 1, 128, 70_000])),
-        ("Give", Message::Give(vec![tombstone()])),
+        ("Give", Message::Push(vec![tombstone()])),
         ("Propose/with-key", propose(Some(key()))),
         ("Propose/wants-nothing", propose(None)),
         ("Accept/with-key", Message::Accept(Some(key()))),
         ("Accept/wants-nothing", Message::Accept(None)),
         ("Granted", Message::Granted(Volume { entries: 2, bytes: 128 })),
-        ("Listed", Message::Listed(vec![listing])),
+        ("Listed", Message::Listing(vec![listing])),
         ("Batch", Message::Batch(Batch { index: 0, entries: 2, len: 1000 })),
         ("Chunk", Message::Chunk(vec![1, 2, 3])),
-        ("Confirm", Message::Confirm(0)),
+        ("Confirm", Message::Ack(0)),
         ("End", Message::End),
     ]
 }
@@ -161,26 +161,26 @@ fn kind(message: &Message) -> &'static str {
         Message::Open(_) => "Open",
         Message::Refused(_) => "Refused",
         Message::Agreed(_) => "Agreed",
-        Message::Tell(_) => "Tell",
-        Message::Offered(_) => "Offered",
-        Message::Compare => "Compare",
-        Message::Again(_) => "Again",
-        Message::OnlyHere(_) => "OnlyHere",
-        Message::OnlyThere(_) => "OnlyThere",
-        Message::Compared => "Compared",
+        Message::Digest(_) => "Tell",
+        Message::Offer(_) => "Offered",
+        Message::DigestEnd => "Compare",
+        Message::NeedMore(_) => "Again",
+        Message::Missing(_) => "OnlyHere",
+        Message::Needed(_) => "OnlyThere",
+        Message::DiffEnd => "Compared",
         Message::Mismatch => "Mismatch",
-        Message::Name(_) => "Name",
-        Message::Named(_) => "Named",
-        Message::Left(_) => "Left",
+        Message::NamesWanted(_) => "Name",
+        Message::Names(_) => "Named",
+        Message::LeftOut(_) => "Left",
         Message::Want(_) => "Want",
-        Message::Give(_) => "Give",
+        Message::Push(_) => "Give",
         Message::Propose(_) => "Propose",
         Message::Accept(_) => "Accept",
         Message::Granted(_) => "Granted",
-        Message::Listed(_) => "Listed",
+        Message::Listing(_) => "Listed",
         Message::Batch(_) => "Batch",
         Message::Chunk(_) => "Chunk",
-        Message::Confirm(_) => "Confirm",
+        Message::Ack(_) => "Confirm",
         Message::End => "End",
     }
 }

@@ -13,7 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stronghold_sync::{EntryId, Grant, Location, Mapping, OnConflict, Rules, Scope, Selection, Shape, plan};
+use stronghold_sync::{
+    EntryId, Grant, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, plan,
+};
 use stronghold_vault::{Labels, Stronghold};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -104,7 +106,7 @@ impl Row {
 }
 
 fn location(n: usize) -> Location {
-    Location::trusted("client", &format!("vault-{}", n % 10), &format!("account-{n:07}"))
+    Location::new_unchecked("client", &format!("vault-{}", n % 10), &format!("account-{n:07}"))
 }
 
 fn written(names: &[Location]) -> Fallible<Stronghold> {
@@ -121,7 +123,7 @@ fn shapes(stronghold: &Stronghold) -> Vec<Shape> {
 
 /// A local sync, as `stronghold-snapshot` does it once both files are open.
 fn merge(into: &mut Stronghold, from: &Stronghold) -> Fallible<u64> {
-    let rules = Rules { take: true, give: false, on_conflict: OnConflict::KeepBoth };
+    let rules = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
     let plan = plan(&shapes(into), &shapes(from), rules);
     let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
     let grant = Grant::of_owner(Selection::everything());

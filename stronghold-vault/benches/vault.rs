@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, hint::black_box};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use stronghold_sync::{EntryId, Grant, Location, Mapping, OnConflict, Rules, Scope, Selection, Shape, plan};
+use stronghold_sync::{
+    EntryId, Grant, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, plan,
+};
 use stronghold_vault::{Entry, Labels, Stronghold};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -11,7 +13,7 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 const VALUE: [u8; 64] = [7; 64];
 
 fn location(n: usize) -> Location {
-    Location::trusted("client", "vault", &format!("account-{n:05}"))
+    Location::new_unchecked("client", "vault", &format!("account-{n:05}"))
 }
 
 fn stronghold(records: usize) -> Fallible<Stronghold> {
@@ -38,7 +40,7 @@ fn entries(stronghold: &Stronghold, shapes: &[Shape]) -> Fallible<Vec<Entry>> {
 
 /// A local sync, as `stronghold-snapshot` does it once both files are open.
 fn merge(into: &mut Stronghold, from: &Stronghold) -> Fallible<u64> {
-    let rules = Rules { take: true, give: false, on_conflict: OnConflict::KeepBoth };
+    let rules = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
     let plan = plan(&shapes(into), &shapes(from), rules);
     let entries = entries(from, &plan.take)?;
     Ok(into.import(&entries, from.identity().device(), 0, |_, _, _| Ok(()))?.received)

@@ -4,8 +4,10 @@
 
 use std::{collections::BTreeSet, error::Error, io::Write};
 
-use stronghold_sync::{EntryId, Grant, Location, Mapping, OnConflict, Rules, Scope, Selection, Shape, plan};
-use stronghold_vault::{Labels, Report, Stronghold, Unacceptable};
+use stronghold_sync::{
+    EntryId, Grant, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, plan,
+};
+use stronghold_vault::{ImportReport, Labels, RejectReason, Stronghold};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
@@ -34,16 +36,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Takes from another device what this one lacks.
-fn merge(into: &mut Stronghold, from: &Stronghold) -> Result<Report, Box<dyn Error>> {
+fn merge(into: &mut Stronghold, from: &Stronghold) -> Result<ImportReport, Box<dyn Error>> {
     let scope = Scope::of(Selection::everything());
     let shapes = |of: &Stronghold| of.shapes(&scope, &Mapping::default());
-    let rules = Rules { take: true, give: false, on_conflict: OnConflict::KeepBoth };
+    let rules = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
     let plan = plan(&shapes(into), &shapes(from), rules);
     let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
     let grant = Grant::of_owner(Selection::everything());
     let entries = from.export_mapped(&grant, &Mapping::default(), &wanted, 0)?;
     let asked = |_: &Location, entry: &EntryId, _: &_| {
-        if wanted.contains(entry) { Ok(()) } else { Err(Unacceptable::NotAsked) }
+        if wanted.contains(entry) { Ok(()) } else { Err(RejectReason::Unrequested) }
     };
     Ok(into.import(&entries, from.identity().device(), 0, asked)?)
 }

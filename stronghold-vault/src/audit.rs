@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use stronghold_sync::{DeviceId, Operation};
 
+pub use self::checkpoint::AuditTotal;
 use self::checkpoint::Checkpoint;
-pub use self::checkpoint::Sum;
 
 /// The most bytes that the log takes in the snapshot, about: 2 MiB.
 const MAX_BYTES: usize = 2 << 20;
@@ -31,13 +31,13 @@ const DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// One decision of the policy: who, what, which selection, how much, allowed or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decided {
+pub struct AuditRecord {
     /// When, in milliseconds since 1970.
     pub time: u64,
     /// The device that asked, or was asked.
     pub device: DeviceId,
     /// What it asked to do, or what was done about it.
-    pub deed: Deed,
+    pub deed: AuditAction,
     /// On what, as text.
     pub selection: String,
     /// Whether it was allowed.
@@ -50,7 +50,7 @@ pub struct Decided {
 
 /// What stands in the log: what a device asked to do here, what was done about it, or what this device did at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Deed {
+pub enum AuditAction {
     /// [`Operation::Import`].
     Import,
     /// [`Operation::Browse`].
@@ -75,16 +75,16 @@ pub enum Deed {
 
 /// An entry of the log: equal decisions of one device on one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Logged {
+pub struct AuditEntry {
     /// The device.
     pub device: DeviceId,
     /// What it asked, or what was done.
-    pub deed: Deed,
+    pub deed: AuditAction,
     /// On what, as text: 256 characters of it at most.
     pub selection: String,
     /// SHA-256 of the whole selection, where it is longer. Of an entry that counts further selections: of the one before and
     /// the last.
-    pub whole: Option<Whole>,
+    pub whole: Option<SelectionHash>,
     /// Whether it was allowed.
     pub allowed: bool,
     /// How often.
@@ -101,23 +101,23 @@ pub struct Logged {
 
 /// A hash of a selection that is too long to be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Whole(#[serde(with = "serde_bytes")] [u8; 32]);
+pub struct SelectionHash(#[serde(with = "serde_bytes")] [u8; 32]);
 
 /// The log.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct AuditLog {
     checkpoint: Checkpoint,
-    entries: Vec<Link>,
+    entries: Vec<ChainedEntry>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Link {
-    logged: Logged,
+struct ChainedEntry {
+    logged: AuditEntry,
     #[serde(with = "serde_bytes")]
     hash: [u8; 32],
 }
 
-impl Deed {
+impl AuditAction {
     /// As people read it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -136,7 +136,7 @@ impl Deed {
     }
 }
 
-impl From<Operation> for Deed {
+impl From<Operation> for AuditAction {
     fn from(operation: Operation) -> Self {
         match operation {
             Operation::Import => Self::Import,
@@ -148,15 +148,15 @@ impl From<Operation> for Deed {
     }
 }
 
-impl Decided {
+impl AuditRecord {
     /// That something was done about a device, at this time.
     #[must_use]
-    pub fn about(device: DeviceId, deed: Deed, time: u64) -> Self {
+    pub fn about(device: DeviceId, deed: AuditAction, time: u64) -> Self {
         Self { time, device, deed, selection: String::new(), allowed: true, entries: 0, bytes: 0 }
     }
 }
 
-impl Whole {
+impl SelectionHash {
     /// The hash.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
@@ -170,12 +170,12 @@ impl Whole {
     }
 }
 
-impl From<Decided> for Logged {
-    fn from(decided: Decided) -> Self {
-        let Decided { time, device, deed, mut selection, allowed, entries, bytes } = decided;
+impl From<AuditRecord> for AuditEntry {
+    fn from(decided: AuditRecord) -> Self {
+        let AuditRecord { time, device, deed, mut selection, allowed, entries, bytes } = decided;
         let mut whole = None;
         if let Some((cut, _)) = selection.char_indices().nth(SHOWN) {
-            whole = Some(Whole::of([selection.as_bytes(), b""]));
+            whole = Some(SelectionHash::of([selection.as_bytes(), b""]));
             selection.truncate(cut);
             selection.shrink_to_fit();
         }
@@ -183,7 +183,7 @@ impl From<Decided> for Logged {
     }
 }
 
-impl Logged {
+impl AuditEntry {
     fn day(&self) -> u64 {
         self.first / DAY
     }
@@ -211,9 +211,9 @@ impl Logged {
     }
 
     /// The same without its own words; its words go into the hash.
-    fn further(mut self, before: Option<Whole>) -> Self {
+    fn further(mut self, before: Option<SelectionHash>) -> Self {
         let words = self.whole.map_or_else(|| self.selection.as_bytes().to_vec(), |whole| whole.0.to_vec());
-        self.whole = Some(Whole::of([before.as_ref().map_or(&[][..], |whole| &whole.0), &words]));
+        self.whole = Some(SelectionHash::of([before.as_ref().map_or(&[][..], |whole| &whole.0), &words]));
         FURTHER.clone_into(&mut self.selection);
         self
     }
@@ -226,7 +226,7 @@ impl Logged {
 
 impl AuditLog {
     /// Appends a decision; one that equals another of its device and day is counted there.
-    pub fn append(&mut self, decided: Decided) {
+    pub fn append(&mut self, decided: AuditRecord) {
         self.add(decided.into());
     }
 
@@ -243,13 +243,13 @@ impl AuditLog {
     }
 
     /// The entries, in the order of their first decision.
-    pub fn entries(&self) -> impl Iterator<Item = &Logged> {
+    pub fn entries(&self) -> impl Iterator<Item = &AuditEntry> {
         self.entries.iter().map(|link| &link.logged)
     }
 
     /// What the entries before those amounted to: the oldest, folded to bound the log.
     #[must_use]
-    pub fn folded(&self) -> &[Sum] {
+    pub fn totals(&self) -> &[AuditTotal] {
         self.checkpoint.sums()
     }
 
@@ -264,7 +264,7 @@ impl AuditLog {
             })
     }
 
-    fn add(&mut self, logged: Logged) {
+    fn add(&mut self, logged: AuditEntry) {
         let at = match self.entries.iter().rposition(|link| link.logged.equals(&logged)) {
             Some(at) => {
                 self.entries[at].logged.fold(&logged);
@@ -277,13 +277,13 @@ impl AuditLog {
     }
 
     /// Adds an entry that equals none; or counts it among the further ones, where its device has had its words today.
-    fn add_words(&mut self, logged: Logged) -> usize {
+    fn add_words(&mut self, logged: AuditEntry) -> usize {
         let same_day =
-            |link: &&Link| (link.logged.device, link.logged.day()) == (logged.device, logged.day());
+            |link: &&ChainedEntry| (link.logged.device, link.logged.day()) == (logged.device, logged.day());
         let words = self.entries.iter().filter(same_day).count();
         let mut new = logged;
         if words >= OWN_WORDS {
-            let is_it = |link: &Link| link.logged.is_further() && link.logged.is_about_the_same(&new);
+            let is_it = |link: &ChainedEntry| link.logged.is_further() && link.logged.is_about_the_same(&new);
             if let Some(at) = self.entries.iter().rposition(is_it) {
                 let further = new.further(self.entries[at].logged.whole);
                 self.entries[at].logged.fold(&further);
@@ -292,7 +292,7 @@ impl AuditLog {
             }
             new = new.further(None);
         }
-        self.entries.push(Link { logged: new, hash: [0; 32] });
+        self.entries.push(ChainedEntry { logged: new, hash: [0; 32] });
         self.entries.len() - 1
     }
 
@@ -307,11 +307,11 @@ impl AuditLog {
 
     /// Folds the oldest entries into the checkpoint, where there are too many.
     fn fold_oldest(&mut self) {
-        let mut weight: usize = self.entries().map(Logged::weight).sum();
+        let mut weight: usize = self.entries().map(AuditEntry::weight).sum();
         if weight <= MAX_BYTES {
             return;
         }
-        let is_enough = |link: &Link| {
+        let is_enough = |link: &ChainedEntry| {
             let is_enough = weight <= AFTER_FOLDING;
             weight -= link.logged.weight();
             is_enough
@@ -328,7 +328,7 @@ impl AuditLog {
     }
 }
 
-fn chain(previous: &[u8; 32], logged: &Logged) -> [u8; 32] {
+fn chain(previous: &[u8; 32], logged: &AuditEntry) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(b"stronghold/log/v1");
     hash.update(previous);

@@ -1,6 +1,6 @@
 //! Names of devices: which can be one, which may be given here, and when two of them look alike.
 
-use stronghold_sync::{is_hidden, visible};
+use stronghold_sync::{escape_untrusted, is_hidden};
 use unicode_normalization::UnicodeNormalization;
 
 /// The longest name of a device, in characters.
@@ -8,7 +8,7 @@ pub const MAX_DEVICE_NAME: usize = 64;
 
 /// A name that a device can't have, or that can't be given to one here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadDeviceName {
+pub enum DeviceNameError {
     /// No letters, or more than [`MAX_DEVICE_NAME`].
     #[error("a device's name has 1 to {MAX_DEVICE_NAME} characters")]
     Length,
@@ -29,24 +29,24 @@ pub enum BadDeviceName {
 /// Checks that a device of this name can be paired at all.
 ///
 /// # Errors
-/// [`BadDeviceName::Length`] or [`BadDeviceName::Control`].
-pub fn check_device_name(name: &str) -> Result<(), BadDeviceName> {
+/// [`DeviceNameError::Length`] or [`DeviceNameError::Control`].
+pub fn check_device_name(name: &str) -> Result<(), DeviceNameError> {
     if name.trim().is_empty() || name.chars().count() > MAX_DEVICE_NAME {
-        return Err(BadDeviceName::Length);
+        return Err(DeviceNameError::Length);
     }
-    if name.chars().any(char::is_control) { Err(BadDeviceName::Control) } else { Ok(()) }
+    if name.chars().any(char::is_control) { Err(DeviceNameError::Control) } else { Ok(()) }
 }
 
 /// Checks a name that a person here chooses for a device: what a peer calls itself gets a suffix instead.
 ///
 /// # Errors
-/// [`BadDeviceName`], all but [`BadDeviceName::Taken`].
-pub fn check_given_name(name: &str) -> Result<(), BadDeviceName> {
+/// [`DeviceNameError`], all but [`DeviceNameError::Changes`].
+pub fn check_given_name(name: &str) -> Result<(), DeviceNameError> {
     check_device_name(name)?;
     if name.chars().any(is_hidden) {
-        return Err(BadDeviceName::Hidden);
+        return Err(DeviceNameError::Hidden);
     }
-    if is_like_id(name) { Err(BadDeviceName::LikeId) } else { Ok(()) }
+    if is_like_id(name) { Err(DeviceNameError::LikeId) } else { Ok(()) }
 }
 
 /// Returns the digits of a device's id, or of its beginning, in lower case: groups may have dashes between them. `None`
@@ -79,7 +79,7 @@ pub(crate) fn skeleton(name: &str) -> String {
 /// Returns the name under which a device is remembered: the one it is to have, made visible; with `digits` of its id behind
 /// it where that looks like an id or hides something, or where `is_taken` says that another device looks the same.
 pub(crate) fn remembered_as(wanted: &str, digits: &str, is_taken: impl Fn(&str) -> bool) -> String {
-    let shown = visible(wanted);
+    let shown = escape_untrusted(wanted);
     if check_given_name(wanted).is_ok() && !is_taken(&shown) {
         return shown;
     }
@@ -99,15 +99,15 @@ mod tests {
             ("phone", Ok(())),
             ("Ärztin's tablet 2", Ok(())),
             ("cafe", Ok(())),
-            ("", Err(BadDeviceName::Length)),
-            (" \u{2003}", Err(BadDeviceName::Length)),
-            ("a\nb", Err(BadDeviceName::Control)),
-            ("a\u{9b}b", Err(BadDeviceName::Control)),
+            ("", Err(DeviceNameError::Length)),
+            (" \u{2003}", Err(DeviceNameError::Length)),
+            ("a\nb", Err(DeviceNameError::Control)),
+            ("a\u{9b}b", Err(DeviceNameError::Control)),
         ] {
             assert_eq!(check_device_name(name), verdict, "{name:?}");
         }
         assert_eq!(check_device_name(&"n".repeat(64)), Ok(()));
-        assert_eq!(check_device_name(&"\u{e9}".repeat(65)), Err(BadDeviceName::Length));
+        assert_eq!(check_device_name(&"\u{e9}".repeat(65)), Err(DeviceNameError::Length));
     }
 
     #[test]
@@ -115,10 +115,10 @@ mod tests {
         for name in
             ["cafe", "CAFE", "b9d1-5161-910e-4f0b", "b9d1 5161", "b9d1:51", "ｂ９ｄ１", "b9d1\u{2011}5161"]
         {
-            assert_eq!(check_given_name(name), Err(BadDeviceName::LikeId), "{name}");
+            assert_eq!(check_given_name(name), Err(DeviceNameError::LikeId), "{name}");
         }
         for name in ["phone\u{3164}", "phone\u{200b}", "\u{202e}enohp", "pho\u{ad}ne", "\u{e0041}phone"] {
-            assert_eq!(check_given_name(name), Err(BadDeviceName::Hidden), "{name:?}");
+            assert_eq!(check_given_name(name), Err(DeviceNameError::Hidden), "{name:?}");
         }
         for name in ["abc", "phone", "face-lift", "laptop 2"] {
             assert_eq!(check_given_name(name), Ok(()), "{name}");
@@ -140,7 +140,7 @@ mod tests {
             assert_eq!(id_digits(text).as_deref(), digits, "{text:?}");
         }
         for joint in ['-', ':', '_', '.', ' ', '\u{a0}', '\u{2010}', '\u{2015}', '\u{2212}'] {
-            assert_eq!(check_given_name(&format!("b9{joint}d1")), Err(BadDeviceName::LikeId), "{joint:?}");
+            assert_eq!(check_given_name(&format!("b9{joint}d1")), Err(DeviceNameError::LikeId), "{joint:?}");
         }
         for letter in ['+', '/', '\u{2016}'] {
             assert_eq!(check_given_name(&format!("b9{letter}d1")), Ok(()), "{letter:?}");

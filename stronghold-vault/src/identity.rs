@@ -29,11 +29,12 @@ impl Identity {
     /// Makes a new key pair from the system's random bytes.
     ///
     /// # Errors
-    /// [`NoRandomness`] when the system has none to give.
-    pub fn generate() -> Result<Self, NoRandomness> {
+    /// [`RandomnessError`] when the system has none to give.
+    pub fn generate() -> Result<Self, RandomnessError> {
         loop {
-            let secret =
-                LockedKey::filled(|bytes| getrandom::fill(bytes.as_mut_slice()).map_err(|_| NoRandomness))?;
+            let secret = LockedKey::filled(|bytes| {
+                getrandom::fill(bytes.as_mut_slice()).map_err(|_| RandomnessError)
+            })?;
             // Zero and numbers above the group's order are no keys; the chance is 2^-32.
             if let Ok(identity) = Self::from_locked(secret) {
                 return Ok(identity);
@@ -44,21 +45,21 @@ impl Identity {
     /// Takes the secret scalar, 32 bytes big-endian, as [`Self::to_bytes`] gave it.
     ///
     /// # Errors
-    /// [`BadSecretKey`] for zero and for numbers not below the group's order.
-    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, BadSecretKey> {
+    /// [`SecretKeyError`] for zero and for numbers not below the group's order.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, SecretKeyError> {
         Self::from_locked(LockedKey::new(bytes))
     }
 
-    pub(crate) fn from_locked(secret: LockedKey) -> Result<Self, BadSecretKey> {
+    pub(crate) fn from_locked(secret: LockedKey) -> Result<Self, SecretKeyError> {
         let public = signing_key(&secret)
-            .and_then(|key| PublicIdentity::new(*key.verifying_key()).map_err(|_| BadSecretKey));
+            .and_then(|key| PublicIdentity::new(*key.verifying_key()).map_err(|_| SecretKeyError));
         wipe_stack();
         Ok(Self { public: public?, secret })
     }
 
     /// Another handle of the same identity, such as a session's.
     #[must_use]
-    pub fn again(&self) -> Self {
+    pub fn duplicate(&self) -> Self {
         Self { secret: LockedKey::new(self.secret.expose()), public: self.public.clone() }
     }
 
@@ -75,10 +76,10 @@ impl Identity {
     /// The key pair as a DER `PrivateKeyInfo` (PKCS #8, RFC 5958): the form that rustls loads.
     ///
     /// # Errors
-    /// [`BadSecretKey`] if the key can't be encoded; no key that this type holds is known to fail.
-    pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, BadSecretKey> {
+    /// [`SecretKeyError`] if the key can't be encoded; no key that this type holds is known to fail.
+    pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>, SecretKeyError> {
         let key = signing_key(&self.secret)?;
-        key.to_pkcs8_der().map(|document| document.to_bytes()).map_err(|_| BadSecretKey)
+        key.to_pkcs8_der().map(|document| document.to_bytes()).map_err(|_| SecretKeyError)
     }
 
     /// The public half.
@@ -112,8 +113,8 @@ impl Identity {
     }
 }
 
-fn signing_key(secret: &LockedKey) -> Result<SigningKey, BadSecretKey> {
-    SigningKey::from_slice(secret.expose()).map_err(|_| BadSecretKey)
+fn signing_key(secret: &LockedKey) -> Result<SigningKey, SecretKeyError> {
+    SigningKey::from_slice(secret.expose()).map_err(|_| SecretKeyError)
 }
 
 impl fmt::Debug for Identity {
@@ -137,11 +138,11 @@ impl PublicIdentity {
     /// is a hash of the encoding, so a key with two encodings would be two devices.
     ///
     /// # Errors
-    /// [`BadPublicKey`] for anything else.
-    pub fn from_spki(spki: &[u8]) -> Result<Self, BadPublicKey> {
-        let key = VerifyingKey::from_public_key_der(spki).map_err(|_| BadPublicKey)?;
+    /// [`PublicKeyError`] for anything else.
+    pub fn from_spki(spki: &[u8]) -> Result<Self, PublicKeyError> {
+        let key = VerifyingKey::from_public_key_der(spki).map_err(|_| PublicKeyError)?;
         let public = Self::new(key)?;
-        if public.spki == spki { Ok(public) } else { Err(BadPublicKey) }
+        if public.spki == spki { Ok(public) } else { Err(PublicKeyError) }
     }
 
     /// The key as a DER `SubjectPublicKeyInfo`, 91 bytes.
@@ -159,14 +160,14 @@ impl PublicIdentity {
     /// Checks a signature, 64 bytes as [`Identity::sign`] makes them, over a message.
     ///
     /// # Errors
-    /// [`BadSignature`] when it does not match or is no signature at all.
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
-        let signature = Signature::from_slice(signature).map_err(|_| BadSignature)?;
-        self.key.verify(message, &signature).map_err(|_| BadSignature)
+    /// [`SignatureError`] when it does not match or is no signature at all.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
+        let signature = Signature::from_slice(signature).map_err(|_| SignatureError)?;
+        self.key.verify(message, &signature).map_err(|_| SignatureError)
     }
 
-    fn new(key: VerifyingKey) -> Result<Self, BadPublicKey> {
-        let spki = key.to_public_key_der().map_err(|_| BadPublicKey)?.into_vec();
+    fn new(key: VerifyingKey) -> Result<Self, PublicKeyError> {
+        let spki = key.to_public_key_der().map_err(|_| PublicKeyError)?.into_vec();
         let id = DeviceId::of_spki(&spki);
         Ok(Self { key, spki, id })
     }
@@ -181,22 +182,22 @@ impl fmt::Debug for PublicIdentity {
 /// The system gave no random bytes: no key can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the system gave no random bytes")]
-pub struct NoRandomness;
+pub struct RandomnessError;
 
 /// Bytes that are no P-256 secret key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a P-256 secret key")]
-pub struct BadSecretKey;
+pub struct SecretKeyError;
 
 /// Bytes that are no P-256 public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a P-256 public key")]
-pub struct BadPublicKey;
+pub struct PublicKeyError;
 
 /// A signature that this device did not make over these bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signature does not match")]
-pub struct BadSignature;
+pub struct SignatureError;
 
 #[cfg(test)]
 mod tests {
@@ -222,8 +223,8 @@ mod tests {
 
     #[test]
     fn out_of_range_scalars_are_no_keys() {
-        assert_eq!(Identity::from_bytes(&[0; 32]).unwrap_err(), BadSecretKey);
-        assert_eq!(Identity::from_bytes(&[255; 32]).unwrap_err(), BadSecretKey);
+        assert_eq!(Identity::from_bytes(&[0; 32]).unwrap_err(), SecretKeyError);
+        assert_eq!(Identity::from_bytes(&[255; 32]).unwrap_err(), SecretKeyError);
     }
 
     #[test]
@@ -231,10 +232,10 @@ mod tests {
         let (one, two) = (Identity::generate().unwrap(), Identity::generate().unwrap());
         let signature = one.sign(b"message");
         assert_eq!(one.public().verify(b"message", &signature), Ok(()));
-        assert_eq!(one.public().verify(b"massage", &signature), Err(BadSignature));
-        assert_eq!(two.public().verify(b"message", &signature), Err(BadSignature));
+        assert_eq!(one.public().verify(b"massage", &signature), Err(SignatureError));
+        assert_eq!(two.public().verify(b"message", &signature), Err(SignatureError));
         for length in 0..64 {
-            assert_eq!(one.public().verify(b"message", &signature[..length]), Err(BadSignature));
+            assert_eq!(one.public().verify(b"message", &signature[..length]), Err(SignatureError));
         }
     }
 
@@ -257,9 +258,9 @@ mod tests {
         use p256::pkcs8::DecodePrivateKey;
 
         let identity = Identity::from_bytes(&[7; 32]).unwrap();
-        let again = identity.again();
+        let again = identity.duplicate();
         assert_eq!((again.public(), again.sign(b"m")), (identity.public(), identity.sign(b"m")));
-        let key = SigningKey::from_pkcs8_der(&identity.to_pkcs8().unwrap()).unwrap();
+        let key = SigningKey::from_pkcs8_der(&identity.to_pkcs8_der().unwrap()).unwrap();
         assert_eq!(key.to_bytes()[..], [7; 32]);
         let shown = format!("{:?}", identity.public());
         assert_eq!(shown, format!("PublicIdentity({:?})", identity.device()));
@@ -272,7 +273,7 @@ mod tests {
             let mut spki = identity.public().spki().to_vec();
             spki[index] ^= 1;
             assert_ne!(PublicIdentity::from_spki(&spki).as_ref(), Ok(identity.public()));
-            assert_eq!(PublicIdentity::from_spki(&spki[..index]), Err(BadPublicKey));
+            assert_eq!(PublicIdentity::from_spki(&spki[..index]), Err(PublicKeyError));
         }
     }
 
@@ -286,7 +287,7 @@ mod tests {
         compressed[24] -= 32;
         compressed[26] = 2 + (spki[90] & 1);
         assert_eq!(VerifyingKey::from_public_key_der(&compressed).unwrap(), identity.public().key);
-        assert_eq!(PublicIdentity::from_spki(&compressed), Err(BadPublicKey));
+        assert_eq!(PublicIdentity::from_spki(&compressed), Err(PublicKeyError));
     }
 
     #[test]

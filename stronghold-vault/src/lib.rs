@@ -45,34 +45,36 @@ mod audit;
 mod cipher;
 mod device_name;
 mod devices;
+mod disclosure;
 mod identity;
-mod known;
 mod locked;
 mod peers;
-mod reading;
+mod persist;
+mod read;
 mod record;
 mod revision;
 mod salts;
 mod steps;
-mod store;
 mod stronghold;
 mod transfer;
-mod undoing;
+mod undo;
 #[cfg(test)]
 mod vectors;
-mod writing;
+mod write;
 
-pub use audit::{AuditLog, Decided, Deed, Logged, Sum, Whole};
+pub use audit::{AuditAction, AuditEntry, AuditLog, AuditRecord, AuditTotal, SelectionHash};
 
-pub use device_name::{BadDeviceName, MAX_DEVICE_NAME, check_device_name, check_given_name};
-pub use identity::{BadPublicKey, BadSecretKey, BadSignature, Identity, NoRandomness, PublicIdentity};
-pub use locked::{LockedKey, Locking, locking, wipe_stack};
-pub use peers::{Peer, Peers, Rendezvous, Revoked, UnknownPeer};
-pub use reading::{ReadError, Reading, Version};
-pub use record::{Damaged, HISTORY, MAX_HEADS, RETENTION};
+pub use device_name::{DeviceNameError, MAX_DEVICE_NAME, check_device_name, check_given_name};
+pub use identity::{
+    Identity, PublicIdentity, PublicKeyError, RandomnessError, SecretKeyError, SignatureError,
+};
+pub use locked::{LockedKey, LockedMemoryStatus, locked_memory_status, wipe_stack};
+pub use peers::{FindPeerError, Peer, Peers, Rendezvous, Revoked};
+pub use read::{ReadError, ReadResult, RevisionInfo};
+pub use record::{Damaged, MAX_HEADS, MAX_HISTORY, RETENTION};
 pub use revision::{Entry, Labels, MAX_LABELS, MAX_VALUE, Revision, secret_bytes};
-pub use steps::{STEPS, Step, Underway};
+pub use steps::{PendingStep, STEPS, Step};
 pub use stronghold::Stronghold;
-pub use transfer::{ExportError, ImportError, Report, Unacceptable};
-pub use undoing::{Left, Moved, Rules};
-pub use writing::WriteError;
+pub use transfer::{ExportError, ImportError, ImportReport, RejectReason};
+pub use undo::{RulesOutcome, UndoReport, UndoSkipReason};
+pub use write::WriteError;

@@ -33,7 +33,7 @@ const ARENA_LEN: usize = KEYS_PER_ARENA * KEY_LEN;
 
 /// How this process's keys are kept in memory, as [`locking`] found it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Locking {
+pub struct LockedMemoryStatus {
     /// Keys that are held now.
     pub keys: usize,
     /// Bytes that are locked for keys; they are kept when keys are dropped, for the next ones.
@@ -48,12 +48,12 @@ pub struct Locking {
 
 /// Tells how keys are kept in memory. Where there was none yet, it tries with one.
 #[must_use]
-pub fn locking() -> Locking {
+pub fn locked_memory_status() -> LockedMemoryStatus {
     drop(LockedKey::new(&[0; KEY_LEN]));
     let pool = pool();
     let bytes =
         |kind: &[Kind]| pool.arenas.iter().filter(|arena| kind.contains(&arena.kind)).count() * ARENA_LEN;
-    Locking {
+    LockedMemoryStatus {
         keys: pool.arenas.len() * KEYS_PER_ARENA - pool.free.len(),
         locked: bytes(&[Kind::Locked, Kind::Secret]),
         secret: bytes(&[Kind::Secret]),
@@ -291,7 +291,7 @@ mod tests {
         };
         let keys: Vec<LockedKey> = (0..100_000).map(|n| LockedKey::new(&key(n))).collect();
         assert!(keys.iter().zip(0..).all(|(locked, n)| *locked.expose() == key(n)));
-        let held = locking();
+        let held = locked_memory_status();
         assert!(held.keys >= 100_000 && held.locked + held.unlocked >= 100_000 * KEY_LEN, "{held:?}");
     }
 
@@ -326,11 +326,11 @@ mod tests {
 
     #[test]
     fn the_room_of_dropped_keys_is_used_again() {
-        let all = |held: Locking| held.locked + held.unlocked;
-        let before = all(locking());
+        let all = |held: LockedMemoryStatus| held.locked + held.unlocked;
+        let before = all(locked_memory_status());
         (0..120 * KEYS_PER_ARENA).for_each(|_| drop(LockedKey::new(&[1; KEY_LEN])));
         // Other tests hold keys meanwhile: more than this many arenas they do not.
-        assert!(all(locking()) < before + 60 * ARENA_LEN);
+        assert!(all(locked_memory_status()) < before + 60 * ARENA_LEN);
     }
 
     #[test]
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn an_arena_lies_between_guards_locked_not_dumped_and_wiped_on_fork() {
         let key = LockedKey::new(&[1; KEY_LEN]);
-        if let Some(reason) = locking().refusal {
+        if let Some(reason) = locked_memory_status().refusal {
             assert!(reason.contains("mlock") || reason.contains("memfd_secret"), "{reason}");
             return;
         }

@@ -10,9 +10,9 @@ use stronghold_sync::{DeviceId, RevisionId, Stamp, Stamps};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{
-    device_name::{BadDeviceName, check_given_name, id_digits, remembered_as, skeleton},
-    identity::{BadPublicKey, PublicIdentity},
-    known::{Known, Prefixes},
+    device_name::{DeviceNameError, check_given_name, id_digits, remembered_as, skeleton},
+    disclosure::{Disclosed, Prefixes},
+    identity::{PublicIdentity, PublicKeyError},
 };
 
 /// What is remembered of a paired device.
@@ -66,7 +66,7 @@ impl fmt::Debug for Rendezvous {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Peers {
     peers: BTreeMap<DeviceId, Peer>,
-    known: BTreeMap<DeviceId, Known>,
+    known: BTreeMap<DeviceId, Disclosed>,
     revoked: BTreeMap<DeviceId, Revoked>,
     stamps: BTreeMap<DeviceId, Stamped>,
 }
@@ -91,7 +91,7 @@ pub struct Revoked {
 
 /// A name or prefix that means no paired device, or more than one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownPeer {
+pub enum FindPeerError {
     /// None has this name or an id that begins so.
     #[error("no paired device is called that")]
     None,
@@ -107,8 +107,8 @@ impl Peer {
     /// Its public key.
     ///
     /// # Errors
-    /// [`BadPublicKey`] when what is stored is none.
-    pub fn public(&self) -> Result<PublicIdentity, BadPublicKey> {
+    /// [`PublicKeyError`] when what is stored is none.
+    pub fn public(&self) -> Result<PublicIdentity, PublicKeyError> {
         PublicIdentity::from_spki(&self.spki)
     }
 }
@@ -137,7 +137,7 @@ impl Peers {
     }
 
     /// Takes an [`insert`](Self::insert) back, before which this stood there: a pairing that the other side could not save.
-    pub fn take_back(&mut self, device: &DeviceId, before: Option<Peer>) {
+    pub fn restore(&mut self, device: &DeviceId, before: Option<Peer>) {
         self.peers.remove(device);
         if before.is_none() {
             self.stamps.remove(device);
@@ -169,11 +169,11 @@ impl Peers {
     /// Calls a paired device by another name; returns the old one.
     ///
     /// # Errors
-    /// [`BadDeviceName`] when it can't be called so; all stays as it was.
-    pub fn rename(&mut self, device: &DeviceId, name: &str) -> Result<String, BadDeviceName> {
+    /// [`DeviceNameError`] when it can't be called so; all stays as it was.
+    pub fn rename(&mut self, device: &DeviceId, name: &str) -> Result<String, DeviceNameError> {
         check_given_name(name)?;
         if self.is_taken(device, name) {
-            return Err(BadDeviceName::Taken);
+            return Err(DeviceNameError::Taken);
         }
         if let Some(known) = self.known.get_mut(device) {
             known.name = name.into();
@@ -192,19 +192,19 @@ impl Peers {
 
     /// The device of this id.
     #[must_use]
-    pub fn by_id(&self, device: &DeviceId) -> Option<&Peer> {
+    pub fn get(&self, device: &DeviceId) -> Option<&Peer> {
         self.peers.get(device)
     }
 
     /// Remembers where a device was reached.
-    pub fn reached_at(&mut self, device: &DeviceId, address: String) {
+    pub fn set_address(&mut self, device: &DeviceId, address: String) {
         if let Some(peer) = self.peers.get_mut(device) {
             peer.address = Some(address);
         }
     }
 
     /// Remembers of which generation a device says its snapshot is.
-    pub fn at_generation(&mut self, device: &DeviceId, generation: u64) {
+    pub fn set_generation(&mut self, device: &DeviceId, generation: u64) {
         if let Some(peer) = self.peers.get_mut(device) {
             peer.generation = generation;
         }
@@ -238,16 +238,16 @@ impl Peers {
 
     /// Whether a device holds this revision, or had it once, or was about to have it.
     #[must_use]
-    pub fn is_known_to(&self, device: &DeviceId, revision: &RevisionId) -> bool {
+    pub fn was_disclosed_to(&self, device: &DeviceId, revision: &RevisionId) -> bool {
         self.known.get(device).is_some_and(|known| known.revisions.contains(revision))
     }
 
     /// Whether any device is known to hold this revision, or to have had it.
-    pub(crate) fn is_known_to_any(&self, revision: &RevisionId) -> bool {
+    pub(crate) fn was_disclosed(&self, revision: &RevisionId) -> bool {
         self.known.values().any(|known| known.revisions.contains(revision))
     }
 
-    pub(crate) fn remember_known(
+    pub(crate) fn record_disclosed(
         &mut self,
         device: &DeviceId,
         revisions: impl IntoIterator<Item = RevisionId>,
@@ -258,16 +258,16 @@ impl Peers {
         }
         // A device that is revoked while it is being answered has no name any more: its id serves as one.
         let name = || self.peers.get(device).map_or_else(|| device.fingerprint(), |peer| peer.name.clone());
-        let new = || Known { name: name(), revisions: Prefixes::default() };
+        let new = || Disclosed { name: name(), revisions: Prefixes::default() };
         self.known.entry(*device).or_insert_with(new).revisions.extend(revisions);
     }
 
-    pub(crate) fn known_count(&self, device: &DeviceId) -> usize {
+    pub(crate) fn disclosed_count(&self, device: &DeviceId) -> usize {
         self.known.get(device).map_or(0, |known| known.revisions.len())
     }
 
     /// Forgets of what a device has had all but these.
-    pub(crate) fn forget_known(&mut self, device: &DeviceId, all_but: &Prefixes) {
+    pub(crate) fn forget_disclosed(&mut self, device: &DeviceId, all_but: &Prefixes) {
         if let Some(known) = self.known.get_mut(device) {
             known.revisions.retain_among(all_but);
         }
@@ -276,12 +276,12 @@ impl Peers {
     /// The device that `text` means, paired or revoked since: as [`Peers::find`] has it.
     ///
     /// # Errors
-    /// [`UnknownPeer`] when there is none or more than one.
-    pub fn find_known(&self, text: &str) -> Result<DeviceId, UnknownPeer> {
+    /// [`FindPeerError`] when there is none or more than one.
+    pub fn find_including_revoked(&self, text: &str) -> Result<DeviceId, FindPeerError> {
         let paired = self.peers.iter().filter(|(_, peer)| peer.name == text).map(|(id, _)| id);
         let revoked = self.revoked.iter().filter(|(_, revoked)| revoked.name == text).map(|(id, _)| id);
         let ids = self.peers.keys().chain(self.known.keys()).chain(self.revoked.keys());
-        let found: BTreeSet<&DeviceId> = paired.chain(revoked).chain(that_begin(ids, text)).collect();
+        let found: BTreeSet<&DeviceId> = paired.chain(revoked).chain(with_prefix(ids, text)).collect();
         only_one(&found).copied()
     }
 
@@ -289,18 +289,18 @@ impl Peers {
     /// case, with or without dashes. What a device calls itself counts for nothing.
     ///
     /// # Errors
-    /// [`UnknownPeer`] when there is none, or more than one: the name of one device may be the beginning of another's id.
-    pub fn find(&self, text: &str) -> Result<(DeviceId, &Peer), UnknownPeer> {
+    /// [`FindPeerError`] when there is none, or more than one: the name of one device may be the beginning of another's id.
+    pub fn find(&self, text: &str) -> Result<(DeviceId, &Peer), FindPeerError> {
         let named = self.peers.iter().filter(|(_, peer)| peer.name == text).map(|(id, _)| id);
-        let found: BTreeSet<&DeviceId> = named.chain(that_begin(self.peers.keys(), text)).collect();
+        let found: BTreeSet<&DeviceId> = named.chain(with_prefix(self.peers.keys(), text)).collect();
         if found.is_empty()
-            && let Ok(device) = self.find_known(text)
+            && let Ok(device) = self.find_including_revoked(text)
             && let Some(revoked) = self.revoked.get(&device)
         {
-            return Err(UnknownPeer::Revoked(revoked.clone()));
+            return Err(FindPeerError::Revoked(revoked.clone()));
         }
         let device = only_one(&found)?;
-        let peer = self.peers.get(device).ok_or(UnknownPeer::None)?;
+        let peer = self.peers.get(device).ok_or(FindPeerError::None)?;
         Ok((*device, peer))
     }
 
@@ -311,15 +311,18 @@ impl Peers {
 }
 
 /// The ids that are, or begin with, the digits of `text`.
-fn that_begin<'a>(ids: impl Iterator<Item = &'a DeviceId>, text: &str) -> impl Iterator<Item = &'a DeviceId> {
+fn with_prefix<'a>(
+    ids: impl Iterator<Item = &'a DeviceId>,
+    text: &str,
+) -> impl Iterator<Item = &'a DeviceId> {
     let digits = id_digits(text);
     ids.filter(move |id| digits.as_ref().is_some_and(|digits| id.to_string().starts_with(digits)))
 }
 
-fn only_one<'a>(found: &BTreeSet<&'a DeviceId>) -> Result<&'a DeviceId, UnknownPeer> {
+fn only_one<'a>(found: &BTreeSet<&'a DeviceId>) -> Result<&'a DeviceId, FindPeerError> {
     match found.len() {
-        0 => Err(UnknownPeer::None),
-        1 => found.first().copied().ok_or(UnknownPeer::None),
-        _ => Err(UnknownPeer::Several),
+        0 => Err(FindPeerError::None),
+        1 => found.first().copied().ok_or(FindPeerError::None),
+        _ => Err(FindPeerError::Several),
     }
 }

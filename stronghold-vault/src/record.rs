@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
 use stronghold_sync::{
-    Ancestors, LocationId, MAX_RECORD_NAME, Replaced, RevisionId, Revisioned, Shape, ShortId, padded_len,
+    Ancestors, LocationId, MAX_RECORD_NAME, Replaced, RevisionId, Shape, ShortId, Versioned, padme_len,
 };
 use zeroize::Zeroizing;
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Replaced values that stay readable, per record, whatever their age.
-pub const HISTORY: usize = 10;
+pub const MAX_HISTORY: usize = 10;
 /// How long, in milliseconds, the last value that each device delivered stays readable after it was replaced, and the last
 /// that was written here: nobody's writes wash away another's value.
 pub const RETENTION: u64 = 90 * 24 * 60 * 60 * 1000;
@@ -34,20 +34,20 @@ pub struct Damaged;
 /// A record's heads and history. Nearly every record has one head, which lies with it and not behind a pointer: walking
 /// all of them is then three times as fast.
 #[derive(Debug, Deserialize)]
-#[serde(try_from = "(Box<str>, Vec<Sealed>, Vec<Sealed>)")]
+#[serde(try_from = "(Box<str>, Vec<SealedRevision>, Vec<SealedRevision>)")]
 pub(crate) struct Record {
     pub(crate) name: Box<str>,
     /// The head with the least id.
-    head: Sealed,
+    head: SealedRevision,
     /// The other heads, in the order of their ids.
-    beside: Vec<Sealed>,
+    beside: Vec<SealedRevision>,
     /// Newest first.
-    history: Vec<Sealed>,
+    history: Vec<SealedRevision>,
 }
 
 /// One revision with its content sealed, and what is known here of how it came.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Sealed {
+pub(crate) struct SealedRevision {
     pub(crate) id: RevisionId,
     /// The parents alone, once it is no head any more.
     pub(crate) ancestors: Ancestors,
@@ -114,10 +114,10 @@ pub(crate) enum Inserted {
     /// It is a head now.
     Head,
     /// It was a head already, or a head has replaced it.
-    Known,
+    AlreadyPresent,
 }
 
-impl Revisioned for Sealed {
+impl Versioned for SealedRevision {
     fn revision(&self) -> RevisionId {
         self.id
     }
@@ -128,12 +128,12 @@ impl Revisioned for Sealed {
 }
 
 impl Record {
-    pub(crate) fn new(name: &str, first: Sealed) -> Self {
+    pub(crate) fn new(name: &str, first: SealedRevision) -> Self {
         Self { name: name.into(), head: first, beside: Vec::new(), history: Vec::new() }
     }
 
     /// The heads, in the order of their ids.
-    pub(crate) fn heads(&self) -> impl Iterator<Item = &Sealed> {
+    pub(crate) fn heads(&self) -> impl Iterator<Item = &SealedRevision> {
         std::iter::once(&self.head).chain(&self.beside)
     }
 
@@ -143,11 +143,11 @@ impl Record {
     }
 
     /// Heads and history.
-    pub(crate) fn revisions(&self) -> impl Iterator<Item = &Sealed> {
+    pub(crate) fn revisions(&self) -> impl Iterator<Item = &SealedRevision> {
         self.heads().chain(&self.history)
     }
 
-    pub(crate) fn find(&self, id: &RevisionId) -> Option<&Sealed> {
+    pub(crate) fn find(&self, id: &RevisionId) -> Option<&SealedRevision> {
         self.revisions().find(|revision| revision.id == *id)
     }
 
@@ -157,17 +157,19 @@ impl Record {
     }
 
     /// The head that is shown: one with a value before a deletion, then the latest time, then the greatest id.
-    pub(crate) fn shown(&self) -> Option<&Sealed> {
+    pub(crate) fn shown(&self) -> Option<&SealedRevision> {
         Self::shown_of(self.heads())
     }
 
     /// The same among some of the revisions.
-    pub(crate) fn shown_of<'a>(revisions: impl IntoIterator<Item = &'a Sealed>) -> Option<&'a Sealed> {
+    pub(crate) fn shown_of<'a>(
+        revisions: impl IntoIterator<Item = &'a SealedRevision>,
+    ) -> Option<&'a SealedRevision> {
         revisions.into_iter().max_by_key(|head| (!head.deleted, head.shown_time(), head.id))
     }
 
     /// Whether the heads differ in what they say: equal values written independently are no conflict.
-    pub(crate) fn is_conflict(&self, keeper: &Keeper<'_>) -> Result<bool, Damaged> {
+    pub(crate) fn is_conflict(&self, keeper: &RecordCipher<'_>) -> Result<bool, Damaged> {
         if self.beside.is_empty() || !self.is_readable() {
             return Ok(false);
         }
@@ -182,30 +184,30 @@ impl Record {
     }
 
     /// The ancestors of a revision that replaces all heads, of which some have been elsewhere.
-    pub(crate) fn ancestors_of_next(&self, is_shared: impl Fn(&Sealed) -> bool) -> Ancestors {
+    pub(crate) fn ancestors_of_next(&self, is_shared: impl Fn(&SealedRevision) -> bool) -> Ancestors {
         let heads: Vec<Replaced<'_>> = self.heads().map(|head| head.as_replaced(is_shared(head))).collect();
-        Ancestors::of_successor(&heads)
+        Ancestors::for_successor(&heads)
     }
 
     /// Merges one revision in, at the time `now`: the union, less what is replaced; that goes to the history.
-    pub(crate) fn insert(&mut self, mut new: Sealed, now: u64) -> Inserted {
-        if self.heads().any(|head| head.id == new.id || head.ancestors.contain(&new.id)) {
-            return Inserted::Known;
+    pub(crate) fn insert(&mut self, mut new: SealedRevision, now: u64) -> Inserted {
+        if self.heads().any(|head| head.id == new.id || head.ancestors.contains(&new.id)) {
+            return Inserted::AlreadyPresent;
         }
         // What its ancestors do not reach any more can come back as a head: it is then no history.
         self.history.retain(|old| old.id != new.id);
         let ancestors = new.ancestors.clone();
-        let replaces = |head: &Sealed| ancestors.contain(&head.id);
+        let replaces = |head: &SealedRevision| ancestors.contains(&head.id);
         if new.origin.delivered.is_some() {
             let replaced = self.heads().filter(|head| replaces(head));
             let replaced: Vec<Replaced<'_>> = replaced.map(|head| head.as_replaced(true)).collect();
-            new.ancestors = ancestors.and_of(&replaced);
+            new.ancestors = ancestors.merged_with(&replaced);
         }
-        let mut replaced: Vec<Sealed> = self.beside.extract_if(.., |head| replaces(head)).collect();
+        let mut replaced: Vec<SealedRevision> = self.beside.extract_if(.., |head| replaces(head)).collect();
         if replaces(&self.head) {
-            replaced.insert(0, self.put_in_place_of_the_first(new));
+            replaced.insert(0, self.replace_first_head(new));
         } else {
-            self.put_beside(new);
+            self.insert_sorted(new);
         }
         for old in &mut replaced {
             old.replaced = now;
@@ -231,7 +233,7 @@ impl Record {
             let via = old.origin.delivered.map(|(via, _)| via);
             let is_last_value = !old.deleted && devices.insert(via);
             let short = old.id.short();
-            index <= HISTORY
+            index <= MAX_HISTORY
                 || named.contains(&short)
                 || parents.contains(&short)
                 || is_last_value && now.saturating_sub(old.replaced) < RETENTION
@@ -250,17 +252,17 @@ impl Record {
     }
 
     /// Gives the head that gives way.
-    fn put_in_place_of_the_first(&mut self, new: Sealed) -> Sealed {
+    fn replace_first_head(&mut self, new: SealedRevision) -> SealedRevision {
         let old = std::mem::replace(&mut self.head, new);
         if self.beside.first().is_some_and(|next| next.id < self.head.id) {
             let next = self.beside.remove(0);
             let new = std::mem::replace(&mut self.head, next);
-            self.put_beside(new);
+            self.insert_sorted(new);
         }
         old
     }
 
-    fn put_beside(&mut self, mut new: Sealed) {
+    fn insert_sorted(&mut self, mut new: SealedRevision) {
         if new.id < self.head.id {
             std::mem::swap(&mut new, &mut self.head);
         }
@@ -290,23 +292,25 @@ impl Serialize for Record {
 /// A record that could not have been stored.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("a record without a name, or without heads in order")]
-pub(crate) struct BadRecord;
+pub(crate) struct DecodeRecordError;
 
-impl TryFrom<(Box<str>, Vec<Sealed>, Vec<Sealed>)> for Record {
-    type Error = BadRecord;
+impl TryFrom<(Box<str>, Vec<SealedRevision>, Vec<SealedRevision>)> for Record {
+    type Error = DecodeRecordError;
 
-    fn try_from((name, heads, history): (Box<str>, Vec<Sealed>, Vec<Sealed>)) -> Result<Self, BadRecord> {
+    fn try_from(
+        (name, heads, history): (Box<str>, Vec<SealedRevision>, Vec<SealedRevision>),
+    ) -> Result<Self, DecodeRecordError> {
         let well_formed =
             (1..=MAX_RECORD_NAME).contains(&name.len()) && heads.is_sorted_by(|one, next| one.id < next.id);
         let mut heads = heads.into_iter();
         match heads.next() {
             Some(head) if well_formed => Ok(Self { name, head, beside: heads.collect(), history }),
-            _ => Err(BadRecord),
+            _ => Err(DecodeRecordError),
         }
     }
 }
 
-impl Sealed {
+impl SealedRevision {
     /// When it was written, as it is shown: by a foreign clock no later than it came here.
     pub(crate) fn shown_time(&self) -> u64 {
         self.origin.delivered.map_or(self.time, |(_, arrived)| self.time.min(arrived))
@@ -322,7 +326,7 @@ impl Sealed {
             location,
             revision: self.id,
             ancestors: self.ancestors.clone(),
-            size: padded_len(self.len()),
+            size: padme_len(self.len()),
             deleted: self.deleted,
         }
     }
@@ -340,20 +344,20 @@ const LABELS_LEN: usize = 2;
 const OVERHEAD: usize = SALT + LABELS_LEN + TAG;
 
 /// Seals and opens the revisions of one record: its vault's key, and where the record is.
-pub(crate) struct Keeper<'a> {
+pub(crate) struct RecordCipher<'a> {
     pub(crate) key: &'a LockedKey,
     pub(crate) location: LocationId,
     pub(crate) devices: &'a Devices,
 }
 
-impl Keeper<'_> {
+impl RecordCipher<'_> {
     /// Seals a revision, whose limits have been checked, under the id that was computed for it.
     pub(crate) fn seal(
         &self,
         id: RevisionId,
         revision: &Revision,
         origin: Origin,
-    ) -> Result<Sealed, Damaged> {
+    ) -> Result<SealedRevision, Damaged> {
         let labels = encode_labels(&revision.labels);
         let mut content = Zeroizing::new(Vec::with_capacity(OVERHEAD + labels.len() + revision.value.len()));
         content.extend_from_slice(&revision.salt);
@@ -362,7 +366,7 @@ impl Keeper<'_> {
         content.extend_from_slice(&revision.value);
         let key = self.revision_key(&id)?;
         cipher::seal(&key, &NONCE, &self.aad(&id), &mut content).ok_or(Damaged)?;
-        Ok(Sealed {
+        Ok(SealedRevision {
             id,
             ancestors: revision.ancestors.clone(),
             deleted: revision.deleted,
@@ -375,7 +379,7 @@ impl Keeper<'_> {
     }
 
     /// Opens a revision; its id is bound to the sealed content, and so are its vault and record.
-    pub(crate) fn open(&self, sealed: &Sealed) -> Result<Revision, Damaged> {
+    pub(crate) fn open(&self, sealed: &SealedRevision) -> Result<Revision, Damaged> {
         let mut open = Zeroizing::new(sealed.content.to_vec());
         let key = self.revision_key(&sealed.id)?;
         cipher::open(&key, &NONCE, &self.aad(&sealed.id), &mut open).ok_or(Damaged)?;
@@ -451,21 +455,21 @@ mod tests {
     fn a_sealed_revision_opens_only_with_its_key_location_and_id() {
         let (key, other) = (LockedKey::new(&[1; 32]), LockedKey::new(&[2; 32]));
         let devices = devices();
-        let keeper = Keeper { key: &key, location: location("c/v/r"), devices: &devices };
+        let keeper = RecordCipher { key: &key, location: location("c/v/r"), devices: &devices };
         let revision = revision(b"hunter2", Ancestors::default());
         let sealed = keeper.seal(revision.id(), &revision, HERE).unwrap();
         assert_eq!(keeper.open(&sealed).unwrap(), revision);
         assert!(!sealed.content.windows(7).any(|window| window == b"hunter2"));
-        assert_eq!(Keeper { key: &other, ..keeper }.open(&sealed), Err(Damaged));
+        assert_eq!(RecordCipher { key: &other, ..keeper }.open(&sealed), Err(Damaged));
         let (at, elsewhere) = (location("c/v/r"), location("d/w/s"));
         for moved in [
             LocationId { client: elsewhere.client, ..at },
             LocationId { vault: elsewhere.vault, ..at },
             LocationId { record: elsewhere.record, ..at },
         ] {
-            assert_eq!(Keeper { location: moved, ..keeper }.open(&sealed), Err(Damaged));
+            assert_eq!(RecordCipher { location: moved, ..keeper }.open(&sealed), Err(Damaged));
         }
-        let renamed = Sealed { id: RevisionId::from_bytes([9; 32]), ..sealed.clone() };
+        let renamed = SealedRevision { id: RevisionId::from_bytes([9; 32]), ..sealed.clone() };
         assert_eq!(keeper.open(&renamed), Err(Damaged));
         for at in 0..sealed.content.len() {
             let mut bent = sealed.clone();
@@ -480,7 +484,7 @@ mod tests {
         let revision = revision(b"hunter2", Ancestors::default());
         let sealed = |name| {
             let devices = devices();
-            let keeper = Keeper { key: &key, location: location(name), devices: &devices };
+            let keeper = RecordCipher { key: &key, location: location(name), devices: &devices };
             keeper.seal(revision.id(), &revision, HERE).unwrap().content
         };
         let (one, two) = (sealed("c/v/r"), sealed("c/v/s"));
@@ -491,7 +495,7 @@ mod tests {
     fn inserting_gives_the_heads_of_the_union() {
         let key = LockedKey::new(&[1; 32]);
         let devices = devices();
-        let keeper = Keeper { key: &key, location: location("c/v/r"), devices: &devices };
+        let keeper = RecordCipher { key: &key, location: location("c/v/r"), devices: &devices };
         let sealed = |value: u8, after: &[RevisionId]| {
             let revision = revision(&[value], Ancestors::from_newest_first(after.to_vec()).unwrap());
             keeper.seal(revision.id(), &revision, HERE).unwrap()
@@ -503,14 +507,14 @@ mod tests {
         let all = [root, left, right, both, beside];
         for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [1, 2, 0, 3, 4], [3, 4, 0, 1, 2]] {
             let mut record = Record::new("r", all[order[0]].clone());
-            let mut seen: Vec<&Sealed> = Vec::new();
+            let mut seen: Vec<&SealedRevision> = Vec::new();
             for next in order.map(|at| &all[at]) {
                 seen.push(next);
                 record.insert(next.clone(), 1);
                 let expected: Vec<RevisionId> = heads(seen.clone()).iter().map(|head| head.id).collect();
                 let held: Vec<RevisionId> = record.heads().map(|head| head.id).collect();
                 assert_eq!(held, expected, "{order:?}");
-                assert_eq!(record.insert(next.clone(), 1), Inserted::Known);
+                assert_eq!(record.insert(next.clone(), 1), Inserted::AlreadyPresent);
             }
         }
     }
@@ -520,7 +524,7 @@ mod tests {
     fn a_delivered_revision_inherits_what_the_heads_it_replaces_had_replaced() {
         let key = LockedKey::new(&[1; 32]);
         let devices = devices();
-        let keeper = Keeper { key: &key, location: location("c/v/r"), devices: &devices };
+        let keeper = RecordCipher { key: &key, location: location("c/v/r"), devices: &devices };
         let sealed = |value: u8, after: &[RevisionId], origin: Origin| {
             let revision = revision(&[value], Ancestors::from_newest_first(after.to_vec()).unwrap());
             keeper.seal(revision.id(), &revision, origin).unwrap()
@@ -530,9 +534,9 @@ mod tests {
         let next = sealed(1, &[old.id], HERE);
         record.insert(next.clone(), 1);
         let from_elsewhere = sealed(2, &[next.id], Origin { delivered: Some((0, 1)), ..HERE });
-        assert!(!from_elsewhere.ancestors.contain(&old.id));
+        assert!(!from_elsewhere.ancestors.contains(&old.id));
         assert_eq!(record.insert(from_elsewhere, 2), Inserted::Head);
-        assert_eq!(record.insert(old, 3), Inserted::Known);
+        assert_eq!(record.insert(old, 3), Inserted::AlreadyPresent);
         assert_eq!(record.head_count(), 1);
     }
 
@@ -540,7 +544,7 @@ mod tests {
     fn a_replaced_revision_that_ancestors_do_not_reach_is_a_head_again_not_lost() {
         let key = LockedKey::new(&[1; 32]);
         let devices = devices();
-        let keeper = Keeper { key: &key, location: location("c/v/r"), devices: &devices };
+        let keeper = RecordCipher { key: &key, location: location("c/v/r"), devices: &devices };
         let old = revision(b"old", Ancestors::default());
         let old = keeper.seal(old.id(), &old, HERE).unwrap();
         let mut record = Record::new("r", old.clone());
@@ -553,9 +557,9 @@ mod tests {
     }
 
     /// A revision that is told from others by its number alone, and can't be opened.
-    fn plain(number: u8, after: &[u8]) -> Sealed {
+    fn plain(number: u8, after: &[u8]) -> SealedRevision {
         let ids = after.iter().map(|number| RevisionId::from_bytes([*number; 32])).collect();
-        Sealed {
+        SealedRevision {
             id: RevisionId::from_bytes([number; 32]),
             ancestors: Ancestors::from_newest_first(ids).unwrap(),
             deleted: false,
@@ -567,19 +571,20 @@ mod tests {
         }
     }
 
-    fn numbers<'a>(revisions: impl IntoIterator<Item = &'a Sealed>) -> Vec<u8> {
+    fn numbers<'a>(revisions: impl IntoIterator<Item = &'a SealedRevision>) -> Vec<u8> {
         revisions.into_iter().map(|revision| revision.id.as_bytes()[0]).collect()
     }
 
     #[test]
     fn a_value_is_shown_before_a_deletion_then_the_latest_then_the_greatest_id() {
-        let head = |number, deleted, time, arrived: Option<u64>| Sealed {
+        let head = |number, deleted, time, arrived: Option<u64>| SealedRevision {
             deleted,
             time,
             origin: Origin { delivered: arrived.map(|at| (0, at)), ..HERE },
             ..plain(number, &[])
         };
-        let shown = |heads: &[Sealed]| Record::shown_of(heads).map_or(0, |head| head.id.as_bytes()[0]);
+        let shown =
+            |heads: &[SealedRevision]| Record::shown_of(heads).map_or(0, |head| head.id.as_bytes()[0]);
         for (heads, expected) in [
             ([head(1, false, 1, None), head(2, true, 9, None)], 1),
             ([head(1, true, 9, None), head(2, true, 1, None)], 1),
@@ -621,7 +626,7 @@ mod tests {
     #[test]
     fn of_the_history_beyond_ten_there_stays_what_is_named_a_parent_or_a_devices_last_value() {
         const NOW: u64 = RETENTION + 1000;
-        let old = |number, via: Option<DeviceNumber>, deleted, replaced| Sealed {
+        let old = |number, via: Option<DeviceNumber>, deleted, replaced| SealedRevision {
             origin: Origin { delivered: via.map(|via| (via, 1)), ..HERE },
             deleted,
             replaced,
@@ -656,7 +661,7 @@ mod tests {
     #[test]
     fn a_record_has_a_name_and_heads_in_order_or_it_is_none() {
         let stored = |name: &str, heads: &[u8]| {
-            let heads: Vec<Sealed> = heads.iter().map(|number| plain(*number, &[])).collect();
+            let heads: Vec<SealedRevision> = heads.iter().map(|number| plain(*number, &[])).collect();
             Record::try_from((Box::from(name), heads, vec![plain(9, &[])]))
                 .ok()
                 .map(|held| numbers(held.revisions()))
@@ -673,7 +678,7 @@ mod tests {
     fn heads_are_a_conflict_where_what_they_say_differs() {
         let key = LockedKey::new(&[1; 32]);
         let devices = devices();
-        let keeper = Keeper { key: &key, location: location("c/v/r"), devices: &devices };
+        let keeper = RecordCipher { key: &key, location: location("c/v/r"), devices: &devices };
         let is_conflict = |says: &[Option<&str>]| {
             let mut sealed = says.iter().zip(1..).map(|(says, time)| {
                 let revision = Revision {
@@ -710,13 +715,13 @@ mod tests {
         let key = LockedKey::new(&[1; 32]);
         let devices = devices();
         let at = location("c/v/r");
-        let keeper = Keeper { key: &key, location: at, devices: &devices };
+        let keeper = RecordCipher { key: &key, location: at, devices: &devices };
         let revision = Revision { deleted: true, ..revision(&[0; 100], Ancestors::default()) };
         let sealed = keeper.seal(revision.id(), &revision, HERE).unwrap();
         assert_eq!(sealed.len(), 100 + 11, "the value, and the labels with their lengths");
         let entry = stronghold_sync::EntryId { location: at, revision: revision.id() };
         assert_eq!(sealed.shape(at), revision.shape(&entry));
-        assert_eq!(sealed.shape(at).size, padded_len(111));
+        assert_eq!(sealed.shape(at).size, padme_len(111));
         assert!(sealed.shape(at).deleted && !sealed.shared.is_set());
         let delivered = Origin { delivered: Some((0, 1)), ..HERE };
         assert!(keeper.seal(revision.id(), &revision, delivered).unwrap().shared.is_set());
@@ -726,7 +731,7 @@ mod tests {
     fn the_history_keeps_ten_newest_first() {
         let key = LockedKey::new(&[1; 32]);
         let devices = devices();
-        let keeper = Keeper { key: &key, location: location("c/v/r"), devices: &devices };
+        let keeper = RecordCipher { key: &key, location: location("c/v/r"), devices: &devices };
         let first = revision(&[0], Ancestors::default());
         let mut record = Record::new("r", keeper.seal(first.id(), &first, HERE).unwrap());
         for n in 1..15u8 {

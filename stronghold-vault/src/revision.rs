@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use stronghold_sync::{Ancestors, DeviceId, EntryId, Location, RevisionId, Shape, padded_len};
+use stronghold_sync::{Ancestors, DeviceId, EntryId, Location, RevisionId, Shape, padme_len};
 use zeroize::Zeroizing;
 
 /// The largest value, in bytes: a record is a secret, not a disk image.
@@ -78,7 +78,7 @@ impl Revision {
             location: entry.location,
             revision: entry.revision,
             ancestors: self.ancestors.clone(),
-            size: padded_len((encode_labels(&self.labels).len() + self.value.len()) as u64),
+            size: padme_len((encode_labels(&self.labels).len() + self.value.len()) as u64),
             deleted: self.deleted,
         }
     }
@@ -246,11 +246,11 @@ mod tests {
             Revision { ancestors: ancestors.clone(), labels, value: vec![0; 1000].into(), ..revision() };
         let location = "c/v/r".parse::<Location>().unwrap().id();
         let entry = EntryId { location, revision: told.id() };
-        let size = padded_len(1009);
+        let size = padme_len(1009);
         let shape = Shape { location, revision: told.id(), ancestors, size, deleted: false };
         assert_eq!(told.shape(&entry), shape);
         let deletion = Revision { deleted: true, value: Vec::new().into(), ..told };
-        assert_eq!(deletion.shape(&entry), Shape { size: padded_len(9), deleted: true, ..shape });
+        assert_eq!(deletion.shape(&entry), Shape { size: padme_len(9), deleted: true, ..shape });
     }
 
     #[test]

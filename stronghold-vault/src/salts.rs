@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::identity::NoRandomness;
+use crate::identity::RandomnessError;
 
 const SALT_LEN: usize = 32;
 const AT_A_TIME: usize = 32;
@@ -17,13 +17,13 @@ const AT_A_TIME: usize = 32;
 pub(crate) struct Salts(Zeroizing<Vec<[u8; SALT_LEN]>>);
 
 impl Salts {
-    pub(crate) fn take(&mut self) -> Result<[u8; SALT_LEN], NoRandomness> {
+    pub(crate) fn take(&mut self) -> Result<[u8; SALT_LEN], RandomnessError> {
         if self.0.is_empty() {
             let mut fresh = Zeroizing::new(vec![[0; SALT_LEN]; AT_A_TIME]);
-            getrandom::fill(fresh.as_flattened_mut()).map_err(|_| NoRandomness)?;
+            getrandom::fill(fresh.as_flattened_mut()).map_err(|_| RandomnessError)?;
             self.0 = fresh;
         }
-        let last = self.0.last_mut().ok_or(NoRandomness)?;
+        let last = self.0.last_mut().ok_or(RandomnessError)?;
         let salt = *last;
         last.zeroize();
         self.0.pop();

@@ -20,7 +20,7 @@ pub const STEPS: usize = 16;
 
 /// The step that is being made: all that one command, one sync or one served session changes, over however many commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Underway {
+pub struct PendingStep {
     word: String,
     time: u64,
     served: bool,
@@ -28,7 +28,7 @@ pub struct Underway {
     number: Option<u64>,
 }
 
-impl Underway {
+impl PendingStep {
     /// Returns the step of a command, named by its word, that begins at `now` (milliseconds since 1970).
     #[must_use]
     pub fn command(word: &str, now: u64) -> Self {
@@ -143,7 +143,7 @@ pub(crate) struct Steps {
 /// What a step has changed since it was last closed.
 #[derive(Debug)]
 struct Open {
-    underway: Underway,
+    underway: PendingStep,
     touched: BTreeMap<LocationId, Heads>,
     rules: Policy,
 }
@@ -217,7 +217,7 @@ impl Steps {
 
     /// Returns the step that is being made, which is put into the list with its first change, and the steps that give way
     /// to it.
-    fn of(&mut self, underway: &mut Underway) -> (u64, Vec<Step>) {
+    fn of(&mut self, underway: &mut PendingStep) -> (u64, Vec<Step>) {
         let is_it = |step: &Step| {
             Some(step.number) == underway.number
                 && (&step.word, step.time, step.undone) == (&underway.word, underway.time, 0)
@@ -253,14 +253,14 @@ impl Steps {
 impl Stronghold {
     /// Begins a step, or goes on with one: what changes until [`Stronghold::end_step`] is a part of it. Without a step,
     /// changes can't be taken back by [`Stronghold::undo`].
-    pub fn begin_step(&mut self, underway: Underway) {
+    pub fn begin_step(&mut self, underway: PendingStep) {
         let rules = self.policy.clone();
         self.steps.open = Some(Open { underway, touched: BTreeMap::new(), rules });
     }
 
     /// Ends a step, for now or for good, and returns it; `None` if none was begun. A step that changed no record and no
     /// rule is none: it is not in the list, and no other falls out of it.
-    pub fn end_step(&mut self) -> Option<Underway> {
+    pub fn end_step(&mut self) -> Option<PendingStep> {
         let Open { mut underway, touched, rules } = self.steps.open.take()?;
         let mut changed = touched;
         changed.retain(|id, before| *before != self.heads_at(id));
@@ -404,7 +404,7 @@ mod tests {
     use stronghold_sync::{Location, Operation, Rule, Selection};
 
     use super::*;
-    use crate::{Labels, Left, Moved, Rules};
+    use crate::{Labels, RulesOutcome, UndoReport, UndoSkipReason};
 
     fn at(text: &str) -> Location {
         text.parse().unwrap()
@@ -442,10 +442,10 @@ mod tests {
     #[test]
     fn steps_are_stored_whole_and_only_in_order_and_no_more_than_there_may_be() {
         let mut held = Stronghold::new("here").unwrap();
-        held.begin_step(Underway::served("serve: phone", 5));
+        held.begin_step(PendingStep::served("serve: phone", 5));
         ["a/v/1", "a/v/2", "a/w/1", "b/v/1"].into_iter().for_each(|name| put(&mut held, name, "one"));
         held.end_step();
-        held.begin_step(Underway::command("grant", 7));
+        held.begin_step(PendingStep::command("grant", 7));
         put(&mut held, "a/v/1", "two");
         grant(&mut held, 1);
         held.end_step();
@@ -484,7 +484,7 @@ mod tests {
         let of = |is_served: fn(u64) -> bool| {
             let list = (1..=STEPS as u64).map(|number| empty(number, is_served(number))).collect();
             let mut steps = Steps { last: 20, list, open: None };
-            let (number, gone) = steps.of(&mut Underway::command("new", 1));
+            let (number, gone) = steps.of(&mut PendingStep::command("new", 1));
             assert_eq!((number, steps.last, steps.list.len()), (21, 21, STEPS));
             assert_eq!(steps.list.last().map(|step| (step.number, step.word.as_str())), Some((21, "new")));
             gone.iter().map(|step| step.number).collect::<Vec<_>>()
@@ -495,27 +495,31 @@ mod tests {
         assert_eq!(of(|number| number > 7), [8]);
         let mut steps =
             Steps { last: 15, list: (1..=15).map(|number| empty(number, false)).collect(), open: None };
-        assert_eq!(steps.of(&mut Underway::served("serve", 1)), (16, vec![]));
+        assert_eq!(steps.of(&mut PendingStep::served("serve", 1)), (16, vec![]));
         assert!(steps.list[15].served);
     }
 
     #[test]
     fn a_step_goes_on_only_where_it_is_that_very_step_and_what_was_taken_back_goes_with_a_new_one() {
         let list = |undone: u64| vec![Step { undone, ..empty(1, false) }, Step { undone, ..empty(2, false) }];
-        let of = |undone: u64, mut underway: Underway| {
+        let of = |undone: u64, mut underway: PendingStep| {
             let mut steps = Steps { last: 2, list: list(undone), open: None };
             let (number, gone) = steps.of(&mut underway);
             assert_eq!(underway.number, Some(number));
             (number, gone.len(), numbers(&steps))
         };
-        let it = |word: &str, time, number| Underway { number, ..Underway::command(word, time) };
+        let it = |word: &str, time, number| PendingStep { number, ..PendingStep::command(word, time) };
         assert_eq!(of(0, it("put", 1, Some(1))), (1, 0, vec![1, 2]));
         for other in [it("put", 1, None), it("put", 1, Some(9)), it("put", 2, Some(1)), it("rm", 1, Some(1))]
         {
             assert_eq!(of(0, other), (3, 0, vec![1, 2, 3]));
         }
         assert_eq!(of(3, it("put", 1, Some(1))), (3, 2, vec![3]), "it was taken back meanwhile");
-        assert_eq!(of(3, Underway::served("serve", 1)), (3, 0, vec![1, 2, 3]), "a peer ends that for nobody");
+        assert_eq!(
+            of(3, PendingStep::served("serve", 1)),
+            (3, 0, vec![1, 2, 3]),
+            "a peer ends that for nobody"
+        );
     }
 
     #[test]
@@ -524,7 +528,7 @@ mod tests {
         let id = at("c/v/r").id();
         put(&mut held, "c/v/r", "before");
         let before = held.heads_at(&id);
-        held.begin_step(Underway::command("import", 5));
+        held.begin_step(PendingStep::command("import", 5));
         (0..30).for_each(|n| put(&mut held, "c/v/r", &n.to_string()));
         let first = held.steps.named(&id);
         assert_eq!(first, before.as_slice().iter().copied().collect(), "also while it is made");
@@ -550,7 +554,7 @@ mod tests {
         let mut held = Stronghold::new("here").unwrap();
         grant(&mut held, 1);
         let before = held.policy.clone();
-        let mut underway = Underway::command("grant", 5);
+        let mut underway = PendingStep::command("grant", 5);
         for device in 2..4 {
             held.begin_step(underway);
             grant(&mut held, device);
@@ -560,17 +564,17 @@ mod tests {
         assert_eq!(held.steps.list[0].rules, Some((before.clone(), after.clone())));
         let moved = |rules| {
             let word = String::from("grant");
-            Moved { number: 1, time: 5, word, records: vec![], left: vec![], rules }
+            UndoReport { number: 1, time: 5, word, records: vec![], left: vec![], rules }
         };
         assert_eq!(held.would_redo(), None);
-        assert_eq!(held.undo(9), Ok(Some(moved(Rules::PutBack))));
+        assert_eq!(held.undo(9), Ok(Some(moved(RulesOutcome::PutBack))));
         assert_eq!(held.policy, before);
         assert_eq!(held.would_undo(), None);
-        assert_eq!(held.redo(9), Ok(Some(moved(Rules::PutBack))));
+        assert_eq!(held.redo(9), Ok(Some(moved(RulesOutcome::PutBack))));
         assert_eq!(held.policy, after);
         grant(&mut held, 9);
         let since = held.policy.clone();
-        assert_eq!(held.undo(9), Ok(Some(moved(Rules::ChangedSince))));
+        assert_eq!(held.undo(9), Ok(Some(moved(RulesOutcome::ChangedSince))));
         assert_eq!(held.policy, since);
     }
 
@@ -579,9 +583,9 @@ mod tests {
         let mut held = Stronghold::new("here").unwrap();
         grant(&mut held, 1);
         grant(&mut held, 2);
-        held.begin_step(Underway::command("revoke", 5));
+        held.begin_step(PendingStep::command("revoke", 5));
         assert_eq!(held.revoke(&DeviceId::from_bytes([1; 32]), 6), 1);
-        assert_eq!(held.end_step(), Some(Underway::command("revoke", 5)), "it can't be taken back");
+        assert_eq!(held.end_step(), Some(PendingStep::command("revoke", 5)), "it can't be taken back");
         assert!(held.steps.list.is_empty());
     }
 
@@ -595,21 +599,21 @@ mod tests {
             &[shapes[0].1.entry()],
             1,
         );
-        held.begin_step(Underway::command("sync", 5));
+        held.begin_step(PendingStep::command("sync", 5));
         let report =
             held.import(&entries.unwrap(), DeviceId::from_bytes([1; 32]), 2, |_, _, _| Ok(())).unwrap();
         assert_eq!((report.known, report.received), (1, 0));
-        assert_eq!(held.end_step(), Some(Underway::command("sync", 5)));
+        assert_eq!(held.end_step(), Some(PendingStep::command("sync", 5)));
         assert_eq!((held.steps.last, held.steps.list.len()), (0, 0));
     }
 
     #[test]
     fn a_step_that_is_being_made_ends_where_another_is_taken_back() {
         let mut held = Stronghold::new("here").unwrap();
-        held.begin_step(Underway::command("put", 5));
+        held.begin_step(PendingStep::command("put", 5));
         put(&mut held, "c/v/r", "one");
         held.end_step();
-        held.begin_step(Underway::command("other", 6));
+        held.begin_step(PendingStep::command("other", 6));
         assert_eq!(held.undo(7).unwrap().map(|moved| moved.word), Some("put".into()));
         put(&mut held, "c/v/s", "in no step");
         assert_eq!((held.end_step(), held.steps.list.len()), (None, 1));
@@ -620,7 +624,7 @@ mod tests {
     fn what_a_step_would_write_and_is_gone_is_left() {
         let mut held = Stronghold::new("here").unwrap();
         for value in ["one", "two", "three"] {
-            held.begin_step(Underway::command("put", 5));
+            held.begin_step(PendingStep::command("put", 5));
             put(&mut held, "c/v/r", value);
             put(&mut held, "c/v/s", value);
             held.end_step();
@@ -629,8 +633,11 @@ mod tests {
         let record = held.vault_mut(&id).and_then(|vault| vault.records.get_mut(&id.record)).unwrap();
         assert_eq!(record.forget_history(), 2); // as if what steps name had not been kept
         let moved = held.undo(9).unwrap().unwrap();
-        assert_eq!((moved.records, moved.left), (vec![at("c/v/s")], vec![(at("c/v/r"), Left::Purged)]));
-        assert_eq!(moved.rules, Rules::Untouched);
+        assert_eq!(
+            (moved.records, moved.left),
+            (vec![at("c/v/s")], vec![(at("c/v/r"), UndoSkipReason::Purged)])
+        );
+        assert_eq!(moved.rules, RulesOutcome::Untouched);
         assert_eq!(&**held.read(&at("c/v/r")).unwrap().revision.value, b"three");
     }
 

@@ -9,12 +9,12 @@ use stronghold_sync::{
 use zeroize::Zeroizing;
 
 use crate::{
-    audit::{AuditLog, Decided, Deed},
+    audit::{AuditAction, AuditLog, AuditRecord},
     devices::Devices,
-    identity::{Identity, NoRandomness},
+    identity::{Identity, RandomnessError},
     locked::{KEY_LEN, LockedKey},
     peers::{Peer, Peers},
-    record::{HISTORY, Inserted, Keeper, Record, Sealed},
+    record::{Inserted, MAX_HISTORY, Record, RecordCipher, SealedRevision},
     salts::Salts,
     steps::Steps,
 };
@@ -50,8 +50,8 @@ impl Stronghold {
     /// An empty one, with a new identity, for the device called `name`.
     ///
     /// # Errors
-    /// [`NoRandomness`] when the system gives no random bytes for the identity.
-    pub fn new(name: &str) -> Result<Self, NoRandomness> {
+    /// [`RandomnessError`] when the system gives no random bytes for the identity.
+    pub fn new(name: &str) -> Result<Self, RandomnessError> {
         Ok(Self {
             clients: BTreeMap::new(),
             identity: Identity::generate()?,
@@ -107,7 +107,7 @@ impl Stronghold {
     pub fn revoke(&mut self, device: &DeviceId, now: u64) -> usize {
         self.peers.remove(device, now);
         self.steps.revoke(device);
-        self.log.append(Decided::about(*device, Deed::Revoked, now));
+        self.log.append(AuditRecord::about(*device, AuditAction::Revoked, now));
         self.policy.revoke(device)
     }
 
@@ -116,10 +116,10 @@ impl Stronghold {
     /// identity, and has to be paired anew.
     ///
     /// # Errors
-    /// [`NoRandomness`] when the system gives no random bytes; nothing is changed then.
-    pub fn renew_identity(&mut self, now: u64) -> Result<Vec<(DeviceId, Peer)>, NoRandomness> {
+    /// [`RandomnessError`] when the system gives no random bytes; nothing is changed then.
+    pub fn renew_identity(&mut self, now: u64) -> Result<Vec<(DeviceId, Peer)>, RandomnessError> {
         let was = std::mem::replace(&mut self.identity, Identity::generate()?);
-        self.log.append(Decided::about(was.device(), Deed::Renewed, now));
+        self.log.append(AuditRecord::about(was.device(), AuditAction::Renewed, now));
         let paired: Vec<_> = self.peers.iter().map(|(device, peer)| (*device, peer.clone())).collect();
         paired.iter().for_each(|(device, _)| _ = self.revoke(device, now));
         Ok(paired)
@@ -188,7 +188,7 @@ impl Stronghold {
         &mut self,
         location: &Location,
         id: LocationId,
-        sealed: Sealed,
+        sealed: SealedRevision,
         now: u64,
     ) -> Option<Inserted> {
         let Self { clients, steps, .. } = self;
@@ -197,7 +197,7 @@ impl Stronghold {
         Some(match vault.records.entry(id.record) {
             btree_map::Entry::Occupied(mut record) => {
                 let inserted = record.get_mut().insert(sealed, now);
-                if record.get().history_len() > HISTORY {
+                if record.get().history_len() > MAX_HISTORY {
                     record.get_mut().trim(&steps.named(&id), now);
                 }
                 inserted
@@ -211,7 +211,7 @@ impl Stronghold {
 
     /// The ancestors of a revision that replaces all heads of a record.
     pub(crate) fn ancestors_of_next(&self, record: &Record) -> Ancestors {
-        record.ancestors_of_next(|head| head.shared.is_set() || self.peers.is_known_to_any(&head.id))
+        record.ancestors_of_next(|head| head.shared.is_set() || self.peers.was_disclosed(&head.id))
     }
 
     pub(crate) fn vault_mut(&mut self, id: &LocationId) -> Option<&mut Vault> {
@@ -296,8 +296,12 @@ impl Stronghold {
 }
 
 impl Vault {
-    pub(crate) fn keeper<'a>(&'a self, location: LocationId, devices: &'a Devices) -> Keeper<'a> {
-        Keeper { key: &self.key, location, devices }
+    pub(crate) fn record_cipher<'a>(
+        &'a self,
+        location: LocationId,
+        devices: &'a Devices,
+    ) -> RecordCipher<'a> {
+        RecordCipher { key: &self.key, location, devices }
     }
 }
 
@@ -309,15 +313,15 @@ fn write_names(text: &mut String, client: &Client, vault: &Vault, record: &Recor
     }
 }
 
-pub(crate) fn new_vault_key() -> Result<LockedKey, NoRandomness> {
+pub(crate) fn new_vault_key() -> Result<LockedKey, RandomnessError> {
     let mut key = Zeroizing::new([0; KEY_LEN]);
-    getrandom::fill(key.as_mut_slice()).map_err(|_| NoRandomness)?;
+    getrandom::fill(key.as_mut_slice()).map_err(|_| RandomnessError)?;
     Ok(LockedKey::new(&key))
 }
 
 pub(crate) fn names(client: &Client, vault: &Vault, record: &Record) -> Location {
     // Names are checked wherever they enter, so they make a location.
-    Location::trusted(&client.name, &vault.name, &record.name)
+    Location::new_unchecked(&client.name, &vault.name, &record.name)
 }
 
 /// Of shapes that mapping has brought together, those that are heads of their record.
@@ -328,7 +332,7 @@ fn heads_of_each(mut shapes: Vec<Shape>) -> Vec<Shape> {
 }
 
 /// Which revision of which record a shape stands for.
-pub(crate) fn entry(location: LocationId, sealed: &Sealed) -> EntryId {
+pub(crate) fn entry(location: LocationId, sealed: &SealedRevision) -> EntryId {
     EntryId { location, revision: sealed.id }
 }
 

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use stronghold_sync::{
     Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Mapping, RevisionId, VaultId, heads,
-    is_shrunk, message::Listing, padded_len, session::Unexpected,
+    is_shrunk, message::Listing, padme_len, session::Unexpected,
 };
 
 use crate::{
     locked::LockedKey,
-    record::{Damaged, Inserted, Keeper, MAX_HEADS, Origin, Record, Sealed},
+    record::{Damaged, Inserted, MAX_HEADS, Origin, Record, RecordCipher, SealedRevision},
     revision::{Entry, Revision},
     stronghold::{Stronghold, entry, names, new_vault_key},
-    writing::WriteError,
+    write::WriteError,
 };
 
 /// Why entries may not leave, or can't.
@@ -28,10 +28,10 @@ pub enum ExportError {
 
 /// Why a foreign entry is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unacceptable {
+pub enum RejectReason {
     /// It was not asked for, or it is not what its id commits to.
     #[error("an entry was not asked for, or was altered")]
-    NotAsked,
+    Unrequested,
     /// The policy does not let the giver write or delete it.
     #[error("the policy does not allow the entry")]
     NotPermitted,
@@ -46,10 +46,10 @@ pub enum Unacceptable {
     TooManyHeads,
 }
 
-impl From<Unexpected> for Unacceptable {
+impl From<Unexpected> for RejectReason {
     fn from(why: Unexpected) -> Self {
         match why {
-            Unexpected::NotAsked => Self::NotAsked,
+            Unexpected::Unrequested => Self::Unrequested,
             Unexpected::NotPermitted => Self::NotPermitted,
             Unexpected::Withdrawn => Self::Withdrawn,
         }
@@ -61,7 +61,7 @@ impl From<Unexpected> for Unacceptable {
 pub enum ImportError {
     /// One of its entries is not acceptable.
     #[error(transparent)]
-    Unacceptable(#[from] Unacceptable),
+    Unacceptable(#[from] RejectReason),
     /// An entry could not be sealed here.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -69,7 +69,7 @@ pub enum ImportError {
 
 /// What an import did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct ImportReport {
     /// Revisions that are heads now.
     pub received: u64,
     /// Records that were readable before and are deleted now.
@@ -99,7 +99,7 @@ impl Stronghold {
             }
             if let Some(sealed) = record.heads().find(|head| head.id == want.revision) {
                 sealed.shared.set();
-                let revision = vault.keeper(want.location, &self.devices).open(sealed)?;
+                let revision = vault.record_cipher(want.location, &self.devices).open(sealed)?;
                 entries.push(Entry { location, revision });
             }
         }
@@ -125,7 +125,7 @@ impl Stronghold {
         for (id, client, vault, record) in self.records_in(grant.scope()) {
             let arrives = mapping.apply(&names(client, vault, record));
             let target = arrives.id();
-            let mut asked = |head: &&Sealed| left.remove(&entry(target, head));
+            let mut asked = |head: &&SealedRevision| left.remove(&entry(target, head));
             let asked: Vec<EntryId> = record.heads().filter(&mut asked).map(|head| entry(id, head)).collect();
             let opened = self.export(grant, &asked, now)?;
             entries.extend(opened.into_iter().map(|entry| Entry { location: arrives.clone(), ..entry }));
@@ -138,10 +138,10 @@ impl Stronghold {
     ///
     /// # Errors
     /// [`Damaged`] when a record with several heads can't be opened.
-    pub fn listing(&self, grant: &Grant, now: u64) -> Result<Vec<Listing>, Damaged> {
+    pub fn list_for_peer(&self, grant: &Grant, now: u64) -> Result<Vec<Listing>, Damaged> {
         let mut listing =
-            self.listed(grant.scope(), |location| self.policy.still_allows(grant, location, now))?;
-        listing.iter_mut().for_each(|entry| entry.size = padded_len(entry.size));
+            self.list_filtered(grant.scope(), |location| self.policy.still_allows(grant, location, now))?;
+        listing.iter_mut().for_each(|entry| entry.size = padme_len(entry.size));
         Ok(listing)
     }
 
@@ -158,13 +158,13 @@ impl Stronghold {
         entries: &[Entry],
         from: DeviceId,
         now: u64,
-        mut accept: impl FnMut(&Location, &EntryId, &Revision) -> Result<(), Unacceptable>,
-    ) -> Result<Report, ImportError> {
+        mut accept: impl FnMut(&Location, &EntryId, &Revision) -> Result<(), RejectReason>,
+    ) -> Result<ImportReport, ImportError> {
         let mut checked = Vec::with_capacity(entries.len());
         for Entry { location, revision } in entries {
             let id = EntryId { location: location.id(), revision: revision.id() };
             if !revision.is_within_limits() {
-                return Err(Unacceptable::OverLimits.into());
+                return Err(RejectReason::OverLimits.into());
             }
             accept(location, &id, revision)?;
             checked.push((location, id, revision));
@@ -175,7 +175,7 @@ impl Stronghold {
     }
 
     /// Whether every record will be left with a number of heads that it may have.
-    fn check_heads(&self, checked: &[(&Location, EntryId, &Revision)]) -> Result<(), Unacceptable> {
+    fn check_heads(&self, checked: &[(&Location, EntryId, &Revision)]) -> Result<(), RejectReason> {
         let mut arriving: BTreeMap<LocationId, Vec<(RevisionId, &Ancestors)>> = BTreeMap::new();
         for (_, id, revision) in checked {
             arriving.entry(id.location).or_default().push((id.revision, &revision.ancestors));
@@ -187,7 +187,7 @@ impl Stronghold {
             }
             all.extend(held.into_iter().flat_map(Record::heads).map(|head| (head.id, &head.ancestors)));
             if heads(all).len() > MAX_HEADS {
-                return Err(Unacceptable::TooManyHeads);
+                return Err(RejectReason::TooManyHeads);
             }
         }
         Ok(())
@@ -198,16 +198,17 @@ impl Stronghold {
         &mut self,
         checked: &[(&'a Location, EntryId, &Revision)],
         (from, now): (DeviceId, u64),
-    ) -> Result<Staged<'a>, WriteError> {
+    ) -> Result<PreparedBatch<'a>, WriteError> {
         let delivered = Some((self.devices.number(from), now));
-        let mut staged = Staged { new_keys: BTreeMap::new(), sealed: Vec::with_capacity(checked.len()) };
+        let mut staged =
+            PreparedBatch { new_keys: BTreeMap::new(), sealed: Vec::with_capacity(checked.len()) };
         for (location, id, revision) in checked {
             let origin = Origin { author: self.devices.number(revision.author), delivered };
             let key = match self.vault(&id.location) {
                 Some(vault) => &vault.key,
                 None => staged.new_key(location, id.location)?,
             };
-            let keeper = Keeper { key, location: id.location, devices: &self.devices };
+            let keeper = RecordCipher { key, location: id.location, devices: &self.devices };
             let sealed = keeper.seal(id.revision, revision, origin)?;
             staged.sealed.push((location, id.location, sealed));
         }
@@ -215,11 +216,11 @@ impl Stronghold {
     }
 
     /// Merges what is staged. Nothing here can fail.
-    fn apply(&mut self, staged: Staged<'_>, now: u64) -> Report {
+    fn apply(&mut self, staged: PreparedBatch<'_>, now: u64) -> ImportReport {
         for (location, id, key) in staged.new_keys.into_values() {
             self.add_vault(location, id, key);
         }
-        let mut report = Report::default();
+        let mut report = ImportReport::default();
         let mut changed = BTreeMap::new();
         for (location, id, sealed) in staged.sealed {
             let before = self.largest(&id);
@@ -228,7 +229,7 @@ impl Stronghold {
                     report.received += 1;
                     changed.entry(id).or_insert(before);
                 }
-                Some(Inserted::Known) | None => report.known += 1,
+                Some(Inserted::AlreadyPresent) | None => report.known += 1,
             }
         }
         for (id, before) in changed {
@@ -257,13 +258,13 @@ impl Stronghold {
 }
 
 /// A batch that has been checked and sealed.
-struct Staged<'a> {
+struct PreparedBatch<'a> {
     /// The keys of vaults that are yet to be made.
     new_keys: BTreeMap<VaultId, (&'a Location, LocationId, LockedKey)>,
-    sealed: Vec<(&'a Location, LocationId, Sealed)>,
+    sealed: Vec<(&'a Location, LocationId, SealedRevision)>,
 }
 
-impl<'a> Staged<'a> {
+impl<'a> PreparedBatch<'a> {
     fn new_key(&mut self, location: &'a Location, id: LocationId) -> Result<&LockedKey, WriteError> {
         let (_, _, key) = match self.new_keys.entry(id.vault) {
             btree_map::Entry::Occupied(made) => made.into_mut(),

@@ -9,10 +9,10 @@ use serde_bytes::ByteBuf;
 use stronghold_sync::{Ancestors, DeviceId, Location, RevisionId, hex};
 
 use crate::{
-    AuditLog, Decided, Deed, Logged, Sum,
+    AuditAction, AuditEntry, AuditLog, AuditRecord, AuditTotal,
     devices::Devices,
     locked::LockedKey,
-    record::{Keeper, Origin},
+    record::{Origin, RecordCipher},
     revision::{Labels, Revision},
 };
 
@@ -44,7 +44,7 @@ fn of_revisions() -> Vec<(String, Vec<u8>)> {
     let location = "wallet/web/mail".parse::<Location>().unwrap().id();
     let (key, mut devices) = (LockedKey::new(&KEY), Devices::default());
     let author = devices.number(DEVICE);
-    let keeper = Keeper { key: &key, location, devices: &devices };
+    let keeper = RecordCipher { key: &key, location, devices: &devices };
     let first = revision(1, &[], Some("hunter2"));
     let changed = revision(2, &[first.id()], Some("correct horse"));
     let deleted = revision(3, &[changed.id(), first.id()], None);
@@ -69,18 +69,18 @@ fn of_revisions() -> Vec<(String, Vec<u8>)> {
 }
 
 /// As the payload has a log: the checkpoint, and the entries with their hashes.
-type Log = ((Vec<Sum>, ByteBuf, ByteBuf), Vec<(Logged, ByteBuf)>);
+type Log = ((Vec<AuditTotal>, ByteBuf, ByteBuf), Vec<(AuditEntry, ByteBuf)>);
 
-fn decided(at: u64, deed: Deed, selection: &str) -> Decided {
+fn decided(at: u64, deed: AuditAction, selection: &str) -> AuditRecord {
     let (time, selection) = (1_700_000_000_000 + at, selection.to_owned());
-    Decided { time, device: DEVICE, deed, selection, allowed: at != 2, entries: at, bytes: 64 * at }
+    AuditRecord { time, device: DEVICE, deed, selection, allowed: at != 2, entries: at, bytes: 64 * at }
 }
 
 fn of_the_log() -> Vec<(String, Vec<u8>)> {
     let mut log = AuditLog::default();
-    log.append(decided(1, Deed::Pull, "wallet/**"));
-    log.append(decided(2, Deed::Push, "**"));
-    log.append(decided(3, Deed::TookDeletions, &"x".repeat(300)));
+    log.append(decided(1, AuditAction::Pull, "wallet/**"));
+    log.append(decided(2, AuditAction::Push, "**"));
+    log.append(decided(3, AuditAction::TookDeletions, &"x".repeat(300)));
     let parts = |log: &AuditLog| {
         let bytes = rmp_serde::to_vec(log).unwrap();
         let parts: Log = rmp_serde::from_slice(&bytes).unwrap();

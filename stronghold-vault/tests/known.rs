@@ -7,7 +7,8 @@ mod common;
 use common::{at, bytes, copy, merge, new, put, shapes};
 use stronghold_sync::{DeviceId, EntryId, Operation, RevisionId, Rule, Selection, Shape, Stamp, Stamps};
 use stronghold_vault::{
-    BadDeviceName, Decided, Deed, Identity, Peer, Rendezvous, Revoked, Stronghold, Underway, UnknownPeer,
+    AuditAction, AuditRecord, DeviceNameError, FindPeerError, Identity, Peer, PendingStep, Rendezvous,
+    Revoked, Stronghold,
 };
 
 const LAPTOP: DeviceId = DeviceId::from_bytes([0xA1; 32]);
@@ -33,11 +34,11 @@ fn heads(stronghold: &Stronghold, location: &str) -> Vec<RevisionId> {
 /// The device gets what stands there now.
 fn tell(stronghold: &mut Stronghold, device: &DeviceId, location: &str) {
     let heads = heads(stronghold, location);
-    stronghold.remember_known(device, heads);
+    stronghold.record_disclosed(device, heads);
 }
 
 fn known(stronghold: &Stronghold, device: &DeviceId) -> Vec<String> {
-    let listed = stronghold.known_to(device, &Selection::everything()).unwrap();
+    let listed = stronghold.disclosed_to(device, &Selection::everything()).unwrap();
     listed.iter().map(|entry| entry.location.to_string()).collect()
 }
 
@@ -58,7 +59,7 @@ fn a_record_is_known_until_it_is_changed_or_removed() {
     let mut here = shared();
     assert_eq!(known(&here, &LAPTOP), ["c/v/mail", "c/v/shop"]);
     assert!(known(&here, &PHONE).is_empty());
-    let web = here.known_to(&LAPTOP, &"c/v/shop".parse().unwrap()).unwrap();
+    let web = here.disclosed_to(&LAPTOP, &"c/v/shop".parse().unwrap()).unwrap();
     assert_eq!(web, here.list(&"c/v/shop".parse().unwrap()).unwrap());
     put(&mut here, "c/v/mail", "changed", 2);
     here.remove(&at("c/v/shop"), 2).unwrap();
@@ -70,7 +71,7 @@ fn a_record_is_known_until_it_is_changed_or_removed() {
 #[test]
 fn a_value_that_is_written_again_is_known_again() {
     let mut here = shared();
-    here.begin_step(Underway::command("put", 2));
+    here.begin_step(PendingStep::command("put", 2));
     put(&mut here, "c/v/mail", "changed", 2);
     here.end_step();
     here.undo(3).unwrap();
@@ -89,7 +90,7 @@ fn of_a_conflict_one_known_value_is_enough() {
     merge(&mut here, &there, 3);
     assert_eq!(known(&here, &LAPTOP), ["c/v/shop"]);
     let theirs = heads(&there, "c/v/mail");
-    here.remember_known(&LAPTOP, theirs);
+    here.record_disclosed(&LAPTOP, theirs);
     assert_eq!(known(&here, &LAPTOP), ["c/v/mail", "c/v/shop"]);
 }
 
@@ -99,30 +100,30 @@ fn it_outlives_revoking_and_the_payload() {
     here.peers_mut().remove(&LAPTOP, 7);
     let here = copy(&here);
     let revoked = Revoked { name: "laptop".into(), time: 7 };
-    assert_eq!(here.peers().find("laptop"), Err(UnknownPeer::Revoked(revoked.clone())));
-    assert_eq!(here.peers().find("A1A1-a1a1"), Err(UnknownPeer::Revoked(revoked)));
-    let device = here.peers().find_known("laptop").unwrap();
+    assert_eq!(here.peers().find("laptop"), Err(FindPeerError::Revoked(revoked.clone())));
+    assert_eq!(here.peers().find("A1A1-a1a1"), Err(FindPeerError::Revoked(revoked)));
+    let device = here.peers().find_including_revoked("laptop").unwrap();
     assert_eq!((device, known(&here, &device).len()), (LAPTOP, 2));
 }
 
 #[test]
 fn a_device_is_found_by_the_name_given_here_a_former_name_and_the_beginning_of_its_id() {
     let mut here = shared();
-    let find = |here: &Stronghold, text: &str| here.peers().find_known(text);
+    let find = |here: &Stronghold, text: &str| here.peers().find_including_revoked(text);
     for text in ["laptop", "a1a1", "A1A1a1", "a1a1-a1a1-a1a1-a1a1", "A1A1-A1", LAPTOP.to_string().as_str()] {
         assert_eq!(find(&here, text), Ok(LAPTOP), "{text}");
     }
     for text in ["", "a1a", "nobody", "b2b2", "own laptop", "Laptop", "-a1a1", "a-1-a"] {
-        assert_eq!(find(&here, text), Err(UnknownPeer::None), "{text}");
+        assert_eq!(find(&here, text), Err(FindPeerError::None), "{text}");
     }
     here.peers_mut().remove(&LAPTOP, 7);
     here.peers_mut().insert(PHONE, peer("laptop"));
-    assert_eq!(find(&here, "laptop"), Err(UnknownPeer::Several), "who has the name, and who had it");
+    assert_eq!(find(&here, "laptop"), Err(FindPeerError::Several), "who has the name, and who had it");
     assert_eq!(here.peers().find("laptop").map(|(device, _)| device), Ok(PHONE));
     assert_eq!((find(&here, "a1a1"), find(&here, "b2b2")), (Ok(LAPTOP), Ok(PHONE)));
     tell(&mut here, &PHONE, "c/w/root");
     here.peers_mut().remove(&PHONE, 8);
-    assert_eq!(find(&here, "laptop"), Err(UnknownPeer::Several));
+    assert_eq!(find(&here, "laptop"), Err(FindPeerError::Several));
     here.peers_mut().insert(LAPTOP, peer("desk"));
     assert_eq!((find(&here, "desk"), find(&here, "laptop")), (Ok(LAPTOP), Ok(PHONE)));
     here.peers_mut().remove(&LAPTOP, 9);
@@ -138,13 +139,13 @@ fn a_name_that_is_the_beginning_of_anothers_id_means_neither() {
     let mut here = new();
     here.peers_mut().insert(LAPTOP, peer("laptop"));
     here.peers_mut().insert(PHONE, peer("a1a1-a1a1"));
-    assert_eq!(here.peers().find("a1a1-a1a1"), Err(UnknownPeer::Several));
-    assert_eq!(here.peers().find_known("a1a1-a1a1"), Err(UnknownPeer::Several));
+    assert_eq!(here.peers().find("a1a1-a1a1"), Err(FindPeerError::Several));
+    assert_eq!(here.peers().find_including_revoked("a1a1-a1a1"), Err(FindPeerError::Several));
     assert_eq!(here.peers().find("a1a1a1a1").map(|(device, _)| device), Ok(LAPTOP));
     here.peers_mut().remove(&LAPTOP, 7);
     assert_eq!(
-        here.peers().find_known("a1a1-a1a1"),
-        Err(UnknownPeer::Several),
+        here.peers().find_including_revoked("a1a1-a1a1"),
+        Err(FindPeerError::Several),
         "the id of one that was revoked"
     );
 }
@@ -161,17 +162,17 @@ fn no_device_gets_the_name_that_another_has_or_had() {
     assert_eq!(peers.name_for(&PHONE, "laptop"), "laptop-b2b2");
     peers.insert(PHONE, peer("phone"));
     for (name, why) in [
-        ("Laptop", BadDeviceName::Taken),
-        ("a1a1", BadDeviceName::LikeId),
-        ("ph\u{200b}one", BadDeviceName::Hidden),
-        ("", BadDeviceName::Length),
-        ("a\tb", BadDeviceName::Control),
+        ("Laptop", DeviceNameError::Taken),
+        ("a1a1", DeviceNameError::LikeId),
+        ("ph\u{200b}one", DeviceNameError::Hidden),
+        ("", DeviceNameError::Length),
+        ("a\tb", DeviceNameError::Control),
     ] {
         assert_eq!(peers.rename(&PHONE, name), Err(why), "{name:?}");
     }
     assert_eq!(peers.rename(&PHONE, "Phone").as_deref(), Ok("phone"));
     assert_eq!(here.peers().find("Phone").map(|(device, _)| device), Ok(PHONE));
-    assert_eq!(here.peers().find("phone"), Err(UnknownPeer::None));
+    assert_eq!(here.peers().find("phone"), Err(FindPeerError::None));
 }
 
 #[test]
@@ -205,18 +206,18 @@ fn of_many_that_are_held_none_is_forgotten() {
         id[..2].copy_from_slice(&n.to_be_bytes());
         RevisionId::from_bytes(id)
     });
-    here.remember_known(&LAPTOP, all.into_iter().chain(gone.clone()));
+    here.record_disclosed(&LAPTOP, all.into_iter().chain(gone.clone()));
     assert_eq!(known(&here, &LAPTOP).len(), 300);
-    assert!(!gone.into_iter().any(|revision| here.peers().is_known_to(&LAPTOP, &revision)));
+    assert!(!gone.into_iter().any(|revision| here.peers().was_disclosed_to(&LAPTOP, &revision)));
 }
 
 #[test]
 fn that_a_snapshot_was_further_is_known_also_after_it_is_paired_again() {
     let mut here = new();
     here.peers_mut().insert(LAPTOP, peer("laptop"));
-    here.peers_mut().at_generation(&LAPTOP, 9);
+    here.peers_mut().set_generation(&LAPTOP, 9);
     here.peers_mut().insert(LAPTOP, peer("laptop"));
-    assert_eq!(here.peers().by_id(&LAPTOP).unwrap().generation, 9);
+    assert_eq!(here.peers().get(&LAPTOP).unwrap().generation, 9);
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn revoking_ends_trust_and_rules_and_leaves_the_name() {
     };
     here.policy_mut().grant(rule);
     assert_eq!(here.revoke(&LAPTOP, 7), 1);
-    assert!(here.peers().by_id(&LAPTOP).is_none() && here.policy().rules().count() == 0);
+    assert!(here.peers().get(&LAPTOP).is_none() && here.policy().rules().count() == 0);
     assert_eq!(here.peers().name_of(&LAPTOP), "laptop");
     assert_eq!(here.peers().name_of(&PHONE), PHONE.fingerprint());
     let revoked: Vec<(DeviceId, u64)> =
@@ -243,23 +244,23 @@ fn revoking_ends_trust_and_rules_and_leaves_the_name() {
 #[test]
 fn a_pairing_that_is_taken_back_leaves_what_stood_there() {
     let mut here = shared();
-    let before = here.peers().by_id(&LAPTOP).cloned();
+    let before = here.peers().get(&LAPTOP).cloned();
     here.peers_mut().insert(LAPTOP, peer("laptop anew"));
     assert_eq!(here.peers().name_of(&LAPTOP), "laptop anew");
-    here.peers_mut().take_back(&LAPTOP, before);
+    here.peers_mut().restore(&LAPTOP, before);
     assert_eq!(here.peers().name_of(&LAPTOP), "laptop");
     here.peers_mut().insert(PHONE, peer("phone"));
-    here.peers_mut().take_back(&PHONE, None);
-    assert!(here.peers().by_id(&PHONE).is_none());
+    here.peers_mut().restore(&PHONE, None);
+    assert!(here.peers().get(&PHONE).is_none());
 }
 
 #[test]
 fn where_a_device_was_reached_is_remembered_of_paired_ones_only() {
     let mut here = shared();
-    here.peers_mut().reached_at(&LAPTOP, "192.0.2.7:4747".into());
-    here.peers_mut().reached_at(&PHONE, "192.0.2.8:4747".into());
-    assert_eq!(here.peers().by_id(&LAPTOP).unwrap().address.as_deref(), Some("192.0.2.7:4747"));
-    assert!(here.peers().by_id(&PHONE).is_none());
+    here.peers_mut().set_address(&LAPTOP, "192.0.2.7:4747".into());
+    here.peers_mut().set_address(&PHONE, "192.0.2.8:4747".into());
+    assert_eq!(here.peers().get(&LAPTOP).unwrap().address.as_deref(), Some("192.0.2.7:4747"));
+    assert!(here.peers().get(&PHONE).is_none());
 }
 
 /// The one head of a record.
@@ -271,7 +272,7 @@ fn head(stronghold: &Stronghold, location: &str) -> Shape {
 #[test]
 fn a_device_lacks_what_it_never_had_and_a_deletion_only_of_what_it_had() {
     let mut here = shared();
-    let lacks = |here: &Stronghold, name: &str| here.is_lacked_by(&LAPTOP, &head(here, name));
+    let lacks = |here: &Stronghold, name: &str| here.lacks(&LAPTOP, &head(here, name));
     assert_eq!((lacks(&here, "c/v/mail"), lacks(&here, "c/w/root")), (false, true));
     here.remove(&at("c/v/mail"), 2).unwrap();
     here.remove(&at("c/w/root"), 2).unwrap();
@@ -281,9 +282,9 @@ fn a_device_lacks_what_it_never_had_and_a_deletion_only_of_what_it_had() {
     here.purge(&Selection::everything());
     here.remove(&at("c/v/shop"), 2).unwrap();
     let deletion = head(&here, "c/v/shop");
-    assert!(here.is_lacked_by(&LAPTOP, &deletion) && !here.is_lacked_by(&PHONE, &deletion));
+    assert!(here.lacks(&LAPTOP, &deletion) && !here.lacks(&PHONE, &deletion));
     let elsewhere = Shape { location: at("d/v/r").id(), ..deletion };
-    assert!(!here.is_lacked_by(&LAPTOP, &elsewhere));
+    assert!(!here.lacks(&LAPTOP, &elsewhere));
     put(&mut here, "c/v/mail", "new", 3);
     assert!(lacks(&here, "c/v/mail"));
 }
@@ -330,24 +331,24 @@ fn of_revisions_that_are_not_held_twice_as_many_as_are_held_are_remembered() {
     put(&mut here, "c/v/a", "two", 2); // head and history are held: two
     let gone = |n: u8| RevisionId::from_bytes([n; 32]);
     let held = heads(&here, "c/v/a")[0];
-    here.remember_known(&LAPTOP, [gone(1), gone(2), gone(3), held]);
-    let knows = |here: &Stronghold, n| here.peers().is_known_to(&LAPTOP, &gone(n));
+    here.record_disclosed(&LAPTOP, [gone(1), gone(2), gone(3), held]);
+    let knows = |here: &Stronghold, n| here.peers().was_disclosed_to(&LAPTOP, &gone(n));
     assert!((1..=3).all(|n| knows(&here, n)));
-    here.remember_known(&LAPTOP, [gone(2), held]);
+    here.record_disclosed(&LAPTOP, [gone(2), held]);
     assert!((1..=3).all(|n| knows(&here, n)), "each counts once");
-    here.remember_known(&PHONE, [gone(4)]);
-    here.remember_known(&LAPTOP, [gone(4)]);
-    assert!(!(1..=4).any(|n| knows(&here, n)) && here.peers().is_known_to(&LAPTOP, &held));
-    assert!(here.peers().is_known_to(&PHONE, &gone(4)), "of each device by itself");
+    here.record_disclosed(&PHONE, [gone(4)]);
+    here.record_disclosed(&LAPTOP, [gone(4)]);
+    assert!(!(1..=4).any(|n| knows(&here, n)) && here.peers().was_disclosed_to(&LAPTOP, &held));
+    assert!(here.peers().was_disclosed_to(&PHONE, &gone(4)), "of each device by itself");
 }
 
 #[test]
 fn a_device_of_which_nothing_is_told_is_not_remembered() {
     let mut here = new();
     let before = bytes(&here);
-    here.remember_known(&PHONE, []);
+    here.record_disclosed(&PHONE, []);
     assert_eq!(bytes(&here), before);
-    assert_eq!(here.peers().find_known(&PHONE.to_string()), Err(UnknownPeer::None));
+    assert_eq!(here.peers().find_including_revoked(&PHONE.to_string()), Err(FindPeerError::None));
 }
 
 #[test]
@@ -371,12 +372,12 @@ fn stamps_are_kept_of_paired_devices_as_long_as_they_are() {
     assert_eq!((peers.own_stamp(&PHONE), peers.stamps(&PHONE)), (None, Stamps::default()), "not paired");
 
     let mut here = copy(&here);
-    let before = here.peers().by_id(&LAPTOP).cloned();
-    here.peers_mut().take_back(&LAPTOP, before);
+    let before = here.peers().get(&LAPTOP).cloned();
+    here.peers_mut().restore(&LAPTOP, before);
     assert_eq!(here.peers().own_stamp(&LAPTOP), Some(stamp(5)), "it was paired before");
     here.peers_mut().insert(PHONE, peer("phone"));
     here.peers_mut().take_stamp(&PHONE, None, stamp(6));
-    here.peers_mut().take_back(&PHONE, None);
+    here.peers_mut().restore(&PHONE, None);
     assert_eq!(here.peers().own_stamp(&PHONE), None);
     here.peers_mut().remove(&LAPTOP, 7);
     here.peers_mut().insert(LAPTOP, peer("laptop"));
@@ -394,15 +395,15 @@ fn pairing_again_keeps_what_the_other_side_can_not_tell() {
         ..peer("laptop")
     };
     here.peers_mut().insert(LAPTOP, whole(Some("one:1"), 4));
-    assert_eq!(here.peers().by_id(&LAPTOP), Some(&whole(Some("one:1"), 4)));
+    assert_eq!(here.peers().get(&LAPTOP), Some(&whole(Some("one:1"), 4)));
     here.peers_mut().insert(LAPTOP, whole(None, 5));
     let kept = |address, peer: Peer| Peer { address: Some(String::from(address)), generation: 4, ..peer };
-    assert_eq!(here.peers().by_id(&LAPTOP), Some(&kept("one:1", whole(None, 5))));
+    assert_eq!(here.peers().get(&LAPTOP), Some(&kept("one:1", whole(None, 5))));
     here.peers_mut().insert(LAPTOP, whole(Some("two:2"), 6));
-    assert_eq!(here.peers().by_id(&LAPTOP), Some(&kept("two:2", whole(None, 6))));
-    here.peers_mut().at_generation(&LAPTOP, 8);
-    here.peers_mut().at_generation(&PHONE, 8);
-    assert_eq!(here.peers().by_id(&LAPTOP).map(|peer| peer.generation), Some(8));
+    assert_eq!(here.peers().get(&LAPTOP), Some(&kept("two:2", whole(None, 6))));
+    here.peers_mut().set_generation(&LAPTOP, 8);
+    here.peers_mut().set_generation(&PHONE, 8);
+    assert_eq!(here.peers().get(&LAPTOP).map(|peer| peer.generation), Some(8));
     let paired: Vec<&DeviceId> = here.peers().iter().map(|(device, _)| device).collect();
     assert_eq!(paired, [&LAPTOP]);
     let rendezvous = Rendezvous::from_bytes([7; 32]);
@@ -422,8 +423,8 @@ fn who_is_paired_again_is_revoked_no_more_and_one_that_is_renamed_is_known_by_th
     let revoked = here.peers().revoked().next().map(|(device, revoked)| (*device, revoked.clone()));
     assert_eq!(revoked, Some((LAPTOP, Revoked { name: "table".into(), time: 8 })));
     assert_eq!(
-        (here.peers().find_known("table"), here.peers().find_known("desk")),
-        (Ok(LAPTOP), Err(UnknownPeer::None))
+        (here.peers().find_including_revoked("table"), here.peers().find_including_revoked("desk")),
+        (Ok(LAPTOP), Err(FindPeerError::None))
     );
 }
 
@@ -437,11 +438,13 @@ fn revoking_and_a_new_identity_are_logged_and_every_paired_device_is_told() {
     assert!(here.identity().device() != was && here.peers().iter().next().is_none());
     assert_eq!(
         here.peers().find("laptop"),
-        Err(UnknownPeer::Revoked(Revoked { name: "laptop".into(), time: 9 }))
+        Err(FindPeerError::Revoked(Revoked { name: "laptop".into(), time: 9 }))
     );
     let mut expected = stronghold_vault::AuditLog::default();
-    for (device, deed) in [(was, Deed::Renewed), (LAPTOP, Deed::Revoked), (PHONE, Deed::Revoked)] {
-        expected.append(Decided::about(device, deed, 9));
+    for (device, deed) in
+        [(was, AuditAction::Renewed), (LAPTOP, AuditAction::Revoked), (PHONE, AuditAction::Revoked)]
+    {
+        expected.append(AuditRecord::about(device, deed, 9));
     }
     assert!(here.log().entries().eq(expected.entries()));
     assert_eq!(known(&here, &LAPTOP), ["c/v/mail", "c/v/shop"]);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use stronghold_sync::Location;
-use stronghold_vault::{Labels, Stronghold, locking};
+use stronghold_vault::{Labels, Stronghold, locked_memory_status};
 
 const NOBODY: &str = "65534";
 
@@ -69,7 +69,7 @@ fn as_nobody_a_hundred_thousand_records_in_a_thousand_vaults() {
     for n in (0..RECORDS).step_by(97) {
         assert_eq!(**opened.read(&location(n)).unwrap().revision.value, n.to_le_bytes());
     }
-    let held = locking();
+    let held = locked_memory_status();
     assert_eq!((held.refusal.clone(), held.unlocked), (None, 0));
     assert_eq!(held.keys, 2002, "a thousand vaults and an identity, twice in memory");
     assert!(status("VmLck:") <= 8 << 10, "{} kB are locked", status("VmLck:"));
@@ -90,7 +90,7 @@ fn as_nobody_who_may_lock_nothing() {
         vault.write(&location(100 * n), b"value", Labels::new(), 1).unwrap();
     }
     assert_eq!(**vault.read(&location(100)).unwrap().revision.value, b"value"[..]);
-    let held = locking();
+    let held = locked_memory_status();
     assert_eq!((held.keys, held.locked), (301, 0), "of the vaults, and the identity");
     assert!(held.unlocked >= 300 * 32);
     let reason = held.refusal.unwrap_or_default();

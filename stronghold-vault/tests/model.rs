@@ -46,13 +46,13 @@ use proptest::{
 };
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use stronghold_sync::{
-    Decision, EntryId, Grant, Location, Mapping, OnConflict, Operation, RevisionId, Rules, Scope, Selection,
-    Shape,
+    Decision, EntryId, Grant, Location, Mapping, OnConflict, Operation, PlanOptions, RevisionId, Scope,
+    Selection, Shape,
     message::Refusal,
     plan,
-    session::{Ask, Consent, Push, SessionError, SyncAsk, Take},
+    session::{Consent, Push, SessionError, SessionRequest, SyncOptions, Take},
 };
-use stronghold_vault::{ExportError, Labels, Unacceptable};
+use stronghold_vault::{ExportError, Labels, RejectReason};
 
 const SEED: u64 = 0x4d_4f44_454c;
 const CASES: u32 = 1000;
@@ -247,12 +247,12 @@ impl<const N: usize> World<N> {
         let (scope, grant) = (Scope::of(select(GRANTED)), Grant::of_owner(select(GRANTED)));
         let theirs = source.stronghold.shapes(&scope, &Mapping::default());
         let own = target.stronghold.shapes(&scope, &Mapping::default());
-        let rules = Rules { take: true, give: false, on_conflict: OnConflict::KeepBoth };
+        let rules = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
         let wanted: Vec<EntryId> = plan(&own, &theirs, rules).take.iter().map(Shape::entry).collect();
         let entries = source.stronghold.export(&grant, &wanted, self.now).unwrap();
         let asked = |_: &Location, entry: &EntryId, _: &_| match wanted.contains(entry) {
             true => Ok(()),
-            false => Err(Unacceptable::NotAsked),
+            false => Err(RejectReason::Unrequested),
         };
         let report = target
             .stronghold
@@ -307,21 +307,22 @@ impl<const N: usize> World<N> {
         };
         self.replicas[asking].looks_further = matches!(push, Push::NotGranted);
         let selection = selection.clone();
-        let ask = Ask::Sync(SyncAsk { selection, take, push, names: false, key: key(), secret });
+        let ask =
+            SessionRequest::Sync(SyncOptions { selection, take, push, names: false, key: key(), secret });
         self.hold(ask, secret, is_refused, (asking, to_asking), (asked, to_asked), cut)
     }
 
     fn import(&mut self, into: usize, from: usize, cut: Option<usize>) {
         let (everything, secret) = (Selection::everything(), self.secret());
         let gains = self.gains(from, &everything);
-        let ask = Ask::Import { selection: everything, key: key() };
+        let ask = SessionRequest::Import { selection: everything, key: key() };
         self.hold(ask, secret, false, (into, gains), (from, 0), cut);
     }
 
     /// Holds a session, and checks that it came to the end that it must come to.
     fn hold(
         &mut self,
-        ask: Ask,
+        ask: SessionRequest,
         secret: [u8; 32],
         is_refused: bool,
         (asking, to_asking): (usize, Seen),

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{at, copy, merge, new, shapes};
 use proptest::{prelude::*, test_runner::RngSeed};
 use stronghold_sync::{DeviceId, RevisionId};
-use stronghold_vault::{Labels, RETENTION, Stronghold, Underway, Version};
+use stronghold_vault::{Labels, PendingStep, RETENTION, RevisionInfo, Stronghold};
 
 const SEED: u64 = 0x48_4953_544f;
 const REPLICAS: usize = 3;
@@ -71,18 +71,18 @@ struct Replica {
 }
 
 impl Replica {
-    fn history(&self) -> Vec<Version> {
+    fn history(&self) -> Vec<RevisionInfo> {
         self.stronghold.history(&at(RECORD)).unwrap_or_default()
     }
 
-    fn heads(&self) -> Vec<Version> {
+    fn heads(&self) -> Vec<RevisionInfo> {
         self.history().into_iter().filter(|version| version.head).collect()
     }
 
     /// Changes it, as a step that can be taken back.
     fn change<T>(&mut self, now: u64, change: impl FnOnce(&mut Stronghold) -> T) -> T {
         let before = self.heads();
-        self.stronghold.begin_step(Underway::command("test", now));
+        self.stronghold.begin_step(PendingStep::command("test", now));
         let done = change(&mut self.stronghold);
         let _ = self.stronghold.end_step();
         self.replaced(&before, now);
@@ -91,7 +91,7 @@ impl Replica {
     }
 
     /// Notes what was a head and is none now.
-    fn replaced(&mut self, before: &[Version], now: u64) {
+    fn replaced(&mut self, before: &[RevisionInfo], now: u64) {
         let after: BTreeSet<RevisionId> = self.heads().iter().map(|head| head.revision).collect();
         let gone = before.iter().filter(|head| !head.deleted && !after.contains(&head.revision));
         let mut by_device: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();

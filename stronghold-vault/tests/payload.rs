@@ -38,11 +38,11 @@ fn furnished() -> Stronghold {
         },
     );
     let known: Vec<_> = shapes(&vault).iter().map(|shape| shape.revision).collect();
-    vault.remember_known(&device, known);
-    vault.log_mut().append(stronghold_vault::Decided {
+    vault.record_disclosed(&device, known);
+    vault.log_mut().append(stronghold_vault::AuditRecord {
         time: 1,
         device,
-        deed: stronghold_vault::Deed::Pull,
+        deed: stronghold_vault::AuditAction::Pull,
         selection: "**".into(),
         allowed: false,
         entries: 0,
@@ -62,8 +62,8 @@ fn a_whole_stronghold_comes_back_from_its_payload() {
     assert_eq!(get(&loaded, "wallet/web/1").as_deref(), Some("two"));
     assert_eq!(loaded.policy(), vault.policy());
     assert_eq!(loaded.peers().find("laptop"), vault.peers().find("laptop"));
-    let device = loaded.peers().find_known("laptop").unwrap();
-    assert_eq!(loaded.known_to(&device, &Selection::everything()).unwrap().len(), 5);
+    let device = loaded.peers().find_including_revoked("laptop").unwrap();
+    assert_eq!(loaded.disclosed_to(&device, &Selection::everything()).unwrap().len(), 5);
     assert!(loaded.log().is_intact() && loaded.log().entries().eq(vault.log().entries()));
 }
 

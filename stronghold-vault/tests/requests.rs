@@ -64,7 +64,7 @@ fn who_may_browse_does_not_learn_how_long_a_secret_is() {
     put(&mut here, "wallet/web/nine", "123456789", 1);
     put(&mut here, "wallet/web/ten", "1234567890", 1);
     put(&mut here, "wallet/web/none", "", 1);
-    let listed = here.listing(&owner(), 1).unwrap();
+    let listed = here.list_for_peer(&owner(), 1).unwrap();
     let sizes: Vec<u64> = listed.iter().map(|entry| entry.size).collect();
     assert_eq!(sizes, [10, 0, 10], "{listed:?}");
 }

@@ -13,7 +13,7 @@ const DAY: u64 = 24 * 60 * 60 * 1000;
 
 fn values(stronghold: &Stronghold) -> Vec<String> {
     let history = stronghold.history(&at(R)).unwrap();
-    let open = |version: &stronghold_vault::Version| {
+    let open = |version: &stronghold_vault::RevisionInfo| {
         let value = stronghold.read_revision(&at(R), &version.revision).unwrap().value;
         String::from_utf8(value.to_vec()).unwrap()
     };

@@ -5,14 +5,14 @@ mod common;
 
 use common::{at, copy, get, merge, new, put};
 use stronghold_sync::{DeviceId, Operation, Rule, Selection};
-use stronghold_vault::{Left, Rules, STEPS, Stronghold, Underway};
+use stronghold_vault::{PendingStep, RulesOutcome, STEPS, Stronghold, UndoSkipReason};
 
 /// Makes one step of some changes.
 fn step(stronghold: &mut Stronghold, word: &str, change: impl FnOnce(&mut Stronghold)) {
-    step_of(stronghold, &mut Underway::command(word, 1), change);
+    step_of(stronghold, &mut PendingStep::command(word, 1), change);
 }
 
-fn step_of(stronghold: &mut Stronghold, underway: &mut Underway, change: impl FnOnce(&mut Stronghold)) {
+fn step_of(stronghold: &mut Stronghold, underway: &mut PendingStep, change: impl FnOnce(&mut Stronghold)) {
     stronghold.begin_step(underway.clone());
     change(stronghold);
     *underway = stronghold.end_step().unwrap();
@@ -129,7 +129,7 @@ fn a_record_that_was_changed_since_is_named_and_left() {
     merge(&mut here, &there, 3); // no step
     let moved = here.undo(4).unwrap().unwrap();
     assert_eq!(moved.records, [at("c/v/two")]);
-    assert_eq!(moved.left, [(at("c/v/one"), Left::ChangedSince)]);
+    assert_eq!(moved.left, [(at("c/v/one"), UndoSkipReason::ChangedSince)]);
     assert_eq!((get(&here, "c/v/one").as_deref(), get(&here, "c/v/two")), (Some("others"), None));
     assert_eq!(redo(&mut here), ["c/v/two"]);
 }
@@ -154,14 +154,14 @@ fn what_changes_nothing_is_no_step_and_the_oldest_of_seventeen_goes() {
     for n in 0..STEPS + 1 {
         put_step(&mut here, &format!("c/w/{n}"), "x");
     }
-    assert!(here.history(&at("c/v/r")).unwrap().len() <= 1 + stronghold_vault::HISTORY);
+    assert!(here.history(&at("c/v/r")).unwrap().len() <= 1 + stronghold_vault::MAX_HISTORY);
 }
 
 #[test]
 fn one_step_may_take_many_commits_and_another_in_between() {
     let mut here = new();
     put(&mut here, "c/v/r", "before", 1);
-    let mut sync = Underway::command("sync", 5);
+    let mut sync = PendingStep::command("sync", 5);
     for n in 0..3 {
         step_of(&mut here, &mut sync, |here| put(here, "c/v/r", &n.to_string(), 1));
         here = copy(&here);
@@ -182,7 +182,7 @@ fn what_peers_push_leaves_the_owners_own_last_steps_in_the_list() {
     }
     undo(&mut here);
     for n in 0..40 {
-        let mut served = Underway::served("serve: phone", n);
+        let mut served = PendingStep::served("serve: phone", n);
         step_of(&mut here, &mut served, |here| put(here, "c/v/theirs", &n.to_string(), 1));
     }
     assert_eq!(words(&here).iter().filter(|word| *word == "put").count(), STEPS / 2);
@@ -199,7 +199,7 @@ fn purged_values_are_not_brought_back_and_that_is_said() {
     assert_eq!(undo(&mut here), ["c/v/s"]);
     for _ in 0..2 {
         let moved = here.undo(9).unwrap().unwrap();
-        assert_eq!(moved.left, [(at("c/v/r"), Left::Purged)]);
+        assert_eq!(moved.left, [(at("c/v/r"), UndoSkipReason::Purged)]);
     }
     assert_eq!(get(&here, "c/v/r").as_deref(), Some("new"));
     assert!(here.undo(9).unwrap().is_none());
@@ -223,7 +223,10 @@ fn rules_are_put_back_but_never_those_of_a_device_that_was_revoked_since() {
     grant(&mut here, 1);
     grant(&mut here, 2);
     let moved = here.undo(9).unwrap().unwrap();
-    assert_eq!((moved.records.len(), moved.rules, here.policy().rules().count()), (0, Rules::PutBack, 1));
+    assert_eq!(
+        (moved.records.len(), moved.rules, here.policy().rules().count()),
+        (0, RulesOutcome::PutBack, 1)
+    );
     here.redo(9).unwrap();
     assert_eq!(here.policy().rules().count(), 2);
     here.revoke(&rule(1).device, 10);
@@ -262,7 +265,7 @@ fn records_are_told_in_the_order_of_their_names() {
     };
     assert_eq!(all(here.replaced(&Selection::everything())), names);
     let left: Vec<_> = here.would_undo().unwrap().left;
-    assert_eq!(left, names.iter().map(|name| (at(name), Left::ChangedSince)).collect::<Vec<_>>());
+    assert_eq!(left, names.iter().map(|name| (at(name), UndoSkipReason::ChangedSince)).collect::<Vec<_>>());
     step(&mut here, "import", |here| names.iter().for_each(|name| put(here, name, "three", 1)));
     assert_eq!(undo(&mut here), names);
 }

@@ -10,8 +10,8 @@ use stronghold_sync::{
     Resolution, RevisionId, Rule, Selection,
 };
 use stronghold_vault::{
-    Entry, HISTORY, ImportError, Labels, MAX_HEADS, MAX_LABELS, MAX_VALUE, ReadError, Report, Revision,
-    Stronghold, Unacceptable, Version, WriteError,
+    Entry, ImportError, ImportReport, Labels, MAX_HEADS, MAX_HISTORY, MAX_LABELS, MAX_VALUE, ReadError,
+    RejectReason, Revision, RevisionInfo, Stronghold, WriteError,
 };
 use zeroize::Zeroizing;
 
@@ -57,7 +57,7 @@ fn the_last_ten_values_stay_readable() {
     let mut vault = new();
     (0..15).for_each(|n| put(&mut vault, R, &format!("v{n}"), n));
     let history = vault.history(&at(R)).unwrap();
-    assert_eq!(history.len(), 1 + HISTORY);
+    assert_eq!(history.len(), 1 + MAX_HISTORY);
     assert!(history[0].head && history[1..].iter().all(|version| !version.head));
     let values: Vec<String> = history
         .iter()
@@ -248,8 +248,8 @@ fn a_record_selection_is_applied_by_the_sender() {
     let (pull, browse) = (granted(Operation::Pull, 0), granted(Operation::Browse, 0));
     let told = vault.shapes(pull.scope(), &Mapping::default());
     assert_eq!(told.iter().map(|shape| shape.location).collect::<Vec<_>>(), [at("wallet/web/a").id()]);
-    assert_eq!(vault.listing(&browse, 0).unwrap().len(), 1);
-    assert!(vault.listing(&browse, 10).unwrap().is_empty(), "the rule has expired");
+    assert_eq!(vault.list_for_peer(&browse, 0).unwrap().len(), 1);
+    assert!(vault.list_for_peer(&browse, 10).unwrap().is_empty(), "the rule has expired");
     let all: Vec<EntryId> = shapes(&vault).iter().map(|shape| shape.entry()).collect();
     assert!(vault.export(&pull, &all, 0).is_err(), "what is not granted does not leave, whoever asks for it");
     assert_eq!(vault.export(&pull, &[told[0].entry()], 0).unwrap().len(), 1);
@@ -309,15 +309,15 @@ fn an_import_error_is_returned_and_nothing_of_the_batch_is_kept() {
         entries[bad].revision.value.push(b'!');
         let asked = |_: &Location, entry: &EntryId, _: &Revision| match wanted.contains(entry) {
             true => Ok(()),
-            false => Err(Unacceptable::NotAsked),
+            false => Err(RejectReason::Unrequested),
         };
         assert_eq!(
             into.import(&entries, from.identity().device(), 1, asked),
-            Err(ImportError::Unacceptable(Unacceptable::NotAsked))
+            Err(ImportError::Unacceptable(RejectReason::Unrequested))
         );
         assert_eq!(bytes(&into), before, "the altered one is number {bad}");
         entries[bad].revision = revision(&vec![0; MAX_VALUE + 1]);
-        assert_eq!(import_all(&mut into, &entries), Err(ImportError::Unacceptable(Unacceptable::OverLimits)));
+        assert_eq!(import_all(&mut into, &entries), Err(ImportError::Unacceptable(RejectReason::OverLimits)));
         assert_eq!(bytes(&into), before);
     }
     assert_eq!(import_all(&mut into, &all_entries(&from)).unwrap().received, 200);
@@ -348,7 +348,7 @@ fn what_is_over_the_limits_is_neither_written_nor_taken() {
     let too_large = Err(WriteError::TooLarge);
     assert_eq!(vault.write(&at(R), &vec![0; MAX_VALUE + 1], Labels::new(), 1), too_large);
     assert_eq!(vault.write(&at(R), b"", long.clone(), 1), too_large);
-    let over = Err(ImportError::Unacceptable(Unacceptable::OverLimits));
+    let over = Err(ImportError::Unacceptable(RejectReason::OverLimits));
     assert_eq!(import_all(&mut vault, &[entry(R, Revision { labels: long, ..revision(b"") })]), over);
     assert_eq!(import_all(&mut vault, &[entry(R, Revision { deleted: true, ..revision(b"x") })]), over);
     assert_eq!(bytes(&vault), before);
@@ -366,7 +366,7 @@ fn a_peer_can_not_pile_up_versions_beside_each_other() {
     let full: Vec<Entry> = (0..MAX_HEADS).map(version).collect();
     assert_eq!(import_all(&mut vault, &full).unwrap().received, MAX_HEADS as u64);
     let before = bytes(&vault);
-    let too_many = Err(ImportError::Unacceptable(Unacceptable::TooManyHeads));
+    let too_many = Err(ImportError::Unacceptable(RejectReason::TooManyHeads));
     assert_eq!(import_all(&mut vault, &[version(MAX_HEADS)]), too_many);
     assert_eq!(bytes(&vault), before);
     let mut other = copy(&vault);
@@ -425,7 +425,7 @@ fn an_import_tells_what_was_deleted_and_shrunk_and_leaves_the_rest() {
     put(&mut there, "c/v/gone", "", 3);
     there.remove(&at("c/v/gone"), 4).unwrap();
     let report = merge(&mut here, &there, 4).1;
-    let expected = Report { received: 7, deleted: 1, shrunk: 2, conflicts: 0, known: 0 };
+    let expected = ImportReport { received: 7, deleted: 1, shrunk: 2, conflicts: 0, known: 0 };
     assert_eq!((report, here.readable()), (expected, 6));
 }
 
@@ -464,7 +464,7 @@ fn a_history_tells_of_each_version_what_is_known_of_it() {
     let first = here.write(&at(R), b"12345", labels, 5).unwrap();
     let deletion = here.remove(&at(R), 6).unwrap();
     let author = Some(here.identity().device());
-    let version = |revision, time, size, deleted, head| Version {
+    let version = |revision, time, size, deleted, head| RevisionInfo {
         revision,
         time,
         author,
@@ -495,14 +495,14 @@ fn a_conflict_is_settled_as_a_plan_says_and_only_where_there_is_one() {
         winners: winners.to_vec(),
     };
     for nothing in [resolution("wallet/web/none", &[right]), resolution(R, &[unknown]), resolution(R, &[])] {
-        assert_eq!(one.settle(&nothing, 11), Ok(false));
+        assert_eq!(one.apply_resolution(&nothing, 11), Ok(false));
     }
     assert_eq!(bytes(&one), before);
-    assert_eq!(one.settle(&resolution(R, &[right, unknown]), 11), Ok(true));
+    assert_eq!(one.apply_resolution(&resolution(R, &[right, unknown]), 11), Ok(true));
     let read = one.read(&at(R)).unwrap();
     assert_eq!((&**read.revision.value, read.modified, read.conflict), (&b"right"[..], 11, false));
     let before = bytes(&one);
-    assert_eq!(one.settle(&resolution(R, &[right]), 12), Ok(false), "it is settled");
+    assert_eq!(one.apply_resolution(&resolution(R, &[right]), 12), Ok(false), "it is settled");
     assert_eq!(bytes(&one), before);
 }
 
@@ -516,12 +516,13 @@ fn what_has_been_told_to_another_device_is_noted_as_such_for_good() {
         put(&mut next, R, "next", 2);
         shapes(&next)[0].ancestors.clone()
     };
-    let of =
-        |shared| Ancestors::of_successor(&[Replaced { id: old.revision, shared, ancestors: &old.ancestors }]);
+    let of = |shared| {
+        Ancestors::for_successor(&[Replaced { id: old.revision, shared, ancestors: &old.ancestors }])
+    };
     assert_ne!(of(false), of(true));
     assert_eq!(parents(&vault), of(false));
     let mut remembered = copy(&vault);
-    remembered.remember_known(&DeviceId::from_bytes([7; 32]), [old.revision]);
+    remembered.record_disclosed(&DeviceId::from_bytes([7; 32]), [old.revision]);
     assert_eq!(parents(&remembered), of(true), "another is known to have it");
     vault.export(&owner(), &[old.entry()], 1).unwrap();
     assert_eq!(parents(&copy(&vault)), of(true));
@@ -556,10 +557,10 @@ fn shapes_come_in_the_order_of_entries_and_within_their_scope() {
 fn why_a_session_does_not_expect_an_entry_is_why_it_is_not_accepted() {
     use stronghold_sync::session::Unexpected;
     for (why, expected) in [
-        (Unexpected::NotAsked, Unacceptable::NotAsked),
-        (Unexpected::NotPermitted, Unacceptable::NotPermitted),
-        (Unexpected::Withdrawn, Unacceptable::Withdrawn),
+        (Unexpected::Unrequested, RejectReason::Unrequested),
+        (Unexpected::NotPermitted, RejectReason::NotPermitted),
+        (Unexpected::Withdrawn, RejectReason::Withdrawn),
     ] {
-        assert_eq!(Unacceptable::from(why), expected);
+        assert_eq!(RejectReason::from(why), expected);
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     cargo::{build_stronghold, write_bench},
     device::Secret,
     link::{Link, Pace},
-    two::{Run, Two, change, goal, median, range, show_goals},
+    two::{DevicePair, Run, change, goal, median, range, show_goals},
 };
 
 const ENTRIES: usize = 100_000;
@@ -32,7 +32,7 @@ pub(crate) fn run() -> Result<()> {
     let program = build_stronghold()?;
     let folder = tempfile::tempdir()?;
     println!("two devices of {ENTRIES} entries: this takes a while");
-    let two = Two::new(&program, folder.path(), Secret::Key, ENTRIES)?;
+    let two = DevicePair::new(&program, folder.path(), Secret::Key, ENTRIES)?;
     let mut changes = Changes { two: &two, next: 0 };
     let bare = changes.synced(None)?;
     let slow = changes.synced(Some(DELAY))?;
@@ -56,7 +56,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// The two devices, of which fifty entries each that no run has had yet are changed for the next run.
 struct Changes<'a> {
-    two: &'a Two,
+    two: &'a DevicePair,
     next: usize,
 }
 

@@ -5,7 +5,7 @@
 //! of 1 % finds another hundred entries changed each time, whose revisions have one ancestor; in a row of its own the same
 //! hundred is changed again and again. Beside them stands what every command pays: starting and opening the vault.
 
-mod rivals;
+mod baselines;
 
 use std::{collections::BTreeMap, ops::Range, path::Path, time::Instant};
 
@@ -15,7 +15,7 @@ use crate::{
     Result,
     cargo::{build_stronghold, write_bench},
     device::{Device, Secret},
-    two::{Run, Two, change, goal, median, range, show_goals},
+    two::{DevicePair, Run, change, goal, median, range, show_goals},
 };
 
 const ENTRIES: usize = 10_000;
@@ -44,9 +44,9 @@ pub(crate) fn run() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut measured = Measured::default();
     syncs_with_keys(&program, folder.path(), &mut measured)?;
-    let two = Two::new(&program, folder.path(), Secret::Passphrase, ENTRIES)?;
+    let two = DevicePair::new(&program, folder.path(), Secret::Passphrase, ENTRIES)?;
     measured.syncs.push((PASSPHRASES, anew(&two, RUNS_WITH_PASSPHRASES, 1, hundred)?));
-    let absent = rivals::measure(&folder.path().join("rivals"), &mut measured.others)?;
+    let absent = baselines::measure(&folder.path().join("rivals"), &mut measured.others)?;
 
     let rows: Vec<Value> = measured.syncs.iter().map(|(work, runs)| row(work, runs)).collect();
     let goals = goals(&measured.syncs);
@@ -58,7 +58,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn syncs_with_keys(program: &Path, folder: &Path, measured: &mut Measured) -> Result<()> {
-    let two = Two::new(program, folder, Secret::Key, ENTRIES)?;
+    let two = DevicePair::new(program, folder, Secret::Key, ENTRIES)?;
     let equal: Result<Vec<Run>> = (0..RUNS).map(|_| two.sync()).collect();
     measured.syncs.push((EQUAL, expect(equal?, 0)?));
     let serving = two.serve()?;
@@ -94,7 +94,12 @@ fn hundred(run: usize) -> Range<usize> {
 }
 
 /// Syncs after entries of the laptop were changed; it begins to answer after that.
-fn anew(two: &Two, runs: usize, round: usize, which: impl Fn(usize) -> Range<usize>) -> Result<Vec<Run>> {
+fn anew(
+    two: &DevicePair,
+    runs: usize,
+    round: usize,
+    which: impl Fn(usize) -> Range<usize>,
+) -> Result<Vec<Run>> {
     let one = |run| {
         change(&two.laptop, which(run), round + run)?;
         two.sync()

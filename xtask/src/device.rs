@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     Result,
-    running::{Ended, Running},
+    running::{Ended, Process},
 };
 
 /// One device, in a folder of its own.
@@ -40,14 +40,14 @@ impl Secret {
 
 /// A device that shows a pairing code and waits.
 pub(crate) struct Pairing {
-    pub(crate) process: Running,
+    pub(crate) process: Process,
     pub(crate) code: String,
     pub(crate) address: String,
 }
 
 /// A device that answers.
 pub(crate) struct Serving {
-    pub(crate) process: Running,
+    pub(crate) process: Process,
     pub(crate) address: String,
 }
 
@@ -77,12 +77,12 @@ impl Device {
     }
 
     /// Starts a command on this device's snapshot.
-    pub(crate) fn start(&self, args: &[&str], stdin: &str) -> Result<Running> {
+    pub(crate) fn start(&self, args: &[&str], stdin: &str) -> Result<Process> {
         self.start_on(&self.snapshot(), args, stdin)
     }
 
     /// Starts a command on another snapshot that the same secret opens.
-    pub(crate) fn start_on(&self, snapshot: &Path, args: &[&str], stdin: &str) -> Result<Running> {
+    pub(crate) fn start_on(&self, snapshot: &Path, args: &[&str], stdin: &str) -> Result<Process> {
         let mut command = Command::new(&self.program);
         let secret = self.path(self.secret.file());
         let option = format!("--{}-file", self.secret.file());
@@ -91,7 +91,7 @@ impl Device {
         command.args(args).args(files).args(key).env_remove("STRONGHOLD_SNAPSHOT");
         command.env_remove("STRONGHOLD_PASSPHRASE_FILE").current_dir(&self.folder);
         command.env("XDG_STATE_HOME", self.folder.join("state"));
-        Running::start(command, stdin.as_bytes())
+        Process::start(command, stdin.as_bytes())
     }
 
     /// Runs a command to its end, whatever that is.

@@ -16,7 +16,7 @@ use crate::Result;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A process; dropping it kills it.
-pub(crate) struct Running {
+pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
     complaints: Option<JoinHandle<String>>,
@@ -35,7 +35,7 @@ pub(crate) struct Ended {
     pub(crate) peak: Option<u64>,
 }
 
-impl Running {
+impl Process {
     /// Starts a process and gives it all of its standard input.
     pub(crate) fn start(mut command: Command, stdin: &[u8]) -> Result<Self> {
         let mut child =
@@ -101,7 +101,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Two devices that let each other do everything: the laptop is asked, the phone asks.
-pub(crate) struct Two {
+pub(crate) struct DevicePair {
     pub(crate) laptop: Device,
     pub(crate) phone: Device,
     /// Where the laptop answers, each time: so the phone has no new address to write down.
@@ -29,7 +29,7 @@ pub(crate) struct Run {
     pub(crate) peaks: [f64; 2],
 }
 
-impl Two {
+impl DevicePair {
     /// Two devices with so many entries of 64 bytes, after a first sync.
     pub(crate) fn new(program: &Path, folder: &Path, secret: Secret, entries: usize) -> Result<Self> {
         let device = |name| Device::with(program, folder.join(format!("{name} {}", secret.file())), secret);

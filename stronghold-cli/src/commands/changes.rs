@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use stronghold_snapshot::Home;
-use stronghold_sync::{Location, LocationId, Mapping, RevisionId, Scope, Selection, visible};
+use stronghold_snapshot::VaultFile;
+use stronghold_sync::{Location, LocationId, Mapping, RevisionId, Scope, Selection, escape_untrusted};
 use stronghold_vault::Stronghold;
 
 use crate::error::Failure;
@@ -39,9 +39,9 @@ struct Heads(BTreeMap<LocationId, BTreeSet<(RevisionId, bool)>>);
 /// Does some work on the records and commits it, or on a dry run does it on a copy in memory; returns what it did too.
 ///
 /// # Errors
-/// What `work` returns, or a [`Failure`] of the snapshot: nothing was written then.
+/// What `work` returns, or a [`TaskError`] of the snapshot: nothing was written then.
 pub(crate) fn told<T>(
-    home: &mut Home,
+    home: &mut VaultFile,
     dry_run: bool,
     work: impl FnOnce(&mut Stronghold) -> Result<T, Failure>,
 ) -> Result<(T, Changes), Failure> {
@@ -50,7 +50,7 @@ pub(crate) fn told<T>(
         let done = work(stronghold)?;
         Ok((done, Changes::since(&before, stronghold)?))
     };
-    if dry_run { home.rehearse(work) } else { home.update(work) }
+    if dry_run { home.dry_run(work) } else { home.update(work) }
 }
 
 impl Heads {
@@ -107,7 +107,7 @@ impl Changes {
     /// Returns one line a record, and how many more there are.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         let line = |(location, change): (&Location, &Change)| {
-            format!("{} {}", change.mark(), visible(&location.to_string()))
+            format!("{} {}", change.mark(), escape_untrusted(&location.to_string()))
         };
         let more = self.named.len().saturating_sub(NAMED);
         let rest = (more > 0).then(|| format!("  and {more} more (--json names all)"));

@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use serde_json::{Value, json};
-use stronghold_snapshot::{Inspection, Surroundings};
-use stronghold_sync::visible;
+use stronghold_snapshot::{FileStatus, Inspection};
+use stronghold_sync::escape_untrusted;
 
 use super::{Context, is_there};
 use crate::error::{DECISION, Failure, shown};
@@ -62,7 +62,7 @@ fn warnings(message: &str) -> Failure {
 }
 
 fn locked_memory() -> Finding {
-    let held = stronghold_vault::locking();
+    let held = stronghold_vault::locked_memory_status();
     match held.refusal {
         Some(refusal) => Finding::warn("locked memory", refusal),
         None => {
@@ -84,7 +84,7 @@ fn notes(context: &Context, path: &Path) -> Finding {
             Finding::ok("rollback", format!("old copies put in place of a snapshot are noticed, by {folder}"))
         }
         Err(error) => {
-            let error = visible(&error.to_string());
+            let error = escape_untrusted(&error.to_string());
             Finding::warn(
                 "rollback",
                 format!("an old copy in place of the snapshot would go unnoticed: {error}"),
@@ -103,15 +103,15 @@ fn snapshot(path: &Path) -> Finding {
             );
             Finding::ok("snapshot", says)
         }
-        Err(error) => Finding::warn("snapshot", visible(&error.to_string())),
+        Err(error) => Finding::warn("snapshot", escape_untrusted(&error.to_string())),
     }
 }
 
 /// Who may read and write the files and the folder, who is writing, and what was left.
 fn beside(path: &Path) -> Vec<Finding> {
-    let found = match Surroundings::of(path) {
+    let found = match FileStatus::of(path) {
         Ok(found) => found,
-        Err(error) => return vec![Finding::warn("folder", visible(&error.to_string()))],
+        Err(error) => return vec![Finding::warn("folder", escape_untrusted(&error.to_string()))],
     };
     let files = [&found.file].into_iter().chain(&found.lock).chain(&found.temporary);
     let open: Vec<String> = files.filter_map(|file| exposure(file)).collect();

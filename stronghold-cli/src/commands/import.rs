@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use stronghold_net::now;
-use stronghold_sync::{Location, are_many, check_name, visible};
+use stronghold_sync::{Location, check_name, escape_untrusted, needs_confirmation};
 use stronghold_vault::{Labels, Stronghold};
 use zeroize::Zeroizing;
 
@@ -183,7 +183,7 @@ impl<'a> Plan<'a> {
     /// Asks about a table that makes many values short, as one does in which another program has hidden them.
     fn confirm(&self, context: &Context, args: &ImportArgs) -> Result<(), Failure> {
         let Self { shrunk, compared, .. } = self;
-        if !are_many(*shrunk, *compared) {
+        if !needs_confirmation(*shrunk, *compared) {
             return Ok(());
         }
         let message = format!("{shrunk} of {compared} values would be less than half as long by this table");
@@ -271,7 +271,7 @@ fn lines(
     let kept = plan
         .kept
         .iter()
-        .map(|(location, why)| format!("kept: {}: {}", visible(&location.to_string()), why.says()));
+        .map(|(location, why)| format!("kept: {}: {}", escape_untrusted(&location.to_string()), why.says()));
     let rows = left_out.iter().map(|row| format!("left out: line {}, {}: {}", row.line, row.name, row.why));
     let columns = table.columns.iter().map(|(name, values)| {
         let name =

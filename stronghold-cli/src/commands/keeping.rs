@@ -1,8 +1,8 @@
 //! The snapshot itself: whether it can be read, and what opens it.
 
 use serde_json::{Value, json};
-use stronghold_snapshot::{Home, Lineage, NewSlot, PassphraseCost, SealError, SlotInfo, SlotKind};
-use stronghold_sync::visible;
+use stronghold_snapshot::{NewSlot, PassphraseCost, SealError, Sealer, SlotInfo, SlotKind, VaultFile};
+use stronghold_sync::escape_untrusted;
 use stronghold_vault::Stronghold;
 
 use super::{Context, time};
@@ -22,7 +22,7 @@ pub(super) fn verify(context: &Context) -> Result<(), Failure> {
     }
     let records = home.stronghold().list(&stronghold_sync::Selection::everything())?.len();
     let object = json!({
-        "records": records, "revisions": revisions, "generation": home.file().lineage().generation(),
+        "records": records, "revisions": revisions, "generation": home.file().sealer().generation(),
     });
     context.output.result(&object, || {
         vec![format!(
@@ -61,7 +61,7 @@ impl Renewal {
     /// Changes the Stronghold, under a new master key unless the old one is to be kept.
     pub(crate) fn update<T>(
         &self,
-        home: &mut Home,
+        home: &mut VaultFile,
         change: impl FnOnce(&mut Stronghold) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         if self.keep_master_key {
@@ -73,19 +73,19 @@ impl Renewal {
     }
 
     /// Gives what comes later a new master key, unless the old one is to be kept.
-    fn renew(&self, lineage: &mut Lineage, others: &[Secret]) -> Result<(), SealError> {
+    fn renew(&self, lineage: &mut Sealer, others: &[Secret]) -> Result<(), SealError> {
         let others: Vec<_> = others.iter().map(Secret::unlock).collect();
         if self.keep_master_key { Ok(()) } else { lineage.renew_master(&others) }
     }
 }
 
-fn add_slot(home: &mut Home, args: &PassphraseArgs, given: &Secret) -> Result<(), Failure> {
+fn add_slot(home: &mut VaultFile, args: &PassphraseArgs, given: &Secret) -> Result<(), Failure> {
     let files = (args.new_passphrase_file.as_deref(), args.new_key_file.as_deref());
     let new = Source::of_files(files.0, files.1).new_secret("New passphrase: ")?;
     let others = args.renewal.secrets()?;
     let cost = match args.calibrate {
         Some(time) => {
-            PassphraseCost::calibrated(time.into()).map_err(stronghold_snapshot::HomeError::from)?
+            PassphraseCost::calibrated(time.into()).map_err(stronghold_snapshot::VaultFileError::from)?
         }
         None => PassphraseCost::default(),
     };
@@ -98,7 +98,7 @@ fn add_slot(home: &mut Home, args: &PassphraseArgs, given: &Secret) -> Result<()
         let added = home.update_slots(|lineage| lineage.add_slot(&slot, label.unwrap_or_default()).map(drop));
         return Ok(added?);
     }
-    let replaced = home.file().lineage().find_slot(&given.unlock()).ok().flatten();
+    let replaced = home.file().sealer().find_slot(&given.unlock()).ok().flatten();
     let replaced = replaced.ok_or_else(|| {
         Failure::usage(
             "the slot that was opened is gone; nothing was changed",
@@ -111,8 +111,8 @@ fn add_slot(home: &mut Home, args: &PassphraseArgs, given: &Secret) -> Result<()
     })?)
 }
 
-fn print_slots(context: &Context, home: &Home) -> Result<(), Failure> {
-    let slots: Vec<SlotInfo> = home.file().lineage().slots().collect();
+fn print_slots(context: &Context, home: &VaultFile) -> Result<(), Failure> {
+    let slots: Vec<SlotInfo> = home.file().sealer().slots().collect();
     let objects: Vec<Value> = slots.iter().map(slot_object).collect();
     context.output.result(&json!({ "slots": objects }), || slots.iter().map(slot_line).collect())
 }
@@ -137,7 +137,7 @@ fn slot_line(slot: &SlotInfo) -> String {
         }
         _ => String::new(),
     };
-    let label = if label.is_empty() { String::new() } else { format!("  {}", visible(label)) };
+    let label = if label.is_empty() { String::new() } else { format!("  {}", escape_untrusted(label)) };
     format!("{number}  {}{cost}  {}{label}", kind_of(*kind), time(*created))
 }
 

@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 
 use serde_json::json;
 use stronghold_net::now;
-use stronghold_sync::{DeviceId, Location, Selection, hex, message::Listing, visible};
-use stronghold_vault::{Labels, ReadError, Stronghold, Version};
+use stronghold_sync::{DeviceId, Location, Selection, escape_untrusted, hex, message::Listing};
+use stronghold_vault::{Labels, ReadError, RevisionInfo, Stronghold};
 
 use super::{
     Context, changes, host_name, is_taken, location, peers::check_own_name, revision, selection, time,
@@ -26,7 +26,7 @@ pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failur
     }
     let secret = secrets::of_new_snapshot(&context.global)?;
     context.make_default_folder(&path)?;
-    let home = context.create(&path, &secret, empty(&name.unwrap_or_else(host_name))?)?;
+    let home = context.create(&path, &secret, new_stronghold(&name.unwrap_or_else(host_name))?)?;
     let device = home.stronghold().identity().device();
     let object = json!({
         "snapshot": path_text(home.file().path()), "device": device.to_string(), "name": home.stronghold().name(),
@@ -35,7 +35,7 @@ pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failur
 }
 
 /// A Stronghold with nothing in it.
-pub(super) fn empty(name: &str) -> Result<Stronghold, Failure> {
+pub(super) fn new_stronghold(name: &str) -> Result<Stronghold, Failure> {
     Ok(Stronghold::new(name).map_err(stronghold_vault::WriteError::from)?)
 }
 
@@ -81,7 +81,7 @@ fn no_lookalike(stronghold: &Stronghold, location: &Location) -> Result<(), Fail
 
 /// Refuses an empty value: a producer that failed gives one too. A person who typed it is asked.
 fn not_empty(context: &Context, location: &Location, typed: bool) -> Result<(), Failure> {
-    let at = visible(&location.to_string());
+    let at = escape_untrusted(&location.to_string());
     if typed {
         return context.confirm(&format!("The value is empty. Write nothing to {at}?"));
     }
@@ -133,13 +133,15 @@ pub(super) fn get(
 fn conflict(context: &Context, at: &str, strict: bool) -> Result<(), Failure> {
     let hint = format!(
         "see `stronghold history '{0}'`, then `stronghold resolve '{0}' --keep REVISION`",
-        visible(at)
+        escape_untrusted(at)
     );
     if strict {
-        let message = format!("{} is in conflict; nothing was printed", visible(at));
+        let message = format!("{} is in conflict; nothing was printed", escape_untrusted(at));
         return Err(Failure::new("conflict", DECISION, message).hint(hint));
     }
-    context.output.warning(&format!("warning: {} is in conflict; this is its latest value", visible(at)));
+    context
+        .output
+        .warning(&format!("warning: {} is in conflict; this is its latest value", escape_untrusted(at)));
     context.output.warning(&format!("hint: {hint}"));
     Ok(())
 }
@@ -149,7 +151,8 @@ pub(super) fn list(context: &Context, of: Option<&str>, known_to: Option<&str>) 
     let home = context.open()?;
     let stronghold = home.stronghold();
     let listed = match known_to {
-        Some(peer) => stronghold.known_to(&stronghold.peers().find_known(peer).about(&peer)?, &selection)?,
+        Some(peer) => stronghold
+            .disclosed_to(&stronghold.peers().find_including_revoked(peer).about(&peer)?, &selection)?,
         None => stronghold.list(&selection)?,
     };
     print_listing(context, &listed)
@@ -175,7 +178,7 @@ pub(super) fn print_listing(context: &Context, listed: &[Listing]) -> Result<(),
             true => format!("  (looks like another: \"{}\")", lookalike::spelled(&name)),
             false => String::new(),
         };
-        format!("{}  {:>8}  {}{conflict}{alike}", time(entry.modified), entry.size, visible(&name))
+        format!("{}  {:>8}  {}{conflict}{alike}", time(entry.modified), entry.size, escape_untrusted(&name))
     };
     let entries: Vec<_> = listed.iter().map(entry).collect();
     context.output.result(&json!({ "entries": entries }), || listed.iter().map(line).collect())
@@ -220,7 +223,7 @@ pub(super) fn conflicts(context: &Context, of: Option<&str>) -> Result<(), Failu
         .collect();
     context.output.result(&json!({ "conflicts": conflicts }), || {
         let lines = found.iter().flat_map(|(location, heads)| {
-            let title = visible(&location.to_string());
+            let title = escape_untrusted(&location.to_string());
             std::iter::once(title).chain(heads.iter().map(|one| version_line(one, "  ", &names)))
         });
         lines.collect()
@@ -235,7 +238,7 @@ fn device_name(stronghold: &Stronghold, device: &DeviceId) -> String {
     stronghold.peers().name_of(device)
 }
 
-fn version(version: &Version, names: &dyn Fn(&DeviceId) -> String) -> serde_json::Value {
+fn version(version: &RevisionInfo, names: &dyn Fn(&DeviceId) -> String) -> serde_json::Value {
     json!({
         "revision": version.revision.to_string(),
         "modified": version.time,
@@ -247,7 +250,7 @@ fn version(version: &Version, names: &dyn Fn(&DeviceId) -> String) -> serde_json
     })
 }
 
-fn version_line(version: &Version, indent: &str, names: &dyn Fn(&DeviceId) -> String) -> String {
+fn version_line(version: &RevisionInfo, indent: &str, names: &dyn Fn(&DeviceId) -> String) -> String {
     let what = match (version.head, version.deleted) {
         (true, true) => "  head, deleted",
         (true, false) => "  head",
@@ -257,6 +260,6 @@ fn version_line(version: &Version, indent: &str, names: &dyn Fn(&DeviceId) -> St
     let by = version
         .author
         .as_ref()
-        .map_or_else(String::new, |author| format!("  by {}", visible(&names(author))));
+        .map_or_else(String::new, |author| format!("  by {}", escape_untrusted(&names(author))));
     format!("{indent}{}  {}  {:>8}{by}{what}", version.revision, time(version.time), version.size)
 }

@@ -1,8 +1,8 @@
 //! The log of what devices asked for here, and of what this one took and gave.
 
 use serde_json::{Value, json};
-use stronghold_sync::{DeviceId, hex, visible};
-use stronghold_vault::{Deed, Logged, Sum};
+use stronghold_sync::{DeviceId, escape_untrusted, hex};
+use stronghold_vault::{AuditAction, AuditEntry, AuditTotal};
 
 use super::{Context, time};
 use crate::{error::Failure, output::counted};
@@ -12,14 +12,14 @@ pub(super) fn log(context: &Context) -> Result<(), Failure> {
     let stronghold = home.stronghold();
     let name = |device: &DeviceId| stronghold.peers().name_of(device);
     let entries: Vec<Value> = stronghold.log().entries().map(|logged| log_object(logged, &name)).collect();
-    let folded: Vec<Value> = stronghold.log().folded().iter().map(|sum| sum_object(sum, &name)).collect();
+    let folded: Vec<Value> = stronghold.log().totals().iter().map(|sum| sum_object(sum, &name)).collect();
     context.output.result(&json!({ "entries": entries, "folded": folded }), || {
-        let folded = stronghold.log().folded().iter().map(|sum| sum_line(sum, &name));
+        let folded = stronghold.log().totals().iter().map(|sum| sum_line(sum, &name));
         folded.chain(stronghold.log().entries().map(|logged| log_line(logged, &name))).collect()
     })
 }
 
-fn log_object(logged: &Logged, name: &impl Fn(&DeviceId) -> String) -> Value {
+fn log_object(logged: &AuditEntry, name: &impl Fn(&DeviceId) -> String) -> Value {
     json!({
         "time": logged.last,
         "first": logged.first,
@@ -36,7 +36,7 @@ fn log_object(logged: &Logged, name: &impl Fn(&DeviceId) -> String) -> Value {
     })
 }
 
-fn sum_object(sum: &Sum, name: &impl Fn(&DeviceId) -> String) -> Value {
+fn sum_object(sum: &AuditTotal, name: &impl Fn(&DeviceId) -> String) -> Value {
     json!({
         "first": sum.first, "time": sum.last, "device": sum.device.to_string(), "name": name(&sum.device),
         "operation": sum.deed.name(), "allowed": sum.allowed,
@@ -44,9 +44,9 @@ fn sum_object(sum: &Sum, name: &impl Fn(&DeviceId) -> String) -> Value {
     })
 }
 
-fn log_line(logged: &Logged, name: &impl Fn(&DeviceId) -> String) -> String {
-    let (when, who, what) = (time(logged.last), visible(&name(&logged.device)), logged.deed.name());
-    if matches!(logged.deed, Deed::Revoked | Deed::Renewed) {
+fn log_line(logged: &AuditEntry, name: &impl Fn(&DeviceId) -> String) -> String {
+    let (when, who, what) = (time(logged.last), escape_untrusted(&name(&logged.device)), logged.deed.name());
+    if matches!(logged.deed, AuditAction::Revoked | AuditAction::Renewed) {
         return format!("{when}  {who}  {what}");
     }
     let more = match logged.count {
@@ -54,14 +54,17 @@ fn log_line(logged: &Logged, name: &impl Fn(&DeviceId) -> String) -> String {
         count => format!(" ({count} times since {})", time(logged.first)),
     };
     let cut = if logged.whole.is_some() { "..." } else { "" };
-    let (selection, entries, bytes) =
-        (visible(&logged.selection), counted(logged.entries, "entry"), counted(logged.bytes, "byte"));
+    let (selection, entries, bytes) = (
+        escape_untrusted(&logged.selection),
+        counted(logged.entries, "entry"),
+        counted(logged.bytes, "byte"),
+    );
     let verdict = verdict(logged.allowed);
     format!("{when}  {who}  {verdict}  {what} on {selection}{cut}  {entries}, {bytes}{more}")
 }
 
-fn sum_line(sum: &Sum, name: &impl Fn(&DeviceId) -> String) -> String {
-    let (from, until, who) = (time(sum.first), time(sum.last), visible(&name(&sum.device)));
+fn sum_line(sum: &AuditTotal, name: &impl Fn(&DeviceId) -> String) -> String {
+    let (from, until, who) = (time(sum.first), time(sum.last), escape_untrusted(&name(&sum.device)));
     let (verdict, what, count) = (verdict(sum.allowed), sum.deed.name(), sum.count);
     let (entries, bytes) = (counted(sum.entries, "entry"), counted(sum.bytes, "byte"));
     format!("{from} to {until}  {who}  {verdict}  {what}, {count} times  {entries}, {bytes}")
@@ -73,14 +76,22 @@ fn verdict(allowed: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use stronghold_vault::{AuditLog, Decided};
+    use stronghold_vault::{AuditLog, AuditRecord};
 
     use super::*;
 
     const DEVICE: DeviceId = DeviceId::from_bytes([1; 32]);
 
-    fn decided(selection: &str, deed: Deed, allowed: bool) -> Decided {
-        Decided { time: 0, device: DEVICE, deed, selection: selection.into(), allowed, entries: 1, bytes: 2 }
+    fn decided(selection: &str, deed: AuditAction, allowed: bool) -> AuditRecord {
+        AuditRecord {
+            time: 0,
+            device: DEVICE,
+            deed,
+            selection: selection.into(),
+            allowed,
+            entries: 1,
+            bytes: 2,
+        }
     }
 
     #[test]
@@ -88,10 +99,10 @@ mod tests {
         let mut log = AuditLog::default();
         let long = format!("a/v/{}", "x".repeat(300));
         for (selection, deed, allowed) in [
-            ("a/**", Deed::Pull, true),
-            ("a/**", Deed::Pull, true),
-            (&long, Deed::Push, false),
-            ("**", Deed::Revoked, true),
+            ("a/**", AuditAction::Pull, true),
+            ("a/**", AuditAction::Pull, true),
+            (&long, AuditAction::Push, false),
+            ("**", AuditAction::Revoked, true),
         ] {
             log.append(decided(selection, deed, allowed));
         }
@@ -116,9 +127,9 @@ mod tests {
             (&objects[0]["selection_sha256"], objects[1]["selection_sha256"].as_str().map(str::len)),
             (&Value::Null, Some(64))
         );
-        let sum = Sum {
+        let sum = AuditTotal {
             device: DEVICE,
-            deed: Deed::Browse,
+            deed: AuditAction::Browse,
             allowed: false,
             first: 0,
             last: 0,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use stronghold_net::now;
-use stronghold_snapshot::{Home, Merge, Merged};
+use stronghold_snapshot::{Merge, Merged, VaultFile};
 use stronghold_sync::{Mapping, OnConflict, Selection};
 
 use super::{
@@ -37,7 +37,7 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
     }
     let files = (args.other_passphrase_file.as_deref(), args.other_key_file.as_deref());
     let given = Source::of_files(files.0, files.1).given("Passphrase of the other snapshot: ")?;
-    let (other, _) = given.open(|unlock| Home::open_within(&args.file, unlock, &context.limits()))?;
+    let (other, _) = given.open(|unlock| VaultFile::open_within(&args.file, unlock, &context.limits()))?;
     let plan = merge.plan(home.stronghold(), other.stronghold());
     // No new generation where there is nothing to take.
     let (merged, changes) = match plan.is_empty() {
@@ -50,7 +50,7 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
     context
         .output
         .result(&object, || std::iter::once(line(&merged, args.dry_run)).chain(changes.lines()).collect())?;
-    if args.dry_run && plan.deletes_many() && !args.confirm_deletions {
+    if args.dry_run && plan.needs_confirmation() && !args.confirm_deletions {
         context.output.note("hint: that many deletions are done only with --confirm-deletions");
     }
     Ok(())
@@ -101,10 +101,10 @@ pub(super) fn export(
         return Err(Failure::exists(output));
     }
     let secret = Source::of_files(passphrase_file, key_file).new_secret("Passphrase of the export: ")?;
-    let mut exported = local::empty(home.stronghold().name())?;
+    let mut exported = local::new_stronghold(home.stronghold().name())?;
     let merged = merge.run(&mut exported, home.stronghold())?;
     let records = exported.list(&Selection::everything())?.len();
-    let mut home = Home::create(output, &[secret.new_slot()], exported)?;
+    let mut home = VaultFile::create(output, &[secret.new_slot()], exported)?;
     let _ = home.remove_lock(); // nobody is to write to it; a lock that stays is in nobody's way
     let object = json!({ "snapshot": path_text(output), "entries": merged.received, "records": records });
     context.output.result(&object, || {

@@ -1,7 +1,6 @@
 //! The commands, each one or two calls into the crates.
 
 mod changes;
-mod console;
 mod doctor;
 mod identity;
 mod import;
@@ -15,6 +14,7 @@ mod progress;
 mod remote;
 mod serve;
 mod sync;
+mod terminal_handler;
 mod undoing;
 
 use std::{
@@ -22,8 +22,10 @@ use std::{
     time::Duration,
 };
 
-use stronghold_snapshot::{Home, HomeError, Limits, NoteError, Notes, Older, Seen};
-use stronghold_sync::{DeviceId, Location, RevisionId, Selection, visible};
+use stronghold_snapshot::{
+    Limits, NoteError, OnRollback, RollbackGuard, RollbackNotes, VaultFile, VaultFileError,
+};
+use stronghold_sync::{DeviceId, Location, RevisionId, Selection, escape_untrusted};
 use stronghold_vault::{MAX_DEVICE_NAME, Stronghold, check_device_name};
 use tokio::runtime::Runtime;
 
@@ -120,20 +122,21 @@ pub(crate) struct Context {
 
 impl Context {
     /// Opens the snapshot that the options name.
-    pub(crate) fn open(&self) -> Result<Home, Failure> {
+    pub(crate) fn open(&self) -> Result<VaultFile, Failure> {
         self.open_and_secret().map(|(home, _)| home)
     }
 
     /// The same, with what opened it.
-    pub(crate) fn open_and_secret(&self) -> Result<(Home, Secret), Failure> {
+    pub(crate) fn open_and_secret(&self) -> Result<(VaultFile, Secret), Failure> {
         let path = self.path()?;
         if !is_there(&path)? {
             // Asking for a passphrase first would be for nothing.
             return Err(Failure::no_snapshot(&path));
         }
         let given = Source::of_snapshot(&self.global).given("Passphrase: ")?;
-        let (mut home, secret) = given
-            .open(|unlock| Home::open_seen(&path, unlock, &self.limits(), self.notes(), self.older()))?;
+        let (mut home, secret) = given.open(|unlock| {
+            VaultFile::open_guarded(&path, unlock, &self.limits(), self.notes(), self.older())
+        })?;
         self.configure(&mut home);
         Ok((home, secret))
     }
@@ -144,21 +147,26 @@ impl Context {
         path: &Path,
         secret: &Secret,
         stronghold: Stronghold,
-    ) -> Result<Home, Failure> {
+    ) -> Result<VaultFile, Failure> {
         let notes = self.notes();
         if notes.required {
-            notes.seen.as_ref().ok_or(NoteError::NoFolder).and_then(Seen::probe).map_err(HomeError::from)?;
+            notes
+                .guard
+                .as_ref()
+                .ok_or(NoteError::NoFolder)
+                .and_then(RollbackGuard::probe)
+                .map_err(VaultFileError::from)?;
         }
-        let mut home = Home::create(path, &[secret.new_slot()], stronghold)?;
+        let mut home = VaultFile::create(path, &[secret.new_slot()], stronghold)?;
         self.configure(&mut home);
-        home.remember_in(notes)?;
+        home.set_rollback_notes(notes)?;
         Ok(home)
     }
 
     /// What this device remembers of its snapshots, and who is told when it can't.
-    fn notes(&self) -> Notes {
+    fn notes(&self) -> RollbackNotes {
         let tell = if self.output.is_json() { output::note_failed_json } else { output::note_failed };
-        Notes { seen: self.seen(), required: self.global.require_rollback_notes, tell }
+        RollbackNotes { guard: self.seen(), required: self.global.require_rollback_notes, tell }
     }
 
     /// What is spent on a file that was not made here.
@@ -171,20 +179,20 @@ impl Context {
         terminal::confirm(question, self.global.yes)
     }
 
-    fn configure(&self, home: &mut Home) {
+    fn configure(&self, home: &mut VaultFile) {
         home.begin_step(self.word);
-        home.set_lock_wait(Duration::from_secs(self.global.wait.into()));
+        home.set_lock_wait(Duration::from_secs(self.global.lock_timeout.into()));
     }
 
-    fn older(&self) -> Older {
-        if self.global.accept_rollback { Older::Accept } else { Older::Refuse }
+    fn older(&self) -> OnRollback {
+        if self.global.accept_rollback { OnRollback::Accept } else { OnRollback::Refuse }
     }
 
     /// Where this device remembers which generation it saw last: outside of the snapshot's folder.
-    pub(crate) fn seen(&self) -> Option<Seen> {
+    pub(crate) fn seen(&self) -> Option<RollbackGuard> {
         let folders = project_folders()?;
         let state = folders.state_dir().unwrap_or_else(|| folders.data_local_dir());
-        Some(Seen::in_folder(state.join("seen")))
+        Some(RollbackGuard::in_folder(state.join("seen")))
     }
 
     /// The snapshot's path: the option's, else in the platform's data folder.
@@ -236,12 +244,12 @@ pub(crate) fn is_taken(path: &Path) -> Result<bool, Failure> {
 
 /// Names a device as people know it, and as its id begins.
 fn described(name: &str, device: &DeviceId) -> String {
-    format!("{} ({})", visible(name), device.fingerprint())
+    format!("{} ({})", escape_untrusted(name), device.fingerprint())
 }
 
 pub(crate) fn location(text: &str) -> Result<Location, Failure> {
     text.parse().map_err(|error| {
-        Failure::usage(format!("{}: {error}", visible(text)), "for example: wallet/web/mail")
+        Failure::usage(format!("{}: {error}", escape_untrusted(text)), "for example: wallet/web/mail")
     })
 }
 
@@ -256,14 +264,14 @@ pub(crate) fn selections(texts: &[String]) -> Result<Selection, Failure> {
 }
 
 /// A revision of a record, from the beginning of its id.
-pub(crate) fn revision(home: &Home, location: &Location, text: &str) -> Result<RevisionId, Failure> {
+pub(crate) fn revision(home: &VaultFile, location: &Location, text: &str) -> Result<RevisionId, Failure> {
     let history = home.stronghold().history(location).about(location)?;
     let text = text.to_lowercase();
     let mut found = history.iter().filter(|version| version.revision.to_string().starts_with(&text));
     match (found.next(), found.next()) {
         (Some(version), None) if !text.is_empty() => Ok(version.revision),
         (None, _) => {
-            let message = format!("the record has no revision {}", visible(&text));
+            let message = format!("the record has no revision {}", escape_untrusted(&text));
             Err(Failure::new("not_found", crate::error::NOT_FOUND, message).hint("see `stronghold history`"))
                 .about(location)
         }

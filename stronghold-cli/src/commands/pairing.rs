@@ -7,12 +7,12 @@ use std::{
 
 use serde_json::json;
 use stronghold_net::{
-    ChannelError, GoOn, Invitation, Pairing, Peer, PeerError, SharedHome,
+    ChannelError, Invitation, Pairing, Peer, PeerError, PlanDecision, SharedVault,
     discovery::{Announcement, reachable_at},
     own_identity,
-    pairing::{Met, Paired, Settled},
+    pairing::{Paired, PendingPairing, Settled},
 };
-use stronghold_sync::{DeviceId, Operation, Rule, Selection, visible};
+use stronghold_sync::{DeviceId, Operation, Rule, Selection, escape_untrusted};
 use stronghold_vault::{Identity, Stronghold, check_given_name};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -27,7 +27,7 @@ use crate::{
 pub(super) fn pair(context: &Context, args: &PairArgs) -> Result<(), Failure> {
     let granted = Granted::parse(context, &args.grants)?;
     args.name.as_deref().map_or(Ok(()), check_given_name)?;
-    let home = SharedHome::new(context.open()?);
+    let home = SharedVault::new(context.open()?);
     let me = Me::of(&home)?;
     runtime()?.block_on(async {
         match &args.join {
@@ -54,7 +54,7 @@ pub(super) struct Granted<'a> {
 impl<'a> Granted<'a> {
     /// Where nobody can be asked whether it is the right device, a grant needs `--yes`.
     pub(super) fn parse(context: &Context, grants: &'a Grants) -> Result<Self, Failure> {
-        if !grants.grant.is_empty() && !context.global.yes && !terminal::is_there() {
+        if !grants.grant.is_empty() && !context.global.yes && !terminal::exists() {
             let message = "there is no terminal to ask whether it is the right device; nothing was changed";
             return Err(Failure::new("needs_yes", DECISION, message).hint(
                 "say --yes to grant this to whoever has the code, or pair without --grant and use `stronghold grant` then",
@@ -71,7 +71,7 @@ impl<'a> Granted<'a> {
 
 /// How a pairing is saved here.
 struct Saving<'a> {
-    home: &'a SharedHome,
+    home: &'a SharedVault,
     name: Option<&'a str>,
     address: Option<String>,
     granted: Granted<'a>,
@@ -97,10 +97,10 @@ impl Saving<'_> {
     fn save(self, paired: &Paired<TcpStream>) -> Result<Saved, Failure> {
         let device = paired.peer.device();
         self.home.update(|stronghold| {
-            let before = stronghold.peers().by_id(&device).cloned();
+            let before = stronghold.peers().get(&device).cloned();
             let rules = stronghold.policy().rules_of(&device);
             let rules_before = rules.map(|(number, rule)| (number, rule.clone())).collect();
-            let name = paired.remember_in(stronghold, self.name, self.address);
+            let name = paired.save_in(stronghold, self.name, self.address);
             self.granted.add_for(stronghold, device);
             Ok(Saved { device, name, before, rules_before })
         })
@@ -108,13 +108,13 @@ impl Saving<'_> {
 }
 
 impl Saved {
-    fn take_back(self, home: &SharedHome) -> Result<(), Failure> {
+    fn take_back(self, home: &SharedVault) -> Result<(), Failure> {
         home.update(|stronghold| {
             stronghold.policy_mut().revoke(&self.device);
             for (number, rule) in self.rules_before {
                 stronghold.policy_mut().put_back(number, rule);
             }
-            stronghold.peers_mut().take_back(&self.device, self.before);
+            stronghold.peers_mut().restore(&self.device, self.before);
             Ok(())
         })
     }
@@ -125,7 +125,7 @@ pub(super) fn settled_on_both(name: &str, settled: Settled) -> Result<(), Failur
     let Settled::Here(error) = settled else { return Ok(()) };
     let message = format!(
         "{} is saved here, but has not said whether it has saved this device: {error}",
-        visible(name)
+        escape_untrusted(name)
     );
     Err(Failure::new("unconfirmed", PEER, message)
         .hint("if `stronghold peers` there does not list this device, pair again"))
@@ -138,7 +138,7 @@ pub(super) struct Me {
 }
 
 impl Me {
-    fn of(home: &SharedHome) -> Result<Self, Failure> {
+    fn of(home: &SharedVault) -> Result<Self, Failure> {
         Ok(Self { identity: own_identity(home)?, name: home.lock().stronghold().name().to_owned() })
     }
 
@@ -152,7 +152,7 @@ impl Me {
 
 async fn listen(
     context: &Context,
-    home: &SharedHome,
+    home: &SharedVault,
     me: &Me,
     args: &PairArgs,
     granted: Granted<'_>,
@@ -162,7 +162,7 @@ async fn listen(
     let address = listener.local_addr().map_err(|error| ChannelError::Io(error.kind()))?;
     let invitation = pairing.invitation(reachable_at(address));
     let announcement =
-        announced(context.output, address, || Announcement::of_pairing(pairing.code(), address));
+        announced(context.output, address, || Announcement::for_pairing(pairing.code(), address));
     show(context.output, &invitation, address)?;
     let met = pairing.wait(&listener, &me.identity, &me.name).await;
     drop((announcement, listener));
@@ -171,8 +171,8 @@ async fn listen(
         Saving { home, name: args.name.as_deref(), address: None, granted }.settle(&mut paired).await?;
     told(context, &paired, &name, &args.grants.grant)?;
     // A device that was paired to be cloned asks at once, over the same channel.
-    let mut progress = Progress::new(context.output, home, GoOn::Yes);
-    match Peer::over(paired.channel, home).answer(&mut progress).await {
+    let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);
+    match Peer::from_channel(paired.channel, home).answer(&mut progress).await {
         Ok(summary) => {
             context.output.note(&format!("gave {}", counted(summary.sent, "entry")));
             Ok(())
@@ -243,7 +243,7 @@ async fn listen_at(address: Option<&str>) -> Result<TcpListener, Failure> {
 
 pub(super) async fn bind(address: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::new("network", PEER, format!("can't listen on {}: {error}", visible(address)))
+        Failure::new("network", PEER, format!("can't listen on {}: {error}", escape_untrusted(address)))
             .hint("say another address with --listen, such as 0.0.0.0:4748")
     })
 }
@@ -255,7 +255,7 @@ pub(super) async fn join(
     address: Option<&str>,
 ) -> Result<(Paired<TcpStream>, String), Failure> {
     let line = secrets::line("Code or link: ")?;
-    let invitation: Invitation = line.parse().map_err(|error: stronghold_net::BadInvitation| {
+    let invitation: Invitation = line.parse().map_err(|error: stronghold_net::ParseInvitationError| {
         Failure::usage(
             error.to_string(),
             "compare it with the other screen; nothing was tried with it, so it is still good",
@@ -264,17 +264,21 @@ pub(super) async fn join(
     if address.is_none() && invitation.addresses.is_empty() {
         context.output.note("searching this network for the device that shows the code ...");
     }
-    let (met, address) = stronghold_net::join(&invitation, &me.identity, &me.name, address).await?;
+    let (met, address) = stronghold_net::dial_pairing(&invitation, &me.identity, &me.name, address).await?;
     Ok((confirmed(context, me, met).await?, address))
 }
 
 /// Where there is a terminal: shows both devices, and waits for a yes; whatever stdin, stdout and stderr are.
-async fn confirmed(context: &Context, me: &Me, met: Met<TcpStream>) -> Result<Paired<TcpStream>, Failure> {
+async fn confirmed(
+    context: &Context,
+    me: &Me,
+    met: PendingPairing<TcpStream>,
+) -> Result<Paired<TcpStream>, Failure> {
     if context.global.yes {
         return Ok(met.confirm().await?);
     }
     let line = |what: &str, name: &str, device: DeviceId| {
-        format!("{what}  {}  {}\n", device.fingerprint(), visible(name))
+        format!("{what}  {}  {}\n", device.fingerprint(), escape_untrusted(name))
     };
     let shown = line("this device:", &me.name, me.identity.device())
         + &line("the other:  ", met.name(), met.device());
@@ -299,7 +303,7 @@ pub(super) fn told(
 ) -> Result<(), Failure> {
     let device: DeviceId = paired.peer.device();
     context.output.result(&json!({ "paired": device.to_string(), "name": name }), || {
-        vec![format!("paired with {}, {}", visible(name), device.fingerprint())]
+        vec![format!("paired with {}, {}", escape_untrusted(name), device.fingerprint())]
     })?;
     if grants.is_empty() {
         let hint = "stronghold grant PEER OPERATION... --select SELECTION";

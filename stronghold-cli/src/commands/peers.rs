@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use stronghold_net::now;
-use stronghold_sync::{DeviceId, Operation, Rule, Selection, TakenBack, Void, visible};
+use stronghold_sync::{DeviceId, Operation, RedundantRule, Rule, Selection, Withdrawn, escape_untrusted};
 use stronghold_vault::{Stronghold, check_device_name, check_given_name};
 
 use super::{Context, selections, time};
@@ -33,7 +33,7 @@ pub(super) fn peers(context: &Context) -> Result<(), Failure> {
     let object = json!({ "peers": described.collect::<Vec<_>>() });
     context.output.result(&object, || {
         let lines = stronghold.peers().iter().flat_map(|(device, peer)| {
-            let title = format!("{}  {}", visible(&peer.name), device.fingerprint());
+            let title = format!("{}  {}", escape_untrusted(&peer.name), device.fingerprint());
             std::iter::once(title).chain(rules_of(stronghold, device).map(rule_line))
         });
         lines.collect()
@@ -69,7 +69,7 @@ fn rule_line((number, rule, expired): (u64, &Rule, bool)) -> String {
     format!(
         "  {number:>3}  {} on {}{ask}{until}{over}",
         operations.join(" "),
-        visible(&rule.selection.to_string())
+        escape_untrusted(&rule.selection.to_string())
     )
 }
 
@@ -80,7 +80,7 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
     let (device, void) = home.update(|stronghold| {
         let (device, _) = stronghold.peers().find(&args.peer).about(&args.peer)?;
         let policy = stronghold.policy_mut();
-        policy.saw(now());
+        policy.observe_time(now());
         let operations: BTreeSet<Operation> = args.operations.iter().copied().collect();
         if args.replace {
             policy.deny(&device, &operations, None, None)?;
@@ -92,13 +92,13 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
                 "nothing was granted; set its clock, and say a later time",
             ));
         }
-        let void = policy.void_beside(&rule, now());
+        let void = policy.redundant_beside(&rule, now());
         match void {
             None => {
                 policy.grant(rule);
             }
             // Who wants no more than is there has it; who wants to bound it has not.
-            Some(Void::Covered(_)) if expires.is_none() => {}
+            Some(RedundantRule::Covered(_)) if expires.is_none() => {}
             Some(void) => return Err(void.into()),
         }
         Ok::<_, Failure>((device, void))
@@ -113,7 +113,7 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
     let until = expires.map(|expires| format!(", until {}", time(expires))).unwrap_or_default();
     context.output.result(&object, || {
         let who = described(home.stronghold(), &device);
-        vec![format!("{who} may now: {may} on {}{asking}{until}", visible(&selection.to_string()))]
+        vec![format!("{who} may now: {may} on {}{asking}{until}", escape_untrusted(&selection.to_string()))]
     })
 }
 
@@ -134,7 +134,7 @@ pub(super) fn rename(context: &Context, peer: &str, name: &str) -> Result<(), Fa
     })?;
     let object = json!({ "device": device.to_string(), "name": name, "was": old });
     context.output.result(&object, || {
-        vec![format!("{} is now called {}", visible(&old), described(home.stronghold(), &device))]
+        vec![format!("{} is now called {}", escape_untrusted(&old), described(home.stronghold(), &device))]
     })
 }
 
@@ -148,7 +148,7 @@ pub(super) fn rename_this(context: &Context, name: &str) -> Result<(), Failure> 
     })?;
     let device = home.stronghold().identity().device();
     let object = json!({ "device": device.to_string(), "name": name, "was": old });
-    context.output.result(&object, || vec![format!("this device is now called {}", visible(name))])
+    context.output.result(&object, || vec![format!("this device is now called {}", escape_untrusted(name))])
 }
 
 /// Checks a name for this device: one that no other could be paired with is refused; others show an odd one with a suffix.
@@ -173,7 +173,7 @@ pub(super) fn deny(context: &Context, args: &DenyArgs) -> Result<(), Failure> {
     let (device, back) = home.update(|stronghold| {
         let (device, _) = stronghold.peers().find(&args.peer)?;
         let back = stronghold.policy_mut().deny(&device, &operations, selection.as_ref(), args.rule)?;
-        if back == TakenBack::default() {
+        if back == Withdrawn::default() {
             let message =
                 format!("no rule lets {} do that; nothing was changed", described(stronghold, &device));
             return Err(Failure::new("not_found", NOT_FOUND, message).hint("see `stronghold peers`"));
@@ -255,7 +255,7 @@ pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
 /// or is no plain word, with its id.
 fn tell_what_it_keeps(context: &Context, stronghold: &Stronghold, device: &DeviceId, name: &str) {
     // It is revoked whatever this finds: a damaged record is told of by the command that is named.
-    let keeps = stronghold.known_to(device, &Selection::everything()).map_or(1, |known| known.len());
+    let keeps = stronghold.disclosed_to(device, &Selection::everything()).map_or(1, |known| known.len());
     if keeps == 0 {
         return context
             .output
@@ -263,7 +263,7 @@ fn tell_what_it_keeps(context: &Context, stronghold: &Stronghold, device: &Devic
     }
     let is_word = name.starts_with(char::is_alphanumeric)
         && name.chars().all(|letter| letter.is_alphanumeric() || "-_.".contains(letter));
-    let finds_it = stronghold.peers().find_known(name) == Ok(*device);
+    let finds_it = stronghold.peers().find_including_revoked(name) == Ok(*device);
     let called = if is_word && finds_it { name.to_owned() } else { device.to_string() };
     context.output.note(&format!(
         "hint: what it has received, it keeps; `stronghold list --known-to {called}` shows which values to change"

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stronghold_net::{Attendant, GoOn, SharedHome};
+use stronghold_net::{PlanDecision, SessionHandler, SharedVault};
 use stronghold_sync::{
     DeviceId, Plan,
     message::Volume,
-    session::{Copied, Taken},
+    session::{Changes, Duplicate},
 };
 
 use super::described;
@@ -17,10 +17,10 @@ use crate::output::Output;
 
 /// Says what the devices are called here.
 #[derive(Clone)]
-pub(super) struct Names(SharedHome);
+pub(super) struct Names(SharedVault);
 
 impl Names {
-    pub(super) fn of_home(home: &SharedHome) -> Self {
+    pub(super) fn of_home(home: &SharedVault) -> Self {
         Self(home.clone())
     }
 
@@ -32,9 +32,9 @@ impl Names {
 /// The attendant of a command: shows progress on a terminal, and says whether to go on with a plan.
 pub(super) struct Progress {
     /// Whose snapshot was copied, where one was.
-    pub(super) copied: Option<Copied>,
+    pub(super) copied: Option<Duplicate>,
     names: Names,
-    go_on: GoOn,
+    go_on: PlanDecision,
     output: Output,
     shown: bool,
     start: Instant,
@@ -43,7 +43,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(output: Output, home: &SharedHome, go_on: GoOn) -> Self {
+    pub(super) fn new(output: Output, home: &SharedVault, go_on: PlanDecision) -> Self {
         let (names, shown) = (Names::of_home(home), output.shows_progress());
         Self { copied: None, names, go_on, output, shown, start: Instant::now(), expected: 0, taken: 0 }
     }
@@ -74,16 +74,16 @@ pub(super) fn warn_set_back(output: Output, name: &str, peer: &DeviceId, found: 
 }
 
 /// Two snapshots go by one identity: nothing is lost by it, but neither can be granted, revoked or told apart alone.
-pub(super) fn warn_copied(output: Output, name: &str, peer: &DeviceId, whose: Copied) {
+pub(super) fn warn_copied(output: Output, name: &str, peer: &DeviceId, whose: Duplicate) {
     let who = described(name, peer);
     match whose {
-        Copied::Theirs => {
+        Duplicate::Theirs => {
             output.warning(&format!(
                 "warning: there are two snapshots of {who}, and both are in use: one is a copy of the other"
             ));
             output.note("hint: on the copy, `stronghold identity --renew`; then pair it with this device");
         }
-        Copied::Ours => {
+        Duplicate::Ours => {
             output.warning(&format!(
                 "warning: {who} has seen two snapshots of this device in use: one is a copy of the other"
             ));
@@ -93,38 +93,38 @@ pub(super) fn warn_copied(output: Output, name: &str, peer: &DeviceId, whose: Co
 }
 
 /// Whose snapshot was copied, as `--json` says it.
-pub(super) fn whose_word(whose: Copied) -> &'static str {
+pub(super) fn whose_word(whose: Duplicate) -> &'static str {
     match whose {
-        Copied::Theirs => "theirs",
-        Copied::Ours => "ours",
+        Duplicate::Theirs => "theirs",
+        Duplicate::Ours => "ours",
     }
 }
 
-impl Attendant for Progress {
-    fn plan(&mut self, _: &Plan) -> GoOn {
+impl SessionHandler for Progress {
+    fn review_plan(&mut self, _: &Plan) -> PlanDecision {
         self.go_on
     }
 
-    fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
+    fn on_rollback(&mut self, peer: DeviceId, found: u64, seen: u64) {
         warn_set_back(self.output, &self.names.of(&peer), &peer, found, seen);
     }
 
-    fn copied(&mut self, peer: DeviceId, whose: Copied) {
+    fn on_duplicate(&mut self, peer: DeviceId, whose: Duplicate) {
         if self.copied.replace(whose).is_none() {
             warn_copied(self.output, &self.names.of(&peer), &peer, whose);
         }
     }
 
-    fn expect(&mut self, volume: Volume) {
+    fn on_incoming(&mut self, volume: Volume) {
         self.expected = volume.entries;
     }
 
-    fn taken(&mut self, taken: Taken) {
+    fn on_received(&mut self, taken: Changes) {
         self.taken += taken.received;
         self.show("received", self.taken, self.expected);
     }
 
-    fn given(&mut self, entries: u64, of: u64) {
+    fn on_sent(&mut self, entries: u64, of: u64) {
         self.show("sent", entries, of);
     }
 }
@@ -146,29 +146,29 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let stronghold = stronghold_vault::Stronghold::new("own").unwrap();
         let slot = stronghold_snapshot::NewSlot::Key(&[7; 32]);
-        let home = stronghold_snapshot::Home::create(&folder.path().join("vault"), &[slot], stronghold);
-        let home = SharedHome::new(home.unwrap());
-        let mut progress = Progress::new(Output::new(true, true), &home, GoOn::YesDeleting);
+        let home = stronghold_snapshot::VaultFile::create(&folder.path().join("vault"), &[slot], stronghold);
+        let home = SharedVault::new(home.unwrap());
+        let mut progress = Progress::new(Output::new(true, true), &home, PlanDecision::ProceedWithDeletions);
         let begun = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
         progress.start = begun;
-        assert_eq!(progress.plan(&Plan::default()), GoOn::YesDeleting);
-        progress.expect(Volume { entries: 5, bytes: 0 });
-        let taken = |received| Taken { received, deleted: 0, conflicts: 0 };
-        progress.taken(taken(2));
-        progress.taken(taken(2));
+        assert_eq!(progress.review_plan(&Plan::default()), PlanDecision::ProceedWithDeletions);
+        progress.on_incoming(Volume { entries: 5, bytes: 0 });
+        let taken = |received| Changes { received, deleted: 0, conflicts: 0 };
+        progress.on_received(taken(2));
+        progress.on_received(taken(2));
         assert_eq!((progress.taken, progress.start), (4, begun));
-        progress.taken(taken(1));
+        progress.on_received(taken(1));
         assert!(progress.taken == 5 && progress.start > begun);
         progress.start = begun;
-        progress.given(1, 2);
+        progress.on_sent(1, 2);
         assert_eq!(progress.start, begun);
-        progress.given(2, 2);
+        progress.on_sent(2, 2);
         assert!(progress.start > begun);
         let peer = DeviceId::from_bytes([1; 32]);
-        progress.copied(peer, Copied::Ours);
-        progress.copied(peer, Copied::Theirs);
-        assert_eq!(progress.copied, Some(Copied::Theirs), "the last");
-        assert_eq!([Copied::Ours, Copied::Theirs].map(whose_word), ["ours", "theirs"]);
+        progress.on_duplicate(peer, Duplicate::Ours);
+        progress.on_duplicate(peer, Duplicate::Theirs);
+        assert_eq!(progress.copied, Some(Duplicate::Theirs), "the last");
+        assert_eq!([Duplicate::Ours, Duplicate::Theirs].map(whose_word), ["ours", "theirs"]);
     }
 
     #[test]

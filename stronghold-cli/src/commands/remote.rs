@@ -3,8 +3,10 @@
 use std::io::{BufRead, Read, Write};
 
 use serde_json::{Value, json};
-use stronghold_net::{GoOn, HostError, Outcome, Peer, PeerError, SharedHome, pairing::Paired};
-use stronghold_sync::{Location, MAX_PATTERNS, Selection, message::Listing, session::SessionError, visible};
+use stronghold_net::{HostError, Outcome, Peer, PeerError, PlanDecision, SharedVault, pairing::Paired};
+use stronghold_sync::{
+    Location, MAX_PATTERNS, Selection, escape_untrusted, message::Listing, session::SessionError,
+};
 use stronghold_vault::{ReadError, check_given_name};
 use tokio::net::TcpStream;
 
@@ -34,7 +36,7 @@ pub(super) fn clone(
     name.as_deref().map_or(Ok(()), check_given_name)?;
     match (peer, joined) {
         (Some(peer), _) => {
-            let home = SharedHome::new(context.open()?);
+            let home = SharedVault::new(context.open()?);
             runtime()?
                 .block_on(async { import(context, &home, reach(&home, &peer, at).await?, selection).await })
         }
@@ -46,23 +48,23 @@ pub(super) fn clone(
             }
             let secret = secrets::of_new_snapshot(&context.global)?;
             context.make_default_folder(&path)?;
-            let mut stronghold = local::empty(&host_name())?;
+            let mut stronghold = local::new_stronghold(&host_name())?;
             runtime()?.block_on(async {
                 let me = Me::new(&stronghold)?;
                 let (mut paired, address) = join(context, &me, address.as_deref()).await?;
                 let save = |paired: &Paired<TcpStream>| {
-                    let name = paired.remember_in(&mut stronghold, name.as_deref(), Some(address));
+                    let name = paired.save_in(&mut stronghold, name.as_deref(), Some(address));
                     granted.add_for(&mut stronghold, paired.peer.device());
                     Ok::<_, Failure>((context.create(&path, &secret, stronghold)?, name))
                 };
                 // It is the listener that takes back.
                 let ((home, name), settled) = paired.settle(save, |_| Ok(())).await?;
                 settled_on_both(&name, settled)?;
-                let home = SharedHome::new(home);
+                let home = SharedVault::new(home);
                 if !context.output.is_json() {
                     told(context, &paired, &name, &grants.grant)?;
                 }
-                import(context, &home, Peer::over(paired.channel, &home), selection).await
+                import(context, &home, Peer::from_channel(paired.channel, &home), selection).await
             })
         }
     }
@@ -70,11 +72,11 @@ pub(super) fn clone(
 
 async fn import(
     context: &Context,
-    home: &SharedHome,
+    home: &SharedVault,
     peer: Peer<TcpStream>,
     selection: Selection,
 ) -> Result<(), Failure> {
-    let mut progress = Progress::new(context.output, home, GoOn::Yes);
+    let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);
     let outcome = peer.import(selection, &mut progress).await.map_err(unplanned)?;
     report(context, &outcome)
 }
@@ -92,7 +94,7 @@ fn unplanned(error: PeerError) -> Failure {
 
 pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -> Result<(), Failure> {
     let selection = selection(of)?;
-    let home = SharedHome::new(context.open()?);
+    let home = SharedVault::new(context.open()?);
     let found = runtime()?.block_on(found_at(context, &home, peer, selection, at))?;
     local::print_listing(context, &found)
 }
@@ -100,12 +102,12 @@ pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -
 /// What a peer lets this device see.
 async fn found_at(
     context: &Context,
-    home: &SharedHome,
+    home: &SharedVault,
     peer: &str,
     selection: Selection,
     at: &At,
 ) -> Result<Vec<Listing>, Failure> {
-    let mut progress = Progress::new(context.output, home, GoOn::Yes);
+    let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);
     Ok(reach(home, peer, at).await?.browse(selection, &mut progress).await?.found)
 }
 
@@ -117,7 +119,7 @@ pub(super) fn fetch(
     at: &At,
 ) -> Result<(), Failure> {
     let mut locations = locations.iter().map(|text| location(text)).collect::<Result<Vec<Location>, _>>()?;
-    let home = SharedHome::new(context.open()?);
+    let home = SharedVault::new(context.open()?);
     runtime()?.block_on(async {
         if pick {
             locations = picked(found_at(context, &home, peer, Selection::everything(), at).await?)?;
@@ -136,14 +138,17 @@ pub(super) fn fetch(
                 "pick fewer at a time, or use sync --select",
             ));
         }
-        let mut progress = Progress::new(context.output, &home, GoOn::Yes);
+        let mut progress = Progress::new(context.output, &home, PlanDecision::Proceed);
         let outcome =
             reach(&home, peer, at).await?.fetch(selection, &mut progress).await.map_err(unplanned)?;
         let missing = |location: &&Location| {
             matches!(home.lock().stronghold().read(location), Err(ReadError::NotFound))
         };
-        let missing: Vec<String> =
-            locations.iter().filter(missing).map(|location| visible(&location.to_string())).collect();
+        let missing: Vec<String> = locations
+            .iter()
+            .filter(missing)
+            .map(|location| escape_untrusted(&location.to_string()))
+            .collect();
         report(context, &outcome)?;
         if missing.is_empty() {
             return Ok(());
@@ -157,7 +162,8 @@ pub(super) fn fetch(
 /// Shows what there is with numbers, and reads which are wanted: a line from the terminal or stdin.
 fn picked(found: Vec<Listing>) -> Result<Vec<Location>, Failure> {
     let mut err = std::io::stderr().lock();
-    let mut shown = (1..).zip(&found).map(|(number, entry)| (number, visible(&entry.location.to_string())));
+    let mut shown =
+        (1..).zip(&found).map(|(number, entry)| (number, escape_untrusted(&entry.location.to_string())));
     let written = shown.try_for_each(|(number, name): (u32, String)| writeln!(err, "{number:>5}  {name}"));
     written.and_then(|()| write!(err, "Numbers to fetch: ")).map_err(|error| Failure::terminal(&error))?;
     let mut line = String::new();
@@ -177,9 +183,9 @@ fn chosen(found: &[Listing], line: &str) -> Result<Vec<Location>, Failure> {
 }
 
 /// Opens a channel to a paired device.
-pub(super) async fn reach(home: &SharedHome, peer: &str, at: &At) -> Result<Peer<TcpStream>, Failure> {
+pub(super) async fn reach(home: &SharedVault, peer: &str, at: &At) -> Result<Peer<TcpStream>, Failure> {
     let device = home.lock().stronghold().peers().find(peer).about(&peer)?.0;
-    Ok(stronghold_net::reach(home, device, at.at.as_deref()).await?)
+    Ok(stronghold_net::dial(home, device, at.at.as_deref()).await?)
 }
 
 fn report(context: &Context, outcome: &Outcome) -> Result<(), Failure> {

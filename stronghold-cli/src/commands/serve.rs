@@ -11,22 +11,24 @@ use std::{
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
-use stronghold_net::{Answering, Attendant, Event, Server, SharedHome, StaysBehind, discovery::Announcement};
-use stronghold_sync::{DeviceId, Location, Pending, Plan, session::Copied, visible};
+use stronghold_net::{
+    BoxFuture, Event, Server, SessionHandler, SharedVault, StaysBehind, discovery::Announcement,
+};
+use stronghold_sync::{DeviceId, Location, Pending, Plan, escape_untrusted, session::Duplicate};
 use tokio::{net::TcpListener, sync::Notify};
 
 use super::{
     Context,
     changes::NAMED,
-    console::Console,
     pairing::{announced, bind},
     progress::{Names, warn_copied, warn_set_back, whose_word},
     runtime,
+    terminal_handler::Console,
 };
 use crate::{args::ServeArgs, error::Failure, output::Output};
 
 pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> {
-    let home = SharedHome::new(context.open()?);
+    let home = SharedVault::new(context.open()?);
     let device = home.lock().stronghold().identity().device();
     let output = context.output;
     runtime()?.block_on(async {
@@ -42,14 +44,14 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
         })?;
         let _announcement = match args.no_announce {
             true => None,
-            false => announced(output, address, || Announcement::to_peers(&home, address)),
+            false => announced(output, address, || Announcement::for_peers(&home, address)),
         };
         let (names, console) = (Names::of_home(&home), Console::default());
         let events = Events::printed_by(output);
         let print = events.sender();
         let person = move || {
             let (console, names) = (console.clone(), names.clone());
-            Person { console, names, output, print: print.clone() }
+            TerminalHandler { console, names, output, print: print.clone() }
         };
         let (names, once, is_over) = (Names::of_home(&home), args.once, Arc::new(Notify::new()));
         let ended = is_over.clone();
@@ -61,7 +63,7 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
             // What nobody reads any more must not keep a peer waiting.
             let _ = described(&names, &event).map(|described| print.try_send(described));
         };
-        let server = Server::new(&home).attended_by(person).telling(told);
+        let server = Server::new(&home).with_handler(person).on_event(told);
         let stop = async {
             tokio::select! {
                 () = signals.next() => {}
@@ -136,12 +138,12 @@ impl Signals {
 }
 
 /// An event as it is printed: an object, and a line for people.
-type Described = (Value, String);
+type RenderedEvent = (Value, String);
 
 /// Events on their way to stdout, printed by a thread of their own: a reader that stalls keeps no session waiting. What is
 /// more than it takes is left out.
 struct Events {
-    send: SyncSender<Described>,
+    send: SyncSender<RenderedEvent>,
     printed: Receiver<()>,
 }
 
@@ -150,7 +152,7 @@ impl Events {
     const MOST: usize = 1024;
 
     fn printed_by(output: Output) -> Self {
-        let (send, events) = sync_channel::<Described>(Self::MOST);
+        let (send, events) = sync_channel::<RenderedEvent>(Self::MOST);
         let (done, printed) = sync_channel(1);
         std::thread::spawn(move || {
             for (object, line) in events {
@@ -161,7 +163,7 @@ impl Events {
         Self { send, printed }
     }
 
-    fn sender(&self) -> SyncSender<Described> {
+    fn sender(&self) -> SyncSender<RenderedEvent> {
         self.send.clone()
     }
 
@@ -173,9 +175,9 @@ impl Events {
 }
 
 /// An event, as an object and as a line; none of one that only the log has.
-fn described(names: &Names, event: &Event) -> Option<Described> {
+fn described(names: &Names, event: &Event) -> Option<RenderedEvent> {
     let session = |state: &str, device: &DeviceId| json!({ "session": state, "device": device.to_string(), "name": names.of(device) });
-    let shown = |device: &DeviceId| visible(&names.of(device));
+    let shown = |device: &DeviceId| escape_untrusted(&names.of(device));
     let (object, line) = match event {
         Event::Done(device, summary) => {
             let mut object = session("done", device);
@@ -195,8 +197,10 @@ fn described(names: &Names, event: &Event) -> Option<Described> {
             format!("{number} connections of no paired device were turned away"),
         ),
         Event::NotReady(reason) => {
-            let line =
-                format!("the snapshot can't be used, so peers are told to come back: {}", visible(reason));
+            let line = format!(
+                "the snapshot can't be used, so peers are told to come back: {}",
+                escape_untrusted(reason)
+            );
             (json!({ "snapshot": "not_ready", "reason": reason }), line)
         }
         Event::Ready => (json!({ "snapshot": "ready" }), "the snapshot can be used again".into()),
@@ -206,19 +210,19 @@ fn described(names: &Names, event: &Event) -> Option<Described> {
 }
 
 /// Asks the person at the terminal, if there is one; else says no.
-struct Person {
+struct TerminalHandler {
     console: Console,
     names: Names,
     output: Output,
-    print: SyncSender<Described>,
+    print: SyncSender<RenderedEvent>,
 }
 
-impl Attendant for Person {
-    fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
+impl SessionHandler for TerminalHandler {
+    fn on_rollback(&mut self, peer: DeviceId, found: u64, seen: u64) {
         warn_set_back(self.output, &self.names.of(&peer), &peer, found, seen);
     }
 
-    fn copied(&mut self, peer: DeviceId, whose: Copied) {
+    fn on_duplicate(&mut self, peer: DeviceId, whose: Duplicate) {
         let name = self.names.of(&peer);
         let object = json!({
             "session": "copied",
@@ -232,7 +236,7 @@ impl Attendant for Person {
         warn_copied(self.output, &name, &peer, whose);
     }
 
-    fn left(&mut self, peer: DeviceId, left: &StaysBehind) {
+    fn on_left_behind(&mut self, peer: DeviceId, left: &StaysBehind) {
         let name = self.names.of(&peer);
         let names = |of: &[Location]| of.iter().map(ToString::to_string).collect::<Vec<_>>();
         let (not_given, not_taken) = (names(&left.ungiven), names(&left.untaken));
@@ -246,9 +250,9 @@ impl Attendant for Person {
             "not_taken_names": not_taken,
         });
         let line = |what: &str, count: u64, names: &[String]| {
-            let shown: Vec<String> = names.iter().take(NAMED).map(|name| visible(name)).collect();
+            let shown: Vec<String> = names.iter().take(NAMED).map(|name| escape_untrusted(name)).collect();
             let more = if count > shown.len() as u64 { ", ..." } else { "" };
-            format!("{}: {what} ({count}): {}{more}", visible(&name), shown.join(", "))
+            format!("{}: {what} ({count}): {}{more}", escape_untrusted(&name), shown.join(", "))
         };
         let mut lines = Vec::new();
         if left.not_taken > 0 {
@@ -268,7 +272,7 @@ impl Attendant for Person {
         let _ = self.print.try_send((object, lines.join("\n")));
     }
 
-    fn confirm(&mut self, peer: DeviceId, plan: &Plan) -> Answering<bool> {
+    fn confirm_losses(&mut self, peer: DeviceId, plan: &Plan) -> BoxFuture<bool> {
         let who = super::described(&self.names.of(&peer), &peer);
         let question = format!(
             "{who} would delete {} and empty or shrink {} of {} records here. Allow it, within a minute? [y/N] ",
@@ -278,14 +282,16 @@ impl Attendant for Person {
         Box::pin(async move { console.ask(&question).await })
     }
 
-    fn ask(&mut self, peer: DeviceId, pending: &[Pending]) -> Answering<bool> {
+    fn approve(&mut self, peer: DeviceId, pending: &[Pending]) -> BoxFuture<bool> {
         let wants: Vec<String> = pending
             .iter()
             .map(|pending| format!("{} on {}", pending.grant().operation(), pending.grant().scope()))
             .collect();
         let who = super::described(&self.names.of(&peer), &peer);
-        let question =
-            format!("{who} wants to {}. Allow it, within a minute? [y/N] ", visible(&wants.join(", ")));
+        let question = format!(
+            "{who} wants to {}. Allow it, within a minute? [y/N] ",
+            escape_untrusted(&wants.join(", "))
+        );
         let console = self.console.clone();
         Box::pin(async move { console.ask(&question).await })
     }
@@ -293,7 +299,7 @@ impl Attendant for Person {
 
 #[cfg(test)]
 mod tests {
-    use stronghold_snapshot::{Home, NewSlot};
+    use stronghold_snapshot::{NewSlot, VaultFile};
     use stronghold_vault::Stronghold;
 
     use super::*;
@@ -302,8 +308,8 @@ mod tests {
 
     fn names(folder: &tempfile::TempDir) -> Names {
         let stronghold = Stronghold::new("own").unwrap();
-        let home = Home::create(&folder.path().join("vault"), &[NewSlot::Key(&[7; 32])], stronghold);
-        Names::of_home(&SharedHome::new(home.unwrap()))
+        let home = VaultFile::create(&folder.path().join("vault"), &[NewSlot::Key(&[7; 32])], stronghold);
+        Names::of_home(&SharedVault::new(home.unwrap()))
     }
 
     #[test]
@@ -342,11 +348,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (print, printed) = std::sync::mpsc::sync_channel(1);
         let (names, output) = (names(&folder), Output::new(false, true));
-        let mut person = Person { console: Console::default(), names, output, print };
+        let mut person = TerminalHandler { console: Console::default(), names, output, print };
         let mut told = |not_given: u64, not_taken: u64| {
             let some = |count: u64| (0..count.min(2)).map(|n| format!("a/v/{n}").parse().unwrap()).collect();
             let (ungiven, untaken) = (some(not_given), some(not_taken));
-            person.left(PEER, &StaysBehind { not_given, ungiven, not_taken, untaken });
+            person.on_left_behind(PEER, &StaysBehind { not_given, ungiven, not_taken, untaken });
             printed.recv().unwrap()
         };
         let name = PEER.fingerprint();

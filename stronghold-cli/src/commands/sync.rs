@@ -3,8 +3,11 @@
 use std::cell::Cell;
 
 use serde_json::{Value, json};
-use stronghold_net::{Beyond, GoOn, Outcome, SharedHome, SyncRequest, Ways};
-use stronghold_sync::{self as sync, Left, Location, LocationId, Plan, Shape, Why, session::Copied, visible};
+use stronghold_net::{Beyond, Direction, Outcome, PlanDecision, SharedVault, SyncRequest};
+use stronghold_sync::{
+    self as sync, Location, LocationId, Plan, Shape, SkipReason, Skipped, escape_untrusted,
+    session::Duplicate,
+};
 use stronghold_vault::Stronghold;
 
 use super::{
@@ -22,19 +25,19 @@ use crate::{
 
 pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
     let ways = match (args.pull, args.push) {
-        (false, false) => Ways::Default,
-        (true, false) => Ways::Pull,
-        (false, true) => Ways::Push,
-        (true, true) => Ways::Both,
+        (false, false) => Direction::Default,
+        (true, false) => Direction::Pull,
+        (false, true) => Direction::Push,
+        (true, true) => Direction::Both,
     };
     let request = SyncRequest::new(selections(&args.select)?, ways);
-    let home = SharedHome::new(context.open()?);
+    let home = SharedVault::new(context.open()?);
     runtime()?.block_on(async {
         let session =
             Session { context, home: &home, peer: &args.peer, at: &args.at, copied: Cell::default() };
         if args.dry_run {
             let beyond = if args.take { Beyond::Everything } else { Beyond::Nothing };
-            let outcome = session.run(request.beyond(beyond).naming(true), GoOn::No).await?;
+            let outcome = session.run(request.beyond(beyond).with_names(true), PlanDecision::Stop).await?;
             return session.report(&outcome, Some(args.confirm_deletions));
         }
         let beyond = match args.take {
@@ -42,13 +45,14 @@ pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
             true => session.seen(request.clone()).await?,
             false => Beyond::Nothing,
         };
-        let go_on = if args.confirm_deletions { GoOn::YesDeleting } else { GoOn::Yes };
+        let go_on =
+            if args.confirm_deletions { PlanDecision::ProceedWithDeletions } else { PlanDecision::Proceed };
         let request = request.beyond(beyond);
         let mut outcome = session.run(request.clone(), go_on).await?;
-        let mut goes_on = outcome.goes_on();
+        let mut goes_on = outcome.has_more();
         while goes_on {
             let next = session.run(request.clone(), go_on).await?;
-            goes_on = next.goes_on();
+            goes_on = next.has_more();
             outcome = outcome.and(next);
         }
         session.report(&outcome, None)
@@ -58,15 +62,15 @@ pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
 /// With whom, and from where.
 struct Session<'a> {
     context: &'a Context,
-    home: &'a SharedHome,
+    home: &'a SharedVault,
     peer: &'a str,
     at: &'a At,
     /// Whose snapshot was copied, where one was.
-    copied: Cell<Option<Copied>>,
+    copied: Cell<Option<Duplicate>>,
 }
 
 impl Session<'_> {
-    async fn run(&self, request: SyncRequest, go_on: GoOn) -> Result<Outcome, Failure> {
+    async fn run(&self, request: SyncRequest, go_on: PlanDecision) -> Result<Outcome, Failure> {
         let mut progress = Progress::new(self.context.output, self.home, go_on);
         // Of several sessions the first that notices it says so.
         progress.copied = self.copied.get();
@@ -78,7 +82,7 @@ impl Session<'_> {
     /// Shows what the peer has that no rule here covers, and asks whether it is to be taken. The question stands between two
     /// sessions, so that a person may think; what the peer changes meanwhile is not taken.
     async fn seen(&self, request: SyncRequest) -> Result<Beyond, Failure> {
-        let plan = self.run(request.naming(true), GoOn::No).await?.plan.unwrap_or_default();
+        let plan = self.run(request.with_names(true), PlanDecision::Stop).await?.plan.unwrap_or_default();
         if plan.beyond.is_empty() {
             return Ok(Beyond::Nothing);
         }
@@ -101,7 +105,7 @@ impl Session<'_> {
     }
 
     fn name(&self) -> Result<String, Failure> {
-        Ok(visible(&self.home.lock().stronghold().peers().find(self.peer)?.1.name))
+        Ok(escape_untrusted(&self.home.lock().stronghold().peers().find(self.peer)?.1.name))
     }
 
     fn report(&self, outcome: &Outcome, dry_run: Option<bool>) -> Result<(), Failure> {
@@ -109,9 +113,11 @@ impl Session<'_> {
         let home = self.home.lock();
         let plan = outcome.plan.clone().unwrap_or_default();
         let not_taken = Waiting::of(home.stronghold(), &plan, &plan.not_taken);
-        let declined =
-            outcome.declined.iter().map(|location| Left { location: *location, why: Why::Declined });
-        let not_given: Vec<Left> = plan.not_given.iter().copied().chain(declined).collect();
+        let declined = outcome
+            .declined
+            .iter()
+            .map(|location| Skipped { location: *location, why: SkipReason::Declined });
+        let not_given: Vec<Skipped> = plan.not_given.iter().copied().chain(declined).collect();
         let not_given = Waiting::of(home.stronghold(), &plan, &not_given);
         let here = changes(home.stronghold(), &plan, &plan.changes_here);
         let there = changes(home.stronghold(), &plan, &plan.changes_there);
@@ -146,7 +152,7 @@ impl Session<'_> {
         }
         match dry_run {
             Some(confirmed) => {
-                if plan.deletes_many() && !confirmed {
+                if plan.needs_confirmation() && !confirmed {
                     self.context
                         .output
                         .note("hint: that many deletions are done only with --confirm-deletions");
@@ -160,17 +166,17 @@ impl Session<'_> {
 
 /// Records that stay where they are for one reason.
 struct Waiting {
-    why: Why,
+    why: SkipReason,
     records: usize,
     names: Vec<Location>,
 }
 
 impl Waiting {
-    fn of(stronghold: &Stronghold, plan: &Plan, left: &[Left]) -> Vec<Self> {
+    fn of(stronghold: &Stronghold, plan: &Plan, left: &[Skipped]) -> Vec<Self> {
         let mut left = left.to_vec();
         left.sort_by_key(|left| (left.why, left.location));
         left.dedup();
-        let group = |group: &[Left]| {
+        let group = |group: &[Skipped]| {
             let names = group.iter().filter_map(|left| named(stronghold, plan, &left.location));
             let mut names: Vec<Location> = names.collect();
             names.sort();
@@ -191,23 +197,27 @@ impl Waiting {
     fn not_taken(&self, name: &str) -> String {
         let count = self.count();
         match self.why {
-            Why::MayNotPush => format!("not taken: {name} may not push here {count}"),
-            Why::MayNotDelete => format!("not taken: {name} may not delete here {count}"),
-            Why::TooManyHeads => format!("not taken: {name} would add too many heads to a record {count}"),
-            Why::TooLarge => format!("not taken: larger than a value may be {count}"),
-            Why::MayNotPull | Why::Declined | Why::Later => format!("not taken {count}"),
+            SkipReason::MayNotPush => format!("not taken: {name} may not push here {count}"),
+            SkipReason::MayNotDelete => format!("not taken: {name} may not delete here {count}"),
+            SkipReason::TooManyHeads => {
+                format!("not taken: {name} would add too many heads to a record {count}")
+            }
+            SkipReason::TooLarge => format!("not taken: larger than a value may be {count}"),
+            SkipReason::MayNotPull | SkipReason::Declined | SkipReason::Later => format!("not taken {count}"),
         }
     }
 
     fn not_sent(&self, name: &str) -> String {
         let count = self.count();
         match self.why {
-            Why::MayNotPush => format!("not sent: {name} does not let this device push {count}"),
-            Why::MayNotDelete => format!("not sent: {name} does not let this device delete {count}"),
-            Why::MayNotPull => format!("not sent: {name} may not pull here {count}"),
-            Why::TooManyHeads => format!("not sent: too many heads of a record for {name} {count}"),
-            Why::TooLarge | Why::Declined => format!("not sent: a limit of {name} is met {count}"),
-            Why::Later => format!("to be sent in further sessions {count}"),
+            SkipReason::MayNotPush => format!("not sent: {name} does not let this device push {count}"),
+            SkipReason::MayNotDelete => format!("not sent: {name} does not let this device delete {count}"),
+            SkipReason::MayNotPull => format!("not sent: {name} may not pull here {count}"),
+            SkipReason::TooManyHeads => format!("not sent: too many heads of a record for {name} {count}"),
+            SkipReason::TooLarge | SkipReason::Declined => {
+                format!("not sent: a limit of {name} is met {count}")
+            }
+            SkipReason::Later => format!("to be sent in further sessions {count}"),
         }
     }
 
@@ -215,7 +225,11 @@ impl Waiting {
     fn lines(&self) -> impl Iterator<Item = String> {
         let more = self.records - self.names.len().min(NAMED);
         let rest = (more > 0).then(|| format!("  and {more} more (--json names all)"));
-        self.names.iter().take(NAMED).map(|name| format!("  {}", visible(&name.to_string()))).chain(rest)
+        self.names
+            .iter()
+            .take(NAMED)
+            .map(|name| format!("  {}", escape_untrusted(&name.to_string())))
+            .chain(rest)
     }
 }
 
@@ -228,16 +242,16 @@ fn left<'a>(
     if told.is_empty() {
         return Ok(());
     }
-    let (not_taken, not_given): (Vec<Why>, Vec<Why>) =
+    let (not_taken, not_given): (Vec<SkipReason>, Vec<SkipReason>) =
         (not_taken.map(|waiting| waiting.why).collect(), not_given.map(|waiting| waiting.why).collect());
     let mut hints = Vec::new();
     if not_taken.iter().any(|why| why.is_of_rules()) {
         hints.push("take it with --take, or allow it: stronghold grant PEER push delete --select SELECTION");
     }
-    if not_given.iter().any(|why| matches!(why, Why::MayNotPush | Why::MayNotDelete)) {
+    if not_given.iter().any(|why| matches!(why, SkipReason::MayNotPush | SkipReason::MayNotDelete)) {
         hints.push("allow it there: stronghold grant THIS-DEVICE push delete --select SELECTION");
     }
-    if not_given.contains(&Why::MayNotPull) {
+    if not_given.contains(&SkipReason::MayNotPull) {
         hints.push("allow it here: stronghold grant PEER pull --select SELECTION; or receive only: --pull");
     }
     if not_taken.iter().chain(&not_given).any(|why| !why.is_of_rules()) {
@@ -286,7 +300,7 @@ mod tests {
 
     #[test]
     fn what_waits_fails_with_what_to_do_about_it() {
-        let waiting = |why: &[Why]| -> Vec<Waiting> {
+        let waiting = |why: &[SkipReason]| -> Vec<Waiting> {
             why.iter().map(|why| Waiting { why: *why, records: 1, names: Vec::new() }).collect()
         };
         let take = "take it with --take, or allow it: stronghold grant PEER push delete --select SELECTION";
@@ -294,14 +308,19 @@ mod tests {
         let here = "allow it here: stronghold grant PEER pull --select SELECTION; or receive only: --pull";
         let conflict = "resolve the conflict on one device, then sync again";
         for (not_taken, not_given, exit, hints) in [
-            (&[Why::MayNotPush][..], &[][..], DENIED, vec![take]),
-            (&[Why::MayNotDelete], &[], DENIED, vec![take]),
-            (&[], &[Why::MayNotPush], DENIED, vec![there]),
-            (&[], &[Why::MayNotDelete], DENIED, vec![there]),
-            (&[], &[Why::MayNotPull], DENIED, vec![here]),
-            (&[Why::TooManyHeads], &[], DECISION, vec![conflict]),
-            (&[], &[Why::TooManyHeads], DECISION, vec![conflict]),
-            (&[Why::MayNotPush, Why::TooManyHeads], &[Why::MayNotPull], DENIED, vec![take, here, conflict]),
+            (&[SkipReason::MayNotPush][..], &[][..], DENIED, vec![take]),
+            (&[SkipReason::MayNotDelete], &[], DENIED, vec![take]),
+            (&[], &[SkipReason::MayNotPush], DENIED, vec![there]),
+            (&[], &[SkipReason::MayNotDelete], DENIED, vec![there]),
+            (&[], &[SkipReason::MayNotPull], DENIED, vec![here]),
+            (&[SkipReason::TooManyHeads], &[], DECISION, vec![conflict]),
+            (&[], &[SkipReason::TooManyHeads], DECISION, vec![conflict]),
+            (
+                &[SkipReason::MayNotPush, SkipReason::TooManyHeads],
+                &[SkipReason::MayNotPull],
+                DENIED,
+                vec![take, here, conflict],
+            ),
         ] {
             let (not_taken, not_given) = (waiting(not_taken), waiting(not_given));
             let told = ["one".to_owned(), "two".to_owned()];
@@ -314,6 +333,6 @@ mod tests {
             );
             assert_eq!(failure.message, "one; two; everything else is done");
         }
-        assert!(left(&[], waiting(&[Why::MayNotPush]).iter(), [].iter()).is_ok());
+        assert!(left(&[], waiting(&[SkipReason::MayNotPush]).iter(), [].iter()).is_ok());
     }
 }

@@ -3,8 +3,8 @@
 
 use serde_json::json;
 use stronghold_net::now;
-use stronghold_sync::{Location, visible};
-use stronghold_vault::{Left, Moved, Rules, Step};
+use stronghold_sync::{Location, escape_untrusted};
+use stronghold_vault::{RulesOutcome, Step, UndoReport, UndoSkipReason};
 
 use super::{Context, location, revision, selection, time};
 use crate::{
@@ -56,7 +56,7 @@ fn step_line(step: &Step) -> String {
     let undone = if step.is_undone() { "  (taken back)" } else { "" };
     let (number, time, records) =
         (step.number(), time(step.time()), counted(step.records() as u64, "record"));
-    format!("{number:>4}  {time}  {}: {records}{rules}{undone}", visible(step.word()))
+    format!("{number:>4}  {time}  {}: {records}{rules}{undone}", escape_untrusted(step.word()))
 }
 
 pub(super) fn undo(context: &Context, dry_run: bool) -> Result<(), Failure> {
@@ -86,7 +86,7 @@ pub(super) fn redo(context: &Context, dry_run: bool) -> Result<(), Failure> {
 }
 
 /// Says what became of a step: what was written, and what stays as it is.
-fn told(context: &Context, moved: &Moved, done: &str, dry_run: bool) -> Result<(), Failure> {
+fn told(context: &Context, moved: &UndoReport, done: &str, dry_run: bool) -> Result<(), Failure> {
     let names: Vec<String> = moved.records.iter().map(ToString::to_string).collect();
     let left: Vec<_> = moved
         .left
@@ -94,27 +94,28 @@ fn told(context: &Context, moved: &Moved, done: &str, dry_run: bool) -> Result<(
         .map(|(at, why)| json!({ "location": at.to_string(), "why": left_word(*why) }))
         .collect();
     let rules = match moved.rules {
-        Rules::Untouched => "untouched",
-        Rules::PutBack => "put back",
-        Rules::ChangedSince => "changed since",
+        RulesOutcome::Untouched => "untouched",
+        RulesOutcome::PutBack => "put back",
+        RulesOutcome::ChangedSince => "changed since",
     };
     let object = json!({
         done: names, "left": left, "rules": rules,
         "number": moved.number, "command": moved.word, "time": moved.time,
     });
-    let nothing = moved.records.is_empty() && moved.rules != Rules::PutBack;
+    let nothing = moved.records.is_empty() && moved.rules != RulesOutcome::PutBack;
     if nothing && !dry_run {
         let rest = moved.left.len().saturating_sub(NAMED);
         let more = (rest > 0).then(|| format!("{rest} more"));
-        let rules =
-            (moved.rules == Rules::ChangedSince).then(|| "the rules for devices (changed since)".to_owned());
+        let rules = (moved.rules == RulesOutcome::ChangedSince)
+            .then(|| "the rules for devices (changed since)".to_owned());
         let left = moved.left.iter().take(NAMED);
-        let left = left.map(|(at, why)| format!("{} ({})", visible(&at.to_string()), left_word(*why)));
+        let left =
+            left.map(|(at, why)| format!("{} ({})", escape_untrusted(&at.to_string()), left_word(*why)));
         let left: Vec<String> = left.chain(more).chain(rules).collect();
         let message = format!(
             "nothing of step {} ({}) could be {done}; left as they are: {}",
             moved.number,
-            visible(&moved.word),
+            escape_untrusted(&moved.word),
             left.join(", ")
         );
         return Err(Failure::new("changed_since", DECISION, message).hint(
@@ -124,26 +125,28 @@ fn told(context: &Context, moved: &Moved, done: &str, dry_run: bool) -> Result<(
     context.output.result(&object, || lines(moved, done, dry_run))
 }
 
-fn lines(moved: &Moved, done: &str, dry_run: bool) -> Vec<String> {
+fn lines(moved: &UndoReport, done: &str, dry_run: bool) -> Vec<String> {
     let would = if dry_run { "would be " } else { "" };
-    let title = format!("{would}{done}: {}, {}", visible(&moved.word), time(moved.time));
-    let record = |at: &Location| format!("  {}", visible(&at.to_string()));
-    let stays = |(at, why): &(Location, Left)| {
-        format!("  left as it is: {} ({})", visible(&at.to_string()), left_word(*why))
+    let title = format!("{would}{done}: {}, {}", escape_untrusted(&moved.word), time(moved.time));
+    let record = |at: &Location| format!("  {}", escape_untrusted(&at.to_string()));
+    let stays = |(at, why): &(Location, UndoSkipReason)| {
+        format!("  left as it is: {} ({})", escape_untrusted(&at.to_string()), left_word(*why))
     };
     let rules = match moved.rules {
-        Rules::Untouched => None,
-        Rules::PutBack => Some("  the rules for devices".to_owned()),
-        Rules::ChangedSince => Some("  left as they are: the rules for devices (changed since)".to_owned()),
+        RulesOutcome::Untouched => None,
+        RulesOutcome::PutBack => Some("  the rules for devices".to_owned()),
+        RulesOutcome::ChangedSince => {
+            Some("  left as they are: the rules for devices (changed since)".to_owned())
+        }
     };
     let records = moved.records.iter().map(record).chain(moved.left.iter().map(stays));
     std::iter::once(title).chain(records).chain(rules).collect()
 }
 
-fn left_word(why: Left) -> &'static str {
+fn left_word(why: UndoSkipReason) -> &'static str {
     match why {
-        Left::ChangedSince => "changed since",
-        Left::Purged => "purged",
+        UndoSkipReason::ChangedSince => "changed since",
+        UndoSkipReason::Purged => "purged",
     }
 }
 
@@ -193,7 +196,7 @@ pub(super) fn purge(
 
 /// One line a record, and how many more there are.
 fn named(replaced: &[(Location, usize)]) -> Vec<String> {
-    let line = |(at, count): &(Location, usize)| format!("{count:>4}  {}", visible(&at.to_string()));
+    let line = |(at, count): &(Location, usize)| format!("{count:>4}  {}", escape_untrusted(&at.to_string()));
     let more = replaced.len().saturating_sub(NAMED);
     let rest = (more > 0).then(|| format!("  and {more} more (--json names all)"));
     replaced.iter().take(NAMED).map(line).chain(rest).collect()

@@ -3,8 +3,8 @@
 use std::{error::Error, path::Path};
 
 use stronghold_snapshot::{
-    Action, CommitError, CreateError, HomeError, LockError, OpenError, OpenFileError, ReloadError,
-    RolledBack, SealError, StorageError,
+    Action, CommitError, CreateError, LockError, OpenError, OpenFileError, ReloadError, RollbackError,
+    SealError, StorageError, VaultFileError,
 };
 
 use super::{DAMAGED, DECISION, Failure, IN_USE, STORAGE, UNCHANGED, USAGE, WRONG_KEY, chain, shown};
@@ -82,26 +82,26 @@ impl Failure {
     }
 }
 
-impl From<HomeError> for Failure {
-    fn from(error: HomeError) -> Self {
+impl From<VaultFileError> for Failure {
+    fn from(error: VaultFileError) -> Self {
         match error {
-            HomeError::Open(error) | HomeError::Reload(ReloadError::Open(error)) => error.into(),
-            HomeError::Create(CreateError::Exists(path)) => Self::exists(&path),
-            HomeError::Create(CreateError::Commit(error)) | HomeError::Commit(error) => error.into(),
-            HomeError::Lock(error) => error.into(),
-            HomeError::Payload(_) => Self::new(
+            VaultFileError::Open(error) | VaultFileError::Reload(ReloadError::Open(error)) => error.into(),
+            VaultFileError::Create(CreateError::Exists(path)) => Self::exists(&path),
+            VaultFileError::Create(CreateError::Commit(error)) | VaultFileError::Commit(error) => error.into(),
+            VaultFileError::Lock(error) => error.into(),
+            VaultFileError::Payload(_) => Self::new(
                 "damaged",
                 DAMAGED,
                 "the snapshot opens, but its content can't be read; the file was not touched",
             )
             .hint("update stronghold, or restore it from another device or a backup"),
-            HomeError::RolledBack(error @ RolledBack::Exchanged { .. }) => Self::exchanged(&error),
-            HomeError::RolledBack(error) => Self::rolled_back(&error),
-            HomeError::Notes(_) => Self::of("rollback_notes", STORAGE, &error).hint(
+            VaultFileError::RolledBack(error @ RollbackError::Exchanged { .. }) => Self::exchanged(&error),
+            VaultFileError::RolledBack(error) => Self::rolled_back(&error),
+            VaultFileError::Notes(_) => Self::of("rollback_notes", STORAGE, &error).hint(
                 "nothing was changed: notes of what was seen are required here; see `stronghold doctor`, and --accept-rollback, which writes \
                  a damaged note anew",
             ),
-            HomeError::Reload(error) => Self::rolled_back(&error),
+            VaultFileError::Reload(error) => Self::rolled_back(&error),
             other => Self::storage(&other),
         }
     }

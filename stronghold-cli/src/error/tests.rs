@@ -2,13 +2,14 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use stronghold_net::Misbehaved;
+use stronghold_net::FrameError;
 use stronghold_snapshot::{
-    Action, BadPayload, CommitError, CreateError, Damage, HomeError, LockError, NoteError, Obstacle,
-    OpenError, OpenFileError, ReloadError, RolledBack, SealError, StorageError, Unsupported, Work,
+    Action, CommitError, CreateError, Damage, DecodeError, KdfWork, LockError, NoteError, Obstacle,
+    OpenError, OpenFileError, ReloadError, RollbackError, SealError, StorageError, Unsupported,
+    VaultFileError,
 };
-use stronghold_sync::{BadLocation, session::Misbehaviour};
-use stronghold_vault::{ImportError, NoRandomness, Unacceptable};
+use stronghold_sync::{ParseLocationError, session::PeerMisbehaved};
+use stronghold_vault::{ImportError, RandomnessError, RejectReason};
 
 use super::*;
 
@@ -28,7 +29,7 @@ fn storage(action: Action, kind: io::ErrorKind) -> StorageError {
     StorageError { action, path: "vault".into(), source: kind.into() }
 }
 
-fn opening(source: OpenError) -> HomeError {
+fn opening(source: OpenError) -> VaultFileError {
     OpenFileError::Snapshot { path: "vault".into(), source }.into()
 }
 
@@ -48,33 +49,43 @@ fn what_is_wrong_with_a_snapshot() {
     assert_is(opening(OpenError::WrongKey), "wrong_key", WRONG_KEY, "try again");
     assert_is(opening(OpenError::Damaged(Damage::Body)), "damaged", DAMAGED, "restore it");
     assert_is(opening(OpenError::Unsupported(Unsupported::Suite(9))), "unsupported", DAMAGED, "");
-    assert_is(HomeError::Payload(BadPayload), "damaged", DAMAGED, "update stronghold");
-    let too_costly = OpenError::TooCostly { asked: Work::ANY, allowed: Work::FOREIGN };
+    assert_is(VaultFileError::Payload(DecodeError), "damaged", DAMAGED, "update stronghold");
+    let too_costly = OpenError::TooCostly { asked: KdfWork::ANY, allowed: KdfWork::FOREIGN };
     assert_is(opening(too_costly), "too_costly", DECISION, "--allow-costly");
     let too_large = OpenFileError::TooLarge { path: "vault".into(), max_len: 1 };
     assert_is(too_large, "too_large", DECISION, "--allow-costly");
-    let exchanged = RolledBack::Exchanged { path: "vault".into() };
-    assert_is(HomeError::RolledBack(exchanged), "exchanged", DECISION, "--accept-rollback");
-    assert_is(HomeError::Notes(NoteError::NoFolder), "rollback_notes", STORAGE, "stronghold doctor");
-    let seen = RolledBack::Older { path: "vault".into(), found: 1, seen: 2, seen_at: None };
-    assert_is(HomeError::RolledBack(seen), "rolled_back", DECISION, "--accept-rollback");
-    assert_is(HomeError::Reload(ReloadError::Open(denied().into())), "storage", STORAGE, "as it was before");
+    let exchanged = RollbackError::Exchanged { path: "vault".into() };
+    assert_is(VaultFileError::RolledBack(exchanged), "exchanged", DECISION, "--accept-rollback");
+    assert_is(VaultFileError::Notes(NoteError::NoFolder), "rollback_notes", STORAGE, "stronghold doctor");
+    let seen = RollbackError::Older { path: "vault".into(), found: 1, seen: 2, seen_at: None };
+    assert_is(VaultFileError::RolledBack(seen), "rolled_back", DECISION, "--accept-rollback");
     assert_is(
-        HomeError::Reload(ReloadError::RolledBack { found: 1, held: 2 }),
+        VaultFileError::Reload(ReloadError::Open(denied().into())),
+        "storage",
+        STORAGE,
+        "as it was before",
+    );
+    assert_is(
+        VaultFileError::Reload(ReloadError::RolledBack { found: 1, held: 2 }),
         "rolled_back",
         DECISION,
         "--accept-rollback",
     );
     assert_is(
-        HomeError::Create(CreateError::Exists(PathBuf::from("vault"))),
+        VaultFileError::Create(CreateError::Exists(PathBuf::from("vault"))),
         "exists",
         STORAGE,
         "name another file",
     );
     let create = CreateError::Commit(CommitError::from(storage(Action::Create, io::ErrorKind::StorageFull)));
-    assert_is(HomeError::Create(create), "storage", STORAGE, "as it was before");
-    assert_is(HomeError::Commit(CommitError::NotAsWritten), "storage", STORAGE, "as it was before");
-    assert_is(HomeError::Lock(LockError::InUse { holder: Some(7) }), "in_use", IN_USE, "wait for the other");
+    assert_is(VaultFileError::Create(create), "storage", STORAGE, "as it was before");
+    assert_is(VaultFileError::Commit(CommitError::NotAsWritten), "storage", STORAGE, "as it was before");
+    assert_is(
+        VaultFileError::Lock(LockError::InUse { holder: Some(7) }),
+        "in_use",
+        IN_USE,
+        "wait for the other",
+    );
 }
 
 #[test]
@@ -120,15 +131,15 @@ fn what_is_wrong_with_a_record_a_table_or_a_peer() {
     assert_is(WriteError::NoSuchRevision, "not_found", NOT_FOUND, "stronghold history");
     assert_is(WriteError::TooLarge, "too_large", USAGE, "");
     assert_is(WriteError::Damaged(Damaged), "damaged", DAMAGED, "");
-    assert_is(WriteError::NoRandomness(NoRandomness), "unexpected", UNEXPECTED, "");
-    assert_is(UnknownPeer::None, "not_found", NOT_FOUND, "stronghold peers");
-    assert_is(UnknownPeer::Several, "ambiguous", NOT_FOUND, "stronghold peers");
+    assert_is(WriteError::NoRandomness(RandomnessError), "unexpected", UNEXPECTED, "");
+    assert_is(FindPeerError::None, "not_found", NOT_FOUND, "stronghold peers");
+    assert_is(FindPeerError::Several, "ambiguous", NOT_FOUND, "stronghold peers");
     let revoked = Revoked { name: "phone".into(), time: 0 };
-    assert_is(UnknownPeer::Revoked(revoked), "revoked", NOT_FOUND, "paired again");
+    assert_is(FindPeerError::Revoked(revoked), "revoked", NOT_FOUND, "paired again");
     assert_is(MergeError::Deletions { deleted: 11, of: 20 }, "deletions", DECISION, "--confirm-deletions");
     assert_is(MergeError::Export(ExportError::Damaged(Damaged)), "damaged", DAMAGED, "");
     assert_is(MergeError::Export(ExportError::NotPermitted), "unexpected", UNEXPECTED, "");
-    let unacceptable = ImportError::Unacceptable(Unacceptable::OverLimits);
+    let unacceptable = ImportError::Unacceptable(RejectReason::OverLimits);
     assert_is(MergeError::Import(unacceptable), "unexpected", UNEXPECTED, "");
     assert_is(BadTable::Columns("no columns".into()), "usage", USAGE, "KeePassXC");
     assert_is(BadTable::Twice("PIN".into()), "usage", USAGE, "rename");
@@ -139,7 +150,7 @@ fn what_is_wrong_with_a_record_a_table_or_a_peer() {
     let named = named.about(&"a/b/\u{1b}c").unwrap_err();
     assert_eq!(named.message, "a/b/\\u{1b}c: there is no such record");
     assert_is(named, "not_found", NOT_FOUND, "stronghold list");
-    assert_eq!(BadLocation::TooLong.to_string().lines().count(), 1);
+    assert_eq!(ParseLocationError::TooLong.to_string().lines().count(), 1);
 }
 
 #[test]
@@ -159,11 +170,11 @@ fn what_is_wrong_between_two_devices() {
     assert_is(PairingError::Channel(ChannelError::TurnedAway), "pairing", PEER, "stronghold pair");
     assert_is(PairingError::Channel(ChannelError::Cut), "network", PEER, "run it again");
     let nobody =
-        ReachError::NobodyThere { address: "a".into(), source: io::ErrorKind::ConnectionRefused.into() };
+        DialError::Unreachable { address: "a".into(), source: io::ErrorKind::ConnectionRefused.into() };
     assert_is(nobody, "network", PEER, "--at or --join");
-    assert_is(ReachError::NotFound, "network", PEER, "stronghold serve");
-    assert_is(ReachError::Peer(PeerError::Unpaired), "network", PEER, "pair the two");
-    assert_is(ReachError::Pairing(PairingError::WrongCode), "wrong_code", PEER, "burnt");
+    assert_is(DialError::NotFound, "network", PEER, "stronghold serve");
+    assert_is(DialError::Peer(PeerError::Unpaired), "network", PEER, "pair the two");
+    assert_is(DialError::Pairing(PairingError::WrongCode), "wrong_code", PEER, "burnt");
     assert_is(PeerError::Channel(ChannelError::Cut), "network", PEER, "run it again");
     assert_is(PeerError::NothingToPush, "denied", DENIED, "stronghold grant");
     assert_is(PeerError::Unpaired, "network", PEER, "pair the two");
@@ -182,11 +193,11 @@ fn what_is_wrong_between_two_devices() {
     assert_is(refused(Refusal::Busy), "busy", PEER, "try again");
     assert_is(refused(Refusal::NotReady), "not_ready", PEER, "still paired");
     assert_is(refused(Refusal::Deletions), "deletions", DECISION, "--confirm-deletions");
-    assert_is(refused(Refusal::Misbehaved), "peer", PEER, "");
+    assert_is(refused(Refusal::ProtocolError), "peer", PEER, "");
     assert_is(SessionError::Deletions, "deletions", DECISION, "--confirm-deletions");
     assert_is(SessionError::NotPermitted, "denied", DENIED, "");
     assert_is(
-        SessionError::PeerMisbehaved(Misbehaviour::NotAsked),
+        SessionError::PeerMisbehaved(PeerMisbehaved::Unrequested),
         "peer",
         PEER,
         "nothing of the broken batch",
@@ -221,17 +232,17 @@ fn a_path_is_shown_and_obeyed_by_no_terminal() {
 fn what_a_peer_does_wrong_exits_with_9_and_what_it_forbids_with_7() {
     let session = |error: SessionError| Failure::from(PeerError::from(error));
     let channel = |error: ChannelError| Failure::from(PeerError::from(error));
-    for misbehaviour in [Misbehaviour::NotAsked, Misbehaviour::OutOfOrder, Misbehaviour::BadBatch] {
+    for misbehaviour in [PeerMisbehaved::Unrequested, PeerMisbehaved::OutOfOrder, PeerMisbehaved::BadBatch] {
         assert_eq!(session(misbehaviour.into()).exit, PEER);
     }
-    for misbehaved in [Misbehaved::Oversized(u32::MAX), Misbehaved::BadEncoding, Misbehaved::WrongRole] {
+    for misbehaved in [FrameError::Oversized(u32::MAX), FrameError::BadEncoding, FrameError::WrongRole] {
         assert_eq!(channel(misbehaved.into()).exit, PEER);
     }
     for error in [ChannelError::Cut, ChannelError::Closed, ChannelError::NotTrusted] {
         assert_eq!(channel(error).exit, PEER);
     }
     assert_eq!(session(SessionError::PeerIncompatible { ours: 1, theirs: 2 }).exit, PEER);
-    assert_eq!(session(SessionError::Refused(Refusal::Misbehaved)).exit, PEER);
+    assert_eq!(session(SessionError::Refused(Refusal::ProtocolError)).exit, PEER);
     assert_eq!(session(SessionError::Refused(Refusal::NotPermitted)).exit, DENIED);
     assert_eq!(Failure::from(PeerError::NothingToPush).exit, DENIED);
     for error in [SessionError::Deletions, SessionError::Refused(Refusal::Deletions)] {
@@ -258,7 +269,7 @@ fn each_way_in_which_a_pairing_fails_says_what_and_what_to_do() {
         assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains(to_do)), "{failure:?}");
         assert_eq!(failure.exit, PEER);
     }
-    let reach = Failure::from(ReachError::NotFound);
+    let reach = Failure::from(DialError::NotFound);
     assert!(reach.hint.is_some_and(|hint| hint.contains("stronghold pair") && hint.contains("--join")));
 }
 
@@ -279,8 +290,8 @@ fn what_else_two_devices_say_has_its_hint() {
         "run `stronghold pair` there",
     );
     assert_is(PairingError::Channel(ChannelError::Cut), "network", PEER, "run it again");
-    assert_is(ReachError::NotFound, "network", PEER, "run `stronghold serve` there");
-    assert_is(ReachError::Peer(PeerError::Unpaired), "network", PEER, "pair the two devices again");
+    assert_is(DialError::NotFound, "network", PEER, "run `stronghold serve` there");
+    assert_is(DialError::Peer(PeerError::Unpaired), "network", PEER, "pair the two devices again");
     assert_is(PeerError::NothingToPush, "denied", DENIED, "stronghold grant PEER pull");
     assert_is(PeerError::Busy, "unexpected", UNEXPECTED, "");
     for limits in [SessionError::Limits, SessionError::Refused(Refusal::Limits)] {

@@ -24,7 +24,7 @@ enum NoKey {
 /// Reads a key file.
 ///
 /// # Errors
-/// [`Failure`] when it can't be read, or what is in it is no key.
+/// [`TaskError`] when it can't be read, or what is in it is no key.
 pub(super) fn read(path: &Path) -> Result<LockedKey, Failure> {
     let bytes = input::all(path, MAX_KEY_FILE)?;
     let key = key(&bytes).map(|key| LockedKey::new(&key));

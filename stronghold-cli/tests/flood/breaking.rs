@@ -4,14 +4,17 @@
 use std::{fs, net::SocketAddr, path::PathBuf};
 
 use stronghold_net::{
-    Channel, ChannelError, DriveError, HomeHost, Peer, PeerError, SharedHome, Unattended, drive, now,
+    Channel, ChannelError, DriveError, NoHandler, Peer, PeerError, SharedVault, VaultHost, drive, now,
     secret_of,
 };
-use stronghold_snapshot::RecipientSecret;
+use stronghold_snapshot::RecipientSecretKey;
 use stronghold_sync::{
     Decision, DeviceId, Operation, Selection,
     message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
-    session::{Action, Answer, Ask, Asking, Push, Session, SessionError, Summary, SyncAsk, Take},
+    session::{
+        Action, Initiator, Push, Session, SessionError, SessionRequest, Summary, SyncOptions, Take,
+        TaskResult,
+    },
 };
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::Mutex};
@@ -108,17 +111,17 @@ impl Breaker {
             Ok(channel) => channel,
             Err(error) => return Heard::Other(error.to_string()),
         };
-        channel.send(&vec![0_u64; 100]).await.unwrap();
+        channel.feed(&vec![0_u64; 100]).await.unwrap();
         match channel.receive::<Message>().await {
             Ok(Message::Refused(Refusal::Busy)) => Heard::Busy,
-            Ok(Message::Refused(Refusal::Misbehaved)) => Heard::Misbehaved,
+            Ok(Message::Refused(Refusal::ProtocolError)) => Heard::Misbehaved,
             Err(ChannelError::Closed | ChannelError::Cut) => Heard::Cut,
             other => Heard::Other(format!("{other:?}")),
         }
     }
 
     /// A channel through the gate, to say on it what one likes.
-    async fn opened(&self, home: &SharedHome) -> Result<Channel<TcpStream>, PeerError> {
+    async fn opened(&self, home: &SharedVault) -> Result<Channel<TcpStream>, PeerError> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Ok(Peer::connect(stream, home, self.server).await?.into_channel())
@@ -130,8 +133,8 @@ fn intruders() -> [Message; 7] {
     let request = Request::Browse { selection: Selection::everything() };
     [
         Message::End,
-        Message::Compare,
-        Message::Confirm(9),
+        Message::DigestEnd,
+        Message::Ack(9),
         Message::Chunk(vec![1, 2, 3]),
         Message::Batch(Batch { index: 0, entries: 1, len: u64::MAX }),
         Message::Granted(Volume { entries: u64::MAX, bytes: u64::MAX }),
@@ -152,18 +155,18 @@ fn damaged(message: Message) -> Message {
 
 async fn asked(
     channel: &mut Channel<TcpStream>,
-    home: &SharedHome,
+    home: &SharedVault,
     tamper: impl FnMut(usize, Message) -> Option<Message> + Send,
 ) -> Heard {
-    let secret = RecipientSecret::generate().unwrap();
+    let secret = RecipientSecretKey::generate().unwrap();
     let selection = Selection::everything();
-    let (peer, binding) = (channel.peer().clone(), channel.binding());
+    let (peer, binding) = (channel.peer().clone(), channel.channel_binding());
     let policy = home.lock().stronghold().policy().clone();
     let Decision::Allowed(push) = policy.decide(&peer.device(), Operation::Pull, &selection, now()) else {
         panic!("the breaker lets the server pull");
     };
     let key = RecipientKey::new(secret.public().to_bytes()).unwrap();
-    let session = Asking::new(Ask::Sync(SyncAsk {
+    let session = Initiator::new(SessionRequest::Sync(SyncOptions {
         selection,
         take: Some(Take::Everything),
         push: Push::Granted(push),
@@ -171,15 +174,15 @@ async fn asked(
         key,
         secret: secret_of(&binding),
     }));
-    let mut attendant = Unattended;
-    let mut host = HomeHost::new(home.clone(), peer, secret, &binding, &mut attendant);
+    let mut attendant = NoHandler;
+    let mut host = VaultHost::new(home.clone(), peer, secret, &binding, &mut attendant);
     let mut session = Tampered { session, sent: 0, is_cut: false, tamper };
     let driven = drive(channel, &mut session, &mut host).await;
     match driven {
         Ok(_) if session.is_cut => Heard::Cut,
         Ok(_) => Heard::Done,
         Err(DriveError::Session(SessionError::Refused(Refusal::Busy))) => Heard::Busy,
-        Err(DriveError::Session(SessionError::Refused(Refusal::Misbehaved | Refusal::Version))) => {
+        Err(DriveError::Session(SessionError::Refused(Refusal::ProtocolError | Refusal::Version))) => {
             Heard::Misbehaved
         }
         Err(DriveError::Channel(ChannelError::Closed | ChannelError::Cut)) => Heard::Cut,
@@ -189,7 +192,7 @@ async fn asked(
 
 /// A session whose outgoing messages go through a tamperer: what it gives is sent instead; `None` hangs up.
 struct Tampered<T> {
-    session: Asking,
+    session: Initiator,
     sent: usize,
     is_cut: bool,
     tamper: T,
@@ -200,8 +203,8 @@ impl<T: FnMut(usize, Message) -> Option<Message> + Send> Session for Tampered<T>
         self.session.handle_message(message)
     }
 
-    fn handle_answer(&mut self, answer: Answer) -> Result<(), SessionError> {
-        self.session.handle_answer(answer)
+    fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError> {
+        self.session.handle_result(answer)
     }
 
     fn poll_action(&mut self) -> Option<Action> {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use stronghold_net::{
-    Channel, ChannelError, Expect, Peer, PeerError, SharedHome, SyncRequest, Unattended, Ways,
+    Channel, ChannelError, Direction, Expect, NoHandler, Peer, PeerError, SharedVault, SyncRequest,
 };
 use stronghold_sync::{DeviceId, Selection, message::Refusal, session::SessionError};
 use stronghold_vault::Identity;
@@ -155,7 +155,7 @@ pub(crate) async fn held(address: SocketAddr, number: usize) -> Vec<TcpStream> {
 }
 
 /// A knock under a secret that the server does not know, and TLS under a key that it does not know.
-pub(crate) async fn stranger(address: SocketAddr, home: SharedHome, server: DeviceId) -> Heard {
+pub(crate) async fn stranger(address: SocketAddr, home: SharedVault, server: DeviceId) -> Heard {
     match Peer::connect(connected(address).await, &home, server).await {
         Err(PeerError::Channel(ChannelError::TurnedAway)) => Heard::Nothing,
         other => Heard::Other(format!("{other:?}")),
@@ -163,12 +163,12 @@ pub(crate) async fn stranger(address: SocketAddr, home: SharedHome, server: Devi
 }
 
 /// A device that may do nothing asks for everything.
-pub(crate) async fn denied(address: SocketAddr, home: SharedHome, server: DeviceId) -> Heard {
+pub(crate) async fn denied(address: SocketAddr, home: SharedVault, server: DeviceId) -> Heard {
     let peer = match Peer::connect(connected(address).await, &home, server).await {
         Ok(peer) => peer,
         Err(error) => return Heard::Other(error.to_string()),
     };
-    match peer.sync(SyncRequest::new(Selection::everything(), Ways::Default), &mut Unattended).await {
+    match peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await {
         Err(PeerError::Session(SessionError::Refused(Refusal::NotPermitted))) => Heard::Denied,
         Err(PeerError::Session(SessionError::Refused(Refusal::Busy))) => Heard::Busy,
         other => Heard::Other(format!("{other:?}")),

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use stronghold_net::{Channel, Peer, SharedHome};
+use stronghold_net::{Channel, Peer, SharedVault};
 use stronghold_sync::{
     Ancestors, DeviceId, Edition, Location, LocationId, RecordId, RevisionId, Selection, Shape,
     message::{Batch, Message, Open, PROTOCOL, Propose, Request},
@@ -28,7 +28,7 @@ pub(crate) enum Greed {
 /// Goes on until the server has had enough of it or it takes no more; returns the connection, which is still open.
 pub(crate) async fn greedy(
     address: SocketAddr,
-    home: SharedHome,
+    home: SharedVault,
     server: DeviceId,
     greed: Greed,
 ) -> Option<Channel<TcpStream>> {
@@ -51,16 +51,16 @@ pub(crate) async fn greedy(
 
 async fn tells(channel: &mut Channel<TcpStream>) -> Option<()> {
     for part in 0.. {
-        say(channel, Message::Offered(shapes(part * PART, PART))).await?;
+        say(channel, Message::Offer(shapes(part * PART, PART))).await?;
     }
     None
 }
 
 async fn sends(channel: &mut Channel<TcpStream>) -> Option<()> {
-    say(channel, Message::Offered(shapes(0, 1))).await?;
-    say(channel, Message::Compare).await?;
-    until(channel, |message| matches!(message, Message::Compared)).await?;
-    say(channel, Message::Give(shapes(0, 1))).await?;
+    say(channel, Message::Offer(shapes(0, 1))).await?;
+    say(channel, Message::DigestEnd).await?;
+    until(channel, |message| matches!(message, Message::DiffEnd)).await?;
+    say(channel, Message::Push(shapes(0, 1))).await?;
     say(channel, Message::Propose(Propose { key: None })).await?;
     until(channel, |message| matches!(message, Message::End)).await?;
     say(channel, Message::Batch(Batch { index: 0, entries: 1, len: MAX_SEALED })).await?;
@@ -72,7 +72,7 @@ async fn sends(channel: &mut Channel<TcpStream>) -> Option<()> {
 }
 
 async fn say(channel: &mut Channel<TcpStream>, message: Message) -> Option<()> {
-    channel.send(&message).await.ok()?;
+    channel.feed(&message).await.ok()?;
     channel.flush().await.ok()
 }
 

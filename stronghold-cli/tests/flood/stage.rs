@@ -14,8 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stronghold_net::SharedHome;
-use stronghold_snapshot::{Home, Unlock};
+use stronghold_net::SharedVault;
+use stronghold_snapshot::{Unlock, VaultFile};
 use stronghold_sync::DeviceId;
 use stronghold_vault::Rendezvous;
 
@@ -107,18 +107,18 @@ impl Stage {
     }
 
     /// A device that knows the server, and shares no secret with it.
-    pub(crate) fn stranger(&self) -> SharedHome {
+    pub(crate) fn stranger(&self) -> SharedVault {
         let of_honest = {
             let device = self.honest.device.lock().unwrap();
             open(&device.snapshot(), &key(&device))
         };
-        let mut known = of_honest.lock().stronghold().peers().by_id(&self.server).unwrap().clone();
+        let mut known = of_honest.lock().stronghold().peers().get(&self.server).unwrap().clone();
         known.rendezvous = Some(Rendezvous::from_bytes([0x5a; 32]));
         let device = Device::new("stranger");
         let home = open(&device.snapshot(), &key(&device));
         let added = home.lock().update(|stronghold| {
             stronghold.peers_mut().insert(self.server, known);
-            Ok::<_, stronghold_snapshot::HomeError>(())
+            Ok::<_, stronghold_snapshot::VaultFileError>(())
         });
         added.unwrap();
         // Its file is gone from here on; what it needs is in memory.
@@ -211,7 +211,7 @@ impl fmt::Display for Flood {
 
 impl Inside {
     /// Its snapshot, opened by this process.
-    pub(crate) fn home(&self) -> SharedHome {
+    pub(crate) fn home(&self) -> SharedVault {
         open(&self.snapshot, &self.key)
     }
 }
@@ -223,8 +223,8 @@ fn key(device: &Device) -> [u8; 32] {
 }
 
 /// Opens a snapshot under a key.
-pub(crate) fn open(snapshot: &Path, key: &[u8; 32]) -> SharedHome {
-    SharedHome::new(Home::open(snapshot, &Unlock::Key(key)).unwrap())
+pub(crate) fn open(snapshot: &Path, key: &[u8; 32]) -> SharedVault {
+    SharedVault::new(VaultFile::open(snapshot, &Unlock::Key(key)).unwrap())
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -5,10 +5,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Channel, Timeouts, linger};
+use super::{Channel, Timeouts, drain};
 use crate::{
     ChannelError, Expect, Trust,
-    cover::{Card, Covered},
+    ephemeral::{EphemeralIdentities, IdentityProof},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
@@ -18,7 +18,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     /// [`ChannelError::Stranger`] when who answers does not hold the pairing's secret; any other when the handshake fails.
     pub(crate) async fn connect_covered(
         io: S,
-        covered: Covered,
+        covered: EphemeralIdentities,
         timeouts: Timeouts,
     ) -> Result<Self, ChannelError> {
         let expect = Expect::Device(covered.peers_cover);
@@ -38,7 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     /// handshake fails.
     pub(crate) async fn accept_covered(
         io: S,
-        covered: Covered,
+        covered: EphemeralIdentities,
         timeouts: Timeouts,
     ) -> Result<Self, ChannelError> {
         let until = Instant::now() + timeouts.handshake;
@@ -46,13 +46,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         let trust = Trust::known(move |shown| *shown == peers_cover);
         let opened = Self::accept_bounded(io, &covered.cover, trust, timeouts).await;
         let mut channel = opened.map_err(stranger)?;
-        let card = timeout_at(until, channel.receive::<Card>()).await;
+        let card = timeout_at(until, channel.receive::<IdentityProof>()).await;
         let card = card.unwrap_or(Err(ChannelError::TimedOut(timeouts.handshake)))?;
         if !card.is_of(&covered.peer, channel.role.other(), &channel.binding) {
             // It is told that it is not known; by whom it is not told.
-            channel.send(&None::<Card>).await?;
+            channel.feed(&None::<IdentityProof>).await?;
             channel.close().await?;
-            linger(&mut channel.stream).await;
+            drain(&mut channel.stream).await;
             return Err(ChannelError::WrongCard);
         }
         channel.stream.get_mut().0.unbounded();
@@ -61,16 +61,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     }
 
     /// From here on this channel is between the two devices themselves.
-    async fn show(&mut self, covered: &Covered) -> Result<(), ChannelError> {
-        self.settle(covered.own.public().clone(), covered.peer.clone());
-        self.send(&Card::new(self.role, &self.binding, &covered.own)).await
+    async fn show(&mut self, covered: &EphemeralIdentities) -> Result<(), ChannelError> {
+        self.set_identities(covered.own.public().clone(), covered.peer.clone());
+        self.feed(&IdentityProof::new(self.role, &self.binding, &covered.own)).await
     }
 }
 
 impl<S> Channel<S> {
     /// Takes the peer's card out of the inbox.
     pub(super) fn take_card(&mut self) -> Result<(), ChannelError> {
-        let card = self.take_message::<Option<Card>>()?.ok_or(ChannelError::NotTrusted)?;
+        let card = self.take_message::<Option<IdentityProof>>()?.ok_or(ChannelError::NotTrusted)?;
         if !card.is_of(&self.peer, self.role.other(), &self.binding) {
             return Err(ChannelError::WrongCard);
         }

@@ -39,7 +39,7 @@ async fn verdict(bytes: &[u8]) -> ChannelError {
     asking.close().await.unwrap();
     let first = answering.receive::<String>().await.unwrap_err();
     assert_eq!(answering.receive::<String>().await.unwrap_err(), first);
-    assert_eq!(answering.send("x").await.unwrap_err(), first);
+    assert_eq!(answering.feed("x").await.unwrap_err(), first);
     first
 }
 
@@ -67,8 +67,8 @@ async fn messages_of_all_sizes_arrive_in_order_both_ways() {
     let (mut asking, mut answering) = pair().await;
     for size in [0, 1, 100, 16_384, 65_536] {
         let body = serde_bytes::ByteBuf::from(vec![size as u8; size]);
-        asking.send(&body).await.unwrap();
-        answering.send(&size).await.unwrap();
+        asking.feed(&body).await.unwrap();
+        answering.feed(&size).await.unwrap();
         answering.flush().await.unwrap();
         assert_eq!(asking.receive::<usize>().await.unwrap(), size);
         assert_eq!(answering.receive::<serde_bytes::ByteBuf>().await.unwrap(), body);
@@ -80,7 +80,7 @@ async fn messages_wait_for_a_flush_and_share_a_record() {
     let (mut asking, mut answering) = pair().await;
     let before = asking.bytes_out();
     for number in 0..50u8 {
-        asking.send(&number).await.unwrap();
+        asking.feed(&number).await.unwrap();
     }
     assert_eq!(asking.bytes_out(), before);
     asking.flush().await.unwrap();
@@ -95,14 +95,14 @@ async fn messages_wait_for_a_flush_and_share_a_record() {
 async fn a_message_beyond_the_maximum_is_not_sent() {
     let (mut asking, _answering) = pair().await;
     let body = serde_bytes::ByteBuf::from(vec![0; MAX_FRAME]);
-    assert_eq!(asking.send(&body).await.unwrap_err(), ChannelError::Unsendable);
+    assert_eq!(asking.feed(&body).await.unwrap_err(), ChannelError::Unsendable);
     assert_eq!(asking.flush().await.unwrap_err(), ChannelError::Unsendable);
 }
 
 #[tokio::test]
 async fn an_oversized_frame_is_refused_before_anything_is_kept_for_it() {
     for length in [MAX_FRAME as u32 + 1, u32::MAX] {
-        assert_eq!(verdict(&length.to_be_bytes()).await, Misbehaved::Oversized(length).into());
+        assert_eq!(verdict(&length.to_be_bytes()).await, FrameError::Oversized(length).into());
     }
     let (mut asking, mut answering) = pair().await;
     asking.outbox.extend_from_slice(&(MAX_FRAME as u32).to_be_bytes());
@@ -116,20 +116,20 @@ async fn a_replayed_a_skipped_and_a_reflected_message_are_told_apart() {
     let hello = rmp_serde::to_vec("hello").unwrap();
     assert_eq!(
         verdict(&enveloped(0, 1, &hello)).await,
-        Misbehaved::WrongCounter { expected: 0, found: 1 }.into()
+        FrameError::WrongCounter { expected: 0, found: 1 }.into()
     );
-    assert_eq!(verdict(&enveloped(1, 0, &hello)).await, Misbehaved::WrongRole.into());
-    assert_eq!(verdict(&enveloped(2, 0, &hello)).await, Misbehaved::WrongRole.into());
+    assert_eq!(verdict(&enveloped(1, 0, &hello)).await, FrameError::WrongRole.into());
+    assert_eq!(verdict(&enveloped(2, 0, &hello)).await, FrameError::WrongRole.into());
 
     let (mut asking, mut answering) = pair().await;
-    asking.send("hello").await.unwrap();
+    asking.feed("hello").await.unwrap();
     let once = asking.outbox.clone();
     asking.outbox.extend_from_slice(&once);
     asking.flush().await.unwrap();
     answering.receive::<String>().await.unwrap();
     assert_eq!(
         answering.receive::<String>().await.unwrap_err(),
-        Misbehaved::WrongCounter { expected: 1, found: 0 }.into()
+        FrameError::WrongCounter { expected: 1, found: 0 }.into()
     );
 }
 
@@ -137,8 +137,8 @@ async fn a_replayed_a_skipped_and_a_reflected_message_are_told_apart() {
 async fn what_is_no_message_is_refused() {
     let hello = rmp_serde::to_vec("hello").unwrap();
     let trailing = [&hello[..], b"abc"].concat();
-    assert_eq!(verdict(&enveloped(0, 0, &trailing)).await, Misbehaved::TrailingBytes(3).into());
-    let bad: ChannelError = Misbehaved::BadEncoding.into();
+    assert_eq!(verdict(&enveloped(0, 0, &trailing)).await, FrameError::TrailingBytes(3).into());
+    let bad: ChannelError = FrameError::BadEncoding.into();
     assert_eq!(verdict(&frame(&[])).await, bad);
     assert_eq!(verdict(&frame(&[0xc1; 40])).await, bad);
     assert_eq!(verdict(&enveloped(0, 0, &[])).await, bad);
@@ -204,7 +204,7 @@ async fn a_peer_that_takes_nothing_times_out() {
     let body = serde_bytes::ByteBuf::from(vec![0; 60_000]);
     let outcome = async {
         loop {
-            asking.send(&body).await?;
+            asking.feed(&body).await?;
         }
     };
     let outcome: Result<(), ChannelError> = outcome.await;
@@ -221,7 +221,7 @@ async fn a_dropped_call_loses_nothing() {
     );
     let (mut asking, mut answering) = (asking.unwrap(), answering.unwrap());
     let body = serde_bytes::ByteBuf::from((0..50_000).map(|i| i as u8).collect::<Vec<_>>());
-    asking.send(&body).await.unwrap();
+    asking.feed(&body).await.unwrap();
     let tick = Duration::from_millis(1);
     loop {
         // Both calls are dropped again and again, wherever they are.
@@ -291,14 +291,14 @@ async fn exchange(asker: &Identity, asked: &Identity, cut: usize) -> [Result<(),
     let asking = async {
         let near = CutAfter { io: Some(near), left: cut };
         let mut channel = Channel::connect(near, asker, Expect::Device(asked.device())).await?;
-        channel.send("question").await?;
+        channel.feed("question").await?;
         channel.receive::<String>().await?;
         channel.close().await
     };
     let answering = async {
         let mut channel = Channel::accept(far, asked, Trust::Anyone).await?;
         channel.receive::<String>().await?;
-        channel.send("answer").await?;
+        channel.feed("answer").await?;
         match channel.receive::<String>().await {
             Err(ChannelError::Closed) => Ok(()),
             Err(error) => Err(error),
@@ -337,9 +337,9 @@ async fn as_much_as_a_frame_does_not_wait_for_a_flush() {
     let (mut asking, mut answering) = pair().await;
     let before = asking.bytes_out();
     let body = serde_bytes::ByteBuf::from(vec![7; 40_000]);
-    asking.send(&body).await.unwrap();
+    asking.feed(&body).await.unwrap();
     assert_eq!(asking.bytes_out(), before);
-    asking.send(&body).await.unwrap();
+    asking.feed(&body).await.unwrap();
     assert!(asking.bytes_out() - before > 80_000);
     for _ in 0..2 {
         assert_eq!(answering.receive::<serde_bytes::ByteBuf>().await.unwrap(), body);

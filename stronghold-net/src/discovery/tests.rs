@@ -52,7 +52,7 @@ fn what_others_announce_is_no_device_of_ours() {
     for name in ["printer", "", "\u{e9}\u{e9}\u{e9}\u{e9}", "00112233445566778899aabbccddeeff00"] {
         let service =
             ServiceInfo::new(SERVICE, name, "host.local.", "192.0.2.7", 1, &[("0", "0011")][..]).unwrap();
-        assert!(!is_of(&resolved(&service), &secret, &NOBODY));
+        assert!(!is_of(&resolved(&service), &secret, &ANY_DEVICE));
     }
 }
 
@@ -152,9 +152,9 @@ async fn another_audience_is_told_at_the_next_look() {
 fn the_audience_is_all_that_share_a_secret_or_the_code() {
     let (own, peer) = friends();
     let code = PairingCode::generate().unwrap();
-    assert_eq!(Audience::Pairing(of_code(&code)).secrets(), [(NOBODY, of_code(&code))]);
+    assert_eq!(Audience::Pairing(of_code(&code)).secrets(), [(ANY_DEVICE, of_code(&code))]);
     own.change(|stronghold| {
-        let mut known = stronghold.peers().by_id(&peer.device()).unwrap().clone();
+        let mut known = stronghold.peers().get(&peer.device()).unwrap().clone();
         known.rendezvous = None;
         stronghold.peers_mut().insert(peer.device(), known);
     });
@@ -171,7 +171,7 @@ async fn what_can_not_be_announced_is_tried_again_at_the_next_look() {
 /// A service of these addresses, which the secret's owner is told of.
 fn at(addresses: &[&str], secret: &Rendezvous) -> ServiceEvent {
     let nonce: Nonce = random().unwrap();
-    let strings = strings(&[(NOBODY, secret.clone())], &nonce).unwrap();
+    let strings = strings(&[(ANY_DEVICE, secret.clone())], &nonce).unwrap();
     let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
     let name = hex::text(&nonce);
     let service =
@@ -182,7 +182,7 @@ fn at(addresses: &[&str], secret: &Rendezvous) -> ServiceEvent {
 #[test]
 fn each_address_is_told_once_and_ipv4_first() {
     let (secret, other) = (Rendezvous::from_bytes([1; 32]), Rendezvous::from_bytes([2; 32]));
-    let mut heard = Heard { secret: secret.clone(), device: NOBODY, told: BTreeSet::new() };
+    let mut heard = Heard { secret: secret.clone(), device: ANY_DEVICE, told: BTreeSet::new() };
     let parsed = |addresses: &[&str]| -> Vec<SocketAddr> {
         addresses.iter().map(|address| address.parse().unwrap()).collect()
     };
@@ -227,14 +227,14 @@ fn a_link_local_address_is_told_with_its_interface() {
 fn a_tag_counts_where_tags_may_be() {
     let secret = Rendezvous::from_bytes([1; 32]);
     let nonce = [9; 16];
-    let tag = hex::text(&cut::<8>(mark(&secret, Purpose::Announcement, &nonce, &NOBODY)));
+    let tag = hex::text(&truncate::<8>(tag(&secret, TagContext::Announcement, &nonce, &ANY_DEVICE)));
     let found = |before: usize, text: &str| {
         let mut strings = vec![("x".to_owned(), "0".repeat(16 * TAGS_PER_STRING)); before];
         strings.iter_mut().enumerate().for_each(|(key, (name, _))| *name = key.to_string());
         strings.push(("last".into(), text.into()));
         let service =
             ServiceInfo::new(SERVICE, &hex::text(&nonce), "host.local.", "192.0.2.7", 1, strings.as_slice());
-        is_of(&resolved(&service.unwrap()), &secret, &NOBODY)
+        is_of(&resolved(&service.unwrap()), &secret, &ANY_DEVICE)
     };
     for (before, text, expected) in [
         (0, tag.clone(), true),

@@ -1,8 +1,8 @@
 //! Why a host could not do its part, and whose fault that is.
 
-use stronghold_snapshot::{ComplementError, HomeError, SealError};
-use stronghold_sync::session::{Failure, Misbehaviour};
-use stronghold_vault::{Damaged, ExportError, ImportError, Unacceptable};
+use stronghold_snapshot::{ComplementError, SealError, VaultFileError};
+use stronghold_sync::session::{PeerMisbehaved, TaskError};
+use stronghold_vault::{Damaged, ExportError, ImportError, RejectReason};
 
 /// Why this side could not do its part.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +10,7 @@ use stronghold_vault::{Damaged, ExportError, ImportError, Unacceptable};
 pub enum HostError {
     /// The file.
     #[error(transparent)]
-    Home(#[from] HomeError),
+    Home(#[from] VaultFileError),
     /// The policy, or a damaged value.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -36,31 +36,31 @@ pub enum HostError {
 
 impl HostError {
     /// Tells whose fault it is.
-    pub(super) fn failure(&self) -> Failure {
+    pub(super) fn failure(&self) -> TaskError {
         match self {
-            Self::Export(ExportError::NotPermitted) => Failure::NotPermitted,
-            Self::Import(ImportError::Unacceptable(Unacceptable::NotPermitted)) => {
-                Failure::Peer(Misbehaviour::NotPermitted)
+            Self::Export(ExportError::NotPermitted) => TaskError::NotPermitted,
+            Self::Import(ImportError::Unacceptable(RejectReason::NotPermitted)) => {
+                TaskError::Peer(PeerMisbehaved::NotPermitted)
             }
-            Self::Import(ImportError::Unacceptable(Unacceptable::Withdrawn)) => Failure::NotPermitted,
-            Self::Import(ImportError::Unacceptable(Unacceptable::TooManyHeads)) => Failure::Limits,
-            Self::Import(ImportError::Unacceptable(Unacceptable::OverLimits)) => {
-                Failure::Peer(Misbehaviour::OverLimits)
+            Self::Import(ImportError::Unacceptable(RejectReason::Withdrawn)) => TaskError::NotPermitted,
+            Self::Import(ImportError::Unacceptable(RejectReason::TooManyHeads)) => TaskError::Limits,
+            Self::Import(ImportError::Unacceptable(RejectReason::OverLimits)) => {
+                TaskError::Peer(PeerMisbehaved::OverLimits)
             }
-            Self::Import(ImportError::Unacceptable(Unacceptable::NotAsked)) => {
-                Failure::Peer(Misbehaviour::NotAsked)
+            Self::Import(ImportError::Unacceptable(RejectReason::Unrequested)) => {
+                TaskError::Peer(PeerMisbehaved::Unrequested)
             }
-            Self::Complement(_) => Failure::Peer(Misbehaviour::BadBatch),
-            Self::BadKey => Failure::Peer(Misbehaviour::BadKey),
-            Self::Deletions => Failure::Deletions,
-            _ => Failure::Local,
+            Self::Complement(_) => TaskError::Peer(PeerMisbehaved::BadBatch),
+            Self::BadKey => TaskError::Peer(PeerMisbehaved::BadKey),
+            Self::Deletions => TaskError::Deletions,
+            _ => TaskError::Local,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use stronghold_snapshot::BadPayload;
+    use stronghold_snapshot::DecodeError;
     use stronghold_vault::WriteError;
 
     use super::*;
@@ -68,22 +68,22 @@ mod tests {
     #[test]
     fn each_failure_is_somebodys_fault() {
         let unacceptable = |why| HostError::Import(ImportError::Unacceptable(why));
-        let peer = Failure::Peer;
+        let peer = TaskError::Peer;
         for (error, expected) in [
-            (ExportError::NotPermitted.into(), Failure::NotPermitted),
-            (ExportError::Damaged(Damaged).into(), Failure::Local),
-            (unacceptable(Unacceptable::NotPermitted), peer(Misbehaviour::NotPermitted)),
-            (unacceptable(Unacceptable::Withdrawn), Failure::NotPermitted),
-            (unacceptable(Unacceptable::TooManyHeads), Failure::Limits),
-            (unacceptable(Unacceptable::OverLimits), peer(Misbehaviour::OverLimits)),
-            (unacceptable(Unacceptable::NotAsked), peer(Misbehaviour::NotAsked)),
-            (HostError::Import(ImportError::Write(WriteError::TooLarge)), Failure::Local),
-            (ComplementError::Signature.into(), peer(Misbehaviour::BadBatch)),
-            (ComplementError::NotThisRequest.into(), peer(Misbehaviour::BadBatch)),
-            (HostError::BadKey, peer(Misbehaviour::BadKey)),
-            (HostError::Deletions, Failure::Deletions),
-            (HostError::Damaged(Damaged), Failure::Local),
-            (HomeError::Payload(BadPayload).into(), Failure::Local),
+            (ExportError::NotPermitted.into(), TaskError::NotPermitted),
+            (ExportError::Damaged(Damaged).into(), TaskError::Local),
+            (unacceptable(RejectReason::NotPermitted), peer(PeerMisbehaved::NotPermitted)),
+            (unacceptable(RejectReason::Withdrawn), TaskError::NotPermitted),
+            (unacceptable(RejectReason::TooManyHeads), TaskError::Limits),
+            (unacceptable(RejectReason::OverLimits), peer(PeerMisbehaved::OverLimits)),
+            (unacceptable(RejectReason::Unrequested), peer(PeerMisbehaved::Unrequested)),
+            (HostError::Import(ImportError::Write(WriteError::TooLarge)), TaskError::Local),
+            (ComplementError::Signature.into(), peer(PeerMisbehaved::BadBatch)),
+            (ComplementError::NotThisRequest.into(), peer(PeerMisbehaved::BadBatch)),
+            (HostError::BadKey, peer(PeerMisbehaved::BadKey)),
+            (HostError::Deletions, TaskError::Deletions),
+            (HostError::Damaged(Damaged), TaskError::Local),
+            (VaultFileError::Payload(DecodeError).into(), TaskError::Local),
         ] {
             assert_eq!(error.failure(), expected, "{error}");
         }

@@ -5,14 +5,14 @@ mod batches;
 use stronghold_sync::{
     Decision, DeviceId, EntryId, Shape,
     message::Volume,
-    session::{Failure, Misbehaviour},
+    session::{PeerMisbehaved, TaskError},
 };
 use stronghold_vault::Entry;
 
 use super::*;
 use crate::{
-    attendant::Answering,
     common::{Device, friends},
+    handler::BoxFuture,
 };
 
 const BINDING: [u8; 32] = [7; 32];
@@ -23,7 +23,7 @@ struct Noting {
     told: Vec<String>,
     /// What it is asked to answer; nothing: it never does.
     says: Option<bool>,
-    goes_on: Option<GoOn>,
+    goes_on: Option<PlanDecision>,
 }
 
 impl Noting {
@@ -31,7 +31,7 @@ impl Noting {
         self.told.push(format!("{what} {of:?}"));
     }
 
-    fn answering(&self) -> Answering<bool> {
+    fn answering(&self) -> BoxFuture<bool> {
         let says = self.says;
         Box::pin(async move {
             match says {
@@ -42,55 +42,55 @@ impl Noting {
     }
 }
 
-impl Attendant for Noting {
-    fn ask(&mut self, peer: DeviceId, pending: &[Pending]) -> Answering<bool> {
+impl SessionHandler for Noting {
+    fn approve(&mut self, peer: DeviceId, pending: &[Pending]) -> BoxFuture<bool> {
         self.note("ask", &(peer, pending.len()));
         self.answering()
     }
 
-    fn confirm(&mut self, peer: DeviceId, plan: &Plan) -> Answering<bool> {
+    fn confirm_losses(&mut self, peer: DeviceId, plan: &Plan) -> BoxFuture<bool> {
         self.note("confirm", &(peer, plan.unchanged));
         self.answering()
     }
 
-    fn left(&mut self, peer: DeviceId, left: &StaysBehind) {
+    fn on_left_behind(&mut self, peer: DeviceId, left: &StaysBehind) {
         self.note("left", &(peer, left));
     }
 
-    fn plan(&mut self, plan: &Plan) -> GoOn {
+    fn review_plan(&mut self, plan: &Plan) -> PlanDecision {
         self.note("plan", &plan.unchanged);
-        self.goes_on.unwrap_or(GoOn::Yes)
+        self.goes_on.unwrap_or(PlanDecision::Proceed)
     }
 
-    fn expect(&mut self, volume: Volume) {
+    fn on_incoming(&mut self, volume: Volume) {
         self.note("expect", &volume);
     }
 
-    fn taken(&mut self, taken: Taken) {
+    fn on_received(&mut self, taken: Changes) {
         self.note("taken", &taken);
     }
 
-    fn given(&mut self, entries: u64, of: u64) {
+    fn on_sent(&mut self, entries: u64, of: u64) {
         self.note("given", &(entries, of));
     }
 
-    fn set_back(&mut self, peer: DeviceId, found: u64, seen: u64) {
+    fn on_rollback(&mut self, peer: DeviceId, found: u64, seen: u64) {
         self.note("set back", &(peer, found, seen));
     }
 
-    fn copied(&mut self, peer: DeviceId, whose: Copied) {
+    fn on_duplicate(&mut self, peer: DeviceId, whose: Duplicate) {
         self.note("copied", &(peer, whose));
     }
 
-    fn decided(&mut self, peer: DeviceId, verdict: &Verdict) {
+    fn on_decision(&mut self, peer: DeviceId, verdict: &Verdict) {
         self.note("decided", &(peer, verdict.operation));
     }
 }
 
 /// The host of `own` in a session with `peer`, who has the key of the secret that comes with it.
-fn host<'a>(own: &Device, peer: &Device, attendant: &'a mut Noting) -> HomeHost<'a> {
-    let secret = RecipientSecret::from_bytes(&[3; 32]).unwrap();
-    HomeHost::new(own.home.clone(), public(peer), secret, &BINDING, attendant)
+fn host<'a>(own: &Device, peer: &Device, attendant: &'a mut Noting) -> VaultHost<'a> {
+    let secret = RecipientSecretKey::from_bytes(&[3; 32]).unwrap();
+    VaultHost::new(own.home.clone(), public(peer), secret, &BINDING, attendant)
 }
 
 fn public(device: &Device) -> PublicIdentity {
@@ -98,11 +98,11 @@ fn public(device: &Device) -> PublicIdentity {
 }
 
 fn key() -> RecipientKey {
-    recipient_key(&RecipientSecret::from_bytes(&[3; 32]).unwrap()).unwrap()
+    recipient_key(&RecipientSecretKey::from_bytes(&[3; 32]).unwrap()).unwrap()
 }
 
 fn generation(device: &Device) -> u64 {
-    device.opened_again().lock().file().lineage().generation()
+    device.opened_again().lock().file().sealer().generation()
 }
 
 fn revision(number: u8) -> RevisionId {
@@ -114,7 +114,7 @@ fn known(own: &Device, peer: &Device, revisions: &[u8]) -> Vec<bool> {
     let home = own.opened_again();
     let home = home.lock();
     let peers = home.stronghold().peers();
-    revisions.iter().map(|number| peers.is_known_to(&peer.device(), &revision(*number))).collect()
+    revisions.iter().map(|number| peers.was_disclosed_to(&peer.device(), &revision(*number))).collect()
 }
 
 fn verdict(operation: Operation, allowed: bool, entries: u64) -> Verdict {
@@ -162,12 +162,12 @@ async fn what_needs_no_answer_is_told_and_kept() {
     let mut host = host(&own, &peer, &mut noting);
     for action in [
         Action::Finished(stronghold_sync::session::Summary::default()),
-        Action::Found(vec![listing.clone()]),
-        Action::Expect(volume),
-        Action::Given { entries: 1, of: 2 },
-        Action::Copied(Copied::Ours),
-        Action::Known(vec![revision(1)]),
-        Action::Left(behind),
+        Action::Listing(vec![listing.clone()]),
+        Action::Incoming(volume),
+        Action::Sent { entries: 1, of: 2 },
+        Action::Duplicate(Duplicate::Ours),
+        Action::PeerHolds(vec![revision(1)]),
+        Action::LeftBehind(behind),
         Action::Declined(vec![id("a/v/declined")]),
     ] {
         assert_eq!(host.act(action).await, None);
@@ -187,7 +187,7 @@ async fn what_needs_no_answer_is_told_and_kept() {
         [
             format!("expect {volume:?}"),
             "given (1, 2)".into(),
-            format!("copied {:?}", (device, Copied::Ours)),
+            format!("copied {:?}", (device, Duplicate::Ours)),
             format!("left {:?}", (device, stays)),
         ]
     );
@@ -197,7 +197,7 @@ async fn what_needs_no_answer_is_told_and_kept() {
 #[tokio::test]
 async fn a_snapshot_that_was_set_back_is_told_of() {
     let (own, peer) = friends();
-    own.change(|stronghold| stronghold.peers_mut().at_generation(&peer.device(), 10));
+    own.change(|stronghold| stronghold.peers_mut().set_generation(&peer.device(), 10));
     let told = |found| format!("set back {:?}", (peer.device(), found, 10));
     for (copied, generation, expected) in [
         (None, 0, None),
@@ -205,13 +205,13 @@ async fn a_snapshot_that_was_set_back_is_told_of() {
         (None, 9, Some(told(9))),
         (None, 10, None),
         (None, 11, None),
-        (Some(Copied::Ours), 9, Some(told(9))),
-        (Some(Copied::Theirs), 9, None),
+        (Some(Duplicate::Ours), 9, Some(told(9))),
+        (Some(Duplicate::Theirs), 9, None),
     ] {
         let mut noting = Noting::default();
         let mut host = host(&own, &peer, &mut noting);
         if let Some(copied) = copied {
-            host.act(Action::Copied(copied)).await;
+            host.act(Action::Duplicate(copied)).await;
         }
         host.act(Action::Edition(Edition { generation, stamp: None })).await;
         assert_eq!(host.learnt.edition, Some(Edition { generation, stamp: None }));
@@ -241,18 +241,20 @@ async fn a_person_has_so_long_and_silence_is_a_no() {
         })
     };
     let plan = Plan { unchanged: 3, ..Plan::default() };
-    for (says, answer, seconds) in
-        [(Some(true), Answer::Approved, 0), (Some(false), Answer::Denied, 0), (None, Answer::Denied, 7)]
-    {
-        for action in [Action::Ask(vec![pending()]), Action::Confirm(Box::new(plan.clone()))] {
+    for (says, answer, seconds) in [
+        (Some(true), TaskResult::Approved, 0),
+        (Some(false), TaskResult::Denied, 0),
+        (None, TaskResult::Denied, 7),
+    ] {
+        for action in [Action::Approve(vec![pending()]), Action::Confirm(Box::new(plan.clone()))] {
             let begun = tokio::time::Instant::now();
             let mut noting = Noting { says, ..Noting::default() };
-            let mut host = host(&own, &peer, &mut noting).patient_for(Duration::from_secs(7));
+            let mut host = host(&own, &peer, &mut noting).with_approval_timeout(Duration::from_secs(7));
             assert_eq!(host.act(action.clone()).await, Some(answer.clone()));
             assert_eq!(begun.elapsed(), Duration::from_secs(seconds));
             drop(host);
             let expected = match action {
-                Action::Ask(_) => format!("ask {:?}", (peer.device(), 1)),
+                Action::Approve(_) => format!("ask {:?}", (peer.device(), 1)),
                 _ => format!("confirm {:?}", (peer.device(), 3)),
             };
             assert_eq!(noting.told, [expected]);
@@ -265,9 +267,9 @@ async fn a_plan_is_carried_out_as_the_attendant_says_and_kept() {
     let (own, peer) = friends();
     let plan = Plan { unchanged: 3, ..Plan::default() };
     for (goes_on, answer) in [
-        (GoOn::Yes, Answer::Proceed { deletions_confirmed: false }),
-        (GoOn::YesDeleting, Answer::Proceed { deletions_confirmed: true }),
-        (GoOn::No, Answer::Stop),
+        (PlanDecision::Proceed, TaskResult::Proceed { deletions_confirmed: false }),
+        (PlanDecision::ProceedWithDeletions, TaskResult::Proceed { deletions_confirmed: true }),
+        (PlanDecision::Stop, TaskResult::Stop),
     ] {
         let mut noting = Noting { goes_on: Some(goes_on), ..Noting::default() };
         let mut host = host(&own, &peer, &mut noting);
@@ -280,11 +282,11 @@ async fn a_plan_is_carried_out_as_the_attendant_says_and_kept() {
 fn what_is_decided_has_its_name_in_the_log_and_is_urgent_where_something_leaves() {
     use Operation::{Browse, Delete, Import, Pull, Push};
     let table = [
-        (Import, Deed::Import, Deed::Import, true),
-        (Browse, Deed::Browse, Deed::Browse, true),
-        (Pull, Deed::Pull, Deed::Gave, true),
-        (Push, Deed::Push, Deed::Took, false),
-        (Delete, Deed::Delete, Deed::TookDeletions, false),
+        (Import, AuditAction::Import, AuditAction::Import, true),
+        (Browse, AuditAction::Browse, AuditAction::Browse, true),
+        (Pull, AuditAction::Pull, AuditAction::Gave, true),
+        (Push, AuditAction::Push, AuditAction::Took, false),
+        (Delete, AuditAction::Delete, AuditAction::TookDeletions, false),
     ];
     for (operation, theirs, ours, leaves) in table {
         assert_eq!(deed(&verdict(operation, true, 1)), theirs);
@@ -298,7 +300,7 @@ fn what_is_decided_has_its_name_in_the_log_and_is_urgent_where_something_leaves(
 #[tokio::test(start_paused = true)]
 async fn a_decision_by_which_something_leaves_is_durable_at_once() {
     let (own, peer) = friends();
-    let logged = || -> Vec<(Deed, bool, u64, String)> {
+    let logged = || -> Vec<(AuditAction, bool, u64, String)> {
         let home = own.opened_again();
         let home = home.lock();
         let entries = home.stronghold().log().entries();
@@ -311,25 +313,25 @@ async fn a_decision_by_which_something_leaves_is_durable_at_once() {
     let mut host = host(&own, &peer, &mut noting);
     let before = generation(&own);
     let mut log = async |verdicts: Vec<Verdict>| {
-        host.act(Action::Known(vec![revision(1)])).await;
-        assert_eq!(host.act(Action::Log(verdicts)).await, Some(Answer::Logged));
+        host.act(Action::PeerHolds(vec![revision(1)])).await;
+        assert_eq!(host.act(Action::Log(verdicts)).await, Some(TaskResult::Logged));
         (generation(&own) - before, host.learnt.is_due())
     };
     // The first is written at once, alone; the next waits.
     assert_eq!(log(vec![verdict(Operation::Push, true, 1)]).await, (1, true));
     assert_eq!(log(vec![verdict(Operation::Browse, false, 0)]).await, (1, true));
     assert_eq!(known(&own, &peer, &[1]), [false]);
-    assert_eq!(logged(), [(Deed::Push, true, 1, "a/**".into())]);
+    assert_eq!(logged(), [(AuditAction::Push, true, 1, "a/**".into())]);
     let both = vec![verdict(Operation::Delete, true, 2), verdict(Operation::Pull, true, 3)];
     assert_eq!(log(both).await, (2, false));
     assert_eq!(known(&own, &peer, &[1]), [true]);
     assert_eq!(
         logged(),
         [
-            (Deed::Push, true, 1, "a/**".into()),
-            (Deed::Browse, false, 0, "a/**".into()),
-            (Deed::Delete, true, 2, "a/**".into()),
-            (Deed::Pull, true, 3, "a/**".into()),
+            (AuditAction::Push, true, 1, "a/**".into()),
+            (AuditAction::Browse, false, 0, "a/**".into()),
+            (AuditAction::Delete, true, 2, "a/**".into()),
+            (AuditAction::Pull, true, 3, "a/**".into()),
         ]
     );
     tokio::time::advance(Duration::from_secs(59)).await;
@@ -351,7 +353,7 @@ async fn what_is_looked_up_is_answered_as_it_is_in_the_file() {
     let moved = exported(&peer, &own);
     own.change(|stronghold| {
         stronghold.import(&moved, peer.device(), 1, |_, _, _| Ok(())).unwrap();
-        stronghold.remember_known(&peer.device(), all.iter().map(|entry| entry.revision));
+        stronghold.record_disclosed(&peer.device(), all.iter().map(|entry| entry.revision));
     });
     let unknown = "a/v/unknown".parse::<Location>().unwrap().id();
     let shapes = shapes(&own);
@@ -359,7 +361,7 @@ async fn what_is_looked_up_is_answered_as_it_is_in_the_file() {
         shapes.iter().map(|shape| own.home.lock().stronghold().names_of(&shape.location)).collect();
     let is_own: Vec<bool> =
         names.iter().map(|name| name.as_ref().unwrap().to_string() == "a/v/own").collect();
-    let look = Look {
+    let look = Lookup {
         names: shapes.iter().map(|shape| shape.location).chain([unknown]).collect(),
         grant: None,
         lacking: shapes.clone(),
@@ -367,12 +369,12 @@ async fn what_is_looked_up_is_answered_as_it_is_in_the_file() {
     };
     let mut noting = Noting::default();
     let mut host = host(&own, &peer, &mut noting);
-    let looked = Looked {
+    let looked = LookupResult {
         names: names.iter().cloned().chain([None]).collect(),
         lacking: is_own.clone(),
         delivered: is_own.iter().map(|own| !own).collect(),
     };
-    assert_eq!(host.act(Action::Look(look.clone())).await, Some(Answer::Looked(looked)));
+    assert_eq!(host.act(Action::Lookup(look.clone())).await, Some(TaskResult::Looked(looked)));
     // Names are told by a rule alone: none of what it does not cover, or of what is not held.
     for (selection, names, expected) in [
         ("**", look.names[..2].to_vec(), true),
@@ -382,11 +384,11 @@ async fn what_is_looked_up_is_answered_as_it_is_in_the_file() {
         ("a/v/own", vec![], true),
     ] {
         let grant = Some(grant(&own, &peer, Operation::Pull, selection));
-        let answer = host.act(Action::Look(Look { names, grant, ..Look::default() })).await;
+        let answer = host.act(Action::Lookup(Lookup { names, grant, ..Lookup::default() })).await;
         match answer {
-            Some(Answer::Looked(_)) => assert!(expected, "{selection}"),
+            Some(TaskResult::Looked(_)) => assert!(expected, "{selection}"),
             other => {
-                assert_eq!(other, Some(Answer::Failed(Failure::NotPermitted)));
+                assert_eq!(other, Some(TaskResult::Failed(TaskError::NotPermitted)));
                 assert!(!expected, "{selection}");
             }
         }
@@ -409,11 +411,11 @@ async fn shapes_and_lists_are_of_what_is_asked_for() {
     let one = Scope::of("a/**".parse().unwrap());
     let both = one.clone().within("*/v/1".parse().unwrap());
     for (scope, expected) in [(one, of(&["a/v/1", "a/v/2"])), (both, of(&["a/v/1"]))] {
-        assert_eq!(host.act(Action::Shapes(scope)).await, Some(Answer::Shapes(expected)));
+        assert_eq!(host.act(Action::Shapes(scope)).await, Some(TaskResult::Shapes(expected)));
     }
     let browse = grant(&own, &peer, Operation::Browse, "a/**");
     match host.act(Action::List(browse)).await {
-        Some(Answer::Listing(listing)) => {
+        Some(TaskResult::Listing(listing)) => {
             let names: Vec<_> = listing.iter().map(|listed| listed.location.to_string()).collect();
             assert_eq!(names, ["a/v/1", "a/v/2"]);
         }
@@ -431,8 +433,8 @@ async fn what_is_learnt_is_written_before_a_batch_leaves() {
     let before = generation(&own);
     let mut noting = Noting::default();
     let mut host = host(&own, &peer, &mut noting).serving();
-    let sealed = async |host: &mut HomeHost<'_>| match host.act(Action::Export(export.clone())).await {
-        Some(Answer::Sealed(sealed)) => sealed,
+    let sealed = async |host: &mut VaultHost<'_>| match host.act(Action::Export(export.clone())).await {
+        Some(TaskResult::Sealed(sealed)) => sealed,
         other => panic!("{other:?}"),
     };
     sealed(&mut host).await;
@@ -440,19 +442,19 @@ async fn what_is_learnt_is_written_before_a_batch_leaves() {
     host.act(Action::Edition(Edition { generation: 4, stamp: None })).await;
     sealed(&mut host).await;
     assert_eq!(generation(&own), before + 1);
-    assert_eq!(own.opened_again().lock().stronghold().peers().by_id(&peer.device()).unwrap().generation, 4);
-    host.act(Action::Known(vec![revision(1), revision(2)])).await;
+    assert_eq!(own.opened_again().lock().stronghold().peers().get(&peer.device()).unwrap().generation, 4);
+    host.act(Action::PeerHolds(vec![revision(1), revision(2)])).await;
     let third = sealed(&mut host).await;
     assert_eq!((generation(&own), known(&own, &peer, &[1, 2, 3])), (before + 2, vec![true, true, false]));
-    host.act(Action::Known(vec![revision(1), revision(2)])).await;
+    host.act(Action::PeerHolds(vec![revision(1), revision(2)])).await;
     sealed(&mut host).await;
     assert_eq!(generation(&own), before + 2, "nothing of it is new");
 
     // Each batch has its number, and is for this request of this peer.
-    let secret = || RecipientSecret::from_bytes(&[3; 32]).unwrap();
+    let secret = || RecipientSecretKey::from_bytes(&[3; 32]).unwrap();
     for (binding, passed, expected) in [(BINDING, 2, true), (BINDING, 0, false), ([8; 32], 2, false)] {
-        let awaited = Awaited::new(secret(), public(&own), peer.device(), request_of(&binding));
-        let mut awaited = awaited.after(passed);
+        let awaited = ComplementReceiver::new(secret(), public(&own), peer.device(), request_of(&binding));
+        let mut awaited = awaited.with_taken(passed);
         assert_eq!(awaited.open(&third).is_ok(), expected, "{passed}");
     }
 }
@@ -467,25 +469,25 @@ async fn what_may_not_leave_or_has_no_key_is_somebodys_fault() {
     let mut host = host(&own, &peer, &mut noting);
     let refused =
         Export { key: RecipientKey::new(vec![0; key().as_bytes().len()]).unwrap(), ..export.clone() };
-    let failed = |failure| Some(Answer::Failed(failure));
+    let failed = |failure| Some(TaskResult::Failed(failure));
     assert_eq!(
         host.act(Action::Export(refused)).await,
-        failed(Failure::Peer(Misbehaviour::BadKey)),
+        failed(TaskError::Peer(PeerMisbehaved::BadKey)),
         "no point of the curve"
     );
     own.change(|stronghold| stronghold.policy_mut().revoke(&peer.device()));
-    assert_eq!(host.act(Action::Export(export)).await, failed(Failure::NotPermitted));
+    assert_eq!(host.act(Action::Export(export)).await, failed(TaskError::NotPermitted));
     assert!(host.error.is_none());
     // This side's own fault is kept, with its reason.
     std::fs::remove_file(own.path()).unwrap();
     let scope = Scope::of(stronghold_sync::Selection::everything());
-    assert_eq!(host.act(Action::Shapes(scope)).await, failed(Failure::Local));
+    assert_eq!(host.act(Action::Shapes(scope)).await, failed(TaskError::Local));
     assert!(matches!(host.error, Some(HostError::Home(_))));
 }
 
 /// A batch of these, sealed by `from` for the host that `key` is of.
 fn sealed(from: &Device, to: &Device, entries: &[Entry], index: u64) -> Vec<u8> {
-    let key = RecipientPublic::from_bytes(key().as_bytes()).unwrap();
+    let key = RecipientPublicKey::from_bytes(key().as_bytes()).unwrap();
     let home = from.home.lock();
     let identity = home.stronghold().identity();
     let manifest =

@@ -7,16 +7,16 @@ use sha2::Sha256;
 use stronghold_vault::{Identity, PublicIdentity, check_device_name};
 use zeroize::Zeroizing;
 
-use crate::{Misbehaved, PairingCode};
+use crate::{FrameError, PairingCode};
 
 /// Who proves, or introduces itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum PairingRole {
     Joiner,
     Listener,
 }
 
-impl Part {
+impl PairingRole {
     fn label(self) -> &'static [u8] {
         match self {
             Self::Joiner => b"stronghold/pairing/v1/joiner",
@@ -36,21 +36,21 @@ pub(super) type Proof = ByteArray<32>;
 /// The listener's answer to a proof.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    Welcome(Proof, Card),
+    Welcome(Proof, IdentityProof),
     WrongCode,
     Expired,
 }
 
 /// Who a device is: its public key, its name, and its signature over the channel's binding.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Card {
+pub(super) struct IdentityProof {
     spki: ByteBuf,
     pub(super) name: String,
     signature: ByteBuf,
 }
 
-impl Card {
-    pub(super) fn new(part: Part, binding: &[u8; 32], identity: &Identity, name: &str) -> Self {
+impl IdentityProof {
+    pub(super) fn new(part: PairingRole, binding: &[u8; 32], identity: &Identity, name: &str) -> Self {
         Self {
             spki: ByteBuf::from(identity.public().spki()),
             name: name.to_owned(),
@@ -59,11 +59,11 @@ impl Card {
     }
 
     /// The device that it is of.
-    pub(super) fn check(&self, part: Part, binding: &[u8; 32]) -> Result<PublicIdentity, Misbehaved> {
-        check_device_name(&self.name).map_err(|_| Misbehaved::BadName)?;
-        let peer = PublicIdentity::from_spki(&self.spki).map_err(|_| Misbehaved::BadCard)?;
+    pub(super) fn check(&self, part: PairingRole, binding: &[u8; 32]) -> Result<PublicIdentity, FrameError> {
+        check_device_name(&self.name).map_err(|_| FrameError::BadName)?;
+        let peer = PublicIdentity::from_spki(&self.spki).map_err(|_| FrameError::BadCard)?;
         let signed = peer.verify(&part.to_sign(binding), &self.signature);
-        signed.map(|()| peer).map_err(|_| Misbehaved::BadCard)
+        signed.map(|()| peer).map_err(|_| FrameError::BadCard)
     }
 }
 
@@ -83,16 +83,16 @@ impl Proofs {
         Self { key }
     }
 
-    pub(super) fn of(&self, part: Part) -> Proof {
+    pub(super) fn of(&self, part: PairingRole) -> Proof {
         ByteArray::new(self.mac(part).finalize().into_bytes().into())
     }
 
     /// Compares in constant time.
-    pub(super) fn hold(&self, part: Part, proof: &Proof) -> bool {
+    pub(super) fn hold(&self, part: PairingRole, proof: &Proof) -> bool {
         self.mac(part).verify_slice(proof.as_slice()).is_ok()
     }
 
-    fn mac(&self, part: Part) -> Hmac<Sha256> {
+    fn mac(&self, part: PairingRole) -> Hmac<Sha256> {
         let mut mac = self.key.clone();
         mac.update(part.label());
         mac
@@ -110,15 +110,16 @@ pub(crate) fn vectors(
     listener: &Identity,
 ) -> Vec<(&'static str, Vec<u8>)> {
     let proofs = Proofs::over(binding, code);
-    let card = |part, identity, name| Card::new(part, binding, identity, name);
+    let card = |part, identity, name| IdentityProof::new(part, binding, identity, name);
     let encoded = |answer: &Answer| rmp_serde::to_vec(answer).unwrap();
-    let welcome = Answer::Welcome(proofs.of(Part::Listener), card(Part::Listener, listener, "laptop"));
+    let welcome =
+        Answer::Welcome(proofs.of(PairingRole::Listener), card(PairingRole::Listener, listener, "laptop"));
     vec![
-        ("pairing/1-proof", rmp_serde::to_vec(&proofs.of(Part::Joiner)).unwrap()),
+        ("pairing/1-proof", rmp_serde::to_vec(&proofs.of(PairingRole::Joiner)).unwrap()),
         ("pairing/2-welcome", encoded(&welcome)),
         ("pairing/2-wrong-code", encoded(&Answer::WrongCode)),
         ("pairing/2-expired", encoded(&Answer::Expired)),
-        ("pairing/3-card", rmp_serde::to_vec(&card(Part::Joiner, joiner, "phone")).unwrap()),
+        ("pairing/3-card", rmp_serde::to_vec(&card(PairingRole::Joiner, joiner, "phone")).unwrap()),
         ("pairing/4-and-5", rmp_serde::to_vec(&true).unwrap()),
     ]
 }
@@ -133,43 +134,45 @@ mod tests {
         let listener = Proofs::over(&binding, &shown);
         for _ in 0..100_000 {
             let guess = PairingCode::generate().unwrap();
-            assert!(!listener.hold(Part::Joiner, &Proofs::over(&binding, &guess).of(Part::Joiner)));
+            assert!(
+                !listener.hold(PairingRole::Joiner, &Proofs::over(&binding, &guess).of(PairingRole::Joiner))
+            );
         }
         let typed = shown.reveal().parse().unwrap();
-        assert!(listener.hold(Part::Joiner, &Proofs::over(&binding, &typed).of(Part::Joiner)));
+        assert!(listener.hold(PairingRole::Joiner, &Proofs::over(&binding, &typed).of(PairingRole::Joiner)));
     }
 
     #[test]
     fn a_proof_is_of_its_part_code_and_channel() {
         let code = PairingCode::generate().unwrap();
         let proofs = Proofs::over(&[1; 32], &code);
-        let proof = proofs.of(Part::Joiner);
-        assert!(proofs.hold(Part::Joiner, &proof) && !proofs.hold(Part::Listener, &proof));
-        assert!(!Proofs::over(&[2; 32], &code).hold(Part::Joiner, &proof));
+        let proof = proofs.of(PairingRole::Joiner);
+        assert!(proofs.hold(PairingRole::Joiner, &proof) && !proofs.hold(PairingRole::Listener, &proof));
+        assert!(!Proofs::over(&[2; 32], &code).hold(PairingRole::Joiner, &proof));
     }
 
     /// The right code is no right to call oneself another device.
     #[test]
     fn a_card_is_signed_by_its_device_for_its_part_and_channel() {
         let (own, victim) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-        let card = || Card::new(Part::Joiner, &[1; 32], &own, "phone");
-        assert_eq!(card().check(Part::Joiner, &[1; 32]).as_ref(), Ok(own.public()));
-        assert_eq!(card().check(Part::Joiner, &[2; 32]), Err(Misbehaved::BadCard));
-        assert_eq!(card().check(Part::Listener, &[1; 32]), Err(Misbehaved::BadCard));
-        let forged = |forge: fn(&mut Card, &Identity)| {
+        let card = || IdentityProof::new(PairingRole::Joiner, &[1; 32], &own, "phone");
+        assert_eq!(card().check(PairingRole::Joiner, &[1; 32]).as_ref(), Ok(own.public()));
+        assert_eq!(card().check(PairingRole::Joiner, &[2; 32]), Err(FrameError::BadCard));
+        assert_eq!(card().check(PairingRole::Listener, &[1; 32]), Err(FrameError::BadCard));
+        let forged = |forge: fn(&mut IdentityProof, &Identity)| {
             let mut card = card();
             forge(&mut card, &victim);
-            card.check(Part::Joiner, &[1; 32]).unwrap_err()
+            card.check(PairingRole::Joiner, &[1; 32]).unwrap_err()
         };
         assert_eq!(
             forged(|card, victim| card.spki = ByteBuf::from(victim.public().spki())),
-            Misbehaved::BadCard
+            FrameError::BadCard
         );
-        assert_eq!(forged(|card, _| card.signature[3] ^= 1), Misbehaved::BadCard);
-        assert_eq!(forged(|card, _| card.signature.truncate(63)), Misbehaved::BadCard);
-        assert_eq!(forged(|card, _| card.spki[40] ^= 1), Misbehaved::BadCard);
-        assert_eq!(forged(|card, _| card.name.clear()), Misbehaved::BadName);
-        assert_eq!(forged(|card, _| card.name = "x".repeat(65)), Misbehaved::BadName);
-        assert_eq!(forged(|card, _| card.name = "a\nb".into()), Misbehaved::BadName);
+        assert_eq!(forged(|card, _| card.signature[3] ^= 1), FrameError::BadCard);
+        assert_eq!(forged(|card, _| card.signature.truncate(63)), FrameError::BadCard);
+        assert_eq!(forged(|card, _| card.spki[40] ^= 1), FrameError::BadCard);
+        assert_eq!(forged(|card, _| card.name.clear()), FrameError::BadName);
+        assert_eq!(forged(|card, _| card.name = "x".repeat(65)), FrameError::BadName);
+        assert_eq!(forged(|card, _| card.name = "a\nb".into()), FrameError::BadName);
     }
 }

@@ -108,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Paired<S> {
     }
 
     async fn say(&mut self, is_saved: bool) -> Result<(), ChannelError> {
-        self.channel.send(&is_saved).await?;
+        self.channel.feed(&is_saved).await?;
         self.channel.flush().await
     }
 }

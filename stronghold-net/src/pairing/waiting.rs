@@ -8,8 +8,8 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
-use super::{Knock, Met, Pairing, PairingError};
-use crate::{Channel, ChannelError, Trust, crowd::Crowd, tcp::accepted};
+use super::{Pairing, PairingError, PendingPairing, PendingProof};
+use crate::{Channel, ChannelError, Trust, admission::AdmissionQueue, tcp::accept};
 
 /// The most connections that may be about to show a proof.
 const MOST: usize = 16;
@@ -30,9 +30,9 @@ impl Pairing {
         listener: &TcpListener,
         identity: &Identity,
         name: &str,
-    ) -> Result<(Met<TcpStream>, SocketAddr), PairingError> {
+    ) -> Result<(PendingPairing<TcpStream>, SocketAddr), PairingError> {
         let cover = Identity::generate()?;
-        let mut crowd = Crowd::of(MOST);
+        let mut crowd = AdmissionQueue::with_capacity(MOST);
         loop {
             tokio::select! {
                 biased;
@@ -40,8 +40,8 @@ impl Pairing {
                     return Ok((self.answer(knock, identity, name).await?, address));
                 }
                 () = sleep_until(self.until) => return Err(PairingError::Expired),
-                (stream, address) = accepted(listener) => {
-                    let cover = cover.again();
+                (stream, address) = accept(listener) => {
+                    let cover = cover.duplicate();
                     let knock = async move { (timeout(PATIENCE, knock(stream, &cover)).await, address) };
                     crowd.admit(knock);
                 }
@@ -50,9 +50,10 @@ impl Pairing {
     }
 }
 
-type Knocked = (Result<Result<Knock<TcpStream>, ChannelError>, tokio::time::error::Elapsed>, SocketAddr);
+type Knocked =
+    (Result<Result<PendingProof<TcpStream>, ChannelError>, tokio::time::error::Elapsed>, SocketAddr);
 
-async fn proved(crowd: &mut Crowd<Knocked>) -> (Knock<TcpStream>, SocketAddr) {
+async fn proved(crowd: &mut AdmissionQueue<Knocked>) -> (PendingProof<TcpStream>, SocketAddr) {
     loop {
         if let (Ok(Ok(knock)), address) = crowd.next().await {
             return (knock, address);
@@ -60,6 +61,6 @@ async fn proved(crowd: &mut Crowd<Knocked>) -> (Knock<TcpStream>, SocketAddr) {
     }
 }
 
-async fn knock(stream: TcpStream, cover: &Identity) -> Result<Knock<TcpStream>, ChannelError> {
-    Knock::receive(Channel::accept(stream, cover, Trust::Anyone).await?).await
+async fn knock(stream: TcpStream, cover: &Identity) -> Result<PendingProof<TcpStream>, ChannelError> {
+    PendingProof::receive(Channel::accept(stream, cover, Trust::Anyone).await?).await
 }

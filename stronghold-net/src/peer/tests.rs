@@ -1,11 +1,11 @@
 //! What a request comes to: which ways it goes, how long it waits, what it leaves.
 
-use stronghold_sync::{Change, Left, Location, Rule};
+use stronghold_sync::{Change, Location, Rule, Skipped};
 
 use super::*;
 use crate::{
-    attendant::Unattended,
     common::{ALL, Device, channels, friends},
+    handler::NoHandler,
 };
 
 fn id(name: &str) -> LocationId {
@@ -66,26 +66,26 @@ fn sessions_that_go_on_with_each_other_are_told_of_as_one() {
 
 #[test]
 fn a_session_goes_on_while_something_is_left_for_later_and_something_went() {
-    let left = |why: &[Why], sent| {
-        let not_given = why.iter().map(|why| Left { location: id("a/v/r"), why: *why }).collect();
+    let left = |why: &[SkipReason], sent| {
+        let not_given = why.iter().map(|why| Skipped { location: id("a/v/r"), why: *why }).collect();
         let plan = Some(Plan { not_given, ..Plan::default() });
-        Outcome { plan, summary: Summary { sent, ..Summary::default() }, ..Outcome::default() }.goes_on()
+        Outcome { plan, summary: Summary { sent, ..Summary::default() }, ..Outcome::default() }.has_more()
     };
-    assert!(left(&[Why::Later], 1) && left(&[Why::TooLarge, Why::Later], 1));
-    assert!(!left(&[Why::Later], 0), "it would not end");
-    assert!(!left(&[Why::TooLarge, Why::MayNotPull], 1) && !left(&[], 1));
+    assert!(left(&[SkipReason::Later], 1) && left(&[SkipReason::TooLarge, SkipReason::Later], 1));
+    assert!(!left(&[SkipReason::Later], 0), "it would not end");
+    assert!(!left(&[SkipReason::TooLarge, SkipReason::MayNotPull], 1) && !left(&[], 1));
     let unplanned = Outcome { summary: Summary { sent: 1, ..Summary::default() }, ..Outcome::default() };
-    assert!(!unplanned.goes_on());
+    assert!(!unplanned.has_more());
 }
 
 async fn sync(asker: &Device, asked: &Device, request: SyncRequest) -> Result<Outcome, PeerError> {
     let (near, far) = channels(asker, asked).await;
-    let (mut here, mut there) = (Unattended, Unattended);
-    let asking = Peer::over(near, &asker.home).sync(request, &mut here);
-    tokio::join!(asking, Peer::over(far, &asked.home).answer(&mut there)).0
+    let (mut here, mut there) = (NoHandler, NoHandler);
+    let asking = Peer::from_channel(near, &asker.home).sync(request, &mut here);
+    tokio::join!(asking, Peer::from_channel(far, &asked.home).answer(&mut there)).0
 }
 
-fn everything(ways: Ways) -> SyncRequest {
+fn everything(ways: Direction) -> SyncRequest {
     SyncRequest::new(Selection::everything(), ways)
 }
 
@@ -93,14 +93,14 @@ fn everything(ways: Ways) -> SyncRequest {
 #[tokio::test]
 async fn a_sync_goes_the_ways_that_are_asked_for_as_far_as_rules_allow() {
     for (ways, may_pull, expected) in [
-        (Ways::Default, true, Some((1, 1))),
-        (Ways::Default, false, Some((1, 0))),
-        (Ways::Pull, true, Some((1, 0))),
-        (Ways::Pull, false, Some((1, 0))),
-        (Ways::Push, true, Some((0, 1))),
-        (Ways::Push, false, None),
-        (Ways::Both, true, Some((1, 1))),
-        (Ways::Both, false, None),
+        (Direction::Default, true, Some((1, 1))),
+        (Direction::Default, false, Some((1, 0))),
+        (Direction::Pull, true, Some((1, 0))),
+        (Direction::Pull, false, Some((1, 0))),
+        (Direction::Push, true, Some((0, 1))),
+        (Direction::Push, false, None),
+        (Direction::Both, true, Some((1, 1))),
+        (Direction::Both, false, None),
     ] {
         let (asker, asked) = (Device::new("asker"), Device::new("asked"));
         asked.grant(&asker, ALL, "**");
@@ -132,7 +132,7 @@ async fn a_sync_takes_beyond_its_rules_what_it_is_told_to() {
     };
     let (asker, asked) = devices();
     let names = |device: &Device| device.entries().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-    let done = sync(&asker, &asked, everything(Ways::Pull)).await.unwrap();
+    let done = sync(&asker, &asked, everything(Direction::Pull)).await.unwrap();
     assert_eq!(names(&asker), ["mine/v/r"]);
     let plan = done.plan.unwrap();
     assert_eq!(plan.beyond.len(), 2);
@@ -142,14 +142,14 @@ async fn a_sync_takes_beyond_its_rules_what_it_is_told_to() {
         .filter(|shape| shape.location == id("other/v/r"))
         .map(|shape| shape.entry())
         .collect();
-    sync(&asker, &asked, everything(Ways::Pull).beyond(Beyond::These(seen))).await.unwrap();
+    sync(&asker, &asked, everything(Direction::Pull).beyond(Beyond::These(seen))).await.unwrap();
     assert_eq!(names(&asker), ["mine/v/r", "other/v/r"]);
-    sync(&asker, &asked, everything(Ways::Pull).beyond(Beyond::Everything)).await.unwrap();
+    sync(&asker, &asked, everything(Direction::Pull).beyond(Beyond::Everything)).await.unwrap();
     assert_eq!(names(&asker), ["mine/v/r", "other/v/r", "other/v/s"]);
     // A push takes nothing, whatever is said.
     let (asker, asked) = devices();
     asker.grant(&asked, ALL, "**");
-    sync(&asker, &asked, everything(Ways::Push).beyond(Beyond::Everything)).await.unwrap();
+    sync(&asker, &asked, everything(Direction::Push).beyond(Beyond::Everything)).await.unwrap();
     assert_eq!(names(&asker), [""; 0]);
 }
 
@@ -187,12 +187,12 @@ async fn a_request_waits_for_a_person_at_the_other_end() {
     asked.put("a/v/r", "1");
     for (seconds, is_answered) in [(89, true), (91, false)] {
         let (near, far) = channels(&asker, &asked).await;
-        let (mut here, mut there) = (Unattended, Unattended);
+        let (mut here, mut there) = (NoHandler, NoHandler);
         let begun = tokio::time::Instant::now();
-        let asking = Peer::over(near, &asker.home).browse(Selection::everything(), &mut here);
+        let asking = Peer::from_channel(near, &asker.home).browse(Selection::everything(), &mut here);
         let answering = async {
             tokio::time::sleep(Duration::from_secs(seconds)).await;
-            Peer::over(far, &asked.home).answer(&mut there).await
+            Peer::from_channel(far, &asked.home).answer(&mut there).await
         };
         let asking = async { (asking.await, begun.elapsed()) };
         let ((asked, waited), _) = tokio::join!(asking, answering);
@@ -214,10 +214,10 @@ async fn an_outcome_has_the_bytes_of_its_channel() {
     let (asker, asked) = friends();
     asked.put("a/v/r", &"x".repeat(10_000));
     let (near, mut far) = channels(&asker, &asked).await;
-    let (mut here, mut there) = (Unattended, Unattended);
-    let asking = Peer::over(near, &asker.home).sync(everything(Ways::Both), &mut here);
+    let (mut here, mut there) = (NoHandler, NoHandler);
+    let asking = Peer::from_channel(near, &asker.home).sync(everything(Direction::Both), &mut here);
     let answering = async {
-        let (limits, flight) = (Limits::default(), Flight::default());
+        let (limits, flight) = (Limits::default(), BatchPermits::default());
         answer(&mut far, &asked.home, &mut there, &limits, flight).await.unwrap();
         far.close_both().await.unwrap();
         (far.bytes_out(), far.bytes_in())
@@ -230,9 +230,9 @@ async fn an_outcome_has_the_bytes_of_its_channel() {
 
 async fn browsed(asker: &Device, asked: &Device) -> Result<Summary, PeerError> {
     let (near, far) = channels(asker, asked).await;
-    let (mut here, mut there) = (Unattended, Unattended);
-    let asking = Peer::over(near, &asker.home).browse(Selection::everything(), &mut here);
-    tokio::join!(asking, Peer::over(far, &asked.home).answer(&mut there)).1
+    let (mut here, mut there) = (NoHandler, NoHandler);
+    let asking = Peer::from_channel(near, &asker.home).browse(Selection::everything(), &mut here);
+    tokio::join!(asking, Peer::from_channel(far, &asked.home).answer(&mut there)).1
 }
 
 /// That a rule has expired stays so whatever the clock says later; where none has, nothing is written for it.
@@ -252,13 +252,13 @@ async fn a_rule_that_has_expired_is_noted_when_a_device_asks() {
         asked.change(|stronghold| {
             stronghold.policy_mut().grant(rule(&asker, expires));
         });
-        let before = asked.home.lock().file().lineage().generation();
+        let before = asked.home.lock().file().sealer().generation();
         assert_eq!(browsed(&asker, &asked).await.is_err(), has_expired);
         let home = asked.opened_again();
         let home = home.lock();
         let policy = home.stronghold().policy();
         assert_eq!(policy.has_expired(&rule(&asker, expires), 0), has_expired, "by a clock that is set back");
         // The decision, as the first of its minute, is a write of its own.
-        assert_eq!(home.file().lineage().generation(), before + 1 + u64::from(has_expired));
+        assert_eq!(home.file().sealer().generation(), before + 1 + u64::from(has_expired));
     }
 }

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::{Channel, Misbehaved};
+use crate::{Channel, FrameError};
 
 fn device() -> Identity {
     Identity::generate().unwrap()
@@ -104,7 +104,7 @@ async fn a_client_that_shows_a_key_it_does_not_hold_is_refused_before_it_is_judg
     client.client_auth_cert_resolver =
         Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::new(CertifiedKey::new(stolen, signer))));
     let (server, _) = accepting(client).await;
-    assert!(matches!(server, Err(ChannelError::Misbehaved(Misbehaved::Tls(_)))), "{server:?}");
+    assert!(matches!(server, Err(ChannelError::Misbehaved(FrameError::Tls(_)))), "{server:?}");
 }
 
 /// A hello as TLS 1.2 has it (RFC 5246 §7.4.1.2): no `supported_versions`.
@@ -147,7 +147,7 @@ async fn a_tls_1_2_server_is_refused() {
 #[test]
 fn a_device_signs_as_itself_and_in_one_way() {
     let identity = device();
-    let key = Signs(Arc::new(identity.again()));
+    let key = Signs(Arc::new(identity.duplicate()));
     assert_eq!(key.public_key().unwrap().as_ref(), identity.public().spki());
     assert_eq!(
         (key.algorithm(), key.scheme()),

@@ -9,23 +9,26 @@ use std::{
     path::PathBuf,
 };
 
-use stronghold_snapshot::{Home, HomeError, NewSlot, RecipientSecret, Unlock};
+use stronghold_snapshot::{NewSlot, RecipientSecretKey, Unlock, VaultFile, VaultFileError};
 use stronghold_sync::{
     Ancestors, Decision, DeviceId, Edition, Location, Operation, Rule, Selection, Stamp, Stamps, hex,
     message::Message,
-    session::{Action, Answer, Ask, Asked, Asking, Consent, Push, Session, Summary, SyncAsk, Take},
+    session::{
+        Action, Consent, Initiator, Push, Responder, Session, SessionRequest, Summary, SyncOptions, Take,
+        TaskResult,
+    },
 };
 use stronghold_vault::{Entry, Identity, Labels, Revision, Stronghold};
 use tempfile::TempDir;
 
 use super::{BINDING, devices, hold};
 use crate::{
-    HomeHost, Host, SharedHome, Unattended,
-    cover::Card,
+    Host, NoHandler, SharedVault, VaultHost,
+    ephemeral::IdentityProof,
     frame::{self, Role},
-    home::now,
     host::recipient_key,
     secret_of,
+    shared::now,
 };
 
 const NAME: &str = "session.txt";
@@ -93,15 +96,15 @@ fn stronghold(identity: &Identity) -> Stronghold {
 #[derive(Debug)]
 struct Failed;
 
-impl From<HomeError> for Failed {
-    fn from(error: HomeError) -> Self {
+impl From<VaultFileError> for Failed {
+    fn from(error: VaultFileError) -> Self {
         panic!("{error}");
     }
 }
 
-fn home(folder: &TempDir, identity: &Identity, entries: &[Entry], rules: Vec<Rule>) -> SharedHome {
+fn home(folder: &TempDir, identity: &Identity, entries: &[Entry], rules: Vec<Rule>) -> SharedVault {
     let path = folder.path().join(identity.device().fingerprint());
-    let mut home = Home::create(&path, &[NewSlot::Key(&[7; 32])], stronghold(identity)).unwrap();
+    let mut home = VaultFile::create(&path, &[NewSlot::Key(&[7; 32])], stronghold(identity)).unwrap();
     let elsewhere = DeviceId::from_bytes([0xEE; 32]);
     let fill = |stronghold: &mut Stronghold| {
         for entry in entries {
@@ -113,7 +116,7 @@ fn home(folder: &TempDir, identity: &Identity, entries: &[Entry], rules: Vec<Rul
         Ok::<_, Failed>(())
     };
     home.update(fill).unwrap();
-    SharedHome::new(home)
+    SharedVault::new(home)
 }
 
 fn rule(device: DeviceId, operations: &[Operation], selection: &str) -> Rule {
@@ -150,7 +153,7 @@ impl Transcript {
     fn batch(&mut self, role: Role, sealed: Vec<u8>) -> Vec<u8> {
         let (from, to) = if role == Role::Connected { ("initiator", 1) } else { ("responder", 0) };
         let opened = |sealed: &[u8]| {
-            let secret = RecipientSecret::from_bytes(&KEYS[to]).unwrap();
+            let secret = RecipientSecretKey::from_bytes(&KEYS[to]).unwrap();
             stronghold_snapshot::open(sealed, &Unlock::Recipient(&secret)).unwrap().payload.to_vec()
         };
         let name = format!("given/batch-of-the-{from}");
@@ -174,7 +177,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 struct End<'a> {
     role: Role,
     session: Box<dyn Session + 'a>,
-    host: HomeHost<'a>,
+    host: VaultHost<'a>,
     sent: u64,
     received: u64,
     summary: Option<Summary>,
@@ -211,11 +214,11 @@ impl End<'_> {
                 action => self.host.act(action).await,
             };
             match answer {
-                Some(Answer::Sealed(sealed)) => {
+                Some(TaskResult::Sealed(sealed)) => {
                     let sealed = transcript.batch(self.role, sealed);
-                    self.session.handle_answer(Answer::Sealed(sealed)).unwrap();
+                    self.session.handle_result(TaskResult::Sealed(sealed)).unwrap();
                 }
-                Some(answer) => self.session.handle_answer(answer).unwrap(),
+                Some(answer) => self.session.handle_result(answer).unwrap(),
                 None => {}
             }
         }
@@ -227,7 +230,7 @@ fn kind(message: &Message) -> String {
     format!("{message:?}").chars().take_while(char::is_ascii_alphabetic).collect()
 }
 
-fn granted(home: &SharedHome, device: DeviceId, operation: Operation) -> stronghold_sync::Grant {
+fn granted(home: &SharedVault, device: DeviceId, operation: Operation) -> stronghold_sync::Grant {
     match home.lock().stronghold().policy().decide(&device, operation, &Selection::everything(), now()) {
         Decision::Allowed(grant) => grant,
         other => panic!("{other:?}"),
@@ -262,7 +265,7 @@ async fn one_whole_sync_is_frame_by_frame_as_in_the_file() {
     let mut homes =
         rules.into_iter().enumerate().map(|(at, rules)| home(&folder, &identities[at], &entries[at], rules));
     let homes = [homes.next().unwrap(), homes.next().unwrap()];
-    let secrets = KEYS.map(|seed| RecipientSecret::from_bytes(&seed).unwrap());
+    let secrets = KEYS.map(|seed| RecipientSecretKey::from_bytes(&seed).unwrap());
     let keys = [0, 1].map(|at| recipient_key(&secrets[at]).unwrap());
 
     let mut transcript = Transcript::begun();
@@ -278,7 +281,7 @@ async fn one_whole_sync_is_frame_by_frame_as_in_the_file() {
         delete: Some(of(Operation::Delete)),
         also: BTreeSet::new(),
     };
-    let ask = Ask::Sync(SyncAsk {
+    let ask = SessionRequest::Sync(SyncOptions {
         selection: Selection::everything(),
         take: Some(Take::Granted(consent)),
         push: Push::Granted(of(Operation::Pull)),
@@ -287,16 +290,16 @@ async fn one_whole_sync_is_frame_by_frame_as_in_the_file() {
         secret: secret_of(&BINDING),
     });
     let policy = homes[1].lock().stronghold().policy().clone();
-    let asked = Asked::new(policy, initiator, now(), keys[1].clone(), secret_of(&BINDING));
+    let asked = Responder::new(policy, initiator, now(), keys[1].clone(), secret_of(&BINDING));
     let [first, second] = secrets;
-    let (mut one, mut other) = (Unattended, Unattended);
+    let (mut one, mut other) = (NoHandler, NoHandler);
     let host = |at: usize, secret, attendant| {
-        HomeHost::new(homes[at].clone(), identities[1 - at].public().clone(), secret, &BINDING, attendant)
+        VaultHost::new(homes[at].clone(), identities[1 - at].public().clone(), secret, &BINDING, attendant)
     };
     let mut ends = [
         End {
             role: Role::Connected,
-            session: Box::new(Asking::at_edition(ask, EDITIONS[0], Stamps::default())),
+            session: Box::new(Initiator::with_edition(ask, EDITIONS[0], Stamps::default())),
             host: host(0, first, &mut one),
             sent: 0,
             received: 0,
@@ -304,7 +307,7 @@ async fn one_whole_sync_is_frame_by_frame_as_in_the_file() {
         },
         End {
             role: Role::Accepted,
-            session: Box::new(asked.at_edition(EDITIONS[1], Stamps::default())),
+            session: Box::new(asked.with_edition(EDITIONS[1], Stamps::default())),
             host: host(1, second, &mut other),
             sent: 0,
             received: 0,
@@ -313,10 +316,10 @@ async fn one_whole_sync_is_frame_by_frame_as_in_the_file() {
     ];
     for at in [0, 1] {
         let role = ends[at].role;
-        let card = Card::new(role, &BINDING, &identities[at]);
+        let card = IdentityProof::new(role, &BINDING, &identities[at]);
         let frame = ends[at].framed(&card);
         transcript.frame(role, "card", &frame);
-        let card: Card = ends[1 - at].unframed(&frame);
+        let card: IdentityProof = ends[1 - at].unframed(&frame);
         assert!(card.is_of(identities[at].public(), role, &BINDING));
     }
     talk(&mut ends, &mut transcript).await;

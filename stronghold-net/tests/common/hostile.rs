@@ -25,7 +25,7 @@ impl Hostile {
     }
 
     pub(crate) async fn say(&mut self, message: Message) {
-        self.channel.send(&message).await.unwrap();
+        self.channel.feed(&message).await.unwrap();
         self.channel.flush().await.unwrap();
     }
 
@@ -49,20 +49,20 @@ impl Hostile {
 
     /// Goes on with a push of these as far as the first batch may come.
     pub(crate) async fn offer(&mut self, shapes: Vec<Shape>) {
-        self.say(Message::Offered(shapes.clone())).await;
-        self.say(Message::Compare).await;
-        self.until(|message| matches!(message, Message::Compared)).await;
-        self.say(Message::Give(shapes)).await;
+        self.say(Message::Offer(shapes.clone())).await;
+        self.say(Message::DigestEnd).await;
+        self.until(|message| matches!(message, Message::DiffEnd)).await;
+        self.say(Message::Push(shapes)).await;
         self.say(Message::Propose(Propose { key: None })).await;
         self.until(|message| matches!(message, Message::End)).await;
     }
 
     /// Offers these, whatever may be taken of them; returns how many the other side wants.
     pub(crate) async fn offer_as_much_as_is_wanted(&mut self, shapes: Vec<Shape>) -> usize {
-        self.say(Message::Offered(shapes.clone())).await;
-        self.say(Message::Compare).await;
-        self.until(|message| matches!(message, Message::Compared)).await;
-        self.say(Message::Give(shapes)).await;
+        self.say(Message::Offer(shapes.clone())).await;
+        self.say(Message::DigestEnd).await;
+        self.until(|message| matches!(message, Message::DiffEnd)).await;
+        self.say(Message::Push(shapes)).await;
         self.say(Message::Propose(Propose { key: None })).await;
         let mut wanted = 0;
         loop {

@@ -6,8 +6,8 @@ pub(crate) mod hostile;
 
 use std::path::Path;
 
-use stronghold_net::{Channel, Expect, SharedHome, Trust, own_identity};
-use stronghold_snapshot::{Home, NewSlot, Unlock};
+use stronghold_net::{Channel, Expect, SharedVault, Trust, own_identity};
+use stronghold_snapshot::{NewSlot, Unlock, VaultFile};
 use stronghold_sync::{DeviceId, Operation, Rule, Selection};
 use stronghold_vault::{Labels, Peer, Rendezvous, Stronghold, WriteError};
 use tempfile::TempDir;
@@ -18,15 +18,15 @@ pub(crate) const KEY: [u8; 32] = [7; 32];
 /// A device: its file and what is in it.
 pub(crate) struct Device {
     pub(crate) folder: TempDir,
-    pub(crate) home: SharedHome,
+    pub(crate) home: SharedVault,
 }
 
 impl Device {
     pub(crate) fn new(name: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("snapshot");
-        let home = Home::create(&path, &[NewSlot::Key(&KEY)], Stronghold::new(name).unwrap()).unwrap();
-        Self { folder, home: SharedHome::new(home) }
+        let home = VaultFile::create(&path, &[NewSlot::Key(&KEY)], Stronghold::new(name).unwrap()).unwrap();
+        Self { folder, home: SharedVault::new(home) }
     }
 
     pub(crate) fn device(&self) -> DeviceId {
@@ -34,7 +34,7 @@ impl Device {
     }
 
     /// The same file, opened by another process as it were.
-    pub(crate) fn opened_again(&self) -> SharedHome {
+    pub(crate) fn opened_again(&self) -> SharedVault {
         opened(self.folder.path())
     }
 
@@ -106,8 +106,8 @@ impl Device {
 }
 
 /// The file in a device's folder.
-pub(crate) fn opened(folder: &Path) -> SharedHome {
-    SharedHome::new(Home::open(&folder.join("snapshot"), &Unlock::Key(&KEY)).unwrap())
+pub(crate) fn opened(folder: &Path) -> SharedVault {
+    SharedVault::new(VaultFile::open(&folder.join("snapshot"), &Unlock::Key(&KEY)).unwrap())
 }
 
 /// What two devices of these tests recognise each other by.
@@ -118,8 +118,8 @@ pub(crate) fn between(one: &DeviceId, other: &DeviceId) -> Rendezvous {
 #[derive(Debug)]
 pub(crate) struct Failed;
 
-impl From<stronghold_snapshot::HomeError> for Failed {
-    fn from(error: stronghold_snapshot::HomeError) -> Self {
+impl From<stronghold_snapshot::VaultFileError> for Failed {
+    fn from(error: stronghold_snapshot::VaultFileError) -> Self {
         panic!("{error}");
     }
 }
@@ -131,7 +131,7 @@ impl From<WriteError> for Failed {
 }
 
 pub(crate) fn entries_in(path: &Path) -> Vec<(String, String)> {
-    let home = Home::open(path, &Unlock::Key(&KEY)).unwrap();
+    let home = VaultFile::open(path, &Unlock::Key(&KEY)).unwrap();
     let stronghold = home.stronghold();
     let listed = stronghold.list(&Selection::everything()).unwrap();
     let read =

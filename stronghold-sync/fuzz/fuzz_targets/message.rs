@@ -30,7 +30,7 @@ fn ask(message: &Message) {
                 let _ = scope.covers(&somewhere);
             }
         }
-        Message::Listed(found) => {
+        Message::Listing(found) => {
             for listing in found {
                 let text = listing.location.to_string();
                 assert_eq!(text.parse::<Location>().as_ref(), Ok(&listing.location));

@@ -13,8 +13,8 @@ use serde_bytes::ByteBuf;
 use stronghold_sync::{
     ClientId, EntryId, LocationId, RecordId, RevisionId, VaultId,
     reconcile::{
-        Again, Answering, Content, Find, MAX_CELLS, Reconciling, SetKey, Sketch, Summary, Symbol, Telling,
-        Told,
+        Content, DiffResult, Digest, Initiator, MAX_CELLS, NeedMore, RangeDigest, Responder, SetDigest,
+        SetKey, Sketch, Symbol,
     },
 };
 
@@ -98,29 +98,29 @@ fn peel(cells: &[Cell]) {
     let cells = words(cells, &key);
     if let Ok(symbols) = Sketch::from_cells(&cells).peel(&key) {
         assert!(symbols.len() <= cells.len());
-        assert!(symbols.iter().all(|symbol| key.is_genuine(*symbol)));
+        assert!(symbols.iter().all(|symbol| key.is_valid(*symbol)));
         assert_eq!(Sketch::of(&symbols, cells.len()).cells(), cells);
     }
 }
 
 /// The answering side against what it may be told.
 fn answer(own: &[EntryId], theirs: &[EntryId], acts: &[Act]) {
-    let mut answering = Answering::new(&SECRET, own.iter().copied());
+    let mut answering = Responder::new(&SECRET, own.iter().copied());
     let (mut rounds, mut ranges_told) = (0, 0);
     for act in acts {
         let key = answering.key().clone();
         let part = match act {
             Act::Find => {
                 match answering.find(own.iter().copied()) {
-                    Ok(Find::Found(here, there)) => check_found(own, &key, &here, &there),
-                    Ok(Find::Again(Again::Ranges(differing))) => {
+                    Ok(DiffResult::Found(here, there)) => check_found(own, &key, &here, &there),
+                    Ok(DiffResult::Again(NeedMore::Ranges(differing))) => {
                         // The first time it asks for the one range that there is, before any is told.
                         let known = differing.iter().all(|index| (*index as usize) < ranges_told);
                         assert!(known || differing == [0]);
                         assert!(differing.is_sorted_by(|one, next| one < next) && !differing.is_empty());
                         rounds += 1;
                     }
-                    Ok(Find::Again(_)) => rounds += 1,
+                    Ok(DiffResult::Again(_)) => rounds += 1,
                     Err(_) => return,
                 }
                 assert!(rounds <= ROUNDS);
@@ -131,19 +131,19 @@ fn answer(own: &[EntryId], theirs: &[EntryId], acts: &[Act]) {
                 Ok(_) => continue,
                 Err(_) => return,
             },
-            Act::Cells(cells) => Telling::Cells(bytes(&words(cells, &key))),
+            Act::Cells(cells) => Digest::Cells(bytes(&words(cells, &key))),
             Act::HonestCells { from, len } => {
                 let sketch = Sketch::of(&symbols(theirs, &key), usize::from(*from) + usize::from(*len));
-                Telling::Cells(bytes(&sketch.cells()[usize::from(*from)..]))
+                Digest::Cells(bytes(&sketch.cells()[usize::from(*from)..]))
             }
-            Act::Symbols(cells) => Telling::Symbols(bytes(&words(cells, &key))),
-            Act::HonestSymbols => Telling::Symbols(bytes(&bits(&symbols(theirs, &key)))),
-            Act::Bytes(true, raw) => Telling::Cells(ByteBuf::from(raw.clone())),
-            Act::Bytes(false, raw) => Telling::Symbols(ByteBuf::from(raw.clone())),
-            Act::Ranges(ranges) => Telling::Ranges(ranges.iter().map(Range::told).collect()),
-            Act::HonestRanges(ends) => Telling::Ranges(honest_ranges(&symbols(theirs, &key), ends)),
+            Act::Symbols(cells) => Digest::Symbols(bytes(&words(cells, &key))),
+            Act::HonestSymbols => Digest::Symbols(bytes(&bits(&symbols(theirs, &key)))),
+            Act::Bytes(true, raw) => Digest::Cells(ByteBuf::from(raw.clone())),
+            Act::Bytes(false, raw) => Digest::Symbols(ByteBuf::from(raw.clone())),
+            Act::Ranges(ranges) => Digest::Ranges(ranges.iter().map(Range::told).collect()),
+            Act::HonestRanges(ends) => Digest::Ranges(honest_ranges(&symbols(theirs, &key), ends)),
         };
-        let told = if let Telling::Ranges(told) = &part { told.len() } else { 0 };
+        let told = if let Digest::Ranges(told) = &part { told.len() } else { 0 };
         if answering.handle(part).is_err() {
             return;
         }
@@ -161,35 +161,35 @@ fn check_found(own: &[EntryId], key: &SetKey, here: &[usize], there: &[Symbol]) 
 
 /// The asking side against what it may be asked for: it tells only of its own set, and never more than a few times it.
 fn tell(own: &[EntryId], theirs: &[EntryId], requests: &[Request]) {
-    let summary = Answering::new(&SECRET, theirs.iter().copied()).summary().clone();
-    let mut asking = Reconciling::new(&SECRET, own.iter().copied(), summary);
-    check_told(own, &asking.tell());
+    let summary = Responder::new(&SECRET, theirs.iter().copied()).summary().clone();
+    let mut asking = Initiator::new(&SECRET, own.iter().copied(), summary);
+    check_told(own, &asking.begin());
     for request in requests {
         let again = match request {
-            Request::More => Again::More,
+            Request::More => NeedMore::More,
             Request::Rekeyed { count, fingerprint, strata } => {
-                Again::Rekeyed(Box::new(false_summary(*count, *fingerprint, strata)))
+                NeedMore::Rekeyed(Box::new(false_summary(*count, *fingerprint, strata)))
             }
             Request::HonestlyRekeyed => {
                 let key = SetKey::new(&SECRET, 1);
                 let set = stronghold_sync::reconcile::Set::new(key, theirs.iter().copied());
-                Again::Rekeyed(Box::new(set.summary().clone()))
+                NeedMore::Rekeyed(Box::new(set.summary().clone()))
             }
             Request::Ranges(differing) => {
-                Again::Ranges(differing.iter().map(|index| u32::from(*index)).collect())
+                NeedMore::Ranges(differing.iter().map(|index| u32::from(*index)).collect())
             }
         };
-        match asking.tell_again(again, own.iter().copied()) {
+        match asking.continue_with(again, own.iter().copied()) {
             Ok(told) => check_told(own, &told),
             Err(_) => return,
         }
     }
 }
 
-fn check_told(own: &[EntryId], told: &[Telling]) {
-    let words = |part: &Telling| match part {
-        Telling::Cells(bytes) | Telling::Symbols(bytes) => bytes.len() / 8,
-        Telling::Ranges(told) => told.iter().map(range_words).sum(),
+fn check_told(own: &[EntryId], told: &[Digest]) {
+    let words = |part: &Digest| match part {
+        Digest::Cells(bytes) | Digest::Symbols(bytes) => bytes.len() / 8,
+        Digest::Ranges(told) => told.iter().map(range_words).sum(),
     };
     let words: usize = told.iter().map(words).sum();
     assert!(words <= 40 * own.len() + 64, "{words} of {}", own.len());
@@ -197,10 +197,10 @@ fn check_told(own: &[EntryId], told: &[Telling]) {
 
 /// Both sides, with some parts altered on the way. Untouched, it finds what differs; altered, what adds up is true.
 fn reconcile(own: &[EntryId], theirs: &[EntryId], tampered: &[(u8, u16, u64)]) {
-    let mut answering = Answering::new(&SECRET, own.iter().copied());
-    let mut asking = Reconciling::new(&SECRET, theirs.iter().copied(), answering.summary().clone());
+    let mut answering = Responder::new(&SECRET, own.iter().copied());
+    let mut asking = Initiator::new(&SECRET, theirs.iter().copied(), answering.summary().clone());
     assert_eq!(asking.is_same(), own == theirs);
-    let mut told = asking.tell();
+    let mut told = asking.begin();
     if told.is_empty() {
         return;
     }
@@ -215,8 +215,8 @@ fn reconcile(own: &[EntryId], theirs: &[EntryId], tampered: &[(u8, u16, u64)]) {
             }
         }
         let again = match answering.find(own.iter().copied()) {
-            Ok(Find::Again(again)) => again,
-            Ok(Find::Found(here, there)) => {
+            Ok(DiffResult::Again(again)) => again,
+            Ok(DiffResult::Found(here, there)) => {
                 check_found(own, answering.key(), &here, &there);
                 if adds_up(&asking, own, theirs, &here, &there) {
                     return;
@@ -234,7 +234,7 @@ fn reconcile(own: &[EntryId], theirs: &[EntryId], tampered: &[(u8, u16, u64)]) {
                 return;
             }
         };
-        told = match asking.tell_again(again, theirs.iter().copied()) {
+        told = match asking.continue_with(again, theirs.iter().copied()) {
             Ok(told) => told,
             Err(_) => {
                 assert!(!tampered.is_empty());
@@ -245,7 +245,7 @@ fn reconcile(own: &[EntryId], theirs: &[EntryId], tampered: &[(u8, u16, u64)]) {
 }
 
 fn adds_up(
-    asking: &Reconciling,
+    asking: &Initiator,
     own: &[EntryId],
     theirs: &[EntryId],
     here: &[usize],
@@ -256,7 +256,7 @@ fn adds_up(
         return false;
     };
     let there: BTreeSet<EntryId> = positions.into_iter().map(|at| theirs[at]).collect();
-    if !asking.adds_up(&there, &here) {
+    if !asking.verify_fingerprint(&there, &here) {
         return false;
     }
     let (own, theirs): (BTreeSet<EntryId>, BTreeSet<EntryId>) =
@@ -266,7 +266,7 @@ fn adds_up(
     true
 }
 
-fn alter(telling: Telling, word: u16, mask: u64) -> Telling {
+fn alter(telling: Digest, word: u16, mask: u64) -> Digest {
     let flip = |mut bytes: ByteBuf| {
         let words = (bytes.len() / 8).max(1);
         let from = usize::from(word) % words * 8;
@@ -276,18 +276,18 @@ fn alter(telling: Telling, word: u16, mask: u64) -> Telling {
         bytes
     };
     match telling {
-        Telling::Cells(bytes) => Telling::Cells(flip(bytes)),
-        Telling::Symbols(bytes) => Telling::Symbols(flip(bytes)),
-        Telling::Ranges(mut told) => {
+        Digest::Cells(bytes) => Digest::Cells(flip(bytes)),
+        Digest::Symbols(bytes) => Digest::Symbols(flip(bytes)),
+        Digest::Ranges(mut told) => {
             let at = usize::from(word) % told.len().max(1);
-            if let Some(Told { end, content }) = told.get_mut(at) {
+            if let Some(RangeDigest { end, content }) = told.get_mut(at) {
                 match content {
                     Content::Sum(_, sum) => *sum ^= mask,
                     Content::Full(symbols) if !symbols.is_empty() => symbols[0] ^= mask,
                     _ => *end = end.map(|end| end ^ mask),
                 }
             }
-            Telling::Ranges(told)
+            Digest::Ranges(told)
         }
     }
 }
@@ -314,40 +314,40 @@ impl Cell {
 }
 
 impl Range {
-    fn told(&self) -> Told {
+    fn told(&self) -> RangeDigest {
         let content = match &self.content {
             Held::Sum(count, sum) => Content::Sum(*count, *sum),
             Held::Full(symbols) => Content::Full(symbols.clone()),
             Held::FullInOrder(symbols) => {
                 Content::Full(symbols.iter().copied().collect::<BTreeSet<u64>>().into_iter().collect())
             }
-            Held::Known => Content::Known,
+            Held::Known => Content::Skip,
         };
-        Told { end: self.end, content }
+        RangeDigest { end: self.end, content }
     }
 }
 
 /// The symbols cut at some of them, each range told in full: what an honest side would say in the end.
-fn honest_ranges(symbols: &[Symbol], ends: &[u8]) -> Vec<Told> {
+fn honest_ranges(symbols: &[Symbol], ends: &[u8]) -> Vec<RangeDigest> {
     let mut rest = bits(symbols);
     rest.sort_unstable();
     let ends: BTreeSet<u64> = ends.iter().filter_map(|at| rest.get(usize::from(*at)).copied()).collect();
     let mut told = Vec::new();
     for end in ends.into_iter().map(Some).chain([None]) {
         let len = end.map_or(rest.len(), |end| rest.partition_point(|symbol| *symbol < end));
-        told.push(Told { end, content: Content::Full(rest.drain(..len).collect()) });
+        told.push(RangeDigest { end, content: Content::Full(rest.drain(..len).collect()) });
     }
     told
 }
 
-fn range_words(told: &Told) -> usize {
+fn range_words(told: &RangeDigest) -> usize {
     match &told.content {
         Content::Full(symbols) => 1 + symbols.len(),
-        Content::Sum(..) | Content::Known => 2,
+        Content::Sum(..) | Content::Skip => 2,
     }
 }
 
-fn false_summary(count: u64, fingerprint: u128, strata: &[u8]) -> Summary {
+fn false_summary(count: u64, fingerprint: u128, strata: &[u8]) -> SetDigest {
     let mut levels = [0; stronghold_sync::reconcile::STRATA_LEN];
     levels.iter_mut().zip(strata).for_each(|(level, byte)| *level = *byte);
     let (fingerprint, levels) = (ByteBuf::from(fingerprint.to_le_bytes()), ByteBuf::from(levels));

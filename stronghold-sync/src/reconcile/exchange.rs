@@ -1,6 +1,6 @@
 //! Both ends of a reconciliation, without the session around them.
 //!
-//! The answering side tells a [`Summary`] of its set first. The asking side compares: equal sets end here. Else it tells
+//! The answering side tells a [`SetDigest`] of its set first. The asking side compares: equal sets end here. Else it tells
 //! of its own set, by a sketch as long as the estimated difference needs, or by all its symbols where that is shorter;
 //! and the answering side finds what differs. Where it does not come out: more cells of the same stream, once; a new key
 //! and the same again; then ranges, which can't fail. The asking side adds the result up against the summary.
@@ -10,8 +10,10 @@ use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::{Finder, Set, SetKey, Sketch, Summary, Symbol, Teller, Told, Unpeeled, cells_for};
-use crate::{EntryId, session::Misbehaviour};
+use super::{
+    PeelError, RangeDigest, RangeReceiver, RangeSender, Set, SetDigest, SetKey, Sketch, Symbol, cells_for,
+};
+use crate::{EntryId, session::PeerMisbehaved};
 
 /// The most cells that are taken or told: 8 MiB.
 pub const MAX_CELLS: usize = 1 << 20;
@@ -22,33 +24,33 @@ const PART: usize = 6 << 10;
 
 /// What the asking side tells of its set; in parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Telling {
+pub enum Digest {
     /// The next cells of its stream, 8 bytes each, little-endian.
     Cells(ByteBuf),
     /// Its symbols, likewise.
     Symbols(ByteBuf),
     /// Its ranges.
-    Ranges(Vec<Told>),
+    Ranges(Vec<RangeDigest>),
 }
 
 /// What the answering side needs to be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Again {
+pub enum NeedMore {
     /// More cells of the same stream.
     More,
     /// All of it again under the next key, by which its summary is this.
-    Rekeyed(Box<Summary>),
+    Rekeyed(Box<SetDigest>),
     /// The ranges of these positions, cut; at first, the one range that there is.
     Ranges(Vec<u32>),
 }
 
 /// What comes of what was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Find {
+pub enum DiffResult {
     /// The difference: positions of what only this side has, symbols of what only the other has.
     Found(Vec<usize>, Vec<Symbol>),
     /// Not yet.
-    Again(Again),
+    Again(NeedMore),
 }
 
 /// How far the fallbacks have come.
@@ -63,30 +65,30 @@ enum Stage {
 
 /// The answering side.
 #[derive(Clone, Debug)]
-pub struct Answering {
+pub struct Responder {
     session: [u8; 32],
     set: Set,
     stage: Stage,
     cells: Vec<u64>,
     symbols: Option<Vec<u64>>,
-    ranges: Vec<Told>,
-    finder: Option<Finder>,
+    ranges: Vec<RangeDigest>,
+    finder: Option<RangeReceiver>,
     rounds: u8,
 }
 
 /// The asking side.
 #[derive(Clone, Debug)]
-pub struct Reconciling {
+pub struct Initiator {
     session: [u8; 32],
     set: Set,
-    theirs: Summary,
+    theirs: SetDigest,
     stage: Stage,
     sketch: Sketch,
-    teller: Option<Teller>,
+    teller: Option<RangeSender>,
     rounds: u8,
 }
 
-impl Answering {
+impl Responder {
     /// Starts with the set of these entries, under a secret that only the session's two ends know.
     #[must_use]
     pub fn new(session: &[u8; 32], entries: impl IntoIterator<Item = EntryId>) -> Self {
@@ -104,7 +106,7 @@ impl Answering {
 
     /// What is told first.
     #[must_use]
-    pub fn summary(&self) -> &Summary {
+    pub fn summary(&self) -> &SetDigest {
         self.set.summary()
     }
 
@@ -117,24 +119,24 @@ impl Answering {
     /// Takes a part of what the other side tells.
     ///
     /// # Errors
-    /// [`Misbehaviour`] when it is too much, or not what is due.
-    pub fn handle(&mut self, part: Telling) -> Result<(), Misbehaviour> {
+    /// [`PeerMisbehaved`] when it is too much, or not what is due.
+    pub fn handle(&mut self, part: Digest) -> Result<(), PeerMisbehaved> {
         let due = |due: bool| {
-            if due { Ok(()) } else { Err(Misbehaviour::OutOfOrder) }
+            if due { Ok(()) } else { Err(PeerMisbehaved::OutOfOrder) }
         };
         match part {
-            Telling::Cells(bytes) => {
+            Digest::Cells(bytes) => {
                 due(self.stage < Stage::Ranges && self.symbols.is_none())?;
                 extend(&mut self.cells, &bytes, MAX_CELLS)
             }
-            Telling::Symbols(bytes) => {
+            Digest::Symbols(bytes) => {
                 due(self.stage < Stage::Ranges && self.cells.is_empty())?;
                 extend(self.symbols.get_or_insert_default(), &bytes, MAX_CELLS)
             }
-            Telling::Ranges(told) => {
+            Digest::Ranges(told) => {
                 due(self.stage == Stage::Ranges)?;
                 if told.is_empty() || self.ranges.len() + told.len() > MAX_CELLS {
-                    return Err(Misbehaviour::TooManyCells);
+                    return Err(PeerMisbehaved::TooManyCells);
                 }
                 self.ranges.extend(told);
                 Ok(())
@@ -145,8 +147,8 @@ impl Answering {
     /// All was told: finds what differs, or what it takes to. `entries` are the set's, as they were given.
     ///
     /// # Errors
-    /// [`Misbehaviour`] when what was told can't be of any set.
-    pub fn find(&mut self, entries: impl IntoIterator<Item = EntryId>) -> Result<Find, Misbehaviour> {
+    /// [`PeerMisbehaved`] when what was told can't be of any set.
+    pub fn find(&mut self, entries: impl IntoIterator<Item = EntryId>) -> Result<DiffResult, PeerMisbehaved> {
         if self.stage == Stage::Ranges {
             return self.find_in_ranges();
         }
@@ -155,84 +157,84 @@ impl Answering {
             return Ok(self.compared(&theirs));
         }
         if self.cells.is_empty() {
-            return Ok(Find::Found(Vec::new(), Vec::new()));
+            return Ok(DiffResult::Found(Vec::new(), Vec::new()));
         }
         let own = Sketch::of(self.set.symbols(), self.cells.len());
         match own.difference(&Sketch::from_cells(&self.cells)).peel(self.set.key()) {
             Ok(differing) => Ok(self.sorted_out(differing)),
-            Err(Unpeeled::Short) if matches!(self.stage, Stage::Sketch | Stage::Rekeyed) => {
+            Err(PeelError::TooFewCells) if matches!(self.stage, Stage::Sketch | Stage::Rekeyed) => {
                 self.stage = if self.stage == Stage::Sketch { Stage::More } else { Stage::MoreRekeyed };
-                Ok(Find::Again(Again::More))
+                Ok(DiffResult::Again(NeedMore::More))
             }
-            Err(Unpeeled::Twice) if self.stage >= Stage::Rekeyed => Err(Misbehaviour::Unpeelable),
-            Err(_) => self.next_fallback(entries).map(Find::Again),
+            Err(PeelError::Duplicate) if self.stage >= Stage::Rekeyed => Err(PeerMisbehaved::Unpeelable),
+            Err(_) => self.next_fallback(entries).map(DiffResult::Again),
         }
     }
 
     /// What was found does not add up for the other side: the next fallback.
     ///
     /// # Errors
-    /// [`Misbehaviour::FalseDifference`] when there is none left.
+    /// [`PeerMisbehaved::FalseDifference`] when there is none left.
     pub fn next_fallback(
         &mut self,
         entries: impl IntoIterator<Item = EntryId>,
-    ) -> Result<Again, Misbehaviour> {
+    ) -> Result<NeedMore, PeerMisbehaved> {
         (self.cells, self.symbols) = (Vec::new(), None);
         match self.stage {
             Stage::Sketch | Stage::More => {
                 self.stage = Stage::Rekeyed;
                 self.set = Set::new(SetKey::new(&self.session, 1), entries);
-                Ok(Again::Rekeyed(Box::new(self.set.summary().clone())))
+                Ok(NeedMore::Rekeyed(Box::new(self.set.summary().clone())))
             }
             Stage::Rekeyed | Stage::MoreRekeyed => {
                 self.stage = Stage::Ranges;
-                self.finder = Some(Finder::new(self.set.symbols().to_vec()));
-                Ok(Again::Ranges(alloc::vec![0]))
+                self.finder = Some(RangeReceiver::new(self.set.symbols().to_vec()));
+                Ok(NeedMore::Ranges(alloc::vec![0]))
             }
-            Stage::Ranges => Err(Misbehaviour::FalseDifference),
+            Stage::Ranges => Err(PeerMisbehaved::FalseDifference),
         }
     }
 
-    fn find_in_ranges(&mut self) -> Result<Find, Misbehaviour> {
+    fn find_in_ranges(&mut self) -> Result<DiffResult, PeerMisbehaved> {
         self.rounds += 1;
         let told = core::mem::take(&mut self.ranges);
         let Some(finder) = &mut self.finder else {
-            return Err(Misbehaviour::OutOfOrder);
+            return Err(PeerMisbehaved::OutOfOrder);
         };
         if told.is_empty() || self.rounds > MAX_ROUNDS {
-            return Err(Misbehaviour::BadRanges);
+            return Err(PeerMisbehaved::BadRanges);
         }
-        let differing = finder.find(&told).map_err(|_| Misbehaviour::BadRanges)?;
+        let differing = finder.find(&told).map_err(|_| PeerMisbehaved::BadRanges)?;
         if !differing.is_empty() {
-            return Ok(Find::Again(Again::Ranges(differing)));
+            return Ok(DiffResult::Again(NeedMore::Ranges(differing)));
         }
         let found = finder.only_here.iter().chain(&finder.only_there).copied().collect();
         Ok(self.sorted_out(found))
     }
 
     /// What differs, told apart by whether this side has it.
-    fn sorted_out(&self, differing: Vec<Symbol>) -> Find {
+    fn sorted_out(&self, differing: Vec<Symbol>) -> DiffResult {
         let mut only_there: BTreeSet<Symbol> = differing.into_iter().collect();
         let mut seen = BTreeSet::new();
         let only_here: Vec<usize> = positions_of(&only_there, self.set.symbols())
             .map(|(at, symbol)| (at, seen.insert(symbol)).0)
             .collect();
         only_there.retain(|symbol| !seen.contains(symbol));
-        Find::Found(only_here, only_there.into_iter().collect())
+        DiffResult::Found(only_here, only_there.into_iter().collect())
     }
 
-    fn compared(&self, theirs: &BTreeSet<Symbol>) -> Find {
+    fn compared(&self, theirs: &BTreeSet<Symbol>) -> DiffResult {
         let own: BTreeSet<Symbol> = self.set.symbols().iter().copied().collect();
         let symbols = self.set.symbols().iter().enumerate();
         let only_here = symbols.filter(|(_, symbol)| !theirs.contains(symbol)).map(|(at, _)| at).collect();
-        Find::Found(only_here, theirs.difference(&own).copied().collect())
+        DiffResult::Found(only_here, theirs.difference(&own).copied().collect())
     }
 }
 
-impl Reconciling {
+impl Initiator {
     /// Starts with the set of these entries and what the other side told first.
     #[must_use]
-    pub fn new(session: &[u8; 32], entries: impl IntoIterator<Item = EntryId>, theirs: Summary) -> Self {
+    pub fn new(session: &[u8; 32], entries: impl IntoIterator<Item = EntryId>, theirs: SetDigest) -> Self {
         Self {
             session: *session,
             set: Set::new(SetKey::new(session, 0), entries),
@@ -264,55 +266,55 @@ impl Reconciling {
 
     /// What to tell the other side first: nothing if both are the same.
     #[must_use]
-    pub fn tell(&mut self) -> Vec<Telling> {
-        if self.is_same() { Vec::new() } else { self.tell_cells(1) }
+    pub fn begin(&mut self) -> Vec<Digest> {
+        if self.is_same() { Vec::new() } else { self.send_cells(1) }
     }
 
     /// What to tell next. `entries` are the set's, as they were given.
     ///
     /// # Errors
-    /// [`Misbehaviour`] when the other side asks for what is not due.
-    pub fn tell_again(
+    /// [`PeerMisbehaved`] when the other side asks for what is not due.
+    pub fn continue_with(
         &mut self,
-        again: Again,
+        again: NeedMore,
         entries: impl IntoIterator<Item = EntryId>,
-    ) -> Result<Vec<Telling>, Misbehaviour> {
+    ) -> Result<Vec<Digest>, PeerMisbehaved> {
         match again {
-            Again::More => {
+            NeedMore::More => {
                 let next = if self.stage == Stage::Sketch { Stage::More } else { Stage::MoreRekeyed };
                 self.advance(&[Stage::Sketch, Stage::Rekeyed], next)?;
                 let told = self.sketch.cells().len();
                 let more = (2 * told + 16).min(MAX_CELLS);
                 if told == 0 {
-                    return Err(Misbehaviour::OutOfOrder);
+                    return Err(PeerMisbehaved::OutOfOrder);
                 }
                 self.sketch.grow(self.set.symbols(), more);
-                Ok(in_parts(&self.sketch.cells()[told..], Telling::Cells))
+                Ok(split_words(&self.sketch.cells()[told..], Digest::Cells))
             }
-            Again::Rekeyed(theirs) => {
+            NeedMore::Rekeyed(theirs) => {
                 self.advance(&[Stage::Sketch, Stage::More], Stage::Rekeyed)?;
                 self.theirs = *theirs;
                 self.set = Set::new(SetKey::new(&self.session, 1), entries);
-                Ok(self.tell_cells(2))
+                Ok(self.send_cells(2))
             }
-            Again::Ranges(differing) => {
+            NeedMore::Ranges(differing) => {
                 self.advance(&[Stage::Rekeyed, Stage::MoreRekeyed, Stage::Ranges], Stage::Ranges)?;
                 self.rounds += 1;
                 if self.rounds > MAX_ROUNDS {
-                    return Err(Misbehaviour::BadRanges);
+                    return Err(PeerMisbehaved::BadRanges);
                 }
                 let symbols = self.set.symbols();
-                let teller = self.teller.get_or_insert_with(|| Teller::new(symbols.to_vec()));
-                let told = teller.tell(&differing).map_err(|_| Misbehaviour::BadRanges)?;
-                Ok(told.chunks(PART / 32).map(|part| Telling::Ranges(part.to_vec())).collect())
+                let teller = self.teller.get_or_insert_with(|| RangeSender::new(symbols.to_vec()));
+                let told = teller.digests(&differing).map_err(|_| PeerMisbehaved::BadRanges)?;
+                Ok(told.chunks(PART / 32).map(|part| Digest::Ranges(part.to_vec())).collect())
             }
         }
     }
 
-    fn advance(&mut self, from: &[Stage], to: Stage) -> Result<(), Misbehaviour> {
+    fn advance(&mut self, from: &[Stage], to: Stage) -> Result<(), PeerMisbehaved> {
         let due = from.contains(&self.stage);
         self.stage = to;
-        if due { Ok(()) } else { Err(Misbehaviour::OutOfOrder) }
+        if due { Ok(()) } else { Err(PeerMisbehaved::OutOfOrder) }
     }
 
     /// The positions of the entries of these symbols; `None` if one of them is of no entry here.
@@ -325,7 +327,7 @@ impl Reconciling {
 
     /// Whether the other side's set is this one less `only_here`, with `only_there`.
     #[must_use]
-    pub fn adds_up<'a>(
+    pub fn verify_fingerprint<'a>(
         &self,
         only_here: impl IntoIterator<Item = &'a EntryId>,
         only_there: impl IntoIterator<Item = &'a EntryId>,
@@ -337,19 +339,19 @@ impl Reconciling {
     }
 
     /// Cells for so many times the estimate, or all symbols where that is no longer.
-    fn tell_cells(&mut self, times: u64) -> Vec<Telling> {
+    fn send_cells(&mut self, times: u64) -> Vec<Digest> {
         let estimate = self.set.summary().strata.estimate(&self.theirs.strata).max(1);
         let cells = cells_for(estimate.saturating_mul(times)).min(MAX_CELLS);
         let symbols = self.set.symbols();
         if symbols.len() <= cells {
             self.sketch = Sketch::default();
             let symbols: Vec<u64> = symbols.iter().map(|symbol| symbol.0).collect();
-            let parts = in_parts(&symbols, Telling::Symbols);
-            let none = alloc::vec![Telling::Symbols(ByteBuf::new())];
+            let parts = split_words(&symbols, Digest::Symbols);
+            let none = alloc::vec![Digest::Symbols(ByteBuf::new())];
             return if parts.is_empty() { none } else { parts };
         }
         self.sketch = Sketch::of(symbols, cells);
-        in_parts(self.sketch.cells(), Telling::Cells)
+        split_words(self.sketch.cells(), Digest::Cells)
     }
 }
 
@@ -382,17 +384,17 @@ fn to_bytes(words: &[u64]) -> ByteBuf {
 /// Takes bytes as words behind those that came before, up to a limit.
 ///
 /// # Errors
-/// [`Misbehaviour::TooManyCells`].
-pub(crate) fn extend(words: &mut Vec<u64>, bytes: &[u8], limit: usize) -> Result<(), Misbehaviour> {
+/// [`PeerMisbehaved::TooManyCells`].
+pub(crate) fn extend(words: &mut Vec<u64>, bytes: &[u8], limit: usize) -> Result<(), PeerMisbehaved> {
     let (more, rest) = bytes.as_chunks::<8>();
     if !rest.is_empty() || words.len() + more.len() > limit {
-        return Err(Misbehaviour::TooManyCells);
+        return Err(PeerMisbehaved::TooManyCells);
     }
     words.extend(more.iter().map(|word| u64::from_le_bytes(*word)));
     Ok(())
 }
 
 /// Words in parts that fit a message each.
-pub(crate) fn in_parts<T>(words: &[u64], part: impl Fn(ByteBuf) -> T) -> Vec<T> {
+pub(crate) fn split_words<T>(words: &[u64], part: impl Fn(ByteBuf) -> T) -> Vec<T> {
     words.chunks(PART).map(|chunk| part(to_bytes(chunk))).collect()
 }

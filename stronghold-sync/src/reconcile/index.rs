@@ -7,7 +7,7 @@
 use alloc::collections::BTreeSet;
 
 use super::{
-    Summary,
+    SetDigest,
     sketch::Sketch,
     symbol::{SetKey, Symbol},
 };
@@ -20,7 +20,7 @@ pub const INDEX_CELLS: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Index {
     key: SetKey,
-    summary: Summary,
+    summary: SetDigest,
     sketch: Sketch,
     handles: BTreeSet<(Symbol, u32)>,
 }
@@ -30,7 +30,7 @@ impl Index {
     #[must_use]
     pub fn new(key: SetKey) -> Self {
         let sketch = Sketch::of(&[], INDEX_CELLS);
-        Self { key, summary: Summary::default(), sketch, handles: BTreeSet::new() }
+        Self { key, summary: SetDigest::default(), sketch, handles: BTreeSet::new() }
     }
 
     /// Adds an entry; `false` if it is there already under this handle.
@@ -59,7 +59,7 @@ impl Index {
 
     /// What is told first.
     #[must_use]
-    pub fn summary(&self) -> &Summary {
+    pub fn summary(&self) -> &SetDigest {
         &self.summary
     }
 

@@ -1,38 +1,38 @@
 //! Finding the difference of two sets of entries at the cost of the difference (§5 of the design).
 
+mod estimate;
 mod exchange;
+mod float;
 mod index;
-mod math;
 mod ranges;
 mod sketch;
-mod strata;
 mod symbol;
 
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::exchange::{extend, in_parts};
+pub(crate) use self::exchange::{extend, split_words};
 pub use self::{
-    exchange::{Again, Answering, Find, MAX_CELLS, Reconciling, Telling},
+    estimate::{DifferenceEstimator, STRATA_LEN},
+    exchange::{DiffResult, Digest, Initiator, MAX_CELLS, NeedMore, Responder},
     index::{INDEX_CELLS, Index},
-    ranges::{BadRanges, Content, Finder, Teller, Told},
-    sketch::{Sketch, Unpeeled, cells_for},
-    strata::{STRATA_LEN, Strata},
+    ranges::{BadRanges, Content, RangeDigest, RangeReceiver, RangeSender},
+    sketch::{PeelError, Sketch, cells_for},
     symbol::{SetKey, Symbol},
 };
 use crate::EntryId;
 
 /// What one side tells of its set first: enough to see that both are equal, or how much about they differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Summary {
+pub struct SetDigest {
     /// How many entries.
     pub count: u64,
     /// The sum of the entries' keyed hashes, 128 bits.
     #[serde(with = "fingerprint")]
     pub fingerprint: u128,
     /// The estimator.
-    pub strata: Strata,
+    pub strata: DifferenceEstimator,
 }
 
 /// A set of entries under one key.
@@ -40,14 +40,14 @@ pub struct Summary {
 pub struct Set {
     key: SetKey,
     symbols: Vec<Symbol>,
-    summary: Summary,
+    summary: SetDigest,
 }
 
 impl Set {
     /// Hashes the entries, in their order.
     #[must_use]
     pub fn new(key: SetKey, entries: impl IntoIterator<Item = EntryId>) -> Self {
-        let mut summary = Summary::default();
+        let mut summary = SetDigest::default();
         let symbols = entries
             .into_iter()
             .map(|entry| {
@@ -67,7 +67,7 @@ impl Set {
 
     /// What is told first.
     #[must_use]
-    pub fn summary(&self) -> &Summary {
+    pub fn summary(&self) -> &SetDigest {
         &self.summary
     }
 
@@ -78,7 +78,7 @@ impl Set {
     }
 }
 
-impl Summary {
+impl SetDigest {
     /// Adds an entry by its hash.
     pub fn add(&mut self, hash: u128) {
         self.count += 1;

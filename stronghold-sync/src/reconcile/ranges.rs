@@ -17,7 +17,7 @@ const CUT: usize = 16;
 
 /// One range as the teller tells it: from where the one before ended (the first: zero), up to `end`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct RangeDigest {
     /// The first symbol that is no longer in it; `None`: no end.
     pub end: Option<u64>,
     /// What is in it.
@@ -32,19 +32,19 @@ pub enum Content {
     /// These symbols, ascending.
     Full(Vec<u64>),
     /// The finder knows it already.
-    Known,
+    Skip,
 }
 
 /// The side that tells.
 #[derive(Clone, Debug)]
-pub struct Teller {
+pub struct RangeSender {
     symbols: Vec<Symbol>,
-    told: Vec<Told>,
+    told: Vec<RangeDigest>,
 }
 
 /// The side that finds.
 #[derive(Clone, Debug)]
-pub struct Finder {
+pub struct RangeReceiver {
     symbols: Vec<Symbol>,
     /// What only the finder has.
     pub only_here: Vec<Symbol>,
@@ -56,13 +56,13 @@ pub struct Finder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadRanges;
 
-impl Teller {
+impl RangeSender {
     /// Starts with the whole set as one range.
     #[must_use]
     pub fn new(mut symbols: Vec<Symbol>) -> Self {
         symbols.sort_unstable();
         symbols.dedup();
-        let whole = Told { end: None, content: Content::Sum(0, 0) };
+        let whole = RangeDigest { end: None, content: Content::Sum(0, 0) };
         Self { symbols, told: vec![whole] }
     }
 
@@ -70,7 +70,7 @@ impl Teller {
     ///
     /// # Errors
     /// [`BadRanges`] when the finder names ranges that were not told.
-    pub fn tell(&mut self, differing: &[u32]) -> Result<&[Told], BadRanges> {
+    pub fn digests(&mut self, differing: &[u32]) -> Result<&[RangeDigest], BadRanges> {
         let mut differing = differing.iter().map(|index| *index as usize).peekable();
         let mut next = Vec::new();
         let mut start = 0;
@@ -79,7 +79,7 @@ impl Teller {
             if differing.next_if_eq(&index).is_some() && matches!(told.content, Content::Sum(..)) {
                 cut(&self.symbols, range, told.end, &mut next);
             } else {
-                push_known(&mut next, told.end);
+                push_skip(&mut next, told.end);
             }
             start = told.end.unwrap_or(u64::MAX);
         }
@@ -91,7 +91,7 @@ impl Teller {
     }
 }
 
-impl Finder {
+impl RangeReceiver {
     /// Knows nothing of the other side yet.
     #[must_use]
     pub fn new(mut symbols: Vec<Symbol>) -> Self {
@@ -104,16 +104,16 @@ impl Finder {
     ///
     /// # Errors
     /// [`BadRanges`] when the ranges do not follow each other.
-    pub fn find(&mut self, told: &[Told]) -> Result<Vec<u32>, BadRanges> {
+    pub fn find(&mut self, told: &[RangeDigest]) -> Result<Vec<u32>, BadRanges> {
         let mut differing = Vec::new();
         let mut start = 0;
-        for (index, Told { end, content }) in (0u32..).zip(told) {
+        for (index, RangeDigest { end, content }) in (0u32..).zip(told) {
             if end.is_some_and(|end| end < start) {
                 return Err(BadRanges);
             }
             let own = span(&self.symbols, start, *end);
             match content {
-                Content::Known => {}
+                Content::Skip => {}
                 Content::Sum(count, sum) if summed(&self.symbols[own.clone()]) == (*count, *sum) => {}
                 Content::Sum(..) => differing.push(index),
                 Content::Full(theirs) => self.compare(own, theirs)?,
@@ -136,10 +136,10 @@ impl Finder {
     }
 }
 
-fn cut(symbols: &[Symbol], range: Range<usize>, end: Option<u64>, into: &mut Vec<Told>) {
+fn cut(symbols: &[Symbol], range: Range<usize>, end: Option<u64>, into: &mut Vec<RangeDigest>) {
     if range.len() <= SMALL {
         let content = Content::Full(symbols[range].iter().map(|symbol| symbol.0).collect());
-        into.push(Told { end, content });
+        into.push(RangeDigest { end, content });
         return;
     }
     for part in 0..CUT {
@@ -147,15 +147,15 @@ fn cut(symbols: &[Symbol], range: Range<usize>, end: Option<u64>, into: &mut Vec
         let piece = at(part)..at(part + 1);
         let (count, sum) = summed(&symbols[piece.clone()]);
         let piece_end = if part + 1 == CUT { end } else { Some(symbols[piece.end].0) };
-        into.push(Told { end: piece_end, content: Content::Sum(count, sum) });
+        into.push(RangeDigest { end: piece_end, content: Content::Sum(count, sum) });
     }
 }
 
 /// Neighbouring ranges that are known become one.
-fn push_known(into: &mut Vec<Told>, end: Option<u64>) {
+fn push_skip(into: &mut Vec<RangeDigest>, end: Option<u64>) {
     match into.last_mut() {
-        Some(Told { content: Content::Known, end: last }) => *last = end,
-        _ => into.push(Told { end, content: Content::Known }),
+        Some(RangeDigest { content: Content::Skip, end: last }) => *last = end,
+        _ => into.push(RangeDigest { end, content: Content::Skip }),
     }
 }
 

@@ -7,7 +7,7 @@
 use alloc::{collections::BTreeSet, vec, vec::Vec};
 
 use super::{
-    math,
+    float,
     symbol::{SetKey, Symbol},
 };
 
@@ -19,12 +19,12 @@ pub struct Sketch {
 
 /// Why a sketch was not peeled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unpeeled {
+pub enum PeelError {
     /// There are too few cells: more of the stream is needed.
-    Short,
+    TooFewCells,
     /// A symbol came out twice. Once in a million sessions a sum passes for a symbol and this follows; twice in a
     /// row it is an attack.
-    Twice,
+    Duplicate,
 }
 
 impl Sketch {
@@ -74,21 +74,21 @@ impl Sketch {
     /// Takes the symbols out, all of them or none.
     ///
     /// # Errors
-    /// [`Unpeeled`].
-    pub fn peel(mut self, key: &SetKey) -> Result<Vec<Symbol>, Unpeeled> {
+    /// [`PeelError`].
+    pub fn peel(mut self, key: &SetKey) -> Result<Vec<Symbol>, PeelError> {
         let mut peeled = BTreeSet::new();
         let mut queue: Vec<usize> = (0..self.cells.len()).rev().collect();
         while let Some(cell) = queue.pop() {
             let symbol = Symbol(self.cells[cell]);
-            if !key.is_genuine(symbol) || !Cells::of(symbol).reaches(cell) {
+            if !key.is_valid(symbol) || !Cells::of(symbol).reaches(cell) {
                 continue;
             }
             if !peeled.insert(symbol) {
-                return Err(Unpeeled::Twice);
+                return Err(PeelError::Duplicate);
             }
             // Every symbol empties a cell for good, so there are no more of them than cells.
             if peeled.len() > self.cells.len() {
-                return Err(Unpeeled::Twice);
+                return Err(PeelError::Duplicate);
             }
             let len = self.cells.len();
             for other in Cells::of(symbol).take_while(|cell| *cell < len) {
@@ -97,7 +97,7 @@ impl Sketch {
             }
         }
         let empty = self.cells.iter().all(|cell| *cell == 0);
-        if empty { Ok(peeled.into_iter().collect()) } else { Err(Unpeeled::Short) }
+        if empty { Ok(peeled.into_iter().collect()) } else { Err(PeelError::TooFewCells) }
     }
 
     /// Adds symbols to the cells behind `from`. Several go side by side: the way from one cell to the next is a long
@@ -135,7 +135,7 @@ impl Sketch {
 #[must_use]
 pub fn cells_for(estimate: u64) -> usize {
     let estimate = estimate.min(u64::from(u32::MAX)) as f64;
-    (1.85 * estimate + 2.6 * math::sqrt(estimate)) as usize + 3
+    (1.85 * estimate + 2.6 * float::sqrt(estimate)) as usize + 3
 }
 
 /// The cells that a symbol is in, ascending: cell i with probability 1 / (1 + i / 2).
@@ -159,7 +159,7 @@ impl Cells {
         self.state = self.state.wrapping_mul(0xDA94_2042_E4DD_58B5);
         // The inverse of the distribution of gaps (section 4.2 of the paper), on 53 random bits.
         let random = (self.state >> 11) as f64 + 1.0;
-        let gap = (self.next as f64 + 1.5) * (ROOT_OF_RANGE / math::sqrt(random) - 1.0);
+        let gap = (self.next as f64 + 1.5) * (ROOT_OF_RANGE / float::sqrt(random) - 1.0);
         self.next = self.next.saturating_add(gap as u64 + 1);
     }
 }

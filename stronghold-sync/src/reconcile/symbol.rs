@@ -54,7 +54,7 @@ impl SetKey {
 
     /// Whether it can be one entry's symbol: a sum of several is, once in a million times.
     #[must_use]
-    pub fn is_genuine(&self, symbol: Symbol) -> bool {
+    pub fn is_valid(&self, symbol: Symbol) -> bool {
         symbol.0 != 0 && self.check(symbol.0 & ID_BITS) == symbol.0 & !ID_BITS
     }
 

@@ -1,13 +1,13 @@
 //! A session: one request to a peer, as two state machines without IO.
 //!
-//! Both [`Asking`] and [`Asked`] are driven alike. Messages go in by `handle_message`, the answers to actions by
+//! Both [`Initiator`] and [`Responder`] are driven alike. Messages go in by `handle_message`, the answers to actions by
 //! `handle_answer`; after each, `poll_action` is called until it gives none. An action that needs an answer
 //! ([`Action::needs_answer`]) is answered before the next message goes in. After an error every later call
 //! returns the same error; a last message for the peer may still be polled.
 
-mod asked;
-mod asking;
-mod flow;
+mod batches;
+mod initiator;
+mod responder;
 
 use alloc::{
     boxed::Box,
@@ -17,13 +17,13 @@ use alloc::{
 };
 
 pub use self::{
-    asked::Asked,
-    asking::{Ask, Asking, Consent, Push, SyncAsk, Take},
-    flow::{Announced, BATCH_BYTES, BATCH_ENTRIES, Expected, MAX_SEALED, Unexpected},
+    batches::{BATCH_BYTES, BATCH_ENTRIES, Expected, MAX_SEALED, ShapeList, Unexpected},
+    initiator::{Consent, Initiator, Push, SessionRequest, SyncOptions, Take},
+    responder::Responder,
 };
 use crate::{
     Edition, EntryId, Grant, Location, LocationId, Operation, Pending, Plan, RevisionId, Scope, Shape,
-    message::{Listing, Message, RecipientKey, Refusal, Volume, Weight},
+    message::{Listing, Message, RecipientKey, Refusal, Volume, WireSize},
 };
 
 /// What the host is to do.
@@ -32,42 +32,42 @@ pub enum Action {
     /// Send this to the peer.
     Send(Message),
     /// Give the shapes of all heads in scope, in the order of entries (location, then revision), each once. Answer:
-    /// [`Answer::Shapes`].
+    /// [`TaskResult::Shapes`].
     Shapes(Scope),
-    /// Give the names and shapes of what the grant covers. Answer: [`Answer::Listing`].
+    /// Give the names and shapes of what the grant covers. Answer: [`TaskResult::Listing`].
     List(Grant),
-    /// Ask a person. Answer: [`Answer::Approved`] or [`Answer::Denied`].
-    Ask(Vec<Pending>),
-    /// Say whether this plan is to be carried out. Answer: [`Answer::Proceed`] or [`Answer::Stop`].
+    /// Ask a person. Answer: [`TaskResult::Approved`] or [`TaskResult::Denied`].
+    Approve(Vec<Pending>),
+    /// Say whether this plan is to be carried out. Answer: [`TaskResult::Proceed`] or [`TaskResult::Stop`].
     Plan(Box<Plan>),
-    /// Check the grant once more, open the entries, seal them to the key. Answer: [`Answer::Sealed`].
+    /// Check the grant once more, open the entries, seal them to the key. Answer: [`TaskResult::SealedRevision`].
     Export(Export),
-    /// Open the batch, check every entry against what is expected, merge, commit. Answer: [`Answer::Imported`].
+    /// Open the batch, check every entry against what is expected, merge, commit. Answer: [`TaskResult::Imported`].
     Import(Import),
-    /// Look things up that only the host has. Answer: [`Answer::Looked`].
-    Look(Look),
+    /// Look things up that only the host has. Answer: [`TaskResult::LookupResult`].
+    Lookup(Lookup),
     /// What is given to this side would delete, empty or shrink many records here: ask a person. Answer:
-    /// [`Answer::Approved`] or [`Answer::Denied`].
+    /// [`TaskResult::Approved`] or [`TaskResult::Denied`].
     Confirm(Box<Plan>),
-    /// Write decisions to the log, durably. Answer: [`Answer::Logged`].
+    /// Write decisions to the log, durably. Answer: [`TaskResult::AuditEntry`].
     Log(Vec<Verdict>),
     /// Something stays where it is, at the asking side's word. No answer.
-    Left(LeftBehind),
+    LeftBehind(LeftBehind),
     /// Of what was to be given, the peer did not want something of these records. No answer.
     Declined(Vec<LocationId>),
     /// The peer's entries, as asked for by browsing. No answer.
-    Found(Vec<Listing>),
+    Listing(Vec<Listing>),
     /// The peer holds these revisions, or is about to have them: remember it, durably before any batch leaves that is
     /// asked for after this. A peer that lies of what it holds can only add to it. No answer.
-    Known(Vec<RevisionId>),
+    PeerHolds(Vec<RevisionId>),
     /// What the peer tells of its snapshot. No answer.
     Edition(Edition),
     /// Two snapshots of one identity are in use. No answer.
-    Copied(Copied),
+    Duplicate(Duplicate),
     /// How much is coming. No answer.
-    Expect(Volume),
+    Incoming(Volume),
     /// A batch is durable at the peer: so many of the entries that are given to it in this session by now. No answer.
-    Given {
+    Sent {
         /// Confirmed so far.
         entries: u64,
         /// All that it is given.
@@ -84,14 +84,14 @@ impl Action {
         !matches!(
             self,
             Self::Send(_)
-                | Self::Found(_)
-                | Self::Known(_)
+                | Self::Listing(_)
+                | Self::PeerHolds(_)
                 | Self::Edition(_)
-                | Self::Copied(_)
-                | Self::Left(_)
+                | Self::Duplicate(_)
+                | Self::LeftBehind(_)
                 | Self::Declined(_)
-                | Self::Expect(_)
-                | Self::Given { .. }
+                | Self::Incoming(_)
+                | Self::Sent { .. }
                 | Self::Finished(_)
         )
     }
@@ -99,7 +99,7 @@ impl Action {
 
 /// Whose identity goes with two snapshots that are both in use: one is a copy of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Copied {
+pub enum Duplicate {
     /// The peer's, by the stamps that it shows.
     Theirs,
     /// This side's, as the peer says.
@@ -128,7 +128,7 @@ pub struct Import {
 
 /// What a session needs to know that only its host can tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Lookup {
     /// Of these records, the names, as far as they are held.
     pub names: Vec<LocationId>,
     /// What allows that the names are told to the peer; `None` where they are not told.
@@ -140,9 +140,9 @@ pub struct Look {
     pub delivered: Vec<EntryId>,
 }
 
-/// The answer to a [`Look`]: each list as long as the one that was asked, in its order.
+/// The answer to a [`Lookup`]: each list as long as the one that was asked, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Looked {
+pub struct LookupResult {
     /// The names; `None` of what is not held.
     pub names: Vec<Option<Location>>,
     /// Whether the peer lacks it.
@@ -151,13 +151,13 @@ pub struct Looked {
     pub delivered: Vec<bool>,
 }
 
-impl Look {
+impl Lookup {
     fn is_empty(&self) -> bool {
         self.names.is_empty() && self.lacking.is_empty() && self.delivered.is_empty()
     }
 
     /// Whether an answer has as much of each as was asked.
-    fn is_answered_by(&self, looked: &Looked) -> bool {
+    fn is_answered_by(&self, looked: &LookupResult) -> bool {
         (self.names.len(), self.lacking.len(), self.delivered.len())
             == (looked.names.len(), looked.lacking.len(), looked.delivered.len())
     }
@@ -200,14 +200,14 @@ impl Verdict {
 
 /// What the host has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum TaskResult {
     /// To [`Action::Shapes`].
     Shapes(Vec<Shape>),
     /// To [`Action::List`].
     Listing(Vec<Listing>),
-    /// To [`Action::Ask`] or [`Action::Confirm`]: yes.
+    /// To [`Action::SessionRequest`] or [`Action::Confirm`]: yes.
     Approved,
-    /// To [`Action::Ask`] or [`Action::Confirm`]: no.
+    /// To [`Action::SessionRequest`] or [`Action::Confirm`]: no.
     Denied,
     /// To [`Action::Plan`]: go on.
     Proceed {
@@ -219,18 +219,18 @@ pub enum Answer {
     /// To [`Action::Export`]: the sealed batch.
     Sealed(Vec<u8>),
     /// To [`Action::Import`]: it is durable, and did this.
-    Imported(Taken),
-    /// To [`Action::Look`].
-    Looked(Looked),
+    Imported(Changes),
+    /// To [`Action::Lookup`].
+    Looked(LookupResult),
     /// To [`Action::Log`].
     Logged,
     /// To any: it could not be done, and whose fault that is.
-    Failed(Failure),
+    Failed(TaskError),
 }
 
 /// What importing a batch did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct Changes {
     /// Revisions that are heads now.
     pub received: u64,
     /// Records deleted by it.
@@ -241,13 +241,13 @@ pub struct Taken {
 
 /// Why the host could not do an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum TaskError {
     /// Its own fault: storage, memory.
     Local,
     /// The policy does not allow it (any more).
     NotPermitted,
     /// What the peer sent is not what it may be.
-    Peer(Misbehaviour),
+    Peer(PeerMisbehaved),
     /// Many records would be deleted or emptied by what the peer sent, and nobody has confirmed that.
     Deletions,
     /// A limit of this side is met that was not met when the plan was made.
@@ -273,7 +273,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn add(&mut self, taken: Taken) {
+    fn add(&mut self, taken: Changes) {
         self.received += taken.received;
         self.deleted += taken.deleted;
         self.conflicts += taken.conflicts;
@@ -285,7 +285,7 @@ impl Summary {
 pub enum SessionError {
     /// The peer broke the protocol.
     #[error("the peer broke the protocol: {0}")]
-    PeerMisbehaved(#[from] Misbehaviour),
+    PeerMisbehaved(#[from] PeerMisbehaved),
     /// The peer speaks another version of the protocol.
     #[error("the peer speaks protocol version {theirs}, this is {ours}")]
     PeerIncompatible {
@@ -319,7 +319,7 @@ pub enum SessionError {
 
 /// What a peer did that no honest peer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Misbehaviour {
+pub enum PeerMisbehaved {
     /// A message that does not belong here.
     #[error("a message out of order")]
     OutOfOrder,
@@ -331,7 +331,7 @@ pub enum Misbehaviour {
     TooMany,
     /// It asked for, or gave, what was not offered or not wanted.
     #[error("an entry that was not asked for, or was altered")]
-    NotAsked,
+    Unrequested,
     /// It wrote or deleted outside what it may.
     #[error("an entry that it may not write")]
     NotPermitted,
@@ -391,7 +391,7 @@ impl Core {
     fn known(&mut self, revisions: impl IntoIterator<Item = RevisionId>) {
         let revisions: Vec<RevisionId> = revisions.into_iter().collect();
         if !revisions.is_empty() {
-            self.act(Action::Known(revisions));
+            self.act(Action::PeerHolds(revisions));
         }
     }
 
@@ -405,18 +405,18 @@ impl Core {
     }
 
     /// Checks that an answer is expected; one that is a failure is the end.
-    fn may_answer(&mut self, answer: &Answer) -> Result<(), SessionError> {
+    fn may_answer(&mut self, answer: &TaskResult) -> Result<(), SessionError> {
         match self.failed {
             Some(error) => return Err(error),
             None if !self.waiting => return Err(SessionError::ApiMisuse),
             None => self.waiting = false,
         }
         match answer {
-            Answer::Failed(Failure::Local) => Err(SessionError::Local),
-            Answer::Failed(Failure::NotPermitted) => Err(SessionError::NotPermitted),
-            Answer::Failed(Failure::Peer(misbehaviour)) => Err((*misbehaviour).into()),
-            Answer::Failed(Failure::Deletions) => Err(SessionError::Deletions),
-            Answer::Failed(Failure::Limits) => Err(SessionError::Limits),
+            TaskResult::Failed(TaskError::Local) => Err(SessionError::Local),
+            TaskResult::Failed(TaskError::NotPermitted) => Err(SessionError::NotPermitted),
+            TaskResult::Failed(TaskError::Peer(misbehaviour)) => Err((*misbehaviour).into()),
+            TaskResult::Failed(TaskError::Deletions) => Err(SessionError::Deletions),
+            TaskResult::Failed(TaskError::Limits) => Err(SessionError::Limits),
             _ => Ok(()),
         }
     }
@@ -435,7 +435,7 @@ impl Core {
         self.actions.clear();
         let tell = match error {
             SessionError::Refused(_) => None,
-            SessionError::PeerMisbehaved(_) => Some(Refusal::Misbehaved),
+            SessionError::PeerMisbehaved(_) => Some(Refusal::ProtocolError),
             SessionError::PeerIncompatible { .. } => Some(Refusal::Version),
             SessionError::NotPermitted => Some(Refusal::NotPermitted),
             SessionError::Deletions => Some(Refusal::Deletions),
@@ -462,7 +462,7 @@ pub trait Session {
     ///
     /// # Errors
     /// [`SessionError`] when the session is over by it; what is still to be polled is a last word to the peer.
-    fn handle_answer(&mut self, answer: Answer) -> Result<(), SessionError>;
+    fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError>;
 
     /// What to do next; `None` until something is handled.
     #[must_use]
@@ -477,7 +477,7 @@ struct PeerList<T> {
     most: usize,
 }
 
-impl<T: Weight> PeerList<T> {
+impl<T: WireSize> PeerList<T> {
     const fn new() -> Self {
         Self::up_to(MAX_ENTRIES as usize)
     }
@@ -487,17 +487,17 @@ impl<T: Weight> PeerList<T> {
         Self { items: Vec::new(), weight: 0, most }
     }
 
-    fn extend(&mut self, part: Vec<T>, in_order: impl Fn(&T, &T) -> bool) -> Result<(), Misbehaviour> {
+    fn extend(&mut self, part: Vec<T>, in_order: impl Fn(&T, &T) -> bool) -> Result<(), PeerMisbehaved> {
         if part.is_empty() {
-            return Err(Misbehaviour::OutOfOrder);
+            return Err(PeerMisbehaved::OutOfOrder);
         }
         for item in part {
-            self.weight = self.weight.saturating_add(item.weight());
+            self.weight = self.weight.saturating_add(item.wire_size());
             if self.weight > MAX_LIST || self.items.len() >= self.most {
-                return Err(Misbehaviour::TooMany);
+                return Err(PeerMisbehaved::TooMany);
             }
             if self.items.last().is_some_and(|last| !in_order(last, &item)) {
-                return Err(Misbehaviour::Unordered);
+                return Err(PeerMisbehaved::Unordered);
             }
             self.items.push(item);
         }
@@ -506,23 +506,23 @@ impl<T: Weight> PeerList<T> {
 }
 
 impl PeerList<Shape> {
-    fn extend_shapes(&mut self, part: Vec<Shape>) -> Result<(), Misbehaviour> {
+    fn extend_shapes(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
         self.extend(part, |one, next| one.entry() < next.entry())
     }
 }
 
 /// Takes a part of a list of positions, each of which must be of something that was told, and come once.
-fn claim(
+fn take_indices(
     claimed: &mut BTreeSet<u32>,
     part: Vec<u32>,
     told: impl Fn(&u32) -> bool,
-) -> Result<(), Misbehaviour> {
+) -> Result<(), PeerMisbehaved> {
     if part.is_empty() {
-        return Err(Misbehaviour::OutOfOrder);
+        return Err(PeerMisbehaved::OutOfOrder);
     }
     part.into_iter().try_for_each(|position| match told(&position) && claimed.insert(position) {
         true => Ok(()),
-        false => Err(Misbehaviour::NotAsked),
+        false => Err(PeerMisbehaved::Unrequested),
     })
 }
 
@@ -538,7 +538,7 @@ fn find<'a>(shapes: &'a [Shape], entry: &EntryId) -> Option<&'a Shape> {
 }
 
 /// The entries of one list, in order, that another does not have.
-fn apart(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
+fn difference(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
     let mut others = others.iter().peekable();
     let mut lacks = |shape: &&Shape| {
         while others.next_if(|other| other.entry() < shape.entry()).is_some() {}
@@ -548,7 +548,7 @@ fn apart(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
 }
 
 /// What the host gives as its shapes, which has to be in order.
-fn ordered(shapes: Vec<Shape>) -> Result<Vec<Shape>, SessionError> {
+fn check_sorted(shapes: Vec<Shape>) -> Result<Vec<Shape>, SessionError> {
     match shapes.is_sorted_by(|one, next| one.entry() < next.entry()) {
         true => Ok(shapes),
         false => Err(SessionError::ApiMisuse),
@@ -557,9 +557,9 @@ fn ordered(shapes: Vec<Shape>) -> Result<Vec<Shape>, SessionError> {
 
 /// The shapes that this side still has to gather from its host: a scope, and for which operation.
 #[derive(Debug, Default)]
-struct Gathering(VecDeque<(Operation, Scope)>);
+struct ShapeQueries(VecDeque<(Operation, Scope)>);
 
-impl Gathering {
+impl ShapeQueries {
     fn new<'a>(scopes: impl IntoIterator<Item = (Operation, Option<&'a Scope>)>) -> Self {
         Self(scopes.into_iter().filter_map(|(operation, scope)| Some((operation, scope?.clone()))).collect())
     }
@@ -586,7 +586,7 @@ impl Gathering {
 }
 
 /// How many records some heads, in the order of locations, are of.
-fn records<'a>(shapes: impl IntoIterator<Item = &'a Shape>) -> u64 {
+fn count_records<'a>(shapes: impl IntoIterator<Item = &'a Shape>) -> u64 {
     let mut last = None;
     let mut is_new = |shape: &&Shape| last.replace(shape.location) != Some(shape.location);
     shapes.into_iter().filter(|shape| is_new(shape)).count() as u64

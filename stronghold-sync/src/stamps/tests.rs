@@ -23,7 +23,7 @@ struct Underway {
 impl Side {
     fn begin(&mut self, shown: File) -> (bool, Underway) {
         self.1 += 1;
-        (self.0.tell_a_copy(shown), Underway { shown, next: Stamp::from_bytes(self.1.to_be_bytes()) })
+        (self.0.detects_duplicate(shown), Underway { shown, next: Stamp::from_bytes(self.1.to_be_bytes()) })
     }
 
     fn note(&mut self, session: Underway) {

@@ -9,10 +9,10 @@ use serde_bytes::ByteBuf;
 use stronghold_sync::{
     ClientId, EntryId, LocationId, RecordId, RevisionId, VaultId,
     reconcile::{
-        Again, Answering, Content, Find, Index, MAX_CELLS, Reconciling, Set, SetKey, Sketch, Teller, Telling,
-        Told,
+        Content, DiffResult, Digest, Index, Initiator, MAX_CELLS, NeedMore, RangeDigest, RangeSender,
+        Responder, Set, SetKey, Sketch,
     },
-    session::Misbehaviour,
+    session::PeerMisbehaved,
 };
 
 fn entry(n: u64) -> EntryId {
@@ -35,44 +35,44 @@ fn secret(seed: u64) -> [u8; 32] {
 /// What was asked for on the way, and what was found: positions in `b`, and entries of `a`.
 struct Found {
     again: Vec<&'static str>,
-    told: Vec<Telling>,
+    told: Vec<Digest>,
     only_b: BTreeSet<EntryId>,
     only_a: BTreeSet<EntryId>,
 }
 
 /// Reconciles, with what is told before the `honest`th time replaced by noise.
 fn reconcile(seed: u64, a: &[EntryId], b: &[EntryId], honest: usize) -> Found {
-    let mut answering = Answering::new(&secret(seed), b.iter().copied());
-    let mut asking = Reconciling::new(&secret(seed), a.iter().copied(), answering.summary().clone());
-    let mut telling = asking.tell();
+    let mut answering = Responder::new(&secret(seed), b.iter().copied());
+    let mut asking = Initiator::new(&secret(seed), a.iter().copied(), answering.summary().clone());
+    let mut telling = asking.begin();
     let (mut again, mut told) = (Vec::new(), Vec::new());
     for turn in 0.. {
         for part in telling {
             told.push(part.clone());
             let part = match part {
-                Telling::Cells(cells) if turn < honest => {
+                Digest::Cells(cells) if turn < honest => {
                     let noise = cells.iter().enumerate().map(|(at, byte)| byte ^ (at as u8).wrapping_mul(91));
-                    Telling::Cells(ByteBuf::from(noise.collect::<Vec<u8>>()))
+                    Digest::Cells(ByteBuf::from(noise.collect::<Vec<u8>>()))
                 }
                 other => other,
             };
             answering.handle(part).unwrap();
         }
         match answering.find(b.iter().copied()).unwrap() {
-            Find::Found(here, there) => {
+            DiffResult::Found(here, there) => {
                 let only_b: BTreeSet<EntryId> = here.iter().map(|at| b[*at]).collect();
                 let positions = asking.positions(&there.into_iter().collect()).unwrap();
                 let only_a: BTreeSet<EntryId> = positions.iter().map(|at| a[*at]).collect();
-                assert!(asking.adds_up(&only_a, &only_b));
+                assert!(asking.verify_fingerprint(&only_a, &only_b));
                 return Found { again, told, only_b, only_a };
             }
-            Find::Again(asked) => {
+            DiffResult::Again(asked) => {
                 again.push(match asked {
-                    Again::More => "more",
-                    Again::Rekeyed(_) => "rekeyed",
-                    Again::Ranges(_) => "ranges",
+                    NeedMore::More => "more",
+                    NeedMore::Rekeyed(_) => "rekeyed",
+                    NeedMore::Ranges(_) => "ranges",
                 });
-                telling = asking.tell_again(asked, a.iter().copied()).unwrap();
+                telling = asking.continue_with(asked, a.iter().copied()).unwrap();
             }
         }
     }
@@ -114,21 +114,21 @@ fn more_cells_of_the_same_stream_help_where_the_estimate_was_short() {
 fn sets_that_differ_in_nearly_everything_are_told_in_full() {
     let (a, b): (Vec<_>, Vec<_>) = ((0..50).map(entry).collect(), (45..5000).map(entry).collect());
     let found = reconcile(1, &a, &b, 0);
-    assert!(matches!(found.told.as_slice(), [Telling::Symbols(all)] if all.len() == 50 * 8));
+    assert!(matches!(found.told.as_slice(), [Digest::Symbols(all)] if all.len() == 50 * 8));
     assert_eq!((found.only_a.len(), found.only_b.len()), (45, 4950));
     let nothing = reconcile(1, &[], &b, 0);
-    assert_eq!((nothing.told, nothing.only_b.len()), (vec![Telling::Symbols(ByteBuf::new())], b.len()));
+    assert_eq!((nothing.told, nothing.only_b.len()), (vec![Digest::Symbols(ByteBuf::new())], b.len()));
 }
 
 #[test]
 fn a_summary_that_lies_about_its_count_does_not_add_up() {
     let (a, b) = sets();
-    let mut summary = Answering::new(&secret(1), b.iter().copied()).summary().clone();
+    let mut summary = Responder::new(&secret(1), b.iter().copied()).summary().clone();
     summary.count += 1;
-    let asking = Reconciling::new(&secret(1), a.iter().copied(), summary);
+    let asking = Initiator::new(&secret(1), a.iter().copied(), summary);
     let (only_a, only_b): (Vec<_>, Vec<_>) =
         ((0..15).map(entry).collect(), (1000..1015).map(entry).collect());
-    assert!(!asking.adds_up(&only_a, &only_b));
+    assert!(!asking.verify_fingerprint(&only_a, &only_b));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn another_session_has_other_symbols_so_nothing_is_replayed() {
     let (one, other) = (SetKey::new(&secret(1), 0), SetKey::new(&secret(2), 0));
     let symbols = |key: &SetKey| Set::new(key.clone(), (0..100).map(entry)).symbols().to_vec();
     assert!(symbols(&one).iter().all(|symbol| !symbols(&other).contains(symbol)));
-    assert!(symbols(&one).iter().all(|symbol| !other.is_genuine(*symbol)));
+    assert!(symbols(&one).iter().all(|symbol| !other.is_valid(*symbol)));
     assert_ne!(symbols(&one), symbols(&SetKey::new(&secret(1), 1)));
 }
 
@@ -174,19 +174,19 @@ fn the_vectors_hold() {
 }
 
 /// One that has fallen back to ranges.
-fn at_ranges() -> Answering {
-    let mut answering = Answering::new(&secret(1), (0..100).map(entry));
+fn at_ranges() -> Responder {
+    let mut answering = Responder::new(&secret(1), (0..100).map(entry));
     answering.next_fallback((0..100).map(entry)).unwrap();
-    assert_eq!(answering.next_fallback((0..100).map(entry)).unwrap(), Again::Ranges(vec![0]));
+    assert_eq!(answering.next_fallback((0..100).map(entry)).unwrap(), NeedMore::Ranges(vec![0]));
     answering
 }
 
 #[test]
 fn what_is_told_out_of_turn_is_refused() {
-    let (cells, symbols) = (Telling::Cells(vec![1; 8].into()), Telling::Symbols(vec![1; 8].into()));
-    let ranges = Telling::Ranges(vec![Told { end: None, content: Content::Sum(1, 1) }]);
-    let out_of_order = Err(Misbehaviour::OutOfOrder);
-    let fresh = || Answering::new(&secret(1), (0..100).map(entry));
+    let (cells, symbols) = (Digest::Cells(vec![1; 8].into()), Digest::Symbols(vec![1; 8].into()));
+    let ranges = Digest::Ranges(vec![RangeDigest { end: None, content: Content::Sum(1, 1) }]);
+    let out_of_order = Err(PeerMisbehaved::OutOfOrder);
+    let fresh = || Responder::new(&secret(1), (0..100).map(entry));
     assert_eq!(fresh().handle(ranges.clone()), out_of_order);
     for (first, second) in [(&cells, &symbols), (&symbols, &cells)] {
         let mut answering = fresh();
@@ -202,33 +202,33 @@ fn what_is_told_out_of_turn_is_refused() {
 
 #[test]
 fn ranges_are_at_least_one_and_at_most_so_many() {
-    let told = |count| Telling::Ranges(vec![Told { end: Some(1), content: Content::Sum(1, 1) }; count]);
+    let told = |count| Digest::Ranges(vec![RangeDigest { end: Some(1), content: Content::Sum(1, 1) }; count]);
     let mut answering = at_ranges();
-    assert_eq!(answering.handle(told(0)), Err(Misbehaviour::TooManyCells));
+    assert_eq!(answering.handle(told(0)), Err(PeerMisbehaved::TooManyCells));
     assert_eq!(answering.handle(told(MAX_CELLS - 1)), Ok(()));
     assert_eq!(answering.handle(told(1)), Ok(()));
-    assert_eq!(answering.handle(told(1)), Err(Misbehaviour::TooManyCells));
+    assert_eq!(answering.handle(told(1)), Err(PeerMisbehaved::TooManyCells));
 }
 
 #[test]
 fn who_tells_tells_no_more_than_there_was_to_ask_for() {
-    let theirs = || Answering::new(&secret(1), (0..1_000).map(entry)).summary().clone();
-    let again = |entries: u64, asked: Vec<Again>| {
-        let mut asking = Reconciling::new(&secret(1), (0..entries).map(entry), theirs());
-        drop(asking.tell());
+    let theirs = || Responder::new(&secret(1), (0..1_000).map(entry)).summary().clone();
+    let again = |entries: u64, asked: Vec<NeedMore>| {
+        let mut asking = Initiator::new(&secret(1), (0..entries).map(entry), theirs());
+        drop(asking.begin());
         asked
             .into_iter()
-            .map(|again| asking.tell_again(again, (0..entries).map(entry)).map(drop))
+            .map(|again| asking.continue_with(again, (0..entries).map(entry)).map(drop))
             .collect::<Vec<_>>()
     };
-    let out_of_order = Err(Misbehaviour::OutOfOrder);
+    let out_of_order = Err(PeerMisbehaved::OutOfOrder);
     // A plain list has no more cells.
-    assert_eq!(again(3, vec![Again::More]), [out_of_order]);
-    assert_eq!(again(990, vec![Again::Ranges(vec![0])]), [out_of_order]);
-    assert_eq!(again(990, vec![Again::More, Again::More]), [Ok(()), out_of_order]);
+    assert_eq!(again(3, vec![NeedMore::More]), [out_of_order]);
+    assert_eq!(again(990, vec![NeedMore::Ranges(vec![0])]), [out_of_order]);
+    assert_eq!(again(990, vec![NeedMore::More, NeedMore::More]), [Ok(()), out_of_order]);
     // And of ranges, those that were told, each once and in order.
     for differing in [vec![1], vec![0, 0], vec![0, 1]] {
         let set = Set::new(SetKey::new(&secret(1), 0), (0..1_000).map(entry));
-        assert!(Teller::new(set.symbols().to_vec()).tell(&differing).is_err(), "{differing:?}");
+        assert!(RangeSender::new(set.symbols().to_vec()).digests(&differing).is_err(), "{differing:?}");
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use stronghold_sync::reconcile::{
-    Content, Finder, INDEX_CELLS, Index, Set, SetKey, Sketch, Summary, Symbol, Teller, Told, Unpeeled,
-    cells_for,
+    Content, INDEX_CELLS, Index, PeelError, RangeDigest, RangeReceiver, RangeSender, Set, SetDigest, SetKey,
+    Sketch, Symbol, cells_for,
 };
 
 use super::{entry, secret};
@@ -74,13 +74,13 @@ proptest! {
         b in proptest::collection::btree_set(0u64..2000, 0..1000),
     ) {
         let (a, b) = (set(1, a), set(1, b));
-        let (mut teller, mut finder) = (Teller::new(a.symbols().to_vec()), Finder::new(b.symbols().to_vec()));
+        let (mut teller, mut finder) = (RangeSender::new(a.symbols().to_vec()), RangeReceiver::new(b.symbols().to_vec()));
         let mut differing = vec![0];
         for _ in 0..8 {
             if differing.is_empty() {
                 break;
             }
-            differing = finder.find(teller.tell(&differing).unwrap()).unwrap();
+            differing = finder.find(teller.digests(&differing).unwrap()).unwrap();
         }
         prop_assert!(differing.is_empty());
         let mine: BTreeSet<Symbol> = a.symbols().iter().copied().collect();
@@ -99,9 +99,9 @@ proptest! {
         ends in proptest::collection::vec(proptest::option::of(any::<u64>()), 0..20),
         differing in proptest::collection::vec(any::<u32>(), 0..20),
     ) {
-        let told: Vec<Told> = ends.iter().map(|end| Told { end: *end, content: Content::Sum(1, 1) }).collect();
-        let _ = Finder::new(set(1, 0..50).symbols().to_vec()).find(&told);
-        let _ = Teller::new(set(1, 0..50).symbols().to_vec()).tell(&differing);
+        let told: Vec<RangeDigest> = ends.iter().map(|end| RangeDigest { end: *end, content: Content::Sum(1, 1) }).collect();
+        let _ = RangeReceiver::new(set(1, 0..50).symbols().to_vec()).find(&told);
+        let _ = RangeSender::new(set(1, 0..50).symbols().to_vec()).digests(&differing);
     }
 }
 
@@ -123,7 +123,7 @@ fn a_symbol_that_comes_out_twice_is_an_attack_and_ends() {
     let mut cells = Sketch::of(&[genuine], 64).cells().to_vec();
     let empty = cells.iter().position(|cell| *cell == 0).unwrap();
     cells[empty] = genuine.bits();
-    assert_eq!(Sketch::from_cells(&cells).peel(&key), Err(Unpeeled::Short));
+    assert_eq!(Sketch::from_cells(&cells).peel(&key), Err(PeelError::TooFewCells));
     let other = Set::new(key.clone(), [entry(2)]).symbols()[0];
     let mut cells = Sketch::of(&[genuine, other], 64).cells().to_vec();
     let shared = cells.iter().position(|cell| *cell == other.bits()).unwrap();
@@ -176,14 +176,15 @@ fn the_summary_is_small_and_survives_the_wire() {
     let one = set(3, 0..1_000);
     let bytes = rmp_serde::to_vec(one.summary()).unwrap();
     assert!(bytes.len() <= 125, "{}", bytes.len());
-    assert_eq!(rmp_serde::from_slice::<Summary>(&bytes).unwrap(), *one.summary());
+    assert_eq!(rmp_serde::from_slice::<SetDigest>(&bytes).unwrap(), *one.summary());
 }
 
 #[test]
 fn ranges_that_are_equal_are_not_asked_for_again() {
     let (a, b) = (set(1, 0..1000), set(1, (0..1000).chain([5000])));
-    let (mut teller, mut finder) = (Teller::new(a.symbols().to_vec()), Finder::new(b.symbols().to_vec()));
-    let first = teller.tell(&[0]).unwrap().to_vec();
+    let (mut teller, mut finder) =
+        (RangeSender::new(a.symbols().to_vec()), RangeReceiver::new(b.symbols().to_vec()));
+    let first = teller.digests(&[0]).unwrap().to_vec();
     assert_eq!(first.len(), 16);
     let counts = first.iter().map(|told| match told.content {
         Content::Sum(count, _) => count,
@@ -193,25 +194,25 @@ fn ranges_that_are_equal_are_not_asked_for_again() {
     assert_eq!((first[15].end, first[..15].is_sorted_by_key(|told| told.end)), (None, true));
     let differing = finder.find(&first).unwrap();
     assert_eq!(differing.len(), 1, "one of sixteen");
-    let second = teller.tell(&differing).unwrap().to_vec();
-    let known = second.iter().filter(|told| told.content == Content::Known).count();
+    let second = teller.digests(&differing).unwrap().to_vec();
+    let known = second.iter().filter(|told| told.content == Content::Skip).count();
     let at_an_end = [0, 15].contains(&differing[0]);
     assert_eq!((second.len(), known), if at_an_end { (17, 1) } else { (18, 2) });
     let differing = finder.find(&second).unwrap();
     assert_eq!(differing.len(), 1);
-    let third = teller.tell(&differing).unwrap().to_vec();
+    let third = teller.digests(&differing).unwrap().to_vec();
     assert!(third.iter().any(|told| matches!(&told.content, Content::Full(all) if all.len() <= 16)));
     assert_eq!(finder.find(&third).unwrap(), []);
     assert_eq!((finder.only_here.as_slice(), finder.only_there.len()), (&difference(&a, &b)[..], 0));
-    let equal = Finder::new(a.symbols().to_vec()).find(&first).unwrap();
+    let equal = RangeReceiver::new(a.symbols().to_vec()).find(&first).unwrap();
     assert_eq!(equal, [], "nothing differs");
 }
 
 #[test]
 fn ranges_that_can_not_be_are_refused() {
     let symbols = sorted(set(1, 0..40).symbols().iter().copied());
-    let told = |end: Option<u64>, content| Told { end, content };
-    let find = |list: &[Told]| Finder::new(symbols.clone()).find(list);
+    let told = |end: Option<u64>, content| RangeDigest { end, content };
+    let find = |list: &[RangeDigest]| RangeReceiver::new(symbols.clone()).find(list);
     let sum = |count| Content::Sum(count, 0);
     let (low, high) = (symbols[10].bits(), symbols[20].bits());
     assert_eq!(
@@ -228,16 +229,16 @@ fn ranges_that_can_not_be_are_refused() {
     for (full, fine) in [(vec![1, 2], true), (vec![2, 1], false), (vec![1, 1], false)] {
         assert_eq!(find(&[told(None, Content::Full(full))]).is_ok(), fine);
     }
-    let mut finder = Finder::new(symbols.clone());
+    let mut finder = RangeReceiver::new(symbols.clone());
     let theirs: Vec<u64> =
         symbols[..10].iter().map(|symbol| symbol.bits()).skip(1).chain([low - 1]).collect();
     finder.find(&[told(Some(low), Content::Full(theirs))]).unwrap();
     assert_eq!((finder.only_here, finder.only_there), (vec![symbols[0]], vec![Symbol::from_bits(low - 1)]));
-    let mut small = Teller::new(symbols[..16].to_vec());
+    let mut small = RangeSender::new(symbols[..16].to_vec());
     let all = symbols[..16].iter().map(|symbol| symbol.bits()).collect();
-    assert_eq!(small.tell(&[0]), Ok(&[told(None, Content::Full(all))][..]));
-    assert_eq!(small.tell(&[0]), Ok(&[told(None, Content::Known)][..]), "what was told in full is known");
-    assert_eq!(Teller::new(symbols[..17].to_vec()).tell(&[0]).unwrap().len(), 16);
+    assert_eq!(small.digests(&[0]), Ok(&[told(None, Content::Full(all))][..]));
+    assert_eq!(small.digests(&[0]), Ok(&[told(None, Content::Skip)][..]), "what was told in full is known");
+    assert_eq!(RangeSender::new(symbols[..17].to_vec()).digests(&[0]).unwrap().len(), 16);
 }
 
 /// Any device finds the same estimate and tells as many cells: exact, so that none is told too many or too few.
@@ -274,9 +275,9 @@ fn an_entry_that_comes_and_goes_leaves_no_trace() {
     assert!(!sum.is_same(one.summary()));
     sum.remove(key.hash(&entry(2)));
     assert_eq!(&sum, one.summary());
-    let counted = Summary { count: 2, ..one.summary().clone() };
+    let counted = SetDigest { count: 2, ..one.summary().clone() };
     assert!(!counted.is_same(one.summary()), "the count counts");
-    let mut none = Summary::default();
+    let mut none = SetDigest::default();
     none.remove(1);
     assert_eq!(none.count, 0);
     let mut sketch = Sketch::of(one.symbols(), 50);
@@ -284,8 +285,8 @@ fn an_entry_that_comes_and_goes_leaves_no_trace() {
     assert_eq!(sketch, Sketch::of(two.symbols(), 50));
     sketch.grow(two.symbols(), 10);
     assert_eq!(sketch.cells().len(), 50, "it never shrinks");
-    assert!(!key.is_genuine(Symbol::default()) && key.is_genuine(one.symbols()[0]));
-    assert!(!key.is_genuine(Symbol::from_bits(one.symbols()[0].bits() ^ 1 << 60)));
+    assert!(!key.is_valid(Symbol::default()) && key.is_valid(one.symbols()[0]));
+    assert!(!key.is_valid(Symbol::from_bits(one.symbols()[0].bits() ^ 1 << 60)));
     assert_eq!(format!("{key:?}"), "SetKey(..)");
     let mut index = Index::new(key.clone());
     assert!(index.insert(&entry(1), 7) && index.insert(&entry(1), 9));

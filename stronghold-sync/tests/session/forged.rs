@@ -3,7 +3,7 @@
 use stronghold_sync::{
     Ancestors, Operation, Shape,
     message::{Agreed, Message, Propose, Refusal},
-    session::{Ask, Misbehaviour, SessionError},
+    session::{PeerMisbehaved, SessionError, SessionRequest},
 };
 
 use super::{
@@ -15,17 +15,19 @@ use super::{
     world::*,
 };
 
-fn misbehaved(misbehaviour: Misbehaviour) -> Option<Result<stronghold_sync::session::Summary, SessionError>> {
+fn misbehaved(
+    misbehaviour: PeerMisbehaved,
+) -> Option<Result<stronghold_sync::session::Summary, SessionError>> {
     Some(Err(SessionError::PeerMisbehaved(misbehaviour)))
 }
 
 /// Runs a session in which B's one batch carries this instead.
-fn with_batch(ask: Ask, a: &mut Node, b: &mut Node, sealed: &[u8]) -> Outcome {
+fn with_batch(ask: SessionRequest, a: &mut Node, b: &mut Node, sealed: &[u8]) -> Outcome {
     with_batch_that_goes(Way::ToAsking, ask, a, b, sealed)
 }
 
 /// Runs a session in which the one batch that goes this way carries this instead.
-fn with_batch_that_goes(to: Way, ask: Ask, a: &mut Node, b: &mut Node, sealed: &[u8]) -> Outcome {
+fn with_batch_that_goes(to: Way, ask: SessionRequest, a: &mut Node, b: &mut Node, sealed: &[u8]) -> Outcome {
     run_tampered(ask, a, b, |way, _, message| match message {
         Message::Batch(head) if way == to => {
             vec![batch(head.index, head.entries, sealed.len() as u64)]
@@ -46,7 +48,7 @@ fn who_may_write_but_not_delete_can_not_delete() {
         Message::Agreed(agreed) => vec![Message::Agreed(Agreed { delete: agreed.push.clone(), ..agreed })],
         other => vec![other],
     });
-    assert_eq!(asked, misbehaved(Misbehaviour::NotPermitted));
+    assert_eq!(asked, misbehaved(PeerMisbehaved::NotPermitted));
     assert_eq!(b.heads("wallet/web/gone-here"), before);
 }
 
@@ -64,7 +66,7 @@ fn an_entry_that_was_not_proposed_is_refused_though_its_giver_may_write_there() 
         let batch = sealed(&[(at("wallet/web/only-here"), proposed.clone()), other]);
         let push = sync("wallet", false, Some(may_give("wallet", &a)));
         let (_, asked) = with_batch_that_goes(Way::ToAsked, push, &mut a, &mut b, &batch);
-        assert_eq!(asked, misbehaved(Misbehaviour::NotAsked));
+        assert_eq!(asked, misbehaved(PeerMisbehaved::Unrequested));
         assert_eq!(b.heads("**"), before, "nothing of the batch is kept");
     }
 }
@@ -80,8 +82,8 @@ fn an_unasked_entry_is_refused_and_nothing_of_its_batch_is_kept() {
         let ask =
             [import("wallet"), fetch("wallet"), sync("wallet", true, None)].into_iter().nth(ask).unwrap();
         let (asking, asked) = with_batch(ask, &mut a, &mut b, &batch);
-        assert_eq!(asking, misbehaved(Misbehaviour::NotAsked));
-        assert_eq!(asked, Some(Err(SessionError::Refused(Refusal::Misbehaved))));
+        assert_eq!(asking, misbehaved(PeerMisbehaved::Unrequested));
+        assert_eq!(asked, Some(Err(SessionError::Refused(Refusal::ProtocolError))));
         assert_eq!(a.heads("**"), before);
     }
 }
@@ -98,12 +100,12 @@ fn an_entry_outside_the_selection_is_refused_even_where_its_shape_was_told() {
         let batch_of = sealed(&[(at("private/own/secret"), deletion.clone())]);
         match message {
             Message::Agreed(agreed) => vec![Message::Agreed(Agreed { held: held.clone(), ..agreed })],
-            Message::OnlyHere(_) => vec![Message::OnlyHere(vec![deletion.clone()])],
+            Message::Missing(_) => vec![Message::Missing(vec![deletion.clone()])],
             Message::Want(_) => vec![],
             Message::Propose(_) => vec![],
-            Message::OnlyThere(_) => vec![],
-            Message::Compared => vec![
-                Message::Compared,
+            Message::Needed(_) => vec![],
+            Message::DiffEnd => vec![
+                Message::DiffEnd,
                 Message::Accept(None),
                 batch(0, 1, batch_of.len() as u64),
                 Message::Chunk(batch_of),
@@ -112,7 +114,7 @@ fn an_entry_outside_the_selection_is_refused_even_where_its_shape_was_told() {
             _ => vec![],
         }
     });
-    assert_eq!(asking, misbehaved(Misbehaviour::NotAsked));
+    assert_eq!(asking, misbehaved(PeerMisbehaved::Unrequested));
     assert_eq!(a.heads("**"), before);
 }
 
@@ -122,22 +124,22 @@ fn deletions_announced_as_edits_are_refused() {
     super::remove_some(&mut b, 20);
     let before = a.heads("**");
     let (asking, _) = run_tampered(sync("**", true, None), &mut a, &mut b, |_, _, message| match message {
-        Message::OnlyHere(shapes) => {
+        Message::Missing(shapes) => {
             let disguised = |shape: Shape| Shape { deleted: false, ..shape };
-            vec![Message::OnlyHere(shapes.into_iter().map(disguised).collect())]
+            vec![Message::Missing(shapes.into_iter().map(disguised).collect())]
         }
         other => vec![other],
     });
-    assert_eq!((asking, a.heads("**")), (misbehaved(Misbehaviour::NotAsked), before.clone()));
+    assert_eq!((asking, a.heads("**")), (misbehaved(PeerMisbehaved::Unrequested), before.clone()));
     let (asking, _) = run_tampered(sync("**", true, None), &mut a, &mut b, |_, _, message| match message {
-        Message::OnlyHere(shapes) => {
+        Message::Missing(shapes) => {
             // Told as conflicts: the edit here would stay readable.
             let disguised = |shape: Shape| Shape { ancestors: Ancestors::default(), ..shape };
-            vec![Message::OnlyHere(shapes.into_iter().map(disguised).collect())]
+            vec![Message::Missing(shapes.into_iter().map(disguised).collect())]
         }
         other => vec![other],
     });
-    assert_eq!((asking, a.heads("**")), (misbehaved(Misbehaviour::NotAsked), before));
+    assert_eq!((asking, a.heads("**")), (misbehaved(PeerMisbehaved::Unrequested), before));
 }
 
 #[test]
@@ -149,7 +151,7 @@ fn a_deletion_in_answer_to_a_fetch_is_refused() {
     b.put("wallet/keys/only-there");
     let batch = sealed(&[(at("wallet/keys/only-there"), deletion)]);
     let (asking, _) = with_batch(fetch("wallet/keys"), &mut a, &mut b, &batch);
-    assert_eq!((asking, a.heads("**")), (misbehaved(Misbehaviour::NotAsked), before));
+    assert_eq!((asking, a.heads("**")), (misbehaved(PeerMisbehaved::Unrequested), before));
 }
 
 #[test]
@@ -162,10 +164,10 @@ fn what_a_peer_may_not_write_or_delete_is_refused_and_logged() {
     let batch_of = sealed(&[(at("wallet/keys/planted"), entry.clone())]);
     let ask = sync("wallet/web", false, Some(may_give("wallet/web", &a)));
     let (_, asked) = run_tampered(ask, &mut a, &mut b, |way, _, message| match message {
-        Message::Offered(_) => vec![Message::Offered(vec![entry.clone()])],
-        Message::Compare => vec![
-            Message::Compare,
-            Message::Give(vec![entry.clone()]),
+        Message::Offer(_) => vec![Message::Offer(vec![entry.clone()])],
+        Message::DigestEnd => vec![
+            Message::DigestEnd,
+            Message::Push(vec![entry.clone()]),
             Message::Propose(Propose { key: None }),
             batch(0, 1, batch_of.len() as u64),
             Message::Chunk(batch_of.clone()),
@@ -173,7 +175,7 @@ fn what_a_peer_may_not_write_or_delete_is_refused_and_logged() {
         other if way == Way::ToAsking || matches!(other, Message::Open(_)) => vec![other],
         _ => vec![],
     });
-    assert_eq!((asked, b.heads("**")), (misbehaved(Misbehaviour::NotPermitted), before));
+    assert_eq!((asked, b.heads("**")), (misbehaved(PeerMisbehaved::NotPermitted), before));
     let last = b.verdicts().pop().unwrap();
     assert!(!last.allowed && last.operation == Operation::Push);
 }

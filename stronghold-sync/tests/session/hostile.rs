@@ -3,8 +3,8 @@
 use stronghold_sync::{
     Ancestors, Edition, RevisionId, Selection, Shape,
     message::{Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, Refusal, Request, Volume},
-    reconcile::{Again, Content, Summary, Telling, Told},
-    session::{Ask, Asked, Asking, MAX_SEALED, Misbehaviour, Session, SessionError},
+    reconcile::{Content, Digest, NeedMore, RangeDigest, SetDigest},
+    session::{Initiator, MAX_SEALED, PeerMisbehaved, Responder, Session, SessionError, SessionRequest},
 };
 
 use super::{ALL, browse, import, tampered::guarded_devices, two_devices, world::*};
@@ -20,7 +20,7 @@ pub(crate) fn batch(index: u64, entries: u64, len: u64) -> Message {
 
 /// What an asked side says to these messages.
 pub(crate) fn asked_says(b: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
-    let mut end = End::new(Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET), b);
+    let mut end = End::new(Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET), b);
     for message in messages {
         if end.result.is_none() {
             let _ = end.handle(message);
@@ -31,8 +31,8 @@ pub(crate) fn asked_says(b: &mut Node, messages: Vec<Message>) -> Option<Session
 }
 
 /// What an asking side says to these messages.
-pub(crate) fn asking_says(ask: Ask, a: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
-    let mut end = End::new(Asking::new(ask), a);
+pub(crate) fn asking_says(ask: SessionRequest, a: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
+    let mut end = End::new(Initiator::new(ask), a);
     end.turn();
     for message in messages {
         if end.result.is_none() {
@@ -57,13 +57,13 @@ pub(crate) fn agreed() -> Message {
         pull: scope(),
         push: scope(),
         delete: scope(),
-        held: Some(Summary::default()),
+        held: Some(SetDigest::default()),
         edition: Edition::default(),
         copied: false,
     })
 }
 
-pub(crate) fn blame(misbehaviour: Misbehaviour) -> Option<SessionError> {
+pub(crate) fn blame(misbehaviour: PeerMisbehaved) -> Option<SessionError> {
     Some(SessionError::PeerMisbehaved(misbehaviour))
 }
 
@@ -85,15 +85,15 @@ fn lists_out_of_order_repeated_or_empty_are_refused() {
     sorted.sort_by_key(Shape::entry);
     let reversed: Vec<Shape> = sorted.iter().rev().cloned().collect();
     for (list, why) in [
-        (vec![reversed.clone()], Misbehaviour::Unordered),
-        (vec![vec![one.clone(), one.clone()]], Misbehaviour::Unordered),
-        (vec![sorted.clone(), vec![sorted[1].clone()]], Misbehaviour::Unordered),
-        (vec![vec![]], Misbehaviour::OutOfOrder),
+        (vec![reversed.clone()], PeerMisbehaved::Unordered),
+        (vec![vec![one.clone(), one.clone()]], PeerMisbehaved::Unordered),
+        (vec![sorted.clone(), vec![sorted[1].clone()]], PeerMisbehaved::Unordered),
+        (vec![vec![]], PeerMisbehaved::OutOfOrder),
     ] {
-        let messages = [open_sync(true, true)].into_iter().chain(list.iter().cloned().map(Message::Offered));
+        let messages = [open_sync(true, true)].into_iter().chain(list.iter().cloned().map(Message::Offer));
         assert_eq!(asked_says(&mut b, messages.collect()), blame(why));
         let mut a = a.clone();
-        let messages = [agreed()].into_iter().chain(list.iter().cloned().map(Message::OnlyHere));
+        let messages = [agreed()].into_iter().chain(list.iter().cloned().map(Message::Missing));
         assert_eq!(asking_says(sync_both("wallet", &a), &mut a.clone(), messages.collect()), blame(why));
         let listing = |shape: &Shape| Listing {
             location: at(if shape.revision == one.revision { "wallet/web/1" } else { "wallet/web/2" }),
@@ -102,10 +102,10 @@ fn lists_out_of_order_repeated_or_empty_are_refused() {
             modified: 1,
             conflict: false,
         };
-        if why == Misbehaviour::OutOfOrder {
-            assert_eq!(asking_says(browse("**"), &mut a, vec![Message::Listed(vec![])]), blame(why));
+        if why == PeerMisbehaved::OutOfOrder {
+            assert_eq!(asking_says(browse("**"), &mut a, vec![Message::Listing(vec![])]), blame(why));
         } else {
-            let twice = Message::Listed(vec![listing(&one), listing(&one)]);
+            let twice = Message::Listing(vec![listing(&one), listing(&one)]);
             assert_eq!(asking_says(browse("**"), &mut a, vec![twice]), blame(why));
         }
     }
@@ -121,15 +121,15 @@ fn an_endless_list_ends_at_the_limit_of_memory() {
     };
     let ancestors =
         Ancestors::from_newest_first((0..1024).map(|n| revision(u32::MAX - n)).collect()).unwrap();
-    let mut end = End::new(Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET), &mut b);
+    let mut end = End::new(Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET), &mut b);
     end.handle(open_sync(true, true)).unwrap();
     end.turn();
     for n in 0u32.. {
         let mut record = shape("wallet/web/1", 1);
         record.ancestors = ancestors.clone();
         record.revision = revision(n);
-        if let Err(error) = end.handle(Message::Offered(vec![record])) {
-            assert_eq!(error, SessionError::PeerMisbehaved(Misbehaviour::TooMany));
+        if let Err(error) = end.handle(Message::Offer(vec![record])) {
+            assert_eq!(error, SessionError::PeerMisbehaved(PeerMisbehaved::TooMany));
             assert!((10_000..100_000).contains(&n), "after {n}");
             return;
         }
@@ -141,30 +141,30 @@ fn an_endless_list_ends_at_the_limit_of_memory() {
 fn a_list_ends_at_the_number_of_entries_that_is_staged() {
     for (most, fits) in [(3, true), (2, false)] {
         let (_, mut b) = two_devices();
-        let asked = Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET).staging(most);
+        let asked = Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET).with_entry_limit(most);
         let mut end = End::new(asked, &mut b);
         end.handle(open_sync(true, true)).unwrap();
         end.turn();
         let offered = (1..=3).map(|n| shape("wallet/web/1", n)).collect();
-        let too_many = SessionError::PeerMisbehaved(Misbehaviour::TooMany);
-        assert_eq!(end.handle(Message::Offered(offered)), if fits { Ok(()) } else { Err(too_many) });
+        let too_many = SessionError::PeerMisbehaved(PeerMisbehaved::TooMany);
+        assert_eq!(end.handle(Message::Offer(offered)), if fits { Ok(()) } else { Err(too_many) });
     }
 }
 
 #[test]
 fn an_endless_sketch_ends_at_the_limit_of_cells() {
-    for telling in [Telling::Cells, Telling::Symbols] {
+    for telling in [Digest::Cells, Digest::Symbols] {
         let (_, mut b) = two_devices();
-        let mut end = End::new(Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET), &mut b);
+        let mut end = End::new(Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET), &mut b);
         end.handle(open_sync(true, true)).unwrap();
         end.turn();
-        let part = || Message::Tell(telling(serde_bytes::ByteBuf::from(vec![1; 48 << 10])));
+        let part = || Message::Digest(telling(serde_bytes::ByteBuf::from(vec![1; 48 << 10])));
         let error = (0..1000).find_map(|_| end.handle(part()).err());
-        assert_eq!(error, Some(SessionError::PeerMisbehaved(Misbehaviour::TooManyCells)));
+        assert_eq!(error, Some(SessionError::PeerMisbehaved(PeerMisbehaved::TooManyCells)));
     }
     let (_, mut b) = two_devices();
-    let cut = Message::Tell(Telling::Cells(serde_bytes::ByteBuf::from(vec![1; 9])));
-    assert_eq!(asked_says(&mut b, vec![open_sync(true, true), cut]), blame(Misbehaviour::TooManyCells));
+    let cut = Message::Digest(Digest::Cells(serde_bytes::ByteBuf::from(vec![1; 9])));
+    assert_eq!(asked_says(&mut b, vec![open_sync(true, true), cut]), blame(PeerMisbehaved::TooManyCells));
 }
 
 #[test]
@@ -172,24 +172,25 @@ fn a_sketch_of_no_set_runs_through_the_fallbacks_and_ends() {
     let (_, mut b) = two_devices();
     let noise = || {
         let cells: Vec<u8> = (0u32..8000).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        Message::Tell(Telling::Cells(serde_bytes::ByteBuf::from(cells)))
+        Message::Digest(Digest::Cells(serde_bytes::ByteBuf::from(cells)))
     };
-    let ranges =
-        || Message::Tell(Telling::Ranges(vec![Told { end: None, content: Content::Sum(1 << 40, 3) }]));
+    let ranges = || {
+        Message::Digest(Digest::Ranges(vec![RangeDigest { end: None, content: Content::Sum(1 << 40, 3) }]))
+    };
     let mut messages = vec![open_sync(true, true)];
     // Two sketches under each of two keys, then ranges.
-    messages.extend((0..4).flat_map(|_| [noise(), Message::Compare]));
-    messages.extend((0..20).flat_map(|_| [ranges(), Message::Compare]));
+    messages.extend((0..4).flat_map(|_| [noise(), Message::DigestEnd]));
+    messages.extend((0..20).flat_map(|_| [ranges(), Message::DigestEnd]));
     assert_eq!(asked_says(&mut b, messages.clone()), None);
-    messages.extend([ranges(), Message::Compare]);
-    assert_eq!(asked_says(&mut b, messages), blame(Misbehaviour::BadRanges));
+    messages.extend([ranges(), Message::DigestEnd]);
+    assert_eq!(asked_says(&mut b, messages), blame(PeerMisbehaved::BadRanges));
 }
 
 #[test]
 fn a_difference_that_does_not_add_up_is_looked_for_again_and_then_refused() {
     let (a, _) = two_devices();
     let outside = shape("wallet/web/unheard-of", 9).entry();
-    let lie = || [Message::OnlyThere(symbols([outside])), Message::Compared];
+    let lie = || [Message::Needed(symbols([outside])), Message::DiffEnd];
     let says = |messages: Vec<Message>| {
         let mut a = a.clone();
         let error = asking_says(sync_both("wallet", &a.clone()), &mut a, messages);
@@ -200,37 +201,37 @@ fn a_difference_that_does_not_add_up_is_looked_for_again_and_then_refused() {
     assert_eq!(says(messages.clone()), (None, Message::Mismatch));
     let mut again = messages.clone();
     again.extend(lie());
-    assert_eq!(says(again).0, blame(Misbehaviour::OutOfOrder));
-    messages.push(Message::Again(Again::Rekeyed(Box::default())));
+    assert_eq!(says(again).0, blame(PeerMisbehaved::OutOfOrder));
+    messages.push(Message::NeedMore(NeedMore::Rekeyed(Box::default())));
     messages.extend(lie());
-    messages.push(Message::Again(Again::Ranges(vec![0])));
+    messages.push(Message::NeedMore(NeedMore::Ranges(vec![0])));
     messages.extend(lie());
-    assert_eq!(says(messages).0, blame(Misbehaviour::FalseDifference));
+    assert_eq!(says(messages).0, blame(PeerMisbehaved::FalseDifference));
 }
 
 #[test]
 fn who_wants_or_gives_by_a_difference_can_not_have_it_found_again() {
     let (_, mut b) = two_devices();
     let own = shape("wallet/web/new", 9);
-    for begun in [Message::Want(vec![1]), Message::Give(vec![own.clone()])] {
+    for begun in [Message::Want(vec![1]), Message::Push(vec![own.clone()])] {
         let messages = vec![
             open_sync(true, true),
-            Message::Tell(Telling::Symbols(symbols([own.entry()]))),
-            Message::Compare,
+            Message::Digest(Digest::Symbols(symbols([own.entry()]))),
+            Message::DigestEnd,
             begun,
             Message::Mismatch,
         ];
-        assert_eq!(asked_says(&mut b, messages), blame(Misbehaviour::OutOfOrder));
+        assert_eq!(asked_says(&mut b, messages), blame(PeerMisbehaved::OutOfOrder));
     }
 }
 
 #[test]
 fn a_peer_that_asks_for_ranges_for_ever_is_stopped() {
     let (a, _) = two_devices();
-    let mut messages = vec![agreed(), Message::Again(Again::Rekeyed(Box::default()))];
-    messages.extend((0..100).map(|_| Message::Again(Again::Ranges(vec![0]))));
+    let mut messages = vec![agreed(), Message::NeedMore(NeedMore::Rekeyed(Box::default()))];
+    messages.extend((0..100).map(|_| Message::NeedMore(NeedMore::Ranges(vec![0]))));
     let error = asking_says(sync_both("wallet", &a), &mut a.clone(), messages);
-    assert_eq!(error, blame(Misbehaviour::BadRanges));
+    assert_eq!(error, blame(PeerMisbehaved::BadRanges));
 }
 
 #[test]
@@ -238,21 +239,21 @@ fn only_what_was_told_may_be_wanted_or_given_and_once() {
     let (a, mut b) = two_devices();
     let outside = shape("wallet/web/unheard-of", 9);
     let own = shape("wallet/web/new", 9);
-    let tell = || Message::Tell(Telling::Symbols(symbols([own.entry()])));
-    let told = || vec![open_sync(true, true), tell(), Message::Compare];
+    let tell = || Message::Digest(Digest::Symbols(symbols([own.entry()])));
+    let told = || vec![open_sync(true, true), tell(), Message::DigestEnd];
     for (list, why) in [
-        (vec![Message::Want(vec![99])], Misbehaviour::NotAsked),
-        (vec![Message::Give(vec![outside.clone()])], Misbehaviour::NotAsked),
-        (vec![Message::Want(vec![0, 0])], Misbehaviour::NotAsked),
-        (vec![Message::Give(vec![own.clone()]), Message::Give(vec![own.clone()])], Misbehaviour::Unordered),
-        (vec![Message::Want(vec![])], Misbehaviour::OutOfOrder),
+        (vec![Message::Want(vec![99])], PeerMisbehaved::Unrequested),
+        (vec![Message::Push(vec![outside.clone()])], PeerMisbehaved::Unrequested),
+        (vec![Message::Want(vec![0, 0])], PeerMisbehaved::Unrequested),
+        (vec![Message::Push(vec![own.clone()]), Message::Push(vec![own.clone()])], PeerMisbehaved::Unordered),
+        (vec![Message::Want(vec![])], PeerMisbehaved::OutOfOrder),
     ] {
         let messages = told().into_iter().chain(list).collect();
         assert_eq!(asked_says(&mut b, messages), blame(why));
     }
     let want_without_key = vec![Message::Want(vec![0]), Message::Propose(Propose { key: None })];
     let messages = told().into_iter().chain(want_without_key).collect();
-    assert_eq!(asked_says(&mut b, messages), blame(Misbehaviour::BadKey));
+    assert_eq!(asked_says(&mut b, messages), blame(PeerMisbehaved::BadKey));
 
     let ask = || sync_both("wallet", &a);
     let known = a.heads("wallet/web/only-here")[0].entry();
@@ -264,15 +265,15 @@ fn only_what_was_told_may_be_wanted_or_given_and_once() {
     let up_to_want = |want: Vec<u32>, key| {
         vec![
             Message::Agreed(Agreed { held: held.clone(), ..agreed.clone() }),
-            Message::OnlyThere(symbols([known])),
-            Message::Compared,
+            Message::Needed(symbols([known])),
+            Message::DiffEnd,
             Message::Want(want),
             Message::Accept(key),
         ]
     };
-    assert_eq!(says(up_to_want(vec![1], None)), blame(Misbehaviour::NotAsked));
-    assert_eq!(says(up_to_want(vec![0, 0], None)), blame(Misbehaviour::NotAsked));
-    assert_eq!(says(up_to_want(vec![0], None)), blame(Misbehaviour::BadKey));
+    assert_eq!(says(up_to_want(vec![1], None)), blame(PeerMisbehaved::Unrequested));
+    assert_eq!(says(up_to_want(vec![0, 0], None)), blame(PeerMisbehaved::Unrequested));
+    assert_eq!(says(up_to_want(vec![0], None)), blame(PeerMisbehaved::BadKey));
     assert_eq!(says(up_to_want(vec![0], Some(key(1)))), None);
 }
 
@@ -280,19 +281,18 @@ fn only_what_was_told_may_be_wanted_or_given_and_once() {
 fn a_side_that_was_not_asked_for_or_granted_a_direction_gets_none() {
     let (a, mut b) = two_devices();
     let list = vec![shape("wallet/web/1", 1)];
-    let out_of_order = blame(Misbehaviour::OutOfOrder);
-    let tell = || Message::Tell(Telling::Symbols(symbols([list[0].entry()])));
+    let out_of_order = blame(PeerMisbehaved::OutOfOrder);
+    let tell = || Message::Digest(Digest::Symbols(symbols([list[0].entry()])));
     let messages = vec![open_sync(false, true), tell()];
     assert_eq!(asked_says(&mut b, messages), out_of_order);
-    let messages = vec![open_sync(true, false), Message::Offered(list.clone())];
+    let messages = vec![open_sync(true, false), Message::Offer(list.clone())];
     assert_eq!(asked_says(&mut b, messages), out_of_order);
-    let messages = vec![open_sync(true, false), tell(), Message::Compare, Message::Give(list.clone())];
+    let messages = vec![open_sync(true, false), tell(), Message::DigestEnd, Message::Push(list.clone())];
     assert_eq!(asked_says(&mut b, messages), out_of_order);
     let push_only = sync("wallet", false, Some(may_give("wallet", &a)));
     let Message::Agreed(agreed) = agreed() else { unreachable!() };
-    let messages =
-        vec![Message::Agreed(Agreed { held: None, pull: None, ..agreed }), Message::OnlyHere(list)];
-    assert_eq!(asking_says(push_only, &mut a.clone(), messages), blame(Misbehaviour::NotAsked));
+    let messages = vec![Message::Agreed(Agreed { held: None, pull: None, ..agreed }), Message::Missing(list)];
+    assert_eq!(asking_says(push_only, &mut a.clone(), messages), blame(PeerMisbehaved::Unrequested));
     let nothing = Message::Agreed(Agreed {
         pull: None,
         push: None,
@@ -308,7 +308,7 @@ fn a_side_that_was_not_asked_for_or_granted_a_direction_gets_none() {
 fn a_peer_that_agrees_to_more_than_was_asked_learns_no_more() {
     let (mut a, _) = guarded_devices();
     let everything = || Some(Selection::everything());
-    let held = Some(Summary::default());
+    let held = Some(SetDigest::default());
     let agreed = Agreed {
         pull: everything(),
         push: everything(),
@@ -320,7 +320,7 @@ fn a_peer_that_agrees_to_more_than_was_asked_learns_no_more() {
     let ask = sync_both("wallet/web", &a);
     assert_eq!(asking_says(ask, &mut a, vec![Message::Agreed(agreed)]), None);
     let selected = symbols(a.heads("wallet/web").iter().map(Shape::entry));
-    assert_eq!(a.sent()[1..], [Message::Tell(Telling::Symbols(selected)), Message::Compare]);
+    assert_eq!(a.sent()[1..], [Message::Digest(Digest::Symbols(selected)), Message::DigestEnd]);
 }
 
 #[test]
@@ -334,19 +334,19 @@ fn batches_have_to_be_what_their_heads_say() {
     let fine = vec![granted(1), batch(0, 1, len), chunk(0, 10), chunk(10, sealed.len()), Message::End];
     assert_eq!(says(fine), None);
     for (messages, why) in [
-        (vec![granted(u64::MAX)], Misbehaviour::TooMany),
-        (vec![granted(1), batch(0, 2, len)], Misbehaviour::TooMany),
-        (vec![granted(5_000), batch(0, 1_001, len)], Misbehaviour::TooMany),
-        (vec![granted(1), batch(0, 0, len)], Misbehaviour::TooMany),
-        (vec![granted(1), batch(0, 1, 0)], Misbehaviour::BadBatch),
-        (vec![granted(1), batch(0, 1, MAX_SEALED + 1)], Misbehaviour::BadBatch),
-        (vec![granted(1), batch(1, 1, len)], Misbehaviour::OutOfOrder),
-        (vec![granted(2), batch(0, 1, len), batch(1, 1, len)], Misbehaviour::OutOfOrder),
-        (vec![granted(1), chunk(0, 1)], Misbehaviour::OutOfOrder),
-        (vec![granted(1), batch(0, 1, len), Message::Chunk(vec![])], Misbehaviour::BadBatch),
-        (vec![granted(1), batch(0, 1, len - 1), chunk(0, sealed.len())], Misbehaviour::BadBatch),
-        (vec![granted(1), batch(0, 1, len), chunk(0, 1), Message::End], Misbehaviour::OutOfOrder),
-        (vec![granted(1), batch(0, 1, 3), Message::Chunk(vec![0xC1; 3])], Misbehaviour::BadBatch),
+        (vec![granted(u64::MAX)], PeerMisbehaved::TooMany),
+        (vec![granted(1), batch(0, 2, len)], PeerMisbehaved::TooMany),
+        (vec![granted(5_000), batch(0, 1_001, len)], PeerMisbehaved::TooMany),
+        (vec![granted(1), batch(0, 0, len)], PeerMisbehaved::TooMany),
+        (vec![granted(1), batch(0, 1, 0)], PeerMisbehaved::BadBatch),
+        (vec![granted(1), batch(0, 1, MAX_SEALED + 1)], PeerMisbehaved::BadBatch),
+        (vec![granted(1), batch(1, 1, len)], PeerMisbehaved::OutOfOrder),
+        (vec![granted(2), batch(0, 1, len), batch(1, 1, len)], PeerMisbehaved::OutOfOrder),
+        (vec![granted(1), chunk(0, 1)], PeerMisbehaved::OutOfOrder),
+        (vec![granted(1), batch(0, 1, len), Message::Chunk(vec![])], PeerMisbehaved::BadBatch),
+        (vec![granted(1), batch(0, 1, len - 1), chunk(0, sealed.len())], PeerMisbehaved::BadBatch),
+        (vec![granted(1), batch(0, 1, len), chunk(0, 1), Message::End], PeerMisbehaved::OutOfOrder),
+        (vec![granted(1), batch(0, 1, 3), Message::Chunk(vec![0xC1; 3])], PeerMisbehaved::BadBatch),
     ] {
         assert_eq!(says(messages.clone()), blame(why), "{messages:?}");
     }
@@ -358,21 +358,21 @@ fn confirmations_come_in_order_and_for_what_was_sent() {
         let request = Request::Import { selection: select("**"), key: key(0xA) };
         vec![
             Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() }),
-            Message::Confirm(index),
+            Message::Ack(index),
         ]
     };
     let mut b = Node::new(B).allow(A, &ALL, "**");
     (0..2_500).for_each(|n| drop(b.put(&format!("wallet/web/{n}"))));
     assert_eq!(asked_says(&mut b, open(0)), None);
-    assert_eq!(asked_says(&mut b, open(1)), blame(Misbehaviour::OutOfOrder));
-    let twice = open(0).into_iter().chain([Message::Confirm(0)]).collect();
-    assert_eq!(asked_says(&mut b, twice), blame(Misbehaviour::OutOfOrder));
+    assert_eq!(asked_says(&mut b, open(1)), blame(PeerMisbehaved::OutOfOrder));
+    let twice = open(0).into_iter().chain([Message::Ack(0)]).collect();
+    assert_eq!(asked_says(&mut b, twice), blame(PeerMisbehaved::OutOfOrder));
 }
 
 #[test]
 fn a_message_while_the_host_owes_an_answer_is_misuse() {
     let (_, b) = two_devices();
-    let mut session = Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET);
+    let mut session = Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET);
     let request = Request::Import { selection: select("**"), key: key(0xA) };
     session
         .handle_message(Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() }))
@@ -385,14 +385,14 @@ fn a_message_while_the_host_owes_an_answer_is_misuse() {
 #[test]
 fn what_stays_is_told_once_and_of_at_most_a_hundred() {
     let named = |number: usize| {
-        Message::Left(LeftOut {
+        Message::LeftOut(LeftOut {
             not_given: 1,
             ungiven: vec![at("wallet/web/mail"); number],
             ..LeftOut::default()
         })
     };
     let placed = |number: u32| {
-        Message::Left(LeftOut { not_taken: 1, untaken: (0..number).collect(), ..LeftOut::default() })
+        Message::LeftOut(LeftOut { not_taken: 1, untaken: (0..number).collect(), ..LeftOut::default() })
     };
     let says = |messages: Vec<Message>| {
         let (_, mut b) = two_devices();
@@ -404,7 +404,7 @@ fn what_stays_is_told_once_and_of_at_most_a_hundred() {
         let left = left.unwrap();
         assert_eq!((error, (left.ungiven.len(), left.untaken.len())), (None, told));
     }
-    assert_eq!(says(vec![named(101)]).0, blame(Misbehaviour::TooMany));
-    assert_eq!(says(vec![placed(101)]).0, blame(Misbehaviour::TooMany));
-    assert_eq!(says(vec![named(1), named(1)]).0, blame(Misbehaviour::OutOfOrder));
+    assert_eq!(says(vec![named(101)]).0, blame(PeerMisbehaved::TooMany));
+    assert_eq!(says(vec![placed(101)]).0, blame(PeerMisbehaved::TooMany));
+    assert_eq!(says(vec![named(1), named(1)]).0, blame(PeerMisbehaved::OutOfOrder));
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use stronghold_sync::{
     Operation, RevisionId, Shape,
     message::Message,
-    session::{Answer, Ask},
+    session::{SessionRequest, TaskResult},
 };
 
 use super::{fetch, import, two_devices, world::*};
@@ -97,7 +97,12 @@ fn an_import_and_a_fetch_tell_what_is_given() {
 
 #[test]
 fn nothing_is_told_of_what_is_refused_or_only_tried() {
-    for ask in [import("**"), fetch("**"), sync("**", true, None), Ask::Browse { selection: select("**") }] {
+    for ask in [
+        import("**"),
+        fetch("**"),
+        sync("**", true, None),
+        SessionRequest::Browse { selection: select("**") },
+    ] {
         let (mut a, mut b) = two_devices();
         b.policy = Node::new(B).policy;
         run(ask, &mut a, &mut b);
@@ -105,7 +110,7 @@ fn nothing_is_told_of_what_is_refused_or_only_tried() {
     }
     let (mut a, mut b) = two_devices();
     let common = &held(&a, "**") & &held(&b, "**");
-    a.on_plan = Answer::Stop;
+    a.on_plan = TaskResult::Stop;
     run(sync_both("**", &a), &mut a, &mut b);
     assert_eq!((a.known.len(), b.known), (0, common), "a dry run does nothing, and gives nothing");
 }
@@ -116,7 +121,7 @@ fn a_difference_that_did_not_add_up_tells_nothing_wrong() {
     let (a_before, b_before) = (a.clone(), b.clone());
     let mut lost = false;
     let asking = run_tampered(sync_both("**", &a), &mut a, &mut b, |_, _, message| {
-        let lose = matches!(message, Message::OnlyThere(_)) && !std::mem::replace(&mut lost, true);
+        let lose = matches!(message, Message::Needed(_)) && !std::mem::replace(&mut lost, true);
         if lose { Vec::new() } else { vec![message] }
     });
     assert!(lost && matches!(asking.0, Some(Ok(_))), "{asking:?}");

@@ -13,9 +13,9 @@ mod world;
 use std::collections::BTreeSet;
 
 use stronghold_sync::{
-    Operation, Shape, Why,
+    Operation, Shape, SkipReason,
     message::{Message, Refusal, Volume},
-    session::{Answer, Ask, Failure, MAX_GIVEN, Misbehaviour, SessionError, Summary},
+    session::{MAX_GIVEN, PeerMisbehaved, SessionError, SessionRequest, Summary, TaskError, TaskResult},
 };
 use world::*;
 
@@ -23,16 +23,16 @@ const ALL: [Operation; 5] = Operation::ALL;
 const NOT_PERMITTED: Outcome =
     (Some(Err(SessionError::Refused(Refusal::NotPermitted))), Some(Err(SessionError::NotPermitted)));
 
-fn import(selection: &str) -> Ask {
-    Ask::Import { selection: select(selection), key: key(0xA) }
+fn import(selection: &str) -> SessionRequest {
+    SessionRequest::Import { selection: select(selection), key: key(0xA) }
 }
 
-fn fetch(selection: &str) -> Ask {
-    Ask::Fetch { selection: select(selection), key: key(0xA) }
+fn fetch(selection: &str) -> SessionRequest {
+    SessionRequest::Fetch { selection: select(selection), key: key(0xA) }
 }
 
-fn browse(selection: &str) -> Ask {
-    Ask::Browse { selection: select(selection) }
+fn browse(selection: &str) -> SessionRequest {
+    SessionRequest::Browse { selection: select(selection) }
 }
 
 /// Two devices of one person, which once were the same and have changed since.
@@ -88,7 +88,7 @@ fn one_way_changes_one_side_only() {
     assert_eq!((asking.unwrap().unwrap().sent, asked.unwrap().unwrap().received), (5, 5));
     assert_eq!(b.heads("wallet/web/both").len(), 2);
     assert!(b.heads("wallet/web/gone-here")[0].deleted);
-    assert!(!b.sent().iter().any(|message| matches!(message, Message::OnlyHere(_))));
+    assert!(!b.sent().iter().any(|message| matches!(message, Message::Missing(_))));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn browse_then_fetch_takes_the_picked_values_and_no_deletion() {
     assert_eq!(a.found.len(), 6, "six of eight records are readable");
     let picked =
         stronghold_sync::Selection::of_locations([&a.found[0].location, &at("wallet/web/gone-there")]);
-    let (asking, _) = run(Ask::Fetch { selection: picked, key: key(0xA) }, &mut a, &mut b);
+    let (asking, _) = run(SessionRequest::Fetch { selection: picked, key: key(0xA) }, &mut a, &mut b);
     assert_eq!(asking.unwrap().unwrap().received, 1);
     assert_eq!(a.heads("**").len(), 1);
 }
@@ -138,7 +138,7 @@ fn whatever_is_asked_without_a_rule_is_denied_logged_and_tells_nothing() {
 
 #[test]
 fn absent_and_forbidden_look_the_same() {
-    let transcript = |ask: Ask| {
+    let transcript = |ask: SessionRequest| {
         let (mut a, b) = two_devices();
         let mut b = Node { policy: Default::default(), ..b }.allow(A, &ALL, "wallet/keys");
         run(ask, &mut a, &mut b);
@@ -210,7 +210,7 @@ fn without_push_nothing_is_written_and_without_delete_nothing_is_deleted() {
 
 #[test]
 fn the_log_has_it_before_anything_is_disclosed() {
-    let asks: [fn(&Node) -> Ask; 4] =
+    let asks: [fn(&Node) -> SessionRequest; 4] =
         [|_| import("**"), |_| browse("**"), |_| fetch("**"), |a| sync_both("**", a)];
     for ask in asks {
         let (mut a, mut b) = two_devices();
@@ -227,7 +227,7 @@ fn the_log_has_it_before_anything_is_disclosed() {
 #[test]
 fn a_dry_run_ends_well_and_changes_nothing() {
     let (mut a, mut b) = two_devices();
-    a.on_plan = Answer::Stop;
+    a.on_plan = TaskResult::Stop;
     let (before_a, before_b) = (a.heads("**"), b.heads("**"));
     let (asking, asked) = run(sync_both("**", &a), &mut a, &mut b);
     assert_eq!((a.heads("**"), b.heads("**")), (before_a, before_b));
@@ -259,7 +259,7 @@ fn a_sync_that_would_delete_many_stops_and_asks_first() {
         assert_eq!(asked, Some(Err(SessionError::Refused(Refusal::Deletions))));
         assert_eq!((a.heads("**"), b.heads("**")), before);
 
-        a.on_plan = Answer::Proceed { deletions_confirmed: true };
+        a.on_plan = TaskResult::Proceed { deletions_confirmed: true };
         if of_a > 0 {
             let (asking, asked) = run(sync_both("**", &a), &mut a, &mut b);
             assert_eq!(
@@ -318,11 +318,11 @@ fn what_is_revoked_in_the_middle_of_a_session_is_denied_and_logged() {
     let asked_with = |b: &mut Node| {
         // The session decides by the policy of its start, the host by the one that stands now.
         b.policy = policy.clone();
-        stronghold_sync::session::Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET)
+        stronghold_sync::session::Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET)
     };
     let session = asked_with(&mut b);
     b.policy.revoke(&A);
-    let mut asking = End::new(stronghold_sync::session::Asking::new(import("**")), &mut a);
+    let mut asking = End::new(stronghold_sync::session::Initiator::new(import("**")), &mut a);
     let mut asked = End::new(session, &mut b);
     for message in asking.turn() {
         asked.handle(message).unwrap();
@@ -342,7 +342,7 @@ fn many_batches_arrive_whole_with_few_on_their_way() {
     let mut unconfirmed = 0i32;
     let (asking, asked) = run_tampered(import("**"), &mut a, &mut b, |_, _, message| {
         unconfirmed += i32::from(matches!(message, Message::Batch(_)));
-        unconfirmed -= i32::from(matches!(message, Message::Confirm(_)));
+        unconfirmed -= i32::from(matches!(message, Message::Ack(_)));
         assert!(unconfirmed <= 2);
         vec![message]
     });
@@ -370,13 +370,13 @@ fn the_heads_of_one_record_are_merged_together() {
 
 #[test]
 fn a_host_that_fails_ends_the_session_and_the_peer_is_told_no_more_than_that() {
-    let asks: [fn(&Node) -> Ask; 4] =
+    let asks: [fn(&Node) -> SessionRequest; 4] =
         [|_| import("**"), |_| browse("**"), |_| fetch("**"), |a| sync_both("**", a)];
     for ask in asks {
         for (number, on_asked) in (0..8).flat_map(|number| [(number, false), (number, true)]) {
             let (mut a, mut b) = two_devices();
             let failing = if on_asked { &mut b } else { &mut a };
-            failing.sabotage = Some((number, Answer::Failed(Failure::Local)));
+            failing.sabotage = Some((number, TaskResult::Failed(TaskError::Local)));
             let ask = ask(&a);
             let (asking, asked) = run(ask, &mut a, &mut b);
             let (own, other, actions) =
@@ -393,8 +393,13 @@ fn a_host_that_fails_ends_the_session_and_the_peer_is_told_no_more_than_that() {
 
 #[test]
 fn a_host_that_answers_wrongly_is_told_so_every_time() {
-    let wrong =
-        [Answer::Logged, Answer::Approved, Answer::Stop, Answer::Sealed(vec![]), Answer::Shapes(vec![])];
+    let wrong = [
+        TaskResult::Logged,
+        TaskResult::Approved,
+        TaskResult::Stop,
+        TaskResult::Sealed(vec![]),
+        TaskResult::Shapes(vec![]),
+    ];
     for (number, answer) in (0..8).flat_map(|number| wrong.clone().map(|answer| (number, answer))) {
         for on_asked in [false, true] {
             let (mut a, mut b) = two_devices();
@@ -406,15 +411,15 @@ fn a_host_that_answers_wrongly_is_told_so_every_time() {
         }
     }
     let (mut a, mut b) = two_devices();
-    b.sabotage = Some((0, Answer::Approved));
+    b.sabotage = Some((0, TaskResult::Approved));
     let (asking, asked) = run(import("**"), &mut a, &mut b);
     assert_eq!(asked, Some(Err(SessionError::ApiMisuse)));
     assert_eq!(asking, Some(Err(SessionError::Refused(Refusal::Failed))));
-    b.sabotage = Some((0, Answer::Shapes(b.heads("**").into_iter().rev().collect())));
+    b.sabotage = Some((0, TaskResult::Shapes(b.heads("**").into_iter().rev().collect())));
     assert_eq!(run(import("**"), &mut a, &mut b).1, Some(Err(SessionError::ApiMisuse)), "out of order");
     a.policy.revoke(&B);
     let neither = run(sync("**", false, None), &mut a, &mut b);
-    assert_eq!(neither.1, Some(Err(SessionError::PeerMisbehaved(Misbehaviour::OutOfOrder))));
+    assert_eq!(neither.1, Some(Err(SessionError::PeerMisbehaved(PeerMisbehaved::OutOfOrder))));
 }
 
 #[test]
@@ -428,9 +433,9 @@ fn what_is_too_much_for_one_session_is_left_for_the_next_and_told() {
         given.push(asking.unwrap().unwrap().sent);
         assert!(asked.unwrap().is_ok());
         let plan = a.plan.take().unwrap();
-        let left: Vec<Why> = plan.not_given.iter().map(|left| left.why).collect();
+        let left: Vec<SkipReason> = plan.not_given.iter().map(|left| left.why).collect();
         let so_far: u64 = given.iter().sum();
-        assert_eq!(left, vec![Why::Later; 60_000 - so_far as usize]);
+        assert_eq!(left, vec![SkipReason::Later; 60_000 - so_far as usize]);
         assert_eq!(plan.changes_there.len() as u64, *given.last().unwrap());
         assert_eq!(b.left, None, "nothing stays behind: no news for the other side");
     }

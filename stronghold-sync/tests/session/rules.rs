@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use stronghold_sync::{
-    Change, Left, LocationId, Operation, Plan, Shape, Why,
+    Change, LocationId, Operation, Plan, Shape, SkipReason, Skipped,
     message::Message,
-    session::{Answer, Consent, Misbehaviour, Push, SessionError, Take},
+    session::{Consent, PeerMisbehaved, Push, SessionError, Take, TaskResult},
 };
 
 use super::{ALL, world::*};
@@ -22,7 +22,7 @@ fn owner_and_guest() -> (Node, Node) {
     (owner, guest)
 }
 
-fn left(plan: &Plan, why: Why) -> BTreeSet<LocationId> {
+fn left(plan: &Plan, why: SkipReason) -> BTreeSet<LocationId> {
     plan.not_taken.iter().filter(|left| left.why == why).map(|left| left.location).collect()
 }
 
@@ -39,8 +39,8 @@ fn a_plain_sync_takes_nothing_that_no_rule_here_lets_the_peer_write_or_delete() 
     assert_eq!((asking.unwrap().unwrap().received, asked.unwrap().unwrap().sent), (0, 0));
     assert_eq!(owner.heads("**"), before);
     let plan = owner.plan.take().unwrap();
-    assert_eq!(left(&plan, Why::MayNotPush), ids(&["wallet/web/0", "wallet/web/new"]));
-    assert_eq!(left(&plan, Why::MayNotDelete).len(), 10);
+    assert_eq!(left(&plan, SkipReason::MayNotPush), ids(&["wallet/web/0", "wallet/web/new"]));
+    assert_eq!(left(&plan, SkipReason::MayNotDelete).len(), 10);
     assert_eq!(
         plan.names.into_values().collect::<Vec<_>>(),
         [at("wallet/web/new")],
@@ -77,7 +77,7 @@ fn each_rule_lets_its_kind_in_where_it_reaches_and_nothing_else() {
 #[test]
 fn an_explicit_take_takes_all_and_the_log_has_it() {
     let (mut owner, mut guest) = owner_and_guest();
-    owner.on_plan = Answer::Proceed { deletions_confirmed: true };
+    owner.on_plan = TaskResult::Proceed { deletions_confirmed: true };
     let ask = sync_by("**", Some(Take::Everything), Push::No, true);
     let done = run(ask, &mut owner, &mut guest).0.unwrap().unwrap();
     assert_eq!((done.received, done.deleted), (12, 10));
@@ -96,12 +96,12 @@ fn an_explicit_take_takes_all_and_the_log_has_it() {
 #[test]
 fn what_a_person_has_seen_is_taken_and_what_came_since_is_not() {
     let (mut owner, mut guest) = owner_and_guest();
-    owner.on_plan = Answer::Stop;
+    owner.on_plan = TaskResult::Stop;
     run(sync_by("**", Some(Take::Everything), Push::No, true), &mut owner, &mut guest).0.unwrap().unwrap();
     let also: BTreeSet<_> = owner.plan.take().unwrap().take.iter().map(Shape::entry).collect();
     guest.put("wallet/web/later");
     guest.remove("wallet/web/20");
-    owner.on_plan = Answer::Proceed { deletions_confirmed: true };
+    owner.on_plan = TaskResult::Proceed { deletions_confirmed: true };
     let take = Take::Granted(Consent { also, ..Consent::default() });
     let done = run(sync_by("**", Some(take), Push::No, false), &mut owner, &mut guest).0.unwrap().unwrap();
     assert_eq!((done.received, done.deleted), (12, 10));
@@ -121,8 +121,8 @@ fn what_the_peer_lets_nobody_write_waits_and_is_told_of_on_both_sides() {
     let waits = |bag: &Node| bag.plan.as_ref().unwrap().not_given.clone();
     run(sync_by_rules("**", &bag), &mut bag, &mut desk).0.unwrap().unwrap();
     let mut expected = vec![
-        Left { location: at("me/web/only-on-bag").id(), why: Why::MayNotPush },
-        Left { location: at("me/web/same").id(), why: Why::MayNotDelete },
+        Skipped { location: at("me/web/only-on-bag").id(), why: SkipReason::MayNotPush },
+        Skipped { location: at("me/web/same").id(), why: SkipReason::MayNotDelete },
     ];
     expected.sort();
     assert_eq!(waits(&bag), expected);
@@ -136,14 +136,14 @@ fn what_the_peer_lets_nobody_write_waits_and_is_told_of_on_both_sides() {
     // Where nothing here lets the desk have it either, that is said here, and to nobody else.
     let mut alone = Node { policy: stronghold_sync::Policy::default(), ..bag.clone() };
     run(sync_by_rules("**", &alone), &mut alone, &mut desk).0.unwrap().unwrap();
-    assert_eq!(waits(&alone).iter().map(|left| left.why).collect::<Vec<_>>(), [Why::MayNotPull; 2]);
+    assert_eq!(waits(&alone).iter().map(|left| left.why).collect::<Vec<_>>(), [SkipReason::MayNotPull; 2]);
     assert_eq!(desk.left, None);
     // What a narrower rule here keeps back is this side's own will, and no news.
     let mut narrow = Node { policy: stronghold_sync::Policy::default(), ..bag.clone() };
     narrow.grant(B, &[Operation::Pull], "other", false);
     narrow.put("other/v/r");
     run(sync_by_rules("**", &narrow), &mut narrow, &mut desk).0.unwrap().unwrap();
-    assert_eq!(waits(&narrow), [Left { location: at("other/v/r").id(), why: Why::MayNotPush }]);
+    assert_eq!(waits(&narrow), [Skipped { location: at("other/v/r").id(), why: SkipReason::MayNotPush }]);
 }
 
 #[test]
@@ -170,13 +170,13 @@ fn names_travel_only_where_a_rule_or_a_person_needs_them() {
     let (mut owner, mut guest) = owner_and_guest();
     owner.grant(B, &ALL, "**", false);
     run(sync_by_rules("**", &owner), &mut owner, &mut guest);
-    assert!(!owner.sent().iter().any(|message| matches!(message, Message::Name(_))));
+    assert!(!owner.sent().iter().any(|message| matches!(message, Message::NamesWanted(_))));
     let (mut owner, mut guest) = owner_and_guest();
     owner.grant(B, &ALL, "wallet", false);
     let (asking, _) = run(sync_by_rules("wallet", &owner), &mut owner, &mut guest);
     assert!(asking.is_some_and(|done| done.is_ok()));
     assert!(
-        !owner.sent().iter().any(|message| matches!(message, Message::Name(_))),
+        !owner.sent().iter().any(|message| matches!(message, Message::NamesWanted(_))),
         "the rule is as wide as what was asked"
     );
 }
@@ -189,11 +189,11 @@ fn a_name_that_is_not_the_entrys_is_refused() {
         let (asking, _) =
             run_tampered(sync_by_rules("**", &owner), &mut owner, &mut guest, |_, _, message| {
                 vec![match message {
-                    Message::Named(_) => Message::Named(vec![at(forged)]),
+                    Message::Names(_) => Message::Names(vec![at(forged)]),
                     other => other,
                 }]
             });
-        assert_eq!(asking, Some(Err(SessionError::PeerMisbehaved(Misbehaviour::NotAsked))));
+        assert_eq!(asking, Some(Err(SessionError::PeerMisbehaved(PeerMisbehaved::Unrequested))));
         assert_eq!(owner.heads("**"), before);
     }
 }
@@ -232,7 +232,7 @@ fn a_peer_adds_few_heads_to_a_record_and_all_else_syncs() {
         assert_eq!((asking.sent + asking.received, asked.sent + asked.received), (1, 1));
         let plan = a.plan.as_ref().unwrap();
         let list = if by_push { &plan.not_given } else { &plan.not_taken };
-        assert_eq!(list[..], [Left { location: at("shared/v/r").id(), why: Why::TooManyHeads }]);
+        assert_eq!(list[..], [Skipped { location: at("shared/v/r").id(), why: SkipReason::TooManyHeads }]);
     }
 }
 
@@ -272,7 +272,7 @@ fn emptying_many_values_stops_like_deleting_them() {
         let before = (a.heads("**"), b.heads("**"));
         assert_eq!(run(sync_by_rules("**", &a), &mut a, &mut b).0, Some(Err(SessionError::Deletions)));
         // And when the other one pushes them, where its own word would be enough for itself.
-        let mut asker = Node { on_plan: Answer::Proceed { deletions_confirmed: true }, ..b.clone() };
+        let mut asker = Node { on_plan: TaskResult::Proceed { deletions_confirmed: true }, ..b.clone() };
         asker.policy = Node::new(A).allow(B, &ALL, "**").policy;
         asker.id = A;
         let mut asked = a.clone();
@@ -318,7 +318,7 @@ fn what_is_many_is_more_than_ten_and_more_than_a_tenth() {
     for (lost, of, many) in
         [(10, 10, false), (11, 110, false), (11, 109, true), (12, 120, false), (12, 119, true)]
     {
-        assert_eq!(stronghold_sync::are_many(lost, of), many, "{lost} of {of}");
+        assert_eq!(stronghold_sync::needs_confirmation(lost, of), many, "{lost} of {of}");
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use stronghold_sync::{
     message::Message,
-    session::{Ask, Asked, Asking, Misbehaviour, Push, Session, SessionError, Take},
+    session::{Initiator, PeerMisbehaved, Push, Responder, Session, SessionError, SessionRequest, Take},
 };
 
 use super::{
@@ -41,17 +41,17 @@ fn note<S: Session + Debug>(table: &mut Table, role: &str, end: &mut End<'_, S>,
     let taken = table.entry((role.into(), state(&end.session))).or_default();
     let kind = kind(&message);
     let handled = end.session.handle_message(message);
-    if handled != Err(SessionError::PeerMisbehaved(Misbehaviour::OutOfOrder)) && kind != "Refused" {
+    if handled != Err(SessionError::PeerMisbehaved(PeerMisbehaved::OutOfOrder)) && kind != "Refused" {
         taken.insert(kind);
     }
 }
 
 /// Runs a session until this many messages have arrived, and hands `instead` to whoever gets the next; when it is over, to
 /// both. `false` when there was no such number.
-fn run_up_to(ask: &Ask, lose: &str, number: usize, instead: &Message, table: &mut Table) -> bool {
+fn run_up_to(ask: &SessionRequest, lose: &str, number: usize, instead: &Message, table: &mut Table) -> bool {
     let (mut a, mut b) = guarded_devices();
-    let asked = Asked::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
-    let (mut a, mut b) = (End::new(Asking::new(ask.clone()), &mut a), End::new(asked, &mut b));
+    let asked = Responder::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
+    let (mut a, mut b) = (End::new(Initiator::new(ask.clone()), &mut a), End::new(asked, &mut b));
     let mut flight: VecDeque<(Way, Message)> = VecDeque::new();
     for at in 0.. {
         flight.extend(a.turn().into_iter().map(|message| (Way::ToAsked, message)));

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use stronghold_sync::{
-    Edition, Left, Operation, Policy, Shape, Stamp, Stamps, Why,
+    Edition, Operation, Policy, Shape, SkipReason, Skipped, Stamp, Stamps,
     message::{LeftOut, Listing, Message, Refusal, Volume},
-    reconcile::Again,
+    reconcile::NeedMore,
     session::{
-        Action, Answer, Ask, Asked, Asking, Copied, Failure, Look, Looked, MAX_ENTRIES, MAX_SEALED,
-        Misbehaviour, Push, SessionError, Summary, Take, Verdict,
+        Action, Duplicate, Initiator, Lookup, LookupResult, MAX_ENTRIES, MAX_SEALED, PeerMisbehaved, Push,
+        Responder, SessionError, SessionRequest, Summary, Take, TaskError, TaskResult, Verdict,
     },
 };
 
@@ -70,7 +70,7 @@ fn the_log_has_each_operation_of_a_session_once_with_its_volume() {
         let (mut a, mut b) = two_devices();
         b.policy = Policy::default();
         b.grant(A, of_b, "**", false);
-        a.on_plan = if dry { Answer::Stop } else { Answer::Proceed { deletions_confirmed: false } };
+        a.on_plan = if dry { TaskResult::Stop } else { TaskResult::Proceed { deletions_confirmed: false } };
         run(ask, &mut a, &mut b);
         assert_eq!((a.verdicts(), b.verdicts()), (of_asking, of_asked), "{name}");
     }
@@ -82,7 +82,7 @@ fn the_log_has_each_operation_of_a_session_once_with_its_volume() {
 
 fn expected(node: &Node) -> Vec<Volume> {
     let expect = |action: &Action| match action {
-        Action::Expect(volume) => Some(*volume),
+        Action::Incoming(volume) => Some(*volume),
         _ => None,
     };
     node.told.iter().filter_map(expect).collect()
@@ -112,7 +112,7 @@ fn how_much_comes_is_told_before_it_and_each_side_ends_once() {
 #[test]
 fn a_dry_run_tells_what_would_be_in_conflict() {
     let (mut a, mut b) = two_devices();
-    a.on_plan = Answer::Stop;
+    a.on_plan = TaskResult::Stop;
     let (asking, asked) = run(sync_both("**", &a), &mut a, &mut b);
     let expected = Summary { conflicts: 2, unchanged: 1, round_trips: 2, ..Summary::default() };
     assert_eq!(asking, Some(Ok(expected)));
@@ -130,7 +130,7 @@ fn stamps_of_two() -> Stamps {
     for (shown, next) in [(none, 1), (Some(stamp(1)), 2), (Some(stamp(1)), 3), (Some(stamp(2)), 4)] {
         stamps.note(shown, stamp(next));
     }
-    assert!(stamps.tell_a_copy(Some(stamp(3))) && !stamps.tell_a_copy(Some(stamp(4))));
+    assert!(stamps.detects_duplicate(Some(stamp(3))) && !stamps.detects_duplicate(Some(stamp(4))));
     stamps
 }
 
@@ -150,42 +150,43 @@ fn each_side_tells_of_its_edition_and_that_there_are_two_of_the_other() {
         let edition = |generation, two| Edition { generation, stamp: Some(stamp(if two { 3 } else { 4 })) };
         let (of_a, of_b) = (edition(5, two_of_a), edition(8, two_of_b));
         let ask = sync_both("**", &a);
-        let asking = Asking::at_edition(ask, of_a, stamps_of_two());
-        let asked = Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET).at_edition(of_b, stamps_of_two());
+        let asking = Initiator::with_edition(ask, of_a, stamps_of_two());
+        let asked =
+            Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET).with_edition(of_b, stamps_of_two());
         let ends = (End::new(asking, &mut a), End::new(asked, &mut b));
         let (asking, asked) = drive(ends.0, ends.1, |_, _, message| vec![message]);
         assert!(asking.unwrap().is_ok() && asked.unwrap().is_ok());
         let told = |node: &Node| -> Vec<Action> {
-            let of_editions = |action: &&Action| matches!(action, Action::Copied(_) | Action::Edition(_));
+            let of_editions = |action: &&Action| matches!(action, Action::Duplicate(_) | Action::Edition(_));
             node.told.iter().filter(of_editions).cloned().collect()
         };
-        let copied = |is: bool, of| is.then_some(Action::Copied(of)).into_iter();
-        let of_asking = copied(two_of_b, Copied::Theirs).chain(copied(two_of_a, Copied::Ours));
+        let copied = |is: bool, of| is.then_some(Action::Duplicate(of)).into_iter();
+        let of_asking = copied(two_of_b, Duplicate::Theirs).chain(copied(two_of_a, Duplicate::Ours));
         let of_asking: Vec<Action> = of_asking.chain([Action::Edition(of_b)]).collect();
-        let of_asked = copied(two_of_a, Copied::Theirs).chain([Action::Edition(of_a)]);
-        let of_asked: Vec<Action> = of_asked.chain(copied(two_of_b, Copied::Ours)).collect();
+        let of_asked = copied(two_of_a, Duplicate::Theirs).chain([Action::Edition(of_a)]);
+        let of_asked: Vec<Action> = of_asked.chain(copied(two_of_b, Duplicate::Ours)).collect();
         assert_eq!((told(&a), told(&b)), (of_asking, of_asked), "{two_of_a} {two_of_b} {differs}");
     }
     let (mut a, mut b) = two_devices();
     let of_a = Edition { generation: 5, stamp: None };
-    let asked = Asked::new(b.policy.clone(), A, 0, key(0xB), SECRET);
-    let asking = Asking::at_edition(import("**"), of_a, Stamps::default());
+    let asked = Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET);
+    let asking = Initiator::with_edition(import("**"), of_a, Stamps::default());
     drive(End::new(asking, &mut a), End::new(asked, &mut b), |_, _, message| vec![message]);
     assert_eq!(b.told[0], Action::Edition(of_a));
 }
 
 #[test]
 fn why_the_host_could_not_go_on_is_told_as_far_as_it_may_be() {
-    let misbehaved = SessionError::PeerMisbehaved(Misbehaviour::OverLimits);
+    let misbehaved = SessionError::PeerMisbehaved(PeerMisbehaved::OverLimits);
     for (failure, error, told) in [
-        (Failure::Local, SessionError::Local, Refusal::Failed),
-        (Failure::NotPermitted, SessionError::NotPermitted, Refusal::NotPermitted),
-        (Failure::Peer(Misbehaviour::OverLimits), misbehaved, Refusal::Misbehaved),
-        (Failure::Deletions, SessionError::Deletions, Refusal::Deletions),
-        (Failure::Limits, SessionError::Limits, Refusal::Limits),
+        (TaskError::Local, SessionError::Local, Refusal::Failed),
+        (TaskError::NotPermitted, SessionError::NotPermitted, Refusal::NotPermitted),
+        (TaskError::Peer(PeerMisbehaved::OverLimits), misbehaved, Refusal::ProtocolError),
+        (TaskError::Deletions, SessionError::Deletions, Refusal::Deletions),
+        (TaskError::Limits, SessionError::Limits, Refusal::Limits),
     ] {
         let (mut a, mut b) = two_devices();
-        a.sabotage = Some((1, Answer::Failed(failure))); // after the log: the import
+        a.sabotage = Some((1, TaskResult::Failed(failure))); // after the log: the import
         let (asking, asked) = run(import("**"), &mut a, &mut b);
         assert_eq!((asking, asked), (Some(Err(error)), Some(Err(SessionError::Refused(told)))));
     }
@@ -203,9 +204,9 @@ fn crowd(node: &mut Node, number: usize) {
     node.records.insert(at("shared/v/r").id(), (at("shared/v/r"), heads));
 }
 
-fn looks(node: &Node) -> Vec<Look> {
+fn looks(node: &Node) -> Vec<Lookup> {
     let look = |action: &Action| match action {
-        Action::Look(look) => Some(look.clone()),
+        Action::Lookup(look) => Some(look.clone()),
         _ => None,
     };
     node.told.iter().filter_map(look).collect()
@@ -232,7 +233,7 @@ fn a_host_is_asked_who_brought_heads_only_where_a_record_gets_many() {
 
 #[test]
 fn an_answer_that_is_shorter_than_what_was_asked_is_misuse() {
-    let short = Answer::Looked(Looked::default());
+    let short = TaskResult::Looked(LookupResult::default());
     let (mut a, mut b) = two_devices();
     let ask = || sync_by("**", Some(Take::Everything), Push::No, true);
     run(ask(), &mut a, &mut b);
@@ -288,13 +289,13 @@ fn what_waits_outside_of_what_is_compared_is_told_too() {
     a.put("other/v/r");
     a.remove("other/v/gone");
     run(sync_by_rules("**", &a), &mut a, &mut b).0.unwrap().unwrap();
-    let mut left =
-        ["other/v/r", "wallet/v/r"].map(|name| Left { location: at(name).id(), why: Why::MayNotPush });
+    let mut left = ["other/v/r", "wallet/v/r"]
+        .map(|name| Skipped { location: at(name).id(), why: SkipReason::MayNotPush });
     left.sort();
     assert_eq!(a.plan.take().unwrap().not_given, left);
     let told = b.left.take().unwrap();
     assert_eq!((told.not_taken, told.not_given, told.ungiven.len()), (2, 0, 0));
-    assert!(!b.told.iter().any(|action| matches!(action, Action::Copied(_))), "that is no news of copies");
+    assert!(!b.told.iter().any(|action| matches!(action, Action::Duplicate(_))), "that is no news of copies");
     let names: BTreeSet<_> = told.untaken.into_iter().collect();
     assert_eq!(names, [at("other/v/r"), at("wallet/v/r")].into());
     let lacking: Vec<_> =
@@ -336,31 +337,31 @@ fn who_wants_neither_to_take_nor_to_give_asks_for_nothing() {
 fn positions_are_those_of_what_was_told_and_names_are_told_once() {
     let (_, mut b) = two_devices();
     let last = b.heads("wallet").len() as u32 - 1;
-    let tell = || vec![open_sync(true, true), Message::Tell(nothing()), Message::Compare];
-    let not_asked = blame(Misbehaviour::NotAsked);
+    let tell = || vec![open_sync(true, true), Message::Digest(nothing()), Message::DigestEnd];
+    let not_asked = blame(PeerMisbehaved::Unrequested);
     for (list, why) in [
         (vec![Message::Want(vec![last])], None),
         (vec![Message::Want(vec![last + 1])], not_asked),
-        (vec![Message::Name(vec![last])], None),
-        (vec![Message::Name(vec![last + 1])], not_asked),
-        (vec![Message::Name(vec![0, 0])], not_asked),
-        (vec![Message::Name(vec![0]), Message::Name(vec![1])], None),
-        (vec![Message::Name(vec![0]), Message::Name(vec![0])], not_asked),
-        (vec![Message::Name(vec![])], blame(Misbehaviour::OutOfOrder)),
-        (vec![Message::Name(vec![0]), Message::Mismatch], blame(Misbehaviour::OutOfOrder)),
+        (vec![Message::NamesWanted(vec![last])], None),
+        (vec![Message::NamesWanted(vec![last + 1])], not_asked),
+        (vec![Message::NamesWanted(vec![0, 0])], not_asked),
+        (vec![Message::NamesWanted(vec![0]), Message::NamesWanted(vec![1])], None),
+        (vec![Message::NamesWanted(vec![0]), Message::NamesWanted(vec![0])], not_asked),
+        (vec![Message::NamesWanted(vec![])], blame(PeerMisbehaved::OutOfOrder)),
+        (vec![Message::NamesWanted(vec![0]), Message::Mismatch], blame(PeerMisbehaved::OutOfOrder)),
         (vec![Message::Mismatch], None),
     ] {
         let messages = tell().into_iter().chain(list.clone()).collect();
         assert_eq!(asked_says(&mut b, messages), why, "{list:?}");
     }
     let left = LeftOut { not_taken: 3, untaken: vec![0, last, last + 1], ..LeftOut::default() };
-    let messages = tell().into_iter().chain([Message::Left(left)]).collect();
+    let messages = tell().into_iter().chain([Message::LeftOut(left)]).collect();
     assert_eq!(asked_says(&mut b, messages), None);
     assert_eq!(b.left.take().unwrap().ungiven.len(), 2, "of what was not told nothing is named");
 }
 
-fn nothing() -> stronghold_sync::reconcile::Telling {
-    stronghold_sync::reconcile::Telling::Symbols(serde_bytes::ByteBuf::new())
+fn nothing() -> stronghold_sync::reconcile::Digest {
+    stronghold_sync::reconcile::Digest::Symbols(serde_bytes::ByteBuf::new())
 }
 
 #[test]
@@ -371,18 +372,18 @@ fn names_come_one_for_each_that_is_owed_and_not_more() {
         let mut b = Node::new(B).allow(A, &ALL, "**");
         (0..3).for_each(|n| drop(b.put(&format!("b/v/{n}"))));
         run_tampered(sync_by_rules("**", &a), &mut a, &mut b, |_, _, message| match message {
-            Message::Named(names) => tamper(names),
+            Message::Names(names) => tamper(names),
             other => vec![other],
         })
         .0
         .and_then(Result::err)
     };
-    assert_eq!(named(|names| names.into_iter().map(|name| Message::Named(vec![name])).collect()), None);
-    let refused: [(Tamper, Misbehaviour); 4] = [
-        (|_| vec![Message::Named(vec![])], Misbehaviour::OutOfOrder),
-        (|names| vec![Message::Named([&names[..], &names[2..]].concat())], Misbehaviour::NotAsked),
-        (|names| vec![Message::Named(vec![names[0].clone(), names[0].clone()])], Misbehaviour::NotAsked),
-        (|names| vec![Message::Named(names.into_iter().rev().collect())], Misbehaviour::NotAsked),
+    assert_eq!(named(|names| names.into_iter().map(|name| Message::Names(vec![name])).collect()), None);
+    let refused: [(Tamper, PeerMisbehaved); 4] = [
+        (|_| vec![Message::Names(vec![])], PeerMisbehaved::OutOfOrder),
+        (|names| vec![Message::Names([&names[..], &names[2..]].concat())], PeerMisbehaved::Unrequested),
+        (|names| vec![Message::Names(vec![names[0].clone(), names[0].clone()])], PeerMisbehaved::Unrequested),
+        (|names| vec![Message::Names(names.into_iter().rev().collect())], PeerMisbehaved::Unrequested),
     ];
     for (tamper, why) in refused {
         assert_eq!(named(tamper), blame(why));
@@ -392,18 +393,18 @@ fn names_come_one_for_each_that_is_owed_and_not_more() {
 #[test]
 fn what_is_asked_for_again_comes_before_what_differs() {
     let (a, b) = two_devices();
-    let only_there = || Message::OnlyHere(b.heads("wallet/keys"));
+    let only_there = || Message::Missing(b.heads("wallet/keys"));
     let says = |messages: Vec<Message>| asking_says(sync_both("wallet", &a), &mut a.clone(), messages);
-    let again = || Message::Again(Again::Rekeyed(Box::default()));
+    let again = || Message::NeedMore(NeedMore::Rekeyed(Box::default()));
     assert_eq!(says(vec![agreed(), again(), only_there()]), None);
-    assert_eq!(says(vec![agreed(), only_there(), again()]), blame(Misbehaviour::OutOfOrder));
-    let symbol = || Message::OnlyThere(symbols([shape("wallet/web/x", 1).entry()]));
-    assert_eq!(says(vec![agreed(), symbol(), again()]), blame(Misbehaviour::OutOfOrder));
-    let empty = Message::OnlyThere(serde_bytes::ByteBuf::new());
-    assert_eq!(says(vec![agreed(), empty]), blame(Misbehaviour::OutOfOrder));
-    let many = || Message::OnlyThere(serde_bytes::ByteBuf::from(vec![1; 8 << 20]));
+    assert_eq!(says(vec![agreed(), only_there(), again()]), blame(PeerMisbehaved::OutOfOrder));
+    let symbol = || Message::Needed(symbols([shape("wallet/web/x", 1).entry()]));
+    assert_eq!(says(vec![agreed(), symbol(), again()]), blame(PeerMisbehaved::OutOfOrder));
+    let empty = Message::Needed(serde_bytes::ByteBuf::new());
+    assert_eq!(says(vec![agreed(), empty]), blame(PeerMisbehaved::OutOfOrder));
+    let many = || Message::Needed(serde_bytes::ByteBuf::from(vec![1; 8 << 20]));
     assert_eq!(says(vec![agreed(), many()]), None);
-    assert_eq!(says(vec![agreed(), many(), symbol()]), blame(Misbehaviour::TooManyCells));
+    assert_eq!(says(vec![agreed(), many(), symbol()]), blame(PeerMisbehaved::TooManyCells));
 }
 
 #[test]
@@ -411,7 +412,13 @@ fn a_listing_is_of_what_was_asked_for() {
     let (_, b) = two_devices();
     let listing = |name: &str| {
         let revision = b.heads("wallet/keys")[0].revision;
-        Message::Listed(vec![Listing { location: at(name), revision, size: 1, modified: 1, conflict: false }])
+        Message::Listing(vec![Listing {
+            location: at(name),
+            revision,
+            size: 1,
+            modified: 1,
+            conflict: false,
+        }])
     };
     let says = |names: &[&str]| {
         let mut a = Node::new(A);
@@ -420,8 +427,8 @@ fn a_listing_is_of_what_was_asked_for() {
         (error, a.found.len())
     };
     assert_eq!(says(&["wallet/web/a", "wallet/web/b"]), (None, 2));
-    assert_eq!(says(&["wallet/web/a", "wallet/keys/b"]), (blame(Misbehaviour::NotAsked), 0));
-    assert_eq!(says(&["wallet/web/b", "wallet/web/a"]), (blame(Misbehaviour::Unordered), 0));
+    assert_eq!(says(&["wallet/web/a", "wallet/keys/b"]), (blame(PeerMisbehaved::Unrequested), 0));
+    assert_eq!(says(&["wallet/web/b", "wallet/web/a"]), (blame(PeerMisbehaved::Unordered), 0));
 }
 
 #[test]
@@ -430,10 +437,10 @@ fn batches_are_as_large_as_they_may_be_and_no_larger() {
     let says = |messages: Vec<Message>| asking_says(import("**"), &mut Node::new(A), messages);
     for (messages, why) in [
         (vec![granted(MAX_ENTRIES)], None),
-        (vec![granted(MAX_ENTRIES + 1)], blame(Misbehaviour::TooMany)),
+        (vec![granted(MAX_ENTRIES + 1)], blame(PeerMisbehaved::TooMany)),
         (vec![granted(1), batch(0, 1, MAX_SEALED)], None),
         (vec![granted(1_000), batch(0, 1_000, 5)], None),
-        (vec![granted(0), batch(0, 1, 5)], blame(Misbehaviour::TooMany)),
+        (vec![granted(0), batch(0, 1, 5)], blame(PeerMisbehaved::TooMany)),
         (vec![granted(0), Message::End], None),
     ] {
         assert_eq!(says(messages.clone()), why, "{messages:?}");
@@ -444,7 +451,7 @@ fn batches_are_as_large_as_they_may_be_and_no_larger() {
     let whole = |index| [batch(index, 1, sealed.len() as u64), Message::Chunk(sealed.clone())];
     let two = [vec![granted(2)], whole(0).into(), whole(1).into()].concat();
     assert_eq!(says(two.clone()), None);
-    assert_eq!(says([two, whole(2).into()].concat()), blame(Misbehaviour::TooMany));
+    assert_eq!(says([two, whole(2).into()].concat()), blame(PeerMisbehaved::TooMany));
 }
 
 #[test]
@@ -455,7 +462,7 @@ fn an_ask_carries_what_was_asked() {
         run(ask, &mut a, &mut b);
         assert_eq!(a.sent()[0], open_sync(pull, push));
     }
-    let waiting: Ask = sync_by("wallet", Some(Take::Everything), Push::NotGranted, false);
+    let waiting: SessionRequest = sync_by("wallet", Some(Take::Everything), Push::NotGranted, false);
     run(waiting, &mut a, &mut b);
     assert_eq!(a.sent()[0], open_sync(true, false), "what may not be given is not asked for");
 }
@@ -468,7 +475,7 @@ fn what_is_many_is_judged_by_all_that_the_asked_side_has_there() {
         (0..readable).for_each(|n| drop(b.put(&format!("a/v/{n}"))));
         a.copy_from(&b);
         (0..11).for_each(|n| drop(a.remove(&format!("a/v/{n}"))));
-        a.on_plan = Answer::Proceed { deletions_confirmed: true };
+        a.on_plan = TaskResult::Proceed { deletions_confirmed: true };
         let ask = sync_both("**", &a);
         let asked = run(ask, &mut a, &mut b).1.unwrap();
         assert_eq!(asked.err(), refused.then_some(SessionError::Deletions), "{readable}");

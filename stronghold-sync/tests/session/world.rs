@@ -9,8 +9,9 @@ use stronghold_sync::{
     message::{Listing, Message, RecipientKey},
     reconcile::{Set, SetKey},
     session::{
-        Action, Answer, Ask, Asked, Asking, Consent, Export, Failure, Import, LeftBehind, Look, Looked,
-        Misbehaviour, Push, Session, SessionError, Summary, SyncAsk, Take, Taken, Unexpected, Verdict,
+        Action, Changes, Consent, Export, Import, Initiator, LeftBehind, Lookup, LookupResult,
+        PeerMisbehaved, Push, Responder, Session, SessionError, SessionRequest, Summary, SyncOptions, Take,
+        TaskError, TaskResult, Unexpected, Verdict,
     },
 };
 
@@ -72,10 +73,10 @@ pub(crate) struct Node {
     pub(crate) declined: Vec<LocationId>,
     /// Revisions that came from the peer of the last sessions.
     pub(crate) delivered: BTreeSet<RevisionId>,
-    pub(crate) on_plan: Answer,
+    pub(crate) on_plan: TaskResult,
     pub(crate) now: u64,
     /// What an action is answered with instead, by its number.
-    pub(crate) sabotage: Option<(usize, Answer)>,
+    pub(crate) sabotage: Option<(usize, TaskResult)>,
     /// What it was told or asked that is no message and no content, in order.
     pub(crate) told: Vec<Action>,
     pub(crate) actions: usize,
@@ -98,7 +99,7 @@ impl Node {
             left: None,
             declined: Vec::new(),
             delivered: BTreeSet::new(),
-            on_plan: Answer::Proceed { deletions_confirmed: false },
+            on_plan: TaskResult::Proceed { deletions_confirmed: false },
             now: 0,
             sabotage: None,
             told: Vec::new(),
@@ -132,7 +133,7 @@ impl Node {
         let shape = Shape {
             location: location.id(),
             revision: RevisionId::from_bytes(id),
-            ancestors: Ancestors::of_successor(&replaced),
+            ancestors: Ancestors::for_successor(&replaced),
             size: 64,
             deleted,
         };
@@ -192,7 +193,7 @@ impl Node {
         found
     }
 
-    fn export(&self, export: &Export) -> Answer {
+    fn export(&self, export: &Export) -> TaskResult {
         let mut batch = Vec::new();
         for entry in &export.entries {
             assert!(self.known.contains(&entry.revision), "{entry:?} leaves, and nobody was told before");
@@ -200,40 +201,40 @@ impl Node {
                 continue;
             };
             if !self.policy.still_allows(&export.grant, location, self.now) {
-                return Answer::Failed(Failure::NotPermitted);
+                return TaskResult::Failed(TaskError::NotPermitted);
             }
             let held = heads.iter().filter(|head| head.revision == entry.revision);
             batch.extend(held.map(|head| (location.clone(), head.clone())));
         }
-        Answer::Sealed(sealed(&batch))
+        TaskResult::Sealed(sealed(&batch))
     }
 
-    fn import(&mut self, import: &Import) -> Answer {
+    fn import(&mut self, import: &Import) -> TaskResult {
         let Ok(batch) = rmp_serde::from_slice::<Vec<(Location, Shape)>>(&import.sealed) else {
-            return Answer::Failed(Failure::Peer(Misbehaviour::BadBatch));
+            return TaskResult::Failed(TaskError::Peer(PeerMisbehaved::BadBatch));
         };
         for (location, shape) in &batch {
             match import.expected.check(&self.policy, location, shape, self.now) {
                 Ok(()) => {}
-                Err(Unexpected::NotAsked) => {
-                    return Answer::Failed(Failure::Peer(Misbehaviour::NotAsked));
+                Err(Unexpected::Unrequested) => {
+                    return TaskResult::Failed(TaskError::Peer(PeerMisbehaved::Unrequested));
                 }
                 Err(Unexpected::NotPermitted) => {
-                    return Answer::Failed(Failure::Peer(Misbehaviour::NotPermitted));
+                    return TaskResult::Failed(TaskError::Peer(PeerMisbehaved::NotPermitted));
                 }
-                Err(Unexpected::Withdrawn) => return Answer::Failed(Failure::NotPermitted),
+                Err(Unexpected::Withdrawn) => return TaskResult::Failed(TaskError::NotPermitted),
             }
         }
-        Answer::Imported(self.merge(batch))
+        TaskResult::Imported(self.merge(batch))
     }
 
-    fn look(&self, look: &Look) -> Answer {
+    fn look(&self, look: &Lookup) -> TaskResult {
         let name = |id: &LocationId| self.records.get(id).map(|(location, _)| location.clone());
         let names: Vec<_> = look.names.iter().map(name).collect();
         if let Some(grant) = &look.grant
             && names.iter().flatten().any(|name| !self.policy.still_allows(grant, name, self.now))
         {
-            return Answer::Failed(Failure::NotPermitted);
+            return TaskResult::Failed(TaskError::NotPermitted);
         }
         let lacking = look
             .lacking
@@ -241,11 +242,11 @@ impl Node {
             .map(|shape| !shape.deleted && !self.known.contains(&shape.revision))
             .collect();
         let delivered = look.delivered.iter().map(|entry| self.delivered.contains(&entry.revision)).collect();
-        Answer::Looked(Looked { names, lacking, delivered })
+        TaskResult::Looked(LookupResult { names, lacking, delivered })
     }
 
-    fn merge(&mut self, batch: Vec<(Location, Shape)>) -> Taken {
-        let mut taken = Taken::default();
+    fn merge(&mut self, batch: Vec<(Location, Shape)>) -> Changes {
+        let mut taken = Changes::default();
         let mut before = BTreeMap::new();
         for (location, shape) in batch {
             let (id, revision) = (location.id(), shape.revision);
@@ -264,9 +265,9 @@ impl Node {
     }
 
     /// Does one action; the answer, if it needs one.
-    fn act(&mut self, action: Action) -> Option<Answer> {
-        let is_told = !action.needs_answer() || matches!(action, Action::Look(_) | Action::Confirm(_));
-        if is_told && !matches!(action, Action::Send(_) | Action::Known(_) | Action::Given { .. }) {
+    fn act(&mut self, action: Action) -> Option<TaskResult> {
+        let is_told = !action.needs_answer() || matches!(action, Action::Lookup(_) | Action::Confirm(_));
+        if is_told && !matches!(action, Action::Send(_) | Action::PeerHolds(_) | Action::Sent { .. }) {
             self.told.push(action.clone());
         }
         let answer = match action {
@@ -274,37 +275,39 @@ impl Node {
                 self.events.push(Event::Sent(message));
                 return None;
             }
-            Action::Finished(_) | Action::Expect(_) | Action::Edition(_) | Action::Copied(_) => return None,
-            Action::Given { entries, of } => {
+            Action::Finished(_) | Action::Incoming(_) | Action::Edition(_) | Action::Duplicate(_) => {
+                return None;
+            }
+            Action::Sent { entries, of } => {
                 self.given.push((entries, of));
                 return None;
             }
-            Action::Known(revisions) => {
+            Action::PeerHolds(revisions) => {
                 assert!(!revisions.is_empty());
                 self.known.extend(revisions);
                 return None;
             }
-            Action::Found(found) => {
+            Action::Listing(found) => {
                 self.found = found;
                 return None;
             }
-            Action::Shapes(scope) => Answer::Shapes(self.shapes(&scope)),
-            Action::List(grant) => Answer::Listing(self.listing(&grant)),
-            Action::Ask(_) => {
+            Action::Shapes(scope) => TaskResult::Shapes(self.shapes(&scope)),
+            Action::List(grant) => TaskResult::Listing(self.listing(&grant)),
+            Action::Approve(_) => {
                 if self.approves {
-                    Answer::Approved
+                    TaskResult::Approved
                 } else {
-                    Answer::Denied
+                    TaskResult::Denied
                 }
             }
             Action::Plan(plan) => {
                 self.plan = Some(*plan);
                 self.on_plan.clone()
             }
-            Action::Confirm(_) if self.lets_lose => Answer::Approved,
-            Action::Confirm(_) => Answer::Denied,
-            Action::Look(look) => self.look(&look),
-            Action::Left(left) => {
+            Action::Confirm(_) if self.lets_lose => TaskResult::Approved,
+            Action::Confirm(_) => TaskResult::Denied,
+            Action::Lookup(look) => self.look(&look),
+            Action::LeftBehind(left) => {
                 self.left = Some(left);
                 return None;
             }
@@ -316,7 +319,7 @@ impl Node {
             Action::Import(import) => self.import(&import),
             Action::Log(verdicts) => {
                 self.events.extend(verdicts.into_iter().map(Event::Logged));
-                Answer::Logged
+                TaskResult::Logged
             }
         };
         self.actions += 1;
@@ -361,7 +364,7 @@ impl<'a, S: Session> End<'a, S> {
                 self.result = Some(Ok(*summary));
             }
             if let Some(answer) = self.node.act(action)
-                && let Err(error) = self.session.handle_answer(answer)
+                && let Err(error) = self.session.handle_result(answer)
             {
                 self.failed(error);
             }
@@ -389,9 +392,9 @@ impl<'a, S: Session> End<'a, S> {
             assert!(matches!(action, Action::Send(Message::Refused(_))), "{action:?}");
             self.node.act(action);
         }
-        assert_eq!(self.session.handle_answer(Answer::Logged), Err(error));
+        assert_eq!(self.session.handle_result(TaskResult::Logged), Err(error));
         assert_eq!(self.session.handle_message(Message::End), Err(error));
-        assert_eq!(self.session.handle_message(Message::Compare), Err(error));
+        assert_eq!(self.session.handle_message(Message::DigestEnd), Err(error));
         assert_eq!(self.session.poll_action(), None);
     }
 }
@@ -406,25 +409,25 @@ pub(crate) enum Way {
     ToAsking,
 }
 
-pub(crate) fn run(ask: Ask, a: &mut Node, b: &mut Node) -> Outcome {
+pub(crate) fn run(ask: SessionRequest, a: &mut Node, b: &mut Node) -> Outcome {
     run_tampered(ask, a, b, |_, _, message| vec![message])
 }
 
 /// Drives a session; `tamper` sees each message in flight, with its number, and says what arrives.
 pub(crate) fn run_tampered(
-    ask: Ask,
+    ask: SessionRequest,
     a: &mut Node,
     b: &mut Node,
     tamper: impl FnMut(Way, usize, Message) -> Vec<Message>,
 ) -> Outcome {
-    let asked = Asked::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
-    drive(End::new(Asking::new(ask), a), End::new(asked, b), tamper)
+    let asked = Responder::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
+    drive(End::new(Initiator::new(ask), a), End::new(asked, b), tamper)
 }
 
 /// Drives a session of these two ends.
 pub(crate) fn drive(
-    mut a: End<'_, Asking>,
-    mut b: End<'_, Asked>,
+    mut a: End<'_, Initiator>,
+    mut b: End<'_, Responder>,
     mut tamper: impl FnMut(Way, usize, Message) -> Vec<Message>,
 ) -> Outcome {
     let mut number = 0;
@@ -446,17 +449,24 @@ pub(crate) fn drive(
 }
 
 /// A sync that takes all that the peer gives.
-pub(crate) fn sync(selection: &str, pull: bool, push: Option<Grant>) -> Ask {
+pub(crate) fn sync(selection: &str, pull: bool, push: Option<Grant>) -> SessionRequest {
     let push = push.map_or(Push::No, Push::Granted);
     sync_by(selection, pull.then_some(Take::Everything), push, false)
 }
 
-pub(crate) fn sync_by(selection: &str, take: Option<Take>, push: Push, names: bool) -> Ask {
-    Ask::Sync(SyncAsk { selection: select(selection), take, push, names, key: key(0xA), secret: SECRET })
+pub(crate) fn sync_by(selection: &str, take: Option<Take>, push: Push, names: bool) -> SessionRequest {
+    SessionRequest::Sync(SyncOptions {
+        selection: select(selection),
+        take,
+        push,
+        names,
+        key: key(0xA),
+        secret: SECRET,
+    })
 }
 
 /// A sync both ways as a plain command asks for it: what `a`'s own rules for `b` cover.
-pub(crate) fn sync_by_rules(selection: &str, a: &Node) -> Ask {
+pub(crate) fn sync_by_rules(selection: &str, a: &Node) -> SessionRequest {
     let granted = |operation| match a.policy.decide(&B, operation, &select(selection), a.now) {
         stronghold_sync::Decision::Allowed(grant) => Some(grant),
         _ => None,
@@ -467,7 +477,7 @@ pub(crate) fn sync_by_rules(selection: &str, a: &Node) -> Ask {
 }
 
 /// A sync both ways, with the grant of `a`'s own policy.
-pub(crate) fn sync_both(selection: &str, a: &Node) -> Ask {
+pub(crate) fn sync_both(selection: &str, a: &Node) -> SessionRequest {
     sync(selection, true, Some(may_give(selection, a)))
 }
 
@@ -481,7 +491,7 @@ pub(crate) fn entries(messages: &[Message]) -> BTreeSet<EntryId> {
     let mut entries = BTreeSet::new();
     for message in messages {
         match message {
-            Message::Give(shapes) | Message::Offered(shapes) | Message::OnlyHere(shapes) => {
+            Message::Push(shapes) | Message::Offer(shapes) | Message::Missing(shapes) => {
                 entries.extend(shapes.iter().map(Shape::entry));
             }
             _ => {}

@@ -4,15 +4,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use stronghold_sync::DeviceId;
 
-use super::{Deed, Logged};
+use super::{AuditAction, AuditEntry};
 
 /// Decisions of one kind about one device, from entries that are no longer kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sum {
+pub struct AuditTotal {
     /// The device.
     pub device: DeviceId,
     /// What it asked, or what was done.
-    pub deed: Deed,
+    pub deed: AuditAction,
     /// Whether it was allowed.
     pub allowed: bool,
     /// How many decisions.
@@ -30,7 +30,7 @@ pub struct Sum {
 /// Sums in the order of device, deed and whether it was allowed; the hash of the last entry in them; a hash of both.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
-    sums: Vec<Sum>,
+    sums: Vec<AuditTotal>,
     #[serde(with = "serde_bytes")]
     hash: [u8; 32],
     #[serde(with = "serde_bytes")]
@@ -46,7 +46,7 @@ impl Default for Checkpoint {
 }
 
 impl Checkpoint {
-    pub(super) fn sums(&self) -> &[Sum] {
+    pub(super) fn sums(&self) -> &[AuditTotal] {
         &self.sums
     }
 
@@ -59,9 +59,9 @@ impl Checkpoint {
     }
 
     /// Takes an entry in, whose hash is that at which the chain goes on.
-    pub(super) fn fold(&mut self, logged: &Logged, hash: [u8; 32]) {
-        let Logged { device, deed, allowed, count, first, last, entries, bytes, .. } = *logged;
-        self.add(Sum { device, deed, allowed, count, first, last, entries, bytes });
+    pub(super) fn fold(&mut self, logged: &AuditEntry, hash: [u8; 32]) {
+        let AuditEntry { device, deed, allowed, count, first, last, entries, bytes, .. } = *logged;
+        self.add(AuditTotal { device, deed, allowed, count, first, last, entries, bytes });
         self.hash = hash;
         self.seal = self.sealed();
     }
@@ -72,8 +72,8 @@ impl Checkpoint {
         self.seal = self.sealed();
     }
 
-    fn add(&mut self, sum: Sum) {
-        let key = |sum: &Sum| (sum.device, sum.deed, sum.allowed);
+    fn add(&mut self, sum: AuditTotal) {
+        let key = |sum: &AuditTotal| (sum.device, sum.deed, sum.allowed);
         match self.sums.binary_search_by_key(&key(&sum), key) {
             Ok(at) => {
                 let held = &mut self.sums[at];
@@ -107,7 +107,7 @@ impl Checkpoint {
 pub(super) fn tampered() -> [fn(&mut Checkpoint); 9] {
     [
         |checkpoint| checkpoint.sums[0].device = DeviceId::from_bytes([9; 32]),
-        |checkpoint| checkpoint.sums[0].deed = Deed::Revoked,
+        |checkpoint| checkpoint.sums[0].deed = AuditAction::Revoked,
         |checkpoint| checkpoint.sums[0].allowed ^= true,
         |checkpoint| checkpoint.sums[0].count += 1,
         |checkpoint| checkpoint.sums[0].first += 1,

@@ -2,11 +2,11 @@
 
 use super::{checkpoint::tampered, *};
 
-fn decided(device: u8, allowed: bool) -> Decided {
-    Decided {
+fn decided(device: u8, allowed: bool) -> AuditRecord {
+    AuditRecord {
         time: 1,
         device: DeviceId::from_bytes([device; 32]),
-        deed: Deed::Pull,
+        deed: AuditAction::Pull,
         selection: "wallet/**".into(),
         allowed,
         entries: 0,
@@ -26,15 +26,15 @@ fn encoded(log: &AuditLog) -> usize {
 fn equal_decisions_of_one_device_and_day_are_one_entry() {
     let mut log = AuditLog::default();
     for time in 0..1000 {
-        log.append(Decided { time, ..decided(1, false) });
-        log.append(Decided { time, entries: 2, bytes: 10, ..decided(2, true) });
+        log.append(AuditRecord { time, ..decided(1, false) });
+        log.append(AuditRecord { time, entries: 2, bytes: 10, ..decided(2, true) });
     }
     assert_eq!(counts(&log), [1000, 1000]);
     log.append(decided(1, true));
-    log.append(Decided { time: DAY - 1, ..decided(1, false) });
-    log.append(Decided { deed: Deed::Browse, ..decided(1, false) });
+    log.append(AuditRecord { time: DAY - 1, ..decided(1, false) });
+    log.append(AuditRecord { deed: AuditAction::Browse, ..decided(1, false) });
     assert_eq!(counts(&log), [1001, 1000, 1, 1]);
-    log.append(Decided { time: DAY, ..decided(1, false) });
+    log.append(AuditRecord { time: DAY, ..decided(1, false) });
     assert_eq!(counts(&log), [1001, 1000, 1, 1, 1], "another day");
     let other = log.entries().nth(1).unwrap();
     assert_eq!((other.first, other.last, other.entries, other.bytes), (0, 999, 2000, 10_000));
@@ -46,9 +46,9 @@ fn a_long_selection_is_cut_and_told_apart_by_its_hash() {
     let mut log = AuditLog::default();
     let long = "\u{e9}".repeat(60_000);
     for end in ["a", "a", "b"] {
-        log.append(Decided { selection: format!("{long}{end}"), ..decided(1, true) });
+        log.append(AuditRecord { selection: format!("{long}{end}"), ..decided(1, true) });
     }
-    log.append(Decided { selection: "\u{e9}".repeat(SHOWN), ..decided(1, true) });
+    log.append(AuditRecord { selection: "\u{e9}".repeat(SHOWN), ..decided(1, true) });
     assert_eq!(counts(&log), [2, 1, 1]);
     let [one, other, short] = [0, 1, 2].map(|at| log.entries().nth(at).unwrap());
     assert_eq!((one.selection.chars().count(), &one.selection), (SHOWN, &other.selection));
@@ -62,14 +62,14 @@ fn one_device_can_not_fill_the_log() {
     let mut log = AuditLog::default();
     log.append(decided(2, true));
     for number in 0..20_000 {
-        log.append(Decided { selection: format!("{number:0300}"), ..decided(1, number % 2 == 0) });
+        log.append(AuditRecord { selection: format!("{number:0300}"), ..decided(1, number % 2 == 0) });
     }
     assert_eq!(log.entries().count(), 1 + OWN_WORDS + 2);
     assert_eq!(log.entries().map(|logged| logged.count).sum::<u64>(), 20_001);
-    assert!(log.is_intact() && log.folded().is_empty() && encoded(&log) < 40_000);
+    assert!(log.is_intact() && log.totals().is_empty() && encoded(&log) < 40_000);
     let further = |log: &AuditLog| log.entries().last().unwrap().whole;
     let before = further(&log);
-    log.append(Decided { selection: "yet another".into(), ..decided(1, false) });
+    log.append(AuditRecord { selection: "yet another".into(), ..decided(1, false) });
     assert_ne!(further(&log), before);
 }
 
@@ -80,7 +80,7 @@ fn the_oldest_entries_become_sums_and_nothing_is_uncounted() {
         for number in 0..40 {
             let time = day * DAY + number;
             let selection = format!("{number:0400}");
-            log.append(Decided {
+            log.append(AuditRecord {
                 time,
                 selection,
                 entries: 1,
@@ -90,11 +90,11 @@ fn the_oldest_entries_become_sums_and_nothing_is_uncounted() {
         }
     }
     let kept: u64 = counts(&log).iter().sum();
-    let folded: u64 = log.folded().iter().map(|sum| sum.count).sum();
-    assert_eq!((kept + folded, log.folded().len()), (10_000, 2));
+    let folded: u64 = log.totals().iter().map(|sum| sum.count).sum();
+    assert_eq!((kept + folded, log.totals().len()), (10_000, 2));
     assert!(folded > 4_000 && kept > 3_000, "{folded} and {kept}");
     assert!((MAX_BYTES * 3 / 4..=MAX_BYTES).contains(&encoded(&log)), "{}", encoded(&log));
-    assert_eq!((log.folded()[0].first, log.folded()[0].bytes), (0, 3 * log.folded()[0].count));
+    assert_eq!((log.totals()[0].first, log.totals()[0].bytes), (0, 3 * log.totals()[0].count));
     assert!(log.is_intact());
 
     let stored = rmp_serde::to_vec(&log).unwrap();
@@ -111,15 +111,17 @@ fn the_oldest_entries_become_sums_and_nothing_is_uncounted() {
 fn every_field_of_an_entry_is_in_the_chain() {
     let log = || {
         let mut log = AuditLog::default();
-        (1..4).for_each(|device| log.append(Decided { selection: "x".repeat(300), ..decided(device, true) }));
+        (1..4).for_each(|device| {
+            log.append(AuditRecord { selection: "x".repeat(300), ..decided(device, true) })
+        });
         log
     };
     assert!(log().is_intact());
-    let changes: [fn(&mut Logged); 10] = [
+    let changes: [fn(&mut AuditEntry); 10] = [
         |logged| logged.device = DeviceId::from_bytes([9; 32]),
-        |logged| logged.deed = Deed::Push,
+        |logged| logged.deed = AuditAction::Push,
         |logged| logged.selection.push('x'),
-        |logged| logged.whole = Some(Whole::of([b"other", b""])),
+        |logged| logged.whole = Some(SelectionHash::of([b"other", b""])),
         |logged| logged.allowed = false,
         |logged| logged.count += 1,
         |logged| logged.first += 1,
@@ -157,17 +159,17 @@ fn what_was_collected_elsewhere_is_counted_as_if_here() {
 #[test]
 fn sums_that_were_collected_elsewhere_are_added_to_those_here() {
     let (mut log, mut collected) = (AuditLog::default(), AuditLog::default());
-    log.append(Decided { time: 5, entries: 1, bytes: 10, ..decided(2, true) });
-    log.append(Decided { time: 6, ..decided(3, true) });
-    collected.append(Decided { time: 9, entries: 2, bytes: 20, ..decided(2, true) });
-    collected.append(Decided { time: 2, entries: 4, bytes: 40, ..decided(2, true) });
-    collected.append(Decided { time: 7, deed: Deed::Browse, ..decided(1, false) });
-    collected.append(Decided { time: 8, ..decided(4, true) });
+    log.append(AuditRecord { time: 5, entries: 1, bytes: 10, ..decided(2, true) });
+    log.append(AuditRecord { time: 6, ..decided(3, true) });
+    collected.append(AuditRecord { time: 9, entries: 2, bytes: 20, ..decided(2, true) });
+    collected.append(AuditRecord { time: 2, entries: 4, bytes: 40, ..decided(2, true) });
+    collected.append(AuditRecord { time: 7, deed: AuditAction::Browse, ..decided(1, false) });
+    collected.append(AuditRecord { time: 8, ..decided(4, true) });
     log.fold_first(2);
     collected.fold_first(2);
     assert!(!log.is_empty() && log.entries().next().is_none(), "sums alone are something");
     log.absorb(&collected);
-    let sum = |device: u8, deed, allowed, count, first, last, entries, bytes| Sum {
+    let sum = |device: u8, deed, allowed, count, first, last, entries, bytes| AuditTotal {
         device: DeviceId::from_bytes([device; 32]),
         deed,
         allowed,
@@ -178,20 +180,20 @@ fn sums_that_were_collected_elsewhere_are_added_to_those_here() {
         bytes,
     };
     let expected = [
-        sum(1, Deed::Browse, false, 1, 7, 7, 0, 0),
-        sum(2, Deed::Pull, true, 3, 2, 9, 7, 70),
-        sum(3, Deed::Pull, true, 1, 6, 6, 0, 0),
+        sum(1, AuditAction::Browse, false, 1, 7, 7, 0, 0),
+        sum(2, AuditAction::Pull, true, 3, 2, 9, 7, 70),
+        sum(3, AuditAction::Pull, true, 1, 6, 6, 0, 0),
     ];
-    assert_eq!(log.folded(), expected);
+    assert_eq!(log.totals(), expected);
     assert_eq!((counts(&log), log.is_intact()), (vec![1], true));
 }
 
 #[test]
 fn what_is_counted_does_not_overflow() {
-    let most = Decided { entries: u64::MAX, bytes: u64::MAX - 1, ..decided(1, true) };
+    let most = AuditRecord { entries: u64::MAX, bytes: u64::MAX - 1, ..decided(1, true) };
     let mut log = AuditLog::default();
     for time in [5, 3, 4] {
-        log.append(Decided { time, ..most.clone() });
+        log.append(AuditRecord { time, ..most.clone() });
     }
     let held = log.entries().next().unwrap().clone();
     assert_eq!((held.count, held.first, held.last), (3, 3, 5));
@@ -204,16 +206,16 @@ fn what_is_counted_does_not_overflow() {
     log.absorb(&other);
     log.append(most);
     log.fold_first(1);
-    let sum = &log.folded()[0];
-    assert_eq!((log.folded().len(), sum.count, sum.entries, sum.bytes), (1, u64::MAX, u64::MAX, u64::MAX));
+    let sum = &log.totals()[0];
+    assert_eq!((log.totals().len(), sum.count, sum.entries, sum.bytes), (1, u64::MAX, u64::MAX, u64::MAX));
 }
 
 /// A device of its own for each entry, of which each weighs 256 bytes: `full` of them are as many as the log holds.
-fn weighing(number: usize) -> Logged {
+fn weighing(number: usize) -> AuditEntry {
     let mut device = [0; 32];
     device[..8].copy_from_slice(&(number as u64).to_be_bytes());
     let device = DeviceId::from_bytes(device);
-    let logged = Logged::from(Decided { device, selection: "x".repeat(80), ..decided(0, true) });
+    let logged = AuditEntry::from(AuditRecord { device, selection: "x".repeat(80), ..decided(0, true) });
     assert_eq!(logged.weight(), 256);
     logged
 }
@@ -222,13 +224,13 @@ fn weighing(number: usize) -> Logged {
 fn no_entry_is_folded_until_the_log_is_over_its_limit_and_then_an_eighth_is() {
     let full = MAX_BYTES / 256;
     let mut log = AuditLog::default();
-    log.entries.extend((1..full).map(|number| Link { logged: weighing(number), hash: [0; 32] }));
+    log.entries.extend((1..full).map(|number| ChainedEntry { logged: weighing(number), hash: [0; 32] }));
     log.rehash(0);
     log.add(weighing(full));
-    assert_eq!((log.entries().count(), log.folded().len(), log.is_intact()), (full, 0, true));
+    assert_eq!((log.entries().count(), log.totals().len(), log.is_intact()), (full, 0, true));
     log.add(weighing(full + 1));
     assert_eq!(log.entries().count(), AFTER_FOLDING / 256);
-    assert_eq!(log.folded().len(), full + 1 - AFTER_FOLDING / 256, "each device has a sum");
+    assert_eq!(log.totals().len(), full + 1 - AFTER_FOLDING / 256, "each device has a sum");
     assert_eq!(log.entries().last(), Some(&weighing(full + 1)), "the newest are left");
     assert!(log.is_intact());
     log.add(weighing(1));
@@ -242,7 +244,7 @@ fn an_entry_weighs_no_less_than_it_takes() {
         let empty = encoded(&log);
         let most = u64::MAX;
         let selection = selection.to_owned();
-        log.append(Decided { time: most, selection, entries: most, bytes: most, ..decided(0xFF, true) });
+        log.append(AuditRecord { time: most, selection, entries: most, bytes: most, ..decided(0xFF, true) });
         log.entries[0].logged.count = most;
         let (weight, taken) = (log.entries[0].logged.weight(), encoded(&log) - empty);
         let whole = if log.entries[0].logged.whole.is_some() { 33 } else { 0 };
@@ -254,7 +256,7 @@ fn an_entry_weighs_no_less_than_it_takes() {
 #[test]
 fn the_sixty_fifth_selection_of_a_day_is_counted_with_all_further_ones() {
     let mut log = AuditLog::default();
-    let asked = |selection: &str| Decided { selection: selection.into(), ..decided(1, true) };
+    let asked = |selection: &str| AuditRecord { selection: selection.into(), ..decided(1, true) };
     // Who asks for what that entry is called has asked for it as for anything else.
     log.append(asked(FURTHER));
     (1..OWN_WORDS).for_each(|number| log.append(asked(&number.to_string())));
@@ -266,13 +268,13 @@ fn the_sixty_fifth_selection_of_a_day_is_counted_with_all_further_ones() {
     let two = hash(&[&one, b"two"]);
     let three = hash(&[&two, &hash(&[long.as_bytes()])]);
     for (number, (selection, whole)) in [("one", one), ("two", two), (&long, three)].into_iter().enumerate() {
-        log.append(Decided { time: 2 + number as u64, entries: 1, bytes: 10, ..asked(selection) });
+        log.append(AuditRecord { time: 2 + number as u64, entries: 1, bytes: 10, ..asked(selection) });
         let number = 1 + number as u64;
-        let expected = Logged {
+        let expected = AuditEntry {
             device: DeviceId::from_bytes([1; 32]),
-            deed: Deed::Pull,
+            deed: AuditAction::Pull,
             selection: "(further selections)".into(),
-            whole: Some(Whole(whole)),
+            whole: Some(SelectionHash(whole)),
             allowed: true,
             count: number,
             first: 2,
@@ -283,10 +285,10 @@ fn the_sixty_fifth_selection_of_a_day_is_counted_with_all_further_ones() {
         assert_eq!(log.entries().last(), Some(&expected));
         assert_eq!(log.entries().count(), OWN_WORDS + 1);
     }
-    log.append(Decided { allowed: false, ..asked("one") });
+    log.append(AuditRecord { allowed: false, ..asked("one") });
     log.append(asked("7"));
-    log.append(Decided { time: DAY, ..asked("one") });
-    log.append(Decided { device: DeviceId::from_bytes([2; 32]), ..asked("one") });
+    log.append(AuditRecord { time: DAY, ..asked("one") });
+    log.append(AuditRecord { device: DeviceId::from_bytes([2; 32]), ..asked("one") });
     let counts = counts(&log);
     assert_eq!(counts[OWN_WORDS..], [3, 1, 1, 1], "not of what is refused, another day's or another's");
     assert_eq!((counts[0], counts[7]), (1, 2), "what it has asked before is counted there");
@@ -298,24 +300,24 @@ fn the_sixty_fifth_selection_of_a_day_is_counted_with_all_further_ones() {
 #[test]
 fn each_deed_has_its_name_and_each_operation_is_one() {
     let names = [
-        (Deed::Import, "import"),
-        (Deed::Browse, "browse"),
-        (Deed::Pull, "pull"),
-        (Deed::Push, "push"),
-        (Deed::Delete, "delete"),
-        (Deed::Revoked, "revoked"),
-        (Deed::Took, "took"),
-        (Deed::TookDeletions, "took deletions"),
-        (Deed::Gave, "gave"),
-        (Deed::Renewed, "renewed"),
+        (AuditAction::Import, "import"),
+        (AuditAction::Browse, "browse"),
+        (AuditAction::Pull, "pull"),
+        (AuditAction::Push, "push"),
+        (AuditAction::Delete, "delete"),
+        (AuditAction::Revoked, "revoked"),
+        (AuditAction::Took, "took"),
+        (AuditAction::TookDeletions, "took deletions"),
+        (AuditAction::Gave, "gave"),
+        (AuditAction::Renewed, "renewed"),
     ];
     for (deed, name) in names {
         assert_eq!(deed.name(), name);
     }
     for operation in Operation::ALL {
-        assert_eq!(Deed::from(operation).name(), operation.name());
+        assert_eq!(AuditAction::from(operation).name(), operation.name());
     }
-    let about = Decided::about(DeviceId::from_bytes([7; 32]), Deed::Renewed, 9);
-    let (deed, selection) = (Deed::Renewed, String::new());
-    assert_eq!(about, Decided { time: 9, deed, selection, ..decided(7, true) });
+    let about = AuditRecord::about(DeviceId::from_bytes([7; 32]), AuditAction::Renewed, 9);
+    let (deed, selection) = (AuditAction::Renewed, String::new());
+    assert_eq!(about, AuditRecord { time: 9, deed, selection, ..decided(7, true) });
 }

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use stronghold_sync::{
-    DeviceId, EntryId, Grant, Location, LocationId, Mapping, OnConflict, Plan, Rules, Scope, Selection,
+    DeviceId, EntryId, Grant, Location, LocationId, Mapping, OnConflict, Plan, PlanOptions, Scope, Selection,
     Shape, plan,
 };
-use stronghold_vault::{Entry, ImportError, Labels, Report, Stronghold, Unacceptable};
+use stronghold_vault::{Entry, ImportError, ImportReport, Labels, RejectReason, Stronghold};
 
 pub(crate) fn at(text: &str) -> Location {
     text.parse().unwrap()
@@ -43,12 +43,12 @@ pub(crate) fn copy(stronghold: &Stronghold) -> Stronghold {
     rmp_serde::from_slice(&bytes(stronghold)).unwrap()
 }
 
-pub(crate) fn import_all(into: &mut Stronghold, entries: &[Entry]) -> Result<Report, ImportError> {
+pub(crate) fn import_all(into: &mut Stronghold, entries: &[Entry]) -> Result<ImportReport, ImportError> {
     into.import(entries, DeviceId::from_bytes([7; 32]), 1, |_, _, _| Ok(()))
 }
 
 /// Takes from another Stronghold what this one lacks.
-pub(crate) fn merge(into: &mut Stronghold, from: &Stronghold, now: u64) -> (Plan, Report) {
+pub(crate) fn merge(into: &mut Stronghold, from: &Stronghold, now: u64) -> (Plan, ImportReport) {
     merge_with(into, from, &Mapping::default(), OnConflict::KeepBoth, now)
 }
 
@@ -58,23 +58,23 @@ pub(crate) fn merge_with(
     mapping: &Mapping,
     on_conflict: OnConflict,
     now: u64,
-) -> (Plan, Report) {
+) -> (Plan, ImportReport) {
     let theirs = from.shapes(&everything(), mapping);
     let arrive: BTreeSet<LocationId> = theirs.iter().map(|shape| shape.location).collect();
     let mut own = shapes(into);
     own.retain(|shape| mapping.is_empty() || arrive.contains(&shape.location));
-    let plan = plan(&own, &theirs, Rules { take: true, give: false, on_conflict });
+    let plan = plan(&own, &theirs, PlanOptions { take: true, give: false, on_conflict });
     let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
     let grant = Grant::of_owner(Selection::everything());
     let entries = from.export_mapped(&grant, mapping, &wanted, now).unwrap();
     assert_eq!(entries.len(), wanted.len());
     let asked = |_: &Location, entry: &EntryId, _: &_| match wanted.contains(entry) {
         true => Ok(()),
-        false => Err(Unacceptable::NotAsked),
+        false => Err(RejectReason::Unrequested),
     };
     let report = into.import(&entries, from.identity().device(), now, asked).unwrap();
     for resolution in &plan.resolve {
-        into.settle(resolution, now).unwrap();
+        into.apply_resolution(resolution, now).unwrap();
     }
     (plan, report)
 }

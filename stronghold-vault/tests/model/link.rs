@@ -7,11 +7,11 @@ use stronghold_sync::{
     ClientId, DeviceId, Mapping, Operation, Rule, Selection, Shape,
     message::{Message, RecipientKey},
     session::{
-        Action, Answer, Ask, Asked, Asking, Export, Failure, Import, Look, Looked, Misbehaviour, Session,
-        SessionError, Summary, Taken, Verdict,
+        Action, Changes, Export, Import, Initiator, Lookup, LookupResult, PeerMisbehaved, Responder, Session,
+        SessionError, SessionRequest, Summary, TaskError, TaskResult, Verdict,
     },
 };
-use stronghold_vault::{Decided, Entry, Stronghold, Unacceptable};
+use stronghold_vault::{AuditRecord, Entry, RejectReason, Stronghold};
 
 use crate::common::{bytes, new};
 
@@ -109,18 +109,18 @@ impl Replica {
     }
 
     /// This side's part of a session; `gains` is what it will have seen once a batch is merged.
-    fn act(&mut self, action: Action, peer: DeviceId, gains: Seen) -> Answer {
+    fn act(&mut self, action: Action, peer: DeviceId, gains: Seen) -> TaskResult {
         match action {
             Action::Shapes(scope) => {
                 let shapes = self.stronghold.shapes(&scope, &Mapping::default());
                 if !self.looks_further {
                     assert_none_is_private(&shapes);
                 }
-                Answer::Shapes(shapes)
+                TaskResult::Shapes(shapes)
             }
-            Action::Plan(_) => Answer::Proceed { deletions_confirmed: false },
-            Action::Confirm(_) => Answer::Denied,
-            Action::Look(look) => self.look(&look, &peer),
+            Action::Plan(_) => TaskResult::Proceed { deletions_confirmed: false },
+            Action::Confirm(_) => TaskResult::Denied,
+            Action::Lookup(look) => self.look(&look, &peer),
             Action::Export(export) => self.export(&export),
             Action::Import(import) => self.import(&import, peer, gains),
             Action::Log(verdicts) => self.log(verdicts, peer),
@@ -128,53 +128,53 @@ impl Replica {
         }
     }
 
-    fn look(&self, look: &Look, peer: &DeviceId) -> Answer {
+    fn look(&self, look: &Lookup, peer: &DeviceId) -> TaskResult {
         let names: Vec<_> = look.names.iter().map(|id| self.stronghold.names_of(id)).collect();
         if look.grant.is_some() {
             assert!(names.iter().flatten().all(|name| name.client() != PRIVATE), "named: {names:?}");
         }
-        let lacking = look.lacking.iter().map(|head| self.stronghold.is_lacked_by(peer, head)).collect();
+        let lacking = look.lacking.iter().map(|head| self.stronghold.lacks(peer, head)).collect();
         let delivered =
             look.delivered.iter().map(|entry| self.stronghold.is_delivered_by(peer, entry)).collect();
-        Answer::Looked(Looked { names, lacking, delivered })
+        TaskResult::Looked(LookupResult { names, lacking, delivered })
     }
 
-    fn export(&self, export: &Export) -> Answer {
+    fn export(&self, export: &Export) -> TaskResult {
         let Ok(entries) = self.stronghold.export(&export.grant, &export.entries, 0) else {
-            return Answer::Failed(Failure::NotPermitted);
+            return TaskResult::Failed(TaskError::NotPermitted);
         };
         assert!(entries.iter().all(|entry| entry.location.client() != PRIVATE), "exported: {entries:?}");
         assert_eq!(entries.len(), export.entries.len(), "all that was promised is there");
-        Answer::Sealed(rmp_serde::to_vec(&entries).unwrap())
+        TaskResult::Sealed(rmp_serde::to_vec(&entries).unwrap())
     }
 
-    fn import(&mut self, import: &Import, peer: DeviceId, gains: Seen) -> Answer {
+    fn import(&mut self, import: &Import, peer: DeviceId, gains: Seen) -> TaskResult {
         let Ok(entries) = rmp_serde::from_slice::<Vec<Entry>>(&import.sealed) else {
-            return Answer::Failed(Failure::Peer(Misbehaviour::BadBatch));
+            return TaskResult::Failed(TaskError::Peer(PeerMisbehaved::BadBatch));
         };
         let policy = self.stronghold.policy().clone();
         let merged = self.stronghold.import(&entries, peer, self.now, |location, entry, revision| {
-            import.expected.check(&policy, location, &revision.shape(entry), 0).map_err(Unacceptable::from)
+            import.expected.check(&policy, location, &revision.shape(entry), 0).map_err(RejectReason::from)
         });
         let Ok(report) = merged else {
-            return Answer::Failed(Failure::Peer(Misbehaviour::NotAsked));
+            return TaskResult::Failed(TaskError::Peer(PeerMisbehaved::Unrequested));
         };
         // What is confirmed is durable: all of a session here fits into one batch.
         self.seen |= gains;
         self.commit();
         let (received, deleted, conflicts) = (report.received, report.deleted, report.conflicts);
-        Answer::Imported(Taken { received, deleted, conflicts })
+        TaskResult::Imported(Changes { received, deleted, conflicts })
     }
 
-    fn log(&mut self, verdicts: Vec<Verdict>, device: DeviceId) -> Answer {
+    fn log(&mut self, verdicts: Vec<Verdict>, device: DeviceId) -> TaskResult {
         for Verdict { operation, selection, allowed, volume, .. } in verdicts {
             let (entries, bytes) = (volume.entries, volume.bytes);
             let decided =
-                Decided { time: 0, device, deed: operation.into(), selection, allowed, entries, bytes };
+                AuditRecord { time: 0, device, deed: operation.into(), selection, allowed, entries, bytes };
             self.stronghold.log_mut().append(decided);
         }
         self.commit();
-        Answer::Logged
+        TaskResult::Logged
     }
 }
 
@@ -239,7 +239,7 @@ impl End<'_> {
         while let Some(action) = self.session.poll_action() {
             match action {
                 Action::Send(message) => {
-                    if let Message::Give(shapes) | Message::Offered(shapes) | Message::OnlyHere(shapes) =
+                    if let Message::Push(shapes) | Message::Offer(shapes) | Message::Missing(shapes) =
                         &message
                     {
                         assert_none_is_private(shapes);
@@ -247,17 +247,17 @@ impl End<'_> {
                     sent.push(message);
                 }
                 Action::Finished(summary) => self.result = Some(Ok(summary)),
-                Action::Expect(_)
-                | Action::Given { .. }
-                | Action::Found(_)
-                | Action::Known(_)
-                | Action::Left(_)
+                Action::Incoming(_)
+                | Action::Sent { .. }
+                | Action::Listing(_)
+                | Action::PeerHolds(_)
+                | Action::LeftBehind(_)
                 | Action::Declined(_)
                 | Action::Edition(_)
-                | Action::Copied(_) => {}
+                | Action::Duplicate(_) => {}
                 action => {
                     let answer = self.replica.act(action, self.peer, self.gains);
-                    let handled = self.session.handle_answer(answer);
+                    let handled = self.session.handle_result(answer);
                     self.keep(handled);
                 }
             }
@@ -280,17 +280,17 @@ impl End<'_> {
 /// Drives a session between two replicas, each with what it will have seen once it has merged what it takes; cut after
 /// so many messages, what is on its way is lost.
 pub(crate) fn run(
-    ask: Ask,
+    ask: SessionRequest,
     secret: [u8; 32],
     (asking, gains): (&mut Replica, Seen),
     (asked, gains_of_asked): (&mut Replica, Seen),
     cut: Option<usize>,
 ) -> Outcome {
-    let desk = Asked::new(asked.stronghold.policy().clone(), asking.device, 0, key(), secret);
+    let desk = Responder::new(asked.stronghold.policy().clone(), asking.device, 0, key(), secret);
     let (asking_device, asked_device) = (asking.device, asked.device);
     let end = |session, replica, peer, gains| End { session, replica, peer, gains, result: None };
     let mut ends = [
-        end(Box::new(Asking::new(ask)) as Box<dyn Session>, asking, asked_device, gains),
+        end(Box::new(Initiator::new(ask)) as Box<dyn Session>, asking, asked_device, gains),
         end(Box::new(desk), asked, asking_device, gains_of_asked),
     ];
     let mut flight: VecDeque<(usize, Message)> = VecDeque::new();

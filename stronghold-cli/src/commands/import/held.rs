@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stronghold_sync::{Location, Mapping, Scope, Selection, is_shrunk, padded_len};
+use stronghold_sync::{Location, Mapping, Scope, Selection, is_shrunk, padme_len};
 use stronghold_vault::{ReadError, Stronghold};
 use zeroize::Zeroizing;
 
@@ -34,7 +34,7 @@ impl State {
     pub(super) fn is_shrunk_by(&self, value: &str) -> bool {
         let Self::Says { values, .. } = self else { return false };
         let largest = values.iter().map(|value| value.len()).max().unwrap_or(0);
-        is_shrunk(padded_len(largest as u64), padded_len(value.len() as u64))
+        is_shrunk(padme_len(largest as u64), padme_len(value.len() as u64))
     }
 }
 

@@ -12,7 +12,7 @@ const MAX_PAIRS: usize = 100_000;
 /// Returns the place of each credential: `group/title`, with a number where there are several.
 ///
 /// # Errors
-/// [`Failure`] when what is held can't be read.
+/// [`TaskError`] when what is held can't be read.
 pub(super) fn places(table: &[Credential], held: &Held<'_>) -> Result<Vec<String>, Failure> {
     let mut titles: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, credential) in table.iter().enumerate() {

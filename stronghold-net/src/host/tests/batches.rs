@@ -16,8 +16,8 @@ async fn a_batch_is_durable_with_what_it_tells_of_the_peer_before_it_is_told_of(
     host.act(Action::Edition(Edition { generation: 4, stamp: None })).await;
     let before = generation(&own);
     let import = Import { sealed: sealed(&peer, &own, &exported(&peer, &own), 0), expected: within.clone() };
-    let taken = Taken { received: 2, deleted: 0, conflicts: 0 };
-    assert_eq!(host.act(Action::Import(import)).await, Some(Answer::Imported(taken)));
+    let taken = Changes { received: 2, deleted: 0, conflicts: 0 };
+    assert_eq!(host.act(Action::Import(import)).await, Some(TaskResult::Imported(taken)));
     assert_eq!((generation(&own), own.entries()), (before + 1, peer.entries()));
     let home = own.opened_again();
     let brought = entries(&peer);
@@ -26,7 +26,7 @@ async fn a_batch_is_durable_with_what_it_tells_of_the_peer_before_it_is_told_of(
             .lock()
             .stronghold()
             .peers()
-            .is_known_to(&peer.device(), &entry.revision))
+            .was_disclosed_to(&peer.device(), &entry.revision))
     );
     let stamp = home.lock().stronghold().peers().own_stamp(&peer.device());
     assert_eq!(stamp, Some(stamp_of(&BINDING)), "the peer has it too");
@@ -57,7 +57,7 @@ async fn losses_are_counted_over_all_batches_of_a_session() {
         let import = Import { sealed: sealed(&peer, &own, batch, index as u64), expected: within.clone() };
         answers.push(host.act(Action::Import(import)).await.unwrap());
     }
-    let taken = |deleted| Answer::Imported(Taken { received: deleted, deleted, conflicts: 0 });
-    assert_eq!(answers, [taken(6), taken(4), Answer::Failed(Failure::Deletions)]);
+    let taken = |deleted| TaskResult::Imported(Changes { received: deleted, deleted, conflicts: 0 });
+    assert_eq!(answers, [taken(6), taken(4), TaskResult::Failed(TaskError::Deletions)]);
     assert_eq!(own.entries().len(), 10);
 }

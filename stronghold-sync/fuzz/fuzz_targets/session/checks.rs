@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use stronghold_sync::{
     DeviceId, Location, LocationId, Operation, Selection, Shape,
     message::Message,
-    session::{Answer, Ask, Push},
+    session::{Push, SessionRequest, TaskResult},
 };
 
 use super::{
@@ -15,13 +15,20 @@ use super::{
 };
 
 /// What an end has now and had not before was asked for, announced to it, and allowed.
-pub(crate) fn nothing_taken(ask: &Ask, a_before: &Node, a: &Node, b_before: &Node, b: &Node, link: &Link) {
+pub(crate) fn nothing_taken(
+    ask: &SessionRequest,
+    a_before: &Node,
+    a: &Node,
+    b_before: &Node,
+    b: &Node,
+    link: &Link,
+) {
     for (location, shape) in taken(a_before, a) {
         let may = match ask {
-            Ask::Browse { .. } => false,
-            Ask::Import { selection, .. } => selection.covers(&location),
-            Ask::Fetch { selection, .. } => !shape.deleted && selection.covers(&location),
-            Ask::Sync(sync) => {
+            SessionRequest::Browse { .. } => false,
+            SessionRequest::Import { selection, .. } => selection.covers(&location),
+            SessionRequest::Fetch { selection, .. } => !shape.deleted && selection.covers(&location),
+            SessionRequest::Sync(sync) => {
                 sync.take.is_some()
                     && sync.selection.covers(&location)
                     && link.announced_to_asking.contains(&shape)
@@ -48,24 +55,24 @@ pub(crate) fn nothing_told(a: &Node, b: &Node) {
     };
     for message in b.sent() {
         match message {
-            Message::OnlyHere(shapes) => {
+            Message::Missing(shapes) => {
                 for shape in shapes {
                     assert!(allows(b, A, Operation::Pull, &place(&shape)), "told of {shape:?}");
                 }
             }
-            Message::Listed(found) => {
+            Message::Listing(found) => {
                 for listing in found {
                     assert!(allows(b, A, Operation::Browse, &listing.location), "listed {listing:?}");
                 }
             }
-            Message::Give(_) | Message::Offered(_) | Message::Tell(_) => {
+            Message::Push(_) | Message::Offer(_) | Message::Digest(_) => {
                 panic!("asked, and tells: {message:?}")
             }
             _ => {}
         }
     }
     for message in a.sent() {
-        if let Message::Give(shapes) | Message::Offered(shapes) = message {
+        if let Message::Push(shapes) | Message::Offer(shapes) = message {
             for shape in shapes {
                 assert!(allows(a, B, Operation::Pull, &place(&shape)), "gave {shape:?}");
             }
@@ -80,7 +87,7 @@ pub(crate) fn logged_before_told(b: &Node) {
         match event {
             Event::Logged(verdict) => logged |= verdict.allowed,
             Event::Sent(
-                Message::OnlyHere(_) | Message::Listed(_) | Message::Granted(_) | Message::Batch(_),
+                Message::Missing(_) | Message::Listing(_) | Message::Granted(_) | Message::Batch(_),
             ) => assert!(logged, "told before it was logged"),
             Event::Sent(_) => {}
         }
@@ -89,29 +96,36 @@ pub(crate) fn logged_before_told(b: &Node) {
 
 /// After an honest session that went well, each side has, or has something newer than, all that was asked for and that rules
 /// let it have without a person's word.
-pub(crate) fn nothing_missing(ask: &Ask, a_before: &Node, a: &Node, b_before: &Node, b: &Node, link: &Link) {
-    let (Some(Ok(_)), Some(Ok(_)), Answer::Proceed { .. }) = (link.asking, link.asked, &a.on_plan) else {
+pub(crate) fn nothing_missing(
+    ask: &SessionRequest,
+    a_before: &Node,
+    a: &Node,
+    b_before: &Node,
+    b: &Node,
+    link: &Link,
+) {
+    let (Some(Ok(_)), Some(Ok(_)), TaskResult::Proceed { .. }) = (link.asking, link.asked, &a.on_plan) else {
         return;
     };
     for (location, shape) in held(b_before) {
         let (operation, selection) = match ask {
-            Ask::Import { selection, .. } => (Operation::Import, selection),
-            Ask::Fetch { selection, .. } if !shape.deleted => (Operation::Pull, selection),
-            Ask::Sync(sync) if sync.take.is_some() => (Operation::Pull, &sync.selection),
+            SessionRequest::Import { selection, .. } => (Operation::Import, selection),
+            SessionRequest::Fetch { selection, .. } if !shape.deleted => (Operation::Pull, selection),
+            SessionRequest::Sync(sync) if sync.take.is_some() => (Operation::Pull, &sync.selection),
             _ => continue,
         };
         if selection.covers(&location) && allows_unasked(b, A, operation, &location) {
             assert!(has(a, &shape), "the asking side lacks {shape:?} of {location}");
         }
     }
-    if let Ask::Browse { selection } = ask {
+    if let SessionRequest::Browse { selection } = ask {
         for (location, _) in held(b_before).into_iter().filter(|(_, shape)| !shape.deleted) {
             if selection.covers(&location) && allows_unasked(b, A, Operation::Browse, &location) {
                 assert!(a.found.iter().any(|found| found.location == location), "{location} was not listed");
             }
         }
     }
-    let Ask::Sync(sync) = ask else { return };
+    let SessionRequest::Sync(sync) = ask else { return };
     for (location, shape) in held(a_before) {
         let operation = if shape.deleted { Operation::Delete } else { Operation::Push };
         let gives = matches!(&sync.push, Push::Granted(grant) if grant.scope().covers(&location));
@@ -122,12 +136,12 @@ pub(crate) fn nothing_missing(ask: &Ask, a_before: &Node, a: &Node, b_before: &N
 }
 
 /// An honest session ends on both sides, and the same again changes nothing.
-pub(crate) fn honest(ask: &Ask, mut a: Node, mut b: Node, link: &Link) {
+pub(crate) fn honest(ask: &SessionRequest, mut a: Node, mut b: Node, link: &Link) {
     let (Some(asking), Some(asked)) = (link.asking, link.asked) else {
         panic!("it ended on one side only: {:?}, {:?}", link.asking, link.asked);
     };
     assert_eq!(asking.is_ok(), asked.is_ok(), "{asking:?}, {asked:?}");
-    let (Ask::Sync(_), Ok(_), Answer::Proceed { .. }) = (ask, asking, &a.on_plan) else {
+    let (SessionRequest::Sync(_), Ok(_), TaskResult::Proceed { .. }) = (ask, asking, &a.on_plan) else {
         return;
     };
     let before = (a.records.clone(), b.records.clone());
@@ -153,7 +167,7 @@ fn held(node: &Node) -> Vec<(Location, Shape)> {
 /// Whether a node holds this, or something that has replaced it.
 fn has(node: &Node, shape: &Shape) -> bool {
     let mut heads = node.records.get(&shape.location).into_iter().flat_map(|(_, heads)| heads);
-    heads.any(|head| head.revision == shape.revision || head.ancestors.contain(&shape.revision))
+    heads.any(|head| head.revision == shape.revision || head.ancestors.contains(&shape.revision))
 }
 
 /// Whether a rule lets this peer do this here, whatever a person says.

@@ -9,8 +9,8 @@ use stronghold_sync::{
         Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request,
         Volume,
     },
-    reconcile::{Again, Content, Summary, Telling, Told},
-    session::{Answer, Ask, Failure, Misbehaviour, Push, SyncAsk, Take, Taken},
+    reconcile::{Content, Digest, NeedMore, RangeDigest, SetDigest},
+    session::{Changes, PeerMisbehaved, Push, SessionRequest, SyncOptions, Take, TaskError, TaskResult},
 };
 
 use super::world::{A, B, Node, SECRET, at, key, sealed, select, set, symbols};
@@ -204,9 +204,9 @@ impl Input {
         write(&mut node, &self.here);
         rules(&mut node, &self.here_rules, B);
         node.on_plan = match self.on_plan {
-            OnPlan::Proceed => Answer::Proceed { deletions_confirmed: false },
-            OnPlan::Confirm => Answer::Proceed { deletions_confirmed: true },
-            OnPlan::Stop => Answer::Stop,
+            OnPlan::Proceed => TaskResult::Proceed { deletions_confirmed: false },
+            OnPlan::Confirm => TaskResult::Proceed { deletions_confirmed: true },
+            OnPlan::Stop => TaskResult::Stop,
         };
         node
     }
@@ -229,7 +229,7 @@ impl Input {
         }
     }
 
-    pub(crate) fn ask(&self, a: &Node) -> Ask {
+    pub(crate) fn ask(&self, a: &Node) -> SessionRequest {
         let (selection, key) = (select(self.selection.text()), key(0xA));
         let push = match a.policy.decide(&B, Operation::Pull, &selection, a.now) {
             Decision::Allowed(grant) => Some(grant),
@@ -237,14 +237,14 @@ impl Input {
         };
         let secret = SECRET;
         match self.kind {
-            Kind::Import => Ask::Import { selection, key },
-            Kind::Browse => Ask::Browse { selection },
-            Kind::Fetch => Ask::Fetch { selection, key },
+            Kind::Import => SessionRequest::Import { selection, key },
+            Kind::Browse => SessionRequest::Browse { selection },
+            Kind::Fetch => SessionRequest::Fetch { selection, key },
             Kind::Both | Kind::Pull | Kind::Push => {
                 let take = matches!(self.kind, Kind::Both | Kind::Pull) || push.is_none();
                 let take = take.then_some(Take::Everything);
                 let push = push.filter(|_| !matches!(self.kind, Kind::Pull)).map_or(Push::No, Push::Granted);
-                Ask::Sync(SyncAsk { selection, take, push, names: self.approves, key, secret })
+                SessionRequest::Sync(SyncOptions { selection, take, push, names: self.approves, key, secret })
             }
         }
     }
@@ -310,28 +310,28 @@ impl MadeUp {
                 edition: Edition::default(),
                 copied: pull.is_none(),
             }),
-            Self::Cells(cells) => Message::Tell(Telling::Cells(words(cells, known))),
-            Self::Symbols(symbols) => Message::Tell(Telling::Symbols(words(symbols, known))),
-            Self::Raw(true, raw) => Message::Tell(Telling::Cells(ByteBuf::from(raw.clone()))),
-            Self::Raw(false, raw) => Message::OnlyThere(ByteBuf::from(raw.clone())),
+            Self::Cells(cells) => Message::Digest(Digest::Cells(words(cells, known))),
+            Self::Symbols(symbols) => Message::Digest(Digest::Symbols(words(symbols, known))),
+            Self::Raw(true, raw) => Message::Digest(Digest::Cells(ByteBuf::from(raw.clone()))),
+            Self::Raw(false, raw) => Message::Needed(ByteBuf::from(raw.clone())),
             Self::Ranges(ranges) => {
-                Message::Tell(Telling::Ranges(ranges.iter().map(|range| range.told(known)).collect()))
+                Message::Digest(Digest::Ranges(ranges.iter().map(|range| range.told(known)).collect()))
             }
-            Self::Offered(shapes) => Message::Offered(shapes_of(shapes, known)),
-            Self::Compare => Message::Compare,
-            Self::More => Message::Again(Again::More),
-            Self::Rekeyed(members) => Message::Again(Again::Rekeyed(Box::new(summary(members, known)))),
-            Self::AgainRanges(ranges) => Message::Again(Again::Ranges(numbers(ranges))),
-            Self::OnlyHere(shapes) => Message::OnlyHere(shapes_of(shapes, known)),
-            Self::OnlyThere(symbols) => Message::OnlyThere(words(symbols, known)),
-            Self::Compared => Message::Compared,
+            Self::Offered(shapes) => Message::Offer(shapes_of(shapes, known)),
+            Self::Compare => Message::DigestEnd,
+            Self::More => Message::NeedMore(NeedMore::More),
+            Self::Rekeyed(members) => Message::NeedMore(NeedMore::Rekeyed(Box::new(summary(members, known)))),
+            Self::AgainRanges(ranges) => Message::NeedMore(NeedMore::Ranges(numbers(ranges))),
+            Self::OnlyHere(shapes) => Message::Missing(shapes_of(shapes, known)),
+            Self::OnlyThere(symbols) => Message::Needed(words(symbols, known)),
+            Self::Compared => Message::DiffEnd,
             Self::Mismatch => Message::Mismatch,
             Self::Want(positions) => Message::Want(numbers(positions)),
-            Self::Give(shapes) => Message::Give(shapes_of(shapes, known)),
+            Self::Give(shapes) => Message::Push(shapes_of(shapes, known)),
             Self::Propose(with_key) => Message::Propose(Propose { key: own_key(*with_key) }),
             Self::Accept(with_key) => Message::Accept(own_key(*with_key)),
             Self::Granted(entries) => Message::Granted(Volume { entries: *entries, bytes: u64::MAX }),
-            Self::Listed(picked) => Message::Listed(listings(picked, known)),
+            Self::Listed(picked) => Message::Listing(listings(picked, known)),
             Self::Batch { index, entries, len } => {
                 let (index, entries) = (u64::from(*index), u64::from(*entries));
                 Message::Batch(Batch { index, entries, len: *len })
@@ -342,11 +342,11 @@ impl MadeUp {
             }
             Self::ChunkOf(picked) => Message::Chunk(sealed(&batch_of(picked, known))),
             Self::Chunk(bytes) => Message::Chunk(bytes.clone()),
-            Self::Confirm(index) => Message::Confirm(u64::from(*index)),
+            Self::Confirm(index) => Message::Ack(u64::from(*index)),
             Self::End => Message::End,
-            Self::Name(positions) => Message::Name(numbers(positions)),
-            Self::Named(picked) => Message::Named(locations(picked, known)),
-            Self::Left(positions, number, picked) => Message::Left(LeftOut {
+            Self::Name(positions) => Message::NamesWanted(numbers(positions)),
+            Self::Named(picked) => Message::Names(locations(picked, known)),
+            Self::Left(positions, number, picked) => Message::LeftOut(LeftOut {
                 not_taken: *number,
                 untaken: numbers(positions),
                 not_given: *number,
@@ -377,14 +377,14 @@ impl Word {
 }
 
 impl Range {
-    fn told(&self, known: &Known) -> Told {
+    fn told(&self, known: &Known) -> RangeDigest {
         let word = |word: &Word| u64::from_le_bytes(word.bytes(known));
         let content = match self.sum {
-            Some((0, _)) => Content::Known,
+            Some((0, _)) => Content::Skip,
             Some((count, sum)) => Content::Sum(u64::from(count), sum),
             None => Content::Full(self.full.iter().map(word).collect()),
         };
-        Told { end: self.end, content }
+        RangeDigest { end: self.end, content }
     }
 }
 
@@ -416,22 +416,22 @@ impl Picked {
 }
 
 impl GivenAnswer {
-    pub(crate) fn answer(&self) -> Answer {
+    pub(crate) fn answer(&self) -> TaskResult {
         match self {
-            Self::NoShapes => Answer::Shapes(Vec::new()),
-            Self::NoListing => Answer::Listing(Vec::new()),
-            Self::Approved => Answer::Approved,
-            Self::Denied => Answer::Denied,
+            Self::NoShapes => TaskResult::Shapes(Vec::new()),
+            Self::NoListing => TaskResult::Listing(Vec::new()),
+            Self::Approved => TaskResult::Approved,
+            Self::Denied => TaskResult::Denied,
             Self::Proceed(deletions_confirmed) => {
-                Answer::Proceed { deletions_confirmed: *deletions_confirmed }
+                TaskResult::Proceed { deletions_confirmed: *deletions_confirmed }
             }
-            Self::Stop => Answer::Stop,
-            Self::Sealed(bytes) => Answer::Sealed(bytes.clone()),
-            Self::Imported => Answer::Imported(Taken::default()),
-            Self::Logged => Answer::Logged,
-            Self::Local => Answer::Failed(Failure::Local),
-            Self::NotPermitted => Answer::Failed(Failure::NotPermitted),
-            Self::BadBatch => Answer::Failed(Failure::Peer(Misbehaviour::BadBatch)),
+            Self::Stop => TaskResult::Stop,
+            Self::Sealed(bytes) => TaskResult::Sealed(bytes.clone()),
+            Self::Imported => TaskResult::Imported(Changes::default()),
+            Self::Logged => TaskResult::Logged,
+            Self::Local => TaskResult::Failed(TaskError::Local),
+            Self::NotPermitted => TaskResult::Failed(TaskError::NotPermitted),
+            Self::BadBatch => TaskResult::Failed(TaskError::Peer(PeerMisbehaved::BadBatch)),
         }
     }
 }
@@ -476,7 +476,7 @@ fn pick(which: u8, known: &Known) -> Option<(Location, Shape)> {
     known.get(usize::from(which)).cloned()
 }
 
-fn summary(members: &[u8], known: &Known) -> Summary {
+fn summary(members: &[u8], known: &Known) -> SetDigest {
     set(members.iter().filter_map(|which| Some(pick(*which, known)?.1.entry()))).summary().clone()
 }
 

@@ -19,7 +19,7 @@ use libfuzzer_sys::fuzz_target;
 use stronghold_sync::{
     Shape,
     message::Message,
-    session::{Answer, Asked, Asking, Session, SessionError, Summary},
+    session::{Initiator, Responder, Session, SessionError, Summary, TaskResult},
 };
 
 use self::{
@@ -54,9 +54,14 @@ pub(crate) struct Link {
     pub(crate) asked: Option<Result<Summary, SessionError>>,
 }
 
-pub(crate) fn run(ask: stronghold_sync::session::Ask, a: &mut Node, b: &mut Node, ops: &[Op]) -> Link {
-    let asked = Asked::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
-    let (mut asking, mut asked) = (Driven::new(Asking::new(ask), a), Driven::new(asked, b));
+pub(crate) fn run(
+    ask: stronghold_sync::session::SessionRequest,
+    a: &mut Node,
+    b: &mut Node,
+    ops: &[Op],
+) -> Link {
+    let asked = Responder::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
+    let (mut asking, mut asked) = (Driven::new(Initiator::new(ask), a), Driven::new(asked, b));
     let mut link = Link {
         to_asked: VecDeque::new(),
         to_asking: VecDeque::new(),
@@ -87,14 +92,14 @@ pub(crate) fn run(ask: stronghold_sync::session::Ask, a: &mut Node, b: &mut Node
 
 impl Link {
     /// Lets both ends do what there is to do, and puts what they send on its way.
-    fn turn(&mut self, asking: &mut Driven<'_, Asking>, asked: &mut Driven<'_, Asked>) {
+    fn turn(&mut self, asking: &mut Driven<'_, Initiator>, asked: &mut Driven<'_, Responder>) {
         let (from_asking, from_asked) = (asking.turn(), asked.turn());
         self.history.extend(from_asking.iter().chain(&from_asked).cloned());
         self.to_asked.extend(from_asking);
         self.to_asking.extend(from_asked);
     }
 
-    fn act(&mut self, op: &Op, asking: &mut Driven<'_, Asking>, asked: &mut Driven<'_, Asked>) {
+    fn act(&mut self, op: &Op, asking: &mut Driven<'_, Initiator>, asked: &mut Driven<'_, Responder>) {
         let mut hasty = false;
         match op {
             Op::Forward(to) => {
@@ -165,8 +170,8 @@ impl Link {
         &mut self,
         to: To,
         message: Message,
-        asking: &mut Driven<'_, Asking>,
-        asked: &mut Driven<'_, Asked>,
+        asking: &mut Driven<'_, Initiator>,
+        asked: &mut Driven<'_, Responder>,
     ) {
         match to {
             To::Asking => self.deliver_to_asking(message, asking),
@@ -174,15 +179,15 @@ impl Link {
         }
     }
 
-    fn deliver_to_asking(&mut self, message: Message, asking: &mut Driven<'_, Asking>) {
-        if let Message::OnlyHere(shapes) = &message {
+    fn deliver_to_asking(&mut self, message: Message, asking: &mut Driven<'_, Initiator>) {
+        if let Message::Missing(shapes) = &message {
             self.announced_to_asking.extend(shapes.iter().cloned());
         }
         asking.handle(message);
     }
 
-    fn deliver_to_asked(&mut self, message: Message, asked: &mut Driven<'_, Asked>) {
-        if let Message::Give(shapes) = &message {
+    fn deliver_to_asked(&mut self, message: Message, asked: &mut Driven<'_, Responder>) {
+        if let Message::Push(shapes) = &message {
             self.announced_to_asked.extend(shapes.iter().cloned());
         }
         asked.handle(message);
@@ -214,15 +219,15 @@ impl<'a, S: Session> Driven<'a, S> {
     }
 
     /// An answer that the session did not ask for, or not this one.
-    fn answer(&mut self, answer: Answer) {
-        let result = self.end.session.handle_answer(answer);
+    fn answer(&mut self, answer: TaskResult) {
+        let result = self.end.session.handle_result(answer);
         self.keep(result);
         if let (Err(error), None) = (result, self.end.result) {
             self.end.result = Some(Err(error));
         }
     }
 
-    fn sabotage(&mut self, ahead: u8, answer: Answer) {
+    fn sabotage(&mut self, ahead: u8, answer: TaskResult) {
         self.end.node.sabotage = Some((self.end.node.actions + usize::from(ahead % 4), answer));
     }
 

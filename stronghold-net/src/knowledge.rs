@@ -1,0 +1,146 @@
+//! What a session learns of its peer, and leaves in both snapshots, until it is written with the next change.
+
+use stronghold_sync::{DeviceId, Edition, RevisionId, Stamp};
+use stronghold_vault::Stronghold;
+
+/// What a session has learnt of its peer and not yet written.
+#[derive(Debug)]
+pub(crate) struct PeerKnowledge {
+    /// What the peer has told of its snapshot.
+    pub(crate) edition: Option<Edition>,
+    /// What the peer holds, or is about to have.
+    pub(crate) revisions: Vec<RevisionId>,
+    /// The stamp that this session leaves in the snapshots of both.
+    stamp: Stamp,
+    /// The one that this side has shown.
+    shown: Option<Stamp>,
+    /// Whether the peer is known to have the stamp in its file.
+    pub(crate) is_stamped_there: bool,
+    /// Whether this side has taken it.
+    is_stamped_here: bool,
+}
+
+impl PeerKnowledge {
+    pub(crate) fn new(stamp: Stamp) -> Self {
+        let (edition, revisions) = (None, Vec::new());
+        Self { edition, revisions, stamp, shown: None, is_stamped_there: false, is_stamped_here: false }
+    }
+
+    pub(crate) fn shows(&mut self, stamp: Option<Stamp>) {
+        self.shown = stamp;
+    }
+
+    /// Whether there is something that must be written before anything leaves.
+    pub(crate) fn is_due_before_leaving(&self) -> bool {
+        self.edition.is_some() || self.is_due()
+    }
+
+    /// Whether there is something that must be written before the session is over.
+    pub(crate) fn is_due(&self) -> bool {
+        !self.revisions.is_empty() || (self.is_stamped_there && !self.is_stamped_here)
+    }
+
+    /// Writes it, with what else the peer holds.
+    pub(crate) fn write(
+        &self,
+        stronghold: &mut Stronghold,
+        peer: &DeviceId,
+        brought: impl IntoIterator<Item = RevisionId>,
+    ) {
+        let peers = stronghold.peers_mut();
+        if let Some(edition) = self.edition {
+            if edition.generation > 0 {
+                peers.set_generation(peer, edition.generation);
+            }
+            peers.note_stamp(peer, edition.stamp, self.stamp);
+        }
+        if self.is_stamped_there && !self.is_stamped_here {
+            peers.take_stamp(peer, self.shown, self.stamp);
+        }
+        stronghold.record_disclosed(peer, self.revisions.iter().copied().chain(brought));
+    }
+
+    /// It is written.
+    pub(crate) fn written(&mut self) {
+        self.edition = None;
+        self.revisions.clear();
+        self.is_stamped_here |= self.is_stamped_there;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::{Failed, friends};
+
+    const OWN: Stamp = Stamp::from_bytes([1; 8]);
+    const NEW: Stamp = Stamp::from_bytes([2; 8]);
+    const THEIRS: Stamp = Stamp::from_bytes([3; 8]);
+
+    fn revision(number: u8) -> RevisionId {
+        RevisionId::from_bytes([number; 32])
+    }
+
+    /// Whether it is due before anything leaves, and at the end.
+    fn due(learnt: &PeerKnowledge) -> (bool, bool) {
+        (learnt.is_due_before_leaving(), learnt.is_due())
+    }
+
+    #[test]
+    fn what_is_learnt_is_due_until_it_is_written() {
+        let mut learnt = PeerKnowledge::new(NEW);
+        assert_eq!(due(&learnt), (false, false));
+        learnt.edition = Some(Edition::default());
+        assert_eq!(due(&learnt), (true, false), "of a session that gives nothing it is not kept");
+        learnt.revisions.push(revision(1));
+        assert_eq!(due(&learnt), (true, true));
+        learnt.written();
+        assert_eq!((due(&learnt), learnt.edition, learnt.revisions.len()), ((false, false), None, 0));
+        learnt.is_stamped_there = true;
+        assert_eq!(due(&learnt), (true, true));
+        learnt.written();
+        assert_eq!(due(&learnt), (false, false), "the stamp is taken once");
+        learnt.revisions.push(revision(1));
+        assert_eq!(due(&learnt), (true, true));
+    }
+
+    #[test]
+    fn what_is_learnt_is_written_for_its_peer() {
+        let (device, peer) = friends();
+        let id = peer.device();
+        // Of what is known of a peer more than twice as much as is held here is not kept.
+        device.put_all(["a/v/1", "a/v/2"].map(|name| (name.to_owned(), "1".to_owned())));
+        device.change(|stronghold| {
+            stronghold.peers_mut().set_generation(&id, 5);
+            stronghold.peers_mut().take_stamp(&id, None, OWN);
+        });
+        let before = device.home.lock().stronghold().peers().stamps(&id);
+        let written = |learnt: &PeerKnowledge| {
+            let on_a_copy = device.home.lock().dry_run(|stronghold| {
+                learnt.write(stronghold, &id, [revision(9)]);
+                let peers = stronghold.peers();
+                let known = [1, 2, 9].map(|number| peers.was_disclosed_to(&id, &revision(number)));
+                let generation = peers.get(&id).unwrap().generation;
+                Ok::<_, Failed>((generation, peers.own_stamp(&id), peers.stamps(&id) == before, known))
+            });
+            on_a_copy.unwrap()
+        };
+        let mut learnt = PeerKnowledge::new(NEW);
+        learnt.shows(Some(OWN));
+        assert_eq!(written(&learnt), (5, Some(OWN), true, [false, false, true]));
+        learnt.revisions = vec![revision(1), revision(2)];
+        learnt.edition = Some(Edition { generation: 0, stamp: Some(THEIRS) });
+        assert_eq!(written(&learnt), (5, Some(OWN), false, [true, true, true]), "not told");
+        learnt.edition = Some(Edition { generation: 1, stamp: None });
+        assert_eq!(written(&learnt), (1, Some(OWN), false, [true, true, true]));
+        learnt.is_stamped_there = true;
+        assert_eq!(written(&learnt), (1, Some(NEW), false, [true, true, true]));
+        learnt.written();
+        assert_eq!(written(&learnt), (5, Some(OWN), true, [false, false, true]), "both have it already");
+        // This snapshot has another stamp by now than the one that was shown.
+        let mut late = PeerKnowledge::new(NEW);
+        late.shows(Some(THEIRS));
+        late.is_stamped_there = true;
+        assert_eq!(written(&late).1, Some(OWN));
+    }
+}

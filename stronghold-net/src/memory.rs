@@ -1,0 +1,436 @@
+//! The memory that the sessions of a server share: for sealed batches on their way, and for what peers tell of their entries.
+//!
+//! It is taken as bytes arrive, not as they are announced, and no device has more than a quarter. A session that needs more for a
+//! batch waits. So that sessions can't wait for each other in a circle, the last [`MAX_SEALED`] bytes, of all and of each device's
+//! part, are for one session at a time, which can end its batch with them. What a peer tells of its entries is kept until it is
+//! planned, so that nobody waits for it: where there is no more memory the device is told that this side is busy.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use stronghold_sync::{DeviceId, session::MAX_SEALED};
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{Limits, driver::Overload};
+
+/// Batches of a giver that are in memory at a time.
+const GIVEN: u64 = 2;
+/// The share of one device: one in so many.
+const DEVICES: u64 = 4;
+const MIB: u64 = 1 << 20;
+
+/// Memory that the sessions of a server share.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryBudget {
+    batches: Arc<Budget>,
+    shapes: Arc<Budget>,
+    pace: Duration,
+}
+
+impl MemoryBudget {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        let batches = (limits.batch_bytes as u64).max(GIVEN * MAX_SEALED);
+        Self {
+            batches: Arc::new(Budget::of(batches, (batches / DEVICES).max(MAX_SEALED), MAX_SEALED)),
+            shapes: Arc::new(Budget::of(limits.shape_bytes as u64, limits.shape_bytes as u64 / DEVICES, 0)),
+            pace: limits.pace,
+        }
+    }
+}
+
+/// So many bytes for all, and for each device; the last of either are for one session at a time.
+#[derive(Debug)]
+struct Budget {
+    all: u64,
+    each: u64,
+    reserve: u64,
+    used: Mutex<Used>,
+    freed: Notify,
+    sessions: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    all: Share,
+    devices: HashMap<DeviceId, Share>,
+}
+
+/// What is used of all, or of a device's part, and which session has its last bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    bytes: u64,
+    ending: Option<u64>,
+}
+
+impl Share {
+    /// The share with so many bytes more for a session, if it may have them.
+    fn with(self, bytes: u64, of: u64, reserve: u64, session: u64) -> Option<Self> {
+        let bytes = self.bytes.saturating_add(bytes);
+        if bytes <= of.saturating_sub(reserve) {
+            return Some(Self { bytes, ..self });
+        }
+        let may_end = self.ending.is_none_or(|ending| ending == session);
+        (bytes <= of && may_end).then_some(Self { bytes, ending: Some(session) })
+    }
+
+    /// The share without what a session had of it.
+    fn without(self, bytes: u64, of: u64, reserve: u64, session: u64) -> Self {
+        let bytes = self.bytes.saturating_sub(bytes);
+        let keeps_last = |ending: &u64| *ending != session && bytes > of.saturating_sub(reserve);
+        Self { bytes, ending: self.ending.filter(keeps_last) }
+    }
+}
+
+impl Budget {
+    fn of(all: u64, each: u64, reserve: u64) -> Self {
+        Self { all, each, reserve, used: Mutex::default(), freed: Notify::new(), sessions: AtomicU64::new(0) }
+    }
+
+    fn used(&self) -> MutexGuard<'_, Used> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session's part of a budget; free again when this is dropped.
+#[derive(Debug)]
+struct Held {
+    budget: Arc<Budget>,
+    device: DeviceId,
+    bytes: u64,
+    session: u64,
+}
+
+impl Held {
+    fn nothing(budget: &Arc<Budget>, device: DeviceId) -> Self {
+        let session = budget.sessions.fetch_add(1, Ordering::Relaxed);
+        Self { budget: budget.clone(), device, bytes: 0, session }
+    }
+
+    fn try_grow(&mut self, bytes: u64) -> bool {
+        let Budget { all, each, reserve, .. } = *self.budget;
+        let mut used = self.budget.used();
+        let own = used.devices.get(&self.device).copied().unwrap_or_default();
+        let (Some(new_all), Some(new_own)) =
+            (used.all.with(bytes, all, reserve, self.session), own.with(bytes, each, reserve, self.session))
+        else {
+            return false;
+        };
+        used.all = new_all;
+        used.devices.insert(self.device, new_own);
+        self.bytes += bytes;
+        true
+    }
+
+    /// Waits until there is room; what no device can have is given as much as one can.
+    async fn grow(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.budget.each.saturating_sub(self.bytes));
+        let budget = self.budget.clone();
+        loop {
+            let freed = budget.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.try_grow(bytes) {
+                return;
+            }
+            freed.await;
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Budget { all, each, reserve, .. } = *self.budget;
+        let mut used = self.budget.used();
+        used.all = used.all.without(self.bytes, all, reserve, self.session);
+        if let Some(own) = used.devices.get_mut(&self.device) {
+            *own = own.without(self.bytes, each, reserve, self.session);
+            if own.bytes == 0 {
+                used.devices.remove(&self.device);
+            }
+        }
+        drop(used);
+        self.budget.freed.notify_waiters();
+    }
+}
+
+/// How fast a batch goes.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn begin() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
+    }
+
+    /// Counts bytes; an error when they took too long: a MiB, and what is begun of the next, may take so long.
+    fn count(&mut self, bytes: u64, pace: Duration) -> Result<(), Overload> {
+        self.bytes += bytes;
+        let allowed = pace.saturating_mul(u32::try_from(self.bytes / MIB + 1).unwrap_or(u32::MAX));
+        if self.since.elapsed() > allowed { Err(Overload::Slow) } else { Ok(()) }
+    }
+}
+
+/// One session's part of the memory; without a server there is no limit.
+#[derive(Debug, Default)]
+pub(crate) struct BatchPermits {
+    shared: Option<(MemoryBudget, DeviceId)>,
+    given: Option<Held>,
+    received: Option<Held>,
+    staged: Option<Held>,
+    giving: Option<Pace>,
+    receiving: Option<Pace>,
+}
+
+impl BatchPermits {
+    pub(crate) fn new(memory: &MemoryBudget, device: DeviceId) -> Self {
+        Self { shared: Some((memory.clone(), device)), ..Self::default() }
+    }
+
+    /// A batch of so many bytes is sealed: the first waits until there is memory for it and for another like it. What this
+    /// side received is durable by then.
+    pub(crate) async fn reserve_outgoing(&mut self, bytes: usize) {
+        self.received = None;
+        self.giving = Some(Pace::begin());
+        if let (Some((memory, device)), None) = (&self.shared, &self.given) {
+            let mut held = Held::nothing(&memory.batches, *device);
+            held.grow(GIVEN * bytes as u64).await;
+            self.given = Some(held);
+            self.giving = Some(Pace::begin());
+        }
+    }
+
+    /// So many bytes of the batch are with the peer, or on their way.
+    pub(crate) fn sent(&mut self, bytes: u64) -> Result<(), Overload> {
+        match (&self.shared, &mut self.giving) {
+            (Some((memory, _)), Some(pace)) => pace.count(bytes, memory.pace),
+            _ => Ok(()),
+        }
+    }
+
+    /// A batch comes. What this side had to give is with the peer by now, and so is the last one here.
+    pub(crate) fn begin_incoming(&mut self) {
+        (self.given, self.received) = (None, None);
+        self.receiving = Some(Pace::begin());
+        self.received = self.shared.as_ref().map(|(memory, device)| Held::nothing(&memory.batches, *device));
+    }
+
+    /// So many bytes of the batch have come: waits until there is memory for them. That time is not the peer's.
+    pub(crate) async fn reserve_incoming(&mut self, bytes: u64) -> Result<(), Overload> {
+        if let (Some((memory, _)), Some(pace)) = (&self.shared, &mut self.receiving) {
+            pace.count(bytes, memory.pace)?;
+        }
+        if let Some(held) = &mut self.received {
+            let waiting = Instant::now();
+            held.grow(bytes).await;
+            if let Some(pace) = &mut self.receiving {
+                pace.since += waiting.elapsed();
+            }
+        }
+        Ok(())
+    }
+
+    /// So many bytes that tell of entries have come, and are kept to the end of the session.
+    pub(crate) fn reserve_shapes(&mut self, bytes: u64) -> Result<(), Overload> {
+        let Some((memory, device)) = &self.shared else { return Ok(()) };
+        let staged = self.staged.get_or_insert_with(|| Held::nothing(&memory.shapes, *device));
+        if staged.try_grow(bytes) { Ok(()) } else { Err(Overload::Full) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const BATCH: u64 = MAX_SEALED;
+
+    fn memory(in_flight: usize) -> MemoryBudget {
+        MemoryBudget::of(&Limits { batch_bytes: in_flight, shape_bytes: 4000, ..Limits::default() })
+    }
+
+    fn device(number: u8) -> DeviceId {
+        DeviceId::from_bytes([number; 32])
+    }
+
+    async fn has_to_wait<T>(done: impl Future<Output = T>) -> bool {
+        timeout(Duration::from_secs(1), done).await.is_err()
+    }
+
+    /// The last bytes are for one session at a time, until it has given back so much that nobody needs them.
+    #[test]
+    fn the_last_bytes_are_for_one_session_at_a_time() {
+        let share = |bytes, ending| Share { bytes, ending };
+        let seen = |share: Option<Share>| share.map(|share| (share.bytes, share.ending));
+        for (bytes, ending, more, expected) in [
+            (0, None, 50, Some((50, None))),
+            (0, None, 51, Some((51, Some(1)))),
+            (50, None, 50, Some((100, Some(1)))),
+            (50, None, 51, None),
+            (60, Some(1), 40, Some((100, Some(1)))),
+            (60, Some(1), 41, None),
+            (60, Some(2), 1, None),
+            (40, Some(2), 10, Some((50, Some(2)))),
+            (0, None, u64::MAX, None),
+        ] {
+            assert_eq!(
+                seen(share(bytes, ending).with(more, 100, 50, 1)),
+                expected,
+                "{bytes} {ending:?} {more}"
+            );
+        }
+        for (bytes, ending, less, expected) in [
+            (70, Some(2), 10, (60, Some(2))),
+            (70, Some(2), 19, (51, Some(2))),
+            (70, Some(2), 20, (50, None)),
+            (70, Some(1), 10, (60, None)),
+            (70, None, 10, (60, None)),
+            (10, None, 20, (0, None)),
+        ] {
+            let left = share(bytes, ending).without(less, 100, 50, 1);
+            assert_eq!((left.bytes, left.ending), expected, "{bytes} {ending:?} {less}");
+        }
+    }
+
+    /// A giver has memory for a batch and for the next, once; what it received is free by then, and what it gave when one comes.
+    #[tokio::test]
+    async fn a_session_holds_what_it_gives_or_what_it_takes() {
+        let memory = memory(64 << 20);
+        let used = || memory.batches.used().all.bytes;
+        let mut session = BatchPermits::new(&memory, device(1));
+        session.begin_incoming();
+        session.reserve_incoming(MIB).await.unwrap();
+        session.reserve_incoming(MIB).await.unwrap();
+        assert_eq!(used(), 2 * MIB);
+        session.begin_incoming();
+        assert_eq!(used(), 0);
+        session.reserve_incoming(MIB).await.unwrap();
+        session.reserve_outgoing(3 << 20).await;
+        assert_eq!(used(), 6 * MIB);
+        session.reserve_outgoing(1 << 20).await;
+        assert_eq!(used(), 6 * MIB, "the first was the largest");
+        session.begin_incoming();
+        assert_eq!(used(), 0);
+        session.reserve_shapes(1000).unwrap();
+        assert_eq!(memory.shapes.used().all.bytes, 1000);
+        drop(session);
+        assert_eq!(memory.shapes.used().all.bytes, 0);
+        // Without a server there is no limit.
+        let mut alone = BatchPermits::default();
+        alone.begin_incoming();
+        alone.reserve_incoming(u64::MAX).await.unwrap();
+        alone.reserve_outgoing(usize::MAX).await;
+        assert_eq!((alone.sent(u64::MAX), alone.reserve_shapes(u64::MAX)), (Ok(()), Ok(())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_needs_more_than_there_is_waits_until_another_is_done() {
+        let memory = memory(0);
+        let [mut one, mut other] = [1, 2].map(|number| BatchPermits::new(&memory, device(number)));
+        one.reserve_outgoing(7 << 20).await;
+        assert!(!has_to_wait(one.reserve_outgoing(7 << 20)).await, "there is room for its second");
+        other.begin_incoming();
+        assert!(!has_to_wait(other.reserve_incoming(BATCH)).await, "the other has its own part");
+        let mut third = BatchPermits::new(&memory, device(3));
+        third.begin_incoming();
+        assert!(has_to_wait(third.reserve_incoming(4 << 20)).await);
+        drop(one);
+        assert!(!has_to_wait(third.reserve_incoming(4 << 20)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_never_waits_for_what_it_holds_itself() {
+        let memory = memory(0);
+        let mut only = BatchPermits::new(&memory, device(1));
+        for _ in 0..3 {
+            assert!(!has_to_wait(only.reserve_outgoing(16 << 20)).await);
+            only.begin_incoming();
+            assert!(!has_to_wait(only.reserve_incoming(BATCH)).await);
+        }
+    }
+
+    /// However many have begun, one can always end; then the next.
+    #[tokio::test(start_paused = true)]
+    async fn batches_that_have_begun_do_not_wait_for_each_other_in_a_circle() {
+        let memory = memory(96 << 20);
+        let ended = |number: u8| {
+            let mut session = BatchPermits::new(&memory, device(number / 4));
+            async move {
+                for _ in 0..3 {
+                    session.begin_incoming();
+                    for _ in 0..BATCH / 48_000 {
+                        session.reserve_incoming(48_000).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+        };
+        let mut all = tokio::task::JoinSet::new();
+        (0..32).for_each(|number| drop(all.spawn(ended(number))));
+        assert!(!has_to_wait(all.join_all()).await);
+        let used = memory.batches.used();
+        assert_eq!((used.all.bytes, used.devices.len()), (0, 0));
+    }
+
+    /// What is announced takes nothing; what a device sends, no more than its part.
+    #[tokio::test(start_paused = true)]
+    async fn a_device_that_stalls_holds_what_it_sent_and_a_quarter_at_most() {
+        let memory = memory(128 << 20);
+        let mut stalling: Vec<_> = (0..8).map(|_| BatchPermits::new(&memory, device(1))).collect();
+        for session in &mut stalling {
+            session.begin_incoming();
+            let _ = timeout(Duration::from_secs(1), session.reserve_incoming(BATCH - 1)).await;
+        }
+        assert!(memory.batches.used().all.bytes <= 32 << 20);
+        let mut honest = BatchPermits::new(&memory, device(2));
+        honest.begin_incoming();
+        assert!(!has_to_wait(honest.reserve_incoming(BATCH)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_has_a_least_rate_and_waiting_is_not_the_peers_time() {
+        let memory = memory(0);
+        let (mut one, mut other) =
+            (BatchPermits::new(&memory, device(1)), BatchPermits::new(&memory, device(1)));
+        one.begin_incoming();
+        one.reserve_incoming(BATCH).await.unwrap();
+        other.begin_incoming();
+        let done_later = async {
+            tokio::time::sleep(Duration::from_secs(300)).await;
+            drop(one);
+        };
+        tokio::join!(done_later, other.reserve_incoming(MIB)).1.unwrap();
+        tokio::time::advance(Duration::from_secs(59)).await;
+        other.reserve_incoming(1).await.unwrap();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(other.reserve_incoming(1).await, Err(Overload::Slow));
+        other.reserve_outgoing(10).await;
+        other.sent(5).unwrap();
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(other.sent(5), Err(Overload::Slow));
+    }
+
+    #[test]
+    fn what_is_told_of_entries_has_a_part_for_each_device_too() {
+        let memory = memory(0);
+        let session = |number| BatchPermits::new(&memory, device(number));
+        let (mut one, mut same) = (session(1), session(1));
+        one.reserve_shapes(900).unwrap();
+        assert_eq!(same.reserve_shapes(101), Err(Overload::Full));
+        same.reserve_shapes(100).unwrap();
+        let mut others: Vec<_> = (2..5).map(session).collect();
+        others.iter_mut().for_each(|other| other.reserve_shapes(1000).unwrap());
+        assert_eq!(session(5).reserve_shapes(1), Err(Overload::Full));
+        drop(one);
+        session(5).reserve_shapes(900).unwrap();
+    }
+}

@@ -1,0 +1,507 @@
+//! One file through its generations: what seals the next one and opens others, without running Argon2 again.
+
+use core::fmt;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use stronghold_vault::LockedKey;
+use zeroize::Zeroizing;
+
+use crate::body::{BodyKey, BodySealing};
+use crate::cost::KdfWork;
+use crate::crypto;
+use crate::header::{Header, ParsedHeader};
+use crate::sealed::{OpenError, Opened, Payload, SealError};
+use crate::slot::{self, MAX_SLOTS, NewSlot, Slot, SlotInfo, Unlock, Unwrapped};
+
+/// One file through its generations: its master key, its slots and the generation last seen.
+#[derive(Clone)]
+pub struct Sealer {
+    master: Arc<LockedKey>,
+    /// The secrets of slots that are at hand: of the one that was opened, and of those that were made here. With them the
+    /// slots are wrapped for another master key, and another one is found that somebody else wrapped.
+    secrets: Vec<Arc<LockedKey>>,
+    file_id: [u8; 16],
+    generation: u64,
+    header_hash: [u8; 32],
+    body_salt: [u8; 32],
+    slots: Vec<Slot>,
+    last_number: u16,
+}
+
+/// A generation that is being sealed, part by part: no more than one chunk is held beside the payload.
+pub struct SealStream<'a> {
+    header: Vec<u8>,
+    after: Sealer,
+    key: BodyKey,
+    payload: &'a [u8],
+    body: BodySealing<'a>,
+    part: Vec<u8>,
+    header_given: bool,
+}
+
+impl Sealer {
+    /// A new file with a random id and master key, before its first generation. Runs Argon2 once per passphrase.
+    ///
+    /// # Errors
+    /// [`SealError`] when the slots are none, too many or too costly, or memory or randomness is refused.
+    pub fn create(slots: &[NewSlot<'_>]) -> Result<Self, SealError> {
+        let mut lineage = Self {
+            master: new_master()?,
+            secrets: Vec::new(),
+            file_id: crypto::random()?,
+            generation: 0,
+            header_hash: [0; 32],
+            body_salt: [0; 32],
+            slots: Vec::new(),
+            last_number: 0,
+        };
+        if slots.is_empty() {
+            return Err(SealError::NoSlots);
+        }
+        slots.iter().try_for_each(|slot| lineage.add_slot(slot, "").map(drop))?;
+        Ok(lineage)
+    }
+
+    /// Opens a sealed snapshot where it lies.
+    pub(crate) fn open(bytes: Vec<u8>, unlock: &Unlock<'_>) -> Result<Opened, OpenError> {
+        let encoded = ParsedHeader::parse(&bytes)?;
+        let (lineage, key) = Self::unlock(&encoded, unlock, KdfWork::ANY)?;
+        let at = encoded.bytes.len();
+        let mut payload = Payload(Zeroizing::new(bytes));
+        key.open(&mut payload.0, at)?;
+        crypto::wipe_stack();
+        Ok(Opened { lineage, payload })
+    }
+
+    /// The lineage that a header ends, and the key of the body behind it.
+    pub(crate) fn unlock(
+        encoded: &ParsedHeader<'_>,
+        unlock: &Unlock<'_>,
+        allowed: KdfWork,
+    ) -> Result<(Self, BodyKey), OpenError> {
+        let asked = slot::work(&encoded.header.slots);
+        if matches!(unlock, Unlock::Passphrase(_)) && !asked.is_within(allowed) {
+            return Err(OpenError::TooCostly { asked, allowed });
+        }
+        let found = find_slot(&encoded.header.slots, &encoded.header.file_id, unlock)?;
+        let (_, Unwrapped { master, secret }) = found.ok_or(OpenError::WrongKey)?;
+        Self::authenticate(encoded, Arc::new(master), vec![Arc::new(secret)])
+    }
+
+    /// The same for another generation of this file: Argon2 does not run. Where the master key was renewed since, the new one
+    /// is found by a slot whose secret is at hand; where there is none, that is [`OpenError::WrongKey`].
+    pub(crate) fn follow(&self, encoded: &ParsedHeader<'_>) -> Result<(Self, BodyKey), OpenError> {
+        if encoded.header.file_id != self.file_id {
+            return Err(OpenError::WrongKey);
+        }
+        let same = Self::authenticate(encoded, self.master.clone(), self.secrets.clone());
+        let Err(damage) = same else { return same };
+        let mut has_slot = false;
+        for (slot, secret) in
+            encoded.header.slots.iter().flat_map(|slot| self.secrets.iter().map(move |s| (slot, s)))
+        {
+            if let Some(master) = slot.unwrap_with(secret, &self.file_id)? {
+                has_slot = true;
+                if *master.expose() != *self.master.expose() {
+                    return Self::authenticate(encoded, Arc::new(master), self.secrets.clone());
+                }
+            }
+        }
+        Err(if has_slot { damage } else { OpenError::WrongKey })
+    }
+
+    /// A header's proof, and what follows from it.
+    fn authenticate(
+        encoded: &ParsedHeader<'_>,
+        master: Arc<LockedKey>,
+        secrets: Vec<Arc<LockedKey>>,
+    ) -> Result<(Self, BodyKey), OpenError> {
+        encoded.authenticate(master.expose())?;
+        let Header { file_id, generation, body_salt, ref slots, last_number, .. } = encoded.header;
+        let key = BodyKey::derive(master.expose(), &file_id, &body_salt);
+        let (header_hash, slots) = (encoded.hash(), slots.clone());
+        let lineage =
+            Self { master, secrets, file_id, generation, header_hash, body_salt, slots, last_number };
+        Ok((lineage, key))
+    }
+
+    /// Seals `payload` as the generation after this one. The slots stay byte for byte; Argon2 does not run.
+    ///
+    /// # Errors
+    /// [`SealError`] when the payload is too large or randomness is refused.
+    pub fn seal_next(&self, payload: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mut sealing = self.seal_stream(payload)?;
+        let mut out = Vec::new();
+        out.try_reserve_exact(sealing.len()).map_err(|_| SealError::TooLarge)?;
+        while let Some(part) = sealing.next_chunk()? {
+            out.extend_from_slice(part);
+        }
+        crypto::wipe_stack();
+        Ok(out)
+    }
+
+    /// As [`seal_next`](Self::seal_next), part by part.
+    ///
+    /// # Errors
+    /// [`SealError`], as [`seal_next`](Self::seal_next).
+    pub fn seal_stream<'a>(&self, payload: &'a [u8]) -> Result<SealStream<'a>, SealError> {
+        let (after, header) = self.next(crypto::random()?)?;
+        let key = BodyKey::derive(self.master.expose(), &self.file_id, &after.body_salt);
+        let body = key.sealing(payload)?;
+        crypto::wipe_stack();
+        Ok(SealStream { header, after, key, payload, body, part: Vec::new(), header_given: false })
+    }
+
+    /// The next generation's header with the body of this one, which stays as it is: for slots that changed.
+    pub(crate) fn next_with_same_body(&self) -> Result<(Self, Vec<u8>), SealError> {
+        self.next(self.body_salt)
+    }
+
+    fn next(&self, body_salt: [u8; 32]) -> Result<(Self, Vec<u8>), SealError> {
+        let header = Header {
+            file_id: self.file_id,
+            generation: self.generation.checked_add(1).ok_or(SealError::NoGenerationsLeft)?,
+            parent: self.header_hash,
+            body_salt,
+            slots: self.slots.clone(),
+            last_number: self.last_number,
+        };
+        let encoded = header.encode(self.master.expose())?;
+        let header_hash = crypto::hash(&[&encoded]);
+        Ok((Self { generation: header.generation, header_hash, body_salt, ..self.clone() }, encoded))
+    }
+
+    /// Opens another generation of the same file, where it lies and without running Argon2.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a different file is [`OpenError::WrongKey`].
+    pub fn reopen(&self, bytes: Vec<u8>) -> Result<Opened, OpenError> {
+        let encoded = ParsedHeader::parse(&bytes)?;
+        let (lineage, key) = self.follow(&encoded)?;
+        let at = encoded.bytes.len();
+        let mut payload = Payload(Zeroizing::new(bytes));
+        key.open(&mut payload.0, at)?;
+        crypto::wipe_stack();
+        Ok(Opened { lineage, payload })
+    }
+
+    /// 16 random bytes that name the file in all its generations.
+    #[must_use]
+    pub fn file_id(&self) -> [u8; 16] {
+        self.file_id
+    }
+
+    /// The number of the generation last seen: 1 is the first, 0 stands before it.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// SHA-256 over the header of the generation last seen. It names that generation: of two files with the same id
+    /// and generation, one was not made from the other.
+    #[must_use]
+    pub fn header_hash(&self) -> [u8; 32] {
+        self.header_hash
+    }
+
+    /// What the passphrase slots ask for together.
+    #[must_use]
+    pub fn work(&self) -> KdfWork {
+        slot::work(&self.slots)
+    }
+
+    /// The slots, in the order of their numbers.
+    pub fn slots(&self) -> impl ExactSizeIterator<Item = SlotInfo> {
+        self.slots.iter().map(Slot::info)
+    }
+
+    /// Whether another master key is held than `other` has.
+    pub(crate) fn has_other_master(&self, other: &Self) -> bool {
+        !Arc::ptr_eq(&self.master, &other.master)
+    }
+
+    /// Gives the generations to come a new master key, and wraps it for every slot: whoever knows an old master key, by an
+    /// old copy and an old passphrase, can't open them. The file's id stays.
+    ///
+    /// Recipients' slots hold the key that they are wrapped for. Of other slots the secret must be at hand: it is of the slot
+    /// that was opened, of those that were added here, and of those that `others` opens.
+    ///
+    /// # Errors
+    /// [`SealError::SlotNotAtHand`] for the first slot that can't be wrapped; nothing is changed then.
+    pub fn renew_master(&mut self, others: &[Unlock<'_>]) -> Result<(), SealError> {
+        for unlock in others {
+            let found = find_slot(&self.slots, &self.file_id, unlock);
+            if let Ok(Some((_, Unwrapped { secret, .. }))) = found {
+                self.secrets.push(Arc::new(secret));
+            }
+        }
+        let (master, mut slots) = (new_master()?, self.slots.clone());
+        for slot in &mut slots {
+            let secrets = self.secrets.iter().map(|secret| &**secret);
+            if !slot.wrap_again(secrets, &self.file_id, &master)? {
+                return Err(SealError::SlotNotAtHand(slot.number));
+            }
+        }
+        (self.master, self.slots) = (master, slots);
+        crypto::wipe_stack();
+        Ok(())
+    }
+
+    /// Adds a slot to the generations to come, under the next number, which is given back. Runs Argon2 for a passphrase, and
+    /// once more for each slot that might be the same passphrase's.
+    ///
+    /// # Errors
+    /// [`SealError`] when there are too many slots, they cost too much, one of them has this very secret, the label is too long,
+    /// or memory or randomness is refused.
+    pub fn add_slot(&mut self, new: &NewSlot<'_>, label: &str) -> Result<u16, SealError> {
+        if self.slots.len() == MAX_SLOTS {
+            return Err(SealError::TooManySlots);
+        }
+        let number = self.last_number.checked_add(1).ok_or(SealError::NoSlotNumbersLeft)?;
+        self.check_new(new, None)?;
+        let slot = self.make_slot(new, label, number)?;
+        self.slots.push(slot);
+        self.last_number = number;
+        Ok(number)
+    }
+
+    /// Puts another secret in the place of a slot's, in the generations to come. The slot keeps its number, and its label where
+    /// none is given.
+    ///
+    /// # Errors
+    /// As [`add_slot`](Self::add_slot), and [`SealError::NoSuchSlot`].
+    pub fn replace_slot(
+        &mut self,
+        number: u16,
+        new: &NewSlot<'_>,
+        label: Option<&str>,
+    ) -> Result<(), SealError> {
+        let index = self.index_of(number)?;
+        self.check_new(new, Some(number))?;
+        let label = label.unwrap_or(&self.slots[index].label).to_owned();
+        self.slots[index] = self.make_slot(new, &label, number)?;
+        Ok(())
+    }
+
+    /// Removes a slot from the generations to come. Whoever could open an earlier generation may still know the
+    /// master key: see [`renew_master`](Self::renew_master).
+    ///
+    /// # Errors
+    /// [`SealError::NoSlots`] for the last one, [`SealError::NoSuchSlot`].
+    pub fn remove_slot(&mut self, number: u16) -> Result<(), SealError> {
+        let index = self.index_of(number)?;
+        if self.slots.len() == 1 {
+            return Err(SealError::NoSlots);
+        }
+        self.slots.remove(index);
+        Ok(())
+    }
+
+    /// The number of the first slot that `unlock` opens, none if there is none. Runs Argon2 for a passphrase.
+    ///
+    /// # Errors
+    /// [`OpenError`] when memory is refused or the slot was changed.
+    pub fn find_slot(&self, unlock: &Unlock<'_>) -> Result<Option<u16>, OpenError> {
+        Ok(find_slot(&self.slots, &self.file_id, unlock)?.map(|(number, _)| number))
+    }
+
+    fn index_of(&self, number: u16) -> Result<usize, SealError> {
+        self.slots.iter().position(|slot| slot.number == number).ok_or(SealError::NoSuchSlot(number))
+    }
+
+    fn make_slot(&mut self, new: &NewSlot<'_>, label: &str, number: u16) -> Result<Slot, SealError> {
+        if !slot::is_label(label) {
+            return Err(SealError::LabelTooLong);
+        }
+        let (mut slot, secret) = Slot::wrap(new, &self.file_id, &self.master)?;
+        (slot.number, slot.label) = (number, label.to_owned());
+        self.secrets.push(Arc::new(secret));
+        Ok(slot)
+    }
+
+    /// No slot but the one that is `replaced` may open with what a new one opens with: removing one of them would not lock
+    /// anybody out. And with the others a new one must not cost too much, which is told before any of it is spent.
+    fn check_new(&self, new: &NewSlot<'_>, replaced: Option<u16>) -> Result<(), SealError> {
+        let mut others = self.slots.iter().filter(|slot| Some(slot.number) != replaced);
+        let costs = others.clone().filter_map(Slot::cost).chain(new.cost());
+        if !KdfWork::of(costs).is_within(KdfWork::ANY) {
+            return Err(SealError::TotalCost);
+        }
+        let opens = |slot: &Slot| match *new {
+            NewSlot::Passphrase { passphrase, .. } => {
+                opens(slot, &self.file_id, &Unlock::Passphrase(passphrase))
+            }
+            NewSlot::Key(key) => opens(slot, &self.file_id, &Unlock::Key(key)),
+            NewSlot::Recipient(public) | NewSlot::RecipientOnce(public) => slot.is_for(public),
+        };
+        match others.find(|slot| opens(slot)) {
+            Some(slot) => Err(SealError::SlotExists(slot.number)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl SealStream<'_> {
+    /// The next part of the file, in order: the header, then chunk by chunk; none after the last.
+    ///
+    /// # Errors
+    /// [`SealError::TooLarge`] when the format has no chunks left.
+    pub fn next_chunk(&mut self) -> Result<Option<&[u8]>, SealError> {
+        if !self.header_given {
+            self.header_given = true;
+            return Ok(Some(&self.header));
+        }
+        let more = self.body.next_chunk(&mut self.part)?;
+        Ok(more.then_some(&self.part))
+    }
+
+    /// How many bytes all parts have together.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(&self) -> usize {
+        self.header.len() + self.body.sealed_len()
+    }
+
+    /// Whether a file holds exactly what was sealed: read back, opened and compared with the payload.
+    pub(crate) fn is_in(&self, file: &mut impl Read) -> io::Result<bool> {
+        let mut header = vec![0; self.header.len()];
+        match file.read_exact(&mut header) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            result => result?,
+        }
+        Ok(header == self.header && self.key.verify(file, self.payload)?)
+    }
+
+    /// The lineage that ends with what was sealed.
+    pub(crate) fn into_next(self) -> Sealer {
+        self.after
+    }
+}
+
+impl fmt::Debug for SealStream<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealing").field("after", &self.after).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lineage")
+            .field("file_id", &self.file_id)
+            .field("generation", &self.generation)
+            .field("slots", &self.slots().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+fn new_master() -> Result<Arc<LockedKey>, SealError> {
+    let master = LockedKey::filled(|bytes| getrandom::fill(bytes.as_mut_slice()));
+    Ok(Arc::new(master?))
+}
+
+fn opens(slot: &Slot, file_id: &[u8; 16], unlock: &Unlock<'_>) -> bool {
+    matches!(slot.unwrap(unlock, file_id), Ok(Some(_)) | Err(OpenError::Damaged(_)))
+}
+
+fn find_slot(
+    slots: &[Slot],
+    file_id: &[u8; 16],
+    unlock: &Unlock<'_>,
+) -> Result<Option<(u16, Unwrapped)>, OpenError> {
+    for slot in slots {
+        if let Some(unwrapped) = slot.unwrap(unlock, file_id)? {
+            return Ok(Some((slot.number, unwrapped)));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cost::PassphraseCost;
+
+    #[test]
+    fn no_two_files_have_an_id_or_a_master_key_in_common() {
+        let begin = || Sealer::create(&[NewSlot::Key(&[7; 32])]).unwrap();
+        let (one, two) = (begin(), begin());
+        assert_ne!(one.file_id, two.file_id);
+        assert_ne!(one.master.expose(), two.master.expose());
+        assert_ne!(new_master().unwrap().expose(), one.master.expose());
+    }
+
+    fn cheap(passphrase: &[u8]) -> NewSlot<'_> {
+        NewSlot::Passphrase { passphrase, cost: PassphraseCost::new(8, 1, 1).unwrap() }
+    }
+
+    fn numbers(lineage: &Sealer) -> Vec<u16> {
+        lineage.slots().map(|slot| slot.number).collect()
+    }
+
+    #[test]
+    fn what_slots_cost_together_is_bounded_and_told_before_it_is_spent() {
+        let most = PassphraseCost::new(1 << 20, 16, 1).unwrap();
+        let almost = PassphraseCost::new((1 << 20) - 1, 16, 1).unwrap();
+        let mut lineage = Sealer::create(&[cheap(b"p"), NewSlot::Key(&[7; 32])]).unwrap();
+        assert_eq!(lineage.work(), KdfWork { memory_kib: 8, total_kib: 8 });
+        lineage.slots.push(slot::costing(most, 3));
+        lineage.last_number = 3;
+        // The costly slot is never tried: that would take gigabytes.
+        assert_eq!(lineage.add_slot(&cheap(b"q"), "q"), Err(SealError::TotalCost));
+        assert_eq!(lineage.replace_slot(2, &cheap(b"q"), None), Err(SealError::TotalCost));
+        lineage.remove_slot(1).unwrap();
+        assert_eq!(lineage.add_slot(&cheap(b"q"), "q"), Err(SealError::TotalCost), "by one pass over 8 KiB");
+        assert_eq!((numbers(&lineage), lineage.last_number), (vec![2, 3], 3));
+        assert_eq!(lineage.add_slot(&NewSlot::Key(&[8; 32]), ""), Ok(4), "a key costs nothing");
+        lineage.replace_slot(3, &cheap(b"q"), Some("in its place")).unwrap();
+        assert_eq!(lineage.work(), KdfWork { memory_kib: 8, total_kib: 8 });
+        lineage.slots[1] = slot::costing(almost, 3);
+        let too_much = NewSlot::Passphrase { passphrase: b"r", cost: PassphraseCost::new(8, 3, 1).unwrap() };
+        assert_eq!(lineage.add_slot(&too_much, ""), Err(SealError::TotalCost));
+        let found = lineage.check_new(&NewSlot::Passphrase { passphrase: b"r", cost: most }, Some(3));
+        assert_eq!(found, Ok(()), "in place of the only other one it may be all that is allowed");
+    }
+
+    #[test]
+    fn a_file_has_no_more_numbers_than_there_are_and_no_more_generations() {
+        let mut lineage = Sealer::create(&[NewSlot::Key(&[7; 32])]).unwrap();
+        lineage.last_number = u16::MAX - 1;
+        assert_eq!(lineage.add_slot(&NewSlot::Key(&[8; 32]), ""), Ok(u16::MAX));
+        assert_eq!(lineage.add_slot(&NewSlot::Key(&[9; 32]), ""), Err(SealError::NoSlotNumbersLeft));
+        assert_eq!(numbers(&lineage), [1, u16::MAX]);
+        lineage.generation = u64::MAX - 1;
+        let last = lineage.seal_next(b"last").unwrap();
+        let opened = lineage.reopen(last).unwrap();
+        assert_eq!(opened.lineage.generation(), u64::MAX);
+        assert_eq!(opened.lineage.seal_next(b"").unwrap_err(), SealError::NoGenerationsLeft);
+    }
+
+    #[test]
+    fn parts_make_the_file_and_it_is_known_again_from_any_other() {
+        let lineage = Sealer::create(&[NewSlot::Key(&[7; 32])]).unwrap();
+        let payload = vec![3; 150_000];
+        let mut sealing = lineage.seal_stream(&payload).unwrap();
+        let mut parts = Vec::new();
+        while let Some(part) = sealing.next_chunk().unwrap() {
+            parts.push(part.to_vec());
+        }
+        assert_eq!(parts.len(), 4, "the header and three chunks");
+        let mut file = parts.concat();
+        assert_eq!(file.len(), sealing.len());
+        let is_in = |file: &[u8]| sealing.is_in(&mut &file[..]).unwrap();
+        assert!(is_in(&file));
+        for len in [0, parts[0].len() - 1, parts[0].len(), file.len() - 1] {
+            assert!(!is_in(&file[..len]), "{len} bytes");
+        }
+        for at in [0, parts[0].len() - 1, parts[0].len(), file.len() - 1] {
+            file[at] ^= 1;
+            assert!(!is_in(&file), "byte {at}");
+            file[at] ^= 1;
+        }
+        assert!(!is_in(&[&file[..], &[0]].concat()));
+        let shown = format!("{sealing:?}");
+        assert!(shown.contains("generation: 1"), "{shown}");
+        assert_eq!(sealing.into_next().generation(), 1);
+    }
+}

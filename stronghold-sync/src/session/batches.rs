@@ -1,0 +1,597 @@
+//! Entries on their way: batches going out, batches coming in, and what may be in them.
+
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+
+use super::{
+    Core, Export, Import, PeerMisbehaved, find,
+    initiator::{Consent, Take},
+};
+use crate::{
+    EntryId, Grant, Location, Policy, RevisionId, Scope, Shape,
+    message::{Batch, CHUNK_BYTES, Message, RecipientKey},
+    plan::split_first_record,
+    session::Action,
+};
+
+/// The most entries in one batch.
+pub const BATCH_ENTRIES: usize = 1000;
+/// About how many bytes of values go into one batch.
+pub const BATCH_BYTES: u64 = 8 << 20;
+/// The largest sealed batch that is accepted, in bytes: one value of 4 MiB above [`BATCH_BYTES`], and padding.
+pub const MAX_SEALED: u64 = 16 << 20;
+/// Batches on their way and not yet confirmed.
+const WINDOW: u64 = 2;
+
+/// What may be in the batches of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Just these, which the plan of this side wanted: each in the scope of its command, and either taken by that command
+    /// or by a rule that lets the giver write or delete it here.
+    Taken {
+        /// Which.
+        entries: ShapeList,
+        /// Where they may be.
+        scope: Scope,
+        /// By what.
+        take: Take,
+    },
+    /// Just these, and only where the policy lets the giver write or delete.
+    Granted {
+        /// Which.
+        entries: ShapeList,
+        /// Where it may write.
+        push: Option<Grant>,
+        /// Where it may delete.
+        delete: Option<Grant>,
+    },
+    /// Everything that was asked for, deletions too.
+    Within(Scope),
+    /// Every value that was asked for, and no deletion.
+    Values(Scope),
+}
+
+/// Entries as their shapes announced them, in order. What the plan was made of has to be what arrives: a deletion
+/// announced as an edit would pass by the question that many deletions ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeList(Vec<Shape>);
+
+/// Why an entry may not be in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unexpected {
+    /// It was not asked for, or is not what its shape said.
+    Unrequested,
+    /// Its giver may not write or delete it.
+    NotPermitted,
+    /// A rule let it in when it was asked for, and does not any more.
+    Withdrawn,
+}
+
+impl Expected {
+    /// Checks one entry, given the shape that was computed from what arrived, at the time `now` (milliseconds since
+    /// 1970).
+    ///
+    /// # Errors
+    /// [`Unexpected`] when it may not be there.
+    pub fn check(
+        &self,
+        policy: &Policy,
+        location: &Location,
+        shape: &Shape,
+        now: u64,
+    ) -> Result<(), Unexpected> {
+        let announced = |entries: &ShapeList| entries.find(&shape.entry()) == Some(shape);
+        let asked = match self {
+            Self::Taken { entries, scope, .. } => announced(entries) && scope.covers(location),
+            Self::Granted { entries, .. } => announced(entries),
+            Self::Within(scope) => scope.covers(location),
+            Self::Values(scope) => !shape.deleted && scope.covers(location),
+        };
+        if !asked {
+            return Err(Unexpected::Unrequested);
+        }
+        let (push, delete) = match self {
+            Self::Granted { push, delete, .. } => (push, delete),
+            Self::Taken { take: Take::Granted(Consent { push, delete, also }), .. }
+                if !also.contains(&shape.entry()) =>
+            {
+                (push, delete)
+            }
+            _ => return Ok(()),
+        };
+        match if shape.deleted { delete } else { push } {
+            Some(grant) if policy.still_allows(grant, location, now) => Ok(()),
+            Some(grant) if grant.scope().covers(location) => Err(Unexpected::Withdrawn),
+            _ => Err(Unexpected::NotPermitted),
+        }
+    }
+
+    /// Whether no plan was made of it, so that nobody could be asked about what it deletes or empties.
+    #[must_use]
+    pub fn is_unplanned(&self) -> bool {
+        matches!(self, Self::Within(_) | Self::Values(_))
+    }
+
+    /// Where what was asked for may be.
+    pub(super) fn asked(&self) -> &dyn core::fmt::Display {
+        match self {
+            Self::Taken { scope, .. } | Self::Within(scope) | Self::Values(scope) => scope,
+            Self::Granted { .. } => &"",
+        }
+    }
+
+    /// The grants behind it, for the log.
+    pub(super) fn grants(&self) -> impl Iterator<Item = &Grant> {
+        let (push, delete) = match self {
+            Self::Granted { push, delete, .. } => (push.as_ref(), delete.as_ref()),
+            _ => (None, None),
+        };
+        push.into_iter().chain(delete)
+    }
+
+    fn most_entries(&self) -> u64 {
+        match self {
+            Self::Taken { entries, .. } | Self::Granted { entries, .. } => entries.0.len() as u64,
+            Self::Within(_) | Self::Values(_) => super::MAX_ENTRIES,
+        }
+    }
+}
+
+impl ShapeList {
+    pub(super) fn new(mut shapes: Vec<Shape>) -> Self {
+        shapes.sort_by_key(Shape::entry);
+        Self(shapes)
+    }
+
+    fn find(&self, entry: &EntryId) -> Option<&Shape> {
+        find(&self.0, entry)
+    }
+}
+
+/// Batches going out: sealed one after the other, few unconfirmed at a time.
+#[derive(Debug)]
+pub(super) struct BatchSender {
+    grant: Grant,
+    key: RecipientKey,
+    batches: VecDeque<Vec<EntryId>>,
+    sealing: u64,
+    next: u64,
+    confirmed: u64,
+    unconfirmed_entries: VecDeque<u64>,
+    pub(super) sent: u64,
+    /// How many entries there are in all batches.
+    all: u64,
+    ended: bool,
+}
+
+impl BatchSender {
+    /// Gives these, in the order of entries.
+    pub(super) fn new(grant: Grant, key: RecipientKey, shapes: &[Shape]) -> Self {
+        Self {
+            grant,
+            key,
+            batches: batches(shapes),
+            sealing: 0,
+            next: 0,
+            confirmed: 0,
+            unconfirmed_entries: VecDeque::new(),
+            sent: 0,
+            all: shapes.len() as u64,
+            ended: false,
+        }
+    }
+
+    /// What allows it.
+    pub(super) fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// The revisions in its batches.
+    pub(super) fn revisions(&self) -> impl Iterator<Item = RevisionId> {
+        self.batches.iter().flatten().map(|entry| entry.revision)
+    }
+
+    /// Asks for the next batch to be sealed, or ends; `true` when all is confirmed.
+    pub(super) fn pump(&mut self, core: &mut Core) -> bool {
+        if self.next - self.confirmed < WINDOW
+            && let Some(entries) = self.batches.pop_front()
+        {
+            self.sealing = entries.len() as u64;
+            core.act(Action::Export(Export { grant: self.grant.clone(), entries, key: self.key.clone() }));
+            return false;
+        }
+        if self.batches.is_empty() && !self.ended {
+            self.ended = true;
+            core.send(Message::End);
+        }
+        self.ended && self.next == self.confirmed
+    }
+
+    pub(super) fn handle_sealed(&mut self, sealed: &[u8], core: &mut Core) -> bool {
+        let head = Batch { index: self.next, entries: self.sealing, len: sealed.len() as u64 };
+        core.send(Message::Batch(head));
+        for chunk in sealed.chunks(CHUNK_BYTES) {
+            core.send(Message::Chunk(chunk.to_vec()));
+        }
+        self.unconfirmed_entries.push_back(self.sealing);
+        self.next += 1;
+        self.pump(core)
+    }
+
+    pub(super) fn handle_ack(&mut self, index: u64, core: &mut Core) -> Result<bool, PeerMisbehaved> {
+        if index != self.confirmed || self.confirmed == self.next {
+            return Err(PeerMisbehaved::OutOfOrder);
+        }
+        self.confirmed += 1;
+        self.sent += self.unconfirmed_entries.pop_front().unwrap_or(0);
+        core.act(Action::Sent { entries: self.sent, of: self.all });
+        Ok(self.pump(core))
+    }
+}
+
+/// Cuts a list into batches, between records where that can be: their heads are merged, and counted, together.
+fn batches(shapes: &[Shape]) -> VecDeque<Vec<EntryId>> {
+    let mut batches = VecDeque::new();
+    let (mut batch, mut bytes) = (Vec::new(), 0u64);
+    let mut rest = shapes;
+    while !rest.is_empty() {
+        let (record, others) = split_first_record(rest);
+        rest = others;
+        let fits = |entries: usize, bytes: u64| entries <= BATCH_ENTRIES && bytes <= BATCH_BYTES;
+        let record_bytes = record.iter().map(wire_size).fold(0, u64::saturating_add);
+        if !fits(batch.len() + record.len(), bytes.saturating_add(record_bytes)) {
+            close(&mut batch, &mut bytes, &mut batches);
+        }
+        for shape in record {
+            if !fits(batch.len() + 1, bytes.saturating_add(wire_size(shape))) {
+                close(&mut batch, &mut bytes, &mut batches);
+            }
+            bytes = bytes.saturating_add(wire_size(shape));
+            batch.push(shape.entry());
+        }
+    }
+    close(&mut batch, &mut bytes, &mut batches);
+    batches
+}
+
+fn close(batch: &mut Vec<EntryId>, bytes: &mut u64, batches: &mut VecDeque<Vec<EntryId>>) {
+    if !batch.is_empty() {
+        batches.push_back(core::mem::take(batch));
+    }
+    *bytes = 0;
+}
+
+/// About how many bytes an entry takes in a batch: value and labels, ancestors, names and the rest.
+fn wire_size(shape: &Shape) -> u64 {
+    shape.size.saturating_add(8 * shape.ancestors.as_slice().len() as u64 + 256)
+}
+
+/// Batches coming in: put together as their bytes arrive, merged whole.
+#[derive(Debug)]
+pub(super) struct BatchReceiver {
+    expected: Arc<Expected>,
+    next: u64,
+    entries_left: u64,
+    current: Option<Batch>,
+    bytes: Vec<u8>,
+}
+
+impl BatchReceiver {
+    pub(super) fn new(expected: Expected) -> Self {
+        let entries_left = expected.most_entries();
+        Self { expected: Arc::new(expected), next: 0, entries_left, current: None, bytes: Vec::new() }
+    }
+
+    pub(super) fn expected(&self) -> &Expected {
+        &self.expected
+    }
+
+    /// Takes no more entries than the peer said would come.
+    pub(super) fn limit(&mut self, entries: u64) -> Result<(), PeerMisbehaved> {
+        if entries > self.entries_left {
+            return Err(PeerMisbehaved::TooMany);
+        }
+        self.entries_left = entries;
+        Ok(())
+    }
+
+    pub(super) fn handle_batch(&mut self, batch: Batch) -> Result<(), PeerMisbehaved> {
+        if self.current.is_some() || batch.index != self.next {
+            return Err(PeerMisbehaved::OutOfOrder);
+        }
+        if batch.len == 0 || batch.len > MAX_SEALED {
+            return Err(PeerMisbehaved::BadBatch);
+        }
+        if batch.entries == 0 || batch.entries > BATCH_ENTRIES as u64 || batch.entries > self.entries_left {
+            return Err(PeerMisbehaved::TooMany);
+        }
+        self.entries_left -= batch.entries;
+        self.current = Some(batch);
+        Ok(())
+    }
+
+    pub(super) fn handle_chunk(&mut self, chunk: &[u8], core: &mut Core) -> Result<(), PeerMisbehaved> {
+        let Some(batch) = self.current else {
+            return Err(PeerMisbehaved::OutOfOrder);
+        };
+        if chunk.is_empty() || (self.bytes.len() + chunk.len()) as u64 > batch.len {
+            return Err(PeerMisbehaved::BadBatch);
+        }
+        self.bytes.extend_from_slice(chunk);
+        if self.bytes.len() as u64 == batch.len {
+            let sealed = core::mem::take(&mut self.bytes);
+            core.act(Action::Import(Import { sealed, expected: self.expected.clone() }));
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_imported(&mut self, core: &mut Core) {
+        core.send(Message::Ack(self.next));
+        self.next += 1;
+        self.current = None;
+    }
+
+    /// Whether the peer may end here: not within a batch.
+    pub(super) fn may_end(&self) -> Result<(), PeerMisbehaved> {
+        if self.current.is_none() { Ok(()) } else { Err(PeerMisbehaved::OutOfOrder) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{collections::BTreeSet, format, string::String, vec};
+
+    use super::super::{
+        SessionError, ShapeQueries, TaskError, TaskResult, check_sorted, count_records, difference,
+        positions, take_indices, volume,
+    };
+    use super::*;
+    use crate::{Ancestors, DeviceId, Operation, Rule, message::Refusal};
+
+    const PEER: DeviceId = DeviceId::from_bytes([1; 32]);
+
+    fn at(text: &str) -> Location {
+        text.parse().unwrap()
+    }
+
+    fn shape(location: &Location, revision: u16, size: u64) -> Shape {
+        let mut id = [0; 32];
+        id[..2].copy_from_slice(&revision.to_be_bytes());
+        let revision = RevisionId::from_bytes(id);
+        Shape { location: location.id(), revision, ancestors: Ancestors::default(), size, deleted: false }
+    }
+
+    /// How many entries there are in each batch of records with so many heads of this size.
+    fn cut(heads: &[u16], size: u64) -> Vec<usize> {
+        let record = |(number, heads): (usize, &u16)| {
+            let location = at(&format!("c/v/{number}"));
+            (0..*heads).map(|revision| shape(&location, revision, size)).collect::<Vec<_>>()
+        };
+        let shapes: Vec<Shape> = heads.iter().enumerate().flat_map(record).collect();
+        let batches = batches(&shapes);
+        let all: Vec<EntryId> = batches.iter().flatten().copied().collect();
+        assert!(all.iter().eq(shapes.iter().map(Shape::entry).collect::<Vec<_>>().iter()));
+        batches.iter().map(Vec::len).collect()
+    }
+
+    #[test]
+    fn batches_are_cut_between_records_at_a_thousand_entries_or_eight_mebibytes() {
+        for (heads, expected) in [
+            (&[][..], &[][..]),
+            (&[1], &[1]),
+            (&[600, 400, 1], &[1000, 1]),
+            (&[600, 401, 1], &[600, 402]),
+            (&[1000, 1000], &[1000, 1000]),
+            (&[1, 1500, 1], &[1, 1000, 501]),
+        ] {
+            assert_eq!(cut(heads, 64), expected, "{heads:?}");
+        }
+        let eighth = (1 << 20) - 256;
+        assert_eq!(cut(&[1; 9], eighth), [8, 1], "eight of a mebibyte with what goes beside the value");
+        assert_eq!(cut(&[1; 9], eighth + 1), [7, 2]);
+        assert_eq!(cut(&[5, 4], eighth), [5, 4]);
+        assert_eq!(cut(&[1, 1, 1], BATCH_BYTES), [1, 1, 1], "what is too large for one goes alone");
+        assert_eq!(cut(&[1, 2], u64::MAX), [1, 1, 1], "it does not overflow");
+        let ancestors = Ancestors::from_newest_first(vec![RevisionId::from_bytes([9; 32])]).unwrap();
+        assert_eq!(wire_size(&Shape { ancestors, ..shape(&at("c/v/r"), 1, 100) }), 100 + 8 + 256);
+    }
+
+    fn granted(policy: &Policy, operation: Operation) -> Option<Grant> {
+        match policy.decide(&PEER, operation, &crate::Selection::everything(), 0) {
+            crate::Decision::Allowed(grant) => Some(grant),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_may_be_in_a_batch_depends_on_what_was_asked_and_by_what_right() {
+        let mut policy = Policy::default();
+        for (operation, selection, expires) in [
+            (Operation::Push, "w", None),
+            (Operation::Delete, "d", Some(100)),
+            (Operation::Push, "e", Some(100)),
+        ] {
+            let (operations, selection) = ([operation].into(), selection.parse().unwrap());
+            policy.grant(Rule { device: PEER, operations, selection, expires, ask: false });
+        }
+        let (push, delete) = (granted(&policy, Operation::Push), granted(&policy, Operation::Delete));
+        let scope = || Scope::of(crate::Selection::parse(&["w", "d", "e", "x"]).unwrap());
+        let value = |name: &str| (at(name), shape(&at(name), 1, 64));
+        let deletion = |name: &str| (at(name), Shape { deleted: true, ..shape(&at(name), 2, 0) });
+        let all = [
+            value("w/v/r"),
+            deletion("d/v/r"),
+            value("e/v/r"),
+            value("x/v/r"),
+            deletion("w/v/r"),
+            value("y/v/r"),
+        ];
+        let entries = || ShapeList::new(all.iter().map(|(_, shape)| shape.clone()).collect());
+        let also = || BTreeSet::from([all[3].1.entry()]);
+        let (ok, not_asked) = (Ok(()), Err(Unexpected::Unrequested));
+        let (not_permitted, withdrawn) = (Err(Unexpected::NotPermitted), Err(Unexpected::Withdrawn));
+        let everything = Expected::Taken { entries: entries(), scope: scope(), take: Take::Everything };
+        let consent = Consent { push: push.clone(), delete: delete.clone(), also: also() };
+        let by_rules = Expected::Taken { entries: entries(), scope: scope(), take: Take::Granted(consent) };
+        let given = Expected::Granted { entries: entries(), push: push.clone(), delete: delete.clone() };
+        let given_no_deletion = Expected::Granted { entries: entries(), push, delete: None };
+        let within = Expected::Within(scope());
+        let values = Expected::Values(scope());
+        for (name, expected, now, verdicts) in [
+            ("everything", &everything, 0, [ok, ok, ok, ok, ok, not_asked]),
+            ("by rules", &by_rules, 0, [ok, ok, ok, ok, not_permitted, not_asked]),
+            ("by rules, later", &by_rules, 100, [ok, withdrawn, withdrawn, ok, not_permitted, not_asked]),
+            ("given", &given, 0, [ok, ok, ok, not_permitted, not_permitted, not_permitted]),
+            (
+                "given, later",
+                &given,
+                100,
+                [ok, withdrawn, withdrawn, not_permitted, not_permitted, not_permitted],
+            ),
+            (
+                "no deletion",
+                &given_no_deletion,
+                0,
+                [ok, not_permitted, ok, not_permitted, not_permitted, not_permitted],
+            ),
+            ("within", &within, 0, [ok, ok, ok, ok, ok, not_asked]),
+            ("values", &values, 0, [ok, not_asked, ok, ok, not_asked, not_asked]),
+        ] {
+            let found = all.each_ref().map(|(location, shape)| expected.check(&policy, location, shape, now));
+            assert_eq!(found, verdicts, "{name}");
+        }
+        let altered = Shape { size: 65, ..all[0].1.clone() };
+        for (expected, verdict) in
+            [(&everything, not_asked), (&by_rules, not_asked), (&given, not_asked), (&within, ok)]
+        {
+            assert_eq!(expected.check(&policy, &all[0].0, &altered, 0), verdict);
+        }
+        let facts = |expected: &Expected| {
+            (
+                expected.is_unplanned(),
+                expected.most_entries(),
+                format!("{}", expected.asked()),
+                expected.grants().count(),
+            )
+        };
+        let asked = || format!("{}", scope());
+        for (expected, is) in [
+            (&everything, (false, 6, asked(), 0)),
+            (&given, (false, 6, String::new(), 2)),
+            (&given_no_deletion, (false, 6, String::new(), 1)),
+            (&within, (true, 4 << 20, asked(), 0)),
+            (&values, (true, 4 << 20, asked(), 0)),
+        ] {
+            assert_eq!(facts(expected), is);
+        }
+    }
+
+    #[test]
+    fn lists_of_shapes_are_compared_counted_and_asked_for_in_order() {
+        let mut shapes: Vec<Shape> = (0..4)
+            .flat_map(|n| [1, 2].map(|revision| shape(&at(&format!("c/v/{n}")), revision, 10)))
+            .collect();
+        shapes.sort_by_key(Shape::entry);
+        let some: Vec<Shape> = [1, 2, 6].map(|position| shapes[position].clone()).into();
+        let others: Vec<Shape> = [0, 3, 4, 5, 7].map(|position| shapes[position].clone()).into();
+        assert_eq!((difference(&shapes, &some), difference(&some, &shapes)), (others, vec![]));
+        assert_eq!((difference(&some, &[]), difference(&[], &some)), (some.clone(), vec![]));
+        assert_eq!(positions(&shapes, &some), [1, 2, 6]);
+        assert_eq!((count_records(&shapes), count_records(&some), count_records(&[])), (4, 3, 0));
+        assert_eq!(volume(&shapes), crate::message::Volume { entries: 8, bytes: 80 });
+        let large = [shape(&at("c/v/r"), 1, u64::MAX), shape(&at("c/v/r"), 2, 1)];
+        assert_eq!(volume(&large).bytes, u64::MAX, "it does not overflow");
+        assert_eq!(
+            (find(&shapes, &some[1].entry()), find(&some, &shapes[0].entry())),
+            (Some(&some[1]), None)
+        );
+        assert_eq!(check_sorted(shapes.clone()), Ok(shapes.clone()));
+        shapes.swap(0, 1);
+        assert_eq!(check_sorted(shapes), Err(SessionError::ApiMisuse));
+        assert_eq!(check_sorted(vec![some[0].clone(), some[0].clone()]), Err(SessionError::ApiMisuse));
+
+        let mut claimed = BTreeSet::new();
+        let mut take = |part: &[u32]| take_indices(&mut claimed, part.to_vec(), |position| *position < 3);
+        assert_eq!((take(&[2, 0]), take(&[1])), (Ok(()), Ok(())));
+        assert_eq!(
+            (take(&[]), take(&[1])),
+            (Err(PeerMisbehaved::OutOfOrder), Err(PeerMisbehaved::Unrequested))
+        );
+        let mut none = BTreeSet::new();
+        assert_eq!(
+            take_indices(&mut none, vec![3], |position| *position < 3),
+            Err(PeerMisbehaved::Unrequested)
+        );
+    }
+
+    #[test]
+    fn shapes_are_asked_for_once_for_each_scope() {
+        let of = |text: &str| Scope::of(text.parse().unwrap());
+        let (one, other) = (of("a"), of("b"));
+        let scopes =
+            [(Operation::Pull, Some(&one)), (Operation::Push, Some(&other)), (Operation::Delete, Some(&one))];
+        let (mut gathering, mut core) = (ShapeQueries::new(scopes), Core::default());
+        let mut asked = Vec::new();
+        while gathering.ask(&mut core) {
+            asked.push((core.actions.pop_front(), gathering.answered()));
+        }
+        let action = |scope: &Scope| Some(Action::Shapes(scope.clone()));
+        let both = vec![Operation::Pull, Operation::Delete];
+        assert_eq!(asked, [(action(&one), both), (action(&other), vec![Operation::Push])]);
+        assert_eq!(gathering.answered(), []);
+        assert!(!ShapeQueries::new([(Operation::Pull, None)]).ask(&mut core));
+    }
+
+    #[test]
+    fn an_error_ends_it_and_the_peer_is_told_no_more_than_it_may_know() {
+        let misbehaved = SessionError::PeerMisbehaved(PeerMisbehaved::BadBatch);
+        for (error, told) in [
+            (SessionError::Refused(Refusal::Busy), None),
+            (misbehaved, Some(Refusal::ProtocolError)),
+            (SessionError::PeerIncompatible { ours: 1, theirs: 2 }, Some(Refusal::Version)),
+            (SessionError::NotPermitted, Some(Refusal::NotPermitted)),
+            (SessionError::Deletions, Some(Refusal::Deletions)),
+            (SessionError::Limits, Some(Refusal::Limits)),
+            (SessionError::Local, Some(Refusal::Failed)),
+            (SessionError::ApiMisuse, Some(Refusal::Failed)),
+            (SessionError::Stopped, Some(Refusal::Stopped)),
+        ] {
+            let mut core = Core::default();
+            core.send(Message::DigestEnd);
+            assert!(!core.is_over());
+            assert_eq!(core.fail(error), error);
+            assert_eq!(core.fail(SessionError::Local), SessionError::Local);
+            let left: Vec<Action> = core.actions.drain(..).collect();
+            let told: Vec<Action> =
+                told.map(|refusal| Action::Send(Message::Refused(refusal))).into_iter().collect();
+            assert_eq!((left, core.is_over()), (told, true));
+            assert_eq!((core.may_receive(), core.may_answer(&TaskResult::Logged)), (Err(error), Err(error)));
+        }
+        let answered = |answer: TaskResult| {
+            let mut core = Core::default();
+            assert_eq!(core.may_answer(&answer), Err(SessionError::ApiMisuse), "nothing was asked");
+            core.act(Action::Log(vec![]));
+            assert_eq!(core.may_receive(), Err(SessionError::ApiMisuse), "an answer is owed");
+            let first = core.may_answer(&answer);
+            assert_eq!(core.may_receive(), Ok(()));
+            first
+        };
+        for (failure, error) in [
+            (TaskError::Local, SessionError::Local),
+            (TaskError::NotPermitted, SessionError::NotPermitted),
+            (TaskError::Peer(PeerMisbehaved::BadBatch), misbehaved),
+            (TaskError::Deletions, SessionError::Deletions),
+            (TaskError::Limits, SessionError::Limits),
+        ] {
+            assert_eq!(answered(TaskResult::Failed(failure)), Err(error));
+        }
+        assert_eq!(answered(TaskResult::Logged), Ok(()));
+        let mut core = Core::default();
+        core.act(Action::Sent { entries: 1, of: 2 });
+        core.known([]);
+        assert_eq!(
+            (core.may_receive(), core.actions.len()),
+            (Ok(()), 1),
+            "what needs no answer is not waited for"
+        );
+    }
+}

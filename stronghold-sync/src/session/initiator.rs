@@ -1,0 +1,441 @@
+//! The asking side of a session.
+
+mod sync;
+
+use alloc::{boxed::Box, collections::BTreeSet, string::ToString, vec};
+
+use self::sync::{Proposed, Sync};
+use super::{
+    Action, Core, Duplicate, Lookup, PeerList, PeerMisbehaved, Session, SessionError, ShapeQueries, Summary,
+    TaskResult, Verdict,
+    batches::{BatchReceiver, BatchSender, Expected},
+    check_sorted, volume,
+};
+use crate::{
+    Edition, EntryId, Grant, Operation, Plan, Scope, Selection, Stamps,
+    message::{Agreed, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, split_list},
+};
+
+/// What to ask a peer for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made for a session, and there are never many")]
+pub enum SessionRequest {
+    /// Everything selected, sealed to this key.
+    Import {
+        /// Of what.
+        selection: Selection,
+        /// This side's one-time key.
+        key: RecipientKey,
+    },
+    /// Which entries there are.
+    Browse {
+        /// Of what.
+        selection: Selection,
+    },
+    /// Picked entries, sealed to this key.
+    Fetch {
+        /// Which.
+        selection: Selection,
+        /// This side's one-time key.
+        key: RecipientKey,
+    },
+    /// What either side lacks.
+    Sync(SyncOptions),
+}
+
+/// A sync to ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncOptions {
+    /// Of what.
+    pub selection: Selection,
+    /// Whether to receive, and by what right.
+    pub take: Option<Take>,
+    /// Whether to give, and by what right. One of the two must be there.
+    pub push: Push,
+    /// Whether the names of all that would be taken are wanted in the plan: also of what only the peer holds.
+    pub names: bool,
+    /// This side's one-time key.
+    pub key: RecipientKey,
+    /// 32 bytes that only the two ends of this session know, fresh each time.
+    pub secret: [u8; 32],
+}
+
+/// By what right the asking side takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// By its own command: everything that the peer lets it have.
+    Everything,
+    /// By what this side's policy lets the peer do.
+    Granted(Consent),
+}
+
+/// What this side's policy lets the peer do here, as a sync that this side asks for takes by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// Where the peer may write.
+    pub push: Option<Grant>,
+    /// Where it may delete.
+    pub delete: Option<Grant>,
+    /// What is taken beyond that: a person has seen it by name.
+    pub also: BTreeSet<EntryId>,
+}
+
+/// By what right the asking side gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// It gives nothing, and wants to give nothing.
+    No,
+    /// It would give, and its own policy lets the peer have nothing of it: what waits is told.
+    NotGranted,
+    /// By the grant of this side's own policy for the peer.
+    Granted(Grant),
+}
+
+/// The asking side's state machine.
+#[derive(Debug)]
+pub struct Initiator {
+    core: Core,
+    state: State,
+    summary: Summary,
+    sent_since: bool,
+    /// What this side remembers of the peer's snapshot, and whether there are two of it.
+    stamps: Stamps,
+    copied: bool,
+}
+
+/// Named for what it expects.
+#[derive(Debug)]
+enum State {
+    /// The answer to an import or fetch.
+    AwaitGrant(BatchReceiver),
+    /// The answer to a browse.
+    AwaitListing(Selection, PeerList<Listing>),
+    /// The answer to a sync.
+    AwaitAgreed(Box<SyncOptions>),
+    /// This side's own shapes, one scope after the other.
+    AwaitShapes(Box<Sync>, ShapeQueries),
+    /// This side's shapes of what it would give, where that is more than it may.
+    AwaitSendable(Box<Sync>),
+    /// What differs.
+    AwaitDiff(Box<Sync>),
+    /// Another way to find it: it did not add up.
+    AwaitDiffAgain(Box<Sync>),
+    /// What the host knows of what differs.
+    AwaitLookup(Box<Sync>, Lookup),
+    /// Names of what only the peer holds.
+    AwaitNames(Box<Sync>),
+    /// The caller's word on the plan.
+    AwaitApproval(Box<Sync>, Box<Plan>),
+    /// The log, then the proposal.
+    LogToPropose(Box<Sync>, Box<Plan>),
+    /// The log, then the peer's batches.
+    LogToReceive(BatchReceiver),
+    /// What the peer wants.
+    AwaitAccept(Box<Proposed>),
+    /// The peer's batches; then, in a sync, this side's.
+    Receiving(BatchReceiver, Option<Box<BatchSender>>),
+    /// The peer's confirmations.
+    Sending(Box<BatchSender>),
+    /// Nothing more.
+    Over,
+}
+
+impl Initiator {
+    /// Starts a session by asking.
+    #[must_use]
+    pub fn new(ask: SessionRequest) -> Self {
+        Self::with_edition(ask, Edition::default(), Stamps::default())
+    }
+
+    /// The same, telling the peer of which edition this side's snapshot is, and with the stamps that the peer was given.
+    #[must_use]
+    pub fn with_edition(ask: SessionRequest, edition: Edition, stamps: Stamps) -> Self {
+        let (request, state) = match ask {
+            SessionRequest::Import { selection, key } => {
+                let expected = Expected::Within(Scope::of(selection.clone()));
+                (Request::Import { selection, key }, State::AwaitGrant(BatchReceiver::new(expected)))
+            }
+            SessionRequest::Fetch { selection, key } => {
+                let expected = Expected::Values(Scope::of(selection.clone()));
+                (Request::Fetch { selection, key }, State::AwaitGrant(BatchReceiver::new(expected)))
+            }
+            SessionRequest::Browse { selection } => (
+                Request::Browse { selection: selection.clone() },
+                State::AwaitListing(selection, PeerList::new()),
+            ),
+            SessionRequest::Sync(ask) => {
+                let (selection, pull) = (ask.selection.clone(), ask.take.is_some());
+                let push = matches!(ask.push, Push::Granted(_));
+                (Request::Sync { selection, pull, push }, State::AwaitAgreed(Box::new(ask)))
+            }
+        };
+        let mut core = Core::default();
+        core.send(Message::Open(Open { protocol: PROTOCOL, request, edition }));
+        Self { core, state, summary: Summary::default(), sent_since: true, stamps, copied: false }
+    }
+
+    fn message(&mut self, message: Message) -> Result<(), SessionError> {
+        if core::mem::take(&mut self.sent_since) {
+            self.summary.round_trips += 1;
+        }
+        let state = core::mem::replace(&mut self.state, State::Over);
+        self.state = match (state, message) {
+            (_, Message::Refused(refusal)) => return Err(SessionError::Refused(refusal)),
+            (State::AwaitGrant(mut incoming), Message::Granted(volume)) => {
+                incoming.limit(volume.entries)?;
+                self.core.act(Action::Incoming(volume));
+                let selection = incoming.expected().asked().to_string();
+                self.core.act(Action::Log(vec![Verdict::own(Operation::Push, &selection, volume)]));
+                State::LogToReceive(incoming)
+            }
+            (State::AwaitListing(selection, mut found), Message::Listing(part)) => {
+                if !part.iter().all(|entry| selection.covers(&entry.location)) {
+                    return Err(PeerMisbehaved::Unrequested.into());
+                }
+                found.extend(part, |one, next| one.location < next.location)?;
+                State::AwaitListing(selection, found)
+            }
+            (State::AwaitListing(_, found), Message::End) => {
+                self.core.act(Action::Listing(found.items));
+                self.finish()
+            }
+            (State::AwaitAgreed(ask), Message::Agreed(agreed)) => {
+                self.recognise(&agreed);
+                let sync = Box::new(Sync::agreed(*ask, agreed)?);
+                let gathering = ShapeQueries::new(sync.scopes());
+                self.gather(sync, gathering)?
+            }
+            (State::AwaitDiff(mut sync) | State::AwaitDiffAgain(mut sync), Message::NeedMore(again)) => {
+                let messages = sync.handle_again(again)?;
+                self.core.send_all(messages);
+                State::AwaitDiff(sync)
+            }
+            (State::AwaitDiff(mut sync), Message::Missing(part)) => {
+                sync.handle_only_here(part)?;
+                State::AwaitDiff(sync)
+            }
+            (State::AwaitDiff(mut sync), Message::Needed(part)) => {
+                sync.handle_only_there(&part)?;
+                State::AwaitDiff(sync)
+            }
+            (State::AwaitDiff(sync), Message::DiffEnd) => self.compared(sync)?,
+            (State::AwaitNames(mut sync), Message::Names(part)) => match sync.handle_named(part)? {
+                true => self.planned(sync)?,
+                false => State::AwaitNames(sync),
+            },
+            (State::AwaitAccept(mut proposed), Message::Want(part)) => {
+                proposed.handle_want(part)?;
+                State::AwaitAccept(proposed)
+            }
+            (State::AwaitAccept(proposed), Message::Accept(key)) => {
+                let (incoming, outgoing, declined) = proposed.accepted(key)?;
+                if !declined.is_empty() {
+                    self.core.act(Action::Declined(declined));
+                }
+                State::Receiving(incoming, outgoing.map(Box::new))
+            }
+            (state @ (State::Receiving(..) | State::Sending(_)), message) => self.transfer(state, message)?,
+            _ => return Err(PeerMisbehaved::OutOfOrder.into()),
+        };
+        Ok(())
+    }
+
+    /// Takes what the peer tells of its own snapshot, and of this side's.
+    fn recognise(&mut self, agreed: &Agreed) {
+        self.copied = self.stamps.detects_duplicate(agreed.edition.stamp);
+        let told = [(self.copied, Duplicate::Theirs), (agreed.copied, Duplicate::Ours)];
+        told.into_iter()
+            .filter(|(is, _)| *is)
+            .for_each(|(_, copied)| self.core.act(Action::Duplicate(copied)));
+        self.core.act(Action::Edition(agreed.edition));
+    }
+
+    /// Takes a message while batches are on their way.
+    fn transfer(&mut self, state: State, message: Message) -> Result<State, SessionError> {
+        Ok(match (state, message) {
+            (State::Receiving(mut incoming, outgoing), Message::Batch(batch)) => {
+                incoming.handle_batch(batch)?;
+                State::Receiving(incoming, outgoing)
+            }
+            (State::Receiving(mut incoming, outgoing), Message::Chunk(chunk)) => {
+                incoming.handle_chunk(&chunk, &mut self.core)?;
+                State::Receiving(incoming, outgoing)
+            }
+            (State::Receiving(incoming, outgoing), Message::End) => {
+                incoming.may_end()?;
+                match outgoing {
+                    Some(outgoing) => self.give(outgoing),
+                    None => self.finish(),
+                }
+            }
+            (State::Sending(mut outgoing), Message::Ack(index)) => {
+                let done = outgoing.handle_ack(index, &mut self.core)?;
+                self.giving(outgoing, done)
+            }
+            _ => return Err(PeerMisbehaved::OutOfOrder.into()),
+        })
+    }
+
+    fn answer(&mut self, answer: TaskResult) -> Result<(), SessionError> {
+        let state = core::mem::replace(&mut self.state, State::Over);
+        self.state = match (state, answer) {
+            (State::AwaitShapes(mut sync, mut gathering), TaskResult::Shapes(shapes)) => {
+                sync.hold(&gathering.answered(), check_sorted(shapes)?);
+                self.gather(sync, gathering)?
+            }
+            (State::AwaitSendable(mut sync), TaskResult::Shapes(shapes)) => {
+                sync.would_give(check_sorted(shapes)?);
+                self.tell(sync)?
+            }
+            (State::AwaitLookup(mut sync, look), TaskResult::Looked(looked))
+                if look.is_answered_by(&looked) =>
+            {
+                sync.looked(&look, looked);
+                self.name(sync)?
+            }
+            (State::LogToPropose(sync, plan), TaskResult::Logged) => self.proposed(*sync, *plan),
+            (State::LogToReceive(incoming), TaskResult::Logged) => State::Receiving(incoming, None),
+            (State::AwaitApproval(_, plan), TaskResult::Stop) => {
+                // What the plan would do is the result of a dry run.
+                self.summary.conflicts = plan.conflicts;
+                self.core.send(Message::End);
+                self.finish()
+            }
+            (State::AwaitApproval(sync, plan), TaskResult::Proceed { deletions_confirmed }) => {
+                if plan.needs_confirmation() && !deletions_confirmed {
+                    return Err(SessionError::Deletions);
+                }
+                self.propose(sync, plan)
+            }
+            (State::Receiving(mut incoming, outgoing), TaskResult::Imported(taken)) => {
+                incoming.handle_imported(&mut self.core);
+                self.summary.add(taken);
+                State::Receiving(incoming, outgoing)
+            }
+            (State::Sending(mut outgoing), TaskResult::Sealed(sealed)) => {
+                let done = outgoing.handle_sealed(&sealed, &mut self.core);
+                self.giving(outgoing, done)
+            }
+            _ => return Err(SessionError::ApiMisuse),
+        };
+        Ok(())
+    }
+
+    /// Asks for this side's shapes in the next scope that there is; then tells the peer of them, as far as it is to
+    /// know.
+    fn gather(&mut self, sync: Box<Sync>, gathering: ShapeQueries) -> Result<State, SessionError> {
+        if gathering.ask(&mut self.core) {
+            return Ok(State::AwaitShapes(sync, gathering));
+        }
+        if let Some(scope) = sync.givable() {
+            self.core.act(Action::Shapes(scope));
+            return Ok(State::AwaitSendable(sync));
+        }
+        self.tell(sync)
+    }
+
+    fn tell(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
+        let messages = sync.tell();
+        if messages.is_empty() {
+            return self.look(sync);
+        }
+        self.core.send_all(messages);
+        Ok(State::AwaitDiff(sync))
+    }
+
+    fn compared(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
+        if sync.adds_up() {
+            return self.look(sync);
+        }
+        if !sync.forget() {
+            return Err(PeerMisbehaved::FalseDifference.into());
+        }
+        self.core.send(Message::Mismatch);
+        Ok(State::AwaitDiffAgain(sync))
+    }
+
+    /// Asks the host for what it takes to plan, if that is anything.
+    fn look(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
+        let look = sync.look()?;
+        if look.is_empty() {
+            return self.name(sync);
+        }
+        self.core.act(Action::Lookup(look.clone()));
+        Ok(State::AwaitLookup(sync, look))
+    }
+
+    /// Asks the peer for the names that are still needed, if any are.
+    fn name(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
+        let unnamed = sync.unnamed();
+        if unnamed.is_empty() {
+            return self.planned(sync);
+        }
+        self.core.send_all(split_list(unnamed, Message::NamesWanted));
+        Ok(State::AwaitNames(sync))
+    }
+
+    fn planned(&mut self, sync: Box<Sync>) -> Result<State, SessionError> {
+        let plan = Box::new(sync.plan()?);
+        self.summary.unchanged = plan.unchanged;
+        self.core.act(Action::Plan(plan.clone()));
+        Ok(State::AwaitApproval(sync, plan))
+    }
+
+    fn propose(&mut self, sync: Box<Sync>, plan: Box<Plan>) -> State {
+        self.core.known(sync.common());
+        let verdicts = sync.verdicts(&plan);
+        if verdicts.is_empty() {
+            return self.proposed(*sync, *plan);
+        }
+        self.core.act(Action::Log(verdicts));
+        State::LogToPropose(sync, plan)
+    }
+
+    fn proposed(&mut self, sync: Sync, plan: Plan) -> State {
+        self.core.send_all(sync.left(&plan, self.copied).into_iter().map(Message::LeftOut).collect());
+        if plan.is_empty() {
+            self.core.send(Message::End);
+            return self.finish();
+        }
+        self.core.act(Action::Incoming(volume(&plan.take)));
+        self.core.send_all(split_list(sync.positions(&plan.take), Message::Want));
+        self.core.send_all(split_list(plan.give.clone(), Message::Push));
+        let (key, proposed) = sync.propose(plan);
+        self.core.send(Message::Propose(Propose { key }));
+        State::AwaitAccept(proposed)
+    }
+
+    fn give(&mut self, mut outgoing: Box<BatchSender>) -> State {
+        self.core.known(outgoing.revisions());
+        let done = outgoing.pump(&mut self.core);
+        self.giving(outgoing, done)
+    }
+
+    fn giving(&mut self, outgoing: Box<BatchSender>, done: bool) -> State {
+        self.summary.sent = outgoing.sent;
+        if done { self.finish() } else { State::Sending(outgoing) }
+    }
+
+    fn finish(&mut self) -> State {
+        self.core.act(Action::Finished(self.summary));
+        State::Over
+    }
+}
+
+impl Session for Initiator {
+    fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {
+        let checked = self.core.may_receive();
+        checked.and_then(|()| self.message(message)).map_err(|error| self.core.fail(error))
+    }
+
+    fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError> {
+        let checked = self.core.may_answer(&answer);
+        checked.and_then(|()| self.answer(answer)).map_err(|error| self.core.fail(error))
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        let action = self.core.actions.pop_front();
+        self.sent_since |= matches!(&action, Some(Action::Send(message)) if message.expects_reply());
+        action
+    }
+}

@@ -1,0 +1,512 @@
+//! What the asking side of a sync knows of both sides, and the plan that follows from it.
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    string::ToString,
+    vec::Vec,
+};
+
+use super::super::{
+    Lookup, LookupResult, MAX_GIVEN, PeerList, PeerMisbehaved, SessionError, Verdict,
+    batches::{BatchReceiver, BatchSender, Expected, ShapeList},
+    count_records, difference, find, positions, take_indices, volume,
+};
+use super::{Consent, Push, SyncOptions, Take};
+use crate::{
+    Change, EntryId, Grant, Location, LocationId, OnConflict, Operation, Plan, PlanOptions, RevisionId,
+    Scope, Selection, Shape, SkipReason, Skipped,
+    message::{Agreed, LeftOut, MAX_NAMED, Message, RecipientKey, WireSize, split_list},
+    plan::{LARGEST, MAX_ADDED_HEADS, Sieve, plan_through},
+    reconcile::{self, Initiator, MAX_CELLS, NeedMore, SetDigest, SetKey, Symbol},
+};
+
+/// One sync, from the asking side, once its scopes are agreed.
+#[derive(Debug)]
+pub(super) struct Sync {
+    key: RecipientKey,
+    /// Whether and where the peer lets this side pull.
+    pull: Option<Scope>,
+    push: Option<Scope>,
+    delete: Option<Scope>,
+    /// By what right this side takes, and gives.
+    take: Take,
+    own: Push,
+    /// What was asked for.
+    asked: Scope,
+    /// Whether the names of all that would be taken are wanted.
+    names_wanted: bool,
+    /// Whether it was asked to pull, and the peer lets it have nothing.
+    pull_refused: bool,
+    /// What this side holds where it may pull.
+    held: Vec<Shape>,
+    /// What it may give, wherever.
+    may_give: Vec<Shape>,
+    /// What it would give and may not, in the order of entries.
+    withheld: Vec<Shape>,
+    /// Of what it may give, what is not among `held`.
+    offered: Vec<Shape>,
+    /// The secret of the session, for the keys of the reconciliation.
+    secret: [u8; 32],
+    /// What the peer told of its set first, and the reconciliation with it, where this side may pull.
+    theirs: Option<SetDigest>,
+    reconciling: Option<Initiator>,
+    /// What only the peer holds, and symbols of what only this side does.
+    only_there: PeerList<Shape>,
+    lacking: Vec<u64>,
+    only_here: BTreeSet<EntryId>,
+    /// Names of what differs, held here or told by the peer; those that the peer told; those it still owes.
+    names: BTreeMap<LocationId, Location>,
+    told: BTreeMap<LocationId, Location>,
+    owed: Vec<LocationId>,
+    needed: BTreeSet<LocationId>,
+    /// Heads here that came from the peer, of records that may get more than it may add.
+    delivered: BTreeSet<EntryId>,
+    /// What waits here outside the reconciled set.
+    waiting: Vec<Skipped>,
+}
+
+/// What was proposed to the peer.
+#[derive(Debug)]
+pub(super) struct Proposed {
+    grant: Option<Grant>,
+    give: Vec<Shape>,
+    wanted: BTreeSet<u32>,
+    incoming: BatchReceiver,
+}
+
+impl Sync {
+    /// Cuts what the peer agreed to down to what was asked, and to what this side's policy lets it give.
+    pub(super) fn agreed(ask: SyncOptions, agreed: Agreed) -> Result<Self, SessionError> {
+        if ask.take.is_none() && !matches!(ask.push, Push::Granted(_)) {
+            return Err(SessionError::ApiMisuse);
+        }
+        let asked = Scope::of(ask.selection);
+        let grant = match &ask.push {
+            Push::Granted(grant) => Some(grant.scope().clone()),
+            Push::No | Push::NotGranted => None,
+        };
+        // What this side says comes first: the peer's patterns are not held against other names.
+        let within_grant = |rules: Option<Selection>| Some(asked.clone().and(grant.as_ref()?).within(rules?));
+        let (push, delete) = (within_grant(agreed.push), within_grant(agreed.delete));
+        let pull = agreed.pull.filter(|_| ask.take.is_some()).map(|rules| asked.clone().within(rules));
+        let pull_refused = ask.take.is_some() && pull.is_none();
+        if pull.is_none() && push.is_none() && delete.is_none() || pull.is_some() != agreed.held.is_some() {
+            return Err(PeerMisbehaved::OutOfOrder.into());
+        }
+        Ok(Self {
+            key: ask.key,
+            pull,
+            push,
+            delete,
+            take: ask.take.unwrap_or_else(|| Take::Granted(Consent::default())),
+            own: ask.push,
+            asked,
+            names_wanted: ask.names,
+            pull_refused,
+            held: Vec::new(),
+            may_give: Vec::new(),
+            withheld: Vec::new(),
+            offered: Vec::new(),
+            secret: ask.secret,
+            theirs: agreed.held,
+            reconciling: None,
+            only_there: PeerList::new(),
+            lacking: Vec::new(),
+            only_here: BTreeSet::new(),
+            names: BTreeMap::new(),
+            told: BTreeMap::new(),
+            owed: Vec::new(),
+            needed: BTreeSet::new(),
+            delivered: BTreeSet::new(),
+            waiting: Vec::new(),
+        })
+    }
+
+    /// Where this side's own shapes are needed.
+    pub(super) fn scopes(&self) -> [(Operation, Option<&Scope>); 3] {
+        [
+            (Operation::Pull, self.pull.as_ref()),
+            (Operation::Push, self.push.as_ref()),
+            (Operation::Delete, self.delete.as_ref()),
+        ]
+    }
+
+    /// Takes this side's own shapes, in order, of a scope that is for these operations.
+    pub(super) fn hold(&mut self, operations: &[Operation], shapes: Vec<Shape>) {
+        let gives = |shape: &&Shape| {
+            operations.contains(if shape.deleted { &Operation::Delete } else { &Operation::Push })
+        };
+        self.may_give.extend(shapes.iter().filter(gives).cloned());
+        if operations.contains(&Operation::Pull) {
+            self.held = shapes;
+        }
+    }
+
+    /// Where this side would give, if that is more than where it may.
+    pub(super) fn givable(&self) -> Option<Scope> {
+        let would = match &self.own {
+            Push::No => return None,
+            Push::NotGranted => self.asked.clone(),
+            Push::Granted(grant) => self.asked.clone().and(grant.scope()),
+        };
+        let may_all = |scope: &Option<Scope>| scope.as_ref().is_some_and(|scope| scope.includes(&would));
+        (!may_all(&self.push) || !may_all(&self.delete)).then_some(would)
+    }
+
+    /// Takes this side's own shapes, in order, of what it would give.
+    pub(super) fn would_give(&mut self, shapes: Vec<Shape>) {
+        self.may_give.sort_by_key(Shape::entry);
+        self.withheld = difference(&shapes, &self.may_give);
+    }
+
+    /// What to tell the peer: of what is held where this side may pull, and what else it may give. Nothing when both
+    /// sides hold the same.
+    pub(super) fn tell(&mut self) -> Vec<Message> {
+        self.may_give.sort_by_key(Shape::entry);
+        self.offered = difference(&self.may_give, &self.held);
+        let entries = self.held.iter().map(Shape::entry);
+        let theirs = self.theirs.take();
+        self.reconciling = theirs.map(|theirs| Initiator::new(&self.secret, entries, theirs));
+        let telling = self.reconciling.as_mut().map(Initiator::begin).unwrap_or_default();
+        let mut messages: Vec<Message> = telling.into_iter().map(Message::Digest).collect();
+        messages.extend(split_list(self.offered.clone(), Message::Offer));
+        if !messages.is_empty() {
+            messages.push(Message::DigestEnd);
+        }
+        messages
+    }
+
+    /// The peer needs to be told more.
+    pub(super) fn handle_again(&mut self, again: NeedMore) -> Result<Vec<Message>, PeerMisbehaved> {
+        if !self.only_there.items.is_empty() || !self.lacking.is_empty() {
+            return Err(PeerMisbehaved::OutOfOrder);
+        }
+        let entries = self.held.iter().map(Shape::entry);
+        let reconciling = self.reconciling.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?;
+        let telling = reconciling.continue_with(again, entries)?;
+        Ok(telling.into_iter().map(Message::Digest).chain([Message::DigestEnd]).collect())
+    }
+
+    pub(super) fn handle_only_here(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
+        if self.pull.is_none() {
+            return Err(PeerMisbehaved::Unrequested);
+        }
+        self.only_there.extend_shapes(part)
+    }
+
+    pub(super) fn handle_only_there(&mut self, part: &[u8]) -> Result<(), PeerMisbehaved> {
+        if part.is_empty() {
+            return Err(PeerMisbehaved::OutOfOrder);
+        }
+        reconcile::extend(&mut self.lacking, part, MAX_CELLS.max(self.held.len() + self.offered.len()))
+    }
+
+    /// Whether what the peer says that differs adds up: every symbol is of an entry here, and the peer's set is this
+    /// side's with the difference applied.
+    pub(super) fn adds_up(&mut self) -> bool {
+        let lacking: BTreeSet<Symbol> = self.lacking.drain(..).map(Symbol::from_bits).collect();
+        let key = match &self.reconciling {
+            Some(reconciling) => reconciling.set().key().clone(),
+            None => SetKey::new(&self.secret, 0),
+        };
+        let symbols = |shapes: &[Shape]| -> Vec<(Symbol, EntryId)> {
+            let entries = shapes.iter().map(Shape::entry);
+            let all = entries.map(|entry| (key.symbol(key.hash(&entry)), entry));
+            all.filter(|(symbol, _)| lacking.contains(symbol)).collect()
+        };
+        let (held, offered) = (symbols(&self.held), symbols(&self.offered));
+        let known: BTreeSet<Symbol> = held.iter().chain(&offered).map(|(symbol, _)| *symbol).collect();
+        let there: Vec<EntryId> = self.only_there.items.iter().map(Shape::entry).collect();
+        let adds_up = self.reconciling.as_ref().is_none_or(|reconciling| {
+            reconciling.verify_fingerprint(held.iter().map(|(_, entry)| entry), &there)
+        });
+        self.only_here = held.into_iter().chain(offered).map(|(_, entry)| entry).collect();
+        adds_up && known.len() == lacking.len()
+    }
+
+    /// Forgets what the peer said that differs; whether it can be found in another way.
+    pub(super) fn forget(&mut self) -> bool {
+        self.only_there = PeerList::new();
+        self.only_here.clear();
+        self.reconciling.as_ref().is_some_and(Initiator::has_fallback)
+    }
+
+    /// What both sides hold where this side may pull.
+    pub(super) fn common(&self) -> impl Iterator<Item = RevisionId> {
+        let common = self.held.iter().filter(|shape| !self.only_here.contains(&shape.entry()));
+        common.map(|shape| shape.revision)
+    }
+
+    /// What differs, of both sides, in order: the records that do not are only counted.
+    fn differing(&self) -> Result<(Vec<Shape>, Vec<Shape>), PeerMisbehaved> {
+        let only_there = &self.only_there.items;
+        let differs = self.differing_records();
+        let local = self.held.iter().filter(|shape| differs.contains(&shape.location));
+        let local: Vec<Shape> = local.cloned().collect();
+        let also_there = local.iter().filter(|shape| !self.only_here.contains(&shape.entry()));
+        let mut remote: Vec<Shape> = also_there.chain(only_there).cloned().collect();
+        remote.sort_by_key(Shape::entry);
+        match remote.is_sorted_by(|one, next| one.entry() < next.entry()) {
+            true => Ok((local, remote)),
+            false => Err(PeerMisbehaved::Unordered),
+        }
+    }
+
+    fn differing_records(&self) -> BTreeSet<LocationId> {
+        let there = self.only_there.items.iter().map(|shape| shape.location);
+        there.chain(self.only_here.iter().map(|entry| entry.location)).collect()
+    }
+
+    fn rules(&self) -> PlanOptions {
+        PlanOptions { take: self.pull.is_some(), give: true, on_conflict: OnConflict::KeepBoth }
+    }
+
+    /// What the host has to say before there can be a plan.
+    pub(super) fn look(&mut self) -> Result<Lookup, PeerMisbehaved> {
+        let (local, remote) = self.differing()?;
+        let wanted = plan_through(&local, &remote, self.rules(), &All).take;
+        let mut many = BTreeMap::<LocationId, usize>::new();
+        local.iter().chain(&wanted).for_each(|shape| *many.entry(shape.location).or_default() += 1);
+        let crowded =
+            |shape: &&Shape| many.get(&shape.location).is_some_and(|heads| *heads > MAX_ADDED_HEADS);
+        let in_doubt = |shape: &&Shape| {
+            self.names_wanted || !self.is_sure(shape) || crowded(shape) || shape.size > LARGEST
+        };
+        self.needed = wanted.iter().filter(in_doubt).map(|shape| shape.location).collect();
+        let outside = difference(&self.withheld, &self.held);
+        let inside = self.withheld.iter().filter(|shape| self.only_here.contains(&shape.entry()));
+        let own = inside.take(MAX_NAMED).chain(outside.iter().take(MAX_NAMED)).map(|shape| shape.location);
+        let names: BTreeSet<LocationId> = self.needed.iter().copied().chain(own).collect();
+        Ok(Lookup {
+            names: names.into_iter().collect(),
+            grant: None,
+            lacking: outside,
+            delivered: local.iter().filter(crowded).map(Shape::entry).collect(),
+        })
+    }
+
+    /// Takes what the host has said.
+    pub(super) fn looked(&mut self, look: &Lookup, looked: LookupResult) {
+        let named = look.names.iter().zip(looked.names);
+        self.names.extend(named.filter_map(|(id, name)| Some((*id, name?))));
+        let lacking = look.lacking.iter().zip(looked.lacking).filter(|(_, lacks)| *lacks);
+        let why = |shape: &Shape| Skipped { location: shape.location, why: self.why_withheld(shape) };
+        self.waiting = lacking.map(|(shape, _)| why(shape)).collect();
+        let delivered = look.delivered.iter().zip(looked.delivered).filter(|(_, is)| *is);
+        self.delivered = delivered.map(|(entry, _)| *entry).collect();
+    }
+
+    /// The positions, in the list of what only the peer holds, of one entry of each record whose name only the peer knows.
+    pub(super) fn unnamed(&mut self) -> Vec<u32> {
+        let mut positions = Vec::new();
+        for (position, shape) in (0..).zip(&self.only_there.items) {
+            let is_needed =
+                self.needed.contains(&shape.location) && !self.names.contains_key(&shape.location);
+            if is_needed && self.owed.last() != Some(&shape.location) {
+                self.owed.push(shape.location);
+                positions.push(position);
+            }
+        }
+        positions
+    }
+
+    /// Takes names that the peer tells; whether that were all. A name is hashed into its id, so it can be no other.
+    pub(super) fn handle_named(&mut self, part: Vec<Location>) -> Result<bool, PeerMisbehaved> {
+        if part.is_empty() {
+            return Err(PeerMisbehaved::OutOfOrder);
+        }
+        for name in part {
+            let owed = self.owed.get(self.told.len()).copied();
+            let may_be = self.pull.as_ref().is_some_and(|scope| scope.covers(&name));
+            if owed != Some(name.id()) || !may_be {
+                return Err(PeerMisbehaved::Unrequested);
+            }
+            self.told.insert(name.id(), name);
+        }
+        Ok(self.told.len() == self.owed.len())
+    }
+
+    /// The plan, from what differs.
+    pub(super) fn plan(&self) -> Result<Plan, PeerMisbehaved> {
+        let (local, remote) = self.differing()?;
+        let mut plan = plan_through(&local, &remote, self.rules(), self);
+        let wanted = self.offered.iter().filter(|shape| self.only_here.contains(&shape.entry()));
+        for shape in wanted {
+            plan.changes_there.push((shape.location, change_of(shape)));
+            plan.give.push(shape.clone());
+        }
+        plan.give.sort_by_key(Shape::entry);
+        leave_for_later(&mut plan);
+        plan.not_given.extend(&self.waiting);
+        plan.not_given.sort();
+        plan.not_given.dedup();
+        plan.names.clone_from(&self.told);
+        plan.pull_refused = self.pull_refused;
+        let differs = self.differing_records();
+        let same = || self.held.iter().filter(|shape| !differs.contains(&shape.location));
+        let counted = (count_records(same()), count_records(same().filter(|shape| !shape.deleted)));
+        Ok(plan.and_unchanged(counted.0, counted.1))
+    }
+
+    /// The decisions for the log: what is taken by this side's command, and what is given by it.
+    pub(super) fn verdicts(&self, plan: &Plan) -> Vec<Verdict> {
+        let (deleted, written): (Vec<&Shape>, Vec<&Shape>) =
+            plan.take.iter().partition(|shape| shape.deleted);
+        let given: Vec<&Shape> = plan.give.iter().collect();
+        let parts = [(Operation::Push, written), (Operation::Delete, deleted), (Operation::Pull, given)];
+        let selection = self.asked.to_string();
+        let some = parts.into_iter().filter(|(_, shapes)| !shapes.is_empty());
+        some.map(|(operation, shapes)| Verdict::own(operation, &selection, volume(shapes))).collect()
+    }
+
+    /// What the peer's person is to hear of what stays where it is, if anything does. What this side's own rules keep from
+    /// the peer is no business of the peer's. And whether there are two of the peer's snapshot.
+    pub(super) fn left(&self, plan: &Plan, copied: bool) -> Option<LeftOut> {
+        let of = |list: &[Skipped]| -> BTreeSet<LocationId> {
+            let stays = |left: &&Skipped| !matches!(left.why, SkipReason::MayNotPull | SkipReason::Later);
+            list.iter().filter(stays).map(|left| left.location).collect()
+        };
+        let (not_taken, not_given) = (of(&plan.not_taken), of(&plan.not_given));
+        if not_taken.is_empty() && not_given.is_empty() && !copied {
+            return None;
+        }
+        let mut last = None;
+        let mut is_new = |shape: &Shape| {
+            not_taken.contains(&shape.location) && last.replace(shape.location) != Some(shape.location)
+        };
+        let listed = (0..).zip(&self.only_there.items).filter(|(_, shape)| is_new(shape));
+        Some(LeftOut {
+            not_taken: not_taken.len() as u64,
+            untaken: listed.map(|(position, _)| position).take(MAX_NAMED).collect(),
+            not_given: not_given.len() as u64,
+            ungiven: not_given.iter().filter_map(|id| self.names.get(id)).take(MAX_NAMED).cloned().collect(),
+            copied,
+        })
+    }
+
+    /// Whether an entry of the peer's may be taken whatever it is called.
+    fn is_sure(&self, shape: &Shape) -> bool {
+        let Take::Granted(consent) = &self.take else { return true };
+        let covers = |grant: &Grant| self.pull.as_ref().is_some_and(|pull| grant.scope().includes(pull));
+        consent.also.contains(&shape.entry()) || consent.for_kind(shape).is_some_and(covers)
+    }
+
+    fn why_withheld(&self, shape: &Shape) -> SkipReason {
+        match &self.own {
+            Push::NotGranted => SkipReason::MayNotPull,
+            _ if shape.deleted => SkipReason::MayNotDelete,
+            _ => SkipReason::MayNotPush,
+        }
+    }
+
+    /// The positions of what the plan takes, in the list of what only the peer holds.
+    pub(super) fn positions(&self, take: &[Shape]) -> Vec<u32> {
+        positions(&self.only_there.items, take)
+    }
+
+    /// This side's key, if the plan takes anything, and what is then awaited.
+    pub(super) fn propose(self, plan: Plan) -> (Option<RecipientKey>, Box<Proposed>) {
+        let key = (!plan.take.is_empty()).then_some(self.key);
+        let entries = ShapeList::new(plan.take);
+        // Without a scope to pull in, nothing is taken, and nothing is expected.
+        let expected = match self.pull {
+            Some(scope) => Expected::Taken { entries, scope, take: self.take },
+            None => Expected::Granted { entries, push: None, delete: None },
+        };
+        let (give, wanted) = (plan.give, BTreeSet::new());
+        let grant = match self.own {
+            Push::Granted(grant) => Some(grant),
+            Push::No | Push::NotGranted => None,
+        };
+        (key, Box::new(Proposed { grant, give, wanted, incoming: BatchReceiver::new(expected) }))
+    }
+}
+
+impl Sieve for Sync {
+    fn take(&self, shape: &Shape) -> Result<(), SkipReason> {
+        let covers = |grant: &Grant| {
+            let name = self.names.get(&shape.location).or_else(|| self.told.get(&shape.location));
+            name.is_some_and(|name| grant.scope().covers(name))
+        };
+        match &self.take {
+            Take::Granted(consent)
+                if !self.is_sure(shape) && !consent.for_kind(shape).is_some_and(covers) =>
+            {
+                Err(if shape.deleted { SkipReason::MayNotDelete } else { SkipReason::MayNotPush })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn give(&self, shape: &Shape) -> Result<(), Option<SkipReason>> {
+        match find(&self.may_give, &shape.entry()) {
+            Some(_) => Ok(()),
+            None => Err(find(&self.withheld, &shape.entry()).map(|shape| self.why_withheld(shape))),
+        }
+    }
+
+    fn delivered(&self, head: &Shape) -> bool {
+        self.delivered.contains(&head.entry())
+    }
+}
+
+/// Leaves out nothing: what would be taken if there were no rules and no limits.
+struct All;
+
+impl Sieve for All {
+    const MOST_ADDED: usize = usize::MAX;
+}
+
+impl Consent {
+    /// What lets the peer write, or delete, as an entry does.
+    fn for_kind(&self, shape: &Shape) -> Option<&Grant> {
+        if shape.deleted { self.delete.as_ref() } else { self.push.as_ref() }
+    }
+}
+
+/// What becomes, as far as its own shape tells, of a record that the peer wants.
+fn change_of(shape: &Shape) -> Change {
+    match (shape.deleted, shape.ancestors.as_slice()) {
+        (true, _) => Change::Deleted,
+        (false, []) => Change::New,
+        (false, _) => Change::Changed,
+    }
+}
+
+impl Proposed {
+    pub(super) fn handle_want(&mut self, part: Vec<u32>) -> Result<(), PeerMisbehaved> {
+        let told = self.give.len();
+        take_indices(&mut self.wanted, part, |position| (*position as usize) < told)
+    }
+
+    /// What comes in now, what then goes out, and the records of which the peer did not want all.
+    pub(super) fn accepted(
+        self,
+        key: Option<RecipientKey>,
+    ) -> Result<(BatchReceiver, Option<BatchSender>, Vec<LocationId>), PeerMisbehaved> {
+        let (give, declined): (Vec<_>, Vec<_>) =
+            (0..).zip(self.give).partition(|(position, _)| self.wanted.contains(position));
+        let give: Vec<Shape> = give.into_iter().map(|(_, shape)| shape).collect();
+        let declined: BTreeSet<LocationId> = declined.into_iter().map(|(_, shape)| shape.location).collect();
+        let outgoing = match (self.grant, key) {
+            _ if give.is_empty() => None,
+            (Some(grant), Some(key)) => Some(BatchSender::new(grant, key, &give)),
+            _ => return Err(PeerMisbehaved::BadKey),
+        };
+        Ok((self.incoming, outgoing, declined.into_iter().collect()))
+    }
+}
+
+/// Leaves for the next session what the peer need not keep at once.
+fn leave_for_later(plan: &mut Plan) {
+    let mut weight = 0;
+    let fits = plan.give.iter().take_while(|shape| {
+        weight += shape.wire_size();
+        weight <= MAX_GIVEN
+    });
+    let fits = fits.count();
+    let later: BTreeSet<LocationId> = plan.give.drain(fits..).map(|shape| shape.location).collect();
+    plan.changes_there.retain(|(location, _)| !later.contains(location));
+    plan.not_given.extend(later.into_iter().map(|location| Skipped { location, why: SkipReason::Later }));
+}

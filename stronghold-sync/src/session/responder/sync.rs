@@ -1,0 +1,356 @@
+//! What the asked side of a sync knows of both sides, and what follows from it.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use super::super::{
+    LeftBehind, Lookup, LookupResult, PeerList, PeerMisbehaved, Verdict,
+    batches::{BatchReceiver, BatchSender, Expected, ShapeList},
+    count_records, find, positions, take_indices, volume,
+};
+use crate::{
+    Edition, EntryId, Grant, LocationId, OnConflict, Operation, Plan, PlanOptions, RevisionId, Scope,
+    Selection, Shape,
+    message::{Agreed, LeftOut, MAX_NAMED, RecipientKey},
+    plan::{MAX_ADDED_HEADS, Sieve, plan_through},
+    reconcile::{DiffResult, Digest, NeedMore, Responder, SetKey, Symbol},
+};
+
+/// One sync, from the asked side.
+#[derive(Debug)]
+pub(super) struct Sync {
+    selection: String,
+    pull: Option<Grant>,
+    push: Option<Grant>,
+    delete: Option<Grant>,
+    /// This side's one-time key.
+    pub(super) key: RecipientKey,
+    /// The secret of the session, for the keys of the reconciliation.
+    secret: [u8; 32],
+    /// The reconciliation, where the asking side may pull; and what it offers where it may not.
+    answering: Option<Responder>,
+    offered: PeerList<Shape>,
+    /// What this side holds where the asking side may pull, and where it may write or delete.
+    pullable: Vec<Shape>,
+    writable: Vec<Shape>,
+    /// What only this side holds, of what the asking side may pull.
+    only_here: Vec<Shape>,
+    /// Symbols of what the asking side was told that it may give.
+    only_there: BTreeSet<Symbol>,
+    want: BTreeSet<u32>,
+    /// Positions whose names were told.
+    named: BTreeSet<u32>,
+    given: PeerList<Shape>,
+    /// Heads here that came from the asking side, of records that may get more than it may add.
+    delivered: BTreeSet<EntryId>,
+    /// Whether it was told of what stays where it is.
+    left: bool,
+    /// Whether the log has what was told.
+    pub(super) logged: bool,
+    /// Of this side's snapshot.
+    edition: Edition,
+    copied: bool,
+}
+
+/// What only one of the sides holds.
+#[derive(Debug)]
+pub(super) struct Differing {
+    pub(super) only_here: Vec<Shape>,
+    pub(super) only_there: Vec<u64>,
+    /// Records that are the same on both sides.
+    pub(super) unchanged: u64,
+}
+
+impl Sync {
+    pub(super) fn new(
+        selection: &Selection,
+        [pull, push, delete]: [Option<Grant>; 3],
+        key: RecipientKey,
+        secret: [u8; 32],
+    ) -> Self {
+        Self {
+            selection: selection.to_string(),
+            pull,
+            push,
+            delete,
+            key,
+            secret,
+            answering: None,
+            offered: PeerList::new(),
+            pullable: Vec::new(),
+            writable: Vec::new(),
+            only_here: Vec::new(),
+            only_there: BTreeSet::new(),
+            want: BTreeSet::new(),
+            named: BTreeSet::new(),
+            given: PeerList::new(),
+            delivered: BTreeSet::new(),
+            left: false,
+            logged: false,
+            edition: Edition::default(),
+            copied: false,
+        }
+    }
+
+    /// The same, telling the peer of which edition this side's snapshot is, and whether there are two of the peer's.
+    pub(super) fn with_edition(self, edition: Edition, copied: bool) -> Self {
+        Self { edition, copied, ..self }
+    }
+
+    /// The same, keeping so many entries of what the peer offers, and of what it gives, at most.
+    pub(super) fn with_entry_limit(self, most: usize) -> Self {
+        Self { offered: PeerList::up_to(most), given: PeerList::up_to(most), ..self }
+    }
+
+    /// What was asked for, as text.
+    pub(super) fn selection(&self) -> &str {
+        &self.selection
+    }
+
+    /// What is granted, for the asking side to know.
+    pub(super) fn agreed(&self) -> Agreed {
+        let scope = |grant: &Option<Grant>| grant.as_ref().map(|grant| grant.scope().first().clone());
+        let held = self.answering.as_ref().map(|answering| answering.summary().clone());
+        let (pull, push, delete) = (scope(&self.pull), scope(&self.push), scope(&self.delete));
+        Agreed { pull, push, delete, held, edition: self.edition, copied: self.copied }
+    }
+
+    /// Where this side's own shapes are needed.
+    pub(super) fn scopes(&self) -> [(Operation, Option<&Scope>); 3] {
+        [
+            (Operation::Pull, self.pull.as_ref().map(Grant::scope)),
+            (Operation::Push, self.push.as_ref().map(Grant::scope)),
+            (Operation::Delete, self.delete.as_ref().map(Grant::scope)),
+        ]
+    }
+
+    /// Takes this side's own shapes, in order, of a scope that is for these operations.
+    pub(super) fn hold(&mut self, operations: &[Operation], shapes: Vec<Shape>) {
+        if operations.iter().any(|operation| *operation != Operation::Pull) {
+            self.writable = union(&self.writable, &shapes);
+        }
+        if operations.contains(&Operation::Pull) {
+            self.pullable = shapes;
+        }
+    }
+
+    /// This side's shapes are all there: what the asking side may pull becomes a set.
+    pub(super) fn held(&mut self) {
+        let entries = self.pullable.iter().map(Shape::entry);
+        self.answering = self.pull.is_some().then(|| Responder::new(&self.secret, entries));
+    }
+
+    pub(super) fn handle_tell(&mut self, part: Digest) -> Result<(), PeerMisbehaved> {
+        self.answering.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?.handle(part)
+    }
+
+    pub(super) fn handle_offered(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
+        self.may_take()?;
+        self.offered.extend_shapes(part)
+    }
+
+    pub(super) fn handle_want(&mut self, part: Vec<u32>) -> Result<(), PeerMisbehaved> {
+        let told = self.only_here.len();
+        take_indices(&mut self.want, part, |position| (*position as usize) < told)
+    }
+
+    /// What it takes to name entries, whose positions are all known, and each named once. The names are as much in the
+    /// grant as the values.
+    pub(super) fn handle_name(&mut self, part: Vec<u32>) -> Result<Lookup, PeerMisbehaved> {
+        let told = self.only_here.len();
+        let names: Vec<LocationId> = part
+            .iter()
+            .filter_map(|position| self.only_here.get(*position as usize))
+            .map(|shape| shape.location)
+            .collect();
+        take_indices(&mut self.named, part, |position| (*position as usize) < told)?;
+        Ok(Lookup { names, grant: self.pull.clone(), ..Lookup::default() })
+    }
+
+    /// The asking side tells of what stays where it is.
+    pub(super) fn handle_left(&mut self, left: LeftOut) -> Result<LeftBehind, PeerMisbehaved> {
+        if core::mem::replace(&mut self.left, true) {
+            return Err(PeerMisbehaved::OutOfOrder);
+        }
+        if left.untaken.len() > MAX_NAMED || left.ungiven.len() > MAX_NAMED {
+            return Err(PeerMisbehaved::TooMany);
+        }
+        let ungiven = left.untaken.iter().filter_map(|position| self.only_here.get(*position as usize));
+        Ok(LeftBehind {
+            not_given: left.not_taken,
+            ungiven: ungiven.map(|shape| shape.location).collect(),
+            not_taken: left.not_given,
+            untaken: left.ungiven,
+        })
+    }
+
+    pub(super) fn handle_give(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
+        self.may_take()?;
+        let key = self.key_in_use();
+        let told = |shape: &Shape| self.only_there.contains(&key.symbol(key.hash(&shape.entry())));
+        if !part.iter().all(told) {
+            return Err(PeerMisbehaved::Unrequested);
+        }
+        self.given.extend_shapes(part)
+    }
+
+    /// The key by which entries have symbols, also where there is nothing to reconcile.
+    fn key_in_use(&self) -> SetKey {
+        match &self.answering {
+            Some(answering) => answering.key().clone(),
+            None => SetKey::new(&self.secret, 0),
+        }
+    }
+
+    fn may_take(&self) -> Result<(), PeerMisbehaved> {
+        match self.push.is_some() || self.delete.is_some() {
+            true => Ok(()),
+            false => Err(PeerMisbehaved::OutOfOrder),
+        }
+    }
+
+    /// Finds what only this side holds, and what only the asking side holds or, of what it offers, this side wants; or
+    /// what it takes to find that.
+    pub(super) fn compare(&mut self) -> Result<Result<Differing, NeedMore>, PeerMisbehaved> {
+        let entries = self.pullable.iter().map(Shape::entry);
+        let (only_here, only_there) = match self.answering.as_mut().map(|answering| answering.find(entries)) {
+            None => (Vec::new(), Vec::new()),
+            Some(Err(misbehaviour)) => return Err(misbehaviour),
+            Some(Ok(DiffResult::Again(again))) => return Ok(Err(again)),
+            Some(Ok(DiffResult::Found(only_here, only_there))) => (only_here, only_there),
+        };
+        self.only_here = only_here.iter().map(|at| self.pullable[*at].clone()).collect();
+        let differs: BTreeSet<LocationId> = self.only_here.iter().map(|shape| shape.location).collect();
+        let same = self.pullable.iter().filter(|shape| !differs.contains(&shape.location));
+        let unchanged = count_records(same);
+        self.only_there = only_there.into_iter().collect();
+        let offered = &self.offered.items;
+        let wanted = plan_through(&at_locations_of(&self.writable, offered), offered, TAKE, self).take;
+        let key = self.key_in_use();
+        self.only_there.extend(wanted.iter().map(|shape| key.symbol(key.hash(&shape.entry()))));
+        let only_there = self.only_there.iter().map(|symbol| symbol.bits()).collect();
+        Ok(Ok(Differing { only_here: self.only_here.clone(), only_there, unchanged }))
+    }
+
+    /// What was found does not add up for the asking side: the next way to find it. Whoever has begun to want or give by
+    /// it has found that it does.
+    pub(super) fn mismatch(&mut self) -> Result<NeedMore, PeerMisbehaved> {
+        if !self.want.is_empty() || !self.named.is_empty() || !self.given.items.is_empty() {
+            return Err(PeerMisbehaved::OutOfOrder);
+        }
+        let entries = self.pullable.iter().map(Shape::entry);
+        self.answering.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?.next_fallback(entries)
+    }
+
+    /// The verdict for the log before anything is told: how much the asking side may take.
+    pub(super) fn verdict_to_give(&self) -> Vec<Verdict> {
+        self.pull.iter().map(|grant| self.verdict(grant, &self.only_here)).collect()
+    }
+
+    /// The verdicts for the log before anything is taken: how much the asking side brings.
+    pub(super) fn verdicts_to_take(&self, take: &[Shape]) -> Vec<Verdict> {
+        let (deleted, written): (Vec<&Shape>, Vec<&Shape>) = take.iter().partition(|shape| shape.deleted);
+        let push = self.push.iter().map(|grant| self.verdict(grant, written.iter().copied()));
+        let deletes = self.push.is_none() || !deleted.is_empty();
+        let delete = self.delete.iter().filter(|_| deletes);
+        push.chain(delete.map(|grant| self.verdict(grant, deleted.iter().copied()))).collect()
+    }
+
+    /// Which heads here it takes to know of whether they came from the asking side, before there can be a plan.
+    pub(super) fn look(&self) -> Lookup {
+        let given = &self.given.items;
+        let own = at_locations_of(&union(&self.pullable, &self.writable), given);
+        let mut many = BTreeMap::<LocationId, usize>::new();
+        own.iter().chain(given).for_each(|shape| *many.entry(shape.location).or_default() += 1);
+        let crowded =
+            |shape: &&Shape| many.get(&shape.location).is_some_and(|heads| *heads > MAX_ADDED_HEADS);
+        Lookup { delivered: own.iter().filter(crowded).map(Shape::entry).collect(), ..Lookup::default() }
+    }
+
+    pub(super) fn looked(&mut self, look: &Lookup, looked: &LookupResult) {
+        let delivered = look.delivered.iter().zip(&looked.delivered).filter(|(_, is)| **is);
+        self.delivered = delivered.map(|(entry, _)| *entry).collect();
+    }
+
+    fn verdict<'a>(&self, grant: &Grant, shapes: impl IntoIterator<Item = &'a Shape>) -> Verdict {
+        let selection = self.selection.clone();
+        Verdict {
+            operation: grant.operation(),
+            ours: false,
+            selection,
+            allowed: true,
+            volume: volume(shapes),
+        }
+    }
+
+    /// What this side takes of what is given to it.
+    pub(super) fn plan_to_take(&self) -> Plan {
+        let given = &self.given.items;
+        let own = union(&self.pullable, &self.writable);
+        let plan = plan_through(&at_locations_of(&own, given), given, TAKE, self);
+        let readable = count_records(own.iter().filter(|shape| !shape.deleted));
+        let others = readable.saturating_sub(plan.readable_here);
+        plan.and_unchanged(others, others)
+    }
+
+    /// What both sides hold: of what the asking side may pull, all but what only this side holds; and, of what it offers,
+    /// what is here too.
+    pub(super) fn common(&self) -> impl Iterator<Item = RevisionId> {
+        let only_here: BTreeSet<EntryId> = self.only_here.iter().map(Shape::entry).collect();
+        let pullable = self.pullable.iter().filter(move |shape| !only_here.contains(&shape.entry()));
+        let is_here = |shape: &&Shape| find(&self.writable, &shape.entry()).is_some();
+        pullable.chain(self.offered.items.iter().filter(is_here)).map(|shape| shape.revision)
+    }
+
+    /// What the asking side wants.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &Shape> {
+        self.want.iter().map(|position| &self.only_here[*position as usize])
+    }
+
+    /// The batches for what the asking side wants.
+    pub(super) fn outgoing(&self, key: Option<RecipientKey>) -> Result<Option<BatchSender>, PeerMisbehaved> {
+        let wanted: Vec<Shape> = self.wanted().cloned().collect();
+        match (&self.pull, key) {
+            _ if wanted.is_empty() => Ok(None),
+            (Some(grant), Some(key)) => Ok(Some(BatchSender::new(grant.clone(), key, &wanted))),
+            _ => Err(PeerMisbehaved::BadKey),
+        }
+    }
+
+    /// The positions of what this side takes, in the list of what is given.
+    pub(super) fn positions(&self, take: &[Shape]) -> Vec<u32> {
+        positions(&self.given.items, take)
+    }
+
+    /// The batches that this side then expects, if any.
+    pub(super) fn incoming(self, take: Vec<Shape>) -> Option<BatchReceiver> {
+        let (push, delete) = (self.push, self.delete);
+        let expected = |take| Expected::Granted { entries: ShapeList::new(take), push, delete };
+        (!take.is_empty()).then(|| BatchReceiver::new(expected(take)))
+    }
+}
+
+impl Sieve for Sync {
+    fn delivered(&self, head: &Shape) -> bool {
+        self.delivered.contains(&head.entry())
+    }
+}
+
+const TAKE: PlanOptions = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
+
+/// Both lists, which are in the order of entries, in that order; of an entry that is in both, the first one's shape.
+fn union(one: &[Shape], other: &[Shape]) -> Vec<Shape> {
+    let mut both: Vec<Shape> = one.iter().chain(other).cloned().collect();
+    both.sort_by_key(Shape::entry);
+    both.dedup_by_key(|shape| shape.entry());
+    both
+}
+
+/// The shapes at the locations of others.
+fn at_locations_of(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
+    let locations: BTreeSet<LocationId> = others.iter().map(|shape| shape.location).collect();
+    shapes.iter().filter(|shape| locations.contains(&shape.location)).cloned().collect()
+}

@@ -1,0 +1,169 @@
+//! What devices have had from here: by it a user knows, after one was revoked, which values to change.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use stronghold_sync::{DeviceId, EntryId, LocationId, RevisionId, Selection, Shape, message::Listing};
+
+use crate::{
+    record::{Damaged, SealedRevision},
+    stronghold::Stronghold,
+};
+
+/// What one device has had, and what it was last called here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Disclosed {
+    pub(crate) name: String,
+    pub(crate) revisions: Prefixes,
+}
+
+/// Revisions by the first 8 bytes of their ids, ascending: enough to find one among those that are held, at a quarter of
+/// the size. Stored as one byte string, each in big-endian order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prefixes(Vec<u64>);
+
+impl Prefixes {
+    pub(crate) fn extend(&mut self, revisions: impl IntoIterator<Item = RevisionId>) {
+        self.0.extend(revisions.into_iter().map(|revision| prefix(&revision)));
+        self.0.sort();
+        self.0.dedup();
+    }
+
+    pub(crate) fn contains(&self, revision: &RevisionId) -> bool {
+        self.0.binary_search(&prefix(revision)).is_ok()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets what is not among others.
+    pub(crate) fn retain_among(&mut self, others: &Self) {
+        self.0.retain(|prefix| others.0.binary_search(prefix).is_ok());
+    }
+}
+
+impl Stronghold {
+    /// Remembers that a device holds these revisions, or is about to have them; this outlives its being revoked. Of what
+    /// is not held here any more, in head or history, twice as much as is held is forgotten.
+    pub fn record_disclosed(&mut self, device: &DeviceId, revisions: impl IntoIterator<Item = RevisionId>) {
+        self.peers.record_disclosed(device, revisions);
+        let held = self.records().map(|(.., record)| record.revisions().count()).sum::<usize>();
+        let known = self.peers.disclosed_count(device);
+        if known > 2 * held {
+            let mut held = Prefixes::default();
+            held.extend(self.records().flat_map(|(.., record)| record.revisions()).map(|sealed| sealed.id));
+            self.peers.forget_disclosed(device, &held);
+        }
+    }
+
+    /// The readable records of a selection of which a device has had a value that they have now, in the order of their
+    /// names: as [`Stronghold::list`] gives them. One that is changed is not among them any more, until that value is
+    /// written again.
+    ///
+    /// # Errors
+    /// [`Damaged`] when a record that has to be opened for it can't be.
+    pub fn disclosed_to(&self, device: &DeviceId, selection: &Selection) -> Result<Vec<Listing>, Damaged> {
+        let mut known = Vec::new();
+        for listed in self.list(selection)? {
+            if self.was_disclosed_to(device, &listed.location.id())? {
+                known.push(listed);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Whether a device lacks a head, as far as is remembered of what it holds or has had. Of a deletion, whether it has had
+    /// what was deleted, and not the deletion.
+    #[must_use]
+    pub fn lacks(&self, device: &DeviceId, head: &Shape) -> bool {
+        let knows = |revision: &RevisionId| self.peers.was_disclosed_to(device, revision);
+        if !head.deleted || knows(&head.revision) {
+            return !knows(&head.revision);
+        }
+        self.record(&head.location).is_some_and(|(.., record)| record.revisions().any(|old| knows(&old.id)))
+    }
+
+    /// Whether a head that is held here came from a device.
+    #[must_use]
+    pub fn is_delivered_by(&self, device: &DeviceId, entry: &EntryId) -> bool {
+        let Some((.., record)) = self.record(&entry.location) else { return false };
+        let via = |head: &SealedRevision| head.origin.delivered.and_then(|(via, _)| self.devices.id(via));
+        record.heads().any(|head| head.id == entry.revision && via(head) == Some(*device))
+    }
+
+    /// Whether a device has had what one of the record's heads says: by that revision, or by an old one of which the head
+    /// says the same again, as after `undo`.
+    fn was_disclosed_to(&self, device: &DeviceId, id: &LocationId) -> Result<bool, Damaged> {
+        let Some((_, vault, record)) = self.record(id) else { return Ok(false) };
+        let is_known =
+            |sealed: &&SealedRevision| !sealed.deleted && self.peers.was_disclosed_to(device, &sealed.id);
+        if record.heads().any(|head| is_known(&head)) {
+            return Ok(true);
+        }
+        let keeper = vault.record_cipher(*id, &self.devices);
+        for old in record.revisions().skip(record.head_count()).filter(is_known) {
+            let had = keeper.open(old)?;
+            for head in record.heads().filter(|head| !head.deleted) {
+                if keeper.open(head)?.value == had.value {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn prefix(revision: &RevisionId) -> u64 {
+    revision.as_bytes().iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+}
+
+impl Serialize for Prefixes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes: Vec<u8> = self.0.iter().flat_map(|prefix| prefix.to_be_bytes()).collect();
+        serializer.serialize_bytes(&bytes)
+    }
+}
+
+impl<'de> Deserialize<'de> for Prefixes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = serde_bytes::ByteBuf::deserialize(deserializer)?;
+        let (prefixes, rest) = bytes.as_chunks::<8>();
+        let prefixes: Vec<u64> = prefixes.iter().map(|prefix| u64::from_be_bytes(*prefix)).collect();
+        if !rest.is_empty() || !prefixes.is_sorted_by(|one, next| one < next) {
+            return Err(D::Error::custom("revisions that are cut, or not in order"));
+        }
+        Ok(Self(prefixes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(bytes: &[u8]) -> Option<Prefixes> {
+        rmp_serde::from_slice(&rmp_serde::to_vec(serde_bytes::Bytes::new(bytes)).unwrap()).ok()
+    }
+
+    fn revision(first: u8, eighth: u8, ninth: u8) -> RevisionId {
+        let mut id = [0; 32];
+        (id[0], id[7], id[8]) = (first, eighth, ninth);
+        RevisionId::from_bytes(id)
+    }
+
+    #[test]
+    fn prefixes_are_stored_in_order_each_once_and_nothing_else_is_loaded() {
+        let mut known = Prefixes::default();
+        known.extend([revision(2, 0, 0), revision(1, 1, 0)]);
+        known.extend([revision(1, 0, 0), revision(1, 1, 9)]);
+        let stored = rmp_serde::to_vec(&known).unwrap();
+        let bytes = [[1, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 0, 0, 0]].concat();
+        assert_eq!(stored[2..], bytes);
+        assert_eq!(load(&bytes), Some(known.clone()));
+        assert!(known.contains(&revision(1, 1, 7)) && !known.contains(&revision(1, 2, 0)));
+
+        let [one, two, three] = [&bytes[..8], &bytes[8..16], &bytes[16..]];
+        assert!(load(&[]).is_some() && load(&[one, three].concat()).is_some());
+        for refused in [&bytes[..23], &[two, one].concat(), &[one, one].concat(), &[0]] {
+            assert_eq!(load(refused), None, "{refused:?}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Going back, step by step, and forward again: what stood before is written as ordinary revisions, so that it holds
+//! against a later sync. And what was replaced, forgotten for good.
+
+use stronghold_sync::{Location, LocationId, Scope, Selection, ShortId};
+
+use crate::{
+    record::{Damaged, Record},
+    revision::Revision,
+    steps::{Change, Heads, Step},
+    stronghold::{Stronghold, names},
+    write::{Content, WriteError},
+};
+
+/// What taking a step back, or doing it again, did or would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoReport {
+    /// The step's number.
+    pub number: u64,
+    /// When it began, in milliseconds since 1970.
+    pub time: u64,
+    /// The word of its command.
+    pub word: String,
+    /// The records that are written, in the order of their names.
+    pub records: Vec<Location>,
+    /// The records of the step that stay as they are, and why, in the order of their names.
+    pub left: Vec<(Location, UndoSkipReason)>,
+    /// What becomes of the rules for peers.
+    pub rules: RulesOutcome,
+}
+
+/// Why a record stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UndoSkipReason {
+    /// It was changed since by what is no step, or by a step that is not being taken back.
+    ChangedSince,
+    /// Its earlier values were purged.
+    Purged,
+}
+
+/// What becomes of the rules for peers when a step is taken back or done again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RulesOutcome {
+    /// The step did not change them.
+    Untouched,
+    /// They are put back as they were.
+    PutBack,
+    /// They were changed since, and stay.
+    ChangedSince,
+}
+
+/// Whether a step is taken back or done again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Back,
+    Again,
+}
+
+impl Direction {
+    /// Where a record must stand for it to be moved, and where it then stands.
+    fn of(self, change: &Change) -> (&Heads, &Heads) {
+        match self {
+            Self::Back => (&change.after, &change.before),
+            Self::Again => (&change.before, &change.after),
+        }
+    }
+}
+
+impl Stronghold {
+    /// Takes the newest step back that was not yet; `None` if there is none. What the step changed is written as it was
+    /// before, on top of what is there; a record that was changed since is left.
+    ///
+    /// # Errors
+    /// [`WriteError`] when what is stored is damaged, or the system gives no random bytes.
+    pub fn undo(&mut self, now: u64) -> Result<Option<UndoReport>, WriteError> {
+        self.go(Direction::Back, now)
+    }
+
+    /// Does the step again that was last taken back; `None` if there is none, or a command changed something since.
+    ///
+    /// # Errors
+    /// As [`Stronghold::undo`].
+    pub fn redo(&mut self, now: u64) -> Result<Option<UndoReport>, WriteError> {
+        self.go(Direction::Again, now)
+    }
+
+    /// Returns what [`Stronghold::undo`] would do.
+    #[must_use]
+    pub fn would_undo(&self) -> Option<UndoReport> {
+        self.next(Direction::Back).map(|step| self.would(step, Direction::Back))
+    }
+
+    /// Returns what [`Stronghold::redo`] would do.
+    #[must_use]
+    pub fn would_redo(&self) -> Option<UndoReport> {
+        self.next(Direction::Again).map(|step| self.would(step, Direction::Again))
+    }
+
+    /// Returns how many replaced revisions each record of a selection has, in the order of names: what
+    /// [`Stronghold::purge`] would remove. Records without any are left out.
+    #[must_use]
+    pub fn replaced(&self, selection: &Selection) -> Vec<(Location, usize)> {
+        let scope = Scope::of(selection.clone());
+        let mut replaced: Vec<(Location, usize)> = self
+            .records_in(&scope)
+            .map(|(_, client, vault, record)| (names(client, vault, record), record.history_len()))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        replaced.sort();
+        replaced
+    }
+
+    /// Removes the replaced revisions of a selection and returns how many there were. The heads stay, deletions too.
+    /// Steps that name what is removed can't be taken back for these records any more.
+    pub fn purge(&mut self, selection: &Selection) -> u64 {
+        let scope = Scope::of(selection.clone());
+        let chosen: Vec<LocationId> = self.records_in(&scope).map(|(id, ..)| id).collect();
+        let mut purged = 0;
+        for id in chosen {
+            let record = self.vault_mut(&id).and_then(|vault| vault.records.get_mut(&id.record));
+            let forgotten = record.map_or(0, Record::forget_history);
+            if forgotten > 0 {
+                self.steps.purge(&id);
+            }
+            purged += forgotten as u64;
+        }
+        purged
+    }
+
+    fn next(&self, way: Direction) -> Option<&Step> {
+        let mut steps = self.steps.list().iter();
+        match way {
+            Direction::Back => steps.rfind(|step| !step.is_undone()),
+            Direction::Again => steps.filter(|step| step.is_undone()).max_by_key(|step| step.undone()),
+        }
+    }
+
+    fn would(&self, step: &Step, way: Direction) -> UndoReport {
+        let (mut records, mut left) = (Vec::new(), Vec::new());
+        for (id, change) in step.changes() {
+            let Some(names) = self.names_of(id) else { continue };
+            match self.stays(id, change, way) {
+                None => records.push(names),
+                Some(why) => left.push((names, why)),
+            }
+        }
+        records.sort();
+        left.sort_by(|one, other| one.0.cmp(&other.0));
+        let rules = step.rules().map_or(RulesOutcome::Untouched, |(before, after)| {
+            match self.policy == *(if way == Direction::Back { after } else { before }) {
+                true => RulesOutcome::PutBack,
+                false => RulesOutcome::ChangedSince,
+            }
+        });
+        let (number, time, word) = (step.number(), step.time(), step.word().to_owned());
+        UndoReport { number, time, word, records, left, rules }
+    }
+
+    /// Why a record of a step stays as it is; `None` if it does not.
+    fn stays(&self, id: &LocationId, change: &Change, way: Direction) -> Option<UndoSkipReason> {
+        let (from, to) = way.of(change);
+        if change.purged {
+            return Some(UndoSkipReason::Purged);
+        }
+        if self.heads_at(id) != *from {
+            return Some(UndoSkipReason::ChangedSince);
+        }
+        let (.., record) = self.record(id)?;
+        let held = |short: &ShortId| record.revisions().any(|revision| revision.id.short() == *short);
+        (!to.as_slice().iter().all(held)).then_some(UndoSkipReason::Purged)
+    }
+
+    fn go(&mut self, way: Direction, now: u64) -> Result<Option<UndoReport>, WriteError> {
+        // What is written here is no step: it moves one.
+        self.steps.close();
+        let Some(step) = self.next(way).cloned() else { return Ok(None) };
+        let moved = self.would(&step, way);
+        for (id, change) in step.changes() {
+            if self.stays(id, change, way).is_none() {
+                self.write_heads(id, way.of(change).1, now)?;
+            }
+        }
+        if let (RulesOutcome::PutBack, Some((before, after))) = (moved.rules, step.rules()) {
+            self.policy = if way == Direction::Back { before.clone() } else { after.clone() };
+        }
+        self.steps.set_undone(step.number(), way == Direction::Back);
+        Ok(Some(moved))
+    }
+
+    /// Writes what revisions of a record say on top of all its heads: a value, the values of a conflict, or, for none,
+    /// the deletion.
+    fn write_heads(&mut self, id: &LocationId, heads: &Heads, now: u64) -> Result<(), WriteError> {
+        let Some((client, vault, record)) = self.record(id) else { return Ok(()) };
+        let location = names(client, vault, record);
+        let keeper = vault.record_cipher(*id, &self.devices);
+        let revisions = record.revisions().filter(|held| heads.as_slice().contains(&held.id.short()));
+        let opened = revisions.map(|held| keeper.open(held)).collect::<Result<Vec<Revision>, Damaged>>()?;
+        let ancestors = self.ancestors_of_next(record);
+        let contents = match opened.is_empty() {
+            true => vec![Content::Deletion],
+            false => opened.iter().map(Content::of).collect(),
+        };
+        for content in contents {
+            self.write_after(&location, content, ancestors.clone(), now)?;
+        }
+        let written = self.heads_at(id);
+        self.steps.rename(id, heads, &written);
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! Writing to a Stronghold: each write is a new revision that replaces all heads of its record.
+
+use stronghold_sync::{Ancestors, DeviceId, Location, Resolution, RevisionId};
+use zeroize::Zeroizing;
+
+use crate::{
+    identity::RandomnessError,
+    read::ReadError,
+    record::{Damaged, Origin, Record},
+    revision::{Labels, Revision},
+    stronghold::{Stronghold, names, new_vault_key},
+};
+
+/// Why something could not be written. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// There is no such record to replace, or it was deleted.
+    #[error("there is no such record")]
+    NotFound,
+    /// The record has no such revision.
+    #[error("the record has no such revision")]
+    NoSuchRevision,
+    /// The value is over [`crate::MAX_VALUE`] or the labels are over [`crate::MAX_LABELS`] bytes.
+    #[error("the value is too large: at most 4 MiB, labels 4 KiB")]
+    TooLarge,
+    /// The system gave no random bytes.
+    #[error(transparent)]
+    NoRandomness(#[from] RandomnessError),
+    /// What is stored is damaged.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+}
+
+impl Stronghold {
+    /// Writes a value, replacing all heads; `now` is in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`WriteError`] when the value is too large or the system gives no random bytes.
+    pub fn write(
+        &mut self,
+        location: &Location,
+        value: &[u8],
+        labels: Labels,
+        now: u64,
+    ) -> Result<RevisionId, WriteError> {
+        self.write_content(location, Content::Value(value, labels), now)
+    }
+
+    /// Deletes a record by writing a tombstone; its last values stay in the history.
+    ///
+    /// # Errors
+    /// [`WriteError::NotFound`] when there is nothing to delete.
+    pub fn remove(&mut self, location: &Location, now: u64) -> Result<RevisionId, WriteError> {
+        if !self.record(&location.id()).is_some_and(|(_, _, record)| record.is_readable()) {
+            return Err(WriteError::NotFound);
+        }
+        self.write_content(location, Content::Deletion, now)
+    }
+
+    /// Ends a conflict by writing what `keep` says on top of all heads; the others stay in the history.
+    ///
+    /// # Errors
+    /// [`WriteError`] when there is no such record or revision.
+    pub fn resolve(
+        &mut self,
+        location: &Location,
+        keep: &RevisionId,
+        now: u64,
+    ) -> Result<RevisionId, WriteError> {
+        let kept = match self.read_revision(location, keep) {
+            Ok(revision) => revision,
+            Err(ReadError::NotFound) => return Err(WriteError::NotFound),
+            Err(ReadError::NoSuchRevision) => return Err(WriteError::NoSuchRevision),
+            Err(ReadError::Damaged(damaged)) => return Err(damaged.into()),
+        };
+        self.write_content(location, Content::of(&kept), now)
+    }
+
+    /// Ends a conflict as a plan says, and says whether there was one: where the heads turn out to be equal, nothing
+    /// is written.
+    ///
+    /// # Errors
+    /// [`WriteError`] when it can't be written.
+    pub fn apply_resolution(&mut self, resolution: &Resolution, now: u64) -> Result<bool, WriteError> {
+        let Some((client, vault, record)) = self.record(&resolution.location) else { return Ok(false) };
+        let winners = record.revisions().filter(|revision| resolution.winners.contains(&revision.id));
+        let Some(winner) = Record::shown_of(winners).map(|winner| winner.id) else { return Ok(false) };
+        let conflict = record.is_conflict(&vault.record_cipher(resolution.location, &self.devices))?;
+        if conflict {
+            self.resolve(&names(client, vault, record), &winner, now)?;
+        }
+        Ok(conflict)
+    }
+
+    fn write_content(
+        &mut self,
+        location: &Location,
+        content: Content<'_>,
+        now: u64,
+    ) -> Result<RevisionId, WriteError> {
+        let held = self.record(&location.id());
+        let ancestors = held.map(|(_, _, record)| self.ancestors_of_next(record)).unwrap_or_default();
+        self.write_after(location, content, ancestors, now)
+    }
+
+    /// Writes a revision that replaces these ancestors.
+    pub(crate) fn write_after(
+        &mut self,
+        location: &Location,
+        content: Content<'_>,
+        ancestors: Ancestors,
+        now: u64,
+    ) -> Result<RevisionId, WriteError> {
+        let id = location.id();
+        let salt = self.salts.take()?;
+        let author = self.identity.device();
+        let revision = content.into_revision(salt, author, ancestors, now);
+        if !revision.is_within_limits() {
+            return Err(WriteError::TooLarge);
+        }
+        let revision_id = revision.id();
+        if self.vault(&id).is_none() {
+            self.add_vault(location, id, new_vault_key()?);
+        }
+        let origin = Origin { author: self.devices.number(author), delivered: None };
+        let vault = self.vault(&id).ok_or(Damaged)?;
+        let sealed = vault.record_cipher(id, &self.devices).seal(revision_id, &revision, origin)?;
+        self.insert(location, id, sealed, now).ok_or(Damaged)?;
+        Ok(revision_id)
+    }
+}
+
+/// What a revision says.
+pub(crate) enum Content<'a> {
+    Value(&'a [u8], Labels),
+    Deletion,
+}
+
+impl<'a> Content<'a> {
+    pub(crate) fn of(revision: &'a Revision) -> Self {
+        if revision.deleted { Self::Deletion } else { Self::Value(&revision.value, revision.labels.clone()) }
+    }
+
+    fn into_revision(self, salt: [u8; 32], author: DeviceId, ancestors: Ancestors, time: u64) -> Revision {
+        let (deleted, value, labels) = match self {
+            Self::Value(value, labels) => (false, value, labels),
+            Self::Deletion => (true, &[][..], Labels::new()),
+        };
+        Revision { salt, author, ancestors, deleted, labels, time, value: Zeroizing::new(value.to_vec()) }
+    }
+}
