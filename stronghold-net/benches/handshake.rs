@@ -1,4 +1,4 @@
-//! What opening a channel costs: both sides' work in one thread, over a stream in memory.
+//! Measures opening a channel: both sides' work in one thread, over a stream in memory.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 #![allow(clippy::unwrap_used, reason = "a failing bench may panic")]
 

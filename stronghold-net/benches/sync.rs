@@ -1,4 +1,5 @@
-//! A whole sync in memory: two files, TLS, session, sealing, commit; equal sets and 1 % updated on one side.
+//! Measures a whole sync in memory: two files, TLS, session, sealing, commit; equal sets, and 1 %
+//! updated on one side.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 #![allow(clippy::unwrap_used, reason = "a failing bench may panic")]
 

@@ -1,5 +1,5 @@
-//! Pairing with an application's own screens: one shows a code and a link, the other reads it; both show whom they met, and
-//! both persons have to agree.
+//! Pairs two devices with an application's own screens: one shows a code and a link, the other
+//! reads it; both show the peer's name and fingerprint, and both persons have to agree.
 //!
 //! `cargo run -p stronghold-net --example pairing`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]

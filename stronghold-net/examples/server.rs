@@ -1,5 +1,6 @@
-//! A server embedded in an application: it answers paired devices on a socket while the application goes on, asks the
-//! application's user where a rule says so, and stops when it is told to.
+//! Embeds a server in an application: it answers paired devices on a socket beside the
+//! application's own work, asks the application's user for approval where a rule demands it, and
+//! stops on request.
 //!
 //! `cargo run -p stronghold-net --example server`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -15,7 +16,7 @@ use stronghold_sync::{DeviceId, Operation, Pending, Rule, Selection};
 use stronghold_vault::{Labels, Stronghold};
 use tokio::{net::TcpListener, sync::oneshot};
 
-/// The application's user, who is asked on the application's own screen.
+/// The application's user, who approves requests on the application's own screen.
 struct User;
 
 impl SessionHandler for User {
@@ -52,10 +53,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .on_event(|event| println!("event: {event:?}"));
     let serving = tokio::spawn(async move { server.run(listener, async { drop(stopped.await) }).await });
 
-    // Another device, which knows where to go.
+    // Another device, which knows the server's address.
     let device = desk.lock().stronghold().identity().device();
     let peer = dial(&phone, device, Some(&address)).await?;
-    // No rule lets the desk write to the phone: what comes is taken by this one command.
+    // No rule lets the desk write to the phone: this one command accepts the entries.
     let request = SyncRequest::new(Selection::everything(), Direction::Pull).beyond(Beyond::Everything);
     let outcome = peer.sync(request, &mut NoHandler).await?;
     println!("the phone received {}", outcome.summary.received);
@@ -65,7 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Pairs the two, as `--example pairing` shows it; the phone may pull what the user of the desk agrees to.
+/// Pairs the two, as `--example pairing` shows; the phone may pull what the desk's user approves.
 async fn pair(desk: &SharedVault, phone: &SharedVault) -> Result<(), Box<dyn Error>> {
     let pairing = Pairing::new()?;
     let typed = pairing.code().reveal().parse()?;

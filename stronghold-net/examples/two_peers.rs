@@ -1,4 +1,5 @@
-//! Two peers in one process, over a stream in memory: they pair, grant each other, and synchronise.
+//! Runs two peers in one process, over a stream in memory: they pair, grant each other access, and
+//! sync.
 //!
 //! `cargo run -p stronghold-net --example two_peers`
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
@@ -40,7 +41,7 @@ async fn main() -> Fallible<()> {
         })?;
     }
 
-    // Whenever they meet: one answers, the other synchronises.
+    // At every meeting: one side answers, the other syncs.
     let (near, far) = duplex(64 * 1024);
     let server = Server::new(&laptop);
     let answering = tokio::spawn(async move { server.answer(far).await });
@@ -53,7 +54,7 @@ async fn main() -> Fallible<()> {
     Ok(())
 }
 
-/// A device with one secret in its snapshot.
+/// Creates a device with one secret in its snapshot.
 fn device(folder: &Path, name: &str) -> Fallible<SharedVault> {
     let mut stronghold = Stronghold::new(name)?;
     stronghold.write(&format!("wallet/of/{name}").parse()?, b"a secret", Labels::new(), 0)?;

@@ -1,13 +1,13 @@
-//! Those who have not proved who they are yet: only so many at a time, and the newest goes before the oldest.
+//! Bounds the number of unauthenticated connections: the oldest is dropped for the newest.
 //!
-//! An honest peer proves itself within a moment, so what has waited longest is what is least likely to be one: a flood of
-//! silent connections pushes itself out, and nobody else.
+//! An honest peer authenticates within a moment, so the connection that has waited longest is the
+//! least likely to be honest. A flood of silent connections displaces only itself.
 
 use std::{collections::VecDeque, future::Future};
 
 use tokio::task::{AbortHandle, JoinSet};
 
-/// At most so many tasks; each more ends the oldest.
+/// A bounded queue of tasks: a task beyond the capacity aborts the oldest.
 pub(crate) struct AdmissionQueue<T> {
     tasks: JoinSet<T>,
     order: VecDeque<AbortHandle>,
@@ -19,7 +19,7 @@ impl<T: Send + 'static> AdmissionQueue<T> {
         Self { tasks: JoinSet::new(), order: VecDeque::new(), most: most.max(1) }
     }
 
-    /// Lets one more in; says whether another had to go.
+    /// Spawns a task. Returns `true` if the oldest task was aborted for it.
     pub(crate) fn admit(&mut self, task: impl Future<Output = T> + Send + 'static) -> bool {
         self.order.retain(|waiting| !waiting.is_finished());
         let is_full = self.order.len() >= self.most;
@@ -30,7 +30,7 @@ impl<T: Send + 'static> AdmissionQueue<T> {
         is_full
     }
 
-    /// The next that comes to an end of its own; waits for ever while there is none.
+    /// Waits for the next task to finish; pends forever while the queue is empty.
     pub(crate) async fn next(&mut self) -> T {
         loop {
             match self.tasks.join_next().await {
@@ -57,7 +57,7 @@ mod tests {
         assert!(crowd.order.len() <= 4);
     }
 
-    /// What was pushed out is over, with all that it held.
+    /// A displaced task is dropped, with everything that it held.
     #[tokio::test]
     async fn who_has_to_go_is_ended() {
         let mut crowd = AdmissionQueue::with_capacity(1);
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(crowd.next().await, 2);
     }
 
-    /// Those that are done make room: however many come and go, one that waits is not the oldest of too many.
+    /// Finished tasks free their places, so a waiting task outlives any number of finished ones.
     #[tokio::test]
     async fn those_that_are_done_push_nobody_out() {
         let mut crowd = AdmissionQueue::with_capacity(2);

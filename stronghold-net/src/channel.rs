@@ -1,7 +1,8 @@
-//! Messages between two authenticated devices, over any stream of bytes.
+//! Carries messages between two authenticated devices, over any byte stream.
 //!
-//! Nothing that arrives sizes an allocation: a frame's length is checked first, and the buffer grows as bytes come.
-//! The buffers are not wiped: values cross a channel sealed to the receiver's key only.
+//! No length that a peer sends sizes an allocation: a frame's length is checked first, and the
+//! buffer grows as bytes arrive. The buffers are not wiped: values cross a channel only sealed to
+//! the receiver's key.
 
 mod covered;
 #[cfg(test)]
@@ -26,13 +27,13 @@ use crate::{
     tls::{self, ALPN, Verifier},
 };
 
-/// How long a channel waits for its peer.
+/// Limits on how long a channel waits for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For the whole handshake. Default 10 s.
+    /// Limit for the whole handshake. Default 10 s.
     pub handshake: Duration,
-    /// For each call of `receive`, `flush` or `close` to finish: a peer that trickles bytes gains no time by it.
-    /// Default 30 s.
+    /// Limit for each call of `receive`, `flush` or `close`; a peer that trickles bytes gains no
+    /// time. Default 30 s.
     pub idle: Duration,
 }
 
@@ -44,13 +45,13 @@ impl Default for Timeouts {
 
 /// An open channel to one authenticated device.
 ///
-/// Open it with [`connect`](Self::connect) or [`accept`](Self::accept). [`send`](Self::send) collects messages;
-/// [`flush`](Self::flush), [`receive`](Self::receive) and [`close`](Self::close) put them on the wire, so messages
-/// that belong together share a packet. After an error every later call gives the same error. A channel that is
-/// dropped without `close` is [cut](ChannelError::Cut) for its peer. A call that is dropped unfinished loses nothing:
-/// the next one goes on.
+/// Open it with [`connect`](Self::connect) or [`accept`](Self::accept). [`feed`](Self::feed) queues
+/// messages; [`flush`](Self::flush), [`receive`](Self::receive) and [`close`](Self::close) write
+/// them to the stream, so messages that belong together share a packet. After an error every later
+/// call returns the same error. If a channel is dropped without `close`, its peer sees a
+/// [cut](ChannelError::Cut). Cancelling a call loses nothing: the next call continues it.
 ///
-/// Over TCP, set `TCP_NODELAY`: a channel gathers its own packets.
+/// Over TCP, set `TCP_NODELAY`: a channel already coalesces its writes.
 pub struct Channel<S> {
     stream: TlsStream<MeteredStream<S>>,
     own: PublicIdentity,
@@ -63,27 +64,28 @@ pub struct Channel<S> {
     last_frame: u64,
     /// At most one frame, as far as it has arrived.
     inbox: Vec<u8>,
-    /// Frames that wait for a flush, and how many bytes of them TLS has taken.
+    /// Frames that wait for a flush; `taken` counts the bytes that TLS has taken.
     outbox: Vec<u8>,
     taken: usize,
     failed: Option<ChannelError>,
-    /// Whether the peer's card is due: its first message.
+    /// `true` until the peer's card, its first message, has arrived.
     awaits_card: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     /// Connects over `io` as `identity`, with the default [`Timeouts`].
     ///
-    /// Success means that the other side has proved to be whom `expect` names. Whether it trusts this device is seen
-    /// on the first [`receive`](Self::receive).
+    /// Success means that the peer authenticated as the device that `expect` names. Whether the
+    /// peer trusts this device shows on the first [`receive`](Self::receive).
     ///
     /// # Errors
-    /// [`ChannelError::WrongDevice`] when another device answers; any other when the handshake fails.
+    /// [`ChannelError::WrongDevice`] when another device answers; any other variant when the
+    /// handshake fails.
     pub async fn connect(io: S, identity: &Identity, expect: Expect) -> Result<Self, ChannelError> {
         Self::connect_with(io, identity, expect, Timeouts::default()).await
     }
 
-    /// [`connect`](Self::connect) with other timeouts.
+    /// Connects as [`connect`](Self::connect) does, with other timeouts.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).
@@ -116,15 +118,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
 
     /// Accepts a connection over `io` as `identity`, with the default [`Timeouts`].
     ///
-    /// Success means that the other side has proved to be a device that `trust` holds for.
+    /// Success means that the peer authenticated as a device that `trust` accepts.
     ///
     /// # Errors
-    /// [`ChannelError::UnknownDevice`] when `trust` does not hold; any other when the handshake fails.
+    /// [`ChannelError::UnknownDevice`] when `trust` rejects the device; any other variant when the
+    /// handshake fails.
     pub async fn accept(io: S, identity: &Identity, trust: Trust) -> Result<Self, ChannelError> {
         Self::accept_with(io, identity, trust, Timeouts::default()).await
     }
 
-    /// [`accept`](Self::accept) with other timeouts.
+    /// Accepts as [`accept`](Self::accept) does, with other timeouts.
     ///
     /// # Errors
     /// As for [`accept`](Self::accept).
@@ -137,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         Self::accept_bounded(io, identity, trust, timeouts).await.map(Self::unbounded)
     }
 
-    /// What follows the handshake is counted as a part of it.
+    /// Accepts a connection whose bytes still count towards the handshake's limit.
     async fn accept_bounded(
         io: S,
         identity: &Identity,
@@ -159,10 +162,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         }
     }
 
-    /// Sends a message: puts it behind those that wait for [`flush`](Self::flush), and flushes when 64 KiB wait.
+    /// Queues a message behind those that wait for [`flush`](Self::flush); flushes when 65 KiB
+    /// wait.
     ///
     /// # Errors
-    /// [`ChannelError::Unsendable`] when the message is longer than [`MAX_FRAME`]; any other when the channel failed.
+    /// [`ChannelError::Unsendable`] when the message is longer than [`MAX_FRAME`]; any other
+    /// variant when the channel failed.
     pub async fn feed<M: Serialize + ?Sized>(&mut self, message: &M) -> Result<(), ChannelError> {
         self.check_open()?;
         let queued = self.queue(message);
@@ -170,10 +175,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         if self.outbox.len() >= MAX_FRAME { self.flush().await } else { Ok(()) }
     }
 
-    /// Puts all sent messages on the wire.
+    /// Writes all queued messages to the stream.
     ///
     /// # Errors
-    /// When the channel failed, or the peer takes nothing within the idle timeout.
+    /// Fails when the channel failed, or when the peer does not accept all bytes within the idle
+    /// timeout.
     pub async fn flush(&mut self) -> Result<(), ChannelError> {
         self.check_open()?;
         let idle = self.timeouts.idle;
@@ -184,8 +190,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     /// Flushes, then waits for the peer's next message.
     ///
     /// # Errors
-    /// [`ChannelError::Closed`] and [`ChannelError::Cut`] when no more comes, [`ChannelError::NotTrusted`] when the
-    /// accepting side refused this device, [`ChannelError::FrameError`] when what comes is not what is due.
+    /// [`ChannelError::Closed`] and [`ChannelError::Cut`] at the end of the stream,
+    /// [`ChannelError::NotTrusted`] when the peer refused this device, [`ChannelError::Misbehaved`]
+    /// when the peer sends anything but the expected message.
     pub async fn receive<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
         self.check_open()?;
         let idle = self.timeouts.idle;
@@ -194,10 +201,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         self.latch(message)
     }
 
-    /// Flushes and closes in order: the peer sees [`ChannelError::Closed`]. So does every later call here.
+    /// Flushes and closes in order: the peer's next call, and each later call here, returns
+    /// [`ChannelError::Closed`].
     ///
     /// # Errors
-    /// When the channel failed before.
+    /// Fails when the channel failed before, or when the close does not finish within the idle
+    /// timeout.
     pub async fn close(&mut self) -> Result<(), ChannelError> {
         self.flush().await?;
         let idle = self.timeouts.idle;
@@ -210,7 +219,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         Ok(())
     }
 
-    /// Closes, and waits a moment for the peer to close too: it does when it has written what the session left it to write.
+    /// Closes, then waits up to 2 s for the peer to close too, which it does once it wrote the
+    /// session's result.
     pub(crate) async fn close_both(&mut self) -> Result<(), ChannelError> {
         self.close().await?;
         let mut rest = (&mut self.stream).take(MAX_FRAME as u64);
@@ -258,7 +268,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         Ok(())
     }
 
-    /// Counts each byte that TLS took at once, so that dropping this future half way repeats and loses nothing.
+    /// Counts each byte that TLS took at once, so that cancellation neither repeats nor loses
+    /// bytes.
     async fn write_all(&mut self) -> io::Result<()> {
         while self.taken < self.outbox.len() {
             self.taken += self.stream.write(&self.outbox[self.taken..]).await?;
@@ -268,7 +279,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         self.stream.flush().await
     }
 
-    /// A peer that refuses this device says so and hangs up; what was on its way to it then fails first.
+    /// Returns the peer's refusal, if one arrives, in place of a write error: a peer that refuses
+    /// this device says so and hangs up, so that the pending write fails first.
     async fn last_words(&mut self, error: &io::Error) -> ChannelError {
         match timeout(LINGER, self.stream.fill_buf()).await {
             Ok(Err(heard)) => ChannelError::from_io(&heard),
@@ -276,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         }
     }
 
-    /// Waits for a message other than the peer's card.
+    /// Waits for the next message, after the peer's card where that is due.
     async fn next_frame(&mut self) -> Result<(), ChannelError> {
         if self.awaits_card {
             self.fill_inbox().await?;
@@ -304,55 +316,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
 }
 
 impl<S> Channel<S> {
-    /// The peer's identity.
+    /// Returns the peer's identity.
     #[must_use]
     pub fn peer(&self) -> &PublicIdentity {
         &self.peer
     }
 
-    /// This side's own public identity.
+    /// Returns this side's public identity.
     #[must_use]
     pub fn own(&self) -> &PublicIdentity {
         &self.own
     }
 
-    /// 32 bytes that both ends of this channel share, no other channel has, and nobody else knows: the TLS exporter
-    /// (RFC 8446 §7.5) of the label `EXPORTER-stronghold-binding-v1` without context. Key material: what is
-    /// derived from it belongs to this channel. Not for display.
+    /// Returns 32 bytes that only the two ends of this channel know and no other channel has: the
+    /// TLS exporter (RFC 8446 §7.5) with the label `EXPORTER-stronghold-binding-v1` and no context.
+    /// Key material: use whatever is derived from it in this channel only, and never display it.
     #[must_use]
     pub fn channel_binding(&self) -> [u8; 32] {
         *self.binding
     }
 
-    /// Bytes received so far below TLS, handshake included.
+    /// Returns the bytes received so far below TLS, handshake included.
     #[must_use]
     pub fn bytes_in(&self) -> u64 {
         self.stream.get_ref().0.bytes_in
     }
 
-    /// Bytes sent so far below TLS, handshake included.
+    /// Returns the bytes sent so far below TLS, handshake included.
     #[must_use]
     pub fn bytes_out(&self) -> u64 {
         self.stream.get_ref().0.bytes_out
     }
 
-    /// The length of the last message that was received, in bytes.
+    /// Returns the length of the last received message's frame, in bytes.
     pub(crate) fn last_frame(&self) -> u64 {
         self.last_frame
     }
 
-    /// Which side of the connection this is.
+    /// Returns this side's role in the connection.
     pub(crate) fn role(&self) -> Role {
         self.role
     }
 
-    /// Both sides have proved that they are these, above TLS: the channel was opened under keys made for it alone.
+    /// Replaces the ephemeral identities of TLS by those that both sides have proved inside the
+    /// channel.
     pub(crate) fn set_identities(&mut self, own: PublicIdentity, peer: PublicIdentity) {
         self.own = own;
         self.peer = peer;
     }
 
-    /// Changes how long `receive`, `flush` and `close` wait from now on: longer while a person decides, say.
+    /// Changes the idle timeout of `receive`, `flush` and `close`, for example while a person
+    /// decides.
     pub fn set_idle_timeout(&mut self, idle: Duration) {
         self.timeouts.idle = idle;
     }
@@ -363,7 +377,7 @@ impl<S> Channel<S> {
         Ok(())
     }
 
-    /// Decodes the whole frame in the inbox and clears it.
+    /// Decodes the complete frame in the inbox and clears the inbox.
     fn take_message<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
         let message = frame::decode(&self.inbox, self.role.other(), self.received)?;
         self.received += 1;
@@ -391,8 +405,8 @@ impl<S> fmt::Debug for Channel<S> {
     }
 }
 
-/// What a finished handshake has settled: the peer and the binding. Refuses one that settled no ALPN: rustls lets a
-/// peer pass that names none.
+/// Returns the peer and the binding of a finished handshake. Refuses one without ALPN, since rustls
+/// accepts a peer that offers no protocol.
 fn established<D>(tls: &ConnectionCommon<D>) -> Result<(PublicIdentity, Zeroizing<[u8; 32]>), ChannelError> {
     let state: &CommonState = tls;
     if state.alpn_protocol() != Some(ALPN) {
@@ -408,16 +422,16 @@ fn established<D>(tls: &ConnectionCommon<D>) -> Result<(PublicIdentity, Zeroizin
     Ok((peer, binding))
 }
 
-/// After a refusal by TLS, waits a moment, as [`linger`].
+/// After a refusal by TLS, waits a moment, as [`drain`] does.
 async fn drain_after<S: AsyncRead + AsyncWrite + Unpin>(error: &io::Error, io: S) {
-    // Of another error nothing was said.
+    // No other error was reported to the peer.
     if error.kind() == io::ErrorKind::InvalidData {
         drain(io).await;
     }
 }
 
-/// Waits a moment for the peer to read what it was refused with, and hang up: a TCP stream that is dropped with unread bytes is
-/// reset, and the refusal may be lost with it.
+/// Waits up to a second for the peer to read its refusal and hang up: dropping a TCP stream with
+/// unread bytes resets it, which may lose the refusal.
 async fn drain<S: AsyncRead + AsyncWrite + Unpin>(mut io: S) {
     let drained = async {
         io.shutdown().await?;
@@ -426,8 +440,8 @@ async fn drain<S: AsyncRead + AsyncWrite + Unpin>(mut io: S) {
     let _ = timeout(LINGER, drained).await;
 }
 
-/// The most bytes of the peer's half of a handshake, in whole records: an honest one has under 2 KiB. It bounds what a connection can make
-/// this side keep before it is known whose it is.
+/// Maximum bytes of the peer's half of a handshake, in whole records; an honest one has under 2
+/// KiB. Bounds the memory that a connection takes before it is authenticated.
 const MAX_HANDSHAKE: u64 = 16 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 const SETTLED: Duration = Duration::from_secs(2);

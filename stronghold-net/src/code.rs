@@ -1,9 +1,10 @@
-//! The pairing code: 80 random bits that a person carries from one screen to the other.
+//! Holds the pairing code: 80 random bits that a person carries from one screen to the other.
 //!
-//! Written as 16 characters of Crockford's base 32 (<https://www.crockford.com/base32.html>) in four groups and one more
-//! that checks them: `XXXX-XXXX-XXXX-XXXX-X`. Reading forgives what people do: case, dashes and spaces anywhere, O for 0,
-//! I and L for 1. What it can't forgive it tells from a wrong code: with the check character, the 17 are a code word over
-//! the field of 32 elements, in which no other differs by one character or by two that changed places. (Crockford's own
+//! The text is 16 characters of Crockford's base 32 (<https://www.crockford.com/base32.html>) in
+//! four groups, and a check character: `XXXX-XXXX-XXXX-XXXX-X`. Parsing accepts either case, dashes
+//! and spaces anywhere, `O` for `0`, and `I` and `L` for `1`. The 17 characters form a code word
+//! over the field of 32 elements, and no two code words differ by one character or by two that
+//! changed places. Parsing can therefore tell a typing error from a wrong code. (Crockford's own
 //! check, modulo 37, needs characters such as `~` and `$`.)
 
 use std::{fmt, str::FromStr};
@@ -11,22 +12,23 @@ use std::{fmt, str::FromStr};
 use stronghold_vault::RandomnessError;
 use zeroize::Zeroizing;
 
-/// A code for one pairing. It is wiped when dropped, and `Debug` hides it; who shows it may have it copied into an
-/// [`Invitation`](crate::Invitation), and nobody else.
+/// A code for one pairing. It is wiped when dropped, and `Debug` hides it. The side that shows it
+/// can copy it into an [`Invitation`](crate::Invitation); it has no other public copy.
 pub struct PairingCode(Zeroizing<[u8; BYTES]>);
 
 impl PairingCode {
-    /// Makes a new code from the system's random bytes.
+    /// Creates a code from the system's random bytes.
     ///
     /// # Errors
-    /// [`RandomnessError`] when the system has none to give.
+    /// [`RandomnessError`] when the system has no randomness.
     pub fn generate() -> Result<Self, RandomnessError> {
         let mut bytes = Zeroizing::new([0; BYTES]);
         getrandom::fill(bytes.as_mut()).map_err(|_| RandomnessError)?;
         Ok(Self(bytes))
     }
 
-    /// The code as it is shown to the person: 16 characters in four groups and the check character, joined by dashes.
+    /// Returns the text to show: 16 characters in four groups and the check character, joined by
+    /// dashes.
     #[must_use]
     pub fn reveal(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(CHARACTERS + 5));
@@ -40,12 +42,12 @@ impl PairingCode {
         text
     }
 
-    /// The check character's five bits.
+    /// Returns the five bits of the check character.
     fn check(&self) -> usize {
         doubled((0..CHARACTERS).fold(0, |sum, place| doubled(sum) ^ self.digit(place)))
     }
 
-    /// A copy, for what shows it: the one that is used up stays where it is.
+    /// Copies the code for display; the original is the one that pairing uses up.
     pub(crate) fn copy(&self) -> Self {
         Self(self.0.clone())
     }
@@ -54,7 +56,7 @@ impl PairingCode {
         self.0.as_slice()
     }
 
-    /// The five bits at a place, most significant first; they lie in one byte or two.
+    /// Returns the five bits at a place, most significant first; they lie in one byte or two.
     fn digit(&self, place: usize) -> usize {
         let bit = place * 5;
         let pair = [self.0[bit / 8], *self.0.get(bit / 8 + 1).unwrap_or(&0)];
@@ -100,22 +102,24 @@ impl fmt::Debug for PairingCode {
     }
 }
 
-/// Text that is no pairing code. It says nothing of the text: that may be a secret.
+/// An error for text that is not a pairing code. It quotes nothing of the text, which may be a
+/// secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseCodeError {
     /// Too few or too many characters.
     #[error("a pairing code has 17 letters and digits: four groups of four, and one")]
     Length,
-    /// It has the form of a code, but its check character says that one of the others is wrong.
+    /// The text has the form of a code, but its check character shows that a character is wrong.
     #[error("a character of the pairing code is mistyped")]
     Mistyped,
-    /// A character that no code has, such as U or a punctuation mark.
+    /// A character outside the alphabet, such as `U` or a punctuation mark.
     #[error("a pairing code has letters (but no U) and digits only")]
     Character,
 }
 
-/// Twice an element of the field of 32, as polynomials over two modulo x^5 + x^3 + 1: two generates the field.
+/// Doubles an element of the field of 32: polynomials over GF(2) modulo x^5 + x^3 + 1, where 2
+/// generates the field.
 fn doubled(element: usize) -> usize {
     element << 1 ^ if element & 16 == 0 { 0 } else { 0b101001 }
 }
@@ -178,7 +182,7 @@ mod tests {
         }
     }
 
-    /// Every code that a slip of one character, or of two that changed places, makes of this one.
+    /// Tries every text that one wrong character, or two that changed places, makes of a code.
     #[test]
     fn a_mistyped_character_or_two_that_changed_places_are_no_other_code() {
         for _ in 0..20 {

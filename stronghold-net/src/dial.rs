@@ -1,4 +1,4 @@
-//! Getting to a device over TCP: at an address that is known, or wherever the LAN says that it is.
+//! Connects to a device over TCP: at a known address, or at one found on the LAN.
 
 #[cfg(test)]
 mod tests;
@@ -21,38 +21,38 @@ use crate::{
     tcp,
 };
 
-/// How long known addresses are tried alone, before the LAN is searched too.
+/// Head start of the known addresses before the LAN is searched too.
 const HEAD_START: Duration = Duration::from_millis(500);
-/// How long the LAN is searched.
+/// Duration of a LAN search.
 const SEARCH: Duration = Duration::from_secs(12);
 
-/// Why a device was not reached.
+/// An error that kept a device from being reached.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
-    /// At the address nobody listens, or nothing answers.
+    /// No answer at the address.
     #[error("can't reach {address}: {}", reason(.source))]
     Unreachable {
-        /// As it was given.
+        /// The address, as given.
         address: String,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// It was searched for and not found.
+    /// The search found no such device.
     #[error("it was not found on this network")]
     NotFound,
-    /// It could not be searched for.
+    /// The search could not start.
     #[error(transparent)]
     Discovery(#[from] DiscoveryError),
-    /// It was there, and no channel to it came about.
+    /// The device answered, but the channel to it failed.
     #[error(transparent)]
     Peer(#[from] PeerError),
-    /// It was there, and no pairing came about.
+    /// The device answered, but the pairing failed.
     #[error(transparent)]
     Pairing(#[from] PairingError),
 }
 
-/// What kept a connection from coming about.
+/// Returns the text for a connection error.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "nobody listens there".into(),
@@ -61,11 +61,11 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Opens a channel to a paired device: at `at`, if that is said, and nowhere else; else where it was last, or, when it is not
-/// there, where it is found on the LAN. The address that worked is remembered.
+/// Opens a channel to a paired device. With `at`, tries only that address; otherwise the device's
+/// last address and, if that fails, addresses found on the LAN. Remembers the address that worked.
 ///
 /// # Errors
-/// [`DialError`].
+/// [`DialError`] with the first error, if no address works.
 pub async fn dial(
     home: &SharedVault,
     device: DeviceId,
@@ -98,11 +98,12 @@ pub async fn dial(
     Ok(peer)
 }
 
-/// Meets the device that shows the invitation's code, as `identity`, which calls itself `name`: at `at`, if that is said, and
-/// nowhere else; else at the invitation's addresses, or where it is found on the LAN. With the address.
+/// Opens a channel to the device that shows the invitation's code, as `identity` under the name
+/// `name`. With `at`, tries only that address; otherwise the invitation's addresses and those found
+/// on the LAN. Returns the pending pairing and the address that worked.
 ///
 /// # Errors
-/// [`DialError`].
+/// [`DialError`] with the first error, if no address works.
 pub async fn dial_pairing(
     invitation: &Invitation,
     identity: &Identity,
@@ -126,8 +127,8 @@ pub async fn dial_pairing(
     }
 }
 
-/// What opens first: at a known address, or at one that the LAN is found to have. What went wrong at an address is told
-/// only where none works.
+/// Returns the first channel that opens, at a known address or one found on the LAN. Reports an
+/// address's error only if no address works.
 async fn first<T, F>(
     known: Vec<String>,
     search: impl FnOnce() -> Result<Search, DiscoveryError>,
@@ -137,7 +138,7 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, DialError>> + Send + 'static,
 {
-    // What was on this very machine is not looked for on others.
+    // A device that was on this very machine is not searched for on others.
     let is_local = |address: &String| address.parse::<SocketAddr>().is_ok_and(|at| at.ip().is_loopback());
     let is_worth_a_search = known.is_empty() || !known.iter().all(is_local);
     let mut attempts = DialRace { pending: JoinSet::new(), wrong: None };
@@ -167,7 +168,7 @@ where
     attempts.success().await.ok_or(attempts.wrong(DialError::NotFound))
 }
 
-/// Attempts under way, and what first went wrong with one.
+/// Attempts in progress, and the error to report if all fail.
 struct DialRace<T> {
     pending: JoinSet<Result<T, DialError>>,
     wrong: Option<DialError>,
@@ -178,7 +179,8 @@ impl<T: Send + 'static> DialRace<T> {
         self.pending.spawn(attempt);
     }
 
-    /// The first that succeeds; none when all under way have failed, or one in a way that ends it all.
+    /// Returns the first success; `None` once all attempts failed, or one of them with a final
+    /// error.
     async fn success(&mut self) -> Option<T> {
         while !self.is_settled() {
             match self.pending.join_next().await? {
@@ -190,7 +192,7 @@ impl<T: Send + 'static> DialRace<T> {
         None
     }
 
-    /// Whether it is known that no other address would do better.
+    /// Returns whether no other address can do better.
     fn is_settled(&self) -> bool {
         self.wrong.as_ref().is_some_and(is_final)
     }
@@ -200,8 +202,8 @@ impl<T: Send + 'static> DialRace<T> {
     }
 }
 
-/// Whether the device itself has shown it: looking elsewhere changes nothing. What somebody says who has proved nothing does
-/// not end the search: anybody may answer at an address.
+/// Returns whether the device itself caused the error, so that other addresses cannot help. A claim
+/// by an unauthenticated peer never ends the search: anyone may answer at an address.
 fn is_final(error: &DialError) -> bool {
     matches!(error, DialError::Pairing(PairingError::Itself))
 }

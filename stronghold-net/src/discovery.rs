@@ -1,15 +1,18 @@
-//! Finding a device on the LAN: an announcement that says nothing to anybody but those it is meant for.
+//! Finds devices on the LAN by announcements that only the intended devices can read.
 //!
-//! A device that can be reached announces a service by multicast DNS (RFC 6762, RFC 6763): a fresh random nonce of 16 bytes as
-//! its name and its host's, its addresses and its port, and a list of *tags* of 8 bytes. There is one tag for each device
-//! that it is paired with: the mark for the nonce under the secret of the two. Tags of nobody fill the list up to a
-//! multiple of 8. Who searches computes its own tag for each nonce that it hears, and knows its peer by it. To
-//! everybody else nonce and tags are random, others after 15 minutes and after each start; an observer of the LAN sees
-//! that some device here runs Stronghold, at this address, and about how many it is paired with.
+//! A reachable device announces a service by multicast DNS (RFC 6762, RFC 6763): a random nonce of
+//! 16 bytes as service and host name, its addresses and port, and a list of *tags* of 8 bytes. The
+//! list has one tag for each paired device: the tag of the nonce under the secret of the pairing.
+//! Random tags pad the list to a multiple of 8. A searching device computes its own tag for each
+//! nonce that it hears, and so recognises its peer. To all others nonce and tags are random; both
+//! change every 15 minutes and at each start. An observer of the LAN sees that a device at this
+//! address runs Stronghold, and about how many devices it is paired with.
 //!
-//! While a pairing code is shown, the secret is the code's: who has the code finds the device that shows it.
+//! While a pairing code is shown, the secret comes from the code: only a device that has the code
+//! finds the one that shows it.
 //!
-//! An announcement proves nothing and nothing is trusted by it: a replayed one leads to a port where the handshake fails.
+//! An announcement proves nothing and nothing trusts it: a replayed one leads to a port where the
+//! handshake fails.
 
 #[cfg(test)]
 mod tests;
@@ -32,20 +35,21 @@ use crate::{
 };
 
 const SERVICE: &str = "_stronghold._tcp.local.";
-/// How often a device is announced under another nonce.
+/// Time after which a device is announced under a new nonce.
 const ROTATION: Duration = Duration::from_secs(15 * 60);
-/// How often it is looked whether the device has been paired with others, or with fewer.
+/// Interval between checks for newly paired or unpaired devices.
 const LOOK: Duration = Duration::from_secs(5);
-/// Tags in a list come in multiples of this.
+/// Unit of padding: the number of tags in a list is a multiple of it.
 const TAGS: usize = 8;
-/// The most tags, so that an announcement fits a packet. Devices beyond it are not found by search.
+/// Maximum number of tags, so that an announcement fits a packet. Searches do not find further
+/// devices.
 const MAX_TAGS: usize = 56;
-/// Tags in one string of the TXT record, 16 hexadecimal digits each.
+/// Number of tags in one string of the TXT record, 16 hexadecimal digits each.
 const TAGS_PER_STRING: usize = 14;
 
 type Tag = [u8; 8];
 
-/// Why the LAN can't be searched, or this device not be announced.
+/// An error of multicast DNS: the LAN can't be searched, or this device can't be announced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("multicast DNS does not work here: {0}")]
 pub struct DiscoveryError(String);
@@ -56,23 +60,23 @@ impl From<mdns_sd::Error> for DiscoveryError {
     }
 }
 
-/// Whom an announcement is for.
+/// The devices that an announcement is for.
 #[derive(Debug)]
 enum Audience {
-    /// The devices that this one is paired with, as they are at the time.
+    /// The devices paired with this one, at any time.
     Peers(SharedVault),
-    /// Who has this code's secret.
+    /// Any device that knows the secret of this code.
     Pairing(Rendezvous),
 }
 
-/// An announcement: stands until it is dropped.
+/// An announcement on the LAN, until it is dropped.
 pub struct Announcement {
     daemon: ServiceDaemon,
     renewing: JoinHandle<()>,
 }
 
 impl Announcement {
-    /// Announces to its paired devices that this one can be reached at `listening`.
+    /// Announces to paired devices that this device is reachable at `listening`.
     ///
     /// # Errors
     /// [`DiscoveryError`] where the system has no multicast.
@@ -80,7 +84,8 @@ impl Announcement {
         Self::new(Audience::Peers(home.clone()), listening)
     }
 
-    /// Announces to whoever has the code that the device which shows it can be reached at `listening`.
+    /// Announces to any device with the code that the device showing it is reachable at
+    /// `listening`.
     ///
     /// # Errors
     /// [`DiscoveryError`] where the system has no multicast.
@@ -99,12 +104,12 @@ impl Announcement {
 impl Drop for Announcement {
     fn drop(&mut self) {
         self.renewing.abort();
-        // It says goodbye to what it has announced; whether anybody hears it changes nothing.
+        // The daemon withdraws the announcement; nothing depends on whether anyone hears it.
         let _ = self.daemon.shutdown();
     }
 }
 
-/// Searches the LAN for the device that shows this code. Each address is given once, as it is heard of.
+/// Searches the LAN for the device that shows this code. Each address is reported once.
 ///
 /// # Errors
 /// [`DiscoveryError`] where the system has no multicast.
@@ -112,7 +117,7 @@ pub fn search_for_code(code: &PairingCode) -> Result<Search, DiscoveryError> {
     search(of_code(code), ANY_DEVICE)
 }
 
-/// Searches the LAN for a device with which this one shares `secret`.
+/// Searches the LAN for a device that shares `secret` with this one.
 ///
 /// # Errors
 /// [`DiscoveryError`] where the system has no multicast.
@@ -120,14 +125,14 @@ pub fn search_for_peer(secret: &Rendezvous, device: DeviceId) -> Result<Search, 
     search(secret.clone(), device)
 }
 
-/// A search of the LAN: goes on until it is dropped.
+/// A search of the LAN, until it is dropped.
 pub struct Search {
     found: mpsc::Receiver<SocketAddr>,
     listening: JoinHandle<()>,
 }
 
 impl Search {
-    /// The next address at which the device may be. Waits for ever while there is none.
+    /// Returns the next address at which the device may be. Pends forever while there is none.
     pub async fn next(&mut self) -> SocketAddr {
         match self.found.recv().await {
             Some(address) => address,
@@ -234,7 +239,7 @@ impl Board for Lan {
     }
 }
 
-/// Announces anew when it is time, or when the audience is another.
+/// Renews the announcement when it is due, or when the audience changed.
 async fn renew(board: &impl Board, audience: &Audience) {
     let mut looks = 0u32;
     let mut standing: Option<(String, Secrets)> = None;
@@ -257,12 +262,13 @@ async fn renew(board: &impl Board, audience: &Audience) {
 }
 
 impl Audience {
+    /// Returns, for each intended device, the device id to compute the tag for and the secret.
     fn secrets(&self) -> Secrets {
         match self {
             Self::Pairing(secret) => vec![(ANY_DEVICE, secret.clone())],
             Self::Peers(home) => {
                 let mut home = home.lock();
-                // A file that can't be read now may be read at the next look.
+                // A file that can't be read now may be readable at the next look.
                 let _ = home.refresh();
                 let stronghold = home.stronghold();
                 let own = stronghold.identity().device();
@@ -287,12 +293,12 @@ fn service(secrets: &[(DeviceId, Rendezvous)], listening: SocketAddr) -> Result<
         }
         ip => ServiceInfo::new(SERVICE, &name, &host, ip, port, strings.as_slice())?,
     };
-    // Nobody else has this name: it is random.
+    // The name is random, so that no probe for duplicates is needed.
     service.set_requires_probe(false);
     Ok(service)
 }
 
-/// The strings of the TXT record, each with its key.
+/// Returns the strings of the TXT record, each with its key.
 pub(crate) fn strings(
     secrets: &[(DeviceId, Rendezvous)],
     nonce: &Nonce,
@@ -302,7 +308,7 @@ pub(crate) fn strings(
     Ok((0..).zip(strings).map(|(key, text): (u32, _)| (key.to_string(), text)).collect())
 }
 
-/// The tags of those that are meant and of nobody, in an order that says nothing.
+/// Returns the tags of the intended devices and the padding, in an order that tells nothing.
 fn tags(secrets: &[(DeviceId, Rendezvous)], nonce: &Nonce) -> Result<BTreeSet<Tag>, DiscoveryError> {
     let meant = secrets.iter().take(MAX_TAGS);
     let mut tags: BTreeSet<Tag> = meant
@@ -315,7 +321,7 @@ fn tags(secrets: &[(DeviceId, Rendezvous)], nonce: &Nonce) -> Result<BTreeSet<Ta
     Ok(tags)
 }
 
-/// Whether an announcement is of the device that shares this secret.
+/// Returns whether an announcement is by the device that shares this secret.
 fn is_of(service: &ResolvedService, secret: &Rendezvous, device: &DeviceId) -> bool {
     let name = service.fullname.strip_suffix(SERVICE).and_then(|name| name.strip_suffix('.'));
     let Some(nonce) = name.and_then(hex::read::<16>) else { return false };
@@ -328,7 +334,7 @@ fn is_of(service: &ResolvedService, secret: &Rendezvous, device: &DeviceId) -> b
         .any(|one| one == tag.as_bytes())
 }
 
-/// Where an announced device may be reached: by IPv4 first.
+/// Returns the addresses of an announced device, IPv4 first.
 fn addresses(service: &ResolvedService) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = service
         .addresses
@@ -342,7 +348,8 @@ fn addresses(service: &ResolvedService) -> Vec<SocketAddr> {
     addresses
 }
 
-/// The addresses of this machine at which a socket that listens at `listening` may be reached from another, best first.
+/// Returns this machine's addresses at which other devices may reach a socket bound to `listening`,
+/// best first.
 #[must_use]
 pub fn reachable_at(listening: SocketAddr) -> Vec<SocketAddr> {
     if !listening.ip().is_unspecified() {

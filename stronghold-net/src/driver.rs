@@ -1,4 +1,5 @@
-//! The driver: carries a session's messages over a channel and its other actions to a host. It decides nothing.
+//! Drives a session: carries its messages over a channel, and its other actions to a host. Decides
+//! nothing itself.
 
 use std::future::Future;
 
@@ -10,21 +11,23 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{Channel, ChannelError};
 
-/// What does a session's actions: it has the entries, the keys and the file.
+/// A host of sessions, which runs their actions on the entries, the keys and the file.
 pub trait Host {
-    /// Does one action, never [`Action::Send`] or [`Action::Finished`]; gives the answer if it needs one.
+    /// Runs one action, never [`Action::Send`] or [`Action::Finished`]. Returns the result if the
+    /// action has one.
     fn act(&mut self, action: Action) -> impl Future<Output = Option<TaskResult>> + Send;
 
-    /// A batch is about to come.
+    /// Called before a batch arrives.
     fn begin_batch(&mut self) {}
 
-    /// So many bytes of the batch have come: nothing more is read from the peer before this is done.
+    /// Called after `bytes` bytes of the batch arrived; nothing more is read from the peer until it
+    /// resolves.
     fn make_room(&mut self, bytes: u64) -> impl Future<Output = Result<(), Overload>> + Send {
         let _ = bytes;
         async { Ok(()) }
     }
 
-    /// A message of so many bytes has come, of which the session keeps a list.
+    /// Called after a message of `bytes` bytes arrived, of which the session keeps a list.
     ///
     /// # Errors
     /// [`Overload`] ends the session.
@@ -33,7 +36,7 @@ pub trait Host {
         Ok(())
     }
 
-    /// So many bytes of a batch went to the peer.
+    /// Called after a chunk of `bytes` bytes was queued or sent.
     ///
     /// # Errors
     /// [`Overload`] ends the session.
@@ -43,35 +46,35 @@ pub trait Host {
     }
 }
 
-/// Why a host does not go on with a peer that has broken nothing.
+/// A host's reason to stop although the peer broke no rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Overload {
-    /// There is no memory for more of what it tells.
+    /// The memory for entries that the peer lists is exhausted.
     #[error("the peer tells of more entries than there is memory for")]
     Full,
-    /// It is too slow.
+    /// The peer is too slow.
     #[error("the peer is too slow")]
     Slow,
 }
 
-/// Why a session did not come to its end.
+/// An error that ended a session early.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DriveError {
-    /// The channel failed.
+    /// A failure of the channel.
     #[error(transparent)]
     Channel(#[from] ChannelError),
-    /// The session ended in an error.
+    /// An error of the session.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// The host did not go on.
+    /// A stop by the host.
     #[error(transparent)]
     Overload(#[from] Overload),
 }
 
-/// Drives a session over a channel until it is over.
+/// Drives a session over a channel to its end.
 ///
 /// # Errors
-/// [`DriveError`]. What the session has to tell the peer of it is told.
+/// [`DriveError`]. The session's final message, if any, is sent before this returns.
 pub async fn drive<S, H>(
     channel: &mut Channel<S>,
     session: &mut impl Session,
@@ -103,7 +106,7 @@ where
     }
 }
 
-/// Whether the session keeps what a message lists.
+/// Returns whether the session keeps a list that the message carries.
 fn is_kept(message: &Message) -> bool {
     use Message::{Digest, Listing, Missing, NeedMore, Needed, Offer, Push, Want};
     matches!(
@@ -112,7 +115,7 @@ fn is_kept(message: &Message) -> bool {
     )
 }
 
-/// Does what the session wants done, until it wants a message.
+/// Runs the session's actions until it waits for a message.
 async fn act<S, H>(
     channel: &mut Channel<S>,
     session: &mut impl Session,
@@ -141,7 +144,7 @@ where
     Ok(None)
 }
 
-/// Tells the peer what the session still has to say to it. Whether that arrives changes nothing here.
+/// Sends the session's final messages. Their failure does not replace `error`.
 async fn last_words<S>(channel: &mut Channel<S>, session: &mut impl Session, error: DriveError) -> DriveError
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,

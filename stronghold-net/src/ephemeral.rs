@@ -1,10 +1,12 @@
-//! What two paired devices show each other: below, in TLS, keys made for this one connection; inside it, their cards.
+//! Holds the keys that two paired devices show each other: in TLS, keys made for one connection;
+//! inside the channel, their cards.
 //!
-//! TLS shows a key to whoever shakes hands, and whoever stands between two devices can do that with the knock of one of them. So
-//! both shake hands under *cover keys*, which follow from the pairing's secret and the knock's nonce: who shows the right one has
-//! the secret, and who sees one learns nothing. Within the channel each then shows its *card*: its own public key, and its
-//! signature over the channel's binding. A card that is not the paired device's ends the channel before anything else is
-//! said, so the secret alone makes nobody a device.
+//! TLS reveals a key to any peer that completes a handshake, and a man in the middle can complete
+//! one with an intercepted knock. So both devices handshake under *cover keys*, derived from the
+//! pairing's secret and the knock's nonce: showing the right key proves possession of the secret,
+//! and seeing one reveals nothing. Inside the channel each device then shows its *card*: its own
+//! public key, and its signature over the channel's binding. A card that is not the paired device's
+//! ends the channel before any other message, so the secret alone impersonates no device.
 
 #[cfg(test)]
 mod tests;
@@ -19,23 +21,23 @@ use zeroize::Zeroizing;
 
 use crate::{frame::Role, tags::Nonce};
 
-/// One connection between two paired devices, as one of them has it: who both are, and under which keys they shake hands.
+/// Identities and cover keys of one connection between two paired devices, as one of them sees it.
 #[derive(Debug)]
 pub(crate) struct EphemeralIdentities {
     pub(crate) own: Identity,
     pub(crate) peer: PublicIdentity,
-    /// This side's key in TLS.
+    /// Own key in TLS.
     pub(crate) cover: Identity,
-    /// The one that the peer has to show there.
+    /// Id of the key that the peer must show in TLS.
     pub(crate) peers_cover: DeviceId,
 }
 
 impl EphemeralIdentities {
-    /// Derives the keys of the connection in which `own` has this role, between devices that share `secret`, after a knock of this
-    /// nonce.
+    /// Derives the keys of a connection in which `own` has this role, for a knock with this nonce,
+    /// between devices that share `secret`.
     ///
     /// # Errors
-    /// [`SecretKeyError`], at a chance of 2^-8192.
+    /// [`SecretKeyError`], with a probability of 2^-8192.
     pub(crate) fn new(
         role: Role,
         secret: &Rendezvous,
@@ -53,8 +55,8 @@ impl EphemeralIdentities {
     }
 }
 
-/// Derives the key of this role after a knock of this nonce at the device `at`: HKDF-SHA-256 (RFC 5869), and the first number that is a
-/// key, as in RFC 9180, 7.1.3.
+/// Derives the cover key of a role for a knock with this nonce at the device `at`: HKDF-SHA-256
+/// (RFC 5869), with the first counter that yields a valid key, as in RFC 9180, 7.1.3.
 pub(crate) fn ephemeral_identity(
     role: Role,
     secret: &Rendezvous,
@@ -77,7 +79,7 @@ pub(crate) fn ephemeral_identity(
     Err(SecretKeyError)
 }
 
-/// Who a device is: its public key, and its signature over the channel's binding.
+/// A device's card: its public key, and its signature over the channel's binding.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct IdentityProof {
     spki: ByteBuf,
@@ -85,7 +87,7 @@ pub(crate) struct IdentityProof {
 }
 
 impl IdentityProof {
-    /// Signs the card of `identity`, which has this role in the channel of this binding.
+    /// Signs the card of `identity`, which has this role in the channel with this binding.
     pub(crate) fn new(role: Role, binding: &[u8; 32], identity: &Identity) -> Self {
         Self {
             spki: ByteBuf::from(identity.public().spki()),
@@ -93,13 +95,13 @@ impl IdentityProof {
         }
     }
 
-    /// Says whether the card is this device's, for this role in this channel.
+    /// Returns whether the card is this device's, for this role in this channel.
     pub(crate) fn is_of(&self, device: &PublicIdentity, role: Role, binding: &[u8; 32]) -> bool {
         self.spki == device.spki() && device.verify(&to_sign(role, binding), &self.signature).is_ok()
     }
 }
 
-/// What a card's signature is over.
+/// Returns the bytes that a card's signature covers.
 fn to_sign(role: Role, binding: &[u8; 32]) -> Zeroizing<Vec<u8>> {
     let label: &[u8] = match role {
         Role::Connected => b"stronghold/card/v1/initiator",

@@ -1,4 +1,4 @@
-//! What can end a channel, grouped by whose fault it was.
+//! Holds the errors that end a channel, grouped by whose fault each was.
 
 use std::io;
 
@@ -8,79 +8,82 @@ use stronghold_vault::SecretKeyError;
 
 use crate::metered::TooMany;
 
-/// Why a channel could not be opened or came to its end.
+/// An error that kept a channel from opening or ended it.
 ///
-/// It is comparable and can be cloned: a channel keeps its first error and gives it again on every later call.
+/// Comparable and cloneable: a channel keeps its first error and returns it from every later call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelError {
-    /// The channel was closed in order, by either side, between two messages.
+    /// An orderly close, by either side, between two messages.
     #[error("the connection was closed")]
     Closed,
-    /// The stream ended without the orderly close, or in the middle of a message.
+    /// An end of the stream without the orderly close, or in the middle of a message.
     #[error("the connection was cut")]
     Cut,
-    /// The other side was silent, or too slow, for this long.
+    /// A peer that was silent, or too slow, for this long.
     #[error("no answer within {} seconds", .0.as_secs_f32())]
     TimedOut(std::time::Duration),
-    /// The peer does not know this device. The connecting side sees it on its first `receive`, not in `connect`: in
-    /// TLS 1.3 it has finished its handshake before the other side has seen its key.
+    /// A peer that does not know this device. The connecting side sees it on its first `receive`,
+    /// not in `connect`: in TLS 1.3 its handshake finishes before the peer has seen its key.
     #[error("the other side does not know this device")]
     NotTrusted,
-    /// Who was asked hung up without a word: it does not know this device (any more), or is no Stronghold.
+    /// A peer that hung up before it sent a byte: it does not know this device (any more), or is
+    /// not a Stronghold.
     #[error("the other side hung up without a word: it does not know this device, or is no Stronghold")]
     TurnedAway,
-    /// The device that connected is not known here; it was refused in the handshake.
+    /// An unknown device that connected; it was refused in the handshake.
     #[error("a device that is not known here tried to connect: {}", .0.fingerprint())]
     UnknownDevice(DeviceId),
-    /// The device that answered is not the one that was asked for.
+    /// A device that answered in place of the expected one.
     #[error("another device answered: {}", .0.fingerprint())]
     WrongDevice(DeviceId),
-    /// Who is at the other end does not hold the secret of the pairing: it is not the paired device.
+    /// A peer without the pairing's secret: it is not the paired device.
     #[error("who is at the other end is not the paired device")]
     Stranger,
-    /// Who is at the other end holds the secret of the pairing and is another device: someone has that secret who should not.
+    /// A peer with the pairing's secret that is not the paired device: the secret has leaked.
     #[error("who is at the other end holds the pairing's secret, but is not the paired device")]
     WrongCard,
-    /// The peer speaks no TLS, or no protocol, that this version speaks.
+    /// A peer without TLS, or without a protocol that this version supports.
     #[error("the other side speaks another protocol or version ({0})")]
     Incompatible(String),
-    /// The peer broke the protocol.
+    /// A violation of the protocol by the peer.
     #[error("the other side broke the protocol: {0}")]
     Misbehaved(#[from] FrameError),
-    /// A message of this side can't be sent: it has no encoding, or one longer than [`MAX_FRAME`](crate::MAX_FRAME).
+    /// A message of this side that can't be encoded, or whose encoding is longer than
+    /// [`MAX_FRAME`](crate::MAX_FRAME).
     #[error("a message is too large or can't be encoded")]
     Unsendable,
-    /// This device's own key was refused by the TLS library.
+    /// A refusal of this device's own key by the TLS library.
     #[error(transparent)]
     Identity(#[from] SecretKeyError),
-    /// Another failure of TLS, with the library's words for it.
+    /// Another failure of TLS, as the library describes it.
     #[error("TLS failed ({0})")]
     Tls(String),
-    /// The stream below failed.
+    /// A failure of the underlying stream.
     #[error("the network failed: {0}")]
     Io(io::ErrorKind),
 }
 
-/// How a peer broke the protocol.
+/// A peer's violation of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
-    /// It announced a frame of this many bytes, more than [`MAX_FRAME`](crate::MAX_FRAME).
+    /// An announced frame of this many bytes, more than [`MAX_FRAME`](crate::MAX_FRAME).
     #[error("a frame of {0} bytes")]
     Oversized(u32),
-    /// A message carries the other role: this side's own message came back, or the peer mistook its part.
+    /// A message with the wrong role: this side's own message was reflected, or the peer mistook
+    /// its role.
     #[error("a message with the wrong role")]
     WrongRole,
-    /// A message was left out, repeated or moved.
+    /// A message that was left out, repeated or moved.
     #[error("message {found} where {expected} was due")]
     WrongCounter {
-        /// The counter that was due.
+        /// The expected counter.
         expected: u64,
-        /// The counter that came.
+        /// The received counter.
         found: u64,
     },
-    /// A message that can't be decoded as what was due.
+    /// A message that does not decode as the expected type.
     #[error("a message that can't be read")]
     BadEncoding,
     /// Bytes after the end of a message.
@@ -89,19 +92,19 @@ pub enum FrameError {
     /// A name that is empty or longer than 64 characters.
     #[error("a name that is empty or too long")]
     BadName,
-    /// A device's card that is not signed by it.
+    /// A card without a valid signature by its device.
     #[error("a device's card that it has not signed")]
     BadCard,
-    /// More bytes in a handshake than any has.
+    /// A handshake longer than the limit.
     #[error("a handshake without end")]
     LongHandshake,
-    /// Below the messages, in TLS, with the library's words for it.
+    /// A violation below the messages, in TLS, as the library describes it.
     #[error("{0}")]
     Tls(String),
 }
 
 impl ChannelError {
-    /// Takes an error of the TLS stream apart.
+    /// Converts an error of the TLS stream.
     pub(crate) fn from_io(error: &io::Error) -> Self {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {

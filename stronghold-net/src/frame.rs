@@ -1,18 +1,19 @@
-//! How a message lies in the stream.
+//! Encodes and decodes the frames that carry messages.
 //!
-//! A frame is a 4-byte big-endian length, then that many bytes: the array `[role, counter]` and the message, each
-//! encoded by rmp-serde (MessagePack, structs as arrays). `role` is 0 for the side that connected and 1 for the
-//! side that accepted; `counter` counts the frames of one direction from 0. TLS already keeps order and direction:
-//! role and counter make a mistake in the layers between visible as what it is.
+//! A frame is a 4-byte big-endian length, then that many bytes: the array `[role, counter]` and the
+//! message, each encoded by rmp-serde (MessagePack, structs as arrays). `role` is 0 for the side
+//! that connected and 1 for the side that accepted; `counter` counts the frames of one direction
+//! from 0. TLS already keeps order and direction: role and counter expose mistakes in the layers
+//! between.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{ChannelError, FrameError};
 
-/// The most bytes of a frame after its length: a sealed chunk of 64 KiB and 1 KiB for what surrounds it.
+/// Maximum length of a frame's content, in bytes: a sealed chunk of 64 KiB and 1 KiB around it.
 pub const MAX_FRAME: usize = 64 * 1024 + 1024;
 
-/// Which side this is; the number goes into every frame.
+/// A side of the connection; its number goes into every frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Connected = 0,
@@ -28,7 +29,7 @@ impl Role {
     }
 }
 
-/// Appends a message's frame. `outbox` is spoilt after an error.
+/// Appends a message's frame. After an error the content of `outbox` is unusable.
 pub(crate) fn encode<M: Serialize + ?Sized>(
     outbox: &mut Vec<u8>,
     role: Role,
@@ -48,7 +49,8 @@ pub(crate) fn encode<M: Serialize + ?Sized>(
     Ok(())
 }
 
-/// How many bytes the frame that begins `inbox` still lacks, as far as is known.
+/// Returns the number of bytes that the frame at the start of `inbox` still lacks, as far as is
+/// known.
 pub(crate) fn missing(inbox: &[u8]) -> Result<usize, FrameError> {
     let Some((length, body)) = inbox.split_first_chunk::<LENGTH>() else {
         return Ok(LENGTH - inbox.len());
@@ -60,7 +62,7 @@ pub(crate) fn missing(inbox: &[u8]) -> Result<usize, FrameError> {
     Ok((length as usize).saturating_sub(body.len()))
 }
 
-/// Takes the message out of a whole frame, which must carry this role and counter.
+/// Decodes the message of a complete frame, which must carry this role and counter.
 pub(crate) fn decode<M: DeserializeOwned>(frame: &[u8], role: Role, counter: u64) -> Result<M, FrameError> {
     let mut rest = frame.get(LENGTH..).unwrap_or_default();
     let mut decoder = rmp_serde::Deserializer::new(&mut rest);

@@ -1,4 +1,4 @@
-//! Whom a session asks and tells: an application's screen, or nobody.
+//! Defines the callbacks by which a session reports events and asks for approval.
 
 use std::{future::Future, pin::Pin};
 
@@ -8,78 +8,82 @@ use stronghold_sync::{
     session::{Changes, Duplicate, Verdict},
 };
 
-/// A future that a callback gives.
+/// A future that a callback returns.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Whom a session asks and tells. Every method has a default that is silent and says no.
+/// Callbacks of a session. Every default implementation is silent and refuses.
 pub trait SessionHandler: Send {
-    /// A peer asks for what a rule leaves to a person. No answer in time ([`Limits::approval_timeout`](crate::Limits)) is a no: the
-    /// future is dropped then.
+    /// Returns whether to allow requests that a rule leaves to a person. Without an answer in time
+    /// ([`Limits::approval_timeout`](crate::Limits)) the future is dropped and the answer is
+    /// `false`.
     fn approve(&mut self, peer: DeviceId, pending: &[Pending]) -> BoxFuture<bool> {
         let _ = (peer, pending);
         Box::pin(async { false })
     }
 
-    /// What a peer gives would delete, empty or shrink many records here, as the plan says: whether a person here allows it.
-    /// No answer in time is a no.
+    /// Returns whether to accept a push by the peer that would delete, empty or shrink many records
+    /// here, as listed in the plan. Without an answer in time the answer is `false`.
     fn confirm_losses(&mut self, peer: DeviceId, plan: &Plan) -> BoxFuture<bool> {
         let _ = (peer, plan);
         Box::pin(async { false })
     }
 
-    /// A peer that asked says what stays where it is, because a rule is missing or a limit is met.
+    /// Called when an initiator reports the entries that stay where they are, because a rule is
+    /// missing or a limit is met.
     fn on_left_behind(&mut self, _peer: DeviceId, _left: &StaysBehind) {}
 
-    /// A plan is made: whether to go on with it.
+    /// Returns whether to proceed with a plan.
     fn review_plan(&mut self, plan: &Plan) -> PlanDecision {
         let _ = plan;
         PlanDecision::Proceed
     }
 
-    /// This much is coming.
+    /// Called before entries arrive, with their volume.
     fn on_incoming(&mut self, _volume: Volume) {}
 
-    /// A batch is durable here.
+    /// Called when a received batch is durable here.
     fn on_received(&mut self, _taken: Changes) {}
 
-    /// A batch is durable at the peer: so many entries by now, of all that it is given.
+    /// Called when a batch is durable at the peer, with the entries sent so far and in total.
     fn on_sent(&mut self, _entries: u64, _of: u64) {}
 
-    /// The peer's snapshot is older than it said it was before: it was restored from a backup, or someone set it back.
+    /// Called when the peer's snapshot is older than it reported before: it was restored from a
+    /// backup, or rolled back by someone.
     fn on_rollback(&mut self, _peer: DeviceId, _found: u64, _seen: u64) {}
 
-    /// Two snapshots of one identity are in use, the peer's or this side's: one is a copy of the other.
+    /// Called when two snapshots of one identity are in use, the peer's or this side's: one is a
+    /// copy of the other.
     fn on_duplicate(&mut self, _peer: DeviceId, _whose: Duplicate) {}
 
-    /// The peer asked for this and was answered so.
+    /// Called with the decision on a request of the peer.
     fn on_decision(&mut self, _peer: DeviceId, _verdict: &Verdict) {}
 }
 
-/// What stays where it is, by name, after a peer has asked for a sync.
+/// Entries that a sync left where they are, by name, as the initiator reports them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaysBehind {
-    /// How many records of this side the peer does not take.
+    /// Number of records of this side that the peer does not take.
     pub not_given: u64,
-    /// Some of them.
+    /// Some of these records.
     pub ungiven: Vec<Location>,
-    /// How many records the peer would give, and may not.
+    /// Number of records that the peer would push, but may not.
     pub not_taken: u64,
-    /// Some of them, by the names that the peer tells.
+    /// Some of these records, by the names that the peer reports.
     pub untaken: Vec<Location>,
 }
 
-/// The silent attendant.
+/// A silent handler that refuses every request.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct NoHandler;
 
 impl SessionHandler for NoHandler {}
 
-/// What to do with a plan.
+/// A decision about a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlanDecision {
-    /// Carry it out; if it deletes many records, stop and say so.
+    /// Carry the plan out; if it deletes many records, stop and report that.
     Proceed,
-    /// Carry it out: a person confirmed the deletions.
+    /// Carry the plan out: a person confirmed the deletions.
     ProceedWithDeletions,
     /// Stop, as after a dry run.
     Stop,

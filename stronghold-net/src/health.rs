@@ -1,4 +1,4 @@
-//! Whether a server can use its snapshot: told once when it can't, and once when it can again.
+//! Tracks whether a server can use its snapshot; each change is reported once.
 
 use std::{
     error::Error,
@@ -10,15 +10,15 @@ use stronghold_snapshot::{VaultFile, VaultFileError};
 
 use crate::shared::SharedVault;
 
-/// What was last told of a snapshot.
+/// The last reported state of a snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     wrong: Mutex<Option<String>>,
     seen: Mutex<Option<Seen>>,
 }
 
-/// The file as it was when it was looked at, and its generation: one that changes without another generation was not changed
-/// by a Stronghold.
+/// Length and time of the file at the last look, and its generation. If the file changes while its
+/// generation stays, the change was not made by a Stronghold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     generation: u64,
@@ -26,17 +26,17 @@ struct Seen {
     modified: Option<SystemTime>,
 }
 
-/// What is to be told.
+/// A change to report.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// The snapshot can't be used, for this reason.
     NotReady(String),
-    /// It can be used again.
+    /// The snapshot can be used again.
     Ready,
 }
 
 impl Health {
-    /// Looks at the file; gives the reason why it can't be used, and what is to be told of it.
+    /// Looks at the file. Returns the reason why it can't be used, and the change to report.
     pub(crate) fn look(&self, home: &SharedVault) -> (Result<(), String>, Option<Change>) {
         let found = self.found(&mut home.lock()).map_err(|error| reason(&error));
         let change = match &found {
@@ -65,7 +65,7 @@ impl Health {
         Ok(())
     }
 
-    /// Notes a reason; gives it to be told, unless it was told last.
+    /// Notes a reason. Returns the change to report, unless this reason was the last one reported.
     pub(crate) fn note(&self, reason: String) -> Option<Change> {
         let mut wrong = self.wrong();
         if wrong.as_ref() == Some(&reason) {
@@ -80,7 +80,7 @@ impl Health {
     }
 }
 
-/// An error with its causes, as far as they are not in its text already.
+/// Returns an error's text with its causes, except those that the text already contains.
 pub(crate) fn reason(error: &VaultFileError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,5 @@
-//! The host of a session: does its actions on a Stronghold and its file, with the one-time key.
+//! Implements a session's host: runs its actions on a Stronghold and its file, with the one-time
+//! key.
 
 mod fault;
 #[cfg(test)]
@@ -33,40 +34,42 @@ use crate::{
     shared::{SharedVault, now},
 };
 
-/// Does a session's actions on a [`SharedVault`]: the [`Host`] of a [`Peer`](crate::Peer) and of a
-/// [`Server`](crate::Server).
+/// A host that runs a session's actions on a [`SharedVault`]: the [`Host`] of a
+/// [`Peer`](crate::Peer) and of a [`Server`](crate::Server).
 pub struct VaultHost<'a> {
     home: SharedVault,
     peer: PublicIdentity,
-    /// The peer's batches.
+    /// Opens the peer's batches.
     awaited: ComplementReceiver,
-    /// How many batches were sealed for it.
+    /// Number of batches sealed for the peer.
     sealed: u64,
-    /// Records that imported batches have deleted, emptied or shortened here.
+    /// Number of records that imported batches deleted, emptied or shortened here.
     lost: u64,
-    /// The step that a session which the peer asked for is; `None` where it is a part of this side's own.
+    /// The step of a session that the peer requested; `None` for a session of this side, which
+    /// belongs to another step.
     step: Option<PendingStep>,
-    /// Of the peer, to be remembered with the next change.
+    /// Facts about the peer, to be written with the next change.
     learnt: PeerKnowledge,
-    /// Whether two snapshots of the peer's identity are in use.
+    /// `true` if two snapshots of the peer's identity are in use.
     is_copied: bool,
     attendant: &'a mut dyn SessionHandler,
-    /// How long a person may think.
+    /// Limit on the time that a person takes to decide.
     patience: Duration,
-    /// What this session's batches may take of the memory that all sessions share.
+    /// Share of this session's batches in the memory that all sessions share.
     flight: BatchPermits,
-    /// What browsing found.
+    /// Entries that browsing found.
     pub found: Vec<Listing>,
-    /// What the plan would do, for a dry run.
+    /// The plan, for a dry run.
     pub plan: Option<Plan>,
-    /// Records of which the peer did not want all that it was to be given.
+    /// Records that the peer declined in part or whole.
     pub declined: Vec<LocationId>,
-    /// Why an action failed.
+    /// The error of a failed action.
     pub error: Option<HostError>,
 }
 
 impl<'a> VaultHost<'a> {
-    /// `binding` is the channel's: complements answer this channel's request and no other.
+    /// Creates a host for the channel with this `binding`: complements answer this channel's
+    /// request and no other.
     #[must_use]
     pub fn new(
         home: SharedVault,
@@ -95,21 +98,21 @@ impl<'a> VaultHost<'a> {
         }
     }
 
-    /// Takes a person's silence for a no after so long.
+    /// Sets the time after which an unanswered request for approval is denied.
     #[must_use]
     pub fn with_approval_timeout(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Shows this stamp to the peer.
+    /// Sets the stamp that this side shows to the peer.
     #[must_use]
     pub fn with_stamp(mut self, stamp: Option<Stamp>) -> Self {
         self.learnt.shows(stamp);
         self
     }
 
-    /// Makes what is changed a step of its own: the peer asked for it.
+    /// Records the session's changes as a step of their own, since the peer requested them.
     #[must_use]
     pub fn serving(mut self) -> Self {
         let name = self.home.lock().stronghold().peers().name_of(&self.peer.device());
@@ -117,14 +120,15 @@ impl<'a> VaultHost<'a> {
         self
     }
 
-    /// Takes the memory for batches out of what is shared.
+    /// Takes the memory of batches from the budget that all sessions share.
     pub(crate) fn with_permits(mut self, flight: BatchPermits) -> Self {
         self.flight = flight;
         self
     }
 
-    /// The home is held while what comes first in the scope is matched: the rules, where a peer asks. What the peer asks for
-    /// is held against the names of those alone, and while others may use the home.
+    /// Returns the shapes in a scope. Holds the vault's lock while it matches the scope's first
+    /// selection: the rules, where the peer is the initiator. The peer's own selection is matched
+    /// against those names only, without the lock.
     fn shapes(&self, scope: &Scope) -> Result<TaskResult, HostError> {
         let Some(rest) = scope.rest() else {
             let first = Scope::of(scope.first().clone());
@@ -158,7 +162,7 @@ impl<'a> VaultHost<'a> {
         Ok(TaskResult::Sealed(sealed))
     }
 
-    /// Changes the Stronghold, as a part of the step that this session is a part of.
+    /// Changes the Stronghold, as a part of this session's step.
     fn update<T>(
         &mut self,
         change: impl FnOnce(&mut Self, &mut Stronghold) -> Result<T, HostError>,
@@ -176,7 +180,7 @@ impl<'a> VaultHost<'a> {
     fn import(&mut self, import: &Import) -> Result<TaskResult, HostError> {
         let now = now();
         let entries = self.awaited.open(&import.sealed)?;
-        // The peer has written it before the batch left.
+        // The peer writes the stamp before it sends a batch.
         self.learnt.is_stamped_there = true;
         let report = self.update(|host, stronghold| {
             let policy = stronghold.policy().clone();
@@ -192,7 +196,8 @@ impl<'a> VaultHost<'a> {
             if readable.is_some_and(|readable| needs_confirmation(lost, readable)) {
                 return Err(HostError::Deletions);
             }
-            // What it brings it holds. Only now are these held here: what is not may be forgotten.
+            // The peer holds each revision that it sends. They can be recorded only now: the record
+            // skips revisions that are not held here.
             host.learnt.write(stronghold, &host.peer.device(), brought);
             Ok(report)
         })?;
@@ -230,7 +235,7 @@ impl<'a> VaultHost<'a> {
         Ok(TaskResult::Logged)
     }
 
-    /// Looks up what a session needs to know.
+    /// Looks up names, and what the peer lacks or delivered.
     fn look(&self, look: &Lookup) -> Result<TaskResult, HostError> {
         let mut home = self.home.lock();
         let stronghold = home.refresh()?;
@@ -249,7 +254,7 @@ impl<'a> VaultHost<'a> {
         Ok(TaskResult::Looked(LookupResult { names, lacking, delivered }))
     }
 
-    /// Tells the attendant, by name, what stays where it is.
+    /// Reports to the handler, by name, the entries that are left behind.
     fn left(&mut self, left: LeftBehind) {
         let names =
             |stronghold: &Stronghold| left.ungiven.iter().filter_map(|id| stronghold.names_of(id)).collect();
@@ -267,22 +272,24 @@ impl<'a> VaultHost<'a> {
         }
     }
 
-    /// Of what the peer holds, notes what was not known before: where nothing is new, nothing has to be written.
+    /// Collects the revisions that are newly known to be on the peer, so that nothing is written
+    /// when there are none.
     fn learn(&mut self, revisions: Vec<RevisionId>) {
         let device = self.peer.device();
         let mut home = self.home.lock();
-        // Where the file can't be read, all of it counts as new: what memory has may never have been written.
+        // If the file can't be read, every revision counts as new: the state in memory may never
+        // have been written.
         let peers = home.refresh().ok().map(Stronghold::peers);
         let is_new =
             |revision: &RevisionId| !peers.is_some_and(|peers| peers.was_disclosed_to(&device, revision));
         self.learnt.revisions.extend(revisions.into_iter().filter(is_new));
     }
 
-    /// Makes durable what was learnt that the peer holds or is about to have: before any of it leaves, and when the
-    /// session is over.
+    /// Writes the facts learnt about the peer, if any are due: before an entry leaves for the peer,
+    /// and at the end of the session.
     ///
     /// # Errors
-    /// [`HostError::VaultFile`] when it can't be written; it is then tried again with the next change.
+    /// [`HostError::Home`] when they can't be written; the next change tries again.
     pub(crate) fn keep_learnt(&mut self) -> Result<(), HostError> {
         if self.learnt.is_due() { self.write_learnt() } else { Ok(()) }
     }
@@ -296,11 +303,12 @@ impl<'a> VaultHost<'a> {
         Ok(())
     }
 
-    /// What is untrue of it is the peer's loss: it is only remembered, and told to whoever looks.
+    /// Stores and reports the peer's edition. A false claim harms only the peer, since nothing else
+    /// depends on it.
     fn told_edition(&mut self, edition: Edition) {
         let device = self.peer.device();
         let seen = self.home.lock().stronghold().peers().get(&device).map_or(0, |peer| peer.generation);
-        // Of two that are used by turns one is always behind the other.
+        // If two copies are used in turn, one is always behind the other.
         if (1..seen).contains(&edition.generation) && !self.is_copied {
             self.attendant.on_rollback(device, edition.generation, seen);
         }
@@ -330,7 +338,7 @@ impl<'a> VaultHost<'a> {
         }
     }
 
-    /// Keeps the reason and tells the session whose fault it is.
+    /// Keeps a local error, and tells the session whose fault the error is.
     fn fault(&mut self, error: HostError) -> TaskResult {
         let failure = error.failure();
         if failure == TaskError::Local {
@@ -410,13 +418,14 @@ impl Host for VaultHost<'_> {
     }
 }
 
-/// Whether something leaves by it: then the log has it before. What comes in is written together with it.
+/// Returns whether the decision lets entries leave; then the log is written before. Decisions on
+/// incoming entries are written together with these.
 fn lets_leave(verdict: &Verdict) -> bool {
     let leaves = matches!(verdict.operation, Operation::Import | Operation::Browse | Operation::Pull);
     leaves && verdict.allowed && verdict.volume.entries > 0
 }
 
-/// What the log calls a decision.
+/// Returns the log's action for a decision.
 fn deed(verdict: &Verdict) -> AuditAction {
     match verdict.operation {
         Operation::Push if verdict.ours => AuditAction::Took,
@@ -426,20 +435,22 @@ fn deed(verdict: &Verdict) -> AuditAction {
     }
 }
 
-/// What the complements of a channel answer: a hash of its binding, so that none can be replayed in another.
+/// Returns the request that a channel's complements answer: a hash of its binding, so that no
+/// complement can be replayed in another channel.
 #[must_use]
 pub fn request_of(binding: &[u8; 32]) -> [u8; 32] {
     Sha256::new_with_prefix(b"stronghold/request/v1").chain_update(binding).finalize().into()
 }
 
-/// The secret of a session's reconciliation: a hash of the channel's binding, which only its two ends know.
+/// Returns the secret of a session's reconciliation: a hash of the channel's binding, which only
+/// its two ends know.
 #[must_use]
 pub fn secret_of(binding: &[u8; 32]) -> [u8; 32] {
     Sha256::new_with_prefix(b"stronghold/session/v1").chain_update(binding).finalize().into()
 }
 
-/// The stamp that a session leaves in the snapshots of both its devices: the first bytes of a hash of the channel's binding,
-/// which only its two ends know.
+/// Returns the stamp that a session leaves in the snapshots of both devices: the first bytes of a
+/// hash of the channel's binding, which only its two ends know.
 #[must_use]
 pub(crate) fn stamp_of(binding: &[u8; 32]) -> Stamp {
     let hash: [u8; 32] =
@@ -447,7 +458,7 @@ pub(crate) fn stamp_of(binding: &[u8; 32]) -> Stamp {
     Stamp::from_bytes(std::array::from_fn(|at| hash[at]))
 }
 
-/// The wire form of a one-time key.
+/// Returns the wire form of a one-time key.
 pub(crate) fn recipient_key(secret: &RecipientSecretKey) -> Option<RecipientKey> {
     RecipientKey::new(secret.public().to_bytes()).ok()
 }

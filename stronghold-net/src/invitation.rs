@@ -1,7 +1,9 @@
-//! What one screen shows and the other reads: a pairing code, with hints where to go with it.
+//! Holds an invitation to pair, which one screen shows and the other reads: a pairing code and
+//! hints where to connect.
 //!
-//! As a link it is `stronghold:CODE/ADDRESS/ADDRESS`, addresses as `192.0.2.7:4747` or `[2001:db8::7]:4747`. Letters of
-//! either case mean the same, so that a QR code may have capitals alone, which take less room in it.
+//! The link has the form `stronghold:CODE/ADDRESS/ADDRESS`, with addresses as `192.0.2.7:4747` or
+//! `[2001:db8::7]:4747`. Letters of either case are equal, so that a QR code can use capitals only,
+//! which take less room in it.
 
 use std::{net::SocketAddr, str::FromStr};
 
@@ -9,32 +11,32 @@ use zeroize::Zeroizing;
 
 use crate::{PairingCode, ParseCodeError};
 
-/// The most addresses that a link has.
+/// Maximum number of addresses in a link.
 pub(crate) const MAX_ADDRESSES: usize = 8;
 
-/// A pairing code and where the device that shows it may be reached. `Debug` hides the code.
+/// A pairing code, and the addresses of the device that shows it. `Debug` hides the code.
 #[derive(Debug)]
 pub struct Invitation {
     /// The code.
     pub code: PairingCode,
-    /// Where to try, in this order; none: search the LAN. At most 8.
+    /// Addresses to try, in this order, at most 8. If empty, the LAN is searched.
     pub addresses: Vec<SocketAddr>,
 }
 
-/// Text that is neither a pairing code nor a link.
+/// An error for text that is neither a pairing code nor a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseInvitationError {
-    /// The code.
+    /// A bad code.
     #[error(transparent)]
     Code(#[from] ParseCodeError),
-    /// An address, or too many of them.
+    /// A bad address, or too many of them.
     #[error("an address in the link can't be read")]
     Address,
 }
 
 impl Invitation {
-    /// As a link: as secret as the code in it.
+    /// Returns the invitation as a link, which is as secret as its code.
     #[must_use]
     pub fn link(&self) -> Zeroizing<String> {
         let mut link = Zeroizing::new(format!("{SCHEME}{}", self.code.reveal().as_str()));
@@ -48,7 +50,7 @@ impl Invitation {
 impl FromStr for Invitation {
     type Err = ParseInvitationError;
 
-    /// Reads a link, or a code alone.
+    /// Parses a link, or a code alone.
     fn from_str(text: &str) -> Result<Self, ParseInvitationError> {
         let text = text.trim();
         let Some(link) = text.get(..SCHEME.len()).filter(|start| start.eq_ignore_ascii_case(SCHEME)) else {

@@ -1,22 +1,23 @@
-//! What a session learns of its peer, and leaves in both snapshots, until it is written with the next change.
+//! Collects the facts that a session learns about its peer, until they are written with the next
+//! change.
 
 use stronghold_sync::{DeviceId, Edition, RevisionId, Stamp};
 use stronghold_vault::Stronghold;
 
-/// What a session has learnt of its peer and not yet written.
+/// Facts that a session learnt about its peer and has not written yet.
 #[derive(Debug)]
 pub(crate) struct PeerKnowledge {
-    /// What the peer has told of its snapshot.
+    /// The edition that the peer reported of its snapshot.
     pub(crate) edition: Option<Edition>,
-    /// What the peer holds, or is about to have.
+    /// Revisions that the peer holds or is about to receive.
     pub(crate) revisions: Vec<RevisionId>,
-    /// The stamp that this session leaves in the snapshots of both.
+    /// The stamp that this session leaves in both snapshots.
     stamp: Stamp,
-    /// The one that this side has shown.
+    /// The stamp that this side has shown.
     shown: Option<Stamp>,
-    /// Whether the peer is known to have the stamp in its file.
+    /// `true` once the peer is known to have the stamp in its file.
     pub(crate) is_stamped_there: bool,
-    /// Whether this side has taken it.
+    /// `true` once this side's file has the stamp.
     is_stamped_here: bool,
 }
 
@@ -30,17 +31,17 @@ impl PeerKnowledge {
         self.shown = stamp;
     }
 
-    /// Whether there is something that must be written before anything leaves.
+    /// Returns whether facts must be written before any entry leaves.
     pub(crate) fn is_due_before_leaving(&self) -> bool {
         self.edition.is_some() || self.is_due()
     }
 
-    /// Whether there is something that must be written before the session is over.
+    /// Returns whether facts must be written before the session ends.
     pub(crate) fn is_due(&self) -> bool {
         !self.revisions.is_empty() || (self.is_stamped_there && !self.is_stamped_here)
     }
 
-    /// Writes it, with what else the peer holds.
+    /// Writes the facts into the Stronghold, and those revisions that the peer `brought`.
     pub(crate) fn write(
         &self,
         stronghold: &mut Stronghold,
@@ -60,7 +61,7 @@ impl PeerKnowledge {
         stronghold.record_disclosed(peer, self.revisions.iter().copied().chain(brought));
     }
 
-    /// It is written.
+    /// Notes that the facts are written.
     pub(crate) fn written(&mut self) {
         self.edition = None;
         self.revisions.clear();

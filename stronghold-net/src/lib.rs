@@ -1,21 +1,26 @@
-//! Stronghold peer to peer: pairing, finding each other, and synchronising over an authenticated channel.
+//! Connects two devices with a Stronghold: pairing, discovery and sync over an authenticated
+//! channel.
 //!
-//! What it does **not** do: it has no server in between and needs none; it decides nothing about what may be asked of a peer, the
-//! policy in the snapshot does; it hides neither that two addresses talk nor how much. It resumes no sessions: each request
-//! is a connection of its own, about 4 kB both ways.
+//! The crate does **not** need a server in between. It does not decide what a peer may request; the
+//! policy in the snapshot does. It hides neither that two addresses communicate nor how much. It
+//! resumes no sessions: each request opens its own connection, which costs about 4 kB both ways.
 //!
 //! Three nouns:
-//! - [`Pairing`]: two devices that never met come to trust each other, by a code that a person carries from one screen to
-//!   the other, and by both persons agreeing to what the screens then show.
-//! - [`Peer`]: a paired device at the other end of a stream, to be asked one thing: [`Peer::sync`], [`Peer::browse`],
-//!   [`Peer::fetch`] or [`Peer::import`]. [`reach`] finds it over TCP, where it was last or on the LAN ([`discovery`]).
-//! - [`Server`]: answers whoever is paired, on a socket or over any stream, under the policy and within [`Limits`].
+//! - [`Pairing`]: makes two devices that never met trust each other, by a code that a person
+//!   carries from one screen to the other, and by the consent of both persons to what the screens
+//!   then show.
+//! - [`Peer`]: a channel to a paired device, for one request: [`Peer::sync`], [`Peer::browse`],
+//!   [`Peer::fetch`] or [`Peer::import`]. [`dial()`] opens it over TCP, at the device's last address
+//!   or one found on the LAN ([`discovery`]).
+//! - [`Server`]: answers paired devices, on a socket or over any stream, under the policy and
+//!   within [`Limits`].
 //!
-//! They work on a [`SharedVault`], a Stronghold and its file, and tell an [`SessionHandler`] of what happens; where a rule says
-//! so they ask it. Any `AsyncRead + AsyncWrite` carries them. Below them, for programs with other messages, is [`Channel`]:
-//! TLS 1.3 with raw public keys both ways.
+//! Peers and servers work on a [`SharedVault`], a Stronghold and its file. They report events to a
+//! [`SessionHandler`], and ask it for approval where a rule demands one. They run over any
+//! `AsyncRead + AsyncWrite`. Programs with other messages use the layer below, [`Channel`]: TLS 1.3
+//! with raw public keys both ways.
 //!
-//! `PROTOCOL.md` has every message and what each side, an observer and a prober learn.
+//! `PROTOCOL.md` describes every message and what each side, an observer and a prober learn.
 //!
 //! ```
 //! use stronghold_net::{Channel, Expect, Trust};
@@ -31,9 +36,9 @@
 //!     Channel::accept(far, &phone, Trust::known(move |device| *device == known)),
 //! );
 //! let (mut asking, mut answering) = (asking?, answering?);
-//! assert_eq!(asking.binding(), answering.binding());
+//! assert_eq!(asking.channel_binding(), answering.channel_binding());
 //!
-//! asking.send("what do you hold?").await?;
+//! asking.feed("what do you hold?").await?;
 //! asking.flush().await?;
 //! assert_eq!(answering.receive::<String>().await?, "what do you hold?");
 //! # Ok(())

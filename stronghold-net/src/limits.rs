@@ -1,40 +1,44 @@
-//! What a server gives those who connect to it, at most.
+//! Defines the limits of a server.
 
 use std::time::Duration;
 
-/// What a [`Server`](crate::Server) gives to those who connect, at most: to each, and to all together.
+/// Limits of a [`Server`](crate::Server), for each peer and for all together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections that have not passed the gate. One more, and the oldest ends. Each takes about 1 KiB of memory. Default
-    /// 256.
+    /// Maximum unauthenticated connections; beyond it the oldest is dropped. Each takes about 1 KiB
+    /// of memory. Default 256.
     pub unauthenticated: usize,
-    /// Handshakes with those who have. One more, and the oldest ends. Each takes at most 64 KiB of memory. Default 64.
+    /// Maximum handshakes in progress; beyond it the oldest is dropped. Each takes at most 64 KiB
+    /// of memory. Default 64.
     pub handshakes: usize,
-    /// For the gate, and again for the handshake. Default 10 s.
+    /// Time limit for the preauthentication, and again for the handshake. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Sessions. Who comes when there are so many is told that the server is busy. Default 32.
+    /// Maximum sessions. Beyond it a peer is refused as the server is busy. Default 32.
     pub sessions: usize,
-    /// Sessions of one device. Default 4.
+    /// Maximum sessions of one device. Default 4.
     pub sessions_per_peer: usize,
-    /// For each message, and each 64 KiB that the peer takes. Default 30 s.
+    /// Time limit for each message, and for each 64 KiB that the peer accepts. Default 30 s.
     pub idle_timeout: Duration,
-    /// For a whole session. Default an hour.
+    /// Time limit for a whole session. Default 1 h.
     pub session_timeout: Duration,
-    /// For the person who is asked where a rule says so; then it is a no. Not over 60 s, which is the default: who asks waits
-    /// for 90 s.
+    /// Time limit for a person's approval, where a rule demands one; after it the request is
+    /// denied. Default 60 s, which is also the largest useful value: an initiator waits for 90 s.
     pub approval_timeout: Duration,
-    /// Bytes of sealed batches that all sessions together hold in memory, on their way in and out, as they arrive; a session that
-    /// needs more waits. One device has a quarter at most. At least 32 MiB. Default 96 MiB.
+    /// Maximum bytes of sealed batches that all sessions together hold in memory, incoming and
+    /// outgoing, counted as they arrive; a session that needs more waits. One device gets at most a
+    /// quarter. At least 32 MiB. Default 96 MiB.
     pub batch_bytes: usize,
-    /// How long a MiB of a batch may take, and what is begun of the next. Who is slower is told to stop. Default 30 s.
+    /// Time limit for each MiB of a batch, complete or begun. A slower peer is told to stop.
+    /// Default 30 s.
     pub pace: Duration,
-    /// Bytes of what peers tell of their entries that all sessions together keep until it is planned; who tells more is told that
-    /// this side is busy. One device has a quarter at most. Default 64 MiB.
+    /// Maximum bytes of entry lists from peers that all sessions together keep, each until the
+    /// session ends; beyond it a peer is refused as busy. One device gets at most a quarter.
+    /// Default 64 MiB.
     pub shape_bytes: usize,
-    /// Entries that one session may tell of, offer, want or give: what it is told is kept in memory until it is planned.
-    /// Default a million.
+    /// Maximum number of entries that one session may list, offer, want or push: their shapes stay
+    /// in memory until the plan is made. Default 1 Mi (2^20).
     pub entries_per_session: usize,
-    /// For sessions that run when the server is stopped. Default 10 s.
+    /// Time that running sessions have to end when the server stops. Default 10 s.
     pub shutdown_grace: Duration,
 }
 

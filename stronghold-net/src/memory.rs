@@ -1,9 +1,11 @@
-//! The memory that the sessions of a server share: for sealed batches on their way, and for what peers tell of their entries.
+//! Limits the memory that the sessions of a server share: for sealed batches in flight, and for the
+//! entry lists of peers.
 //!
-//! It is taken as bytes arrive, not as they are announced, and no device has more than a quarter. A session that needs more for a
-//! batch waits. So that sessions can't wait for each other in a circle, the last [`MAX_SEALED`] bytes, of all and of each device's
-//! part, are for one session at a time, which can end its batch with them. What a peer tells of its entries is kept until it is
-//! planned, so that nobody waits for it: where there is no more memory the device is told that this side is busy.
+//! Memory is taken as bytes arrive, not as they are announced, and no device has more than a
+//! quarter. A session that needs more for a batch waits. So that sessions can't deadlock, the last
+//! [`MAX_SEALED`] bytes, of the whole and of each device's share, go to one session at a time,
+//! which can finish its batch with them. Entry lists count until the end of their session, so no
+//! session waits for memory for them: without free memory the device is refused as busy.
 
 use std::{
     collections::HashMap,
@@ -19,9 +21,9 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{Limits, driver::Overload};
 
-/// Batches of a giver that are in memory at a time.
+/// Number of outgoing batches of a session that are in memory at a time.
 const GIVEN: u64 = 2;
-/// The share of one device: one in so many.
+/// Divisor for the share of one device.
 const DEVICES: u64 = 4;
 const MIB: u64 = 1 << 20;
 
@@ -44,7 +46,8 @@ impl MemoryBudget {
     }
 }
 
-/// So many bytes for all, and for each device; the last of either are for one session at a time.
+/// A number of bytes for all sessions, and for each device; the last of either go to one session at
+/// a time.
 #[derive(Debug)]
 struct Budget {
     all: u64,
@@ -61,7 +64,7 @@ struct Used {
     devices: HashMap<DeviceId, Share>,
 }
 
-/// What is used of all, or of a device's part, and which session has its last bytes.
+/// Use of the whole budget or of a device's share, and the session that has the last bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
     bytes: u64,
@@ -69,7 +72,8 @@ struct Share {
 }
 
 impl Share {
-    /// The share with so many bytes more for a session, if it may have them.
+    /// Returns the share after adding `bytes` for a session; `None` if the session may not have
+    /// them.
     fn with(self, bytes: u64, of: u64, reserve: u64, session: u64) -> Option<Self> {
         let bytes = self.bytes.saturating_add(bytes);
         if bytes <= of.saturating_sub(reserve) {
@@ -79,7 +83,7 @@ impl Share {
         (bytes <= of && may_end).then_some(Self { bytes, ending: Some(session) })
     }
 
-    /// The share without what a session had of it.
+    /// Returns the share after a session released its `bytes`.
     fn without(self, bytes: u64, of: u64, reserve: u64, session: u64) -> Self {
         let bytes = self.bytes.saturating_sub(bytes);
         let keeps_last = |ending: &u64| *ending != session && bytes > of.saturating_sub(reserve);
@@ -97,7 +101,7 @@ impl Budget {
     }
 }
 
-/// A session's part of a budget; free again when this is dropped.
+/// A session's part of a budget, released when dropped.
 #[derive(Debug)]
 struct Held {
     budget: Arc<Budget>,
@@ -127,7 +131,7 @@ impl Held {
         true
     }
 
-    /// Waits until there is room; what no device can have is given as much as one can.
+    /// Waits until there is room. Grows by no more than a device's share allows.
     async fn grow(&mut self, bytes: u64) {
         let bytes = bytes.min(self.budget.each.saturating_sub(self.bytes));
         let budget = self.budget.clone();
@@ -159,7 +163,7 @@ impl Drop for Held {
     }
 }
 
-/// How fast a batch goes.
+/// The speed of a batch.
 #[derive(Debug)]
 struct Pace {
     since: Instant,
@@ -171,7 +175,8 @@ impl Pace {
         Self { since: Instant::now(), bytes: 0 }
     }
 
-    /// Counts bytes; an error when they took too long: a MiB, and what is begun of the next, may take so long.
+    /// Counts bytes. Fails with [`Overload::Slow`] if they took longer than `pace` for each MiB,
+    /// complete or begun.
     fn count(&mut self, bytes: u64, pace: Duration) -> Result<(), Overload> {
         self.bytes += bytes;
         let allowed = pace.saturating_mul(u32::try_from(self.bytes / MIB + 1).unwrap_or(u32::MAX));
@@ -179,7 +184,7 @@ impl Pace {
     }
 }
 
-/// One session's part of the memory; without a server there is no limit.
+/// One session's part of the memory; unlimited without a server.
 #[derive(Debug, Default)]
 pub(crate) struct BatchPermits {
     shared: Option<(MemoryBudget, DeviceId)>,
@@ -195,8 +200,8 @@ impl BatchPermits {
         Self { shared: Some((memory.clone(), device)), ..Self::default() }
     }
 
-    /// A batch of so many bytes is sealed: the first waits until there is memory for it and for another like it. What this
-    /// side received is durable by then.
+    /// Reserves memory for an outgoing batch; the first call reserves two batches. Releases the
+    /// incoming reservation, since that batch is durable by now.
     pub(crate) async fn reserve_outgoing(&mut self, bytes: usize) {
         self.received = None;
         self.giving = Some(Pace::begin());
@@ -208,7 +213,7 @@ impl BatchPermits {
         }
     }
 
-    /// So many bytes of the batch are with the peer, or on their way.
+    /// Counts bytes of the outgoing batch that were sent.
     pub(crate) fn sent(&mut self, bytes: u64) -> Result<(), Overload> {
         match (&self.shared, &mut self.giving) {
             (Some((memory, _)), Some(pace)) => pace.count(bytes, memory.pace),
@@ -216,14 +221,16 @@ impl BatchPermits {
         }
     }
 
-    /// A batch comes. What this side had to give is with the peer by now, and so is the last one here.
+    /// Begins an incoming batch. Releases the outgoing reservation and that of the last incoming
+    /// batch: the peer has all that this side sent, and the last batch is durable.
     pub(crate) fn begin_incoming(&mut self) {
         (self.given, self.received) = (None, None);
         self.receiving = Some(Pace::begin());
         self.received = self.shared.as_ref().map(|(memory, device)| Held::nothing(&memory.batches, *device));
     }
 
-    /// So many bytes of the batch have come: waits until there is memory for them. That time is not the peer's.
+    /// Waits until there is memory for received bytes of the batch. The peer's pace does not
+    /// include the wait.
     pub(crate) async fn reserve_incoming(&mut self, bytes: u64) -> Result<(), Overload> {
         if let (Some((memory, _)), Some(pace)) = (&self.shared, &mut self.receiving) {
             pace.count(bytes, memory.pace)?;
@@ -238,7 +245,7 @@ impl BatchPermits {
         Ok(())
     }
 
-    /// So many bytes that tell of entries have come, and are kept to the end of the session.
+    /// Reserves memory for received entry lists, until the end of the session.
     pub(crate) fn reserve_shapes(&mut self, bytes: u64) -> Result<(), Overload> {
         let Some((memory, device)) = &self.shared else { return Ok(()) };
         let staged = self.staged.get_or_insert_with(|| Held::nothing(&memory.shapes, *device));
@@ -358,7 +365,7 @@ mod tests {
         }
     }
 
-    /// However many have begun, one can always end; then the next.
+    /// However many batches have begun, one can always finish; then the next.
     #[tokio::test(start_paused = true)]
     async fn batches_that_have_begun_do_not_wait_for_each_other_in_a_circle() {
         let memory = memory(96 << 20);
@@ -381,7 +388,7 @@ mod tests {
         assert_eq!((used.all.bytes, used.devices.len()), (0, 0));
     }
 
-    /// What is announced takes nothing; what a device sends, no more than its part.
+    /// An announcement takes no memory; sent bytes take at most the device's share.
     #[tokio::test(start_paused = true)]
     async fn a_device_that_stalls_holds_what_it_sent_and_a_quarter_at_most() {
         let memory = memory(128 << 20);

@@ -1,8 +1,8 @@
-//! A stream that counts its bytes: what a sync costs on the wire, TLS included; and that ends a handshake with too many.
+//! Counts the bytes of a stream, TLS included, and fails a handshake that is too long.
 //!
-//! The connecting side of a handshake sends its first message in the same flight as the end of it. So the accepting side reads one
-//! TLS record (RFC 8446 §5.1) at a time, and counts those that are complete: of what follows the handshake none but the
-//! first is read with it, however much there is.
+//! The connecting side of a handshake sends its first message in the same flight as the end of the
+//! handshake. So the accepting side reads one TLS record (RFC 8446 §5.1) at a time, and checks the
+//! limit between records: at most one record that follows the handshake is read with it.
 
 use std::{
     io,
@@ -12,47 +12,48 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Counts what passes, in both directions. What arrives may not be more than `most`.
+/// A stream that counts bytes in both directions, and limits those of a handshake.
 #[derive(Debug)]
 pub(crate) struct MeteredStream<S> {
     io: S,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
-    /// While a handshake is read: the most bytes of it; and where in a record it is, if those are read one by one.
+    /// During a handshake: the maximum bytes, and the position in a record if records are read one
+    /// by one.
     handshake: Option<(u64, Option<Record>)>,
 }
 
-/// More than may arrive.
+/// An error for more bytes than the limit.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("more bytes than may arrive")]
 pub(crate) struct TooMany;
 
-/// A record as it arrives: type, version and length, then so many bytes.
+/// A record in progress: type, version and length, then the body.
 #[derive(Debug, Default)]
 struct Record {
     head: [u8; HEAD],
-    /// How much of the head has arrived.
+    /// Bytes of the head that have arrived.
     arrived: usize,
-    /// How much of the body has not.
+    /// Bytes of the body that are missing.
     left: usize,
 }
 
 const HEAD: usize = 5;
-/// Read at a time, of a handshake.
+/// Bytes to read at a time during a handshake.
 const PIECE: usize = 2048;
 
 impl Record {
-    /// How many bytes belong to what is arriving: the head's rest, or the body's.
+    /// Returns the number of missing bytes of the head or, after it, of the body.
     fn missing(&self) -> usize {
         if self.arrived < HEAD { HEAD - self.arrived } else { self.left }
     }
 
-    /// Whether the last is complete, and nothing of the next has arrived.
+    /// Returns whether the last record is complete and the next has not begun.
     fn is_between(&self) -> bool {
         self.arrived == 0
     }
 
-    /// Takes what has arrived, never more than is missing.
+    /// Takes the next bytes of the record, at most as many as are missing.
     fn take(&mut self, bytes: &[u8]) {
         if self.arrived < HEAD {
             self.head[self.arrived..][..bytes.len()].copy_from_slice(bytes);
@@ -68,17 +69,18 @@ impl Record {
 }
 
 impl<S> MeteredStream<S> {
-    /// A stream that begins with a handshake, of which no more bytes may arrive than this.
+    /// Wraps a stream that begins with a handshake of at most `most` bytes.
     pub(crate) fn up_to(most: u64, io: S) -> Self {
         Self { io, bytes_in: 0, bytes_out: 0, handshake: Some((most, None)) }
     }
 
-    /// The same, of which no more bytes may arrive in whole records, before the last.
+    /// Wraps a stream that begins with a handshake; the limit is checked before each record, so
+    /// that the last one may exceed it.
     pub(crate) fn up_to_in_records(most: u64, io: S) -> Self {
         Self { io, bytes_in: 0, bytes_out: 0, handshake: Some((most, Some(Record::default()))) }
     }
 
-    /// Takes any number of them from now on.
+    /// Removes the limit.
     pub(crate) fn unbounded(&mut self) {
         self.handshake = None;
     }
@@ -169,7 +171,7 @@ mod tests {
         record
     }
 
-    /// What lies behind a record is not read with it; what passes is what was sent.
+    /// A read returns nothing from behind the record; the bytes pass unchanged.
     #[tokio::test]
     async fn one_record_is_read_at_a_time() {
         let sent = [record(10), record(0), record(5000), record(3)].concat();
@@ -233,7 +235,7 @@ mod tests {
             let mut all = Vec::new();
             MeteredStream::up_to_in_records(most, &sent[..]).read_to_end(&mut all).await.map(|_| all.len())
         };
-        // The last one may be what follows the handshake.
+        // The last record may follow the handshake.
         assert_eq!(read(315).await.unwrap(), 315);
         assert!(read(209).await.is_err() && read(104).await.is_err());
     }

@@ -1,5 +1,5 @@
-//! The pace of devices whose sessions fail: a paired device that is refused or breaks the protocol again and again costs a handshake
-//! each time, and shares this device's time with those that do what they may.
+//! Slows down devices whose sessions fail: a paired device that is refused or breaks the protocol
+//! again and again costs a handshake each time, at the expense of well-behaved devices.
 
 use std::{
     collections::HashMap,
@@ -12,15 +12,15 @@ use tokio::time::{Instant, sleep_until};
 
 /// Time between the handshakes of a device whose last session failed.
 const STEP: Duration = Duration::from_millis(10);
-/// So many of them wait for their turn; further ones are hung up on.
+/// Maximum waiting handshakes of one device; further connections are dropped.
 const WAITING: u32 = 32;
 
-/// When each device that has to wait may shake hands next.
+/// The earliest time of the next handshake, for each device that has to wait.
 #[derive(Debug, Default)]
 pub(crate) struct Pace(Mutex<HashMap<DeviceId, Instant>>);
 
 impl Pace {
-    /// Waits for a device's turn; gives whether it has one.
+    /// Waits for a device's turn. Returns `false` at once if too many of its connections wait.
     pub(crate) async fn turn(&self, device: &DeviceId) -> bool {
         let turn = match self.next().get_mut(device) {
             None => return true,

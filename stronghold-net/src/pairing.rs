@@ -1,24 +1,27 @@
-//! Two devices that never met come to trust each other, by a code that a person carries from one to the other.
+//! Pairs two devices that never met, by a code that a person carries from one to the other.
 //!
-//! One device, the *listener*, shows a code; a person types it into the other, the *joiner*. Both open a channel under a
-//! key made for this alone, so that whoever else connects to the open port, or answers in its place, sees no device. Then:
+//! One device, the *listener*, shows a code; a person types it into the other, the *joiner*. Both
+//! open a channel under keys made for this connection, so that a stranger who connects to the open
+//! port, or answers in place of the listener, learns the id of no device. Then:
 //!
 //! 1. joiner to listener: its proof of the code ([`Pairing::join`])
 //! 2. listener to joiner: its own proof and its card; or that the code is wrong, or has expired
 //! 3. joiner to listener: its card
-//! 4. each to the other: whether its person is content with the name and the fingerprint on the screen ([`PendingPairing::confirm_losses`])
-//! 5. the listener, then the joiner: whether it has saved the other durably ([`Paired::settle`])
+//! 4. each to the other: whether its person accepts the name and the fingerprint on the screen
+//!     ([`PendingPairing::confirm`])
+//! 5. listener, then joiner: whether it has saved the peer durably ([`Paired::settle`])
 //!
-//! A proof is HMAC-SHA-256 (RFC 2104), keyed by the code, over the channel's binding and a label for the prover's part. A
-//! card is the device's public key, its name, and its signature over the binding: the device says by it that this channel,
-//! opened under another key, is its own. Neither trusts a device that did not come to trust it.
+//! A proof is HMAC-SHA-256 (RFC 2104), keyed by the code, over the channel's binding and a label
+//! for the prover's role. A card is the device's public key, its name, and its signature over the
+//! binding: with it the device claims this channel, opened under another key, as its own. Trust is
+//! always mutual: neither device trusts the other alone.
 //!
-//! Whoever sits between the two has two channels with two bindings, so a proof from one is none in the other.
-//! Guessing goes one try at a time: a [`Pairing`] and a code are moved into the one try that they are good for. A
-//! connection that dies, or sends garbage, before it has shown a proof burns nothing. The joiner shows one proof to one
-//! listener; 80 bits are beyond searching for the code that made it.
+//! A man in the middle has two channels with two bindings, so a proof from one is invalid in the
+//! other. Guessing is limited to one try: a [`Pairing`] and a code are moved into their only try. A
+//! connection that dies, or sends garbage, before it shows a proof does not use up the code. The
+//! joiner shows one proof to one listener; 80 bits are too many to search for the code behind it.
 //!
-//! Pairing grants trust only; what the peer may do is for the policy to say.
+//! Pairing grants trust only; the policy decides what the peer may do.
 
 mod introduction;
 mod settle;
@@ -43,26 +46,26 @@ use self::introduction::{Answer, IdentityProof, PairingRole, Proofs};
 pub use self::settle::{Settled, Unsettled};
 use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Trust, shared::now, tags};
 
-/// The most characters of a device's name.
+/// Maximum length of a device's name, in characters.
 pub const MAX_NAME: usize = MAX_DEVICE_NAME;
 
-/// How long a code is good for.
+/// Lifetime of a code.
 pub const CODE_LIFE: Duration = Duration::from_secs(600);
 
-/// How long one who says no stays to be heard.
+/// Time for which a side that declined stays connected.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long either side waits for the other's person to confirm.
+/// Time for which either side waits for the peer's person to confirm.
 pub const CONFIRM_WAIT: Duration = Duration::from_secs(120);
 
-/// The listener's half of a pairing: a code, good for [`CODE_LIFE`] and one try.
+/// The listener's half of a pairing: a code, valid for [`CODE_LIFE`] and one try.
 #[derive(Debug)]
 pub struct Pairing {
     code: PairingCode,
     until: Instant,
 }
 
-/// Two devices that hold the same code. Nothing is settled before both persons have looked at it.
+/// Two devices that hold the same code. Neither trusts the other before both persons confirm.
 #[derive(Debug)]
 #[must_use = "nobody trusts anybody before `confirm`"]
 pub struct PendingPairing<S> {
@@ -71,50 +74,52 @@ pub struct PendingPairing<S> {
     channel: Channel<S>,
 }
 
-/// A pairing to which both persons agreed. It is for both sides to save, by [`settle`](Self::settle).
+/// A pairing to which both persons agreed. Both sides save it with [`settle`](Self::settle).
 #[derive(Debug)]
 pub struct Paired<S> {
     /// The device to trust from now on.
     pub peer: PublicIdentity,
-    /// What it calls itself, 1 to [`MAX_NAME`] characters. A stranger chose them: show control and bidirectional
-    /// characters visibly.
+    /// The device's name for itself, 1 to [`MAX_NAME`] characters. A stranger chose it: show
+    /// control and bidirectional characters visibly.
     pub name: String,
-    /// What the two recognise each other by from now on.
+    /// The secret by which the two devices recognise each other from now on.
     pub rendezvous: Rendezvous,
     /// The channel, ready for a session.
     pub channel: Channel<S>,
 }
 
-/// Why a pairing failed.
+/// An error that ended a pairing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PairingError {
-    /// The joiner's code is another one, or someone sits between the two devices. The code is burnt: the listener makes a new one.
+    /// The joiner has another code, or there is a man in the middle. The code is used up: the
+    /// listener makes a new one.
     #[error("the pairing code is wrong")]
     WrongCode,
-    /// Who answers the joiner says that the code is wrong. It has not proved to be the listener, so it says nothing of the code:
-    /// another address may do better.
+    /// The answering device claims that the code is wrong. It has not proved to be the listener, so
+    /// the claim proves nothing about the code: another address may work.
     #[error("the device that answers there says that the pairing code is wrong")]
     SaidWrong,
-    /// The code was right once.
+    /// The code was right, but is too old.
     #[error("the pairing code has expired")]
     Expired,
-    /// Who answers the joiner says that the code has expired, likewise.
+    /// The answering device claims, equally without proof, that the code has expired.
     #[error("the device that answers there says that the pairing code has expired")]
     SaidExpired,
     /// The listener claims to accept the code without knowing it.
     #[error("the other side does not know the pairing code")]
     Impostor,
-    /// The other side's person said no, or this one did.
+    /// A person declined, at the peer or here.
     #[error("the pairing was declined")]
     Declined,
     /// The peer has this device's own key.
     #[error("a device can't be paired with itself")]
     Itself,
-    /// This device's own name is empty, longer than [`MAX_NAME`] characters, or has control characters.
+    /// This device's own name is empty, longer than [`MAX_NAME`] characters, or has control
+    /// characters.
     #[error("a device's name has 1 to 64 characters, and no control characters")]
     BadName,
-    /// The system gave no random bytes.
+    /// The system has no randomness.
     #[error(transparent)]
     NoRandomness(#[from] RandomnessError),
     /// The channel failed.
@@ -123,38 +128,38 @@ pub enum PairingError {
 }
 
 impl Pairing {
-    /// Makes a code.
+    /// Creates a pairing with a new code.
     ///
     /// # Errors
-    /// [`RandomnessError`] when the system has none to give.
+    /// [`RandomnessError`] when the system has no randomness.
     pub fn new() -> Result<Self, RandomnessError> {
         Self::with_lifetime(CODE_LIFE)
     }
 
-    /// Makes a code that expires sooner, or later.
+    /// Creates a pairing with a new code and another lifetime.
     ///
     /// # Errors
-    /// [`RandomnessError`] when the system has none to give.
+    /// [`RandomnessError`] when the system has no randomness.
     pub fn with_lifetime(life: Duration) -> Result<Self, RandomnessError> {
         Ok(Self { code: PairingCode::generate()?, until: Instant::now() + life })
     }
 
-    /// The code, to be shown.
+    /// Returns the code to show.
     #[must_use]
     pub fn code(&self) -> &PairingCode {
         &self.code
     }
 
-    /// The code with hints where to go with it: a link, to be shown as such or as a QR code.
+    /// Returns the code with the listener's addresses: a link, to show as text or as a QR code.
     #[must_use]
     pub fn invitation(&self, addresses: Vec<std::net::SocketAddr>) -> Invitation {
         Invitation { code: self.code.copy(), addresses }
     }
 
-    /// Meets the joiner at the other end of `io`, as `identity`, which calls itself `name`.
+    /// Answers the joiner at the other end of `io`, as `identity` under the name `name`.
     ///
     /// # Errors
-    /// [`PairingError`]. To wait for one that shows a proof at all, use [`wait`](Self::wait).
+    /// [`PairingError`]. To skip connections without a proof, use [`wait`](Self::wait).
     pub async fn respond<S>(
         self,
         io: S,
@@ -169,11 +174,11 @@ impl Pairing {
         self.answer(knock, identity, name).await
     }
 
-    /// Joins the listener at the other end of `io`, as `identity`, which calls itself `name`.
+    /// Joins the listener at the other end of `io`, as `identity` under the name `name`.
     ///
     /// # Errors
-    /// [`PairingError::SaidWrong`] and [`PairingError::SaidExpired`] when the listener refuses, [`PairingError::Impostor`] when it
-    /// can't prove the code.
+    /// [`PairingError::SaidWrong`] and [`PairingError::SaidExpired`] when the listener refuses,
+    /// [`PairingError::Impostor`] when it can't prove the code.
     pub async fn join<S>(
         io: S,
         identity: &Identity,
@@ -200,7 +205,7 @@ impl Pairing {
         PendingPairing::of(channel, identity, card, PairingRole::Listener)
     }
 
-    /// Checks the proof against the code, which is burnt by it.
+    /// Checks the proof against the code, which is used up.
     async fn answer<S>(
         self,
         knock: PendingProof<S>,
@@ -247,25 +252,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> PendingPairing<S> {
         Ok(Self { name: card.name, rendezvous, channel })
     }
 
-    /// What the other device calls itself: as [`Paired::name`].
+    /// Returns the peer's name for itself, as in [`Paired::name`].
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The other device, whose fingerprint both screens are to show.
+    /// Returns the peer, whose fingerprint both screens should show.
     #[must_use]
     pub fn device(&self) -> DeviceId {
         self.channel.peer().device()
     }
 
-    /// This side's person is content; waits for the other's, [`CONFIRM_WAIT`] at most.
+    /// Confirms for this side's person, and waits for the peer's, at most [`CONFIRM_WAIT`].
     ///
     /// # Errors
-    /// [`PairingError::Declined`] when the other is not.
+    /// [`PairingError::Declined`] when the peer's person declines.
     pub async fn confirm(self) -> Result<Paired<S>, PairingError> {
         let Self { name, rendezvous, mut channel } = self;
-        // A no that was said by now is heard before a yes is, which would find nobody there any more.
+        // Reads a refusal that has already arrived before sending this side's consent, which the
+        // peer would not read any more.
         let said = timeout(Duration::ZERO, channel.receive::<bool>()).await.ok().transpose()?;
         if said != Some(false) {
             channel.feed(&true).await?;
@@ -282,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> PendingPairing<S> {
         Ok(Paired { peer: channel.peer().clone(), name, rendezvous, channel })
     }
 
-    /// This side's person is not: tells the other, and waits a moment for it to have heard.
+    /// Declines for this side's person. Waits up to a second for the peer to read the refusal.
     pub async fn decline(mut self) {
         if self.channel.feed(&false).await.is_ok() {
             let _ = timeout(LINGER, self.channel.receive::<bool>()).await;
@@ -292,8 +298,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> PendingPairing<S> {
 }
 
 impl<S> Paired<S> {
-    /// Remembers the device: under `name`, or under the one that it calls itself by, as [`Peers::name_for`](stronghold_vault::Peers::name_for) has it. A device that was known is updated. Gives the name. It lasts when the
-    /// snapshot is written, as by [`VaultFile::update`](stronghold_snapshot::VaultFile::update).
+    /// Adds the device to the Stronghold's peers, or updates it. It is named `name`, by default its
+    /// own name, as [`Peers::name_for`](stronghold_vault::Peers::name_for) resolves it. Returns the
+    /// name. Becomes durable when the snapshot is written, for example by
+    /// [`VaultFile::update`](stronghold_snapshot::VaultFile::update).
     pub fn save_in(
         &self,
         stronghold: &mut Stronghold,
@@ -316,8 +324,8 @@ impl<S> Paired<S> {
     }
 }
 
-/// A joiner that has shown a proof, not yet looked at. Having one needs no code, so that a listener may wait at several
-/// connections and spend its one code on the first that is serious.
+/// A joiner whose proof arrived but is not checked yet. Receiving a proof needs no code, so that a
+/// listener can wait on several connections and spend its only code on the first proof.
 #[derive(Debug)]
 struct PendingProof<S> {
     channel: Channel<S>,
@@ -331,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> PendingProof<S> {
     }
 }
 
-/// Says no. Whether it arrives changes nothing here.
+/// Sends a refusal; its failure changes nothing here.
 async fn refuse<S, M>(mut channel: Channel<S>, message: &M)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,

@@ -1,4 +1,4 @@
-//! Asking a peer, and answering one: the three operations over an open channel.
+//! Sends a request to a peer, or answers one: import, browse, fetch and sync over an open channel.
 
 #[cfg(test)]
 mod tests;
@@ -28,86 +28,90 @@ use crate::{
     shared::{SharedVault, now, own_identity},
 };
 
-/// How long this side waits for the peer's next message: longer than [`Limits::approval_timeout`], since someone may be asked there.
+/// Time to wait for the peer's next message: longer than [`Limits::approval_timeout`], since the
+/// peer may ask a person.
 const PERSON_WAIT: Duration = Duration::from_secs(90);
 
-/// Which ways a sync goes.
+/// Direction of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Receive; give too, if this side's policy lets the peer pull.
+    /// Receive; push too, if this side's policy lets the peer pull.
     Default,
     /// Receive only.
     Pull,
-    /// Give only: an error if this side's policy does not let the peer pull.
+    /// Push only: an error if this side's policy does not let the peer pull.
     Push,
-    /// Both, likewise.
+    /// Receive and push: an error if this side's policy does not let the peer pull.
     Both,
 }
 
-/// A sync to ask a peer for.
+/// A sync to request from a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncRequest {
-    /// Of what.
+    /// Entries to sync.
     pub selection: Selection,
-    /// Which ways it goes.
+    /// Direction of the sync.
     pub direction: Direction,
-    /// What is taken beyond what this side's own rules let the peer write and delete here.
+    /// Entries to accept beyond this side's own rules on what the peer may write and delete here.
     pub beyond: Beyond,
-    /// Whether the plan is to name also what only the peer holds: it costs their names.
+    /// `true` to have the plan name also the entries that only the peer holds, which costs their
+    /// names on the wire.
     pub names: bool,
 }
 
-/// What a sync takes beyond what this side's own rules let the peer write and delete here.
+/// Entries that a sync accepts beyond this side's own rules on what the peer may write and delete
+/// here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Beyond {
-    /// Nothing: it is told what waits.
+    /// No entries: the plan lists those that wait for a rule.
     #[default]
     Nothing,
-    /// These: a person has seen them by name.
+    /// These entries: a person has seen them by name.
     These(BTreeSet<EntryId>),
-    /// Everything that the peer gives.
+    /// All entries that the peer pushes.
     Everything,
 }
 
 impl SyncRequest {
-    /// A sync that takes and gives what the rules of both sides cover.
+    /// Creates a request for the entries that the rules of both sides cover.
     #[must_use]
     pub fn new(selection: Selection, ways: Direction) -> Self {
         Self { selection, direction: ways, beyond: Beyond::Nothing, names: false }
     }
 
-    /// The same, taking also what no rule here covers.
+    /// Accepts entries beyond the rules of this side.
     #[must_use]
     pub fn beyond(self, beyond: Beyond) -> Self {
         Self { beyond, ..self }
     }
 
-    /// The same, with names in the plan.
+    /// Sets whether the plan has the names of the peer's entries.
     #[must_use]
     pub fn with_names(self, names: bool) -> Self {
         Self { names, ..self }
     }
 }
 
-/// What asking a peer came to.
+/// The result of a request to a peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What was done.
+    /// Summary of the session.
     pub summary: Summary,
-    /// What browsing found.
+    /// Entries that browsing found.
     pub found: Vec<Listing>,
-    /// What a sync planned; after a dry run, what it would have done.
+    /// The plan of a sync; after a dry run, the changes it would have made.
     pub plan: Option<Plan>,
-    /// Records of which the peer did not want all that it was to be given: a limit of its own.
+    /// Records that the peer declined in part or whole, for a limit of its own.
     pub declined: Vec<LocationId>,
-    /// Bytes received, with all of the channel's own.
+    /// Bytes received, including the channel's overhead.
     pub bytes_in: u64,
-    /// Bytes sent, likewise.
+    /// Bytes sent, including the channel's overhead.
     pub bytes_out: u64,
 }
 
 impl Outcome {
-    /// Returns whether there was too much for one session, and this one has given some of it: another goes on.
+    /// Returns whether a further session is needed: this one sent some entries, but there were too
+    /// many for one session.
     #[must_use]
     pub fn has_more(&self) -> bool {
         let plan = self.plan.as_ref();
@@ -116,7 +120,7 @@ impl Outcome {
         is_left && self.summary.sent > 0
     }
 
-    /// Adds what the session came to that went on with this one.
+    /// Adds the result of the session that continued this one.
     #[must_use]
     pub fn and(mut self, next: Self) -> Self {
         let (sum, added) = (&mut self.summary, next.summary);
@@ -137,7 +141,7 @@ impl Outcome {
     }
 }
 
-/// Why asking or answering a peer failed.
+/// An error of a request or an answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerError {
@@ -147,31 +151,31 @@ pub enum PeerError {
     /// The session ended in an error.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// This side could not do its part.
+    /// This side failed to run an action.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// This side's policy does not let the peer have what was to be given.
+    /// This side's policy does not let the peer have the entries to push.
     #[error("this side's policy does not let the peer pull it")]
     NothingToPush,
-    /// This device is not paired with it, or was before devices had a rendezvous secret.
+    /// This device is not paired with the device, or was before pairings had a rendezvous secret.
     #[error("this device is not paired with it")]
     Unpaired,
-    /// The device was revoked while its session ran.
+    /// The device was revoked during its session.
     #[error("the device was revoked")]
     Revoked,
-    /// Too many sessions, of this device or in all, or too much that they tell of.
+    /// Too many sessions, of this device or in total, or too many entries listed in them.
     #[error("too many sessions at a time, or too much that they tell of")]
     Busy,
     /// This side's snapshot can't be used now.
     #[error("this side's snapshot can't be used now: {0}")]
     NotReady(String),
-    /// The peer is slower than a peer may be.
+    /// The peer is slower than the limit.
     #[error("the peer is too slow")]
     TooSlow,
-    /// The session took longer than a session may.
+    /// The session took longer than the limit.
     #[error("the session took longer than {} seconds", .0.as_secs())]
     TooLong(Duration),
-    /// The system gave no random bytes.
+    /// The system has no randomness.
     #[error("the system gave no random bytes")]
     NoRandomness,
 }
@@ -182,11 +186,11 @@ impl From<VaultFileError> for PeerError {
     }
 }
 
-/// A paired device at the other end of an open channel, to be asked one thing: each request takes the peer, and closes the
-/// channel when it is done.
+/// A paired device at the other end of an open channel, for one request: each request consumes the
+/// peer, and closes the channel at its end.
 ///
-/// Batches that were confirmed are durable, also where a request fails after them: asked again, it goes on with what is
-/// missing.
+/// Acknowledged batches are durable, even if a request fails after them: the next request continues
+/// with the missing entries.
 #[derive(Debug)]
 pub struct Peer<S> {
     channel: Channel<S>,
@@ -194,12 +198,14 @@ pub struct Peer<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
-    /// Opens a channel over `io` to a device that `home` is paired with. Success means that the other end holds the pairing's secret.
-    /// It proves to be the device with its first message, before which nothing of it is taken and no entry is told of.
+    /// Opens a channel over `io` to a device that `home` is paired with. Success means that the
+    /// peer holds the pairing's secret. With its first message it proves to be the device; until
+    /// then this side accepts nothing from it and lists no entry to it.
     ///
     /// # Errors
-    /// [`PeerError::Unpaired`], or [`PeerError::Channel`]: [`ChannelError::TurnedAway`] when it is no longer paired with
-    /// this one, [`ChannelError::Stranger`] when another answers.
+    /// [`PeerError::Unpaired`], or [`PeerError::Channel`]: [`ChannelError::TurnedAway`] when the
+    /// device is no longer paired with this one, [`ChannelError::Stranger`] when another one
+    /// answers.
     pub async fn connect(mut io: S, home: &SharedVault, device: DeviceId) -> Result<Self, PeerError> {
         let (secret, peer) = {
             let home = home.lock();
@@ -216,25 +222,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         Ok(Self::from_channel(channel, home))
     }
 
-    /// Uses a channel that is open, such as that of a pairing.
+    /// Uses an open channel, such as that of a pairing.
     #[must_use]
     pub fn from_channel(channel: Channel<S>, home: &SharedVault) -> Self {
         Self { channel, home: home.clone() }
     }
 
-    /// The channel, for other messages than those of a request.
+    /// Returns the channel, for messages other than a request's.
     #[must_use]
     pub fn into_channel(self) -> Channel<S> {
         self.channel
     }
 
-    /// The device.
+    /// Returns the peer's device id.
     #[must_use]
     pub fn device(&self) -> DeviceId {
         self.channel.peer().device()
     }
 
-    /// Takes everything selected from the peer: a full import.
+    /// Imports all selected entries of the peer.
     ///
     /// # Errors
     /// [`PeerError`].
@@ -246,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         self.ask(attendant, |key| SessionRequest::Import { selection, key }).await
     }
 
-    /// Asks which entries the peer holds.
+    /// Lists the entries that the peer holds.
     ///
     /// # Errors
     /// [`PeerError`].
@@ -258,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         self.ask(attendant, |_| SessionRequest::Browse { selection }).await
     }
 
-    /// Takes picked entries from the peer.
+    /// Fetches selected entries from the peer.
     ///
     /// # Errors
     /// [`PeerError`].
@@ -270,11 +276,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         self.ask(attendant, |key| SessionRequest::Fetch { selection, key }).await
     }
 
-    /// Syncs with the peer: each side takes what it lacks, as far as both policies allow; what waits for a rule is in the
-    /// plan.
+    /// Syncs with the peer: each side receives the entries that it lacks, as far as both policies
+    /// allow. The plan lists the entries that wait for a rule.
     ///
     /// # Errors
-    /// [`PeerError`]; [`PeerError::NothingToPush`] when it was to give, and its own policy does not let it.
+    /// [`PeerError`]; [`PeerError::NothingToPush`] when the direction demands a push that this
+    /// side's policy forbids.
     pub async fn sync(
         self,
         request: SyncRequest,
@@ -311,7 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     /// Answers one request of the peer instead.
     ///
     /// # Errors
-    /// [`PeerError`]. [`ChannelError::Closed`] when the peer asked nothing.
+    /// [`PeerError`]; [`ChannelError::Closed`] when the peer sent no request.
     pub async fn answer(mut self, attendant: &mut dyn SessionHandler) -> Result<Summary, PeerError> {
         let (limits, flight) = (Limits::default(), BatchPermits::default());
         let summary = answer(&mut self.channel, &self.home, attendant, &limits, flight).await?;
@@ -346,7 +353,7 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let (policy, edition, stamps) = {
         let mut home = home.lock();
         let mut policy = home.refresh()?.policy().clone();
-        // That a rule has expired is kept, so that it stays so whatever the clock says later.
+        // Expired rules are recorded, so that they stay expired if the clock is set back.
         if policy.observe_time(now()) {
             home.update(|stronghold| {
                 stronghold.policy_mut().observe_time(now());
@@ -388,14 +395,16 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
     Ok(Outcome { summary, found, plan, declined, bytes_in: 0, bytes_out: 0 })
 }
 
-/// What a peer is told of this side's snapshot, and what is remembered of its own.
+/// Returns the edition of this side's snapshot to report to a peer, and the stamps remembered of
+/// the peer.
 fn edition(home: &VaultFile, peer: &DeviceId) -> (Edition, Stamps) {
     let peers = home.stronghold().peers();
     let generation = home.file().sealer().generation();
     (Edition { generation, stamp: peers.own_stamp(peer) }, peers.stamps(peer))
 }
 
-/// What this side's policy lets the peer do: the command to sync is the consent that an `ask` rule wants.
+/// Returns the grant that this side's policy has for the peer: the command to sync is the approval
+/// that an `ask` rule demands.
 fn granted(
     home: &SharedVault,
     peer: DeviceId,
@@ -410,7 +419,8 @@ fn granted(
     })
 }
 
-/// Writes what was learnt of the peer since the last write. This side's own reason says more than the session's.
+/// Writes the facts learnt about the peer since the last write. Prefers the host's error to the
+/// session's, which says less.
 fn finish(driven: Result<Summary, DriveError>, host: &mut VaultHost<'_>) -> Result<Summary, PeerError> {
     let kept = host.keep_learnt();
     match (driven, host.error.take()) {

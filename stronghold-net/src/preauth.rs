@@ -1,14 +1,17 @@
-//! The gate before the channel: who connects shows first, in 32 bytes that look random, that it is a paired device.
+//! Guards the port before TLS: a connecting device first shows, in 32 bytes that look random, that
+//! it is paired.
 //!
-//! TLS alone would show that this is a Stronghold to whoever connects, and spend a handshake on each stranger. A *knock* is a
-//! nonce of 16 bytes and the first 16 bytes of the mark for it, under the secret of the pairing and for the device that is
-//! knocked at. Nothing is answered to anything else, so a port scanner sees a port that hangs up. The TLS handshake
-//! follows in the same flight, under keys that follow from the knock (see [`crate::cover`]), and the cards in it settle who it
-//! really is: a knock lets nobody in, it only keeps others out.
+//! TLS alone would show every client that this is a Stronghold, and spend a handshake on each
+//! stranger. A *knock* is a nonce of 16 bytes and the first 16 bytes of its tag, under the secret
+//! of the pairing and for the device that is knocked at. Any other bytes get no answer, so a port
+//! scanner sees a port that hangs up. The TLS handshake follows in the same flight, under keys
+//! derived from the knock (see [`crate::ephemeral`]), and the cards in it authenticate the device:
+//! a knock admits no device, it only keeps strangers out.
 //!
-//! A knock that was overheard is good for the beginning of one handshake with the device that it was for, and only where that
-//! device was started again since, or has been knocked at 16,384 times: each nonce is taken once. Whoever can hold a knock back
-//! may use it first. What either sees is a key that was made for this knock, nothing else.
+//! Each nonce is accepted once. So an overheard knock can begin one handshake with the device that
+//! it was for, and only after that device restarted or received 16,384 further knocks. An attacker
+//! that holds a knock back can use it first. All that either attack reveals is a key made for this
+//! knock.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -28,13 +31,13 @@ use crate::{
     tags::{Nonce, TagContext, tag, truncate},
 };
 
-/// How many nonces are remembered, 16 bytes each, twice.
+/// Number of remembered nonces of 16 bytes, each stored twice.
 const REMEMBERED: usize = 16_384;
 
 const NONCE: usize = 16;
 const MARK: usize = 16;
 
-/// Knocks at `device`, which must share `secret`; returns the nonce.
+/// Knocks at `device`, with which this one shares `secret`. Returns the nonce.
 pub(crate) async fn send_token<S: AsyncWrite + Unpin>(
     io: &mut S,
     secret: &Rendezvous,
@@ -47,7 +50,7 @@ pub(crate) async fn send_token<S: AsyncWrite + Unpin>(
     Ok(nonce)
 }
 
-/// Returns the knock of this nonce.
+/// Returns the knock with this nonce.
 pub(crate) fn token(nonce: &Nonce, secret: &Rendezvous, device: &DeviceId) -> [u8; NONCE + MARK] {
     let mut knock = [0; NONCE + MARK];
     let (first, shown) = knock.split_at_mut(NONCE);
@@ -56,7 +59,7 @@ pub(crate) fn token(nonce: &Nonce, secret: &Rendezvous, device: &DeviceId) -> [u
     knock
 }
 
-/// A device's gate. It remembers the nonces that it has seen.
+/// A device's gate, with the nonces that it has seen.
 #[derive(Debug, Default)]
 pub(crate) struct PreAuth {
     seen: Mutex<SeenNonces>,
@@ -69,7 +72,8 @@ struct SeenNonces {
 }
 
 impl PreAuth {
-    /// Reads a knock; returns how to shake hands with the device whose it may be, and `None` if it is nobody's.
+    /// Reads a knock. Returns the identities and keys for the handshake with the device that may
+    /// have sent it; `None` if no paired device did.
     pub(crate) async fn admit<S: AsyncRead + Unpin>(
         &self,
         io: &mut S,
@@ -100,9 +104,10 @@ impl PreAuth {
     }
 }
 
-/// Finds the paired device whose mark this is, compared in constant time; returns the secret of the two, this device and that one.
-/// As the file has it now: a device that another process has just paired is known. Where the file can't be read, as it was read
-/// last: a paired device is to hear that.
+/// Finds the paired device whose tag this is, in constant time. Returns the secret of the pairing,
+/// this device and the peer. Reloads the file first, so that a device just paired by another
+/// process is known. If the file can't be read, uses the last state: a paired device should learn
+/// that this one is not ready.
 fn match_token(
     home: &SharedVault,
     nonce: &Nonce,

@@ -1,4 +1,4 @@
-//! Answering paired devices: on a socket, or over whatever stream an application has.
+//! Answers paired devices: on a socket, or over any stream of an application.
 
 use std::{
     collections::HashMap,
@@ -38,34 +38,36 @@ use crate::{
     tcp::accept,
 };
 
-/// How often it is told how many connections were turned away.
+/// Interval between reports of rejected connections.
 const TELL_TURNED_AWAY: Duration = Duration::from_secs(10);
-/// How often it is looked whether a device was revoked while its session runs, and whether the snapshot can be used.
+/// Interval between checks whether a device was revoked during its session, and whether the
+/// snapshot can be used.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What a server has to tell.
+/// An event of a server.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A paired device has proved who it is; its session begins.
+    /// A paired device authenticated; its session begins.
     Started(DeviceId),
-    /// A session came to its end.
+    /// A session ended well.
     Done(DeviceId, Summary),
-    /// It did not.
+    /// A session failed.
     Failed(DeviceId, PeerError),
-    /// The snapshot can't be used, for this reason: it is gone, damaged, set back, in use, or can't be written. Paired
-    /// devices are told that this one is not ready. Told once, as soon as it is noticed: within a second.
+    /// The snapshot can't be used, for this reason: it is missing, damaged, rolled back, in use, or
+    /// can't be written. Paired devices are refused as this one is not ready. Reported once, within
+    /// a second.
     NotReady(String),
     /// The snapshot can be used again.
     Ready,
-    /// So many connections since the last time were of no paired device, or broke off before it was known. Told every ten
-    /// seconds at most.
+    /// Number of connections since the last report that came from no paired device, or broke off
+    /// before they were authenticated. Reported every ten seconds at most.
     TurnedAway(u64),
 }
 
-/// Answers the devices that a home is paired with, each under the policy as it stands at the time: what another process
-/// changes in the snapshot holds from the next request on, and ends the sessions of a device that was revoked within a
-/// second or two. Its clones share its limits.
+/// A server for the devices that a Stronghold is paired with, under its current policy. Changes
+/// that another process makes in the snapshot apply from the next request on; a revoked device's
+/// sessions end within a second or two. Clones share the limits.
 #[derive(Clone)]
 pub struct Server {
     home: SharedVault,
@@ -75,7 +77,7 @@ pub struct Server {
     told: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
-/// What all sessions of a server have in common.
+/// State that all sessions of a server share.
 #[derive(Debug)]
 struct Shared {
     gate: PreAuth,
@@ -100,7 +102,8 @@ impl Shared {
 }
 
 impl Server {
-    /// A server with the default [`Limits`], silent, at which nobody sits: what a rule leaves to a person is denied.
+    /// Creates a server with the default [`Limits`] and no handler: requests that need approval are
+    /// denied.
     #[must_use]
     pub fn new(home: &SharedVault) -> Self {
         Self {
@@ -112,7 +115,7 @@ impl Server {
         }
     }
 
-    /// The same with other limits.
+    /// Sets the limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.shared = Shared::new(&limits);
@@ -120,7 +123,7 @@ impl Server {
         self
     }
 
-    /// The same, with an attendant from here for each session.
+    /// Sets a function that creates the handler of each session.
     #[must_use]
     pub fn with_handler<A: SessionHandler + 'static>(
         mut self,
@@ -130,16 +133,17 @@ impl Server {
         self
     }
 
-    /// The same, telling what happens.
+    /// Sets a callback for events.
     #[must_use]
     pub fn on_event(mut self, told: impl Fn(Event) + Send + Sync + 'static) -> Self {
         self.told = Arc::new(told);
         self
     }
 
-    /// Answers on `listener` until `stop` comes. Then it accepts no more, gives running sessions [`Limits::shutdown_grace`] to end,
-    /// and cuts those that do not: what they had confirmed is durable. A connection that can't be accepted (too many
-    /// files are open, say) is not the end: the next is tried after a moment.
+    /// Answers on `listener` until `stop` resolves. Then accepts no more connections, gives running
+    /// sessions [`Limits::shutdown_grace`] to end, and cuts the remaining ones; their acknowledged
+    /// batches are durable. If a connection can't be accepted (for example with too many open
+    /// files), tries the next one after a moment.
     pub async fn run(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let mut strangers = AdmissionQueue::with_capacity(self.limits.unauthenticated);
         let mut handshakes = AdmissionQueue::with_capacity(self.limits.handshakes);
@@ -192,7 +196,8 @@ impl Server {
         }
     }
 
-    /// Answers one connection, over any stream: gate, handshake and session. What comes of it is told.
+    /// Answers one connection over any stream: preauthentication, handshake and session. Reports
+    /// the result as events.
     pub async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, io: S) {
         let opened = async {
             let (io, covered) = self.in_time(self.pre_authenticate(io)).await?;
@@ -204,7 +209,7 @@ impl Server {
         }
     }
 
-    /// Lets those pass the gate who show that they are paired.
+    /// Admits a connection that presents a valid knock of a paired device.
     async fn pre_authenticate<S: AsyncRead + Unpin>(
         &self,
         mut io: S,
@@ -216,7 +221,8 @@ impl Server {
         Ok((io, covered))
     }
 
-    /// Shakes hands with whom the gate let pass, and looks at its card: nobody else comes in.
+    /// Runs the handshake with an admitted connection and checks the peer's card: only the paired
+    /// device passes.
     async fn open<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &self,
         io: S,
@@ -237,7 +243,7 @@ impl Server {
         timeout(limit, opening).await.unwrap_or(Err(ChannelError::TimedOut(limit)))
     }
 
-    /// Counts what is nobody's.
+    /// Counts a rejected connection.
     fn count_rejected<T>(&self, opened: Result<T, ChannelError>) -> Option<T> {
         if let Err(error) = &opened {
             tracing::debug!(%error, "a connection was turned away");
@@ -302,7 +308,7 @@ impl Server {
         }
     }
 
-    /// Looks every second whether the snapshot can be used.
+    /// Checks every second whether the snapshot can be used.
     async fn keep_looking(&self) {
         loop {
             let server = self.clone();
@@ -311,7 +317,7 @@ impl Server {
         }
     }
 
-    /// Tells whether the snapshot can be used, where that has changed.
+    /// Checks whether the snapshot can be used, and reports a change.
     fn look(&self) -> Result<(), String> {
         let (found, change) = self.shared.health.look(&self.home);
         self.tell(change);
@@ -332,11 +338,11 @@ impl Server {
         }
     }
 
-    /// Comes when the device is no longer paired.
+    /// Resolves once the device is unpaired.
     async fn revoked(&self, device: DeviceId) {
         let is_known = || {
             let mut home = self.home.lock();
-            // A file that can't be read now says nothing of the device.
+            // A file that can't be read now does not revoke the device.
             home.refresh().is_err() || home.stronghold().peers().get(&device).is_some()
         };
         while is_known() {
@@ -351,7 +357,7 @@ impl fmt::Debug for Server {
     }
 }
 
-/// What the peer is still to hear where no session could say it.
+/// Returns the refusal to send to the peer if the session itself could not send one.
 fn last_word(error: &PeerError) -> Option<Refusal> {
     match error {
         PeerError::Busy => Some(Refusal::Busy),
@@ -362,7 +368,7 @@ fn last_word(error: &PeerError) -> Option<Refusal> {
     }
 }
 
-/// A task that ends with this.
+/// A task that is aborted when this is dropped.
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -371,7 +377,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// A session's place among those of its device and of all; it is free again when this is dropped.
+/// A session's place among those of its device and of the server, freed when dropped.
 struct Place<'a> {
     shared: &'a Shared,
     device: DeviceId,

@@ -1,4 +1,4 @@
-//! A Stronghold and its file, as the sessions of a process share it.
+//! Shares a Stronghold and its file among the sessions of a process.
 
 use std::{
     sync::{
@@ -14,14 +14,14 @@ use tokio::time::Instant;
 
 use crate::ChannelError;
 
-/// How often what is only to be logged is written, at most: so that a peer that asks for what it may not have costs this
-/// device a line, and not a commit each time.
+/// Minimum time between commits for the log alone, so that forbidden requests of a peer cost this
+/// device a line each, not a commit.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// A Stronghold and its file, shared by the sessions of this process.
 ///
-/// Refusals, and decisions that let nothing leave, wait here for the next change to be written with it, or for their turn
-/// once a minute. When the last clone is dropped, they are written.
+/// Log records of refusals, and of decisions that let no entry leave, wait for the next change and
+/// are written with it, or alone once a minute. The last clone writes them when dropped.
 #[derive(Clone, Debug)]
 pub struct SharedVault(Arc<Shared>);
 
@@ -29,20 +29,20 @@ pub struct SharedVault(Arc<Shared>);
 struct Shared {
     home: Mutex<VaultFile>,
     waiting: Mutex<Waiting>,
-    /// Whether the last change could not be written.
+    /// `true` if the last change could not be written.
     is_unwritable: AtomicBool,
 }
 
-/// What is to be written to the log.
+/// Records to be written to the log.
 #[derive(Debug, Default)]
 struct Waiting {
     log: AuditLog,
-    /// Not before this.
+    /// Earliest time of the next write.
     next: Option<Instant>,
 }
 
 impl SharedVault {
-    /// Shares a home.
+    /// Shares a vault file.
     #[must_use]
     pub fn new(home: VaultFile) -> Self {
         Self(Arc::new(Shared {
@@ -52,16 +52,17 @@ impl SharedVault {
         }))
     }
 
-    /// The home, for as long as the guard lives: not across an await.
+    /// Locks the vault file, for as long as the guard lives. Do not hold the guard across an await.
     pub fn lock(&self) -> MutexGuard<'_, VaultFile> {
-        // A panic elsewhere leaves the home as it was before: `VaultFile::update` sees to that.
+        // A panic elsewhere leaves the state as it was before: `VaultFile::update` ensures that.
         self.0.home.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the Stronghold and commits it, as [`VaultFile::update`]; what waits for the log is written with it.
+    /// Changes the Stronghold and commits it, as [`VaultFile::update`] does, together with the
+    /// waiting log records.
     ///
     /// # Errors
-    /// As [`VaultFile::update`]. What waits then waits on.
+    /// As for [`VaultFile::update`]. The log records then keep waiting.
     pub fn update<T, E: From<VaultFileError>>(
         &self,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
@@ -69,7 +70,7 @@ impl SharedVault {
         self.0.update(None, change)
     }
 
-    /// As [`update`](Self::update), as a part of this step.
+    /// Changes the Stronghold as [`update`](Self::update) does, as a part of this step.
     pub(crate) fn update_in<T, E: From<VaultFileError>>(
         &self,
         step: &mut PendingStep,
@@ -78,13 +79,14 @@ impl SharedVault {
         self.0.update(Some(step), change)
     }
 
-    /// Lets decisions wait for the log.
+    /// Queues decisions for the log.
     pub(crate) fn log_later(&self, decisions: impl IntoIterator<Item = AuditRecord>) {
         let mut waiting = self.0.waiting();
         decisions.into_iter().for_each(|decided| waiting.log.append(decided));
     }
 
-    /// Writes what waits for the log, if nothing was written for a minute. Where it can't be written, it waits on.
+    /// Writes the waiting log records, if nothing was written for a minute. If that fails, they
+    /// keep waiting.
     pub(crate) fn write_log_if_due(&self) {
         let is_due = self.0.waiting().is_due();
         if is_due && let Err(error) = self.write_log() {
@@ -92,15 +94,15 @@ impl SharedVault {
         }
     }
 
-    /// Whether the last change that was to be written could not be.
+    /// Returns whether the last change could not be written.
     pub(crate) fn is_unwritable(&self) -> bool {
         self.0.is_unwritable.load(Ordering::Relaxed)
     }
 
-    /// Writes what waits for the log now.
+    /// Writes the waiting log records now.
     ///
     /// # Errors
-    /// [`VaultFileError`] when it can't be written: it waits on.
+    /// [`VaultFileError`] when they can't be written; they keep waiting.
     pub fn write_log(&self) -> Result<(), VaultFileError> {
         self.0.write_log()
     }
@@ -117,7 +119,8 @@ impl Shared {
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
-        // With the home locked, nobody else writes it meanwhile; what comes meanwhile waits for the next.
+        // While the file is locked, nothing else writes it; records that are added meanwhile wait
+        // for the next write.
         let mut taken = Taken { log: std::mem::take(&mut self.waiting().log), from: self };
         let (mut is_begun, mut is_changed) = (false, false);
         let change = |stronghold: &mut Stronghold| {
@@ -146,13 +149,13 @@ impl Shared {
             return Ok(());
         }
         let written = self.update(None, |_| Ok(()));
-        // Whether it could be written or not: not again at once.
+        // Waits a minute again, whether or not the write succeeded.
         self.waiting().next = Some(Instant::now() + LOG_EVERY);
         written
     }
 }
 
-/// What was taken to be written: what is left of it waits again.
+/// Records that are being written. When dropped, those not written wait again.
 struct Taken<'a> {
     log: AuditLog,
     from: &'a Shared,
@@ -180,17 +183,17 @@ impl Waiting {
     }
 }
 
-/// The time, in milliseconds since 1970: for people and for expiry, never for order.
+/// Returns the time, in milliseconds since 1970: for display and for expiry, never for order.
 #[must_use]
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Another handle of this device's identity, to open a channel with while the home is free for others.
+/// Returns another handle of this device's identity, to open a channel without locking the file.
 ///
 /// # Errors
-/// None; the type is kept for callers that pass a channel's error on.
+/// None; the type suits callers that return a channel's errors.
 pub fn own_identity(home: &SharedVault) -> Result<Identity, ChannelError> {
     Ok(home.lock().stronghold().identity().duplicate())
 }

@@ -1,7 +1,9 @@
-//! The marks by which paired devices recognise each other, and in which nobody else sees anything but random bytes.
+//! Computes the tags by which paired devices recognise each other; to all others they are random
+//! bytes.
 //!
-//! Each is HMAC-SHA-256 (RFC 2104) under a secret that only the two have, over a label, a fresh nonce and who is meant, cut
-//! short. There is no clock in it: whoever makes a mark draws the nonce.
+//! A tag is a truncated HMAC-SHA-256 (RFC 2104) under a secret that only the two devices have, over
+//! a label, a fresh nonce and the intended device. It depends on no clock: the device that makes a
+//! tag draws the nonce.
 
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
@@ -12,29 +14,31 @@ use zeroize::Zeroizing;
 
 use crate::PairingCode;
 
-/// What a mark is for: the same secret makes other marks at the gate and on the LAN.
+/// The use of a tag: the same secret makes different tags for each use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TagContext {
-    /// To be let in: see [`crate::gate`].
+    /// Admission by a server: see [`crate::preauth`].
     Gate,
-    /// To be found: see [`crate::discovery`].
+    /// Discovery on the LAN: see [`crate::discovery`].
     Announcement,
 }
 
-/// A fresh random nonce; whoever draws one may be followed by it until the next.
+/// A fresh random nonce. Until it draws another one, a device can be tracked by it.
 pub(crate) type Nonce = [u8; 16];
 
-/// The secret that two devices have from their pairing on: HKDF-SHA-256 (RFC 5869) of its channel's binding.
+/// Derives the secret that two devices share after their pairing: HKDF-SHA-256 (RFC 5869) of the
+/// channel's binding.
 pub(crate) fn of_pairing(binding: &[u8; 32]) -> Rendezvous {
     derived(binding, b"stronghold/rendezvous/v1")
 }
 
-/// The secret of those who know a pairing code, for the search of the LAN alone: the code's 80 bits are beyond searching.
+/// Derives the secret of a pairing code, used only to find the listener on the LAN; the code's 80
+/// bits are too many to search.
 pub(crate) fn of_code(code: &PairingCode) -> Rendezvous {
     derived(code.as_bytes(), b"stronghold/pairing/rendezvous/v1")
 }
 
-/// The mark of `secret` for the device `at`; of a pairing, which names none, for [`NOBODY`].
+/// Computes the tag of `secret` for the device `at`, which is [`ANY_DEVICE`] for a pairing code.
 pub(crate) fn tag(secret: &Rendezvous, purpose: TagContext, nonce: &Nonce, at: &DeviceId) -> Hmac<Sha256> {
     let mut block = Zeroizing::new([0; 64]);
     block[..32].copy_from_slice(secret.as_bytes()); // HMAC itself fills a short key up with zeros (RFC 2104)
@@ -47,13 +51,13 @@ pub(crate) fn tag(secret: &Rendezvous, purpose: TagContext, nonce: &Nonce, at: &
     mac
 }
 
-/// The first bytes of a mark.
+/// Returns the first bytes of a tag.
 pub(crate) fn truncate<const N: usize>(mark: Hmac<Sha256>) -> [u8; N] {
     let whole = mark.finalize().into_bytes();
     std::array::from_fn(|index| whole[index])
 }
 
-/// In place of a device that is not known yet.
+/// A placeholder for a device that is not known yet.
 pub(crate) const ANY_DEVICE: DeviceId = DeviceId::from_bytes([0; 32]);
 
 fn derived(from: &[u8], label: &[u8]) -> Rendezvous {

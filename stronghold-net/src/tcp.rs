@@ -1,4 +1,4 @@
-//! Connections over TCP, without delay in small packets: a channel gathers its own.
+//! Opens and accepts TCP connections, with `TCP_NODELAY`: a channel coalesces its writes itself.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -7,12 +7,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// How long a connection may take.
+/// Time limit for a connection attempt.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long to wait after a connection could not be accepted.
+/// Time to wait after a connection could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Connects.
+/// Connects to an address.
 pub(crate) async fn connect(address: &str) -> io::Result<TcpStream> {
     let connected = timeout(CONNECT, TcpStream::connect(address)).await;
     let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
@@ -20,7 +20,7 @@ pub(crate) async fn connect(address: &str) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The next connection. One that can't be accepted is not the end.
+/// Returns the next connection. Retries when one can't be accepted.
 pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {

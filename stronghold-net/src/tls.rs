@@ -1,15 +1,18 @@
-//! The TLS below a channel: version 1.3 alone, raw public keys both ways, one key exchange, one cipher suite.
+//! Configures the TLS below a channel: version 1.3 only, raw public keys both ways, one key
+//! exchange, one cipher suite.
 //!
-//! - Each side shows a public key itself, no certificate (RFC 7250), and signs the handshake with it. Whom it lets in is
-//!   decided by that key's id, SHA-256 of its `SubjectPublicKeyInfo`, and nothing else: no names, no dates. Devices show keys
-//!   made for the connection here (see [`crate::cover`] and [`crate::pairing`]), and their own inside.
-//! - The decision is taken after the signature was checked, so that showing a key that one does not hold tells
-//!   nothing about whom this side trusts.
-//! - Key exchange SECP256R1MLKEM768 (draft-ietf-tls-ecdhe-mlkem), suite TLS_AES_256_GCM_SHA384, signatures ECDSA
-//!   P-256 with SHA-256. Nothing else is offered or accepted; the ALPN is the version of the whole.
+//! - Each side shows a bare public key, without a certificate (RFC 7250), and signs the handshake
+//!   with it. Admission depends on that key's id alone, the SHA-256 of its `SubjectPublicKeyInfo`:
+//!   not on names or dates. Devices show keys made for the connection here (see
+//!   [`crate::ephemeral`] and [`crate::pairing`]), and their own inside the channel.
+//! - The key's id is checked after the signature, so that showing a stolen public key does not
+//!   reveal which devices this side trusts.
+//! - Key exchange SECP256R1MLKEM768 (draft-ietf-tls-ecdhe-mlkem), suite TLS_AES_256_GCM_SHA384,
+//!   signatures ECDSA P-256 with SHA-256. Nothing else is offered or accepted; the ALPN is the
+//!   version of all of these.
 //! - No tickets, no resumption, no early data, no half-RTT data, no server name in the hello.
 //!
-//! The provider is built here: the process-wide default of rustls is neither used nor set.
+//! The crypto provider is built here: the process-wide default of rustls is neither used nor set.
 
 #[cfg(test)]
 mod tests;
@@ -45,29 +48,30 @@ use stronghold_vault::{Identity, PublicIdentity};
 
 use crate::ChannelError;
 
-/// The application protocol (RFC 7301) that both sides must name.
+/// The application protocol (RFC 7301) that both sides must offer.
 pub const ALPN: &[u8] = b"stronghold-sync/1";
 
-/// Whom the connecting side expects to answer.
+/// The devices that the connecting side accepts as its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// This device alone.
+    /// This device only.
     Device(DeviceId),
-    /// Whoever answers: for pairing alone, where the code decides.
+    /// Any device: for pairing only, where the code decides.
     Anyone,
 }
 
-/// Whom the accepting side lets in.
+/// The devices that the accepting side admits.
 #[derive(Clone)]
 pub enum Trust {
-    /// The devices for which this is true. It is asked in each handshake, so the answer may change while running.
+    /// The devices for which this returns `true`. Called in each handshake, so the answer may
+    /// change at run time.
     Known(Arc<dyn Fn(&DeviceId) -> bool + Send + Sync>),
-    /// Whoever connects: for pairing alone, where the code decides.
+    /// Any device: for pairing only, where the code decides.
     Anyone,
 }
 
 impl Trust {
-    /// Trusts the devices for which `known` is true.
+    /// Trusts the devices for which `known` returns `true`.
     pub fn known(known: impl Fn(&DeviceId) -> bool + Send + Sync + 'static) -> Self {
         Self::Known(Arc::new(known))
     }
@@ -98,7 +102,7 @@ impl fmt::Debug for Trust {
     }
 }
 
-/// Judges the key that the other side shows, and remembers whom it refused. One per handshake.
+/// A verifier of the peer's key, which remembers the device that it refused. One per handshake.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     trust: Trust,
@@ -112,7 +116,7 @@ impl Verifier {
         Arc::new(Self { trust, algorithms, refused: OnceLock::new() })
     }
 
-    /// The device that proved its key and was refused.
+    /// Returns the device that proved its key and was refused.
     pub(crate) fn refused(&self) -> Option<DeviceId> {
         self.refused.get().copied()
     }
@@ -137,12 +141,12 @@ impl Verifier {
             return Ok(());
         }
         let _ = self.refused.set(device);
-        // The one certificate error that is sent as the alert `access_denied`.
+        // The only certificate error that is sent as the alert `access_denied`.
         Err(CertificateError::ApplicationVerificationFailure.into())
     }
 }
 
-/// The peer's identity as its raw public key shows it.
+/// Returns the identity of a peer's raw public key.
 pub(crate) fn public_identity(key: &CertificateDer<'_>) -> Result<PublicIdentity, Error> {
     PublicIdentity::from_spki(key).map_err(|_| CertificateError::BadEncoding.into())
 }
@@ -227,7 +231,7 @@ impl ClientCertVerifier for Verifier {
     }
 }
 
-/// The connecting side's settings.
+/// Returns the connecting side's settings.
 pub(crate) fn client_config(
     identity: &Identity,
     verifier: Arc<Verifier>,
@@ -247,7 +251,7 @@ pub(crate) fn client_config(
     Ok(config)
 }
 
-/// The accepting side's settings.
+/// Returns the accepting side's settings.
 pub(crate) fn server_config(
     identity: &Identity,
     verifier: Arc<Verifier>,
@@ -267,7 +271,8 @@ pub(crate) fn server_config(
     Ok(config)
 }
 
-/// rustls wants a server's name; a device has none, and none is sent.
+/// Returns a placeholder for the server's name, which rustls demands. A device has no name, and
+/// none is sent.
 pub(crate) fn no_name() -> ServerName<'static> {
     ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into())
 }
@@ -280,13 +285,14 @@ fn provider() -> CryptoProvider {
     }
 }
 
-/// The identity as rustls wants it. The key stays where it is, in locked memory: rustls is given signatures.
+/// Returns the identity in the form that rustls needs. The key stays in locked memory: rustls
+/// receives signatures only.
 fn certified_key(identity: &Identity) -> Arc<CertifiedKey> {
     let public = CertificateDer::from(identity.public().spki().to_vec());
     Arc::new(CertifiedKey::new(vec![public], Arc::new(Signs(Arc::new(identity.duplicate())))))
 }
 
-/// Signs handshakes as this device.
+/// A signer of handshakes with this device's key.
 #[derive(Clone, Debug)]
 struct Signs(Arc<Identity>);
 

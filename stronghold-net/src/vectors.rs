@@ -1,7 +1,8 @@
-//! Holds the code to `testdata/vectors.txt` and `testdata/session.txt`, which are for a second implementation: what PROTOCOL.md
-//! derives, signs and encodes, under fixed keys.
+//! Checks the code against `testdata/vectors.txt` and `testdata/session.txt`, which let a second
+//! implementation check what PROTOCOL.md derives, signs and encodes, under fixed keys.
 //!
-//! After a change of the protocol `BLESS=1 cargo test -p stronghold-net --lib vectors` writes the files anew.
+//! After a change of the protocol, `BLESS=1 cargo test -p stronghold-net --lib vectors` rewrites
+//! the files.
 
 mod session;
 
@@ -46,7 +47,7 @@ const RENDEZVOUS: [u8; 32] = [5; 32];
 const NONCE: Nonce = [9; 16];
 const CODE: &str = "0123-4567-89AB-CDEF-W";
 
-/// The two devices: the initiator first.
+/// Returns the two devices, the initiator first.
 pub(super) fn devices() -> [Identity; 2] {
     [[1; 32], [2; 32]].map(|secret| Identity::from_bytes(&secret).unwrap())
 }
@@ -55,7 +56,8 @@ fn rendezvous() -> Rendezvous {
     Rendezvous::from_bytes(RENDEZVOUS)
 }
 
-/// RFC 8446, 7.5: the binding that follows from a connection's exporter secret. Here only to be held against what rustls exports.
+/// Derives the binding from a connection's exporter secret (RFC 8446, 7.5), to be compared with the
+/// export of rustls.
 fn exported(secret: &[u8]) -> [u8; 32] {
     let expand = |from: &[u8], label: &[u8], context: &[u8], out: &mut [u8]| {
         let length = u16::try_from(out.len()).unwrap().to_be_bytes();
@@ -122,8 +124,8 @@ fn of_a_pairing(code: &PairingCode) -> Vec<(&'static str, Vec<u8>)> {
     vectors
 }
 
-/// Of the announcement of the responder to the initiator, and to seven more, whose secrets are 32 bytes 11 to 17; and of one of
-/// the code.
+/// Returns the vectors of two announcements: the responder's to the initiator and seven more
+/// devices, whose secrets are 32 bytes 11 to 17, and that of a code.
 fn of_an_announcement(code: &PairingCode) -> Vec<(&'static str, Vec<u8>)> {
     let device = devices()[1].device();
     let tag = |secret: &Rendezvous, device: &DeviceId| -> [u8; 8] {
@@ -144,7 +146,7 @@ fn of_an_announcement(code: &PairingCode) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Compares a file with what it is to be; writes it where that is wanted.
+/// Compares a file with its expected content; writes it where that is requested.
 pub(super) fn hold(name: &str, expected: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
     if std::env::var_os("BLESS").is_some() {
@@ -167,7 +169,7 @@ fn the_file_has_what_follows_from_what_is_given() {
     hold("vectors.txt", &[HEAD.to_owned()].into_iter().chain(lines).chain(codes).collect::<String>());
 }
 
-/// Keeps the exporter secret of a connection.
+/// A key log that keeps a connection's exporter secret.
 #[derive(Debug, Default)]
 struct Overhearing(Mutex<Vec<u8>>);
 
@@ -179,7 +181,8 @@ impl KeyLog for Overhearing {
     }
 }
 
-/// That the vector of the exporter is right: what a real connection exports follows from its secret in the same way.
+/// The exporter's vector is right: a real connection derives its export from its secret in the same
+/// way.
 #[tokio::test]
 async fn a_binding_is_what_a_connection_exports() {
     let [initiator, responder] = devices();

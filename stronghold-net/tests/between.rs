@@ -1,5 +1,6 @@
-//! What an attacker learns who stands between two paired devices, holds a knock back and uses it first: keys of that one
-//! connection. It gets nothing, and nobody's place. (Who has the pairing's secret besides: the tests of `cover`.)
+//! Tests an attacker between two paired devices who holds a knock back and uses it first. It sees
+//! keys of that one connection only, receives no entry and impersonates no device. (For an attacker
+//! who also has the pairing's secret, see the tests of `ephemeral`.)
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -12,8 +13,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Begins a connection of `asker` to `asked` and holds it back where its knock has arrived. Returns the knock, the stream behind it,
-/// and the error that comes of it.
+/// Begins a connection of `asker` to `asked` and intercepts it after its knock. Returns the knock,
+/// the stream behind it, and the error in which the connection ends.
 async fn held_back(asker: &Device, asked: &Device) -> ([u8; 32], DuplexStream, JoinHandle<PeerError>) {
     let (near, mut middle) = duplex(1 << 20);
     let (home, device) = (asker.home.clone(), asked.device());
@@ -23,7 +24,8 @@ async fn held_back(asker: &Device, asked: &Device) -> ([u8; 32], DuplexStream, J
     (knock, middle, asking)
 }
 
-/// Takes the knock and shakes hands with each end in place of the other; returns what both have shown.
+/// Handshakes with each end in place of its peer, with the intercepted knock. Returns the keys that
+/// both showed.
 async fn shown_between(asker: &Device, asked: &Device, server: &Server) -> Vec<Vec<u8>> {
     let own = Identity::generate().unwrap();
     let (knock, middle, asking) = held_back(asker, asked).await;
@@ -35,7 +37,7 @@ async fn shown_between(asker: &Device, asked: &Device, server: &Server) -> Vec<V
         channel.peer().clone()
     };
     let (shown, ()) = tokio::join!(with_asked, server.answer(far));
-    // The asking side ends it before it has shown anything.
+    // The initiator ends the handshake before it has shown anything.
     let refused = Channel::accept(middle, &own, Trust::Anyone).await;
     assert_eq!(refused.unwrap_err(), ChannelError::NotTrusted);
     let found = asking.await.unwrap();
@@ -43,7 +45,7 @@ async fn shown_between(asker: &Device, asked: &Device, server: &Server) -> Vec<V
     vec![shown.spki().to_vec(), shown.device().as_bytes().to_vec()]
 }
 
-/// A relay that passes the knock on before its maker's own handshake, and shakes hands itself.
+/// Relays the knock before its sender's own handshake, and handshakes itself.
 #[tokio::test]
 async fn who_intercepts_a_knock_learns_no_id_key_or_name() {
     let (asker, asked) = friends();

@@ -1,4 +1,5 @@
-//! Two snapshots of one identity are told of where both are used; one that is cut, restored or used twice at a time never is.
+//! Two snapshots of one identity are reported where both are used; a snapshot that is cut off,
+//! restored or used twice at a time is not.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -18,7 +19,7 @@ use stronghold_sync::{DeviceId, Plan, Selection, session::Duplicate};
 use stronghold_vault::Labels;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 
-/// Notes what is told of copies.
+/// A handler that notes reports of copies.
 #[derive(Default)]
 struct Listening {
     told: Vec<Duplicate>,
@@ -55,7 +56,7 @@ const REQUESTS: [Request; 8] = [
     Request::Import,
 ];
 
-/// Carries what both say until it has been so many bytes, in all.
+/// Carries both sides' bytes until a total number of bytes.
 async fn carry(near: DuplexStream, far: DuplexStream, mut left: usize) -> io::Result<()> {
     let ((mut near_in, mut near_out), (mut far_in, mut far_out)) = (split(near), split(far));
     let (mut there, mut back) = ([0; 512], [0; 512]);
@@ -80,7 +81,8 @@ async fn carry(near: DuplexStream, far: DuplexStream, mut left: usize) -> io::Re
     Ok(())
 }
 
-/// One session over a connection that is cut after so many bytes: how it ended, and what each side was told.
+/// Runs one session over a connection that is cut after a number of bytes. Returns how it ended,
+/// and each side's reports.
 async fn session(
     asker: &SharedVault,
     asked: &SharedVault,
@@ -127,7 +129,7 @@ fn put(home: &SharedVault, value: &str) {
     home.lock().update(write).unwrap();
 }
 
-/// One file after the other is put in the place of a device's.
+/// A device's file, and the backups that take its place one after the other.
 struct Restored {
     path: PathBuf,
     backups: Vec<Vec<u8>>,
@@ -158,7 +160,7 @@ impl Restored {
     }
 }
 
-/// The numbers of a row that looks random.
+/// A pseudorandom number generator.
 struct Dice(u64);
 
 impl Dice {

@@ -1,5 +1,6 @@
-//! A connection that is cut after every single byte, in either direction: each side has what it had or all of it, and the
-//! next sync completes. (Time is simulated: what waits for a dead peer waits for nothing.)
+//! Cuts a connection after every single byte, in either direction: each side has its old state or
+//! all of the new one, and the next sync completes. (Time is simulated, so that waits for a dead
+//! peer cost nothing.)
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -18,7 +19,7 @@ use stronghold_sync::{DeviceId, Selection};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 
-/// One end of a connection that is cut after so many bytes in, or so many out.
+/// One end of a connection that is cut after a number of bytes in, or out.
 struct Cutting {
     io: DuplexStream,
     left_in: usize,
@@ -65,7 +66,7 @@ impl AsyncWrite for Cutting {
 
 type Entries = Vec<(String, String)>;
 
-/// Two devices' files as they are before the sync, in a folder where writing costs little.
+/// Two devices' files before the sync, in a folder where writing is cheap.
 struct Stage {
     folder: TempDir,
     files: [Vec<u8>; 2],
@@ -75,7 +76,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// Each has an entry that the other lacks, and one that the other has replaced.
+    /// Gives each device an entry that the other lacks, and one that the other has replaced.
     fn new() -> Self {
         let (asker, asked) = friends();
         asker.put("a/v/of the asker", "1");
@@ -98,7 +99,8 @@ impl Stage {
         ["asker", "asked"].map(|name| self.folder.path().join(name))
     }
 
-    /// One sync from these files over a connection that is cut so; how it ended for the asker.
+    /// Runs one sync from these files over a connection with this cut. Returns how it ended for the
+    /// initiator.
     async fn sync(&self, left_in: usize, left_out: usize) -> Result<Outcome, PeerError> {
         let [asker, asked] = self.paths().map(|path| {
             let home = VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap();
@@ -114,7 +116,7 @@ impl Stage {
         tokio::join!(asking, server.answer(far)).0
     }
 
-    /// Cuts there, then syncs again.
+    /// Cuts at this point, then syncs again.
     async fn cut(&self, left_in: usize, left_out: usize) -> bool {
         let place = format!("cut after {left_in} bytes in, {left_out} out");
         for (path, bytes) in self.paths().iter().zip(&self.files) {
@@ -132,7 +134,7 @@ impl Stage {
     }
 }
 
-/// How far apart the cuts are: each byte, unless `STRONGHOLD_CUTS` says otherwise.
+/// Returns the distance between cuts: one byte, unless `STRONGHOLD_CUTS` sets another.
 fn step() -> usize {
     std::env::var("STRONGHOLD_CUTS").map_or(1, |text| text.parse().unwrap())
 }

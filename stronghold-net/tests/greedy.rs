@@ -1,4 +1,5 @@
-//! Devices that announce much, tell much, take slowly or stall: what a server gives to each and to all, over real sockets.
+//! Tests devices that announce much, send much, read slowly or stall, and the shares of a server
+//! that each and all get, over real sockets.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -27,7 +28,7 @@ use tokio::{
 
 const PUSH: &[Operation] = &[Operation::Push];
 
-/// A device that lets the others do these things, and the others.
+/// Creates a device that grants these operations to others, and the others.
 fn devices(number: usize, may: &[Operation]) -> (Device, Vec<Device>) {
     let victim = Device::new("victim");
     let others: Vec<Device> = (0..number).map(|number| Device::new(&format!("other {number}"))).collect();
@@ -60,8 +61,9 @@ async fn push(address: SocketAddr, device: &Device, victim: &Device) -> Result<u
         .sent)
 }
 
-/// Two devices with four sessions each announce the largest batch, send some of it and stall: an honest one is served as if
-/// they were not there. Those that stay slower than a peer may be are told to stop.
+/// Two devices with four sessions each announce the largest batch, send some of it and stall: an
+/// honest device is served as if they did not exist. Those that stay slower than the limit are told
+/// to stop.
 #[tokio::test]
 async fn an_honest_sync_beside_stalling_devices_goes_on_and_they_are_ended() {
     let (victim, others) = devices(3, PUSH);
@@ -90,11 +92,12 @@ async fn an_honest_sync_beside_stalling_devices_goes_on_and_they_are_ended() {
     }
 }
 
-/// Two devices hold what there is of the memory for batches; a third, which needs more, waits, and goes on when one gives it back.
+/// Two devices hold all of the memory for batches; a third, which needs more, waits, and continues
+/// when one releases it.
 #[tokio::test]
 async fn who_needs_memory_that_others_have_waits_until_one_gives_it_back() {
     let (victim, others) = devices(3, PUSH);
-    // The least that there is: twice the largest batch, of which the last half is for one session at a time.
+    // The minimum: twice the largest batch, of which the last half is for one session at a time.
     let address = serving(&victim, Limits { batch_bytes: 0, ..Limits::default() }).await;
     let mut holding = Vec::new();
     for (number, device) in others[..2].iter().enumerate() {
@@ -115,7 +118,7 @@ async fn who_needs_memory_that_others_have_waits_until_one_gives_it_back() {
     assert_eq!(victim.entries().len(), 1);
 }
 
-/// Tells of so many parts of a list; whether they are kept.
+/// Sends a number of parts of a list. Returns whether they are kept.
 async fn tells(hostile: &mut Hostile, parts: u32) -> bool {
     hostile.begin_push("**").await;
     for part in 0..parts {
@@ -136,7 +139,8 @@ async fn tells(hostile: &mut Hostile, parts: u32) -> bool {
     }
 }
 
-/// What devices tell of their entries is kept up to a quarter of the memory for each; it is free again when they are gone.
+/// The entry lists of a device are kept up to a quarter of the memory; it is free again when the
+/// device is gone.
 #[tokio::test]
 async fn the_memory_of_what_is_told_is_shared_too() {
     let (victim, others) = devices(2, PUSH);
@@ -149,7 +153,7 @@ async fn the_memory_of_what_is_told_is_shared_too() {
     assert!(!tells(&mut connect(0).await, 2 * fit).await, "more than a quarter");
     let mut held = connect(0).await;
     assert!(tells(&mut held, fit - 1).await);
-    // Another session of the device has what is left of its part, and the other device its own.
+    // Another session of the device has the rest of its share, and the other device its own.
     assert!(!tells(&mut connect(0).await, 3).await);
     assert!(tells(&mut connect(1).await, fit - 1).await);
     others[1].put("s/v/r", "honest");
@@ -163,7 +167,7 @@ async fn the_memory_of_what_is_told_is_shared_too() {
     timeout(Duration::from_secs(30), again).await.unwrap();
 }
 
-/// Of two sessions of a device one ends: then it may have one more, and no two.
+/// If one of two sessions of a device ends, the device may begin one more, but not two.
 #[tokio::test]
 async fn a_devices_sessions_are_counted_when_they_end_one_by_one() {
     let (victim, others) = devices(1, ALL);
@@ -185,8 +189,8 @@ async fn a_devices_sessions_are_counted_when_they_end_one_by_one() {
     assert!(is_busy().await);
 }
 
-/// A record that was edited for years has as many ancestors as a head may have: 700 of them are more than a device's share of what a
-/// server keeps of what it is told.
+/// A record that was edited for years has the maximum of ancestors: 700 such records exceed a
+/// device's share of a server's memory for entry lists.
 #[tokio::test]
 async fn records_with_long_lines_of_edits_go_over_in_as_many_sessions_as_it_takes() {
     let (asker, asked) = friends();

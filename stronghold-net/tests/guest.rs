@@ -1,13 +1,15 @@
-//! A guest: a paired device with few rights that makes the most of them, over real sockets and files. What its owner has stays, is
-//! seen, and can be brought back.
+//! Tests a guest: a paired device with few rights that makes the most of them, over real sockets
+//! and files. Its owner's data stays, stays visible, and can be restored.
 //!
-//! It was granted pull, push or nothing, and tries to
-//! - gain by being asked: `who_is_asked_takes_nothing_over_and_deletes_nothing`,
-//! - stop others by a record with many heads: `a_record_with_many_heads_stops_no_sync`,
-//! - wash a value away: `what_a_guest_pushes_over_a_value_leaves_it_in_the_history`, `neither_refusals_nor_pushes_take_undo_away`,
-//! - be the one that is read: `a_pushed_value_does_not_take_over_what_was_written_here`,
-//! - delete much by its own word: `many_deletions_want_the_word_of_who_loses`,
-//! - learn of what it may not see: `what_no_rule_covers_and_what_is_not_there_are_answered_alike`.
+//! The guest was granted pull, push or nothing, and tries to
+//! - gain as the responder: `who_is_asked_takes_nothing_over_and_deletes_nothing`,
+//! - block others by a record with many heads: `a_record_with_many_heads_stops_no_sync`,
+//! - remove a value for good: `what_a_guest_pushes_over_a_value_leaves_it_in_the_history`,
+//!   `neither_refusals_nor_pushes_take_undo_away`,
+//! - have its value read in place of another:
+//!   `a_pushed_value_does_not_take_over_what_was_written_here`,
+//! - delete many records without consent: `many_deletions_want_the_word_of_who_loses`,
+//! - learn about hidden entries: `what_no_rule_covers_and_what_is_not_there_are_answered_alike`.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -37,7 +39,8 @@ async fn serving(device: &Device) -> SocketAddr {
     address
 }
 
-/// An owner that lets a guest do these things, and the guest, which lets the owner do everything.
+/// Creates an owner that grants these operations to a guest, and the guest, which grants the owner
+/// everything.
 fn owner_and_guest(may: &[Operation], selection: &str) -> (Device, Device) {
     let (owner, guest) = (Device::new("owner"), Device::new("guest"));
     owner.grant(&guest, may, selection);
@@ -70,7 +73,7 @@ fn value(device: &Device, location: &str) -> String {
     String::from_utf8(reading.revision.value.to_vec()).unwrap()
 }
 
-/// Every value that the history of a record still has.
+/// Returns every value that is left in a record's history.
 fn values(device: &Device, location: &str) -> Vec<String> {
     let home = device.home.lock();
     let stronghold = home.stronghold();
@@ -103,7 +106,7 @@ async fn who_is_asked_takes_nothing_over_and_deletes_nothing() {
     }
 }
 
-/// Two hundred and fifty-six revisions beside each other, as no device that edits makes them.
+/// The guest pushes 256 concurrent revisions, which no editing device creates.
 #[tokio::test]
 async fn a_record_with_many_heads_stops_no_sync() {
     let (owner, guest) = owner_and_guest(&[Operation::Push], "shared/**");
@@ -130,7 +133,7 @@ async fn a_record_with_many_heads_stops_no_sync() {
     guest.put("shared/v/other", "comes all the same");
     let address = serving(&owner).await;
     let _ = sync(&guest, &owner, address).await.unwrap();
-    // And one that breaks off the plan: it offers them, whatever it is told.
+    // And one that ignores the plan: it offers them whatever the reply.
     let mut hostile = Hostile::connect(address, &guest, &owner).await;
     hostile.begin_push("**").await;
     let wanted = hostile.offer_as_much_as_is_wanted(heads_of_one_record(30)).await;
@@ -153,7 +156,8 @@ async fn what_a_guest_pushes_over_a_value_leaves_it_in_the_history() {
     owner.put("wallet/web/bank", "original");
     let address = serving(&owner).await;
     sync(&guest, &owner, address).await.unwrap();
-    // More than the history's newest, and than the steps of either, which name what they replaced.
+    // More than the history's newest revisions, and more than the steps of either device, which
+    // name what they replaced.
     (0..20).for_each(|number| owner.put(&format!("wallet/web/{number}"), "of later"));
     for number in 0..40 {
         guest.put("wallet/web/bank", &number.to_string());
@@ -211,7 +215,7 @@ async fn a_pushed_value_does_not_take_over_what_was_written_here() {
     assert_eq!(value(&owner, "wallet/web/bank"), "written since");
 }
 
-/// Confirms whatever it is asked.
+/// A handler that confirms everything.
 struct Reckless;
 
 impl SessionHandler for Reckless {
@@ -276,7 +280,7 @@ async fn what_no_rule_covers_and_what_is_not_there_are_answered_alike() {
     }
 }
 
-/// The longest selection that there is, of plain names and of patterns, under rules of all three kinds.
+/// The longest possible selection, of plain names and of patterns, under rules of all three kinds.
 #[tokio::test]
 async fn the_longest_selection_is_answered() {
     let (owner, guest) = owner_and_guest(ALL, "**");

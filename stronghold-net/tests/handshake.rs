@@ -1,4 +1,5 @@
-//! Opening a channel: who gets in, who does not, and what both sides are told.
+//! Tests opening a channel: the devices that get in, those that do not, and the errors of both
+//! sides.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 use std::{
@@ -76,7 +77,7 @@ async fn the_binding_is_shared_and_fresh() {
     }
 }
 
-/// However much it says, and whether it speaks before or after it was refused.
+/// However much the refused peer sends, and whether it sends before or after the refusal.
 #[tokio::test]
 async fn an_unknown_client_is_refused_and_told() {
     for (messages, pause) in [(0, 0), (20, 0), (3, 30), (20, 1300), (10, 60)].repeat(3) {
@@ -153,7 +154,7 @@ async fn a_silent_peer_costs_the_handshake_timeout_only() {
     assert_eq!(accepted.unwrap_err(), ChannelError::TimedOut(Duration::from_secs(10)));
 }
 
-/// What is seen on the way: no device id and no public key in clear.
+/// An observer of the handshake sees no device id and no public key in clear.
 #[tokio::test]
 async fn a_listener_on_the_wire_sees_no_identity() {
     let (asker, asked) = (device(), device());
@@ -188,7 +189,7 @@ async fn a_listener_on_the_wire_sees_no_identity() {
     }
 }
 
-/// Passes on what arrives, gathered: the end of a handshake together with all that follows it.
+/// Relays bytes in large pieces: the end of a handshake together with everything that follows.
 async fn gathering(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
     let mut gathered = vec![0; 1 << 18];
     loop {
@@ -200,7 +201,7 @@ async fn gathering(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + U
     }
 }
 
-/// What is sent in the same flight as the end of the handshake is not of it, however long.
+/// Bytes in the same flight as the end of the handshake do not count towards it, however many.
 #[tokio::test]
 async fn a_long_first_message_is_not_taken_for_a_handshake() {
     let (asking, answering) = (device(), device());

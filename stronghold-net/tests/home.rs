@@ -1,4 +1,4 @@
-//! A shared home after a panic: as it was before.
+//! A shared vault is unchanged after a panic.
 #![allow(clippy::unwrap_used, reason = "a panic here is the report")]
 
 mod common;

@@ -1,35 +1,49 @@
-//! Peers that break the protocol, over a real channel and real files: a typed error that names the fault, and the
-//! files as they were, byte for byte.
+//! Tests peers that break the protocol, over a real channel and real files: the result is a typed
+//! error that names the fault, and files that are unchanged, byte for byte.
 //!
-//! What else a hostile device may try, and which tests show that it fails. `common/hostile.rs` is the device: paired, past the gate, over a
-//! real socket, and it says what it likes.
+//! The list below has the other attacks of a hostile device, and the tests that show that they
+//! fail. `common/hostile.rs` is such a device: paired, past the gate, over a real socket, and free
+//! in the messages it sends.
 //!
 //! Rights and values:
-//! - Who is asked gains nothing by it; `push` destroys nothing that can't be brought back, and is not read in place of what was here; one
-//!   device stops no other's sync by a record with many heads; many deletions want the word of who loses: `guest.rs`, and in
-//!   `stronghold-sync/tests/session/rules.rs` and `stronghold-vault/tests/retention.rs` for each rule and each kind of history.
-//! - Refusals and pushes leave undo as it was: `guest.rs`, `stronghold-vault/tests/undo.rs`. They write little: `log.rs`.
-//! - What no rule covers is not told of, by answer or by work: `guest.rs`, `stronghold-vault/tests/requests.rs`,
-//!   `what_is_outside_a_grant_changes_no_byte_of_the_answer` in `stronghold-cli/tests/permission.rs`.
-//! - A name that looks like another device's id gets nothing: `stronghold-cli/tests/peers.rs`, `stronghold-vault/tests/known.rs`.
+//! - A responder gains nothing; `push` destroys nothing beyond restoring, and its values are not
+//!   read in place of local ones; one device does not block another's sync by a record with many
+//!   heads; many deletions need the consent of the side that loses them: `guest.rs`, and for each
+//!   rule and each kind of history `stronghold-sync/tests/session/rules.rs` and
+//!   `stronghold-vault/tests/retention.rs`.
+//! - Refusals and pushes leave undo intact: `guest.rs`, `stronghold-vault/tests/undo.rs`. They
+//!   write little: `log.rs`.
+//! - Entries that no rule covers are not disclosed, neither by the answer nor by the work for it:
+//!   `guest.rs`, `stronghold-vault/tests/requests.rs`,
+//!   `what_is_outside_a_grant_changes_no_byte_of_the_answer` in
+//!   `stronghold-cli/tests/permission.rs`.
+//! - A name that looks like another device's id gains nothing: `stronghold-cli/tests/peers.rs`,
+//!   `stronghold-vault/tests/known.rs`.
 //!
 //! Memory and time:
-//! - What is told, announced, sent slowly or held back takes no more than a share: `greedy.rs`, `stronghold-cli/tests/flood`.
-//! - The log does not grow by syncs for nothing: `log.rs`. The longest selection is answered: `guest.rs`; a long first message is
-//!   no endless handshake: `handshake.rs`, the tests of `cover`.
+//! - Lists, announcements, and slow or stalled batches take no more than a share: `greedy.rs`,
+//!   `stronghold-cli/tests/flood`.
+//! - Syncs without changes do not grow the log: `log.rs`. The longest selection is answered:
+//!   `guest.rs`; a long first message is not an endless handshake: `handshake.rs`, the tests of
+//!   `ephemeral`.
 //!
-//! Who they are:
-//! - Who watches, stands between or uses another's knock learns no device and gets nobody's place: `observer.rs`, `between.rs`, the
-//!   tests of `cover`, `server.rs`.
-//! - No pairing without both persons: `stronghold-cli/tests/terminal.rs` and `pairing.rs`. A stranger ends none, and nobody between two
-//!   devices gets into one: `settling.rs`, `pairing.rs`.
-//! - Two snapshots of one identity in use are told of, and one honest device never is: `copied.rs`, in `stronghold-cli/tests` too.
+//! Identities:
+//! - An observer, a man in the middle or a thief of a knock identifies and impersonates no device:
+//!   `observer.rs`, `between.rs`, the tests of `ephemeral`, `server.rs`.
+//! - There is no pairing without both persons: `stronghold-cli/tests/terminal.rs` and `pairing.rs`.
+//!   A stranger prevents no pairing, and a man in the middle joins none: `settling.rs`,
+//!   `pairing.rs`.
+//! - Two snapshots of one identity in use are reported, and an honest device never is: `copied.rs`,
+//!   in `stronghold-cli/tests` too.
 //!
 //! The device itself:
-//! - A link, a lock or another file in place of one's own: `stronghold-cli/tests/place.rs`, `stronghold-snapshot/tests/obstacles.rs`. Another or an
-//!   older snapshot in place of this one, and one with an old passphrase: `stronghold-cli/tests/rollback.rs`.
-//! - A crafted file costs little, and no key lies in ordinary memory: `stronghold-cli/tests/memory.rs`, `stronghold-vault/tests/memory.rs`.
-//! - What drives a terminal is shown, not obeyed: `stronghold-cli/tests/terminal.rs`, `names.rs`, `local.rs`.
+//! - A link, a lock or another file in place of one's own: `stronghold-cli/tests/place.rs`,
+//!   `stronghold-snapshot/tests/obstacles.rs`. Another or an older snapshot in place of this one,
+//!   and one with an old passphrase: `stronghold-cli/tests/rollback.rs`.
+//! - A crafted file costs little, and ordinary memory has no key: `stronghold-cli/tests/memory.rs`,
+//!   `stronghold-vault/tests/memory.rs`.
+//! - Terminal control characters are shown, not obeyed: `stronghold-cli/tests/terminal.rs`,
+//!   `names.rs`, `local.rs`.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -53,7 +67,7 @@ use tokio::io::DuplexStream;
 
 type Channel = stronghold_net::Channel<DuplexStream>;
 
-/// A session whose outgoing messages go through a tamperer: what it gives is sent instead; `None` hangs up.
+/// A session whose outgoing messages a function replaces; `None` hangs up.
 struct Tampered<S, T> {
     session: S,
     sent: usize,
@@ -109,7 +123,7 @@ async fn answer(device: &Device, channel: Channel) -> Result<Summary, PeerError>
     Peer::from_channel(channel, &device.home).answer(&mut NoHandler).await
 }
 
-/// Two devices, each with entries that the other lacks.
+/// Creates two devices, each with entries that the other lacks.
 fn devices() -> (Device, Device) {
     let (asker, asked) = friends();
     asker.put("a/v/own", "asker's");
@@ -239,7 +253,7 @@ async fn a_message_in_place_of_any_other_is_out_of_order_or_worse_and_nothing_is
     }
 }
 
-/// A host that seals other entries than it was asked for.
+/// A host that seals other entries than requested.
 struct Forger<'a, F> {
     host: VaultHost<'a>,
     device: &'a Device,

@@ -1,4 +1,5 @@
-//! What a peer has had: on disk before a value leaves, and nothing written where nothing is new.
+//! The record of a peer's entries is on disk before a value leaves, and is written only when
+//! something is new.
 #![allow(clippy::unwrap_used, reason = "a panic here is the report")]
 
 mod common;
@@ -12,7 +13,7 @@ use stronghold_net::{
 use stronghold_snapshot::{SnapshotFile, Unlock, VaultFile, VaultFileError};
 use stronghold_sync::{DeviceId, Operation, Selection, session::Changes};
 
-/// Locations of what `peer` has had, as the file on disk says.
+/// Returns the locations that `peer` had, as recorded in the file on disk.
 fn known(path: PathBuf, peer: &DeviceId) -> Vec<String> {
     let home = VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap();
     let listed = home.stronghold().disclosed_to(peer, &Selection::everything()).unwrap();
@@ -27,7 +28,8 @@ fn known_at(device: &Device, peer: &Device) -> Vec<String> {
     known(device.path(), &id(peer))
 }
 
-/// Looks, with each batch that is durable here, what the giver's file says that this device has.
+/// A handler that notes, at each durable batch, the entries that the sender's file records for this
+/// device.
 struct Watching {
     giver: PathBuf,
     own: DeviceId,
@@ -79,7 +81,7 @@ async fn each_side_knows_what_the_other_got_and_what_both_had() {
     );
     asker.put("c/v/of-asker", "changed");
     assert_eq!(known_at(&asker, &asked), ["c/v/of-asked"]);
-    // A third way that the same values came: the comparison alone tells.
+    // The same values arrived in a third way: only the comparison shows it.
     let forget = |device: &Device, peer: &Device| {
         device.change(|stronghold| *stronghold.peers_mut() = stronghold_vault::Peers::default());
         device.grant(peer, ALL, "**");
@@ -109,7 +111,8 @@ async fn one_that_is_asked_remembers_what_it_gives_before_any_of_it_leaves() {
     for import in [false, true] {
         let asker = if import { Device::new("importer") } else { Device::new("syncer") };
         asker.grant(&asked, &[], "**");
-        // Where it may not be written to, no decision on that goes into the log: it is a write of its own.
+        // Where the peer may not write, no such decision goes into the log, which would be a write
+        // of its own.
         asked.grant(&asker, &[Operation::Import, Operation::Pull], "**");
         let mut watching = Watching::new(&asked, &asker);
         let (near, far) = channels(&asker, &asked).await;
@@ -160,7 +163,7 @@ async fn a_sync_that_learns_nothing_new_writes_nothing_for_it() {
     assert!(asker.bytes() == before, "an equal sync wrote to the asker's file");
 }
 
-/// Hears how much of what it gives the other side has confirmed.
+/// A handler that notes how many sent entries the peer has acknowledged.
 #[derive(Default)]
 struct Giving(Vec<(u64, u64)>);
 

@@ -1,4 +1,5 @@
-//! The log over a server: what each decision leaves in it, how often it is written, and that no device fills the file by it.
+//! Tests the log over a server: the records of each decision, how often they are written, and that
+//! no device fills the file with them.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -28,7 +29,7 @@ async fn browse(server: &Server, asker: &Device, asked: &Device) -> Result<Outco
     tokio::join!(asking, server.answer(far)).0
 }
 
-/// The log as it is in the file.
+/// Returns the log in the file.
 fn logged(device: &Device) -> Vec<AuditEntry> {
     let home = device.opened_again();
     let home = home.lock();
@@ -44,7 +45,8 @@ fn summary(logged: &[AuditEntry]) -> Vec<(AuditAction, bool, u64, u64)> {
     logged.iter().map(|logged| (logged.deed, logged.allowed, logged.entries, logged.count)).collect()
 }
 
-/// What a peer writes and deletes here is in the log with the change itself; what it takes is there before it leaves.
+/// A peer's writes and deletions here are logged with the change itself; what it pulls is logged
+/// before it leaves.
 #[tokio::test]
 async fn pushes_and_deletions_of_a_peer_are_logged_with_their_number() {
     let (asker, asked) = friends();
@@ -69,7 +71,8 @@ async fn pushes_and_deletions_of_a_peer_are_logged_with_their_number() {
     assert_eq!(pulled(&taken), pulled(&deleted) + 1, "{taken:?}");
 }
 
-/// Refusals are written once a minute, and when the server is done; they change no record and cost a line.
+/// Refusals are written once a minute, and when the server stops; they change no record and cost a
+/// line.
 #[tokio::test(start_paused = true)]
 async fn refusals_are_written_once_a_minute() {
     let (asker, asked) = (Device::new("asker"), Device::new("asked"));
@@ -86,7 +89,7 @@ async fn refusals_are_written_once_a_minute() {
     assert_eq!(generation(&asked), before + 2);
     assert_eq!(summary(&logged(&asked)), [(AuditAction::Browse, false, 0, 21)]);
     browse(&server, &asker, &asked).await.unwrap_err();
-    // What changes anything takes along what waits.
+    // Any change also writes the waiting records.
     asked.home.update(|_| Ok::<_, stronghold_snapshot::VaultFileError>(())).unwrap();
     assert_eq!(summary(&logged(&asked)), [(AuditAction::Browse, false, 0, 22)]);
     browse(&server, &asker, &asked).await.unwrap_err();
@@ -98,7 +101,8 @@ async fn refusals_are_written_once_a_minute() {
     assert_eq!(summary(&logged(&written)), [(AuditAction::Browse, false, 0, 23)]);
 }
 
-/// A device that may push where nothing is, and syncs for nothing: small selections, large ones, ever other ones.
+/// A device that may push where nothing exists, and syncs without changes: small selections, large
+/// ones, always others.
 #[tokio::test]
 async fn syncs_that_transfer_nothing_do_not_make_the_file_grow() {
     let (asker, asked) = (Device::new("asker"), Device::new("asked"));

@@ -1,4 +1,5 @@
-//! Many values that are deleted, emptied or shortened stop a session until a person confirms it, at every entrance.
+//! Many deleted, emptied or shortened values stop a session until a person confirms, for every
+//! operation.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -9,7 +10,7 @@ use stronghold_net::{
 };
 use stronghold_sync::{Plan, Selection, session::SessionError};
 
-/// What becomes of a value.
+/// A way to lose a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Loss {
     Deleted,
@@ -19,16 +20,16 @@ enum Loss {
 
 #[derive(Clone, Copy, Debug)]
 enum Entrance {
-    /// The one who would lose them asks.
+    /// The initiator would lose the values.
     Pull,
     Take,
     Import,
     Fetch,
-    /// The one who would lose them is asked, and the other has confirmed.
+    /// The responder would lose the values, and the initiator has confirmed.
     Push,
 }
 
-/// Goes on with any plan.
+/// A handler that proceeds with any plan.
 struct Bold;
 
 impl SessionHandler for Bold {
@@ -37,7 +38,7 @@ impl SessionHandler for Bold {
     }
 }
 
-/// Two devices that hold the same twenty values, of which the second then loses so many.
+/// Creates two devices with the same twenty values, of which the second then loses a number.
 async fn after(loss: Loss, lost: usize) -> (Device, Device) {
     let (loser, other) = friends();
     let location = |n: usize| format!("c/v/{n:02}");
@@ -59,7 +60,7 @@ async fn after(loss: Loss, lost: usize) -> (Device, Device) {
     (loser, other)
 }
 
-/// Whether it stopped for a person.
+/// Returns whether the session stopped for a confirmation.
 async fn stops(entrance: Entrance, loser: &Device, other: &Device) -> bool {
     let (asker, asked) = match entrance {
         Entrance::Push => (other, loser),

@@ -1,5 +1,6 @@
-//! A rule that is taken back, by another process, while a sync of several batches runs by it: what was confirmed stays, nothing more
-//! goes, both sides hear why, the log has it, and nobody is blamed.
+//! Another process withdraws a rule during a sync of several batches: acknowledged batches stay, no
+//! further one is sent, both sides learn the reason, the log has it, and neither side is accused of
+//! misbehaviour.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -14,12 +15,12 @@ use stronghold_sync::{
 use stronghold_vault::AuditAction;
 use tokio::io::duplex;
 
-/// Entries of three batches.
+/// Number of entries in three batches.
 const ENTRIES: usize = 2_500;
-/// Of one.
+/// Number of entries in one batch.
 const BATCH: usize = 1_000;
 
-/// Takes a device's rules back when the first batch is durable.
+/// A handler that withdraws a device's rules when the first batch is durable.
 struct TakesBack {
     home: SharedVault,
     of: DeviceId,
@@ -51,7 +52,7 @@ impl SessionHandler for TakesBack {
     }
 }
 
-/// `asker` syncs with `asked`, and `whose` takes this rule for the other back in between.
+/// Syncs `asker` with `asked`, while `whose` withdraws this rule for its peer.
 async fn synced(
     (asker, asked): (&Device, &Device),
     whose: &Device,
@@ -81,7 +82,7 @@ fn fill(device: &Device) {
     device.put_all((0..ENTRIES).map(|number| (format!("a/v/{number}"), "value".to_owned())));
 }
 
-/// Decisions of one kind in a device's log: allowed or not.
+/// Returns, for each decision of one kind in a device's log, whether it was allowed.
 fn decided(device: &Device, deed: AuditAction) -> Vec<bool> {
     let home = device.opened_again();
     let home = home.lock();
@@ -92,7 +93,8 @@ fn was_refused(done: &Result<Outcome, PeerError>) -> bool {
     matches!(done, Err(PeerError::Session(SessionError::Refused(Refusal::NotPermitted))))
 }
 
-/// What was durable before stays, and the rest did not come. One batch may have been under way.
+/// Checks that the entries that were durable before stay, and that the rest is missing. One batch
+/// may have been in flight.
 fn is_cut(device: &Device) {
     let held = device.entries().len();
     assert!((BATCH..=2 * BATCH).contains(&held), "{held} came over");

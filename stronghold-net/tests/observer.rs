@@ -1,4 +1,4 @@
-//! What an observer of the connection sees: captured bytes of pairings and syncs, searched for whatever names a device.
+//! Searches the captured bytes of pairings and syncs for anything that identifies a device.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -57,7 +57,7 @@ fn captured() -> (Captured, DuplexStream, Arc<Mutex<Vec<u8>>>) {
     (Captured { io: near, bytes: Arc::clone(&bytes) }, far, bytes)
 }
 
-/// Two devices with names and entries that would be recognised.
+/// Creates two devices with recognisable names and entries.
 fn devices(mark: &str) -> (Device, Device) {
     let (asker, asked) =
         (Device::new(&format!("phone of {mark}")), Device::new(&format!("laptop of {mark}")));
@@ -67,7 +67,7 @@ fn devices(mark: &str) -> (Device, Device) {
     (asker, asked)
 }
 
-/// Everything that a pairing of the two puts on the wire.
+/// Returns all bytes of a pairing of the two on the wire.
 async fn pairing(asker: &Device, asked: &Device) -> Vec<u8> {
     let (near, far, bytes) = captured();
     let shown = Pairing::new().unwrap();
@@ -83,7 +83,7 @@ async fn pairing(asker: &Device, asked: &Device) -> Vec<u8> {
     bytes.lock().unwrap().clone()
 }
 
-/// Everything that a sync of the two puts on the wire.
+/// Returns all bytes of a sync of the two on the wire.
 async fn sync(asker: &Device, asked: &Device) -> Vec<u8> {
     let (near, far, bytes) = captured();
     let server = Server::new(&asked.home);
@@ -97,7 +97,7 @@ async fn sync(asker: &Device, asked: &Device) -> Vec<u8> {
     bytes.lock().unwrap().clone()
 }
 
-/// What names these devices: ids and keys, as they are and as text, names, places, secrets.
+/// Returns what identifies these devices: ids and keys, raw and as text, names, locations, secrets.
 fn telltales(devices: [&Device; 2], mark: &str) -> Vec<Vec<u8>> {
     let mut found = vec![mark.as_bytes().to_vec()];
     for device in devices {
@@ -113,8 +113,9 @@ fn telltales(devices: [&Device; 2], mark: &str) -> Vec<Vec<u8>> {
     found
 }
 
-/// All sequences of 16 bytes in it that look random: what a tag or an id would be. The protocol's own constants have few
-/// different values, but for its name, and but for the hello's head, which is left out.
+/// Returns all sequences of 16 bytes that look random, as a tag or an id would. The protocol's own
+/// constants have few distinct values, except its name and the head of the hello, which are left
+/// out.
 fn random_looking(bytes: &[u8]) -> HashSet<&[u8]> {
     let own_name = stronghold_net::ALPN;
     let names_it = |part: &[u8]| own_name.windows(4).any(|name| part.windows(4).any(|found| found == name));
@@ -122,8 +123,9 @@ fn random_looking(bytes: &[u8]) -> HashSet<&[u8]> {
     bytes.windows(16).filter(|part| differs(part) && !names_it(part)).collect()
 }
 
-/// The capture with zeros in place of what a ClientHello (RFC 8446 §4.1.2) always says. TLS shuffles its extensions, and
-/// some of their orders look random. Its random, its session id and its key share stay.
+/// Returns the capture with zeros in place of the constant parts of a ClientHello (RFC 8446
+/// §4.1.2). TLS shuffles its extensions, and some of their orders look random. Its random, its
+/// session id and its key share stay.
 fn without_hellos_constants(mut capture: Vec<u8>) -> Vec<u8> {
     let at = capture.windows(2).take(64).position(|head| head == [0x16, 0x03]).unwrap();
     let number = |at: usize| usize::from(u16::from_be_bytes([capture[at], capture[at + 1]]));
@@ -176,7 +178,7 @@ async fn nothing_on_the_wire_names_a_device_or_is_the_same_twice() {
     }
 }
 
-/// What an observer does see, as PROTOCOL.md says: that it is Stronghold.
+/// An observer does see that it is Stronghold, as PROTOCOL.md says.
 #[tokio::test]
 async fn the_protocols_name_is_seen() {
     let (asker, asked) = devices("marigold");

@@ -1,4 +1,5 @@
-//! Pairing: the right code once, a wrong code never, nobody in between, and nothing shown to those without the code.
+//! Tests pairing: the right code works once, a wrong code never; a man in the middle fails, and
+//! peers without the code learn nothing.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio::{
 
 type Outcome = Result<Paired<DuplexStream>, PairingError>;
 
-/// The listener's answer as it is on the wire.
+/// The listener's answer as on the wire.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Answer {
     Welcome(ByteBuf, Card),
@@ -25,14 +26,14 @@ enum Answer {
     Expired,
 }
 
-/// A card as it is on the wire: key, name, signature.
+/// A card as on the wire: key, name, signature.
 type Card = (ByteBuf, String, ByteBuf);
 
 fn device() -> Identity {
     Identity::generate().unwrap()
 }
 
-/// A pairing and its code on the other screen.
+/// Creates a pairing, and its code as typed on the other screen.
 fn codes() -> (Pairing, PairingCode) {
     let shown = Pairing::new().unwrap();
     let typed = shown.code().reveal().parse().unwrap();
@@ -61,12 +62,12 @@ async fn pair(shown: Pairing, typed: PairingCode) -> (Outcome, Outcome) {
     tokio::join!(join(near, typed, &joiner, "phone"), listen(far, shown, &listener, "laptop"))
 }
 
-/// A channel to a joiner, as whoever answers in the listener's place has it.
+/// Opens a channel to a joiner, in the listener's place.
 async fn in_place_of_the_listener(io: DuplexStream) -> Channel<DuplexStream> {
     Channel::accept(io, &device(), Trust::Anyone).await.unwrap()
 }
 
-/// A channel to a listener, as whoever comes in the joiner's place has it.
+/// Opens a channel to a listener, in the joiner's place.
 async fn in_place_of_the_joiner(io: DuplexStream) -> Channel<DuplexStream> {
     Channel::connect(io, &device(), Expect::Anyone).await.unwrap()
 }
@@ -111,7 +112,7 @@ async fn a_wrong_code_is_told_to_both() {
     }
 }
 
-/// As many real tries as are asked for: `STRONGHOLD_WRONG_CODES=100000`.
+/// Runs as many real tries as requested: `STRONGHOLD_WRONG_CODES=100000`.
 #[tokio::test]
 #[ignore = "a hundred thousand handshakes take minutes: `cargo xtask soak codes`"]
 async fn no_wrong_code_is_accepted_and_each_costs_a_new_one() {
@@ -123,7 +124,7 @@ async fn no_wrong_code_is_accepted_and_each_costs_a_new_one() {
     }
 }
 
-/// Two people, one code, and someone who terminates both channels and passes every message on.
+/// Two persons, one code, and an attacker who terminates both channels and relays every message.
 #[tokio::test]
 async fn someone_in_between_is_found_out() {
     let ((near, left), (right, far)) = (duplex(4096), duplex(4096));
@@ -146,7 +147,7 @@ async fn someone_in_between_is_found_out() {
     assert!(matches!(answer, Answer::WrongCode), "it is shown no card");
 }
 
-/// What was proved on one channel is not proved on another, with the same code and the same devices.
+/// A proof of one channel is invalid in another one, even with the same code and devices.
 #[tokio::test]
 async fn a_proof_is_good_on_its_own_channel_only() {
     let (shown, typed) = codes();
@@ -229,7 +230,7 @@ async fn a_code_that_nobody_uses_expires_in_ten_minutes() {
     assert!((CODE_LIFE..CODE_LIFE + Duration::from_secs(1)).contains(&start.elapsed()));
 }
 
-/// The open port shows no device: the key in the handshake is made for this pairing alone.
+/// The open port shows no device: the key in the handshake is made for this pairing only.
 #[tokio::test]
 async fn whoever_connects_to_a_pairing_sees_no_device() {
     let listener = device();

@@ -1,4 +1,5 @@
-//! A server: who gets past the gate, what it gives to each and to all, and how it ends.
+//! Tests a server: the connections that pass the gate, the shares of each peer and of all, and the
+//! server's end.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -22,10 +23,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Far above what anything here takes.
+/// A time limit far above any duration here.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a server told.
+/// Events of a server.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<Event>>>);
 
@@ -39,12 +40,12 @@ impl Told {
         self.0.lock().unwrap().iter().map(of).sum()
     }
 
-    /// Waits until something was told.
+    /// Waits until an event was reported.
     async fn until(&self, is_it: impl Fn(&Event) -> bool) {
         self.until_as_many(1, is_it).await;
     }
 
-    /// Waits until it was told so often.
+    /// Waits until an event was reported a number of times.
     async fn until_as_many(&self, number: usize, is_it: impl Fn(&Event) -> bool) {
         let waiting = async {
             while self.count(&is_it) < number {
@@ -71,7 +72,7 @@ async fn sync_over(io: DuplexStream, asker: &Device, asked: DeviceId) -> Result<
     peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await
 }
 
-/// A sync with a server over a stream in memory.
+/// Syncs with a server over a stream in memory.
 async fn sync_with(server: &Server, asker: &Device, asked: &Device) -> Result<Outcome, PeerError> {
     let (near, far) = duplex(1 << 20);
     tokio::join!(sync_over(near, asker, asked.device()), server.answer(far)).0
@@ -81,7 +82,7 @@ fn is_busy(result: &Result<Outcome, PeerError>) -> bool {
     matches!(result, Err(PeerError::Session(SessionError::Refused(Refusal::Busy))))
 }
 
-/// A server on a socket, and what stops it.
+/// Runs a server on a socket. Returns its address and the means to stop it.
 async fn running(server: Server) -> (std::net::SocketAddr, oneshot::Sender<()>, impl Future<Output = ()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -109,7 +110,7 @@ async fn paired_devices_are_answered_over_any_stream() {
     assert_eq!(told.count(|event| matches!(event, Event::Done(_, summary) if summary.sent == 1)), 1);
 }
 
-/// Gate, handshake and cards included: no round trip is added by what hides who the two are.
+/// Gate, handshake and cards included: hiding the devices' identities costs no round trip.
 #[tokio::test]
 async fn a_sync_of_equals_is_one_round_trip_and_few_bytes() {
     let (asker, asked) = friends();
@@ -122,7 +123,7 @@ async fn a_sync_of_equals_is_one_round_trip_and_few_bytes() {
     assert!(bytes < 5_000, "{bytes}");
 }
 
-/// Garbage, TLS without a knock, a stranger's knock, one for another device: all hear nothing at all.
+/// Garbage, TLS without a knock, a stranger's knock, one for another device: none gets an answer.
 #[tokio::test]
 async fn whoever_is_not_paired_hears_nothing() {
     let (asker, asked) = friends();
@@ -144,7 +145,7 @@ async fn whoever_is_not_paired_hears_nothing() {
     let (refused, ()) = tokio::join!(sync_over(near, &stranger, asked.device()), server.answer(far));
     assert!(matches!(refused, Err(PeerError::Channel(ChannelError::TurnedAway))), "{refused:?}");
 
-    // Without a knock, TLS comes to nothing, even with the right key.
+    // Without a knock, TLS fails, even with the right key.
     let (near, far) = duplex(1 << 20);
     let identity = own_identity(&asker.home).unwrap();
     let (refused, ()) =
@@ -153,7 +154,7 @@ async fn whoever_is_not_paired_hears_nothing() {
     assert_eq!((told.turned_away(), told.count(|event| !matches!(event, Event::TurnedAway(_)))), (7, 0));
 }
 
-/// A knock is good for the device that it is for, and once.
+/// A knock is valid for the intended device only, and once.
 #[tokio::test]
 async fn an_overheard_knock_opens_nothing() {
     let (asker, asked) = friends();
@@ -166,7 +167,7 @@ async fn an_overheard_knock_opens_nothing() {
     let (failed, ()) = tokio::join!(sync_over(near, &asker, asked.device()), listening);
     assert!(failed.is_err());
 
-    // Shown to its own maker it opens nothing; shown to whom it is for, it is followed by a handshake, once.
+    // The knock opens nothing at its sender; at the intended device it begins a handshake, once.
     let heard_after = |server: Server, knock: [u8; 32]| async move {
         let (mut near, far) = duplex(1 << 20);
         let identity = stronghold_vault::Identity::generate().unwrap();
@@ -177,7 +178,7 @@ async fn an_overheard_knock_opens_nothing() {
     assert_eq!(heard_after(of_asker, knock).await.unwrap_err(), ChannelError::TurnedAway);
     let (of_asked, told) = server(&asked, short());
     let first = heard_after(of_asked.clone(), knock).await;
-    // The prober sees a key of this knock alone (tests/between.rs), and its own is refused.
+    // The prober sees only a key of this knock (tests/between.rs), and its own key is refused.
     assert_eq!(first.unwrap().receive::<String>().await.unwrap_err(), ChannelError::NotTrusted);
     assert_eq!(heard_after(of_asked, knock).await.unwrap_err(), ChannelError::TurnedAway);
     assert_eq!(told.turned_away(), 2);
@@ -212,7 +213,7 @@ async fn sessions_are_limited_per_device_and_in_all() {
     let limits = Limits { sessions: 3, sessions_per_peer: 2, ..Limits::default() };
     let (server, told) = server(&asked, limits);
     let (address, stop, over) = running(server).await;
-    // Open channels that ask nothing are sessions.
+    // Open channels without a request count as sessions.
     let held = [connected(address, &askers[0], &asked).await, connected(address, &askers[0], &asked).await];
     told.until_as_many(2, |event| matches!(event, Event::Started(_))).await;
     let sync = |asker: usize| {
@@ -278,7 +279,7 @@ async fn a_device_that_is_revoked_loses_its_running_session() {
     let refused =
         peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await;
     assert!(refused.is_err(), "{refused:?}");
-    // It is a stranger now: nothing is answered, until it is paired again.
+    // The device is a stranger now: it gets no answer until it is paired again.
     let stream = TcpStream::connect(address).await.unwrap();
     let again = Peer::connect(stream, &asker.home, asked.device()).await;
     assert!(matches!(again, Err(PeerError::Channel(ChannelError::TurnedAway))));
@@ -286,7 +287,7 @@ async fn a_device_that_is_revoked_loses_its_running_session() {
     over.await;
 }
 
-/// Says yes, or nothing.
+/// A handler that approves, or never answers.
 struct Person(bool);
 
 impl SessionHandler for Person {
@@ -385,7 +386,7 @@ async fn a_flood_of_silent_connections_keeps_no_peer_out() {
     over.await;
 }
 
-/// A handshake that goes on and on is cut at 16 KiB, whatever it says.
+/// A handshake that does not end is cut at 16 KiB, whatever its content.
 #[tokio::test]
 async fn a_handshake_may_not_fill_the_memory() {
     let (near, far) = duplex(1 << 20);
@@ -426,7 +427,7 @@ async fn a_stopped_server_lets_sessions_end_and_then_cuts_them() {
     }
 }
 
-/// Who runs a command can copy, move or look at either file when it has ended.
+/// After a command has ended, either file can be copied, moved or inspected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_a_sync_has_returned_both_files_are_as_it_leaves_them() {
     let (asker, asked) = friends();
@@ -445,7 +446,8 @@ async fn when_a_sync_has_returned_both_files_are_as_it_leaves_them() {
     over.await;
 }
 
-/// Who is refused again and again waits before each handshake, and a device that does what it may does not.
+/// A device that is refused again and again waits before each handshake; a well-behaved device does
+/// not.
 #[tokio::test(start_paused = true)]
 async fn a_device_whose_sessions_fail_is_served_in_its_turn() {
     let (asked, refused, honest) = (Device::new("asked"), Device::new("refused"), Device::new("honest"));

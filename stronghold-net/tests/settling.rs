@@ -1,5 +1,5 @@
-//! How a pairing ends: both devices have saved the other, or neither has, or each knows what it can't know; and a stranger's
-//! word ends none.
+//! Tests the end of a pairing: both devices saved the peer, or neither did, or a side reports what
+//! it can't know; and a stranger's claim ends no pairing.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 use std::{cell::Cell, net::SocketAddr};
@@ -14,7 +14,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What is saved here, and what saving ends in.
+/// A simulated disk: whether it has the pairing, and whether it is full.
 #[derive(Default)]
 struct Disk {
     has: Cell<bool>,
@@ -42,7 +42,7 @@ impl Disk {
     }
 }
 
-/// A joiner and a listener, to whose pairing both persons have agreed.
+/// Creates a joiner and a listener, to whose pairing both persons agreed.
 async fn agreed() -> (Paired<DuplexStream>, Paired<DuplexStream>) {
     let (near, far) = duplex(4096);
     let shown = Pairing::new().unwrap();
@@ -83,7 +83,8 @@ async fn both_have_it_or_neither() {
     }
 }
 
-/// Cut after the listener has saved: it says that it does not know, and the joiner that it has nothing.
+/// Cut after the listener saved: it reports that it does not know, and the joiner that it saved
+/// nothing.
 #[tokio::test]
 async fn who_is_cut_off_says_what_it_knows() {
     let (joiner, mut listener) = agreed().await;
@@ -99,7 +100,7 @@ async fn who_is_cut_off_says_what_it_knows() {
     assert!(!disk.has.get());
 }
 
-/// Taking back can fail too: then it is said that this side has it alone.
+/// Undoing can fail too: then this side reports that it alone has the pairing.
 #[tokio::test]
 async fn what_can_not_be_taken_back_is_said() {
     let (mut joiner, mut listener) = agreed().await;
@@ -127,8 +128,8 @@ async fn joined(
     dial_pairing(&invitation, &Identity::generate().unwrap(), "phone", None).await.map(|(met, _)| met)
 }
 
-/// At one of the code's addresses somebody answers who does not know the code, and says that it is wrong, at once. The
-/// listener at the other is met all the same.
+/// At one of the code's addresses a stranger immediately claims that the code is wrong. The joiner
+/// still pairs with the listener at the other address.
 #[tokio::test]
 async fn a_stranger_that_says_that_the_code_is_wrong_ends_no_join() {
     let ((strangers, stranger_at), (listeners, listener_at)) = (listening().await, listening().await);
@@ -139,7 +140,7 @@ async fn a_stranger_that_says_that_the_code_is_wrong_ends_no_join() {
         assert_eq!(stranger.wait(&strangers, &one, "x").await.unwrap_err(), PairingError::WrongCode);
     });
     let listening = tokio::spawn(async move {
-        // After the stranger's word.
+        // After the stranger's claim.
         lying.await.unwrap();
         shown.wait(&listeners, &other, "laptop").await.unwrap().0
     });
@@ -147,7 +148,7 @@ async fn a_stranger_that_says_that_the_code_is_wrong_ends_no_join() {
     assert_eq!((met.name(), listening.await.unwrap().name()), ("laptop", "phone"));
 }
 
-/// Where nobody else answers, what is said is told as what somebody said.
+/// Without another answer, the claim is reported as a claim.
 #[tokio::test]
 async fn what_a_stranger_says_is_told_as_its_word() {
     let (listener, at) = listening().await;
@@ -161,7 +162,7 @@ async fn what_a_stranger_says_is_told_as_its_word() {
     assert!(!error.to_string().contains("burnt"));
 }
 
-/// A listener that only hangs up is no other case.
+/// A listener that only hangs up is no different.
 #[tokio::test]
 async fn one_who_hangs_up_ends_no_join_either() {
     let ((silent, silent_at), (listeners, listener_at)) = (listening().await, listening().await);

@@ -1,7 +1,9 @@
-//! A bad network, simulated: partitions, held and lost messages, resets, crashes, peers that stall. Every sync ends with
-//! a typed result within its limits, nothing is half applied, and once the network is well again a sync completes.
+//! Simulates a bad network: partitions, delayed and lost messages, resets, crashes, peers that
+//! stall. Every sync ends with a typed result within its limits, nothing is half applied, and a
+//! sync completes once the network works again.
 //!
-//! 500 seeds run with the other tests; `cargo xtask soak net SEEDS [FIRST]` runs more. A failure names its seed.
+//! 500 seeds run with the other tests; `cargo xtask soak net SEEDS [FIRST]` runs more. A failure
+//! names its seed.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 #![allow(clippy::print_stdout, reason = "it says how the syncs ended")]
 
@@ -29,12 +31,13 @@ use tokio::time::{Instant, sleep};
 use turmoil::net::{TcpListener, TcpStream};
 
 const PORT: u16 = 4747;
-/// How long the network is bad.
+/// Duration of the network's faults.
 const BAD: Duration = Duration::from_secs(120);
-/// No sync may take longer: a connection, a handshake, and a silence of 90 s at each of a few messages.
+/// Maximum duration of a sync: a connection, a handshake, and a silence of 90 s at each of a few
+/// messages.
 const MOST: Duration = Duration::from_secs(600);
 
-/// The state of all seeds' random numbers: splitmix64 (Steele, Lea, Flood, 2014).
+/// State of all seeds' random numbers: splitmix64 (Steele, Lea, Flood, 2014).
 struct Dice(u64);
 
 impl Dice {
@@ -47,7 +50,7 @@ impl Dice {
     }
 }
 
-/// Two paired devices' files, laid out anew for each seed.
+/// Files of two paired devices, reset for each seed.
 struct Stage {
     folder: TempDir,
     files: [Vec<u8>; 2],
@@ -108,7 +111,7 @@ async fn serve(path: PathBuf, mut dice: Dice, is_well: Arc<AtomicBool>) {
     }
 }
 
-/// How often syncs ended how.
+/// Number of syncs for each way to end.
 type Tally = Arc<Mutex<BTreeMap<String, u64>>>;
 
 fn count(tally: &Tally, done: &Result<Outcome, PeerError>) {
@@ -165,7 +168,7 @@ fn simulate(stage: &Stage, seed: u64, tally: &Tally) {
     assert!(entries[0].len() >= 45, "seed {seed}: something is lost");
 }
 
-/// Runs the simulation, with a fault at every few seconds until the network is to be well.
+/// Runs the simulation, with a fault every few seconds until the network recovers.
 fn disturb(
     sim: &mut turmoil::Sim<'_>,
     dice: &mut Dice,

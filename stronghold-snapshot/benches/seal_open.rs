@@ -1,4 +1,5 @@
-//! Sealing and opening, beside what AES-256-GCM alone needs for the same bytes in the same chunks, in the same run.
+//! Sealing and opening, compared with AES-256-GCM alone on the same bytes in the same chunks, in
+//! the same run.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -30,7 +31,7 @@ fn seal_open(criterion: &mut Criterion) {
     }
 }
 
-/// As a commit does it.
+/// Seals as a commit does.
 fn seal_in_parts(lineage: &Sealer, payload: &[u8]) {
     let mut sealing = lineage.seal_stream(payload).unwrap_or_else(|error| panic!("{error}"));
     while let Some(part) = sealing.next_chunk().unwrap_or_else(|error| panic!("{error}")) {
@@ -38,7 +39,7 @@ fn seal_in_parts(lineage: &Sealer, payload: &[u8]) {
     }
 }
 
-/// The bare cipher, in place.
+/// Encrypts with the bare cipher, in place.
 fn encrypt_chunks(bytes: &mut [u8]) {
     let cipher = Aes256Gcm::new(&[1; 32].into());
     for chunk in bytes.chunks_mut(CHUNK) {

@@ -1,5 +1,6 @@
-//! Two Strongholds and a folder between them, no connection: one leaves a request there, the other its answer, and what is
-//! in the folder tells whoever reads it only that there is something, for whom, and about how much.
+//! Two Strongholds exchange entries through a folder, without a connection. One leaves a request
+//! there, the other its answer. The folder's content shows a third party only that there is
+//! something, for whom, and its approximate size.
 //!
 //! `cargo run -p stronghold-snapshot --example mailbox`
 
@@ -35,14 +36,14 @@ fn main() -> Result<()> {
     assert_eq!(&**phone.read(&mail)?.revision.value, b"hunter2");
     assert_eq!(phone.readable(), 1, "what the policy does not allow stays where it is");
 
-    // Somebody leaves the same answer once more: whatever it holds may be old by now.
+    // Replays the same answer, whose content may be outdated by now.
     let again = awaited.open(&fs::read(mailbox.path().join("answer"))?);
     assert_eq!(again, Err(ComplementError::NotThisRequest));
     Ok(())
 }
 
-/// The phone makes a key for this request alone, and signs it: else whoever writes to the folder could have the answer
-/// sealed to a key of their own.
+/// The phone makes a key for this request only, and signs it: otherwise anyone with write access to
+/// the folder could have the answer sealed to a key of their own.
 fn ask(mailbox: &Path, phone: &Stronghold, laptop: &PublicIdentity) -> Result<ComplementReceiver> {
     let secret = RecipientSecretKey::generate()?;
     let key = secret.public().to_bytes();
@@ -52,7 +53,7 @@ fn ask(mailbox: &Path, phone: &Stronghold, laptop: &PublicIdentity) -> Result<Co
     Ok(ComplementReceiver::new(secret, laptop.clone(), phone.identity().device(), request))
 }
 
-/// The laptop looks into the folder, checks who asks and what its policy lets them have, and leaves the answer.
+/// The laptop reads the folder, checks the sender and its own policy, and leaves the answer.
 fn answer(mailbox: &Path, laptop: &Stronghold, phone: &PublicIdentity) -> Result<()> {
     let asked = fs::read(mailbox.join("request"))?;
     let (key, signature) = asked.split_at_checked(RecipientPublicKey::LEN).ok_or("a request that is cut")?;
@@ -72,7 +73,7 @@ fn answer(mailbox: &Path, laptop: &Stronghold, phone: &PublicIdentity) -> Result
     Ok(fs::write(mailbox.join("answer"), sealed)?)
 }
 
-/// The phone takes it, whenever it comes, as far as it is what it asked for.
+/// The phone opens the answer, whenever it arrives, and takes the entries that it requested.
 fn take(
     mailbox: &Path,
     phone: &mut Stronghold,
@@ -88,7 +89,7 @@ fn take(
     Ok(())
 }
 
-/// A hash of the one-time key: no other request has it.
+/// Returns a hash of the one-time key, unique to the request.
 fn request_of(key: &[u8]) -> [u8; 32] {
     Sha256::new_with_prefix(b"stronghold/example/mailbox").chain_update(key).finalize().into()
 }

@@ -1,4 +1,5 @@
-//! Seals a secret to a passphrase and a recipient, then keeps it in a file that is changed under a lock.
+//! Seals a secret to a passphrase and a recipient, then keeps it in a file that is changed under a
+//! lock.
 //!
 //! `cargo run -p stronghold-snapshot --example seal_and_open`
 
@@ -19,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(&*open(&sealed, &Unlock::Passphrase(passphrase))?.payload, b"the secret");
     assert_eq!(&*open(&sealed, &Unlock::Recipient(&laptop))?.payload, b"the secret");
 
-    // As a file: read, changed and written while nobody else writes.
+    // As a file: read, changed and written while no other process writes.
     let path = std::env::temp_dir().join(format!("seal-and-open-{}", std::process::id()));
     SnapshotFile::create(&path, &slots, b"one")?;
     let mut file = SnapshotFile::open(&path, &Unlock::Passphrase(passphrase))?;

@@ -1,8 +1,10 @@
-//! The body: the payload in STREAM chunks, under a key that follows from the master key and the header's body salt.
+//! The body: the payload in STREAM chunks, under a key derived from the master key and the header's
+//! body salt.
 //!
-//! Plaintext: payload, zeros, and the payload's length in the last 8 bytes; its total length is Padmé's
-//! (`stronghold_sync::padded_len`). The length stands at the end so that neither sealing nor opening has to move
-//! the payload. Sealing and reading back hold one chunk beside the payload; opening happens where the file lies.
+//! Plaintext: payload, zeros, and the payload's length in the last 8 bytes; its total length is
+//! padded by Padmé (`stronghold_sync::padme_len`). The length is at the end so that neither sealing
+//! nor opening has to move the payload. Sealing and verification hold one chunk besides the
+//! payload; opening happens in place.
 
 use std::io::{self, Read};
 
@@ -13,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::crypto::{self, Secret, StreamDecryptor, StreamEncryptor, TAG_LEN};
 use crate::sealed::{Damage, OpenError, SealError};
 
-/// Plaintext bytes of every chunk but the last, which has 1 to this many.
+/// Plaintext length of every chunk except the last, which has 1 to this many bytes.
 const CHUNK_LEN: usize = 64 * 1024;
 
 const SEALED_CHUNK_LEN: usize = CHUNK_LEN + TAG_LEN;
@@ -22,13 +24,14 @@ const KEY_LEN: usize = 32;
 const NONCE_LEN: usize = 7; // of 12; STREAM keeps 5 for its counter and the mark of the last chunk
 const LABEL: &[u8] = b"stronghold/snapshot/v1/body";
 
-/// Seals and opens one body. No other body of any file has the same key: its salt is fresh.
+/// The key that seals and opens one body. Its salt is fresh, so no other body of any file has the
+/// same key.
 pub(crate) struct BodyKey {
     key: Secret,
     nonce: [u8; NONCE_LEN],
 }
 
-/// Whole chunks have no associated data: the salt that their key follows from is in the header, under its HMAC.
+/// Chunks have no associated data: the salt of their key is in the header, under its HMAC.
 const NO_DATA: &[u8] = &[];
 
 impl BodyKey {
@@ -40,7 +43,7 @@ impl BodyKey {
         derived
     }
 
-    /// Seals `payload`, chunk by chunk.
+    /// Returns an encoder that seals `payload` chunk by chunk.
     pub(crate) fn sealing<'a>(&self, payload: &'a [u8]) -> Result<BodySealing<'a>, SealError> {
         Ok(BodySealing {
             stream: Some(StreamEncryptor::new((&*self.key).into(), (&self.nonce).into())),
@@ -48,7 +51,7 @@ impl BodyKey {
         })
     }
 
-    /// Turns `file`, whose body begins at `body_at`, into the payload that the body seals, where it lies.
+    /// Opens the body at `body_at` in place: `file` becomes the payload.
     pub(crate) fn open(&self, file: &mut Zeroizing<Vec<u8>>, body_at: usize) -> Result<(), OpenError> {
         if !plausible_len(file.len().saturating_sub(body_at)) {
             return Err(OpenError::Damaged(Damage::Truncated));
@@ -65,8 +68,8 @@ impl BodyKey {
         Ok(())
     }
 
-    /// Opens a body as it is read: what is held is what was authentic, and one chunk. Of more than `max` bytes no more are read;
-    /// that is none then.
+    /// Opens a body from a reader; holds only authenticated content and one chunk. Returns `None`
+    /// if the body exceeds `max` bytes.
     pub(crate) fn open_from(
         &self,
         body: &mut impl Read,
@@ -74,7 +77,7 @@ impl BodyKey {
     ) -> io::Result<Result<Option<Zeroizing<Vec<u8>>>, OpenError>> {
         let mut opening = self.opening();
         let mut plain = Zeroizing::new(Vec::new());
-        // One byte more than a chunk has is read, to know which is the last.
+        // Reads one byte beyond a chunk to find out whether it is the last.
         let mut chunk = Zeroizing::new(vec![0; SEALED_CHUNK_LEN + 1]);
         let (mut held, mut read) = (0, 0_u64);
         loop {
@@ -105,7 +108,7 @@ impl BodyKey {
         }))
     }
 
-    /// Whether `body` seals `payload`, and nothing follows it.
+    /// Checks that `body` seals `payload` and nothing follows it.
     pub(crate) fn verify(&self, body: &mut impl Read, payload: &[u8]) -> io::Result<bool> {
         let Some(mut plain) = PaddedPlaintext::new(payload) else { return Ok(false) };
         let mut opening = self.opening();
@@ -129,15 +132,16 @@ impl BodyKey {
     }
 }
 
-/// A body that is being sealed.
+/// A body being sealed.
 pub(crate) struct BodySealing<'a> {
-    /// None after the last chunk.
+    /// `None` after the last chunk.
     stream: Option<StreamEncryptor>,
     plain: PaddedPlaintext<'a>,
 }
 
 impl BodySealing<'_> {
-    /// Makes `chunk` the next sealed chunk; `false` if there is none left, and nothing in it then.
+    /// Seals the next chunk into `chunk`. Returns `false` and leaves `chunk` empty if there is none
+    /// left.
     pub(crate) fn next_chunk(&mut self, chunk: &mut Vec<u8>) -> Result<bool, SealError> {
         chunk.clear();
         chunk.reserve_exact(SEALED_CHUNK_LEN); // so that no half-made chunk is left behind by growing
@@ -154,13 +158,13 @@ impl BodySealing<'_> {
         Ok(true)
     }
 
-    /// Bytes of the whole body.
+    /// Returns the length of the whole body, in bytes.
     pub(crate) fn sealed_len(&self) -> usize {
         self.plain.sealed_len()
     }
 }
 
-/// Reads until `bytes` are full or the end comes; gives how many there are.
+/// Reads until `bytes` is full or the input ends; returns the number of bytes read.
 fn read_full(from: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     let mut len = 0;
     while len < bytes.len() {
@@ -174,7 +178,7 @@ fn read_full(from: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(len)
 }
 
-/// Appends, and wipes the memory that a growing vector leaves behind.
+/// Appends `more` and wipes the memory that a growing vector abandons.
 fn append_wiped(to: &mut Zeroizing<Vec<u8>>, more: &[u8]) {
     if to.capacity() - to.len() < more.len() {
         let mut larger = Zeroizing::new(Vec::with_capacity((to.len() + more.len()).max(2 * to.capacity())));
@@ -185,21 +189,22 @@ fn append_wiped(to: &mut Zeroizing<Vec<u8>>, more: &[u8]) {
     to.extend_from_slice(more);
 }
 
-/// Whether chunks of a whole plaintext can have this length: the length field fits in, and the last chunk is not empty.
+/// Checks whether a chunked plaintext can have this length: it holds the length field, and the last
+/// chunk is not empty.
 fn plausible_len(body_len: usize) -> bool {
     let tags = body_len.div_ceil(SEALED_CHUNK_LEN) * TAG_LEN;
     let last = body_len % SEALED_CHUNK_LEN;
     body_len.checked_sub(tags).is_some_and(|len| len >= LENGTH_LEN) && (last == 0 || last > TAG_LEN)
 }
 
-/// Whether a body can have this length: some payload, padded, in chunks.
+/// Checks whether a body can have this length: a padded payload, in chunks.
 pub(crate) fn is_possible_len(len: u64) -> bool {
     let Ok(len) = usize::try_from(len) else { return false };
     let plain = len.saturating_sub(len.div_ceil(SEALED_CHUNK_LEN) * TAG_LEN) as u64;
     plausible_len(len) && padme_len(plain) == plain
 }
 
-/// The payload's length within an opened body, after a check that all of the padding is what it must be.
+/// Returns the payload's length in an opened body, after checking the whole padding.
 fn payload_len(plain: &[u8]) -> Result<usize, OpenError> {
     let damaged = || OpenError::Damaged(Damage::Padding);
     let (padded, length) = plain.split_last_chunk::<LENGTH_LEN>().ok_or_else(damaged)?;
@@ -217,7 +222,7 @@ fn padded_total(payload_len: usize) -> Option<usize> {
     usize::try_from(padme_len(u64::try_from(len).ok()?)).ok()
 }
 
-/// The plaintext of a body, made chunk by chunk.
+/// The plaintext of a body, produced chunk by chunk.
 struct PaddedPlaintext<'a> {
     payload: &'a [u8],
     length: [u8; LENGTH_LEN],
@@ -255,20 +260,20 @@ impl<'a> PaddedPlaintext<'a> {
     }
 }
 
-/// The bytes of `all` that lie within `from..to`, where both may lie behind its end.
+/// Returns the bytes of `all` within `from..to`; both may lie beyond its end.
 fn part(all: &[u8], from: usize, to: usize) -> &[u8] {
     &all[from.min(all.len())..to.min(all.len())]
 }
 
-/// A body that is being opened, chunk by chunk.
+/// A body being opened, chunk by chunk.
 struct Opening {
-    /// None after the last chunk.
+    /// `None` after the last chunk.
     stream: Option<StreamDecryptor>,
 }
 
 impl Opening {
-    /// Opens the chunk at the front of `rest` in place and gives the length of its plaintext; none if the one
-    /// before was the last.
+    /// Opens the chunk at the front of `rest` in place and returns its plaintext length; `None` if
+    /// the previous one was the last.
     fn open_next(&mut self, rest: &mut [u8]) -> Result<Option<usize>, OpenError> {
         if self.stream.is_none() {
             return Ok(None);
@@ -292,7 +297,7 @@ impl Opening {
     }
 }
 
-/// The front of a slice as the buffer that a cipher opens in.
+/// The front of a slice, as a buffer for decryption in place.
 struct PrefixBuf<'a> {
     bytes: &'a mut [u8],
     len: usize,
@@ -343,7 +348,7 @@ mod tests {
         key.open(&mut file, 6).map(|()| file.to_vec())
     }
 
-    /// Read as a file is, it is the same.
+    /// Opens the body both in place and from a reader, which must agree.
     fn read(key: &BodyKey, body: &[u8]) -> Result<Vec<u8>, OpenError> {
         let mut body_left = body;
         let opened = key.open_from(&mut body_left, body.len() as u64).unwrap();

@@ -1,5 +1,5 @@
-//! Writing: the file locked, the generation on disk taken over if it is newer, and the commit. Durability is
-//! decided here, in one function, `write_generation`, in the order of DESIGN.md, section 8.
+//! Writing: locking the file, loading a newer generation from disk, and the commit. One function,
+//! `write_generation`, decides durability.
 
 use core::fmt;
 use std::io::{self, Read};
@@ -16,18 +16,18 @@ use crate::sealer::{SealStream, Sealer};
 use crate::slot::Unlock;
 use crate::storage::{Disk, Storage};
 
-/// A snapshot file that this process alone may write, until this is dropped.
+/// Exclusive write access of this process to a snapshot file, until dropped.
 pub struct SnapshotGuard<'a, S: Storage = Disk> {
     file: &'a mut SnapshotFile<S>,
     lock: S::Lock,
 }
 
-/// What the body of the next generation is.
+/// The body of the next generation.
 #[derive(Clone, Copy)]
 enum Body<'a> {
-    /// This payload, sealed.
+    /// A payload to seal.
     Sealing(&'a [u8]),
-    /// The bytes of the one on disk, as they are.
+    /// The body on disk, byte for byte.
     AsOnDisk,
 }
 
@@ -36,13 +36,13 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
         Self { file, lock }
     }
 
-    /// The file that is locked.
+    /// Returns the locked file.
     #[must_use]
     pub fn file(&self) -> &SnapshotFile<S> {
         self.file
     }
 
-    /// See [`SnapshotFile::reload_if_newer`].
+    /// Reloads the file if it is newer: see [`SnapshotFile::reload_if_newer`].
     ///
     /// # Errors
     /// [`ReloadError`].
@@ -50,20 +50,22 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
         self.file.reload_if_newer()
     }
 
-    /// Writes `payload` as the next generation and returns when it would survive a loss of power. What it no longer has
-    /// is then in no file of this snapshot. (What the disk itself still holds in unused blocks is beyond reach.)
+    /// Writes `payload` as the next generation and returns once it would survive a power loss. No
+    /// file of this snapshot contains removed content any more. (Unused blocks of the disk are out
+    /// of reach.)
     ///
     /// # Errors
-    /// [`CommitError`]; [`CommitError::Stale`] when the file was changed since it was read.
+    /// [`CommitError`]; [`CommitError::Stale`] if the file changed since the last read.
     pub fn commit(&mut self, payload: &[u8]) -> Result<(), CommitError> {
         self.commit_as(&self.file.lineage.clone(), Body::Sealing(payload))
     }
 
-    /// Writes `payload`, which must be what is in the file, with slots that `change` added or removed. Where `change` renewed the
-    /// master key, the payload is sealed anew; else the body stays as it is, byte for byte.
+    /// Writes `payload`, which must equal the file's, with slots that `change` added or removed. If
+    /// `change` renewed the master key, the payload is sealed anew; otherwise the body stays the
+    /// same, byte for byte.
     ///
     /// # Errors
-    /// [`CommitError`]; when `change` fails, nothing is written and the slots stay.
+    /// [`CommitError`]; if `change` fails, nothing is written and the slots stay.
     pub fn commit_slots(
         &mut self,
         payload: &[u8],
@@ -76,17 +78,19 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
         self.commit_as(&changed, body)
     }
 
-    /// As [`commit`](Self::commit), under a new master key: see [`Sealer::renew_master`].
+    /// Commits as [`commit`](Self::commit) does, under a new master key: see
+    /// [`Sealer::renew_master`].
     ///
     /// # Errors
-    /// [`CommitError`]; [`SealError::SlotNotAtHand`] where a slot can't be written anew: nothing is written then.
+    /// [`CommitError`]; [`SealError::SlotNotAtHand`] if a slot can't be rewritten: nothing is
+    /// written then.
     pub fn commit_renewed(&mut self, payload: &[u8], others: &[Unlock<'_>]) -> Result<(), CommitError> {
         let mut changed = self.file.lineage.clone();
         changed.renew_master(others)?;
         self.commit_as(&changed, Body::Sealing(payload))
     }
 
-    /// The first generation: nothing may be there yet.
+    /// Writes the first generation. Fails if the file exists.
     pub(crate) fn create(&mut self, payload: &[u8]) -> Result<(), CreateError> {
         let SnapshotFile { storage, paths, lineage, .. } = &*self.file;
         if storage.exists(&paths.file).context(Action::Find, &paths.file).map_err(CommitError::from)? {
@@ -104,8 +108,8 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
         }
     }
 
-    /// The commit, once the generation on disk is known: all that comes between a payload and its durability. On an
-    /// error before the rename the file is as it was.
+    /// Makes the next generation durable; the generation on disk was checked before. On an error
+    /// before the rename, the file is unchanged.
     fn write_generation(&mut self, lineage: &Sealer, body: Body<'_>) -> Result<(), CommitError> {
         let SnapshotFile { storage, paths, .. } = &*self.file;
         let temporary = paths.temporary().map_err(SealError::from)?;
@@ -126,7 +130,8 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
         Ok(())
     }
 
-    /// Whoever removed or exchanged the lock's file let another writer in: then this one must not go on.
+    /// Checks that the lock is still held. If its file was removed or replaced, another writer may
+    /// be active and this one must stop.
     fn check_lock(&self) -> Result<(), CommitError> {
         let SnapshotFile { storage, paths, .. } = &*self.file;
         match storage.is_locked(&self.lock, &paths.lock).context(Action::Lock, &paths.lock)? {
@@ -135,7 +140,8 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
         }
     }
 
-    /// Writes the next generation into a new file, syncs it, reads it back and compares. Gives the lineage after it.
+    /// Writes the next generation to a new file, syncs it, reads it back and compares. Returns the
+    /// sealer of that generation.
     fn write_verified(
         &self,
         temporary: &Path,
@@ -160,7 +166,7 @@ impl<S: Storage> fmt::Debug for SnapshotGuard<'_, S> {
     }
 }
 
-/// Writes what is being sealed, part by part, and reads it back.
+/// Writes the sealed stream chunk by chunk and verifies it by reading it back.
 fn write_sealed<S: Storage>(
     storage: &S,
     path: &Path,
@@ -176,7 +182,7 @@ fn write_sealed<S: Storage>(
     if written { Ok(sealing.into_next()) } else { Err(CommitError::NotAsWritten) }
 }
 
-/// Writes `header` and then what follows the header of the snapshot `of`, byte for byte, and reads it back.
+/// Writes `header` and the body of the snapshot `of`, byte for byte, and verifies by reading back.
 fn write_with_header<S: Storage>(
     storage: &S,
     path: &Path,

@@ -1,9 +1,10 @@
-//! Complements: the entries that one side lacks, sealed to the receiver's key and signed by the sender.
+//! Complements: entries that one side lacks, sealed to the receiver's key and signed by the sender.
 //!
-//! A complement is a sealed snapshot like any other, with one recipient slot. Its payload names the sender, the
-//! receiver and the request that it answers, so that it stands on its own outside a channel too: any place where bytes lie
-//! may carry it. What the receiver needs to take it is an [`ComplementReceiver`]: it takes each once, in answer to its own request, for as
-//! long as it keeps the one-time key. No clock is asked, least of all the sender's.
+//! A complement is a sealed snapshot with one recipient slot. Its payload names the sender, the
+//! receiver and the request that it answers, so it is self-contained outside a channel too: any
+//! storage may carry it. The receiver opens it with a [`ComplementReceiver`], which accepts each
+//! complement once, in answer to its own request, for as long as it keeps the one-time key. No
+//! clock is involved, least of all the sender's.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -19,40 +20,40 @@ use crate::slot::{NewSlot, Unlock};
 
 const SIGNED: &[u8] = b"stronghold/complement/v1";
 
-/// Who sends a complement to whom, and in answer to what.
+/// The sender and receiver of a complement, and the request that it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The sender, whose signature it carries.
+    /// The sender, who signs the complement.
     pub sender: DeviceId,
     /// The receiver.
     pub receiver: DeviceId,
-    /// What it answers: 32 bytes that both sides derive from the request, fresh each time.
+    /// The request: 32 bytes that both sides derive from it, fresh each time.
     #[serde(with = "serde_bytes")]
     pub request: [u8; 32],
-    /// Which complement of that request it is, from zero.
+    /// Index of the complement among those that answer the request, from zero.
     pub index: u64,
 }
 
-/// Why a complement is not taken.
+/// An error of opening a complement.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ComplementError {
-    /// It is not sealed to this key, or damaged.
+    /// The complement is not sealed to this key, or is damaged.
     #[error("the complement can't be opened: {0}")]
     Open(#[from] OpenError),
-    /// What was sealed is no complement.
+    /// The sealed content is not a complement.
     #[error(transparent)]
     Payload(#[from] DecodeError),
-    /// The sender's signature is not on it.
+    /// The sender's signature is missing or invalid.
     #[error("the complement is not signed by its sender")]
     Signature,
-    /// It is of another sender, for another receiver or request, or out of turn.
+    /// The complement is of another sender, for another receiver or request, or out of order.
     #[error("the complement does not answer this request")]
     NotThisRequest,
 }
 
-/// What a receiver keeps of its request until the answer has come: one key for one request, and which complement of it
-/// is next. Each is taken once and in turn; any other is refused, and changes nothing.
+/// The receiver's state for one request: the one-time key and the index of the next complement.
+/// Accepts each complement once, in order; any other is refused and changes nothing.
 #[derive(Debug)]
 pub struct ComplementReceiver {
     secret: RecipientSecretKey,
@@ -72,7 +73,7 @@ struct Signed {
     entries: Zeroizing<Vec<u8>>,
 }
 
-/// Seals entries to a receiver's key, signed as `sender`.
+/// Seals entries to a receiver's key, signed by `sender`.
 ///
 /// # Errors
 /// [`SealError`].
@@ -89,7 +90,7 @@ pub fn seal_complement(
     sealed::seal(&[NewSlot::RecipientOnce(to)], &payload)
 }
 
-/// Opens a complement that must be the one that `expected` describes.
+/// Opens a complement, which must match `expected`.
 ///
 /// # Errors
 /// [`ComplementError`].
@@ -112,8 +113,9 @@ pub fn open_complement(
 }
 
 impl ComplementReceiver {
-    /// Awaits what `sender` answers to `request`, sealed to this one-time key, for this device. `request` is 32 bytes
-    /// that no other request has: a hash of it and of the key will do.
+    /// Creates the state for the answer of `sender` to `request`, sealed to this one-time key, for
+    /// this device. `request` is 32 bytes unique to the request, such as a hash of it and of the
+    /// key.
     #[must_use]
     pub fn new(
         secret: RecipientSecretKey,
@@ -124,29 +126,30 @@ impl ComplementReceiver {
         Self { secret, sender, receiver, request, next: 0 }
     }
 
-    /// The same after the first `taken` complements, as [`taken`](Self::taken) said: for who awaits it in another run of
-    /// a program than the one that asked.
+    /// Restores the state after the first `taken` complements, as [`taken`](Self::taken) returned
+    /// it: for a program that continues in a later run.
     #[must_use]
     pub fn with_taken(self, taken: u64) -> Self {
         Self { next: taken, ..self }
     }
 
-    /// How many complements were taken: to be kept together with what was in them.
+    /// Returns the number of complements taken. Store it together with their entries.
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.next
     }
 
-    /// The 32 bytes of the request.
+    /// Returns the 32 bytes of the request.
     #[must_use]
     pub fn request(&self) -> &[u8; 32] {
         &self.request
     }
 
-    /// Takes the next complement.
+    /// Opens the next complement.
     ///
     /// # Errors
-    /// [`ComplementError`] when it is not the next one for this receiver, of this sender, in answer to this request. The same one, or the one that is next, can then still be taken.
+    /// [`ComplementError`] if it is not the next one for this receiver, of this sender, in answer
+    /// to this request. The right one can still be opened afterwards.
     pub fn open(&mut self, sealed: &[u8]) -> Result<Vec<Entry>, ComplementError> {
         let expected = Manifest {
             sender: self.sender.device(),
@@ -187,7 +190,7 @@ mod tests {
         Entry { location: "a/b/c".parse().unwrap(), revision }
     }
 
-    /// A request, and both ends of it.
+    /// A request with both its ends.
     struct Letter {
         sender: Identity,
         receiver: Identity,
@@ -231,7 +234,7 @@ mod tests {
         assert_eq!(awaited.open(&first).unwrap(), [entry()]);
         assert_eq!(awaited.open(&first), Err(ComplementError::NotThisRequest), "replayed");
         assert_eq!(awaited.taken(), 1, "what is refused changes nothing");
-        // In another run of the program: what it kept is the key's 32 bytes and the number taken.
+        // A later run of the program has only kept the key's 32 bytes and the number taken.
         let secret = RecipientSecretKey::from_bytes(&*letter.secret.to_bytes()).unwrap();
         let mut awaited = ComplementReceiver { secret, ..letter.awaited() }.with_taken(awaited.taken());
         assert_eq!(awaited.open(&first), Err(ComplementError::NotThisRequest), "replayed later");
@@ -289,7 +292,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("for-the-phone");
         std::fs::write(&file, letter.sealed(&letter.manifest(0))).unwrap();
-        // All that the receiver has, in another place: its own key and who it asked.
+        // Everything that the receiver keeps, elsewhere: its own key and the sender's identity.
         let (secret, spki) = (letter.secret.to_bytes(), letter.sender.public().spki().to_vec());
         let receiver = letter.receiver.device();
         let taken = std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! A file read part by part, so that no file is held in memory to be copied or compared.
+//! Reading a file in chunks, so that no file has to fit in memory to be copied or compared.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use crate::file_error::{Action, IoContext, StorageError};
 use crate::storage::Storage;
 
-/// What is read at once.
+/// Length of a chunk, in bytes.
 const PART_LEN: usize = 256 * 1024;
 
-/// The parts of a file, in order: all of them full but the last.
+/// The chunks of a file, in order: all of full length except the last.
 pub(crate) struct ChunkReader<R> {
     file: R,
     part: Vec<u8>,
@@ -20,7 +20,7 @@ impl<R: Read> ChunkReader<R> {
         Self { file, part: Vec::new() }
     }
 
-    /// The next part; none at the end.
+    /// Returns the next chunk, or `None` at the end.
     pub(crate) fn next(&mut self) -> io::Result<Option<&[u8]>> {
         self.part.clear();
         (&mut self.file).take(PART_LEN as u64).read_to_end(&mut self.part)?;
@@ -28,7 +28,7 @@ impl<R: Read> ChunkReader<R> {
     }
 }
 
-/// Writes all that `from` gives (read at `from_path`) into a new file, and syncs it.
+/// Copies `from` (read at `from_path`) into a new file and syncs it.
 pub(crate) fn copy_synced<S: Storage>(
     storage: &S,
     from: impl Read,

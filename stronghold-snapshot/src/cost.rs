@@ -1,4 +1,4 @@
-//! What a passphrase may cost: the bounds of Argon2id's parameters, and how much of it is spent on a file of others.
+//! The cost of passphrases: bounds on Argon2id's parameters, and the limit for untrusted files.
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +7,9 @@ use thiserror::Error;
 use crate::crypto;
 use crate::sealed::SealError;
 
-/// Argon2id's parameters, always within bounds: memory 8 KiB to 1 GiB and at least 8 KiB a lane, 1 to 16 passes,
-/// 1 to 16 lanes. Memory times passes, over all the passphrase slots of a file, is at most 16 GiB.
+/// Argon2id parameters, always within bounds: memory 8 KiB to 1 GiB and at least 8 KiB a lane, 1 to
+/// 16 passes, 1 to 16 lanes. Memory times passes, summed over all passphrase slots of a file, is at
+/// most 16 GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PassphraseCost {
     memory_kib: u32,
@@ -32,13 +33,14 @@ impl PassphraseCost {
     const MAX_MEMORY_KIB: u32 = 1024 * 1024;
     const MAX_PASSES: u32 = 16;
     const MAX_LANES: u32 = 16;
-    /// What all the slots of one file may cost together, in KiB times passes.
+    /// Maximum total cost of all slots of one file, in KiB times passes.
     pub(crate) const MAX_TOTAL_WORK: u64 = Self::MAX_MEMORY_KIB as u64 * Self::MAX_PASSES as u64;
 
-    /// `memory_kib` KiB of memory, gone over `passes` times in `lanes` parallel lanes.
+    /// Creates parameters of `memory_kib` KiB of memory, `passes` passes and `lanes` parallel
+    /// lanes.
     ///
     /// # Errors
-    /// [`PassphraseCostError`], see the type.
+    /// [`PassphraseCostError`] if they are out of bounds; see the type.
     pub fn new(memory_kib: u32, passes: u32, lanes: u32) -> Result<Self, PassphraseCostError> {
         let allowed = (1..=Self::MAX_LANES).contains(&lanes)
             && (1..=Self::MAX_PASSES).contains(&passes)
@@ -49,10 +51,11 @@ impl PassphraseCost {
         Ok(Self { memory_kib, passes, lanes })
     }
 
-    /// A cost that takes this machine about so long: at least the default, and as many passes more as fit.
+    /// Measures a cost that takes about `time` on this machine: at least the default, with as many
+    /// more passes as fit.
     ///
     /// # Errors
-    /// [`SealError::NoMemory`] when the memory is refused.
+    /// [`SealError::NoMemory`] if the system refuses the memory.
     pub fn calibrated(time: Duration) -> Result<Self, SealError> {
         let least = Self::default();
         let one_run = |cost: Self| {
@@ -60,59 +63,59 @@ impl PassphraseCost {
             let run = crypto::argon2id(b"calibration", &[0; 32], cost);
             run.map(|_| start.elapsed()).map_err(|_| SealError::NoMemory(cost))
         };
-        // The first run pays for the memory being new.
+        // The first run also pays for mapping new memory.
         let run = one_run(least)?.min(one_run(least)?);
         let of_one_pass = run.as_secs_f64() / f64::from(least.passes);
         let passes = (time.as_secs_f64() / of_one_pass.max(f64::EPSILON)) as u32;
         Ok(Self { passes: passes.clamp(least.passes, Self::MAX_PASSES), ..least })
     }
 
-    /// Memory in KiB.
+    /// Returns the memory in KiB.
     #[must_use]
     pub fn memory_kib(self) -> u32 {
         self.memory_kib
     }
 
-    /// Passes over the memory.
+    /// Returns the number of passes over the memory.
     #[must_use]
     pub fn passes(self) -> u32 {
         self.passes
     }
 
-    /// Lanes computed in parallel.
+    /// Returns the number of lanes computed in parallel.
     #[must_use]
     pub fn lanes(self) -> u32 {
         self.lanes
     }
 
-    /// KiB times passes.
+    /// Returns KiB times passes.
     pub(crate) fn work(self) -> u64 {
         u64::from(self.memory_kib) * u64::from(self.passes)
     }
 }
 
 impl Default for PassphraseCost {
-    /// 64 MiB, 3 passes, 4 lanes: the second choice of RFC 9106, section 4.
+    /// Returns 64 MiB, 3 passes, 4 lanes: the second choice of RFC 9106, section 4.
     fn default() -> Self {
         Self { memory_kib: 64 * 1024, passes: 3, lanes: 4 }
     }
 }
 
-/// The work that a file's passphrase slots ask for together, before it is known whose file it is.
+/// The total work that a file's passphrase slots demand, known before the file is authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KdfWork {
-    /// KiB of memory of the slot that takes the most.
+    /// Memory of the slot that takes the most, in KiB.
     pub memory_kib: u32,
-    /// KiB times passes, over all the slots.
+    /// KiB times passes, summed over all slots.
     pub total_kib: u64,
 }
 
 impl KdfWork {
-    /// What is spent on a file that was not made here: 64 MiB, gone over 16 times in all. It is the default cost five times, or
-    /// one slot of any [`PassphraseCost::calibrated`] cost.
+    /// The limit for an untrusted file: 64 MiB, with 16 passes in total. That is the default cost
+    /// five times, or one slot of any [`PassphraseCost::calibrated`] cost.
     pub const FOREIGN: Self = Self { memory_kib: 64 * 1024, total_kib: 16 * 64 * 1024 };
 
-    /// All that the format allows.
+    /// Everything that the format allows.
     pub const ANY: Self =
         Self { memory_kib: PassphraseCost::MAX_MEMORY_KIB, total_kib: PassphraseCost::MAX_TOTAL_WORK };
 
@@ -125,7 +128,7 @@ impl KdfWork {
         })
     }
 
-    /// The greater of each.
+    /// Returns the greater value of each field.
     pub(crate) fn max(self, other: Self) -> Self {
         Self {
             memory_kib: self.memory_kib.max(other.memory_kib),

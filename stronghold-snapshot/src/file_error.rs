@@ -1,4 +1,4 @@
-//! Why an operation on a snapshot file failed: one enum each, with the cause kept as source.
+//! Errors of operations on a snapshot file: one enum per operation, with the cause as source.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,15 @@ use thiserror::Error;
 use crate::safe_open::Obstacle;
 use crate::sealed::{OpenError, SealError};
 
-/// A file action that failed.
+/// A failed file action.
 #[derive(Debug, Error)]
 #[error("can't {action} {}: {source}", path.display())]
 pub struct StorageError {
-    /// What was tried.
+    /// The action that failed.
     pub action: Action,
-    /// On the snapshot, its folder, or a file beside it.
+    /// The path: of the snapshot, its folder, or a file beside it.
     pub path: PathBuf,
-    /// What the operating system says.
+    /// The error of the operating system.
     pub source: io::Error,
 }
 
@@ -45,64 +45,65 @@ pub enum Action {
     Remove,
 }
 
-/// Why a file was not opened.
+/// An error of opening a file.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenFileError {
-    /// It could not be read.
+    /// The file could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// It was read, and is not what this key opens.
+    /// The file was read, but the key does not open it as a snapshot.
     #[error("{}: {source}", path.display())]
     Snapshot {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         source: OpenError,
     },
-    /// It is larger than what is read of a file that may be anybody's.
+    /// The file exceeds the size limit for an untrusted file.
     #[error("{} is larger than {} MiB, which is the most that is read of a file that was not made here", path.display(), max_len >> 20)]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// The most bytes that are read.
+        /// Maximum number of bytes to read.
         max_len: u64,
     },
 }
 
-/// Why the generation on disk was not taken over.
+/// An error of reloading a file.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ReloadError {
     /// See [`OpenFileError`].
     #[error(transparent)]
     Open(#[from] OpenFileError),
-    /// See [`CommitError::RollbackError`].
+    /// See [`CommitError::RolledBack`].
     #[error("the file was set back to generation {found}, generation {held} was read from it")]
     RolledBack {
-        /// On disk.
+        /// Generation on disk.
         found: u64,
-        /// What was read before.
+        /// Generation read before.
         held: u64,
     },
 }
 
-/// Why the lock was not taken.
+/// An error of taking the lock.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LockError {
-    /// Another process, or another opening in this one, had the lock for all of the time waited.
+    /// Another process, or another handle in this process, held the lock for the whole waiting
+    /// time.
     #[error("the snapshot is in use{}", by_process(*.holder))]
     InUse {
-        /// The process, if it noted itself.
+        /// The lock's holder, if it noted itself.
         holder: Option<u32>,
     },
-    /// Something else stands where the lock should be. It was not touched.
+    /// Something other than a lock file is in its place. It was not touched.
     #[error("the lock {} can't be used: {what}", path.display())]
     InTheWay {
-        /// Where the lock should be.
+        /// Path of the lock file.
         path: PathBuf,
-        /// What stands there.
+        /// The obstacle there.
         what: Obstacle,
     },
     /// The lock file could not be opened or locked.
@@ -110,52 +111,53 @@ pub enum LockError {
     Storage(#[from] StorageError),
 }
 
-/// Why a commit was not acknowledged. Unless said otherwise the file is as it was before, byte for byte.
+/// An error of committing. Unless stated otherwise, the file is unchanged, byte for byte.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CommitError {
     /// See [`LockError`].
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The file was changed since it was read: reload and apply the change again.
+    /// The file changed since it was read: reload it and apply the change again.
     #[error("the file holds generation {found}, but this change is based on {held}")]
     Stale {
-        /// On disk.
+        /// Generation on disk.
         found: u64,
-        /// What this change is based on.
+        /// Generation that the change is based on.
         held: u64,
     },
-    /// The file is older than what was read from it, or of the same generation and yet another: someone put an old
-    /// or a foreign copy in its place.
+    /// The file is older than the one last read, or differs at the same generation: an old or
+    /// foreign copy was put in its place.
     #[error("the file was set back to generation {found}, generation {held} was read from it")]
     RolledBack {
-        /// On disk.
+        /// Generation on disk.
         found: u64,
-        /// What was read before.
+        /// Generation read before.
         held: u64,
     },
-    /// Another snapshot, or something that is none or damaged, stands in its place.
+    /// Another snapshot, a damaged one or a file that is not a snapshot is in its place.
     #[error("what stands in place of the snapshot is not what was read from it: {0}")]
     Replaced(#[source] OpenError),
     /// The new generation could not be sealed.
     #[error("the new generation can't be sealed: {0}")]
     Seal(#[from] SealError),
-    /// What was written reads back differently.
+    /// The written file reads back differently.
     #[error("the new generation was not written as it was sealed")]
     NotAsWritten,
-    /// The file as a whole could not be taken as it is.
+    /// The file could not be opened within its limits.
     #[error(transparent)]
     Open(OpenFileError),
-    /// A file action failed. If that was [`Action::SyncFolder`], the file is the new generation already, but a loss of power may bring the old one back: reload to know.
+    /// A file action failed. If it was [`Action::SyncFolder`], the file already is the new
+    /// generation, but a power loss may restore the old one: reload to find out.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
-/// Why no file was created.
+/// An error of creating a file.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// Something stands there already; it was not touched.
+    /// Something exists at the path already; it was not touched.
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
     /// The first generation was not written.
@@ -173,7 +175,7 @@ impl From<OpenFileError> for CommitError {
     }
 }
 
-/// Says what was tried, and on what.
+/// Adds the action and the path to an IO error.
 pub(crate) trait IoContext<T> {
     fn context(self, action: Action, path: &Path) -> Result<T, StorageError>;
 }

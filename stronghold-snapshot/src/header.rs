@@ -1,7 +1,8 @@
-//! The header: which file and generation this is, which keys open it, and proofs that none of it was changed.
+//! The header: file id, generation, key slots, and proofs that none of it was changed.
 //!
-//! All integers are big-endian. The first [`PREAMBLE_LEN`] bytes mean the same in every version, so a file
-//! from a newer version is told from a damaged one. `FORMAT.md` has the byte diagram.
+//! All integers are big-endian. The first [`PREAMBLE_LEN`] bytes have the same meaning in every
+//! version, so a file of a newer version is distinguished from a damaged one. `FORMAT.md` has the
+//! byte diagram.
 
 use crate::crypto;
 use crate::sealed::{Damage, OpenError, SealError, Unsupported};
@@ -10,10 +11,11 @@ use crate::slot::{self, MAX_SLOTS, Slot};
 /// The version that this crate writes, and the newest that it reads.
 pub(crate) const VERSION: u16 = 1;
 
-/// The first bytes of every sealed snapshot: not text, and changed by a transfer that treats it as text.
+/// The first bytes of every sealed snapshot. They are not text, and a transfer in text mode changes
+/// them.
 pub(crate) const MAGIC: [u8; 8] = *b"\x93SHOLD\r\n";
 
-/// The most bytes of a header of this version; 16 recipient slots take less.
+/// Maximum length of a header of this version, in bytes. 16 recipient slots take less.
 pub(crate) const MAX_LEN: usize = 64 * 1024;
 
 const SUITE: u16 = 1;
@@ -23,29 +25,29 @@ const CHECKSUM_AT: usize = 16;
 const MAC_LEN: usize = 32;
 const MAC_LABEL: &[u8] = b"stronghold/snapshot/v1/header";
 
-/// What a header says, apart from its proofs.
+/// The fields of a header, apart from its proofs.
 #[derive(Clone)]
 pub(crate) struct Header {
     pub(crate) file_id: [u8; 16],
     pub(crate) generation: u64,
-    /// [`ParsedHeader::hash`] of the generation before, zeros for the first.
+    /// [`ParsedHeader::hash`] of the previous generation; zeros for the first.
     pub(crate) parent: [u8; 32],
-    /// Fresh in every generation; the body's key depends on it.
+    /// Fresh with every new body; the body's key depends on it.
     pub(crate) body_salt: [u8; 32],
-    /// In the order of their numbers.
+    /// The slots, ordered by number.
     pub(crate) slots: Vec<Slot>,
     /// The highest number that a slot of this file ever had.
     pub(crate) last_number: u16,
 }
 
-/// A header as bytes, at the start of a file.
+/// A header at the start of a file, with its bytes.
 pub(crate) struct ParsedHeader<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) header: Header,
 }
 
 impl Header {
-    /// The header's bytes, authenticated under `master`.
+    /// Encodes the header, authenticated under `master`.
     pub(crate) fn encode(&self, master: &[u8; 32]) -> Result<Vec<u8>, SealError> {
         let mut out = vec![0; PREAMBLE_LEN];
         out.extend(self.file_id);
@@ -68,7 +70,8 @@ impl Header {
 }
 
 impl<'a> ParsedHeader<'a> {
-    /// Reads the header at the start of `file`, as far as that goes without a key. Further bytes are left alone.
+    /// Parses the header at the start of `file`, as far as possible without a key. Ignores further
+    /// bytes.
     pub(crate) fn parse(file: &'a [u8]) -> Result<Self, OpenError> {
         let bytes = split_header(file)?;
         let (content, _mac) = bytes.split_at(bytes.len() - MAC_LEN);
@@ -93,7 +96,7 @@ impl<'a> ParsedHeader<'a> {
         Ok(Self { bytes, header })
     }
 
-    /// Proves that whoever wrote this header had the master key.
+    /// Checks that the author of this header had the master key.
     pub(crate) fn authenticate(&self, master: &[u8; 32]) -> Result<(), OpenError> {
         let (content, mac) = self.bytes.split_at(self.bytes.len() - MAC_LEN);
         match crypto::equal(&header_mac(master, &self.header.file_id, content), mac) {
@@ -102,21 +105,22 @@ impl<'a> ParsedHeader<'a> {
         }
     }
 
-    /// SHA-256 over all of the header: a name for this generation, and what the next one calls its parent.
+    /// Returns SHA-256 over the whole header: the identifier of this generation, and the parent
+    /// field of the next.
     pub(crate) fn hash(&self) -> [u8; 32] {
         crypto::hash(&[self.bytes])
     }
 }
 
-/// How many bytes the header at the start of a file has, as its first [`PREAMBLE_LEN`] bytes say: none if they do not begin
-/// one, and no more than a reader of this version takes.
+/// Returns the length of a header as its first [`PREAMBLE_LEN`] bytes declare it, capped at the
+/// maximum of this version. Returns `None` if they do not start a snapshot.
 pub(crate) fn len_of(preamble: &[u8]) -> Option<usize> {
     let (len, _) = preamble.get(LEN_AT..)?.split_first_chunk()?;
     let len = usize::try_from(u32::from_be_bytes(*len)).unwrap_or(MAX_LEN);
     preamble.starts_with(&MAGIC).then_some(len.min(MAX_LEN))
 }
 
-/// Cuts the header off the front of a file, after the checks that are the same in every version.
+/// Splits the header off the front of a file, after the checks that are the same in every version.
 fn split_header(file: &[u8]) -> Result<&[u8], OpenError> {
     if !file.starts_with(&MAGIC) {
         return Err(OpenError::NotASnapshot);
@@ -152,8 +156,8 @@ fn decode_slots(input: &mut Reader<'_>, count: usize) -> Result<Vec<Slot>, OpenE
     }
 }
 
-/// The first 16 bytes of SHA-256 over all of the header but the checksum. It tells damage from a wrong key
-/// before any key is tried; against intent there is the HMAC.
+/// Computes the checksum: the first 16 bytes of SHA-256 over the header without the checksum. It
+/// distinguishes damage from a wrong key before any key is tried; the HMAC protects against intent.
 fn checksum(header: &[u8]) -> [u8; PREAMBLE_LEN - CHECKSUM_AT] {
     let hash = crypto::hash(&[&header[..CHECKSUM_AT], &header[PREAMBLE_LEN..]]);
     let mut checksum = [0; PREAMBLE_LEN - CHECKSUM_AT];
@@ -161,13 +165,14 @@ fn checksum(header: &[u8]) -> [u8; PREAMBLE_LEN - CHECKSUM_AT] {
     checksum
 }
 
-/// HMAC-SHA-256 over all that comes before it but the checksum, which follows from the rest.
+/// Computes HMAC-SHA-256 over everything before it except the checksum, which follows from the
+/// rest.
 fn header_mac(master: &[u8; 32], file_id: &[u8; 16], content: &[u8]) -> [u8; MAC_LEN] {
     let key = crypto::derive::<32>(master, file_id, &[MAC_LABEL]);
     crypto::mac(&key, &[&content[..CHECKSUM_AT], &content[PREAMBLE_LEN..]])
 }
 
-/// Takes fields off the front of a slice; what is missing is a damaged header.
+/// Reads fields off the front of a slice. A missing field is a damaged header.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {

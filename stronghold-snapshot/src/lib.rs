@@ -1,4 +1,4 @@
-//! The sealed snapshot: what it does not do, its nouns and an example stand in the README, which this page shows.
+//! The sealed snapshot of a Stronghold. The README, included below, is this page.
 //!
 #![doc = include_str!("../README.md")]
 

@@ -1,4 +1,4 @@
-//! Local sync: from another snapshot, all of it or a selection, under its own or other names.
+//! Local sync from another snapshot: all of it or a selection, under its own or mapped names.
 
 use std::collections::BTreeSet;
 
@@ -8,59 +8,60 @@ use stronghold_sync::{
 use stronghold_vault::{ExportError, ImportError, RejectReason, Stronghold, WriteError};
 use thiserror::Error;
 
-/// What to merge, and how.
+/// The parameters of a merge.
 #[derive(Debug, Clone)]
 pub struct Merge {
-    /// What to take, by its names in the other snapshot.
+    /// Records to take, by their names in the other snapshot.
     pub selection: Selection,
-    /// Under which names it arrives.
+    /// Names under which the records arrive.
     pub mapping: Mapping,
-    /// What becomes of conflicts.
+    /// Treatment of conflicts.
     pub on_conflict: OnConflict,
-    /// Whether a person confirmed that many records will be deleted.
+    /// Set if a person confirmed that many records will be deleted.
     pub deletions_confirmed: bool,
-    /// The time, in milliseconds since 1970.
+    /// Time of the merge, in milliseconds since 1970.
     pub now: u64,
 }
 
-/// What a merge did, or would do.
+/// The effect of a merge, done or planned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Merged {
-    /// Revisions taken.
+    /// Number of revisions taken.
     pub received: u64,
-    /// Records deleted.
+    /// Number of records deleted.
     pub deleted: u64,
-    /// Records in conflict now, of those taken.
+    /// Number of taken records that are now in conflict.
     pub conflicts: u64,
-    /// Records that were the same.
+    /// Number of records that were the same.
     pub unchanged: u64,
 }
 
-/// Why nothing was merged.
+/// An error of merging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MergeError {
-    /// It would delete, empty or shorten more than a tenth of the records: a person must confirm.
+    /// The merge would delete, empty or shorten more than a tenth of the records: a person must
+    /// confirm.
     #[error("the merge would delete or empty {deleted} of {of} records")]
     Deletions {
-        /// Records that would be deleted, or whose value would be empty, or less than half as large.
+        /// Number of records that would be deleted, emptied, or shortened to less than half.
         deleted: u64,
-        /// Records that are there.
+        /// Number of records that are there.
         of: u64,
     },
-    /// The other side could not be read.
+    /// The other snapshot could not be read.
     #[error("the other snapshot can't be read: {0}")]
     Export(#[from] ExportError),
-    /// This side could not take it.
+    /// The entries could not be imported here.
     #[error(transparent)]
     Import(#[from] ImportError),
-    /// A conflict could not be settled.
+    /// A conflict could not be resolved.
     #[error(transparent)]
     Write(#[from] WriteError),
 }
 
 impl Merge {
-    /// What [`run`](Self::run) would do.
+    /// Returns the plan that [`run`](Self::run) would execute.
     #[must_use]
     pub fn plan(&self, into: &Stronghold, from: &Stronghold) -> Plan {
         let scope = Scope::of(self.selection.clone());
@@ -68,7 +69,7 @@ impl Merge {
         let own = if self.mapping.is_empty() {
             into.shapes(&scope, &Mapping::default())
         } else {
-            // The selection is in the other side's names: compare where its entries arrive.
+            // The selection is in the other snapshot's names: compare at the mapped locations.
             let arrive: BTreeSet<LocationId> = theirs.iter().map(|shape| shape.location).collect();
             let everything = Scope::of(Selection::everything());
             let mut own = into.shapes(&everything, &Mapping::default());
@@ -81,7 +82,7 @@ impl Merge {
     /// Merges `from` into `into`.
     ///
     /// # Errors
-    /// [`MergeError`]; nothing is merged then, but for a conflict that could not be settled.
+    /// [`MergeError`]. Nothing is merged then, except if a conflict could not be resolved.
     pub fn run(&self, into: &mut Stronghold, from: &Stronghold) -> Result<Merged, MergeError> {
         let plan = self.plan(into, from);
         if plan.needs_confirmation() && !self.deletions_confirmed {

@@ -1,4 +1,4 @@
-//! One note of what was seen of a snapshot: a line of text.
+//! A note about a snapshot last seen: one line of text.
 
 use std::path::{Path, PathBuf};
 
@@ -8,29 +8,29 @@ use crate::cost::KdfWork;
 use crate::file::SnapshotFile;
 use crate::sealer::Sealer;
 
-/// What was seen of a file: which, how far it had come, and where.
+/// A note about a file: its id, its generation, and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Note {
     pub(crate) file_id: [u8; 16],
     pub(crate) generation: u64,
     header_hash: [u8; 32],
-    /// What its passphrase slots asked for: the owner has paid that before.
+    /// The cost of its passphrase slots, which the owner has paid before.
     pub(crate) work: KdfWork,
     pub(crate) place: Place,
     pub(crate) path: PathBuf,
 }
 
-/// What a place is to the file that was seen there.
+/// The relation of a path to the file seen there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Where the file is at home.
+    /// The file's home.
     Home,
-    /// Where a copy lies, while the file was at home elsewhere.
+    /// A copy, while the file's home was elsewhere.
     Copy,
 }
 
 impl Note {
-    /// More than any note has: a path has at most 4,096 bytes, in two digits each.
+    /// Maximum length of a note, in bytes. A path has at most 4,096 bytes, two digits each.
     pub(crate) const MAX_LEN: u64 = 16 * 1024;
 
     pub(crate) fn of(file: &SnapshotFile, place: Place) -> Self {
@@ -49,14 +49,16 @@ impl Note {
         self.file_id == lineage.file_id()
     }
 
-    /// Whether more was seen of the file than that: a later generation, or another one of the same number.
+    /// Checks whether the note is ahead of the file: a later generation, or a different one with
+    /// the same number.
     pub(crate) fn is_ahead_of(&self, lineage: &Sealer) -> bool {
         self.is_of(lineage)
             && (self.generation > lineage.generation()
                 || self.generation == lineage.generation() && self.header_hash != lineage.header_hash())
     }
 
-    /// Whether this says more than what is `known` of the file: a later generation, or more of the same one.
+    /// Checks whether this note supersedes `known`: a later generation, or the same one with other
+    /// details.
     pub(crate) fn is_news(&self, known: &Self) -> bool {
         self.generation > known.generation || self.generation == known.generation && self != known
     }
@@ -69,7 +71,7 @@ impl Note {
         format!("{MARK} {id} {generation} {hash} {} {} {place} {path}\n", work.memory_kib, work.total_kib)
     }
 
-    /// Reads what [`to_text`](Self::to_text) wrote; none for anything else.
+    /// Parses the output of [`to_text`](Self::to_text). Returns `None` for anything else.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let mut words = text.strip_suffix('\n')?.split(' ');
         let mut word = || words.next();

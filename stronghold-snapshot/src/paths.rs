@@ -9,19 +9,19 @@ use crate::crypto;
 use crate::file_error::{Action, IoContext, StorageError};
 use crate::storage::Storage;
 
-/// A snapshot's real path and what stands beside it, all in one folder.
+/// A snapshot's real path and the paths of its companion files, all in one folder.
 pub(crate) struct Paths {
     pub(crate) folder: PathBuf,
     pub(crate) file: PathBuf,
-    /// Locked by whoever writes; its content is the writer's process id.
+    /// The lock file. Its content is the writer's process id.
     pub(crate) lock: PathBuf,
-    /// `.NAME.`, with which the name of every temporary file begins.
+    /// Prefix of every temporary file's name, `.NAME.`.
     temporary_prefix: OsString,
 }
 
 const TEMPORARY_SUFFIX: &str = ".tmp";
 const TEMPORARY_LABEL: &[u8] = b"stronghold/snapshot/v1/temporary";
-/// Hexadecimal digits of a temporary name's check.
+/// Number of hexadecimal digits in a temporary name's check.
 const CHECK_LEN: usize = 8;
 
 impl Paths {
@@ -39,7 +39,7 @@ impl Paths {
         })
     }
 
-    /// A name that nobody else uses. The process id in it is for people.
+    /// Returns a unique temporary name. The process id in it is for people.
     pub(crate) fn temporary(&self) -> Result<PathBuf, getrandom::Error> {
         let random = u64::from_be_bytes(crypto::random()?);
         let begin = format!("{}-{random:016x}", std::process::id());
@@ -50,9 +50,9 @@ impl Paths {
         Ok(self.folder.join(name))
     }
 
-    /// Whether `name` is one that [`temporary`](Self::temporary) made: prefix, digits, `-`, 16 hexadecimal digits, and the check
-    /// that follows from them. A name that somebody else thought of has no such check, and content tells nothing: after a loss of
-    /// power it may be anything.
+    /// Checks whether [`temporary`](Self::temporary) made `name`: prefix, digits, `-`, 16
+    /// hexadecimal digits, and a check derived from them. A foreign name does not carry the right
+    /// check. The content proves nothing: after a power loss it may be anything.
     pub(crate) fn is_temporary(&self, name: &OsStr) -> bool {
         let middle = name
             .as_encoded_bytes()
@@ -69,7 +69,7 @@ impl Paths {
             && *check == *self.check_of(begin).as_bytes()
     }
 
-    /// What ends a temporary name that begins so.
+    /// Returns the check for a temporary name that starts with `begin`.
     fn check_of(&self, begin: &[u8]) -> String {
         let hash = crypto::hash(&[TEMPORARY_LABEL, self.temporary_prefix.as_encoded_bytes(), begin]);
         hex::text(&hash[..CHECK_LEN / 2])

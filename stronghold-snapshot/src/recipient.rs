@@ -1,8 +1,8 @@
-//! Recipients: key pairs to which a snapshot can be sealed without sharing a secret beforehand.
+//! Recipients: key pairs to which a snapshot can be sealed without a shared secret.
 //!
-//! HPKE (RFC 9180) in base mode: KEM ML-KEM-768 with P-256 (`0x0050`, draft-ietf-hpke-pq-04), HKDF-SHA256,
-//! AES-256-GCM. A slot uses HPKE's secret export (RFC 9180, section 5.3), so a recipient slot gets a secret in
-//! the same way as every other slot, and the same key commitment and wrapping follow.
+//! HPKE (RFC 9180) in base mode: KEM ML-KEM-768 with P-256 (`0x0050`, draft-ietf-hpke-pq-04),
+//! HKDF-SHA256, AES-256-GCM. A slot uses HPKE's secret export (RFC 9180, section 5.3). So a
+//! recipient slot yields a secret like every other slot, with the same key commitment and wrapping.
 
 use core::fmt;
 
@@ -19,46 +19,47 @@ type Public = <MlKem768P256 as Kem>::PublicKey;
 type Private = <MlKem768P256 as Kem>::PrivateKey;
 type Encapped = <MlKem768P256 as Kem>::EncappedKey;
 
-/// Bytes of an encapsulated key in a recipient slot.
+/// Length of an encapsulated key in a recipient slot, in bytes.
 pub(crate) const ENCAPPED_LEN: usize = 1153;
 
 const EXPORT_LABEL: &[u8] = b"stronghold/snapshot/v1/recipient-secret";
 
-/// The half of a recipient's key pair that opens. Whoever has it opens everything sealed to it.
+/// A recipient's secret key. It opens everything sealed to the recipient.
 #[derive(Clone)]
 pub struct RecipientSecretKey(Private);
 
-/// The half of a recipient's key pair that one seals to. Not secret, but it must come from the right peer.
+/// A recipient's public key, to seal to. Not secret, but it must come from the right peer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RecipientPublicKey(Public);
 
-/// These bytes are no recipient key: wrong length, or no point and lattice vector of the KEM.
+/// The bytes are not a recipient key: wrong length, or not a valid point and lattice vector of the
+/// KEM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("not a recipient key")]
 pub struct RecipientKeyError;
 
 impl RecipientSecretKey {
-    /// Bytes of [`to_bytes`](Self::to_bytes).
+    /// Length of [`to_bytes`](Self::to_bytes), in bytes.
     pub const LEN: usize = 32;
 
-    /// A new key pair.
+    /// Generates a key pair.
     ///
     /// # Errors
-    /// When the operating system gives no randomness.
+    /// [`getrandom::Error`] if the operating system returns no random bytes.
     pub fn generate() -> Result<Self, getrandom::Error> {
         let seed = Zeroizing::new(crypto::random::<{ Self::LEN }>()?);
         Self::from_bytes(&*seed).map_err(|_| getrandom::Error::UNEXPECTED)
     }
 
-    /// The key pair whose seed these 32 bytes are.
+    /// Creates the key pair from its seed of 32 bytes.
     ///
     /// # Errors
-    /// [`RecipientKeyError`] when there are not 32 bytes.
+    /// [`RecipientKeyError`] for any other length.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecipientKeyError> {
         Private::from_bytes(bytes).map(Self).map_err(|_| RecipientKeyError)
     }
 
-    /// The seed: 32 secret bytes.
+    /// Returns the seed: 32 secret bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<[u8; Self::LEN]> {
         let mut bytes = Zeroizing::new([0; Self::LEN]);
@@ -66,14 +67,15 @@ impl RecipientSecretKey {
         bytes
     }
 
-    /// The half to give to others.
+    /// Returns the public key.
     #[must_use]
     pub fn public(&self) -> RecipientPublicKey {
         RecipientPublicKey(MlKem768P256::sk_to_pk(&self.0))
     }
 
-    /// The secret that [`RecipientPublicKey::encapsulate`] made, or none when the encapsulation is malformed. An
-    /// encapsulation to someone else gives a different secret, which the slot's commitment tells.
+    /// Recovers the secret of [`RecipientPublicKey::encapsulate`]; `None` if the encapsulation is
+    /// malformed. An encapsulation to another key yields a different secret, which the slot's
+    /// commitment reveals.
     pub(crate) fn decapsulate(&self, encapped: &[u8; ENCAPPED_LEN], info: &[u8]) -> Option<Secret> {
         let encapped = Encapped::from_bytes(encapped).ok()?;
         let context = hpke::setup_receiver::<AesGcm256, HkdfSha256, MlKem768P256>(
@@ -96,24 +98,27 @@ impl fmt::Debug for RecipientSecretKey {
 }
 
 impl RecipientPublicKey {
-    /// Bytes of [`to_bytes`](Self::to_bytes): an ML-KEM-768 key (1184), then an uncompressed P-256 point (65).
+    /// Length of [`to_bytes`](Self::to_bytes), in bytes: an ML-KEM-768 key (1184), then an
+    /// uncompressed P-256 point (65).
     pub const LEN: usize = 1249;
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    /// Parses the output of [`to_bytes`](Self::to_bytes).
     ///
     /// # Errors
-    /// [`RecipientKeyError`] for another length, an unreduced ML-KEM key or a point that is not on the curve.
+    /// [`RecipientKeyError`] for another length, an unreduced ML-KEM key or a point that is not on
+    /// the curve.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecipientKeyError> {
         Public::from_bytes(bytes).map(Self).map_err(|_| RecipientKeyError)
     }
 
-    /// The key as [`LEN`](Self::LEN) bytes.
+    /// Returns the key as [`LEN`](Self::LEN) bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.to_bytes().to_vec()
     }
 
-    /// A fresh secret and its encapsulation, which only this key's secret half opens; none when the KEM refuses.
+    /// Returns a fresh secret and its encapsulation, which only the matching secret key opens;
+    /// `None` if the KEM refuses.
     pub(crate) fn encapsulate(&self, info: &[u8]) -> Option<([u8; ENCAPPED_LEN], Secret)> {
         let (encapped, context) =
             hpke::setup_sender::<AesGcm256, HkdfSha256, MlKem768P256>(&OpModeS::Base, &self.0, info).ok()?;

@@ -1,14 +1,16 @@
-//! What a device remembers of its snapshots, outside of them: the last generation that it saw of each.
+//! Rollback detection: notes outside of the snapshots record the last generation seen of each.
 //!
-//! A snapshot can't tell by itself that an old copy, or another snapshot, was put in its place: both are authentic. So what
-//! was seen last is noted in a folder of its own. That notices what somebody put in a snapshot's place where only the
-//! snapshot is in reach (a synchronised folder, a stolen backup); not where the notes are too.
+//! A snapshot can't reveal by itself that an old copy or another snapshot was put in its place:
+//! both are authentic. So the last state seen is noted in a separate folder. That detects
+//! replacement by an attacker who reaches only the snapshot (a synchronised folder, a stolen
+//! backup), but not by one who reaches the notes too.
 //!
-//! Two notes are kept of a file. One is found by its path: it tells which file lies there and how far it had come. The other
-//! is found by the file's id, and tells where the file is at home: it stays with a file that is moved, or whose folder is
-//! renamed. A file at a new path, while the home still holds it, is a copy: both may be written on, so the copy is
-//! remembered by its path alone, and what becomes of the original is nothing to it. A file at a new path whose home holds it
-//! no longer has moved, and must not be older than what was seen there.
+//! Each file has two notes. One is found by its path and records which file is there and its
+//! generation. The other is found by the file's id and records the file's home: it stays with a
+//! file that is moved or whose folder is renamed. A file at a new path, while its home still holds
+//! it, is a copy. Both may be written further, so the copy is noted by its path alone and the
+//! original's later generations do not count against it. A file at a new path whose home no longer
+//! holds it has moved, and must not be older than the state seen at its home.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
@@ -35,49 +37,49 @@ pub struct RollbackGuard {
     folder: PathBuf,
 }
 
-/// A snapshot is not what was seen at its place last.
+/// A snapshot differs from the one last seen at its path.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RollbackError {
-    /// It is older than what was seen of it last, or another one of the same generation.
+    /// The snapshot is older than the one last seen, or a different one of the same generation.
     #[error(
         "{} holds generation {found}, but generation {seen} was seen {} before: an old copy, or another one",
         path.display(),
         at(.seen_at)
     )]
     Older {
-        /// The snapshot.
+        /// Path of the snapshot.
         path: PathBuf,
-        /// What it holds.
+        /// Its generation.
         found: u64,
-        /// What was seen last.
+        /// Generation last seen.
         seen: u64,
-        /// Where that was, if elsewhere: the file was moved since.
+        /// Path where it was seen, if the file was moved since.
         seen_at: Option<PathBuf>,
     },
     /// Another snapshot was seen there before.
     #[error("{} is another snapshot than the one that was seen there before", path.display())]
     Exchanged {
-        /// The snapshot.
+        /// Path of the snapshot.
         path: PathBuf,
     },
 }
 
-/// Why a note could not be read or written: what it would have told is not known.
+/// An error of reading or writing a note. The information of that note is unknown then.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum NoteError {
-    /// The system would not.
+    /// A file action failed.
     #[error("can't {action} the note {}: {source}", path.display())]
     Storage {
-        /// What was tried.
+        /// The action that failed.
         action: Action,
-        /// The note, or the folder of notes.
+        /// Path of the note, or of the folder of notes.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// There is a note, and it says nothing that a note says.
+    /// The note exists but is not in the format of a note.
     #[error("the note {} is damaged, or is none", .0.display())]
     Unreadable(PathBuf),
     /// There is no folder for notes.
@@ -85,8 +87,8 @@ pub enum NoteError {
     NoFolder,
 }
 
-/// What is remembered of the file at a path, as it was when it was asked for: before the file is opened, since others may
-/// write the file, and remember that, at any time.
+/// The note about the file at a path, read before the file is opened, since other processes may
+/// write the file and its note at any time.
 #[derive(Debug)]
 pub struct LastSeen {
     seen: RollbackGuard,
@@ -95,38 +97,39 @@ pub struct LastSeen {
 }
 
 impl RollbackGuard {
-    /// Notes in this folder, which is made when the first note is.
+    /// Uses this folder for notes; it is created with the first note.
     #[must_use]
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
 
-    /// The folder.
+    /// Returns the folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What is remembered of the snapshot at `path`.
+    /// Returns the note about the snapshot at `path`.
     ///
     /// # Errors
-    /// [`StorageError`] when the path leads nowhere. A note that can't be read is told by [`LastSeen::check`].
+    /// [`StorageError`] if the path can't be resolved. [`LastSeen::confirm`] reports an unreadable
+    /// note.
     pub fn last_seen(&self, path: &Path) -> Result<LastSeen, StorageError> {
         let path = Disk.resolve(path).context(Action::Find, path)?;
         let note = self.read(&self.note_of_path(&path));
         Ok(LastSeen { seen: self.clone(), path, note })
     }
 
-    /// Remembers the generation of a file, unless a later one is remembered.
+    /// Notes a file's generation, unless a later one is noted.
     ///
     /// # Errors
-    /// [`NoteError`]; what was remembered before stays then.
+    /// [`NoteError`]; the earlier notes stay then.
     pub fn remember(&self, file: &SnapshotFile) -> Result<(), NoteError> {
         self.note(file, false)
     }
 
-    /// Remembers the generation of a file, even if a later one, or another file, is remembered in its place, and writes
-    /// notes that can't be read anew.
+    /// Notes a file's generation even if a later one or another file is noted, and rewrites
+    /// unreadable notes.
     ///
     /// # Errors
     /// As [`remember`](Self::remember).
@@ -134,17 +137,17 @@ impl RollbackGuard {
         self.note(file, true)
     }
 
-    /// Whether what is noted of the file at a path can be read, if anything is.
+    /// Checks that the notes about the file at a path are readable, if there are any.
     ///
     /// # Errors
-    /// [`NoteError`] where it can't.
+    /// [`NoteError`] if one is not.
     pub fn readable(&self, path: &Path) -> Result<(), NoteError> {
         let Ok(path) = Disk.resolve(path) else { return Ok(()) };
         let here = self.read(&self.note_of_path(&path))?;
         here.map_or(Ok(()), |here| self.read(&self.note_of(&here.file_id)).map(drop))
     }
 
-    /// Tries to write a note, which is removed again.
+    /// Writes and removes a test note.
     ///
     /// # Errors
     /// As [`remember`](Self::remember).
@@ -167,7 +170,8 @@ impl RollbackGuard {
         };
         let note = Note::of(file, place);
         let is_news = |known: &Option<Note>| anyhow || known.as_ref().is_none_or(|known| note.is_news(known));
-        // The file's id last: a note of a path without it is as good, the other way round is not.
+        // Writes the note by file id last: a path's note without it is sufficient, but not the
+        // reverse.
         if is_news(&of_path) {
             self.write(&by_path, &note)?;
         }
@@ -177,7 +181,7 @@ impl RollbackGuard {
         Ok(())
     }
 
-    /// What a note says, if it is there.
+    /// Reads a note; `None` if it does not exist.
     fn read(&self, path: &Path) -> Result<Option<Note>, NoteError> {
         let mut text = String::new();
         let file = match safe_open::open_own_to_read(path) {
@@ -191,7 +195,8 @@ impl RollbackGuard {
         Note::from_text(&text).map(Some).ok_or_else(|| NoteError::Unreadable(path.to_owned()))
     }
 
-    /// As [`read`](Self::read); `anyhow`, one that says nothing counts as none.
+    /// Reads a note as [`read`](Self::read) does; with `anyhow`, an unreadable note counts as
+    /// missing.
     fn read_or(&self, path: &Path, anyhow: bool) -> Result<Option<Note>, NoteError> {
         match self.read(path) {
             Err(NoteError::Unreadable(_)) if anyhow => Ok(None),
@@ -199,7 +204,7 @@ impl RollbackGuard {
         }
     }
 
-    /// Puts a note in place of the one before, whole or not at all. What is no file of this user's is not replaced.
+    /// Replaces a note atomically. Does not replace anything but a file of this user.
     fn write(&self, path: &Path, note: &Note) -> Result<(), NoteError> {
         match safe_open::open_own_to_read(path) {
             Err(error) if !is_missing(&error) => return Err(failed(Action::Write, path, error)),
@@ -212,7 +217,7 @@ impl RollbackGuard {
         })
     }
 
-    /// A new file beside `path`, of a name that nobody can have foreseen.
+    /// Writes a new file beside `path`, under an unpredictable name.
     fn write_temporary(&self, path: &Path, text: &str) -> Result<PathBuf, NoteError> {
         let random: [u8; 8] = crypto::random()
             .map_err(|error| failed(Action::Create, path, io::Error::other(error.to_string())))?;
@@ -227,7 +232,8 @@ impl RollbackGuard {
         Ok(temporary)
     }
 
-    /// Others may note at the same time: one after the other, or a later generation would be forgotten for an earlier one.
+    /// Takes the lock of the notes. Without it, a concurrent writer could overwrite a later
+    /// generation with an earlier one.
     fn lock(&self) -> Result<DiskLock, NoteError> {
         let path = self.folder.join(".lock");
         let give_up = Instant::now() + LOCK_WAIT;
@@ -263,13 +269,13 @@ impl RollbackGuard {
 }
 
 impl LastSeen {
-    /// Returns what the owner of the file has paid before to open it; `None` where nothing is known.
+    /// Returns the passphrase cost that the file's owner has paid before; `None` if unknown.
     pub(crate) fn paid(&self) -> Option<KdfWork> {
         self.note.as_ref().ok()?.as_ref().map(|note| note.work)
     }
 
-    /// Whether a file that was opened since is the one that was seen there, and at least as new. Where nothing is
-    /// remembered, nothing is known.
+    /// Checks that an opened file is the one last seen at its path, and at least as new. Passes if
+    /// there is no note.
     ///
     /// # Errors
     /// [`RollbackError`].
@@ -295,10 +301,10 @@ impl LastSeen {
         }
     }
 
-    /// Whether the notes could be read.
+    /// Checks that the notes were readable.
     ///
     /// # Errors
-    /// [`NoteError`] where one could not: whether the file is the newest is not known then.
+    /// [`NoteError`] if one was not: then it is unknown whether the file is the newest.
     pub fn confirm(&self, file: &SnapshotFile) -> Result<(), NoteError> {
         match &self.note {
             Ok(_) => self.seen.read(&self.seen.note_of_id(file.sealer())).map(drop),
@@ -307,13 +313,13 @@ impl LastSeen {
     }
 }
 
-/// Whether the file that is noted at another path is another one by now, to be judged by its own path: the home still holds
-/// the file, or it was a copy of it already.
+/// Checks whether the file noted at another path is a separate one: its home still holds it, or
+/// this path is noted as a copy. Then this file is judged by its own path.
 fn is_elsewhere(home: &Note, here: Option<&Note>) -> bool {
     here.is_some_and(|here| here.place == Place::Copy) || holds(&home.path, &home.file_id)
 }
 
-/// Whether there is a generation of that file at `path`.
+/// Checks whether `path` holds a generation of that file.
 fn holds(path: &Path, file_id: &[u8; 16]) -> bool {
     let mut start = Vec::new();
     let read = safe_open::open_to_read(path)
@@ -335,7 +341,7 @@ fn at(path: &Option<PathBuf>) -> String {
 
 const PATH_LABEL: &[u8] = b"stronghold/seen/v1";
 const ID_LABEL: &[u8] = b"stronghold/seen/id/v1";
-/// How long one waits for another that notes something.
+/// Time to wait for another process that writes notes.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

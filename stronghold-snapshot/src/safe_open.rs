@@ -1,8 +1,9 @@
-//! Files that Stronghold opens, and what it refuses to open: links, folders, FIFOs, devices, files of others.
+//! Safe opening of files. Refuses links, folders, FIFOs, devices and files of other users.
 //!
-//! Whoever may write to a snapshot's folder may put anything at the names that Stronghold uses there. So a file that is
-//! written to is never reached through a link, is a regular file of this user with one name, and holds what Stronghold
-//! writes there; else nothing is changed. No opening waits for the other end of a FIFO.
+//! Anyone with write access to a snapshot's folder can put anything at the names that Stronghold
+//! uses there. So a file to be written is never reached through a link, is a regular file of this
+//! user with a single name, and holds only content that Stronghold writes there; otherwise nothing
+//! is changed. Opening never waits for the other end of a FIFO.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,14 +11,14 @@ use std::path::Path;
 
 use thiserror::Error;
 
-/// The most bytes of a lock's content: a process id in decimal and a line feed.
+/// Maximum length of a lock file's content, in bytes: a decimal process id and a line feed.
 const LOCK_LEN: u64 = 11;
 
-/// What stands where a file of Stronghold's should be.
+/// An unexpected object in place of a file of Stronghold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Obstacle {
-    /// A symbolic link, wherever it leads.
+    /// A symbolic link, whatever its target.
     #[error("it is a link")]
     Link,
     /// A folder.
@@ -26,7 +27,7 @@ pub enum Obstacle {
     /// A FIFO, a socket or a device.
     #[error("it is a FIFO, a socket or a device, not a file")]
     Special,
-    /// A file that has further names (hard links).
+    /// A file with further names (hard links).
     #[error("it is a file that has other names too (hard links)")]
     SecondName,
     /// A file of another user.
@@ -35,13 +36,13 @@ pub enum Obstacle {
     /// A file with content that Stronghold does not write there.
     #[error("it is a file that Stronghold did not make")]
     Content,
-    /// Another file took its place while it was in use.
+    /// Another file replaced it while it was in use.
     #[error("it took the place of the one in use")]
     Exchanged,
 }
 
 impl Obstacle {
-    /// The obstacle behind an error of this crate's storage, if that is what it was.
+    /// Returns the obstacle inside an error of this crate's storage, if there is one.
     #[must_use]
     pub fn behind(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
@@ -54,7 +55,7 @@ impl From<Obstacle> for io::Error {
     }
 }
 
-/// Opens a regular file to be read, through links, without waiting for anyone.
+/// Opens a regular file for reading, through links, without blocking.
 pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
     check_kind(&fs::metadata(path)?)?; // first: opening a device may do something
     let file = non_blocking(OpenOptions::new().read(true)).open(path)?;
@@ -62,7 +63,7 @@ pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file of this user's to be read, not through a link.
+/// Opens a file of this user for reading, but not through a link.
 pub(crate) fn open_own_to_read(path: &Path) -> io::Result<File> {
     check_kind(&fs::symlink_metadata(path)?)?;
     let file = not_through_links(OpenOptions::new().read(true)).open(path)?;
@@ -70,12 +71,12 @@ pub(crate) fn open_own_to_read(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Creates a file that only its owner may read and write. Whatever is there already is an error.
+/// Creates a file that only its owner may read and write. Fails if anything exists at `path`.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     owner_only(OpenOptions::new().write(true).create_new(true)).open(path)
 }
 
-/// Opens the file that a lock is taken on, or creates it. Nothing is written.
+/// Opens or creates the file to lock. Writes nothing.
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     match fs::symlink_metadata(path) {
         Ok(found) => check_own(&found)?,
@@ -89,7 +90,7 @@ pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether `path` still leads to the open `file` itself.
+/// Checks whether `path` still leads to the open `file`.
 pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) => Ok(is_same(&file.metadata()?, &found)),
@@ -98,8 +99,8 @@ pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether the lock on `file` is the lock on `path`, and `file` holds what a lock does. `false` if another file, or none,
-/// is at `path` by now: its lock is the one to take.
+/// Checks whether `file` is still the lock file at `path` and has a lock's content. Returns `false`
+/// if `path` leads to another file or none: the lock to take is then the one there.
 pub(crate) fn is_lock(mut file: &File, path: &Path) -> io::Result<bool> {
     if !is_at(file, path)? {
         return Ok(false);
@@ -114,7 +115,7 @@ pub(crate) fn is_lock(mut file: &File, path: &Path) -> io::Result<bool> {
     if is_note { Ok(true) } else { Err(Obstacle::Content.into()) }
 }
 
-/// Whether there is a regular file of this user's at `path`, not behind a link. It may have further names.
+/// Checks whether `path` is a regular file of this user, not a link. It may have further names.
 pub(crate) fn is_own(path: &Path) -> io::Result<bool> {
     let found = fs::symlink_metadata(path)?;
     Ok(found.is_file() && is_of_this_user(&found))
@@ -144,7 +145,7 @@ fn check_kind(found: &Metadata) -> io::Result<()> {
 
 #[cfg(unix)]
 mod system {
-    //! What Unix knows of a file.
+    //! File metadata on Unix.
 
     use std::fs::{Metadata, OpenOptions};
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -178,7 +179,7 @@ mod system {
 
 #[cfg(not(unix))]
 mod system {
-    //! Elsewhere the standard library tells less of a file.
+    //! Other systems: the standard library offers less metadata.
 
     use std::fs::{Metadata, OpenOptions};
 

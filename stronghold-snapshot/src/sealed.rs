@@ -1,6 +1,6 @@
 //! Sealed snapshots as bytes: pure functions that seal a payload and open it again.
 //!
-//! A [`Sealer`] is what remains after opening: see `lineage.rs`.
+//! A [`Sealer`] is the state that remains after opening: see `sealer.rs`.
 
 use core::fmt;
 
@@ -19,15 +19,16 @@ pub fn seal(slots: &[NewSlot<'_>], payload: &[u8]) -> Result<Vec<u8>, SealError>
     Sealer::create(slots)?.seal_next(payload)
 }
 
-/// Opens a sealed snapshot. [`open_owned`] does without the copy that this makes.
+/// Opens a sealed snapshot. [`open_owned`] avoids the copy that this makes.
 ///
 /// # Errors
-/// [`OpenError`]: of no snapshot, a newer version, a wrong key and a damaged file, exactly one.
+/// [`OpenError`]: distinguishes a file that is not a snapshot, a newer version, a wrong key and a
+/// damaged file.
 pub fn open(bytes: &[u8], unlock: &Unlock<'_>) -> Result<Opened, OpenError> {
     open_owned(bytes.to_vec(), unlock)
 }
 
-/// Opens a sealed snapshot where it lies: its bytes become the payload.
+/// Opens a sealed snapshot in place: its bytes become the payload.
 ///
 /// # Errors
 /// See [`open`].
@@ -35,94 +36,95 @@ pub fn open_owned(bytes: Vec<u8>, unlock: &Unlock<'_>) -> Result<Opened, OpenErr
     Sealer::open(bytes, unlock)
 }
 
-/// A snapshot that was opened: its content, and what seals its next generation.
+/// An opened snapshot: its content, and the sealer for its next generation.
 #[derive(Debug)]
 pub struct Opened {
-    /// The master key, slots and generation.
+    /// The sealer, with the master key, slots and generation.
     pub lineage: Sealer,
     /// The content.
     pub payload: Payload,
 }
 
-/// The content of a snapshot, wiped when dropped. `Debug` shows its length alone.
+/// The content of a snapshot, wiped when dropped. `Debug` shows only its length.
 pub struct Payload(pub(crate) Zeroizing<Vec<u8>>);
 
-/// Why nothing was sealed.
+/// An error of sealing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// A file needs a slot; the last one can't be removed.
+    /// A file needs at least one slot, so the last one can't be removed.
     #[error("a snapshot needs at least one key slot")]
     NoSlots,
-    /// More than [`MAX_SLOTS`].
+    /// The file would have more than [`MAX_SLOTS`] slots.
     #[error("a snapshot has at most {MAX_SLOTS} key slots")]
     TooManySlots,
     /// There is no slot with this number.
     #[error("there is no key slot {0}")]
     NoSuchSlot(u16),
-    /// This slot opens with the secret already.
+    /// This slot opens with the same secret already.
     #[error("this passphrase or key opens the snapshot already: it is that of key slot {0}")]
     SlotExists(u16),
-    /// A slot's label is longer than [`MAX_LABEL`] bytes.
+    /// The slot's label is longer than [`MAX_LABEL`] bytes.
     #[error("a key slot's label has at most {MAX_LABEL} bytes")]
     LabelTooLong,
-    /// A file has at most 65,535 slots one after the other.
+    /// All 65,535 slot numbers of the file were used.
     #[error("the file has no numbers left for key slots")]
     NoSlotNumbersLeft,
-    /// The master key can't be renewed: this slot would not open the file any more, as its secret is not at hand.
+    /// The master key can't be renewed: this slot's secret is not at hand, so the slot would no
+    /// longer open the file.
     #[error("key slot {0} can't be written anew: its passphrase or key is not at hand")]
     SlotNotAtHand(u16),
     /// The passphrase slots together would make opening too slow; see [`PassphraseCost`].
     #[error("the passphrase slots together cost more than a reader accepts")]
     TotalCost,
-    /// The memory that Argon2id was to use was refused.
+    /// The system refused the memory for Argon2id.
     #[error("no {} MiB of memory for the passphrase", .0.memory_kib().div_ceil(1024))]
     NoMemory(PassphraseCost),
     /// The passphrase is longer than 4 GiB.
     #[error("the passphrase is too long")]
     PassphraseTooLong,
-    /// The KEM refused the recipient's key.
+    /// The KEM rejected the recipient's key.
     #[error("nothing can be sealed to this recipient key")]
     Recipient,
     /// The payload exceeds memory or the 2^32 chunks of the format.
     #[error("the content is too large")]
     TooLarge,
-    /// No generation comes after the last 64-bit number.
+    /// The generation number has reached the 64-bit maximum.
     #[error("the file has no generations left")]
     NoGenerationsLeft,
-    /// The operating system gave no randomness.
+    /// The operating system returned no random bytes.
     #[error("the operating system gave no randomness")]
     NoRandomness(#[from] getrandom::Error),
 }
 
-/// Why a snapshot was not opened.
+/// An error of opening a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The first bytes are not those of a sealed snapshot; an empty file is none either.
+    /// The first bytes are not those of a sealed snapshot, or the file is empty.
     #[error("not a sealed snapshot")]
     NotASnapshot,
-    /// Sealed by a newer Stronghold, and undamaged as far as that can be told.
+    /// The file was sealed by a newer version. It is undamaged as far as this version can check.
     #[error("sealed in format version {found}, this build reads up to {supported}")]
     NewerVersion {
-        /// The file's version.
+        /// Version of the file.
         found: u16,
-        /// The newest version that this crate reads.
+        /// Newest version that this crate reads.
         supported: u16,
     },
-    /// The header is whole, and no slot opens with this passphrase or key.
+    /// The header is intact, but no slot opens with this passphrase or key.
     #[error("wrong passphrase or key")]
     WrongKey,
-    /// The bytes are not those that were sealed.
+    /// The bytes differ from those that were sealed.
     #[error("the snapshot is damaged: {0}")]
     Damaged(Damage),
-    /// Whole, and of this version, but it asks for something that this crate refuses.
+    /// The file is intact and of this version, but demands something that this crate refuses.
     #[error("the snapshot can't be opened by this build: {0}")]
     Unsupported(Unsupported),
-    /// The memory that the passphrase's slot asks for was refused.
+    /// The system refused the memory that the passphrase slot demands.
     #[error("no {} MiB of memory for the passphrase", .0.memory_kib().div_ceil(1024))]
     NoMemory(PassphraseCost),
-    /// To try a passphrase on it would cost more than is spent on a file that may be anybody's.
+    /// Trying a passphrase would cost more than is allowed for an untrusted file.
     #[error(
         "to try a passphrase on it takes {} MiB of memory, gone over {} times in all; {} MiB and {} times are allowed for a file \
          that was not made here",
@@ -132,9 +134,9 @@ pub enum OpenError {
         passes(.allowed)
     )]
     TooCostly {
-        /// What its passphrase slots ask for.
+        /// Cost that the passphrase slots demand.
         asked: KdfWork,
-        /// What is allowed.
+        /// Allowed cost.
         allowed: KdfWork,
     },
 }
@@ -143,17 +145,17 @@ fn passes(work: &KdfWork) -> u64 {
     work.total_kib.div_ceil(u64::from(work.memory_kib.max(1)))
 }
 
-/// What is damaged.
+/// The damaged part of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Damage {
     /// The header does not match its checksum, or its fields contradict each other.
     #[error("its header was changed")]
     Header,
-    /// The file ends within its header, or has no whole body.
+    /// The file ends within its header, or its body is incomplete.
     #[error("it is cut short")]
     Truncated,
-    /// A slot matches the key, but what it wraps was changed.
+    /// A slot matches the key, but its wrapped master key was changed.
     #[error("its key slot was changed")]
     Slot,
     /// The header was not written by a holder of the master key.
@@ -162,12 +164,12 @@ pub enum Damage {
     /// A chunk of the body was changed, moved, cut off or added.
     #[error("its content was changed or is incomplete")]
     Body,
-    /// The body is authentic, but its padding is not as the format says.
+    /// The body is authentic, but its padding violates the format.
     #[error("its padding is wrong")]
     Padding,
 }
 
-/// What a file asks for that is refused.
+/// A demand of a file that this crate refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Unsupported {
@@ -180,13 +182,13 @@ pub enum Unsupported {
     /// A passphrase slot outside the bounds.
     #[error(transparent)]
     Cost(PassphraseCostError),
-    /// Passphrase slots that together cost too much.
+    /// Passphrase slots whose total cost exceeds the bound.
     #[error("its passphrase slots together cost too much")]
     TotalCost,
 }
 
 impl Payload {
-    /// The bytes, still wiped when dropped.
+    /// Returns the bytes, still wiped when dropped.
     #[must_use]
     pub fn into_bytes(mut self) -> Zeroizing<Vec<u8>> {
         core::mem::take(&mut self.0)
@@ -194,7 +196,8 @@ impl Payload {
 }
 
 impl Drop for Payload {
-    /// `Zeroizing` wipes the unused capacity of a vector at once, but its elements one by one, many times slower.
+    /// Clears first: `Zeroizing` wipes a vector's unused capacity in one pass, but its elements one
+    /// by one, many times slower.
     fn drop(&mut self) {
         self.0.clear();
     }

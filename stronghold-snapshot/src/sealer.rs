@@ -1,4 +1,4 @@
-//! One file through its generations: what seals the next one and opens others, without running Argon2 again.
+//! The sealer of one file: seals the next generation and opens others without running Argon2 again.
 
 use core::fmt;
 use std::io::{self, Read};
@@ -14,12 +14,13 @@ use crate::header::{Header, ParsedHeader};
 use crate::sealed::{OpenError, Opened, Payload, SealError};
 use crate::slot::{self, MAX_SLOTS, NewSlot, Slot, SlotInfo, Unlock, Unwrapped};
 
-/// One file through its generations: its master key, its slots and the generation last seen.
+/// The sealing state of one file: its master key, its slots and the generation last seen.
 #[derive(Clone)]
 pub struct Sealer {
     master: Arc<LockedKey>,
-    /// The secrets of slots that are at hand: of the one that was opened, and of those that were made here. With them the
-    /// slots are wrapped for another master key, and another one is found that somebody else wrapped.
+    /// The secrets of slots at hand: of the slot that was opened, and of those created here. With
+    /// them a new master key is wrapped for these slots, and a master key that another process
+    /// renewed is found.
     secrets: Vec<Arc<LockedKey>>,
     file_id: [u8; 16],
     generation: u64,
@@ -29,7 +30,7 @@ pub struct Sealer {
     last_number: u16,
 }
 
-/// A generation that is being sealed, part by part: no more than one chunk is held beside the payload.
+/// A generation being sealed, chunk by chunk. Holds at most one chunk besides the payload.
 pub struct SealStream<'a> {
     header: Vec<u8>,
     after: Sealer,
@@ -41,10 +42,12 @@ pub struct SealStream<'a> {
 }
 
 impl Sealer {
-    /// A new file with a random id and master key, before its first generation. Runs Argon2 once per passphrase.
+    /// Creates the state of a new file, with a random id and master key, before its first
+    /// generation. Runs Argon2 once per passphrase.
     ///
     /// # Errors
-    /// [`SealError`] when the slots are none, too many or too costly, or memory or randomness is refused.
+    /// [`SealError`] if there are no slots, too many or too costly ones, or the system refuses
+    /// memory or random bytes.
     pub fn create(slots: &[NewSlot<'_>]) -> Result<Self, SealError> {
         let mut lineage = Self {
             master: new_master()?,
@@ -63,7 +66,7 @@ impl Sealer {
         Ok(lineage)
     }
 
-    /// Opens a sealed snapshot where it lies.
+    /// Opens a sealed snapshot in place.
     pub(crate) fn open(bytes: Vec<u8>, unlock: &Unlock<'_>) -> Result<Opened, OpenError> {
         let encoded = ParsedHeader::parse(&bytes)?;
         let (lineage, key) = Self::unlock(&encoded, unlock, KdfWork::ANY)?;
@@ -74,7 +77,7 @@ impl Sealer {
         Ok(Opened { lineage, payload })
     }
 
-    /// The lineage that a header ends, and the key of the body behind it.
+    /// Returns the sealer at this header's generation, and the key of its body.
     pub(crate) fn unlock(
         encoded: &ParsedHeader<'_>,
         unlock: &Unlock<'_>,
@@ -89,8 +92,9 @@ impl Sealer {
         Self::authenticate(encoded, Arc::new(master), vec![Arc::new(secret)])
     }
 
-    /// The same for another generation of this file: Argon2 does not run. Where the master key was renewed since, the new one
-    /// is found by a slot whose secret is at hand; where there is none, that is [`OpenError::WrongKey`].
+    /// Opens the header of another generation of this file, without running Argon2. If the master
+    /// key was renewed since, finds the new one through a slot whose secret is at hand; if there is
+    /// none, returns [`OpenError::WrongKey`].
     pub(crate) fn follow(&self, encoded: &ParsedHeader<'_>) -> Result<(Self, BodyKey), OpenError> {
         if encoded.header.file_id != self.file_id {
             return Err(OpenError::WrongKey);
@@ -111,7 +115,7 @@ impl Sealer {
         Err(if has_slot { damage } else { OpenError::WrongKey })
     }
 
-    /// A header's proof, and what follows from it.
+    /// Authenticates a header and returns the sealer and the body key for it.
     fn authenticate(
         encoded: &ParsedHeader<'_>,
         master: Arc<LockedKey>,
@@ -126,10 +130,11 @@ impl Sealer {
         Ok((lineage, key))
     }
 
-    /// Seals `payload` as the generation after this one. The slots stay byte for byte; Argon2 does not run.
+    /// Seals `payload` as the next generation. The slots stay the same, byte for byte; Argon2 does
+    /// not run.
     ///
     /// # Errors
-    /// [`SealError`] when the payload is too large or randomness is refused.
+    /// [`SealError`] if the payload is too large or the system refuses random bytes.
     pub fn seal_next(&self, payload: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut sealing = self.seal_stream(payload)?;
         let mut out = Vec::new();
@@ -141,10 +146,10 @@ impl Sealer {
         Ok(out)
     }
 
-    /// As [`seal_next`](Self::seal_next), part by part.
+    /// Seals as [`seal_next`](Self::seal_next) does, chunk by chunk.
     ///
     /// # Errors
-    /// [`SealError`], as [`seal_next`](Self::seal_next).
+    /// As [`seal_next`](Self::seal_next).
     pub fn seal_stream<'a>(&self, payload: &'a [u8]) -> Result<SealStream<'a>, SealError> {
         let (after, header) = self.next(crypto::random()?)?;
         let key = BodyKey::derive(self.master.expose(), &self.file_id, &after.body_salt);
@@ -153,7 +158,8 @@ impl Sealer {
         Ok(SealStream { header, after, key, payload, body, part: Vec::new(), header_given: false })
     }
 
-    /// The next generation's header with the body of this one, which stays as it is: for slots that changed.
+    /// Returns the next generation's header for the unchanged body of this one, after a change of
+    /// slots.
     pub(crate) fn next_with_same_body(&self) -> Result<(Self, Vec<u8>), SealError> {
         self.next(self.body_salt)
     }
@@ -172,10 +178,10 @@ impl Sealer {
         Ok((Self { generation: header.generation, header_hash, body_salt, ..self.clone() }, encoded))
     }
 
-    /// Opens another generation of the same file, where it lies and without running Argon2.
+    /// Opens another generation of the same file in place, without running Argon2.
     ///
     /// # Errors
-    /// [`OpenError`]; a different file is [`OpenError::WrongKey`].
+    /// [`OpenError`]; for a different file [`OpenError::WrongKey`].
     pub fn reopen(&self, bytes: Vec<u8>) -> Result<Opened, OpenError> {
         let encoded = ParsedHeader::parse(&bytes)?;
         let (lineage, key) = self.follow(&encoded)?;
@@ -186,49 +192,52 @@ impl Sealer {
         Ok(Opened { lineage, payload })
     }
 
-    /// 16 random bytes that name the file in all its generations.
+    /// Returns the file's id: 16 random bytes, the same in all its generations.
     #[must_use]
     pub fn file_id(&self) -> [u8; 16] {
         self.file_id
     }
 
-    /// The number of the generation last seen: 1 is the first, 0 stands before it.
+    /// Returns the number of the generation last seen: `1` for the first, `0` before it.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// SHA-256 over the header of the generation last seen. It names that generation: of two files with the same id
-    /// and generation, one was not made from the other.
+    /// Returns SHA-256 over the header of the generation last seen. It identifies that generation:
+    /// if two files have the same id and generation but different hashes, neither was made from the
+    /// other.
     #[must_use]
     pub fn header_hash(&self) -> [u8; 32] {
         self.header_hash
     }
 
-    /// What the passphrase slots ask for together.
+    /// Returns the total cost of the passphrase slots.
     #[must_use]
     pub fn work(&self) -> KdfWork {
         slot::work(&self.slots)
     }
 
-    /// The slots, in the order of their numbers.
+    /// Returns the slots, ordered by number.
     pub fn slots(&self) -> impl ExactSizeIterator<Item = SlotInfo> {
         self.slots.iter().map(Slot::info)
     }
 
-    /// Whether another master key is held than `other` has.
+    /// Checks whether the master key differs from that of `other`.
     pub(crate) fn has_other_master(&self, other: &Self) -> bool {
         !Arc::ptr_eq(&self.master, &other.master)
     }
 
-    /// Gives the generations to come a new master key, and wraps it for every slot: whoever knows an old master key, by an
-    /// old copy and an old passphrase, can't open them. The file's id stays.
+    /// Replaces the master key of future generations and wraps the new one for every slot. An old
+    /// master key, known from an old copy and an old passphrase, does not open them. The file's id
+    /// stays.
     ///
-    /// Recipients' slots hold the key that they are wrapped for. Of other slots the secret must be at hand: it is of the slot
-    /// that was opened, of those that were added here, and of those that `others` opens.
+    /// Recipient slots contain the key to wrap for. For other slots the secret must be at hand:
+    /// that of the slot that was opened, of slots added here, and of slots that `others` opens.
     ///
     /// # Errors
-    /// [`SealError::SlotNotAtHand`] for the first slot that can't be wrapped; nothing is changed then.
+    /// [`SealError::SlotNotAtHand`] for the first slot that can't be wrapped; nothing has changed
+    /// then.
     pub fn renew_master(&mut self, others: &[Unlock<'_>]) -> Result<(), SealError> {
         for unlock in others {
             let found = find_slot(&self.slots, &self.file_id, unlock);
@@ -248,12 +257,12 @@ impl Sealer {
         Ok(())
     }
 
-    /// Adds a slot to the generations to come, under the next number, which is given back. Runs Argon2 for a passphrase, and
-    /// once more for each slot that might be the same passphrase's.
+    /// Adds a slot to future generations and returns its number, the next one. Runs Argon2 for a
+    /// passphrase, and once more for each slot that might have the same passphrase.
     ///
     /// # Errors
-    /// [`SealError`] when there are too many slots, they cost too much, one of them has this very secret, the label is too long,
-    /// or memory or randomness is refused.
+    /// [`SealError`] if there would be too many slots, they cost too much, a slot has the same
+    /// secret, the label is too long, or the system refuses memory or random bytes.
     pub fn add_slot(&mut self, new: &NewSlot<'_>, label: &str) -> Result<u16, SealError> {
         if self.slots.len() == MAX_SLOTS {
             return Err(SealError::TooManySlots);
@@ -266,8 +275,8 @@ impl Sealer {
         Ok(number)
     }
 
-    /// Puts another secret in the place of a slot's, in the generations to come. The slot keeps its number, and its label where
-    /// none is given.
+    /// Replaces a slot's secret in future generations. The slot keeps its number, and its label if
+    /// `label` is `None`.
     ///
     /// # Errors
     /// As [`add_slot`](Self::add_slot), and [`SealError::NoSuchSlot`].
@@ -284,11 +293,11 @@ impl Sealer {
         Ok(())
     }
 
-    /// Removes a slot from the generations to come. Whoever could open an earlier generation may still know the
-    /// master key: see [`renew_master`](Self::renew_master).
+    /// Removes a slot from future generations. Anyone who could open an earlier generation may
+    /// still know the master key: see [`renew_master`](Self::renew_master).
     ///
     /// # Errors
-    /// [`SealError::NoSlots`] for the last one, [`SealError::NoSuchSlot`].
+    /// [`SealError::NoSlots`] for the last slot, [`SealError::NoSuchSlot`].
     pub fn remove_slot(&mut self, number: u16) -> Result<(), SealError> {
         let index = self.index_of(number)?;
         if self.slots.len() == 1 {
@@ -298,10 +307,10 @@ impl Sealer {
         Ok(())
     }
 
-    /// The number of the first slot that `unlock` opens, none if there is none. Runs Argon2 for a passphrase.
+    /// Returns the number of the first slot that `unlock` opens. Runs Argon2 for a passphrase.
     ///
     /// # Errors
-    /// [`OpenError`] when memory is refused or the slot was changed.
+    /// [`OpenError`] if the system refuses memory or the slot was changed.
     pub fn find_slot(&self, unlock: &Unlock<'_>) -> Result<Option<u16>, OpenError> {
         Ok(find_slot(&self.slots, &self.file_id, unlock)?.map(|(number, _)| number))
     }
@@ -320,8 +329,9 @@ impl Sealer {
         Ok(slot)
     }
 
-    /// No slot but the one that is `replaced` may open with what a new one opens with: removing one of them would not lock
-    /// anybody out. And with the others a new one must not cost too much, which is told before any of it is spent.
+    /// Checks that no slot except the `replaced` one opens with the new slot's secret: removing one
+    /// of two equal slots would not lock its holder out. Checks also that all slots
+    /// together stay within the KDF limit, before any of that work is spent.
     fn check_new(&self, new: &NewSlot<'_>, replaced: Option<u16>) -> Result<(), SealError> {
         let mut others = self.slots.iter().filter(|slot| Some(slot.number) != replaced);
         let costs = others.clone().filter_map(Slot::cost).chain(new.cost());
@@ -343,10 +353,11 @@ impl Sealer {
 }
 
 impl SealStream<'_> {
-    /// The next part of the file, in order: the header, then chunk by chunk; none after the last.
+    /// Returns the next part of the file, in order: the header, then chunk by chunk; `None` after
+    /// the last.
     ///
     /// # Errors
-    /// [`SealError::TooLarge`] when the format has no chunks left.
+    /// [`SealError::TooLarge`] if the format has no chunks left.
     pub fn next_chunk(&mut self) -> Result<Option<&[u8]>, SealError> {
         if !self.header_given {
             self.header_given = true;
@@ -356,14 +367,15 @@ impl SealStream<'_> {
         Ok(more.then_some(&self.part))
     }
 
-    /// How many bytes all parts have together.
+    /// Returns the total length of all parts, in bytes.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
         self.header.len() + self.body.sealed_len()
     }
 
-    /// Whether a file holds exactly what was sealed: read back, opened and compared with the payload.
+    /// Checks whether a file holds exactly the sealed generation: reads it back, opens it and
+    /// compares the payload.
     pub(crate) fn is_in(&self, file: &mut impl Read) -> io::Result<bool> {
         let mut header = vec![0; self.header.len()];
         match file.read_exact(&mut header) {
@@ -373,7 +385,7 @@ impl SealStream<'_> {
         Ok(header == self.header && self.key.verify(file, self.payload)?)
     }
 
-    /// The lineage that ends with what was sealed.
+    /// Returns the sealer at the sealed generation.
     pub(crate) fn into_next(self) -> Sealer {
         self.after
     }

@@ -1,8 +1,9 @@
 //! Key slots: each wraps the master key for one passphrase, one raw key or one recipient.
 //!
-//! Every kind yields 32 secret bytes in its own way (Argon2id, the raw key itself, HPKE's export). From there all
-//! are alike: HKDF gives a wrapping key and a commitment to it. The commitment is compared, in constant time,
-//! before anything is decrypted, so a slot can't be built that two keys open differently.
+//! Each kind yields 32 secret bytes in its own way (Argon2id, the raw key itself, HPKE's export).
+//! The rest is the same for all: HKDF derives a wrapping key and a commitment to it. The commitment
+//! is compared in constant time before anything is decrypted, so that no slot can be crafted that
+//! two keys open differently.
 
 use core::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,10 +15,10 @@ use crate::recipient::{ENCAPPED_LEN, RecipientPublicKey, RecipientSecretKey};
 use crate::sealed::{Damage, OpenError, SealError, Unsupported};
 use stronghold_vault::LockedKey;
 
-/// The most bytes of a slot's label.
+/// Maximum length of a slot's label, in bytes.
 pub const MAX_LABEL: usize = 100;
 
-/// The most slots that a file may have.
+/// Maximum number of slots in a file.
 pub const MAX_SLOTS: usize = 16;
 
 const KIND_PASSPHRASE: u8 = 1;
@@ -31,47 +32,48 @@ const COMMITMENT_LEN: usize = 32;
 const SLOT_LABEL: &[u8] = b"stronghold/snapshot/v1/slot";
 const RECIPIENT_LABEL: &[u8] = b"stronghold/snapshot/v1/recipient";
 
-/// What opens a file.
+/// A secret that opens a file.
 pub enum Unlock<'a> {
-    /// A passphrase: any bytes. They are used as they are, without Unicode normalisation.
+    /// A passphrase of arbitrary bytes, used without Unicode normalisation.
     Passphrase(&'a [u8]),
     /// A raw key. It must be random: it is not stretched.
     Key(&'a [u8; 32]),
-    /// The secret half of a recipient's key.
+    /// A recipient's secret key.
     Recipient(&'a RecipientSecretKey),
 }
 
-/// A slot to be made.
+/// A slot to create.
 pub enum NewSlot<'a> {
-    /// For a passphrase, made expensive to guess.
+    /// A slot for a passphrase, made expensive to guess.
     Passphrase {
-        /// Any bytes, used as they are.
+        /// Arbitrary bytes, used unchanged.
         passphrase: &'a [u8],
-        /// What one guess shall cost.
+        /// Cost of one guess.
         cost: PassphraseCost,
     },
-    /// For a raw key of 32 random bytes.
+    /// A slot for a raw key of 32 random bytes.
     Key(&'a [u8; 32]),
-    /// For whoever holds the secret half of this key.
+    /// A slot for the holder of the secret key to this public key.
     Recipient(&'a RecipientPublicKey),
-    /// The same, for a file that is sealed once and never again: the slot does not hold the key, and can't be written anew.
+    /// The same, for a file that is sealed only once: the slot does not contain the public key and
+    /// can't be rewritten.
     RecipientOnce(&'a RecipientPublicKey),
 }
 
-/// A slot of a file, as its header shows it to everyone.
+/// A slot as the header shows it, without a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotInfo {
-    /// Its number: 1 for a file's first; no later one of the file has it again.
+    /// Number of the slot: `1` for a file's first. It is never reused in the file.
     pub number: u16,
-    /// How it opens.
+    /// Kind of the slot.
     pub kind: SlotKind,
-    /// What it is called; may be empty.
+    /// Label of the slot; may be empty.
     pub label: String,
-    /// When it was made, in milliseconds since 1970, by the clock of whoever made it; 0 if that is not told.
+    /// Time of creation, in milliseconds since 1970, by the creator's clock; `0` if not recorded.
     pub created: u64,
 }
 
-/// What kind a slot of a file is.
+/// The kind of a key slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotKind {
     /// Opens with a passphrase.
@@ -106,7 +108,7 @@ impl fmt::Debug for NewSlot<'_> {
 }
 
 impl NewSlot<'_> {
-    /// What trying a passphrase on it will cost, if that is what it is for.
+    /// Returns the cost of trying a passphrase on the slot; `None` for other kinds.
     pub(crate) fn cost(&self) -> Option<PassphraseCost> {
         match self {
             Self::Passphrase { cost, .. } => Some(*cost),
@@ -115,11 +117,12 @@ impl NewSlot<'_> {
     }
 }
 
-/// One slot as it stands in a header.
+/// A slot as stored in a header.
 #[derive(Clone)]
 pub(crate) struct Slot {
     way: KeySource,
-    /// Fresh with each wrapping, so that no two master keys are wrapped alike; a recipient's encapsulation is.
+    /// Fresh with each wrapping, so that no two master keys are wrapped under one key. Unused for a
+    /// recipient, whose encapsulation is fresh itself.
     wrap_salt: [u8; SALT_LEN],
     commitment: [u8; COMMITMENT_LEN],
     wrapped: Wrapped,
@@ -135,7 +138,7 @@ struct Wrapped {
     tag: [u8; TAG_LEN],
 }
 
-/// How a slot's 32 secret bytes come about.
+/// The source of a slot's 32 secret bytes.
 #[derive(Clone)]
 enum KeySource {
     Passphrase { salt: [u8; SALT_LEN], cost: PassphraseCost },
@@ -143,14 +146,15 @@ enum KeySource {
     Recipient { public: Option<Box<RecipientPublicKey>>, encapped: Box<[u8; ENCAPPED_LEN]> },
 }
 
-/// What opened a slot: the master key, and the slot's secret, which opens the slot again when the master key is another.
+/// The result of opening a slot: the master key, and the slot's secret, which opens the slot again
+/// after the master key changes.
 pub(crate) struct Unwrapped {
     pub(crate) master: LockedKey,
     pub(crate) secret: LockedKey,
 }
 
 impl Slot {
-    /// Wraps `master` for `new`. Runs Argon2 for a passphrase. Gives the slot and its secret.
+    /// Wraps `master` for `new` and returns the slot and its secret. Runs Argon2 for a passphrase.
     pub(crate) fn wrap(
         new: &NewSlot<'_>,
         file_id: &[u8; 16],
@@ -172,8 +176,9 @@ impl Slot {
         Ok((slot, secret))
     }
 
-    /// Wraps another master key: for a recipient with its public key, else with the one of `secrets` that is the slot's.
-    /// `false` if none is: the slot stays as it is.
+    /// Wraps another master key: for a recipient with its public key, else with the one of
+    /// `secrets` that belongs to the slot. Returns `false` and leaves the slot unchanged if there
+    /// is none.
     pub(crate) fn wrap_again<'a>(
         &mut self,
         mut secrets: impl Iterator<Item = &'a LockedKey>,
@@ -213,7 +218,8 @@ impl Slot {
         crypto::equal(&keys.commitment, &self.commitment)
     }
 
-    /// The master key if `unlock` is this slot's, none if it is another's. Runs Argon2 for a passphrase.
+    /// Returns the master key if `unlock` opens this slot, else `None`. Runs Argon2 for a
+    /// passphrase.
     pub(crate) fn unwrap(
         &self,
         unlock: &Unlock<'_>,
@@ -224,7 +230,7 @@ impl Slot {
         Ok(master.map(|master| Unwrapped { master, secret }))
     }
 
-    /// As [`unwrap`](Self::unwrap), with the slot's secret.
+    /// Opens the slot as [`unwrap`](Self::unwrap) does, with the slot's secret.
     pub(crate) fn unwrap_with(
         &self,
         secret: &LockedKey,
@@ -237,7 +243,7 @@ impl Slot {
         }
     }
 
-    /// Whether the slot was made for this very recipient.
+    /// Checks whether the slot was made for this recipient.
     pub(crate) fn is_for(&self, recipient: &RecipientPublicKey) -> bool {
         matches!(&self.way, KeySource::Recipient { public: Some(public), .. } if **public == *recipient)
     }
@@ -263,7 +269,7 @@ impl Slot {
         SlotInfo { number, kind: self.kind(), label: self.label.clone(), created }
     }
 
-    /// Appends the slot's bytes.
+    /// Appends the slot's encoding to `out`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match &self.way {
             KeySource::Passphrase { salt, cost } => {
@@ -292,7 +298,7 @@ impl Slot {
         out.extend(self.label.as_bytes());
     }
 
-    /// Takes one slot off the front of `input`.
+    /// Decodes one slot from the front of `input`.
     pub(crate) fn decode(input: &mut Reader<'_>) -> Result<Self, OpenError> {
         let mut wrap_salt = [0; SALT_LEN];
         let way = match input.byte()? {
@@ -322,7 +328,7 @@ impl Slot {
         Ok(Self { way, wrap_salt, commitment, wrapped, number, created, label })
     }
 
-    /// What the wrapping key is derived with, beside the slot's secret.
+    /// Returns the salt for deriving the wrapping key from the slot's secret.
     fn salt(&self) -> &[u8] {
         match self.way {
             KeySource::Recipient { .. } => &[], // the encapsulated secret is fresh by itself
@@ -331,7 +337,7 @@ impl Slot {
     }
 }
 
-/// Whether a slot may be called so: at most [`MAX_LABEL`] bytes.
+/// Checks whether a label is valid: at most [`MAX_LABEL`] bytes.
 pub(crate) fn is_label(label: &str) -> bool {
     label.len() <= MAX_LABEL
 }
@@ -342,18 +348,18 @@ fn decode_cost(input: &mut Reader<'_>) -> Result<PassphraseCost, OpenError> {
         .map_err(|error| OpenError::Unsupported(Unsupported::Cost(error)))
 }
 
-/// What the passphrase slots ask for together.
+/// Returns the total cost of the passphrase slots.
 pub(crate) fn work(slots: &[Slot]) -> KdfWork {
     KdfWork::of(slots.iter().filter_map(Slot::cost))
 }
 
-/// Whether opening can be made to cost at most what one slot at its bounds costs.
+/// Checks whether opening costs at most as much as one slot at its bounds.
 pub(crate) fn total_work_allowed(slots: &[Slot]) -> bool {
     work(slots).is_within(KdfWork::ANY)
 }
 
 impl KeySource {
-    /// Fresh salts or a fresh encapsulation for a new slot, and the secret that it yields.
+    /// Makes fresh salts or a fresh encapsulation for a new slot, and the secret that it yields.
     fn begin(new: &NewSlot<'_>, file_id: &[u8; 16]) -> Result<(Self, LockedKey), SealError> {
         Ok(match *new {
             NewSlot::Passphrase { passphrase, cost } => {
@@ -374,7 +380,7 @@ impl KeySource {
         })
     }
 
-    /// The secret that `unlock` yields here, none when it is of another kind.
+    /// Returns the secret that `unlock` yields for this slot; `None` if it is of another kind.
     fn secret(&self, unlock: &Unlock<'_>, file_id: &[u8; 16]) -> Result<Option<LockedKey>, OpenError> {
         Ok(match (self, unlock) {
             (Self::Passphrase { salt, cost }, Unlock::Passphrase(passphrase)) => {
@@ -394,14 +400,15 @@ impl KeySource {
     }
 }
 
-/// What follows from a slot's secret: a key that is used once, and a commitment to it.
+/// The keys derived from a slot's secret: a wrapping key that is used once, and a commitment to it.
 struct SlotKeys {
     wrapping: Secret,
     commitment: [u8; COMMITMENT_LEN],
 }
 
 impl SlotKeys {
-    /// The nonce may stay the same: a wrapping key belongs to one salt or encapsulation and seals once.
+    /// A constant nonce is safe: a wrapping key belongs to one salt or encapsulation and seals
+    /// once.
     const NONCE: [u8; 12] = [0; 12];
 
     fn derive(secret: &[u8; 32], salt: &[u8], file_id: &[u8; 16]) -> Self {
@@ -418,7 +425,7 @@ impl SlotKeys {
         Ok(Wrapped { key: *text, tag: tag.map_err(|_| SealError::TooLarge)? })
     }
 
-    /// The master key is decrypted where it stays.
+    /// Decrypts the master key in locked memory.
     fn unwrap(&self, wrapped: &Wrapped) -> Result<LockedKey, OpenError> {
         LockedKey::filled(|master| {
             *master = wrapped.key;
@@ -428,7 +435,7 @@ impl SlotKeys {
     }
 }
 
-/// A passphrase's slot as a file may show it, for tests: opening it takes this much, making it takes nothing.
+/// Returns a passphrase slot of this cost without deriving its key, for tests.
 #[cfg(test)]
 pub(crate) fn costing(cost: PassphraseCost, number: u16) -> Slot {
     let wrapped = Wrapped { key: [0; 32], tag: [0; TAG_LEN] };
@@ -437,7 +444,7 @@ pub(crate) fn costing(cost: PassphraseCost, number: u16) -> Slot {
     Slot { way, wrap_salt, commitment, wrapped, number, created: 0, label: String::new() }
 }
 
-/// Milliseconds since 1970, for people.
+/// Returns the current time in milliseconds since 1970, for display.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

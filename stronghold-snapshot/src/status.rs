@@ -1,5 +1,4 @@
-//! What stands around a snapshot, and what it shows of itself, for whoever looks after it: no key is needed, and nothing is
-//! changed.
+//! Lists the files beside a snapshot and its visible header. Needs no key and changes nothing.
 
 use std::fs;
 use std::io::Read;
@@ -17,32 +16,33 @@ use crate::storage::{Disk, Storage};
 /// The files beside a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStatus {
-    /// The snapshot, links followed.
+    /// The snapshot's path, with links followed.
     pub file: PathBuf,
-    /// Temporary files: of a writer at work, or left by one that died. The next writer removes them.
+    /// Temporary files, of an active writer or left by a dead one. The next writer removes them.
     pub temporary: Vec<PathBuf>,
-    /// The lock's file, if there is one.
+    /// The lock file, if there is one.
     pub lock: Option<PathBuf>,
-    /// The process that is writing, if one is.
+    /// The process that is writing, if there is one.
     pub writer: Option<u32>,
 }
 
-/// What a snapshot shows without a key. None of it is proven: that takes a key.
+/// The parts of a snapshot that are readable without a key. Nothing of it is authenticated: that
+/// takes a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     /// The generation.
     pub generation: u64,
     /// The key slots.
     pub slots: Vec<SlotInfo>,
-    /// Bytes of the whole file.
+    /// Length of the whole file, in bytes.
     pub len: u64,
 }
 
 impl FileStatus {
-    /// Looks around the snapshot at `path`.
+    /// Lists the files beside the snapshot at `path`.
     ///
     /// # Errors
-    /// [`StorageError`] when its folder can't be read.
+    /// [`StorageError`] if the folder can't be read.
     pub fn of(path: &Path) -> Result<Self, StorageError> {
         let paths = Paths::resolve(&Disk, path)?;
         let names = Disk.list(&paths.folder).context(Action::Find, &paths.folder)?;
@@ -60,7 +60,8 @@ impl Inspection {
     /// Reads magic, header and length of the snapshot at `path`.
     ///
     /// # Errors
-    /// [`OpenFileError`]: of no snapshot, a newer version and a damaged file, exactly one, as far as that shows without a key.
+    /// [`OpenFileError`], which distinguishes a file that is not a snapshot, a newer version and a
+    /// damaged file as far as possible without a key.
     pub fn of(path: &Path) -> Result<Self, OpenFileError> {
         let wrong = |source| OpenFileError::Snapshot { path: path.to_owned(), source };
         let mut file = safe_open::open_to_read(path).context(Action::Read, path)?;

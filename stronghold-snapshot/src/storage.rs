@@ -1,7 +1,8 @@
-//! The disk, as far as a commit needs it: every action on files goes through [`Storage`].
+//! The disk operations of a commit: every action on files goes through [`Storage`].
 //!
-//! [`Disk`] is the real one. Tests put another in its place: one that fails the n-th call, or one that forgets
-//! what was not synced when the power goes. The trait only carries out; what is done when, [`SnapshotFile`] decides.
+//! [`Disk`] is the real file system. Tests replace it with one that fails the n-th call, or one
+//! that loses unsynced content in a power cut. The trait only executes; [`SnapshotFile`] decides
+//! the order.
 //!
 //! [`SnapshotFile`]: crate::SnapshotFile
 
@@ -12,56 +13,60 @@ use std::path::{Path, PathBuf};
 
 use crate::safe_open;
 
-/// What a commit asks of a disk. Every method may fail, and its error is passed on.
+/// The disk operations that a commit needs. Every method may fail; its error is passed on.
 pub trait Storage {
-    /// A file that is being written.
+    /// A file being written.
     type File;
-    /// A file that is being read.
+    /// A file being read.
     type Reader: Read;
-    /// A lock; dropping it releases it.
+    /// A lock, released on drop.
     type Lock;
 
-    /// The real path behind `path`: links followed. A file that is not there yet is fine, its folder must be.
+    /// Returns the real path behind `path`, with links followed. The file need not exist, but its
+    /// folder must.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
 
-    /// Whether something stands at `path`, be it a link that leads nowhere.
+    /// Checks whether anything exists at `path`, even a dangling link.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// Opens a file to be read. What is no regular file is an error, and nobody is waited for.
+    /// Opens a regular file for reading, without blocking. Anything else is an error.
     fn open(&self, path: &Path) -> io::Result<Self::Reader>;
 
-    /// Creates a file that only its owner may read and write. An existing one is an error.
+    /// Creates a file that only its owner may read and write. An existing file is an error.
     fn create(&self, path: &Path) -> io::Result<Self::File>;
 
     /// Appends all of `bytes`.
     fn write(&self, file: &mut Self::File, bytes: &[u8]) -> io::Result<()>;
 
-    /// Returns when the file's content would survive a loss of power.
+    /// Returns once the file's content would survive a power loss.
     fn sync(&self, file: &Self::File) -> io::Result<()>;
 
-    /// Gives a file another name, atomically replacing what had that name.
+    /// Renames a file and atomically replaces any file with the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Removes a name.
+    /// Removes a file name.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Returns when the names in a folder would survive a loss of power.
+    /// Returns once the names in a folder would survive a power loss.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
-    /// The names in a folder.
+    /// Returns the names in a folder.
     fn list(&self, folder: &Path) -> io::Result<Vec<OsString>>;
 
-    /// Whether there is a regular file of this user's at `path`, not behind a link.
+    /// Checks whether `path` is a regular file of this user, not a link.
     fn is_own(&self, path: &Path) -> io::Result<bool>;
 
-    /// Takes the exclusive lock that the file at `path` stands for, creating it, and notes this process in it. None
-    /// if someone else has it. An [`Obstacle`](crate::Obstacle) where that is not a file of Stronghold's; it is not touched.
+    /// Takes the exclusive lock of the lock file at `path`, creates the file if necessary, and
+    /// notes this process in it. Returns `None` if another process holds the lock. Fails with an
+    /// [`Obstacle`](crate::Obstacle) if `path` is not a file of Stronghold, which then stays
+    /// untouched.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
 
-    /// Whether `lock` is still the lock on `path`: `false` if somebody removed or exchanged its file.
+    /// Checks whether `lock` is still the lock at `path`; `false` if its file was removed or
+    /// replaced.
     fn is_locked(&self, lock: &Self::Lock, path: &Path) -> io::Result<bool>;
 
-    /// The process that noted itself in a lock's file.
+    /// Returns the process id noted in a lock file.
     fn lock_holder(&self, path: &Path) -> Option<u32>;
 }
 
@@ -69,7 +74,7 @@ pub trait Storage {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;
 
-/// A lock on the real file system: the lock file, open.
+/// A lock on the real file system: the open lock file.
 #[derive(Debug)]
 pub struct DiskLock(File);
 
@@ -122,7 +127,7 @@ impl Storage for Disk {
         File::open(folder)?.sync_all()
     }
 
-    /// Elsewhere a folder can't be synced; the file system orders the renames itself.
+    /// Other systems can't sync a folder; the file system orders renames itself.
     #[cfg(not(unix))]
     fn sync_folder(&self, _folder: &Path) -> io::Result<()> {
         Ok(())
@@ -139,7 +144,8 @@ impl Storage for Disk {
     fn try_lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
         let file = safe_open::open_lock(path)?;
         match file.try_lock() {
-            // A writer that leaves may have removed the file, and another one made a new one since.
+            // A previous writer may have removed the file, and another may have made a new one
+            // since.
             Ok(()) if safe_open::is_lock(&file, path)? => {
                 note_holder(&file);
                 Ok(Some(DiskLock(file)))
@@ -161,13 +167,15 @@ impl Storage for Disk {
 }
 
 impl Drop for DiskLock {
-    /// Closing the file releases the lock; the note goes first, so that it never names a process without the lock.
+    /// Clears the note, then releases the lock by closing the file, so that the note never names a
+    /// process without the lock.
     fn drop(&mut self) {
         let _ = self.0.set_len(0);
     }
 }
 
-/// The note helps whoever waits; a full disk must not keep one from trying, so its errors do not count.
+/// Notes this process in the lock file. Ignores errors: the note only helps waiting processes, and
+/// a full disk must not prevent locking.
 fn note_holder(mut file: &File) {
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
 }

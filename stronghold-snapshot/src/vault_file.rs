@@ -1,4 +1,4 @@
-//! A Stronghold and the snapshot file that it lives in.
+//! A Stronghold together with its snapshot file.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
@@ -16,44 +16,46 @@ use crate::sealed::SealError;
 use crate::sealer::Sealer;
 use crate::slot::{NewSlot, Unlock};
 
-/// A Stronghold in memory together with its file: what was read last, and the way to change it.
+/// A Stronghold in memory together with its file: the state last read, and the operations that
+/// change it.
 #[derive(Debug)]
 pub struct VaultFile {
     file: SnapshotFile,
     stronghold: Stronghold,
-    /// What is in memory may not be what is on disk: a change failed half way.
+    /// Set if memory may differ from the file: a change failed halfway.
     stale: bool,
     wait: Duration,
     /// The step that changes belong to, once one was begun.
     step: Option<PendingStep>,
     notes: Option<RollbackNotes>,
-    /// What was noted last, so that it is not noted again.
+    /// Header hash of the generation noted last, so that it is not noted again.
     noted: Option<[u8; 32]>,
-    /// Whether it was told that notes fail, so that it is told once.
+    /// Set once a failure to note was reported, so that it is reported only once.
     told: bool,
 }
 
-/// What a device remembers of its files, and what becomes of a command where it can't.
+/// The notes that a device keeps of its files against rollback, and the policy for failures.
 #[derive(Debug, Clone)]
 pub struct RollbackNotes {
-    /// Where; none if the system names no folder for it.
+    /// Where notes are kept; `None` if the system names no folder for them.
     pub guard: Option<RollbackGuard>,
-    /// Whether nothing is opened and nothing written where notes can't be read or written.
+    /// If set, nothing is opened or written while notes can't be read or written.
     pub required: bool,
-    /// Is told when a note can't be read or written: an old copy in the file's place would go unnoticed.
+    /// Called when a note can't be read or written: an old copy in the file's place would go
+    /// undetected.
     pub tell: fn(&NoteError),
 }
 
-/// What to do with a file that is older than what was seen of it, or another one.
+/// The treatment of a file that is older than its note, or a different file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnRollback {
-    /// Not open it.
+    /// Refuse to open the file.
     Refuse,
-    /// Open it, and remember it from now on.
+    /// Open the file and note it from now on.
     Accept,
 }
 
-/// Why a Stronghold's file could not be opened, read again or written.
+/// An error of opening, reloading or writing a Stronghold's file.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VaultFileError {
@@ -75,10 +77,10 @@ pub enum VaultFileError {
     /// See [`RollbackError`].
     #[error(transparent)]
     RolledBack(#[from] RollbackError),
-    /// Notes are required, and can't be read or written. Nothing was changed.
+    /// Notes are required and can't be read or written. Nothing was changed.
     #[error("rollback can't be noticed: {0}")]
     Notes(#[from] NoteError),
-    /// The file opens, but what is in it is no Stronghold.
+    /// The file opens, but its payload is not a Stronghold.
     #[error(transparent)]
     Payload(#[from] DecodeError),
 }
@@ -90,10 +92,10 @@ impl From<SealError> for VaultFileError {
 }
 
 impl VaultFile {
-    /// Creates the file, with this Stronghold as its first generation.
+    /// Creates the file with this Stronghold as its first generation.
     ///
     /// # Errors
-    /// [`VaultFileError::Create`] when there is a file already or it can't be written.
+    /// [`VaultFileError::Create`] if the file exists already or can't be written.
     pub fn create(
         path: &Path,
         slots: &[NewSlot<'_>],
@@ -107,26 +109,31 @@ impl VaultFile {
     /// Opens the file.
     ///
     /// # Errors
-    /// [`VaultFileError::Open`] when it can't be read or opened, [`VaultFileError::Payload`] when it is no Stronghold.
+    /// [`VaultFileError::Open`] if the file can't be read or opened, [`VaultFileError::Payload`] if
+    /// its payload is not a Stronghold.
     pub fn open(path: &Path, unlock: &Unlock<'_>) -> Result<Self, VaultFileError> {
         Self::load(SnapshotFile::open(path, unlock)?)
     }
 
-    /// As [`open`](Self::open), for a file that may be anybody's: see [`Limits::FOREIGN`].
+    /// Opens an untrusted file within `limits`, as [`open`](Self::open) does: see
+    /// [`Limits::FOREIGN`].
     ///
     /// # Errors
-    /// As [`open`](Self::open); [`OpenFileError::TooLarge`] and [`OpenError::TooCostly`](crate::OpenError::TooCostly) where it
-    /// asks for more than `limits`.
+    /// As [`open`](Self::open); [`OpenFileError::TooLarge`] and
+    /// [`OpenError::TooCostly`](crate::OpenError::TooCostly) if the file demands more than
+    /// `limits`.
     pub fn open_within(path: &Path, unlock: &Unlock<'_>, limits: &Limits) -> Result<Self, VaultFileError> {
         Self::load(SnapshotFile::open_within(path, unlock, limits)?)
     }
 
-    /// As [`open_within`](Self::open_within), where the file is the one that was seen there, and not older than what was seen of
-    /// it. For a passphrase that its owner has paid for before, more work is allowed than `limits` do.
+    /// Opens a file as [`open_within`](Self::open_within) does and checks it for rollback: it must
+    /// be the file last noted at this path, and not older. If the owner has paid for a costlier
+    /// passphrase before, that cost is allowed even beyond `limits`.
     ///
     /// # Errors
-    /// [`VaultFileError::RollbackError`] when it is older, or another one, and those are refused; [`VaultFileError::RollbackNotes`] where notes are
-    /// required and can't be read or written; else as [`open_within`](Self::open_within).
+    /// [`VaultFileError::RolledBack`] if the file is older or a different one and `older` refuses
+    /// that; [`VaultFileError::Notes`] if notes are required and can't be read or written; else as
+    /// [`open_within`](Self::open_within).
     pub fn open_guarded(
         path: &Path,
         unlock: &Unlock<'_>,
@@ -175,10 +182,10 @@ impl VaultFile {
         }
     }
 
-    /// Remembers there what is seen of the file, now and with each change.
+    /// Sets where the file's state is noted, now and with each change.
     ///
     /// # Errors
-    /// [`VaultFileError::RollbackNotes`] where notes are required and can't be written.
+    /// [`VaultFileError::Notes`] if notes are required and can't be written.
     pub fn set_rollback_notes(&mut self, notes: RollbackNotes) -> Result<(), VaultFileError> {
         self.notes = Some(notes);
         self.noted = None;
@@ -201,7 +208,7 @@ impl VaultFile {
         Ok(())
     }
 
-    /// Tells what became of a note; an error where notes are required.
+    /// Reports a failed note: as an error if notes are required, else by the callback.
     fn report_failed(&mut self, noted: Result<(), NoteError>) -> Result<(), VaultFileError> {
         match noted {
             Err(error) if self.notes.as_ref().is_some_and(|notes| notes.required) => Err(error.into()),
@@ -213,7 +220,7 @@ impl VaultFile {
         }
     }
 
-    /// Tells that notes fail, once; and again when they fail again after they were well.
+    /// Reports a failed note once, and again only after notes have worked in between.
     fn tell(&mut self, error: &NoteError) {
         if let Some(notes) = self.notes.as_ref().filter(|_| !self.told) {
             (notes.tell)(error);
@@ -221,7 +228,7 @@ impl VaultFile {
         }
     }
 
-    /// Where notes are required, nothing is written while they can't be.
+    /// Checks that notes can be written, if they are required.
     fn check_notes(&self) -> Result<(), NoteError> {
         match &self.notes {
             Some(RollbackNotes { guard: Some(seen), required: true, .. }) => seen.probe(),
@@ -230,41 +237,43 @@ impl VaultFile {
         }
     }
 
-    /// Removes the lock's file, where this file is not to be written again: see [`SnapshotFile::remove_lock`].
+    /// Removes the lock file of a file that is not to be written again: see
+    /// [`SnapshotFile::remove_lock`].
     ///
     /// # Errors
-    /// [`VaultFileError::Lock`]; the lock's file stays then.
+    /// [`VaultFileError::Lock`]; the lock file stays then.
     pub fn remove_lock(&mut self) -> Result<(), VaultFileError> {
         Ok(self.file.remove_lock(self.wait)?)
     }
 
-    /// Waits this long for other writers, from now on.
+    /// Sets how long to wait for other writers.
     pub fn set_lock_wait(&mut self, wait: Duration) {
         self.wait = wait;
     }
 
-    /// Begins a step, named by the word of a command: what is changed from now on can be taken back at once, by
-    /// [`Stronghold::undo`]. Before the first one, each change is a step of its own.
+    /// Begins a step, labelled with a command's name: later changes can be undone together by
+    /// [`Stronghold::undo`]. Before the first call, each change is a step of its own.
     pub fn begin_step(&mut self, word: &str) {
         self.step = Some(PendingStep::command(word, now()));
     }
 
-    /// The Stronghold as it was last read or written.
+    /// Returns the Stronghold as last read or written.
     #[must_use]
     pub fn stronghold(&self) -> &Stronghold {
         &self.stronghold
     }
 
-    /// The file.
+    /// Returns the file.
     #[must_use]
     pub fn file(&self) -> &SnapshotFile {
         &self.file
     }
 
-    /// Reads the file again if another process wrote it, and gives what is there now. No lock is taken.
+    /// Reloads the file if another process has written it, and returns the current Stronghold.
+    /// Takes no lock.
     ///
     /// # Errors
-    /// [`VaultFileError`] when it can't be read.
+    /// [`VaultFileError`] if the file can't be read.
     pub fn refresh(&mut self) -> Result<&Stronghold, VaultFileError> {
         self.attempt(|home| {
             if let Some(payload) = home.file.reload_if_newer()? {
@@ -275,22 +284,23 @@ impl VaultFile {
         Ok(&self.stronghold)
     }
 
-    /// Reads all of the file again, whether it seems to have changed or not: [`refresh`](Self::refresh) does not see damage
+    /// Reloads the whole file, changed or not: [`refresh`](Self::refresh) does not detect damage
     /// behind the header.
     ///
     /// # Errors
-    /// [`VaultFileError`] when it can't be read.
+    /// [`VaultFileError`] if the file can't be read.
     pub fn refresh_whole(&mut self) -> Result<&Stronghold, VaultFileError> {
         self.attempt(Self::reread)?;
         Ok(&self.stronghold)
     }
 
-    /// Changes the Stronghold and commits it: with the lock held throughout and on top of the newest generation, so
-    /// that no acknowledged write of another process is lost. When this returns `Ok`, the change is durable.
+    /// Changes the Stronghold and commits it. Holds the lock throughout and applies the change to
+    /// the newest generation, so that no acknowledged write of another process is lost. When this
+    /// returns `Ok`, the change is durable.
     ///
     /// # Errors
-    /// What `change` gives, or a [`VaultFileError`]: nothing is written then, and memory is as it was before. The same where
-    /// `change` panics. The file is read again before the next use.
+    /// The error of `change`, or a [`VaultFileError`]. Nothing is written then, and memory is as
+    /// before; the same holds if `change` panics. The file is reloaded before the next use.
     pub fn update<T, E: From<VaultFileError>>(
         &mut self,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
@@ -310,8 +320,8 @@ impl VaultFile {
         Ok(done)
     }
 
-    /// As [`update`](Self::update), where the change belongs to this step: one of several sessions that change the file
-    /// in turn has its own.
+    /// Changes and commits as [`update`](Self::update) does, within the given step: sessions that
+    /// change the file in turn each have a step of their own.
     ///
     /// # Errors
     /// As [`update`](Self::update).
@@ -338,17 +348,18 @@ impl VaultFile {
                 let ended = stronghold.end_step();
                 let payload = encode(stronghold).map_err(VaultFileError::from)?;
                 commit(&mut locked, &payload).map_err(VaultFileError::from)?;
-                // Only now has the step the number that it may have got.
+                // The step has its number only now that the commit succeeded.
                 ended.into_iter().for_each(|ended| *step = ended);
                 Ok(done)
             })
         })
     }
 
-    /// Tries a change on a copy in memory, and returns what it returns: no lock is taken, and nothing is changed or written.
+    /// Applies a change to a copy in memory and returns its result. Takes no lock, changes nothing
+    /// and writes nothing.
     ///
     /// # Errors
-    /// What `change` gives, or a [`VaultFileError`] when there can be no copy.
+    /// The error of `change`, or a [`VaultFileError`] if the copy can't be made.
     pub fn dry_run<T, E: From<VaultFileError>>(
         &self,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
@@ -357,11 +368,13 @@ impl VaultFile {
         change(&mut decode(&payload).map_err(VaultFileError::from)?)
     }
 
-    /// As [`update`](Self::update), under a new master key: see [`Sealer::renew_master`]. Whoever has an old
-    /// copy and what opened it reads nothing that is written from now on.
+    /// Changes and commits as [`update`](Self::update) does, under a new master key: see
+    /// [`Sealer::renew_master`]. An old copy and its secrets do not open anything written from now
+    /// on.
     ///
     /// # Errors
-    /// As [`update`](Self::update); [`SealError::SlotNotAtHand`] where a slot's secret is not among `others` and not at hand.
+    /// As [`update`](Self::update); [`SealError::SlotNotAtHand`] if a slot's secret is neither in
+    /// `others` nor at hand.
     pub fn update_and_renew<T, E: From<VaultFileError>>(
         &mut self,
         others: &[Unlock<'_>],
@@ -372,7 +385,7 @@ impl VaultFile {
         })
     }
 
-    /// Changes the key slots: see [`SnapshotGuard::commit_slots`]. The content stays as it is.
+    /// Changes the key slots: see [`SnapshotGuard::commit_slots`]. The content stays the same.
     ///
     /// # Errors
     /// [`VaultFileError`]; nothing is written then.
@@ -387,7 +400,7 @@ impl VaultFile {
         })
     }
 
-    /// Becomes the only writer, with the newest generation in memory.
+    /// Takes the lock and loads the newest generation.
     fn lock_newest(&mut self) -> Result<(SnapshotGuard<'_>, &mut Stronghold), VaultFileError> {
         self.check_notes()?;
         let mut locked = self.file.lock(self.wait)?;
@@ -397,8 +410,9 @@ impl VaultFile {
         Ok((locked, &mut self.stronghold))
     }
 
-    /// Works on what is in memory. Where that fails or panics half way, the file may not be what was read from it last: it
-    /// is read again before anything else is done, or else a later commit would write over what is there.
+    /// Runs `work` on the in-memory state. After a failure or panic that state may be out of date,
+    /// so the next call reloads the file first; a later commit would otherwise overwrite newer
+    /// content.
     fn attempt<T, E: From<VaultFileError>>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
@@ -409,7 +423,7 @@ impl VaultFile {
         self.stale = true; // also where `work` panics
         let done = work(self)?;
         self.stale = false;
-        // What was written is durable: that it can't be noted is told, and no error of this any more.
+        // The write is durable by now, so a failed note is reported and is no error of this call.
         if let Err(error) = self.note() {
             self.tell(&error);
         }
@@ -423,7 +437,8 @@ impl VaultFile {
     }
 }
 
-/// Changes `stronghold`, or leaves it as it was `before`: where the change fails, and where it panics. The panic goes on.
+/// Applies `change` to `stronghold`, or restores it from `before` if the change fails or panics.
+/// The panic continues.
 fn all_or_nothing<T, E>(
     stronghold: &mut Stronghold,
     before: &[u8],
@@ -431,7 +446,7 @@ fn all_or_nothing<T, E>(
 ) -> Result<T, E> {
     let result = panic::catch_unwind(AssertUnwindSafe(|| change(stronghold)));
     if !matches!(result, Ok(Ok(_))) {
-        // What was encoded a moment ago is decoded: should that fail, the caller reads the file again.
+        // Decodes what was encoded a moment ago. Should that fail, the caller reloads the file.
         if let Ok(restored) = decode(before) {
             *stronghold = restored;
         }
@@ -439,7 +454,7 @@ fn all_or_nothing<T, E>(
     result.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }
 
-/// The time, in milliseconds since 1970, as a step shows it.
+/// Returns the current time for a step, in milliseconds since 1970.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

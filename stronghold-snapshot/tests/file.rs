@@ -1,4 +1,5 @@
-//! The file on disk: what a commit promises when calls fail, the power goes, or others write too.
+//! The file on disk: the promises of a commit when calls fail, power is lost, or other processes
+//! write too.
 #![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
 
 mod common;
@@ -125,7 +126,8 @@ fn temporary_files_of_dead_writers_are_removed_and_nothing_else() {
     assert_eq!(of_another_user.exists(), given_away);
 }
 
-/// The name that a writer leaves who dies before it renames. The file is taken away again.
+/// Returns the name of a temporary file left by a writer that died before the rename. The file
+/// itself is removed.
 fn leave_over(folder: &Path, path: &Path) -> PathBuf {
     let disk = Faulty::new(Disk);
     let mut dying = SnapshotFile::open_in(disk.clone(), path, &unlock()).unwrap();
@@ -141,7 +143,7 @@ fn leave_over(folder: &Path, path: &Path) -> PathBuf {
     unreachable!()
 }
 
-/// A file of another user's, where this one may make such.
+/// Creates a file of another user, if this process may do so.
 fn give_away(path: &Path, content: &[u8]) -> bool {
     fs::write(path, content).unwrap();
     let given = cfg!(unix) && std::os::unix::fs::chown(path, Some(65534), Some(65534)).is_ok();
@@ -220,7 +222,8 @@ fn a_writer_that_waits_too_long_learns_who_has_the_lock() {
     second.lock(Duration::ZERO).unwrap();
 }
 
-/// The defect measured elsewhere: eight processes add at once, all report success, one entry survives.
+/// A known defect of another program: eight processes add at once, all report success, one entry
+/// survives.
 #[test]
 fn eight_processes_adding_at_once_lose_nothing() {
     let (_folder, path) = folder_with_snapshot(b"");
@@ -315,11 +318,12 @@ fn check_after_failure(path: &Path, before: &[u8], reported: bool, failed: &[&st
     assert!(!reported || renamed, "success was reported and the file is the old one: {failed:?}");
     let fatal = ["sync", "sync_folder", "rename", "write", "create"];
     assert!(!reported || !failed.iter().any(|call| fatal.contains(call)), "success after {failed:?}");
-    // Only a failed sync of the folder is found out after the rename.
+    // Only a failed sync of the folder is discovered after the rename.
     assert!(reported || !renamed || failed.first() == Some(&"sync_folder"), "{failed:?}");
 }
 
-/// After any failure the same opening can reload and write on, and the next writer cleans up.
+/// Checks that after any failure the same handle can reload and write again, and the next writer
+/// cleans up.
 fn check_goes_on<S: Storage>(file: &mut SnapshotFile<S>, folder: &Path, reported: bool) {
     let mut locked = file.lock(WAIT).unwrap();
     let newer = locked.reload_if_newer().unwrap();

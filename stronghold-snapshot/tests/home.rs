@@ -1,4 +1,4 @@
-//! A Stronghold and its file: what is in memory is what was read, or nothing is written.
+//! A Stronghold and its file: memory equals what was read, or nothing is written.
 #![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
 
 use std::cell::Cell;
@@ -20,7 +20,7 @@ fn home() -> (tempfile::TempDir, PathBuf, VaultFile) {
     (folder, path, home)
 }
 
-/// As a later version may do, which writes what this one can't read.
+/// Writes a payload that this version can't read, as a later version may.
 fn write_unreadable(path: &Path) {
     SnapshotFile::open(path, &Unlock::Key(&KEY)).unwrap().commit(b"of a later version").unwrap();
 }
@@ -105,14 +105,14 @@ fn a_change_that_panics_leaves_memory_and_file_as_before() {
     panics(|| half_a_change(&mut home));
     assert!(is_whole(home.stronghold()), "without a refresh");
     assert_eq!(content(&path), before);
-    // Others are not kept out, and the next change takes nothing of it along.
+    // Other processes are not locked out, and the next change contains nothing of the failed one.
     write(&mut VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap()).unwrap();
     write(&mut home).unwrap();
     assert!(is_whole(home.stronghold()));
     assert!(is_whole(VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap().stronghold()));
 }
 
-/// The file can't tell then how things were: memory does.
+/// The file can't restore the state then; memory does.
 #[test]
 fn a_change_that_fails_while_the_file_can_not_be_read_leaves_memory_as_before() {
     for panicking in [false, true] {
@@ -143,7 +143,7 @@ fn a_commit_that_fails_leaves_memory_as_before() {
     std::fs::remove_file(folder.path().join(".vault.lock")).unwrap();
     let failed = home.update(|stronghold| {
         stronghold.remove(&"a/b/c".parse().unwrap(), 2).unwrap();
-        // The lock's file is gone in the middle of it: the commit is refused.
+        // The lock file disappears during the commit, which is refused.
         std::fs::remove_file(folder.path().join(".vault.lock")).unwrap();
         Ok::<_, Failed>(())
     });

@@ -1,5 +1,6 @@
-//! Local sync between two Strongholds: what is selected comes, under its own or another name, and nothing else; conflicts end as was
-//! said; many losses want a person's word; and what is told beforehand is what happens.
+//! Local sync between two Strongholds: only selected records arrive, under their own or mapped
+//! names; conflicts end as configured; many losses need a person's confirmation; and the plan
+//! matches the result.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 use stronghold_snapshot::{Merge, MergeError, Merged};
@@ -20,7 +21,7 @@ fn remove(stronghold: &mut Stronghold, location: &str) {
     stronghold.remove(&location.parse().unwrap(), NOW).unwrap();
 }
 
-/// All that is readable: names and values.
+/// Returns all readable records: names and values.
 fn readable(stronghold: &Stronghold) -> Vec<(String, String)> {
     let listed = stronghold.list(&Selection::everything()).unwrap();
     let value = |location| stronghold.read(location).unwrap().revision.value.to_vec();
@@ -40,7 +41,7 @@ fn merge(selection: &str) -> Merge {
     }
 }
 
-/// Runs it; what it did must be what it had planned.
+/// Runs a merge and checks that its effect matches the plan.
 fn run(merge: &Merge, into: &mut Stronghold, from: &Stronghold) -> Merged {
     let planned = Merged::from(&merge.plan(into, from));
     let merged = merge.run(into, from).unwrap();

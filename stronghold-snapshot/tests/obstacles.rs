@@ -1,5 +1,5 @@
-//! What stands in the way of a snapshot's files: links, folders, FIFOs, files of others. It is told, and never touched.
-//! Every link here leads to files of the test's own folder.
+//! Obstacles to a snapshot's files: links, folders, FIFOs, files of other users. They are reported
+//! and never touched. Every link here points to a file in the test's own folder.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
 
@@ -40,7 +40,7 @@ fn create(place: &Place) -> Result<SnapshotFile, CreateError> {
     SnapshotFile::create(&place.path, &[NewSlot::Key(&KEY)], b"one")
 }
 
-/// One way to put something in a lock's place.
+/// A way to put something in a lock's place.
 type Plant = fn(&Place);
 
 fn obstacles() -> Vec<(&'static str, Plant, Obstacle)> {
@@ -65,7 +65,7 @@ fn obstacles() -> Vec<(&'static str, Plant, Obstacle)> {
 fn nothing_that_stands_in_place_of_a_lock_is_followed_emptied_or_waited_for() {
     for (name, plant, expected) in obstacles() {
         let started = Instant::now();
-        // In the way of a new file.
+        // An obstacle for a new file.
         let at = place();
         plant(&at);
         let before = state(&at);
@@ -76,7 +76,7 @@ fn nothing_that_stands_in_place_of_a_lock_is_followed_emptied_or_waited_for() {
         assert_eq!((path.file_name(), *what), (at.lock.file_name(), expected), "{name}");
         assert!(error.to_string().contains(".vault.lock") && error.to_string().contains(&what.to_string()));
         assert_eq!(state(&at), before, "{name}");
-        // In the way of a write.
+        // An obstacle for a write.
         let at = place();
         let mut file = create(&at).unwrap();
         fs::remove_file(&at.lock).unwrap();
@@ -93,7 +93,7 @@ fn nothing_that_stands_in_place_of_a_lock_is_followed_emptied_or_waited_for() {
     }
 }
 
-/// The names in the folder with kind and content.
+/// Returns the names in the folder with kind and content.
 fn state(at: &Place) -> Vec<(PathBuf, String, Vec<u8>)> {
     let mut found: Vec<_> = fs::read_dir(at.folder.path())
         .unwrap()
@@ -131,7 +131,8 @@ fn a_lock_that_a_dead_writer_left_is_taken() {
     }
 }
 
-/// A lock whose file was removed is another's to take: then there are two writers, and the first must not go on.
+/// A lock whose file was removed can be taken by another process: then there are two writers, and
+/// the first must stop.
 #[test]
 fn a_writer_whose_lock_was_taken_away_writes_nothing() {
     let at = place();
@@ -157,7 +158,7 @@ fn a_lock_that_is_removed_after_an_export_excludes_all_the_same() {
     let at = place();
     create(&at).unwrap().remove_lock(Duration::ZERO).unwrap();
     assert!(!at.lock.exists());
-    // Writers that take the lock and remove it, over and over: no write is lost.
+    // Writers take and remove the lock over and over: no write is lost.
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

@@ -1,6 +1,7 @@
-//! Loss of power on a simulated file system (turmoil's), which forgets all that was not synced: bytes, in blocks that
-//! may be torn, and the names in folders. Each seed lives several lives; in each, power goes after some number of
-//! calls. What was acknowledged in any life before is there in the next, and opens.
+//! Power loss on a simulated file system (turmoil's), which forgets everything unsynced: bytes, in
+//! blocks that may be torn, and the names in folders. Each seed has several lives; in each, power
+//! fails after some number of calls. Whatever was acknowledged in an earlier life must exist in the
+//! next, and open.
 #![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
 
 use std::ffi::OsString;
@@ -20,18 +21,18 @@ const EIO: i32 = 5;
 /// Lives of each seed, and seeds of each test.
 const LIVES: usize = 5;
 const SEEDS: u64 = 500;
-/// A commit makes some twenty calls: power lasts for up to three.
+/// Maximum number of calls before power fails: a commit makes about twenty, so up to three commits.
 const CALLS: u64 = 60;
 
-/// The simulated disk, for as long as there is power.
+/// The simulated disk, as long as there is power.
 #[derive(Clone)]
 struct Simulated {
-    /// Calls until power goes; none while it lasts.
+    /// Calls until power fails; `None` while it stays on.
     power: Arc<Mutex<Option<u64>>>,
     chance: Arc<Mutex<Chance>>,
 }
 
-/// SplitMix64: the same again from the same seed.
+/// SplitMix64: repeatable from the same seed.
 struct Chance(u64);
 
 impl Chance {
@@ -59,7 +60,7 @@ impl Simulated {
         self.chance.lock().unwrap().below(end)
     }
 
-    /// A disk may make names durable before it is asked to.
+    /// Makes names durable at random: a disk may do so before it is asked to.
     fn names_changed(&self) -> io::Result<()> {
         if self.chance(4) == 0 { fs::sync_dir(FOLDER) } else { Ok(()) }
     }
@@ -85,7 +86,7 @@ impl Storage for Simulated {
         let file = OpenOptions::new().write(true).create_new(true).open(path)?;
         self.names_changed().map(|()| file)
     }
-    /// Power may go in the middle of it too.
+    /// Writes `bytes`; power may fail in the middle.
     fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
         match self.call() {
             Ok(()) => file.write_all(bytes),
@@ -128,23 +129,24 @@ impl Storage for Simulated {
     }
 }
 
-/// What a seed knows across its lives: generations are numbered, and each has a payload of its own.
+/// The knowledge of a seed across its lives: generations are numbered, and each has a payload of
+/// its own.
 struct Known {
     chance: Arc<Mutex<Chance>>,
-    /// The last that was acknowledged, and the last that was tried.
+    /// The last acknowledged generation, and the last one tried.
     acknowledged: Option<u64>,
     tried: u64,
     lives: usize,
     commits: u64,
 }
 
-/// The payload of a generation: of another length each time, over several blocks.
+/// Returns the payload of a generation: of a different length each time, over several blocks.
 fn payload(number: u64) -> Vec<u8> {
     let length = Chance(number).below(3000) as usize;
     number.to_be_bytes().into_iter().chain(std::iter::repeat_n(number as u8, length)).collect()
 }
 
-/// From the return of power to its loss.
+/// Runs one life, from the return of power to its loss.
 fn live(known: &mut Known) {
     let power = Arc::new(Mutex::new(None));
     let disk = Simulated { power: power.clone(), chance: known.chance.clone() };
@@ -171,7 +173,7 @@ fn live(known: &mut Known) {
     commit_until_dark(&mut file, known);
 }
 
-/// That the file holds a generation that was acknowledged or came after.
+/// Checks that the file holds the last acknowledged generation or a later one.
 fn check(disk: &Simulated, known: &mut Known) -> SnapshotFile<Simulated> {
     let open = |path: &Path| SnapshotFile::open_in(disk.clone(), path, &Unlock::Key(&KEY));
     let mut file = open(Path::new(PATH)).unwrap();
@@ -223,7 +225,8 @@ fn simulate(seed: u64) -> u64 {
     known.commits
 }
 
-/// Some seeds, from `first` on; a failure names the seed, which `SEED=N` repeats alone.
+/// Runs several seeds, from `first` on; a failure names its seed, and `SEED=N` repeats that one
+/// alone.
 fn seeds(first: u64) {
     if let Ok(seed) = std::env::var("SEED") {
         simulate(seed.parse().unwrap());

@@ -1,4 +1,4 @@
-//! Sealed snapshots as bytes: what opens, and what every kind of wrong input gives.
+//! Sealed snapshots as bytes: valid ones open, and each kind of invalid input has its error.
 #![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
 
 use stronghold_snapshot::{
@@ -77,7 +77,7 @@ fn every_truncation_and_every_appended_byte_is_a_typed_error() {
     }
 }
 
-/// A file of one chunk, 16 KiB of it: large enough that nothing of it is a special case.
+/// Returns a file of one chunk of 16 KiB: large enough to avoid special cases.
 fn large() -> Vec<u8> {
     let payload: Vec<u8> = (0..16_000u32).map(|i| i as u8).collect();
     let bytes = seal(&[NewSlot::Key(&KEY)], &payload).unwrap();
@@ -85,7 +85,7 @@ fn large() -> Vec<u8> {
     bytes
 }
 
-/// What a file that was changed at `at`, or ends there, has to give.
+/// Checks the error for a file that was changed at `at` or ends there.
 fn check_damaged(bytes: &[u8], at: usize) {
     let error = open(bytes, &Unlock::Key(&KEY)).unwrap_err();
     match at < 8 {
@@ -137,7 +137,7 @@ fn every_cut_of_16_kib_and_every_tail_is_a_typed_error() {
 fn what_is_no_snapshot_and_what_is_newer_is_told_apart() {
     assert_eq!(open_small(b""), Err(OpenError::NotASnapshot));
     assert_eq!(open_small(b"PK\x03\x04 some other kind of file"), Err(OpenError::NotASnapshot));
-    // A whole file of a later version: its header is otherwise unknown, its checksum right.
+    // A complete file of a later version: its header is otherwise unknown, its checksum correct.
     let mut newer = small();
     newer[8..10].copy_from_slice(&7u16.to_be_bytes());
     renew_checksum(&mut newer);
@@ -224,7 +224,7 @@ fn slots_are_added_and_removed_but_never_the_last_and_keep_their_numbers() {
     assert_eq!((slots.len(), phone.number, phone.kind, &*phone.label), (1, 2, kind, "my phone"));
     assert!(phone.created > 1_700_000_000_000);
 
-    // No number comes twice, and a slot whose secret is replaced keeps its own.
+    // No number is reused, and a slot whose secret is replaced keeps its number.
     assert_eq!(lineage.add_slot(&NewSlot::Key(&KEY), ""), Ok(3));
     lineage.remove_slot(3).unwrap();
     assert_eq!(lineage.add_slot(&NewSlot::Key(&KEY), ""), Ok(4));
@@ -251,7 +251,7 @@ fn no_secret_has_two_slots() {
         assert_eq!(lineage.add_slot(slot, "again"), Err(SealError::SlotExists(number)));
         let other = if number == 1 { 2 } else { 1 };
         assert_eq!(lineage.replace_slot(other, slot, None), Err(SealError::SlotExists(number)));
-        // In its own place it may stand again: at another cost, with a new date.
+        // The same secret may be set again in its own slot: at another cost, with a new date.
         lineage.replace_slot(number, slot, Some("anew")).unwrap();
     }
     assert_eq!(lineage.slots().len(), 3);
@@ -262,7 +262,7 @@ fn no_secret_has_two_slots() {
     assert!(open_small(&lineage.seal_next(b"content").unwrap()).is_ok());
 }
 
-/// Whoever has an old file and what opened it has the old master key: it opens nothing that comes later.
+/// An old file and its secrets yield the old master key, which opens no later generation.
 #[test]
 fn a_renewed_master_key_opens_what_comes_later_and_an_old_one_does_not() {
     let old = seal(&[NewSlot::Passphrase { passphrase: b"old", cost: cheap() }], b"one").unwrap();
@@ -270,7 +270,7 @@ fn a_renewed_master_key_opens_what_comes_later_and_an_old_one_does_not() {
     let thief = open(&old, &Unlock::Passphrase(b"old")).unwrap().lineage;
     let file_id = lineage.file_id();
     lineage.replace_slot(1, &NewSlot::Passphrase { passphrase: b"new", cost: cheap() }, None).unwrap();
-    // Before the key is renewed, the old copy's key opens the new file: that is what renewing is for.
+    // Before the renewal, the old copy's key opens the new file, hence the renewal.
     assert_eq!(&*thief.reopen(lineage.seal_next(b"kept").unwrap()).unwrap().payload, b"kept");
     lineage.renew_master(&[]).unwrap();
     let renewed = lineage.seal_next(b"two").unwrap();
@@ -280,7 +280,7 @@ fn a_renewed_master_key_opens_what_comes_later_and_an_old_one_does_not() {
     assert_eq!((&*opened.payload, opened.lineage.file_id()), (b"two".as_slice(), file_id));
 }
 
-/// A process that runs on follows, if the slot that it opened is still there.
+/// A running process follows a renewal if the slot that it opened is still there.
 #[test]
 fn a_renewed_master_key_is_found_by_the_slot_that_was_opened() {
     let slots = [NewSlot::Key(&KEY), NewSlot::Key(&[6; 32])];
@@ -300,7 +300,7 @@ fn a_renewed_master_key_is_found_by_the_slot_that_was_opened() {
     let renewed = writer.seal_next(b"three").unwrap();
     let mut followed = stays.reopen(renewed.clone()).unwrap().lineage;
     assert_eq!(goes.reopen(renewed.clone()).unwrap_err(), OpenError::WrongKey);
-    // The one that followed goes on like any other.
+    // The sealer that followed works like any other.
     followed.renew_master(&[]).unwrap();
     assert!(writer.reopen(followed.seal_next(b"four").unwrap()).is_ok());
     let mut damaged = renewed;
@@ -311,7 +311,7 @@ fn a_renewed_master_key_is_found_by_the_slot_that_was_opened() {
     assert_eq!(error, OpenError::Damaged(Damage::HeaderMac));
 }
 
-/// A recipient's slot holds the key that it is sealed to, unless it was made for a file that is sealed once.
+/// A recipient's slot contains its public key, unless it was made for a file that is sealed once.
 #[test]
 fn recipients_need_not_be_there_when_the_master_key_is_renewed() {
     let (secret, once) = (RecipientSecretKey::generate().unwrap(), RecipientSecretKey::generate().unwrap());
@@ -374,7 +374,7 @@ fn slots_that_only_together_cost_too_much_are_refused() {
 }
 
 proptest::proptest! {
-    /// What a forger can reach: any header under a right checksum, then anything.
+    /// Reachable for a forger: any header with a correct checksum, then anything.
     #[test]
     fn no_forged_file_panics_or_opens(
         mut fields in proptest::collection::vec(proptest::num::u8::ANY, 32..3000),

@@ -1,4 +1,4 @@
-//! The fuzz targets on their seeds: what was interesting once stays so.
+//! Runs the fuzz targets on their seeds, as regression tests.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -11,7 +11,8 @@ use stronghold_snapshot::Merge;
 use stronghold_sync::{Location, Mapping, OnConflict, Selection};
 use stronghold_vault::{AuditAction, AuditRecord, Labels, PendingStep, Stronghold};
 
-/// Makes a fuzz target a function of bytes, as libFuzzer's macro of this name makes it a program.
+/// Turns a fuzz target into a function of bytes; libFuzzer's macro of the same name makes it a
+/// program.
 macro_rules! fuzz_target {
     (|$input:ident: &[u8]| $body:expr) => {
         pub(crate) fn try_bytes($input: &[u8]) {
@@ -62,7 +63,8 @@ fn each_seed(target: &str, run: fn(&[u8])) {
     }
 }
 
-/// A seed of before that loads no more would find nothing. `STRONGHOLD_WRITE_SEEDS=1` writes them anew.
+/// Checks that every seed still loads; an outdated one would find nothing.
+/// `STRONGHOLD_WRITE_SEEDS=1` rewrites them.
 #[test]
 fn seeds_of_payloads_load() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/payload");
@@ -74,7 +76,7 @@ fn seeds_of_payloads_load() {
     each_seed("payload", |bytes| drop(rmp_serde::from_slice::<Stronghold>(bytes).unwrap()));
 }
 
-/// A Stronghold of each kind that a payload may be.
+/// Returns a Stronghold of each kind that a payload may hold.
 fn strongholds() -> [(&'static str, Stronghold); 6] {
     let at: Location = "c/v/r".parse().unwrap();
     let written = |values: &[&str]| {

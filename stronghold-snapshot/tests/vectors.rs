@@ -1,4 +1,5 @@
-//! The conformance vectors in `testdata`: every one opens, or is rejected with the word that it names.
+//! The conformance vectors in `testdata`: each one opens, or is rejected with the word that it
+//! names.
 #![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
 
 use std::collections::BTreeMap;

@@ -1,8 +1,9 @@
-//! How the costs of a vault grow from 10,000 to a million records: write, open, shapes, a merge that finds nothing and one
-//! that finds a hundredth. The least of some runs each: what a busy machine adds is not the vault's.
+//! Growth of a vault's costs from 10,000 to a million records: write, open, shapes, a merge that
+//! finds no difference and one that finds a hundredth. Each figure is the minimum of several runs,
+//! to exclude delays of a busy machine.
 //!
-//! `cargo bench -p stronghold-vault --bench growth [-- 10000 100000 ...]` prints a table. Peak memory is that of another process
-//! which does nothing but open a payload.
+//! `cargo bench -p stronghold-vault --bench growth [-- 10000 100000 ...]` prints a table. Peak
+//! memory is that of a separate process that only opens a payload.
 #![allow(clippy::print_stdout, reason = "that is what it is for")]
 
 use std::{
@@ -22,7 +23,8 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
 const VALUE: [u8; 64] = [7; 64];
-/// Tells this program, in a process of its own, to open the payload in this file.
+/// Environment variable that tells this program, in a process of its own, to open the payload in
+/// this file.
 const OPEN: &str = "STRONGHOLD_BENCH_OPEN";
 
 fn main() -> Fallible<()> {
@@ -52,7 +54,7 @@ struct Row {
     times: [Duration; 5],
 }
 
-/// Measures everything with so many records, and prints it.
+/// Measures and prints everything for `records` records.
 fn measure(records: usize) -> Fallible<Row> {
     let names: Vec<Location> = (0..records).map(location).collect();
     let runs = if records > 100_000 { 3 } else { 10 };
@@ -90,12 +92,13 @@ impl Row {
         println!("{:9} | {} | {peak}", self.records, cells.join(" | "));
     }
 
-    /// Nanoseconds per record.
+    /// Returns nanoseconds per record.
     fn each(&self, time: &Duration) -> f64 {
         time.as_secs_f64() * 1e9 / self.records as f64
     }
 
-    /// Says how much dearer a record is in the largest than in the smallest, beside what n log n would be.
+    /// Prints how much more a record costs in the largest vault than in the smallest, compared with
+    /// n log n.
     fn growth(&self, largest: &Self) {
         let times = self.times.iter().zip(&largest.times);
         let factors: Vec<String> =
@@ -131,7 +134,7 @@ fn merge(into: &mut Stronghold, from: &Stronghold) -> Fallible<u64> {
     Ok(into.import(&entries, from.identity().device(), 0, |_, _, _| Ok(()))?.received)
 }
 
-/// The time that something takes, without what it takes to drop its result.
+/// Measures the time of `work`, without dropping its result.
 fn timed<T>(work: impl FnOnce() -> Fallible<T>) -> Fallible<Duration> {
     let started = Instant::now();
     let result = work()?;
@@ -148,7 +151,8 @@ fn least(runs: usize, mut run: impl FnMut() -> Fallible<Duration>) -> Fallible<D
     Ok(best)
 }
 
-/// The most memory that a process had which opened this payload, and what of it was the payload's and the program's.
+/// Returns the peak memory of a process that opens this payload, and the shares of the payload and
+/// the program.
 fn peak(payload: &[u8]) -> Fallible<String> {
     let file = std::env::temp_dir().join(format!("stronghold-bench-{}", std::process::id()));
     fs::write(&file, payload)?;
@@ -160,7 +164,7 @@ fn peak(payload: &[u8]) -> Fallible<String> {
     Ok(format!("{} MB, of that {} before", peak / 1000, before / 1000))
 }
 
-/// A number out of `/proc/self/status`; zero where there is none.
+/// Returns a number from `/proc/self/status`; zero if it is missing.
 fn kilobytes(field: &str) -> Fallible<u64> {
     let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with(field));

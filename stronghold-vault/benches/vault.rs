@@ -1,4 +1,4 @@
-//! What a vault costs in memory: write, read, shapes, import, and a local sync.
+//! The costs of a vault in memory: write, read, shapes, import, and a local sync.
 
 use std::{collections::BTreeSet, hint::black_box};
 

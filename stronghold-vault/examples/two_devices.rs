@@ -1,4 +1,5 @@
-//! Two devices edit the same record apart, merge, and resolve the conflict: no value is lost on the way.
+//! Two devices edit the same record separately, merge, and resolve the conflict without losing a
+//! value.
 //!
 //! Run it with `cargo run -p stronghold-vault --example two_devices`.
 
@@ -35,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Takes from another device what this one lacks.
+/// Takes the revisions that `into` lacks from another device.
 fn merge(into: &mut Stronghold, from: &Stronghold) -> Result<ImportReport, Box<dyn Error>> {
     let scope = Scope::of(Selection::everything());
     let shapes = |of: &Stronghold| of.shapes(&scope, &Mapping::default());

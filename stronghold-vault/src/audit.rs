@@ -1,9 +1,11 @@
-//! The log of permission decisions: hash-chained, inside the snapshot, and bounded.
+//! The log of permission decisions: hash-chained, inside the snapshot, and bounded in size.
 //!
-//! Equal decisions of one device on one day are one entry with a count, so that no device fills the file by asking again. Of
-//! a long selection the log keeps the beginning and a hash of the whole. A device that asks in ever new words has
-//! [`OWN_WORDS`] entries a day; what it asks beyond them is counted in one. Over [`MAX_BYTES`] the oldest entries become sums
-//! in a checkpoint, at whose hash the chain goes on.
+//! Equal decisions about one device on one day are one entry with a count, so that no device fills
+//! the file by repeating requests. Of a long selection, the log keeps the beginning and a hash of
+//! the whole. A device has at most [`OWN_WORDS`] entries a day with different selections; further
+//! ones are counted together, one entry per kind of decision. Beyond [`MAX_BYTES`], the oldest
+//! entries are folded into sums in a checkpoint, and the chain continues from the checkpoint's
+//! hash.
 
 mod checkpoint;
 #[cfg(test)]
@@ -16,39 +18,41 @@ use stronghold_sync::{DeviceId, Operation};
 pub use self::checkpoint::AuditTotal;
 use self::checkpoint::Checkpoint;
 
-/// The most bytes that the log takes in the snapshot, about: 2 MiB.
+/// Approximate maximum size of the log in the snapshot: 2 MiB.
 const MAX_BYTES: usize = 2 << 20;
-/// The most characters of a selection that an entry shows.
+/// Maximum number of characters of a selection that an entry keeps.
 const SHOWN: usize = 256;
-/// The most entries of one device and one day that differ in their selection.
+/// Maximum number of entries per device and day before further selections are counted together.
 const OWN_WORDS: usize = 64;
 
-/// How much is left when the oldest entries are folded: so that it is not done with each entry.
+/// Size that remains after folding the oldest entries, so that folding does not recur with each
+/// entry.
 const AFTER_FOLDING: usize = MAX_BYTES / 8 * 7;
-/// The selection of the entry that counts what is beyond [`OWN_WORDS`].
+/// The selection text of an entry that counts decisions beyond [`OWN_WORDS`].
 const FURTHER: &str = "(further selections)";
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
-/// One decision of the policy: who, what, which selection, how much, allowed or not.
+/// One decision of the policy: device, action, selection, amount, and whether it was allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRecord {
-    /// When, in milliseconds since 1970.
+    /// Time of the decision, in milliseconds since 1970.
     pub time: u64,
-    /// The device that asked, or was asked.
+    /// The device that sent or received the request.
     pub device: DeviceId,
-    /// What it asked to do, or what was done about it.
+    /// The action requested by the device, or taken about it.
     pub deed: AuditAction,
-    /// On what, as text.
+    /// The selection, as text.
     pub selection: String,
-    /// Whether it was allowed.
+    /// Set if the action was allowed.
     pub allowed: bool,
-    /// Entries that were taken, or that the peer could take: it may have wanted fewer.
+    /// Number of entries taken or offered: the peer may have wanted fewer.
     pub entries: u64,
-    /// Their padded sizes together, in bytes.
+    /// Total padded size of those entries, in bytes.
     pub bytes: u64,
 }
 
-/// What stands in the log: what a device asked to do here, what was done about it, or what this device did at it.
+/// A logged action: a request of a device here, an action about a device, or a request of this
+/// device to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AuditAction {
     /// [`Operation::Import`].
@@ -61,49 +65,49 @@ pub enum AuditAction {
     Push,
     /// [`Operation::Delete`].
     Delete,
-    /// Its rules and its trust were taken away.
+    /// The device's rules and its pairing were removed.
     Revoked,
-    /// This device asked it, and took values from it.
+    /// This device was the initiator and took values from it.
     Took,
-    /// This device asked it, and took deletions from it.
+    /// This device was the initiator and took deletions from it.
     TookDeletions,
-    /// This device asked it, and gave entries to it.
+    /// This device was the initiator and sent entries to it.
     Gave,
-    /// It was this device itself, which has another identity since.
+    /// The device is this one under an identity that it has replaced.
     Renewed,
 }
 
-/// An entry of the log: equal decisions of one device on one day.
+/// An entry of the log: equal decisions about one device on one day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// The device.
     pub device: DeviceId,
-    /// What it asked, or what was done.
+    /// The action requested by the device, or taken about it.
     pub deed: AuditAction,
-    /// On what, as text: 256 characters of it at most.
+    /// The selection, as text of at most 256 characters.
     pub selection: String,
-    /// SHA-256 of the whole selection, where it is longer. Of an entry that counts further selections: of the one before and
-    /// the last.
+    /// SHA-256 of the whole selection if it is longer. In an entry that counts further selections:
+    /// a hash of the previous hash and the last selection.
     pub whole: Option<SelectionHash>,
-    /// Whether it was allowed.
+    /// Set if the action was allowed.
     pub allowed: bool,
-    /// How often.
+    /// Number of decisions.
     pub count: u64,
-    /// When first, in milliseconds since 1970.
+    /// Time of the first decision, in milliseconds since 1970.
     pub first: u64,
-    /// When last.
+    /// Time of the last decision, in milliseconds since 1970.
     pub last: u64,
-    /// Entries that were taken or could be, together.
+    /// Total number of entries taken or offered.
     pub entries: u64,
-    /// Their padded sizes together, in bytes.
+    /// Total padded size of those entries, in bytes.
     pub bytes: u64,
 }
 
-/// A hash of a selection that is too long to be kept.
+/// A hash of a selection that is too long to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelectionHash(#[serde(with = "serde_bytes")] [u8; 32]);
 
-/// The log.
+/// The log of permission decisions.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct AuditLog {
     checkpoint: Checkpoint,
@@ -118,7 +122,7 @@ struct ChainedEntry {
 }
 
 impl AuditAction {
-    /// As people read it.
+    /// Returns the action's display name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -149,7 +153,7 @@ impl From<Operation> for AuditAction {
 }
 
 impl AuditRecord {
-    /// That something was done about a device, at this time.
+    /// Creates a record of an action about a device at the time `time`.
     #[must_use]
     pub fn about(device: DeviceId, deed: AuditAction, time: u64) -> Self {
         Self { time, device, deed, selection: String::new(), allowed: true, entries: 0, bytes: 0 }
@@ -157,7 +161,7 @@ impl AuditRecord {
 }
 
 impl SelectionHash {
-    /// The hash.
+    /// Returns the hash as bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -192,7 +196,7 @@ impl AuditEntry {
         self.whole.is_some() && self.selection == FURTHER
     }
 
-    /// Whether only time, count and amount differ.
+    /// Checks whether two entries differ at most in time, count and amount.
     fn equals(&self, other: &Self) -> bool {
         self.is_about_the_same(other) && (&self.selection, self.whole) == (&other.selection, other.whole)
     }
@@ -210,7 +214,7 @@ impl AuditEntry {
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
 
-    /// The same without its own words; its words go into the hash.
+    /// Returns the entry with its selection folded into the hash of further selections.
     fn further(mut self, before: Option<SelectionHash>) -> Self {
         let words = self.whole.map_or_else(|| self.selection.as_bytes().to_vec(), |whole| whole.0.to_vec());
         self.whole = Some(SelectionHash::of([before.as_ref().map_or(&[][..], |whole| &whole.0), &words]));
@@ -218,42 +222,44 @@ impl AuditEntry {
         self
     }
 
-    /// About how many bytes it takes in the snapshot.
+    /// Returns the entry's approximate size in the snapshot, in bytes.
     fn weight(&self) -> usize {
         176 + self.selection.len() + self.whole.map_or(0, |_| 33)
     }
 }
 
 impl AuditLog {
-    /// Appends a decision; one that equals another of its device and day is counted there.
+    /// Appends a decision. If an equal one about the same device on the same day exists, increases
+    /// its count instead.
     pub fn append(&mut self, decided: AuditRecord) {
         self.add(decided.into());
     }
 
-    /// Appends what another log has, as by [`append`](Self::append): what was collected elsewhere.
+    /// Appends the decisions of another log, collected elsewhere, as [`append`](Self::append) does.
     pub fn absorb(&mut self, other: &Self) {
         self.checkpoint.absorb(&other.checkpoint);
         other.entries().cloned().for_each(|logged| self.add(logged));
     }
 
-    /// Whether there is nothing in it.
+    /// Checks whether the log is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.checkpoint.sums().is_empty()
     }
 
-    /// The entries, in the order of their first decision.
+    /// Returns the entries, ordered by their first decision.
     pub fn entries(&self) -> impl Iterator<Item = &AuditEntry> {
         self.entries.iter().map(|link| &link.logged)
     }
 
-    /// What the entries before those amounted to: the oldest, folded to bound the log.
+    /// Returns sums over the oldest entries, which were folded to bound the log.
     #[must_use]
     pub fn totals(&self) -> &[AuditTotal] {
         self.checkpoint.sums()
     }
 
-    /// Whether the checkpoint, and every entry's hash, follow from what was before. That the newest are missing can't be seen.
+    /// Checks the hash chain: the checkpoint and every entry's hash. Missing newest entries are not
+    /// detected.
     #[must_use]
     pub fn is_intact(&self) -> bool {
         let mut previous = *self.checkpoint.hash();
@@ -276,7 +282,8 @@ impl AuditLog {
         self.fold_oldest();
     }
 
-    /// Adds an entry that equals none; or counts it among the further ones, where its device has had its words today.
+    /// Adds an entry that equals no other. If its device has used up its entries of the day, counts
+    /// it in the entry of further selections.
     fn add_words(&mut self, logged: AuditEntry) -> usize {
         let same_day =
             |link: &&ChainedEntry| (link.logged.device, link.logged.day()) == (logged.device, logged.day());
@@ -296,7 +303,7 @@ impl AuditLog {
         self.entries.len() - 1
     }
 
-    /// Makes the chain follow again from this entry on.
+    /// Recomputes the hash chain from this entry on.
     fn rehash(&mut self, at: usize) {
         let before = at.checked_sub(1).map_or(*self.checkpoint.hash(), |before| self.entries[before].hash);
         self.entries[at..].iter_mut().fold(before, |previous, link| {
@@ -305,7 +312,7 @@ impl AuditLog {
         });
     }
 
-    /// Folds the oldest entries into the checkpoint, where there are too many.
+    /// Folds the oldest entries into the checkpoint if the log is too large.
     fn fold_oldest(&mut self) {
         let mut weight: usize = self.entries().map(AuditEntry::weight).sum();
         if weight <= MAX_BYTES {
@@ -320,7 +327,7 @@ impl AuditLog {
         self.fold_first(kept);
     }
 
-    /// Folds this many of the oldest entries.
+    /// Folds the first `number` entries into the checkpoint.
     pub(crate) fn fold_first(&mut self, number: usize) {
         for link in self.entries.drain(..number) {
             self.checkpoint.fold(&link.logged, link.hash);

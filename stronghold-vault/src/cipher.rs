@@ -1,5 +1,6 @@
-//! The two primitives that a record's content rests on: AES-256-GCM (NIST SP 800-38D) and HKDF-Expand with SHA-256
-//! (RFC 5869). Small functions on raw keys, so that public test vectors run against the very code that seals.
+//! The two primitives that seal a record's content: AES-256-GCM (NIST SP 800-38D) and HKDF-Expand
+//! with SHA-256 (RFC 5869). Small functions on raw keys let public test vectors run against the
+//! code that seals.
 
 use aes_gcm::{Aes256Gcm, KeyInit, aead::AeadInOut};
 use hkdf::Hkdf;
@@ -8,13 +9,14 @@ use zeroize::Zeroizing;
 
 use crate::locked::KEY_LEN;
 
-/// Bytes in a nonce.
+/// Length of a nonce, in bytes.
 pub(crate) const NONCE_LEN: usize = 12;
 
-/// A key while it is used.
+/// A key in use; zeroized when dropped.
 pub(crate) type Key = Zeroizing<[u8; KEY_LEN]>;
 
-/// HKDF-Expand: a key from a uniformly random one, for the parts of `info` one after the other.
+/// Derives a key from a uniformly random one by HKDF-Expand. `info` is the concatenation of its
+/// parts.
 pub(crate) fn derive(from: &[u8; KEY_LEN], info: &[&[u8]]) -> Option<Key> {
     let mut key = Key::default();
     expand(from, info, key.as_mut_slice())?;
@@ -25,7 +27,7 @@ fn expand(from: &[u8], info: &[&[u8]], out: &mut [u8]) -> Option<()> {
     Hkdf::<Sha256>::from_prk(from).ok()?.expand_multi_info(info, out).ok()
 }
 
-/// Seals a buffer where it lies; its tag is appended.
+/// Encrypts a buffer in place and appends the tag.
 pub(crate) fn seal(
     key: &[u8; KEY_LEN],
     nonce: &[u8; NONCE_LEN],
@@ -35,7 +37,8 @@ pub(crate) fn seal(
     Aes256Gcm::new(key.into()).encrypt_in_place(nonce.into(), aad, buffer).ok()
 }
 
-/// Opens a buffer where it lies; `None` if key, nonce, associated data or content is another than was sealed.
+/// Decrypts a buffer in place. Returns `None` if the key, nonce, associated data or content differs
+/// from what was sealed.
 pub(crate) fn open(
     key: &[u8; KEY_LEN],
     nonce: &[u8; NONCE_LEN],

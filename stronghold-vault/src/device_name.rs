@@ -1,27 +1,28 @@
-//! Names of devices: which can be one, which may be given here, and when two of them look alike.
+//! Names of devices: which are valid, which may be assigned here, and which look alike.
 
 use stronghold_sync::{escape_untrusted, is_hidden};
 use unicode_normalization::UnicodeNormalization;
 
-/// The longest name of a device, in characters.
+/// Maximum length of a device's name, in characters.
 pub const MAX_DEVICE_NAME: usize = 64;
 
-/// A name that a device can't have, or that can't be given to one here.
+/// An error of a device name that is invalid or can't be assigned here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceNameError {
-    /// No letters, or more than [`MAX_DEVICE_NAME`].
+    /// The name is blank, or longer than [`MAX_DEVICE_NAME`] characters.
     #[error("a device's name has 1 to {MAX_DEVICE_NAME} characters")]
     Length,
-    /// Control characters, such as a line's end.
+    /// The name contains control characters, such as a line break.
     #[error("a device's name has no control characters")]
     Control,
-    /// Characters that nobody sees, or that turn text around.
+    /// The name contains invisible characters, or characters that reverse the text direction.
     #[error("a device's name has no characters that can't be seen")]
     Hidden,
-    /// At least four hexadecimal digits and nothing else: it would be taken for the beginning of a device's id.
+    /// The name consists of at least four hexadecimal digits: it would be taken for the beginning
+    /// of a device id.
     #[error("a name of hexadecimal digits alone looks like a device's id")]
     LikeId,
-    /// Another device is, or was, called so here, or so alike that nobody can tell.
+    /// Another device has or had this name here, or a name that looks the same.
     #[error("another device is, or was, called that, or looks the same")]
     Taken,
 }
@@ -37,10 +38,11 @@ pub fn check_device_name(name: &str) -> Result<(), DeviceNameError> {
     if name.chars().any(char::is_control) { Err(DeviceNameError::Control) } else { Ok(()) }
 }
 
-/// Checks a name that a person here chooses for a device: what a peer calls itself gets a suffix instead.
+/// Checks a name that a person here chooses for a device. A peer's own name is not rejected but
+/// gets a suffix.
 ///
 /// # Errors
-/// [`DeviceNameError`], all but [`DeviceNameError::Changes`].
+/// [`DeviceNameError`], except [`DeviceNameError::Taken`].
 pub fn check_given_name(name: &str) -> Result<(), DeviceNameError> {
     check_device_name(name)?;
     if name.chars().any(is_hidden) {
@@ -49,35 +51,38 @@ pub fn check_given_name(name: &str) -> Result<(), DeviceNameError> {
     if is_like_id(name) { Err(DeviceNameError::LikeId) } else { Ok(()) }
 }
 
-/// Returns the digits of a device's id, or of its beginning, in lower case: groups may have dashes between them. `None`
-/// for fewer than four digits, and for everything else.
+/// Returns the lower-case digits of a device id or of its beginning. Dashes may separate groups of
+/// digits. Returns `None` for fewer than four digits and for any other text.
 pub(crate) fn id_digits(text: &str) -> Option<String> {
     let digits: String = text.chars().filter(|letter| *letter != '-').collect();
     let is_one = digits.len() >= 4 && digits.chars().all(|letter| letter.is_ascii_hexdigit());
     (is_one && !text.starts_with('-')).then(|| digits.to_ascii_lowercase())
 }
 
-/// Whether a name, as it is seen, can be taken for a device's id: with digits of any width or script form, in groups.
+/// Checks whether a displayed name can be taken for a device id: digits of any width or script
+/// form, in groups.
 fn is_like_id(name: &str) -> bool {
     let seen: String = skeleton(name).chars().filter(|letter| !is_joint(*letter)).collect();
     id_digits(&seen).is_some()
 }
 
-/// What stands between groups of digits: dashes of all kinds, spaces and colons.
+/// Checks for a separator of digit groups: dashes of all kinds, spaces, colons, dots and
+/// underscores.
 fn is_joint(letter: char) -> bool {
     letter.is_whitespace() || matches!(letter, '-' | ':' | '_' | '.' | '\u{2010}'..='\u{2015}' | '\u{2212}')
 }
 
-/// Returns what people see of a name: two names with the same skeleton look the same. Compatible forms, case, white space
-/// and what nobody sees make no difference.
+/// Returns the skeleton of a name: names with equal skeletons look the same. Compatibility forms,
+/// case, white space and invisible characters make no difference.
 pub(crate) fn skeleton(name: &str) -> String {
     let folded: String =
         name.nfkc().filter(|letter| !is_hidden(*letter)).flat_map(char::to_lowercase).nfkc().collect();
     folded.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the name under which a device is remembered: the one it is to have, made visible; with `digits` of its id behind
-/// it where that looks like an id or hides something, or where `is_taken` says that another device looks the same.
+/// Returns the name under which a device is stored: `wanted` with special characters made visible.
+/// Appends `digits` of the device id if the name looks like an id or hides something, or if
+/// `is_taken` reports a look-alike.
 pub(crate) fn remembered_as(wanted: &str, digits: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let shown = escape_untrusted(wanted);
     if check_given_name(wanted).is_ok() && !is_taken(&shown) {

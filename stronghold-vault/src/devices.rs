@@ -1,4 +1,4 @@
-//! The devices that revisions name, each once: a revision holds a small number in place of 32 bytes.
+//! A table of the devices that revisions name. A revision holds a small number instead of 32 bytes.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use stronghold_sync::{ClientId, DeviceId};
 
 use crate::stronghold::Client;
 
-/// A device's place in the table.
+/// Index of a device in the table.
 pub(crate) type DeviceNumber = u32;
 
 /// A table of device ids.
@@ -18,23 +18,23 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    /// Returns the number of a device, which it gets if it has none.
+    /// Returns the number of a device and assigns one if it has none.
     pub(crate) fn number(&mut self, device: DeviceId) -> DeviceNumber {
         let Self { ids, numbers } = self;
         *numbers.entry(device).or_insert_with(|| {
             ids.push(device);
-            // Each revision names two at most, and no memory holds half of 2^32 of them.
+            // Each revision names at most two devices, and no memory holds 2^31 revisions.
             (ids.len() - 1) as DeviceNumber
         })
     }
 
-    /// Returns the device of a number; `None` for one that was not given.
+    /// Returns the device of a number; `None` for an unassigned number.
     pub(crate) fn id(&self, number: DeviceNumber) -> Option<DeviceId> {
         self.ids.get(number as usize).copied()
     }
 
-    /// Returns a table of the devices that records name, and numbers those anew if there are others; `None` if a record
-    /// names one that is not there.
+    /// Returns a table of only the devices that records name, and renumbers the records if the
+    /// table shrinks. Returns `None` if a record names a number that is not in the table.
     pub(crate) fn only_named_in(self, clients: &mut BTreeMap<ClientId, Client>) -> Option<Self> {
         let mut named = Self::default();
         let mut are_known = true;
@@ -71,7 +71,7 @@ impl<'de> Deserialize<'de> for Devices {
         let ids = Vec::<DeviceId>::deserialize(deserializer)?;
         let mut devices = Self::default();
         ids.iter().for_each(|id| _ = devices.number(*id));
-        // One that stands there twice would move the numbers of all after it.
+        // A duplicate would shift the numbers of all devices after it.
         match devices.ids.len() == ids.len() {
             true => Ok(devices),
             false => Err(serde::de::Error::custom("a device that is there twice")),

@@ -1,4 +1,4 @@
-//! What devices have had from here: by it a user knows, after one was revoked, which values to change.
+//! Revisions disclosed to each device. After a device is revoked, they show which values to change.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use stronghold_sync::{DeviceId, EntryId, LocationId, RevisionId, Selection, Shape, message::Listing};
@@ -8,15 +8,15 @@ use crate::{
     stronghold::Stronghold,
 };
 
-/// What one device has had, and what it was last called here.
+/// The revisions disclosed to one device, and its last name here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Disclosed {
     pub(crate) name: String,
     pub(crate) revisions: Prefixes,
 }
 
-/// Revisions by the first 8 bytes of their ids, ascending: enough to find one among those that are held, at a quarter of
-/// the size. Stored as one byte string, each in big-endian order.
+/// The first 8 bytes of revision ids, ascending: enough to find a revision among the held ones, at
+/// a quarter of the size. Stored as one byte string, each prefix in big-endian order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Prefixes(Vec<u64>);
 
@@ -35,15 +35,16 @@ impl Prefixes {
         self.0.len()
     }
 
-    /// Forgets what is not among others.
+    /// Removes all prefixes that are not among `others`.
     pub(crate) fn retain_among(&mut self, others: &Self) {
         self.0.retain(|prefix| others.0.binary_search(prefix).is_ok());
     }
 }
 
 impl Stronghold {
-    /// Remembers that a device holds these revisions, or is about to have them; this outlives its being revoked. Of what
-    /// is not held here any more, in head or history, twice as much as is held is forgotten.
+    /// Records that a device holds these revisions or is about to receive them. The record outlives
+    /// revocation. If it grows to more than twice the number of revisions held here, all revisions
+    /// that are not held here any more are forgotten.
     pub fn record_disclosed(&mut self, device: &DeviceId, revisions: impl IntoIterator<Item = RevisionId>) {
         self.peers.record_disclosed(device, revisions);
         let held = self.records().map(|(.., record)| record.revisions().count()).sum::<usize>();
@@ -55,12 +56,12 @@ impl Stronghold {
         }
     }
 
-    /// The readable records of a selection of which a device has had a value that they have now, in the order of their
-    /// names: as [`Stronghold::list`] gives them. One that is changed is not among them any more, until that value is
-    /// written again.
+    /// Returns the readable records of a selection of which the device received a current value,
+    /// ordered by name and listed as by [`Stronghold::list`]. A changed record is omitted until
+    /// that value is written again.
     ///
     /// # Errors
-    /// [`Damaged`] when a record that has to be opened for it can't be.
+    /// [`Damaged`] if a record that has to be opened can't be.
     pub fn disclosed_to(&self, device: &DeviceId, selection: &Selection) -> Result<Vec<Listing>, Damaged> {
         let mut known = Vec::new();
         for listed in self.list(selection)? {
@@ -71,8 +72,8 @@ impl Stronghold {
         Ok(known)
     }
 
-    /// Whether a device lacks a head, as far as is remembered of what it holds or has had. Of a deletion, whether it has had
-    /// what was deleted, and not the deletion.
+    /// Returns whether a device lacks a head, as far as disclosures tell. A tombstone counts as
+    /// lacking if the device received an earlier revision of the record but not the tombstone.
     #[must_use]
     pub fn lacks(&self, device: &DeviceId, head: &Shape) -> bool {
         let knows = |revision: &RevisionId| self.peers.was_disclosed_to(device, revision);
@@ -82,7 +83,7 @@ impl Stronghold {
         self.record(&head.location).is_some_and(|(.., record)| record.revisions().any(|old| knows(&old.id)))
     }
 
-    /// Whether a head that is held here came from a device.
+    /// Checks whether a device delivered this head.
     #[must_use]
     pub fn is_delivered_by(&self, device: &DeviceId, entry: &EntryId) -> bool {
         let Some((.., record)) = self.record(&entry.location) else { return false };
@@ -90,8 +91,8 @@ impl Stronghold {
         record.heads().any(|head| head.id == entry.revision && via(head) == Some(*device))
     }
 
-    /// Whether a device has had what one of the record's heads says: by that revision, or by an old one of which the head
-    /// says the same again, as after `undo`.
+    /// Returns whether the device received any current value of the record, under this or an
+    /// earlier revision. Undo, for example, writes an earlier value again.
     fn was_disclosed_to(&self, device: &DeviceId, id: &LocationId) -> Result<bool, Damaged> {
         let Some((_, vault, record)) = self.record(id) else { return Ok(false) };
         let is_known =

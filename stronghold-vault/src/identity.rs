@@ -1,8 +1,8 @@
-//! A device's identity: an ECDSA P-256 key (§2, §10 of the design).
+//! A device's identity: an ECDSA P-256 key.
 //!
-//! It authenticates the channel and signs complements. The secret half stays in this device's snapshot.
-//! Signatures are ECDSA over SHA-256 with a deterministic nonce (FIPS 186-5, RFC 6979), in the fixed form of
-//! IEEE P1363: 32 bytes `r`, 32 bytes `s`, big-endian.
+//! The identity authenticates the channel and signs complements. The secret key stays in this
+//! device's snapshot. Signatures are ECDSA over SHA-256 with a deterministic nonce (FIPS 186-5, RFC
+//! 6979), in the fixed form of IEEE P1363: 32 bytes `r`, 32 bytes `s`, big-endian.
 
 use std::fmt;
 
@@ -18,31 +18,32 @@ use zeroize::Zeroizing;
 
 use crate::locked::{LockedKey, wipe_stack};
 
-/// A device's key pair. `Debug` shows the public id only. The secret half stays in locked memory, and is made a signing key for
-/// as long as one signature takes.
+/// A device's key pair. `Debug` shows only the public id. The secret key stays in locked memory and
+/// becomes a signing key only for the duration of one signature.
 pub struct Identity {
     secret: LockedKey,
     public: PublicIdentity,
 }
 
 impl Identity {
-    /// Makes a new key pair from the system's random bytes.
+    /// Generates a key pair from the system's random bytes.
     ///
     /// # Errors
-    /// [`RandomnessError`] when the system has none to give.
+    /// [`RandomnessError`] if the system returns no random bytes.
     pub fn generate() -> Result<Self, RandomnessError> {
         loop {
             let secret = LockedKey::filled(|bytes| {
                 getrandom::fill(bytes.as_mut_slice()).map_err(|_| RandomnessError)
             })?;
-            // Zero and numbers above the group's order are no keys; the chance is 2^-32.
+            // Zero and numbers from the group's order up are not valid keys; the chance is 2^-32.
             if let Ok(identity) = Self::from_locked(secret) {
                 return Ok(identity);
             }
         }
     }
 
-    /// Takes the secret scalar, 32 bytes big-endian, as [`Self::to_bytes`] gave it.
+    /// Creates an identity from the secret scalar, 32 bytes big-endian, as returned by
+    /// [`Self::to_bytes`].
     ///
     /// # Errors
     /// [`SecretKeyError`] for zero and for numbers not below the group's order.
@@ -57,7 +58,7 @@ impl Identity {
         Ok(Self { public: public?, secret })
     }
 
-    /// Another handle of the same identity, such as a session's.
+    /// Returns a copy of this identity, for example for a session.
     #[must_use]
     pub fn duplicate(&self) -> Self {
         Self { secret: LockedKey::new(self.secret.expose()), public: self.public.clone() }
@@ -67,37 +68,39 @@ impl Identity {
         &self.secret
     }
 
-    /// The secret scalar, 32 bytes big-endian: for this device's snapshot and nowhere else.
+    /// Returns the secret scalar, 32 bytes big-endian. It belongs only in this device's snapshot.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(*self.secret.expose())
     }
 
-    /// The key pair as a DER `PrivateKeyInfo` (PKCS #8, RFC 5958): the form that rustls loads.
+    /// Encodes the key pair as a DER `PrivateKeyInfo` (PKCS #8, RFC 5958), the form that rustls
+    /// loads.
     ///
     /// # Errors
-    /// [`SecretKeyError`] if the key can't be encoded; no key that this type holds is known to fail.
+    /// [`SecretKeyError`] if the key can't be encoded. This is not known to happen for any key of
+    /// this type.
     pub fn to_pkcs8_der(&self) -> Result<Zeroizing<Vec<u8>>, SecretKeyError> {
         let key = signing_key(&self.secret)?;
         key.to_pkcs8_der().map(|document| document.to_bytes()).map_err(|_| SecretKeyError)
     }
 
-    /// The public half.
+    /// Returns the public key.
     #[must_use]
     pub fn public(&self) -> &PublicIdentity {
         &self.public
     }
 
-    /// This device's id.
+    /// Returns this device's id.
     #[must_use]
     pub fn device(&self) -> DeviceId {
         self.public.id
     }
 
-    /// Signs a message: 64 bytes, `r` then `s`. The same message gives the same signature (RFC 6979).
+    /// Signs a message: 64 bytes, `r` then `s`. Equal messages have equal signatures (RFC 6979).
     ///
     /// # Panics
-    /// Never: what is in locked memory was a signing key when this was made.
+    /// Never: the bytes in locked memory were checked to be a signing key at creation.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         let signature: Signature = signing_key(&self.secret).expect("it was one before").sign(message);
@@ -105,7 +108,8 @@ impl Identity {
         signature.to_bytes().into()
     }
 
-    /// As [`sign`](Self::sign), in the form of TLS: DER, an ASN.1 sequence of `r` and `s` (RFC 3279, 2.2.3).
+    /// Signs as [`sign`](Self::sign) does, and encodes the signature for TLS: DER, an ASN.1
+    /// sequence of `r` and `s` (RFC 3279, 2.2.3).
     #[must_use]
     pub fn sign_der(&self, message: &[u8]) -> Vec<u8> {
         let signature = Signature::from_slice(&self.sign(message)).expect("a signature was made");
@@ -123,7 +127,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The public half: what a peer remembers of a device.
+/// A device's public key, which its peers remember.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicIdentity {
     key: VerifyingKey,
@@ -132,35 +136,36 @@ pub struct PublicIdentity {
 }
 
 impl PublicIdentity {
-    /// Reads a DER `SubjectPublicKeyInfo` (RFC 5280, RFC 5480).
+    /// Parses a DER `SubjectPublicKeyInfo` (RFC 5280, RFC 5480).
     ///
-    /// Only the one encoding that [`Self::spki`] gives is taken, named curve and uncompressed point: a device's id
-    /// is a hash of the encoding, so a key with two encodings would be two devices.
+    /// Accepts only the encoding that [`Self::spki`] returns, with named curve and uncompressed
+    /// point. A device's id is a hash of the encoding, so a key with two encodings would be two
+    /// devices.
     ///
     /// # Errors
-    /// [`PublicKeyError`] for anything else.
+    /// [`PublicKeyError`] for any other input.
     pub fn from_spki(spki: &[u8]) -> Result<Self, PublicKeyError> {
         let key = VerifyingKey::from_public_key_der(spki).map_err(|_| PublicKeyError)?;
         let public = Self::new(key)?;
         if public.spki == spki { Ok(public) } else { Err(PublicKeyError) }
     }
 
-    /// The key as a DER `SubjectPublicKeyInfo`, 91 bytes.
+    /// Returns the key as a DER `SubjectPublicKeyInfo` of 91 bytes.
     #[must_use]
     pub fn spki(&self) -> &[u8] {
         &self.spki
     }
 
-    /// The device's id: SHA-256 of [`Self::spki`].
+    /// Returns the device's id: SHA-256 of [`Self::spki`].
     #[must_use]
     pub fn device(&self) -> DeviceId {
         self.id
     }
 
-    /// Checks a signature, 64 bytes as [`Identity::sign`] makes them, over a message.
+    /// Verifies a signature over a message: 64 bytes, as returned by [`Identity::sign`].
     ///
     /// # Errors
-    /// [`SignatureError`] when it does not match or is no signature at all.
+    /// [`SignatureError`] if the signature does not match or is malformed.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
         let signature = Signature::from_slice(signature).map_err(|_| SignatureError)?;
         self.key.verify(message, &signature).map_err(|_| SignatureError)
@@ -179,22 +184,22 @@ impl fmt::Debug for PublicIdentity {
     }
 }
 
-/// The system gave no random bytes: no key can be made.
+/// The system returned no random bytes, so no key can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the system gave no random bytes")]
 pub struct RandomnessError;
 
-/// Bytes that are no P-256 secret key.
+/// The bytes are not a valid P-256 secret key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a P-256 secret key")]
 pub struct SecretKeyError;
 
-/// Bytes that are no P-256 public key.
+/// The bytes are not a valid P-256 public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a P-256 public key")]
 pub struct PublicKeyError;
 
-/// A signature that this device did not make over these bytes.
+/// The signature does not match the message and key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the signature does not match")]
 pub struct SignatureError;
@@ -281,7 +286,7 @@ mod tests {
     fn a_compressed_point_is_refused() {
         let identity = Identity::generate().unwrap();
         let spki = identity.public().spki();
-        // The same header with shorter lengths, then the point as sign and x alone.
+        // The same header with shorter lengths, then the compressed point: sign and x.
         let mut compressed = spki[..59].to_vec();
         compressed[1] -= 32;
         compressed[24] -= 32;

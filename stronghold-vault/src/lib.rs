@@ -1,19 +1,22 @@
-//! Stronghold's vault: records and keys in memory.
+//! The records and keys of a device's vault, in memory.
 //!
-//! It does no IO: it neither reads files nor talks to peers, and it has no clock. Times are handed in and are for
-//! people only. It does not decide who may have what; it asks the policy that it holds, of `stronghold-sync`, and
-//! exports nothing without a grant. It does not hide names in memory, and a value is open while it is read: whoever
-//! reads this process's memory at that moment reads it too.
+//! This crate does no IO: it reads no files, talks to no peers and has no clock. Callers pass in
+//! times, which are for display only. The crate does not decide what a peer may have: it asks the
+//! policy that it holds (from `stronghold-sync`) and exports nothing without a grant. Names are not
+//! hidden in memory, and a value is decrypted while it is being read, so anything that can read
+//! this process's memory at that moment can read the value too.
 //!
-//! Its nouns, and how they meet:
+//! Three types, and how they meet:
 //!
-//! - A [`Stronghold`] is all that one device holds: clients, vaults and records, its [`Identity`], its [`Peers`], its
-//!   policy and its [`AuditLog`]. It is serialized whole, records as they are sealed; a snapshot seals that once more.
-//! - A [`Revision`] is one immutable version of a record. Its id commits to all of it. Records keep their revisions
-//!   sealed, each under a key of its own, and merge them by what replaced what.
-//! - An [`Entry`] is a revision and where it belongs: what leaves a Stronghold by [`Stronghold::export`] and enters
-//!   another by [`Stronghold::import`], the one function in which a foreign value meets a vault. It checks the whole
-//!   batch, then applies all of it or nothing.
+//! - A [`Stronghold`] is everything that one device holds: clients, vaults and records, its
+//!   [`Identity`], its [`Peers`], its policy and its [`AuditLog`]. It is serialized as a whole,
+//!   with its records still sealed; a snapshot seals the result again.
+//! - A [`Revision`] is one immutable version of a record. Its id commits to all of it. A record
+//!   keeps its revisions sealed, each under a key of its own. Merging drops the revisions that
+//!   another one replaces.
+//! - An [`Entry`] is a revision with its location. [`Stronghold::export`] produces entries and
+//!   [`Stronghold::import`] takes them in. `import` is the only function through which a foreign
+//!   value enters a vault: it checks the whole batch, then applies all of it or nothing.
 //!
 //! ```
 //! use stronghold_sync::{Grant, Location, Mapping, Scope, Selection, Shape};
@@ -23,23 +26,24 @@
 //! let mut laptop = Stronghold::new("laptop")?;
 //! laptop.write(&mail, b"hunter2", Labels::new(), 1_700_000_000_000)?;
 //!
-//! // What another device lacks is found from shapes; the entries then travel, and are sealed anew where they arrive.
+//! // Shapes show what the phone lacks. The entries are sealed anew where they arrive.
 //! let shapes = laptop.shapes(&Scope::of(Selection::everything()), &Mapping::default());
 //! let wanted: Vec<_> = shapes.iter().map(Shape::entry).collect();
 //! let grant = Grant::of_owner(Selection::everything());
 //! let entries = laptop.export(&grant, &wanted, 1_700_000_000_000)?;
 //!
 //! let mut phone = Stronghold::new("phone")?;
-//! let report = phone.import(&entries, laptop.identity().device(), 1_700_000_000_000, |_, entry, _| {
-//!     if wanted.contains(entry) { Ok(()) } else { Err(stronghold_vault::Unacceptable::NotAsked) }
+//! let from = laptop.identity().device();
+//! let report = phone.import(&entries, from, 1_700_000_000_000, |_, entry, _| {
+//!     wanted.contains(entry).then_some(()).ok_or(stronghold_vault::RejectReason::Unrequested)
 //! })?;
 //! assert_eq!(report.received, 1);
 //! assert_eq!(&**phone.read(&mail)?.revision.value, b"hunter2");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Invariants: `unsafe` is in one module, the locked memory of live keys; vault keys never leave the device but inside
-//! its own snapshot; `Debug` shows no value and no key.
+//! Invariants: only the module for the locked memory of live keys contains `unsafe`. A vault key
+//! leaves the device only inside that device's own snapshot. `Debug` shows neither values nor keys.
 
 mod audit;
 mod cipher;

@@ -1,17 +1,19 @@
-//! Locked memory for live keys (§9 of the design): arenas between guard pages, kept out of swap and core dumps,
-//! wiped in a forked child.
+//! Locked memory for live keys: arenas between guard pages, kept out of swap and core dumps, wiped
+//! in a forked child.
 //!
-//! The one module of the workspace with `unsafe` in it. An arena holds 2,048 keys, and another is mapped when they are
-//! used up, so a guarded page per key, which runs out of mappings after some thousands, is never needed. Arenas are never
-//! unmapped: they are few, and reused. Where the system refuses to lock, keys are kept all the same and [`locking`] tells
-//! the reason.
+//! This is the only module of the workspace with `unsafe` code. An arena holds 2,048 keys; another
+//! one is mapped when all are in use. A guarded page per key would exhaust the process's mappings
+//! after some thousands of keys. Arenas are never unmapped: they are few, and reused. If the system
+//! refuses to lock memory, keys are stored all the same and [`locked_memory_status`] reports the
+//! reason.
 //!
-//! With the feature `memfd-secret`, arenas are asked of `memfd_secret` first (Linux 5.14): pages that the kernel takes out
-//! of its own map of memory, so that neither another process nor most faults of the kernel can read them. It is no
-//! default for two reasons. While such a page exists the system does not hibernate, which is for the owner of a laptop to
-//! decide, not for a library. And it is shared memory, which can't be wiped in a forked child: it is kept from the child
-//! altogether, which then ends with a fault if it touches a key, instead of finding zeros. rustix does not have the call, so
-//! it is made through libc.
+//! With the feature `memfd-secret`, arenas are first requested from `memfd_secret` (Linux 5.14).
+//! The kernel removes such pages from its own direct map, so neither another process nor most
+//! kernel faults can read them. The feature is off by default for two reasons. While such a page
+//! exists, the system does not hibernate; that is the decision of a laptop's owner, not of a
+//! library. And the memory is shared, so it can't be wiped in a forked child: it is not mapped in
+//! the child at all, and a child that touches a key dies of a fault instead of reading zeros.
+//! rustix lacks the call, so libc makes it.
 
 #![allow(unsafe_code)]
 
@@ -26,27 +28,28 @@ use std::{
 
 use zeroize::Zeroize;
 
-/// Bytes in a key.
+/// Length of a key, in bytes.
 pub(crate) const KEY_LEN: usize = 32;
 const KEYS_PER_ARENA: usize = 2048;
 const ARENA_LEN: usize = KEYS_PER_ARENA * KEY_LEN;
 
-/// How this process's keys are kept in memory, as [`locking`] found it.
+/// The state of this process's key memory, as returned by [`locked_memory_status`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LockedMemoryStatus {
-    /// Keys that are held now.
+    /// Number of live keys.
     pub keys: usize,
-    /// Bytes that are locked for keys; they are kept when keys are dropped, for the next ones.
+    /// Number of bytes locked for keys. They stay locked for later keys when keys are dropped.
     pub locked: usize,
-    /// Of those, bytes that the kernel itself has no map of (feature `memfd-secret`).
+    /// Number of locked bytes that are not in the kernel's own memory map (feature `memfd-secret`).
     pub secret: usize,
-    /// Bytes for keys that are not locked, and may be swapped out.
+    /// Number of bytes for keys that are not locked and may be swapped out.
     pub unlocked: usize,
-    /// The first thing that the system refused, in its words, if it refused any.
+    /// The system's first refusal, as an error text.
     pub refusal: Option<String>,
 }
 
-/// Tells how keys are kept in memory. Where there was none yet, it tries with one.
+/// Returns the state of key memory. Maps an arena first if there is none, to find out whether
+/// locking works.
 #[must_use]
 pub fn locked_memory_status() -> LockedMemoryStatus {
     drop(LockedKey::new(&[0; KEY_LEN]));
@@ -66,39 +69,42 @@ pub fn locked_memory_status() -> LockedMemoryStatus {
 pub struct LockedKey(Slot);
 
 impl LockedKey {
-    /// Moves a key into locked memory; the caller's copy is the caller's to zeroize.
+    /// Copies a key into locked memory. The caller has to zeroize its own copy.
     #[must_use]
     pub fn new(key: &[u8; KEY_LEN]) -> Self {
         let slot = pool().take();
-        // SAFETY: the slot came out of the pool, so it is this value's alone; it is mapped for ever, 32 bytes long and
-        // writable. `key` is borrowed from outside, and no slot is ever lent out but by `expose`, so they do not overlap.
+        // SAFETY: the slot came out of the pool, so this value alone owns it; it is mapped forever,
+        // 32 bytes long and writable. `key` is borrowed from outside, and only `expose` and
+        // `filled` lend a slot out, so the two do not overlap.
         unsafe { ptr::copy_nonoverlapping(key, slot.0.as_ptr(), 1) };
         Self(slot)
     }
 
-    /// Makes a key where it stays: `fill` is lent its place, all zeros.
+    /// Creates a key in place: `fill` receives the slot, all zeros.
     ///
     /// # Errors
-    /// What `fill` returns; its place is zeroized then.
+    /// The error of `fill`; the slot is zeroized then.
     pub fn filled<E>(fill: impl FnOnce(&mut [u8; KEY_LEN]) -> Result<(), E>) -> Result<Self, E> {
         let mut key = Self(pool().take());
-        // SAFETY: the slot came out of the pool, so it is this value's alone, mapped for ever and writable; every slot in the
-        // pool is all zeros (mapped so, or zeroized in `drop`). `&mut` lasts for the call, and `key` is not used meanwhile.
+        // SAFETY: the slot came out of the pool, so this value alone owns it; it is mapped forever
+        // and writable. Every slot in the pool is all zeros (mapped so, or zeroized in `drop`).
+        // `&mut` lasts for the call, and `key` is not used meanwhile.
         fill(unsafe { key.0.0.as_mut() })?;
         Ok(key)
     }
 
-    /// The key, while it is used.
+    /// Returns the key, for as long as it is in use.
     #[must_use]
     pub fn expose(&self) -> &[u8; KEY_LEN] {
-        // SAFETY: the slot is this value's alone until it is dropped, mapped for ever, and was written in `new`. Nothing
-        // writes to it while `self` is borrowed. Bytes need no alignment.
+        // SAFETY: this value alone owns the slot until it is dropped; it is mapped forever and was
+        // initialized in `new` or `filled`. Nothing writes to it while `self` is borrowed. Bytes
+        // need no alignment.
         unsafe { self.0.0.as_ref() }
     }
 }
 
-/// Overwrites what calls before have left on the stack of this thread: a key that is used is moved about, and ends there as copies
-/// that nobody wipes.
+/// Overwrites the stack that earlier calls have left behind in this thread: using a key moves it
+/// about, which leaves copies there that nothing else wipes.
 #[inline(never)]
 pub fn wipe_stack() {
     let mut stack = [0_u8; 64 * 1024];
@@ -107,8 +113,8 @@ pub fn wipe_stack() {
 
 impl Drop for LockedKey {
     fn drop(&mut self) {
-        // SAFETY: as in `expose`; `&mut self` means that no borrow of the key is left. A volatile write is not optimised
-        // away.
+        // SAFETY: as in `expose`; `&mut self` means that no borrow of the key is left. A volatile
+        // write is not optimised away.
         unsafe { ptr::write_volatile(self.0.0.as_ptr(), [0; KEY_LEN]) };
         compiler_fence(Ordering::SeqCst);
         pool().free.push(Slot(self.0.0));
@@ -121,13 +127,13 @@ impl fmt::Debug for LockedKey {
     }
 }
 
-/// Room for one key, mapped for ever. It is either in the pool or a [`LockedKey`]'s.
+/// Memory for one key, mapped forever. Either the pool or a [`LockedKey`] owns it.
 struct Slot(NonNull<[u8; KEY_LEN]>);
 
-// SAFETY: a slot is no thread's: whoever owns it may use it anywhere.
+// SAFETY: a slot is not bound to a thread: its owner may use it anywhere.
 unsafe impl Send for Slot {}
-// SAFETY: through a shared slot memory is only read; it is written when a key is made or dropped, which takes the slot's
-// one owner.
+// SAFETY: a shared slot is only read; it is written when a key is made or dropped, which takes the
+// slot's only owner.
 unsafe impl Sync for Slot {}
 
 static POOL: Mutex<Pool> = Mutex::new(Pool { arenas: Vec::new(), free: Vec::new() });
@@ -136,13 +142,13 @@ fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// All arenas, and the slots that no key is in.
+/// All arenas, and the free slots.
 struct Pool {
     arenas: Vec<Arena>,
     free: Vec<Slot>,
 }
 
-/// What is known of the memory of [`KEYS_PER_ARENA`] keys.
+/// The state of the memory for [`KEYS_PER_ARENA`] keys.
 struct Arena {
     kind: Kind,
     refusal: Option<String>,
@@ -164,14 +170,14 @@ impl Pool {
         }
     }
 
-    /// Maps another arena, and gives its first slot.
+    /// Maps another arena and returns its first slot.
     fn grow(&mut self) -> Slot {
         let (keys, arena) = system::map().unwrap_or_else(|refusal| {
             let plain = Box::leak(Box::new([[0; KEY_LEN]; KEYS_PER_ARENA]));
             (NonNull::from(plain).cast(), Arena { kind: Kind::Unlocked, refusal: Some(refusal) })
         });
         self.arenas.push(arena);
-        // SAFETY: `keys` is the start of ARENA_LEN bytes, so each of these is within them.
+        // SAFETY: `keys` is the start of `ARENA_LEN` bytes, so each slot lies within them.
         let slot = |number: usize| Slot(unsafe { keys.add(number) });
         self.free.extend((1..KEYS_PER_ARENA).rev().map(slot));
         Slot(keys)
@@ -180,13 +186,13 @@ impl Pool {
 
 #[cfg(target_os = "linux")]
 mod system {
-    //! An arena between two guard pages, as Linux gives it.
+    //! An arena between two guard pages, on Linux.
 
     use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mlock, mmap_anonymous, mprotect};
 
     use super::{ARENA_LEN, Arena, KEY_LEN, Kind, NonNull, ptr};
 
-    /// The first key's place, and what is known of the arena; or why there is none.
+    /// Returns the address of the first key and the state of the new arena.
     pub(super) fn map() -> Result<(NonNull<[u8; KEY_LEN]>, Arena), String> {
         let page = rustix::param::page_size();
         let inner = ARENA_LEN.next_multiple_of(page);
@@ -195,7 +201,7 @@ mod system {
             Ok(()) => (keys, Arena { kind: Kind::Secret, refusal: None }),
             Err(None) => (keys, lock(keys, inner, None)?),
             Err(refusal) => {
-                // The place may be gone. What is left of it is given up: nothing is readable there.
+                // The reservation may be gone. The rest of it is abandoned: it is not readable.
                 let keys = reserve(inner, page)?;
                 (keys, lock(keys, inner, refusal)?)
             }
@@ -203,7 +209,7 @@ mod system {
         Ok((NonNull::new(keys.cast()).ok_or("mmap: no address")?, arena))
     }
 
-    /// Room for `inner` bytes that can't be read yet, nor the page before and the page after them ever.
+    /// Reserves `inner` bytes that are not accessible yet, between two pages that never will be.
     fn reserve(inner: usize, page: usize) -> Result<*mut u8, String> {
         // SAFETY: a new anonymous mapping at an address of the kernel's choice aliases nothing.
         let start = unsafe {
@@ -213,9 +219,11 @@ mod system {
         Ok(start.cast::<u8>().wrapping_add(page))
     }
 
-    /// Makes `inner` bytes from `keys` readable and writable, locks them and keeps them from dumps and children.
+    /// Makes `inner` bytes from `keys` readable and writable, locks them and keeps them from core
+    /// dumps and children.
     fn lock(keys: *mut u8, inner: usize, refused: Option<String>) -> Result<Arena, String> {
-        // SAFETY: `keys .. keys + inner` lies within the mapping that `reserve` has just made, and nothing refers to it yet.
+        // SAFETY: `keys .. keys + inner` lies within the mapping that `reserve` has just made, and
+        // nothing refers to it yet.
         unsafe {
             mprotect(keys.cast(), inner, MprotectFlags::READ | MprotectFlags::WRITE)
                 .map_err(|error| format!("mprotect: {error}"))?;
@@ -225,7 +233,8 @@ mod system {
         let locked = unsafe { mlock(keys.cast(), inner) };
         refused.extend(locked.err().map(|error| format!("mlock: {error}")));
         for (name, advice) in [("dontdump", Advice::LinuxDontDump), ("wipeonfork", Advice::LinuxWipeOnFork)] {
-            // SAFETY: the same range; neither advice changes its content or its validity in this process.
+            // SAFETY: the same range; neither advice changes its content or its validity in this
+            // process.
             let advised = unsafe { madvise(keys.cast(), inner, advice) };
             refused.extend(advised.err().map(|error| format!("madvise {name}: {error}")));
         }
@@ -233,31 +242,32 @@ mod system {
         Ok(Arena { kind, refusal: (!refused.is_empty()).then(|| refused.join(", ")) })
     }
 
-    /// Puts memory that only this process can read in the place of `inner` bytes from `keys`; the error is why not, if it
-    /// was to be.
+    /// Maps memory that only this process can read over `inner` bytes from `keys`. The error holds
+    /// the reason, or `None` if the feature is off.
     #[cfg(feature = "memfd-secret")]
     fn secret(keys: *mut u8, inner: usize) -> Result<(), Option<String>> {
         use std::os::fd::{FromRawFd, OwnedFd};
 
         let told = |error: &dyn std::fmt::Display| Some(format!("memfd_secret: {error}"));
-        // SAFETY: the call takes one number, touches no memory, and gives a new descriptor or -1.
+        // SAFETY: the call takes one number, touches no memory, and returns a new descriptor or -1.
         let raw = unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) };
         let raw = i32::try_from(raw).map_err(|error| told(&error))?;
         if raw < 0 {
             return Err(told(&std::io::Error::last_os_error()));
         }
-        // SAFETY: the descriptor was made above and is nobody else's.
+        // SAFETY: the descriptor was made above and has no other owner.
         let file = unsafe { OwnedFd::from_raw_fd(raw) };
         rustix::fs::ftruncate(&file, inner as u64).map_err(|error| told(&error))?;
         let flags = MapFlags::SHARED | MapFlags::FIXED | MapFlags::POPULATE;
-        // SAFETY: `keys .. keys + inner` lies within the mapping that `reserve` has just made, and nothing refers to it yet, so it
-        // may be mapped over.
+        // SAFETY: `keys .. keys + inner` lies within the mapping that `reserve` has just made, and
+        // nothing refers to it yet, so it may be mapped over.
         unsafe {
             rustix::mm::mmap(keys.cast(), inner, ProtFlags::READ | ProtFlags::WRITE, flags, &file, 0)
                 .map_err(|error| told(&error))?;
         }
-        // SAFETY: the same range; the advice changes nothing in this process. A child that has the keys all the same would
-        // be worse than none, but such memory takes the advice whenever there is such memory.
+        // SAFETY: the same range; the advice changes nothing in this process. A child that inherits
+        // the keys would be worse than unlocked memory, hence the error; but secret memory accepts
+        // this advice wherever it exists.
         unsafe { madvise(keys.cast(), inner, Advice::LinuxDontFork).map_err(|error| told(&error)) }
     }
 
@@ -269,7 +279,7 @@ mod system {
 
 #[cfg(not(target_os = "linux"))]
 mod system {
-    //! No locked memory yet.
+    //! No locked memory on this system yet.
 
     use super::{Arena, KEY_LEN, NonNull};
 
@@ -300,8 +310,8 @@ mod tests {
         let key = LockedKey::new(&[0xA5; KEY_LEN]);
         let place = key.0.0;
         drop(key);
-        // Another test may have taken the slot by now, but none of them keeps such a key.
-        // SAFETY: the arena is mapped for ever, and reading 32 bytes of it is always valid.
+        // Another test may have taken the slot by now, but none stores such a key.
+        // SAFETY: the arena is mapped forever, and reading 32 bytes of it is always valid.
         let left = unsafe { ptr::read_volatile(place.as_ptr()) };
         assert_ne!(left, [0xA5; KEY_LEN]);
     }
@@ -338,7 +348,7 @@ mod tests {
         assert_eq!(format!("{:?}", LockedKey::new(&[1; KEY_LEN])), "LockedKey(..)");
     }
 
-    /// The kernel's word on each mapping: where it begins and ends, its access, and its flags.
+    /// Returns the kernel's list of mappings: start, end, access and flags.
     #[cfg(target_os = "linux")]
     fn mappings() -> Vec<(usize, usize, String, String)> {
         let text = std::fs::read_to_string("/proc/self/smaps").unwrap();
@@ -368,12 +378,12 @@ mod tests {
         let mappings = mappings();
         let at = mappings.iter().position(|(start, end, ..)| (*start..*end).contains(&address)).unwrap();
         let (start, end, _, flags) = &mappings[at];
-        // Of secret memory the child has nothing (`dc`); other arenas it finds wiped (`wf`).
+        // The child does not inherit secret memory (`dc`) and finds other arenas wiped (`wf`).
         let in_child = if cfg!(feature = "memfd-secret") { "dc" } else { "wf" };
         for flag in ["lo", "dd", in_child] {
             assert!(flags.split_whitespace().any(|found| found == flag), "{flag} is not among {flags}");
         }
-        // Neighbouring arenas may share a mapping of guards, but nothing readable is next to any.
+        // Neighbouring arenas may share a guard mapping, but nothing readable is next to an arena.
         let is_guard = |other: &&(usize, usize, String, String)| other.2.starts_with("---");
         assert!(mappings[..at].last().filter(is_guard).is_some_and(|guard| guard.1 == *start));
         assert!(mappings.get(at + 1).filter(is_guard).is_some_and(|guard| guard.0 == *end));

@@ -1,4 +1,4 @@
-//! The devices that this one has been paired with.
+//! The devices that this device is paired with.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,41 +15,43 @@ use crate::{
     identity::{PublicIdentity, PublicKeyError},
 };
 
-/// What is remembered of a paired device.
+/// The stored state of a paired device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    /// The name given to it here, at pairing.
+    /// The device's name here, given at pairing.
     pub name: String,
-    /// What it calls itself.
+    /// The name that the device uses for itself.
     pub own_name: String,
-    /// Its public key, as DER `SubjectPublicKeyInfo`.
+    /// The device's public key, as DER `SubjectPublicKeyInfo`.
     #[serde(with = "serde_bytes")]
     pub spki: Vec<u8>,
-    /// Where it was last reached, `host:port`.
+    /// The last known address of the device, `host:port`.
     pub address: Option<String>,
-    /// When it was paired, in milliseconds since 1970.
+    /// Time of pairing, in milliseconds since 1970.
     pub paired: u64,
-    /// The generation that it last said its snapshot was of; 0 if it never did.
+    /// The last generation that the device reported for its snapshot; `0` if it never did.
     #[serde(default)]
     pub generation: u64,
-    /// What the two recognise each other by; none for a device that was paired before there was such a thing.
+    /// The secret by which the two devices recognise each other; `None` for a device paired by a
+    /// version without it.
     #[serde(default)]
     pub rendezvous: Option<Rendezvous>,
 }
 
-/// 32 bytes that two paired devices share and nobody else has: by it they recognise each other on a network before either
-/// has shown who it is. Made anew by each pairing. `Debug` hides it; it is wiped when dropped.
+/// A 32-byte secret shared by two paired devices. By it they recognise each other on a network
+/// before either reveals its identity. Each pairing makes a new one. `Debug` hides it; it is wiped
+/// when dropped.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub struct Rendezvous(#[serde(with = "serde_bytes")] [u8; 32]);
 
 impl Rendezvous {
-    /// Takes its bytes.
+    /// Creates the secret from its bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes: key material, not for display.
+    /// Returns the bytes: key material, not for display.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -62,7 +64,7 @@ impl fmt::Debug for Rendezvous {
     }
 }
 
-/// All paired devices, and what each has had from here, also of those that were revoked since.
+/// All paired devices, and the revisions disclosed to each device, including revoked ones.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Peers {
     peers: BTreeMap<DeviceId, Peer>,
@@ -71,50 +73,51 @@ pub struct Peers {
     stamps: BTreeMap<DeviceId, Stamped>,
 }
 
-/// The stamps by which two paired devices tell two snapshots of one identity.
+/// The stamps by which two paired devices tell apart two snapshots of one identity.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Stamped {
-    /// The one that this snapshot has from sessions with the peer.
+    /// The stamp that this snapshot holds from sessions with the peer.
     own: Option<Stamp>,
-    /// Those that the peer's was to have.
+    /// The stamps that the peer's snapshot should hold.
     given: Stamps,
 }
 
-/// A device that was paired once: its name is given to no other.
+/// A formerly paired device. Its name is not given to any other device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
-    /// What it was called here.
+    /// The device's former name here.
     pub name: String,
-    /// When it was revoked, in milliseconds since 1970.
+    /// Time of revocation, in milliseconds since 1970.
     pub time: u64,
 }
 
-/// A name or prefix that means no paired device, or more than one.
+/// A name or id prefix that matches no paired device, or several.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FindPeerError {
-    /// None has this name or an id that begins so.
+    /// No device has this name or an id that begins with this text.
     #[error("no paired device is called that")]
     None,
-    /// Several do: as a name, and as an id.
+    /// Several devices match, by name or by id.
     #[error("several devices are called that: use more of the device id")]
     Several,
-    /// One did, until it was revoked.
+    /// The matching device was revoked.
     #[error("that device was revoked")]
     Revoked(Revoked),
 }
 
 impl Peer {
-    /// Its public key.
+    /// Parses the device's public key.
     ///
     /// # Errors
-    /// [`PublicKeyError`] when what is stored is none.
+    /// [`PublicKeyError`] if the stored bytes are not a public key.
     pub fn public(&self) -> Result<PublicIdentity, PublicKeyError> {
         PublicIdentity::from_spki(&self.spki)
     }
 }
 
 impl Peers {
-    /// Remembers a device, or updates what is remembered; a device known by now keeps its address if none is given.
+    /// Adds a device or updates it. A device that is already paired keeps its address if `peer` has
+    /// none.
     pub fn insert(&mut self, device: DeviceId, mut peer: Peer) {
         if let Some(before) = self.peers.remove(&device) {
             peer.address = peer.address.or(before.address);
@@ -127,8 +130,8 @@ impl Peers {
         self.peers.insert(device, peer);
     }
 
-    /// Forgets a device at the time `now` (milliseconds since 1970), but neither its name nor what it has had: see
-    /// [`Peers::find_known`].
+    /// Removes a device at the time `now` (milliseconds since 1970). Its name and the revisions
+    /// disclosed to it stay: see [`Peers::find_including_revoked`].
     pub fn remove(&mut self, device: &DeviceId, now: u64) -> Option<Peer> {
         let peer = self.peers.remove(device)?;
         self.stamps.remove(device);
@@ -136,7 +139,8 @@ impl Peers {
         Some(peer)
     }
 
-    /// Takes an [`insert`](Self::insert) back, before which this stood there: a pairing that the other side could not save.
+    /// Reverts an [`insert`](Self::insert) to the state `before`, after a pairing that the peer
+    /// could not save.
     pub fn restore(&mut self, device: &DeviceId, before: Option<Peer>) {
         self.peers.remove(device);
         if before.is_none() {
@@ -145,7 +149,7 @@ impl Peers {
         self.peers.extend(before.map(|before| (*device, before)));
     }
 
-    /// Returns what a device is called here, or was until it was revoked; of any other its fingerprint.
+    /// Returns the name of a paired or revoked device here, or the fingerprint of any other device.
     #[must_use]
     pub fn name_of(&self, device: &DeviceId) -> String {
         let revoked = || self.revoked.get(device).map(|revoked| &revoked.name);
@@ -153,23 +157,23 @@ impl Peers {
         name.map_or_else(|| device.fingerprint(), String::clone)
     }
 
-    /// The devices that were revoked, in the order of ids.
+    /// Returns the revoked devices, ordered by id.
     pub fn revoked(&self) -> impl Iterator<Item = (&DeviceId, &Revoked)> {
         self.revoked.iter()
     }
 
-    /// Returns the name under which a device that wants to be called `wanted` is remembered: with the beginning of its id
-    /// behind it where it looks like a device's id, hides something, or looks like the name that another device has, or
-    /// had, here.
+    /// Returns the name under which to store a device that wants to be called `wanted`. Appends the
+    /// beginning of its id if the name looks like a device id, hides something, or looks like
+    /// another device's present or former name here.
     #[must_use]
     pub fn name_for(&self, device: &DeviceId, wanted: &str) -> String {
         remembered_as(wanted, &device.to_string(), |name| self.is_taken(device, name))
     }
 
-    /// Calls a paired device by another name; returns the old one.
+    /// Renames a paired device and returns its old name.
     ///
     /// # Errors
-    /// [`DeviceNameError`] when it can't be called so; all stays as it was.
+    /// [`DeviceNameError`] if the name can't be assigned; nothing has changed then.
     pub fn rename(&mut self, device: &DeviceId, name: &str) -> Result<String, DeviceNameError> {
         check_given_name(name)?;
         if self.is_taken(device, name) {
@@ -182,7 +186,7 @@ impl Peers {
         Ok(peer.map(|peer| std::mem::replace(&mut peer.name, name.into())).unwrap_or_default())
     }
 
-    /// Whether another device has, or had, a name that looks like this one.
+    /// Checks whether another device has or had a name that looks like this one.
     fn is_taken(&self, device: &DeviceId, name: &str) -> bool {
         let seen = skeleton(name);
         let paired = self.peers.iter().map(|(id, peer)| (id, &peer.name));
@@ -190,59 +194,62 @@ impl Peers {
         all.any(|(id, name)| id != device && skeleton(name) == seen)
     }
 
-    /// The device of this id.
+    /// Returns the paired device with this id.
     #[must_use]
     pub fn get(&self, device: &DeviceId) -> Option<&Peer> {
         self.peers.get(device)
     }
 
-    /// Remembers where a device was reached.
+    /// Stores the address at which a device was reached.
     pub fn set_address(&mut self, device: &DeviceId, address: String) {
         if let Some(peer) = self.peers.get_mut(device) {
             peer.address = Some(address);
         }
     }
 
-    /// Remembers of which generation a device says its snapshot is.
+    /// Stores the generation that a device reports for its snapshot.
     pub fn set_generation(&mut self, device: &DeviceId, generation: u64) {
         if let Some(peer) = self.peers.get_mut(device) {
             peer.generation = generation;
         }
     }
 
-    /// Returns the stamp that this snapshot has from sessions with a device.
+    /// Returns the stamp that this snapshot holds from sessions with a device.
     #[must_use]
     pub fn own_stamp(&self, device: &DeviceId) -> Option<Stamp> {
         self.stamps.get(device)?.own
     }
 
-    /// Returns the stamps that a device's snapshot was to have from sessions with this one.
+    /// Returns the stamps that a device's snapshot should hold from sessions with this one.
     #[must_use]
     pub fn stamps(&self, device: &DeviceId) -> Stamps {
         self.stamps.get(device).map(|stamped| stamped.given.clone()).unwrap_or_default()
     }
 
-    /// Notes that a device has shown a stamp, and that its snapshot is to have another.
+    /// Records that a device has shown the stamp `shown`, and that its snapshot should hold `next`
+    /// from now on.
     pub fn note_stamp(&mut self, device: &DeviceId, shown: Option<Stamp>, next: Stamp) {
         if self.peers.contains_key(device) {
             self.stamps.entry(*device).or_default().given.note(shown, next);
         }
     }
 
-    /// Takes a stamp as this snapshot's own, where it still has the one that it showed to the device.
+    /// Stores `next` as this snapshot's own stamp if it still holds the stamp that it showed to the
+    /// device.
     pub fn take_stamp(&mut self, device: &DeviceId, shown: Option<Stamp>, next: Stamp) {
         if self.peers.contains_key(device) && self.own_stamp(device) == shown {
             self.stamps.entry(*device).or_default().own = Some(next);
         }
     }
 
-    /// Whether a device holds this revision, or had it once, or was about to have it.
+    /// Checks whether a revision was disclosed to a device: held by it now or earlier, or about to
+    /// be sent.
     #[must_use]
     pub fn was_disclosed_to(&self, device: &DeviceId, revision: &RevisionId) -> bool {
         self.known.get(device).is_some_and(|known| known.revisions.contains(revision))
     }
 
-    /// Whether any device is known to hold this revision, or to have had it.
+    /// Checks whether a revision was disclosed to any device.
     pub(crate) fn was_disclosed(&self, revision: &RevisionId) -> bool {
         self.known.values().any(|known| known.revisions.contains(revision))
     }
@@ -256,7 +263,8 @@ impl Peers {
         if revisions.peek().is_none() {
             return;
         }
-        // A device that is revoked while it is being answered has no name any more: its id serves as one.
+        // A device that is revoked while a request of it is answered has no name any more; its
+        // fingerprint stands in.
         let name = || self.peers.get(device).map_or_else(|| device.fingerprint(), |peer| peer.name.clone());
         let new = || Disclosed { name: name(), revisions: Prefixes::default() };
         self.known.entry(*device).or_insert_with(new).revisions.extend(revisions);
@@ -266,17 +274,17 @@ impl Peers {
         self.known.get(device).map_or(0, |known| known.revisions.len())
     }
 
-    /// Forgets of what a device has had all but these.
+    /// Forgets all revisions disclosed to a device except these.
     pub(crate) fn forget_disclosed(&mut self, device: &DeviceId, all_but: &Prefixes) {
         if let Some(known) = self.known.get_mut(device) {
             known.revisions.retain_among(all_but);
         }
     }
 
-    /// The device that `text` means, paired or revoked since: as [`Peers::find`] has it.
+    /// Returns the paired or revoked device that `text` denotes, by the rules of [`Peers::find`].
     ///
     /// # Errors
-    /// [`FindPeerError`] when there is none or more than one.
+    /// [`FindPeerError`] if no device or more than one matches.
     pub fn find_including_revoked(&self, text: &str) -> Result<DeviceId, FindPeerError> {
         let paired = self.peers.iter().filter(|(_, peer)| peer.name == text).map(|(id, _)| id);
         let revoked = self.revoked.iter().filter(|(_, revoked)| revoked.name == text).map(|(id, _)| id);
@@ -285,11 +293,13 @@ impl Peers {
         only_one(&found).copied()
     }
 
-    /// The device that has this name here, or whose id is this or begins so: four hexadecimal digits or more, in either
-    /// case, with or without dashes. What a device calls itself counts for nothing.
+    /// Returns the device with this name here, or whose id is or begins with `text`: at least four
+    /// hexadecimal digits, in either case, with or without dashes. The name that a device uses for
+    /// itself is not considered.
     ///
     /// # Errors
-    /// [`FindPeerError`] when there is none, or more than one: the name of one device may be the beginning of another's id.
+    /// [`FindPeerError`] if no device or more than one matches: one device's name may be the
+    /// beginning of another's id.
     pub fn find(&self, text: &str) -> Result<(DeviceId, &Peer), FindPeerError> {
         let named = self.peers.iter().filter(|(_, peer)| peer.name == text).map(|(id, _)| id);
         let found: BTreeSet<&DeviceId> = named.chain(with_prefix(self.peers.keys(), text)).collect();
@@ -304,13 +314,13 @@ impl Peers {
         Ok((*device, peer))
     }
 
-    /// All of them, in the order of ids.
+    /// Returns all paired devices, ordered by id.
     pub fn iter(&self) -> impl Iterator<Item = (&DeviceId, &Peer)> {
         self.peers.iter()
     }
 }
 
-/// The ids that are, or begin with, the digits of `text`.
+/// Filters the ids that begin with the digits of `text`.
 fn with_prefix<'a>(
     ids: impl Iterator<Item = &'a DeviceId>,
     text: &str,

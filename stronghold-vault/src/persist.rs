@@ -1,4 +1,5 @@
-//! How a Stronghold is laid down in a snapshot's payload. Values stay sealed; ids of names are computed anew.
+//! Serialization of a Stronghold for a snapshot's payload. Values stay sealed; ids are recomputed
+//! from names.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +58,7 @@ struct LoadedVault {
     records: Vec<Record>,
 }
 
-/// The values of a map, in its order, without their keys.
+/// Serializes the values of a map in order, without the keys.
 struct Seq<'a, K, V>(&'a BTreeMap<K, V>);
 
 impl<K, V: Serialize> Serialize for Seq<'_, K, V> {
@@ -136,7 +137,8 @@ impl LoadedVault {
     }
 }
 
-/// A map of what was loaded; `None` if one is not as it must be, or there twice: one of the two would be lost.
+/// Collects loaded items into a map. Returns `None` if an item is invalid or occurs twice, since a
+/// duplicate would be lost.
 fn unique_map<T, K: Ord, V>(list: Vec<T>, check: impl FnMut(T) -> Option<(K, V)>) -> Option<BTreeMap<K, V>> {
     let len = list.len();
     let map: BTreeMap<K, V> = list.into_iter().map(check).collect::<Option<_>>()?;
@@ -144,7 +146,7 @@ fn unique_map<T, K: Ord, V>(list: Vec<T>, check: impl FnMut(T) -> Option<(K, V)>
 }
 
 mod key_bytes {
-    //! Keys go from the payload into locked memory and back, by no other place.
+    //! Serialization of keys, directly between the payload and locked memory.
 
     use std::fmt;
 

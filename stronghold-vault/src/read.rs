@@ -1,4 +1,5 @@
-//! Reading a Stronghold: values, listings, histories, conflicts. What is shown of a record is decided here.
+//! Reading a Stronghold: values, listings, histories and conflicts. This module decides what is
+//! shown of a record.
 
 use stronghold_sync::{DeviceId, Location, LocationId, RevisionId, Scope, Selection, message::Listing};
 
@@ -8,57 +9,59 @@ use crate::{
     stronghold::{Stronghold, names},
 };
 
-/// Why something could not be read.
+/// An error of reading a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// There is no such record, or it was deleted.
+    /// The record does not exist or was deleted.
     #[error("there is no such record")]
     NotFound,
-    /// The record has no such revision, or not any more.
+    /// The record does not have this revision, or no longer has it.
     #[error("the record has no such revision")]
     NoSuchRevision,
-    /// What is stored is damaged.
+    /// A stored value is damaged.
     #[error(transparent)]
     Damaged(#[from] Damaged),
 }
 
-/// A record as it was read.
+/// The result of reading a record.
 #[derive(Debug)]
 pub struct ReadResult {
-    /// The revision that was read.
+    /// Id of the revision that was read.
     pub id: RevisionId,
-    /// Its content.
+    /// Content of the revision.
     pub revision: Revision,
-    /// When it was written, in milliseconds since 1970; by a foreign clock no later than it came here.
+    /// Time of writing, in milliseconds since 1970; for a delivered revision at most the arrival
+    /// time.
     pub modified: u64,
-    /// Whether another head says something else.
+    /// Set if another head differs in content.
     pub conflict: bool,
 }
 
-/// A revision as the history lists it.
+/// A revision in a record's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevisionInfo {
-    /// Its id.
+    /// Id of the revision.
     pub revision: RevisionId,
-    /// When it was written, in milliseconds since 1970; by a foreign clock no later than it came here.
+    /// Time of writing, in milliseconds since 1970; for a delivered revision at most the arrival
+    /// time.
     pub time: u64,
-    /// The device that wrote it, as it says of itself.
+    /// The device that wrote the revision, as that device claims.
     pub author: Option<DeviceId>,
-    /// The device that delivered it; `None` where it was written here.
+    /// The device that delivered the revision; `None` if it was written here.
     pub via: Option<DeviceId>,
-    /// Value and labels, in bytes.
+    /// Size of value and labels, in bytes.
     pub size: u64,
-    /// Whether it is a deletion.
+    /// Set for a deletion.
     pub deleted: bool,
-    /// Whether nothing held replaces it.
+    /// Set if no held revision replaces this one.
     pub head: bool,
 }
 
 impl Stronghold {
-    /// Reads the record: the head that is shown, and whether there is a conflict.
+    /// Reads a record: returns the head to show and whether there is a conflict.
     ///
     /// # Errors
-    /// [`ReadError`] when it is not there or damaged.
+    /// [`ReadError`] if the record does not exist or is damaged.
     pub fn read(&self, location: &Location) -> Result<ReadResult, ReadError> {
         let id = location.id();
         let (_, vault, record) = self.record(&id).ok_or(ReadError::NotFound)?;
@@ -73,10 +76,10 @@ impl Stronghold {
         })
     }
 
-    /// Reads one revision of a record, from its heads or its history.
+    /// Reads one revision from a record's heads or history.
     ///
     /// # Errors
-    /// [`ReadError`] when it is not there or damaged.
+    /// [`ReadError`] if the record or the revision does not exist or is damaged.
     pub fn read_revision(&self, location: &Location, revision: &RevisionId) -> Result<Revision, ReadError> {
         let id = location.id();
         let (_, vault, record) = self.record(&id).ok_or(ReadError::NotFound)?;
@@ -84,16 +87,16 @@ impl Stronghold {
         Ok(vault.record_cipher(id, &self.devices).open(sealed)?)
     }
 
-    /// The readable records of a selection, in the order of their names, with the sizes of value and labels as they
-    /// are. No value is opened for it, but of a record with several heads.
+    /// Returns the readable records of a selection, ordered by name, with the exact sizes of value
+    /// and labels. Opens values only of records with several heads.
     ///
     /// # Errors
-    /// [`Damaged`] when a record with several heads can't be opened.
+    /// [`Damaged`] if a record with several heads can't be opened.
     pub fn list(&self, selection: &Selection) -> Result<Vec<Listing>, Damaged> {
         self.list_filtered(&Scope::of(selection.clone()), |_| true)
     }
 
-    /// The readable records in scope that `may` be listed, in the order of their names.
+    /// Returns the readable records in scope that pass `may`, ordered by name.
     pub(crate) fn list_filtered(
         &self,
         scope: &Scope,
@@ -116,10 +119,10 @@ impl Stronghold {
         Ok(listed)
     }
 
-    /// A record's revisions, heads first, then newest first.
+    /// Returns a record's revisions: heads first, then the history, newest first.
     ///
     /// # Errors
-    /// [`ReadError::NotFound`] when nothing was ever written there.
+    /// [`ReadError::NotFound`] if nothing was ever written there.
     pub fn history(&self, location: &Location) -> Result<Vec<RevisionInfo>, ReadError> {
         let (_, _, record) = self.record(&location.id()).ok_or(ReadError::NotFound)?;
         let heads = record.head_count();
@@ -135,10 +138,10 @@ impl Stronghold {
         Ok(record.revisions().enumerate().map(version).collect())
     }
 
-    /// The records of a selection whose heads say different things, with those heads.
+    /// Returns the records of a selection that are in conflict, with their heads.
     ///
     /// # Errors
-    /// [`Damaged`] when one can't be opened.
+    /// [`Damaged`] if one of them can't be opened.
     pub fn conflicts(&self, selection: &Selection) -> Result<Vec<(Location, Vec<RevisionInfo>)>, Damaged> {
         let scope = Scope::of(selection.clone());
         let mut found = Vec::new();
@@ -155,10 +158,10 @@ impl Stronghold {
         Ok(found)
     }
 
-    /// Opens every revision: whether all of it can be read.
+    /// Opens every revision, checks its id and returns the number of revisions.
     ///
     /// # Errors
-    /// [`Damaged`] when one can't be opened or is not what its id commits to.
+    /// [`Damaged`] if a revision can't be opened or does not match its id.
     pub fn verify(&self) -> Result<u64, Damaged> {
         let mut count = 0;
         for (id, _, vault, record) in self.records() {
@@ -173,10 +176,10 @@ impl Stronghold {
         Ok(count)
     }
 
-    /// Whether the record at these ids has more than one head and they differ.
+    /// Checks whether the record at these ids has several heads that differ in content.
     ///
     /// # Errors
-    /// [`Damaged`] when one can't be opened.
+    /// [`Damaged`] if one of its heads can't be opened.
     pub fn is_conflict(&self, id: &LocationId) -> Result<bool, Damaged> {
         self.record(id).map_or(Ok(false), |(_, vault, record)| {
             record.is_conflict(&vault.record_cipher(*id, &self.devices))

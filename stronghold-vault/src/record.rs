@@ -1,4 +1,4 @@
-//! A record: its heads and its history, sealed in ordinary memory, each revision under a key of its own.
+//! A record: its heads and its history, sealed in ordinary memory, each revision under its own key.
 
 use std::{
     collections::BTreeSet,
@@ -18,60 +18,63 @@ use crate::{
     revision::{Revision, decode_labels, encode_labels},
 };
 
-/// Replaced values that stay readable, per record, whatever their age.
+/// Number of replaced values that stay readable per record, whatever their age.
 pub const MAX_HISTORY: usize = 10;
-/// How long, in milliseconds, the last value that each device delivered stays readable after it was replaced, and the last
-/// that was written here: nobody's writes wash away another's value.
+/// Retention time after replacement, in milliseconds, of the last value that each device delivered
+/// and of the last one written here. No device's writes can wash away another device's value.
 pub const RETENTION: u64 = 90 * 24 * 60 * 60 * 1000;
-/// The most heads that an import may leave at a record: more than any number of devices brings about by editing.
+/// Maximum number of heads that an import may leave on a record. Editing on any realistic number of
+/// devices stays below it.
 pub const MAX_HEADS: usize = 256;
 
-/// A sealed revision could not be opened: memory or file content is not what was sealed.
+/// A sealed revision that could not be opened: memory or file content differs from what was sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a stored value is damaged")]
 pub struct Damaged;
 
-/// A record's heads and history. Nearly every record has one head, which lies with it and not behind a pointer: walking
-/// all of them is then three times as fast.
+/// A record's heads and history. Nearly every record has one head, which is stored inline, not
+/// behind a pointer: this makes iterating over all heads three times as fast.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "(Box<str>, Vec<SealedRevision>, Vec<SealedRevision>)")]
 pub(crate) struct Record {
     pub(crate) name: Box<str>,
-    /// The head with the least id.
+    /// The head with the smallest id.
     head: SealedRevision,
-    /// The other heads, in the order of their ids.
+    /// The other heads, ordered by id.
     beside: Vec<SealedRevision>,
-    /// Newest first.
+    /// The replaced revisions, newest first.
     history: Vec<SealedRevision>,
 }
 
-/// One revision with its content sealed, and what is known here of how it came.
+/// A revision with sealed content, and how it reached this device.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SealedRevision {
     pub(crate) id: RevisionId,
-    /// The parents alone, once it is no head any more.
+    /// The ancestors of a head; of a replaced revision only the parents.
     pub(crate) ancestors: Ancestors,
     pub(crate) deleted: bool,
     pub(crate) time: u64,
     pub(crate) origin: Origin,
-    /// Whether it has been on another device, as far as is known.
+    /// Set if the revision is known to have been on another device.
     pub(crate) shared: Flag,
-    /// When it was replaced here; 0 while it is a head.
+    /// Time at which the revision was replaced here; `0` for a head.
     pub(crate) replaced: u64,
     /// Salt, labels and value under AES-256-GCM.
     #[serde(with = "serde_bytes")]
     content: Box<[u8]>,
 }
 
-/// Who wrote a revision, and how it came here.
+/// The author of a revision and how it was delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Origin {
     pub(crate) author: DeviceNumber,
-    /// The device that delivered it and when, by this device's clock; `None` where it was written here.
+    /// The device that delivered the revision and the arrival time by this device's clock; `None`
+    /// if it was written here.
     pub(crate) delivered: Option<(DeviceNumber, u64)>,
 }
 
-/// Something that becomes true once, through a shared reference too: an export notes what it lets out.
+/// A flag that can only be set, also through a shared reference: an export marks the revisions that
+/// it releases.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(from = "bool", into = "bool")]
 pub(crate) struct Flag(AtomicBool);
@@ -108,12 +111,12 @@ impl Clone for Flag {
     }
 }
 
-/// What inserting a revision did to a record.
+/// The effect of inserting a revision into a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Inserted {
-    /// It is a head now.
+    /// The revision is now a head.
     Head,
-    /// It was a head already, or a head has replaced it.
+    /// The revision was already a head, or a head has replaced it.
     AlreadyPresent,
 }
 
@@ -132,17 +135,17 @@ impl Record {
         Self { name: name.into(), head: first, beside: Vec::new(), history: Vec::new() }
     }
 
-    /// The heads, in the order of their ids.
+    /// Returns the heads, ordered by id.
     pub(crate) fn heads(&self) -> impl Iterator<Item = &SealedRevision> {
         std::iter::once(&self.head).chain(&self.beside)
     }
 
-    /// How many heads there are.
+    /// Returns the number of heads.
     pub(crate) fn head_count(&self) -> usize {
         1 + self.beside.len()
     }
 
-    /// Heads and history.
+    /// Returns the heads, then the history.
     pub(crate) fn revisions(&self) -> impl Iterator<Item = &SealedRevision> {
         self.heads().chain(&self.history)
     }
@@ -151,24 +154,26 @@ impl Record {
         self.revisions().find(|revision| revision.id == *id)
     }
 
-    /// Whether any head has a value.
+    /// Checks whether any head has a value.
     pub(crate) fn is_readable(&self) -> bool {
         self.heads().any(|head| !head.deleted)
     }
 
-    /// The head that is shown: one with a value before a deletion, then the latest time, then the greatest id.
+    /// Returns the head to show: values before deletions, then the latest time, then the greatest
+    /// id.
     pub(crate) fn shown(&self) -> Option<&SealedRevision> {
         Self::shown_of(self.heads())
     }
 
-    /// The same among some of the revisions.
+    /// Returns the revision to show among `revisions`, by the same order.
     pub(crate) fn shown_of<'a>(
         revisions: impl IntoIterator<Item = &'a SealedRevision>,
     ) -> Option<&'a SealedRevision> {
         revisions.into_iter().max_by_key(|head| (!head.deleted, head.shown_time(), head.id))
     }
 
-    /// Whether the heads differ in what they say: equal values written independently are no conflict.
+    /// Checks whether the heads differ in content: equal values written independently are not a
+    /// conflict.
     pub(crate) fn is_conflict(&self, keeper: &RecordCipher<'_>) -> Result<bool, Damaged> {
         if self.beside.is_empty() || !self.is_readable() {
             return Ok(false);
@@ -183,18 +188,21 @@ impl Record {
         Ok(false)
     }
 
-    /// The ancestors of a revision that replaces all heads, of which some have been elsewhere.
+    /// Returns the ancestors of a revision that replaces all heads. `is_shared` tells which heads
+    /// have been on another device.
     pub(crate) fn ancestors_of_next(&self, is_shared: impl Fn(&SealedRevision) -> bool) -> Ancestors {
         let heads: Vec<Replaced<'_>> = self.heads().map(|head| head.as_replaced(is_shared(head))).collect();
         Ancestors::for_successor(&heads)
     }
 
-    /// Merges one revision in, at the time `now`: the union, less what is replaced; that goes to the history.
+    /// Merges one revision at the time `now`: forms the union, then moves replaced heads to the
+    /// history.
     pub(crate) fn insert(&mut self, mut new: SealedRevision, now: u64) -> Inserted {
         if self.heads().any(|head| head.id == new.id || head.ancestors.contains(&new.id)) {
             return Inserted::AlreadyPresent;
         }
-        // What its ancestors do not reach any more can come back as a head: it is then no history.
+        // A replaced revision that no head's ancestors reach any more can become a head again. It
+        // then leaves the history.
         self.history.retain(|old| old.id != new.id);
         let ancestors = new.ancestors.clone();
         let replaces = |head: &SealedRevision| ancestors.contains(&head.id);
@@ -217,13 +225,14 @@ impl Record {
         Inserted::Head
     }
 
-    /// How many replaced revisions there are.
+    /// Returns the number of replaced revisions.
     pub(crate) fn history_len(&self) -> usize {
         self.history.len()
     }
 
-    /// Lets the oldest of what was replaced go. There stay, besides the newest ten: what steps name, what the heads replaced
-    /// directly, and, for some time, the last value that each device delivered and the last that was written here.
+    /// Drops the oldest replaced revisions. Besides the newest [`MAX_HISTORY`], it keeps revisions
+    /// that steps name, the parents of the heads and, for [`RETENTION`], the last value that each
+    /// device delivered and the last one written here.
     pub(crate) fn trim(&mut self, named: &BTreeSet<ShortId>, now: u64) {
         let parents: BTreeSet<ShortId> =
             self.heads().flat_map(|head| head.ancestors.parents()).copied().collect();
@@ -240,18 +249,18 @@ impl Record {
         });
     }
 
-    /// Lets something be done with the origin of each revision.
+    /// Calls `work` with the origin of each revision.
     pub(crate) fn each_origin(&mut self, mut work: impl FnMut(&mut Origin)) {
         let heads = std::iter::once(&mut self.head).chain(&mut self.beside);
         heads.chain(&mut self.history).for_each(|revision| work(&mut revision.origin));
     }
 
-    /// Removes what was replaced; gives how many revisions that were.
+    /// Removes the history and returns the number of revisions removed.
     pub(crate) fn forget_history(&mut self) -> usize {
         std::mem::take(&mut self.history).len()
     }
 
-    /// Gives the head that gives way.
+    /// Replaces the first head with `new` and returns the old one.
     fn replace_first_head(&mut self, new: SealedRevision) -> SealedRevision {
         let old = std::mem::replace(&mut self.head, new);
         if self.beside.first().is_some_and(|next| next.id < self.head.id) {
@@ -289,7 +298,7 @@ impl Serialize for Record {
     }
 }
 
-/// A record that could not have been stored.
+/// A stored record that no valid Stronghold could have written.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("a record without a name, or without heads in order")]
 pub(crate) struct DecodeRecordError;
@@ -311,7 +320,7 @@ impl TryFrom<(Box<str>, Vec<SealedRevision>, Vec<SealedRevision>)> for Record {
 }
 
 impl SealedRevision {
-    /// When it was written, as it is shown: by a foreign clock no later than it came here.
+    /// Returns the time to show: a foreign author's clock counts only up to the arrival time.
     pub(crate) fn shown_time(&self) -> u64 {
         self.origin.delivered.map_or(self.time, |(_, arrived)| self.time.min(arrived))
     }
@@ -320,7 +329,7 @@ impl SealedRevision {
         Replaced { id: self.id, shared, ancestors: &self.ancestors }
     }
 
-    /// What is told of it.
+    /// Returns the shape that describes this revision to peers.
     pub(crate) fn shape(&self, location: LocationId) -> Shape {
         Shape {
             location,
@@ -331,7 +340,7 @@ impl SealedRevision {
         }
     }
 
-    /// Value and labels, in bytes: they can't be told apart while sealed.
+    /// Returns the size of value and labels in bytes: the two can't be told apart while sealed.
     pub(crate) fn len(&self) -> u64 {
         self.content.len().saturating_sub(OVERHEAD) as u64
     }
@@ -339,11 +348,11 @@ impl SealedRevision {
 
 const SALT: usize = 32;
 const TAG: usize = 16;
-/// The length of the encoded labels, in two bytes.
+/// Size of the length field of the encoded labels, in bytes.
 const LABELS_LEN: usize = 2;
 const OVERHEAD: usize = SALT + LABELS_LEN + TAG;
 
-/// Seals and opens the revisions of one record: its vault's key, and where the record is.
+/// Seals and opens the revisions of one record, with its vault's key and its location.
 pub(crate) struct RecordCipher<'a> {
     pub(crate) key: &'a LockedKey,
     pub(crate) location: LocationId,
@@ -351,7 +360,7 @@ pub(crate) struct RecordCipher<'a> {
 }
 
 impl RecordCipher<'_> {
-    /// Seals a revision, whose limits have been checked, under the id that was computed for it.
+    /// Seals a revision whose limits were checked, under its computed id.
     pub(crate) fn seal(
         &self,
         id: RevisionId,
@@ -378,7 +387,7 @@ impl RecordCipher<'_> {
         })
     }
 
-    /// Opens a revision; its id is bound to the sealed content, and so are its vault and record.
+    /// Opens a revision. The sealed content is bound to the revision's id, vault and record.
     pub(crate) fn open(&self, sealed: &SealedRevision) -> Result<Revision, Damaged> {
         let mut open = Zeroizing::new(sealed.content.to_vec());
         let key = self.revision_key(&sealed.id)?;
@@ -388,7 +397,8 @@ impl RecordCipher<'_> {
         let (labels, _) = rest.split_at_checked(u16::from_le_bytes(*labels_len).into()).ok_or(Damaged)?;
         let (salt, value_at) = (*salt, SALT + LABELS_LEN + labels.len());
         let labels = decode_labels(labels).ok_or(Damaged)?;
-        // The buffer becomes the value. What the move leaves behind its end is wiped with it.
+        // Reuses the buffer for the value. `drain` leaves stale bytes behind its end; they are
+        // wiped when the value is dropped.
         open.drain(..value_at);
         Ok(Revision {
             salt,
@@ -401,7 +411,8 @@ impl RecordCipher<'_> {
         })
     }
 
-    /// The key of one revision of one record. It seals once, so the nonce can stay zero.
+    /// Derives the key of one revision of one record. It seals only once, so the nonce can stay
+    /// zero.
     pub(crate) fn revision_key(&self, id: &RevisionId) -> Result<Key, Damaged> {
         let info = [KEY_LABEL, self.location.record.as_bytes(), id.as_bytes()];
         cipher::derive(self.key.expose(), &info).ok_or(Damaged)
@@ -519,7 +530,8 @@ mod tests {
         }
     }
 
-    /// What a peer leaves out of a revision's ancestors is not forgotten for it: what was replaced here does not come back.
+    /// Ancestors that a peer omits from a revision are inherited from the heads it replaces, so a
+    /// replaced revision does not come back.
     #[test]
     fn a_delivered_revision_inherits_what_the_heads_it_replaces_had_replaced() {
         let key = LockedKey::new(&[1; 32]);

@@ -1,4 +1,4 @@
-//! Revisions: one immutable version of a record, and the id that commits to all of it (§2 of the design).
+//! Revisions: immutable versions of a record, each with an id that commits to all of it.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,46 +7,49 @@ use sha2::{Digest, Sha256};
 use stronghold_sync::{Ancestors, DeviceId, EntryId, Location, RevisionId, Shape, padme_len};
 use zeroize::Zeroizing;
 
-/// The largest value, in bytes: a record is a secret, not a disk image.
+/// Maximum length of a value, in bytes: a record is a secret, not a disk image.
 pub const MAX_VALUE: usize = 4 << 20;
-/// The most bytes of labels on one revision, names and texts together.
+/// Maximum total size of a revision's labels, names and texts together, in bytes.
 pub const MAX_LABELS: usize = 4096;
 
-/// Small named texts on a revision, such as where it was imported from.
+/// Short named texts on a revision, such as its import source.
 pub type Labels = BTreeMap<String, String>;
 
-/// One immutable version of a record, open: as it is written, read, or travels inside a sealed complement.
+/// One immutable version of a record, decrypted: the form in which it is written, read, and carried
+/// inside a sealed complement.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
-    /// 32 random bytes: without the value nobody can test guesses of it against the id.
+    /// 32 random bytes. They keep anyone without the value from testing guesses against the id.
     #[serde(with = "serde_bytes")]
     pub salt: [u8; 32],
-    /// The device that wrote it: as it says of itself, so that people can judge a conflict. Nothing is decided by it.
+    /// The device that wrote the revision, as that device claims. It helps people judge a conflict;
+    /// no decision depends on it.
     pub author: DeviceId,
-    /// What it replaced. The id covers the parents alone.
+    /// The revisions that this one replaced. The id covers only the parents.
     pub ancestors: Ancestors,
-    /// Whether it is a deletion; then the value is empty.
+    /// Set for a deletion, whose value is empty.
     pub deleted: bool,
-    /// Small named texts.
+    /// Short named texts.
     pub labels: Labels,
-    /// When it was written, in milliseconds since 1970: for people, never for deciding.
+    /// Time of writing, in milliseconds since 1970. For display only; no decision depends on it.
     pub time: u64,
     /// The secret.
     #[serde(with = "secret_bytes")]
     pub value: Zeroizing<Vec<u8>>,
 }
 
-/// A revision and where it belongs: what a complement carries.
+/// A revision with its location: the item that a complement carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The record's names.
+    /// Names of the record.
     pub location: Location,
-    /// The revision of it.
+    /// The record's revision.
     pub revision: Revision,
 }
 
 impl Revision {
-    /// The id: SHA-256 over salt, author, parents, deletion flag, labels, time and value, each length-prefixed.
+    /// Computes the id: SHA-256 over salt, author, parents, deletion flag, labels, time and value,
+    /// each length-prefixed.
     #[must_use]
     pub fn id(&self) -> RevisionId {
         let mut hash = Sha256::new();
@@ -71,7 +74,7 @@ impl Revision {
         RevisionId::from_bytes(hash.finalize().into())
     }
 
-    /// The shape of this revision, whose ids have been computed: what is told of it before it travels.
+    /// Returns the shape that describes this revision to peers; `entry` holds its computed ids.
     #[must_use]
     pub fn shape(&self, entry: &EntryId) -> Shape {
         Shape {
@@ -83,7 +86,7 @@ impl Revision {
         }
     }
 
-    /// Whether value and labels are within their limits, and a deletion is empty.
+    /// Checks whether value and labels are within their limits and a deletion is empty.
     #[must_use]
     pub fn is_within_limits(&self) -> bool {
         self.value.len() <= MAX_VALUE
@@ -103,11 +106,11 @@ impl fmt::Debug for Revision {
     }
 }
 
-/// Labels as bytes: name and text in turn, each after its length in two bytes.
+/// Encodes labels: name and text in turn, each prefixed with its length in two bytes.
 pub(crate) fn encode_labels(labels: &Labels) -> Vec<u8> {
     let mut bytes = Vec::new();
     for text in labels.iter().flat_map(|(name, text)| [name, text]) {
-        // Labels are at most MAX_LABELS bytes, which two bytes of length can tell.
+        // Labels total at most `MAX_LABELS` bytes, so each length fits two bytes.
         bytes.extend_from_slice(&(text.len() as u16).to_le_bytes());
         bytes.extend_from_slice(text.as_bytes());
     }
@@ -130,23 +133,23 @@ fn take_text(bytes: &mut &[u8]) -> Option<String> {
     String::from_utf8(text.to_vec()).ok()
 }
 
-/// For `#[serde(with = ...)]`: bytes that are zeroized when dropped, encoded as one byte string.
+/// Encodes zeroized bytes as one byte string, for `#[serde(with = ...)]`.
 pub mod secret_bytes {
     use serde::{Deserializer, Serializer};
     use zeroize::Zeroizing;
 
-    /// Writes the bytes.
+    /// Serializes the bytes.
     ///
     /// # Errors
-    /// The serializer's.
+    /// The serializer's errors.
     pub fn serialize<S: Serializer>(value: &Zeroizing<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_bytes(value)
     }
 
-    /// Reads bytes into memory that is zeroized.
+    /// Deserializes bytes into memory that is zeroized when dropped.
     ///
     /// # Errors
-    /// The deserializer's.
+    /// The deserializer's errors.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<Vec<u8>>, D::Error> {
         serde_bytes::deserialize::<Vec<u8>, D>(deserializer).map(Zeroizing::new)
     }

@@ -1,4 +1,5 @@
-//! Salts for new revisions, taken from the system many at a time: asking for each took longer than sealing it.
+//! Salts for new revisions, requested from the system in blocks: one system call for each salt took
+//! longer than sealing its revision.
 
 use std::fmt;
 
@@ -9,10 +10,11 @@ use crate::identity::RandomnessError;
 const SALT_LEN: usize = 32;
 const AT_A_TIME: usize = 32;
 
-/// Random bytes for the next revisions. Each is given out once and wiped here.
+/// Random bytes for the next revisions. Each salt is returned once and then wiped here.
 ///
-/// A salt keeps a peer from testing guesses of a value against its hash. It is no key: should a process be copied by
-/// `fork` with salts left, two revisions share one, which tells only who is given one of the two values.
+/// A salt keeps a peer from testing guesses of a value against its hash. It is not a key: if `fork`
+/// copies a process that has salts left, two revisions share a salt, which reveals something only
+/// to a peer that receives one of the two values.
 #[derive(Default)]
 pub(crate) struct Salts(Zeroizing<Vec<[u8; SALT_LEN]>>);
 

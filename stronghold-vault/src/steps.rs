@@ -1,6 +1,6 @@
-//! Steps: what each of the last commands changed, by the heads that records had before and after, so that it can be taken
-//! back and done again. The list is a part of the Stronghold and so of its snapshot; values are found in the history,
-//! which keeps what a step names.
+//! Steps: the changes of the last commands, as each record's heads before and after, for undo and
+//! redo. The list is part of the Stronghold and so of its snapshot. The values come from the
+//! history, which keeps every revision that a step names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,28 +15,30 @@ use crate::{
     stronghold::{Stronghold, Vault},
 };
 
-/// How many steps are kept.
+/// Maximum number of steps in the list.
 pub const STEPS: usize = 16;
 
-/// The step that is being made: all that one command, one sync or one served session changes, over however many commits.
+/// The step in progress: everything that one command, one sync or one served session changes, over
+/// any number of commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingStep {
     word: String,
     time: u64,
     served: bool,
-    /// The number that it got with its first change.
+    /// Number of the step, assigned with its first change.
     number: Option<u64>,
 }
 
 impl PendingStep {
-    /// Returns the step of a command, named by its word, that begins at `now` (milliseconds since 1970).
+    /// Creates the step of a command, labelled with the command's name, that begins at `now`
+    /// (milliseconds since 1970).
     #[must_use]
     pub fn command(word: &str, now: u64) -> Self {
         Self { word: word.into(), time: now, served: false, number: None }
     }
 
-    /// Returns the step of a session that a peer asked for. However many of these there are, they leave the owner's own
-    /// last steps in the list.
+    /// Creates the step of a session that a peer requested. Served steps never push all of the
+    /// owner's own steps out of the list, however many there are.
     #[must_use]
     pub fn served(word: &str, now: u64) -> Self {
         Self { served: true, ..Self::command(word, now) }
@@ -50,51 +52,51 @@ pub struct Step {
     time: u64,
     word: String,
     served: bool,
-    /// When it was taken back, counted over all that were; 0 if it was not.
+    /// Position of the step among all undone ones, in order of undoing; `0` if it is not undone.
     undone: u64,
     changes: BTreeMap<LocationId, Change>,
-    /// The rules before and after, where it changed them.
+    /// The policy before and after, if the step changed it.
     rules: Option<(Policy, Policy)>,
 }
 
 impl Step {
-    /// Returns its number; each later step has a greater one.
+    /// Returns the step's number. Each later step has a greater number.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Returns when it began, in milliseconds since 1970.
+    /// Returns the start time, in milliseconds since 1970.
     #[must_use]
     pub fn time(&self) -> u64 {
         self.time
     }
 
-    /// Returns the word of the command.
+    /// Returns the name of the command.
     #[must_use]
     pub fn word(&self) -> &str {
         &self.word
     }
 
-    /// Returns how many records it changed.
+    /// Returns the number of records that the step changed.
     #[must_use]
     pub fn records(&self) -> usize {
         self.changes.len()
     }
 
-    /// Returns whether it changed what peers may do.
+    /// Returns whether the step changed the rules for peers.
     #[must_use]
     pub fn changed_rules(&self) -> bool {
         self.rules.is_some()
     }
 
-    /// Returns whether it was taken back.
+    /// Returns whether the step is undone.
     #[must_use]
     pub fn is_undone(&self) -> bool {
         self.undone > 0
     }
 
-    /// Returns when it was taken back, counted over all that were.
+    /// Returns the step's position among all undone ones; `0` if it is not undone.
     pub(crate) fn undone(&self) -> u64 {
         self.undone
     }
@@ -108,16 +110,16 @@ impl Step {
     }
 }
 
-/// What a step did to one record.
+/// The change of one record by a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) before: Heads,
     pub(crate) after: Heads,
-    /// Whether what it names was removed for good.
+    /// Set if a revision that the change names was removed for good.
     pub(crate) purged: bool,
 }
 
-/// A record's heads by their short ids, in order; none where there was no record.
+/// The short ids of a record's heads, in order; empty if the record did not exist.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heads(Box<[ShortId]>);
 
@@ -131,16 +133,16 @@ impl Heads {
     }
 }
 
-/// The last steps, oldest first, and the one that is being made.
+/// The last steps, oldest first, and the step in progress.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
-    /// The number of the newest step that there ever was.
+    /// Number of the newest step ever made.
     last: u64,
     list: Vec<Step>,
     open: Option<Open>,
 }
 
-/// What a step has changed since it was last closed.
+/// The changes of the step in progress since it was last closed.
 #[derive(Debug)]
 struct Open {
     underway: PendingStep,
@@ -153,19 +155,19 @@ impl Steps {
         &self.list
     }
 
-    /// Ends the step that is being made, without what it changed since it was last ended.
+    /// Closes the step in progress and discards its changes since it was last closed.
     pub(crate) fn close(&mut self) {
         self.open = None;
     }
 
-    /// Notes the heads of a record that is about to be changed.
+    /// Notes the heads of a record that is about to change.
     pub(crate) fn note(&mut self, id: LocationId, record: Option<&Record>) {
         if let Some(open) = &mut self.open {
             open.touched.entry(id).or_insert_with(|| Heads::of(record));
         }
     }
 
-    /// Returns the revisions of a record that steps name: these stay in its history.
+    /// Returns the revisions of a record that steps name. They stay in its history.
     pub(crate) fn named(&self, id: &LocationId) -> BTreeSet<ShortId> {
         let changes = self.list.iter().filter_map(|step| step.changes.get(id));
         let heads = changes.flat_map(|change| [&change.before, &change.after]);
@@ -173,12 +175,12 @@ impl Steps {
         heads.chain(open).flat_map(|heads| heads.as_slice()).copied().collect()
     }
 
-    /// Returns the step of this number, to be changed.
+    /// Returns the step with this number, mutably.
     pub(crate) fn step_mut(&mut self, number: u64) -> Option<&mut Step> {
         self.list.iter_mut().find(|step| step.number == number)
     }
 
-    /// Marks a step as taken back, or as done again.
+    /// Marks a step as undone or redone.
     pub(crate) fn set_undone(&mut self, number: u64, undone: bool) {
         let next = self.list.iter().map(|step| step.undone).max().unwrap_or(0) + 1;
         if let Some(step) = self.step_mut(number) {
@@ -186,7 +188,7 @@ impl Steps {
         }
     }
 
-    /// Replaces heads in all steps by others that say the same.
+    /// Replaces `old` heads of a record by `new` ones of equal content, in all steps.
     pub(crate) fn rename(&mut self, id: &LocationId, old: &Heads, new: &Heads) {
         for change in self.list.iter_mut().filter_map(|step| step.changes.get_mut(id)) {
             for heads in [&mut change.before, &mut change.after] {
@@ -197,14 +199,14 @@ impl Steps {
         }
     }
 
-    /// Forgets what steps say of a record whose history is gone.
+    /// Forgets the changes of a record whose history was purged.
     pub(crate) fn purge(&mut self, id: &LocationId) {
         for change in self.list.iter_mut().filter_map(|step| step.changes.get_mut(id)) {
             *change = Change { purged: true, ..Change::default() };
         }
     }
 
-    /// Takes a device's rules out of what steps would put back.
+    /// Removes a device's rules from the policies that steps would restore.
     pub(crate) fn revoke(&mut self, device: &DeviceId) {
         for (before, after) in self.list.iter_mut().filter_map(|step| step.rules.as_mut()) {
             before.revoke(device);
@@ -215,8 +217,8 @@ impl Steps {
         }
     }
 
-    /// Returns the step that is being made, which is put into the list with its first change, and the steps that give way
-    /// to it.
+    /// Returns the number of the step in progress, which enters the list with its first change, and
+    /// the steps that leave the list for it.
     fn of(&mut self, underway: &mut PendingStep) -> (u64, Vec<Step>) {
         let is_it = |step: &Step| {
             Some(step.number) == underway.number
@@ -225,7 +227,8 @@ impl Steps {
         if let Some(step) = self.list.iter().find(|step| is_it(step)) {
             return (step.number, Vec::new());
         }
-        // What was taken back could be done again until now. A peer that writes ends that for nobody.
+        // A new step ends the possibility of redo. A served step does not: a peer must not take it
+        // away.
         let mut gone: Vec<Step> = match underway.served {
             true => Vec::new(),
             false => self.list.extract_if(.., |step| step.undone > 0).collect(),
@@ -251,15 +254,15 @@ impl Steps {
 }
 
 impl Stronghold {
-    /// Begins a step, or goes on with one: what changes until [`Stronghold::end_step`] is a part of it. Without a step,
-    /// changes can't be taken back by [`Stronghold::undo`].
+    /// Begins or continues a step: all changes until [`Stronghold::end_step`] belong to it. Changes
+    /// outside a step can't be undone by [`Stronghold::undo`].
     pub fn begin_step(&mut self, underway: PendingStep) {
         let rules = self.policy.clone();
         self.steps.open = Some(Open { underway, touched: BTreeMap::new(), rules });
     }
 
-    /// Ends a step, for now or for good, and returns it; `None` if none was begun. A step that changed no record and no
-    /// rule is none: it is not in the list, and no other falls out of it.
+    /// Ends the step, for now or for good, and returns it; `None` if none was begun. A step that
+    /// changed no record and no rule does not enter the list and pushes no other step out of it.
     pub fn end_step(&mut self) -> Option<PendingStep> {
         let Open { mut underway, touched, rules } = self.steps.open.take()?;
         let mut changed = touched;
@@ -294,7 +297,7 @@ impl Stronghold {
         Heads::of(self.record(id).map(|(.., record)| record))
     }
 
-    /// Lets go of what a record's history keeps for steps that are gone.
+    /// Drops the revisions that a record's history kept for removed steps.
     fn trim_at(&mut self, id: &LocationId, now: u64) {
         let Self { clients, steps, .. } = self;
         let vault = clients.get_mut(&id.client).and_then(|client| client.vaults.get_mut(&id.vault));
@@ -304,10 +307,10 @@ impl Stronghold {
     }
 }
 
-/// A record's change as it is stored: its heads before and after, and whether what it names was purged.
+/// The stored form of a record's change: heads before and after, and the purged flag.
 type StoredChange = (RecordId, Heads, Heads, bool);
 
-/// A step as it is stored: the records of a vault stand together, and heads are one byte string.
+/// The stored form of a step. Records are grouped by vault, and heads are one byte string.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     number: u64,

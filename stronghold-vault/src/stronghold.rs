@@ -1,4 +1,5 @@
-//! A Stronghold in memory: clients, vaults and records, and what this device knows of itself and others.
+//! A Stronghold in memory: its clients, vaults and records, and the state of this device and its
+//! peers.
 
 use std::collections::{BTreeMap, btree_map};
 
@@ -19,7 +20,7 @@ use crate::{
     steps::Steps,
 };
 
-/// Everything one device holds: secrets, its identity, its peers, its policy and its log.
+/// Everything one device holds: secrets, identity, peers, policy and audit log.
 #[derive(Debug)]
 pub struct Stronghold {
     pub(crate) clients: BTreeMap<ClientId, Client>,
@@ -47,10 +48,10 @@ pub(crate) struct Vault {
 }
 
 impl Stronghold {
-    /// An empty one, with a new identity, for the device called `name`.
+    /// Creates an empty Stronghold with a new identity for the device called `name`.
     ///
     /// # Errors
-    /// [`RandomnessError`] when the system gives no random bytes for the identity.
+    /// [`RandomnessError`] if the system returns no random bytes for the identity.
     pub fn new(name: &str) -> Result<Self, RandomnessError> {
         Ok(Self {
             clients: BTreeMap::new(),
@@ -65,8 +66,9 @@ impl Stronghold {
         })
     }
 
-    /// The shapes of all heads in scope, under the names they would arrive with, in the order of entries (location,
-    /// then revision). Where the mapping brings two records together, what one replaces of the other is left out.
+    /// Returns the shapes of all heads in scope under the names that `mapping` gives them, ordered
+    /// by entry (location, then revision). If the mapping merges two records, a head that the other
+    /// record replaces is omitted.
     #[must_use]
     pub fn shapes(&self, scope: &Scope, mapping: &Mapping) -> Vec<Shape> {
         if scope.is_everything() && mapping.is_empty() {
@@ -81,8 +83,9 @@ impl Stronghold {
         if mapping.is_empty() { shapes } else { heads_of_each(shapes) }
     }
 
-    /// The shapes of all heads. Most syncs are of everything, and walking map by map is faster than one walk over all: it
-    /// costs little more than writing them down, so shapes are not kept beside the records.
+    /// Returns the shapes of all heads. Most syncs cover everything, and nested loops over the maps
+    /// are faster than one flat iterator. Collecting costs little more than writing the shapes
+    /// down, so they are not cached.
     fn all_shapes(&self) -> Vec<Shape> {
         let mut shapes = Vec::with_capacity(self.record_count());
         for (&client, Client { vaults, .. }) in &self.clients {
@@ -96,14 +99,15 @@ impl Stronghold {
         shapes
     }
 
-    /// The names behind a location's ids, if it is held, deleted or not.
+    /// Returns the names behind a location's ids if the record is held, even if it is deleted.
     #[must_use]
     pub fn names_of(&self, id: &LocationId) -> Option<Location> {
         self.record(id).map(|(client, vault, record)| names(client, vault, record))
     }
 
-    /// Takes a device's rules and its trust away, at the time `now` (milliseconds since 1970), and logs it; gives the number of
-    /// rules. It can't take back what the device has had.
+    /// Removes a device's rules and its pairing at the time `now` (milliseconds since 1970), logs
+    /// it, and returns the number of rules removed. Values that the device already received can't
+    /// be taken back.
     pub fn revoke(&mut self, device: &DeviceId, now: u64) -> usize {
         self.peers.remove(device, now);
         self.steps.revoke(device);
@@ -111,12 +115,12 @@ impl Stronghold {
         self.policy.revoke(device)
     }
 
-    /// Gives this device a new identity at the time `now` (milliseconds since 1970), as a copy of another device's snapshot
-    /// needs one. Records, their histories and the log stay. Each paired device is revoked, and returned: it knows the old
-    /// identity, and has to be paired anew.
+    /// Replaces this device's identity at the time `now` (milliseconds since 1970). A copy of
+    /// another device's snapshot needs this. Records, their histories and the log stay. Revokes and
+    /// returns each paired device: it knows the old identity and must be paired again.
     ///
     /// # Errors
-    /// [`RandomnessError`] when the system gives no random bytes; nothing is changed then.
+    /// [`RandomnessError`] if the system returns no random bytes; nothing has changed then.
     pub fn renew_identity(&mut self, now: u64) -> Result<Vec<(DeviceId, Peer)>, RandomnessError> {
         let was = std::mem::replace(&mut self.identity, Identity::generate()?);
         self.log.append(AuditRecord::about(was.device(), AuditAction::Renewed, now));
@@ -125,65 +129,66 @@ impl Stronghold {
         Ok(paired)
     }
 
-    /// This device's identity.
+    /// Returns this device's identity.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// This device's name, as others see it.
+    /// Returns this device's name, as other devices see it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Gives this device another name.
+    /// Changes this device's name.
     pub fn rename(&mut self, name: &str) {
         self.name = name.into();
     }
 
-    /// The paired devices.
+    /// Returns the paired devices.
     #[must_use]
     pub fn peers(&self) -> &Peers {
         &self.peers
     }
 
-    /// The paired devices, to change.
+    /// Returns the paired devices, mutably.
     pub fn peers_mut(&mut self) -> &mut Peers {
         &mut self.peers
     }
 
-    /// What peers may do here.
+    /// Returns the policy: what peers may do here.
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// What peers may do here, to change.
+    /// Returns the policy, mutably.
     pub fn policy_mut(&mut self) -> &mut Policy {
         &mut self.policy
     }
 
-    /// The log of decisions.
+    /// Returns the audit log.
     #[must_use]
     pub fn log(&self) -> &AuditLog {
         &self.log
     }
 
-    /// The log of decisions, to append to.
+    /// Returns the audit log, to append to it.
     pub fn log_mut(&mut self) -> &mut AuditLog {
         &mut self.log
     }
 
-    /// Makes the vault of a location, with this key; one that is there already stays as it is.
+    /// Creates the location's vault with `key`, unless it exists.
     pub(crate) fn add_vault(&mut self, location: &Location, id: LocationId, key: LockedKey) -> &mut Vault {
         let client = || Client { name: location.client().into(), vaults: BTreeMap::new() };
         let vault = Vault { name: location.vault().into(), key, records: BTreeMap::new() };
         self.clients.entry(id.client).or_insert_with(client).vaults.entry(id.vault).or_insert(vault)
     }
 
-    /// Merges a sealed revision in, making the record if it is missing; `None` if its vault is. Every change of a record
-    /// goes through here: the step that is being made notes it.
+    /// Merges a sealed revision into its record and creates the record if it is missing. Returns
+    /// `None` if the vault is missing. Every change of a record goes through here, so that the
+    /// current step notes it.
     pub(crate) fn insert(
         &mut self,
         location: &Location,
@@ -209,7 +214,7 @@ impl Stronghold {
         })
     }
 
-    /// The ancestors of a revision that replaces all heads of a record.
+    /// Returns the ancestors of a revision that replaces all heads of the record.
     pub(crate) fn ancestors_of_next(&self, record: &Record) -> Ancestors {
         record.ancestors_of_next(|head| head.shared.is_set() || self.peers.was_disclosed(&head.id))
     }
@@ -232,7 +237,7 @@ impl Stronghold {
         self.clients.values().flat_map(|client| client.vaults.values()).map(|vault| vault.records.len()).sum()
     }
 
-    /// Every record, in the order of ids.
+    /// Returns all records, ordered by id.
     pub(crate) fn records(&self) -> impl Iterator<Item = (LocationId, &Client, &Vault, &Record)> {
         self.clients.iter().flat_map(|(&client_id, client)| {
             client.vaults.iter().flat_map(move |(&vault_id, vault)| {
@@ -257,8 +262,8 @@ impl Stronghold {
         })
     }
 
-    /// Every record, in the order of ids, of the clients and vaults that a selection reaches: the others are passed over as a
-    /// whole.
+    /// Returns all records, ordered by id, of the clients and vaults that the selection reaches.
+    /// Other clients and vaults are skipped as a whole.
     fn records_reached(
         &self,
         first: &Selection,
@@ -281,8 +286,8 @@ impl Stronghold {
         })
     }
 
-    /// The shapes of all heads that a selection covers, in the order of entries, each with its location as text: for who
-    /// matches further without holding on to the Stronghold.
+    /// Returns the shapes of all heads that a selection covers, ordered by entry, each with its
+    /// location as text. A caller can match them further without borrowing the Stronghold.
     #[must_use]
     pub fn named_shapes(&self, selection: &Selection) -> Vec<(Box<str>, Shape)> {
         let mut named = Vec::new();
@@ -305,7 +310,7 @@ impl Vault {
     }
 }
 
-/// Writes a location's text form in place of what stands there.
+/// Replaces the content of `text` with a location's text form.
 fn write_names(text: &mut String, client: &Client, vault: &Vault, record: &Record) {
     text.clear();
     for part in [&client.name, "/", &vault.name, "/", &record.name] {
@@ -320,18 +325,18 @@ pub(crate) fn new_vault_key() -> Result<LockedKey, RandomnessError> {
 }
 
 pub(crate) fn names(client: &Client, vault: &Vault, record: &Record) -> Location {
-    // Names are checked wherever they enter, so they make a location.
+    // Names are checked wherever they enter, so they form a valid location.
     Location::new_unchecked(&client.name, &vault.name, &record.name)
 }
 
-/// Of shapes that mapping has brought together, those that are heads of their record.
+/// Returns the shapes that are still heads after a mapping merged records.
 fn heads_of_each(mut shapes: Vec<Shape>) -> Vec<Shape> {
     shapes.sort_by_key(|shape| shape.location);
     let records = shapes.chunk_by(|one, next| one.location == next.location);
     records.flat_map(|record| heads(record.iter().cloned())).collect()
 }
 
-/// Which revision of which record a shape stands for.
+/// Returns the entry id of a sealed revision at a location.
 pub(crate) fn entry(location: LocationId, sealed: &SealedRevision) -> EntryId {
     EntryId { location, revision: sealed.id }
 }

@@ -1,4 +1,5 @@
-//! What leaves a Stronghold, and the one function in which a foreign value meets it.
+//! Export and import of entries. `import` is the only function through which a foreign value enters
+//! a Stronghold.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
@@ -15,33 +16,33 @@ use crate::{
     write::WriteError,
 };
 
-/// Why entries may not leave, or can't.
+/// An error of exporting entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExportError {
-    /// The grant, or the policy behind it, does not cover one of them (any more).
+    /// The grant, or the policy behind it, does not cover one of the entries (any more).
     #[error("the policy does not allow it")]
     NotPermitted,
-    /// What is stored is damaged.
+    /// A stored value is damaged.
     #[error(transparent)]
     Damaged(#[from] Damaged),
 }
 
-/// Why a foreign entry is not accepted.
+/// The reason why a foreign entry is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RejectReason {
-    /// It was not asked for, or it is not what its id commits to.
+    /// The entry was not requested, or its content does not match its id.
     #[error("an entry was not asked for, or was altered")]
     Unrequested,
-    /// The policy does not let the giver write or delete it.
+    /// The policy does not let the sender write or delete the entry.
     #[error("the policy does not allow the entry")]
     NotPermitted,
-    /// The policy let the giver write or delete it when it was asked for, and does not any more.
+    /// The policy let the sender write or delete the entry at request time, but no longer does.
     #[error("the rule that allowed the entry was taken back, or has expired")]
     Withdrawn,
-    /// Its value or labels are over the limits, or a deletion has a value.
+    /// The value or labels exceed the limits, or a deletion has a value.
     #[error("an entry is over the limits")]
     OverLimits,
-    /// It would leave a record with more than [`crate::MAX_HEADS`] heads.
+    /// The entry would leave a record with more than [`crate::MAX_HEADS`] heads.
     #[error("a record would have too many versions beside each other")]
     TooManyHeads,
 }
@@ -56,10 +57,10 @@ impl From<Unexpected> for RejectReason {
     }
 }
 
-/// Why a batch was not imported. Nothing of it was.
+/// An error of importing a batch. Nothing of the batch was imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
-    /// One of its entries is not acceptable.
+    /// One of the entries is rejected.
     #[error(transparent)]
     Unacceptable(#[from] RejectReason),
     /// An entry could not be sealed here.
@@ -67,28 +68,28 @@ pub enum ImportError {
     Write(#[from] WriteError),
 }
 
-/// What an import did.
+/// The effect of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ImportReport {
-    /// Revisions that are heads now.
+    /// Number of revisions that are now heads.
     pub received: u64,
-    /// Records that were readable before and are deleted now.
+    /// Number of records that were readable before and are deleted now.
     pub deleted: u64,
-    /// Records whose value was emptied, or is less than half as large as before.
+    /// Number of records whose value is now empty or less than half its former size.
     pub shrunk: u64,
-    /// Records in conflict now, of those received.
+    /// Number of received records that are now in conflict.
     pub conflicts: u64,
-    /// Revisions that were known, or replaced already.
+    /// Number of revisions that were already known or replaced.
     pub known: u64,
 }
 
 impl Stronghold {
-    /// Opens the entries asked for, as far as they are heads here, in their order; what is unknown here, or was replaced
-    /// since, is left out. Each is checked once more against the grant and the policy as it stands now.
+    /// Decrypts the requested entries, in order. Entries that are unknown or no longer heads are
+    /// skipped. Checks each entry again, against the grant and the current policy.
     ///
     /// # Errors
-    /// [`ExportError::NotPermitted`] when one is not covered: then none is exported. [`ExportError::Damaged`] when one can't
-    /// be opened.
+    /// [`ExportError::NotPermitted`] if the grant or the policy does not cover an entry; nothing is
+    /// exported then. [`ExportError::Damaged`] if an entry can't be opened.
     pub fn export(&self, grant: &Grant, wanted: &[EntryId], now: u64) -> Result<Vec<Entry>, ExportError> {
         let mut entries = Vec::with_capacity(wanted.len());
         for want in wanted {
@@ -106,7 +107,7 @@ impl Stronghold {
         Ok(entries)
     }
 
-    /// The same under other names: `wanted` names the entries as they will arrive.
+    /// Exports entries under mapped names: `wanted` holds their ids after mapping.
     ///
     /// # Errors
     /// As [`Stronghold::export`].
@@ -133,11 +134,11 @@ impl Stronghold {
         Ok(entries)
     }
 
-    /// Names and shapes of the readable records that the grant covers, in the order of names: what a peer sees that
-    /// may browse. Sizes are padded.
+    /// Returns names and shapes of the readable records that the grant covers, ordered by name: the
+    /// answer to a peer's browse request. Sizes are padded.
     ///
     /// # Errors
-    /// [`Damaged`] when a record with several heads can't be opened.
+    /// [`Damaged`] if a record with several heads can't be opened.
     pub fn list_for_peer(&self, grant: &Grant, now: u64) -> Result<Vec<Listing>, Damaged> {
         let mut listing =
             self.list_filtered(grant.scope(), |location| self.policy.still_allows(grant, location, now))?;
@@ -145,14 +146,14 @@ impl Stronghold {
         Ok(listing)
     }
 
-    /// Merges foreign entries in that the device `from` delivers at the time `now` (milliseconds since 1970, by this device's
-    /// clock): checks the whole batch, then applies all of it or nothing.
+    /// Merges foreign entries that the device `from` delivers at the time `now` (milliseconds since
+    /// 1970, by this device's clock). Checks the whole batch, then applies all of it or nothing.
     ///
-    /// `accept` says, for each, whether it was asked for and is permitted; the id that it is given was computed
-    /// from the content.
+    /// `accept` decides whether an entry was requested and is permitted; the id it receives was
+    /// computed from the content.
     ///
     /// # Errors
-    /// [`ImportError`] with the first reason found; the Stronghold is then as it was.
+    /// [`ImportError`] with the first reason found; the Stronghold is unchanged then.
     pub fn import(
         &mut self,
         entries: &[Entry],
@@ -174,7 +175,7 @@ impl Stronghold {
         Ok(self.apply(staged, now))
     }
 
-    /// Whether every record will be left with a number of heads that it may have.
+    /// Checks that no record would exceed [`MAX_HEADS`].
     fn check_heads(&self, checked: &[(&Location, EntryId, &Revision)]) -> Result<(), RejectReason> {
         let mut arriving: BTreeMap<LocationId, Vec<(RevisionId, &Ancestors)>> = BTreeMap::new();
         for (_, id, revision) in checked {
@@ -193,7 +194,7 @@ impl Stronghold {
         Ok(())
     }
 
-    /// Seals everything before anything is applied: whatever can fail has then failed.
+    /// Seals all entries before any is applied, so that every possible failure happens first.
     fn seal_all<'a>(
         &mut self,
         checked: &[(&'a Location, EntryId, &Revision)],
@@ -215,7 +216,7 @@ impl Stronghold {
         Ok(staged)
     }
 
-    /// Merges what is staged. Nothing here can fail.
+    /// Merges a sealed batch. Can't fail.
     fn apply(&mut self, staged: PreparedBatch<'_>, now: u64) -> ImportReport {
         for (location, id, key) in staged.new_keys.into_values() {
             self.add_vault(location, id, key);
@@ -238,28 +239,29 @@ impl Stronghold {
                 (Some(before), Some(after)) => report.shrunk += u64::from(is_shrunk(before, after)),
                 (None, _) => {}
             }
-            // Heads of which one can't be opened are shown as a conflict: reading them tells why.
+            // Counts heads that can't be opened as a conflict: reading them then reports the
+            // damage.
             report.conflicts += u64::from(self.is_conflict(&id).unwrap_or(true));
         }
         report
     }
 
-    /// How many records can be read.
+    /// Returns the number of readable records.
     #[must_use]
     pub fn readable(&self) -> u64 {
         self.records().filter(|(.., record)| record.is_readable()).count() as u64
     }
 
-    /// The padded size of the largest value of a record, if it can be read.
+    /// Returns the padded size of a record's largest value, or `None` if the record can't be read.
     fn largest(&self, id: &LocationId) -> Option<u64> {
         let (_, _, record) = self.record(id)?;
         record.heads().filter(|head| !head.deleted).map(|head| head.shape(*id).size).max()
     }
 }
 
-/// A batch that has been checked and sealed.
+/// A batch that was checked and sealed.
 struct PreparedBatch<'a> {
-    /// The keys of vaults that are yet to be made.
+    /// Keys of the vaults to create.
     new_keys: BTreeMap<VaultId, (&'a Location, LocationId, LockedKey)>,
     sealed: Vec<(&'a Location, LocationId, SealedRevision)>,
 }

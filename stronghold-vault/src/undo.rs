@@ -1,5 +1,5 @@
-//! Going back, step by step, and forward again: what stood before is written as ordinary revisions, so that it holds
-//! against a later sync. And what was replaced, forgotten for good.
+//! Undo and redo of steps, and purging. Undo writes earlier values as ordinary revisions, so they
+//! survive a later sync. Purging removes replaced revisions for good.
 
 use stronghold_sync::{Location, LocationId, Scope, Selection, ShortId};
 
@@ -11,44 +11,44 @@ use crate::{
     write::{Content, WriteError},
 };
 
-/// What taking a step back, or doing it again, did or would do.
+/// The effect of an undo or a redo, done or only predicted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UndoReport {
-    /// The step's number.
+    /// Number of the step.
     pub number: u64,
-    /// When it began, in milliseconds since 1970.
+    /// Start time of the step, in milliseconds since 1970.
     pub time: u64,
-    /// The word of its command.
+    /// Name of the command that made the step.
     pub word: String,
-    /// The records that are written, in the order of their names.
+    /// The records to write, ordered by name.
     pub records: Vec<Location>,
-    /// The records of the step that stay as they are, and why, in the order of their names.
+    /// The records of the step that stay unchanged, with reasons, ordered by name.
     pub left: Vec<(Location, UndoSkipReason)>,
-    /// What becomes of the rules for peers.
+    /// The effect on the rules for peers.
     pub rules: RulesOutcome,
 }
 
-/// Why a record stays as it is.
+/// The reason why a record stays unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UndoSkipReason {
-    /// It was changed since by what is no step, or by a step that is not being taken back.
+    /// The record was changed since, outside any step or by a step that is not being undone.
     ChangedSince,
-    /// Its earlier values were purged.
+    /// Earlier values of the record were purged.
     Purged,
 }
 
-/// What becomes of the rules for peers when a step is taken back or done again.
+/// The effect of an undo or a redo on the rules for peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RulesOutcome {
-    /// The step did not change them.
+    /// The step did not change the rules.
     Untouched,
-    /// They are put back as they were.
+    /// The rules are restored.
     PutBack,
-    /// They were changed since, and stay.
+    /// The rules were changed since, and stay.
     ChangedSince,
 }
 
-/// Whether a step is taken back or done again.
+/// The direction: undo or redo.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Direction {
     Back,
@@ -56,7 +56,7 @@ enum Direction {
 }
 
 impl Direction {
-    /// Where a record must stand for it to be moved, and where it then stands.
+    /// Returns the heads that a record must have to be moved, and the heads it moves to.
     fn of(self, change: &Change) -> (&Heads, &Heads) {
         match self {
             Self::Back => (&change.after, &change.before),
@@ -66,16 +66,18 @@ impl Direction {
 }
 
 impl Stronghold {
-    /// Takes the newest step back that was not yet; `None` if there is none. What the step changed is written as it was
-    /// before, on top of what is there; a record that was changed since is left.
+    /// Undoes the newest step that is not undone yet. Returns `None` if there is none. Writes what
+    /// was there before the step over the current heads; a record that was changed since is left
+    /// alone.
     ///
     /// # Errors
-    /// [`WriteError`] when what is stored is damaged, or the system gives no random bytes.
+    /// [`WriteError`] if a stored value is damaged or the system returns no random bytes.
     pub fn undo(&mut self, now: u64) -> Result<Option<UndoReport>, WriteError> {
         self.go(Direction::Back, now)
     }
 
-    /// Does the step again that was last taken back; `None` if there is none, or a command changed something since.
+    /// Redoes the step that was undone last. Returns `None` if there is none, or if a command has
+    /// changed something since.
     ///
     /// # Errors
     /// As [`Stronghold::undo`].
@@ -95,8 +97,8 @@ impl Stronghold {
         self.next(Direction::Again).map(|step| self.would(step, Direction::Again))
     }
 
-    /// Returns how many replaced revisions each record of a selection has, in the order of names: what
-    /// [`Stronghold::purge`] would remove. Records without any are left out.
+    /// Returns the number of replaced revisions of each record of a selection, ordered by name:
+    /// those that [`Stronghold::purge`] would remove. Omits records without replaced revisions.
     #[must_use]
     pub fn replaced(&self, selection: &Selection) -> Vec<(Location, usize)> {
         let scope = Scope::of(selection.clone());
@@ -109,8 +111,9 @@ impl Stronghold {
         replaced
     }
 
-    /// Removes the replaced revisions of a selection and returns how many there were. The heads stay, deletions too.
-    /// Steps that name what is removed can't be taken back for these records any more.
+    /// Removes the replaced revisions of a selection and returns their number. Heads stay,
+    /// including deletions. Steps that name a removed revision can no longer be undone for that
+    /// record.
     pub fn purge(&mut self, selection: &Selection) -> u64 {
         let scope = Scope::of(selection.clone());
         let chosen: Vec<LocationId> = self.records_in(&scope).map(|(id, ..)| id).collect();
@@ -155,7 +158,7 @@ impl Stronghold {
         UndoReport { number, time, word, records, left, rules }
     }
 
-    /// Why a record of a step stays as it is; `None` if it does not.
+    /// Returns the reason why a record of a step stays unchanged; `None` if it is moved.
     fn stays(&self, id: &LocationId, change: &Change, way: Direction) -> Option<UndoSkipReason> {
         let (from, to) = way.of(change);
         if change.purged {
@@ -170,7 +173,7 @@ impl Stronghold {
     }
 
     fn go(&mut self, way: Direction, now: u64) -> Result<Option<UndoReport>, WriteError> {
-        // What is written here is no step: it moves one.
+        // Undo and redo are not steps themselves: they move one.
         self.steps.close();
         let Some(step) = self.next(way).cloned() else { return Ok(None) };
         let moved = self.would(&step, way);
@@ -186,8 +189,8 @@ impl Stronghold {
         Ok(Some(moved))
     }
 
-    /// Writes what revisions of a record say on top of all its heads: a value, the values of a conflict, or, for none,
-    /// the deletion.
+    /// Writes the content of these revisions over all heads of a record: a value, the values of a
+    /// conflict or, if `heads` is empty, a deletion.
     fn write_heads(&mut self, id: &LocationId, heads: &Heads, now: u64) -> Result<(), WriteError> {
         let Some((client, vault, record)) = self.record(id) else { return Ok(()) };
         let location = names(client, vault, record);

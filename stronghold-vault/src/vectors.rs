@@ -1,7 +1,8 @@
-//! Holds the code to `testdata/vectors.txt`, which is for a second implementation: ids, sealed contents and the log's hashes, as the
-//! snapshot format's section 7 has them, under fixed inputs.
+//! Checks the code against `testdata/vectors.txt`, made for second implementations: ids, sealed
+//! contents and the log's hashes under fixed inputs, as in section 7 of the snapshot format.
 //!
-//! After a change of the format `BLESS=1 cargo test -p stronghold-vault --lib vectors` writes the file anew.
+//! After a change of the format, `BLESS=1 cargo test -p stronghold-vault --lib vectors` rewrites
+//! the file.
 
 use std::{fs, path::PathBuf};
 
@@ -68,7 +69,7 @@ fn of_revisions() -> Vec<(String, Vec<u8>)> {
     vectors
 }
 
-/// As the payload has a log: the checkpoint, and the entries with their hashes.
+/// The payload's form of a log: the checkpoint, and the entries with their hashes.
 type Log = ((Vec<AuditTotal>, ByteBuf, ByteBuf), Vec<(AuditEntry, ByteBuf)>);
 
 fn decided(at: u64, deed: AuditAction, selection: &str) -> AuditRecord {

@@ -11,31 +11,32 @@ use crate::{
     stronghold::{Stronghold, names, new_vault_key},
 };
 
-/// Why something could not be written. Nothing was changed.
+/// An error of writing a record. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// There is no such record to replace, or it was deleted.
+    /// The record to replace does not exist or was deleted.
     #[error("there is no such record")]
     NotFound,
-    /// The record has no such revision.
+    /// The record does not have this revision.
     #[error("the record has no such revision")]
     NoSuchRevision,
-    /// The value is over [`crate::MAX_VALUE`] or the labels are over [`crate::MAX_LABELS`] bytes.
+    /// The value exceeds [`crate::MAX_VALUE`] or the labels exceed [`crate::MAX_LABELS`] bytes.
     #[error("the value is too large: at most 4 MiB, labels 4 KiB")]
     TooLarge,
-    /// The system gave no random bytes.
+    /// The system returned no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] RandomnessError),
-    /// What is stored is damaged.
+    /// A stored value is damaged.
     #[error(transparent)]
     Damaged(#[from] Damaged),
 }
 
 impl Stronghold {
-    /// Writes a value, replacing all heads; `now` is in milliseconds since 1970.
+    /// Writes a value that replaces all heads, and returns its revision id; `now` is in
+    /// milliseconds since 1970.
     ///
     /// # Errors
-    /// [`WriteError`] when the value is too large or the system gives no random bytes.
+    /// [`WriteError`] if the value is too large or the system returns no random bytes.
     pub fn write(
         &mut self,
         location: &Location,
@@ -46,10 +47,11 @@ impl Stronghold {
         self.write_content(location, Content::Value(value, labels), now)
     }
 
-    /// Deletes a record by writing a tombstone; its last values stay in the history.
+    /// Deletes a record by writing a tombstone, and returns its revision id. The last values stay
+    /// in the history.
     ///
     /// # Errors
-    /// [`WriteError::NotFound`] when there is nothing to delete.
+    /// [`WriteError::NotFound`] if there is nothing to delete.
     pub fn remove(&mut self, location: &Location, now: u64) -> Result<RevisionId, WriteError> {
         if !self.record(&location.id()).is_some_and(|(_, _, record)| record.is_readable()) {
             return Err(WriteError::NotFound);
@@ -57,10 +59,11 @@ impl Stronghold {
         self.write_content(location, Content::Deletion, now)
     }
 
-    /// Ends a conflict by writing what `keep` says on top of all heads; the others stay in the history.
+    /// Resolves a conflict: writes the content of the revision `keep` over all heads and returns
+    /// the new revision id. The other heads stay in the history.
     ///
     /// # Errors
-    /// [`WriteError`] when there is no such record or revision.
+    /// [`WriteError`] if the record or the revision does not exist.
     pub fn resolve(
         &mut self,
         location: &Location,
@@ -76,11 +79,11 @@ impl Stronghold {
         self.write_content(location, Content::of(&kept), now)
     }
 
-    /// Ends a conflict as a plan says, and says whether there was one: where the heads turn out to be equal, nothing
-    /// is written.
+    /// Resolves a conflict as a plan demands and returns whether there was one. Writes nothing if
+    /// the heads turn out to be equal.
     ///
     /// # Errors
-    /// [`WriteError`] when it can't be written.
+    /// [`WriteError`] if the winner can't be written.
     pub fn apply_resolution(&mut self, resolution: &Resolution, now: u64) -> Result<bool, WriteError> {
         let Some((client, vault, record)) = self.record(&resolution.location) else { return Ok(false) };
         let winners = record.revisions().filter(|revision| resolution.winners.contains(&revision.id));
@@ -130,7 +133,7 @@ impl Stronghold {
     }
 }
 
-/// What a revision says.
+/// The content of a new revision.
 pub(crate) enum Content<'a> {
     Value(&'a [u8], Labels),
     Deletion,

@@ -1,5 +1,6 @@
-//! Two and three Strongholds, edited and merged in any order, against a model that knows who has seen what: they hold
-//! the same once connected, no value is lost, and no deleted record returns.
+//! Two and three Strongholds, edited and merged in any order, against a model of the revisions that
+//! each has seen: once connected they hold the same, no value is lost, and no deleted record
+//! returns.
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code)] // of what the tests share, this one uses a part
 
@@ -35,7 +36,8 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// A revision as it was written: what it says (`None` is a deletion), and all that its writer had seen of the record.
+/// A written revision: its value (`None` for a deletion), and all revisions of the record that its
+/// writer had seen.
 #[derive(Debug)]
 struct Written {
     record: usize,
@@ -46,7 +48,7 @@ struct Written {
 struct World {
     replicas: Vec<Stronghold>,
     written: BTreeMap<RevisionId, Written>,
-    /// What each replica has seen, of each record.
+    /// The revisions that each replica has seen, by record.
     seen: Vec<Vec<BTreeSet<RevisionId>>>,
     now: u64,
 }
@@ -66,7 +68,7 @@ impl World {
     }
 
     fn apply(&mut self, operation: &Operation) {
-        // The clocks of the replicas disagree, and run backwards: nothing may depend on them.
+        // The clocks of the replicas disagree and run backwards: nothing may depend on them.
         self.now = self.now.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let replicas = self.replicas.len();
         match *operation {
@@ -112,7 +114,7 @@ impl World {
         self.check(into);
     }
 
-    /// The revisions that a replica has seen and that none of the others it has seen replaces.
+    /// Returns the revisions that a replica has seen and that no other seen revision replaces.
     fn heads(&self, replica: usize, record: usize) -> BTreeSet<RevisionId> {
         let seen = &self.seen[replica][record];
         let replaced = |id: &&RevisionId| seen.iter().any(|other| self.written[other].seen.contains(*id));
@@ -143,7 +145,7 @@ impl World {
         }
     }
 
-    /// Every value ever written is a head, or one that had seen it is, or one that had seen that.
+    /// Checks that every value ever written is a head, or that the writer of a head had seen it.
     fn check_nothing_is_lost(&self) {
         let heads: BTreeSet<RevisionId> =
             shapes(&self.replicas[0]).iter().map(|shape| shape.revision).collect();
@@ -185,7 +187,7 @@ proptest! {
         converge(2, &operations, vec![(0, 1), (1, 0)]);
     }
 
-    /// The first and the third never meet: what one has reaches the other through the second.
+    /// The first and the third never meet: their revisions reach each other through the second.
     #[test]
     fn three_replicas_converge_through_the_one_between(
         operations in proptest::collection::vec(operation(), OPERATIONS),

@@ -1,4 +1,5 @@
-//! What a device has had: it is in the list until it is changed, also after the device was revoked.
+//! Disclosures: a record disclosed to a device is listed until it changes, even after the device
+//! was revoked.
 #![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
 #![allow(dead_code)] // of what the tests share, this one uses a part
 
@@ -31,7 +32,7 @@ fn heads(stronghold: &Stronghold, location: &str) -> Vec<RevisionId> {
     shapes(stronghold).iter().filter(|shape| shape.location == at).map(|shape| shape.revision).collect()
 }
 
-/// The device gets what stands there now.
+/// Records that the device received the heads of the record.
 fn tell(stronghold: &mut Stronghold, device: &DeviceId, location: &str) {
     let heads = heads(stronghold, location);
     stronghold.record_disclosed(device, heads);
@@ -42,7 +43,7 @@ fn known(stronghold: &Stronghold, device: &DeviceId) -> Vec<String> {
     listed.iter().map(|entry| entry.location.to_string()).collect()
 }
 
-/// Three records, of which the laptop has had two.
+/// Creates three records, two of which the laptop received.
 fn shared() -> Stronghold {
     let mut here = new();
     here.peers_mut().insert(LAPTOP, peer("laptop"));
@@ -128,7 +129,7 @@ fn a_device_is_found_by_the_name_given_here_a_former_name_and_the_beginning_of_i
     assert_eq!((find(&here, "desk"), find(&here, "laptop")), (Ok(LAPTOP), Ok(PHONE)));
     here.peers_mut().remove(&LAPTOP, 9);
     assert_eq!(find(&here, "desk"), Ok(LAPTOP), "the name it was last called by");
-    // One that is revoked while it is answered has no name left.
+    // A device that is revoked during its request has no name left.
     let nameless = DeviceId::from_bytes([0xC3; 32]);
     tell(&mut here, &nameless, "c/w/root");
     assert_eq!(find(&here, "c3c3"), Ok(nameless));

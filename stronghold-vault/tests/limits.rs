@@ -1,6 +1,6 @@
-//! What an ordinary user's limits leave: many vaults within the mappings and the locked memory that a process may have, and
-//! keys that work where none may be locked. Each test runs itself again, as another user and under limits, which only root
-//! can do: anyone else sees it skipped.
+//! An ordinary user's limits: many vaults fit into the mappings and locked memory of a process, and
+//! keys work if locking is refused. Each test runs itself again as another user and under limits,
+//! which only root can do; otherwise it is skipped.
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "what is skipped is said")]
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
@@ -15,7 +15,8 @@ use stronghold_vault::{Labels, Stronghold, locked_memory_status};
 
 const NOBODY: &str = "65534";
 
-/// Runs one of the ignored tests as nobody, who may lock so many bytes; skips it with a word where that can't be.
+/// Runs one of the ignored tests as `nobody` with a limit of `memlock` locked bytes. Skips it with
+/// a message if that is impossible.
 fn run_as_nobody(test: &str, memlock: u64) {
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIPPED: {test} needs root, to become another user");
@@ -36,7 +37,7 @@ fn run_as_nobody(test: &str, memlock: u64) {
     assert!(status.success() && stdout.contains("1 passed"), "{status}\n{stdout}\n{stderr}");
 }
 
-/// A number out of `/proc/self/status`, in kB.
+/// Returns a number from `/proc/self/status`, in kB.
 fn status(field: &str) -> u64 {
     let text = fs::read_to_string("/proc/self/status").unwrap();
     let line = text.lines().find(|line| line.starts_with(field)).unwrap();
@@ -47,7 +48,7 @@ fn mappings() -> usize {
     fs::read_to_string("/proc/self/maps").unwrap().lines().count()
 }
 
-/// A hundred records to a vault.
+/// Returns the n-th location, a hundred records to a vault.
 fn location(n: u32) -> Location {
     format!("client-{}/vault-{:03}/record-{n}", n / 10_000, n / 100 % 1000).parse().unwrap()
 }

@@ -1,7 +1,8 @@
-//! What is left in this process's memory when a Stronghold is gone: nothing of a value, nothing of a key. The kernel shows a
-//! process its own memory as a file, so all of it is searched, heap, stacks and locked arenas.
+//! Searches this process's memory after a Stronghold was dropped: no part of a value or key may be
+//! left. The kernel exposes a process's memory as a file, so heap, stacks and locked arenas are all
+//! searched.
 //!
-//! The one test stands alone in its process: others would have values of their own about.
+//! The process runs only this test: other tests would have values of their own in memory.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
@@ -13,7 +14,7 @@ use stronghold_sync::{Grant, Location, Mapping, Scope, Selection, Shape};
 use stronghold_vault::{Labels, Stronghold};
 use zeroize::{Zeroize, Zeroizing};
 
-/// What is kept of a canary is not itself: that would be found.
+/// A canary stored masked, so that the search does not find the copy.
 struct Masked {
     what: &'static str,
     bytes: Vec<u8>,
@@ -30,7 +31,7 @@ impl Masked {
         Zeroizing::new(self.bytes.iter().map(|byte| byte ^ MASK).collect())
     }
 
-    /// Where its first or last half lies in readable memory: the address, and in which mapping.
+    /// Returns where the canary's first or last half is in readable memory: address and mapping.
     fn found(&self) -> Vec<String> {
         let memory = File::open("/proc/self/mem").unwrap();
         let mut found = Vec::new();
@@ -52,9 +53,10 @@ impl Masked {
         let mut found = Vec::new();
         for at in (start..end).step_by(CHUNK) {
             let len = buffer.len().min((end - at) as usize);
-            // What can't be read here nobody else reads this way either: a guard, a mapping of the kernel's, secret memory.
+            // Unreadable mappings are out of reach for others in the same way: guards, kernel
+            // mappings, secret memory.
             let Ok(()) = read(memory, &mut buffer[..len], at) else { continue };
-            // Compared byte by byte: a buffer that is unmasked would be found itself.
+            // Compares byte by byte: an unmasked buffer would itself be found.
             let is = |window: &[u8], half: &[u8]| {
                 window.iter().zip(half).all(|(byte, masked)| *byte == masked ^ MASK)
             };
@@ -72,7 +74,7 @@ fn read(memory: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
     memory.read_exact_at(buffer, at)
 }
 
-/// As much of a payload as it takes to find the keys in it.
+/// The part of a payload that is needed to find its keys.
 #[derive(Deserialize)]
 struct Payload {
     _name: String,
@@ -88,7 +90,7 @@ struct Payload {
 /// Name, key and records.
 type VaultPayload = (String, ByteBuf, IgnoredAny);
 
-/// Encoded as `stronghold-snapshot` does it: into memory that is large enough, and is wiped.
+/// Encodes as `stronghold-snapshot` does: into memory that is large enough, and is wiped.
 fn encoded<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(1 << 20));
     rmp_serde::encode::write(&mut *bytes, value).unwrap();
@@ -108,7 +110,7 @@ fn at(text: &str) -> Location {
     text.parse().unwrap()
 }
 
-/// Everything that is done with a value.
+/// Performs every operation on a value.
 fn use_it(vault: &mut Stronghold, value: &Masked) {
     vault.write(&at("c/v/kept"), &value.unmasked(), Labels::new(), 1).unwrap();
     vault.write(&at("c/v/gone"), &value.unmasked(), Labels::new(), 1).unwrap();
@@ -131,7 +133,7 @@ fn use_it(vault: &mut Stronghold, value: &Masked) {
     drop(other.read(&at("c/v/kept")).unwrap());
 }
 
-/// A random secret that is known here only masked.
+/// Creates a random secret, kept only masked.
 fn canary(len: usize) -> Masked {
     let mut bytes = vec![0; len];
     getrandom::fill(&mut bytes).unwrap();
@@ -140,7 +142,7 @@ fn canary(len: usize) -> Masked {
 
 #[test]
 fn nothing_of_values_and_keys_is_left_in_memory() {
-    // A long one too: long buffers are copied and moved by other means than short ones.
+    // Also a long one: long buffers are copied and moved in other ways than short ones.
     let (value, long) = (canary(48), canary(5000));
     let mut vault = Stronghold::new("canary").unwrap();
     use_it(&mut vault, &value);

@@ -1,27 +1,31 @@
-//! Two and three Strongholds under everything that happens to them: edited, merged, synced by sessions that are cut,
-//! restored, copied and crashed, against a model that knows who has seen what.
+//! Two and three Strongholds under all operations: edited, merged, synced by sessions that are
+//! cut, restored, copied and crashed, against a model of the revisions that each has seen.
 //!
 //! The promises, checked after every operation and once more when all are connected at the end:
 //!
-//! - A replica's heads are exactly the revisions that it has seen and that nobody replaced who had seen them. So no value
-//!   is lost: each is a head, or was replaced by a writer who had seen it. And no deleted record returns: what is
-//!   readable was written by someone who had not seen the deletion be made on top of it.
-//! - A revision replaces exactly what its writer had seen of the record, no more and no less.
-//! - All hold the same heads after one round of sessions between all pairs, and after at most two through the one
-//!   between; a further round moves nothing.
-//! - A session takes what the rules of both sides cover, for a value and for a deletion each, and nothing else, whichever side
-//!   asks; the side that asks takes more only where it says so.
-//! - A time is shown as it was written, or, where another replica brought it, as at most when it came.
-//! - Nothing of the client that is granted to nobody is in a shape, a message or a batch; it moves with a copied file
-//!   only.
+//! - A replica's heads are exactly the seen revisions that no seen writer who knew them has
+//!   replaced. So no value is lost: each is a head, or was replaced by a writer who had seen it.
+//!   And no deleted record returns: a readable value's writer had not seen a deletion made on top
+//!   of it.
+//! - A revision replaces exactly the revisions of the record that its writer had seen.
+//! - All replicas hold the same heads after one round of sessions between all pairs, and after at
+//!   most two through the one in the middle; a further round moves nothing.
+//! - A session takes exactly what the rules of both sides cover, for values and deletions
+//!   separately, whichever side initiates it. Only an explicit request of the initiator takes
+//!   more.
+//! - A revision is shown with the time of its writing; a delivered one with at most its arrival
+//!   time.
+//! - Nothing of the client that is granted to nobody is in a shape, a message or a batch; it
+//!   moves only with a copied file.
 //!
-//! What a replica has seen is what was merged into the state that it has now. A crash, a restored backup, a file put over
-//! another and a new device in place of an old one take it back to what that state had seen: a value that only the
-//! state before held is gone by definition, and what it had replaced elsewhere counts as not replaced.
+//! A replica has seen the revisions that were merged into its present state. A crash, a restored
+//! backup, a replaced file and a new device reset it to what that state had seen: a value that
+//! only the previous state held is gone by definition, and a replacement that only it knew is
+//! undone.
 //!
-//! A longer run: `STRONGHOLD_MODEL_CASES=100000 cargo test -p stronghold-vault --test model` (cases of each test; 1,000
-//! without it), with `STRONGHOLD_MODEL_SEED=n` for others than the usual ones. Salts come from the system, so revision ids
-//! differ from run to run; the operations of a seed do not.
+//! `STRONGHOLD_MODEL_CASES=100000 cargo test -p stronghold-vault --test model` runs longer (cases
+//! of each test; the default is 1,000), and `STRONGHOLD_MODEL_SEED=n` uses other cases. Salts come
+//! from the system, so revision ids differ from run to run; the operations of a seed do not.
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code)] // of what the tests share, this one uses a part
 
@@ -88,25 +92,26 @@ fn check<const N: usize>() {
     }
 }
 
-/// A revision as it was written: what it says (`None` is a deletion), and all that its writer had seen of the record.
+/// A written revision: its value (`None` for a deletion), and all revisions of the record that its
+/// writer had seen.
 #[derive(Debug)]
 struct Written {
     record: usize,
     value: Option<u8>,
     seen: Seen,
     time: u64,
-    /// When it may have come to another replica.
+    /// The times at which it may have reached another replica.
     came: BTreeSet<u64>,
 }
 
-/// The replicas, and the model that they are held against.
+/// The replicas, and the model that checks them.
 struct World<const N: usize> {
     replicas: [Replica; N],
     backups: [Vec<File>; N],
     written: Vec<Written>,
     numbers: BTreeMap<RevisionId, usize>,
     locations: [Location; RECORDS.len()],
-    /// Whom the last operation may have changed.
+    /// The replicas that the last operation may have changed.
     touched: Vec<usize>,
     sessions: u8,
     now: u64,
@@ -130,7 +135,7 @@ impl<const N: usize> StateMachineTest for World<N> {
     }
 
     fn apply(mut world: Self, _: &Outline<N>, transition: Transition) -> Self {
-        // The clocks of the replicas disagree, and run backwards: nothing may depend on them.
+        // The clocks of the replicas disagree and run backwards: nothing may depend on them.
         world.now = world.now.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         world.touched.clear();
         world.take_step(transition);
@@ -219,7 +224,8 @@ impl<const N: usize> World<N> {
         self.note(on, record, id, self.written[kept].value);
     }
 
-    /// A replica has written a revision: that it replaces just what it had seen is checked here.
+    /// Notes a revision that a replica has written, and checks that it replaces exactly what the
+    /// replica had seen.
     fn note(&mut self, on: usize, record: usize, id: RevisionId, value: Option<u8>) {
         let number = self.written.len();
         let seen = self.replicas[on].seen & self.of_records(|location| *location == self.locations[record]);
@@ -239,7 +245,7 @@ impl<const N: usize> World<N> {
         self.touched.push(on);
     }
 
-    /// Local sync, by the owner of both, of what is also granted.
+    /// Local sync of granted records, by the owner of both replicas.
     fn merge(&mut self, into: usize, from: usize) {
         let gains = self.gains(from, &Selection::everything());
         self.came(gains);
@@ -289,7 +295,7 @@ impl<const N: usize> World<N> {
         if !pull && push.is_none() {
             return [None; 2]; // there is nothing that could be asked
         }
-        // As a plain sync takes: what the rules here let the other write and delete.
+        // Takes like a plain sync: what the rules here let the peer write and delete.
         let (may_push, may_delete) = (granted(Operation::Push), granted(Operation::Delete));
         let consent = Consent { push: may_push, delete: may_delete, ..Consent::default() };
         let to_asking = if pull { self.may_gain(asking, asked, selection, everything) } else { 0 };
@@ -319,7 +325,7 @@ impl<const N: usize> World<N> {
         self.hold(ask, secret, false, (into, gains), (from, 0), cut);
     }
 
-    /// Holds a session, and checks that it came to the end that it must come to.
+    /// Holds a session and checks its outcome.
     fn hold(
         &mut self,
         ask: SessionRequest,
@@ -349,7 +355,7 @@ impl<const N: usize> World<N> {
         outcome
     }
 
-    /// All sync everything, one pair after the other.
+    /// Syncs everything between all replicas, one pair after the other.
     fn connect(&mut self, links: &[(usize, usize)]) {
         for (asking, asked) in links {
             self.touched.clear();
@@ -358,7 +364,8 @@ impl<const N: usize> World<N> {
         }
     }
 
-    /// Whether all hold the same of what is granted, and all that anyone had.
+    /// Checks that all replicas hold the same granted records, with everything that any of them
+    /// had.
     fn check_converged(&self) {
         let shared = Scope::of(select(GRANTED));
         let shapes = |replica: &Replica| replica.stronghold.shapes(&shared, &Mapping::default());
@@ -404,7 +411,7 @@ impl<const N: usize> World<N> {
         }
     }
 
-    /// What is readable was not deleted by anyone whose deletion has arrived and who had seen it.
+    /// Checks that no head is among the revisions that the writer of an arrived deletion had seen.
     fn check_deletions(&self, number: usize, heads: Seen) {
         let deletions = bits(self.replicas[number].seen).filter(|seen| self.written[*seen].value.is_none());
         let deleted = deletions.fold(0, |all, deletion| all | self.written[deletion].seen);
@@ -429,7 +436,8 @@ impl<const N: usize> World<N> {
         }
     }
 
-    /// The revisions of a record that a replica has seen and that none of the others it has seen replaces.
+    /// Returns the revisions of a record that a replica has seen and that no other seen revision
+    /// replaces.
     fn heads(&self, on: usize, record: usize) -> Seen {
         let seen = self.replicas[on].seen & self.of_records(|location| *location == self.locations[record]);
         seen & !self.replaced_by(seen)
@@ -439,15 +447,15 @@ impl<const N: usize> World<N> {
         bits(revisions).fold(0, |replaced, revision| replaced | self.written[revision].seen)
     }
 
-    /// What merging all that may be had of a replica adds to what one has seen.
+    /// Returns the revisions gained by merging all accessible records of a replica.
     fn gains(&self, from: usize, selection: &Selection) -> Seen {
         let granted = select(GRANTED);
         self.replicas[from].seen
             & self.of_records(|location| granted.covers(location) && selection.covers(location))
     }
 
-    /// What of it a session adds, by the rules of both: the giver's for all, and the taker's for values and for deletions,
-    /// unless it takes everything.
+    /// Returns the revisions gained in a session by the rules of both sides: the sender's for
+    /// everything, and the receiver's for values and deletions, unless it takes everything.
     fn may_gain(&self, to: usize, from: usize, selection: &Selection, everything: bool) -> Seen {
         if !self.replicas[from].rules[to].pull {
             return 0;
@@ -476,7 +484,7 @@ impl<const N: usize> World<N> {
         written.fold(0, |all, (number, _)| all | 1 << number)
     }
 
-    /// Fresh for each session.
+    /// Returns a fresh secret for each session.
     fn secret(&mut self) -> [u8; 32] {
         self.sessions += 1;
         [self.sessions; 32]

@@ -1,9 +1,9 @@
-//! What stays in the histories of three Strongholds that write one record over and over, against a model that knows who
-//! brought what and when it was replaced.
+//! The histories of three Strongholds that write one record over and over, against a model of the
+//! device that delivered each value and the time of its replacement.
 //!
-//! - The last value that each device brought, and the last that was written here, is read until 90 days after it was
-//!   replaced, whatever the others write, delete, take back or do again, and however often.
-//! - The heads are those of the model, also then; and all hold the same when they have met.
+//! - The last value that each device delivered, and the last one written here, stays readable until
+//!   90 days after its replacement, whatever the others write, delete, undo or redo, however often.
+//! - The heads always equal the model's, and all replicas hold the same heads after syncing.
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code)] // of what the tests share, this one uses a part
 
@@ -23,7 +23,7 @@ const DAY: u64 = 24 * 60 * 60 * 1000;
 
 #[derive(Clone, Copy, Debug)]
 enum Operation {
-    /// So many writes in a row.
+    /// Writes several times in a row.
     Write {
         on: usize,
         times: u8,
@@ -44,7 +44,7 @@ enum Operation {
     Wait {
         days: u8,
     },
-    /// It is stored, and read again.
+    /// Stores the Stronghold and loads it again.
     Store {
         on: usize,
     },
@@ -64,7 +64,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// A replica, and which of the values that each device brought here were replaced last, with the time.
+/// A replica, with the values of each device that were replaced last, and when.
 struct Replica {
     stronghold: Stronghold,
     last: BTreeMap<Option<DeviceId>, (u64, BTreeSet<RevisionId>)>,
@@ -79,7 +79,7 @@ impl Replica {
         self.history().into_iter().filter(|version| version.head).collect()
     }
 
-    /// Changes it, as a step that can be taken back.
+    /// Makes a change as a step that can be undone.
     fn change<T>(&mut self, now: u64, change: impl FnOnce(&mut Stronghold) -> T) -> T {
         let before = self.heads();
         self.stronghold.begin_step(PendingStep::command("test", now));
@@ -90,7 +90,7 @@ impl Replica {
         done
     }
 
-    /// Notes what was a head and is none now.
+    /// Notes the revisions that were heads and no longer are.
     fn replaced(&mut self, before: &[RevisionInfo], now: u64) {
         let after: BTreeSet<RevisionId> = self.heads().iter().map(|head| head.revision).collect();
         let gone = before.iter().filter(|head| !head.deleted && !after.contains(&head.revision));
@@ -144,7 +144,7 @@ impl World {
                 let _ = self.replicas[on].change(now, |stronghold| stronghold.remove(&at(RECORD), now));
             }
             Operation::Merge { into, from } => self.merge(into, from),
-            // A step of its own would be taken back next.
+            // Not in a step of its own, which would be the next to be undone.
             Operation::Undo { on } => self.take_back(on, |stronghold| drop(stronghold.undo(now).unwrap())),
             Operation::Redo { on } => self.take_back(on, |stronghold| drop(stronghold.redo(now).unwrap())),
             Operation::Wait { days } => self.now += u64::from(days) * DAY,

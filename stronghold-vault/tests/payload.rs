@@ -1,4 +1,5 @@
-//! A Stronghold as the payload of a snapshot: all of it comes back, nothing of it panics, and nothing shows a secret.
+//! A Stronghold as the payload of a snapshot: it loads again completely, no input panics, and
+//! `Debug` shows no secret.
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code)] // of what the tests share, this one uses a part
 

@@ -1,4 +1,4 @@
-//! What a peer's request costs here: bounded, and the same whatever is there outside of its rules.
+//! The cost of a peer's request: bounded, and independent of records outside of its rules.
 #![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
 #![allow(dead_code)] // of what the tests share, this one uses a part
 
@@ -7,7 +7,7 @@ mod common;
 use common::{new, owner, put};
 use stronghold_sync::{Decision, DeviceId, Operation, Rule, Scope, Selection};
 
-/// What a peer asks for costs nothing, and so tells nothing, where its grant covers nothing.
+/// A request costs nothing, and so reveals nothing, if the peer's grant covers nothing.
 #[test]
 fn a_request_is_not_held_against_names_outside_of_the_rules() {
     let mut here = new();
@@ -43,7 +43,8 @@ fn a_request_is_not_held_against_names_outside_of_the_rules() {
     assert!(all.iter().all(|steps| *steps == all[0]) && all[0] <= 2, "{all:?}");
 }
 
-/// The costliest request over 100,000 records that a rule covers: a bounded number of steps for each.
+/// The costliest request over 100,000 records that a rule covers takes a bounded number of steps
+/// for each.
 #[test]
 fn the_work_of_a_request_is_bounded() {
     let costliest = format!("*{}*/v/r", "?".repeat(505));

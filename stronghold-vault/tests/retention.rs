@@ -1,5 +1,5 @@
-//! What is kept of what was replaced, and for how long it is known: nobody's writes wash away another's value, and no number
-//! of edits brings an old one back.
+//! Retention of replaced values and of the knowledge about them: no device's writes wash away
+//! another device's value, and no number of edits brings an old value back.
 #![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
 
 mod common;
@@ -31,7 +31,7 @@ fn fourteen_pushes_of_nothing_leave_the_owners_value_in_the_history() {
     }
     assert_eq!(get(&here, R).as_deref(), Some(""));
     assert!(values(&here).contains(&"original".to_owned()));
-    // For 90 days from being replaced; after that it goes with the next write.
+    // Kept for 90 days after replacement; later it goes with the next write.
     put(&mut phone, R, "", RETENTION - 1);
     merge(&mut here, &phone, RETENTION - 1);
     assert!(values(&here).contains(&"original".to_owned()));
@@ -105,7 +105,8 @@ fn an_edit_to_an_empty_value_beside_a_deletion_is_a_conflict() {
     assert!(here.read(&at(R)).unwrap().conflict);
 }
 
-/// Writes so often, and then deletes or not, while the other is away; then both meet, both ways and again.
+/// Writes `edits` times, and then deletes if `deleted`, while the other device is away; then both
+/// sync, in both directions and once more.
 fn edits_while_away(edits: u64, deleted: bool) {
     let (mut here, mut away) = (new(), new());
     put(&mut here, R, "first", 1);
@@ -161,7 +162,8 @@ fn nor_do_those_of_a_device_that_had_it_from_another() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// However edits and meetings alternate among three devices of which one is away: what it still shows is replaced.
+    /// However edits and syncs alternate among three devices, one of them away: the values that it
+    /// still shows are replaced.
     #[test]
     fn what_has_travelled_is_never_cut_while_there_is_room(
         turns in proptest::collection::vec((0..2usize, 1..1_500u64, any::<bool>()), 1..8),

@@ -1,4 +1,4 @@
-//! Going back step by step, and forward: what stood before is read again, and holds against a later sync.
+//! Undo and redo, step by step: earlier values are readable again, and survive a later sync.
 #![allow(clippy::unwrap_used)] // a panic here is the report, in helper functions too
 
 mod common;
@@ -7,7 +7,7 @@ use common::{at, copy, get, merge, new, put};
 use stronghold_sync::{DeviceId, Operation, Rule, Selection};
 use stronghold_vault::{PendingStep, RulesOutcome, STEPS, Stronghold, UndoSkipReason};
 
-/// Makes one step of some changes.
+/// Makes one step of several changes.
 fn step(stronghold: &mut Stronghold, word: &str, change: impl FnOnce(&mut Stronghold)) {
     step_of(stronghold, &mut PendingStep::command(word, 1), change);
 }
@@ -150,7 +150,7 @@ fn what_changes_nothing_is_no_step_and_the_oldest_of_seventeen_goes() {
         assert_eq!(get(&here, "c/v/r"), Some(n.to_string()), "however many values that takes");
     }
     assert!(undo(&mut here).is_empty());
-    // What the steps kept goes with them, as far as it is no history by itself.
+    // Revisions that only steps kept are dropped with the steps.
     for n in 0..STEPS + 1 {
         put_step(&mut here, &format!("c/w/{n}"), "x");
     }

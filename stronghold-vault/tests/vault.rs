@@ -1,4 +1,5 @@
-//! What a Stronghold does for who embeds it: write, read, remove, history, conflicts, storing, and its limits.
+//! The API of a Stronghold for an embedding application: write, read, remove, history, conflicts,
+//! storage, and limits.
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code)] // of what the tests share, this one uses a part
 
@@ -90,7 +91,7 @@ fn a_list_is_in_the_order_of_names_and_within_the_selection() {
     assert!(names("c").is_empty());
 }
 
-/// Two copies of one Stronghold, edited apart.
+/// Returns two copies of one Stronghold, edited separately.
 fn apart(on_one: impl FnOnce(&mut Stronghold), on_two: impl FnOnce(&mut Stronghold)) -> [Stronghold; 2] {
     let mut one = new();
     put(&mut one, R, "base", 1);

@@ -1,4 +1,5 @@
-//! A channel between two paired devices: opened under cover keys, with a card as the first message of each side.
+//! Opens the channel of two paired devices: TLS under cover keys, then each side's card as its
+//! first message.
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -12,10 +13,11 @@ use crate::{
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
-    /// Connects, and shows this device's card at once. The peer's is due with its first message.
+    /// Connects and sends this device's card at once. The peer's first message must be its card.
     ///
     /// # Errors
-    /// [`ChannelError::Stranger`] when who answers does not hold the pairing's secret; any other when the handshake fails.
+    /// [`ChannelError::Stranger`] when the answering peer does not hold the pairing's secret; any
+    /// other variant when the handshake fails.
     pub(crate) async fn connect_covered(
         io: S,
         covered: EphemeralIdentities,
@@ -30,12 +32,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         Ok(channel)
     }
 
-    /// Accepts, and waits for the peer's card, before which this device shows none. Until then bytes and time count as the
-    /// handshake's.
+    /// Accepts, and waits for the peer's card before sending this device's card. Until then bytes
+    /// and time count towards the handshake's limits.
     ///
     /// # Errors
-    /// [`ChannelError::Stranger`] and [`ChannelError::WrongCard`] when it is not the paired device; any other when the
-    /// handshake fails.
+    /// [`ChannelError::Stranger`] and [`ChannelError::WrongCard`] when the peer is not the paired
+    /// device; any other variant when the handshake fails.
     pub(crate) async fn accept_covered(
         io: S,
         covered: EphemeralIdentities,
@@ -49,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         let card = timeout_at(until, channel.receive::<IdentityProof>()).await;
         let card = card.unwrap_or(Err(ChannelError::TimedOut(timeouts.handshake)))?;
         if !card.is_of(&covered.peer, channel.role.other(), &channel.binding) {
-            // It is told that it is not known; by whom it is not told.
+            // The peer learns that it is not known, but not which device refused it.
             channel.feed(&None::<IdentityProof>).await?;
             channel.close().await?;
             drain(&mut channel.stream).await;
@@ -60,7 +62,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         Ok(channel)
     }
 
-    /// From here on this channel is between the two devices themselves.
+    /// Sends this device's card; from here on the channel is between the two devices' own
+    /// identities.
     async fn show(&mut self, covered: &EphemeralIdentities) -> Result<(), ChannelError> {
         self.set_identities(covered.own.public().clone(), covered.peer.clone());
         self.feed(&IdentityProof::new(self.role, &self.binding, &covered.own)).await
@@ -79,7 +82,7 @@ impl<S> Channel<S> {
     }
 }
 
-/// A cover key is nobody's id: whose it was says nothing.
+/// Replaces errors that name a device: a cover key is no device's id.
 fn stranger(error: ChannelError) -> ChannelError {
     match error {
         ChannelError::WrongDevice(_) | ChannelError::UnknownDevice(_) => ChannelError::Stranger,

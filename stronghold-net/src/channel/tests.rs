@@ -1,4 +1,4 @@
-//! What a peer can do wrong behind a valid handshake, and what a cut leaves.
+//! Tests violations behind a valid handshake, and connections cut at any byte.
 
 use std::{
     pin::Pin,
@@ -32,7 +32,8 @@ fn enveloped(role: u8, counter: u64, message: &[u8]) -> Vec<u8> {
     frame(&[&rmp_serde::to_vec(&(role, counter)).unwrap()[..], message].concat())
 }
 
-/// What the accepting side makes of these bytes in place of a `String`; twice, since an error lasts.
+/// Returns the error with which the accepting side reads these bytes as a `String`, checked twice,
+/// since an error is permanent.
 async fn verdict(bytes: &[u8]) -> ChannelError {
     let (mut asking, mut answering) = pair().await;
     asking.outbox.extend_from_slice(bytes);
@@ -58,7 +59,8 @@ async fn the_handshake_settles_what_it_should() {
         assert_eq!(tls.handshake_kind(), Some(rustls::HandshakeKind::Full));
         assert_eq!(tls.peer_certificates().unwrap().len(), 1);
     }
-    // A budget, so that a ticket, a name or a second group in the hello does not slip in: about 3,300 bytes both ways.
+    // Bounds the hello, about 3,300 bytes both ways, so that no ticket, name or second group slips
+    // in.
     assert!(asking.bytes_in() + asking.bytes_out() < 3500, "{} {}", asking.bytes_in(), asking.bytes_out());
 }
 
@@ -143,7 +145,7 @@ async fn what_is_no_message_is_refused() {
     assert_eq!(verdict(&frame(&[0xc1; 40])).await, bad);
     assert_eq!(verdict(&enveloped(0, 0, &[])).await, bad);
     assert_eq!(verdict(&enveloped(0, 0, &rmp_serde::to_vec(&5).unwrap())).await, bad);
-    // A text that claims 4 GiB; arrays nested 60,000 deep.
+    // A string that claims 4 GiB; arrays nested 60,000 deep.
     assert_eq!(verdict(&enveloped(0, 0, &[0xdb, 0xff, 0xff, 0xff, 0xff, b'x'])).await, bad);
     assert_eq!(verdict(&enveloped(0, 0, &[0x91; 60_000])).await, bad);
     for length in 0..hello.len() {
@@ -224,7 +226,7 @@ async fn a_dropped_call_loses_nothing() {
     asking.feed(&body).await.unwrap();
     let tick = Duration::from_millis(1);
     loop {
-        // Both calls are dropped again and again, wherever they are.
+        // Both calls are cancelled again and again, at any point.
         let _ = tokio::time::timeout(tick, asking.flush()).await;
         if let Ok(got) = tokio::time::timeout(tick, answering.receive::<serde_bytes::ByteBuf>()).await {
             assert_eq!(got.unwrap(), body);
@@ -233,7 +235,7 @@ async fn a_dropped_call_loses_nothing() {
     }
 }
 
-/// A stream that dies after so many bytes, counted over both directions.
+/// A stream that dies after `left` bytes, counted over both directions.
 struct CutAfter {
     io: Option<DuplexStream>,
     left: usize,
@@ -285,7 +287,8 @@ impl AsyncWrite for CutAfter {
     }
 }
 
-/// A short exchange over a stream that dies after `cut` bytes. Each side's outcome; an orderly end is the good one.
+/// Runs a short exchange over a stream that dies after `cut` bytes. Returns each side's outcome,
+/// `Ok` after an orderly end.
 async fn exchange(asker: &Identity, asked: &Identity, cut: usize) -> [Result<(), ChannelError>; 2] {
     let (near, far) = duplex(1 << 16);
     let asking = async {

@@ -1,4 +1,4 @@
-//! Who has a knock, or even the pairing's secret, and is not the paired device.
+//! Tests peers that have a knock, or even the pairing's secret, but are not the paired device.
 
 use stronghold_sync::{
     Edition, Selection,
@@ -34,18 +34,19 @@ impl Pair {
         EphemeralIdentities::new(Role::Accepted, &self.secret, &NONCE, self.asked.duplicate(), peer).unwrap()
     }
 
-    /// Accepts as the asked device, and waits for a message.
+    /// Accepts as the responder, and waits for a message.
     async fn accept(&self, io: DuplexStream) -> Result<Message, ChannelError> {
         Channel::accept_covered(io, self.asked(), Timeouts::default()).await?.receive().await
     }
 
-    /// Connects as the asking device, and waits for a message.
+    /// Connects as the initiator, and waits for a message.
     async fn connect(&self, io: DuplexStream) -> Result<Message, ChannelError> {
         let covered = self.asking_as(&self.asker);
         Channel::connect_covered(io, covered, Timeouts::default()).await?.receive().await
     }
 
-    /// A channel to the asked device by who has the secret, and says what it likes; and what comes of it there.
+    /// Attacks the responder over a channel opened with the secret. Returns the attack's result and
+    /// the responder's.
     async fn hostile_asker<T>(
         &self,
         attack: impl AsyncFnOnce(Channel<DuplexStream>) -> T,
@@ -59,7 +60,7 @@ impl Pair {
         tokio::join!(attacking, self.accept(far))
     }
 
-    /// The same in place of the asked device.
+    /// Attacks the initiator in the same way. Returns the initiator's result.
     async fn hostile_asked(
         &self,
         attack: impl AsyncFnOnce(&mut Channel<DuplexStream>),
@@ -127,7 +128,8 @@ fn a_cover_key_is_of_its_secret_nonce_device_and_part() {
     }
 }
 
-/// The right knock, and another key than the cover that follows from it: for who has overheard one.
+/// An attacker that overheard a knock has a valid knock, but not the cover key that follows from
+/// it.
 #[tokio::test]
 async fn another_key_in_tls_than_the_cover_is_refused_by_both() {
     let pair = Pair::new();
@@ -150,7 +152,7 @@ async fn another_key_in_tls_than_the_cover_is_refused_by_both() {
     }
 }
 
-/// Who has the secret is still not the device.
+/// Possession of the secret does not make a device.
 #[tokio::test]
 async fn another_devices_card_is_refused_by_both() {
     let pair = Pair::new();
@@ -170,8 +172,8 @@ async fn another_devices_card_is_refused_by_both() {
     assert_eq!(refused.await, Err(ChannelError::WrongCard));
 }
 
-/// A card is signed for its part in its channel: neither from another channel, nor sent back, nor under another's signature is
-/// it good.
+/// A card is signed for one role in one channel: a card from another channel, a reflected card and
+/// one with another device's signature are invalid.
 #[tokio::test]
 async fn a_card_from_elsewhere_is_refused_by_both() {
     let pair = Pair::new();
@@ -202,7 +204,7 @@ async fn a_card_from_elsewhere_is_refused_by_both() {
                 )
             })
             .await;
-        // It hears that it is not known, and no card.
+        // The initiator learns that it is not known, and sees no card.
         assert_eq!((heard, accepted), ((true, Err(ChannelError::Closed)), Err(ChannelError::WrongCard)));
 
         let refused = pair.hostile_asked(async |channel| {
@@ -249,7 +251,7 @@ async fn no_card_and_two_cards_are_misbehaviour() {
     assert!(is_misbehaviour(&twice), "{twice:?}");
 }
 
-/// What comes before a card is bounded as a handshake is, and not as a message.
+/// Bytes before a card are bounded as those of a handshake, not as a message.
 #[tokio::test]
 async fn a_card_without_end_is_a_handshake_without_end() {
     let pair = Pair::new();
@@ -263,7 +265,7 @@ async fn a_card_without_end_is_a_handshake_without_end() {
     assert_eq!(accepted, Err(FrameError::LongHandshake.into()));
 }
 
-/// A message behind the card counts as a message, however long and in whatever flight it comes.
+/// A message behind the card counts as a message, whatever its length and flight.
 #[tokio::test]
 async fn a_long_message_behind_the_card_is_taken() {
     let pair = Pair::new();
@@ -282,7 +284,7 @@ async fn a_long_message_behind_the_card_is_taken() {
     }
 }
 
-/// Who has the secret and shakes hands, and shows no card, gets no more time than the handshake has.
+/// A peer with the secret that handshakes but shows no card gets no more time than the handshake.
 #[tokio::test(start_paused = true)]
 async fn who_shows_no_card_is_cut_when_the_handshakes_time_is_over() {
     let pair = Pair::new();
@@ -295,7 +297,7 @@ async fn who_shows_no_card_is_cut_when_the_handshakes_time_is_over() {
     );
 }
 
-/// A call that is dropped between the card and the message loses neither.
+/// A call that is cancelled between the card and the message loses neither.
 #[tokio::test]
 async fn a_dropped_receive_loses_no_card() {
     let pair = Pair::new();

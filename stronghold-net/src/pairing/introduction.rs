@@ -1,4 +1,4 @@
-//! The messages of a pairing: a proof of the code, and the card by which a device says who it is.
+//! Defines the messages of a pairing: the proof of the code, and the card that identifies a device.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{FrameError, PairingCode};
 
-/// Who proves, or introduces itself.
+/// The role of the device that proves or identifies itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PairingRole {
     Joiner,
@@ -24,13 +24,13 @@ impl PairingRole {
         }
     }
 
-    /// What a card's signature is over.
+    /// Returns the bytes that a card's signature covers.
     fn to_sign(self, binding: &[u8; 32]) -> Zeroizing<Vec<u8>> {
         Zeroizing::new([self.label(), binding].concat())
     }
 }
 
-/// HMAC-SHA-256 under the code.
+/// An HMAC-SHA-256 under the code.
 pub(super) type Proof = ByteArray<32>;
 
 /// The listener's answer to a proof.
@@ -41,7 +41,7 @@ pub(super) enum Answer {
     Expired,
 }
 
-/// Who a device is: its public key, its name, and its signature over the channel's binding.
+/// A device's card: its public key, its name, and its signature over the channel's binding.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct IdentityProof {
     spki: ByteBuf,
@@ -58,7 +58,7 @@ impl IdentityProof {
         }
     }
 
-    /// The device that it is of.
+    /// Checks the name and the signature. Returns the card's device.
     pub(super) fn check(&self, part: PairingRole, binding: &[u8; 32]) -> Result<PublicIdentity, FrameError> {
         check_device_name(&self.name).map_err(|_| FrameError::BadName)?;
         let peer = PublicIdentity::from_spki(&self.spki).map_err(|_| FrameError::BadCard)?;
@@ -67,7 +67,7 @@ impl IdentityProof {
     }
 }
 
-/// What both sides' proofs are made of, beside the label.
+/// The common input of both sides' proofs, without the label.
 pub(super) struct Proofs {
     key: Hmac<Sha256>,
 }
@@ -87,7 +87,7 @@ impl Proofs {
         ByteArray::new(self.mac(part).finalize().into_bytes().into())
     }
 
-    /// Compares in constant time.
+    /// Checks a proof, in constant time.
     pub(super) fn hold(&self, part: PairingRole, proof: &Proof) -> bool {
         self.mac(part).verify_slice(proof.as_slice()).is_ok()
     }
@@ -101,7 +101,8 @@ impl Proofs {
 
 const BLOCK: usize = 64;
 
-/// The messages of a pairing under this binding and code: a name and the encoded bytes of each.
+/// Returns the messages of a pairing under this binding and code: a name and the encoded bytes of
+/// each.
 #[cfg(test)]
 pub(crate) fn vectors(
     binding: &[u8; 32],
@@ -151,7 +152,7 @@ mod tests {
         assert!(!Proofs::over(&[2; 32], &code).hold(PairingRole::Joiner, &proof));
     }
 
-    /// The right code is no right to call oneself another device.
+    /// Knowing the code does not entitle a device to another device's identity.
     #[test]
     fn a_card_is_signed_by_its_device_for_its_part_and_channel() {
         let (own, victim) = (Identity::generate().unwrap(), Identity::generate().unwrap());

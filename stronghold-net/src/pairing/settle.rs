@@ -1,46 +1,48 @@
-//! The last step of a pairing: both devices save the other, or neither does, or each knows what it can't know.
+//! Runs the last step of a pairing: both devices save the peer or neither does, and a side that
+//! can't know says so.
 //!
-//! The listener saves first and says whether it could; then the joiner does. Where the joiner can't, the listener takes its own
-//! back. Only where the connection is cut between the two words does the listener not know what became of the joiner: it says
-//! so, and the next session, or pairing again, settles it.
+//! The listener saves first and reports the result; then the joiner does. If the joiner can't save,
+//! the listener undoes its own change. Only if the connection is cut between the two reports, the
+//! listener does not know what the joiner did: it reports that, and the next session, or pairing
+//! again, settles it.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{CONFIRM_WAIT, Paired};
 use crate::{ChannelError, Timeouts, frame::Role};
 
-/// What is known when this side has saved the pairing.
+/// The state of a pairing that this side has saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// The other side has saved it too.
+    /// The peer has saved it too.
     Both,
-    /// The other side has not said whether it has: the channel failed before.
+    /// The channel failed before the peer reported whether it saved the pairing.
     Here(ChannelError),
 }
 
-/// Why this side does not have the pairing; `E` is an error of saving.
+/// An error that left this side without the pairing; `E` is an error of saving.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsettled<E> {
-    /// This side could not save it. The other was told, and does not have it either.
+    /// This side could not save it. The peer was told, and does not have it either.
     #[error("this device could not save the pairing")]
     Save(#[source] E),
-    /// The other side could not save it. This side has nothing of it.
+    /// The peer could not save it. This side keeps nothing of it.
     #[error("the other device could not save the pairing")]
     There,
-    /// The other side could not save it, and this side, which had, could not take that back.
+    /// The peer could not save it, and this side could not undo its own change.
     #[error("the other device could not save the pairing, and this one could not take it back")]
     TakeBack(#[source] E),
-    /// The channel failed before this side saved anything. The other side may have.
+    /// The channel failed before this side saved anything. The peer may have saved it.
     #[error(transparent)]
     Channel(ChannelError),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Paired<S> {
-    /// Saves the pairing durably by `save`, on both sides or on neither. `take_back` undoes what `save` did, where the other
-    /// side could not save.
+    /// Saves the pairing durably with `save`, on both sides or on neither. `take_back` undoes
+    /// `save` if the peer could not save.
     ///
     /// # Errors
-    /// [`Unsettled`], when this side does not have the pairing.
+    /// [`Unsettled`] when this side does not have the pairing.
     pub async fn settle<T, E>(
         &mut self,
         save: impl FnOnce(&Self) -> Result<T, E>,
@@ -95,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Paired<S> {
             Err(error) => return Err(Unsettled::Channel(error)),
         }
         match save(self) {
-            // Whether or not it arrives: both have it.
+            // Both sides have the pairing, whether or not this arrives.
             Ok(saved) => {
                 let _ = self.say(true).await;
                 Ok((saved, Settled::Both))

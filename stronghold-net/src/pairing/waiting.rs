@@ -1,4 +1,4 @@
-//! Waiting on a socket for the one device that shows a proof.
+//! Waits on a socket for the first device that shows a proof.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,20 +11,22 @@ use tokio::{
 use super::{Pairing, PairingError, PendingPairing, PendingProof};
 use crate::{Channel, ChannelError, Trust, admission::AdmissionQueue, tcp::accept};
 
-/// The most connections that may be about to show a proof.
+/// Maximum connections from which a proof is pending.
 const MOST: usize = 16;
 
-/// How long one may take for it.
+/// Time limit for a connection to show its proof.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Pairing {
-    /// Waits on `listener` for one device that shows a proof of the code, and meets it as `identity`, which calls itself
-    /// `name`; with the address that it came from.
+    /// Waits on `listener` for the first device that shows a proof of the code, and answers it as
+    /// `identity` under the name `name`. Returns the pending pairing and the peer's address.
     ///
-    /// Connections that show none are dropped and burn nothing; the first proof, right or wrong, is the only one.
+    /// Connections without a proof are dropped and do not use up the code; the first proof, right
+    /// or wrong, does.
     ///
     /// # Errors
-    /// [`PairingError::WrongCode`] when it is wrong: the code is burnt. [`PairingError::Expired`] when nobody came in time.
+    /// [`PairingError::WrongCode`] when that proof is wrong: the code is used up.
+    /// [`PairingError::Expired`] when no proof arrives in time.
     pub async fn wait(
         self,
         listener: &TcpListener,

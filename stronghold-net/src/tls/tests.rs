@@ -1,4 +1,4 @@
-//! Peers that speak another version, protocol, key exchange or kind of key.
+//! Tests peers with another version, protocol, key exchange or kind of key.
 
 use rustls::crypto::aws_lc_rs::kx_group::{MLKEM768, SECP256R1, X25519, X25519MLKEM768};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -15,7 +15,8 @@ fn usual_client(identity: &Identity) -> ClientConfig {
     client_config(identity, Verifier::new(Trust::Anyone)).unwrap()
 }
 
-/// What our accepting side makes of a TLS client with these settings, and that client's first read.
+/// Returns the accepting side's result for a TLS client with these settings, and that client's
+/// first read.
 async fn accepting(client: ClientConfig) -> (Result<(), ChannelError>, std::io::Result<usize>) {
     let (near, far) = duplex(1 << 16);
     let asked = device();
@@ -28,7 +29,7 @@ async fn accepting(client: ClientConfig) -> (Result<(), ChannelError>, std::io::
     (server, client)
 }
 
-/// What our connecting side makes of a TLS server with these settings.
+/// Returns the connecting side's result for a TLS server with these settings.
 async fn connecting(server: ServerConfig) -> Result<(), ChannelError> {
     let (near, far) = duplex(1 << 16);
     let asker = device();
@@ -107,7 +108,7 @@ async fn a_client_that_shows_a_key_it_does_not_hold_is_refused_before_it_is_judg
     assert!(matches!(server, Err(ChannelError::Misbehaved(FrameError::Tls(_)))), "{server:?}");
 }
 
-/// A hello as TLS 1.2 has it (RFC 5246 §7.4.1.2): no `supported_versions`.
+/// A TLS 1.2 hello (RFC 5246 §7.4.1.2) has no `supported_versions`.
 #[tokio::test]
 async fn a_tls_1_2_client_is_refused() {
     let extensions = [0, 10, 0, 4, 0, 2, 0, 23, 0, 13, 0, 4, 0, 2, 4, 3];

@@ -1,7 +1,9 @@
-//! `testdata/session.txt`: one whole sync as it crosses the channel, frame by frame, under fixed keys.
+//! Checks `testdata/session.txt`: a whole sync as it crosses the channel, frame by frame, under
+//! fixed keys.
 //!
-//! All of it is computed anew and compared, but for the sealed batches. Sealing draws random bytes; so they are kept in the file, and
-//! it is compared what is in them: they are opened, and have the payload that is sealed anew.
+//! The test recomputes and compares everything except the sealed batches. Sealing draws random
+//! bytes, so the file keeps the batches: the test opens them and compares their payload with the
+//! one that it seals.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -43,7 +45,7 @@ const HEAD: &str = "\
 ";
 
 const KEYS: [[u8; 32]; 2] = [[0x1A; 32], [0x2A; 32]];
-/// The initiator has a stamp of a session before, and the responder has none.
+/// The initiator has a stamp of an earlier session; the responder has none.
 const EDITIONS: [Edition; 2] = [
     Edition { generation: 3, stamp: Some(Stamp::from_bytes([0x33; 8])) },
     Edition { generation: 5, stamp: None },
@@ -65,7 +67,7 @@ fn entry(location: &str, author: DeviceId, after: Option<&Entry>, value: Option<
     Entry { location, revision }
 }
 
-/// What each holds before: the initiator first.
+/// Returns the entries that each side holds at first, the initiator's first.
 fn held() -> [Vec<Entry>; 2] {
     let [initiator, responder] = devices().map(|device| device.device());
     let new = |location, author, value| entry(location, author, None, Some(value));
@@ -83,7 +85,7 @@ fn held() -> [Vec<Entry>; 2] {
     ]
 }
 
-/// A Stronghold of this identity: it is put in place of the one that was made.
+/// Creates a Stronghold with this identity in place of its generated one.
 fn stronghold(identity: &Identity) -> Stronghold {
     let made = Stronghold::new("device").unwrap();
     let mut bytes = rmp_serde::to_vec(&made).unwrap();
@@ -124,7 +126,7 @@ fn rule(device: DeviceId, operations: &[Operation], selection: &str) -> Rule {
     Rule { device, operations, selection: selection.parse().unwrap(), expires: None, ask: false }
 }
 
-/// The file's lines, and the sealed batches that it had.
+/// The file's lines, and the sealed batches in it.
 struct Transcript {
     lines: Vec<String>,
     kept: Vec<(String, String)>,
@@ -149,7 +151,7 @@ impl Transcript {
         self.note(&format!("{arrow} {kind}"), frame);
     }
 
-    /// Returns the kept batch in place of the one that was sealed now, which has to have the same in it.
+    /// Returns the kept batch in place of the new one, which must have the same content.
     fn batch(&mut self, role: Role, sealed: Vec<u8>) -> Vec<u8> {
         let (from, to) = if role == Role::Connected { ("initiator", 1) } else { ("responder", 0) };
         let opened = |sealed: &[u8]| {
@@ -173,7 +175,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
-/// One end, with its frames' counters.
+/// One end of the session, with its frame counters.
 struct End<'a> {
     role: Role,
     session: Box<dyn Session + 'a>,
@@ -196,7 +198,7 @@ impl End<'_> {
         frame::decode(frame, self.role.other(), self.received - 1).unwrap()
     }
 
-    /// Does what the session wants done; returns the frames that it sends.
+    /// Runs the session's actions. Returns the frames that it sends.
     async fn act(&mut self, transcript: &mut Transcript) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         while let Some(action) = self.session.poll_action() {
@@ -237,7 +239,7 @@ fn granted(home: &SharedVault, device: DeviceId, operation: Operation) -> strong
     }
 }
 
-/// Lets both ends talk until nobody says anything, as they would over a channel.
+/// Exchanges frames as over a channel, until both ends are idle.
 async fn talk(ends: &mut [End<'_>; 2], transcript: &mut Transcript) {
     let mut waiting: VecDeque<_> =
         ends[0].act(transcript).await.into_iter().map(|frame| (1, frame)).collect();

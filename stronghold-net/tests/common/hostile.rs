@@ -1,4 +1,5 @@
-//! A hostile device: paired, past the gate and the handshake over a real socket, and from there on it says what it likes.
+//! Provides a hostile device: paired, past the gate and the handshake over a real socket, and free
+//! in the messages it sends.
 
 use std::net::SocketAddr;
 
@@ -11,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::Device;
 
-/// A hostile device's connection to one that serves.
+/// A hostile device's connection to a server.
 pub(crate) struct Hostile {
     pub(crate) channel: Channel<TcpStream>,
 }
@@ -37,7 +38,7 @@ impl Hostile {
         self.say(Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() })).await;
     }
 
-    /// Opens a sync in which it gives and takes nothing; with what is allowed.
+    /// Opens a sync that only pushes. Returns the permitted scopes.
     pub(crate) async fn begin_push(&mut self, selection: &str) -> Agreed {
         let selection: Selection = selection.parse().unwrap();
         self.ask(Request::Sync { selection, pull: false, push: true }).await;
@@ -47,7 +48,7 @@ impl Hostile {
         }
     }
 
-    /// Goes on with a push of these as far as the first batch may come.
+    /// Continues with a push of these shapes, up to the first batch.
     pub(crate) async fn offer(&mut self, shapes: Vec<Shape>) {
         self.say(Message::Offer(shapes.clone())).await;
         self.say(Message::DigestEnd).await;
@@ -57,7 +58,7 @@ impl Hostile {
         self.until(|message| matches!(message, Message::End)).await;
     }
 
-    /// Offers these, whatever may be taken of them; returns how many the other side wants.
+    /// Offers these shapes, whatever the scopes permit. Returns how many of them the peer wants.
     pub(crate) async fn offer_as_much_as_is_wanted(&mut self, shapes: Vec<Shape>) -> usize {
         self.say(Message::Offer(shapes.clone())).await;
         self.say(Message::DigestEnd).await;
@@ -75,7 +76,7 @@ impl Hostile {
         }
     }
 
-    /// Announces a batch, and sends as much of it.
+    /// Announces a batch, and sends this much of it.
     pub(crate) async fn begin_batch(&mut self, len: u64, sent: usize) {
         self.say(Message::Batch(Batch { index: 0, entries: 1, len })).await;
         for _ in 0..sent / CHUNK {
@@ -96,7 +97,8 @@ impl Hostile {
 
 const CHUNK: usize = 48 << 10;
 
-/// Shapes of records that nobody has, in order, from this number on; each with so many ancestors.
+/// Returns shapes of records that no device has, in order, from this number on, each with a number
+/// of ancestors.
 pub(crate) fn shapes(from: u32, number: u32, ancestors: usize) -> Vec<Shape> {
     let location: stronghold_sync::Location = "shared/v/r".parse().unwrap();
     (from..from + number)
@@ -123,7 +125,7 @@ pub(crate) fn shapes(from: u32, number: u32, ancestors: usize) -> Vec<Shape> {
         .collect()
 }
 
-/// Shapes of so many revisions of one record, none after another.
+/// Returns shapes of a number of concurrent revisions of one record.
 pub(crate) fn heads_of_one_record(number: u32) -> Vec<Shape> {
     let location: stronghold_sync::Location = "shared/v/crowd".parse().unwrap();
     shapes(0, number, 0).into_iter().map(|shape| Shape { location: location.id(), ..shape }).collect()

@@ -1,4 +1,4 @@
-//! Two Strongholds in a folder, paired, and a channel between them in memory.
+//! Provides two paired Strongholds in a folder, and a channel between them in memory.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
@@ -15,7 +15,7 @@ use tokio::io::{DuplexStream, duplex};
 
 pub(crate) const KEY: [u8; 32] = [7; 32];
 
-/// A device: its file and what is in it.
+/// A device: its file and its content.
 pub(crate) struct Device {
     pub(crate) folder: TempDir,
     pub(crate) home: SharedVault,
@@ -33,7 +33,7 @@ impl Device {
         self.home.lock().stronghold().identity().device()
     }
 
-    /// The same file, opened by another process as it were.
+    /// Opens the same file again, as another process would.
     pub(crate) fn opened_again(&self) -> SharedVault {
         opened(self.folder.path())
     }
@@ -67,12 +67,12 @@ impl Device {
         self.change(|stronghold| stronghold.remove(&location.parse().unwrap(), 2).unwrap());
     }
 
-    /// What is readable in the file on disk: names and values.
+    /// Returns the readable names and values in the file on disk.
     pub(crate) fn entries(&self) -> Vec<(String, String)> {
         entries_in(&self.path())
     }
 
-    /// Trusts another device and lets it do these things.
+    /// Trusts another device and grants it these operations.
     pub(crate) fn grant(&self, peer: &Self, operations: &[Operation], selection: &str) {
         let public = peer.home.lock().stronghold().identity().public().clone();
         let selection: Selection = selection.parse().unwrap();
@@ -105,12 +105,12 @@ impl Device {
     }
 }
 
-/// The file in a device's folder.
+/// Opens the file in a device's folder.
 pub(crate) fn opened(folder: &Path) -> SharedVault {
     SharedVault::new(VaultFile::open(&folder.join("snapshot"), &Unlock::Key(&KEY)).unwrap())
 }
 
-/// What two devices of these tests recognise each other by.
+/// Returns the rendezvous secret of two devices in these tests.
 pub(crate) fn between(one: &DeviceId, other: &DeviceId) -> Rendezvous {
     Rendezvous::from_bytes(std::array::from_fn(|at| one.as_bytes()[at] ^ other.as_bytes()[at]))
 }
@@ -139,10 +139,10 @@ pub(crate) fn entries_in(path: &Path) -> Vec<(String, String)> {
     listed.iter().map(|entry| (entry.location.to_string(), read(&entry.location))).collect()
 }
 
-/// Everything that a device may be allowed.
+/// All operations that can be granted to a device.
 pub(crate) const ALL: &[Operation] = &Operation::ALL;
 
-/// Two devices that allow each other everything.
+/// Creates two devices that grant each other everything.
 pub(crate) fn friends() -> (Device, Device) {
     let (asker, asked) = (Device::new("asker"), Device::new("asked"));
     asker.grant(&asked, ALL, "**");
@@ -150,7 +150,7 @@ pub(crate) fn friends() -> (Device, Device) {
     (asker, asked)
 }
 
-/// A channel between two devices, the first asking.
+/// Opens a channel between two devices; the first is the initiator.
 pub(crate) async fn channels(
     asker: &Device,
     asked: &Device,

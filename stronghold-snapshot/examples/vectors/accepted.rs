@@ -1,4 +1,4 @@
-//! What a reader must open.
+//! Vectors that a reader must open.
 
 use crate::Vector;
 use crate::writer::{CHUNK, File, Slot, random, trailer};
@@ -6,7 +6,7 @@ use crate::writer::{CHUNK, File, Slot, random, trailer};
 pub(crate) const KEY: [u8; 32] = [0x4b; 32];
 pub(crate) const OTHER_KEY: [u8; 32] = [0x4c; 32];
 const SEED: [u8; 32] = [0x52; 32];
-/// Little memory, so that a test takes little time.
+/// Little memory, so that a test is fast.
 pub(crate) const CHEAP: [u32; 3] = [32, 1, 1];
 
 pub(crate) fn passphrase(text: &[u8], cost: [u32; 3]) -> Slot {
@@ -34,7 +34,8 @@ fn accepted(name: &str, comment: &str, unlock: (&'static str, &[u8]), payload: &
 /// Payloads around the steps of the padding and the edges of chunks.
 fn lengths() -> Vec<Vector> {
     let small = [0, 1, 7, 8, 9, 23, 24, 25, 55, 56, 57, 120, 121, 247, 248, 249, 1000, 4088, 4089];
-    // Padmé steps by 2,048 up to a chunk and by 4,096 behind it, so these are: a full chunk, and one of two chunks.
+    // Padmé steps by 2,048 up to a chunk and by 4,096 beyond, so these are a full chunk, and one of
+    // two chunks.
     let large = [CHUNK - 8, CHUNK - 7, 2 * CHUNK - 8];
     small
         .into_iter()

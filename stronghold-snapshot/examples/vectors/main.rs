@@ -1,8 +1,8 @@
-//! The conformance vectors of FORMAT.md: a second implementation of the format writes them, each with fixed keys and fixed
-//! randomness, whole ones and ones that a reader must reject.
+//! The conformance vectors of FORMAT.md, valid files and files that a reader must reject, written
+//! by a second implementation of the format with fixed keys and fixed randomness.
 //!
-//! `cargo xtask vectors` writes them to `testdata`, `cargo xtask vectors --check` compares what is there. The tests of the
-//! crate open each of them.
+//! `cargo xtask vectors` writes them to `testdata`, `cargo xtask vectors --check` compares the
+//! existing ones. The crate's tests open each of them.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::{fs, process::ExitCode};
 
-/// A vector: what opens it, what must come of it, and the file.
+/// A vector: the secret that opens it, the expected result, and the file.
 struct Vector {
     name: String,
     comment: String,
@@ -29,7 +29,7 @@ struct Vector {
 }
 
 impl Vector {
-    /// A text header, an empty line, the file.
+    /// Encodes a text header, an empty line, and the file.
     fn encode(&self) -> Vec<u8> {
         use sha2::{Digest, Sha256};
         let mut header = format!("comment: {}\nexpect: {}\n", self.comment, self.expect);

@@ -1,4 +1,4 @@
-//! What a reader must reject, and with which word.
+//! Vectors that a reader must reject, with the word for each.
 
 use crate::Vector;
 use crate::accepted::{CHEAP, KEY, OTHER_KEY, passphrase};
@@ -16,9 +16,9 @@ const BODY: &str = "damaged body";
 const PADDING: &str = "damaged padding";
 
 const CONTENT: &[u8] = b"the content";
-/// Where the slots of a header begin.
+/// Offset of the slots in a header.
 const SLOTS_AT: usize = 123;
-/// Bytes of a raw key's slot without a label.
+/// Length of a raw key's slot without a label, in bytes.
 const KEY_SLOT: usize = 124;
 
 pub(crate) fn all() -> Vec<Vector> {
@@ -53,21 +53,22 @@ fn small(name: &str) -> File {
     File::new(name, CONTENT, &[Slot::Key(KEY)])
 }
 
-/// A file whose bytes are changed as they lie.
+/// Creates a file whose final bytes are changed.
 fn bent(name: &str, comment: &str, expect: &'static str, change: impl FnOnce(&mut Vec<u8>)) -> Vector {
     let mut bytes = small(name).bytes();
     change(&mut bytes);
     rejected(name, comment, expect, bytes)
 }
 
-/// A file that was written from fields that can't be.
+/// Creates a file from invalid fields.
 fn made(name: &str, comment: &str, expect: &'static str, change: impl FnOnce(&mut File)) -> Vector {
     let mut file = small(name);
     change(&mut file);
     rejected(name, comment, expect, file.bytes())
 }
 
-/// A file whose header is changed, and its checksum made right again: what a forger without a key can do.
+/// Creates a file with a changed header and a corrected checksum: possible for a forger without a
+/// key.
 fn forged(name: &str, comment: &str, expect: &'static str, change: impl FnOnce(&mut Vec<u8>)) -> Vector {
     let file = small(name);
     let mut header = file.header();
@@ -164,7 +165,7 @@ fn fields() -> Vec<Vector> {
     ]
 }
 
-/// What is written of each slot for people, and its number.
+/// Vectors with invalid labels and numbers of slots.
 fn trailers() -> Vec<Vector> {
     let with = |name: &str, comment: &str, ends: &[Vec<u8>], last: u16| {
         let mut file = small(name);
@@ -184,7 +185,7 @@ fn trailers() -> Vec<Vector> {
     ]
 }
 
-/// One bit of each field, the checksum as it was.
+/// Vectors with one flipped bit in each field and the old checksum.
 fn changed_fields() -> Vec<Vector> {
     let fields = [
         ("file_id", 32),
@@ -210,7 +211,7 @@ fn changed_fields() -> Vec<Vector> {
     fields.into_iter().map(changed).collect()
 }
 
-/// The same with a checksum that is right.
+/// The same with a correct checksum.
 fn forged_fields() -> Vec<Vector> {
     let fields = [
         ("file_id", 32, WRONG_KEY),
@@ -250,7 +251,7 @@ fn forged_fields() -> Vec<Vector> {
     all
 }
 
-/// Refused before any memory is taken.
+/// Costs refused before any memory is taken.
 fn costs() -> Vec<Vector> {
     let with = |name: &str, comment: &str, cost: [u32; 3]| {
         let mut file = File::new(name, CONTENT, &[passphrase(b"correct horse", CHEAP)]);
@@ -346,7 +347,7 @@ fn bodies() -> Vec<Vector> {
     ]
 }
 
-/// Two chunks are exchanged, left out, repeated; marks and counters that do not fit.
+/// Two chunks exchanged, omitted or repeated; wrong marks and counters.
 fn chunks() -> Vec<Vector> {
     let two = |name: &str, comment: &str, change: fn(&File, &mut Vec<Vec<u8>>)| {
         let mut file = small(name);
@@ -389,7 +390,7 @@ fn chunks() -> Vec<Vector> {
     ]
 }
 
-/// Authentic, and yet not as the format says.
+/// Authentic bodies that violate the format.
 fn paddings() -> Vec<Vector> {
     let plain =
         |payload: &[u8], zeros: usize, len: u64| [payload, &vec![0; zeros], &len.to_be_bytes()].concat();

@@ -1,5 +1,5 @@
-//! A writer of the format, from FORMAT.md alone: it shares no code with the crate, so that both can't be wrong alike.
-//! Every field can be set to what it must not be.
+//! A writer of the format, made from FORMAT.md alone. It shares no code with the crate, so that the
+//! two do not share errors. Every field can be set to an invalid value.
 
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) const CHUNK: usize = 65_536;
 
-/// What a file is made of.
+/// The fields of a file.
 #[derive(Clone)]
 pub(crate) struct File {
     pub(crate) magic: [u8; 8],
@@ -25,7 +25,7 @@ pub(crate) struct File {
     pub(crate) slots: Vec<Vec<u8>>,
     /// The highest number that a slot ever had.
     pub(crate) last: u16,
-    /// Bytes between all fields and the HMAC; none in a file that is right.
+    /// Bytes between the fields and the HMAC; empty in a valid file.
     pub(crate) gap: Vec<u8>,
     pub(crate) count: Option<u8>,
     pub(crate) plain: Vec<u8>,
@@ -34,7 +34,7 @@ pub(crate) struct File {
 pub(crate) const MASTER: [u8; 32] = *b"the master key of every vector.\n";
 
 impl File {
-    /// Of this payload, with these slots.
+    /// Creates a file with this payload and these slots.
     pub(crate) fn new(name: &str, payload: &[u8], slots: &[Slot]) -> Self {
         let file_id = random(&format!("file id of {name}"));
         Self {
@@ -80,7 +80,7 @@ impl File {
         with_checksum([start, vec![0; 16], content].concat())
     }
 
-    /// The sealed chunks, each with its tag.
+    /// Returns the sealed chunks, each with its tag.
     pub(crate) fn chunks(&self) -> Vec<Vec<u8>> {
         let parts: Vec<&[u8]> = self.plain.chunks(CHUNK).collect();
         let last = parts.len() - 1;
@@ -95,7 +95,7 @@ impl File {
     }
 }
 
-/// A key slot to be written.
+/// A key slot to write.
 #[derive(Clone)]
 pub(crate) enum Slot {
     Key([u8; 32]),
@@ -105,7 +105,7 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
-    /// With this number, made one second into 2024, without a label.
+    /// Encodes the slot with this number, created one second into 2024, without a label.
     pub(crate) fn encode(&self, name: &str, file_id: &[u8; 16], number: u16) -> Vec<u8> {
         self.encode_with(name, file_id, &trailer(number, 1_704_067_201_000, b""))
     }
@@ -141,12 +141,12 @@ impl Slot {
     }
 }
 
-/// What ends every slot: its number, when it was made, and its label.
+/// Returns the end of a slot: number, creation time and label.
 pub(crate) fn trailer(number: u16, created: u64, label: &[u8]) -> Vec<u8> {
     [&number.to_be_bytes()[..], &created.to_be_bytes(), &[label.len() as u8], label].concat()
 }
 
-/// The public key, an encapsulation to it, and the secret that was encapsulated.
+/// Returns the public key, an encapsulation to it, and the encapsulated secret.
 fn encapsulate(seed: &[u8; 32], name: &str, file_id: &[u8; 16]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
     let secret = <MlKem768P256 as Kem>::PrivateKey::from_bytes(seed).unwrap();
     let public = MlKem768P256::sk_to_pk(&secret);
@@ -164,7 +164,7 @@ fn encapsulate(seed: &[u8; 32], name: &str, file_id: &[u8; 16]) -> (Vec<u8>, Vec
     (public.to_bytes().to_vec(), encapped.to_bytes().to_vec(), exported)
 }
 
-/// The plaintext of a body: payload, zeros, length.
+/// Returns the plaintext of a body: payload, zeros, length.
 pub(crate) fn padded(payload: &[u8]) -> Vec<u8> {
     let total = padme(payload.len() + 8);
     let mut plain = payload.to_vec();
@@ -180,7 +180,7 @@ fn padme(len: usize) -> usize {
     (len + mask) & !mask
 }
 
-/// Writes the checksum that a header of these bytes must have.
+/// Writes the correct checksum into a header.
 pub(crate) fn with_checksum(mut header: Vec<u8>) -> Vec<u8> {
     let hash = Sha256::new().chain_update(&header[..16]).chain_update(&header[32..]).finalize();
     header[16..32].copy_from_slice(&hash[..16]);
@@ -202,7 +202,7 @@ fn seal(key: &[u8], nonce: &[u8], plain: &[u8]) -> Vec<u8> {
     text
 }
 
-/// Bytes that only look random: SHA-256 of a label.
+/// Returns deterministic bytes that look random: SHA-256 of a label.
 pub(crate) fn random<const N: usize>(label: &str) -> [u8; N] {
     let hash = Sha256::digest(format!("stronghold vectors: {label}"));
     hash[..N].try_into().unwrap()
@@ -212,7 +212,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The same bytes each time.
+/// A random number generator that always returns the same bytes.
 struct Fixed {
     label: String,
     calls: u32,

@@ -1,5 +1,5 @@
-//! A whole snapshot of several chunks, and what may be done to it without its key: it opens only if the bytes are those
-//! that were sealed.
+//! A whole snapshot of several chunks, changed without its key: it opens only if the bytes are
+//! those that were sealed.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -9,10 +9,10 @@ use libfuzzer_sys::fuzz_target;
 use stronghold_snapshot::{Unlock, open};
 
 const KEY: [u8; 32] = [0x4b; 32];
-/// A conformance vector, behind a text that ends with an empty line: two whole chunks.
+/// A conformance vector, after a text header that ends with an empty line: two full chunks.
 const VECTOR: &[u8] = include_bytes!("../../testdata/payload_of_131064_bytes");
 const SEALED_CHUNK_LEN: usize = 64 * 1024 + 16;
-/// No file grows beyond this: more chunks say no more.
+/// Maximum length of a file: more chunks reveal nothing more.
 const MOST: usize = 6 * SEALED_CHUNK_LEN;
 
 #[derive(Arbitrary, Debug)]
@@ -24,7 +24,7 @@ enum Act {
     Cut {
         len: u32,
     },
-    /// Bytes taken away from within a chunk.
+    /// Bytes removed from within a chunk.
     Remove {
         chunk: u8,
         at: u16,
@@ -96,7 +96,7 @@ fn apply(file: &mut Vec<u8>, body_at: usize, act: &Act) {
     }
 }
 
-/// Takes the body apart into its chunks and puts it together again.
+/// Splits the body into its chunks and joins them again.
 fn rearrange(file: &mut Vec<u8>, body_at: usize, change: impl FnOnce(&mut Vec<Vec<u8>>)) {
     let body = file.split_off(body_at.min(file.len()));
     let mut chunks: Vec<Vec<u8>> = body.chunks(SEALED_CHUNK_LEN).map(<[u8]>::to_vec).collect();

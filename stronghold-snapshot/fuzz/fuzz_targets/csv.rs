@@ -1,5 +1,6 @@
-//! Any bytes as a table to import: every location that comes of it parses back from its text, no name has a control in it,
-//! no value is empty, every row is taken or told of, and no row has a field twice.
+//! Arbitrary bytes as a table to import: every resulting location parses back from its text, no
+//! name contains a control character, no value is empty, every row is imported or reported, and no
+//! row has a field twice.
 
 #![cfg_attr(fuzzing, no_main)]
 

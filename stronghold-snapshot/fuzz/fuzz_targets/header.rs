@@ -1,5 +1,6 @@
-//! Any bytes as a snapshot. The magic, the header's length and its checksum are put right, as a careful forger would,
-//! so that parsing goes on behind them: nothing opens but what was sealed. A raw key opens, so that Argon2 never runs.
+//! Arbitrary bytes as a snapshot. The magic, the header's length and its checksum are repaired, as
+//! a careful forger would do, so that parsing continues behind them: only sealed bytes may open.
+//! Opens with a raw key, so that Argon2 never runs.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -9,7 +10,8 @@ use sha2::{Digest, Sha256};
 use stronghold_snapshot::{Unlock, open};
 
 const KEY: [u8; 32] = [0x4b; 32];
-/// What is sealed under that key: the conformance vectors, each behind a text that ends with an empty line.
+/// The files sealed under that key: conformance vectors, each after a text header that ends with an
+/// empty line.
 const VECTORS: [&[u8]; 4] = [
     include_bytes!("../../testdata/payload_of_000000_bytes"),
     include_bytes!("../../testdata/payload_of_000120_bytes"),
@@ -21,7 +23,7 @@ const MAGIC_LEN: usize = 8;
 const LEN_AT: usize = 12;
 const CHECKSUM_AT: usize = 16;
 const PREAMBLE_LEN: usize = 32;
-/// A preamble and an HMAC: no header is shorter.
+/// Minimum length of a header: a preamble and an HMAC.
 const LEAST_LEN: usize = 64;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -37,7 +39,8 @@ fn file_of(vector: &[u8]) -> &[u8] {
     &vector[end + 2..]
 }
 
-/// The bytes with a preamble that fits them. A length that can be right stays, for a body to follow the header.
+/// Returns the bytes with a fitting preamble. A plausible length stays, so that a body can follow
+/// the header.
 fn repair(bytes: &[u8]) -> Vec<u8> {
     let mut file = bytes.to_vec();
     file.resize(file.len().max(LEAST_LEN), 0);

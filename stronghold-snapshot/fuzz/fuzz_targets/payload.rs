@@ -1,5 +1,5 @@
-//! Any bytes as the payload of a snapshot, for whoever has its key. What loads can be asked everything without a panic,
-//! and what it is laid down as loads to the same again.
+//! Arbitrary bytes as the payload of a snapshot, from an author with its key. Every operation on a
+//! loaded payload works without a panic, and serializing and loading it again yields the same.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(encode(&again) == encoded, "what was loaded is laid down in another way");
 });
 
-/// Asks what a person asks of a Stronghold that was opened. What is damaged is an error, never more.
+/// Performs a user's read operations on an opened Stronghold. Damage may only cause errors.
 fn ask(stronghold: &Stronghold) {
     let everything = Selection::everything();
     for listing in stronghold.list(&everything).unwrap_or_default() {

@@ -1,11 +1,12 @@
-//! What is noticed of a snapshot that is not what was seen at its place, and what is no reason for alarm.
+//! Tests of rollback detection: replaced snapshots are detected, and harmless changes raise no
+//! alarm.
 
 use super::*;
 use crate::slot::{NewSlot, Unlock};
 
 const KEY: [u8; 32] = [1; 32];
 
-/// A folder with notes in it, and a snapshot `vault` of two generations; `old` is a copy of the first.
+/// A folder with notes, and a snapshot `vault` of two generations; `old` is a copy of the first.
 struct World {
     folder: tempfile::TempDir,
     seen: RollbackGuard,
@@ -40,7 +41,7 @@ impl World {
         self.seen.last_seen(&self.path(name)).unwrap().check(&self.open(name))
     }
 
-    /// As a command does that opens the file, and writes to it.
+    /// Opens, notes and writes the file like a command.
     fn write(&self, name: &str) -> Result<(), RollbackError> {
         self.check(name)?;
         let mut file = self.open(name);
@@ -91,7 +92,7 @@ fn another_snapshot_in_its_place_is_noticed_until_it_is_accepted() {
     assert!(said.contains("another snapshot"), "{said}");
     world.seen.accept(&world.open("vault")).unwrap();
     assert_eq!(world.check("vault"), Ok(()));
-    // Then the first one is the other.
+    // Now the first snapshot is the foreign one.
     fs::write(world.path("vault"), &world.old).unwrap();
     assert!(matches!(world.check("vault"), Err(RollbackError::Exchanged { .. })));
 }
@@ -101,7 +102,7 @@ fn a_file_that_was_moved_takes_its_notes_along() {
     let world = world();
     world.move_to("vault", "elsewhere/renamed");
     assert_eq!(world.check("elsewhere/renamed"), Ok(()));
-    // Put back before it was opened there.
+    // Rolled back before it was opened there.
     fs::write(world.path("elsewhere/renamed"), &world.old).unwrap();
     let older = world.check("elsewhere/renamed").unwrap_err();
     assert!(
@@ -111,7 +112,7 @@ fn a_file_that_was_moved_takes_its_notes_along() {
     assert!(older.to_string().contains("vault"), "{older}");
     world.seen.accept(&world.open("elsewhere/renamed")).unwrap();
     assert_eq!(world.write("elsewhere/renamed"), Ok(()));
-    // It is at home there now; and moved back, it must not be older than it was there.
+    // Its home is there now; after moving back, it must not be older than it was there.
     world.move_to("elsewhere/renamed", "vault");
     assert!(matches!(world.check("vault"), Ok(()) | Err(RollbackError::Older { seen_at: None, .. })));
     fs::write(world.path("vault"), &world.old).unwrap();
@@ -135,12 +136,12 @@ fn a_file_that_comes_back_must_not_be_older_than_it_was_elsewhere() {
 #[test]
 fn a_copy_is_a_file_of_its_own_and_raises_no_alarm() {
     let world = world();
-    // A backup, opened where it lies.
+    // A backup, opened in place.
     fs::write(world.path("backup"), &world.old).unwrap();
     assert_eq!(world.check("backup"), Ok(()));
     world.seen.remember(&world.open("backup")).unwrap();
     assert_eq!(world.check("vault"), Ok(()));
-    // Both are written on.
+    // Both are written further.
     for _ in 0..3 {
         assert_eq!(world.write("backup"), Ok(()));
         assert_eq!(world.write("vault"), Ok(()));
@@ -149,7 +150,7 @@ fn a_copy_is_a_file_of_its_own_and_raises_no_alarm() {
     fs::write(world.path("backup"), &world.old).unwrap();
     assert_eq!(world.check("backup"), world.older("backup", 1, 4));
     world.seen.accept(&world.open("backup")).unwrap();
-    // What becomes of the original is nothing to the copy.
+    // The original's removal does not affect the copy.
     fs::remove_file(world.path("vault")).unwrap();
     assert_eq!(world.write("backup"), Ok(()));
     assert_eq!(world.check("backup"), Ok(()));
@@ -197,7 +198,7 @@ fn a_note_that_says_nothing_is_told_and_stays_until_it_is_accepted() {
     assert_eq!(names.len(), 3, "two notes and a lock: {names:?}");
 }
 
-/// Links lead to a file of the test's own folder alone.
+/// Links point only to a file in the test's own folder.
 #[cfg(unix)]
 #[test]
 fn what_stands_in_place_of_a_note_is_told_and_not_touched() {
@@ -229,7 +230,7 @@ fn what_stands_in_place_of_a_note_is_told_and_not_touched() {
             assert_eq!(fs::read(&precious).unwrap(), b"precious");
         }
     }
-    // The names of temporary files can't be foreseen, and what is there is not opened.
+    // The names of temporary files are unpredictable, and existing files are not opened.
     let world = world();
     world.seen.probe().unwrap();
     fs::remove_dir_all(world.seen.folder()).unwrap();

@@ -1,4 +1,4 @@
-//! Disks that fail: one that fails the n-th call, one that forgets what was not synced when the power goes.
+//! Faulty disks: one fails the n-th call, one forgets unsynced content when power is lost.
 #![allow(dead_code)] // each test file uses a part
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use stronghold_snapshot::Storage;
 
-/// Passes every call on to another storage, but the chosen ones.
+/// A storage that passes calls to another one, except for the chosen calls, which fail.
 #[derive(Clone)]
 pub(crate) struct Faulty<S> {
     inner: S,
@@ -31,7 +31,8 @@ impl<S> Faulty<S> {
         Self { inner, plan: Arc::default() }
     }
 
-    /// Forgets the calls so far; from now on the call with this index fails, and if `sticky` all after it too.
+    /// Resets the call log; from now on the call with this index fails, and all later ones if
+    /// `sticky`.
     pub(crate) fn fail(&self, fail_at: Option<usize>, sticky: bool, errno: i32) {
         *self.plan.lock().unwrap() = Plan { fail_at, sticky, errno, ..Plan::default() };
     }
@@ -68,7 +69,7 @@ impl<S> Faulty<S> {
     }
 }
 
-/// A file whose every read is a call too.
+/// A file whose reads are counted as calls too.
 pub(crate) struct FaultyReader<S: Storage> {
     storage: Faulty<()>,
     inner: S::Reader,
@@ -140,8 +141,8 @@ impl<S: Storage> Storage for Faulty<S> {
     }
 }
 
-/// A disk in memory whose power can be cut. Names reach it in order, but any number of the last ones may be lost;
-/// content that was not synced may be lost whole or in half.
+/// A disk in memory whose power can be cut. Names reach it in order, but any number of the last
+/// ones may be lost; unsynced content may be lost entirely or in half.
 #[derive(Clone, Default)]
 pub(crate) struct Memory(Arc<Mutex<State>>);
 
@@ -151,7 +152,7 @@ type Names = BTreeMap<PathBuf, usize>;
 struct State {
     contents: Vec<Content>,
     names: Names,
-    /// The names as they were after each change since the last sync of the folder; the first is what is durable.
+    /// The names after each change since the last sync of the folder; the first entry is durable.
     history: Vec<Names>,
 }
 
@@ -161,12 +162,12 @@ struct Content {
     durable: Vec<u8>,
 }
 
-/// How unlucky a power cut is.
+/// The severity of a power cut.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PowerCut {
-    /// How many of the last changes to names are lost, at most.
+    /// Maximum number of last name changes that are lost.
     pub(crate) names_lost: usize,
-    /// Of unsynced content: 0 nothing is left, 1 half, 2 all.
+    /// Remaining unsynced content: `0` nothing, `1` half, `2` all.
     pub(crate) content_left: usize,
 }
 
@@ -175,7 +176,7 @@ impl Memory {
         self.0.lock().unwrap()
     }
 
-    /// What the disk holds after the power came back.
+    /// Returns the disk as it is after power came back.
     pub(crate) fn after(&self, cut: PowerCut) -> Self {
         let state = self.state();
         let mut history = state.history.clone();

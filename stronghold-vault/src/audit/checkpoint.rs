@@ -1,4 +1,4 @@
-//! The log's checkpoint: what its oldest entries amounted to, and the hash at which the chain goes on.
+//! The log's checkpoint: sums over its oldest entries, and the hash from which the chain continues.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -6,28 +6,29 @@ use stronghold_sync::DeviceId;
 
 use super::{AuditAction, AuditEntry};
 
-/// Decisions of one kind about one device, from entries that are no longer kept.
+/// Decisions of one kind about one device, summed from entries that are no longer kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditTotal {
     /// The device.
     pub device: DeviceId,
-    /// What it asked, or what was done.
+    /// The action requested by the device, or taken about it.
     pub deed: AuditAction,
-    /// Whether it was allowed.
+    /// Set if the action was allowed.
     pub allowed: bool,
-    /// How many decisions.
+    /// Number of decisions.
     pub count: u64,
-    /// When the first was, in milliseconds since 1970.
+    /// Time of the first decision, in milliseconds since 1970.
     pub first: u64,
-    /// When the last was.
+    /// Time of the last decision, in milliseconds since 1970.
     pub last: u64,
-    /// Entries handed over or taken, together.
+    /// Total number of entries sent or taken.
     pub entries: u64,
-    /// Their padded sizes together, in bytes.
+    /// Total padded size of those entries, in bytes.
     pub bytes: u64,
 }
 
-/// Sums in the order of device, deed and whether it was allowed; the hash of the last entry in them; a hash of both.
+/// Sums ordered by device, action and allowed flag; the hash of the last folded entry; a hash of
+/// both.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     sums: Vec<AuditTotal>,
@@ -58,7 +59,7 @@ impl Checkpoint {
         self.seal == self.sealed()
     }
 
-    /// Takes an entry in, whose hash is that at which the chain goes on.
+    /// Adds an entry to the sums. The chain continues from `hash`.
     pub(super) fn fold(&mut self, logged: &AuditEntry, hash: [u8; 32]) {
         let AuditEntry { device, deed, allowed, count, first, last, entries, bytes, .. } = *logged;
         self.add(AuditTotal { device, deed, allowed, count, first, last, entries, bytes });
@@ -66,7 +67,7 @@ impl Checkpoint {
         self.seal = self.sealed();
     }
 
-    /// Takes the sums of another in.
+    /// Adds the sums of another checkpoint.
     pub(super) fn absorb(&mut self, other: &Self) {
         other.sums.iter().cloned().for_each(|sum| self.add(sum));
         self.seal = self.sealed();
@@ -102,7 +103,7 @@ impl Checkpoint {
     }
 }
 
-/// Changes of one sum, and of the hash, each of which the seal has to notice.
+/// Returns changes of a sum or of the hash. The seal must detect each of them.
 #[cfg(test)]
 pub(super) fn tampered() -> [fn(&mut Checkpoint); 9] {
     [

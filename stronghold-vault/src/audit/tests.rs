@@ -1,4 +1,4 @@
-//! What the log counts together, what it keeps, and what it notices.
+//! Tests of the log: which decisions share an entry, what is kept, and what tampering is detected.
 
 use super::{checkpoint::tampered, *};
 
@@ -56,7 +56,8 @@ fn a_long_selection_is_cut_and_told_apart_by_its_hash() {
     assert_eq!(one.whole.unwrap().as_bytes()[..], Sha256::digest(format!("{long}a"))[..]);
 }
 
-/// A device that asks in ever new words gets no further than its entries of the day; no other device loses one by it.
+/// A device that keeps changing its selection uses up only its own entries of the day; other
+/// devices lose none.
 #[test]
 fn one_device_can_not_fill_the_log() {
     let mut log = AuditLog::default();

@@ -1,4 +1,4 @@
-//! Local sync between two Strongholds in memory, as the crate above does it.
+//! Local sync between two Strongholds in memory, as `stronghold-snapshot` does it.
 #![allow(dead_code)] // each test file uses a part
 
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ pub(crate) fn get(stronghold: &Stronghold, location: &str) -> Option<String> {
     Some(String::from_utf8(read.revision.value.to_vec()).unwrap())
 }
 
-/// All that there is, as a payload; a copy of it is another Stronghold with the same content.
+/// Encodes a whole Stronghold as a payload; decoding it makes another one with the same content.
 pub(crate) fn bytes(stronghold: &Stronghold) -> Vec<u8> {
     rmp_serde::to_vec(stronghold).unwrap()
 }
@@ -47,7 +47,7 @@ pub(crate) fn import_all(into: &mut Stronghold, entries: &[Entry]) -> Result<Imp
     into.import(entries, DeviceId::from_bytes([7; 32]), 1, |_, _, _| Ok(()))
 }
 
-/// Takes from another Stronghold what this one lacks.
+/// Takes the revisions that `into` lacks from another Stronghold.
 pub(crate) fn merge(into: &mut Stronghold, from: &Stronghold, now: u64) -> (Plan, ImportReport) {
     merge_with(into, from, &Mapping::default(), OnConflict::KeepBoth, now)
 }
@@ -83,7 +83,7 @@ pub(crate) fn owner() -> Grant {
     Grant::of_owner(Selection::everything())
 }
 
-/// Everything that a Stronghold holds, opened.
+/// Returns all entries of a Stronghold, decrypted.
 pub(crate) fn all_entries(stronghold: &Stronghold) -> Vec<Entry> {
     let wanted: Vec<EntryId> = shapes(stronghold).iter().map(|shape| shape.entry()).collect();
     stronghold.export(&owner(), &wanted, 0).unwrap()

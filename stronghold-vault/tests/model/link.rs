@@ -1,5 +1,5 @@
-//! A replica and its file, and the link over which two of them hold a session: the batches are not sealed on it, and it
-//! can be cut after any message.
+//! A replica and its file, and the link over which two replicas hold a session. Batches are not
+//! sealed on the link, and it can be cut after any message.
 
 use std::collections::VecDeque;
 
@@ -15,16 +15,16 @@ use stronghold_vault::{AuditRecord, Entry, RejectReason, Stronghold};
 
 use crate::common::{bytes, new};
 
-/// What every replica lets every other one have, write and delete.
+/// The selection that every replica lets every other one take, write and delete.
 pub(crate) const GRANTED: &str = "shared/**";
 /// The client that is granted to nobody.
 pub(crate) const PRIVATE: &str = "private";
 
-/// Revisions by the order in which a case wrote them: bit n stands for the n-th.
+/// A set of revisions: bit n stands for the n-th one that a case wrote.
 pub(crate) type Seen = u128;
 
-/// What one replica lets another do with what is granted: take it, write it, delete it; the last two perhaps in one vault
-/// alone.
+/// The permissions of one replica for another within the granted selection: take, write, delete.
+/// The last two may be limited to one vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Allowed {
     pub(crate) pull: bool,
@@ -36,13 +36,14 @@ pub(crate) struct Allowed {
 impl Allowed {
     pub(crate) const ALL: Self = Self { pull: true, push: true, delete: true, narrow: false };
 
-    /// Where it may write and delete.
+    /// Returns the selection that may be written and deleted.
     pub(crate) fn written(self) -> &'static str {
         if self.narrow { "shared/a/**" } else { GRANTED }
     }
 }
 
-/// A Stronghold's file, what its content had seen, and its rules. It is a backup as well.
+/// A Stronghold's file, the revisions that its content had seen, and its rules. Also serves as a
+/// backup.
 #[derive(Clone, Debug)]
 pub(crate) struct File {
     bytes: Vec<u8>,
@@ -50,22 +51,22 @@ pub(crate) struct File {
     rules: Vec<Allowed>,
 }
 
-/// A Stronghold in memory and its file, with the model's knowledge of what it has seen.
+/// A Stronghold in memory and its file, with the model's knowledge of the revisions it has seen.
 #[derive(Debug)]
 pub(crate) struct Replica {
     pub(crate) device: DeviceId,
     pub(crate) stronghold: Stronghold,
     pub(crate) seen: Seen,
-    /// What each of the others may do here.
+    /// The permissions of each other replica here.
     pub(crate) rules: Vec<Allowed>,
-    /// Its clock.
+    /// The replica's clock.
     pub(crate) now: u64,
-    /// Whether it looks, for itself alone, what it would give if it might.
+    /// Set if the replica computes for itself what it would send without rules.
     pub(crate) looks_further: bool,
     file: File,
 }
 
-/// What came of a session: how each end saw it (`None` if it still waited), the asking side's first.
+/// The outcome of a session at each end, the initiator first; `None` if an end was still waiting.
 pub(crate) type Outcome = [Option<Result<Summary, SessionError>>; 2];
 
 impl Replica {
@@ -76,14 +77,14 @@ impl Replica {
         Self { device: device(number), stronghold, seen: 0, rules, now: 0, looks_further: false, file }
     }
 
-    /// A new device in place of this one.
+    /// Replaces this replica by a new device.
     pub(crate) fn replace(&mut self, replicas: usize) {
         (self.stronghold, self.seen) = (fresh(replicas), 0);
         self.rules = vec![Allowed::ALL; replicas];
         self.commit();
     }
 
-    /// From now on, another may do this here.
+    /// Sets the permissions of another replica from now on.
     pub(crate) fn allow(&mut self, peer: usize, allowed: Allowed) {
         self.rules[peer] = allowed;
         self.stronghold.policy_mut().revoke(&device(peer));
@@ -95,20 +96,21 @@ impl Replica {
         self.file.clone()
     }
 
-    /// Memory is gone; the file is read again.
+    /// Drops the memory and reads the file again.
     pub(crate) fn crash(&mut self) {
         self.stronghold = rmp_serde::from_slice(&self.file.bytes).unwrap();
         self.seen = self.file.seen;
         self.rules.clone_from(&self.file.rules);
     }
 
-    /// Another file is put in the place of this replica's.
+    /// Replaces this replica's file by another one.
     pub(crate) fn load(&mut self, file: &File) {
         self.file = file.clone();
         self.crash();
     }
 
-    /// This side's part of a session; `gains` is what it will have seen once a batch is merged.
+    /// Performs an action of this side's session. `gains` are the revisions seen once a batch is
+    /// merged.
     fn act(&mut self, action: Action, peer: DeviceId, gains: Seen) -> TaskResult {
         match action {
             Action::Shapes(scope) => {
@@ -159,7 +161,7 @@ impl Replica {
         let Ok(report) = merged else {
             return TaskResult::Failed(TaskError::Peer(PeerMisbehaved::Unrequested));
         };
-        // What is confirmed is durable: all of a session here fits into one batch.
+        // A confirmed batch is durable, and every session here fits into one batch.
         self.seen |= gains;
         self.commit();
         let (received, deleted, conflicts) = (report.received, report.deleted, report.conflicts);
@@ -178,7 +180,8 @@ impl Replica {
     }
 }
 
-/// An empty Stronghold that lets all do everything: a file may be copied from one to the other.
+/// Creates an empty Stronghold that allows all replicas everything: a file may be copied from one
+/// to another.
 fn fresh(replicas: usize) -> Stronghold {
     let mut stronghold = new();
     (0..replicas).for_each(|number| grant(&mut stronghold, number, Allowed::ALL));
@@ -213,7 +216,7 @@ pub(crate) fn select(text: &str) -> Selection {
     text.parse().unwrap()
 }
 
-/// A one-time key, for batches that are not sealed.
+/// Returns a one-time key for batches that are not sealed.
 pub(crate) fn key() -> RecipientKey {
     RecipientKey::new(vec![7; 8]).unwrap()
 }
@@ -223,7 +226,7 @@ fn assert_none_is_private(shapes: &[Shape]) {
     assert!(shapes.iter().all(|shape| shape.location.client != private), "told: {shapes:?}");
 }
 
-/// One end: a session and its host.
+/// One end of the link: a session and its host.
 struct End<'a> {
     session: Box<dyn Session>,
     replica: &'a mut Replica,
@@ -233,7 +236,7 @@ struct End<'a> {
 }
 
 impl End<'_> {
-    /// Polls and acts until nothing is left; gives what it wants sent.
+    /// Polls and acts until no action is left; returns the messages to send.
     fn turn(&mut self) -> Vec<Message> {
         let mut sent = Vec::new();
         while let Some(action) = self.session.poll_action() {
@@ -277,8 +280,8 @@ impl End<'_> {
     }
 }
 
-/// Drives a session between two replicas, each with what it will have seen once it has merged what it takes; cut after
-/// so many messages, what is on its way is lost.
+/// Drives a session between two replicas, each with the revisions it will have seen after merging.
+/// After `cut` messages the link is cut and messages in flight are lost.
 pub(crate) fn run(
     ask: SessionRequest,
     secret: [u8; 32],

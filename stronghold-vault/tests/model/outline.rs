@@ -1,17 +1,17 @@
-//! What can happen to the replicas of a case, and when.
+//! The operations that a test case performs on its replicas, and when each is possible.
 
 use proptest::{prelude::*, sample::Index};
 use proptest_state_machine::ReferenceStateMachine;
 
 use crate::link::Allowed;
 
-/// The records, the last two of the client that is granted to nobody.
+/// The records. The last two belong to the client that is granted to nobody.
 pub(crate) const RECORDS: [&str; 6] =
     ["shared/a/one", "shared/a/two", "shared/b/one", "shared/b/two", "private/a/one", "private/b/two"];
-/// What sessions are asked for. The last one is nobody's to ask for.
+/// The selections that sessions request. The last one is granted to nobody.
 pub(crate) const SELECTIONS: [&str; 6] = ["**", "**", "shared/a/**", "*/*/one", "shared/b/two", "private/**"];
 
-/// Which way a session goes.
+/// The direction of a session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Way {
     Both,
@@ -21,7 +21,7 @@ pub(crate) enum Way {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Transition {
-    /// Puts a record, or edits it.
+    /// Creates or edits a record.
     Write {
         on: usize,
         record: usize,
@@ -31,7 +31,7 @@ pub(crate) enum Transition {
         on: usize,
         record: usize,
     },
-    /// Ends one of the conflicts, if there are any.
+    /// Resolves one of the conflicts, if there are any.
     Resolve {
         on: usize,
         record: Index,
@@ -40,7 +40,7 @@ pub(crate) enum Transition {
     Commit {
         on: usize,
     },
-    /// Commits, and sets a copy of the file aside.
+    /// Commits, and keeps a copy of the file.
     BackUp {
         on: usize,
     },
@@ -54,46 +54,47 @@ pub(crate) enum Transition {
         asked: usize,
         selection: usize,
         way: Way,
-        /// Whether it takes what the rules of the side that asks do not cover too.
+        /// If set, the initiator also takes what its own rules do not cover.
         take: bool,
         cut: Option<usize>,
     },
-    /// Says what another may do here.
+    /// Sets what another replica may do here.
     Rule {
         on: usize,
         peer: usize,
         allowed: Allowed,
     },
-    /// Takes everything by a session, as a new device or into what is there.
+    /// Takes everything in a session, as a new device or into the existing content.
     Import {
         into: usize,
         from: usize,
         fresh: bool,
         cut: Option<usize>,
     },
-    /// Loads a backup in place of the state that there is.
+    /// Replaces the present state by a backup.
     Restore {
         on: usize,
         backup: Index,
     },
-    /// Puts a copy of one's file in the place of another's; both go on.
+    /// Replaces another replica's file by a copy of this one's; both continue.
     Copy {
         from: usize,
         over: usize,
     },
-    /// Loses what was not committed.
+    /// Loses everything uncommitted.
     Crash {
         on: usize,
     },
 }
 
-/// What must be known to say what can happen next; the promises are the world's to check.
+/// The knowledge needed to choose the next operation. The world checks the promises.
 #[derive(Clone, Debug)]
 pub(crate) struct Outline<const N: usize> {
     backups: [usize; N],
-    /// Written or merged since the last commit that is sure to have been.
+    /// Set if something was written or merged since the last certain commit.
     uncommitted: [bool; N],
-    /// The order and direction in which all are connected at the end, and whether the first and the last never meet.
+    /// The order and direction in which all replicas connect at the end, and whether the first and
+    /// the last never meet.
     pub(crate) links: Vec<(usize, usize)>,
     pub(crate) through_the_middle: bool,
 }

@@ -1,6 +1,6 @@
-//! Sealing and opening 64 MiB: the snapshot's format, part by part as a commit does it, age's, and what AES-256-GCM alone
-//! needs for chunks of the same size, in place; and both of ours into memory that the system gives for it, which costs
-//! about as much again.
+//! Sealing and opening 64 MiB: in the snapshot's format, chunk by chunk as in a commit; in age's;
+//! and with AES-256-GCM alone on chunks of the same size, in place. The first and the last are also
+//! measured into newly allocated memory, which costs about as much again.
 
 use std::hint::black_box;
 
@@ -76,7 +76,7 @@ fn cipher() -> Aes256Gcm {
     Aes256Gcm::new(&[1; 32].into())
 }
 
-/// The nonce of a chunk; what a snapshot makes of it costs as much.
+/// Returns the nonce of a chunk; a snapshot's nonce costs as much.
 fn nonce(chunk: usize) -> Nonce<aes_gcm::aead::consts::U12> {
     let mut nonce = [0; 12];
     nonce[..8].copy_from_slice(&(chunk as u64).to_be_bytes());

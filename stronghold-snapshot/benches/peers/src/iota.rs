@@ -1,5 +1,5 @@
-//! IOTA Stronghold 2.1: the same work with its own words. Its commits and loads run scrypt even with a raw key; that is
-//! what its users wait for, and so it is counted.
+//! IOTA Stronghold 2.1: the same tasks in its own API. Its commits and loads run scrypt even with a
+//! raw key; its users wait for that, so it counts.
 
 use std::path::Path;
 
@@ -89,7 +89,7 @@ fn key() -> Fallible<KeyProvider> {
     Ok(KeyProvider::try_from(Zeroizing::new(vec![3; 32])).map_err(|error| format!("{error:?}"))?)
 }
 
-/// Opens a file and looks for one record: values are for its own procedures alone.
+/// Opens a file and looks for one record: only its own procedures can read values.
 pub(crate) fn open(path: &Path) -> Fallible<Stronghold> {
     let stronghold = Stronghold::default();
     let client = stronghold.load_client_from_snapshot(CLIENT, &key()?, &SnapshotPath::from_path(path))?;

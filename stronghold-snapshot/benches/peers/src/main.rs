@@ -1,9 +1,9 @@
-//! The storage rows of DESIGN.md, section 12, measured in one run: Stronghold beside IOTA Stronghold (a vault), age (a
-//! file encryption) and AES-256-GCM itself. Prints one JSON object, a row for each piece of work; `cargo xtask bench
-//! storage` adds the rows of the command and shows the table.
+//! The storage benchmark, measured in one run: Stronghold beside IOTA Stronghold (a vault), age
+//! (file encryption) and AES-256-GCM itself. Prints one JSON object with a row for each task;
+//! `cargo xtask bench storage` adds the rows of the command and shows the table.
 //!
-//! `open-stronghold FILE` and `open-iota FILE` are what this program runs as a child, so that the peak of memory is that
-//! of opening alone.
+//! This program runs itself as a child with `open-stronghold FILE` and `open-iota FILE`, so that
+//! the peak of memory is that of opening alone.
 
 mod ciphers;
 mod iota;
@@ -15,7 +15,7 @@ use std::{env, path::Path};
 use measure::{Fallible, Row};
 use serde_json::json;
 
-/// Records of the small and of the large vault, and what one holds.
+/// Number of records of the small and of the large vault, and the length of a value.
 const RECORDS: usize = 10_000;
 const MANY: usize = 100_000;
 const VALUE: [u8; 64] = [7; 64];
@@ -41,7 +41,7 @@ fn all(parts: &[fn(&mut Vec<Row>) -> Fallible<()>]) -> Fallible<()> {
     Ok(())
 }
 
-/// The name of the n-th record.
+/// Returns the name of the n-th record.
 fn name(n: usize) -> String {
     format!("account-{n:06}")
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 pub(crate) type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// One piece of work by one program: all runs, in its unit.
+/// One task by one program: all runs, in its unit.
 pub(crate) struct Row {
     pub(crate) work: &'static str,
     pub(crate) who: &'static str,
@@ -30,7 +30,7 @@ impl Row {
     }
 }
 
-/// Adds a row, and says that it is done.
+/// Adds a row and reports that it is done.
 pub(crate) fn add(
     rows: &mut Vec<Row>,
     work: &'static str,
@@ -42,7 +42,7 @@ pub(crate) fn add(
     rows.push(Row { work, who, unit, runs });
 }
 
-/// The milliseconds of so many runs. `prepare` is not counted, nor is dropping what `run` gives.
+/// Returns the milliseconds of `runs` runs. Excludes `prepare` and dropping the result of `run`.
 pub(crate) fn milliseconds<P, R>(
     runs: usize,
     mut prepare: impl FnMut() -> Fallible<P>,
@@ -59,7 +59,8 @@ pub(crate) fn milliseconds<P, R>(
     (0..runs).map(one).collect()
 }
 
-/// Megabytes (10^6) for each second of this process's CPU time, of so many runs over `bytes` each.
+/// Returns megabytes (10^6) per second of this process's CPU time, for `runs` runs over `bytes`
+/// bytes each.
 pub(crate) fn per_cpu_second<P, R>(
     runs: usize,
     bytes: usize,
@@ -82,7 +83,7 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// What a child prints of its one piece of work: milliseconds, and the peak of its memory in kB.
+/// Prints a child's result: milliseconds, and the peak of its memory in kB.
 pub(crate) fn child<R>(run: impl FnOnce() -> Fallible<R>) -> Fallible<()> {
     let start = Instant::now();
     let result = run()?;
@@ -94,7 +95,7 @@ pub(crate) fn child<R>(run: impl FnOnce() -> Fallible<R>) -> Fallible<()> {
     Ok(())
 }
 
-/// The milliseconds and megabytes (10^6) of so many children.
+/// Returns the milliseconds and megabytes (10^6) of `runs` children.
 pub(crate) fn children(runs: usize, what: &str, file: &Path) -> Fallible<(Vec<f64>, Vec<f64>)> {
     let one = |_| {
         let output = Command::new(std::env::current_exe()?).arg(what).arg(file).output()?;
