@@ -24,7 +24,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["passphrase_fd", "key_file"])]
     pub(crate) passphrase_file: Option<PathBuf>,
     /// Read the passphrase from this open file descriptor: one line.
-    #[arg(long, global = true, value_name = "N", conflicts_with = "key_file")]
+    #[arg(long, global = true, value_name = "FD", conflicts_with = "key_file")]
     pub(crate) passphrase_fd: Option<i32>,
     /// Unlock with the 32-byte key in this file (raw, or 64 hexadecimal digits).
     #[arg(long, global = true, value_name = "FILE")]
@@ -78,7 +78,7 @@ pub(crate) enum Command {
     /// Create a new snapshot.
     Init {
         /// What this device is called; default: the host's name.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "NAME")]
         name: Option<String>,
     },
     /// Write a secret: from a prompt, stdin, a file, or generated.
@@ -88,7 +88,7 @@ pub(crate) enum Command {
         /// CLIENT/VAULT/RECORD
         location: String,
         /// This revision of it, by id or the beginning of one.
-        #[arg(long, value_name = "R")]
+        #[arg(long, value_name = "REV")]
         revision: Option<String>,
         /// Fail (exit 8) if the record is in conflict.
         #[arg(long)]
@@ -103,7 +103,7 @@ pub(crate) enum Command {
         selection: Option<String>,
         /// Only those of which this device has had the value from here, also one that was revoked since.
         #[arg(long, value_name = "PEER")]
-        known_to: Option<String>,
+        shared_with: Option<String>,
     },
     /// Delete a record; its last values stay in its history.
     Remove {
@@ -123,7 +123,7 @@ pub(crate) enum Command {
         /// CLIENT/VAULT/RECORD
         location: String,
         /// Which, by id or the beginning of one.
-        #[arg(long, value_name = "R")]
+        #[arg(long, value_name = "REV")]
         revision: String,
     },
     /// Take back what the last command changed; again, the one before it.
@@ -177,13 +177,13 @@ pub(crate) enum Command {
         /// A glob on locations; default: everything.
         selection: Option<String>,
         /// Where to; nothing may be there yet.
-        #[arg(long, value_name = "F")]
+        #[arg(long, value_name = "FILE")]
         output: PathBuf,
         /// Seal it with the passphrase in this file, else one is asked for.
-        #[arg(long, value_name = "F", conflicts_with = "output_key_file")]
+        #[arg(long, value_name = "FILE", conflicts_with = "output_key_file")]
         output_passphrase_file: Option<PathBuf>,
         /// Seal it with the 32-byte key in this file.
-        #[arg(long, value_name = "F")]
+        #[arg(long, value_name = "FILE")]
         output_key_file: Option<PathBuf>,
     },
     /// Pair with another device: show a code and wait, or join with the code that the other shows.
@@ -226,14 +226,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ADDR", num_args = 0..=1)]
         join: Option<Option<String>>,
         /// What to call the other device here.
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "NAME")]
         name: Option<String>,
         #[command(flatten)]
         grants: Grants,
         #[command(flatten)]
         at: At,
         /// Take only this.
-        #[arg(long, value_name = "S")]
+        #[arg(long, value_name = "GLOB")]
         only: Vec<String>,
     },
     /// List what a paired device holds.
@@ -287,7 +287,7 @@ pub(crate) struct PutArgs {
     #[arg(required_unless_present = "generate")]
     location: Option<String>,
     /// Read the value from this file; `-` is stdin.
-    #[arg(long, value_name = "F", conflicts_with = "generate")]
+    #[arg(long, value_name = "FILE", conflicts_with = "generate")]
     pub(crate) file: Option<PathBuf>,
     /// Generate LEN letters, digits, `-` and `_` (6 bits each), 24 if nothing else is said; they are not printed.
     #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24")]
@@ -349,7 +349,7 @@ pub(crate) struct SyncArgs {
     /// Its name here, or the beginning of its device id.
     pub(crate) peer: String,
     /// A glob on locations; may be repeated.
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "GLOB")]
     pub(crate) select: Vec<String>,
     /// Receive only.
     #[arg(long)]
@@ -385,10 +385,10 @@ pub(crate) struct PassphraseArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<String>,
     /// Read the new passphrase from this file, else it is asked for.
-    #[arg(long, value_name = "F", conflicts_with = "new_key_file")]
+    #[arg(long, value_name = "FILE", conflicts_with = "new_key_file")]
     pub(crate) new_passphrase_file: Option<PathBuf>,
     /// A 32-byte key in this file instead of a new passphrase.
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) new_key_file: Option<PathBuf>,
     /// Let one try of the new passphrase take about so long on this machine, such as 1s; default: 64 MiB, 3 passes.
     #[arg(long, value_name = "TIME", conflicts_with = "new_key_file")]
@@ -401,10 +401,10 @@ pub(crate) struct PassphraseArgs {
 #[derive(Debug, Default, Args)]
 pub(crate) struct Renewal {
     /// A further passphrase that opens the snapshot, so that its slot can be written anew; may be repeated.
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) also_passphrase_file: Vec<PathBuf>,
     /// A further key that opens the snapshot, so that its slot can be written anew; may be repeated.
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) also_key_file: Vec<PathBuf>,
     /// Keep the master key: whoever has an old copy and what opened it opens later ones too.
     #[arg(long, conflicts_with_all = ["also_passphrase_file", "also_key_file"])]
@@ -416,7 +416,7 @@ pub(crate) struct MergeArgs {
     /// The other snapshot.
     pub(crate) file: PathBuf,
     /// A glob on the other snapshot's locations; may be repeated.
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "GLOB")]
     pub(crate) select: Vec<String>,
     /// Let a client or vault arrive under another name.
     #[arg(long, value_name = "FROM=TO")]
@@ -431,10 +431,10 @@ pub(crate) struct MergeArgs {
     #[arg(long)]
     pub(crate) confirm_deletions: bool,
     /// Read the other snapshot's passphrase from this file.
-    #[arg(long, value_name = "F", conflicts_with = "other_key_file")]
+    #[arg(long, value_name = "FILE", conflicts_with = "other_key_file")]
     pub(crate) other_passphrase_file: Option<PathBuf>,
     /// Unlock the other snapshot with the 32-byte key in this file.
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) other_key_file: Option<PathBuf>,
 }
 
@@ -460,7 +460,7 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "ADDR", num_args = 0..=1)]
     pub(crate) join: Option<Option<String>>,
     /// What to call the other device here; default: what it calls itself.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) grants: Grants,
@@ -473,7 +473,7 @@ pub(crate) struct Grants {
     #[arg(long, value_name = "OPERATION", num_args = 1.., value_delimiter = ',')]
     pub(crate) grant: Vec<Operation>,
     /// On these locations (a glob; may be repeated).
-    #[arg(long, value_name = "S", requires = "grant")]
+    #[arg(long, value_name = "GLOB", requires = "grant")]
     pub(crate) select: Vec<String>,
 }
 
@@ -485,13 +485,13 @@ pub(crate) struct GrantArgs {
     #[arg(required = true, value_name = "OPERATION")]
     pub(crate) operations: Vec<Operation>,
     /// On these locations (a glob; may be repeated).
-    #[arg(long, value_name = "S", required = true)]
+    #[arg(long, value_name = "GLOB", required = true)]
     pub(crate) select: Vec<String>,
     /// Let a person decide, per request, on the terminal of `serve`.
     #[arg(long)]
     pub(crate) ask: bool,
     /// Until then: a time span such as 30days, a day such as 2030-01-31, or a time such as 2030-01-31T12:00:00Z.
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "TIME")]
     pub(crate) expires: Option<String>,
     /// Instead of what older rules let it do with these operations.
     #[arg(long)]
@@ -506,10 +506,10 @@ pub(crate) struct DenyArgs {
     #[arg(value_name = "OPERATION")]
     pub(crate) operations: Vec<Operation>,
     /// On these locations (a glob; may be repeated); default: everywhere.
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "GLOB")]
     pub(crate) select: Vec<String>,
     /// Only by the rule of this number, as `peers` shows it.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "NUMBER")]
     pub(crate) rule: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! `list --known-to`: of which records a device has had the value from here, and which values to change when it is revoked.
+//! `list --shared-with`: of which records a device has had the value from here, and which values to change when it is revoked.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -7,7 +7,7 @@ use common::{Device, ENTRIES, NOT_FOUND, Pair, strings};
 
 #[track_caller]
 fn known(device: &Device, peer: &str) -> Vec<String> {
-    strings(&device.json(&["list", "--known-to", peer])["entries"], "location")
+    strings(&device.json(&["list", "--shared-with", peer])["entries"], "location")
 }
 
 #[test]
@@ -22,9 +22,9 @@ fn after_a_sync_it_has_what_was_given_and_what_both_had_and_nothing_forbidden() 
     let both = ["wallet/web/mail", "wallet/web/of-b", "wallet/web/shop"];
     assert_eq!(known(&pair.a, "b"), both);
     assert_eq!(known(&pair.b, "a"), both);
-    let listed = pair.a.json(&["list", "--known-to", "b", "wallet/web/m*"]);
+    let listed = pair.a.json(&["list", "--shared-with", "b", "wallet/web/m*"]);
     assert_eq!(listed, pair.a.json(&["list", "wallet/web/m*"]), "what is listed is listed alike");
-    assert_eq!(pair.a.ok(&["list", "--known-to", "b"]).lines().count(), 3);
+    assert_eq!(pair.a.ok(&["list", "--shared-with", "b"]).lines().count(), 3);
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn it_outlives_revoking_and_a_value_drops_out_when_it_is_changed() {
     let device = pair.a.json(&["peers"])["peers"][0]["device"].as_str().unwrap().to_owned();
     pair.a.put("s/v/later", "it never had");
     let done = pair.a.run(&["revoke", "b"], b"");
-    assert!(done.stderr.contains("`stronghold list --known-to b`"), "{}", done.stderr);
+    assert!(done.stderr.contains("`stronghold list --shared-with b`"), "{}", done.stderr);
     for name in ["b", &device[..4], &device] {
         assert_eq!(known(&pair.a, name), ENTRIES, "{name}");
     }
@@ -102,7 +102,7 @@ fn a_name_that_is_no_plain_word_is_not_repeated_as_a_command() {
     let (_serving, address) = a.serve();
     b.ok(&["sync", "a", "--take", "--yes", "--at", &address]);
     let done = a.run(&["revoke", &device[..8]], b"");
-    assert!(done.stderr.contains(&format!("--known-to {device}`")), "{}", done.stderr);
+    assert!(done.stderr.contains(&format!("--shared-with {device}`")), "{}", done.stderr);
     assert_eq!(known(&a, "b`; rm -rf"), ["s/v/r"]);
 }
 
@@ -110,7 +110,7 @@ fn a_name_that_is_no_plain_word_is_not_repeated_as_a_command() {
 fn a_device_that_was_never_paired_is_not_found() {
     let pair = Pair::synced();
     for (peer, shown) in [("nobody", "nobody: "), ("", ""), ("abc", "abc: ")] {
-        let said = pair.a.fails_cleanly(&["list", "--known-to", peer], NOT_FOUND);
+        let said = pair.a.fails_cleanly(&["list", "--shared-with", peer], NOT_FOUND);
         assert_eq!(
             said,
             format!("error: {shown}no paired device is called that\nhint: see `stronghold peers`\n")

@@ -157,7 +157,7 @@ fn errors_show_a_path_and_obey_none_of_it() {
         &["remove", "a/b/\u{1b}[2J\u{9b}"],
         &["history", "a/b/\u{1b}[2J\u{202e}"],
         &["revoke", "\u{1b}[2J"],
-        &["list", "--known-to", "\u{1b}[2J"],
+        &["list", "--shared-with", "\u{1b}[2J"],
         &["sync", "\u{9b}2J"],
     ] {
         of(in_folder(&folder, args, b""), NOT_FOUND);

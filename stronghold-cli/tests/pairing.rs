@@ -12,8 +12,8 @@ fn pair_while_locked(listener: &Device, joiner: &Device, locked: &Device) -> [(i
     let key = stronghold_sync::hex::read::<32>(key.trim()).unwrap();
     let mut file = SnapshotFile::open(&locked.snapshot(), &Unlock::Key(&key)).unwrap();
     let lock = file.lock(std::time::Duration::ZERO).unwrap();
-    let (pairing, code, address) = listener.pair(&["--wait", "1"]);
-    let joined = joiner.run(&["pair", "--join", &address, "--wait", "1"], code.as_bytes());
+    let (pairing, code, address) = listener.pair(&["--lock-timeout", "1"]);
+    let joined = joiner.run(&["pair", "--join", &address, "--lock-timeout", "1"], code.as_bytes());
     let listened = pairing.end();
     drop(lock);
     [(joined.exit, joined.stderr), (listened.exit, listened.stderr)]

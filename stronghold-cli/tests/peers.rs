@@ -224,7 +224,7 @@ fn a_revoked_device_is_a_stranger_and_keeps_what_it_had() {
         (done.exit, done.stderr.as_str()),
         (
             0,
-            "hint: what it has received, it keeps; `stronghold list --known-to b` shows which values to change\n"
+            "hint: what it has received, it keeps; `stronghold list --shared-with b` shows which values to change\n"
         )
     );
     assert_eq!(pair.a.json(&["peers"])["peers"], serde_json::json!([]));

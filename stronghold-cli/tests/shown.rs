@@ -101,9 +101,8 @@ fn a_sync_before_and_after_and_what_waits_for_a_rule() {
     let known = "\
         TIME        26  wallet/tokens/api\nTIME        24  wallet/web/mail\nTIME         3  wallet/web/new\n\
         TIME        24  wallet/web/shop\n";
-    says(&run(&a, &["list", "--known-to", "b"]), 0, known, "");
-    let hint =
-        "hint: what it has received, it keeps; `stronghold list --known-to b` shows which values to change\n";
+    says(&run(&a, &["list", "--shared-with", "b"]), 0, known, "");
+    let hint = "hint: what it has received, it keeps; `stronghold list --shared-with b` shows which values to change\n";
     let revoked = "revoked b (ID): 1 rule and its trust are gone; it has to be paired again to come back\n";
     says(&run(&a, &["revoke", "b"]), 0, revoked, hint);
 }

@@ -146,11 +146,11 @@ fn conflict(context: &Context, at: &str, strict: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn list(context: &Context, of: Option<&str>, known_to: Option<&str>) -> Result<(), Failure> {
+pub(super) fn list(context: &Context, of: Option<&str>, shared_with: Option<&str>) -> Result<(), Failure> {
     let selection = selection(of)?;
     let home = context.open()?;
     let stronghold = home.stronghold();
-    let listed = match known_to {
+    let listed = match shared_with {
         Some(peer) => stronghold
             .disclosed_to(&stronghold.peers().find_including_revoked(peer).about(&peer)?, &selection)?,
         None => stronghold.list(&selection)?,

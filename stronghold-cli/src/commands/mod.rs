@@ -46,8 +46,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Get { location, revision, strict, raw } => {
             local::get(&context, &location, revision.as_deref(), strict, raw)
         }
-        Command::List { selection, known_to } => {
-            local::list(&context, selection.as_deref(), known_to.as_deref())
+        Command::List { selection, shared_with } => {
+            local::list(&context, selection.as_deref(), shared_with.as_deref())
         }
         Command::Remove { location, dry_run } => local::remove(&context, &location, dry_run),
         Command::History { location } => local::history(&context, &location),

@@ -266,6 +266,6 @@ fn tell_what_it_keeps(context: &Context, stronghold: &Stronghold, device: &Devic
     let finds_it = stronghold.peers().find_including_revoked(name) == Ok(*device);
     let called = if is_word && finds_it { name.to_owned() } else { device.to_string() };
     context.output.note(&format!(
-        "hint: what it has received, it keeps; `stronghold list --known-to {called}` shows which values to change"
+        "hint: what it has received, it keeps; `stronghold list --shared-with {called}` shows which values to change"
     ));
 }

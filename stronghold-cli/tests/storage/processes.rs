@@ -68,7 +68,9 @@ fn work(shared: &Shared, folder: &std::path::Path, key: &str, worker: u64, put: 
     let (record, snapshot) = (record(worker, put), folder.join("vault"));
     loop {
         let mut command = crate::common::stronghold();
-        command.args(["put", &record, "--wait", "60", "--key-file", key, "--snapshot"]).arg(&snapshot);
+        command
+            .args(["put", &record, "--lock-timeout", "60", "--key-file", key, "--snapshot"])
+            .arg(&snapshot);
         let running = Running::start(&mut command, record.as_bytes());
         let id = running.id();
         shared.running.lock().unwrap().insert(id, running);
@@ -141,7 +143,7 @@ fn waiting_in_vain_names_the_process_that_holds_the_lock() {
     }
     let before = faulty.bytes();
     for wait in ["0", "1"] {
-        let done = faulty.device.run(&["put", RECORD, "--wait", wait], b"of the other");
+        let done = faulty.device.run(&["put", RECORD, "--lock-timeout", wait], b"of the other");
         let expected = format!(
             "error: the snapshot is in use by process {}; nothing was changed\n\
              hint: wait for the other process to finish, then try again\n",
