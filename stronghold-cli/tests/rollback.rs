@@ -152,7 +152,7 @@ fn a_note_that_is_none_is_told_until_it_is_accepted() {
 fn an_old_copy_with_an_old_passphrase_opens_nothing_that_comes_later() {
     let device = Device::with_passphrase("device", "old");
     device.put("a/b/c", "1");
-    let old = open(&bytes(&device), &Unlock::Passphrase(b"old")).unwrap().lineage;
+    let old = open(&bytes(&device), &Unlock::Passphrase(b"old")).unwrap().sealer;
     let new = device.file("new", b"new");
     device.ok(&["passphrase", "--new-passphrase-file", &new]);
     device.unlock_by("--passphrase-file", "new", b"new");
@@ -161,17 +161,17 @@ fn an_old_copy_with_an_old_passphrase_opens_nothing_that_comes_later() {
     // Nor after a slot was removed, or values were purged.
     let key = device.file("key-2", &raw_key(2));
     device.ok(&["passphrase", "--add", "--new-key-file", &key, "--label", "the tablet"]);
-    let with_slot = open(&bytes(&device), &Unlock::Key(&raw_key(2))).unwrap().lineage;
+    let with_slot = open(&bytes(&device), &Unlock::Key(&raw_key(2))).unwrap().sealer;
     device.ok(&["passphrase", "--remove", "2"]);
     assert_eq!(with_slot.reopen(bytes(&device)).unwrap_err(), OpenError::WrongKey);
     device.put("a/b/c", "2");
-    let before_purge = open(&bytes(&device), &Unlock::Passphrase(b"new")).unwrap().lineage;
+    let before_purge = open(&bytes(&device), &Unlock::Passphrase(b"new")).unwrap().sealer;
     let thief = before_purge.clone();
     device.ok(&["purge", "a/**", "--yes"]);
     assert!(thief.reopen(bytes(&device)).is_ok(), "who can open the file now follows");
     assert_eq!(device.get("a/b/c"), "2");
     // Kept knowingly, it is as it was.
-    let before = open(&bytes(&device), &Unlock::Passphrase(b"new")).unwrap().lineage;
+    let before = open(&bytes(&device), &Unlock::Passphrase(b"new")).unwrap().sealer;
     let newer = device.file("newer", b"newer");
     device.ok(&["passphrase", "--new-passphrase-file", &newer, "--keep-master-key"]);
     assert!(before.reopen(bytes(&device)).is_ok());

@@ -66,7 +66,7 @@ pub struct Channel<S> {
     inbox: Vec<u8>,
     /// Frames that wait for a flush; `taken` counts the bytes that TLS has taken.
     outbox: Vec<u8>,
-    taken: usize,
+    written: usize,
     failed: Option<ChannelError>,
     /// `true` until the peer's card, its first message, has arrived.
     awaits_card: bool,
@@ -255,7 +255,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
             last_frame: 0,
             inbox: Vec::new(),
             outbox: Vec::new(),
-            taken: 0,
+            written: 0,
             failed: None,
             awaits_card: false,
         })
@@ -271,11 +271,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     /// Counts each byte that TLS took at once, so that cancellation neither repeats nor loses
     /// bytes.
     async fn write_all(&mut self) -> io::Result<()> {
-        while self.taken < self.outbox.len() {
-            self.taken += self.stream.write(&self.outbox[self.taken..]).await?;
+        while self.written < self.outbox.len() {
+            self.written += self.stream.write(&self.outbox[self.written..]).await?;
         }
         self.outbox.clear();
-        self.taken = 0;
+        self.written = 0;
         self.stream.flush().await
     }
 

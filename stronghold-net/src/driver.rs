@@ -40,7 +40,7 @@ pub trait Host {
     ///
     /// # Errors
     /// [`Overload`] ends the session.
-    fn gave(&mut self, bytes: u64) -> Result<(), Overload> {
+    fn on_chunk_sent(&mut self, bytes: u64) -> Result<(), Overload> {
         let _ = bytes;
         Ok(())
     }
@@ -97,7 +97,7 @@ where
         match &message {
             Message::Batch(_) => host.begin_batch(),
             Message::Chunk(bytes) => host.make_room(bytes.len() as u64).await?,
-            message if is_kept(message) => host.stage(channel.last_frame())?,
+            message if is_staged(message) => host.stage(channel.last_frame())?,
             _ => {}
         }
         if let Err(error) = session.handle_message(message) {
@@ -107,7 +107,7 @@ where
 }
 
 /// Returns whether the session keeps a list that the message carries.
-fn is_kept(message: &Message) -> bool {
+fn is_staged(message: &Message) -> bool {
     use Message::{Digest, Listing, Missing, NeedMore, Needed, Offer, Push, Want};
     matches!(
         message,
@@ -130,7 +130,7 @@ where
             Action::Send(message) => {
                 channel.feed(&message).await?;
                 if let Message::Chunk(bytes) = message {
-                    host.gave(bytes.len() as u64)?;
+                    host.on_chunk_sent(bytes.len() as u64)?;
                 }
             }
             Action::Finished(summary) => return Ok(Some(summary)),
@@ -237,7 +237,7 @@ mod tests {
             self.note("stage", u64::from(bytes > 0))
         }
 
-        fn gave(&mut self, bytes: u64) -> Result<(), Overload> {
+        fn on_chunk_sent(&mut self, bytes: u64) -> Result<(), Overload> {
             self.note("gave", bytes)
         }
     }

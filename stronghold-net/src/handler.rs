@@ -30,7 +30,7 @@ pub trait SessionHandler: Send {
 
     /// Called when an initiator reports the entries that stay where they are, because a rule is
     /// missing or a limit is met.
-    fn on_left_behind(&mut self, _peer: DeviceId, _left: &StaysBehind) {}
+    fn on_left_behind(&mut self, _peer: DeviceId, _left: &LeftBehindReport) {}
 
     /// Returns whether to proceed with a plan.
     fn review_plan(&mut self, plan: &Plan) -> PlanDecision {
@@ -61,7 +61,7 @@ pub trait SessionHandler: Send {
 
 /// Entries that a sync left where they are, by name, as the initiator reports them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StaysBehind {
+pub struct LeftBehindReport {
     /// Number of records of this side that the peer does not take.
     pub not_given: u64,
     /// Some of these records.

@@ -13,7 +13,7 @@ use crate::shared::SharedVault;
 /// The last reported state of a snapshot.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    wrong: Mutex<Option<String>>,
+    reported: Mutex<Option<String>>,
     seen: Mutex<Option<Seen>>,
 }
 
@@ -37,8 +37,8 @@ pub(crate) enum Change {
 
 impl Health {
     /// Looks at the file. Returns the reason why it can't be used, and the change to report.
-    pub(crate) fn look(&self, home: &SharedVault) -> (Result<(), String>, Option<Change>) {
-        let found = self.found(&mut home.lock()).map_err(|error| reason(&error));
+    pub(crate) fn check(&self, home: &SharedVault) -> (Result<(), String>, Option<Change>) {
+        let found = self.reload(&mut home.lock()).map_err(|error| reason(&error));
         let change = match &found {
             Err(reason) => self.note(reason.clone()),
             Ok(()) if home.is_unwritable() => None,
@@ -47,7 +47,7 @@ impl Health {
         (found, change)
     }
 
-    fn found(&self, home: &mut VaultFile) -> Result<(), VaultFileError> {
+    fn reload(&self, home: &mut VaultFile) -> Result<(), VaultFileError> {
         home.refresh()?;
         let now = std::fs::metadata(home.file().path()).ok().map(|file| Seen {
             generation: home.file().sealer().generation(),
@@ -76,7 +76,7 @@ impl Health {
     }
 
     fn wrong(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,16 +122,16 @@ mod tests {
     fn a_snapshot_that_is_gone_and_comes_back_is_told_of_once() {
         let (device, health) = (Device::new("device"), Health::default());
         let (path, away) = (device.path(), device.path().with_extension("away"));
-        assert_eq!(health.look(&device.home), (Ok(()), None));
+        assert_eq!(health.check(&device.home), (Ok(()), None));
         fs::rename(&path, &away).unwrap();
-        let (found, told) = health.look(&device.home);
+        let (found, told) = health.check(&device.home);
         let why = found.unwrap_err();
         assert!(why.starts_with(&format!("can't read {}: ", path.display())), "{why}");
         assert_eq!(told, Some(Change::NotReady(why.clone())));
-        assert_eq!(health.look(&device.home), (Err(why), None));
+        assert_eq!(health.check(&device.home), (Err(why), None));
         fs::rename(&away, &path).unwrap();
-        assert_eq!(health.look(&device.home), (Ok(()), Some(Change::Ready)));
-        assert_eq!(health.look(&device.home), (Ok(()), None));
+        assert_eq!(health.check(&device.home), (Ok(()), Some(Change::Ready)));
+        assert_eq!(health.check(&device.home), (Ok(()), None));
     }
 
     /// A change that makes no generation was none of a Stronghold's: all of the file is read then, behind the header too.
@@ -140,17 +140,17 @@ mod tests {
         let (device, health) = (Device::new("device"), Health::default());
         device.put("a/v/r", &"x".repeat(10_000));
         let whole = device.bytes();
-        assert_eq!(health.look(&device.home), (Ok(()), None));
+        assert_eq!(health.check(&device.home), (Ok(()), None));
         let mut damaged = whole.clone();
         damaged[whole.len() - 100] ^= 1;
         fs::write(device.path(), [&damaged[..], b"x"].concat()).unwrap();
-        let (found, told) = health.look(&device.home);
+        let (found, told) = health.check(&device.home);
         assert_eq!(told, Some(Change::NotReady(found.unwrap_err())));
         fs::write(device.path(), &whole).unwrap();
-        assert_eq!(health.look(&device.home), (Ok(()), Some(Change::Ready)));
+        assert_eq!(health.check(&device.home), (Ok(()), Some(Change::Ready)));
         // Another generation is read as such.
         device.put("a/v/r", "another");
-        assert_eq!(health.look(&device.home), (Ok(()), None));
+        assert_eq!(health.check(&device.home), (Ok(()), None));
     }
 
     /// That it can be read does not make it ready where the last change could not be written.
@@ -166,9 +166,9 @@ mod tests {
             Ok::<_, VaultFileError>(())
         });
         held.unwrap();
-        assert_eq!(health.look(&device.home), (Ok(()), None));
+        assert_eq!(health.check(&device.home), (Ok(()), None));
         change().unwrap();
-        assert_eq!(health.look(&device.home), (Ok(()), Some(Change::Ready)));
+        assert_eq!(health.check(&device.home), (Ok(()), Some(Change::Ready)));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 pub use self::fault::HostError;
 use crate::{
     driver::{Host, Overload},
-    handler::{PlanDecision, SessionHandler, StaysBehind},
+    handler::{LeftBehindReport, PlanDecision, SessionHandler},
     knowledge::PeerKnowledge,
     memory::BatchPermits,
     shared::{SharedVault, now},
@@ -40,7 +40,7 @@ pub struct VaultHost<'a> {
     home: SharedVault,
     peer: PublicIdentity,
     /// Opens the peer's batches.
-    awaited: ComplementReceiver,
+    receiver: ComplementReceiver,
     /// Number of batches sealed for the peer.
     sealed: u64,
     /// Number of records that imported batches deleted, emptied or shortened here.
@@ -49,14 +49,14 @@ pub struct VaultHost<'a> {
     /// belongs to another step.
     step: Option<PendingStep>,
     /// Facts about the peer, to be written with the next change.
-    learnt: PeerKnowledge,
+    knowledge: PeerKnowledge,
     /// `true` if two snapshots of the peer's identity are in use.
     is_copied: bool,
-    attendant: &'a mut dyn SessionHandler,
+    handler: &'a mut dyn SessionHandler,
     /// Limit on the time that a person takes to decide.
-    patience: Duration,
+    approval_timeout: Duration,
     /// Share of this session's batches in the memory that all sessions share.
-    flight: BatchPermits,
+    permits: BatchPermits,
     /// Entries that browsing found.
     pub found: Vec<Listing>,
     /// The plan, for a dry run.
@@ -81,16 +81,16 @@ impl<'a> VaultHost<'a> {
         let receiver = home.lock().stronghold().identity().device();
         Self {
             home,
-            awaited: ComplementReceiver::new(secret, peer.clone(), receiver, request_of(binding)),
+            receiver: ComplementReceiver::new(secret, peer.clone(), receiver, request_of(binding)),
             peer,
             sealed: 0,
             lost: 0,
             step: None,
-            learnt: PeerKnowledge::new(stamp_of(binding)),
+            knowledge: PeerKnowledge::new(stamp_of(binding)),
             is_copied: false,
-            attendant,
-            patience: crate::Limits::default().approval_timeout,
-            flight: BatchPermits::default(),
+            handler: attendant,
+            approval_timeout: crate::Limits::default().approval_timeout,
+            permits: BatchPermits::default(),
             found: Vec::new(),
             plan: None,
             declined: Vec::new(),
@@ -101,14 +101,14 @@ impl<'a> VaultHost<'a> {
     /// Sets the time after which an unanswered request for approval is denied.
     #[must_use]
     pub fn with_approval_timeout(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.approval_timeout = patience;
         self
     }
 
     /// Sets the stamp that this side shows to the peer.
     #[must_use]
     pub fn with_stamp(mut self, stamp: Option<Stamp>) -> Self {
-        self.learnt.shows(stamp);
+        self.knowledge.shows(stamp);
         self
     }
 
@@ -122,7 +122,7 @@ impl<'a> VaultHost<'a> {
 
     /// Takes the memory of batches from the budget that all sessions share.
     pub(crate) fn with_permits(mut self, flight: BatchPermits) -> Self {
-        self.flight = flight;
+        self.permits = flight;
         self
     }
 
@@ -144,8 +144,8 @@ impl<'a> VaultHost<'a> {
     }
 
     fn export(&mut self, export: &Export) -> Result<TaskResult, HostError> {
-        if self.learnt.is_due_before_leaving() {
-            self.write_learnt()?;
+        if self.knowledge.is_due_before_leaving() {
+            self.write_knowledge()?;
         }
         let to = RecipientPublicKey::from_bytes(export.key.as_bytes()).map_err(|_| HostError::BadKey)?;
         let mut home = self.home.lock();
@@ -154,7 +154,7 @@ impl<'a> VaultHost<'a> {
         let manifest = Manifest {
             sender: stronghold.identity().device(),
             receiver: self.peer.device(),
-            request: *self.awaited.request(),
+            request: *self.receiver.request(),
             index: self.sealed,
         };
         let sealed = seal_complement(&entries, &to, stronghold.identity(), &manifest)?;
@@ -179,9 +179,9 @@ impl<'a> VaultHost<'a> {
 
     fn import(&mut self, import: &Import) -> Result<TaskResult, HostError> {
         let now = now();
-        let entries = self.awaited.open(&import.sealed)?;
+        let entries = self.receiver.open(&import.sealed)?;
         // The peer writes the stamp before it sends a batch.
-        self.learnt.is_stamped_there = true;
+        self.knowledge.is_stamped_there = true;
         let report = self.update(|host, stronghold| {
             let policy = stronghold.policy().clone();
             let readable = import.expected.is_unplanned().then(|| stronghold.readable());
@@ -198,25 +198,25 @@ impl<'a> VaultHost<'a> {
             }
             // The peer holds each revision that it sends. They can be recorded only now: the record
             // skips revisions that are not held here.
-            host.learnt.write(stronghold, &host.peer.device(), brought);
+            host.knowledge.write(stronghold, &host.peer.device(), brought);
             Ok(report)
         })?;
-        self.learnt.written();
+        self.knowledge.written();
         self.lost += report.deleted + report.shrunk;
         let taken =
             Changes { received: report.received, deleted: report.deleted, conflicts: report.conflicts };
-        self.attendant.on_received(taken);
+        self.handler.on_received(taken);
         Ok(TaskResult::Imported(taken))
     }
 
     fn log(&mut self, verdicts: Vec<Verdict>) -> Result<TaskResult, HostError> {
         let (time, device) = (now(), self.peer.device());
-        verdicts.iter().for_each(|verdict| self.attendant.on_decision(device, verdict));
-        let is_urgent = verdicts.iter().any(lets_leave);
+        verdicts.iter().for_each(|verdict| self.handler.on_decision(device, verdict));
+        let is_urgent = verdicts.iter().any(discloses);
         let decided = |verdict: Verdict| AuditRecord {
             time,
             device,
-            deed: deed(&verdict),
+            action: audit_action(&verdict),
             selection: verdict.selection,
             allowed: verdict.allowed,
             entries: verdict.volume.entries,
@@ -228,10 +228,10 @@ impl<'a> VaultHost<'a> {
             return Ok(TaskResult::Logged);
         }
         self.update(|host, stronghold| {
-            host.learnt.write(stronghold, &device, []);
+            host.knowledge.write(stronghold, &device, []);
             Ok(())
         })?;
-        self.learnt.written();
+        self.knowledge.written();
         Ok(TaskResult::Logged)
     }
 
@@ -255,18 +255,18 @@ impl<'a> VaultHost<'a> {
     }
 
     /// Reports to the handler, by name, the entries that are left behind.
-    fn left(&mut self, left: LeftBehind) {
+    fn report_left_behind(&mut self, left: LeftBehind) {
         let names =
             |stronghold: &Stronghold| left.ungiven.iter().filter_map(|id| stronghold.names_of(id)).collect();
         let ungiven = names(self.home.lock().stronghold());
         let LeftBehind { not_given, not_taken, untaken, .. } = left;
-        self.attendant
-            .on_left_behind(self.peer.device(), &StaysBehind { not_given, ungiven, not_taken, untaken });
+        self.handler
+            .on_left_behind(self.peer.device(), &LeftBehindReport { not_given, ungiven, not_taken, untaken });
     }
 
     async fn confirm(&mut self, plan: &Plan) -> TaskResult {
-        let asked = self.attendant.confirm_losses(self.peer.device(), plan);
-        match timeout(self.patience, asked).await {
+        let asked = self.handler.confirm_losses(self.peer.device(), plan);
+        match timeout(self.approval_timeout, asked).await {
             Ok(true) => TaskResult::Approved,
             _ => TaskResult::Denied,
         }
@@ -282,7 +282,7 @@ impl<'a> VaultHost<'a> {
         let peers = home.refresh().ok().map(Stronghold::peers);
         let is_new =
             |revision: &RevisionId| !peers.is_some_and(|peers| peers.was_disclosed_to(&device, revision));
-        self.learnt.revisions.extend(revisions.into_iter().filter(is_new));
+        self.knowledge.revisions.extend(revisions.into_iter().filter(is_new));
     }
 
     /// Writes the facts learnt about the peer, if any are due: before an entry leaves for the peer,
@@ -290,38 +290,38 @@ impl<'a> VaultHost<'a> {
     ///
     /// # Errors
     /// [`HostError::Home`] when they can't be written; the next change tries again.
-    pub(crate) fn keep_learnt(&mut self) -> Result<(), HostError> {
-        if self.learnt.is_due() { self.write_learnt() } else { Ok(()) }
+    pub(crate) fn flush_knowledge(&mut self) -> Result<(), HostError> {
+        if self.knowledge.is_due() { self.write_knowledge() } else { Ok(()) }
     }
 
-    fn write_learnt(&mut self) -> Result<(), HostError> {
+    fn write_knowledge(&mut self) -> Result<(), HostError> {
         self.update(|host, stronghold| {
-            host.learnt.write(stronghold, &host.peer.device(), []);
+            host.knowledge.write(stronghold, &host.peer.device(), []);
             Ok(())
         })?;
-        self.learnt.written();
+        self.knowledge.written();
         Ok(())
     }
 
     /// Stores and reports the peer's edition. A false claim harms only the peer, since nothing else
     /// depends on it.
-    fn told_edition(&mut self, edition: Edition) {
+    fn note_edition(&mut self, edition: Edition) {
         let device = self.peer.device();
         let seen = self.home.lock().stronghold().peers().get(&device).map_or(0, |peer| peer.generation);
         // If two copies are used in turn, one is always behind the other.
         if (1..seen).contains(&edition.generation) && !self.is_copied {
-            self.attendant.on_rollback(device, edition.generation, seen);
+            self.handler.on_rollback(device, edition.generation, seen);
         }
-        self.learnt.edition = Some(edition);
+        self.knowledge.edition = Some(edition);
     }
 
     fn copied(&mut self, copied: Duplicate) {
         self.is_copied |= copied == Duplicate::Theirs;
-        self.attendant.on_duplicate(self.peer.device(), copied);
+        self.handler.on_duplicate(self.peer.device(), copied);
     }
 
     fn plan(&mut self, plan: Plan) -> TaskResult {
-        let answer = match self.attendant.review_plan(&plan) {
+        let answer = match self.handler.review_plan(&plan) {
             PlanDecision::Proceed => TaskResult::Proceed { deletions_confirmed: false },
             PlanDecision::ProceedWithDeletions => TaskResult::Proceed { deletions_confirmed: true },
             PlanDecision::Stop => TaskResult::Stop,
@@ -331,15 +331,15 @@ impl<'a> VaultHost<'a> {
     }
 
     async fn ask(&mut self, pending: &[Pending]) -> TaskResult {
-        let asked = self.attendant.approve(self.peer.device(), pending);
-        match timeout(self.patience, asked).await {
+        let asked = self.handler.approve(self.peer.device(), pending);
+        match timeout(self.approval_timeout, asked).await {
             Ok(true) => TaskResult::Approved,
             _ => TaskResult::Denied,
         }
     }
 
     /// Keeps a local error, and tells the session whose fault the error is.
-    fn fault(&mut self, error: HostError) -> TaskResult {
+    fn classify_error(&mut self, error: HostError) -> TaskResult {
         let failure = error.failure();
         if failure == TaskError::Local {
             self.error = Some(error);
@@ -357,16 +357,16 @@ impl Host for VaultHost<'_> {
                 return None;
             }
             Action::Incoming(volume) => {
-                self.attendant.on_incoming(volume);
+                self.handler.on_incoming(volume);
                 return None;
             }
             Action::Sent { entries, of } => {
-                self.learnt.is_stamped_there = true;
-                self.attendant.on_sent(entries, of);
+                self.knowledge.is_stamped_there = true;
+                self.handler.on_sent(entries, of);
                 return None;
             }
             Action::Edition(edition) => {
-                self.told_edition(edition);
+                self.note_edition(edition);
                 return None;
             }
             Action::Duplicate(copied) => {
@@ -378,7 +378,7 @@ impl Host for VaultHost<'_> {
                 return None;
             }
             Action::LeftBehind(left) => {
-                self.left(left);
+                self.report_left_behind(left);
                 return None;
             }
             Action::Declined(records) => {
@@ -396,37 +396,37 @@ impl Host for VaultHost<'_> {
             Action::Log(verdicts) => self.log(verdicts),
         };
         if let Ok(TaskResult::Sealed(sealed)) = &done {
-            self.flight.reserve_outgoing(sealed.len()).await;
+            self.permits.reserve_outgoing(sealed.len()).await;
         }
-        Some(done.unwrap_or_else(|error| self.fault(error)))
+        Some(done.unwrap_or_else(|error| self.classify_error(error)))
     }
 
     fn begin_batch(&mut self) {
-        self.flight.begin_incoming();
+        self.permits.begin_incoming();
     }
 
     async fn make_room(&mut self, bytes: u64) -> Result<(), Overload> {
-        self.flight.reserve_incoming(bytes).await
+        self.permits.reserve_incoming(bytes).await
     }
 
     fn stage(&mut self, bytes: u64) -> Result<(), Overload> {
-        self.flight.reserve_shapes(bytes)
+        self.permits.reserve_shapes(bytes)
     }
 
-    fn gave(&mut self, bytes: u64) -> Result<(), Overload> {
-        self.flight.sent(bytes)
+    fn on_chunk_sent(&mut self, bytes: u64) -> Result<(), Overload> {
+        self.permits.sent(bytes)
     }
 }
 
 /// Returns whether the decision lets entries leave; then the log is written before. Decisions on
 /// incoming entries are written together with these.
-fn lets_leave(verdict: &Verdict) -> bool {
+fn discloses(verdict: &Verdict) -> bool {
     let leaves = matches!(verdict.operation, Operation::Import | Operation::Browse | Operation::Pull);
     leaves && verdict.allowed && verdict.volume.entries > 0
 }
 
 /// Returns the log's action for a decision.
-fn deed(verdict: &Verdict) -> AuditAction {
+fn audit_action(verdict: &Verdict) -> AuditAction {
     match verdict.operation {
         Operation::Push if verdict.ours => AuditAction::Took,
         Operation::Delete if verdict.ours => AuditAction::TookDeletions,

@@ -87,7 +87,7 @@ pub use dial::{DialError, dial, dial_pairing};
 pub use driver::{DriveError, Host, Overload, drive};
 pub use error::{ChannelError, FrameError};
 pub use frame::MAX_FRAME;
-pub use handler::{BoxFuture, NoHandler, PlanDecision, SessionHandler, StaysBehind};
+pub use handler::{BoxFuture, LeftBehindReport, NoHandler, PlanDecision, SessionHandler};
 pub use host::{HostError, VaultHost, request_of, secret_of};
 pub use invitation::{Invitation, ParseInvitationError};
 pub use limits::Limits;

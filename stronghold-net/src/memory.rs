@@ -103,14 +103,14 @@ impl Budget {
 
 /// A session's part of a budget, released when dropped.
 #[derive(Debug)]
-struct Held {
+struct Reservation {
     budget: Arc<Budget>,
     device: DeviceId,
     bytes: u64,
     session: u64,
 }
 
-impl Held {
+impl Reservation {
     fn nothing(budget: &Arc<Budget>, device: DeviceId) -> Self {
         let session = budget.sessions.fetch_add(1, Ordering::Relaxed);
         Self { budget: budget.clone(), device, bytes: 0, session }
@@ -147,7 +147,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let Budget { all, each, reserve, .. } = *self.budget;
         let mut used = self.budget.used();
@@ -165,12 +165,12 @@ impl Drop for Held {
 
 /// The speed of a batch.
 #[derive(Debug)]
-struct Pace {
+struct TransferRate {
     since: Instant,
     bytes: u64,
 }
 
-impl Pace {
+impl TransferRate {
     fn begin() -> Self {
         Self { since: Instant::now(), bytes: 0 }
     }
@@ -188,11 +188,11 @@ impl Pace {
 #[derive(Debug, Default)]
 pub(crate) struct BatchPermits {
     shared: Option<(MemoryBudget, DeviceId)>,
-    given: Option<Held>,
-    received: Option<Held>,
-    staged: Option<Held>,
-    giving: Option<Pace>,
-    receiving: Option<Pace>,
+    outgoing: Option<Reservation>,
+    incoming: Option<Reservation>,
+    staged: Option<Reservation>,
+    giving: Option<TransferRate>,
+    receiving: Option<TransferRate>,
 }
 
 impl BatchPermits {
@@ -203,13 +203,13 @@ impl BatchPermits {
     /// Reserves memory for an outgoing batch; the first call reserves two batches. Releases the
     /// incoming reservation, since that batch is durable by now.
     pub(crate) async fn reserve_outgoing(&mut self, bytes: usize) {
-        self.received = None;
-        self.giving = Some(Pace::begin());
-        if let (Some((memory, device)), None) = (&self.shared, &self.given) {
-            let mut held = Held::nothing(&memory.batches, *device);
+        self.incoming = None;
+        self.giving = Some(TransferRate::begin());
+        if let (Some((memory, device)), None) = (&self.shared, &self.outgoing) {
+            let mut held = Reservation::nothing(&memory.batches, *device);
             held.grow(GIVEN * bytes as u64).await;
-            self.given = Some(held);
-            self.giving = Some(Pace::begin());
+            self.outgoing = Some(held);
+            self.giving = Some(TransferRate::begin());
         }
     }
 
@@ -224,9 +224,10 @@ impl BatchPermits {
     /// Begins an incoming batch. Releases the outgoing reservation and that of the last incoming
     /// batch: the peer has all that this side sent, and the last batch is durable.
     pub(crate) fn begin_incoming(&mut self) {
-        (self.given, self.received) = (None, None);
-        self.receiving = Some(Pace::begin());
-        self.received = self.shared.as_ref().map(|(memory, device)| Held::nothing(&memory.batches, *device));
+        (self.outgoing, self.incoming) = (None, None);
+        self.receiving = Some(TransferRate::begin());
+        self.incoming =
+            self.shared.as_ref().map(|(memory, device)| Reservation::nothing(&memory.batches, *device));
     }
 
     /// Waits until there is memory for received bytes of the batch. The peer's pace does not
@@ -235,7 +236,7 @@ impl BatchPermits {
         if let (Some((memory, _)), Some(pace)) = (&self.shared, &mut self.receiving) {
             pace.count(bytes, memory.pace)?;
         }
-        if let Some(held) = &mut self.received {
+        if let Some(held) = &mut self.incoming {
             let waiting = Instant::now();
             held.grow(bytes).await;
             if let Some(pace) = &mut self.receiving {
@@ -248,7 +249,7 @@ impl BatchPermits {
     /// Reserves memory for received entry lists, until the end of the session.
     pub(crate) fn reserve_shapes(&mut self, bytes: u64) -> Result<(), Overload> {
         let Some((memory, device)) = &self.shared else { return Ok(()) };
-        let staged = self.staged.get_or_insert_with(|| Held::nothing(&memory.shapes, *device));
+        let staged = self.staged.get_or_insert_with(|| Reservation::nothing(&memory.shapes, *device));
         if staged.try_grow(bytes) { Ok(()) } else { Err(Overload::Full) }
     }
 }

@@ -422,7 +422,7 @@ fn granted(
 /// Writes the facts learnt about the peer since the last write. Prefers the host's error to the
 /// session's, which says less.
 fn finish(driven: Result<Summary, DriveError>, host: &mut VaultHost<'_>) -> Result<Summary, PeerError> {
-    let kept = host.keep_learnt();
+    let kept = host.flush_knowledge();
     match (driven, host.error.take()) {
         (Ok(summary), _) => Ok(kept.map(|()| summary)?),
         (Err(_), Some(error)) => Err(error.into()),

@@ -35,7 +35,7 @@ use crate::{
 const REMEMBERED: usize = 16_384;
 
 const NONCE: usize = 16;
-const MARK: usize = 16;
+const TAG: usize = 16;
 
 /// Knocks at `device`, with which this one shares `secret`. Returns the nonce.
 pub(crate) async fn send_token<S: AsyncWrite + Unpin>(
@@ -51,11 +51,11 @@ pub(crate) async fn send_token<S: AsyncWrite + Unpin>(
 }
 
 /// Returns the knock with this nonce.
-pub(crate) fn token(nonce: &Nonce, secret: &Rendezvous, device: &DeviceId) -> [u8; NONCE + MARK] {
-    let mut knock = [0; NONCE + MARK];
+pub(crate) fn token(nonce: &Nonce, secret: &Rendezvous, device: &DeviceId) -> [u8; NONCE + TAG] {
+    let mut knock = [0; NONCE + TAG];
     let (first, shown) = knock.split_at_mut(NONCE);
     first.copy_from_slice(nonce);
-    shown.copy_from_slice(&truncate::<MARK>(tag(secret, TagContext::Gate, nonce, device)));
+    shown.copy_from_slice(&truncate::<TAG>(tag(secret, TagContext::Gate, nonce, device)));
     knock
 }
 
@@ -80,7 +80,7 @@ impl PreAuth {
         home: &SharedVault,
     ) -> io::Result<Option<EphemeralIdentities>> {
         let mut nonce = [0; NONCE];
-        let mut shown = [0; MARK];
+        let mut shown = [0; TAG];
         io.read_exact(&mut nonce).await?;
         io.read_exact(&mut shown).await?;
         let knocker = match_token(home, &nonce, &shown).filter(|_| self.is_new(nonce));
@@ -111,7 +111,7 @@ impl PreAuth {
 fn match_token(
     home: &SharedVault,
     nonce: &Nonce,
-    shown: &[u8; MARK],
+    shown: &[u8; TAG],
 ) -> Option<(Rendezvous, Identity, PublicIdentity)> {
     let mut home = home.lock();
     let _ = home.refresh();
@@ -137,7 +137,7 @@ mod tests {
         let (mut one, mut two) = (Vec::new(), Vec::new());
         send_token(&mut one, &secret, &device).await.unwrap();
         send_token(&mut two, &secret, &device).await.unwrap();
-        assert_eq!((one.len(), two.len()), (NONCE + MARK, NONCE + MARK));
+        assert_eq!((one.len(), two.len()), (NONCE + TAG, NONCE + TAG));
         assert!(one.iter().zip(&two).filter(|(one, two)| one == two).count() < 8);
     }
 

@@ -73,8 +73,8 @@ pub struct Server {
     home: SharedVault,
     limits: Limits,
     shared: Arc<Shared>,
-    attendants: Arc<dyn Fn() -> Box<dyn SessionHandler> + Send + Sync>,
-    told: Arc<dyn Fn(Event) + Send + Sync>,
+    handlers: Arc<dyn Fn() -> Box<dyn SessionHandler> + Send + Sync>,
+    on_event: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 /// State that all sessions of a server share.
@@ -110,8 +110,8 @@ impl Server {
             home: home.clone(),
             limits: Limits::default(),
             shared: Shared::new(&Limits::default()),
-            attendants: Arc::new(|| Box::new(NoHandler)),
-            told: Arc::new(|_| ()),
+            handlers: Arc::new(|| Box::new(NoHandler)),
+            on_event: Arc::new(|_| ()),
         }
     }
 
@@ -129,14 +129,14 @@ impl Server {
         mut self,
         attendants: impl Fn() -> A + Send + Sync + 'static,
     ) -> Self {
-        self.attendants = Arc::new(move || Box::new(attendants()));
+        self.handlers = Arc::new(move || Box::new(attendants()));
         self
     }
 
     /// Sets a callback for events.
     #[must_use]
     pub fn on_event(mut self, told: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        self.told = Arc::new(told);
+        self.on_event = Arc::new(told);
         self
     }
 
@@ -150,7 +150,7 @@ impl Server {
         let mut sessions = JoinSet::new();
         let mut report = interval(TELL_TURNED_AWAY);
         let looking = self.clone();
-        let looking = AbortOnDrop(tokio::spawn(async move { looking.keep_looking().await }));
+        let looking = AbortOnDrop(tokio::spawn(async move { looking.watch_snapshot().await }));
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -176,7 +176,7 @@ impl Server {
                     self.count(strangers.admit(gate));
                 }
                 _ = report.tick() => {
-                    self.tell_turned_away();
+                    self.report_rejected();
                     let home = self.home.clone();
                     spawn_blocking(move || home.write_log_if_due());
                 }
@@ -189,7 +189,7 @@ impl Server {
         if ended.is_err() {
             tracing::warn!(left = sessions.len(), "sessions did not end in time and are cut");
         }
-        self.tell_turned_away();
+        self.report_rejected();
         let home = self.home.clone();
         if let Ok(Err(error)) = spawn_blocking(move || home.write_log()).await {
             tracing::warn!(%error, "the log could not be written");
@@ -205,7 +205,7 @@ impl Server {
         };
         match self.count_rejected(opened.await) {
             Some(channel) => self.session(channel).await,
-            None => self.tell_turned_away(),
+            None => self.report_rejected(),
         }
     }
 
@@ -217,7 +217,7 @@ impl Server {
         let admitted = self.shared.gate.admit(&mut io, &self.home).await;
         let covered = admitted.map_err(|error| ChannelError::from_io(&error))?;
         let covered = covered.ok_or(ChannelError::TurnedAway)?;
-        let _ = self.look();
+        let _ = self.check_snapshot();
         Ok((io, covered))
     }
 
@@ -256,18 +256,18 @@ impl Server {
         self.shared.turned_away.fetch_add(u64::from(turned_away), Ordering::Relaxed);
     }
 
-    fn tell_turned_away(&self) {
+    fn report_rejected(&self) {
         match self.shared.turned_away.swap(0, Ordering::Relaxed) {
             0 => {}
-            number => (self.told)(Event::TurnedAway(number)),
+            number => (self.on_event)(Event::TurnedAway(number)),
         }
     }
 
     async fn session<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, mut channel: Channel<S>) {
         let device = channel.peer().device();
         tracing::info!(device = %device.fingerprint(), "a session begins");
-        (self.told)(Event::Started(device));
-        let done = self.answered(&mut channel, device).await;
+        (self.on_event)(Event::Started(device));
+        let done = self.run_session(&mut channel, device).await;
         self.shared.pace.ended(device, done.is_ok());
         if let Err(refusal) = done.as_ref().map_err(last_word)
             && let Some(refusal) = refusal
@@ -278,48 +278,48 @@ impl Server {
         match done {
             Ok(summary) => {
                 tracing::info!(device = %device.fingerprint(), received = summary.received, sent = summary.sent, "a session ended");
-                (self.told)(Event::Done(device, summary));
+                (self.on_event)(Event::Done(device, summary));
             }
             Err(error) => {
                 if let PeerError::Host(HostError::Home(error)) = &error {
                     self.tell(self.shared.health.note(reason(error)));
                 }
                 tracing::warn!(device = %device.fingerprint(), %error, "a session failed");
-                (self.told)(Event::Failed(device, error));
+                (self.on_event)(Event::Failed(device, error));
             }
         }
     }
 
-    async fn answered<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    async fn run_session<S: AsyncRead + AsyncWrite + Unpin + Send>(
         &self,
         channel: &mut Channel<S>,
         device: DeviceId,
     ) -> Result<Summary, PeerError> {
-        let _place = Place::of(&self.shared, device, &self.limits).ok_or(PeerError::Busy)?;
-        self.look().map_err(PeerError::NotReady)?;
-        let mut attendant = (self.attendants)();
+        let _place = SessionSlot::of(&self.shared, device, &self.limits).ok_or(PeerError::Busy)?;
+        self.check_snapshot().map_err(PeerError::NotReady)?;
+        let mut attendant = (self.handlers)();
         let limit = self.limits.session_timeout;
         let flight = BatchPermits::new(&self.shared.memory, device);
         tokio::select! {
             done = timeout(limit, answer(channel, &self.home, &mut *attendant, &self.limits, flight)) => {
                 done.unwrap_or(Err(PeerError::TooLong(limit)))
             }
-            () = self.revoked(device) => Err(PeerError::Revoked),
+            () = self.until_revoked(device) => Err(PeerError::Revoked),
         }
     }
 
     /// Checks every second whether the snapshot can be used.
-    async fn keep_looking(&self) {
+    async fn watch_snapshot(&self) {
         loop {
             let server = self.clone();
-            let _ = spawn_blocking(move || server.look()).await;
+            let _ = spawn_blocking(move || server.check_snapshot()).await;
             sleep(LOOK).await;
         }
     }
 
     /// Checks whether the snapshot can be used, and reports a change.
-    fn look(&self) -> Result<(), String> {
-        let (found, change) = self.shared.health.look(&self.home);
+    fn check_snapshot(&self) -> Result<(), String> {
+        let (found, change) = self.shared.health.check(&self.home);
         self.tell(change);
         found
     }
@@ -329,17 +329,17 @@ impl Server {
             None => {}
             Some(Change::NotReady(reason)) => {
                 tracing::warn!(%reason, "the snapshot can't be used");
-                (self.told)(Event::NotReady(reason));
+                (self.on_event)(Event::NotReady(reason));
             }
             Some(Change::Ready) => {
                 tracing::info!("the snapshot can be used again");
-                (self.told)(Event::Ready);
+                (self.on_event)(Event::Ready);
             }
         }
     }
 
     /// Resolves once the device is unpaired.
-    async fn revoked(&self, device: DeviceId) {
+    async fn until_revoked(&self, device: DeviceId) {
         let is_known = || {
             let mut home = self.home.lock();
             // A file that can't be read now does not revoke the device.
@@ -378,12 +378,12 @@ impl Drop for AbortOnDrop {
 }
 
 /// A session's place among those of its device and of the server, freed when dropped.
-struct Place<'a> {
+struct SessionSlot<'a> {
     shared: &'a Shared,
     device: DeviceId,
 }
 
-impl<'a> Place<'a> {
+impl<'a> SessionSlot<'a> {
     fn of(shared: &'a Shared, device: DeviceId, limits: &Limits) -> Option<Self> {
         let mut sessions = shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let of_device = sessions.get(&device).copied().unwrap_or(0);
@@ -395,7 +395,7 @@ impl<'a> Place<'a> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for SessionSlot<'_> {
     fn drop(&mut self) {
         let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(of_device) = sessions.get_mut(&self.device) {
@@ -432,7 +432,7 @@ mod tests {
         let limits = Limits { sessions: 3, sessions_per_peer: 2, ..Limits::default() };
         let shared = Shared::new(&limits);
         let device = |number| DeviceId::from_bytes([number; 32]);
-        let place = |number| Place::of(&shared, device(number), &limits);
+        let place = |number| SessionSlot::of(&shared, device(number), &limits);
         let (one, two) = (place(1).unwrap(), place(1).unwrap());
         assert!(place(1).is_none(), "two of a device");
         let three = place(2).unwrap();

@@ -211,7 +211,7 @@ mod tests {
         AuditRecord {
             time: u64::from(number),
             device: DeviceId::from_bytes([number; 32]),
-            deed: AuditAction::Browse,
+            action: AuditAction::Browse,
             selection: "**".into(),
             allowed: false,
             entries: 0,

@@ -132,11 +132,11 @@ impl Verifier {
         }
         let spki = SubjectPublicKeyInfoDer::from(key.as_ref());
         let valid = verify_tls13_signature_with_raw_key(message, &spki, signed, &self.algorithms)?;
-        self.judge(DeviceId::of_spki(&spki))?;
+        self.check_trust(DeviceId::of_spki(&spki))?;
         Ok(valid)
     }
 
-    fn judge(&self, device: DeviceId) -> Result<(), Error> {
+    fn check_trust(&self, device: DeviceId) -> Result<(), Error> {
         if self.trust.holds(&device) {
             return Ok(());
         }
@@ -289,14 +289,14 @@ fn provider() -> CryptoProvider {
 /// receives signatures only.
 fn certified_key(identity: &Identity) -> Arc<CertifiedKey> {
     let public = CertificateDer::from(identity.public().spki().to_vec());
-    Arc::new(CertifiedKey::new(vec![public], Arc::new(Signs(Arc::new(identity.duplicate())))))
+    Arc::new(CertifiedKey::new(vec![public], Arc::new(IdentitySigner(Arc::new(identity.duplicate())))))
 }
 
 /// A signer of handshakes with this device's key.
 #[derive(Clone, Debug)]
-struct Signs(Arc<Identity>);
+struct IdentitySigner(Arc<Identity>);
 
-impl SigningKey for Signs {
+impl SigningKey for IdentitySigner {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         offered
             .contains(&SignatureScheme::ECDSA_NISTP256_SHA256)
@@ -312,7 +312,7 @@ impl SigningKey for Signs {
     }
 }
 
-impl Signer for Signs {
+impl Signer for IdentitySigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         Ok(self.0.sign_der(message))
     }

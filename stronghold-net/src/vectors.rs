@@ -147,7 +147,7 @@ fn of_an_announcement(code: &PairingCode) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Compares a file with its expected content; writes it where that is requested.
-pub(super) fn hold(name: &str, expected: &str) {
+pub(super) fn compare_or_bless(name: &str, expected: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
     if std::env::var_os("BLESS").is_some() {
         fs::write(&path, expected).unwrap();
@@ -166,14 +166,17 @@ fn the_file_has_what_follows_from_what_is_given() {
     let lines = lines.iter().map(|(name, bytes)| format!("{name} {}\n", hex::text(bytes)));
     let codes = [("code/text", code.reveal().to_string()), ("code/link", link)];
     let codes = codes.map(|(name, text)| format!("{name} {text}\n"));
-    hold("vectors.txt", &[HEAD.to_owned()].into_iter().chain(lines).chain(codes).collect::<String>());
+    compare_or_bless(
+        "vectors.txt",
+        &[HEAD.to_owned()].into_iter().chain(lines).chain(codes).collect::<String>(),
+    );
 }
 
 /// A key log that keeps a connection's exporter secret.
 #[derive(Debug, Default)]
-struct Overhearing(Mutex<Vec<u8>>);
+struct SecretLog(Mutex<Vec<u8>>);
 
-impl KeyLog for Overhearing {
+impl KeyLog for SecretLog {
     fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
         if label == "EXPORTER_SECRET" {
             *self.0.lock().unwrap() = secret.to_vec();
@@ -186,7 +189,7 @@ impl KeyLog for Overhearing {
 #[tokio::test]
 async fn a_binding_is_what_a_connection_exports() {
     let [initiator, responder] = devices();
-    let overhearing = Arc::new(Overhearing::default());
+    let overhearing = Arc::new(SecretLog::default());
     let mut client = tls::client_config(&initiator, Verifier::new(Trust::Anyone)).unwrap();
     client.key_log = overhearing.clone();
     let server = tls::server_config(&responder, Verifier::new(Trust::Anyone)).unwrap();

@@ -42,7 +42,7 @@ fn generation(device: &Device) -> u64 {
 }
 
 fn summary(logged: &[AuditEntry]) -> Vec<(AuditAction, bool, u64, u64)> {
-    logged.iter().map(|logged| (logged.deed, logged.allowed, logged.entries, logged.count)).collect()
+    logged.iter().map(|logged| (logged.action, logged.allowed, logged.entries, logged.count)).collect()
 }
 
 /// A peer's writes and deletions here are logged with the change itself; what it pulls is logged
@@ -67,7 +67,7 @@ async fn pushes_and_deletions_of_a_peer_are_logged_with_their_number() {
     sync(&server, &asker, &asked, "**").await.unwrap();
     let taken = logged(&asked);
     let pulled =
-        |log: &[AuditEntry]| log.iter().find(|logged| logged.deed == AuditAction::Pull).unwrap().entries;
+        |log: &[AuditEntry]| log.iter().find(|logged| logged.action == AuditAction::Pull).unwrap().entries;
     assert_eq!(pulled(&taken), pulled(&deleted) + 1, "{taken:?}");
 }
 
@@ -131,6 +131,6 @@ async fn syncs_that_transfer_nothing_do_not_make_the_file_grow() {
     asked.home.write_log().unwrap();
     assert!(asked.bytes().len() < size + (100 << 10), "{} bytes", asked.bytes().len());
     let all: u64 =
-        logged(&asked).iter().filter(|logged| logged.deed == AuditAction::Push).map(|l| l.count).sum();
+        logged(&asked).iter().filter(|logged| logged.action == AuditAction::Push).map(|l| l.count).sum();
     assert_eq!(all, 661);
 }

@@ -86,7 +86,12 @@ fn fill(device: &Device) {
 fn decided(device: &Device, deed: AuditAction) -> Vec<bool> {
     let home = device.opened_again();
     let home = home.lock();
-    home.stronghold().log().entries().filter(|entry| entry.deed == deed).map(|entry| entry.allowed).collect()
+    home.stronghold()
+        .log()
+        .entries()
+        .filter(|entry| entry.action == deed)
+        .map(|entry| entry.allowed)
+        .collect()
 }
 
 fn was_refused(done: &Result<Outcome, PeerError>) -> bool {

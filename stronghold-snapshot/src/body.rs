@@ -127,8 +127,8 @@ impl BodyKey {
         Ok(body.read(&mut [0])? == 0)
     }
 
-    fn opening(&self) -> Opening {
-        Opening { stream: Some(StreamDecryptor::new((&*self.key).into(), (&self.nonce).into())) }
+    fn opening(&self) -> BodyOpening {
+        BodyOpening { stream: Some(StreamDecryptor::new((&*self.key).into(), (&self.nonce).into())) }
     }
 }
 
@@ -248,10 +248,10 @@ impl<'a> PaddedPlaintext<'a> {
     fn append_chunk(&mut self, out: &mut Vec<u8>) {
         let (from, to) = (self.done, self.done + self.left().min(CHUNK_LEN));
         let length_at = self.total - LENGTH_LEN;
-        out.extend_from_slice(part(self.payload, from, to));
+        out.extend_from_slice(clamped_slice(self.payload, from, to));
         let zeros_from = from.max(self.payload.len());
         out.resize(out.len() + to.min(length_at).saturating_sub(zeros_from), 0);
-        out.extend_from_slice(part(
+        out.extend_from_slice(clamped_slice(
             &self.length,
             from.saturating_sub(length_at),
             to.saturating_sub(length_at),
@@ -261,17 +261,17 @@ impl<'a> PaddedPlaintext<'a> {
 }
 
 /// Returns the bytes of `all` within `from..to`; both may lie beyond its end.
-fn part(all: &[u8], from: usize, to: usize) -> &[u8] {
+fn clamped_slice(all: &[u8], from: usize, to: usize) -> &[u8] {
     &all[from.min(all.len())..to.min(all.len())]
 }
 
 /// A body being opened, chunk by chunk.
-struct Opening {
+struct BodyOpening {
     /// `None` after the last chunk.
     stream: Option<StreamDecryptor>,
 }
 
-impl Opening {
+impl BodyOpening {
     /// Opens the chunk at the front of `rest` in place and returns its plaintext length; `None` if
     /// the previous one was the last.
     fn open_next(&mut self, rest: &mut [u8]) -> Result<Option<usize>, OpenError> {

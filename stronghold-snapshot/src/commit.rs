@@ -57,7 +57,7 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
     /// # Errors
     /// [`CommitError`]; [`CommitError::Stale`] if the file changed since the last read.
     pub fn commit(&mut self, payload: &[u8]) -> Result<(), CommitError> {
-        self.commit_as(&self.file.lineage.clone(), Body::Sealing(payload))
+        self.commit_as(&self.file.sealer.clone(), Body::Sealing(payload))
     }
 
     /// Writes `payload`, which must equal the file's, with slots that `change` added or removed. If
@@ -71,9 +71,9 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
         payload: &[u8],
         change: impl FnOnce(&mut Sealer) -> Result<(), SealError>,
     ) -> Result<(), CommitError> {
-        let mut changed = self.file.lineage.clone();
+        let mut changed = self.file.sealer.clone();
         change(&mut changed)?;
-        let renewed = changed.has_other_master(&self.file.lineage);
+        let renewed = changed.has_other_master(&self.file.sealer);
         let body = if renewed { Body::Sealing(payload) } else { Body::AsOnDisk };
         self.commit_as(&changed, body)
     }
@@ -85,14 +85,14 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
     /// [`CommitError`]; [`SealError::SlotNotAtHand`] if a slot can't be rewritten: nothing is
     /// written then.
     pub fn commit_renewed(&mut self, payload: &[u8], others: &[Unlock<'_>]) -> Result<(), CommitError> {
-        let mut changed = self.file.lineage.clone();
+        let mut changed = self.file.sealer.clone();
         changed.renew_master(others)?;
         self.commit_as(&changed, Body::Sealing(payload))
     }
 
     /// Writes the first generation. Fails if the file exists.
     pub(crate) fn create(&mut self, payload: &[u8]) -> Result<(), CreateError> {
-        let SnapshotFile { storage, paths, lineage, .. } = &*self.file;
+        let SnapshotFile { storage, paths, sealer: lineage, .. } = &*self.file;
         if storage.exists(&paths.file).context(Action::Find, &paths.file).map_err(CommitError::from)? {
             return Err(CreateError::Exists(paths.file.clone()));
         }
@@ -125,7 +125,7 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
         }
         let after = replaced?;
         storage.sync_folder(&paths.folder).context(Action::SyncFolder, &paths.folder)?;
-        self.file.lineage = after;
+        self.file.sealer = after;
         self.file.payload = None;
         Ok(())
     }
@@ -177,8 +177,10 @@ fn write_sealed<S: Storage>(
         storage.write(&mut file, part).context(Action::Write, path)?;
     }
     storage.sync(&file).context(Action::Sync, path)?;
-    let written =
-        storage.open(path).and_then(|mut file| sealing.is_in(&mut file)).context(Action::Read, path)?;
+    let written = storage
+        .open(path)
+        .and_then(|mut file| sealing.matches_file(&mut file))
+        .context(Action::Read, path)?;
     if written { Ok(sealing.into_next()) } else { Err(CommitError::NotAsWritten) }
 }
 

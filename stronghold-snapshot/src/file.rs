@@ -56,7 +56,7 @@ impl Limits {
 pub struct SnapshotFile<S: Storage = Disk> {
     pub(crate) storage: S,
     pub(crate) paths: Paths,
-    pub(crate) lineage: Sealer,
+    pub(crate) sealer: Sealer,
     pub(crate) payload: Option<Payload>,
 }
 
@@ -141,12 +141,13 @@ impl<S: Storage> SnapshotFile<S> {
     ) -> Result<Self, OpenFileError> {
         let paths = Paths::resolve(&storage, path)?;
         let open = |encoded: &ParsedHeader<'_>| Sealer::unlock(encoded, unlock, limits.work);
-        let Opened { lineage, payload } = open_as_read(&storage, &paths.file, limits.max_len, open)?;
+        let Opened { sealer: lineage, payload } =
+            open_streaming(&storage, &paths.file, limits.max_len, open)?;
         Ok(Self::of(storage, paths, lineage, Some(payload)))
     }
 
     fn of(storage: S, paths: Paths, lineage: Sealer, payload: Option<Payload>) -> Self {
-        Self { storage, paths, lineage, payload }
+        Self { storage, paths, sealer: lineage, payload }
     }
 
     /// Returns the payload read at opening, once; `None` after that, or if the file was created.
@@ -163,7 +164,7 @@ impl<S: Storage> SnapshotFile<S> {
         match self.disk_state()? {
             DiskState::Same => Ok(None),
             DiskState::NotNewer(found) => {
-                Err(ReloadError::RolledBack { found, held: self.lineage.generation() })
+                Err(ReloadError::RolledBack { found, held: self.sealer.generation() })
             }
             DiskState::Newer(_) => self.reload().map(Some),
         }
@@ -175,16 +176,16 @@ impl<S: Storage> SnapshotFile<S> {
     /// As [`reload_if_newer`](Self::reload_if_newer).
     pub fn reload(&mut self) -> Result<Payload, ReloadError> {
         if let DiskState::NotNewer(found) = self.disk_state()? {
-            return Err(ReloadError::RolledBack { found, held: self.lineage.generation() });
+            return Err(ReloadError::RolledBack { found, held: self.sealer.generation() });
         }
-        let Opened { lineage, payload } = self.reopen(&self.paths.file)?;
-        self.lineage = lineage;
+        let Opened { sealer: lineage, payload } = self.reopen(&self.paths.file)?;
+        self.sealer = lineage;
         self.payload = None;
         Ok(payload)
     }
 
     fn reopen(&self, path: &Path) -> Result<Opened, OpenFileError> {
-        open_as_read(&self.storage, path, u64::MAX, |encoded| self.lineage.follow(encoded))
+        open_streaming(&self.storage, path, u64::MAX, |encoded| self.sealer.follow(encoded))
     }
 
     /// Returns the snapshot's real path, with links followed.
@@ -196,7 +197,7 @@ impl<S: Storage> SnapshotFile<S> {
     /// Returns the sealer: the master key, slots and generation last read or written.
     #[must_use]
     pub fn sealer(&self) -> &Sealer {
-        &self.lineage
+        &self.sealer
     }
 
     /// Takes the writer's lock and removes temporary files that dead writers left. Waits up to
@@ -252,7 +253,7 @@ impl<S: Storage> SnapshotFile<S> {
     /// Compares the file on disk with the generation last read or written here, by its header
     /// alone.
     pub(crate) fn disk_state(&self) -> Result<DiskState, OpenFileError> {
-        let SnapshotFile { storage, paths, lineage, .. } = self;
+        let SnapshotFile { storage, paths, sealer: lineage, .. } = self;
         let start = read_header(storage, &paths.file)?;
         let on_disk = ParsedHeader::parse(&start).map_err(|source| self.not_ours(source))?;
         if on_disk.header.file_id != lineage.file_id() {
@@ -283,7 +284,7 @@ impl<S: Storage> SnapshotFile<S> {
 
 /// Opens a file in a streaming fashion: its header, then chunk by chunk. Holds only the header, one
 /// chunk and authenticated content in memory, whatever the file is.
-fn open_as_read<S: Storage>(
+fn open_streaming<S: Storage>(
     storage: &S,
     path: &Path,
     max_len: u64,
@@ -298,7 +299,7 @@ fn open_as_read<S: Storage>(
     let body = key.open_from(&mut file, max).context(Action::Read, path)?.map_err(wrong)?;
     crypto::wipe_stack();
     let body = body.ok_or_else(|| OpenFileError::TooLarge { path: path.to_owned(), max_len })?;
-    Ok(Opened { lineage, payload: Payload(body) })
+    Ok(Opened { sealer: lineage, payload: Payload(body) })
 }
 
 /// Reads the header at the start of a file.
@@ -319,7 +320,7 @@ impl<S: Storage> fmt::Debug for SnapshotFile<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SnapshotFile")
             .field("path", &self.paths.file)
-            .field("lineage", &self.lineage)
+            .field("lineage", &self.sealer)
             .finish_non_exhaustive()
     }
 }

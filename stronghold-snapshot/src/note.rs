@@ -59,7 +59,7 @@ impl Note {
 
     /// Checks whether this note supersedes `known`: a later generation, or the same one with other
     /// details.
-    pub(crate) fn is_news(&self, known: &Self) -> bool {
+    pub(crate) fn supersedes(&self, known: &Self) -> bool {
         self.generation > known.generation || self.generation == known.generation && self != known
     }
 
@@ -138,7 +138,7 @@ mod tests {
             (note(7, 2, Place::Home), true),
             (note(7, 1, Place::Copy), true),
         ] {
-            assert_eq!(other.is_news(&known), is_news, "{other:?}");
+            assert_eq!(other.supersedes(&known), is_news, "{other:?}");
         }
     }
 

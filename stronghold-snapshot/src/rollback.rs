@@ -169,7 +169,8 @@ impl RollbackGuard {
             _ => Place::Home,
         };
         let note = Note::of(file, place);
-        let is_news = |known: &Option<Note>| anyhow || known.as_ref().is_none_or(|known| note.is_news(known));
+        let is_news =
+            |known: &Option<Note>| anyhow || known.as_ref().is_none_or(|known| note.supersedes(known));
         // Writes the note by file id last: a path's note without it is sufficient, but not the
         // reverse.
         if is_news(&of_path) {

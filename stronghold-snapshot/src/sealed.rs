@@ -40,7 +40,7 @@ pub fn open_owned(bytes: Vec<u8>, unlock: &Unlock<'_>) -> Result<Opened, OpenErr
 #[derive(Debug)]
 pub struct Opened {
     /// The sealer, with the master key, slots and generation.
-    pub lineage: Sealer,
+    pub sealer: Sealer,
     /// The content.
     pub payload: Payload,
 }

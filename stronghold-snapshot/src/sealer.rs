@@ -38,7 +38,7 @@ pub struct SealStream<'a> {
     payload: &'a [u8],
     body: BodySealing<'a>,
     part: Vec<u8>,
-    header_given: bool,
+    header_returned: bool,
 }
 
 impl Sealer {
@@ -74,7 +74,7 @@ impl Sealer {
         let mut payload = Payload(Zeroizing::new(bytes));
         key.open(&mut payload.0, at)?;
         crypto::wipe_stack();
-        Ok(Opened { lineage, payload })
+        Ok(Opened { sealer: lineage, payload })
     }
 
     /// Returns the sealer at this header's generation, and the key of its body.
@@ -155,7 +155,7 @@ impl Sealer {
         let key = BodyKey::derive(self.master.expose(), &self.file_id, &after.body_salt);
         let body = key.sealing(payload)?;
         crypto::wipe_stack();
-        Ok(SealStream { header, after, key, payload, body, part: Vec::new(), header_given: false })
+        Ok(SealStream { header, after, key, payload, body, part: Vec::new(), header_returned: false })
     }
 
     /// Returns the next generation's header for the unchanged body of this one, after a change of
@@ -189,7 +189,7 @@ impl Sealer {
         let mut payload = Payload(Zeroizing::new(bytes));
         key.open(&mut payload.0, at)?;
         crypto::wipe_stack();
-        Ok(Opened { lineage, payload })
+        Ok(Opened { sealer: lineage, payload })
     }
 
     /// Returns the file's id: 16 random bytes, the same in all its generations.
@@ -248,7 +248,7 @@ impl Sealer {
         let (master, mut slots) = (new_master()?, self.slots.clone());
         for slot in &mut slots {
             let secrets = self.secrets.iter().map(|secret| &**secret);
-            if !slot.wrap_again(secrets, &self.file_id, &master)? {
+            if !slot.rewrap(secrets, &self.file_id, &master)? {
                 return Err(SealError::SlotNotAtHand(slot.number));
             }
         }
@@ -359,8 +359,8 @@ impl SealStream<'_> {
     /// # Errors
     /// [`SealError::TooLarge`] if the format has no chunks left.
     pub fn next_chunk(&mut self) -> Result<Option<&[u8]>, SealError> {
-        if !self.header_given {
-            self.header_given = true;
+        if !self.header_returned {
+            self.header_returned = true;
             return Ok(Some(&self.header));
         }
         let more = self.body.next_chunk(&mut self.part)?;
@@ -376,7 +376,7 @@ impl SealStream<'_> {
 
     /// Checks whether a file holds exactly the sealed generation: reads it back, opens it and
     /// compares the payload.
-    pub(crate) fn is_in(&self, file: &mut impl Read) -> io::Result<bool> {
+    pub(crate) fn matches_file(&self, file: &mut impl Read) -> io::Result<bool> {
         let mut header = vec![0; self.header.len()];
         match file.read_exact(&mut header) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
@@ -485,8 +485,8 @@ mod tests {
         lineage.generation = u64::MAX - 1;
         let last = lineage.seal_next(b"last").unwrap();
         let opened = lineage.reopen(last).unwrap();
-        assert_eq!(opened.lineage.generation(), u64::MAX);
-        assert_eq!(opened.lineage.seal_next(b"").unwrap_err(), SealError::NoGenerationsLeft);
+        assert_eq!(opened.sealer.generation(), u64::MAX);
+        assert_eq!(opened.sealer.seal_next(b"").unwrap_err(), SealError::NoGenerationsLeft);
     }
 
     #[test]
@@ -501,7 +501,7 @@ mod tests {
         assert_eq!(parts.len(), 4, "the header and three chunks");
         let mut file = parts.concat();
         assert_eq!(file.len(), sealing.len());
-        let is_in = |file: &[u8]| sealing.is_in(&mut &file[..]).unwrap();
+        let is_in = |file: &[u8]| sealing.matches_file(&mut &file[..]).unwrap();
         assert!(is_in(&file));
         for len in [0, parts[0].len() - 1, parts[0].len(), file.len() - 1] {
             assert!(!is_in(&file[..len]), "{len} bytes");

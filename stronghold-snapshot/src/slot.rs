@@ -120,7 +120,7 @@ impl NewSlot<'_> {
 /// A slot as stored in a header.
 #[derive(Clone)]
 pub(crate) struct Slot {
-    way: KeySource,
+    source: KeySource,
     /// Fresh with each wrapping, so that no two master keys are wrapped under one key. Unused for a
     /// recipient, whose encapsulation is fresh itself.
     wrap_salt: [u8; SALT_LEN],
@@ -160,11 +160,11 @@ impl Slot {
         file_id: &[u8; 16],
         master: &LockedKey,
     ) -> Result<(Self, LockedKey), SealError> {
-        let (way, secret) = KeySource::begin(new, file_id)?;
+        let (way, secret) = KeySource::generate(new, file_id)?;
         let created = if matches!(new, NewSlot::RecipientOnce(_)) { 0 } else { now() };
         let empty = Wrapped { key: [0; 32], tag: [0; TAG_LEN] };
         let mut slot = Self {
-            way,
+            source: way,
             wrap_salt: [0; SALT_LEN],
             commitment: [0; COMMITMENT_LEN],
             wrapped: empty,
@@ -179,16 +179,16 @@ impl Slot {
     /// Wraps another master key: for a recipient with its public key, else with the one of
     /// `secrets` that belongs to the slot. Returns `false` and leaves the slot unchanged if there
     /// is none.
-    pub(crate) fn wrap_again<'a>(
+    pub(crate) fn rewrap<'a>(
         &mut self,
         mut secrets: impl Iterator<Item = &'a LockedKey>,
         file_id: &[u8; 16],
         master: &LockedKey,
     ) -> Result<bool, SealError> {
-        if let KeySource::Recipient { public, .. } = &self.way {
+        if let KeySource::Recipient { public, .. } = &self.source {
             let Some(public) = public.clone() else { return Ok(false) };
-            let (way, secret) = KeySource::begin(&NewSlot::Recipient(&public), file_id)?;
-            self.way = way;
+            let (way, secret) = KeySource::generate(&NewSlot::Recipient(&public), file_id)?;
+            self.source = way;
             return self.wrap_under(&secret, file_id, master).map(|()| true);
         }
         let Some(secret) = secrets.find(|secret| self.is_opened_by(secret, file_id)) else {
@@ -203,7 +203,7 @@ impl Slot {
         file_id: &[u8; 16],
         master: &LockedKey,
     ) -> Result<(), SealError> {
-        self.wrap_salt = match self.way {
+        self.wrap_salt = match self.source {
             KeySource::Recipient { .. } => [0; SALT_LEN],
             _ => crypto::random()?,
         };
@@ -225,7 +225,7 @@ impl Slot {
         unlock: &Unlock<'_>,
         file_id: &[u8; 16],
     ) -> Result<Option<Unwrapped>, OpenError> {
-        let Some(secret) = self.way.secret(unlock, file_id)? else { return Ok(None) };
+        let Some(secret) = self.source.secret(unlock, file_id)? else { return Ok(None) };
         let master = self.unwrap_with(&secret, file_id)?;
         Ok(master.map(|master| Unwrapped { master, secret }))
     }
@@ -245,11 +245,11 @@ impl Slot {
 
     /// Checks whether the slot was made for this recipient.
     pub(crate) fn is_for(&self, recipient: &RecipientPublicKey) -> bool {
-        matches!(&self.way, KeySource::Recipient { public: Some(public), .. } if **public == *recipient)
+        matches!(&self.source, KeySource::Recipient { public: Some(public), .. } if **public == *recipient)
     }
 
     pub(crate) fn kind(&self) -> SlotKind {
-        match self.way {
+        match self.source {
             KeySource::Passphrase { cost, .. } => SlotKind::Passphrase(cost),
             KeySource::Key => SlotKind::Key,
             KeySource::Recipient { .. } => SlotKind::Recipient,
@@ -271,7 +271,7 @@ impl Slot {
 
     /// Appends the slot's encoding to `out`.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        match &self.way {
+        match &self.source {
             KeySource::Passphrase { salt, cost } => {
                 out.push(KIND_PASSPHRASE);
                 out.extend(salt);
@@ -325,12 +325,12 @@ impl Slot {
         let len = usize::from(input.byte()?);
         let label = String::from_utf8(input.bytes(len)?.to_vec()).ok().filter(|label| is_label(label));
         let label = label.ok_or(OpenError::Damaged(Damage::Header))?;
-        Ok(Self { way, wrap_salt, commitment, wrapped, number, created, label })
+        Ok(Self { source: way, wrap_salt, commitment, wrapped, number, created, label })
     }
 
     /// Returns the salt for deriving the wrapping key from the slot's secret.
     fn salt(&self) -> &[u8] {
-        match self.way {
+        match self.source {
             KeySource::Recipient { .. } => &[], // the encapsulated secret is fresh by itself
             _ => &self.wrap_salt,
         }
@@ -360,7 +360,7 @@ pub(crate) fn total_work_allowed(slots: &[Slot]) -> bool {
 
 impl KeySource {
     /// Makes fresh salts or a fresh encapsulation for a new slot, and the secret that it yields.
-    fn begin(new: &NewSlot<'_>, file_id: &[u8; 16]) -> Result<(Self, LockedKey), SealError> {
+    fn generate(new: &NewSlot<'_>, file_id: &[u8; 16]) -> Result<(Self, LockedKey), SealError> {
         Ok(match *new {
             NewSlot::Passphrase { passphrase, cost } => {
                 let salt = crypto::random()?;
@@ -441,7 +441,7 @@ pub(crate) fn costing(cost: PassphraseCost, number: u16) -> Slot {
     let wrapped = Wrapped { key: [0; 32], tag: [0; TAG_LEN] };
     let (wrap_salt, commitment) = ([0; SALT_LEN], [0; COMMITMENT_LEN]);
     let way = KeySource::Passphrase { salt: [0; SALT_LEN], cost };
-    Slot { way, wrap_salt, commitment, wrapped, number, created: 0, label: String::new() }
+    Slot { source: way, wrap_salt, commitment, wrapped, number, created: 0, label: String::new() }
 }
 
 /// Returns the current time in milliseconds since 1970, for display.

@@ -31,7 +31,7 @@ pub struct VaultFile {
     /// Header hash of the generation noted last, so that it is not noted again.
     noted: Option<[u8; 32]>,
     /// Set once a failure to note was reported, so that it is reported only once.
-    told: bool,
+    reported: bool,
 }
 
 /// The notes that a device keeps of its files against rollback, and the policy for failures.
@@ -43,7 +43,7 @@ pub struct RollbackNotes {
     pub required: bool,
     /// Called when a note can't be read or written: an old copy in the file's place would go
     /// undetected.
-    pub tell: fn(&NoteError),
+    pub on_failure: fn(&NoteError),
 }
 
 /// The treatment of a file that is older than its note, or a different file.
@@ -177,7 +177,7 @@ impl VaultFile {
             wait: LOCK_WAIT,
             notes: None,
             noted: None,
-            told: false,
+            reported: false,
             step: None,
         }
     }
@@ -203,7 +203,7 @@ impl VaultFile {
             _ => {}
         }
         if self.noted != Some(hash) {
-            (self.noted, self.told) = (Some(hash), false);
+            (self.noted, self.reported) = (Some(hash), false);
         }
         Ok(())
     }
@@ -213,7 +213,7 @@ impl VaultFile {
         match noted {
             Err(error) if self.notes.as_ref().is_some_and(|notes| notes.required) => Err(error.into()),
             Err(error) => {
-                self.tell(&error);
+                self.report_once(&error);
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -221,10 +221,10 @@ impl VaultFile {
     }
 
     /// Reports a failed note once, and again only after notes have worked in between.
-    fn tell(&mut self, error: &NoteError) {
-        if let Some(notes) = self.notes.as_ref().filter(|_| !self.told) {
-            (notes.tell)(error);
-            self.told = true;
+    fn report_once(&mut self, error: &NoteError) {
+        if let Some(notes) = self.notes.as_ref().filter(|_| !self.reported) {
+            (notes.on_failure)(error);
+            self.reported = true;
         }
     }
 
@@ -275,7 +275,7 @@ impl VaultFile {
     /// # Errors
     /// [`VaultFileError`] if the file can't be read.
     pub fn refresh(&mut self) -> Result<&Stronghold, VaultFileError> {
-        self.attempt(|home| {
+        self.run_or_mark_stale(|home| {
             if let Some(payload) = home.file.reload_if_newer()? {
                 home.stronghold = decode(&payload)?;
             }
@@ -290,7 +290,7 @@ impl VaultFile {
     /// # Errors
     /// [`VaultFileError`] if the file can't be read.
     pub fn refresh_whole(&mut self) -> Result<&Stronghold, VaultFileError> {
-        self.attempt(Self::reread)?;
+        self.run_or_mark_stale(Self::reread)?;
         Ok(&self.stronghold)
     }
 
@@ -339,7 +339,7 @@ impl VaultFile {
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
         commit: impl FnOnce(&mut SnapshotGuard<'_>, &[u8]) -> Result<(), CommitError>,
     ) -> Result<T, E> {
-        self.attempt(|home| {
+        self.run_or_mark_stale(|home| {
             let (mut locked, stronghold) = home.lock_newest()?;
             let before = encode(stronghold).map_err(VaultFileError::from)?;
             all_or_nothing(stronghold, &before, |stronghold| {
@@ -393,7 +393,7 @@ impl VaultFile {
         &mut self,
         change: impl FnOnce(&mut Sealer) -> Result<(), SealError>,
     ) -> Result<(), VaultFileError> {
-        self.attempt(|home| {
+        self.run_or_mark_stale(|home| {
             let (mut locked, stronghold) = home.lock_newest()?;
             let payload = encode(stronghold)?;
             Ok(locked.commit_slots(&payload, change)?)
@@ -413,7 +413,7 @@ impl VaultFile {
     /// Runs `work` on the in-memory state. After a failure or panic that state may be out of date,
     /// so the next call reloads the file first; a later commit would otherwise overwrite newer
     /// content.
-    fn attempt<T, E: From<VaultFileError>>(
+    fn run_or_mark_stale<T, E: From<VaultFileError>>(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
@@ -425,7 +425,7 @@ impl VaultFile {
         self.stale = false;
         // The write is durable by now, so a failed note is reported and is no error of this call.
         if let Err(error) = self.note() {
-            self.tell(&error);
+            self.report_once(&error);
         }
         Ok(done)
     }

@@ -184,7 +184,7 @@ thread_local! {
 
 fn notes(folder: Option<&Path>, required: bool) -> RollbackNotes {
     let tell = |_: &NoteError| TOLD.with(|told| told.set(told.get() + 1));
-    RollbackNotes { guard: folder.map(RollbackGuard::in_folder), required, tell }
+    RollbackNotes { guard: folder.map(RollbackGuard::in_folder), required, on_failure: tell }
 }
 
 fn open_seen(path: &Path, notes: RollbackNotes, older: OnRollback) -> Result<VaultFile, VaultFileError> {

@@ -188,20 +188,20 @@ fn the_next_generation_keeps_the_slots_and_opens_without_them() {
     let slots = [NewSlot::Passphrase { passphrase: b"p", cost: cheap() }];
     let first = seal(&slots, b"one").unwrap();
     let opened = open(&first, &Unlock::Passphrase(b"p")).unwrap();
-    let second = opened.lineage.seal_next(b"two").unwrap();
+    let second = opened.sealer.seal_next(b"two").unwrap();
     assert_eq!((first.len(), first[..32].len()), (second.len(), 32));
     assert_eq!(slot_bytes(&first), slot_bytes(&second));
 
-    let reopened = opened.lineage.reopen(second.clone()).unwrap();
-    assert_eq!((&*reopened.payload, reopened.lineage.generation()), (b"two".as_slice(), 2));
-    assert_eq!(parent_hash(&second), opened.lineage.header_hash());
+    let reopened = opened.sealer.reopen(second.clone()).unwrap();
+    assert_eq!((&*reopened.payload, reopened.sealer.generation()), (b"two".as_slice(), 2));
+    assert_eq!(parent_hash(&second), opened.sealer.header_hash());
     let other_file = seal(&slots, b"one").unwrap();
-    assert_eq!(opened.lineage.reopen(other_file).unwrap_err(), OpenError::WrongKey);
+    assert_eq!(opened.sealer.reopen(other_file).unwrap_err(), OpenError::WrongKey);
 }
 
 #[test]
 fn two_copies_committed_to_the_same_generation_share_no_keystream() {
-    let lineage = open(&small(), &Unlock::Key(&KEY)).unwrap().lineage;
+    let lineage = open(&small(), &Unlock::Key(&KEY)).unwrap().sealer;
     let [a, b] = [lineage.seal_next(&[0; 4096]).unwrap(), lineage.seal_next(&[0; 4096]).unwrap()];
     let body_of = |bytes: &[u8]| bytes[bytes.len() - 4096..].to_vec();
     assert_ne!(body_of(&a), body_of(&b));
@@ -218,7 +218,7 @@ fn slots_are_added_and_removed_but_never_the_last_and_keep_their_numbers() {
     lineage.remove_slot(1).unwrap();
     let bytes = lineage.seal_next(b"content").unwrap();
     assert_eq!(open_small(&bytes), Err(OpenError::WrongKey));
-    let mut lineage = open(&bytes, &Unlock::Passphrase(b"new")).unwrap().lineage;
+    let mut lineage = open(&bytes, &Unlock::Passphrase(b"new")).unwrap().sealer;
     let slots: Vec<_> = lineage.slots().collect();
     let (phone, kind) = (&slots[0], SlotKind::Passphrase(cheap()));
     assert_eq!((slots.len(), phone.number, phone.kind, &*phone.label), (1, 2, kind, "my phone"));
@@ -266,8 +266,8 @@ fn no_secret_has_two_slots() {
 #[test]
 fn a_renewed_master_key_opens_what_comes_later_and_an_old_one_does_not() {
     let old = seal(&[NewSlot::Passphrase { passphrase: b"old", cost: cheap() }], b"one").unwrap();
-    let mut lineage = open(&old, &Unlock::Passphrase(b"old")).unwrap().lineage;
-    let thief = open(&old, &Unlock::Passphrase(b"old")).unwrap().lineage;
+    let mut lineage = open(&old, &Unlock::Passphrase(b"old")).unwrap().sealer;
+    let thief = open(&old, &Unlock::Passphrase(b"old")).unwrap().sealer;
     let file_id = lineage.file_id();
     lineage.replace_slot(1, &NewSlot::Passphrase { passphrase: b"new", cost: cheap() }, None).unwrap();
     // Before the renewal, the old copy's key opens the new file, hence the renewal.
@@ -277,7 +277,7 @@ fn a_renewed_master_key_opens_what_comes_later_and_an_old_one_does_not() {
     assert_eq!(thief.reopen(renewed.clone()).unwrap_err(), OpenError::WrongKey);
     assert_eq!(open(&renewed, &Unlock::Passphrase(b"old")).unwrap_err(), OpenError::WrongKey);
     let opened = open(&renewed, &Unlock::Passphrase(b"new")).unwrap();
-    assert_eq!((&*opened.payload, opened.lineage.file_id()), (b"two".as_slice(), file_id));
+    assert_eq!((&*opened.payload, opened.sealer.file_id()), (b"two".as_slice(), file_id));
 }
 
 /// A running process follows a renewal if the slot that it opened is still there.
@@ -286,8 +286,8 @@ fn a_renewed_master_key_is_found_by_the_slot_that_was_opened() {
     let slots = [NewSlot::Key(&KEY), NewSlot::Key(&[6; 32])];
     let bytes = seal(&slots, b"one").unwrap();
     let (one, two) = (Unlock::Key(&KEY), Unlock::Key(&[6; 32]));
-    let mut writer = open(&bytes, &one).unwrap().lineage;
-    let (stays, goes) = (open(&bytes, &one).unwrap().lineage, open(&bytes, &two).unwrap().lineage);
+    let mut writer = open(&bytes, &one).unwrap().sealer;
+    let (stays, goes) = (open(&bytes, &one).unwrap().sealer, open(&bytes, &two).unwrap().sealer);
     assert_eq!(writer.renew_master(&[]), Err(SealError::SlotNotAtHand(2)), "nobody gave the second key");
     assert!(stays.reopen(writer.seal_next(b"as before").unwrap()).is_ok());
     writer.renew_master(&[Unlock::Key(&[6; 32])]).unwrap();
@@ -298,7 +298,7 @@ fn a_renewed_master_key_is_found_by_the_slot_that_was_opened() {
     writer.remove_slot(2).unwrap();
     writer.renew_master(&[]).unwrap();
     let renewed = writer.seal_next(b"three").unwrap();
-    let mut followed = stays.reopen(renewed.clone()).unwrap().lineage;
+    let mut followed = stays.reopen(renewed.clone()).unwrap().sealer;
     assert_eq!(goes.reopen(renewed.clone()).unwrap_err(), OpenError::WrongKey);
     // The sealer that followed works like any other.
     followed.renew_master(&[]).unwrap();
@@ -317,7 +317,7 @@ fn recipients_need_not_be_there_when_the_master_key_is_renewed() {
     let (secret, once) = (RecipientSecretKey::generate().unwrap(), RecipientSecretKey::generate().unwrap());
     let (public, once_public) = (secret.public(), once.public());
     let bytes = seal(&[NewSlot::Key(&KEY), NewSlot::Recipient(&public)], b"one").unwrap();
-    let mut lineage = open(&bytes, &Unlock::Key(&KEY)).unwrap().lineage;
+    let mut lineage = open(&bytes, &Unlock::Key(&KEY)).unwrap().sealer;
     lineage.renew_master(&[]).unwrap();
     let renewed = lineage.seal_next(b"two").unwrap();
     for unlock in [Unlock::Key(&KEY), Unlock::Recipient(&secret)] {

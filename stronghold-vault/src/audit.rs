@@ -21,15 +21,15 @@ use self::checkpoint::Checkpoint;
 /// Approximate maximum size of the log in the snapshot: 2 MiB.
 const MAX_BYTES: usize = 2 << 20;
 /// Maximum number of characters of a selection that an entry keeps.
-const SHOWN: usize = 256;
+const MAX_SELECTION_LEN: usize = 256;
 /// Maximum number of entries per device and day before further selections are counted together.
-const OWN_WORDS: usize = 64;
+const MAX_SELECTIONS_PER_DAY: usize = 64;
 
 /// Size that remains after folding the oldest entries, so that folding does not recur with each
 /// entry.
 const AFTER_FOLDING: usize = MAX_BYTES / 8 * 7;
 /// The selection text of an entry that counts decisions beyond [`OWN_WORDS`].
-const FURTHER: &str = "(further selections)";
+const FURTHER_SELECTIONS: &str = "(further selections)";
 const DAY: u64 = 24 * 60 * 60 * 1000;
 
 /// One decision of the policy: device, action, selection, amount, and whether it was allowed.
@@ -40,7 +40,7 @@ pub struct AuditRecord {
     /// The device that sent or received the request.
     pub device: DeviceId,
     /// The action requested by the device, or taken about it.
-    pub deed: AuditAction,
+    pub action: AuditAction,
     /// The selection, as text.
     pub selection: String,
     /// Set if the action was allowed.
@@ -83,7 +83,7 @@ pub struct AuditEntry {
     /// The device.
     pub device: DeviceId,
     /// The action requested by the device, or taken about it.
-    pub deed: AuditAction,
+    pub action: AuditAction,
     /// The selection, as text of at most 256 characters.
     pub selection: String,
     /// SHA-256 of the whole selection if it is longer. In an entry that counts further selections:
@@ -156,7 +156,7 @@ impl AuditRecord {
     /// Creates a record of an action about a device at the time `time`.
     #[must_use]
     pub fn about(device: DeviceId, deed: AuditAction, time: u64) -> Self {
-        Self { time, device, deed, selection: String::new(), allowed: true, entries: 0, bytes: 0 }
+        Self { time, device, action: deed, selection: String::new(), allowed: true, entries: 0, bytes: 0 }
     }
 }
 
@@ -176,14 +176,25 @@ impl SelectionHash {
 
 impl From<AuditRecord> for AuditEntry {
     fn from(decided: AuditRecord) -> Self {
-        let AuditRecord { time, device, deed, mut selection, allowed, entries, bytes } = decided;
+        let AuditRecord { time, device, action: deed, mut selection, allowed, entries, bytes } = decided;
         let mut whole = None;
-        if let Some((cut, _)) = selection.char_indices().nth(SHOWN) {
+        if let Some((cut, _)) = selection.char_indices().nth(MAX_SELECTION_LEN) {
             whole = Some(SelectionHash::of([selection.as_bytes(), b""]));
             selection.truncate(cut);
             selection.shrink_to_fit();
         }
-        Self { device, deed, selection, whole, allowed, count: 1, first: time, last: time, entries, bytes }
+        Self {
+            device,
+            action: deed,
+            selection,
+            whole,
+            allowed,
+            count: 1,
+            first: time,
+            last: time,
+            entries,
+            bytes,
+        }
     }
 }
 
@@ -193,7 +204,7 @@ impl AuditEntry {
     }
 
     fn is_further(&self) -> bool {
-        self.whole.is_some() && self.selection == FURTHER
+        self.whole.is_some() && self.selection == FURTHER_SELECTIONS
     }
 
     /// Checks whether two entries differ at most in time, count and amount.
@@ -202,7 +213,7 @@ impl AuditEntry {
     }
 
     fn is_about_the_same(&self, other: &Self) -> bool {
-        let what = |logged: &Self| (logged.device, logged.deed, logged.allowed, logged.day());
+        let what = |logged: &Self| (logged.device, logged.action, logged.allowed, logged.day());
         what(self) == what(other)
     }
 
@@ -218,7 +229,7 @@ impl AuditEntry {
     fn further(mut self, before: Option<SelectionHash>) -> Self {
         let words = self.whole.map_or_else(|| self.selection.as_bytes().to_vec(), |whole| whole.0.to_vec());
         self.whole = Some(SelectionHash::of([before.as_ref().map_or(&[][..], |whole| &whole.0), &words]));
-        FURTHER.clone_into(&mut self.selection);
+        FURTHER_SELECTIONS.clone_into(&mut self.selection);
         self
     }
 
@@ -276,7 +287,7 @@ impl AuditLog {
                 self.entries[at].logged.fold(&logged);
                 at
             }
-            None => self.add_words(logged),
+            None => self.add_distinct(logged),
         };
         self.rehash(at);
         self.fold_oldest();
@@ -284,12 +295,12 @@ impl AuditLog {
 
     /// Adds an entry that equals no other. If its device has used up its entries of the day, counts
     /// it in the entry of further selections.
-    fn add_words(&mut self, logged: AuditEntry) -> usize {
+    fn add_distinct(&mut self, logged: AuditEntry) -> usize {
         let same_day =
             |link: &&ChainedEntry| (link.logged.device, link.logged.day()) == (logged.device, logged.day());
         let words = self.entries.iter().filter(same_day).count();
         let mut new = logged;
-        if words >= OWN_WORDS {
+        if words >= MAX_SELECTIONS_PER_DAY {
             let is_it = |link: &ChainedEntry| link.logged.is_further() && link.logged.is_about_the_same(&new);
             if let Some(at) = self.entries.iter().rposition(is_it) {
                 let further = new.further(self.entries[at].logged.whole);
@@ -340,7 +351,7 @@ fn chain(previous: &[u8; 32], logged: &AuditEntry) -> [u8; 32] {
     hash.update(b"stronghold/log/v1");
     hash.update(previous);
     hash.update(logged.device.as_bytes());
-    hash.update([logged.deed as u8, u8::from(logged.allowed), u8::from(logged.whole.is_some())]);
+    hash.update([logged.action as u8, u8::from(logged.allowed), u8::from(logged.whole.is_some())]);
     for number in [logged.count, logged.first, logged.last, logged.entries, logged.bytes] {
         hash.update(number.to_le_bytes());
     }

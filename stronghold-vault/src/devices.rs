@@ -53,7 +53,7 @@ impl Devices {
 fn each_number(clients: &mut BTreeMap<ClientId, Client>, mut visit: impl FnMut(&mut DeviceNumber)) {
     let vaults = clients.values_mut().flat_map(|client| client.vaults.values_mut());
     for record in vaults.flat_map(|vault| vault.records.values_mut()) {
-        record.each_origin(|origin| {
+        record.for_each_origin(|origin| {
             visit(&mut origin.author);
             origin.delivered.iter_mut().for_each(|(via, _)| visit(via));
         });

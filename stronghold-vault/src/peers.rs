@@ -68,7 +68,7 @@ impl fmt::Debug for Rendezvous {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Peers {
     peers: BTreeMap<DeviceId, Peer>,
-    known: BTreeMap<DeviceId, Disclosed>,
+    disclosed: BTreeMap<DeviceId, Disclosed>,
     revoked: BTreeMap<DeviceId, Revoked>,
     stamps: BTreeMap<DeviceId, Stamped>,
 }
@@ -79,7 +79,7 @@ struct Stamped {
     /// The stamp that this snapshot holds from sessions with the peer.
     own: Option<Stamp>,
     /// The stamps that the peer's snapshot should hold.
-    given: Stamps,
+    expected: Stamps,
 }
 
 /// A formerly paired device. Its name is not given to any other device.
@@ -123,7 +123,7 @@ impl Peers {
             peer.address = peer.address.or(before.address);
             peer.generation = before.generation;
         }
-        if let Some(known) = self.known.get_mut(&device) {
+        if let Some(known) = self.disclosed.get_mut(&device) {
             known.name.clone_from(&peer.name);
         }
         self.revoked.remove(&device);
@@ -179,7 +179,7 @@ impl Peers {
         if self.is_taken(device, name) {
             return Err(DeviceNameError::Taken);
         }
-        if let Some(known) = self.known.get_mut(device) {
+        if let Some(known) = self.disclosed.get_mut(device) {
             known.name = name.into();
         }
         let peer = self.peers.get_mut(device);
@@ -223,14 +223,14 @@ impl Peers {
     /// Returns the stamps that a device's snapshot should hold from sessions with this one.
     #[must_use]
     pub fn stamps(&self, device: &DeviceId) -> Stamps {
-        self.stamps.get(device).map(|stamped| stamped.given.clone()).unwrap_or_default()
+        self.stamps.get(device).map(|stamped| stamped.expected.clone()).unwrap_or_default()
     }
 
     /// Records that a device has shown the stamp `shown`, and that its snapshot should hold `next`
     /// from now on.
     pub fn note_stamp(&mut self, device: &DeviceId, shown: Option<Stamp>, next: Stamp) {
         if self.peers.contains_key(device) {
-            self.stamps.entry(*device).or_default().given.note(shown, next);
+            self.stamps.entry(*device).or_default().expected.note(shown, next);
         }
     }
 
@@ -246,12 +246,12 @@ impl Peers {
     /// be sent.
     #[must_use]
     pub fn was_disclosed_to(&self, device: &DeviceId, revision: &RevisionId) -> bool {
-        self.known.get(device).is_some_and(|known| known.revisions.contains(revision))
+        self.disclosed.get(device).is_some_and(|known| known.revisions.contains(revision))
     }
 
     /// Checks whether a revision was disclosed to any device.
     pub(crate) fn was_disclosed(&self, revision: &RevisionId) -> bool {
-        self.known.values().any(|known| known.revisions.contains(revision))
+        self.disclosed.values().any(|known| known.revisions.contains(revision))
     }
 
     pub(crate) fn record_disclosed(
@@ -267,16 +267,16 @@ impl Peers {
         // fingerprint stands in.
         let name = || self.peers.get(device).map_or_else(|| device.fingerprint(), |peer| peer.name.clone());
         let new = || Disclosed { name: name(), revisions: Prefixes::default() };
-        self.known.entry(*device).or_insert_with(new).revisions.extend(revisions);
+        self.disclosed.entry(*device).or_insert_with(new).revisions.extend(revisions);
     }
 
     pub(crate) fn disclosed_count(&self, device: &DeviceId) -> usize {
-        self.known.get(device).map_or(0, |known| known.revisions.len())
+        self.disclosed.get(device).map_or(0, |known| known.revisions.len())
     }
 
     /// Forgets all revisions disclosed to a device except these.
     pub(crate) fn forget_disclosed(&mut self, device: &DeviceId, all_but: &Prefixes) {
-        if let Some(known) = self.known.get_mut(device) {
+        if let Some(known) = self.disclosed.get_mut(device) {
             known.revisions.retain_among(all_but);
         }
     }
@@ -288,7 +288,7 @@ impl Peers {
     pub fn find_including_revoked(&self, text: &str) -> Result<DeviceId, FindPeerError> {
         let paired = self.peers.iter().filter(|(_, peer)| peer.name == text).map(|(id, _)| id);
         let revoked = self.revoked.iter().filter(|(_, revoked)| revoked.name == text).map(|(id, _)| id);
-        let ids = self.peers.keys().chain(self.known.keys()).chain(self.revoked.keys());
+        let ids = self.peers.keys().chain(self.disclosed.keys()).chain(self.revoked.keys());
         let found: BTreeSet<&DeviceId> = paired.chain(revoked).chain(with_prefix(ids, text)).collect();
         only_one(&found).copied()
     }

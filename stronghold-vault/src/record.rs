@@ -41,7 +41,7 @@ pub(crate) struct Record {
     /// The head with the smallest id.
     head: SealedRevision,
     /// The other heads, ordered by id.
-    beside: Vec<SealedRevision>,
+    other_heads: Vec<SealedRevision>,
     /// The replaced revisions, newest first.
     history: Vec<SealedRevision>,
 }
@@ -132,17 +132,17 @@ impl Versioned for SealedRevision {
 
 impl Record {
     pub(crate) fn new(name: &str, first: SealedRevision) -> Self {
-        Self { name: name.into(), head: first, beside: Vec::new(), history: Vec::new() }
+        Self { name: name.into(), head: first, other_heads: Vec::new(), history: Vec::new() }
     }
 
     /// Returns the heads, ordered by id.
     pub(crate) fn heads(&self) -> impl Iterator<Item = &SealedRevision> {
-        std::iter::once(&self.head).chain(&self.beside)
+        std::iter::once(&self.head).chain(&self.other_heads)
     }
 
     /// Returns the number of heads.
     pub(crate) fn head_count(&self) -> usize {
-        1 + self.beside.len()
+        1 + self.other_heads.len()
     }
 
     /// Returns the heads, then the history.
@@ -175,11 +175,11 @@ impl Record {
     /// Checks whether the heads differ in content: equal values written independently are not a
     /// conflict.
     pub(crate) fn is_conflict(&self, keeper: &RecordCipher<'_>) -> Result<bool, Damaged> {
-        if self.beside.is_empty() || !self.is_readable() {
+        if self.other_heads.is_empty() || !self.is_readable() {
             return Ok(false);
         }
         let first_open = keeper.open(&self.head)?;
-        for other in &self.beside {
+        for other in &self.other_heads {
             let other_open = keeper.open(other)?;
             if (first_open.deleted, &first_open.value) != (other_open.deleted, &other_open.value) {
                 return Ok(true);
@@ -211,7 +211,8 @@ impl Record {
             let replaced: Vec<Replaced<'_>> = replaced.map(|head| head.as_replaced(true)).collect();
             new.ancestors = ancestors.merged_with(&replaced);
         }
-        let mut replaced: Vec<SealedRevision> = self.beside.extract_if(.., |head| replaces(head)).collect();
+        let mut replaced: Vec<SealedRevision> =
+            self.other_heads.extract_if(.., |head| replaces(head)).collect();
         if replaces(&self.head) {
             replaced.insert(0, self.replace_first_head(new));
         } else {
@@ -250,21 +251,21 @@ impl Record {
     }
 
     /// Calls `work` with the origin of each revision.
-    pub(crate) fn each_origin(&mut self, mut work: impl FnMut(&mut Origin)) {
-        let heads = std::iter::once(&mut self.head).chain(&mut self.beside);
+    pub(crate) fn for_each_origin(&mut self, mut work: impl FnMut(&mut Origin)) {
+        let heads = std::iter::once(&mut self.head).chain(&mut self.other_heads);
         heads.chain(&mut self.history).for_each(|revision| work(&mut revision.origin));
     }
 
     /// Removes the history and returns the number of revisions removed.
-    pub(crate) fn forget_history(&mut self) -> usize {
+    pub(crate) fn clear_history(&mut self) -> usize {
         std::mem::take(&mut self.history).len()
     }
 
     /// Replaces the first head with `new` and returns the old one.
     fn replace_first_head(&mut self, new: SealedRevision) -> SealedRevision {
         let old = std::mem::replace(&mut self.head, new);
-        if self.beside.first().is_some_and(|next| next.id < self.head.id) {
-            let next = self.beside.remove(0);
+        if self.other_heads.first().is_some_and(|next| next.id < self.head.id) {
+            let next = self.other_heads.remove(0);
             let new = std::mem::replace(&mut self.head, next);
             self.insert_sorted(new);
         }
@@ -275,8 +276,8 @@ impl Record {
         if new.id < self.head.id {
             std::mem::swap(&mut new, &mut self.head);
         }
-        let at = self.beside.partition_point(|head| head.id < new.id);
-        self.beside.insert(at, new);
+        let at = self.other_heads.partition_point(|head| head.id < new.id);
+        self.other_heads.insert(at, new);
     }
 
     pub(crate) fn shapes(&self, location: LocationId) -> impl Iterator<Item = Shape> {
@@ -313,7 +314,7 @@ impl TryFrom<(Box<str>, Vec<SealedRevision>, Vec<SealedRevision>)> for Record {
             (1..=MAX_RECORD_NAME).contains(&name.len()) && heads.is_sorted_by(|one, next| one.id < next.id);
         let mut heads = heads.into_iter();
         match heads.next() {
-            Some(head) if well_formed => Ok(Self { name, head, beside: heads.collect(), history }),
+            Some(head) if well_formed => Ok(Self { name, head, other_heads: heads.collect(), history }),
             _ => Err(DecodeRecordError),
         }
     }
@@ -632,7 +633,7 @@ mod tests {
         assert_eq!(numbers(record.revisions()), [6, 7, 3, 5, 9]);
         let find = |number| record.find(&RevisionId::from_bytes([number; 32])).map(|held| held.replaced);
         assert_eq!((find(6), find(9), find(4)), (Some(0), Some(2), None));
-        assert_eq!((record.forget_history(), record.history_len(), record.head_count()), (3, 0, 2));
+        assert_eq!((record.clear_history(), record.history_len(), record.head_count()), (3, 0, 2));
     }
 
     #[test]

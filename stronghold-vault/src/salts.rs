@@ -8,7 +8,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::identity::RandomnessError;
 
 const SALT_LEN: usize = 32;
-const AT_A_TIME: usize = 32;
+const SALTS_PER_REFILL: usize = 32;
 
 /// Random bytes for the next revisions. Each salt is returned once and then wiped here.
 ///
@@ -21,7 +21,7 @@ pub(crate) struct Salts(Zeroizing<Vec<[u8; SALT_LEN]>>);
 impl Salts {
     pub(crate) fn take(&mut self) -> Result<[u8; SALT_LEN], RandomnessError> {
         if self.0.is_empty() {
-            let mut fresh = Zeroizing::new(vec![[0; SALT_LEN]; AT_A_TIME]);
+            let mut fresh = Zeroizing::new(vec![[0; SALT_LEN]; SALTS_PER_REFILL]);
             getrandom::fill(fresh.as_flattened_mut()).map_err(|_| RandomnessError)?;
             self.0 = fresh;
         }
@@ -57,8 +57,10 @@ mod tests {
     #[test]
     fn salts_are_asked_for_many_at_a_time_and_wiped_as_they_are_given() {
         let mut salts = Salts::default();
-        let left: Vec<usize> = (0..AT_A_TIME + 2).map(|_| (salts.take().unwrap(), salts.0.len()).1).collect();
-        let expected: Vec<usize> = (0..AT_A_TIME).rev().chain([AT_A_TIME - 1, AT_A_TIME - 2]).collect();
+        let left: Vec<usize> =
+            (0..SALTS_PER_REFILL + 2).map(|_| (salts.take().unwrap(), salts.0.len()).1).collect();
+        let expected: Vec<usize> =
+            (0..SALTS_PER_REFILL).rev().chain([SALTS_PER_REFILL - 1, SALTS_PER_REFILL - 2]).collect();
         assert_eq!(left, expected);
     }
 }

@@ -139,13 +139,13 @@ pub(crate) struct Steps {
     /// Number of the newest step ever made.
     last: u64,
     list: Vec<Step>,
-    open: Option<Open>,
+    open: Option<OpenStep>,
 }
 
 /// The changes of the step in progress since it was last closed.
 #[derive(Debug)]
-struct Open {
-    underway: PendingStep,
+struct OpenStep {
+    pending: PendingStep,
     touched: BTreeMap<LocationId, Heads>,
     rules: Policy,
 }
@@ -258,13 +258,13 @@ impl Stronghold {
     /// outside a step can't be undone by [`Stronghold::undo`].
     pub fn begin_step(&mut self, underway: PendingStep) {
         let rules = self.policy.clone();
-        self.steps.open = Some(Open { underway, touched: BTreeMap::new(), rules });
+        self.steps.open = Some(OpenStep { pending: underway, touched: BTreeMap::new(), rules });
     }
 
     /// Ends the step, for now or for good, and returns it; `None` if none was begun. A step that
     /// changed no record and no rule does not enter the list and pushes no other step out of it.
     pub fn end_step(&mut self) -> Option<PendingStep> {
-        let Open { mut underway, touched, rules } = self.steps.open.take()?;
+        let OpenStep { pending: mut underway, touched, rules } = self.steps.open.take()?;
         let mut changed = touched;
         changed.retain(|id, before| *before != self.heads_at(id));
         if changed.is_empty() && rules == self.policy {
@@ -567,7 +567,7 @@ mod tests {
         assert_eq!(held.steps.list[0].rules, Some((before.clone(), after.clone())));
         let moved = |rules| {
             let word = String::from("grant");
-            UndoReport { number: 1, time: 5, word, records: vec![], left: vec![], rules }
+            UndoReport { number: 1, time: 5, word, records: vec![], skipped: vec![], rules }
         };
         assert_eq!(held.would_redo(), None);
         assert_eq!(held.undo(9), Ok(Some(moved(RulesOutcome::PutBack))));
@@ -634,10 +634,10 @@ mod tests {
         }
         let id = at("c/v/r").id();
         let record = held.vault_mut(&id).and_then(|vault| vault.records.get_mut(&id.record)).unwrap();
-        assert_eq!(record.forget_history(), 2); // as if what steps name had not been kept
+        assert_eq!(record.clear_history(), 2); // as if what steps name had not been kept
         let moved = held.undo(9).unwrap().unwrap();
         assert_eq!(
-            (moved.records, moved.left),
+            (moved.records, moved.skipped),
             (vec![at("c/v/s")], vec![(at("c/v/r"), UndoSkipReason::Purged)])
         );
         assert_eq!(moved.rules, RulesOutcome::Untouched);

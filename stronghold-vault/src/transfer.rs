@@ -224,7 +224,7 @@ impl Stronghold {
         let mut report = ImportReport::default();
         let mut changed = BTreeMap::new();
         for (location, id, sealed) in staged.sealed {
-            let before = self.largest(&id);
+            let before = self.largest_value_size(&id);
             match self.insert(location, id, sealed, now) {
                 Some(Inserted::Head) => {
                     report.received += 1;
@@ -234,7 +234,7 @@ impl Stronghold {
             }
         }
         for (id, before) in changed {
-            match (before, self.largest(&id)) {
+            match (before, self.largest_value_size(&id)) {
                 (Some(_), None) => report.deleted += 1,
                 (Some(before), Some(after)) => report.shrunk += u64::from(is_shrunk(before, after)),
                 (None, _) => {}
@@ -253,7 +253,7 @@ impl Stronghold {
     }
 
     /// Returns the padded size of a record's largest value, or `None` if the record can't be read.
-    fn largest(&self, id: &LocationId) -> Option<u64> {
+    fn largest_value_size(&self, id: &LocationId) -> Option<u64> {
         let (_, _, record) = self.record(id)?;
         record.heads().filter(|head| !head.deleted).map(|head| head.shape(*id).size).max()
     }

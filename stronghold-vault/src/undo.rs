@@ -23,7 +23,7 @@ pub struct UndoReport {
     /// The records to write, ordered by name.
     pub records: Vec<Location>,
     /// The records of the step that stay unchanged, with reasons, ordered by name.
-    pub left: Vec<(Location, UndoSkipReason)>,
+    pub skipped: Vec<(Location, UndoSkipReason)>,
     /// The effect on the rules for peers.
     pub rules: RulesOutcome,
 }
@@ -73,7 +73,7 @@ impl Stronghold {
     /// # Errors
     /// [`WriteError`] if a stored value is damaged or the system returns no random bytes.
     pub fn undo(&mut self, now: u64) -> Result<Option<UndoReport>, WriteError> {
-        self.go(Direction::Back, now)
+        self.move_step(Direction::Back, now)
     }
 
     /// Redoes the step that was undone last. Returns `None` if there is none, or if a command has
@@ -82,19 +82,19 @@ impl Stronghold {
     /// # Errors
     /// As [`Stronghold::undo`].
     pub fn redo(&mut self, now: u64) -> Result<Option<UndoReport>, WriteError> {
-        self.go(Direction::Again, now)
+        self.move_step(Direction::Again, now)
     }
 
     /// Returns what [`Stronghold::undo`] would do.
     #[must_use]
     pub fn would_undo(&self) -> Option<UndoReport> {
-        self.next(Direction::Back).map(|step| self.would(step, Direction::Back))
+        self.next(Direction::Back).map(|step| self.preview(step, Direction::Back))
     }
 
     /// Returns what [`Stronghold::redo`] would do.
     #[must_use]
     pub fn would_redo(&self) -> Option<UndoReport> {
-        self.next(Direction::Again).map(|step| self.would(step, Direction::Again))
+        self.next(Direction::Again).map(|step| self.preview(step, Direction::Again))
     }
 
     /// Returns the number of replaced revisions of each record of a selection, ordered by name:
@@ -120,7 +120,7 @@ impl Stronghold {
         let mut purged = 0;
         for id in chosen {
             let record = self.vault_mut(&id).and_then(|vault| vault.records.get_mut(&id.record));
-            let forgotten = record.map_or(0, Record::forget_history);
+            let forgotten = record.map_or(0, Record::clear_history);
             if forgotten > 0 {
                 self.steps.purge(&id);
             }
@@ -137,11 +137,11 @@ impl Stronghold {
         }
     }
 
-    fn would(&self, step: &Step, way: Direction) -> UndoReport {
+    fn preview(&self, step: &Step, way: Direction) -> UndoReport {
         let (mut records, mut left) = (Vec::new(), Vec::new());
         for (id, change) in step.changes() {
             let Some(names) = self.names_of(id) else { continue };
-            match self.stays(id, change, way) {
+            match self.skip_reason(id, change, way) {
                 None => records.push(names),
                 Some(why) => left.push((names, why)),
             }
@@ -155,11 +155,11 @@ impl Stronghold {
             }
         });
         let (number, time, word) = (step.number(), step.time(), step.word().to_owned());
-        UndoReport { number, time, word, records, left, rules }
+        UndoReport { number, time, word, records, skipped: left, rules }
     }
 
     /// Returns the reason why a record of a step stays unchanged; `None` if it is moved.
-    fn stays(&self, id: &LocationId, change: &Change, way: Direction) -> Option<UndoSkipReason> {
+    fn skip_reason(&self, id: &LocationId, change: &Change, way: Direction) -> Option<UndoSkipReason> {
         let (from, to) = way.of(change);
         if change.purged {
             return Some(UndoSkipReason::Purged);
@@ -172,13 +172,13 @@ impl Stronghold {
         (!to.as_slice().iter().all(held)).then_some(UndoSkipReason::Purged)
     }
 
-    fn go(&mut self, way: Direction, now: u64) -> Result<Option<UndoReport>, WriteError> {
+    fn move_step(&mut self, way: Direction, now: u64) -> Result<Option<UndoReport>, WriteError> {
         // Undo and redo are not steps themselves: they move one.
         self.steps.close();
         let Some(step) = self.next(way).cloned() else { return Ok(None) };
-        let moved = self.would(&step, way);
+        let moved = self.preview(&step, way);
         for (id, change) in step.changes() {
-            if self.stays(id, change, way).is_none() {
+            if self.skip_reason(id, change, way).is_none() {
                 self.write_heads(id, way.of(change).1, now)?;
             }
         }

@@ -74,7 +74,15 @@ type Log = ((Vec<AuditTotal>, ByteBuf, ByteBuf), Vec<(AuditEntry, ByteBuf)>);
 
 fn decided(at: u64, deed: AuditAction, selection: &str) -> AuditRecord {
     let (time, selection) = (1_700_000_000_000 + at, selection.to_owned());
-    AuditRecord { time, device: DEVICE, deed, selection, allowed: at != 2, entries: at, bytes: 64 * at }
+    AuditRecord {
+        time,
+        device: DEVICE,
+        action: deed,
+        selection,
+        allowed: at != 2,
+        entries: at,
+        bytes: 64 * at,
+    }
 }
 
 fn of_the_log() -> Vec<(String, Vec<u8>)> {

@@ -43,7 +43,7 @@ fn furnished() -> Stronghold {
     vault.log_mut().append(stronghold_vault::AuditRecord {
         time: 1,
         device,
-        deed: stronghold_vault::AuditAction::Pull,
+        action: stronghold_vault::AuditAction::Pull,
         selection: "**".into(),
         allowed: false,
         entries: 0,

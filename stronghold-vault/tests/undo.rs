@@ -129,7 +129,7 @@ fn a_record_that_was_changed_since_is_named_and_left() {
     merge(&mut here, &there, 3); // no step
     let moved = here.undo(4).unwrap().unwrap();
     assert_eq!(moved.records, [at("c/v/two")]);
-    assert_eq!(moved.left, [(at("c/v/one"), UndoSkipReason::ChangedSince)]);
+    assert_eq!(moved.skipped, [(at("c/v/one"), UndoSkipReason::ChangedSince)]);
     assert_eq!((get(&here, "c/v/one").as_deref(), get(&here, "c/v/two")), (Some("others"), None));
     assert_eq!(redo(&mut here), ["c/v/two"]);
 }
@@ -199,7 +199,7 @@ fn purged_values_are_not_brought_back_and_that_is_said() {
     assert_eq!(undo(&mut here), ["c/v/s"]);
     for _ in 0..2 {
         let moved = here.undo(9).unwrap().unwrap();
-        assert_eq!(moved.left, [(at("c/v/r"), UndoSkipReason::Purged)]);
+        assert_eq!(moved.skipped, [(at("c/v/r"), UndoSkipReason::Purged)]);
     }
     assert_eq!(get(&here, "c/v/r").as_deref(), Some("new"));
     assert!(here.undo(9).unwrap().is_none());
@@ -264,7 +264,7 @@ fn records_are_told_in_the_order_of_their_names() {
         told.into_iter().map(|(at, _)| at.to_string()).collect()
     };
     assert_eq!(all(here.replaced(&Selection::everything())), names);
-    let left: Vec<_> = here.would_undo().unwrap().left;
+    let left: Vec<_> = here.would_undo().unwrap().skipped;
     assert_eq!(left, names.iter().map(|name| (at(name), UndoSkipReason::ChangedSince)).collect::<Vec<_>>());
     step(&mut here, "import", |here| names.iter().for_each(|name| put(here, name, "three", 1)));
     assert_eq!(undo(&mut here), names);

@@ -25,7 +25,7 @@ fn log_object(logged: &AuditEntry, name: &impl Fn(&DeviceId) -> String) -> Value
         "first": logged.first,
         "device": logged.device.to_string(),
         "name": name(&logged.device),
-        "operation": logged.deed.name(),
+        "operation": logged.action.name(),
         "selection": logged.selection,
         "selection_sha256": logged.whole.map(|whole| hex::text(whole.as_bytes())),
         "allowed": logged.allowed,
@@ -39,14 +39,15 @@ fn log_object(logged: &AuditEntry, name: &impl Fn(&DeviceId) -> String) -> Value
 fn sum_object(sum: &AuditTotal, name: &impl Fn(&DeviceId) -> String) -> Value {
     json!({
         "first": sum.first, "time": sum.last, "device": sum.device.to_string(), "name": name(&sum.device),
-        "operation": sum.deed.name(), "allowed": sum.allowed,
+        "operation": sum.action.name(), "allowed": sum.allowed,
         "entries": sum.entries, "bytes": sum.bytes, "count": sum.count,
     })
 }
 
 fn log_line(logged: &AuditEntry, name: &impl Fn(&DeviceId) -> String) -> String {
-    let (when, who, what) = (time(logged.last), escape_untrusted(&name(&logged.device)), logged.deed.name());
-    if matches!(logged.deed, AuditAction::Revoked | AuditAction::Renewed) {
+    let (when, who, what) =
+        (time(logged.last), escape_untrusted(&name(&logged.device)), logged.action.name());
+    if matches!(logged.action, AuditAction::Revoked | AuditAction::Renewed) {
         return format!("{when}  {who}  {what}");
     }
     let more = match logged.count {
@@ -65,7 +66,7 @@ fn log_line(logged: &AuditEntry, name: &impl Fn(&DeviceId) -> String) -> String 
 
 fn sum_line(sum: &AuditTotal, name: &impl Fn(&DeviceId) -> String) -> String {
     let (from, until, who) = (time(sum.first), time(sum.last), escape_untrusted(&name(&sum.device)));
-    let (verdict, what, count) = (verdict(sum.allowed), sum.deed.name(), sum.count);
+    let (verdict, what, count) = (verdict(sum.allowed), sum.action.name(), sum.count);
     let (entries, bytes) = (counted(sum.entries, "entry"), counted(sum.bytes, "byte"));
     format!("{from} to {until}  {who}  {verdict}  {what}, {count} times  {entries}, {bytes}")
 }
@@ -86,7 +87,7 @@ mod tests {
         AuditRecord {
             time: 0,
             device: DEVICE,
-            deed,
+            action: deed,
             selection: selection.into(),
             allowed,
             entries: 1,
@@ -129,7 +130,7 @@ mod tests {
         );
         let sum = AuditTotal {
             device: DEVICE,
-            deed: AuditAction::Browse,
+            action: AuditAction::Browse,
             allowed: false,
             first: 0,
             last: 0,

@@ -166,7 +166,7 @@ impl Context {
     /// What this device remembers of its snapshots, and who is told when it can't.
     fn notes(&self) -> RollbackNotes {
         let tell = if self.output.is_json() { output::note_failed_json } else { output::note_failed };
-        RollbackNotes { guard: self.seen(), required: self.global.require_rollback_notes, tell }
+        RollbackNotes { guard: self.seen(), required: self.global.require_rollback_notes, on_failure: tell }
     }
 
     /// What is spent on a file that was not made here.

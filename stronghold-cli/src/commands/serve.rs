@@ -12,7 +12,7 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
 use stronghold_net::{
-    BoxFuture, Event, Server, SessionHandler, SharedVault, StaysBehind, discovery::Announcement,
+    BoxFuture, Event, LeftBehindReport, Server, SessionHandler, SharedVault, discovery::Announcement,
 };
 use stronghold_sync::{DeviceId, Location, Pending, Plan, escape_untrusted, session::Duplicate};
 use tokio::{net::TcpListener, sync::Notify};
@@ -236,7 +236,7 @@ impl SessionHandler for TerminalHandler {
         warn_copied(self.output, &name, &peer, whose);
     }
 
-    fn on_left_behind(&mut self, peer: DeviceId, left: &StaysBehind) {
+    fn on_left_behind(&mut self, peer: DeviceId, left: &LeftBehindReport) {
         let name = self.names.of(&peer);
         let names = |of: &[Location]| of.iter().map(ToString::to_string).collect::<Vec<_>>();
         let (not_given, not_taken) = (names(&left.ungiven), names(&left.untaken));
@@ -352,7 +352,7 @@ mod tests {
         let mut told = |not_given: u64, not_taken: u64| {
             let some = |count: u64| (0..count.min(2)).map(|n| format!("a/v/{n}").parse().unwrap()).collect();
             let (ungiven, untaken) = (some(not_given), some(not_taken));
-            person.on_left_behind(PEER, &StaysBehind { not_given, ungiven, not_taken, untaken });
+            person.on_left_behind(PEER, &LeftBehindReport { not_given, ungiven, not_taken, untaken });
             printed.recv().unwrap()
         };
         let name = PEER.fingerprint();

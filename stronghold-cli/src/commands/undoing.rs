@@ -89,7 +89,7 @@ pub(super) fn redo(context: &Context, dry_run: bool) -> Result<(), Failure> {
 fn told(context: &Context, moved: &UndoReport, done: &str, dry_run: bool) -> Result<(), Failure> {
     let names: Vec<String> = moved.records.iter().map(ToString::to_string).collect();
     let left: Vec<_> = moved
-        .left
+        .skipped
         .iter()
         .map(|(at, why)| json!({ "location": at.to_string(), "why": left_word(*why) }))
         .collect();
@@ -104,11 +104,11 @@ fn told(context: &Context, moved: &UndoReport, done: &str, dry_run: bool) -> Res
     });
     let nothing = moved.records.is_empty() && moved.rules != RulesOutcome::PutBack;
     if nothing && !dry_run {
-        let rest = moved.left.len().saturating_sub(NAMED);
+        let rest = moved.skipped.len().saturating_sub(NAMED);
         let more = (rest > 0).then(|| format!("{rest} more"));
         let rules = (moved.rules == RulesOutcome::ChangedSince)
             .then(|| "the rules for devices (changed since)".to_owned());
-        let left = moved.left.iter().take(NAMED);
+        let left = moved.skipped.iter().take(NAMED);
         let left =
             left.map(|(at, why)| format!("{} ({})", escape_untrusted(&at.to_string()), left_word(*why)));
         let left: Vec<String> = left.chain(more).chain(rules).collect();
@@ -139,7 +139,7 @@ fn lines(moved: &UndoReport, done: &str, dry_run: bool) -> Vec<String> {
             Some("  left as they are: the rules for devices (changed since)".to_owned())
         }
     };
-    let records = moved.records.iter().map(record).chain(moved.left.iter().map(stays));
+    let records = moved.records.iter().map(record).chain(moved.skipped.iter().map(stays));
     std::iter::once(title).chain(records).chain(rules).collect()
 }
 

@@ -25,7 +25,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     ) -> Result<Self, ChannelError> {
         let expect = Expect::Device(covered.peers_cover);
         let opened = Self::connect_with(io, &covered.cover, expect, timeouts).await;
-        let mut channel = opened.map_err(stranger)?;
+        let mut channel = opened.map_err(hide_device)?;
         channel.awaits_card = true;
         channel.show(&covered).await?;
         channel.flush().await?;
@@ -47,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
         let peers_cover = covered.peers_cover;
         let trust = Trust::known(move |shown| *shown == peers_cover);
         let opened = Self::accept_bounded(io, &covered.cover, trust, timeouts).await;
-        let mut channel = opened.map_err(stranger)?;
+        let mut channel = opened.map_err(hide_device)?;
         let card = timeout_at(until, channel.receive::<IdentityProof>()).await;
         let card = card.unwrap_or(Err(ChannelError::TimedOut(timeouts.handshake)))?;
         if !card.is_of(&covered.peer, channel.role.other(), &channel.binding) {
@@ -83,7 +83,7 @@ impl<S> Channel<S> {
 }
 
 /// Replaces errors that name a device: a cover key is no device's id.
-fn stranger(error: ChannelError) -> ChannelError {
+fn hide_device(error: ChannelError) -> ChannelError {
     match error {
         ChannelError::WrongDevice(_) | ChannelError::UnknownDevice(_) => ChannelError::Stranger,
         other => other,

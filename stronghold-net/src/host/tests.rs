@@ -53,7 +53,7 @@ impl SessionHandler for Noting {
         self.answering()
     }
 
-    fn on_left_behind(&mut self, peer: DeviceId, left: &StaysBehind) {
+    fn on_left_behind(&mut self, peer: DeviceId, left: &LeftBehindReport) {
         self.note("left", &(peer, left));
     }
 
@@ -175,7 +175,7 @@ async fn what_needs_no_answer_is_told_and_kept() {
     assert_eq!(host.found, [listing]);
     assert_eq!(host.declined, [id("a/v/declined")]);
     let device = peer.device();
-    let stays = StaysBehind {
+    let stays = LeftBehindReport {
         not_given: 5,
         ungiven: vec!["a/v/r".parse().unwrap()],
         not_taken: 6,
@@ -214,7 +214,7 @@ async fn a_snapshot_that_was_set_back_is_told_of() {
             host.act(Action::Duplicate(copied)).await;
         }
         host.act(Action::Edition(Edition { generation, stamp: None })).await;
-        assert_eq!(host.learnt.edition, Some(Edition { generation, stamp: None }));
+        assert_eq!(host.knowledge.edition, Some(Edition { generation, stamp: None }));
         drop(host);
         let told: Vec<_> = noting.told.into_iter().filter(|told| told.starts_with("set back")).collect();
         assert_eq!(told, Vec::from_iter(expected), "{copied:?} {generation}");
@@ -289,10 +289,10 @@ fn what_is_decided_has_its_name_in_the_log_and_is_urgent_where_something_leaves(
         (Delete, AuditAction::Delete, AuditAction::TookDeletions, false),
     ];
     for (operation, theirs, ours, leaves) in table {
-        assert_eq!(deed(&verdict(operation, true, 1)), theirs);
-        assert_eq!(deed(&Verdict { ours: true, ..verdict(operation, true, 1) }), ours);
-        assert_eq!(lets_leave(&verdict(operation, true, 1)), leaves);
-        assert!(!lets_leave(&verdict(operation, false, 1)) && !lets_leave(&verdict(operation, true, 0)));
+        assert_eq!(audit_action(&verdict(operation, true, 1)), theirs);
+        assert_eq!(audit_action(&Verdict { ours: true, ..verdict(operation, true, 1) }), ours);
+        assert_eq!(discloses(&verdict(operation, true, 1)), leaves);
+        assert!(!discloses(&verdict(operation, false, 1)) && !discloses(&verdict(operation, true, 0)));
     }
 }
 
@@ -305,7 +305,7 @@ async fn a_decision_by_which_something_leaves_is_durable_at_once() {
         let home = home.lock();
         let entries = home.stronghold().log().entries();
         entries
-            .map(|logged| (logged.deed, logged.allowed, logged.entries, logged.selection.clone()))
+            .map(|logged| (logged.action, logged.allowed, logged.entries, logged.selection.clone()))
             .collect()
     };
     own.put("a/v/r", "1");
@@ -315,7 +315,7 @@ async fn a_decision_by_which_something_leaves_is_durable_at_once() {
     let mut log = async |verdicts: Vec<Verdict>| {
         host.act(Action::PeerHolds(vec![revision(1)])).await;
         assert_eq!(host.act(Action::Log(verdicts)).await, Some(TaskResult::Logged));
-        (generation(&own) - before, host.learnt.is_due())
+        (generation(&own) - before, host.knowledge.is_due())
     };
     // The first is written at once, alone; the next waits.
     assert_eq!(log(vec![verdict(Operation::Push, true, 1)]).await, (1, true));

@@ -38,13 +38,13 @@ impl Pairing {
         loop {
             tokio::select! {
                 biased;
-                (knock, address) = proved(&mut crowd) => {
+                (knock, address) = next_proof(&mut crowd) => {
                     return Ok((self.answer(knock, identity, name).await?, address));
                 }
                 () = sleep_until(self.until) => return Err(PairingError::Expired),
                 (stream, address) = accept(listener) => {
                     let cover = cover.duplicate();
-                    let knock = async move { (timeout(PATIENCE, knock(stream, &cover)).await, address) };
+                    let knock = async move { (timeout(PATIENCE, receive_proof(stream, &cover)).await, address) };
                     crowd.admit(knock);
                 }
             }
@@ -52,10 +52,10 @@ impl Pairing {
     }
 }
 
-type Knocked =
+type ReceivedProof =
     (Result<Result<PendingProof<TcpStream>, ChannelError>, tokio::time::error::Elapsed>, SocketAddr);
 
-async fn proved(crowd: &mut AdmissionQueue<Knocked>) -> (PendingProof<TcpStream>, SocketAddr) {
+async fn next_proof(crowd: &mut AdmissionQueue<ReceivedProof>) -> (PendingProof<TcpStream>, SocketAddr) {
     loop {
         if let (Ok(Ok(knock)), address) = crowd.next().await {
             return (knock, address);
@@ -63,6 +63,6 @@ async fn proved(crowd: &mut AdmissionQueue<Knocked>) -> (PendingProof<TcpStream>
     }
 }
 
-async fn knock(stream: TcpStream, cover: &Identity) -> Result<PendingProof<TcpStream>, ChannelError> {
+async fn receive_proof(stream: TcpStream, cover: &Identity) -> Result<PendingProof<TcpStream>, ChannelError> {
     PendingProof::receive(Channel::accept(stream, cover, Trust::Anyone).await?).await
 }

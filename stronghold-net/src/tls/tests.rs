@@ -148,7 +148,7 @@ async fn a_tls_1_2_server_is_refused() {
 #[test]
 fn a_device_signs_as_itself_and_in_one_way() {
     let identity = device();
-    let key = Signs(Arc::new(identity.duplicate()));
+    let key = IdentitySigner(Arc::new(identity.duplicate()));
     assert_eq!(key.public_key().unwrap().as_ref(), identity.public().spki());
     assert_eq!(
         (key.algorithm(), key.scheme()),

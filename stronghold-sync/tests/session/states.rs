@@ -58,14 +58,14 @@ fn run_up_to(ask: &SessionRequest, lose: &str, number: usize, instead: &Message,
         flight.extend(b.turn().into_iter().map(|message| (Way::ToAsking, message)));
         flight.retain(|(_, message)| kind(message) != lose);
         match flight.pop_front() {
-            Some((Way::ToAsked, _)) if at == number => note(table, "asked", &mut b, instead.clone()),
-            Some((Way::ToAsking, _)) if at == number => note(table, "asking", &mut a, instead.clone()),
+            Some((Way::ToAsked, _)) if at == number => note(table, "responder", &mut b, instead.clone()),
+            Some((Way::ToAsking, _)) if at == number => note(table, "initiator", &mut a, instead.clone()),
             Some((Way::ToAsked, message)) if b.handle(message.clone()).is_ok() => {}
             Some((Way::ToAsking, message)) if a.handle(message.clone()).is_ok() => {}
             Some(_) => return false,
             None => {
-                note(table, "asked", &mut b, instead.clone());
-                note(table, "asking", &mut a, instead.clone());
+                note(table, "responder", &mut b, instead.clone());
+                note(table, "initiator", &mut a, instead.clone());
                 return false;
             }
         }
@@ -85,7 +85,7 @@ fn observed() -> Table {
         (browse("wallet"), "nothing"),
         (fetch("wallet"), "nothing"),
         (sync("wallet", true, push.clone()), "nothing"),
-        (sync("wallet", true, push.clone()), "OnlyThere"),
+        (sync("wallet", true, push.clone()), "Needed"),
         (sync("wallet", false, push), "nothing"),
         (sync_by("wallet", Some(Take::Everything), Push::No, true), "nothing"),
     ];
@@ -106,7 +106,7 @@ fn documented() -> Table {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../stronghold-net/PROTOCOL.md");
     let text = fs::read_to_string(path).unwrap();
     let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<String>>();
-    let rows = text.lines().filter(|line| line.starts_with("| asking |") || line.starts_with("| asked |"));
+    let rows = text.lines().filter(|line| line.starts_with("| initiator |") || line.starts_with("| responder |"));
     let mut table = Table::new();
     for row in rows {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();

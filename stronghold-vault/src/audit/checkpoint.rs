@@ -12,7 +12,7 @@ pub struct AuditTotal {
     /// The device.
     pub device: DeviceId,
     /// The action requested by the device, or taken about it.
-    pub deed: AuditAction,
+    pub action: AuditAction,
     /// Set if the action was allowed.
     pub allowed: bool,
     /// Number of decisions.
@@ -61,8 +61,8 @@ impl Checkpoint {
 
     /// Adds an entry to the sums. The chain continues from `hash`.
     pub(super) fn fold(&mut self, logged: &AuditEntry, hash: [u8; 32]) {
-        let AuditEntry { device, deed, allowed, count, first, last, entries, bytes, .. } = *logged;
-        self.add(AuditTotal { device, deed, allowed, count, first, last, entries, bytes });
+        let AuditEntry { device, action: deed, allowed, count, first, last, entries, bytes, .. } = *logged;
+        self.add(AuditTotal { device, action: deed, allowed, count, first, last, entries, bytes });
         self.hash = hash;
         self.seal = self.sealed();
     }
@@ -74,7 +74,7 @@ impl Checkpoint {
     }
 
     fn add(&mut self, sum: AuditTotal) {
-        let key = |sum: &AuditTotal| (sum.device, sum.deed, sum.allowed);
+        let key = |sum: &AuditTotal| (sum.device, sum.action, sum.allowed);
         match self.sums.binary_search_by_key(&key(&sum), key) {
             Ok(at) => {
                 let held = &mut self.sums[at];
@@ -94,7 +94,7 @@ impl Checkpoint {
         hash.update(self.hash);
         for sum in &self.sums {
             hash.update(sum.device.as_bytes());
-            hash.update([sum.deed as u8, u8::from(sum.allowed)]);
+            hash.update([sum.action as u8, u8::from(sum.allowed)]);
             for number in [sum.count, sum.first, sum.last, sum.entries, sum.bytes] {
                 hash.update(number.to_le_bytes());
             }
@@ -108,7 +108,7 @@ impl Checkpoint {
 pub(super) fn tampered() -> [fn(&mut Checkpoint); 9] {
     [
         |checkpoint| checkpoint.sums[0].device = DeviceId::from_bytes([9; 32]),
-        |checkpoint| checkpoint.sums[0].deed = AuditAction::Revoked,
+        |checkpoint| checkpoint.sums[0].action = AuditAction::Revoked,
         |checkpoint| checkpoint.sums[0].allowed ^= true,
         |checkpoint| checkpoint.sums[0].count += 1,
         |checkpoint| checkpoint.sums[0].first += 1,

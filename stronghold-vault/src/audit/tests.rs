@@ -6,7 +6,7 @@ fn decided(device: u8, allowed: bool) -> AuditRecord {
     AuditRecord {
         time: 1,
         device: DeviceId::from_bytes([device; 32]),
-        deed: AuditAction::Pull,
+        action: AuditAction::Pull,
         selection: "wallet/**".into(),
         allowed,
         entries: 0,
@@ -32,7 +32,7 @@ fn equal_decisions_of_one_device_and_day_are_one_entry() {
     assert_eq!(counts(&log), [1000, 1000]);
     log.append(decided(1, true));
     log.append(AuditRecord { time: DAY - 1, ..decided(1, false) });
-    log.append(AuditRecord { deed: AuditAction::Browse, ..decided(1, false) });
+    log.append(AuditRecord { action: AuditAction::Browse, ..decided(1, false) });
     assert_eq!(counts(&log), [1001, 1000, 1, 1]);
     log.append(AuditRecord { time: DAY, ..decided(1, false) });
     assert_eq!(counts(&log), [1001, 1000, 1, 1, 1], "another day");
@@ -48,10 +48,10 @@ fn a_long_selection_is_cut_and_told_apart_by_its_hash() {
     for end in ["a", "a", "b"] {
         log.append(AuditRecord { selection: format!("{long}{end}"), ..decided(1, true) });
     }
-    log.append(AuditRecord { selection: "\u{e9}".repeat(SHOWN), ..decided(1, true) });
+    log.append(AuditRecord { selection: "\u{e9}".repeat(MAX_SELECTION_LEN), ..decided(1, true) });
     assert_eq!(counts(&log), [2, 1, 1]);
     let [one, other, short] = [0, 1, 2].map(|at| log.entries().nth(at).unwrap());
-    assert_eq!((one.selection.chars().count(), &one.selection), (SHOWN, &other.selection));
+    assert_eq!((one.selection.chars().count(), &one.selection), (MAX_SELECTION_LEN, &other.selection));
     assert!(one.whole.is_some() && one.whole != other.whole && short.whole.is_none());
     assert_eq!(one.whole.unwrap().as_bytes()[..], Sha256::digest(format!("{long}a"))[..]);
 }
@@ -65,7 +65,7 @@ fn one_device_can_not_fill_the_log() {
     for number in 0..20_000 {
         log.append(AuditRecord { selection: format!("{number:0300}"), ..decided(1, number % 2 == 0) });
     }
-    assert_eq!(log.entries().count(), 1 + OWN_WORDS + 2);
+    assert_eq!(log.entries().count(), 1 + MAX_SELECTIONS_PER_DAY + 2);
     assert_eq!(log.entries().map(|logged| logged.count).sum::<u64>(), 20_001);
     assert!(log.is_intact() && log.totals().is_empty() && encoded(&log) < 40_000);
     let further = |log: &AuditLog| log.entries().last().unwrap().whole;
@@ -120,7 +120,7 @@ fn every_field_of_an_entry_is_in_the_chain() {
     assert!(log().is_intact());
     let changes: [fn(&mut AuditEntry); 10] = [
         |logged| logged.device = DeviceId::from_bytes([9; 32]),
-        |logged| logged.deed = AuditAction::Push,
+        |logged| logged.action = AuditAction::Push,
         |logged| logged.selection.push('x'),
         |logged| logged.whole = Some(SelectionHash::of([b"other", b""])),
         |logged| logged.allowed = false,
@@ -164,7 +164,7 @@ fn sums_that_were_collected_elsewhere_are_added_to_those_here() {
     log.append(AuditRecord { time: 6, ..decided(3, true) });
     collected.append(AuditRecord { time: 9, entries: 2, bytes: 20, ..decided(2, true) });
     collected.append(AuditRecord { time: 2, entries: 4, bytes: 40, ..decided(2, true) });
-    collected.append(AuditRecord { time: 7, deed: AuditAction::Browse, ..decided(1, false) });
+    collected.append(AuditRecord { time: 7, action: AuditAction::Browse, ..decided(1, false) });
     collected.append(AuditRecord { time: 8, ..decided(4, true) });
     log.fold_first(2);
     collected.fold_first(2);
@@ -172,7 +172,7 @@ fn sums_that_were_collected_elsewhere_are_added_to_those_here() {
     log.absorb(&collected);
     let sum = |device: u8, deed, allowed, count, first, last, entries, bytes| AuditTotal {
         device: DeviceId::from_bytes([device; 32]),
-        deed,
+        action: deed,
         allowed,
         count,
         first,
@@ -240,7 +240,7 @@ fn no_entry_is_folded_until_the_log_is_over_its_limit_and_then_an_eighth_is() {
 
 #[test]
 fn an_entry_weighs_no_less_than_it_takes() {
-    for selection in ["", "wallet/**", &"x".repeat(SHOWN), &"x".repeat(SHOWN + 1)] {
+    for selection in ["", "wallet/**", &"x".repeat(MAX_SELECTION_LEN), &"x".repeat(MAX_SELECTION_LEN + 1)] {
         let mut log = AuditLog::default();
         let empty = encoded(&log);
         let most = u64::MAX;
@@ -259,11 +259,11 @@ fn the_sixty_fifth_selection_of_a_day_is_counted_with_all_further_ones() {
     let mut log = AuditLog::default();
     let asked = |selection: &str| AuditRecord { selection: selection.into(), ..decided(1, true) };
     // Who asks for what that entry is called has asked for it as for anything else.
-    log.append(asked(FURTHER));
-    (1..OWN_WORDS).for_each(|number| log.append(asked(&number.to_string())));
-    assert_eq!(log.entries().count(), OWN_WORDS);
+    log.append(asked(FURTHER_SELECTIONS));
+    (1..MAX_SELECTIONS_PER_DAY).for_each(|number| log.append(asked(&number.to_string())));
+    assert_eq!(log.entries().count(), MAX_SELECTIONS_PER_DAY);
     assert!(log.entries().all(|logged| logged.whole.is_none()));
-    let long = "y".repeat(SHOWN + 1);
+    let long = "y".repeat(MAX_SELECTION_LEN + 1);
     let hash = |parts: &[&[u8]]| <[u8; 32]>::from(Sha256::digest(parts.concat()));
     let one = hash(&[b"one"]);
     let two = hash(&[&one, b"two"]);
@@ -273,7 +273,7 @@ fn the_sixty_fifth_selection_of_a_day_is_counted_with_all_further_ones() {
         let number = 1 + number as u64;
         let expected = AuditEntry {
             device: DeviceId::from_bytes([1; 32]),
-            deed: AuditAction::Pull,
+            action: AuditAction::Pull,
             selection: "(further selections)".into(),
             whole: Some(SelectionHash(whole)),
             allowed: true,
@@ -284,17 +284,22 @@ fn the_sixty_fifth_selection_of_a_day_is_counted_with_all_further_ones() {
             bytes: 10 * number,
         };
         assert_eq!(log.entries().last(), Some(&expected));
-        assert_eq!(log.entries().count(), OWN_WORDS + 1);
+        assert_eq!(log.entries().count(), MAX_SELECTIONS_PER_DAY + 1);
     }
     log.append(AuditRecord { allowed: false, ..asked("one") });
     log.append(asked("7"));
     log.append(AuditRecord { time: DAY, ..asked("one") });
     log.append(AuditRecord { device: DeviceId::from_bytes([2; 32]), ..asked("one") });
     let counts = counts(&log);
-    assert_eq!(counts[OWN_WORDS..], [3, 1, 1, 1], "not of what is refused, another day's or another's");
+    assert_eq!(
+        counts[MAX_SELECTIONS_PER_DAY..],
+        [3, 1, 1, 1],
+        "not of what is refused, another day's or another's"
+    );
     assert_eq!((counts[0], counts[7]), (1, 2), "what it has asked before is counted there");
-    let words: Vec<&str> = log.entries().skip(OWN_WORDS).map(|logged| logged.selection.as_str()).collect();
-    assert_eq!(words, [FURTHER, FURTHER, "one", "one"]);
+    let words: Vec<&str> =
+        log.entries().skip(MAX_SELECTIONS_PER_DAY).map(|logged| logged.selection.as_str()).collect();
+    assert_eq!(words, [FURTHER_SELECTIONS, FURTHER_SELECTIONS, "one", "one"]);
     assert!(log.is_intact());
 }
 
@@ -320,5 +325,5 @@ fn each_deed_has_its_name_and_each_operation_is_one() {
     }
     let about = AuditRecord::about(DeviceId::from_bytes([7; 32]), AuditAction::Renewed, 9);
     let (deed, selection) = (AuditAction::Renewed, String::new());
-    assert_eq!(about, AuditRecord { time: 9, deed, selection, ..decided(7, true) });
+    assert_eq!(about, AuditRecord { time: 9, action: deed, selection, ..decided(7, true) });
 }

@@ -172,7 +172,7 @@ impl Replica {
         for Verdict { operation, selection, allowed, volume, .. } in verdicts {
             let (entries, bytes) = (volume.entries, volume.bytes);
             let decided =
-                AuditRecord { time: 0, device, deed: operation.into(), selection, allowed, entries, bytes };
+                AuditRecord { time: 0, device, action: operation.into(), selection, allowed, entries, bytes };
             self.stronghold.log_mut().append(decided);
         }
         self.commit();
