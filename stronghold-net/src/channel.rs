@@ -4,6 +4,11 @@
 //! buffer grows as bytes arrive. The buffers are not wiped: values cross a channel only sealed to
 //! the receiver's key.
 
+pub(crate) mod ephemeral;
+pub(crate) mod frame;
+pub(crate) mod metered;
+pub(crate) mod tls;
+
 mod covered;
 #[cfg(test)]
 mod tests;
@@ -22,9 +27,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     ChannelError, Expect, FrameError, Trust,
-    frame::{self, MAX_FRAME, Role},
-    metered::MeteredStream,
-    tls::{self, ALPN, Verifier},
+    channel::{
+        frame::{MAX_FRAME, Role},
+        metered::MeteredStream,
+        tls::{ALPN, Verifier},
+    },
 };
 
 /// Limits on how long a channel waits for its peer.

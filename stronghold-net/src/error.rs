@@ -6,7 +6,7 @@ use rustls::{AlertDescription, CertificateError, Error as Tls};
 use stronghold_sync::DeviceId;
 use stronghold_vault::SecretKeyError;
 
-use crate::metered::TooMany;
+use crate::channel::metered::TooMany;
 
 /// An error that kept a channel from opening or ended it.
 ///

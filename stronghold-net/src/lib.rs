@@ -49,50 +49,33 @@
 #[cfg(test)]
 extern crate self as stronghold_net;
 
-mod admission;
 mod channel;
-mod code;
+mod client;
 #[cfg(test)]
 #[path = "../tests/common/mod.rs"]
 mod common;
-mod dial;
-pub mod discovery;
-mod driver;
-mod ephemeral;
 mod error;
-mod frame;
-mod handler;
-mod health;
-mod host;
-mod invitation;
-mod knowledge;
-mod limits;
-mod memory;
-mod metered;
-mod pace;
 pub mod pairing;
-mod peer;
-mod preauth;
+mod rendezvous;
 mod server;
-mod shared;
-mod tags;
+mod session;
 mod tcp;
-mod tls;
 #[cfg(test)]
 mod vectors;
 
+pub use channel::frame::MAX_FRAME;
+pub use channel::tls::{ALPN, Expect, Trust};
 pub use channel::{Channel, Timeouts};
-pub use code::{PairingCode, ParseCodeError};
-pub use dial::{DialError, dial, dial_pairing};
-pub use driver::{DriveError, Host, Overload, drive};
+pub use client::dial::{DialError, dial, dial_pairing};
+pub use client::peer::{Beyond, Direction, Outcome, Peer, PeerError, SyncRequest};
 pub use error::{ChannelError, FrameError};
-pub use frame::MAX_FRAME;
-pub use handler::{BoxFuture, LeftBehindReport, NoHandler, PlanDecision, SessionHandler};
-pub use host::{HostError, VaultHost, request_of, secret_of};
-pub use invitation::{Invitation, ParseInvitationError};
-pub use limits::Limits;
 pub use pairing::Pairing;
-pub use peer::{Beyond, Direction, Outcome, Peer, PeerError, SyncRequest};
+pub use pairing::code::{PairingCode, ParseCodeError};
+pub use pairing::invitation::{Invitation, ParseInvitationError};
+pub use rendezvous::discovery;
+pub use server::limits::Limits;
 pub use server::{Event, Server};
-pub use shared::{SharedVault, now, own_identity};
-pub use tls::{ALPN, Expect, Trust};
+pub use session::driver::{DriveError, Host, Overload, drive};
+pub use session::handler::{BoxFuture, LeftBehindReport, NoHandler, PlanDecision, SessionHandler};
+pub use session::host::{HostError, VaultHost, request_of, secret_of};
+pub use session::shared::{SharedVault, now, own_identity};

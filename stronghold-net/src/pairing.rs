@@ -23,6 +23,9 @@
 //!
 //! Pairing grants trust only; the policy decides what the peer may do.
 
+pub(crate) mod code;
+pub(crate) mod invitation;
+
 mod introduction;
 mod settle;
 mod waiting;
@@ -44,7 +47,9 @@ use zeroize::Zeroizing;
 pub(crate) use self::introduction::vectors;
 use self::introduction::{Answer, IdentityProof, PairingRole, Proofs};
 pub use self::settle::{Settled, Unsettled};
-use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Trust, shared::now, tags};
+use crate::{
+    Channel, ChannelError, Expect, Invitation, PairingCode, Trust, rendezvous::tags, session::shared::now,
+};
 
 /// Maximum length of a device's name, in characters.
 pub const MAX_NAME: usize = MAX_DEVICE_NAME;

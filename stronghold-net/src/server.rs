@@ -1,5 +1,11 @@
 //! Answers paired devices: on a socket, or over any stream of an application.
 
+pub(crate) mod admission;
+pub(crate) mod health;
+pub(crate) mod limits;
+pub(crate) mod memory;
+pub(crate) mod pace;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -25,16 +31,20 @@ use tokio::{
 
 use crate::{
     Channel, ChannelError, Limits, Timeouts,
-    admission::AdmissionQueue,
-    ephemeral::EphemeralIdentities,
-    handler::{NoHandler, SessionHandler},
-    health::{Change, Health, reason},
-    host::HostError,
-    memory::{BatchPermits, MemoryBudget},
-    pace::Pace,
-    peer::{PeerError, answer},
-    preauth::PreAuth,
-    shared::SharedVault,
+    channel::ephemeral::EphemeralIdentities,
+    client::peer::{PeerError, answer},
+    rendezvous::preauth::PreAuth,
+    server::{
+        admission::AdmissionQueue,
+        health::{Change, Health, reason},
+        memory::{BatchPermits, MemoryBudget},
+        pace::Pace,
+    },
+    session::{
+        handler::{NoHandler, SessionHandler},
+        host::HostError,
+        shared::SharedVault,
+    },
     tcp::accept,
 };
 

@@ -22,16 +22,20 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::{
     Invitation, PairingCode, Trust,
-    channel::BINDING_LABEL,
-    discovery,
-    ephemeral::{IdentityProof, ephemeral_identity},
-    frame::{self, Role},
-    host::stamp_of,
+    channel::{
+        BINDING_LABEL,
+        ephemeral::{IdentityProof, ephemeral_identity},
+        frame::{self, Role},
+        tls::{self, Verifier},
+    },
     pairing,
-    preauth::token,
+    rendezvous::{
+        discovery,
+        preauth::token,
+        tags::{self, ANY_DEVICE, Nonce, TagContext, tag, truncate},
+    },
     request_of, secret_of,
-    tags::{self, ANY_DEVICE, Nonce, TagContext, tag, truncate},
-    tls::{self, Verifier},
+    session::host::stamp_of,
 };
 
 const HEAD: &str = "\

@@ -13,10 +13,10 @@ use stronghold_vault::{Entry, Identity, PublicIdentity, secret_bytes};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::encoding::{DecodeError, decode, encode};
-use crate::recipient::{RecipientPublicKey, RecipientSecretKey};
-use crate::sealed::{self, OpenError, SealError};
-use crate::slot::{NewSlot, Unlock};
+use crate::format::encoding::{DecodeError, decode, encode};
+use crate::format::recipient::{RecipientPublicKey, RecipientSecretKey};
+use crate::format::sealed::{self, OpenError, SealError};
+use crate::format::slot::{NewSlot, Unlock};
 
 const SIGNED: &[u8] = b"stronghold/complement/v1";
 

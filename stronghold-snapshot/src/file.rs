@@ -3,26 +3,35 @@
 //! Files beside the snapshot `NAME`: `.NAME.lock` (locked while writing) and, during a commit,
 //! `.NAME.PROCESS-RANDOM.tmp`.
 
+pub(crate) mod commit;
+pub(crate) mod copy;
+pub(crate) mod note;
+pub(crate) mod paths;
+pub(crate) mod rollback;
+pub(crate) mod safe_open;
+pub(crate) mod status;
+pub(crate) mod storage;
+
 use core::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::body::BodyKey;
-use crate::commit::SnapshotGuard;
-use crate::cost::KdfWork;
-use crate::crypto;
+use crate::file::commit::SnapshotGuard;
+use crate::file::paths::Paths;
+use crate::file::safe_open::Obstacle;
+use crate::file::storage::{Disk, Storage};
 use crate::file_error::{
     Action, CommitError, CreateError, IoContext, LockError, OpenFileError, ReloadError, StorageError,
 };
-use crate::header::{self, ParsedHeader};
-use crate::paths::Paths;
-use crate::safe_open::Obstacle;
-use crate::sealed::{OpenError, Opened, Payload};
-use crate::sealer::Sealer;
-use crate::slot::{NewSlot, Unlock};
-use crate::storage::{Disk, Storage};
+use crate::format::body::BodyKey;
+use crate::format::cost::KdfWork;
+use crate::format::crypto;
+use crate::format::header::{self, ParsedHeader};
+use crate::format::sealed::{OpenError, Opened, Payload};
+use crate::format::sealer::Sealer;
+use crate::format::slot::{NewSlot, Unlock};
 
 /// Time that [`SnapshotFile::commit`] and [`SnapshotFile::create`] wait for the lock.
 pub const LOCK_WAIT: Duration = Duration::from_secs(10);

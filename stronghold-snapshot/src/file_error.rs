@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::safe_open::Obstacle;
-use crate::sealed::{OpenError, SealError};
+use crate::file::safe_open::Obstacle;
+use crate::format::sealed::{OpenError, SealError};
 
 /// A failed file action.
 #[derive(Debug, Error)]

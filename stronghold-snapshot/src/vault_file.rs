@@ -7,14 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stronghold_vault::{PendingStep, Stronghold};
 use thiserror::Error;
 
-use crate::commit::SnapshotGuard;
-use crate::encoding::{DecodeError, decode, encode};
+use crate::file::commit::SnapshotGuard;
+use crate::file::rollback::{NoteError, RollbackError, RollbackGuard};
 use crate::file::{LOCK_WAIT, Limits, SnapshotFile};
 use crate::file_error::{CommitError, CreateError, LockError, OpenFileError, ReloadError};
-use crate::rollback::{NoteError, RollbackError, RollbackGuard};
-use crate::sealed::SealError;
-use crate::sealer::Sealer;
-use crate::slot::{NewSlot, Unlock};
+use crate::format::encoding::{DecodeError, decode, encode};
+use crate::format::sealed::SealError;
+use crate::format::sealer::Sealer;
+use crate::format::slot::{NewSlot, Unlock};
 
 /// A Stronghold in memory together with its file: the state last read, and the operations that
 /// change it.

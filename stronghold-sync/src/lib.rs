@@ -30,26 +30,23 @@
 
 extern crate alloc;
 
-mod glob;
-pub mod hex;
-mod id;
-mod location;
 pub mod message;
-mod padding;
+mod model;
 mod plan;
 mod policy;
 pub mod reconcile;
-mod selection;
+mod select;
 pub mod session;
-mod shape;
-mod stamps;
+mod util;
 
-pub use glob::{MAX_PATTERN, ParsePatternError, Pattern};
-pub use id::{ClientId, DeviceId, LocationId, ParseIdError, RecordId, RevisionId, ShortId, Stamp, VaultId};
-pub use location::{
+pub use model::id::{
+    ClientId, DeviceId, LocationId, ParseIdError, RecordId, RevisionId, ShortId, Stamp, VaultId,
+};
+pub use model::location::{
     Location, MAX_NAME, MAX_RECORD_NAME, ParseLocationError, check_name, escape_untrusted, is_hidden,
 };
-pub use padding::padme_len;
+pub use model::shape::{Ancestors, EntryId, MAX_ANCESTORS, Replaced, Shape, Versioned, heads};
+pub use model::stamps::{Edition, Stamps};
 pub use plan::{
     Change, MAX_ADDED_HEADS, MAX_HEADS, MAX_UNCONFIRMED_DELETIONS, OnConflict, Plan, PlanOptions, Resolution,
     SkipReason, Skipped, is_shrunk, needs_confirmation, plan,
@@ -58,9 +55,10 @@ pub use policy::{
     Decision, Grant, Operation, ParseOperationError, Pending, Policy, RedundantRule, Rule, RuleTooWide,
     Withdrawn,
 };
-pub use selection::{
+pub use select::pattern::{MAX_PATTERN, ParsePatternError, Pattern};
+pub use select::selection::{
     MAX_COMPLEXITY, MAX_PATTERNS, MAX_SELECTION, Mapping, ParseMappingError, ParseSelectionError, Scope,
     Selection,
 };
-pub use shape::{Ancestors, EntryId, MAX_ANCESTORS, Replaced, Shape, Versioned, heads};
-pub use stamps::{Edition, Stamps};
+pub use util::hex;
+pub use util::padme::padme_len;

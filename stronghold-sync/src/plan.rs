@@ -6,7 +6,7 @@ use alloc::{
 };
 use core::cmp::Ordering;
 
-use crate::{Location, LocationId, RevisionId, Shape, shape::heads};
+use crate::{Location, LocationId, RevisionId, Shape, model::shape::heads};
 
 /// What becomes of concurrent heads. Nothing is ever discarded: a choice is written as a revision that replaces
 /// both, and the replaced values stay in the history.

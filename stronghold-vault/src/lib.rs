@@ -46,18 +46,16 @@
 //! leaves the device only inside that device's own snapshot. `Debug` shows neither values nor keys.
 
 mod audit;
-mod cipher;
+mod crypto;
 mod device_name;
 mod devices;
 mod disclosure;
-mod identity;
 mod locked;
 mod peers;
 mod persist;
 mod read;
 mod record;
 mod revision;
-mod salts;
 mod steps;
 mod stronghold;
 mod transfer;
@@ -68,10 +66,10 @@ mod write;
 
 pub use audit::{AuditAction, AuditEntry, AuditLog, AuditRecord, AuditTotal, SelectionHash};
 
-pub use device_name::{DeviceNameError, MAX_DEVICE_NAME, check_device_name, check_given_name};
-pub use identity::{
+pub use crypto::identity::{
     Identity, PublicIdentity, PublicKeyError, RandomnessError, SecretKeyError, SignatureError,
 };
+pub use device_name::{DeviceNameError, MAX_DEVICE_NAME, check_device_name, check_given_name};
 pub use locked::{LockedKey, LockedMemoryStatus, locked_memory_status, wipe_stack};
 pub use peers::{FindPeerError, Peer, Peers, Rendezvous, Revoked};
 pub use read::{ReadError, ReadResult, RevisionInfo};

@@ -10,9 +10,9 @@ use stronghold_sync::{DeviceId, RevisionId, Stamp, Stamps};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{
+    crypto::identity::{PublicIdentity, PublicKeyError},
     device_name::{DeviceNameError, check_given_name, id_digits, remembered_as, skeleton},
     disclosure::{Disclosed, Prefixes},
-    identity::{PublicIdentity, PublicKeyError},
 };
 
 /// The stored state of a paired device.

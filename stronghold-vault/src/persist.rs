@@ -8,12 +8,11 @@ use stronghold_sync::{ClientId, Policy, RecordId, VaultId, check_name};
 
 use crate::{
     audit::AuditLog,
+    crypto::{identity::Identity, salts::Salts},
     devices::Devices,
-    identity::Identity,
     locked::LockedKey,
     peers::Peers,
     record::Record,
-    salts::Salts,
     steps::Steps,
     stronghold::{Client, Stronghold, Vault},
 };

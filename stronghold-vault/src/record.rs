@@ -12,7 +12,7 @@ use stronghold_sync::{
 use zeroize::Zeroizing;
 
 use crate::{
-    cipher::{self, Key},
+    crypto::cipher::{self, Key},
     devices::{DeviceNumber, Devices},
     locked::LockedKey,
     revision::{Revision, decode_labels, encode_labels},

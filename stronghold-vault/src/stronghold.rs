@@ -11,12 +11,14 @@ use zeroize::Zeroizing;
 
 use crate::{
     audit::{AuditAction, AuditLog, AuditRecord},
+    crypto::{
+        identity::{Identity, RandomnessError},
+        salts::Salts,
+    },
     devices::Devices,
-    identity::{Identity, RandomnessError},
     locked::{KEY_LEN, LockedKey},
     peers::{Peer, Peers},
     record::{Inserted, MAX_HISTORY, Record, RecordCipher, SealedRevision},
-    salts::Salts,
     steps::Steps,
 };
 

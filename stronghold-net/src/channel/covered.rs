@@ -9,7 +9,7 @@ use tokio::{
 use super::{Channel, Timeouts, drain};
 use crate::{
     ChannelError, Expect, Trust,
-    ephemeral::{EphemeralIdentities, IdentityProof},
+    channel::ephemeral::{EphemeralIdentities, IdentityProof},
 };
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {

@@ -9,7 +9,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{CONFIRM_WAIT, Paired};
-use crate::{ChannelError, Timeouts, frame::Role};
+use crate::{ChannelError, Timeouts, channel::frame::Role};
 
 /// The state of a pairing that this side has saved.
 #[derive(Clone, Debug, PartialEq, Eq)]

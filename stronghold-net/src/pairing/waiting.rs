@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{Pairing, PairingError, PendingPairing, PendingProof};
-use crate::{Channel, ChannelError, Trust, admission::AdmissionQueue, tcp::accept};
+use crate::{Channel, ChannelError, Trust, server::admission::AdmissionQueue, tcp::accept};
 
 /// Maximum connections from which a proof is pending.
 const MOST: usize = 16;

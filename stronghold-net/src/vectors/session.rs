@@ -26,11 +26,12 @@ use tempfile::TempDir;
 use super::{BINDING, compare_or_bless, devices};
 use crate::{
     Host, NoHandler, SharedVault, VaultHost,
-    ephemeral::IdentityProof,
-    frame::{self, Role},
-    host::recipient_key,
+    channel::{
+        ephemeral::IdentityProof,
+        frame::{self, Role},
+    },
     secret_of,
-    shared::now,
+    session::{host::recipient_key, shared::now},
 };
 
 const NAME: &str = "session.txt";

@@ -106,7 +106,8 @@ fn documented() -> Table {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../stronghold-net/PROTOCOL.md");
     let text = fs::read_to_string(path).unwrap();
     let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<String>>();
-    let rows = text.lines().filter(|line| line.starts_with("| initiator |") || line.starts_with("| responder |"));
+    let rows =
+        text.lines().filter(|line| line.starts_with("| initiator |") || line.starts_with("| responder |"));
     let mut table = Table::new();
     for row in rows {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();

@@ -1,0 +1,435 @@
+//! Sends a request to a peer, or answers one: import, browse, fetch and sync over an open channel.
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use stronghold_snapshot::{RecipientSecretKey, VaultFile, VaultFileError};
+use stronghold_sync::{
+    Decision, DeviceId, Edition, EntryId, Grant, LocationId, Operation, Plan, Selection, SkipReason, Stamps,
+    message::{Listing, RecipientKey},
+    session::{
+        Consent, Initiator, Push, Responder, SessionError, SessionRequest, Summary, SyncOptions, Take,
+    },
+};
+use stronghold_vault::PublicIdentity;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    Channel, ChannelError, Limits, Timeouts,
+    channel::{ephemeral::EphemeralIdentities, frame::Role},
+    rendezvous::preauth,
+    server::memory::BatchPermits,
+    session::{
+        driver::{DriveError, Overload, drive},
+        handler::SessionHandler,
+        host::{HostError, VaultHost, recipient_key, secret_of},
+        shared::{SharedVault, now, own_identity},
+    },
+};
+
+/// Time to wait for the peer's next message: longer than [`Limits::approval_timeout`], since the
+/// peer may ask a person.
+const PERSON_WAIT: Duration = Duration::from_secs(90);
+
+/// Direction of a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Receive; push too, if this side's policy lets the peer pull.
+    Default,
+    /// Receive only.
+    Pull,
+    /// Push only: an error if this side's policy does not let the peer pull.
+    Push,
+    /// Receive and push: an error if this side's policy does not let the peer pull.
+    Both,
+}
+
+/// A sync to request from a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncRequest {
+    /// Entries to sync.
+    pub selection: Selection,
+    /// Direction of the sync.
+    pub direction: Direction,
+    /// Entries to accept beyond this side's own rules on what the peer may write and delete here.
+    pub beyond: Beyond,
+    /// `true` to have the plan name also the entries that only the peer holds, which costs their
+    /// names on the wire.
+    pub names: bool,
+}
+
+/// Entries that a sync accepts beyond this side's own rules on what the peer may write and delete
+/// here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Beyond {
+    /// No entries: the plan lists those that wait for a rule.
+    #[default]
+    Nothing,
+    /// These entries: a person has seen them by name.
+    These(BTreeSet<EntryId>),
+    /// All entries that the peer pushes.
+    Everything,
+}
+
+impl SyncRequest {
+    /// Creates a request for the entries that the rules of both sides cover.
+    #[must_use]
+    pub fn new(selection: Selection, ways: Direction) -> Self {
+        Self { selection, direction: ways, beyond: Beyond::Nothing, names: false }
+    }
+
+    /// Accepts entries beyond the rules of this side.
+    #[must_use]
+    pub fn beyond(self, beyond: Beyond) -> Self {
+        Self { beyond, ..self }
+    }
+
+    /// Sets whether the plan has the names of the peer's entries.
+    #[must_use]
+    pub fn with_names(self, names: bool) -> Self {
+        Self { names, ..self }
+    }
+}
+
+/// The result of a request to a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Summary of the session.
+    pub summary: Summary,
+    /// Entries that browsing found.
+    pub found: Vec<Listing>,
+    /// The plan of a sync; after a dry run, the changes it would have made.
+    pub plan: Option<Plan>,
+    /// Records that the peer declined in part or whole, for a limit of its own.
+    pub declined: Vec<LocationId>,
+    /// Bytes received, including the channel's overhead.
+    pub bytes_in: u64,
+    /// Bytes sent, including the channel's overhead.
+    pub bytes_out: u64,
+}
+
+impl Outcome {
+    /// Returns whether a further session is needed: this one sent some entries, but there were too
+    /// many for one session.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        let plan = self.plan.as_ref();
+        let is_left =
+            plan.is_some_and(|plan| plan.not_given.iter().any(|left| left.why == SkipReason::Later));
+        is_left && self.summary.sent > 0
+    }
+
+    /// Adds the result of the session that continued this one.
+    #[must_use]
+    pub fn and(mut self, next: Self) -> Self {
+        let (sum, added) = (&mut self.summary, next.summary);
+        sum.received += added.received;
+        sum.sent += added.sent;
+        sum.deleted += added.deleted;
+        sum.conflicts += added.conflicts;
+        sum.round_trips += added.round_trips;
+        let (before, mut plan) = (self.plan.unwrap_or_default(), next.plan.unwrap_or_default());
+        plan.changes_here.splice(..0, before.changes_here);
+        plan.changes_there.splice(..0, before.changes_there);
+        plan.names.extend(before.names);
+        self.plan = Some(plan);
+        self.declined.extend(next.declined);
+        self.bytes_in += next.bytes_in;
+        self.bytes_out += next.bytes_out;
+        self
+    }
+}
+
+/// An error of a request or an answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// The channel failed.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// The session ended in an error.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// This side failed to run an action.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// This side's policy does not let the peer have the entries to push.
+    #[error("this side's policy does not let the peer pull it")]
+    NothingToPush,
+    /// This device is not paired with the device, or was before pairings had a rendezvous secret.
+    #[error("this device is not paired with it")]
+    Unpaired,
+    /// The device was revoked during its session.
+    #[error("the device was revoked")]
+    Revoked,
+    /// Too many sessions, of this device or in total, or too many entries listed in them.
+    #[error("too many sessions at a time, or too much that they tell of")]
+    Busy,
+    /// This side's snapshot can't be used now.
+    #[error("this side's snapshot can't be used now: {0}")]
+    NotReady(String),
+    /// The peer is slower than the limit.
+    #[error("the peer is too slow")]
+    TooSlow,
+    /// The session took longer than the limit.
+    #[error("the session took longer than {} seconds", .0.as_secs())]
+    TooLong(Duration),
+    /// The system has no randomness.
+    #[error("the system gave no random bytes")]
+    NoRandomness,
+}
+
+impl From<VaultFileError> for PeerError {
+    fn from(error: VaultFileError) -> Self {
+        HostError::from(error).into()
+    }
+}
+
+/// A paired device at the other end of an open channel, for one request: each request consumes the
+/// peer, and closes the channel at its end.
+///
+/// Acknowledged batches are durable, even if a request fails after them: the next request continues
+/// with the missing entries.
+#[derive(Debug)]
+pub struct Peer<S> {
+    channel: Channel<S>,
+    home: SharedVault,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
+    /// Opens a channel over `io` to a device that `home` is paired with. Success means that the
+    /// peer holds the pairing's secret. With its first message it proves to be the device; until
+    /// then this side accepts nothing from it and lists no entry to it.
+    ///
+    /// # Errors
+    /// [`PeerError::Unpaired`], or [`PeerError::Channel`]: [`ChannelError::TurnedAway`] when the
+    /// device is no longer paired with this one, [`ChannelError::Stranger`] when another one
+    /// answers.
+    pub async fn connect(mut io: S, home: &SharedVault, device: DeviceId) -> Result<Self, PeerError> {
+        let (secret, peer) = {
+            let home = home.lock();
+            let known = home.stronghold().peers().get(&device).ok_or(PeerError::Unpaired)?;
+            let peer = PublicIdentity::from_spki(&known.spki).map_err(|_| PeerError::Unpaired)?;
+            (known.rendezvous.clone().ok_or(PeerError::Unpaired)?, peer)
+        };
+        let own = own_identity(home)?;
+        let knocked = preauth::send_token(&mut io, &secret, &device).await;
+        let nonce = knocked.map_err(|error| ChannelError::from_io(&error))?;
+        let covered = EphemeralIdentities::new(Role::Connected, &secret, &nonce, own, peer)
+            .map_err(ChannelError::from)?;
+        let channel = Channel::connect_covered(io, covered, Timeouts::default()).await?;
+        Ok(Self::from_channel(channel, home))
+    }
+
+    /// Uses an open channel, such as that of a pairing.
+    #[must_use]
+    pub fn from_channel(channel: Channel<S>, home: &SharedVault) -> Self {
+        Self { channel, home: home.clone() }
+    }
+
+    /// Returns the channel, for messages other than a request's.
+    #[must_use]
+    pub fn into_channel(self) -> Channel<S> {
+        self.channel
+    }
+
+    /// Returns the peer's device id.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.channel.peer().device()
+    }
+
+    /// Imports all selected entries of the peer.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn import(
+        self,
+        selection: Selection,
+        attendant: &mut dyn SessionHandler,
+    ) -> Result<Outcome, PeerError> {
+        self.ask(attendant, |key| SessionRequest::Import { selection, key }).await
+    }
+
+    /// Lists the entries that the peer holds.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn browse(
+        self,
+        selection: Selection,
+        attendant: &mut dyn SessionHandler,
+    ) -> Result<Outcome, PeerError> {
+        self.ask(attendant, |_| SessionRequest::Browse { selection }).await
+    }
+
+    /// Fetches selected entries from the peer.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn fetch(
+        self,
+        selection: Selection,
+        attendant: &mut dyn SessionHandler,
+    ) -> Result<Outcome, PeerError> {
+        self.ask(attendant, |key| SessionRequest::Fetch { selection, key }).await
+    }
+
+    /// Syncs with the peer: each side receives the entries that it lacks, as far as both policies
+    /// allow. The plan lists the entries that wait for a rule.
+    ///
+    /// # Errors
+    /// [`PeerError`]; [`PeerError::NothingToPush`] when the direction demands a push that this
+    /// side's policy forbids.
+    pub async fn sync(
+        self,
+        request: SyncRequest,
+        attendant: &mut dyn SessionHandler,
+    ) -> Result<Outcome, PeerError> {
+        let SyncRequest { selection, direction: ways, beyond, names } = request;
+        let granted = |operation| granted(&self.home, self.device(), operation, &selection);
+        let push = match (ways, granted(Operation::Pull)?) {
+            (Direction::Pull, _) => Push::No,
+            (_, Some(grant)) => Push::Granted(grant),
+            (Direction::Default, None) => Push::NotGranted,
+            (Direction::Push | Direction::Both, None) => return Err(PeerError::NothingToPush),
+        };
+        let also = match beyond {
+            Beyond::Everything => None,
+            Beyond::These(entries) => Some(entries),
+            Beyond::Nothing => Some(BTreeSet::new()),
+        };
+        let take = match also {
+            _ if ways == Direction::Push => None,
+            None => Some(Take::Everything),
+            Some(also) => {
+                let (push, delete) = (granted(Operation::Push)?, granted(Operation::Delete)?);
+                Some(Take::Granted(Consent { push, delete, also }))
+            }
+        };
+        let secret = secret_of(&self.channel.channel_binding());
+        self.ask(attendant, |key| {
+            SessionRequest::Sync(SyncOptions { selection, take, push, names, key, secret })
+        })
+        .await
+    }
+
+    /// Answers one request of the peer instead.
+    ///
+    /// # Errors
+    /// [`PeerError`]; [`ChannelError::Closed`] when the peer sent no request.
+    pub async fn answer(mut self, attendant: &mut dyn SessionHandler) -> Result<Summary, PeerError> {
+        let (limits, flight) = (Limits::default(), BatchPermits::default());
+        let summary = answer(&mut self.channel, &self.home, attendant, &limits, flight).await?;
+        let _ = self.channel.close().await;
+        Ok(summary)
+    }
+
+    async fn ask(
+        mut self,
+        attendant: &mut dyn SessionHandler,
+        ask: impl FnOnce(RecipientKey) -> SessionRequest,
+    ) -> Result<Outcome, PeerError> {
+        self.channel.set_idle_timeout(PERSON_WAIT);
+        let mut outcome = asked(&mut self.channel, &self.home, attendant, ask).await?;
+        let _ = self.channel.close_both().await;
+        outcome.bytes_in = self.channel.bytes_in();
+        outcome.bytes_out = self.channel.bytes_out();
+        Ok(outcome)
+    }
+}
+
+/// Answers one request of the peer at the other end of the channel.
+pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    channel: &mut Channel<S>,
+    home: &SharedVault,
+    attendant: &mut dyn SessionHandler,
+    limits: &Limits,
+    flight: BatchPermits,
+) -> Result<Summary, PeerError> {
+    let secret = RecipientSecretKey::generate().map_err(|_| PeerError::NoRandomness)?;
+    let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
+    let (policy, edition, stamps) = {
+        let mut home = home.lock();
+        let mut policy = home.refresh()?.policy().clone();
+        // Expired rules are recorded, so that they stay expired if the clock is set back.
+        if policy.observe_time(now()) {
+            home.update(|stronghold| {
+                stronghold.policy_mut().observe_time(now());
+                Ok::<_, VaultFileError>(())
+            })?;
+        }
+        let (edition, stamps) = edition(&home, &channel.peer().device());
+        (policy, edition, stamps)
+    };
+    let binding = channel.channel_binding();
+    let mut session = Responder::new(policy, channel.peer().device(), now(), key, secret_of(&binding))
+        .with_edition(edition, stamps)
+        .with_entry_limit(limits.entries_per_session);
+    let mut host = VaultHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
+        .with_stamp(edition.stamp)
+        .serving()
+        .with_approval_timeout(limits.approval_timeout)
+        .with_permits(flight);
+    let driven = drive(channel, &mut session, &mut host).await;
+    finish(driven, &mut host)
+}
+
+async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    channel: &mut Channel<S>,
+    home: &SharedVault,
+    attendant: &mut dyn SessionHandler,
+    ask: impl FnOnce(RecipientKey) -> SessionRequest,
+) -> Result<Outcome, PeerError> {
+    let secret = RecipientSecretKey::generate().map_err(|_| PeerError::NoRandomness)?;
+    let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
+    let (edition, stamps) = edition(&home.lock(), &channel.peer().device());
+    let mut session = Initiator::with_edition(ask(key), edition, stamps);
+    let binding = channel.channel_binding();
+    let mut host = VaultHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
+        .with_stamp(edition.stamp);
+    let driven = drive(channel, &mut session, &mut host).await;
+    let summary = finish(driven, &mut host)?;
+    let (found, plan, declined) = (host.found, host.plan, host.declined);
+    Ok(Outcome { summary, found, plan, declined, bytes_in: 0, bytes_out: 0 })
+}
+
+/// Returns the edition of this side's snapshot to report to a peer, and the stamps remembered of
+/// the peer.
+fn edition(home: &VaultFile, peer: &DeviceId) -> (Edition, Stamps) {
+    let peers = home.stronghold().peers();
+    let generation = home.file().sealer().generation();
+    (Edition { generation, stamp: peers.own_stamp(peer) }, peers.stamps(peer))
+}
+
+/// Returns the grant that this side's policy has for the peer: the command to sync is the approval
+/// that an `ask` rule demands.
+fn granted(
+    home: &SharedVault,
+    peer: DeviceId,
+    operation: Operation,
+    selection: &Selection,
+) -> Result<Option<Grant>, PeerError> {
+    let mut home = home.lock();
+    Ok(match home.refresh()?.policy().decide(&peer, operation, selection, now()) {
+        Decision::Allowed(grant) => Some(grant),
+        Decision::Ask(pending) => Some(pending.approve()),
+        Decision::Denied => None,
+    })
+}
+
+/// Writes the facts learnt about the peer since the last write. Prefers the host's error to the
+/// session's, which says less.
+fn finish(driven: Result<Summary, DriveError>, host: &mut VaultHost<'_>) -> Result<Summary, PeerError> {
+    let kept = host.flush_knowledge();
+    match (driven, host.error.take()) {
+        (Ok(summary), _) => Ok(kept.map(|()| summary)?),
+        (Err(_), Some(error)) => Err(error.into()),
+        (Err(DriveError::Channel(error)), None) => Err(error.into()),
+        (Err(DriveError::Session(error)), None) => Err(error.into()),
+        (Err(DriveError::Overload(Overload::Full)), None) => Err(PeerError::Busy),
+        (Err(DriveError::Overload(Overload::Slow)), None) => Err(PeerError::TooSlow),
+    }
+}

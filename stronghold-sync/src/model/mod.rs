@@ -1,0 +1,6 @@
+//! The model: ids, locations, shapes and snapshot stamps.
+
+pub(crate) mod id;
+pub(crate) mod location;
+pub(crate) mod shape;
+pub(crate) mod stamps;
