@@ -13,9 +13,10 @@ use stronghold_vault::{Entry, Identity, PublicIdentity, secret_bytes};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::error::{OpenError, SealError};
 use crate::format::encoding::{DecodeError, decode, encode};
 use crate::format::recipient::{RecipientPublicKey, RecipientSecretKey};
-use crate::format::sealed::{self, OpenError, SealError};
+use crate::format::sealed::{self};
 use crate::format::slot::{NewSlot, Unlock};
 
 const SIGNED: &[u8] = b"stronghold/complement/v1";

@@ -18,18 +18,19 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::error::OpenError;
+use crate::error::{
+    Action, CommitError, CreateError, IoContext, LockError, OpenFileError, ReloadError, StorageError,
+};
 use crate::file::commit::SnapshotGuard;
 use crate::file::paths::Paths;
 use crate::file::safe_open::Obstacle;
 use crate::file::storage::{Disk, Storage};
-use crate::file_error::{
-    Action, CommitError, CreateError, IoContext, LockError, OpenFileError, ReloadError, StorageError,
-};
 use crate::format::body::BodyKey;
 use crate::format::cost::KdfWork;
 use crate::format::crypto;
 use crate::format::header::{self, ParsedHeader};
-use crate::format::sealed::{OpenError, Opened, Payload};
+use crate::format::sealed::{Opened, Payload};
 use crate::format::sealer::Sealer;
 use crate::format::slot::{NewSlot, Unlock};
 

@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stronghold_vault::{PendingStep, Stronghold};
 use thiserror::Error;
 
+use crate::error::SealError;
+use crate::error::{CommitError, CreateError, LockError, OpenFileError, ReloadError};
 use crate::file::commit::SnapshotGuard;
 use crate::file::rollback::{NoteError, RollbackError, RollbackGuard};
 use crate::file::{LOCK_WAIT, Limits, SnapshotFile};
-use crate::file_error::{CommitError, CreateError, LockError, OpenFileError, ReloadError};
 use crate::format::encoding::{DecodeError, decode, encode};
-use crate::format::sealed::SealError;
 use crate::format::sealer::Sealer;
 use crate::format::slot::{NewSlot, Unlock};
 

@@ -5,14 +5,15 @@ use core::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::error::SealError;
+use crate::error::{Action, CommitError, CreateError, IoContext, LockError, ReloadError};
 use crate::file::copy::{ChunkReader, copy_synced};
 use crate::file::safe_open::Obstacle;
 use crate::file::storage::{Disk, Storage};
 use crate::file::{DiskState, SnapshotFile, read_header};
-use crate::file_error::{Action, CommitError, CreateError, IoContext, LockError, ReloadError};
 use crate::format::crypto;
 use crate::format::header::ParsedHeader;
-use crate::format::sealed::{Payload, SealError};
+use crate::format::sealed::Payload;
 use crate::format::sealer::{SealStream, Sealer};
 use crate::format::slot::Unlock;
 

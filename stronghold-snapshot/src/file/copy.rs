@@ -3,8 +3,8 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::error::{Action, IoContext, StorageError};
 use crate::file::storage::Storage;
-use crate::file_error::{Action, IoContext, StorageError};
 
 /// Length of a chunk, in bytes.
 const PART_LEN: usize = 256 * 1024;

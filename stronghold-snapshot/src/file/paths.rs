@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use stronghold_sync::hex;
 
+use crate::error::{Action, IoContext, StorageError};
 use crate::file::storage::Storage;
-use crate::file_error::{Action, IoContext, StorageError};
 use crate::format::crypto;
 
 /// A snapshot's real path and the paths of its companion files, all in one folder.

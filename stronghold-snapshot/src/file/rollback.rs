@@ -21,11 +21,11 @@ use std::time::{Duration, Instant};
 use stronghold_sync::hex;
 use thiserror::Error;
 
+use crate::error::{Action, IoContext, StorageError};
 use crate::file::SnapshotFile;
 use crate::file::note::{Note, Place};
 use crate::file::safe_open;
 use crate::file::storage::{Disk, DiskLock, Storage};
-use crate::file_error::{Action, IoContext, StorageError};
 use crate::format::cost::KdfWork;
 use crate::format::crypto;
 use crate::format::header::{self, ParsedHeader};

@@ -4,13 +4,13 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::error::{Action, IoContext, OpenFileError, StorageError};
+use crate::error::{Damage, OpenError};
 use crate::file::paths::Paths;
 use crate::file::safe_open;
 use crate::file::storage::{Disk, Storage};
-use crate::file_error::{Action, IoContext, OpenFileError, StorageError};
 use crate::format::body;
 use crate::format::header::{self, ParsedHeader};
-use crate::format::sealed::{Damage, OpenError};
 use crate::format::slot::{Slot, SlotInfo};
 
 /// The files beside a snapshot.

@@ -12,8 +12,8 @@ use aes_gcm::aead::{self, Buffer};
 use stronghold_sync::padme_len;
 use zeroize::Zeroizing;
 
+use crate::error::{Damage, OpenError, SealError};
 use crate::format::crypto::{self, Secret, StreamDecryptor, StreamEncryptor, TAG_LEN};
-use crate::format::sealed::{Damage, OpenError, SealError};
 
 /// Plaintext length of every chunk except the last, which has 1 to this many bytes.
 const CHUNK_LEN: usize = 64 * 1024;

@@ -1,11 +1,6 @@
 //! The cost of passphrases: bounds on Argon2id's parameters, and the limit for untrusted files.
 
-use std::time::{Duration, Instant};
-
 use thiserror::Error;
-
-use crate::format::crypto;
-use crate::format::sealed::SealError;
 
 /// Argon2id parameters, always within bounds: memory 8 KiB to 1 GiB and at least 8 KiB a lane, 1 to
 /// 16 passes, 1 to 16 lanes. Memory times passes, summed over all passphrase slots of a file, is at
@@ -31,7 +26,7 @@ pub struct PassphraseCostError {
 
 impl PassphraseCost {
     const MAX_MEMORY_KIB: u32 = 1024 * 1024;
-    const MAX_PASSES: u32 = 16;
+    pub(crate) const MAX_PASSES: u32 = 16;
     const MAX_LANES: u32 = 16;
     /// Maximum total cost of all slots of one file, in KiB times passes.
     pub(crate) const MAX_TOTAL_WORK: u64 = Self::MAX_MEMORY_KIB as u64 * Self::MAX_PASSES as u64;
@@ -51,23 +46,9 @@ impl PassphraseCost {
         Ok(Self { memory_kib, passes, lanes })
     }
 
-    /// Measures a cost that takes about `time` on this machine: at least the default, with as many
-    /// more passes as fit.
-    ///
-    /// # Errors
-    /// [`SealError::NoMemory`] if the system refuses the memory.
-    pub fn calibrated(time: Duration) -> Result<Self, SealError> {
-        let least = Self::default();
-        let one_run = |cost: Self| {
-            let start = Instant::now();
-            let run = crypto::argon2id(b"calibration", &[0; 32], cost);
-            run.map(|_| start.elapsed()).map_err(|_| SealError::NoMemory(cost))
-        };
-        // The first run also pays for mapping new memory.
-        let run = one_run(least)?.min(one_run(least)?);
-        let of_one_pass = run.as_secs_f64() / f64::from(least.passes);
-        let passes = (time.as_secs_f64() / of_one_pass.max(f64::EPSILON)) as u32;
-        Ok(Self { passes: passes.clamp(least.passes, Self::MAX_PASSES), ..least })
+    /// Replaces the number of passes, which must be within the bounds.
+    pub(crate) fn with_passes(self, passes: u32) -> Self {
+        Self { passes, ..self }
     }
 
     /// Returns the memory in KiB.
@@ -188,13 +169,5 @@ mod tests {
             assert_eq!(asked.is_within(work(9, 20)), is_within, "{asked:?}");
         }
         assert_eq!((KdfWork::FOREIGN, KdfWork::ANY), (work(65_536, 1 << 20), work(1 << 20, 1 << 24)));
-    }
-
-    #[test]
-    fn a_calibrated_cost_is_at_least_the_default_and_as_many_passes_as_there_may_be() {
-        let passes = |time| PassphraseCost::calibrated(time).unwrap().passes();
-        assert_eq!(passes(Duration::ZERO), 3);
-        let most = PassphraseCost::calibrated(Duration::from_secs(3600)).unwrap();
-        assert_eq!(most, PassphraseCost { passes: 16, ..PassphraseCost::default() });
     }
 }

@@ -7,17 +7,13 @@
 use aead_stream::{DecryptorBE32, EncryptorBE32};
 use aes_gcm::aead::{AeadInOut, KeyInit, Result};
 use aes_gcm::{Aes256Gcm, Nonce};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
 use hkdf::{Hkdf, InvalidLength};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use stronghold_vault::LockedKey;
 pub(crate) use stronghold_vault::wipe_stack;
-
-use crate::format::cost::PassphraseCost;
 
 /// The cipher of the body and of the key slots.
 pub(crate) type Cipher = Aes256Gcm;
@@ -103,36 +99,6 @@ pub(crate) fn decrypt(
     Cipher::new(key.into()).decrypt_inout_detached(&Nonce::from(*nonce), aad, text.into(), tag.into())
 }
 
-/// An error of deriving a key by Argon2id.
-#[derive(Debug)]
-pub(crate) enum PassphraseError {
-    /// The system refused the memory.
-    NoMemory,
-    /// The passphrase exceeds Argon2's limit of 4 GiB.
-    TooLong,
-}
-
-/// Derives 32 bytes from a passphrase by Argon2id, version 1.3 (RFC 9106). Wipes the working memory
-/// afterwards.
-pub(crate) fn argon2id(
-    passphrase: &[u8],
-    salt: &[u8],
-    cost: PassphraseCost,
-) -> core::result::Result<LockedKey, PassphraseError> {
-    let params = Params::new(cost.memory_kib(), cost.passes(), cost.lanes(), Some(32))
-        .map_err(|_| PassphraseError::NoMemory)?;
-    let mut memory = Zeroizing::new(Vec::new());
-    memory.try_reserve_exact(params.block_count()).map_err(|_| PassphraseError::NoMemory)?;
-    memory.resize(params.block_count(), Block::default());
-    let out = LockedKey::filled(|out| {
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into_with_memory(passphrase, salt, out, memory.as_mut_slice())
-            .map_err(|_| PassphraseError::TooLong)
-    });
-    memory.clear(); // unused capacity is wiped at once, elements one by one
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,21 +180,6 @@ mod tests {
         key[..20].fill(0x0b);
         let expected = "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7";
         assert_eq!(hex(&mac(&key, &[b"Hi ", b"There"])), expected);
-    }
-
-    /// Two lines of `test.c` in the reference implementation (P-H-C/phc-winner-argon2), Argon2id
-    /// version 0x13.
-    #[test]
-    fn argon2id_matches_the_reference_implementation() {
-        let vectors = [
-            (256, 1, "9dfeb910e80bad0311fee20f9c0e2b12c17987b4cac90c2ef54d5b3021c68bfe"),
-            (256, 2, "6d093c501fd5999645e0ea3bf620d7b8be7fd2db59c20d9fff9539da2bf57037"),
-        ];
-        for (kib, lanes, expected) in vectors {
-            let cost = PassphraseCost::new(kib, 2, lanes).unwrap();
-            let key = argon2id(b"password", b"somesalt", cost).unwrap();
-            assert_eq!(hex(key.expose()), expected, "{kib} KiB, {lanes} lanes");
-        }
     }
 
     fn hex(bytes: &[u8]) -> String {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::format::{crypto, sealed::SealError};
+use crate::error::SealError;
+use crate::format::crypto;
 
 /// The content does not decode as the expected type: another program or a newer version made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

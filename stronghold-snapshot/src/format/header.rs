@@ -4,9 +4,11 @@
 //! version, so a file of a newer version is distinguished from a damaged one. `FORMAT.md` has the
 //! byte diagram.
 
+use crate::error::{Damage, OpenError, SealError, Unsupported};
+use crate::format::MAX_SLOTS;
 use crate::format::crypto;
-use crate::format::sealed::{Damage, OpenError, SealError, Unsupported};
-use crate::format::slot::{self, MAX_SLOTS, Slot};
+use crate::format::slot::{self, Slot};
+use crate::format::wire::Reader;
 
 /// The version that this crate writes, and the newest that it reads.
 pub(crate) const VERSION: u16 = 1;
@@ -170,39 +172,6 @@ fn checksum(header: &[u8]) -> [u8; PREAMBLE_LEN - CHECKSUM_AT] {
 fn header_mac(master: &[u8; 32], file_id: &[u8; 16], content: &[u8]) -> [u8; MAC_LEN] {
     let key = crypto::derive::<32>(master, file_id, &[MAC_LABEL]);
     crypto::mac(&key, &[&content[..CHECKSUM_AT], &content[PREAMBLE_LEN..]])
-}
-
-/// Reads fields off the front of a slice. A missing field is a damaged header.
-pub(crate) struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], OpenError> {
-        let (field, rest) = self.0.split_first_chunk().ok_or(OpenError::Damaged(Damage::Header))?;
-        self.0 = rest;
-        Ok(*field)
-    }
-
-    pub(crate) fn bytes(&mut self, len: usize) -> Result<&[u8], OpenError> {
-        let (field, rest) = self.0.split_at_checked(len).ok_or(OpenError::Damaged(Damage::Header))?;
-        self.0 = rest;
-        Ok(field)
-    }
-
-    pub(crate) fn byte(&mut self) -> Result<u8, OpenError> {
-        self.array().map(|[byte]| byte)
-    }
-
-    pub(crate) fn u16(&mut self) -> Result<u16, OpenError> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    pub(crate) fn u32(&mut self) -> Result<u32, OpenError> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    pub(crate) fn u64(&mut self) -> Result<u64, OpenError> {
-        self.array().map(u64::from_be_bytes)
-    }
 }
 
 #[cfg(test)]

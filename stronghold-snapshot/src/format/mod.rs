@@ -5,7 +5,14 @@ pub(crate) mod cost;
 pub(crate) mod crypto;
 pub(crate) mod encoding;
 pub(crate) mod header;
+pub(crate) mod passphrase;
 pub(crate) mod recipient;
 pub(crate) mod sealed;
 pub(crate) mod sealer;
 pub(crate) mod slot;
+pub(crate) mod wire;
+
+/// Maximum length of a slot's label, in bytes.
+pub const MAX_LABEL: usize = 100;
+/// Maximum number of slots in a file.
+pub const MAX_SLOTS: usize = 16;

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use stronghold_vault::LockedKey;
 use zeroize::Zeroizing;
 
+use crate::error::{OpenError, SealError};
+use crate::format::MAX_SLOTS;
 use crate::format::body::{BodyKey, BodySealing};
 use crate::format::cost::KdfWork;
 use crate::format::crypto;
 use crate::format::header::{Header, ParsedHeader};
-use crate::format::sealed::{OpenError, Opened, Payload, SealError};
-use crate::format::slot::{self, MAX_SLOTS, NewSlot, Slot, SlotInfo, Unlock, Unwrapped};
+use crate::format::sealed::{Opened, Payload};
+use crate::format::slot::{self, NewSlot, Slot, SlotInfo, Unlock, Unwrapped};
 
 /// The sealing state of one file: its master key, its slots and the generation last seen.
 #[derive(Clone)]

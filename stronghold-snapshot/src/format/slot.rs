@@ -8,18 +8,14 @@
 use core::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::error::{Damage, OpenError, SealError, Unsupported};
+use crate::format::MAX_LABEL;
 use crate::format::cost::{KdfWork, PassphraseCost};
-use crate::format::crypto::{self, PassphraseError, Secret, TAG_LEN};
-use crate::format::header::Reader;
+use crate::format::crypto::{self, Secret, TAG_LEN};
+use crate::format::passphrase::{self, PassphraseError};
 use crate::format::recipient::{ENCAPPED_LEN, RecipientPublicKey, RecipientSecretKey};
-use crate::format::sealed::{Damage, OpenError, SealError, Unsupported};
+use crate::format::wire::Reader;
 use stronghold_vault::LockedKey;
-
-/// Maximum length of a slot's label, in bytes.
-pub const MAX_LABEL: usize = 100;
-
-/// Maximum number of slots in a file.
-pub const MAX_SLOTS: usize = 16;
 
 const KIND_PASSPHRASE: u8 = 1;
 const KIND_KEY: u8 = 2;
@@ -364,7 +360,7 @@ impl KeySource {
         Ok(match *new {
             NewSlot::Passphrase { passphrase, cost } => {
                 let salt = crypto::random()?;
-                let secret = crypto::argon2id(passphrase, &salt, cost).map_err(|error| match error {
+                let secret = passphrase::argon2id(passphrase, &salt, cost).map_err(|error| match error {
                     PassphraseError::NoMemory => SealError::NoMemory(cost),
                     PassphraseError::TooLong => SealError::PassphraseTooLong,
                 })?;
@@ -384,7 +380,7 @@ impl KeySource {
     fn secret(&self, unlock: &Unlock<'_>, file_id: &[u8; 16]) -> Result<Option<LockedKey>, OpenError> {
         Ok(match (self, unlock) {
             (Self::Passphrase { salt, cost }, Unlock::Passphrase(passphrase)) => {
-                match crypto::argon2id(passphrase, salt, *cost) {
+                match passphrase::argon2id(passphrase, salt, *cost) {
                     Ok(secret) => Some(secret),
                     Err(PassphraseError::NoMemory) => return Err(OpenError::NoMemory(*cost)),
                     Err(PassphraseError::TooLong) => None, // no slot can have been made with it
