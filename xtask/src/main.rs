@@ -17,6 +17,7 @@ mod device;
 mod flood;
 mod fuzz;
 mod link;
+mod metrics;
 mod mutants;
 mod running;
 mod sanitize;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         ["crash", options @ ..] => crash::run(options),
         ["flood", numbers @ ..] => flood::run(numbers),
         ["fuzz", options @ ..] => fuzz::run(options),
+        ["metrics"] => metrics::run(),
         ["mutants", options @ ..] => mutants::run(options),
         ["vectors", options @ ..] => test::vectors(options),
         ["sanitize", options @ ..] => sanitize::run(options),
@@ -95,6 +97,7 @@ usage: cargo xtask COMMAND
   fuzz [--smoke | TARGET [SECONDS]]
               hostile input to stronghold-sync (message, sketch, session) and to the snapshot (header, body, payload,
               csv): a minute each, all seven, or one of them for longer
+  metrics     sizes, words and circles of the sources, crate by crate
   mutants [--since COMMIT] [--crate sync,vault] [--file PART] [--sample N] [--seed S] [--wide] [--minutes M] [--jobs J]
           [--longest SECONDS] [--faults N,N]
               plant faults in a copy of what is committed, and show which of a sample (200) no test notices
