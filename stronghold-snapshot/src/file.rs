@@ -30,7 +30,8 @@ use crate::format::body::BodyKey;
 use crate::format::cost::KdfWork;
 use crate::format::crypto;
 use crate::format::header::{self, ParsedHeader};
-use crate::format::sealed::{Opened, Payload};
+use crate::format::payload::Payload;
+use crate::format::sealer::Opened;
 use crate::format::sealer::Sealer;
 use crate::format::slot::{NewSlot, Unlock};
 

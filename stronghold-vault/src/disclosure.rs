@@ -1,12 +1,9 @@
 //! Revisions disclosed to each device. After a device is revoked, they show which values to change.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use stronghold_sync::{DeviceId, EntryId, LocationId, RevisionId, Selection, Shape, message::Listing};
+mod query;
 
-use crate::{
-    record::{Damaged, SealedRevision},
-    stronghold::Stronghold,
-};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use stronghold_sync::RevisionId;
 
 /// The revisions disclosed to one device, and its last name here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,78 +35,6 @@ impl Prefixes {
     /// Removes all prefixes that are not among `others`.
     pub(crate) fn retain_among(&mut self, others: &Self) {
         self.0.retain(|prefix| others.0.binary_search(prefix).is_ok());
-    }
-}
-
-impl Stronghold {
-    /// Records that a device holds these revisions or is about to receive them. The record outlives
-    /// revocation. If it grows to more than twice the number of revisions held here, all revisions
-    /// that are not held here any more are forgotten.
-    pub fn record_disclosed(&mut self, device: &DeviceId, revisions: impl IntoIterator<Item = RevisionId>) {
-        self.peers.record_disclosed(device, revisions);
-        let held = self.records().map(|(.., record)| record.revisions().count()).sum::<usize>();
-        let known = self.peers.disclosed_count(device);
-        if known > 2 * held {
-            let mut held = Prefixes::default();
-            held.extend(self.records().flat_map(|(.., record)| record.revisions()).map(|sealed| sealed.id));
-            self.peers.forget_disclosed(device, &held);
-        }
-    }
-
-    /// Returns the readable records of a selection of which the device received a current value,
-    /// ordered by name and listed as by [`Stronghold::list`]. A changed record is omitted until
-    /// that value is written again.
-    ///
-    /// # Errors
-    /// [`Damaged`] if a record that has to be opened can't be.
-    pub fn disclosed_to(&self, device: &DeviceId, selection: &Selection) -> Result<Vec<Listing>, Damaged> {
-        let mut known = Vec::new();
-        for listed in self.list(selection)? {
-            if self.was_disclosed_to(device, &listed.location.id())? {
-                known.push(listed);
-            }
-        }
-        Ok(known)
-    }
-
-    /// Returns whether a device lacks a head, as far as disclosures tell. A tombstone counts as
-    /// lacking if the device received an earlier revision of the record but not the tombstone.
-    #[must_use]
-    pub fn lacks(&self, device: &DeviceId, head: &Shape) -> bool {
-        let knows = |revision: &RevisionId| self.peers.was_disclosed_to(device, revision);
-        if !head.deleted || knows(&head.revision) {
-            return !knows(&head.revision);
-        }
-        self.record(&head.location).is_some_and(|(.., record)| record.revisions().any(|old| knows(&old.id)))
-    }
-
-    /// Checks whether a device delivered this head.
-    #[must_use]
-    pub fn is_delivered_by(&self, device: &DeviceId, entry: &EntryId) -> bool {
-        let Some((.., record)) = self.record(&entry.location) else { return false };
-        let via = |head: &SealedRevision| head.origin.delivered.and_then(|(via, _)| self.devices.id(via));
-        record.heads().any(|head| head.id == entry.revision && via(head) == Some(*device))
-    }
-
-    /// Returns whether the device received any current value of the record, under this or an
-    /// earlier revision. Undo, for example, writes an earlier value again.
-    fn was_disclosed_to(&self, device: &DeviceId, id: &LocationId) -> Result<bool, Damaged> {
-        let Some((_, vault, record)) = self.record(id) else { return Ok(false) };
-        let is_known =
-            |sealed: &&SealedRevision| !sealed.deleted && self.peers.was_disclosed_to(device, &sealed.id);
-        if record.heads().any(|head| is_known(&head)) {
-            return Ok(true);
-        }
-        let keeper = vault.record_cipher(*id, &self.devices);
-        for old in record.revisions().skip(record.head_count()).filter(is_known) {
-            let had = keeper.open(old)?;
-            for head in record.heads().filter(|head| !head.deleted) {
-                if keeper.open(head)?.value == had.value {
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
     }
 }
 

@@ -2,6 +2,8 @@
 //! redo. The list is part of the Stronghold and so of its snapshot. The values come from the
 //! history, which keeps every revision that a step names.
 
+mod recording;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
@@ -10,10 +12,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use stronghold_sync::{ClientId, DeviceId, LocationId, Policy, RecordId, ShortId, VaultId};
 
-use crate::{
-    record::Record,
-    stronghold::{Stronghold, Vault},
-};
+use crate::record::Record;
 
 /// Maximum number of steps in the list.
 pub const STEPS: usize = 16;
@@ -253,60 +252,6 @@ impl Steps {
     }
 }
 
-impl Stronghold {
-    /// Begins or continues a step: all changes until [`Stronghold::end_step`] belong to it. Changes
-    /// outside a step can't be undone by [`Stronghold::undo`].
-    pub fn begin_step(&mut self, underway: PendingStep) {
-        let rules = self.policy.clone();
-        self.steps.open = Some(OpenStep { pending: underway, touched: BTreeMap::new(), rules });
-    }
-
-    /// Ends the step, for now or for good, and returns it; `None` if none was begun. A step that
-    /// changed no record and no rule does not enter the list and pushes no other step out of it.
-    pub fn end_step(&mut self) -> Option<PendingStep> {
-        let OpenStep { pending: mut underway, touched, rules } = self.steps.open.take()?;
-        let mut changed = touched;
-        changed.retain(|id, before| *before != self.heads_at(id));
-        if changed.is_empty() && rules == self.policy {
-            return Some(underway);
-        }
-        let after: Vec<Heads> = changed.keys().map(|id| self.heads_at(id)).collect();
-        let (number, gone) = self.steps.of(&mut underway);
-        if let Some(step) = self.steps.step_mut(number) {
-            for ((id, before), after) in changed.into_iter().zip(after) {
-                let change = step.changes.entry(id).or_insert_with(|| Change { before, ..Change::default() });
-                change.after = after;
-            }
-            step.changes.retain(|_, change| change.purged || change.before != change.after);
-            if rules != self.policy {
-                let before = step.rules.take().map_or(rules, |(before, _)| before);
-                step.rules = Some((before, self.policy.clone()));
-            }
-        }
-        gone.iter().flat_map(|step| step.changes.keys()).for_each(|id| self.trim_at(id, underway.time));
-        Some(underway)
-    }
-
-    /// Returns the last steps, newest first.
-    pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.steps.list.iter().rev()
-    }
-
-    /// Returns the heads of the record at these ids.
-    pub(crate) fn heads_at(&self, id: &LocationId) -> Heads {
-        Heads::of(self.record(id).map(|(.., record)| record))
-    }
-
-    /// Drops the revisions that a record's history kept for removed steps.
-    fn trim_at(&mut self, id: &LocationId, now: u64) {
-        let Self { clients, steps, .. } = self;
-        let vault = clients.get_mut(&id.client).and_then(|client| client.vaults.get_mut(&id.vault));
-        if let Some(record) = vault.and_then(|vault: &mut Vault| vault.records.get_mut(&id.record)) {
-            record.trim(&steps.named(id), now);
-        }
-    }
-}
-
 /// The stored form of a record's change: heads before and after, and the purged flag.
 type StoredChange = (RecordId, Heads, Heads, bool);
 
@@ -407,7 +352,7 @@ mod tests {
     use stronghold_sync::{Location, Operation, Rule, Selection};
 
     use super::*;
-    use crate::{Labels, RulesOutcome, UndoReport, UndoSkipReason};
+    use crate::{Labels, RulesOutcome, Stronghold, UndoReport, UndoSkipReason};
 
     fn at(text: &str) -> Location {
         text.parse().unwrap()

@@ -13,7 +13,7 @@ use crate::file::storage::{Disk, Storage};
 use crate::file::{DiskState, SnapshotFile, read_header};
 use crate::format::crypto;
 use crate::format::header::ParsedHeader;
-use crate::format::sealed::Payload;
+use crate::format::payload::Payload;
 use crate::format::sealer::{SealStream, Sealer};
 use crate::format::slot::Unlock;
 

@@ -6,6 +6,7 @@ pub(crate) mod crypto;
 pub(crate) mod encoding;
 pub(crate) mod header;
 pub(crate) mod passphrase;
+pub(crate) mod payload;
 pub(crate) mod recipient;
 pub(crate) mod sealed;
 pub(crate) mod sealer;

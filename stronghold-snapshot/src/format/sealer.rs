@@ -13,7 +13,7 @@ use crate::format::body::{BodyKey, BodySealing};
 use crate::format::cost::KdfWork;
 use crate::format::crypto;
 use crate::format::header::{Header, ParsedHeader};
-use crate::format::sealed::{Opened, Payload};
+use crate::format::payload::Payload;
 use crate::format::slot::{self, NewSlot, Slot, SlotInfo, Unlock, Unwrapped};
 
 /// The sealing state of one file: its master key, its slots and the generation last seen.
@@ -41,6 +41,15 @@ pub struct SealStream<'a> {
     body: BodySealing<'a>,
     part: Vec<u8>,
     header_returned: bool,
+}
+
+/// An opened snapshot: its content, and the sealer for its next generation.
+#[derive(Debug)]
+pub struct Opened {
+    /// The sealer, with the master key, slots and generation.
+    pub sealer: Sealer,
+    /// The content.
+    pub payload: Payload,
 }
 
 impl Sealer {

@@ -1,0 +1,62 @@
+//! Recording of steps in a Stronghold.
+
+use std::collections::BTreeMap;
+
+use stronghold_sync::LocationId;
+
+use super::{Change, Heads, OpenStep, PendingStep, Step};
+use crate::stronghold::{Stronghold, Vault};
+
+impl Stronghold {
+    /// Begins or continues a step: all changes until [`Stronghold::end_step`] belong to it. Changes
+    /// outside a step can't be undone by [`Stronghold::undo`].
+    pub fn begin_step(&mut self, underway: PendingStep) {
+        let rules = self.policy.clone();
+        self.steps.open = Some(OpenStep { pending: underway, touched: BTreeMap::new(), rules });
+    }
+
+    /// Ends the step, for now or for good, and returns it; `None` if none was begun. A step that
+    /// changed no record and no rule does not enter the list and pushes no other step out of it.
+    pub fn end_step(&mut self) -> Option<PendingStep> {
+        let OpenStep { pending: mut underway, touched, rules } = self.steps.open.take()?;
+        let mut changed = touched;
+        changed.retain(|id, before| *before != self.heads_at(id));
+        if changed.is_empty() && rules == self.policy {
+            return Some(underway);
+        }
+        let after: Vec<Heads> = changed.keys().map(|id| self.heads_at(id)).collect();
+        let (number, gone) = self.steps.of(&mut underway);
+        if let Some(step) = self.steps.step_mut(number) {
+            for ((id, before), after) in changed.into_iter().zip(after) {
+                let change = step.changes.entry(id).or_insert_with(|| Change { before, ..Change::default() });
+                change.after = after;
+            }
+            step.changes.retain(|_, change| change.purged || change.before != change.after);
+            if rules != self.policy {
+                let before = step.rules.take().map_or(rules, |(before, _)| before);
+                step.rules = Some((before, self.policy.clone()));
+            }
+        }
+        gone.iter().flat_map(|step| step.changes.keys()).for_each(|id| self.trim_at(id, underway.time));
+        Some(underway)
+    }
+
+    /// Returns the last steps, newest first.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.steps.list.iter().rev()
+    }
+
+    /// Returns the heads of the record at these ids.
+    pub(crate) fn heads_at(&self, id: &LocationId) -> Heads {
+        Heads::of(self.record(id).map(|(.., record)| record))
+    }
+
+    /// Drops the revisions that a record's history kept for removed steps.
+    fn trim_at(&mut self, id: &LocationId, now: u64) {
+        let Self { clients, steps, .. } = self;
+        let vault = clients.get_mut(&id.client).and_then(|client| client.vaults.get_mut(&id.vault));
+        if let Some(record) = vault.and_then(|vault: &mut Vault| vault.records.get_mut(&id.record)) {
+            record.trim(&steps.named(id), now);
+        }
+    }
+}
