@@ -30,6 +30,7 @@
 
 extern crate alloc;
 
+mod error;
 pub mod message;
 mod model;
 mod plan;

@@ -6,6 +6,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+pub use crate::error::Refusal;
 use crate::{
     Edition, Location, RevisionId, Selection, Shape,
     reconcile::{Digest, NeedMore, SetDigest},
@@ -204,38 +205,6 @@ pub struct Listing {
     pub modified: u64,
     /// Whether another head says something else.
     pub conflict: bool,
-}
-
-/// Why a peer ended the session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Refusal {
-    /// The policy does not allow it, or it does not exist: it looks the same.
-    #[error("the peer does not permit it")]
-    NotPermitted,
-    /// It would delete, empty or shrink many records, and nobody there allowed it.
-    #[error("the peer would lose many records, and nobody there allowed it")]
-    Deletions,
-    /// A limit of the peer is met that was not met when the plan was made.
-    #[error("a limit of the peer is met")]
-    Limits,
-    /// The peer speaks another version.
-    #[error("the peer speaks another version of the protocol")]
-    Version,
-    /// The peer says that this side broke the protocol.
-    #[error("the peer says that this side broke the protocol")]
-    ProtocolError,
-    /// The peer can't go on: its storage, or its own fault.
-    #[error("the peer could not go on: the reason is on its side")]
-    Failed,
-    /// The asking side stopped of its own will.
-    #[error("the peer stopped")]
-    Stopped,
-    /// The asked side has as many sessions as it may have.
-    #[error("the peer is busy")]
-    Busy,
-    /// The asked side can't use its snapshot now: it is gone, damaged, set back or in use.
-    #[error("the peer is not ready: something is wrong with its snapshot")]
-    NotReady,
 }
 
 impl Message {

@@ -13,7 +13,7 @@ use serde_bytes::ByteBuf;
 use super::{
     PeelError, RangeDigest, RangeReceiver, RangeSender, Set, SetDigest, SetKey, Sketch, Symbol, cells_for,
 };
-use crate::{EntryId, session::PeerMisbehaved};
+use crate::{error::PeerMisbehaved, model::shape::EntryId};
 
 /// The most cells that are taken or told: 8 MiB.
 pub const MAX_CELLS: usize = 1 << 20;
