@@ -1,4 +1,4 @@
-//! The command line, as DESIGN.md section 11 has it. No secret, passphrase or code is ever an argument.
+//! Defines the command line. No secret, passphrase or pairing code is ever an argument.
 
 use std::path::PathBuf;
 
@@ -17,55 +17,56 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Args)]
 pub(crate) struct Global {
-    /// The snapshot file; default: that of STRONGHOLD_SNAPSHOT, else in the platform's data folder.
+    /// Use the snapshot FILE; default: $STRONGHOLD_SNAPSHOT, else the platform's data folder.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) snapshot: Option<PathBuf>,
-    /// Read the passphrase from this file: its first line; default: that of STRONGHOLD_PASSPHRASE_FILE.
+    /// Read the passphrase from the first line of FILE; default: $STRONGHOLD_PASSPHRASE_FILE.
     #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["passphrase_fd", "key_file"])]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// Read the passphrase from this open file descriptor: one line.
+    /// Read the passphrase from one line of the open file descriptor FD.
     #[arg(long, global = true, value_name = "FD", conflicts_with = "key_file")]
     pub(crate) passphrase_fd: Option<i32>,
-    /// Unlock with the 32-byte key in this file (raw, or 64 hexadecimal digits).
+    /// Unlock with the 32-byte key in FILE (raw, or 64 hexadecimal digits).
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// Open the snapshot even if it is older than what this device saw of it last, or another one.
+    /// Open the snapshot even if it is older than this device last saw it, or a different one.
     #[arg(long, global = true)]
     pub(crate) accept_rollback: bool,
-    /// Do nothing where this device can't remember what it saw of the snapshot: then an old copy in its place would go
-    /// unnoticed; default: that of STRONGHOLD_REQUIRE_ROLLBACK_NOTES.
+    /// Refuse to run if this device can't keep notes on the snapshot, without which an old copy in
+    /// its place goes unnoticed; default: $STRONGHOLD_REQUIRE_ROLLBACK_NOTES.
     #[arg(long, global = true)]
     pub(crate) require_rollback_notes: bool,
-    /// Spend more than usual on a file that was not made here: its size, and the memory and time that its passphrase takes.
+    /// Allow a file made elsewhere to exceed the usual size, and its passphrase the usual memory
+    /// and time.
     #[arg(long, global = true)]
     pub(crate) allow_costly: bool,
-    /// Wait so many seconds for another process that writes to the snapshot.
+    /// Wait up to SECONDS for another process that writes to the snapshot.
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) lock_timeout: u32,
-    /// Answer yes to what the command would ask on the terminal.
+    /// Answer yes to every question on the terminal.
     #[arg(long, global = true)]
     pub(crate) yes: bool,
     /// Print one JSON object on one line (`serve` and `pair`: one line per event).
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Say nothing on stderr but errors.
+    /// Print only errors and warnings on stderr.
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
 }
 
-/// A path from the environment; a variable that is set but empty is not set.
+/// Returns a path from the environment. An empty variable counts as unset.
 pub(crate) fn from_environment(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Whether a variable of the environment is on: set, and not empty, `0`, `no` or `false`.
+/// Returns whether an environment variable is set to anything but empty, `0`, `no` or `false`.
 fn is_on(name: &str) -> bool {
     std::env::var_os(name)
         .is_some_and(|value| !["", "0", "no", "false"].iter().any(|off| value.eq_ignore_ascii_case(off)))
 }
 
 impl Cli {
-    /// Takes from the environment what no option says.
+    /// Fills options that were not given from the environment.
     pub(crate) fn with_environment(mut self) -> Self {
         self.global.snapshot = self.global.snapshot.or_else(|| from_environment("STRONGHOLD_SNAPSHOT"));
         self.global.require_rollback_notes |= is_on("STRONGHOLD_REQUIRE_ROLLBACK_NOTES");
@@ -77,76 +78,76 @@ impl Cli {
 pub(crate) enum Command {
     /// Create a new snapshot.
     Init {
-        /// What this device is called; default: the host's name.
+        /// Name this device; default: the host's name.
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
     },
-    /// Write a secret: from a prompt, stdin, a file, or generated.
+    /// Write a secret from a prompt, stdin or a file, or generate one.
     Put(PutArgs),
-    /// Print a secret's exact bytes (with a newline on a terminal only).
+    /// Print a secret's exact bytes (plus a newline on a terminal only).
     Get {
-        /// CLIENT/VAULT/RECORD
+        /// Record to print, as CLIENT/VAULT/RECORD.
         location: String,
-        /// This revision of it, by id or the beginning of one.
+        /// Print an older revision, given by its id or the beginning of it.
         #[arg(long, value_name = "REV")]
         revision: Option<String>,
         /// Fail (exit 8) if the record is in conflict.
         #[arg(long)]
         strict: bool,
-        /// Print it on a terminal even if it has control characters in it.
+        /// Print control characters even on a terminal.
         #[arg(long)]
         raw: bool,
     },
     /// List records.
     List {
-        /// A glob on locations, such as 'wallet/**'.
+        /// Glob on locations, such as 'wallet/**'.
         selection: Option<String>,
-        /// Only those of which this device has had the value from here, also one that was revoked since.
+        /// List only records whose current value PEER has received from here; PEER may be revoked.
         #[arg(long, value_name = "PEER")]
         shared_with: Option<String>,
     },
     /// Delete a record; its last values stay in its history.
     Remove {
-        /// CLIENT/VAULT/RECORD
+        /// Record to delete, as CLIENT/VAULT/RECORD.
         location: String,
-        /// Say what would be done, and do nothing.
+        /// Show what would be done, and change nothing.
         #[arg(long)]
         dry_run: bool,
     },
     /// List a record's revisions.
     History {
-        /// CLIENT/VAULT/RECORD
+        /// Record to show, as CLIENT/VAULT/RECORD.
         location: String,
     },
     /// Write an old revision of a record again.
     Restore {
-        /// CLIENT/VAULT/RECORD
+        /// Record to restore, as CLIENT/VAULT/RECORD.
         location: String,
-        /// Which, by id or the beginning of one.
+        /// Restore this revision, given by its id or the beginning of it.
         #[arg(long, value_name = "REV")]
         revision: String,
     },
-    /// Take back what the last command changed; again, the one before it.
+    /// Undo the last command; repeat to go further back.
     Undo {
-        /// List the last commands that can be taken back, and change nothing.
+        /// List the commands that can be undone, and change nothing.
         #[arg(long, conflicts_with = "dry_run")]
         list: bool,
         /// Name the records that would be written, and change nothing.
         #[arg(long)]
         dry_run: bool,
     },
-    /// Do again what was last taken back.
+    /// Redo the last command that was undone.
     Redo {
         /// Name the records that would be written, and change nothing.
         #[arg(long)]
         dry_run: bool,
     },
-    /// Remove replaced values for good, from the history and from what `undo` could bring back.
+    /// Remove replaced values for good, from the history and from the reach of `undo`.
     Purge {
-        /// A glob on locations.
+        /// Glob on locations.
         #[arg(required_unless_present = "all")]
         selection: Option<String>,
-        /// Of all records.
+        /// Purge all records.
         #[arg(long, conflicts_with = "selection")]
         all: bool,
         /// Name the records whose values would be removed, and change nothing.
@@ -155,101 +156,101 @@ pub(crate) enum Command {
         #[command(flatten)]
         renewal: Renewal,
     },
-    /// List records whose heads say different things.
+    /// List records in conflict: their heads have different values.
     Conflicts {
-        /// A glob on locations.
+        /// Glob on locations.
         selection: Option<String>,
     },
     /// End a conflict; the other values stay in the history.
     Resolve {
-        /// CLIENT/VAULT/RECORD
+        /// Record to resolve, as CLIENT/VAULT/RECORD.
         location: String,
-        /// The revision whose value stays.
+        /// Keep the value of this revision.
         #[arg(long, value_name = "REVISION")]
         keep: String,
     },
     /// Merge another snapshot into this one.
     Merge(MergeArgs),
-    /// Import from another program.
+    /// Import another program's export.
     Import(ImportArgs),
     /// Export a selection as a sealed snapshot of its own.
     Export {
-        /// A glob on locations; default: everything.
+        /// Glob on locations; default: everything.
         selection: Option<String>,
-        /// Where to; nothing may be there yet.
+        /// Write the export to FILE, which must not exist.
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
-        /// Seal it with the passphrase in this file, else one is asked for.
+        /// Seal it with the passphrase in the first line of FILE; default: ask for one.
         #[arg(long, value_name = "FILE", conflicts_with = "output_key_file")]
         output_passphrase_file: Option<PathBuf>,
-        /// Seal it with the 32-byte key in this file.
+        /// Seal it with the 32-byte key in FILE.
         #[arg(long, value_name = "FILE")]
         output_key_file: Option<PathBuf>,
     },
-    /// Pair with another device: show a code and wait, or join with the code that the other shows.
+    /// Pair with another device: show a code and wait, or join with the code that it shows.
     Pair(PairArgs),
     /// List paired devices and what they may do here.
     Peers {
         #[command(subcommand)]
         action: Option<PeersAction>,
     },
-    /// Call this device by another name. Devices that it is paired with go on with the name that it has there.
+    /// Rename this device. Devices that are already paired keep showing its old name.
     Rename {
-        /// What other devices see at the next pairing.
+        /// New name, which other devices see at the next pairing.
         name: String,
     },
     /// Show this device's id and name.
     Identity {
-        /// Give this device a new identity, as a copy of another device's snapshot needs one. Records and their histories
-        /// stay; paired devices are revoked, and have to be paired anew.
+        /// Give this device a new identity, as a copy of another device's snapshot needs. Records
+        /// and their histories stay; paired devices are revoked and have to be paired again.
         #[arg(long)]
         renew: bool,
     },
-    /// Let a paired device do something here.
+    /// Allow a paired device to do something here.
     Grant(GrantArgs),
-    /// Take rules of a paired device back: all, by operation, by place or by number.
+    /// Withdraw a paired device's rules: all, by operation, by location or by number.
     Deny(DenyArgs),
-    /// Remove a device's rules and its trust. What it had, it keeps.
+    /// Unpair a device and remove its rules. It keeps the values that it received.
     Revoke {
-        /// Its name here, or the beginning of its device id.
+        /// Device's name here, or the beginning of its id.
         peer: String,
     },
-    /// Answer paired devices.
+    /// Answer requests of paired devices.
     Serve(ServeArgs),
     /// Import everything from another device into a new snapshot.
     Clone {
-        /// A device that is paired already.
+        /// Paired device's name here, or the beginning of its id.
         #[arg(required_unless_present = "join", conflicts_with = "join")]
         peer: Option<String>,
-        /// Pair first, with the code that the other side's `pair --grant import` shows.
-        /// Without ADDR the network is searched.
+        /// Pair first, with the code that `pair --grant import` shows on the other device. Without
+        /// ADDR, search the network.
         #[arg(long, value_name = "ADDR", num_args = 0..=1)]
         join: Option<Option<String>>,
-        /// What to call the other device here.
+        /// Name the other device here.
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
         #[command(flatten)]
         grants: Grants,
         #[command(flatten)]
         at: At,
-        /// Take only this.
+        /// Import only matching locations; may be repeated.
         #[arg(long, value_name = "GLOB")]
         only: Vec<String>,
     },
     /// List what a paired device holds.
     Browse {
-        /// Its name here, or the beginning of its device id.
+        /// Device's name here, or the beginning of its id.
         peer: String,
-        /// A glob on locations.
+        /// Glob on locations.
         selection: Option<String>,
         #[command(flatten)]
         at: At,
     },
-    /// Take picked records from a paired device.
+    /// Take single records from a paired device.
     Fetch {
-        /// Its name here, or the beginning of its device id.
+        /// Device's name here, or the beginning of its id.
         peer: String,
-        /// CLIENT/VAULT/RECORD, one or more.
+        /// Records to take, each as CLIENT/VAULT/RECORD.
         #[arg(required_unless_present = "pick")]
         locations: Vec<String>,
         /// List what the device holds, and choose on the terminal.
@@ -258,38 +259,38 @@ pub(crate) enum Command {
         #[command(flatten)]
         at: At,
     },
-    /// Synchronise with a paired device: each takes what it lacks, as far as the rules of both allow.
+    /// Synchronise with a paired device, as far as the rules of both devices allow.
     Sync(SyncArgs),
-    /// Show the log of what peers asked for and were answered.
+    /// Show the log of peers' requests and this device's own, with their results.
     Log,
     /// Check that everything in the snapshot can be read.
     Verify,
-    /// Change what opens the snapshot: replace the passphrase or key that is given, add one, remove one.
+    /// Replace, add, remove or list the passphrases and keys that open the snapshot.
     Passphrase(PassphraseArgs),
-    /// Check the snapshot's surroundings: permissions, left-overs, locked memory.
+    /// Check the snapshot's surroundings: permissions, leftover files, locked memory.
     Doctor,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PeersAction {
-    /// Call a paired device by another name here.
+    /// Rename a paired device here.
     Rename {
-        /// Its name here, or the beginning of its device id.
+        /// Device's name here, or the beginning of its id.
         peer: String,
-        /// The new one.
+        /// New name.
         name: String,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PutArgs {
-    /// CLIENT/VAULT/RECORD
+    /// Record to write, as CLIENT/VAULT/RECORD.
     #[arg(required_unless_present = "generate")]
     location: Option<String>,
-    /// Read the value from this file; `-` is stdin.
+    /// Read the value from FILE; `-` is stdin.
     #[arg(long, value_name = "FILE", conflicts_with = "generate")]
     pub(crate) file: Option<PathBuf>,
-    /// Generate LEN letters, digits, `-` and `_` (6 bits each), 24 if nothing else is said; they are not printed.
+    /// Generate LEN letters, digits, `-` and `_` (6 bits each; default: 24), without printing them.
     #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24")]
     generate: Option<String>,
     /// Write the value even if it is empty.
@@ -301,10 +302,11 @@ pub(crate) struct PutArgs {
 }
 
 impl PutArgs {
-    /// The record, and how long a value to generate for it. What follows `--generate` and is no number is the record.
+    /// Returns the record, and the length of the value to generate for it. An argument of
+    /// `--generate` that is not a number is the record.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// Describes the missing record or the invalid length.
     pub(crate) fn record_and_length(&self) -> Result<(&str, Option<u16>), String> {
         let length = |text: &str| {
             let range = 1..=MAX_GENERATED;
@@ -322,21 +324,21 @@ impl PutArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// The file; `-` is stdin.
+    /// File to import; `-` is stdin.
     pub(crate) file: PathBuf,
-    /// What wrote the file.
+    /// Format of the file.
     #[arg(long)]
     pub(crate) format: Format,
-    /// The client that the entries land in.
+    /// Place the entries in CLIENT.
     #[arg(long, value_name = "CLIENT", default_value = "imported")]
     pub(crate) into: String,
-    /// Say what would be done, and do nothing.
+    /// Show what would be done, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Let the table's values take the place of what was edited here since.
+    /// Replace values that were edited here since the last import.
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Bring back what was removed here.
+    /// Bring back records that were removed here.
     #[arg(long)]
     pub(crate) revive: bool,
     /// Take entries even if their names look like others.
@@ -346,24 +348,24 @@ pub(crate) struct ImportArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
-    /// Its name here, or the beginning of its device id.
+    /// Device's name here, or the beginning of its id.
     pub(crate) peer: String,
-    /// A glob on locations; may be repeated.
+    /// Synchronise only matching locations; may be repeated.
     #[arg(long, value_name = "GLOB")]
     pub(crate) select: Vec<String>,
     /// Receive only.
     #[arg(long)]
     pub(crate) pull: bool,
-    /// Give only (with --pull: both, and it is an error if either is not permitted).
+    /// Send only (with --pull: both ways, and fail if either is not permitted).
     #[arg(long)]
     pub(crate) push: bool,
-    /// Take also what no rule here lets the device write or delete, after a question that names it (--yes: without one).
+    /// Also take changes that no rule here permits, after asking (--yes: without asking).
     #[arg(long)]
     pub(crate) take: bool,
-    /// Name what would be done, and do nothing.
+    /// Show what would be done, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Go on even if many records are deleted or emptied by it, here or there.
+    /// Go on even if that deletes or empties many records, here or there.
     #[arg(long)]
     pub(crate) confirm_deletions: bool,
     #[command(flatten)]
@@ -372,75 +374,77 @@ pub(crate) struct SyncArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PassphraseArgs {
-    /// Add another one; the one that is given stays.
+    /// Add a passphrase or key, and keep the one in use.
     #[arg(long)]
     pub(crate) add: bool,
-    /// Remove the one with this number.
+    /// Remove the passphrase or key with number SLOT.
     #[arg(long, value_name = "SLOT", conflicts_with_all = ["add", "label", "new_passphrase_file", "new_key_file", "calibrate"])]
     pub(crate) remove: Option<u16>,
-    /// List them with their numbers, and change nothing.
+    /// List passphrases and keys with their numbers, and change nothing.
     #[arg(long, conflicts_with_all = ["add", "remove", "label", "new_passphrase_file", "new_key_file", "calibrate"])]
     pub(crate) list: bool,
-    /// What to call the new one; whoever has the file can read it.
+    /// Label the new one; anyone who has the file can read the label.
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<String>,
-    /// Read the new passphrase from this file, else it is asked for.
+    /// Read the new passphrase from the first line of FILE; default: ask for one.
     #[arg(long, value_name = "FILE", conflicts_with = "new_key_file")]
     pub(crate) new_passphrase_file: Option<PathBuf>,
-    /// A 32-byte key in this file instead of a new passphrase.
+    /// Use the 32-byte key in FILE instead of a new passphrase.
     #[arg(long, value_name = "FILE")]
     pub(crate) new_key_file: Option<PathBuf>,
-    /// Let one try of the new passphrase take about so long on this machine, such as 1s; default: 64 MiB, 3 passes.
+    /// Make one try of the new passphrase take about TIME on this machine, such as 1s; default: 64
+    /// MiB, 3 passes.
     #[arg(long, value_name = "TIME", conflicts_with = "new_key_file")]
     pub(crate) calibrate: Option<humantime::Duration>,
     #[command(flatten)]
     pub(crate) renewal: Renewal,
 }
 
-/// How the snapshot gets a new master key, so that an old copy and what opened it open nothing that comes later.
+/// Options for the snapshot's new master key, which keeps an old copy and its passphrase from
+/// opening later versions.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Renewal {
-    /// A further passphrase that opens the snapshot, so that its slot can be written anew; may be repeated.
+    /// Read another passphrase of the snapshot, so that its slot can be resealed; may be repeated.
     #[arg(long, value_name = "FILE")]
     pub(crate) also_passphrase_file: Vec<PathBuf>,
-    /// A further key that opens the snapshot, so that its slot can be written anew; may be repeated.
+    /// Read another key of the snapshot, so that its slot can be resealed; may be repeated.
     #[arg(long, value_name = "FILE")]
     pub(crate) also_key_file: Vec<PathBuf>,
-    /// Keep the master key: whoever has an old copy and what opened it opens later ones too.
+    /// Keep the master key: an old copy and its passphrase or key then open later versions too.
     #[arg(long, conflicts_with_all = ["also_passphrase_file", "also_key_file"])]
     pub(crate) keep_master_key: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MergeArgs {
-    /// The other snapshot.
+    /// Snapshot to merge from.
     pub(crate) file: PathBuf,
-    /// A glob on the other snapshot's locations; may be repeated.
+    /// Merge only matching locations of the other snapshot; may be repeated.
     #[arg(long, value_name = "GLOB")]
     pub(crate) select: Vec<String>,
-    /// Let a client or vault arrive under another name.
+    /// Rename a client or vault on arrival; may be repeated.
     #[arg(long, value_name = "FROM=TO")]
     pub(crate) map: Vec<String>,
-    /// What becomes of conflicts.
+    /// Choose what happens to conflicts.
     #[arg(long, default_value = "keep-both")]
     pub(crate) on_conflict: Conflict,
-    /// Say what would be done, and do nothing.
+    /// Show what would be done, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Go on even if many records are deleted by it.
+    /// Go on even if that deletes many records.
     #[arg(long)]
     pub(crate) confirm_deletions: bool,
-    /// Read the other snapshot's passphrase from this file.
+    /// Read the other snapshot's passphrase from the first line of FILE.
     #[arg(long, value_name = "FILE", conflicts_with = "other_key_file")]
     pub(crate) other_passphrase_file: Option<PathBuf>,
-    /// Unlock the other snapshot with the 32-byte key in this file.
+    /// Unlock the other snapshot with the 32-byte key in FILE.
     #[arg(long, value_name = "FILE")]
     pub(crate) other_key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Where to listen; a socket that a service manager hands over comes first.
+    /// Listen on ADDR, unless a service manager hands over a socket.
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
     pub(crate) listen: String,
     /// Stop after one session.
@@ -453,69 +457,70 @@ pub(crate) struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PairArgs {
-    /// Where to listen for the other device; default: 0.0.0.0:4747, or any port if that is taken.
+    /// Listen on ADDR for the other device; default: 0.0.0.0:4747, or any port if that is taken.
     #[arg(long, value_name = "ADDR", conflicts_with = "join")]
     pub(crate) listen: Option<String>,
-    /// Join the device that shows the code, at this address; without ADDR the network is searched.
+    /// Join the device at ADDR, with the code that it shows. Without ADDR, search the network.
     #[arg(long, value_name = "ADDR", num_args = 0..=1)]
     pub(crate) join: Option<Option<String>>,
-    /// What to call the other device here; default: what it calls itself.
+    /// Name the other device here; default: the name it gives itself.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) grants: Grants,
 }
 
-/// Rules for the device that is being paired.
+/// Rules for the device being paired.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Grants {
-    /// Let the other device do this here; may be repeated.
+    /// Allow the other device OPERATION here; may be repeated.
     #[arg(long, value_name = "OPERATION", num_args = 1.., value_delimiter = ',')]
     pub(crate) grant: Vec<Operation>,
-    /// On these locations (a glob; may be repeated).
+    /// Limit --grant to matching locations; may be repeated.
     #[arg(long, value_name = "GLOB", requires = "grant")]
     pub(crate) select: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct GrantArgs {
-    /// Its name here, or the beginning of its device id.
+    /// Device's name here, or the beginning of its id.
     pub(crate) peer: String,
-    /// import, browse, pull, push or delete; one or more.
+    /// One or more of import, browse, pull, push and delete.
     #[arg(required = true, value_name = "OPERATION")]
     pub(crate) operations: Vec<Operation>,
-    /// On these locations (a glob; may be repeated).
+    /// Grant on matching locations; may be repeated.
     #[arg(long, value_name = "GLOB", required = true)]
     pub(crate) select: Vec<String>,
-    /// Let a person decide, per request, on the terminal of `serve`.
+    /// Ask on the terminal of `serve` at each request.
     #[arg(long)]
     pub(crate) ask: bool,
-    /// Until then: a time span such as 30days, a day such as 2030-01-31, or a time such as 2030-01-31T12:00:00Z.
+    /// End the grant at TIME: a time span such as 30days, a day such as 2030-01-31, or a time such
+    /// as 2030-01-31T12:00:00Z.
     #[arg(long, value_name = "TIME")]
     pub(crate) expires: Option<String>,
-    /// Instead of what older rules let it do with these operations.
+    /// Replace older rules of the device for these operations.
     #[arg(long)]
     pub(crate) replace: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DenyArgs {
-    /// Its name here, or the beginning of its device id.
+    /// Device's name here, or the beginning of its id.
     pub(crate) peer: String,
-    /// import, browse, pull, push or delete; default: all of them.
+    /// One or more of import, browse, pull, push and delete; default: all.
     #[arg(value_name = "OPERATION")]
     pub(crate) operations: Vec<Operation>,
-    /// On these locations (a glob; may be repeated); default: everywhere.
+    /// Withdraw on matching locations; may be repeated; default: everywhere.
     #[arg(long, value_name = "GLOB")]
     pub(crate) select: Vec<String>,
-    /// Only by the rule of this number, as `peers` shows it.
+    /// Withdraw only from rule NUMBER, as `peers` shows it.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) rule: Option<u64>,
 }
 
 #[derive(Debug, Default, Args)]
 pub(crate) struct At {
-    /// Where the device is; default: where it was last, or where the network says that it is.
+    /// Dial the device at ADDR; default: its last address, else search the network.
     #[arg(long, value_name = "ADDR")]
     pub(crate) at: Option<String>,
 }
@@ -529,13 +534,13 @@ pub(crate) enum Conflict {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Format {
-    /// The table that KeePassXC exports: Group, Title, Username, Password, URL, Notes, TOTP.
+    /// Table that KeePassXC exports: Group, Title, Username, Password, URL, Notes, TOTP.
     Csv,
 }
 
-/// How long a generated value is, and how long it may be.
+/// Default and maximum length of a generated value.
 const GENERATED: u16 = 24;
 const MAX_GENERATED: u16 = 4096;
 
-/// Where this device listens if nothing else is said.
+/// Default address to listen on.
 pub(crate) const DEFAULT_LISTEN: &str = "0.0.0.0:4747";

@@ -1,8 +1,9 @@
-//! The table that KeePassXC exports, as credentials: each lands at `CLIENT/group/title/field`.
+//! Reads the table that KeePassXC exports into credentials: each lands at
+//! `CLIENT/group/title/field`.
 //!
-//! What is read is what was written: a table whose quoting or number of cells is broken is refused whole, since a shifted cell
-//! puts a password where it does not belong. A row whose name can't be one is left out by itself, and told of;
-//! control characters in a name become blanks, and that is told too.
+//! A table with broken quoting or rows of unequal length is refused as a whole, since a shifted
+//! cell puts a password where it does not belong. A row without a valid name is left out and
+//! reported. Control characters in a name become blanks, which is reported too.
 
 #[path = "credentials/quoting.rs"]
 mod quoting;
@@ -12,7 +13,7 @@ use zeroize::Zeroizing;
 
 use quoting::{BadQuoting, Row};
 
-/// Fields that become records, under these names; empty ones are left out.
+/// Columns that become records, with the names of their fields. Empty cells are left out.
 const FIELDS: [(&str, &str); 5] = [
     ("Username", "username"),
     ("Password", "password"),
@@ -20,39 +21,40 @@ const FIELDS: [(&str, &str); 5] = [
     ("Notes", "notes"),
     ("TOTP", "totp"),
 ];
-/// What KeePassXC writes beside them: looks and times, no secrets.
+/// Columns without secrets that KeePassXC also writes, ignored silently.
 const KNOWN: [&str; 3] = ["Icon", "Last Modified", "Created"];
-/// Columns of tables that programs write. A first line with two of them is no secret, and may be quoted.
+/// Usual column names of password tables. A first line with at least two of them is a header
+/// without secrets, and may be quoted.
 const USUAL: [&str; 16] = [
     "group", "title", "name", "username", "user", "login", "password", "url", "website", "notes", "note",
     "totp", "folder", "type", "email", "account",
 ];
-/// How much of a name is shown.
+/// Maximum number of characters shown of a name.
 const SHOWN: usize = 60;
 
-/// A table that was read.
+/// A parsed table.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    /// In the order of the rows.
+    /// Credentials in the order of the rows.
     pub(crate) credentials: Vec<Credential>,
     /// Rows that were left out.
     pub(crate) rows: Vec<LeftOut>,
-    /// Rows whose names had control characters in them, which are blanks now: line, name before, name now.
+    /// Rows whose names had control characters, now blanks: line, name before, name now.
     pub(crate) renamed: Vec<(u64, String, String)>,
     /// Columns that were left out, with the number of values in each.
     pub(crate) columns: Vec<(String, usize)>,
 }
 
-/// One row: what belongs to one title.
+/// One row: the fields of one title.
 #[derive(Debug)]
 pub(crate) struct Credential {
-    /// Where the row begins.
+    /// Line on which the row begins.
     pub(crate) line: u64,
     /// `group/title`; two rows may have the same.
     pub(crate) place: String,
-    /// The names of its fields, each with what it says.
+    /// Names and values of the fields.
     pub(crate) fields: Vec<(&'static str, Zeroizing<String>)>,
-    /// The names of its fields that say nothing.
+    /// Names of the empty fields.
     pub(crate) empty: Vec<&'static str>,
 }
 
@@ -60,12 +62,12 @@ pub(crate) struct Credential {
 #[derive(Debug)]
 pub(crate) struct LeftOut {
     pub(crate) line: u64,
-    /// Its group and title, made visible and cut.
+    /// Group and title, escaped and cut.
     pub(crate) name: String,
     pub(crate) why: Why,
 }
 
-/// Why a row was left out.
+/// Reason why a row was left out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Why {
     #[error("it has a title only")]
@@ -76,7 +78,8 @@ pub(crate) enum Why {
     Lookalike(String),
 }
 
-/// Why a table was not read. No text of it quotes the table, which is full of secrets, but for the names of its columns.
+/// Reason why a table was not read. The texts quote nothing of the table, which is full of secrets,
+/// except the names of its columns.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadTable {
     #[error("{0}")]
@@ -91,16 +94,17 @@ pub(crate) enum BadTable {
     Unreadable { line: Option<u64> },
 }
 
-/// Reads a table with a header line; columns are found by name. `client` is where it is to land, and says how long a name may be.
+/// Reads a table with a header line; columns are found by name. `client` is where the records land,
+/// which limits the length of their names.
 ///
 /// # Errors
-/// [`BadTable`] when it is not such a table, or broken.
+/// [`BadTable`] when the input is not such a table, or is broken.
 pub(crate) fn read(table: &[u8], client: &str) -> Result<Table, BadTable> {
     let text = std::str::from_utf8(table).map_err(|error| unreadable_at(table, error.valid_up_to()))?;
     let text = text.trim_start_matches('\u{feff}');
     another_separator(text)?;
     let rows = quoting::rows(text).map_err(BadTable::Quoting)?;
-    // The check above is stricter than this reader. Where they would disagree, nothing is read.
+    // The check above is stricter than this reader. If they disagree, the table is refused.
     let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text.as_bytes());
     let mut records = reader.records();
     let mut next = |row: &Row| match records.next() {
@@ -123,16 +127,17 @@ pub(crate) fn read(table: &[u8], client: &str) -> Result<Table, BadTable> {
     Ok(table)
 }
 
-/// The number of a column, and the field that it is.
+/// Index of a column, and its field.
 type Field = (usize, &'static str);
 
-/// Where in a row what is.
+/// Meaning of each column.
 struct Columns {
     group: usize,
     title: usize,
     fields: Vec<Field>,
     others: Vec<(usize, String)>,
-    /// KeePassXC writes the root group first in every path, whatever its name; other tables may have none.
+    /// Set if paths begin with the root group. KeePassXC always writes it, whatever its name; other
+    /// programs may not.
     has_root: bool,
 }
 
@@ -164,14 +169,14 @@ impl Columns {
         })
     }
 
-    /// Adds a row to the table, or to what is left out of it.
+    /// Adds a row to the table, or to the rows left out.
     fn take(&self, row: &csv::StringRecord, line: u64, client: &str, table: &mut Table) {
         let cell = |index: usize| row.get(index).unwrap_or_default();
         for ((index, _), (_, values)) in self.others.iter().zip(&mut table.columns) {
             *values += usize::from(!cell(*index).is_empty());
         }
         let written = place(cell(self.group), cell(self.title), self.has_root);
-        // No command line can name a NUL, and no other control is worth having in a name.
+        // A command line can't name a NUL, and no other control character is of use in a name.
         let place = written.replace(char::is_control, " ");
         let (said, empty): (Vec<Field>, Vec<Field>) =
             self.fields.iter().copied().partition(|(index, _)| !cell(*index).is_empty());
@@ -183,7 +188,7 @@ impl Columns {
             fields.iter().find_map(|(field, _)| locate(client, &place, field).err()).map(Why::Place)
         };
         match why {
-            // A row of nothing at all is none.
+            // An entirely empty row is ignored.
             Some(Why::NoFields) if row.iter().all(str::is_empty) => {}
             Some(why) => table.rows.push(LeftOut { line, name: short(&place), why }),
             None => {
@@ -197,23 +202,23 @@ impl Columns {
     }
 }
 
-/// Returns the place of a field of a credential.
+/// Returns the location of a credential's field.
 ///
 /// # Errors
-/// [`ParseLocationError`] when one of its names can't be one.
+/// [`ParseLocationError`] when one of its names is not valid.
 pub(crate) fn locate(client: &str, place: &str, field: &str) -> Result<Location, ParseLocationError> {
     let (vault, title) = place.split_once('/').unwrap_or(("default", place));
     Location::new(client, vault, format!("{title}/{field}"))
 }
 
-/// Returns the place of a record, and the field that it is, if it is one.
+/// Returns the place of a credential's field and the field's name, or `None` for any other record.
 pub(crate) fn place_of(location: &Location) -> Option<(String, &'static str)> {
     let (title, field) = location.record().rsplit_once('/')?;
     let (_, field) = FIELDS.iter().find(|(_, name)| *name == field)?;
     Some((format!("{}/{title}", location.vault()), field))
 }
 
-/// `group/title`. What is directly in the root group has no group.
+/// Returns `group/title`. Titles directly in the root group go to `default`.
 fn place(group: &str, title: &str, has_root: bool) -> String {
     let (root, rest) = group.split_once('/').unwrap_or((group, ""));
     let group = if has_root || root == "Root" { rest } else { group }.trim_matches('/');
@@ -222,7 +227,7 @@ fn place(group: &str, title: &str, has_root: bool) -> String {
     format!("{group}/{title}")
 }
 
-/// A name as it is shown: what it would do to a terminal made visible, and not longer than a line.
+/// Returns a name for display: control characters escaped, and cut to one line.
 pub(crate) fn short(name: &str) -> String {
     match name.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", escape_untrusted(&name[..end])),
@@ -230,7 +235,7 @@ pub(crate) fn short(name: &str) -> String {
     }
 }
 
-/// A table of another program, told from its first line.
+/// Recognises a table of another program by its first line.
 fn another_separator(text: &str) -> Result<(), BadTable> {
     let first = text.lines().next().unwrap_or_default();
     let bad = |text: &str| Err(BadTable::Columns(text.into()));
@@ -246,7 +251,7 @@ fn another_separator(text: &str) -> Result<(), BadTable> {
     }
 }
 
-/// Names the columns that were found, unless they may be secrets: a table without a first line of names begins with those.
+/// Names the columns found, unless they may be secrets, as in a table without a header.
 fn no_columns(names: &[&str]) -> String {
     let usual = |name: &str| {
         let mut words = name.split(|letter: char| !letter.is_alphanumeric());
@@ -260,7 +265,7 @@ fn no_columns(names: &[&str]) -> String {
     format!("{missing}: it has {}", found.join(", "))
 }
 
-/// Of bytes that are no text only their line is told.
+/// Returns an error that names only the line of bytes that are not text.
 fn unreadable_at(table: &[u8], at: usize) -> BadTable {
     let lines = table[..at].iter().filter(|byte| **byte == b'\n').count() as u64;
     BadTable::Unreadable { line: Some(lines + 1) }

@@ -1,4 +1,5 @@
-//! Failures as people and scripts see them: a code, an exit code, what happened, and on its own line what to do.
+//! Failures as people and scripts see them: a code, an exit code, a message, and a hint on its own
+//! line.
 
 mod file;
 
@@ -32,15 +33,15 @@ pub(crate) const STORAGE: u8 = 10;
 const UNCHANGED: &str =
     "the snapshot is as it was before; check space and permissions of its folder, and the disk's health";
 
-/// Why a command did not do what it was asked.
+/// Reason why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// For scripts: a stable word.
+    /// Stable word for scripts.
     pub(crate) code: &'static str,
     pub(crate) exit: u8,
-    /// What happened, and what state the data is in.
+    /// Description of the error, and of the state that the data is in.
     pub(crate) message: String,
-    /// What to do.
+    /// Advice on what to do.
     pub(crate) hint: Option<String>,
 }
 
@@ -58,7 +59,7 @@ impl Failure {
         Self::new("usage", USAGE, message).hint(hint)
     }
 
-    /// Says what it is about: a record, a peer.
+    /// Prefixes the message with the record or peer that the failure is about.
     pub(crate) fn about(mut self, what: &impl Display) -> Self {
         let what = escape_untrusted(&what.to_string());
         if !self.message.starts_with(&what) {
@@ -72,9 +73,9 @@ impl Failure {
     }
 }
 
-/// Failures that say what they are about.
+/// Conversion into failures that name their subject.
 pub(crate) trait About<T> {
-    /// Turns an error into a failure that names this.
+    /// Converts an error into a failure about `what`.
     fn about(self, what: &impl Display) -> Result<T, Failure>;
 }
 
@@ -84,13 +85,13 @@ impl<T, E: Into<Failure>> About<T> for Result<T, E> {
     }
 }
 
-/// A path as people see it: nothing in it drives a terminal, and what is no UTF-8 is written as `\xHH`.
+/// Returns a path for people: terminal controls escaped, and bytes that are not UTF-8 as `\xHH`.
 pub(crate) fn shown(path: &Path) -> String {
     let chunks = path.as_os_str().as_encoded_bytes().utf8_chunks();
     chunks.map(|chunk| escape_untrusted(chunk.valid()) + &escaped(chunk.invalid())).collect()
 }
 
-/// A path as programs see it: as it is, and what is no UTF-8 is written as `\xHH`.
+/// Returns a path for programs: unchanged, except for bytes that are not UTF-8 as `\xHH`.
 pub(crate) fn path_text(path: &Path) -> String {
     let chunks = path.as_os_str().as_encoded_bytes().utf8_chunks();
     chunks.map(|chunk| chunk.valid().to_owned() + &escaped(chunk.invalid())).collect()
@@ -100,7 +101,7 @@ fn escaped(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
 }
 
-/// An error with its causes, in one sentence. Nothing that it quotes drives a terminal.
+/// Joins an error and its causes in one sentence, with terminal controls escaped.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -379,19 +380,19 @@ impl Failure {
             .hint("name another file")
     }
 
-    /// A file that the command line names could not be read or written.
+    /// Returns the failure of reading or writing a file that the command line names.
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
         let exit = if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { STORAGE };
         let code = if exit == NOT_FOUND { "not_found" } else { "storage" };
         Self::new(code, exit, format!("{}: {error}", shown(path)))
     }
 
-    /// Whether there is a snapshot could not be found out.
+    /// Returns the failure of finding out whether a snapshot exists.
     pub(crate) fn unknown(path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new("storage", STORAGE, format!("can't look for {}: {error}", shown(path))).hint(UNCHANGED)
     }
 
-    /// The terminal, stdin or stdout failed.
+    /// Returns the failure of the terminal, stdin or stdout.
     pub(crate) fn terminal(error: &std::io::Error) -> Self {
         Self::new("storage", STORAGE, format!("the terminal or a pipe failed: {error}"))
             .hint("what the command changed in the snapshot before that, it has changed")

@@ -1,4 +1,4 @@
-//! What is read from outside, never more than a limit: files, descriptors and stdin may have no end.
+//! Reads files, descriptors and stdin up to a limit, since each of them may be endless.
 
 use std::{
     fs::File,
@@ -11,13 +11,13 @@ use zeroize::Zeroizing;
 
 use crate::error::{Failure, shown};
 
-/// The largest table that is imported. Reading one takes up to three times as much memory.
+/// Maximum size of an imported table, in bytes. Reading one takes up to three times as much memory.
 pub(crate) const MAX_TABLE: usize = 16 << 20;
 
-/// What is read at once.
+/// Number of bytes read at once.
 const PART: usize = 64 << 10;
 
-/// Who has read from stdin so far.
+/// Readers that have claimed stdin so far.
 static READERS: Mutex<Vec<Reader>> = Mutex::new(Vec::new());
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,10 +26,10 @@ enum Reader {
     OfTheRest,
 }
 
-/// Reads a file (`-` is stdin) of at most `limit` bytes, and one more if there are more.
+/// Reads up to `limit` bytes of a file (`-` is stdin), and one more if there are more.
 ///
 /// # Errors
-/// [`TaskError`] when it can't be read, or something else reads stdin.
+/// [`Failure`] when the file can't be read, or stdin was already read.
 pub(crate) fn all(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if is_stdin(path) {
         return rest_of_stdin(limit);
@@ -38,10 +38,11 @@ pub(crate) fn all(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failu
     to_the_end(file, limit).map_err(|error| Failure::file(path, &error))
 }
 
-/// Reads a file (`-` is stdin) that must not be larger than `limit`; `what` it is, is said if it is.
+/// Reads a file (`-` is stdin) of at most `limit` bytes. `what` names the expected kind of file in
+/// the hint of the error.
 ///
 /// # Errors
-/// As [`all`], and when it is larger.
+/// As [`all`], and when the file is larger.
 pub(crate) fn within(path: &Path, limit: usize, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let bytes = all(path, limit)?;
     if bytes.len() > limit {
@@ -51,17 +52,18 @@ pub(crate) fn within(path: &Path, limit: usize, what: &str) -> Result<Zeroizing<
     Ok(bytes)
 }
 
-/// Reads what stdin still has, at most `limit` bytes and one more if there are more.
+/// Reads up to `limit` bytes of the rest of stdin, and one more if there are more.
 ///
 /// # Errors
-/// [`TaskError`] when something else has read it to its end, or it fails.
+/// [`Failure`] when stdin was already read to its end, or reading fails.
 pub(crate) fn rest_of_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     claim(Reader::OfTheRest)?;
     to_the_end(Unbuffered, limit).map_err(|error| Failure::terminal(&error))
 }
 
-/// Reads the first line of a file or pipe (`-` is stdin): at most `limit` bytes and its end, and of stdin not one byte more,
-/// so that what follows is there for another reader. What begins as UTF-16 is read as far as the limit lets.
+/// Reads the first line of a file or pipe (`-` is stdin): up to `limit` bytes and the line end. Of
+/// stdin it reads not one byte more, which leaves the rest to another reader. Input that begins as
+/// UTF-16 is read up to the limit.
 ///
 /// # Errors
 /// As [`all`].
@@ -74,12 +76,12 @@ pub(crate) fn line(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Fail
     line_of(file, limit).map_err(|error| Failure::file(path, &error))
 }
 
-/// Whether a path stands for this process' stdin.
+/// Returns whether a path names this process's stdin.
 pub(crate) fn is_stdin(path: &Path) -> bool {
     ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"].iter().any(|name| path == Path::new(name))
 }
 
-/// Lets stdin be read by one reader of a line, then by one of the rest.
+/// Claims stdin. One reader may take a line, then one may take the rest.
 fn claim(reader: Reader) -> Result<(), Failure> {
     let mut readers = READERS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let again = readers.contains(&Reader::OfTheRest) || readers.contains(&reader);
@@ -107,7 +109,7 @@ fn to_the_end(source: impl Read, limit: usize) -> io::Result<Zeroizing<Vec<u8>>>
     }
 }
 
-/// Appends, and wipes the memory that a growing vector leaves behind.
+/// Appends bytes, and wipes the memory that a growing vector leaves behind.
 fn append(to: &mut Zeroizing<Vec<u8>>, more: &[u8]) {
     if to.capacity() - to.len() < more.len() {
         let mut larger = Zeroizing::new(Vec::with_capacity(2 * to.capacity() + more.len()));
@@ -135,7 +137,7 @@ fn line_of(mut source: impl Read, limit: usize) -> io::Result<Zeroizing<Vec<u8>>
     Ok(line)
 }
 
-/// Stdin without the buffer of the standard library, which takes more than it was asked for.
+/// Stdin without the standard library's buffer, which reads ahead.
 struct Unbuffered;
 
 impl Read for Unbuffered {
@@ -156,7 +158,7 @@ mod tests {
         assert_eq!(line_of(&[0xff, 0xfe].repeat(100)[..], 10).unwrap().len(), 11);
     }
 
-    /// A source that a signal interrupts before each byte, and that then fails.
+    /// A source that a signal interrupts before each byte, and that fails at its end.
     struct Interrupted<'a>(&'a [u8], bool);
 
     impl Read for Interrupted<'_> {

@@ -1,4 +1,5 @@
-//! Names that look alike: the same letters composed or decomposed, blanks at an end or of another kind, letters that nobody sees.
+//! Finds names that look alike: with letters composed or decomposed, with blanks at an end or of
+//! another kind, with invisible letters.
 
 use std::{
     borrow::Cow,
@@ -8,7 +9,8 @@ use std::{
 use stronghold_sync::{Location, escape_untrusted, is_hidden};
 use unicode_normalization::UnicodeNormalization;
 
-/// Returns the first of these locations that has another name in the same place as `new`, which looks the same.
+/// Returns the first location with a name that looks like a different one of `new` in the same
+/// place.
 pub(crate) fn of<'a>(
     new: &Location,
     locations: impl IntoIterator<Item = &'a Location>,
@@ -17,18 +19,18 @@ pub(crate) fn of<'a>(
     locations.into_iter().find(|there| look_alike(&new, &there.to_string()))
 }
 
-/// Whether two locations part at two names that look the same.
+/// Returns whether two locations first differ in two names that look the same.
 fn look_alike(one: &str, other: &str) -> bool {
     let mut names = one.split('/').zip(other.split('/'));
     names.find(|(one, other)| one != other).is_some_and(|(one, other)| folded(one) == folded(other))
 }
 
-/// Returns those of these locations that have a name which looks like another one in the same place.
+/// Returns the locations with a name that looks like a different one in the same place.
 pub(crate) fn among<'a>(locations: impl Iterator<Item = &'a Location> + Clone) -> HashSet<&'a Location> {
     let texts = || locations.clone().map(|location| (location, location.to_string()));
     let is_odd =
         |text: &str| matches!(folded(text), Cow::Owned(_)) || text.split('/').any(|name| name.trim() != name);
-    // Of two names that look alike one at least is not its own plain form: mostly there is none.
+    // At least one of two names that look alike is not in plain form. Mostly there is none.
     if !texts().any(|(_, text)| is_odd(&text)) {
         return HashSet::new();
     }
@@ -45,7 +47,7 @@ pub(crate) fn among<'a>(locations: impl Iterator<Item = &'a Location> + Clone) -
     texts().filter(|(_, text)| is_twin(text)).map(|(location, _)| location).collect()
 }
 
-/// How the names that are there are spelled.
+/// Existing names, by place and folded form.
 #[derive(Default)]
 pub(crate) struct Spellings(HashMap<(String, String), String>);
 
@@ -56,19 +58,19 @@ impl Spellings {
         spellings
     }
 
-    /// Adds a location; of names that look alike the first counts.
+    /// Adds a location. Of names that look alike, the first one stays.
     pub(crate) fn add(&mut self, location: &Location) {
         for (place, name) in names(&location.to_string()) {
             self.0.entry((place.into(), folded(name).into())).or_insert_with(|| name.into());
         }
     }
 
-    /// Returns what a location looks like, as far as the two look alike.
+    /// Returns the existing name, with its place, that a name of `location` looks like.
     pub(crate) fn twin_of(&self, location: &Location) -> Option<String> {
         names(&location.to_string()).find_map(|(place, name)| self.twin(place, name))
     }
 
-    /// Returns the client that a name looks like.
+    /// Returns the existing client that `client` looks like.
     pub(crate) fn twin_of_client(&self, client: &str) -> Option<String> {
         self.twin("", client)
     }
@@ -79,13 +81,13 @@ impl Spellings {
     }
 }
 
-/// The names in a location, each with the place that it stands in.
+/// Returns the names in a location, each with the path before it.
 fn names(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let ends = text.match_indices('/').map(|(at, _)| at).chain([text.len()]);
     ends.map(|end| text[..end].rsplit_once('/').unwrap_or(("", &text[..end])))
 }
 
-/// Returns a name as it is spelled: letters of more than one kind of writing by their numbers.
+/// Spells a name in ASCII: every other character is written as its number.
 pub(crate) fn spelled(name: &str) -> String {
     let spell = |letter: char| match letter.is_ascii_graphic() || letter == ' ' {
         true => letter.to_string(),
@@ -94,18 +96,18 @@ pub(crate) fn spelled(name: &str) -> String {
     name.chars().map(spell).collect()
 }
 
-/// Returns a location for people, with its spelling where that is not plain.
+/// Formats a location for people, with its spelling if that is not plain.
 pub(crate) fn told(location: &Location) -> String {
     quoted(&location.to_string())
 }
 
-/// Returns a name for people, with its spelling where that is not plain.
+/// Formats a name for people, with its spelling if that is not plain.
 pub(crate) fn quoted(name: &str) -> String {
     let (shown, spelled) = (escape_untrusted(name), spelled(name));
     if shown == spelled { format!("\"{shown}\"") } else { format!("\"{shown}\" (\"{spelled}\")") }
 }
 
-/// A name in one form: composed, without what nobody sees, with plain blanks and none at the ends.
+/// Folds a name: composed, without invisible letters, with plain blanks and none at the ends.
 fn folded(name: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
     if name.bytes().all(is_plain) {

@@ -1,6 +1,6 @@
-//! The `stronghold` command: parses, calls the crates, prints. It decides nothing.
+//! Runs the `stronghold` command: parses, calls the crates, prints. It decides nothing.
 //!
-//! Data goes to stdout, all else to stderr; only this file knows how the process ends.
+//! Data goes to stdout, everything else to stderr. Only this file turns a result into an exit code.
 
 mod args;
 mod commands;
@@ -39,8 +39,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Keeps other processes of this user, and whoever reads core dumps, from this one's memory. It comes first of all: what a command
-/// reads from then on is in no dump. Where the system refuses, the command runs all the same.
+/// Denies access to this process's memory to other processes of the user and to core dumps. Called
+/// first, so that nothing the command reads gets into a dump. If the system refuses, the command
+/// runs anyway.
 fn keep_memory_private() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
@@ -52,14 +53,15 @@ fn keep_memory_private() {
     }
 }
 
-/// Clap's own words, but for `--json`, where an error is an object like any other.
+/// Prints an error of the command line in clap's words, or as an object with `--json`.
 fn usage(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|arg| arg == "--json");
     if error.use_stderr() && json {
         Output::new(true, false)
             .failure(&Failure::usage(error.to_string().trim_end(), "see `stronghold help`"));
     } else {
-        // What was typed is quoted in it: where that would drive the terminal, it is shown without colours, and made visible.
+        // Clap quotes the arguments. If they would drive the terminal, the error is printed escaped
+        // and without colours.
         let typed = std::env::args_os().any(|arg| shown(arg.as_ref()) != arg.to_string_lossy());
         let _ = match typed {
             false => error.print(),
@@ -69,7 +71,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 })
 }
 
-/// The same error, with what was typed as it was typed, made visible.
+/// Renders the same error without colours, with the arguments escaped.
 fn uncoloured() -> String {
     let command = Cli::command().styles(clap::builder::Styles::plain());
     let error = command.try_get_matches().err();

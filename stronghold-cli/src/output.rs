@@ -1,4 +1,4 @@
-//! What is printed: data on stdout, all else on stderr.
+//! Prints data to stdout and everything else to stderr.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -8,7 +8,7 @@ use stronghold_sync::{escape_untrusted, is_hidden};
 
 use crate::error::{DECISION, Failure};
 
-/// A number of things, as a person says it: `1 record`, `2 records`, `3 entries`.
+/// Formats a count with its noun: `1 record`, `2 records`, `3 entries`.
 pub(crate) fn counted(count: u64, thing: &str) -> String {
     match thing.strip_suffix('y') {
         _ if count == 1 => format!("1 {thing}"),
@@ -17,7 +17,7 @@ pub(crate) fn counted(count: u64, thing: &str) -> String {
     }
 }
 
-/// Where and how to print.
+/// Format and verbosity of the output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
@@ -33,7 +33,7 @@ impl Output {
         self.json
     }
 
-    /// The command's result: an object, or the lines for people.
+    /// Prints the command's result: an object, or lines for people.
     pub(crate) fn result(self, object: &Value, lines: impl FnOnce() -> Vec<String>) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         let written = if self.json {
@@ -44,7 +44,8 @@ impl Output {
         finish(written.and_then(|()| out.flush()))
     }
 
-    /// A value's exact bytes; with a newline on a terminal only, which is sent no controls but `raw`.
+    /// Prints a value's exact bytes, and a newline on a terminal only. A terminal gets no control
+    /// characters unless `raw`.
     pub(crate) fn value(self, value: &[u8], raw: bool) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         if out.is_terminal() && !raw && drives_a_terminal(value) {
@@ -58,19 +59,19 @@ impl Output {
         finish(written.and_then(|()| out.flush()))
     }
 
-    /// A word to the person, unless quiet.
+    /// Prints a note to stderr, unless `--quiet`.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
             let _ = writeln!(io::stderr(), "{}", visible_lines(text));
         }
     }
 
-    /// What the person must not miss: said whether quiet or not.
+    /// Prints a warning to stderr, even with `--quiet`.
     pub(crate) fn warning(self, text: &str) {
         let _ = writeln!(io::stderr(), "{}", visible_lines(text));
     }
 
-    /// An error: never quiet.
+    /// Prints an error to stderr, even with `--quiet`.
     pub(crate) fn failure(self, failure: &Failure) {
         let mut err = io::stderr().lock();
         if self.json {
@@ -89,14 +90,14 @@ impl Output {
         }
     }
 
-    /// Whether progress may be shown: on a terminal, to a person.
+    /// Returns whether to show progress: only to a person at a terminal.
     pub(crate) fn shows_progress(self) -> bool {
         !self.quiet && !self.json && io::stderr().is_terminal()
     }
 }
 
-/// Logs to stderr what `STRONGHOLD_LOG` asks for: `info`, `debug`, or a filter such as `stronghold_net=debug`. No line has a
-/// name, a value, a passphrase or a code in it.
+/// Logs to stderr as `STRONGHOLD_LOG` says: `info`, `debug`, or a filter such as
+/// `stronghold_net=debug`. Log lines never contain a name, value, passphrase or code.
 pub(crate) fn start_log() {
     let Some(filter) = std::env::var_os("STRONGHOLD_LOG").filter(|filter| !filter.is_empty()) else { return };
     let filter = tracing_subscriber::EnvFilter::new(filter.to_string_lossy());
@@ -104,13 +105,13 @@ pub(crate) fn start_log() {
     let _ = log.try_init();
 }
 
-/// An object on one line. Controls of 8 bits and marks that change the direction of text are escaped too, so that not even
-/// JSON drives a terminal.
+/// Renders an object on one line. C1 controls and hidden or bidirectional characters are escaped
+/// too, so that JSON can't drive a terminal either.
 fn json_line(object: &Value) -> String {
     let text = object.to_string();
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
-        // Only strings have such letters in them: all else is ASCII.
+        // All such characters are inside strings: the rest of the JSON is ASCII.
         match is_unseen(letter) {
             false => line.push(letter),
             true => letter
@@ -122,18 +123,18 @@ fn json_line(object: &Value) -> String {
     line
 }
 
-/// A text of ours with what it quotes made visible; its own line ends stay.
+/// Escapes a message line by line, keeping its line ends.
 pub(crate) fn visible_lines(text: &str) -> String {
     text.split('\n').map(escape_untrusted).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether a letter is shown by [`visible`] as its number.
+/// Returns whether [`escape_untrusted`] writes a character as its number.
 fn is_unseen(letter: char) -> bool {
     letter.is_control() || is_hidden(letter)
 }
 
-/// Whether a terminal would do something else with a value than to show it: controls but tabs and line ends, marks that
-/// change the direction of text, and what is no UTF-8, which may be controls of 8 bits.
+/// Returns whether a value would drive a terminal: control characters except tabs and line ends,
+/// bidirectional characters, or bytes that are not UTF-8 and may be C1 controls.
 fn drives_a_terminal(value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value) else { return true };
     let text = text.replace("\r\n", "\n");
@@ -141,7 +142,7 @@ fn drives_a_terminal(value: &[u8]) -> bool {
     text.chars().any(|letter| letter.is_control() && !"\t\n".contains(letter) || is_direction(letter))
 }
 
-/// A reader that went away is the end of printing, not an error.
+/// Treats a closed pipe as the end of printing, not as an error.
 fn finish(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::terminal(&error)),
@@ -149,13 +150,14 @@ fn finish(written: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// Tells that an old copy would go unnoticed. It is no error, and yet never quiet: a protection is off.
+/// Warns that an old copy would go unnoticed. This is not an error, but is printed even with
+/// `--quiet`, since a protection is off.
 pub(crate) fn note_failed(error: &NoteError) {
     let _ = writeln!(io::stderr(), "warning: {}", note_warning(error));
     let _ = writeln!(io::stderr(), "hint: {NOTE_HINT}");
 }
 
-/// The same as an object.
+/// Prints the same warning as an object.
 pub(crate) fn note_failed_json(error: &NoteError) {
     let object = json!({"warning": {
         "code": "rollback_notes", "message": note_warning(error), "hint": NOTE_HINT,

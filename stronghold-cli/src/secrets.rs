@@ -1,4 +1,5 @@
-//! Where passphrases, keys, codes and values come from: prompts, files, descriptors and stdin, never arguments.
+//! Reads passphrases, keys, codes and values from prompts, files, descriptors and stdin, never from
+//! arguments.
 
 mod key;
 mod passphrase;
@@ -15,10 +16,10 @@ use zeroize::Zeroizing;
 use crate::{args::Global, error::Failure, input, terminal};
 use passphrase::Passphrase;
 
-/// The longest pairing code or link that is read.
+/// Maximum length of a pairing code or link, in bytes.
 const MAX_CODE: usize = 1024;
 
-/// What opens or seals a snapshot.
+/// A passphrase or key that opens or seals a snapshot.
 pub(crate) enum Secret {
     Passphrase(Zeroizing<Vec<u8>>),
     Key(LockedKey),
@@ -42,23 +43,24 @@ impl Secret {
     }
 }
 
-/// What was given to open a snapshot: a key, or a passphrase that may be one of two.
+/// A secret given to open a snapshot: a key, or a passphrase in up to two encodings.
 pub(crate) struct Given {
     secret: Secret,
-    /// The passphrase byte for byte, where its Unicode form is another.
+    /// Exact bytes of the passphrase, if its Unicode form differs.
     as_it_is: Option<Secret>,
 }
 
 impl Given {
-    /// The key, or the passphrase in its Unicode form.
+    /// Returns the key, or the passphrase in its Unicode form.
     pub(crate) fn into_secret(self) -> Secret {
         self.secret
     }
 
-    /// Opens with the passphrase's Unicode form, then, if that is wrong, with its bytes as they are; returns the one that fits.
+    /// Opens with the passphrase's Unicode form and, if that is wrong, with its exact bytes.
+    /// Returns the secret that fits.
     ///
     /// # Errors
-    /// What `open` returns.
+    /// The error of `open`.
     pub(crate) fn open<T>(
         self,
         mut open: impl FnMut(&Unlock<'_>) -> Result<T, VaultFileError>,
@@ -76,7 +78,7 @@ fn is_wrong_key(error: &VaultFileError) -> bool {
     matches!(error, VaultFileError::Open(OpenFileError::Snapshot { source: OpenError::WrongKey, .. }))
 }
 
-/// Where a secret comes from; a prompt if nothing is named.
+/// Source of a secret. A prompt, if no option names another.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Source {
     descriptor: Option<i32>,
@@ -85,7 +87,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// What the global options name, else the environment.
+    /// Returns the source that the global options name, else the environment.
     pub(crate) fn of_snapshot(global: &Global) -> Self {
         let Global { passphrase_file, passphrase_fd, key_file, .. } = global;
         let is_said = passphrase_file.is_some() || passphrase_fd.is_some() || key_file.is_some();
@@ -97,16 +99,16 @@ impl Source {
         }
     }
 
-    /// What these options name.
+    /// Returns the source that these options name.
     pub(crate) fn of_files(passphrase_file: Option<&Path>, key_file: Option<&Path>) -> Self {
         let owned = |path: Option<&Path>| path.map(Path::to_owned);
         Self { descriptor: None, passphrase_file: owned(passphrase_file), key_file: owned(key_file) }
     }
 
-    /// Reads what opens a snapshot.
+    /// Reads the secret that opens a snapshot.
     ///
     /// # Errors
-    /// [`TaskError`] when there is none, or it is not what it should be.
+    /// [`Failure`] when there is none, or it is malformed.
     pub(crate) fn given(&self, prompt: &str) -> Result<Given, Failure> {
         if let Some(path) = &self.key_file {
             return Ok(Given { secret: Secret::Key(key::read(path)?), as_it_is: None });
@@ -115,7 +117,7 @@ impl Source {
         Ok(Given { secret: Secret::Passphrase(text), as_it_is: as_it_is.map(Secret::Passphrase) })
     }
 
-    /// Reads what a new snapshot or slot is sealed with; a prompt asks twice.
+    /// Reads the secret that seals a new snapshot or slot; a prompt asks twice.
     ///
     /// # Errors
     /// As [`given`](Self::given).
@@ -136,13 +138,13 @@ impl Source {
     }
 }
 
-/// What the options name, else a prompt; for a new snapshot the prompt asks twice.
+/// Reads the secret of a new snapshot from the source that the options name; a prompt asks twice.
 pub(crate) fn of_new_snapshot(global: &Global) -> Result<Secret, Failure> {
     Source::of_snapshot(global).new_secret("Passphrase: ")
 }
 
-/// A value from a file, else stdin as it is, else (on a terminal) a prompt. One byte over the limit is enough to be refused as
-/// too large.
+/// Reads a value from a file, else from a prompt if stdin is a terminal, else from stdin. One byte
+/// over the limit is kept, so that the value is refused as too large.
 pub(crate) fn value(file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, Failure> {
     match file {
         Some(path) => input::all(path, MAX_VALUE),
@@ -151,7 +153,7 @@ pub(crate) fn value(file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, Failure> 
     }
 }
 
-/// A line from stdin, or a prompt on a terminal: a pairing code.
+/// Reads a pairing code from a prompt if stdin is a terminal, else the first line of stdin.
 pub(crate) fn line(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     let bytes = match io::stdin().is_terminal() {
         true => terminal::hidden(prompt, MAX_CODE)?,
@@ -162,7 +164,7 @@ pub(crate) fn line(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     Ok(Zeroizing::new(first.to_owned()))
 }
 
-/// Random letters, digits, `-` and `_`.
+/// Generates random letters, digits, `-` and `_`.
 pub(crate) fn generate(len: u16) -> Result<Zeroizing<Vec<u8>>, Failure> {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = Zeroizing::new(vec![0; len.into()]);
@@ -179,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    /// Only a wrong passphrase is worth another spelling of it.
+    /// Only a wrong passphrase is tried again as its exact bytes.
     #[test]
     fn a_passphrase_is_tried_as_it_is_where_it_was_wrong_and_nowhere_else() {
         let opening = |source| VaultFileError::from(OpenFileError::Snapshot { path: "vault".into(), source });

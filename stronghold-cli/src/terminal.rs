@@ -1,4 +1,4 @@
-//! The person at the terminal: `/dev/tty`, whatever stdin, stdout and stderr are.
+//! Asks the person at `/dev/tty`, wherever stdin, stdout and stderr are redirected.
 
 mod typing;
 
@@ -12,19 +12,20 @@ use zeroize::Zeroizing;
 use crate::error::{DECISION, Failure};
 use typing::{Typed, Unechoed};
 
-/// The longest answer that is read.
+/// Maximum length of an answer, in bytes.
 const MAX_ANSWER: u64 = 1024;
 
-/// Asks a yes-or-no question on the terminal, and returns whether the answer was yes; `None` where there is no terminal.
+/// Asks a yes-or-no question on the terminal. Returns whether the answer was yes, or `None` if
+/// there is no terminal.
 ///
 /// # Errors
-/// [`TaskError`] when the terminal fails.
+/// [`Failure`] when the terminal fails.
 pub(crate) fn ask(question: &str) -> Result<Option<bool>, Failure> {
     let Some(tty) = tty() else { return Ok(None) };
     answer(&tty, question).map(Some).map_err(|error| Failure::terminal(&error))
 }
 
-/// Whether there is a terminal to ask on.
+/// Returns whether there is a terminal to ask on.
 pub(crate) fn exists() -> bool {
     tty().is_some()
 }
@@ -44,11 +45,11 @@ fn answer(mut tty: &File, question: &str) -> io::Result<bool> {
     Ok(matches!(line.trim_ascii(), b"y" | b"Y" | b"yes"))
 }
 
-/// Lets a person confirm what can't be undone: asks on the terminal where there is one. `yes` is the answer given beforehand
-/// (`--yes`); without it and without a terminal, nothing is done.
+/// Asks for confirmation of an irreversible change on the terminal. `yes` answers beforehand
+/// (`--yes`); with neither `yes` nor a terminal, the change is refused.
 ///
 /// # Errors
-/// [`TaskError`] (exit 8) when the answer is no, or there is neither a terminal nor a `yes`.
+/// [`Failure`] (exit 8) when the answer is no, or when there is neither a terminal nor `yes`.
 pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
@@ -63,13 +64,13 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     }
 }
 
-/// Reads a line that is not shown while it is typed, of at most `limit` bytes.
+/// Reads a line of at most `limit` bytes without showing it.
 ///
-/// The keys of a terminal do what they do elsewhere: those for erasing erase, Ctrl-C ends the command, Ctrl-Z suspends it
-/// (the question is asked again when it goes on), Ctrl-D ends the input.
+/// The terminal's keys work as usual: erasing keys erase, Ctrl-C ends the command, Ctrl-Z suspends
+/// it (the question is repeated when it resumes), Ctrl-D ends the input.
 ///
 /// # Errors
-/// [`TaskError`] when there is no terminal, the input was ended, or the line is too long.
+/// [`Failure`] when there is no terminal, the input was ended, or the line is too long.
 pub(crate) fn hidden(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let Some(tty) = tty() else {
         return Err(Failure::usage(
@@ -91,7 +92,7 @@ pub(crate) fn hidden(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, F
                 let message = format!("what was typed is too long: at most {limit} bytes");
                 return Err(Failure::usage(message, "nothing was changed"));
             }
-            // The terminal is as it was before, for whoever has it meanwhile.
+            // The terminal is restored by now, for the program that uses it next.
             Typed::Signal(signal) => {
                 let sent = rustix::process::kill_current_process_group(signal);
                 sent.map_err(|error| Failure::terminal(&error.into()))?;
@@ -109,7 +110,8 @@ mod tests {
 
     use super::*;
 
-    /// An answer that ends without a line's end leaves the cursor behind the question: it is moved on.
+    /// An answer without a line end leaves the cursor behind the question, so a line end is
+    /// printed.
     #[test]
     fn yes_is_a_yes_and_all_else_is_none() {
         for (typed, expected) in [

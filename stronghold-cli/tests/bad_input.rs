@@ -1,4 +1,5 @@
-//! Bad input on one device: each has its own words, hint and exit code, and leaves every file as it was.
+//! Tests bad input on one device: each kind has its own message, hint and exit code, and leaves
+//! every file unchanged.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -10,11 +11,12 @@ use common::{
     stronghold,
 };
 
-/// A header of format version 2 that is whole as far as version 1 can tell, and nothing after it.
+/// A header of format version 2 that is complete as far as version 1 can tell, without any data
+/// after it.
 const NEWER: &str = "9353484f4c440d0a00020001000000409c29136153221c0126afca7735348cf7\
                      000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// Every kind of command on a snapshot, none of which may get anywhere.
+/// One command of each kind on a snapshot; all must fail.
 const COMMANDS: [&[&str]; 6] = [
     &["get", "a/b/c"],
     &["put", "a/b/c", "--generate"],
@@ -266,7 +268,7 @@ fn an_empty_value_is_refused_wherever_it_comes_from() {
             "{said}"
         );
     }
-    // What `echo` makes of nothing.
+    // The output of `echo` without an argument.
     for nothing in [&b"\n"[..], b"\r\n"] {
         assert_eq!(device.run(&["put", "a/b/c"], nothing).exit, DECISION, "{nothing:?}");
     }

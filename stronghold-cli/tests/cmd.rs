@@ -1,4 +1,4 @@
-//! The command's exact words: `cmd/*.trycmd` are sessions as a person sees them.
+//! Tests the exact output of the command: `cmd/*.trycmd` are sessions as a user sees them.
 
 #[test]
 fn the_command_says_exactly_this() {

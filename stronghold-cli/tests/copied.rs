@@ -1,4 +1,5 @@
-//! A device whose snapshot was copied, with both copies in use: what each side is told, and an identity for the copy.
+//! Tests a copied snapshot with both copies in use: the warnings on each side, and a new identity
+//! for the copy.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a panic here is the report")]
 
@@ -10,7 +11,7 @@ use common::{
 };
 use serde_json::{Value, json};
 
-/// Writes something, and syncs with `a` at this address.
+/// Writes a record, and syncs with `a` at `address`.
 fn sync(device: &Device, address: &str, value: &str) -> Done {
     device.put("s/v/r", value);
     let done = device.run(&["sync", "a", "--at", address, "--json"], b"");
@@ -26,7 +27,7 @@ fn id(device: &Device) -> String {
     device.json(&["identity"])["device"].as_str().unwrap().to_owned()
 }
 
-/// What a server tells until it has told of so many sessions.
+/// Collects the events of a server until `sessions` sessions are done.
 fn told(serving: &mut Running, sessions: usize) -> Vec<Value> {
     let (mut events, mut done) = (Vec::new(), 0);
     while done < sessions {
@@ -55,7 +56,7 @@ fn a_copied_device_that_asks_is_told_and_so_is_who_is_asked() {
     let told = told(&mut serving, 1);
     let copied = told.iter().find(|event| event["session"] == "copied").unwrap();
     assert_eq!(*copied, json!({ "session": "copied", "device": id(&b), "name": "b", "whose": "theirs" }));
-    // It goes on being told, quietly or not.
+    // Later syncs warn too, with `--quiet` as well.
     b.put("s/v/r", "turn 4");
     let quiet = b.run(&["sync", "a", "--at", &address, "--quiet"], b"");
     assert!(quiet.exit == 0 && quiet.stderr.contains("two snapshots of this device"), "{}", quiet.stderr);
@@ -108,12 +109,12 @@ fn a_copy_with_an_identity_of_its_own_is_a_device_of_its_own() {
     assert_eq!((&last[0]["operation"], &last[0]["device"]), (&json!("renewed"), &json!(was)));
     assert_eq!((&last[1]["operation"], &last[1]["device"]), (&json!("revoked"), &json!(id(&a))));
     assert!(copy.ok(&["log"]).contains("  renewed\n"));
-    // What was taken back before it can be; it itself can't.
+    // Earlier steps can still be undone; the renewal itself can't.
     copy.run(&["undo"], b"");
     assert_eq!((id(&copy), copy.json(&["peers"])["peers"].clone()), (now.clone(), json!([])));
     copy.run(&["redo"], b"");
     assert_eq!(copy.locations(), b.locations());
-    // Under a name of its own it pairs with both, and nobody is taken for another.
+    // Under a name of its own the copy pairs with both devices, and they tell all three apart.
     copy.ok(&["rename", "c"]);
     copy.fails(&["sync", "a"], NOT_FOUND);
     for other in [&a, &b] {
@@ -174,7 +175,8 @@ fn who_takes_a_new_identity_is_told_whom_to_pair_with() {
     assert_eq!(done.stderr, "hint: the other snapshot keeps the old identity and its pairings\n");
 }
 
-/// Who is asked is told too of a peer whose snapshot was set back: by name, and to what.
+/// The serving device also warns of a peer whose snapshot was set back, with its name and
+/// generation.
 #[test]
 fn who_serves_is_told_of_a_peer_whose_snapshot_was_set_back() {
     let Pair { a, b, .. } = Pair::synced();

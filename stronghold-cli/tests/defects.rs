@@ -1,5 +1,5 @@
-//! Defects found in other vaults (DESIGN.md, section 13), each a test here under its own name. Those of the disk are
-//! tested in stronghold-snapshot, where calls can be made to fail.
+//! Tests that defects found in other vaults (DESIGN.md section 13) are absent, each under its own
+//! name. stronghold-snapshot tests those of the disk, where calls can be made to fail.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -10,7 +10,7 @@ use common::{
     DAMAGED, DECISION, DENIED, Device, NOT_FOUND, Pair, Running, USAGE, WRONG_KEY, counts, stronghold,
 };
 
-/// A table of as many records, each in a group and so in a vault of its own if `apart`.
+/// Writes a table of `records` rows, each in a group, and so a vault, of its own if `apart`.
 fn table(device: &Device, records: usize, apart: bool) -> String {
     let group = |n: usize| if apart { n } else { 0 };
     let rows: String = (0..records).map(|n| format!("Root/G{},Site {n},x{n}\n", group(n))).collect();
@@ -91,7 +91,7 @@ fn deletions_do_not_travel_and_a_reverse_sync_resurrects_them() {
     }
     assert_eq!(merge(&pair.a, &pair.b, &[])[..3], [0, 0, 0]);
     assert_eq!(merge(&pair.b, &pair.a, &[])[..3], [0, 0, 0]);
-    // A copy from before the deletion brings nothing back either.
+    // A copy from before the deletion does not restore anything either.
     let old = Pair::synced();
     let copy = Device::without_snapshot();
     copy.unlock_by("--key-file", "copied-key", &fs::read(old.a.key_file()).unwrap());
@@ -303,7 +303,7 @@ fn an_old_container_replayed_from_storage_goes_unnoticed() {
     pair.a.put("wallet/web/mail", "newer");
     pair.sync(&[]);
     pair.has_answered(2);
-    // While a serves, someone puts the file of before in place.
+    // While `a` serves, an attacker puts the older file in place.
     fs::write(pair.a.snapshot(), old).unwrap();
     thread::sleep(Duration::from_millis(20));
     let done = pair.b.run(&["sync", "a", "--at", &pair.address], b"");

@@ -1,4 +1,5 @@
-//! Import of tables: what is not quite right is refused or told of, and what was done here since stays.
+//! Tests the import of tables: defective rows are refused or reported, and later edits here are
+//! kept.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -8,13 +9,13 @@ use serde_json::Value;
 
 const HEADER: &str = "Group,Title,Username,Password\n";
 
-/// Imports these rows.
+/// Imports rows.
 fn import(device: &Device, rows: &str, args: &[&str]) -> Done {
     let table = device.file("table.csv", format!("{HEADER}{rows}").as_bytes());
     device.run(&[&["import", "--format", "csv", &table], args].concat(), b"")
 }
 
-/// The same, which must succeed; with its JSON.
+/// Imports rows, which must succeed; returns the JSON result.
 #[track_caller]
 fn imported(device: &Device, rows: &str, args: &[&str]) -> Value {
     let done = import(device, rows, &[args, &["--json"]].concat());
@@ -22,12 +23,12 @@ fn imported(device: &Device, rows: &str, args: &[&str]) -> Value {
     serde_json::from_slice(&done.stdout).unwrap()
 }
 
-/// What an import kept, each with the reason.
+/// Returns the locations that an import kept, each with the reason.
 fn kept(object: &Value) -> Vec<(String, String)> {
     strings(&object["kept"], "location").into_iter().zip(strings(&object["kept"], "why")).collect()
 }
 
-/// `location=value` of everything.
+/// Returns `location=value` of each record.
 fn all(device: &Device) -> Vec<String> {
     device.locations().iter().map(|location| format!("{location}={}", device.get(location))).collect()
 }
@@ -132,7 +133,7 @@ fn twins_are_told_apart_by_what_they_say() {
     imported(&device, &rows.concat(), &[]);
     let before = all(&device);
     assert_eq!(before.len(), 7);
-    // In any order, and one of them alone: nothing changes.
+    // In any order, and one twin alone: nothing changes.
     for order in [[3, 2, 1, 0], [1, 0, 3, 2], [2, 3, 0, 1], [1, 2, 3, 0]] {
         let again: String = order.iter().map(|row| rows[*row]).collect();
         let object = imported(&device, &again, &[]);
@@ -142,7 +143,7 @@ fn twins_are_told_apart_by_what_they_say() {
     for row in rows {
         assert_eq!(counts(&imported(&device, row, &[]), ["received", "unchanged"]), [0, 1], "{row}");
     }
-    // A twin that changed is the one that it was, and a new one takes no other's place.
+    // A changed twin keeps its place, and a new one does not take the place of another.
     let changed =
         "Web,Mail,new,five\nWeb,Mail,you,TWO\nWeb,Mail,,three\nWeb,Mail (2),x,four\nWeb,Mail,me,one\n";
     let object = imported(&device, changed, &[]);
@@ -170,26 +171,26 @@ fn what_was_edited_here_since_stays_until_it_is_to_be_overwritten() {
         (device.get("imported/Web/A/password"), device.get("imported/Web/B/password")),
         ("edited".into(), "three".into())
     );
-    // An older table does not bring back what a newer one replaced.
+    // An older table does not bring back a value that a newer one replaced.
     let old = imported(&device, "Web,B,you,two\n", &[]);
     assert_eq!(kept(&old), [("imported/Web/B/password".into(), "older".into())]);
     assert_eq!(device.get("imported/Web/B/password"), "three");
     let object = imported(&device, "Web,A,me,one again\n", &["--overwrite"]);
     assert_eq!(counts(&object, ["changed"]), [1]);
     assert_eq!(device.get("imported/Web/A/password"), "one again");
-    // A record that was never imported is nobody's to replace either.
+    // A record that was never imported is not replaced either.
     device.put("imported/Web/C/password", "mine");
     assert_eq!(
         kept(&imported(&device, "Web,C,,theirs\n", &[])),
         [("imported/Web/C/password".into(), "edited".into())]
     );
-    // And what a table says nothing of is not emptied.
+    // A field that is empty in the table is not emptied here.
     let object = imported(&device, "Web,B,,three\n", &[]);
     assert_eq!(kept(&object), [("imported/Web/B/username".into(), "emptied".into())]);
     assert_eq!(device.get("imported/Web/B/username"), "you");
 }
 
-/// As a program exports them that shows dots in place of passwords.
+/// A table as exported by a program that shows dots in place of passwords.
 #[test]
 fn a_table_that_makes_many_values_short_is_asked_about() {
     let rows = |password: &str, of: usize| -> String {
@@ -302,7 +303,8 @@ fn a_column_without_a_name_is_left_out_as_such() {
     assert_eq!(said, expected);
 }
 
-/// Of two entries of one title each row is the one whose password it has, though the addresses have changed places.
+/// Of two entries with one title, each row matches the one with its password, even if the addresses
+/// are swapped.
 #[test]
 fn a_secret_tells_more_than_an_address() {
     let device = Device::new("a");
@@ -327,7 +329,8 @@ fn a_secret_tells_more_than_an_address() {
     assert_eq!(plain(import("Web,A,pb,u1\nWeb,A,pa,u2\n")), named(["u2", "u1"]));
 }
 
-/// The second of two equal titles has a number behind it, for which there is no room; the first has its place.
+/// The second of two equal titles gets a number, which makes its name too long; the first is
+/// imported.
 #[test]
 fn a_name_that_its_number_makes_too_long_is_left_out() {
     for (room, expected) in [(4, 0), (3, DECISION)] {

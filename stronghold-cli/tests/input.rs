@@ -1,4 +1,5 @@
-//! Where secrets come from: files, descriptors, stdin and the environment, of every program and system, and without end.
+//! Tests the sources of secrets: files, descriptors, stdin and the environment, in the formats of
+//! many programs and systems, and endless ones.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 #![cfg(unix)]
 
@@ -25,14 +26,15 @@ fn under_a_passphrase() -> Device {
     device
 }
 
-/// A command on this device that is not told what opens it.
+/// Builds a command on this device without a key or passphrase.
 fn locked(device: &Device, args: &[&str]) -> Command {
     let mut command = stronghold();
     command.args(args).arg("--snapshot").arg(device.snapshot()).current_dir(device.folder());
     command
 }
 
-/// A script that runs the command on this device as `s`, with bash's redirections and pipes, and little memory.
+/// Runs a bash script, with `s` as the command on this device, redirections and pipes, and little
+/// memory.
 fn script(device: &Device, script: &str) -> Done {
     let mut bash = Command::new("bash");
     let prelude =
@@ -168,7 +170,7 @@ fn stdin_gives_a_passphrase_its_first_line_and_a_value_the_rest() {
         assert_eq!(done.exit, 0, "{}", done.stderr);
         assert_eq!(device.run(&["get", "a/b/c"], b"").stdout, value);
     }
-    // Nothing is left for the value: as bad as nothing at all.
+    // No value is left after the passphrase, which counts as an empty value.
     let done = run(locked(&device, &["put", "a/b/c"]).args(["--passphrase-fd", "0"]), b"correct horse");
     assert!(done.exit == DECISION && done.stderr.contains("is empty"), "{}", done.stderr);
     let nothing = device.file("nothing", b"");
@@ -248,7 +250,7 @@ fn a_passphrase_that_seals_byte_for_byte_opens_so_too() {
     device.put("a/b/c", "value");
     device.unlock_by("--passphrase-file", "composed", "caf\u{e9}".as_bytes());
     device.fails(&["list"], WRONG_KEY);
-    // The one that fitted is the one that is replaced.
+    // The passphrase that matched is the one that is replaced.
     device.unlock_by("--passphrase-file", "passphrase", sealed);
     let new = device.file("new", b"new");
     device.ok(&["passphrase", "--new-passphrase-file", &new]);
@@ -272,7 +274,7 @@ fn a_passphrase_that_is_no_text_is_refused_when_it_is_made() {
         let said = device.fails_cleanly(&["init"], USAGE);
         assert!(said.contains(says) && said.contains("nothing was changed"), "{said}");
     }
-    // Letters of an older encoding are bytes like any other.
+    // Text in an older encoding is accepted as bytes.
     device.unlock_by("--passphrase-file", "passphrase", b"caf\xe9\n");
     device.ok(&["init"]);
     device.ok(&["list"]);
@@ -318,7 +320,7 @@ fn a_flag_beats_the_environment_and_an_empty_variable_is_none() {
         );
         assert!(done.exit == 0 && done.stdout == b"value", "{args:?} {snapshot} {passphrase_file}: {done:?}");
     }
-    // An empty name is not the empty name: the default snapshot is meant.
+    // An empty variable counts as unset: the default snapshot is used.
     let data = device.folder().join("data/stronghold");
     fs::create_dir_all(&data).unwrap();
     fs::copy(device.snapshot(), data.join("default.stronghold")).unwrap();
@@ -326,7 +328,7 @@ fn a_flag_beats_the_environment_and_an_empty_variable_is_none() {
     command.args(["get", "a/b/c", "--key-file", &key]).env("STRONGHOLD_SNAPSHOT", "");
     command.env("XDG_DATA_HOME", device.folder().join("data"));
     assert_eq!(run(&mut command, b"").stdout, b"value");
-    // Where no flag says otherwise, the environment holds.
+    // Without an option, the environment applies.
     let done = get(
         &protected,
         &[],

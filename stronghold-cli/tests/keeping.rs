@@ -1,4 +1,5 @@
-//! Going back and looking after a snapshot: undo, restore, purge, what opens it, and old copies put in its place.
+//! Tests undo, restore and purge, the secrets that open a snapshot, `doctor`, and old copies in
+//! place of a snapshot.
 
 mod common;
 
@@ -216,7 +217,7 @@ fn bent(bytes: &[u8], at: usize) -> Vec<u8> {
     bytes
 }
 
-/// Only where the tests may give a file away.
+/// Skipped without permission to give a file away.
 #[test]
 #[cfg(unix)]
 fn doctor_sees_a_snapshot_that_is_another_users() {

@@ -1,4 +1,5 @@
-//! `list --shared-with`: of which records a device has had the value from here, and which values to change when it is revoked.
+//! Tests `list --shared-with`: the records whose value a device received from here, and the values
+//! to change when it is revoked.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -61,7 +62,7 @@ fn it_outlives_revoking_and_a_value_drops_out_when_it_is_changed() {
     pair.a.put(ENTRIES[0], "changed");
     pair.a.ok(&["remove", ENTRIES[1]]);
     assert_eq!(known(&pair.a, "b"), ENTRIES[2..]);
-    // What it has had is back, and it still has it.
+    // Undo restores the old value, which the device still has.
     pair.a.ok(&["undo"]);
     assert_eq!(known(&pair.a, "b"), ENTRIES[1..]);
     ENTRIES.iter().for_each(|location| pair.a.put(location, "changed all"));

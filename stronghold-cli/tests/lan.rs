@@ -1,5 +1,5 @@
-//! Two devices on a LAN, without any address: two network namespaces joined by a bridge in a third. It takes root and
-//! iproute2; elsewhere it says so and is skipped.
+//! Tests two devices on a LAN without any address: two network namespaces joined by a bridge in a
+//! third. Needs root and iproute2; elsewhere it is skipped with a message.
 #![allow(clippy::unwrap_used, reason = "a panic here is the report")]
 #![allow(clippy::print_stderr, reason = "it says why it is skipped")]
 #![cfg(target_os = "linux")]
@@ -11,13 +11,13 @@ use std::process::Command;
 use common::{Device, Running, trust_each_other};
 use serde_json::Value;
 
-/// Three namespaces: two devices' and the bridge's. They are removed when it is dropped.
+/// Three namespaces: one for each device, and one for the bridge. Removed on drop.
 struct Lan {
     name: String,
 }
 
 impl Lan {
-    /// None where namespaces can't be made.
+    /// Returns `None` if namespaces can't be created.
     fn new() -> Option<Self> {
         let lan = Self { name: format!("stronghold-{}", std::process::id()) };
         let bridge = lan.namespace("bridge");
@@ -42,7 +42,7 @@ impl Lan {
         format!("{}-{of}", self.name)
     }
 
-    /// Runs `ip`; none if it fails.
+    /// Runs `ip`; returns `None` if it fails.
     fn ip(&self, args: &[&str]) -> Option<()> {
         let done = Command::new("ip").args(args).output().ok()?;
         if !done.status.success() {
@@ -51,7 +51,7 @@ impl Lan {
         done.status.success().then_some(())
     }
 
-    /// Starts a command of a device in the namespace of this name.
+    /// Starts a command of a device in the namespace `at`.
     fn start(&self, at: &str, device: &Device, args: &[&str], stdin: &[u8]) -> Running {
         let command = device.command(args);
         let mut inside = Command::new("ip");
@@ -66,7 +66,7 @@ impl Lan {
         Running::start(&mut inside, stdin)
     }
 
-    /// Runs one that must succeed, and reads its line of JSON.
+    /// Runs a command that must succeed; returns its line of JSON.
     fn json(&self, at: &str, device: &Device, args: &[&str], stdin: &[u8]) -> Value {
         let done = self.start(at, device, &[args, &["--json"]].concat(), stdin).end();
         assert_eq!(done.exit, 0, "{args:?}: {}", done.stderr);
@@ -104,7 +104,7 @@ fn devices_pair_and_sync_without_an_address_and_find_each_other_again() {
     assert_eq!(serving.event()["listening"], "0.0.0.0:4747");
     assert_eq!(lan.json("b", &b, &["sync", "a"], b"")["received"], 1);
 
-    // It moves, as a laptop does that is carried to another room.
+    // The device changes its address, as a laptop does in another network.
     let own = lan.namespace("a");
     lan.ip(&["-n", &own, "addr", "del", "10.77.0.1/24", "dev", "eth0"]).unwrap();
     lan.ip(&["-n", &own, "addr", "add", "10.77.0.9/24", "dev", "eth0"]).unwrap();
@@ -112,7 +112,7 @@ fn devices_pair_and_sync_without_an_address_and_find_each_other_again() {
     assert_eq!(lan.json("b", &b, &["sync", "a"], b"")["received"], 1);
     assert_eq!(b.json(&["peers"])["peers"][0]["address"], "10.77.0.9:4747");
 
-    // The one that showed the code was never told where the other is.
+    // The device that showed the code was never told the address of the other one.
     drop(serving);
     let mut serving = lan.start("b", &b, &["serve", "--json"], b"");
     serving.event();

@@ -1,10 +1,10 @@
-//! One device on its own: records in and out, their history, import, export, and what is printed.
+//! Tests one device on its own: records, their history, import, export and output.
 
 mod common;
 
 use common::{Device, NOT_FOUND, STORAGE, USAGE, counts, one_line, raw_key, run, strings, stronghold};
 
-/// A table as KeePassXC exports it, with what is hard about tables and names.
+/// A KeePassXC export with difficult names and quoting.
 const TABLE: &str = "\
 \"Group\",\"Title\",\"Username\",\"Password\",\"URL\",\"Notes\",\"TOTP\",\"Icon\",\"Last Modified\",\"Created\"
 \"Root\",\"Bank\",\"\",\"a, \"\"quoted\"\" one\",\"\",\"\",\"\",\"0\",\"\",\"\"
@@ -252,7 +252,8 @@ fn a_table_is_imported_and_a_second_time_changes_nothing() {
 
 #[test]
 fn a_root_group_of_another_name_is_left_out_too() {
-    // People rename it, other programs and languages call it something else; KeePassXC always writes it first.
+    // Users rename this group, and other programs and languages name it differently; KeePassXC
+    // always writes it first.
     let device = Device::new("a");
     let table = device.file("table.csv", TABLE.replace("\"Root", "\"Passwörter").as_bytes());
     device.ok(&["import", "--format", "csv", &table]);
@@ -379,7 +380,7 @@ fn nothing_is_made_where_a_dangling_link_leads() {
 fn a_passphrase_opens_what_it_created_and_comes_from_a_file_descriptor_too() {
     let device = Device::with_passphrase("a", "correct horse\n");
     device.put("a/b/c", "value");
-    // The first line counts, with or without its end, and whatever comes after it.
+    // Only the first line counts, with or without its line end, whatever follows.
     device.unlock_by("--passphrase-file", "passphrase", b"correct horse\r\nanother line\n");
     assert_eq!(device.get("a/b/c"), "value");
     let mut command = stronghold();

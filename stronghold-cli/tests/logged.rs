@@ -1,5 +1,5 @@
-//! Every decision is found in the log afterwards, by name and number, and in the words that a person reads: what a peer was given,
-//! what it brought, what it was refused, what this device took, and who was revoked.
+//! Tests that the log holds every decision, by name, number and in readable words: what a peer
+//! received, sent or was refused, what this device took, and who was revoked.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -7,10 +7,10 @@ mod common;
 use common::{DENIED, Device, Pair, trust_each_other};
 use serde_json::Value;
 
-/// What is looked for: operation, allowed, entries.
+/// An expected log line: operation, allowed, entries.
 type Line = (&'static str, bool, u64);
 
-/// The decisions in a device's log, in the order of their names.
+/// Returns the decisions in a device's log, sorted by operation.
 fn logged(device: &Device) -> Vec<(String, bool, u64)> {
     let entries = device.json(&["log"])["entries"].take();
     let line = |entry: &Value| {
@@ -31,7 +31,7 @@ fn holds(device: &Device, expected: &[Line]) {
     assert_eq!(found, expected);
 }
 
-/// Stops the server of `a`, so that what waited is written, and looks at its log.
+/// Stops the server of `a`, which writes pending log entries, and checks its log.
 #[track_caller]
 fn asked_side_holds(pair: Pair, expected: &[Line]) {
     holds(&pair.stopped(), expected);
@@ -45,7 +45,7 @@ fn what_a_peer_looked_at_or_took_away() {
     pair.ask(&["browse", "a"]);
     pair.ask(&["fetch", "a", "wallet/web/mail"]);
     pair.ask(&["clone", "a"]);
-    // One by its own name, then all of them.
+    // The first fetches one record by name, the second all of them.
     holds(&pair.b, &[("took", true, 1), ("took", true, 3)]);
     asked_side_holds(pair, &[("browse", true, 3), ("import", true, 3), ("pull", true, 1)]);
 }
@@ -74,10 +74,10 @@ fn what_was_pulled_pushed_and_deleted() {
     pair.b.put("wallet/web/mail", "edited there");
     pair.a.put("wallet/web/new", "made here");
     pair.sync(&[]);
-    // Four were taken by the first sync.
+    // The first sync took four.
     holds(&pair.b, &[("gave", true, 2), ("took", true, 5)]);
-    // Four by the first; then the new one, and two that it held otherwise and did not want: what it could have is logged before
-    // it hears of it.
+    // The first sync pulled four; then the new one, and two that `b` held in another revision and
+    // did not want: what `b` may receive is logged before `b` learns of it.
     asked_side_holds(pair, &[("delete", true, 1), ("pull", true, 7), ("push", true, 1)]);
 }
 

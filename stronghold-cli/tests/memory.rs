@@ -1,4 +1,5 @@
-//! What a running `serve` has in its memory, and what a hostile file may cost: read from /proc, on Linux, by root.
+//! Tests the memory of a running `serve`, and the cost of a hostile file. Reads /proc, so it needs
+//! Linux and root.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a panic here is the report")]
 
@@ -18,7 +19,7 @@ use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use stronghold_snapshot::{Unlock, VaultFile};
 
-/// One mapping of a process: where, and what the kernel says of it.
+/// A memory mapping of a process: its address range, and the kernel's description of it.
 struct Mapping {
     start: u64,
     end: u64,
@@ -27,7 +28,8 @@ struct Mapping {
 }
 
 impl Mapping {
-    /// Locked memory for keys is not dumped and wiped in children; nothing else in a process is both.
+    /// Checks whether this is locked memory for keys: it is excluded from dumps and wiped on fork,
+    /// unlike anything else in the process.
     fn is_arena(&self) -> bool {
         let has = |flag: &str| self.flags.split_whitespace().any(|found| found == flag);
         has("dd") && has("wf")
@@ -50,7 +52,7 @@ fn mappings(process: u32) -> Vec<Mapping> {
     found
 }
 
-/// How often each secret is in an arena, and where else it is.
+/// Counts how often each secret is in locked memory, and lists where else it is.
 fn search(process: u32, secrets: &[(&str, Vec<u8>)]) -> (Vec<usize>, Vec<String>) {
     let memory = File::open(format!("/proc/{process}/mem")).unwrap();
     let (mut in_arena, mut elsewhere) = (vec![0; secrets.len()], Vec::new());
@@ -71,7 +73,7 @@ fn search(process: u32, secrets: &[(&str, Vec<u8>)]) -> (Vec<usize>, Vec<String>
     (in_arena, elsewhere)
 }
 
-/// The master key of a file with one raw key's slot, as FORMAT.md says.
+/// Returns the master key of a file that has one slot for a raw key, as FORMAT.md defines it.
 fn master_of(file: &[u8], key: &[u8; 32]) -> Vec<u8> {
     let (file_id, slot) = (&file[32..48], &file[123..]);
     assert_eq!(slot[0], 2, "a raw key's slot");
@@ -94,7 +96,7 @@ fn a_running_serve_has_its_keys_in_locked_memory_alone() {
     a.put("wallet/web/pulled", old);
     a.put("wallet/web/pulled", pulled);
     b.put("wallet/web/pushed", pushed);
-    // A key that is found where it is and nowhere else, in digits as a key file may have it.
+    // The key is given as hexadecimal digits in a key file; these must not stay in memory either.
     let key = raw_key(77);
     let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     let file = a.file("new-key", digits.as_bytes());
@@ -106,12 +108,12 @@ fn a_running_serve_has_its_keys_in_locked_memory_alone() {
     let backwards = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<u8>>();
 
     let (mut serving, address) = a.serve();
-    // Handshakes, signatures, commits, both ways.
+    // Handshakes, signatures and commits, in both directions.
     b.ok(&["sync", "a", "--at", &address]);
     a.put("wallet/web/more", "by another process");
     b.ok(&["sync", "a", "--at", &address]);
     assert_eq!(b.get("wallet/web/pulled"), pulled);
-    // What a session has taught is written when the other side has ended it.
+    // Results of a session are written once the peer has ended it.
     let mut done = 0;
     while done < 2 {
         done += usize::from(serving.event()["session"] == "done");
@@ -139,13 +141,13 @@ fn the_command_leaves_no_core_and_is_not_dumpable() {
     let limits = fs::read_to_string(format!("/proc/{}/limits", serving.id())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().filter(|word| *word == "0").count(), 2, "{core}");
-    // What is not dumpable belongs to root, whoever runs it.
+    // A process that is not dumpable has its /proc files owned by root, whoever runs it.
     use std::os::unix::fs::MetadataExt;
     let owner = fs::metadata(format!("/proc/{}/environ", serving.id())).unwrap().uid();
     assert_eq!(owner, 0);
 }
 
-/// What a command took: its exit code, what it said, the greatest memory in KiB, and the time.
+/// Runs a command; returns its exit code, stderr, peak memory in KiB, and the time it took.
 fn cost(device: &Device, args: &[&str]) -> (i32, String, u64, Duration) {
     let mut command = device.command(args);
     let started = Instant::now();
@@ -166,7 +168,7 @@ fn cost(device: &Device, args: &[&str]) -> (i32, String, u64, Duration) {
     (exit, said, peak, started.elapsed())
 }
 
-/// 64 MiB beside what the command itself takes.
+/// Checks that a command takes at most 64 MiB more than `list`.
 #[track_caller]
 fn is_cheap(device: &Device, args: &[&str], expected: i32, says: &str) {
     let (_, _, usual, _) = cost(device, &["list"]);
@@ -184,25 +186,25 @@ fn a_huge_file_that_is_none_costs_little() {
     File::options().write(true).open(&path).unwrap().set_len(6 << 30).unwrap();
     let key = device.key_file();
     is_cheap(&device, &["merge", &path, "--other-key-file", &key], DAMAGED, "not a sealed snapshot");
-    // The user's own file, with gigabytes of zeros behind it.
+    // The user's own file, with gigabytes of zeros appended.
     let other = Device::new("other");
     other.put("a/b/c", "1");
     let mut bytes = fs::read(other.snapshot()).unwrap();
     fs::write(&path, &bytes).unwrap();
     File::options().write(true).open(&path).unwrap().set_len(6 << 30).unwrap();
     is_cheap(&device, &["merge", &path, "--other-key-file", &other.key_file()], DAMAGED, "damaged");
-    // A header that says that it is as long as numbers go.
+    // A header that claims the maximum length.
     bytes[12..16].copy_from_slice(&u32::MAX.to_be_bytes());
     let mut file = File::create(&path).unwrap();
     file.write_all(&bytes).unwrap();
     file.set_len(6 << 30).unwrap();
     is_cheap(&device, &["merge", &path, "--other-key-file", &other.key_file()], DAMAGED, "damaged");
-    // And in place of the snapshot itself.
+    // The same in place of the snapshot itself.
     fs::rename(&path, device.snapshot()).unwrap();
     is_cheap(&device, &["get", "a/b/c"], DAMAGED, "damaged");
 }
 
-/// A header that asks Argon2 for all that the format allows needs no key to be written.
+/// Makes a header ask for the maximum Argon2 cost of the format, which takes no key.
 fn greedy(file: &mut [u8]) {
     file[156..160].copy_from_slice(&(1_u32 << 20).to_be_bytes());
     file[160..164].copy_from_slice(&16_u32.to_be_bytes());
@@ -229,7 +231,7 @@ fn a_passphrase_is_tried_at_the_usual_cost_on_files_of_others() {
     assert!(said.contains("1024 MiB") && said.contains("--allow-costly"), "{said}");
     assert!(peak <= usual + 2 * 64 * 1024, "this one's own passphrase takes 64 MiB: {peak} KiB");
     assert!(took < Duration::from_secs(20));
-    // In place of the snapshot itself, where nothing is known of it, and where a cheaper one is known.
+    // In place of the snapshot itself, with and without a cheaper one noted before.
     for (owner, known) in [(&device, true), (&Device::without_snapshot(), false)] {
         owner.unlock_by("--passphrase-file", "passphrase", b"first");
         fs::write(owner.snapshot(), &bytes).unwrap();

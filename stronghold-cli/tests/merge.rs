@@ -1,4 +1,5 @@
-//! Local sync: from another snapshot file, all of it or a selection, under its own or other names.
+//! Tests local sync from another snapshot file: all of it or a selection, under the same or mapped
+//! names.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -29,7 +30,7 @@ impl Device {
         )
     }
 
-    /// Merges what was merged before once more: nothing may change.
+    /// Repeats a merge: nothing may change.
     #[track_caller]
     fn merge_again_changes_nothing(&self, other: &Device, args: &[&str]) {
         let before = self.files();
@@ -45,7 +46,7 @@ fn with(entries: &[(&str, &str)]) -> Device {
     device
 }
 
-/// Two devices with a common past: `s/v/same`, `s/v/edited` and `s/v/removed`.
+/// Creates two devices with a common history: `s/v/same`, `s/v/edited` and `s/v/removed`.
 fn common_past() -> (Device, Device) {
     let a = with(&[("s/v/same", "same"), ("s/v/edited", "old"), ("s/v/removed", "old")]);
     let b = Device::new("b");
@@ -274,7 +275,7 @@ fn a_name_with_an_escape_code_is_shown_visibly_after_a_merge() {
     assert!(shown.contains("\\u{1b}[31mred") && !shown.contains('\u{1b}'), "{shown}");
 }
 
-/// The records that a result names, each with the mark of what becomes of it.
+/// Returns the records in a result, each with its change.
 fn named(object: &Value) -> Vec<String> {
     let records = object["records"].as_array().unwrap();
     let text = |record: &Value, field: &str| record[field].as_str().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! Names and paths as others chose them: alike, in no encoding, and made to drive a terminal.
+//! Tests unusual names and paths: lookalikes, invalid UTF-8, and terminal escape codes.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 #![cfg(unix)]
 
@@ -41,7 +41,7 @@ fn a_second_spelling_of_a_name_is_refused() {
         assert!(done.stderr.contains("\\u{") || done.stderr.contains(' '), "{}", done.stderr);
     }
     assert!(before == device.files());
-    // The record itself is written as ever, and so are names that do not look like it.
+    // The record itself stays writable, and so do names that do not look like it.
     for name in ["w/x/caf\u{e9}", "w/x/cafe", "w/x/Caf\u{e9}", "w/y/cafe\u{301}"] {
         device.put(name, "value");
     }
@@ -54,7 +54,7 @@ fn a_second_spelling_of_a_name_is_refused() {
     assert_eq!(entries.as_array().unwrap().iter().filter(|entry| entry["lookalike"] == true).count(), 2);
 }
 
-/// A command in a folder whose name is no UTF-8.
+/// Runs a command in a folder whose name is not UTF-8.
 fn in_folder(folder: &Path, args: &[&str], stdin: &[u8]) -> Done {
     let mut command: Command = stronghold();
     command.args(args).arg("--snapshot").arg(folder.join("v")).arg("--key-file").arg(folder.join("key"));
@@ -107,7 +107,7 @@ fn every_command_works_in_a_folder_whose_name_is_no_utf8() {
         ] {
             ok(args);
         }
-        // Paths that are given whole, too: each as an argument of its own.
+        // Paths as option arguments work too.
         for (option, name) in [("--output", "e2"), ("--output-key-file", "key")] {
             let mut export: Command = stronghold();
             export

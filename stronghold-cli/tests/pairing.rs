@@ -1,4 +1,4 @@
-//! How a pairing ends where one of the two can't save it, and who is asked before anything is granted.
+//! Tests pairings that one of the two devices can't save, and the confirmation of grants.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -6,7 +6,8 @@ mod common;
 use common::{DECISION, Device, IN_USE, PEER, paired, trust_each_other};
 use stronghold_snapshot::{SnapshotFile, Unlock};
 
-/// Pairs, with the snapshot of one of them locked by another process; gives both exit codes and what was said.
+/// Pairs while another process locks the snapshot of one device; returns exit code and stderr of
+/// both.
 fn pair_while_locked(listener: &Device, joiner: &Device, locked: &Device) -> [(i32, String); 2] {
     let key = std::fs::read_to_string(locked.key_file()).unwrap();
     let key = stronghold_sync::hex::read::<32>(key.trim()).unwrap();
@@ -37,7 +38,7 @@ fn a_pairing_that_one_side_can_not_save_is_none_on_either() {
     }
 }
 
-/// Two that were paired before stay as they were, with their rules, and go on to synchronise.
+/// Two devices that were paired before keep their pairing and rules, and still synchronise.
 #[test]
 fn a_renewed_pairing_that_one_side_can_not_save_leaves_the_old_one() {
     for is_listener in [true, false] {
@@ -53,7 +54,7 @@ fn a_renewed_pairing_that_one_side_can_not_save_leaves_the_old_one() {
     }
 }
 
-/// Where nobody can be asked, a grant needs the answer beforehand; a pairing without one does not.
+/// Without a terminal, a grant at pairing needs `--yes`; a pairing without one does not.
 #[test]
 fn a_grant_at_pairing_needs_a_person_or_yes() {
     let (a, b) = (Device::new("a"), Device::new("b"));

@@ -1,4 +1,4 @@
-//! Who is who: pairing, names, and devices that are not known, or not any more.
+//! Tests device identities: pairing, names, and devices that are unknown or revoked.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
@@ -38,7 +38,7 @@ fn peers_and_rules_are_listed() {
     a.fails_cleanly(&["grant", "desk", "pull"], USAGE);
 }
 
-/// The id as every output shows it, with groups or without, means the device.
+/// The id as every output shows it, with or without groups, selects the device.
 #[test]
 fn a_device_is_named_as_any_output_shows_it_and_by_no_name_that_it_chose() {
     let (a, b) = paired();
@@ -58,7 +58,7 @@ fn a_device_is_named_as_any_output_shows_it_and_by_no_name_that_it_chose() {
     assert!(said.starts_with(&format!("revoked phone ({shown}): 6 rules")), "{said}");
     let said = a.fails_cleanly(&["grant", "phone", "pull", "--select", "**"], NOT_FOUND);
     assert!(said.starts_with("error: phone was revoked on 2"), "{said}");
-    // Whoever comes next under that name is another.
+    // A later device with the same name is a different device.
     let other = Device::new("phone");
     pair(&a, &other);
     let name = a.json(&["peers"])["peers"][0]["name"].as_str().unwrap().to_owned();
@@ -144,7 +144,7 @@ fn an_unknown_peer() {
         let said = pair.b.fails_cleanly(args, NOT_FOUND);
         assert_eq!(said, "error: nobody: no paired device is called that\nhint: see `stronghold peers`\n");
     }
-    // A device that a never met, though it knows a: as after `revoke` on one side.
+    // A device that `a` does not know, though it knows `a`, as after `revoke` on one side.
     let stranger = Device::new("stranger");
     let (other, _) = paired();
     common::pair(&other, &stranger);
@@ -164,7 +164,7 @@ fn nobody_listens() {
     pair.b.fails_cleanly(&["sync", "a", "--at", "not an address"], PEER);
 }
 
-/// A code as it would be typed, of another pairing.
+/// Returns a well-formed code of another pairing.
 fn wrong_code() -> String {
     stronghold_net::PairingCode::generate().unwrap().reveal().to_string()
 }
@@ -229,7 +229,7 @@ fn a_revoked_device_is_a_stranger_and_keeps_what_it_had() {
     );
     assert_eq!(pair.a.json(&["peers"])["peers"], serde_json::json!([]));
     pair.a.put("s/v/new", "new");
-    // It is serving all the while: no restart is needed.
+    // The server runs all the while: no restart is needed.
     let said = pair.fails(&["sync", "a"], PEER);
     assert_eq!(
         said,
@@ -237,7 +237,7 @@ fn a_revoked_device_is_a_stranger_and_keeps_what_it_had() {
          hint: is `stronghold serve` running there, and still paired with this device? If not, pair again\n"
     );
     assert_eq!(pair.b.locations(), ENTRIES);
-    // Pairing again brings trust back, and no rule.
+    // Pairing again restores trust, but not the rules.
     common::pair(&pair.a, &pair.b);
     assert_eq!(pair.fails(&["sync", "a"], DENIED), DENIAL);
 }
@@ -254,7 +254,7 @@ fn a_clone_that_was_not_granted_is_denied() {
     pairing.end();
     let logged = a.json(&["log"])["entries"][0].take();
     assert_eq!((logged["operation"].as_str(), logged["allowed"].as_bool()), (Some("import"), Some(false)));
-    // They are paired all the same, so b is a device of its own, with nothing in it.
+    // The pairing stands, so `b` exists with an empty snapshot.
     assert!(b.locations().is_empty());
     assert_eq!(strings(&b.json(&["peers"])["peers"], "name"), ["a"]);
 }
@@ -267,7 +267,7 @@ fn garbage_harms_neither_a_server_nor_a_code() {
     for address in [&pair.address, &pairing_address] {
         for bytes in [&b""[..], b"GET / HTTP/1.1\r\n\r\n", &[0x16, 3, 1, 0xff, 0xff, 1], &[0xff; 1 << 16]] {
             let mut stream = TcpStream::connect(address).unwrap();
-            // It may hang up before it has read all of it.
+            // The server may hang up before it has read everything.
             let _ = stream.write_all(bytes);
         }
     }
@@ -293,7 +293,8 @@ fn a_server_that_speaks_something_else_is_an_error_of_the_peer() {
     assert_eq!(pair.sync(&[])[..4], [0, 0, 0, 0]);
 }
 
-/// A rule in place of another, one that adds nothing, one that would bound what an older one leaves open, and what no rule is.
+/// Tests a rule that replaces another, one that adds nothing, one that would limit an older broader
+/// one, and an invalid one.
 #[test]
 fn rules_are_replaced_bounded_and_taken_back_by_what_they_say() {
     let (a, _b) = paired();

@@ -1,4 +1,4 @@
-//! What a rule allows, and what it never shows.
+//! Tests what a rule allows, and what it never shows.
 
 mod common;
 
@@ -15,7 +15,8 @@ fn a_grant_on_one_vault_never_shows_another() {
     assert_eq!(strings(&found["entries"], "location"), ["wallet/web/mail", "wallet/web/shop"]);
     assert!(!found.to_string().contains("tokens") && !found.to_string().contains("work"));
 
-    // An entry of b at a place that a does not let it see: it stays where it is, and a's stays unseen.
+    // An entry of `b` at a location that `a` does not let it see: it is not sent, and the entry of
+    // `a` stays hidden.
     pair.b.put("work/web/mail", "of b");
     let done = pair.sync_with_some_left(&[]);
     assert_eq!(summary(&done)[..4], [2, 0, 0, 0]);
@@ -53,7 +54,7 @@ fn what_is_outside_a_grant_changes_no_byte_of_the_answer() {
     });
     for (without, with) in answers[0].iter().zip(&answers[1]) {
         assert_eq!(without.0, with.0);
-        // Signatures have a length of their own: a few bytes each.
+        // Signatures vary in length by a few bytes each.
         assert!(without.1.abs_diff(with.1) < 40, "{answers:?}");
     }
 }
@@ -129,7 +130,8 @@ fn a_rule_that_asks_is_a_no_without_a_person() {
     assert_eq!(pair.logged()["allowed"], false);
 }
 
-/// The owner asks a guest, and the guest must not gain by being asked: here `b` is the owner, and `a` the guest that serves.
+/// The owner syncs with a guest, which must not gain by that: here `b` is the owner, and `a` the
+/// guest that serves.
 #[test]
 fn a_plain_sync_takes_nothing_that_no_rule_of_this_side_covers() {
     let pair = Pair::trusting();
@@ -154,7 +156,8 @@ fn a_plain_sync_takes_nothing_that_no_rule_of_this_side_covers() {
     );
     assert!(done.stderr.contains("not taken: a may not push here (2 records)"), "{}", done.stderr);
 
-    // A dry run names it, too; taking it wants a word, and a script's is --yes.
+    // A dry run lists the changes too; taking them needs a confirmation, which a script gives by
+    // `--yes`.
     let done = pair.ask(&["sync", "a", "--dry-run", "--take"]);
     let change = |location: &str, change: &str| serde_json::json!({ "location": location, "change": change });
     let records = [("wallet/web/mail", "changed"), ("wallet/web/new", "new"), ("wallet/web/shop", "deleted")];

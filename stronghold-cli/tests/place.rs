@@ -1,5 +1,5 @@
-//! Where a snapshot lies: what stands in the way of its files is told and never touched. Every link here leads to files of
-//! the test's own folder.
+//! Tests that an obstacle in the place of a snapshot's files is reported and never touched. Every
+//! link here leads to files in the test's own folder.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a panic here is the report")]
 
@@ -9,7 +9,7 @@ use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use common::{Device, STORAGE, raw_key};
 
-/// A text of the user's, and a link to it at `lock`.
+/// Creates a user's text file, and a link to it at `lock`.
 fn plant(device: &Device, lock: &str) {
     device.file("precious", b"important text");
     let _ = fs::remove_file(device.folder().join(lock));
@@ -100,7 +100,7 @@ fn a_fifo_or_a_device_in_place_of_a_snapshot_is_told_at_once() {
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
-/// Everything in a folder: names, kinds, content and where links lead.
+/// Lists everything in a folder: names, kinds, content and link targets.
 fn inventory(folder: &std::path::Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

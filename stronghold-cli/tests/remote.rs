@@ -1,4 +1,5 @@
-//! The three remote uses, import, browse and fetch, and sync: each allowed and each denied, whole and in part.
+//! Tests the three remote uses (import; browse and fetch; sync), each allowed and denied, whole and
+//! in part.
 
 mod common;
 
@@ -6,7 +7,8 @@ use serde_json::json;
 
 use common::{DENIAL, DENIED, Device, ENTRIES, NOT_FOUND, Pair, counts, one_line, strings, summary};
 
-/// What can be asked for, and which of [`ENTRIES`] that is: the whole, a client, a vault and a record.
+/// Selections to ask for, and the indices of the [`ENTRIES`] in them: everything, a client, a vault
+/// and a record.
 const LEVELS: [(&str, &[usize]); 4] =
     [("**", &[0, 1, 2, 3]), ("wallet", &[0, 1, 2]), ("wallet/web", &[1, 2]), ("wallet/web/mail", &[1])];
 
@@ -78,7 +80,7 @@ fn fetch_takes_what_was_picked() {
     pair.ask(&["fetch", "a", ENTRIES[0]]);
     assert_eq!(pair.b.values(ENTRIES[0]), ["newer"], "an update, no conflict");
 
-    // What is forbidden and what is absent look the same beside what is permitted, too.
+    // Forbidden and absent records look the same, beside permitted ones too.
     let fetched = |place: &str| pair.b.run(&["fetch", "a", ENTRIES[1], place, "--at", &pair.address], b"");
     let [forbidden, absent] = [ENTRIES[3], "no/such/record"].map(|place| (place, fetched(place)));
     assert_eq!((forbidden.1.exit, absent.1.exit), (NOT_FOUND, NOT_FOUND));
@@ -171,13 +173,15 @@ fn edits_deletions_and_a_conflict_meet() {
     assert_eq!(pair.sync(&[])[..4], [0, 0, 0, 0], "what was deleted does not come back");
 }
 
-/// Asks at every level without permission: exit 7, the log says who and what, and nothing comes.
+/// Asks at every level without permission: exit 7, a log line with device and operation, and no
+/// entries.
 fn denied(operation: &str, granted: &[&str], ask: impl Fn(&str) -> Vec<String>) {
     for (level, _) in LEVELS {
         let pair = Pair::new();
         pair.grant(granted, "**");
         if level != "**" {
-            // A rule for another place helps nothing. (With it, the whole would be allowed, and empty.)
+            // A rule for another place does not help. (With it, asking for everything would be
+            // allowed, and return nothing.)
             pair.grant(&[operation], "elsewhere/**");
         }
         let args = ask(level);
@@ -241,14 +245,14 @@ fn fetch_is_denied() {
 fn giving_is_denied_by_either_side() {
     let pair = Pair::new();
     pair.b.put("of/b/new", "of b");
-    // Here it is b's own policy that does not let a pull.
+    // The policy of `b` denies the pull.
     pair.grant(&["pull", "push"], "**");
     let said = pair.fails(&["sync", "a", "--push"], DENIED);
     assert!(
         said.contains("this side's policy does not let the peer pull it\nhint: allow it: stronghold grant"),
         "{said}"
     );
-    // And here a's, that does not let b push.
+    // The policy of `a` denies the push by `b`.
     let pair = Pair::new();
     pair.b.put("of/b/new", "of b");
     pair.grant(&["import", "browse", "pull"], "**");
@@ -308,7 +312,7 @@ fn a_sync_that_may_pull_nothing_says_so() {
     assert!(!done.stderr.contains("pull nothing of it"), "{}", done.stderr);
 }
 
-/// Without a confirmation a dry run says that the real one would want it.
+/// Without a confirmation, a dry run reports that the real run needs one.
 #[test]
 fn a_dry_run_that_would_delete_many_says_what_it_takes() {
     let pair = Pair::trusting();

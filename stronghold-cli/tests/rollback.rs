@@ -1,4 +1,4 @@
-//! What a device remembers of its snapshots, and what an old copy and what opened it can still open.
+//! Tests the rollback notes of a device, and what an old copy and its secret can still open.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a panic here is the report")]
 
@@ -17,7 +17,7 @@ fn bytes(device: &Device) -> Vec<u8> {
     fs::read(device.snapshot()).unwrap()
 }
 
-/// A command on a snapshot elsewhere, with this device's key and notes.
+/// Runs a command on a snapshot elsewhere, with this device's key and notes.
 fn on(device: &Device, snapshot: &Path, args: &[&str]) -> Done {
     let mut command = device.command(args);
     command.arg("--snapshot").arg(snapshot);
@@ -50,7 +50,7 @@ fn a_moved_snapshot_takes_its_notes_along_and_a_copy_has_its_own() {
     device.put("a/b/c", "1");
     let old = bytes(&device);
     device.put("a/b/c", "2");
-    // A backup elsewhere is a file of its own: no alarm, and it can be written to.
+    // A backup elsewhere is a file of its own: it raises no alarm and is writable.
     let backup = device.folder().join("backup");
     fs::write(&backup, &old).unwrap();
     for _ in 0..2 {
@@ -58,7 +58,7 @@ fn a_moved_snapshot_takes_its_notes_along_and_a_copy_has_its_own() {
         assert_eq!(on(&device, &backup, &["put", "d/e/f", "--generate"]).exit, 0);
         device.put("g/h/i", "more");
     }
-    // The folder is renamed, and an old copy put into it.
+    // Renames the folder and puts an old copy into it.
     let moved = device.folder().join("moved");
     fs::create_dir(&moved).unwrap();
     fs::rename(device.snapshot(), moved.join("vault")).unwrap();
@@ -76,7 +76,7 @@ fn a_moved_snapshot_takes_its_notes_along_and_a_copy_has_its_own() {
     );
 }
 
-/// A folder for notes that is none: a file stands there.
+/// Runs a command whose notes folder is unusable, because a file is in its place.
 fn without_notes(device: &Device, args: &[&str]) -> Done {
     let state = device.folder().join("no-state");
     fs::write(&state, "a file").unwrap();
@@ -110,14 +110,14 @@ fn notes_that_can_not_be_written_are_told_at_once_and_can_be_required() {
     let done = without_notes(&device, &["doctor"]);
     assert_eq!(done.exit, DECISION);
     assert!(String::from_utf8(done.stdout).unwrap().contains("warn  rollback: "));
-    // By the environment; set but empty is not set.
+    // The environment variable requires notes too; an empty value counts as unset.
     for (value, exit) in [("1", STORAGE), ("", 0), ("0", 0)] {
         let mut command = device.command(&["list"]);
         command.env("XDG_STATE_HOME", device.folder().join("no-state"));
         command.env("STRONGHOLD_REQUIRE_ROLLBACK_NOTES", value);
         assert_eq!(run(&mut command, b"").exit, exit, "{value:?}");
     }
-    // Nor is anything created without.
+    // Creating a snapshot requires notes too.
     let new = Device::without_snapshot();
     assert_eq!(without_notes(&new, &["init", "--require-rollback-notes"]).exit, STORAGE);
     assert!(!new.snapshot().exists());
@@ -147,7 +147,7 @@ fn a_note_that_is_none_is_told_until_it_is_accepted() {
     assert!(device.run(&["get", "a/b/c"], b"").stderr.is_empty());
 }
 
-/// An old copy and what opened it, against what is written later.
+/// Tests an old copy and its secret against what is written later.
 #[test]
 fn an_old_copy_with_an_old_passphrase_opens_nothing_that_comes_later() {
     let device = Device::with_passphrase("device", "old");
@@ -158,7 +158,7 @@ fn an_old_copy_with_an_old_passphrase_opens_nothing_that_comes_later() {
     device.unlock_by("--passphrase-file", "new", b"new");
     let after_change = bytes(&device);
     assert_eq!(old.reopen(after_change.clone()).unwrap_err(), OpenError::WrongKey);
-    // Nor after a slot was removed, or values were purged.
+    // The same holds after a slot is removed or values are purged.
     let key = device.file("key-2", &raw_key(2));
     device.ok(&["passphrase", "--add", "--new-key-file", &key, "--label", "the tablet"]);
     let with_slot = open(&bytes(&device), &Unlock::Key(&raw_key(2))).unwrap().sealer;
@@ -170,7 +170,7 @@ fn an_old_copy_with_an_old_passphrase_opens_nothing_that_comes_later() {
     device.ok(&["purge", "a/**", "--yes"]);
     assert!(thief.reopen(bytes(&device)).is_ok(), "who can open the file now follows");
     assert_eq!(device.get("a/b/c"), "2");
-    // Kept knowingly, it is as it was.
+    // With `--keep-master-key`, the old copy still opens later versions.
     let before = open(&bytes(&device), &Unlock::Passphrase(b"new")).unwrap().sealer;
     let newer = device.file("newer", b"newer");
     device.ok(&["passphrase", "--new-passphrase-file", &newer, "--keep-master-key"]);
@@ -219,7 +219,7 @@ fn slots_have_numbers_labels_and_dates_and_no_secret_has_two() {
     assert_eq!(file.sealer().slots().map(|slot| slot.number).collect::<Vec<_>>(), [2]);
 }
 
-/// A server that runs on while the master key is renewed follows; after its own secret was taken away, it does not.
+/// A running server follows a new master key.
 #[test]
 fn a_running_server_follows_a_new_master_key() {
     let (a, b) = common::paired();

@@ -1,5 +1,5 @@
-//! `serve` as a service: a socket that is handed over, readiness, signals, events, logs; and a device that is revoked while
-//! its session runs.
+//! Tests `serve` as a service: socket activation, readiness, signals, events and logs; and the
+//! revocation of a device during its session.
 #![allow(clippy::unwrap_used, reason = "a panic here is the report")]
 #![cfg(unix)]
 
@@ -15,7 +15,7 @@ use std::{
 
 use common::{DENIED, Device, Pair, one_line, paired, trust_each_other};
 
-/// Killed when the test lets go of it.
+/// A service process, killed on drop.
 struct Service(Child);
 
 impl Drop for Service {
@@ -31,7 +31,7 @@ impl Service {
         assert!(sent.success());
     }
 
-    /// Waits for its end; gives its exit code.
+    /// Waits for the process to exit; returns its exit code.
     fn end(&mut self) -> Option<i32> {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
@@ -44,7 +44,7 @@ impl Service {
     }
 }
 
-/// As a service manager starts it: the socket is its descriptor 3.
+/// Builds the command as a service manager starts it, with the socket as descriptor 3.
 fn activated(device: &Device, listener: TcpListener) -> Command {
     let serve = device.command(&["serve", "--json"]);
     let mut command = Command::new("sh");
@@ -89,7 +89,8 @@ fn a_service_manager_hands_the_socket_over_hears_that_it_is_ready_and_stops_it()
     let done = event();
     assert_eq!((done["session"].as_str(), done["name"].as_str()), (Some("done"), Some("b")));
     assert_eq!(done["sent"], 1);
-    // Somebody else at the port is no event of its own, only counted, at the end at the latest.
+    // A connection of a stranger is not an event of its own; it is counted, and reported on exit at
+    // the latest.
     drop(TcpStream::connect(&address).unwrap());
     service.signal("-TERM");
     assert_eq!(told(), "STOPPING=1");
@@ -98,7 +99,7 @@ fn a_service_manager_hands_the_socket_over_hears_that_it_is_ready_and_stops_it()
     assert!(TcpStream::connect(&address).is_err(), "the port is closed");
 }
 
-/// A log reader that stalls, a pager that was stopped: the pipe is full, and peers are answered all the same.
+/// A stalled log reader (a stopped pager) fills the pipe; peers are still answered.
 #[test]
 fn a_reader_that_stalls_keeps_no_peer_waiting() {
     let (a, b) = paired();
@@ -119,7 +120,8 @@ fn a_reader_that_stalls_keeps_no_peer_waiting() {
     drop((reader, filling, service));
 }
 
-/// Signalled as soon as it says that it listens; also where the parent ignores interrupts, as a script's background job does.
+/// Signals the process as soon as it reports that it listens, also under a parent that ignores
+/// interrupts, as for a background job of a script.
 #[test]
 fn a_signal_right_after_the_first_line_ends_it_in_order() {
     let a = Device::new("a");
@@ -138,7 +140,7 @@ fn a_signal_right_after_the_first_line_ends_it_in_order() {
     }
 }
 
-/// The log of everything that happens on both sides, as loud as it goes: something is in it, and nothing that is secret.
+/// Logs everything on both sides at the highest level: the log is not empty and contains no secret.
 #[test]
 fn the_loudest_log_has_no_secret_in_it() {
     let a = Device::with_passphrase("the laptop", "correct horse battery");
@@ -175,7 +177,8 @@ fn a_revoked_device_loses_the_session_that_it_has() {
     let (a, b) = paired();
     a.ok(&["grant", "b", "pull", "--select", "**", "--ask"]);
     a.put("s/v/r", "value");
-    // Nobody sits at the terminal of `serve`, so the request is denied at once; a session that lasts takes a stalled peer.
+    // `serve` has no terminal, so the request is denied at once; keeping a session open takes a
+    // stalled peer.
     let (mut serving, address) = a.serve();
     let done = b.run(&["sync", "a", "--at", &address], b"");
     assert_eq!(done.exit, DENIED, "{}", done.stderr);
@@ -199,7 +202,7 @@ fn a_pairing_shows_code_link_and_addresses_and_takes_the_link_too() {
     assert_eq!(joined["name"], "a");
     assert_eq!(pairing.event()["name"], "b");
     assert_eq!(pairing.end().exit, 0);
-    // Paired once more, with another name: it is updated, and known once.
+    // Pairing again under another name updates the peer instead of adding a second one.
     let mut pairing = a.start(&["pair", "--listen", "127.0.0.1:0", "--json", "--name", "phone"], b"");
     let shown = pairing.event();
     b.ok_with(&["pair", "--join"], shown["link"].as_str().unwrap().as_bytes());
@@ -216,19 +219,19 @@ fn what_went_wrong_with_a_pairing_is_said() {
     let pair = Pair::trusting();
     let code = stronghold_net::PairingCode::generate().unwrap().reveal().to_string();
     let join = |address: &str| pair.b.run(&["pair", "--join", address], code.as_bytes());
-    // Found, but it is not pairing.
+    // The address is reachable, but the device is not pairing.
     let done = join(&pair.address);
     assert_eq!(done.exit, common::PEER);
     let said = "error: something listens there, but it is not pairing; nothing was changed\n\
                 hint: run `stronghold pair` there, and use the code and the address that it shows\n";
     assert_eq!(done.stderr, said);
-    // Nobody there.
+    // Nothing listens at the address.
     let done = join("127.0.0.1:1");
     assert_eq!(done.exit, common::PEER);
     let said = "error: can't reach 127.0.0.1:1: nobody listens there; nothing was changed\n\
                 hint: is `stronghold serve` or `stronghold pair` running there? Say where with --at or --join\n";
     assert_eq!(done.stderr, said);
-    // Mistyped: nothing is tried.
+    // A mistyped code is rejected before anything is tried.
     let mut slip = code.clone().into_bytes();
     slip[2] = if slip[2] == b'3' { b'4' } else { b'3' };
     let done = pair.b.run(&["pair", "--join", &pair.address], &slip);
@@ -238,8 +241,8 @@ fn what_went_wrong_with_a_pairing_is_said() {
     assert_eq!(done.stderr, said);
 }
 
-/// What is wrong with the snapshot is said by `serve`, at once and when it is over; a paired device is told to come back, and
-/// never to pair again.
+/// `serve` reports an unusable snapshot at once, and its recovery; a paired device is told to try
+/// again later, never to pair again.
 #[test]
 fn a_snapshot_that_can_not_be_used_is_told_of_by_serve_and_its_peers() {
     let (a, b) = paired();
@@ -259,7 +262,7 @@ fn a_snapshot_that_can_not_be_used_is_told_of_by_serve_and_its_peers() {
     ];
     for (what, spoil) in spoil {
         spoil();
-        // Nobody has asked yet.
+        // No peer has asked yet.
         let event = serving.event();
         assert_eq!(event["snapshot"], "not_ready", "{what}: {event}");
         assert!(!event["reason"].as_str().unwrap().is_empty(), "{what}: {event}");
@@ -271,7 +274,7 @@ fn a_snapshot_that_can_not_be_used_is_told_of_by_serve_and_its_peers() {
         b.json(&["sync", "a", "--at", &address]);
         assert_eq!(serving.event()["session"], "done", "{what}");
     }
-    // A stranger hears of it no more than of anything else.
+    // A stranger learns nothing of it.
     std::fs::write(a.snapshot(), b"").unwrap();
     assert_eq!(serving.event()["snapshot"], "not_ready");
     let mut stranger = TcpStream::connect(&address).unwrap();

@@ -1,4 +1,4 @@
-//! Several devices, and what stops before harm is done.
+//! Tests several devices together, and the checks that stop a sync before it does harm.
 
 mod common;
 
@@ -33,7 +33,7 @@ fn devices_that_never_met_converge_through_a_third() {
             assert_eq!(device.heads("s/v/all"), a.heads("s/v/all"));
             device.fails(&["get", "s/v/only a"], NOT_FOUND);
         }
-        // One decides; the decision reaches all.
+        // One device resolves the conflict; the resolution reaches all.
         let keep = c.heads("s/v/all")[0].0.clone();
         c.ok(&["resolve", "s/v/all", "--keep", &keep]);
         sync(&[2, 0]);
@@ -56,7 +56,7 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     assert_eq!(pair.a.entries(), pair.b.entries());
 }
 
-/// Two devices that hold the same twenty records, of which one has then deleted eleven.
+/// Creates two devices that hold the same twenty records, then deletes eleven on one of them.
 fn eleven_of_twenty_deleted(by_b: bool) -> Pair {
     let (a, b) = paired();
     trust_each_other((&a, "a"), (&b, "b"));
@@ -78,7 +78,8 @@ fn many_deletions_stop_and_ask_on_either_side() {
         assert!(said.contains("nothing was changed\nhint: look with --dry-run"), "{said}");
         pair.sync(&["--dry-run"]);
         if deletes_there {
-            // The one who would lose them decides, and nobody sits at its server: it has to ask itself.
+            // Only the device that would lose records may confirm, and its server has no terminal:
+            // it must sync itself.
             let said = pair.fails(&["sync", "a", "--confirm-deletions"], DECISION);
             assert!(
                 said.contains(

@@ -1,4 +1,5 @@
-//! What people read of two devices, word for word: rules, previews and results of a sync, the log, and what they are told on stderr.
+//! Tests the exact text that people see of two devices: rules, previews and results of a sync, the
+//! log, and stderr.
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
@@ -6,7 +7,7 @@ mod common;
 
 use common::{DENIED, Device, Done, Pair, paired};
 
-/// The text with times as TIME, and ids and their beginnings as ID, numbers of bytes as N.
+/// Replaces times by TIME, ids and their prefixes by ID, and byte counts by N.
 fn without_chance(text: &str) -> String {
     let word = |word: &str| {
         let bare = word.trim_matches(|letter: char| "(),;:".contains(letter));

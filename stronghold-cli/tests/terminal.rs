@@ -1,4 +1,5 @@
-//! A person at a terminal: prompts that show nothing, a newline after a value, and a yes or no to a peer's request.
+//! Tests the command at a terminal: hidden prompts, a newline after a value, and confirmation of a
+//! peer's request.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 #![cfg(unix)]
 
@@ -19,7 +20,8 @@ fn at_terminal(device: &Device, args: &[&str]) -> OsSession {
     session
 }
 
-/// The same with some of its streams redirected, by a shell that stays: a terminal that nobody has open is at its end.
+/// Starts a command with some streams redirected, from a shell that keeps the terminal open: a
+/// terminal that no process has open is at its end.
 fn redirected(device: &Device, args: &[&str], streams: &str) -> OsSession {
     let plain = stronghold();
     let mut command = Command::new("sh");
@@ -31,7 +33,7 @@ fn redirected(device: &Device, args: &[&str], streams: &str) -> OsSession {
     session
 }
 
-/// Waits for its end; gives its exit code and what it still had to say.
+/// Waits for the command to exit; returns its exit code and the rest of its output.
 fn end(mut session: OsSession) -> (i32, String) {
     let rest = String::from_utf8_lossy(session.expect(Eof).unwrap().as_bytes()).into_owned();
     match session.get_process().wait().unwrap() {
@@ -90,7 +92,7 @@ fn an_empty_value_is_asked_about_at_a_terminal() {
         let (code, said) = end(session);
         assert_eq!((code, device.get("s/v/r").as_str()), (exit, after), "{said}");
     }
-    // An answer that was given beforehand is not asked for.
+    // With `--yes` there is no question.
     let mut session = at_terminal(&device, &["put", "s/v/r", "--yes", "--key-file", &key]);
     session.expect("Value: ").unwrap();
     session.send_line("").unwrap();
@@ -105,7 +107,7 @@ fn the_end_of_the_input_is_told_from_having_no_terminal() {
     session.send("\u{4}").unwrap();
     let (exit, said) = end(session);
     assert!(exit == USAGE && said.contains("the input was ended (Ctrl-D)"), "{said}");
-    // Where something was typed it ends nothing: the line is there still.
+    // Ctrl-D after some text does not end the input: the line is still there.
     let mut session = at_terminal(&device, &["list"]);
     session.expect("Passphrase: ").unwrap();
     session.send("correct \u{4}horse\r").unwrap();
@@ -150,7 +152,7 @@ fn what_was_typed_wrongly_does_not_drive_the_terminal() {
     }
 }
 
-/// A shell with job control, which leaves the terminal as its commands leave it.
+/// Starts a shell with job control, which keeps the terminal settings that its commands leave.
 fn shell(device: &Device) -> OsSession {
     let mut shell = std::process::Command::new("sh");
     shell
@@ -166,7 +168,7 @@ fn shell(device: &Device) -> OsSession {
     session
 }
 
-/// Whether the terminal is as it was when the shell began.
+/// Checks that the terminal settings are those from the start of the shell.
 #[track_caller]
 fn assert_as_before(session: &mut OsSession) {
     session.send_line("stty -g | cmp - before && echo as''-before || echo oth''er").unwrap();
@@ -223,7 +225,7 @@ fn a_value_that_would_drive_the_terminal_is_not_sent_to_one() {
     let (exit, said) = get(&["--raw"]);
     assert!(exit == 0 && said.as_bytes().starts_with(value), "{said:?}");
     assert_eq!(device.run(&["get", "s/v/r"], b"").stdout, value, "what is redirected is exact");
-    // What is only shown is printed as ever.
+    // Harmless text is printed unchanged.
     device.put("s/v/r", "two\nlines\tand Grüße 👩\u{200d}🔧");
     assert_eq!(get(&[]), (0, "two\r\nlines\tand Grüße 👩\u{200d}🔧\r\n".into()));
 }
@@ -253,7 +255,7 @@ fn a_person_says_yes_or_no_to_a_request() {
 
 const QUESTION: &str = "Does the other screen show the same two? [y/N] ";
 
-/// What a session says up to this text.
+/// Returns the output of a session up to `text`.
 fn until(session: &mut OsSession, text: &str) -> String {
     String::from_utf8_lossy(session.expect(text).unwrap().before()).into_owned()
 }
@@ -274,7 +276,7 @@ fn both_persons_confirm_a_pairing_and_either_may_decline() {
         let shown = until(&mut joining, QUESTION);
         assert!(!shown.contains(&code), "the code is not shown where it is typed: {shown}");
         let seen = until(&mut listening, QUESTION);
-        // Both screens show the same two fingerprints, in turn.
+        // Both screens show the same two fingerprints, each with its own device first.
         let prints = |text: &str| -> Vec<String> {
             let lines = text
                 .lines()
@@ -295,7 +297,7 @@ fn both_persons_confirm_a_pairing_and_either_may_decline() {
     }
 }
 
-/// What a file has, once it has a whole line of this.
+/// Waits for a whole line with this beginning in a file; returns the file's text.
 fn written(device: &Device, file: &str, beginning: &str) -> String {
     for _ in 0..600 {
         let text = fs::read_to_string(device.folder().join(file)).unwrap_or_default();
@@ -309,8 +311,8 @@ fn written(device: &Device, file: &str, beginning: &str) -> String {
     panic!("no line {beginning} in {file}");
 }
 
-/// Where there is a terminal, its person is asked on it, whatever streams are files, and in JSON too: nobody is paired, and nothing is
-/// granted, without a word.
+/// Pairing asks on the terminal, if there is one, whatever streams are redirected, and with
+/// `--json` too: it neither pairs nor grants without an answer.
 #[test]
 fn a_pairing_asks_on_the_terminal_whatever_is_redirected() {
     let rules = ["--grant", "pull", "push", "delete"];

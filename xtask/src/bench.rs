@@ -1,4 +1,4 @@
-//! `bench`: the criterion suites of all crates, and the comparison of ways to find a difference.
+//! Runs `bench`: the criterion suites of all crates, and the comparison of reconciliation methods.
 
 use crate::{
     Result,
@@ -18,10 +18,10 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Discovery against its peers; `--quick` for fewer sizes and sessions.
+/// Compares reconciliation with its peers; `--quick` uses fewer sizes and sessions.
 pub(crate) fn reconcile(options: &[&str]) -> Result<()> {
     cargo(&[&["bench", "--locked", "-p", "stronghold-sync", "--bench", RECONCILE, "--"], options].concat())
 }
 
-/// It has its own program, and takes minutes.
+/// The bench that has a command of its own, since it takes minutes.
 const RECONCILE: &str = "reconcile";

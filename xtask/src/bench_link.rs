@@ -1,10 +1,12 @@
-//! `bench link`: a sync over a link of 50 ms each way and 1 Mbit/s, against the formula: round trips times delay, plus bytes
-//! by rate. Two devices of 100,000 entries, fifty changed on each side: a difference of a hundred.
+//! Runs `bench link`: a sync over a link of 50 ms each way and 1 Mbit/s, compared with a formula:
+//! round trips times delay, plus bytes divided by rate. Two devices hold 100,000 entries, and each
+//! side changed fifty: a difference of a hundred.
 //!
-//! The round trips are: one for the TLS handshake, whose first flight carries the knock too (TCP's own handshake ends at
-//! the link), and those that the session counts itself, each a message that was waited for, the last confirmation
-//! included. A round trip takes the delay twice. The bytes are those of both directions, one after the other. What is
-//! above the formula is local work: starting, opening the vaults, comparing, and writing, on both sides.
+//! The round trips are one for the TLS handshake, whose first flight also carries the knock (TCP's
+//! own handshake ends at the link), and those that the session counts: each message that was waited
+//! for, including the last confirmation. A round trip takes the delay twice. The bytes are those of
+//! both directions, one after the other. Time beyond the formula is local work on both sides:
+//! starting, opening the vaults, comparing and writing.
 
 use std::time::Duration;
 
@@ -21,10 +23,10 @@ use crate::{
 const ENTRIES: usize = 100_000;
 const EACH: usize = 50;
 const RUNS: usize = 5;
-/// 1 Mbit/s.
+/// 1 Mbit/s, in bytes per second.
 const RATE: u32 = 125_000;
 const DELAY: Duration = Duration::from_millis(50);
-/// The knock and the TLS handshake.
+/// Round trips for the knock and the TLS handshake.
 const HANDSHAKE: u64 = 1;
 const GOAL: f64 = 1.5;
 
@@ -54,14 +56,15 @@ pub(crate) fn run() -> Result<()> {
     write_bench("link", &json!({ "rows": rows, "goals": goals }))
 }
 
-/// The two devices, of which fifty entries each that no run has had yet are changed for the next run.
+/// Two devices; each run changes another fifty entries on each of them.
 struct Changes<'a> {
     two: &'a DevicePair,
     next: usize,
 }
 
 impl Changes<'_> {
-    /// Syncs over a link with this delay, or none. A first one is not counted: the phone writes down the new address.
+    /// Syncs over a link with this delay, or directly for `None`. A first sync is not counted,
+    /// because the phone stores the new address.
     fn synced(&mut self, delay: Option<Duration>) -> Result<Vec<Run>> {
         let target = self.two.address.parse()?;
         let link = delay.map(|delay| Link::to(target, Pace { delay, rate: RATE })).transpose()?;
@@ -83,14 +86,14 @@ impl Changes<'_> {
     }
 }
 
-/// What the formula gives for a sync, in milliseconds.
+/// Returns the time of a sync by the formula, in milliseconds.
 fn formula(run: &Run, delay: Duration) -> f64 {
     let trips = delay.as_secs_f64() * 2.0 * (HANDSHAKE + run.round_trips) as f64;
     let bytes = Pace { delay, rate: RATE }.time_of(run.bytes);
     (trips + bytes.as_secs_f64()) * 1e3
 }
 
-/// Shows a row, and gives it.
+/// Prints a row and returns it.
 fn row(work: &str, delay: Option<Duration>, runs: &[Run]) -> serde_json::Value {
     let times: Vec<f64> = runs.iter().map(|run| run.milliseconds).collect();
     let [least, most] = range(&times);

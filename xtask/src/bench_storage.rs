@@ -1,6 +1,7 @@
-//! `bench storage`: the storage rows of DESIGN.md, section 12. In memory and for the file: the program in
-//! `stronghold-snapshot/benches/peers`, which measures the peers in the same run. As commands: `put` and `merge`, each a
-//! process of its own. Prints a table and writes `target/bench/storage.json`.
+//! Runs `bench storage`: the storage rows of DESIGN.md section 12. The program in
+//! `stronghold-snapshot/benches/peers` measures memory and file, beside its peers in the same run.
+//! `put` and `merge` are measured as commands, each a process of its own. Prints a table and writes
+//! `target/bench/storage.json`.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -18,7 +19,7 @@ const CHANGED: usize = 100;
 const RUNS: usize = 7;
 const OURS: &str = "stronghold";
 
-/// What is to be reached: at most so much, in the row's unit.
+/// Goals: upper limits, in each row's unit.
 const GOALS: [(&str, f64); 11] = [
     ("write 10,000 of 64 B into memory, each", 3.0),
     ("local sync in memory, 10,000, 1 % differ", 15.0),
@@ -36,7 +37,7 @@ const PUT: &str = "`put` one into 10,000, key file";
 const MERGE: &str = "`merge` 10,000, 1 % differ, key files";
 const MERGE_PEAK: &str = "`merge` 10,000, 1 % differ, passphrases, peak memory";
 
-/// At least this part of what another reaches in the same run.
+/// Minimum ratios to a peer's result in the same run.
 const RATIOS: [(&str, &str, f64); 4] = [
     ("seal 64 MiB", "aes-gcm", 0.8),
     ("open 64 MiB", "aes-gcm", 0.8),
@@ -53,7 +54,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     write_bench("storage", &json!({ "rows": rows, "goals": goals }))
 }
 
-/// What the program beside the peers measures.
+/// Returns the measurements of the program beside the peers.
 fn in_memory(options: &[&str]) -> Result<Vec<Value>> {
     println!("measuring in memory, beside the peers; the first time, building them takes some minutes");
     let run =
@@ -86,7 +87,7 @@ fn commands(program: &Path) -> Result<Vec<Value>> {
     Ok(rows)
 }
 
-/// Ten thousand entries of 64 bytes, of which the first hundred tell the round.
+/// Imports ten thousand entries of 64 bytes, of which the first hundred contain `round`.
 fn import(device: &Device, round: usize) -> Result<()> {
     let mut table = String::from("Group,Title,Password\n");
     for number in 0..ENTRIES {
@@ -107,7 +108,8 @@ fn put(device: &Device) -> Result<Vec<f64>> {
     (0..RUNS).map(one).collect()
 }
 
-/// A copy from before a hundred entries changed takes them over: milliseconds, and the peak of memory in MB.
+/// Merges a hundred changed entries into an older copy; returns milliseconds, and peak memory in
+/// MB.
 fn merge(device: &Device, secret: Secret) -> Result<(Vec<f64>, Vec<f64>)> {
     let (older, changed) = (device.path("older"), device.snapshot());
     let own = device.path(secret.file());
@@ -142,7 +144,7 @@ fn row(work: &str, unit: &str, runs: Vec<f64>) -> Value {
     json!({ "work": work, "who": OURS, "unit": unit, "median": sorted[sorted.len() / 2], "runs": runs })
 }
 
-/// Each goal with what was reached; a row that was not measured is left out.
+/// Returns each goal with its result; goals without a measured row are left out.
 fn goals(rows: &[Value]) -> Vec<Value> {
     let median = |work: &str, who: &str| {
         rows.iter().find(|row| row["work"] == work && row["who"] == who)?["median"].as_f64()

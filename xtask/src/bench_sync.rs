@@ -1,9 +1,10 @@
-//! `bench sync`: whole syncs of two release processes on loopback, against the goals, with `git` beside them in the same
-//! run. Prints tables and writes `target/bench/sync.json`.
+//! Runs `bench sync`: whole syncs of two release processes on loopback, against the goals, with
+//! `git` beside them in the same run. Prints tables and writes `target/bench/sync.json`.
 //!
-//! The two devices have key files, so no key is derived: what is measured is what stands beside the derivation. A `sync`
-//! of 1 % finds another hundred entries changed each time, whose revisions have one ancestor; in a row of its own the same
-//! hundred is changed again and again. Beside them stands what every command pays: starting and opening the vault.
+//! Both devices have key files, so that key derivation is not measured. A `sync` of 1 % finds
+//! another hundred entries changed each time, whose revisions have one ancestor; a separate row
+//! changes the same hundred again and again. A further row shows the cost of every command:
+//! starting, and opening the vault.
 
 mod baselines;
 
@@ -21,7 +22,7 @@ use crate::{
 const ENTRIES: usize = 10_000;
 const CHANGED: usize = 100;
 const RUNS: usize = 20;
-/// Each derives two keys.
+/// Number of runs with passphrases; each derives two keys.
 const RUNS_WITH_PASSPHRASES: usize = 5;
 
 const EQUAL: &str = "equal";
@@ -31,11 +32,11 @@ const READ_AGAIN: &str = "1 % updated while `serve` runs";
 const SAME: &str = "the same 1 % again and again";
 const PASSPHRASES: &str = "1 % updated, passphrases";
 
-/// What was measured of each kind of work.
+/// Measurements by kind of work.
 #[derive(Default)]
 struct Measured {
     syncs: Vec<(&'static str, Vec<Run>)>,
-    /// Milliseconds of anything else, for comparison.
+    /// Other measurements for comparison, in milliseconds.
     others: BTreeMap<String, Vec<f64>>,
 }
 
@@ -88,12 +89,12 @@ fn syncs_with_keys(program: &Path, folder: &Path, measured: &mut Measured) -> Re
     Ok(())
 }
 
-/// The numbers of the entries of a hundred.
+/// Returns the numbers of the entries to change in a run.
 fn hundred(run: usize) -> Range<usize> {
     run * CHANGED..(run + 1) * CHANGED
 }
 
-/// Syncs after entries of the laptop were changed; it begins to answer after that.
+/// Syncs after changing entries of the laptop, which starts to serve afterwards.
 fn anew(
     two: &DevicePair,
     runs: usize,

@@ -1,4 +1,4 @@
-//! Calls of cargo, and what it knows of the workspace.
+//! Calls cargo, and reads its metadata of the workspace.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use crate::Result;
 
-/// The top of the repository.
+/// Returns the root of the repository.
 pub(crate) fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here)
 }
 
-/// Writes what a bench has measured into `target/bench`, as JSON of this name.
+/// Writes the results of a bench to `target/bench`, as JSON under `name`.
 pub(crate) fn write_bench(name: &str, measured: &Value) -> Result<()> {
     let folder = root().join("target/bench");
     std::fs::create_dir_all(&folder)?;
@@ -25,12 +25,12 @@ pub(crate) fn write_bench(name: &str, measured: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Runs cargo at the top of the repository; its output goes where this program's goes.
+/// Runs cargo at the root of the repository, with the output of this process.
 pub(crate) fn cargo(args: &[&str]) -> Result<()> {
     cargo_with(args, &[])
 }
 
-/// The same, with this in its environment.
+/// Runs cargo with additional environment variables.
 pub(crate) fn cargo_with(args: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     let set: String = environment.iter().map(|(name, value)| format!("{name}={value} ")).collect();
     println!("$ {set}cargo {}", args.join(" "));
@@ -38,7 +38,7 @@ pub(crate) fn cargo_with(args: &[&str], environment: &[(&str, &str)]) -> Result<
     if status.success() { Ok(()) } else { Err(format!("`cargo {}` failed", args.join(" ")).into()) }
 }
 
-/// Runs cargo and gives what it prints.
+/// Runs cargo; returns its output.
 pub(crate) fn cargo_output(args: &[&str]) -> Result<String> {
     let output = command(args).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
@@ -47,13 +47,13 @@ pub(crate) fn cargo_output(args: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// What `cargo metadata` says of the workspace.
+/// Returns the output of `cargo metadata` for the workspace.
 fn metadata() -> Result<Value> {
     let text = cargo_output(&["metadata", "--no-deps", "--format-version=1", "--locked"])?;
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Runs an example that `cargo test` has built: asking cargo to run it would build it anew for its one package.
+/// Runs an example that `cargo test` has built: `cargo run` would rebuild it for its one package.
 pub(crate) fn built_example(name: &str, args: &[&str]) -> Result<()> {
     let metadata = metadata()?;
     let folder = metadata["target_directory"].as_str().ok_or("cargo metadata names no target folder")?;
@@ -63,7 +63,7 @@ pub(crate) fn built_example(name: &str, args: &[&str]) -> Result<()> {
     if status.success() { Ok(()) } else { Err(format!("the example `{name}` failed").into()) }
 }
 
-/// The workspace's packages, as `cargo metadata` describes them.
+/// Returns the workspace's packages, as `cargo metadata` describes them.
 pub(crate) fn packages() -> Result<Vec<Value>> {
     match metadata()?["packages"].take() {
         Value::Array(packages) => Ok(packages),
@@ -71,7 +71,7 @@ pub(crate) fn packages() -> Result<Vec<Value>> {
     }
 }
 
-/// The names of a package's targets of one kind, such as `bench` or `test`.
+/// Returns the names of a package's targets of one kind, such as `bench` or `test`.
 pub(crate) fn targets<'a>(package: &'a Value, kind: &str) -> Vec<&'a str> {
     let targets = package["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
     let of_kind =
@@ -79,13 +79,13 @@ pub(crate) fn targets<'a>(package: &'a Value, kind: &str) -> Vec<&'a str> {
     targets.iter().filter(of_kind).filter_map(|target| target["name"].as_str()).collect()
 }
 
-/// Builds the `stronghold` command in release and returns its path.
+/// Builds the `stronghold` command in release; returns its path.
 pub(crate) fn build_stronghold() -> Result<PathBuf> {
     println!("building `stronghold` in release; the first time, this takes some minutes");
     built_stronghold(&["build", "--release", "--locked", "-p", "stronghold-cli"])
 }
 
-/// Builds the `stronghold` command as the tests use it, with the whole workspace, and returns its path.
+/// Builds the `stronghold` command as the tests use it, with the whole workspace; returns its path.
 pub(crate) fn build_stronghold_for_tests() -> Result<PathBuf> {
     built_stronghold(&["test", "--no-run", "--locked", "--workspace"])
 }

@@ -1,10 +1,11 @@
-//! `crash`: the crash tests of the `stronghold` command for as long as one likes: `kill -9` at random moments of a put,
-//! and many processes at once whose lock holder is killed. The tests themselves are stronghold-cli's, where they run
-//! a few hundred times; here they are given numbers, and the command in release.
+//! Runs `crash`: longer runs of the crash tests of the `stronghold` command: `kill -9` at random
+//! moments of a put, and many concurrent processes whose lock holder is killed. The tests are part
+//! of stronghold-cli, where they run a few hundred times; here they get larger numbers and a
+//! release build.
 
 use crate::{Result, cargo::cargo_with};
 
-/// Each option, the variable by which the tests take it, and what it is if it is not given.
+/// Each option, the environment variable that the tests read for it, and its default.
 const OPTIONS: [(&str, &str, &str); 3] = [
     ("--kills", "CRASH_KILLS", "10000"),
     ("--processes", "CRASH_PROCESSES", "64"),

@@ -1,6 +1,7 @@
-//! `demo`: two Strongholds pair, check permission and synchronise, each step its own `stronghold` process.
+//! Runs `demo`: two Strongholds pair, check permissions and synchronise, each step in a
+//! `stronghold` process of its own.
 //!
-//! It shows what each step did, then checks that it was right; anything that differs ends it with an error.
+//! Each step prints its result and checks it; any difference ends the demo with an error.
 
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use crate::{
     device::Device,
 };
 
-/// Places among the imported credentials, and the one that is added.
+/// Locations of imported credentials to change or remove, and of new records.
 const CHANGED_ON_LAPTOP: &str = "imported/Email/Site 0209/password";
 const CHANGED_ON_PHONE: &str = "imported/Banking/Site 0220/password";
 const REMOVED_ON_LAPTOP: &str = "imported/Internet/Shops/Site 0214/password";
@@ -21,10 +22,10 @@ const NEW_ON_LAPTOP: &str = "imported/Work/New server/password";
 const NEW_ON_PHONE: &str = "notes/private/Locker";
 const IN_CONFLICT: &str = "imported/Internet/Site 0193/password";
 
-/// Fields of the 1,000 credentials that are not empty.
+/// Number of non-empty fields of the 1,000 credentials.
 const FIELDS: usize = 2968;
 
-/// Runs the demo; with `--dev`, on the command that the tests have built.
+/// Runs the demo; `--dev` uses the command that the tests have built.
 pub(crate) fn run(options: &[&str]) -> Result<()> {
     let program = match options {
         [] => build_stronghold()?,
@@ -139,7 +140,7 @@ fn sync(laptop: &Device, phone: &Device, address: &str) -> Result<()> {
     Ok(())
 }
 
-/// That both devices hold the same, and that it is what it should be.
+/// Checks that both devices hold the same entries, and the expected ones.
 fn compare(laptop: &Device, phone: &Device) -> Result<()> {
     heading("Is it right?");
     timed("both", "list", || {
@@ -188,7 +189,7 @@ fn conflict(device: &Device) -> Result<String> {
     Ok(format!("{IN_CONFLICT}: {}", values.join(" / ")))
 }
 
-/// What two devices must have in common: names, hashes and conflicts.
+/// Returns what two devices must have in common: locations, revisions and conflicts.
 fn entries(device: &Device) -> Result<Vec<[Value; 3]>> {
     let shown = |entry: &Value| ["location", "revision", "conflict"].map(|field| entry[field].clone());
     Ok(device.entries()?.iter().map(shown).collect())
@@ -212,7 +213,8 @@ fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -
     if found == expected {
         return Ok(());
     }
-    // Whole lists are shown by their beginning: the difference is easier found by running the step by hand.
+    // Only the beginning of long lists is shown: the difference is easier to find by running the
+    // step by hand.
     let [found, expected] =
         [found, expected].map(|shown| format!("{shown:?}").chars().take(400).collect::<String>());
     Err(format!("{what}: found {found}, expected {expected}").into())

@@ -1,4 +1,5 @@
-//! A device for the demo and the benches: a snapshot file and the `stronghold` command, run as a person would.
+//! Provides a device for the demo and the benches: a snapshot file and the `stronghold` command,
+//! run as a user would.
 
 use std::{
     ffi::OsStr,
@@ -21,11 +22,11 @@ pub(crate) struct Device {
     secret: Secret,
 }
 
-/// What opens a device's snapshot: a file of this name in its folder.
+/// Kind of secret that opens a device's snapshot, in a file of this name in its folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Secret {
     Passphrase,
-    /// No key is derived from it.
+    /// A raw key, without key derivation.
     Key,
 }
 
@@ -45,33 +46,33 @@ pub(crate) struct Pairing {
     pub(crate) address: String,
 }
 
-/// A device that answers.
+/// A device that serves peers.
 pub(crate) struct Serving {
     pub(crate) process: Process,
     pub(crate) address: String,
 }
 
 impl Device {
-    /// A device that has a passphrase and no snapshot yet.
+    /// Creates a device with a passphrase and without a snapshot.
     pub(crate) fn new(program: &Path, folder: PathBuf, passphrase: &str) -> Result<Self> {
         fs::create_dir(&folder)?;
         fs::write(folder.join("passphrase"), passphrase)?;
         Ok(Self { program: program.into(), folder, secret: Secret::Passphrase })
     }
 
-    /// A device that has a passphrase or a key file of its own, and no snapshot yet.
+    /// Creates a device with a passphrase or a key file, and without a snapshot.
     pub(crate) fn with(program: &Path, folder: PathBuf, secret: Secret) -> Result<Self> {
         let device = Self::new(program, folder, "a passphrase to measure with")?;
         fs::write(device.folder.join("key"), "5a3c".repeat(16))?;
         Ok(Self { secret, ..device })
     }
 
-    /// A file in its folder.
+    /// Returns the path of a file in the device's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Its snapshot.
+    /// Returns the path of the device's snapshot.
     pub(crate) fn snapshot(&self) -> PathBuf {
         self.path("vault.stronghold")
     }
@@ -94,7 +95,7 @@ impl Device {
         Process::start(command, stdin.as_bytes())
     }
 
-    /// Runs a command to its end, whatever that is.
+    /// Runs a command to its end, and returns any outcome.
     pub(crate) fn try_run(&self, args: &[&str], stdin: &str) -> Result<Ended> {
         self.start(args, stdin)?.end()
     }
@@ -108,13 +109,13 @@ impl Device {
         Err(format!("`stronghold {}` ended with {:?}: {}", args.join(" "), ended.exit, ended.stderr).into())
     }
 
-    /// Runs a command that must succeed, and reads what it prints.
+    /// Runs a command that must succeed; returns its JSON output.
     pub(crate) fn json(&self, args: &[&str], stdin: &str) -> Result<Value> {
         let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
         Ok(serde_json::from_str(&self.run(&args, stdin)?.stdout)?)
     }
 
-    /// The entries that `list` shows, by location.
+    /// Returns the entries that `list` shows, sorted by location.
     pub(crate) fn entries(&self) -> Result<Vec<Value>> {
         match self.json(&["list"], "")?["entries"].take() {
             Value::Array(entries) => Ok(entries),
@@ -122,7 +123,7 @@ impl Device {
         }
     }
 
-    /// Shows a pairing code to the device that will be called `other`, and lets it import.
+    /// Shows a pairing code to a device named `other` here, and allows it to import.
     pub(crate) fn pair(&self, other: &str) -> Result<Pairing> {
         let args =
             ["pair", "--yes", "--grant", "import", "--name", other, "--listen", "127.0.0.1:0", "--json"];
@@ -131,12 +132,12 @@ impl Device {
         Ok(Pairing { code: text(&event, "code")?, address: text(&event, "address")?, process })
     }
 
-    /// Answers paired devices until it is dropped.
+    /// Serves paired devices until dropped.
     pub(crate) fn serve(&self) -> Result<Serving> {
         self.serve_at("127.0.0.1:0")
     }
 
-    /// The same at this address.
+    /// Serves paired devices at `address` until dropped.
     pub(crate) fn serve_at(&self, address: &str) -> Result<Serving> {
         let mut process = self.start(&["serve", "--listen", address, "--json"], "")?;
         let event = process.event()?;

@@ -1,8 +1,9 @@
-//! `fuzz`: the fuzz targets of `stronghold-sync` and `stronghold-snapshot`, by cargo-fuzz and libFuzzer.
+//! Runs `fuzz`: the fuzz targets of `stronghold-sync` and `stronghold-snapshot`, with cargo-fuzz
+//! and libFuzzer.
 //!
-//! What a target has found so far stays in `corpus`, which is nobody's but this machine's; `seeds` are where all start,
-//! and a target with words of its own has them in `dictionaries`. No sanitizer: safe code takes the input apart, and so
-//! the stable compiler is enough; what is not safe is `sanitize`'s.
+//! `corpus` keeps the inputs that a target has found on this machine, `seeds` the inputs from which
+//! all start, and `dictionaries` the words of targets that have some. No sanitizer is used: safe
+//! code parses the input, so the stable compiler is enough. `sanitize` covers the rest.
 
 use std::{
     fs,
@@ -15,14 +16,15 @@ use crate::{
     cargo::{cargo, root},
 };
 
-/// The folders from the top of the repository, and the targets in each, named after what they take apart.
+/// The folders from the root of the repository, and the targets in each, named after the input they
+/// parse.
 const FOLDERS: [(&str, &[&str]); 2] = [
     ("stronghold-sync/fuzz", &["message", "sketch", "session"]),
     ("stronghold-snapshot/fuzz", &["header", "body", "payload", "csv"]),
 ];
-/// How long a smoke test of one target takes, in seconds.
+/// Duration of a smoke test of one target, in seconds.
 const SMOKE: u64 = 60;
-/// How long a target runs by itself, in seconds, unless the caller says.
+/// Duration of a run of a single target, in seconds.
 const LONG: u64 = 600;
 
 pub(crate) fn run(args: &[&str]) -> Result<()> {
@@ -41,7 +43,8 @@ fn targets() -> impl Iterator<Item = &'static str> {
     FOLDERS.into_iter().flat_map(|(_, targets)| targets).copied()
 }
 
-/// Runs one target; it fails with the first input that breaks it, which libFuzzer keeps in `artifacts`.
+/// Runs one target. It fails at the first input that breaks it, which libFuzzer keeps in
+/// `artifacts`.
 fn fuzz(target: &str, seconds: u64) -> Result<()> {
     let Some((folder, _)) = FOLDERS.into_iter().find(|(_, targets)| targets.contains(&target)) else {
         let known: Vec<&str> = targets().collect();
@@ -54,7 +57,8 @@ fn fuzz(target: &str, seconds: u64) -> Result<()> {
     let time = format!("-max_total_time={seconds}");
     let dictionary = Path::new(&words).is_file().then(|| format!("-dict={words}"));
     let run = ["fuzz", "run", "--fuzz-dir", folder, "--sanitizer", "none", target, &corpus, &seeds, "--"];
-    // Ten seconds for one input, or a gibibyte, is a finding too: time and memory are bounded whatever a peer sends.
+    // Ten seconds or 1 GiB for one input is a finding too: time and memory are bounded whatever a
+    // peer sends.
     let bounds = [time.as_str(), "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"];
     cargo(&[&run[..], &bounds, dictionary.as_deref().as_slice()].concat())
 }

@@ -1,8 +1,10 @@
-//! A slow link between two processes of one machine: a TCP proxy that carries each direction at a rate and with a delay, as
-//! `bench link` needs it. No privilege and no `tc netem`: what passes is cut into packets, each of which takes its turn
-//! on the link (its length at the rate) and arrives the delay after.
+//! Simulates a slow link between two processes on one machine, for `bench link`: a TCP proxy with a
+//! rate and a delay in each direction. It needs neither privileges nor `tc netem`: data is cut into
+//! packets, each of which takes its turn on the link (its length at the rate) and arrives after the
+//! delay.
 //!
-//! A connection to the link itself costs nothing, since it ends here: what TCP's own handshake would take is not measured.
+//! A connection to the link costs no time, since it ends in the proxy: the TCP handshake is not
+//! measured.
 
 use std::{
     io::{Read, Write},
@@ -18,21 +20,22 @@ use std::{
 
 use crate::Result;
 
-/// What travels at once: the payload of a TCP segment on Ethernet.
+/// Size of a packet: the payload of a TCP segment on Ethernet.
 const PACKET: usize = 1460;
-/// Packets of one direction that have not arrived; whoever sends more waits. As many as a home router buffers.
+/// Maximum number of packets in flight per direction; beyond it the sender waits. A home router
+/// buffers as many.
 const QUEUE: usize = 64;
 
-/// How a link carries each of its two directions.
+/// Pace of each direction of a link.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// From one end to the other.
+    /// Delay from one end to the other.
     pub(crate) delay: Duration,
-    /// Bytes a second.
+    /// Rate in bytes per second.
     pub(crate) rate: u32,
 }
 
-/// A link to one address, open for connections until it is dropped; those that are open stay.
+/// A link to one address. It accepts connections until it is dropped; open ones stay.
 pub(crate) struct Link {
     address: SocketAddr,
     is_over: Arc<AtomicBool>,
@@ -49,14 +52,14 @@ impl Link {
                 if is_over.load(Relaxed) {
                     return;
                 }
-                // Who connects while nobody is there sees the connection end.
+                // If nothing listens at the target, the connection ends.
                 let _ = carry(near, target, pace);
             }
         });
         Ok(link)
     }
 
-    /// Where to connect to.
+    /// Returns the address to connect to.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -70,13 +73,13 @@ impl Drop for Link {
 }
 
 impl Pace {
-    /// How long so many bytes take their turn.
+    /// Returns the time that `bytes` bytes take on the link.
     pub(crate) fn time_of(self, bytes: u64) -> Duration {
         Duration::from_secs_f64(bytes as f64 / f64::from(self.rate))
     }
 }
 
-/// Carries one connection, each direction in two threads of its own.
+/// Carries one connection, with two threads per direction.
 fn carry(near: TcpStream, target: SocketAddr, pace: Pace) -> std::io::Result<()> {
     let far = TcpStream::connect(target)?;
     for stream in [&near, &far] {
@@ -90,10 +93,10 @@ fn carry(near: TcpStream, target: SocketAddr, pace: Pace) -> std::io::Result<()>
     Ok(())
 }
 
-/// A packet and when it arrives; an empty one is the end of the direction.
+/// A packet and its time of arrival; an empty packet ends the direction.
 type Packet = (Instant, Vec<u8>);
 
-/// Takes what is sent: each packet gets its turn after the one before it.
+/// Reads packets from the sender; each takes its turn after the previous one.
 fn take(mut from: TcpStream, send: &SyncSender<Packet>, pace: Pace) {
     let mut free = Instant::now();
     let mut packet = [0; PACKET];
@@ -106,7 +109,7 @@ fn take(mut from: TcpStream, send: &SyncSender<Packet>, pace: Pace) {
     }
 }
 
-/// Hands each packet over when it is due, then the end.
+/// Writes each packet when it is due, then ends the direction.
 fn deliver(mut to: TcpStream, due: &Receiver<Packet>) {
     for (when, packet) in due {
         thread::sleep(when.saturating_duration_since(Instant::now()));
@@ -119,17 +122,18 @@ fn deliver(mut to: TcpStream, due: &Receiver<Packet>) {
 
 #[cfg(test)]
 mod tests {
-    //! What a link promises, with room for a machine that is busy.
+    //! Tests the promises of a link, with tolerance for a busy machine.
     #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
     use super::*;
 
-    /// What a busy machine adds at most.
+    /// Maximum delay that a busy machine adds.
     const SLACK: Duration = Duration::from_millis(300);
     const DELAY: Duration = Duration::from_millis(50);
 
-    /// Sends `bytes` over a link to a server that answers with all that it was sent, once that has ended: the answer, when
-    /// the first byte had arrived there and when all had come back.
+    /// Sends `bytes` over a link to a server that echoes them once the input ends. Returns the
+    /// answer, the time at which the first byte arrived at the server, and the time at which the
+    /// whole answer was back.
     fn echoed(pace: Pace, bytes: &[u8]) -> (Vec<u8>, Duration, Duration) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let link = Link::to(listener.local_addr().unwrap(), pace).unwrap();
@@ -186,7 +190,7 @@ mod tests {
             sent += stream.write(&[0; 1 << 16]).unwrap_or(0);
             thread::sleep(Duration::from_millis(1));
         }
-        // The kernel's own buffers at the two ends take a few MiB on loopback.
+        // The kernel's own buffers at both ends take a few MiB on loopback.
         assert!(sent < 16 << 20, "{sent} bytes were taken in half a second");
     }
 

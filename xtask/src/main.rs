@@ -1,9 +1,9 @@
-//! The helper around the crates: `cargo xtask demo`, `test`, `test-sync`, `bench`, `soak`, `crash`, `flood`, `fuzz`, `mutants`,
-//! `sanitize`, `vectors` and `tidy`.
+//! Runs `cargo xtask demo`, `test`, `test-sync`, `bench`, `soak`, `crash`, `flood`, `fuzz`,
+//! `mutants`, `sanitize`, `vectors` and `tidy`.
 //!
-//! It knows the crates as a user does: by their manifests, their tests and the `stronghold` command.
+//! It sees the crates as a user does: their manifests, their tests and the `stronghold` command.
 
-// Printing is what this program is for.
+// Printing is the purpose of this program.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
@@ -28,7 +28,7 @@ mod two;
 
 use std::process::ExitCode;
 
-/// Nobody takes these errors apart: they are shown, and the process ends.
+/// Result of a command. Errors are only printed, so their type does not matter.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! A process under way: its output read as it comes, its memory watched, and its end at the latest when it is dropped.
+//! Runs a process: reads its output as it comes, watches its memory, and kills it on drop.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::Result;
 
-/// How long anything may take before it counts as hanging.
+/// Time after which a process counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A process; dropping it kills it.
+/// A running process, killed on drop.
 pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
@@ -23,25 +23,25 @@ pub(crate) struct Process {
     peak: Option<u64>,
 }
 
-/// How a process ended.
+/// The result of a process that has ended.
 pub(crate) struct Ended {
-    /// Its exit code; none if a signal ended it.
+    /// Exit code, or `None` if a signal ended the process.
     pub(crate) exit: Option<i32>,
-    /// What of its standard output had not been taken as events, newlines included.
+    /// Standard output that was not taken as events, newlines included.
     pub(crate) stdout: String,
-    /// What it said on standard error.
+    /// Standard error.
     pub(crate) stderr: String,
-    /// The most memory it had at a time, in kB, where the system tells.
+    /// Peak memory in kB, if the system reports it.
     pub(crate) peak: Option<u64>,
 }
 
 impl Process {
-    /// Starts a process and gives it all of its standard input.
+    /// Starts a process and writes all of its standard input.
     pub(crate) fn start(mut command: Command, stdin: &[u8]) -> Result<Self> {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         if let Some(mut pipe) = child.stdin.take() {
-            // A process that ends without reading its input says so by its exit code.
+            // A process that ends without reading its input reports that by its exit code.
             let _ = pipe.write_all(stdin);
         }
         let (send, lines) = channel();
@@ -61,7 +61,7 @@ impl Process {
         Ok(Self { child, lines, complaints: Some(complaints), peak: None })
     }
 
-    /// The next line of output, as JSON.
+    /// Returns the next line of output, as JSON.
     pub(crate) fn event(&mut self) -> Result<Value> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => Ok(serde_json::from_str(&line)?),
@@ -72,7 +72,7 @@ impl Process {
         }
     }
 
-    /// Waits for its end.
+    /// Waits for the process to end.
     pub(crate) fn end(mut self) -> Result<Ended> {
         let deadline = Instant::now() + PATIENCE;
         let exit = loop {
@@ -89,7 +89,7 @@ impl Process {
         Ok(Ended { exit, stdout: self.lines.iter().collect(), stderr: self.complaints(), peak: self.peak })
     }
 
-    /// The most memory that it has had so far, in kB: `VmHWM` of proc(5).
+    /// Returns the peak memory so far, in kB: `VmHWM` of proc(5).
     pub(crate) fn peak_memory(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,4 +1,4 @@
-//! `test`: everything; `test-sync`: only what crosses crates and processes.
+//! Runs `test` (everything) and `test-sync` (the tests that cross crates and processes).
 
 use serde_json::Value;
 
@@ -8,10 +8,10 @@ use crate::{
     tidy,
 };
 
-/// The crates whose integration tests drive two ends of a sync.
+/// The crates whose integration tests drive both ends of a sync.
 const OF_SYNC: [&str; 2] = ["stronghold-net", "stronghold-cli"];
 
-/// Every example, and how it is run.
+/// All examples, each with the arguments to run it with.
 const EXAMPLES: [(&str, &[&str]); 9] = [
     ("session", &[]),
     ("soak", &["1000"]),
@@ -24,7 +24,7 @@ const EXAMPLES: [(&str, &[&str]); 9] = [
     ("pairing", &[]),
 ];
 
-/// Unit, integration and documentation tests; the examples, which `cargo test` builds; then the tree.
+/// Runs unit, integration and documentation tests, the examples built by `cargo test`, and `tidy`.
 pub(crate) fn everything() -> Result<()> {
     cargo(&["test", "--workspace", "--locked"])?;
     let every: Vec<Value> = packages()?;
@@ -35,13 +35,13 @@ pub(crate) fn everything() -> Result<()> {
     tidy::run()
 }
 
-/// Writes the snapshot format's conformance vectors, or compares what is there.
+/// Writes the conformance vectors of the snapshot format, or compares them with those in the tree.
 pub(crate) fn vectors(options: &[&str]) -> Result<()> {
     let run = ["run", "--quiet", "--locked", "-p", "stronghold-snapshot", "--example", "vectors", "--"];
     cargo(&[&run, options].concat())
 }
 
-/// The integration tests: two ends over a link, and real processes over loopback.
+/// Runs the integration tests: two ends over a link, and real processes over loopback.
 pub(crate) fn sync() -> Result<()> {
     let packages = packages()?;
     let of_sync = packages.iter().filter(|package| OF_SYNC.iter().any(|name| package["name"] == *name));

@@ -1,4 +1,5 @@
-//! `tidy`: what DESIGN.md says of the tree and no compiler checks. Each finding is one line that says what to do.
+//! Runs `tidy`: checks the rules of DESIGN.md that no compiler checks. Each finding is one line
+//! that says what to do.
 
 mod manifests;
 mod sources;
@@ -12,7 +13,7 @@ use crate::{
     cargo::{cargo, cargo_output, packages, root},
 };
 
-/// The crates, bottom up: each uses only those before it.
+/// The crates, bottom up: each depends only on those before it.
 pub(crate) const CRATES: [&str; 6] = [
     "stronghold-sync",
     "stronghold-vault",
@@ -22,13 +23,13 @@ pub(crate) const CRATES: [&str; 6] = [
     "xtask",
 ];
 
-/// What stands at the top level beside the crates, dotfiles and the build folder.
+/// Entries of the top level beside the crates, dotfiles and the build folder.
 const TOP_LEVEL: [&str; 5] = ["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
-/// What a pure crate can't need: a runtime, randomness, a cipher, an encoding for the wire.
+/// Dependencies that a pure crate can't need: a runtime, randomness, a cipher, a wire encoding.
 const NOT_IN_SYNC: [&str; 6] = ["tokio", "rand", "getrandom", "aes", "aes-gcm", "rmp"];
 
-/// What a check found wrong.
+/// Messages of a check, one per finding.
 type Findings = Vec<String>;
 
 pub(crate) fn run() -> Result<()> {
@@ -65,7 +66,7 @@ fn top_level() -> Result<Findings> {
     Ok(extra.chain(missing).collect())
 }
 
-/// A crate's description, README, CHANGELOG and example.
+/// Checks a crate's description, README, CHANGELOG and example.
 fn furniture(package: &Value) -> Findings {
     let name = package["name"].as_str().unwrap_or_default();
     let folder = root().join(name);
@@ -83,7 +84,7 @@ fn furniture(package: &Value) -> Findings {
     missing.into_iter().map(|what| format!("{name}: has no {what}")).collect()
 }
 
-/// A library has a program in `examples`; the command's example is in its README.
+/// Returns whether a library has a program in `examples`, or the command an example in its README.
 fn has_example(name: &str, folder: &Path) -> bool {
     if name == "stronghold-cli" {
         return fs::read_to_string(folder.join("README.md"))
@@ -92,7 +93,8 @@ fn has_example(name: &str, folder: &Path) -> bool {
     fs::read_dir(folder.join("examples")).is_ok_and(|mut files| files.next().is_some())
 }
 
-/// No IO, clock, randomness, async, vault key or value byte: it builds without `std`, and what it uses does too.
+/// Checks that stronghold-sync has no IO, clock, randomness, async, vault key or value byte: it and
+/// its dependencies build without `std`.
 fn sync_is_pure() -> Result<Findings> {
     let mut findings = sources::check_pure(&root().join("stronghold-sync/src"))?;
     cargo(&["build", "--quiet", "--locked", "-p", "stronghold-sync", "--no-default-features"])?;

@@ -1,4 +1,5 @@
-//! Two devices that hold the same entries, and what a sync between them takes: the stage of `bench sync` and `bench link`.
+//! Provides two devices with equal entries and measures a sync between them, for `bench sync` and
+//! `bench link`.
 
 use std::{fmt::Write as _, fs, ops::Range, path::Path, time::Instant};
 
@@ -9,28 +10,29 @@ use crate::{
     device::{Device, Secret, Serving},
 };
 
-/// Two devices that let each other do everything: the laptop is asked, the phone asks.
+/// Two devices that allow each other everything: the laptop is the responder, the phone the
+/// initiator.
 pub(crate) struct DevicePair {
     pub(crate) laptop: Device,
     pub(crate) phone: Device,
-    /// Where the laptop answers, each time: so the phone has no new address to write down.
+    /// Address of the laptop, the same each time, so that the phone has no new one to store.
     pub(crate) address: String,
 }
 
-/// One `sync`.
+/// Measurements of one `sync`.
 pub(crate) struct Run {
     pub(crate) milliseconds: f64,
-    /// Both ways, with TLS.
+    /// Bytes in both directions, with TLS.
     pub(crate) bytes: u64,
     pub(crate) round_trips: u64,
     pub(crate) received: u64,
     pub(crate) sent: u64,
-    /// The most memory of the asking and of the asked, in MB.
+    /// Peak memory of the initiator and of the responder, in MB.
     pub(crate) peaks: [f64; 2],
 }
 
 impl DevicePair {
-    /// Two devices with so many entries of 64 bytes, after a first sync.
+    /// Creates two devices with `entries` entries of 64 bytes each, and syncs them once.
     pub(crate) fn new(program: &Path, folder: &Path, secret: Secret, entries: usize) -> Result<Self> {
         let device = |name| Device::with(program, folder.join(format!("{name} {}", secret.file())), secret);
         let (laptop, phone) = (device("laptop")?, device("phone")?);
@@ -48,18 +50,18 @@ impl DevicePair {
         Ok(two)
     }
 
-    /// A laptop that answers, at the same address each time.
+    /// Starts `serve` on the laptop, at the same address each time.
     pub(crate) fn serve(&self) -> Result<Serving> {
         self.laptop.serve_at(&self.address)
     }
 
-    /// A sync with a laptop that has just begun to answer.
+    /// Syncs with a laptop that has just started to serve.
     pub(crate) fn sync(&self) -> Result<Run> {
         let serving = self.serve()?;
         self.sync_with(&serving, &serving.address)
     }
 
-    /// A sync with the laptop at this address. Its peak of memory is that since it began.
+    /// Syncs with the laptop at the address `at`. Its peak memory covers its whole run.
     pub(crate) fn sync_with(&self, serving: &Serving, at: &str) -> Result<Run> {
         let start = Instant::now();
         let ended = self.phone.run(&["sync", "laptop", "--at", at, "--json"], "")?;
@@ -80,7 +82,7 @@ impl DevicePair {
     }
 }
 
-/// Gives these entries of a device a value that tells the round.
+/// Writes entries of a device with values that contain `round`.
 pub(crate) fn change(device: &Device, numbers: Range<usize>, round: usize) -> Result<()> {
     let mut table = String::from("Group,Title,Password\n");
     for number in numbers {
@@ -92,19 +94,19 @@ pub(crate) fn change(device: &Device, numbers: Range<usize>, round: usize) -> Re
     device.json(&["import", "--format", "csv", file], "").map(drop)
 }
 
-/// The middle one.
+/// Returns the median.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The least and the greatest.
+/// Returns the minimum and the maximum.
 pub(crate) fn range(values: &[f64]) -> [f64; 2] {
     [values.iter().copied().fold(f64::MAX, f64::min), values.iter().copied().fold(0.0, f64::max)]
 }
 
-/// What is to be reached at most, and whether it was.
+/// Returns a goal with its upper limit, the measured value, and whether it was met.
 pub(crate) fn goal(what: &str, limit: f64, reached: f64) -> Value {
     json!({ "goal": what, "limit": limit, "reached": reached, "met": reached <= limit })
 }

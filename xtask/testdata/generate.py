@@ -74,7 +74,7 @@ def group(path, name, numbers):
 def main():
     numbers = {}
     for number in range(1, 1001):
-        # The three of one title share a group; the others are spread.
+        # The three entries with one title share a group; the others are spread over all groups.
         place = "Internet/Forums" if number in (201, 202, 203) else GROUPS[number * 7 % len(GROUPS)]
         numbers.setdefault(place, []).append(number)
     sys.stdout.write('<?xml version="1.0" encoding="UTF-8"?>\n<KeePassFile><Meta><Generator>Stronghold</Generator></Meta><Root>\n')

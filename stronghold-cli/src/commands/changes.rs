@@ -1,4 +1,5 @@
-//! What a command does to records, or would do: by name, for people the first twenty, for programs all.
+//! Names the records that a command changes, or would change: the first 20 for people, all with
+//! `--json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,37 +10,38 @@ use stronghold_vault::Stronghold;
 
 use crate::error::Failure;
 
-/// How many records are named to a person.
+/// Maximum number of records named to a person.
 pub(crate) const NAMED: usize = 20;
 
-/// What becomes of a record.
+/// Effect of a command on a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// It could not be read before.
+    /// The record was not readable before.
     New,
-    /// It says something else, or says it by another revision.
+    /// The record has another value, or the same value under another revision.
     Changed,
-    /// It can't be read any more.
+    /// The record is no longer readable.
     Deleted,
-    /// Its heads say different things.
+    /// The record's heads have different values.
     Conflict,
 }
 
-/// Records with what becomes of each, in the order of their names.
+/// Changed records, sorted by name.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     named: BTreeMap<Location, Change>,
-    /// Records whose names are not known.
+    /// Number of changed records whose names are unknown here.
     unnamed: usize,
 }
 
-/// The heads of all records at one moment, each with whether it is a deletion.
+/// Snapshot of the heads of all records; `true` marks a tombstone.
 struct Heads(BTreeMap<LocationId, BTreeSet<(RevisionId, bool)>>);
 
-/// Does some work on the records and commits it, or on a dry run does it on a copy in memory; returns what it did too.
+/// Runs `work` and commits it, or on a dry run applies it to a copy in memory. Returns the result
+/// of `work` and the changes.
 ///
 /// # Errors
-/// What `work` returns, or a [`TaskError`] of the snapshot: nothing was written then.
+/// The error of `work`, or a [`Failure`] of the snapshot. Nothing was written then.
 pub(crate) fn told<T>(
     home: &mut VaultFile,
     dry_run: bool,
@@ -89,22 +91,22 @@ impl Changes {
         Ok(changes)
     }
 
-    /// Adds a record and what becomes of it.
+    /// Adds a changed record.
     pub(crate) fn add(&mut self, location: Location, change: Change) {
         self.named.insert(location, change);
     }
 
-    /// Adds a record whose name is not known.
+    /// Adds a changed record whose name is unknown.
     pub(crate) fn add_unnamed(&mut self) {
         self.unnamed += 1;
     }
 
-    /// Whether there are none.
+    /// Returns whether nothing changed.
     pub(crate) fn is_empty(&self) -> bool {
         self.named.is_empty() && self.unnamed == 0
     }
 
-    /// Returns one line a record, and how many more there are.
+    /// Returns one line per record, and a line with the number of further ones.
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         let line = |(location, change): (&Location, &Change)| {
             format!("{} {}", change.mark(), escape_untrusted(&location.to_string()))
@@ -115,7 +117,7 @@ impl Changes {
         self.named.iter().take(NAMED).map(line).chain(rest).chain(unnamed)
     }
 
-    /// Returns all of them for programs: `{location, change}` each.
+    /// Returns all named changes for `--json`, each as `{location, change}`.
     pub(crate) fn object(&self) -> Value {
         let object = |(location, change): (&Location, &Change)| json!({ "location": location.to_string(), "change": change.name() });
         self.named.iter().map(object).collect()
@@ -178,7 +180,7 @@ mod tests {
         assert_eq!(lines[NAMED..], ["  and 2 more (--json names all)", "  and 2 whose names are not known"]);
     }
 
-    /// What can be read before and after, and nothing else, is a change.
+    /// Only a record that is readable before or after the command counts as changed.
     #[test]
     fn a_change_is_what_becomes_of_a_record_that_can_be_read() {
         let mut stronghold = Stronghold::new("device").unwrap();

@@ -1,4 +1,5 @@
-//! What surrounds a snapshot, and what it shows without a key: each thing is `ok`, or `warn` and what to do.
+//! Checks a snapshot and its surroundings without a key. Each finding is `ok`, or `warn` with what
+//! to do.
 
 use std::{fs, path::Path};
 
@@ -9,7 +10,7 @@ use stronghold_sync::escape_untrusted;
 use super::{Context, is_there};
 use crate::error::{DECISION, Failure, shown};
 
-/// One thing that was looked at, and whether it is as it should be.
+/// Result of one check.
 struct Finding {
     what: &'static str,
     ok: bool,
@@ -73,7 +74,8 @@ fn locked_memory() -> Finding {
     }
 }
 
-/// Whether an old copy in the snapshot's place would be noticed: notes can be written, and those of this snapshot be read.
+/// Checks whether an old copy in the snapshot's place would be noticed: this device can write
+/// notes, and read those of this snapshot.
 fn notes(context: &Context, path: &Path) -> Finding {
     let Some(seen) = context.seen() else {
         return Finding::warn("rollback", "this system names no folder for notes of what was seen");
@@ -107,7 +109,7 @@ fn snapshot(path: &Path) -> Finding {
     }
 }
 
-/// Who may read and write the files and the folder, who is writing, and what was left.
+/// Checks permissions of the files and their folder, the current writer and leftover files.
 fn beside(path: &Path) -> Vec<Finding> {
     let found = match FileStatus::of(path) {
         Ok(found) => found,
@@ -159,7 +161,7 @@ fn folder(file: &Path) -> Finding {
     use std::os::unix::fs::MetadataExt;
     let folder = file.parent().unwrap_or(file);
     match fs::metadata(folder) {
-        // In a sticky folder others can't take away what is not theirs.
+        // In a sticky folder, other users can't remove files that are not theirs.
         Ok(found) if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 => {
             let mode = found.mode() & 0o7777;
             let says =

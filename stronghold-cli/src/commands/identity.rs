@@ -1,4 +1,4 @@
-//! `identity`: who this device is to others, and a new identity for a copy.
+//! Shows this device's identity, and gives a copied snapshot a new one.
 
 use serde_json::{Value, json};
 use stronghold_net::now;

@@ -1,4 +1,5 @@
-//! Import of another program's table: what is new comes in, what was edited or removed here stays, and nothing is left out untold.
+//! Imports another program's table. New entries come in, records that were edited or removed here
+//! stay, and everything left out is reported.
 
 mod held;
 mod matching;
@@ -24,9 +25,9 @@ use crate::{
     lookalike::{self, Spellings},
 };
 
-/// How many things of a kind are named to a person.
+/// Maximum number of lines of one kind shown to a person.
 const NAMED: usize = 20;
-/// What a revision that an import wrote is labelled with.
+/// Label of each revision that an import writes.
 const LABEL: (&str, &str) = ("source", "csv");
 
 pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure> {
@@ -60,7 +61,7 @@ fn read(path: &Path, client: &str) -> Result<Table, Failure> {
     Ok(credentials::read(&bytes, client)?)
 }
 
-/// Why a value of the table did not take the place of what is here.
+/// Reason why a value of the table does not replace the held one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kept {
     Edited,
@@ -92,17 +93,18 @@ impl Kept {
     }
 }
 
-/// What an import will do.
+/// Effect of an import.
 #[derive(Default)]
 struct Plan<'a> {
     writes: Vec<(Location, &'a Zeroizing<String>)>,
     kept: Vec<(Location, Kept)>,
     left_out: Vec<LeftOut>,
-    /// Credentials of which nothing was here, of which something changes, of which nothing does.
+    /// Number of new credentials, followed by those of changed and of unchanged ones.
     new: u64,
     changed: u64,
     unchanged: u64,
-    /// Values that are here and in the table, and those of them that would be less than half as large.
+    /// Number of values that are both held and in the table, followed by how many of them would
+    /// shrink to less than half their size.
     compared: u64,
     shrunk: u64,
 }
@@ -141,7 +143,7 @@ impl<'a> Plan<'a> {
         let is_known = held.has_place(place);
         let mut writes = Vec::new();
         for (field, value) in &credential.fields {
-            // Its number among equal titles may have made a name too long.
+            // The number that tells equal titles apart may make a name too long.
             let location = match locate(field) {
                 Ok(location) => location,
                 Err(error) => {
@@ -180,7 +182,8 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Asks about a table that makes many values short, as one does in which another program has hidden them.
+    /// Asks for confirmation if the table shortens many values, for example because another program
+    /// masked them.
     fn confirm(&self, context: &Context, args: &ImportArgs) -> Result<(), Failure> {
         let Self { shrunk, compared, .. } = self;
         if !needs_confirmation(*shrunk, *compared) {
@@ -209,7 +212,8 @@ enum Verdict {
     Keep(Kept),
 }
 
-/// Decides on one field: a table is a copy of unknown age, so what was written here since the last import stays.
+/// Decides on one field. A table is a copy of unknown age, so a value that was written here since
+/// the last import stays.
 fn verdict(
     state: &State,
     value: &Zeroizing<String>,
@@ -290,13 +294,14 @@ fn lines(
         .collect()
 }
 
-/// The first lines of a kind, and how many more there are.
+/// Returns the first lines of a kind, and a line with the number of further ones.
 fn first_of(lines: impl ExactSizeIterator<Item = String>) -> impl Iterator<Item = String> {
     let more = lines.len().saturating_sub(NAMED);
     lines.take(NAMED).chain((more > 0).then(|| format!("  and {more} more (--json names all)")))
 }
 
-/// Rows that can't be here under their names are an error, though the others came in: whoever deletes the table next must know.
+/// Fails if rows were left out for their names, although the others were imported: the user may be
+/// about to delete the table.
 fn refused_names(left_out: &[&LeftOut], dry_run: bool) -> Result<(), Failure> {
     let refused = left_out.iter().filter(|row| row.why != Why::NoFields).count();
     if refused == 0 {

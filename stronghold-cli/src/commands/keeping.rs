@@ -1,4 +1,4 @@
-//! The snapshot itself: whether it can be read, and what opens it.
+//! Verifies the snapshot, and changes the passphrases and keys that open it.
 
 use serde_json::{Value, json};
 use stronghold_snapshot::{NewSlot, PassphraseCost, SealError, Sealer, SlotInfo, SlotKind, VaultFile};
@@ -48,7 +48,7 @@ pub(super) fn passphrase(context: &Context, args: &PassphraseArgs) -> Result<(),
 }
 
 impl Renewal {
-    /// What opens the further slots that are to be written anew.
+    /// Reads the secrets of the further slots to reseal.
     pub(crate) fn secrets(&self) -> Result<Vec<Secret>, Failure> {
         let passphrases = self.also_passphrase_file.iter().map(|path| (Some(path.as_path()), None));
         let keys = self.also_key_file.iter().map(|path| (None, Some(path.as_path())));
@@ -58,7 +58,7 @@ impl Renewal {
         passphrases.chain(keys).map(secret).collect()
     }
 
-    /// Changes the Stronghold, under a new master key unless the old one is to be kept.
+    /// Applies `change` and renews the master key, unless `--keep-master-key` is set.
     pub(crate) fn update<T>(
         &self,
         home: &mut VaultFile,
@@ -72,7 +72,7 @@ impl Renewal {
         home.update_and_renew(&others, change)
     }
 
-    /// Gives what comes later a new master key, unless the old one is to be kept.
+    /// Renews the master key, unless `--keep-master-key` is set.
     fn renew(&self, lineage: &mut Sealer, others: &[Secret]) -> Result<(), SealError> {
         let others: Vec<_> = others.iter().map(Secret::unlock).collect();
         if self.keep_master_key { Ok(()) } else { lineage.renew_master(&others) }

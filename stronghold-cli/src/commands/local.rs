@@ -1,4 +1,4 @@
-//! Commands on one snapshot.
+//! Creates a snapshot, and reads and writes its records.
 
 use std::io::IsTerminal;
 
@@ -34,7 +34,7 @@ pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failur
     context.output.result(&object, || vec![format!("created {}", shown(home.file().path()))])
 }
 
-/// A Stronghold with nothing in it.
+/// Creates an empty Stronghold.
 pub(super) fn new_stronghold(name: &str) -> Result<Stronghold, Failure> {
     Ok(Stronghold::new(name).map_err(stronghold_vault::WriteError::from)?)
 }
@@ -52,7 +52,7 @@ pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
         Some(len) => secrets::generate(len)?,
         None => secrets::value(args.file.as_deref())?,
     };
-    // A line end is what `echo` leaves of nothing.
+    // `echo` without text writes a lone line end.
     if [&b""[..], b"\n", b"\r\n"].contains(&&**value) && !args.allow_empty {
         not_empty(context, &location, args.file.is_none() && std::io::stdin().is_terminal())?;
     }
@@ -64,7 +64,7 @@ pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
     context.output.result(&object, Vec::new)
 }
 
-/// Refuses a new record whose name looks like one that is there.
+/// Refuses a new record whose name looks like an existing one.
 fn no_lookalike(stronghold: &Stronghold, location: &Location) -> Result<(), Failure> {
     if !matches!(stronghold.read(location), Err(ReadError::NotFound)) {
         return Ok(());
@@ -79,7 +79,7 @@ fn no_lookalike(stronghold: &Stronghold, location: &Location) -> Result<(), Fail
         .hint("write to that name; if the new one is meant to look alike, say --allow-lookalike"))
 }
 
-/// Refuses an empty value: a producer that failed gives one too. A person who typed it is asked.
+/// Refuses an empty value, which a failed producer pipes too; asks if it was typed.
 fn not_empty(context: &Context, location: &Location, typed: bool) -> Result<(), Failure> {
     let at = escape_untrusted(&location.to_string());
     if typed {
@@ -158,7 +158,7 @@ pub(super) fn list(context: &Context, of: Option<&str>, shared_with: Option<&str
     print_listing(context, &listed)
 }
 
-/// Prints entries, of this device or as a peer lets them be seen.
+/// Prints records of this device, or those that a peer lists.
 pub(super) fn print_listing(context: &Context, listed: &[Listing]) -> Result<(), Failure> {
     let alike = lookalike::among(listed.iter().map(|entry| &entry.location));
     let entry = |entry: &Listing| {
@@ -230,7 +230,8 @@ pub(super) fn conflicts(context: &Context, of: Option<&str>) -> Result<(), Failu
     })
 }
 
-/// Returns what a device is called here: this one by its own name, others by the name given to them, else by their fingerprint.
+/// Returns a device's name: this device's own, else the name given to it here, else its
+/// fingerprint.
 fn device_name(stronghold: &Stronghold, device: &DeviceId) -> String {
     if *device == stronghold.identity().device() {
         return stronghold.name().to_owned();

@@ -1,4 +1,4 @@
-//! The log of what devices asked for here, and of what this one took and gave.
+//! Shows the log of what peers asked for here, and of what this device took and gave.
 
 use serde_json::{Value, json};
 use stronghold_sync::{DeviceId, escape_untrusted, hex};

@@ -1,4 +1,4 @@
-//! Local sync and export.
+//! Merges another snapshot file, and exports a selection to a new one.
 
 use std::path::Path;
 
@@ -39,7 +39,7 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
     let given = Source::of_files(files.0, files.1).given("Passphrase of the other snapshot: ")?;
     let (other, _) = given.open(|unlock| VaultFile::open_within(&args.file, unlock, &context.limits()))?;
     let plan = merge.plan(home.stronghold(), other.stronghold());
-    // No new generation where there is nothing to take.
+    // Commits no new generation if there is nothing to take.
     let (merged, changes) = match plan.is_empty() {
         true => (Merged::from(&plan), Changes::default()),
         false => changes::told(&mut home, args.dry_run, |stronghold| {

@@ -1,4 +1,4 @@
-//! The commands, each one or two calls into the crates.
+//! Runs the commands, each with one or two calls into the crates.
 
 mod changes;
 mod doctor;
@@ -91,7 +91,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     }
 }
 
-/// What a command is called in the list of steps.
+/// Returns the command's name in the list of undo steps.
 fn word(command: &Command) -> &'static str {
     match command {
         Command::Put { .. } => "put",
@@ -112,11 +112,11 @@ fn word(command: &Command) -> &'static str {
     }
 }
 
-/// What every command has: the global options and where to print.
+/// State shared by all commands: the global options and the output.
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) output: Output,
-    /// What the command is called in the list of steps.
+    /// Name of the command in the list of undo steps.
     word: &'static str,
 }
 
@@ -126,11 +126,11 @@ impl Context {
         self.open_and_secret().map(|(home, _)| home)
     }
 
-    /// The same, with what opened it.
+    /// Opens the snapshot and also returns the secret that opened it.
     pub(crate) fn open_and_secret(&self) -> Result<(VaultFile, Secret), Failure> {
         let path = self.path()?;
         if !is_there(&path)? {
-            // Asking for a passphrase first would be for nothing.
+            // Do not ask for a passphrase in vain.
             return Err(Failure::no_snapshot(&path));
         }
         let given = Source::of_snapshot(&self.global).given("Passphrase: ")?;
@@ -163,18 +163,19 @@ impl Context {
         Ok(home)
     }
 
-    /// What this device remembers of its snapshots, and who is told when it can't.
+    /// Returns this device's rollback notes, with the function that reports a failure to write
+    /// them.
     fn notes(&self) -> RollbackNotes {
         let tell = if self.output.is_json() { output::note_failed_json } else { output::note_failed };
         RollbackNotes { guard: self.seen(), required: self.global.require_rollback_notes, on_failure: tell }
     }
 
-    /// What is spent on a file that was not made here.
+    /// Returns the limits for a file that was made elsewhere.
     pub(crate) fn limits(&self) -> Limits {
         if self.global.allow_costly { Limits::OWN } else { Limits::FOREIGN }
     }
 
-    /// Lets the person confirm what can't be undone: asks on the terminal, or takes `--yes` for the answer.
+    /// Asks on the terminal before an irreversible change; `--yes` answers beforehand.
     pub(crate) fn confirm(&self, question: &str) -> Result<(), Failure> {
         terminal::confirm(question, self.global.yes)
     }
@@ -188,14 +189,15 @@ impl Context {
         if self.global.accept_rollback { OnRollback::Accept } else { OnRollback::Refuse }
     }
 
-    /// Where this device remembers which generation it saw last: outside of the snapshot's folder.
+    /// Returns the notes of the generations that this device last saw, kept outside the snapshot's
+    /// folder.
     pub(crate) fn seen(&self) -> Option<RollbackGuard> {
         let folders = project_folders()?;
         let state = folders.state_dir().unwrap_or_else(|| folders.data_local_dir());
         Some(RollbackGuard::in_folder(state.join("seen")))
     }
 
-    /// The snapshot's path: the option's, else in the platform's data folder.
+    /// Returns the snapshot's path: the given one, else the default in the platform's data folder.
     pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
         if let Some(path) = &self.global.snapshot {
             return Ok(path.clone());
@@ -206,7 +208,8 @@ impl Context {
         Ok(folders.data_dir().join("default.stronghold"))
     }
 
-    /// The folder of the default snapshot is made for the user; a folder that the user named is theirs to make.
+    /// Creates the folder of the default snapshot. A folder that the user named is theirs to
+    /// create.
     pub(crate) fn make_default_folder(&self, path: &Path) -> Result<(), Failure> {
         match path.parent() {
             Some(folder) if self.global.snapshot.is_none() => {
@@ -217,7 +220,7 @@ impl Context {
     }
 }
 
-/// The runtime of a command that talks to a peer.
+/// Creates the async runtime of a command that talks to a peer.
 fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
         Failure::new("unexpected", crate::error::UNEXPECTED, format!("can't start: {error}"))
@@ -228,12 +231,13 @@ fn project_folders() -> Option<directories::ProjectDirs> {
     directories::ProjectDirs::from("", "", "stronghold")
 }
 
-/// Whether there is something at a path. A disk that does not answer is no answer.
+/// Returns whether a file exists. A disk that does not answer is an error, not `false`.
 pub(crate) fn is_there(path: &Path) -> Result<bool, Failure> {
     path.try_exists().map_err(|error| Failure::unknown(path, &error))
 }
 
-/// Returns whether anything has this name, a link that leads nowhere too: nothing is made in its place, nor where it leads.
+/// Returns whether anything has this name, even a dangling link: nothing is created in its place,
+/// nor at its target.
 pub(crate) fn is_taken(path: &Path) -> Result<bool, Failure> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
@@ -242,7 +246,7 @@ pub(crate) fn is_taken(path: &Path) -> Result<bool, Failure> {
     }
 }
 
-/// Names a device as people know it, and as its id begins.
+/// Formats a device as its name and fingerprint.
 fn described(name: &str, device: &DeviceId) -> String {
     format!("{} ({})", escape_untrusted(name), device.fingerprint())
 }
@@ -253,17 +257,17 @@ pub(crate) fn location(text: &str) -> Result<Location, Failure> {
     })
 }
 
-/// A glob, or everything.
+/// Parses a glob; `None` selects everything.
 pub(crate) fn selection(text: Option<&str>) -> Result<Selection, Failure> {
     selections(&text.map(str::to_owned).into_iter().collect::<Vec<_>>())
 }
 
-/// Globs; none is everything.
+/// Parses globs; an empty list selects everything.
 pub(crate) fn selections(texts: &[String]) -> Result<Selection, Failure> {
     Selection::parse(texts).map_err(|error| Failure::usage(error.to_string(), "for example: 'wallet/**'"))
 }
 
-/// A revision of a record, from the beginning of its id.
+/// Returns the record's revision whose id begins with `text`.
 pub(crate) fn revision(home: &VaultFile, location: &Location, text: &str) -> Result<RevisionId, Failure> {
     let history = home.stronghold().history(location).about(location)?;
     let text = text.to_lowercase();
@@ -279,17 +283,18 @@ pub(crate) fn revision(home: &VaultFile, location: &Location, text: &str) -> Res
     }
 }
 
-/// The host's name, for a device that was given none.
+/// Returns the host's name for a device without a given one, or `stronghold` if it can't name a
+/// device.
 pub(crate) fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let name: String = name.chars().take(MAX_DEVICE_NAME).collect();
     if check_device_name(&name).is_ok() { name } else { "stronghold".into() }
 }
 
-/// A time for people.
+/// Formats a time, in milliseconds since the Unix epoch, as RFC 3339.
 pub(crate) fn time(milliseconds: u64) -> String {
     let moment = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
-    // Years beyond 9999 can't be formatted; a peer may have sent one.
+    // Years beyond 9999 can't be formatted, and a peer may send one.
     moment
         .filter(|_| milliseconds < 253_402_300_800_000)
         .map_or_else(|| "?".into(), |moment| humantime::format_rfc3339_seconds(moment).to_string())
@@ -301,7 +306,7 @@ mod tests {
 
     use super::*;
 
-    /// What is changed by a command is a step of this name, which `undo` shows.
+    /// A command's changes form a step under this name, which `undo` shows.
     #[test]
     fn each_command_that_changes_records_has_its_word_among_the_steps() {
         for (line, expected) in [

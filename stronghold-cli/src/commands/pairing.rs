@@ -1,4 +1,4 @@
-//! Pairing: a code on one screen, typed or scanned into the other.
+//! Pairs two devices with a code that one shows and the other reads.
 
 use std::{
     io::{IsTerminal, Write},
@@ -45,14 +45,14 @@ pub(super) fn pair(context: &Context, args: &PairArgs) -> Result<(), Failure> {
     })
 }
 
-/// What the device that is being paired is to be allowed.
+/// Rules for the device being paired.
 pub(super) struct Granted<'a> {
     operations: &'a [stronghold_sync::Operation],
     selection: Selection,
 }
 
 impl<'a> Granted<'a> {
-    /// Where nobody can be asked whether it is the right device, a grant needs `--yes`.
+    /// Parses the options. A grant needs `--yes` if there is no terminal to confirm the device on.
     pub(super) fn parse(context: &Context, grants: &'a Grants) -> Result<Self, Failure> {
         if !grants.grant.is_empty() && !context.global.yes && !terminal::exists() {
             let message = "there is no terminal to ask whether it is the right device; nothing was changed";
@@ -63,13 +63,13 @@ impl<'a> Granted<'a> {
         Ok(Self { operations: &grants.grant, selection: selections(&grants.select)? })
     }
 
-    /// Lets the device do it.
+    /// Adds the rules for the device.
     pub(super) fn add_for(&self, stronghold: &mut Stronghold, device: DeviceId) {
         add_rule(stronghold, device, self.operations, &self.selection, false, None);
     }
 }
 
-/// How a pairing is saved here.
+/// Parameters for saving a pairing.
 struct Saving<'a> {
     home: &'a SharedVault,
     name: Option<&'a str>,
@@ -77,7 +77,7 @@ struct Saving<'a> {
     granted: Granted<'a>,
 }
 
-/// What was saved, and what stood there before.
+/// A saved pairing, and the state that it replaced.
 struct Saved {
     device: DeviceId,
     name: String,
@@ -86,7 +86,7 @@ struct Saved {
 }
 
 impl Saving<'_> {
-    /// Saves the pairing on both sides, or says what became of it; gives the name that the device has here.
+    /// Saves the pairing on both sides or on neither. Returns the device's name here.
     async fn settle(self, paired: &mut Paired<TcpStream>) -> Result<String, Failure> {
         let home = self.home;
         let (saved, settled) =
@@ -120,7 +120,7 @@ impl Saved {
     }
 }
 
-/// Whether it is known that both sides have it.
+/// Fails if the peer has not confirmed that it saved the pairing.
 pub(super) fn settled_on_both(name: &str, settled: Settled) -> Result<(), Failure> {
     let Settled::Here(error) = settled else { return Ok(()) };
     let message = format!(
@@ -131,7 +131,7 @@ pub(super) fn settled_on_both(name: &str, settled: Settled) -> Result<(), Failur
         .hint("if `stronghold peers` there does not list this device, pair again"))
 }
 
-/// This device, as it shows itself to another.
+/// Identity and name that this device presents to a peer.
 pub(super) struct Me {
     identity: Identity,
     name: String,
@@ -142,7 +142,7 @@ impl Me {
         Ok(Self { identity: own_identity(home)?, name: home.lock().stronghold().name().to_owned() })
     }
 
-    /// The one that a new snapshot will be of.
+    /// Takes the identity of a Stronghold that has no snapshot yet.
     pub(super) fn new(stronghold: &Stronghold) -> Result<Self, Failure> {
         let identity = Identity::from_bytes(&stronghold.identity().to_bytes());
         let identity = identity.map_err(ChannelError::from)?;
@@ -170,7 +170,7 @@ async fn listen(
     let name =
         Saving { home, name: args.name.as_deref(), address: None, granted }.settle(&mut paired).await?;
     told(context, &paired, &name, &args.grants.grant)?;
-    // A device that was paired to be cloned asks at once, over the same channel.
+    // A device that was paired to be cloned sends its request at once, over the same channel.
     let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);
     match Peer::from_channel(paired.channel, home).answer(&mut progress).await {
         Ok(summary) => {
@@ -182,7 +182,7 @@ async fn listen(
     }
 }
 
-/// Shows the code: as text, as a link, and as a QR code where there is a screen.
+/// Shows the code as text and link, and as a QR code if stdout is a terminal.
 fn show(output: Output, invitation: &Invitation, address: SocketAddr) -> Result<(), Failure> {
     let (code, link) = (invitation.code.reveal(), invitation.link());
     let addresses: Vec<String> = invitation.addresses.iter().map(ToString::to_string).collect();
@@ -209,14 +209,15 @@ fn show(output: Output, invitation: &Invitation, address: SocketAddr) -> Result<
     })
 }
 
-/// The link as a QR code of half blocks, light on dark; capitals take less room in it.
+/// Renders the link as a QR code of half blocks, light on dark. Capital letters need fewer blocks.
 fn qr_code(link: &str) -> Option<String> {
     use qrcode::render::unicode::Dense1x2;
     let code = qrcode::QrCode::with_error_correction_level(link.to_uppercase(), qrcode::EcLevel::L).ok()?;
     Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
 }
 
-/// Announces a socket that others can reach. Where that does not work, an address has to be said: no more than a warning.
+/// Announces a socket that other devices can reach. A failure is only a note: the other device then
+/// needs the address.
 pub(super) fn announced(
     output: Output,
     address: SocketAddr,
@@ -230,7 +231,7 @@ pub(super) fn announced(
         .ok()
 }
 
-/// Where this side listens: where it is told to, else at the default, else, where that is taken, anywhere.
+/// Binds the given address, else the default, else any free port.
 async fn listen_at(address: Option<&str>) -> Result<TcpListener, Failure> {
     match address {
         Some(address) => bind(address).await,
@@ -248,7 +249,7 @@ pub(super) async fn bind(address: &str) -> Result<TcpListener, Failure> {
     })
 }
 
-/// Joins the device that shows a code; gives the address at which it was.
+/// Joins the device that shows a code. Returns the address that worked.
 pub(super) async fn join(
     context: &Context,
     me: &Me,
@@ -268,7 +269,8 @@ pub(super) async fn join(
     Ok((confirmed(context, me, met).await?, address))
 }
 
-/// Where there is a terminal: shows both devices, and waits for a yes; whatever stdin, stdout and stderr are.
+/// Shows both devices on the terminal and waits for a yes, wherever stdin, stdout and stderr are
+/// redirected. Confirms without asking if there is no terminal.
 async fn confirmed(
     context: &Context,
     me: &Me,

@@ -1,4 +1,4 @@
-//! Paired devices, what they may do, and what they asked for.
+//! Lists and renames paired devices, and changes their rules.
 
 use std::{
     collections::BTreeSet,
@@ -97,7 +97,8 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
             None => {
                 policy.grant(rule);
             }
-            // Who wants no more than is there has it; who wants to bound it has not.
+            // A covered grant is already in effect. With an end it is an error: it would not limit
+            // the existing rule.
             Some(RedundantRule::Covered(_)) if expires.is_none() => {}
             Some(void) => return Err(void.into()),
         }
@@ -117,7 +118,7 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
     })
 }
 
-/// A device as it is named and as its id begins: whom a command meant.
+/// Formats a device as its name here and its fingerprint.
 fn described(stronghold: &Stronghold, device: &DeviceId) -> String {
     super::described(&stronghold.peers().name_of(device), device)
 }
@@ -151,7 +152,8 @@ pub(super) fn rename_this(context: &Context, name: &str) -> Result<(), Failure> 
     context.output.result(&object, || vec![format!("this device is now called {}", escape_untrusted(name))])
 }
 
-/// Checks a name for this device: one that no other could be paired with is refused; others show an odd one with a suffix.
+/// Checks a name for this device. A name that no device could be paired under is refused; one that
+/// others show with a suffix is only noted.
 pub(super) fn check_own_name(context: &Context, name: &str) -> Result<(), Failure> {
     check_device_name(name)?;
     if let Err(odd) = check_given_name(name) {
@@ -197,7 +199,7 @@ pub(super) fn deny(context: &Context, args: &DenyArgs) -> Result<(), Failure> {
     })
 }
 
-/// Adds one rule to the policy; none without an operation.
+/// Adds one rule to the policy, unless `operations` is empty.
 pub(super) fn add_rule(
     stronghold: &mut Stronghold,
     device: DeviceId,
@@ -213,7 +215,7 @@ pub(super) fn add_rule(
     }
 }
 
-/// `30days` from now, or a time such as `2030-01-31T12:00:00Z`.
+/// Parses a time span from now, such as `30days`, a day, or a time such as `2030-01-31T12:00:00Z`.
 fn expiry(text: &str) -> Result<u64, Failure> {
     let span = humantime::parse_duration(text).ok().and_then(|span| SystemTime::now().checked_add(span));
     let day = || humantime::parse_rfc3339_weak(&format!("{text}T00:00:00Z")).ok();
@@ -251,10 +253,10 @@ pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Names the command that shows which values to change now: with the device's former name, or, where that does not find it
-/// or is no plain word, with its id.
+/// Names the command that lists the values to change, with the device's former name, or with its id
+/// if the name is ambiguous or not a plain word.
 fn tell_what_it_keeps(context: &Context, stronghold: &Stronghold, device: &DeviceId, name: &str) {
-    // It is revoked whatever this finds: a damaged record is told of by the command that is named.
+    // The device is revoked whatever this finds; the named command reports a damaged record.
     let keeps = stronghold.disclosed_to(device, &Selection::everything()).map_or(1, |known| known.len());
     if keeps == 0 {
         return context

@@ -1,4 +1,4 @@
-//! What a person is told and asked while a session runs.
+//! Shows a session's progress and warnings to the user.
 
 use std::{
     io::{self, Write},
@@ -15,7 +15,7 @@ use stronghold_sync::{
 use super::described;
 use crate::output::Output;
 
-/// Says what the devices are called here.
+/// Looks up the names of devices.
 #[derive(Clone)]
 pub(super) struct Names(SharedVault);
 
@@ -29,9 +29,10 @@ impl Names {
     }
 }
 
-/// The attendant of a command: shows progress on a terminal, and says whether to go on with a plan.
+/// Session handler of a command: shows progress on a terminal, and decides whether to proceed with
+/// a plan.
 pub(super) struct Progress {
-    /// Whose snapshot was copied, where one was.
+    /// Set if the snapshot of either side was copied.
     pub(super) copied: Option<Duplicate>,
     names: Names,
     go_on: PlanDecision,
@@ -48,7 +49,7 @@ impl Progress {
         Self { copied: None, names, go_on, output, shown, start: Instant::now(), expected: 0, taken: 0 }
     }
 
-    /// One line, over the one before. Giving begins where taking has ended.
+    /// Shows progress over the previous line. Sending is timed from the end of receiving.
     fn show(&mut self, what: &str, done: u64, of: u64) {
         let elapsed = self.start.elapsed();
         let is_over = done >= of;
@@ -62,7 +63,8 @@ impl Progress {
     }
 }
 
-/// A peer's snapshot is older than before: nothing is lost by it here, but its owner should know.
+/// Warns that a peer's snapshot is older than before. Nothing is lost here, but its owner should
+/// know.
 pub(super) fn warn_set_back(output: Output, name: &str, peer: &DeviceId, found: u64, seen: u64) {
     let who = described(name, peer);
     output.note(&format!(
@@ -73,7 +75,8 @@ pub(super) fn warn_set_back(output: Output, name: &str, peer: &DeviceId, found: 
     );
 }
 
-/// Two snapshots go by one identity: nothing is lost by it, but neither can be granted, revoked or told apart alone.
+/// Warns that two snapshots have one identity. Nothing is lost, but the two can't be granted,
+/// revoked or told apart.
 pub(super) fn warn_copied(output: Output, name: &str, peer: &DeviceId, whose: Duplicate) {
     let who = described(name, peer);
     match whose {
@@ -92,7 +95,7 @@ pub(super) fn warn_copied(output: Output, name: &str, peer: &DeviceId, whose: Du
     }
 }
 
-/// Whose snapshot was copied, as `--json` says it.
+/// Returns the word for a copied snapshot's side in `--json`.
 pub(super) fn whose_word(whose: Duplicate) -> &'static str {
     match whose {
         Duplicate::Theirs => "theirs",
@@ -129,7 +132,7 @@ impl SessionHandler for Progress {
     }
 }
 
-/// How far a session is, as one line for a terminal.
+/// Formats the progress of a session as one line for a terminal.
 fn line(what: &str, done: u64, of: u64, elapsed: Duration) -> String {
     let rate = done as f64 / elapsed.as_secs_f64();
     let left = of.saturating_sub(done) as f64 / rate.max(1.0);
@@ -140,7 +143,7 @@ fn line(what: &str, done: u64, of: u64, elapsed: Duration) -> String {
 mod tests {
     use super::*;
 
-    /// What is received is summed up over its batches, and sending is timed from where that has ended.
+    /// Received entries add up over batches; sending is timed from the end of receiving.
     #[test]
     fn progress_counts_batches_and_begins_anew_when_one_way_is_over() {
         let folder = tempfile::tempdir().unwrap();

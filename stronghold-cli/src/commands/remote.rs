@@ -1,4 +1,5 @@
-//! The three things that can be asked of a peer: clone (full import), browse and fetch, sync.
+//! Imports everything from a peer (`clone`), lists its records (`browse`), and takes single ones
+//! (`fetch`).
 
 use std::io::{BufRead, Read, Write};
 
@@ -57,7 +58,7 @@ pub(super) fn clone(
                     granted.add_for(&mut stronghold, paired.peer.device());
                     Ok::<_, Failure>((context.create(&path, &secret, stronghold)?, name))
                 };
-                // It is the listener that takes back.
+                // Only the listener undoes a saved pairing.
                 let ((home, name), settled) = paired.settle(save, |_| Ok(())).await?;
                 settled_on_both(&name, settled)?;
                 let home = SharedVault::new(home);
@@ -81,7 +82,7 @@ async fn import(
     report(context, &outcome)
 }
 
-/// Why something was not taken of which no plan is made first.
+/// Converts the error of a command that makes no plan first: its hint names the command that does.
 fn unplanned(error: PeerError) -> Failure {
     match error {
         PeerError::Session(SessionError::Deletions) | PeerError::Host(HostError::Deletions) => Failure::from(
@@ -99,7 +100,7 @@ pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -
     local::print_listing(context, &found)
 }
 
-/// What a peer lets this device see.
+/// Returns the entries that a peer lets this device list.
 async fn found_at(
     context: &Context,
     home: &SharedVault,
@@ -159,7 +160,8 @@ pub(super) fn fetch(
     })
 }
 
-/// Shows what there is with numbers, and reads which are wanted: a line from the terminal or stdin.
+/// Lists the entries with numbers, and reads the numbers to fetch: a line from the terminal or
+/// stdin.
 fn picked(found: Vec<Listing>) -> Result<Vec<Location>, Failure> {
     let mut err = std::io::stderr().lock();
     let mut shown =
@@ -171,7 +173,7 @@ fn picked(found: Vec<Listing>) -> Result<Vec<Location>, Failure> {
     chosen(&found, &line)
 }
 
-/// The records of these numbers of the list.
+/// Returns the locations of the listed numbers.
 fn chosen(found: &[Listing], line: &str) -> Result<Vec<Location>, Failure> {
     let pick = |text: &str| {
         let index = text.parse::<usize>().ok()?.checked_sub(1)?;
@@ -192,7 +194,8 @@ fn report(context: &Context, outcome: &Outcome) -> Result<(), Failure> {
     context.output.result(&summary_object(outcome, false), || vec![summary_line(outcome, false)])
 }
 
-/// Received, sent, deleted, in conflict; after a dry run, what they would have been.
+/// Returns the numbers of records received, sent, deleted and in conflict; after a dry run, the
+/// planned ones.
 fn counts(outcome: &Outcome, dry_run: bool) -> [u64; 4] {
     let done = &outcome.summary;
     match outcome.plan.as_ref().filter(|_| dry_run) {

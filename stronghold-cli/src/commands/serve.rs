@@ -1,4 +1,5 @@
-//! Answering paired devices.
+//! Runs `serve`: answers requests of paired devices, prints events, and asks for approval on the
+//! terminal.
 
 use std::{
     sync::{
@@ -37,7 +38,7 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
             None => bind(&args.listen).await?,
         };
         let address = listener.local_addr().map_err(|error| Failure::terminal(&error))?;
-        // Before anybody can know that it runs.
+        // Signals are caught before the output tells anyone that the server runs.
         let mut signals = Signals::caught().map_err(|error| Failure::terminal(&error))?;
         output.result(&json!({ "listening": address.to_string(), "device": device.to_string() }), || {
             vec![format!("listening on {address} as {}", device.fingerprint())]
@@ -60,7 +61,7 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
             if once && matches!(event, Event::Done(..) | Event::Failed(..)) {
                 ended.notify_one();
             }
-            // What nobody reads any more must not keep a peer waiting.
+            // Events are dropped while the reader of stdout stalls, so that no peer has to wait.
             let _ = described(&names, &event).map(|described| print.try_send(described));
         };
         let server = Server::new(&home).with_handler(person).on_event(told);
@@ -70,7 +71,7 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
                 () = is_over.notified() => {}
             }
             notify_manager(&[NotifyState::Stopping]);
-            // Who asks again does not want to wait for the sessions.
+            // A second signal ends the process without waiting for the sessions.
             tokio::spawn(async move {
                 signals.next().await;
                 std::process::exit(0)
@@ -84,7 +85,7 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
     })
 }
 
-/// The socket that a service manager has opened for this process, if it has.
+/// Returns the socket that a service manager opened for this process, if any.
 fn inherited() -> Result<Option<TcpListener>, Failure> {
     let failed = |error: std::io::Error| {
         Failure::new(
@@ -97,13 +98,13 @@ fn inherited() -> Result<Option<TcpListener>, Failure> {
     listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)).map(Some).map_err(failed)
 }
 
-/// Tells the service manager, where one wants to know (`NOTIFY_SOCKET`).
+/// Notifies the service manager, if `NOTIFY_SOCKET` names one.
 fn notify_manager(state: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(state);
 }
 
-/// Ctrl-C, and a service manager that stops it. They are caught from the moment that this is made, also where the parent
-/// has them ignored.
+/// Ctrl-C, and the signal of a service manager that stops the process. Both are caught from
+/// creation on, even if the parent process ignores them.
 struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
@@ -125,7 +126,7 @@ impl Signals {
         Ok(Self { interrupt: tokio::signal::windows::ctrl_c()? })
     }
 
-    /// The next one that comes.
+    /// Waits for the next signal.
     async fn next(&mut self) {
         #[cfg(unix)]
         tokio::select! {
@@ -137,18 +138,18 @@ impl Signals {
     }
 }
 
-/// An event as it is printed: an object, and a line for people.
+/// An event as printed: an object for `--json`, and a line for people.
 type RenderedEvent = (Value, String);
 
-/// Events on their way to stdout, printed by a thread of their own: a reader that stalls keeps no session waiting. What is
-/// more than it takes is left out.
+/// Prints events to stdout on a thread of its own, so that a stalled reader delays no session.
+/// Events are dropped while the queue is full.
 struct Events {
     send: SyncSender<RenderedEvent>,
     printed: Receiver<()>,
 }
 
 impl Events {
-    /// Events that wait to be printed.
+    /// Maximum number of events in the queue.
     const MOST: usize = 1024;
 
     fn printed_by(output: Output) -> Self {
@@ -167,14 +168,14 @@ impl Events {
         self.send.clone()
     }
 
-    /// Waits a moment for what is still to be printed.
+    /// Waits up to one second for the queued events to be printed.
     fn finish(self) {
         drop(self.send);
         let _ = self.printed.recv_timeout(Duration::from_secs(1));
     }
 }
 
-/// An event, as an object and as a line; none of one that only the log has.
+/// Returns an event as an object and a line, or `None` if it only goes to the log.
 fn described(names: &Names, event: &Event) -> Option<RenderedEvent> {
     let session = |state: &str, device: &DeviceId| json!({ "session": state, "device": device.to_string(), "name": names.of(device) });
     let shown = |device: &DeviceId| escape_untrusted(&names.of(device));
@@ -209,7 +210,7 @@ fn described(names: &Names, event: &Event) -> Option<RenderedEvent> {
     Some((object, line))
 }
 
-/// Asks the person at the terminal, if there is one; else says no.
+/// Asks the person at the terminal; refuses if there is no terminal.
 struct TerminalHandler {
     console: Console,
     names: Names,

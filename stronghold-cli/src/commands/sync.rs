@@ -1,4 +1,5 @@
-//! `sync`: what the rules of both sides cover; what waits for a rule is told by name, and taken only on a person's word.
+//! Synchronises what the rules of both sides cover. Entries that wait for a rule are named, and
+//! taken only after a confirmation.
 
 use std::cell::Cell;
 
@@ -59,28 +60,29 @@ pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
     })
 }
 
-/// With whom, and from where.
+/// Peer and parameters shared by the sessions of one `sync`.
 struct Session<'a> {
     context: &'a Context,
     home: &'a SharedVault,
     peer: &'a str,
     at: &'a At,
-    /// Whose snapshot was copied, where one was.
+    /// Set if the snapshot of either side was copied.
     copied: Cell<Option<Duplicate>>,
 }
 
 impl Session<'_> {
     async fn run(&self, request: SyncRequest, go_on: PlanDecision) -> Result<Outcome, Failure> {
         let mut progress = Progress::new(self.context.output, self.home, go_on);
-        // Of several sessions the first that notices it says so.
+        // Only the first of several sessions warns about a copy.
         progress.copied = self.copied.get();
         let outcome = reach(self.home, self.peer, self.at).await?.sync(request, &mut progress).await?;
         self.copied.set(progress.copied);
         Ok(outcome)
     }
 
-    /// Shows what the peer has that no rule here covers, and asks whether it is to be taken. The question stands between two
-    /// sessions, so that a person may think; what the peer changes meanwhile is not taken.
+    /// Shows the peer's entries that no rule here covers, and asks whether to take them. The
+    /// question stands between two sessions, so that there is time to think. Entries that the peer
+    /// changes meanwhile are not taken.
     async fn seen(&self, request: SyncRequest) -> Result<Beyond, Failure> {
         let plan = self.run(request.with_names(true), PlanDecision::Stop).await?.plan.unwrap_or_default();
         if plan.beyond.is_empty() {
@@ -221,7 +223,7 @@ impl Waiting {
         }
     }
 
-    /// Its first names, and how many more there are.
+    /// Returns the first names, and a line with the number of further records.
     fn lines(&self) -> impl Iterator<Item = String> {
         let more = self.records - self.names.len().min(NAMED);
         let rest = (more > 0).then(|| format!("  and {more} more (--json names all)"));
@@ -233,7 +235,8 @@ impl Waiting {
     }
 }
 
-/// What waits is no success: a person who reads no output, and a script, must not believe in a copy that is not there.
+/// Fails if records stay where they are: neither a script nor a person who ignores the output may
+/// believe in a complete copy.
 fn left<'a>(
     told: &[String],
     not_taken: impl Iterator<Item = &'a Waiting>,
@@ -263,7 +266,7 @@ fn left<'a>(
         .hint(hints.join("; ")))
 }
 
-/// A record's name: held here, or as the peer told it.
+/// Returns a record's name, as held here or as the peer reported it.
 fn named(stronghold: &Stronghold, plan: &Plan, id: &LocationId) -> Option<Location> {
     stronghold.names_of(id).or_else(|| plan.names.get(id).cloned())
 }
@@ -285,7 +288,7 @@ fn changes(stronghold: &Stronghold, plan: &Plan, list: &[(LocationId, sync::Chan
     changes
 }
 
-/// What taking one entry would do here.
+/// Returns the effect of taking one entry.
 fn change(stronghold: &Stronghold, shape: &Shape) -> Change {
     match (shape.deleted, stronghold.names_of(&shape.location)) {
         (true, _) => Change::Deleted,

@@ -1,4 +1,4 @@
-//! The person at the terminal, who says yes or no.
+//! Asks yes-or-no questions on the terminal of `serve`.
 
 use std::{
     io::{BufRead, IsTerminal, Write},
@@ -7,15 +7,16 @@ use std::{
 
 use tokio::sync::{Mutex, mpsc};
 
-/// A terminal that several sessions ask on, one after the other, none for longer than it waits for the answer.
+/// A terminal shared by several sessions. They ask one after the other, and a session holds the
+/// terminal only while it waits for its answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Console {
     lines: Arc<OnceLock<Mutex<mpsc::UnboundedReceiver<String>>>>,
 }
 
 impl Console {
-    /// Asks; `false` where nobody sits. A question that is dropped unanswered leaves nothing behind: what is typed after it
-    /// answers no other.
+    /// Returns whether `question` was answered with yes; `false` if stdin is not a terminal. If the
+    /// future is dropped, a late answer is discarded and answers no other question.
     pub(super) async fn ask(&self, question: &str) -> bool {
         if !std::io::stdin().is_terminal() {
             return false;
@@ -26,7 +27,8 @@ impl Console {
     }
 }
 
-/// One thread reads the terminal for all questions: a read can't be given up, and would swallow the next answer.
+/// Reads the terminal on one thread for all questions: a blocking read can't be cancelled, and
+/// would swallow the next answer.
 fn read_lines() -> mpsc::UnboundedReceiver<String> {
     let (send, lines) = mpsc::unbounded_channel();
     std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! Going back: old revisions written again, conflicts ended by one, the last commands taken back and done again, replaced
-//! values removed for good.
+//! Goes back: restores old revisions, resolves conflicts, undoes and redoes commands, and purges
+//! replaced values.
 
 use serde_json::json;
 use stronghold_net::now;
@@ -21,7 +21,7 @@ pub(super) fn resolve(context: &Context, at: &str, keep: &str) -> Result<(), Fai
     write_again(context, at, keep, "kept")
 }
 
-/// Writes a revision of a record on top of all its heads.
+/// Writes a revision of a record again, on top of all its heads.
 fn write_again(context: &Context, at: &str, of: &str, done: &str) -> Result<(), Failure> {
     let location = location(at)?;
     let mut home = context.open()?;
@@ -85,7 +85,8 @@ pub(super) fn redo(context: &Context, dry_run: bool) -> Result<(), Failure> {
     told(context, &moved.ok_or_else(nothing)?, "redone", dry_run)
 }
 
-/// Says what became of a step: what was written, and what stays as it is.
+/// Reports the records of a step that were written and those left as they are. Fails if nothing was
+/// written.
 fn told(context: &Context, moved: &UndoReport, done: &str, dry_run: bool) -> Result<(), Failure> {
     let names: Vec<String> = moved.records.iter().map(ToString::to_string).collect();
     let left: Vec<_> = moved
@@ -150,7 +151,7 @@ fn left_word(why: UndoSkipReason) -> &'static str {
     }
 }
 
-/// How many records are named to a person.
+/// Maximum number of records named to a person.
 const NAMED: usize = 20;
 
 pub(super) fn purge(
@@ -194,7 +195,7 @@ pub(super) fn purge(
     })
 }
 
-/// One line a record, and how many more there are.
+/// Returns one line per record, and a line with the number of further ones.
 fn named(replaced: &[(Location, usize)]) -> Vec<String> {
     let line = |(at, count): &(Location, usize)| format!("{count:>4}  {}", escape_untrusted(&at.to_string()));
     let more = replaced.len().saturating_sub(NAMED);

@@ -1,25 +1,25 @@
-//! Whether a table is quoted as RFC 4180 has it. Readers of tables are lenient: a quotation mark too few, and half of the table
-//! becomes one password.
+//! Checks that a table is quoted as in RFC 4180. CSV readers are lenient: with one quotation mark
+//! missing, half of the table becomes one password.
 
-/// A row that has something in it.
+/// A row that is not empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Row {
-    /// Where it begins, counted from 1.
+    /// Line on which the row begins, counted from 1.
     pub(super) line: u64,
     pub(super) cells: usize,
 }
 
-/// Where a table is quoted wrongly, and how.
+/// Line and kind of a quoting error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadQuoting {
     pub(super) line: u64,
     pub(super) fault: &'static str,
 }
 
-/// Returns the rows of a table; lines without anything are none.
+/// Returns the rows of a table, without empty lines.
 ///
 /// # Errors
-/// [`BadQuoting`] at the first quotation mark that is out of place or never closed.
+/// [`BadQuoting`] at the first quotation mark that is misplaced or never closed.
 pub(super) fn rows(text: &str) -> Result<Vec<Row>, BadQuoting> {
     let mut scan = Scan { rest: text.as_bytes(), line: 1 };
     let mut rows = Vec::new();
@@ -45,7 +45,7 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Goes to the end of a cell: a comma, the end of the line, or of the table.
+    /// Advances to the end of a cell: a comma, the end of the line, or the end of the table.
     fn cell(&mut self) -> Result<(), BadQuoting> {
         let opened = self.line;
         if !self.skip(b"\"") {
@@ -86,7 +86,7 @@ impl Scan<'_> {
         rest.is_some()
     }
 
-    /// Skips one end of a line, of any system, if there is one.
+    /// Skips one line end of any system, if present.
     fn end_of_line(&mut self) {
         let found = self.skip(b"\r\n") || self.skip(b"\n") || self.skip(b"\r");
         self.line += u64::from(found);

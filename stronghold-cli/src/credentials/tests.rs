@@ -1,4 +1,4 @@
-//! Tables as programs write them, and as they should not be.
+//! Tests tables as programs write them, and broken ones.
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -8,7 +8,7 @@ fn read(table: &str) -> Result<Table, BadTable> {
     super::read(table.as_bytes(), "c")
 }
 
-/// `place field=value` of every field.
+/// Returns `place field=value` for every field.
 fn fields(table: &str) -> Vec<String> {
     let credentials = read(table).unwrap().credentials;
     let all = credentials.iter().flat_map(|credential| {
@@ -122,7 +122,7 @@ fn a_row_that_can_have_no_name_is_left_out_by_itself() {
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-    /// Cells are written with quotation marks, or, where nothing in them asks for it, some without.
+    /// Cells are quoted, or some are left bare if nothing in them needs quotation marks.
     #[test]
     fn a_table_is_read_as_it_was_written(
         rows in vec([cell(), cell(), cell()], 0..12),
@@ -147,7 +147,8 @@ proptest! {
         prop_assert_eq!(fields(&table), expected);
     }
 
-    /// Wherever a table is cut off (but between two quotation marks, which end a cell as one does): it is refused, or every credential is one that was written.
+    /// A table cut off anywhere is refused, or every credential in it is one that was written. Cuts
+    /// between two quotation marks are left out, since a single one ends a cell.
     #[test]
     fn a_cut_table_makes_up_no_secret(rows in vec([cell(), cell()], 1..6),  cut in any::<Index>()) {
         let quoted = |text: &String| format!("\"{}\"", text.replace('"', ";"));
@@ -200,7 +201,8 @@ fn an_empty_table_is_one_of_no_rows() {
     }
 }
 
-/// A table without names may begin with secrets: they are told only where two of them at least are usual ones.
+/// A table without a header may begin with secrets: its columns are named only if at least two of
+/// them are usual names.
 #[test]
 fn columns_are_told_where_they_look_like_names() {
     let missing = "the table has no columns called Group and Title: ";

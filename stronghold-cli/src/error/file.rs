@@ -1,4 +1,4 @@
-//! Failures of the snapshot file: opened, locked, written.
+//! Failures of opening, locking and writing the snapshot file.
 
 use std::{error::Error, path::Path};
 
@@ -25,7 +25,7 @@ impl From<OpenFileError> for Failure {
 }
 
 impl Failure {
-    /// The disk failed, and the snapshot is what it was.
+    /// Returns a disk failure that left the snapshot as it was.
     fn storage(error: &dyn Error) -> Self {
         Self::of("storage", STORAGE, error).hint(UNCHANGED)
     }
@@ -48,7 +48,7 @@ impl Failure {
         }
     }
 
-    /// An old copy, or another snapshot, stands in place of the snapshot.
+    /// Returns the failure for an old copy in place of the snapshot.
     fn rolled_back(error: &dyn Error) -> Self {
         Self::new("rolled_back", DECISION, format!("{}; it was not touched", chain(error)))
             .hint("if you restored an old copy yourself, say --accept-rollback; else someone put it there")
@@ -138,7 +138,7 @@ impl From<CommitError> for Failure {
     }
 }
 
-/// Whether the commit failed only after the new generation had taken the old one's place.
+/// Returns whether the commit failed after the new generation was already in place.
 fn is_in_place(error: &CommitError) -> bool {
     let CommitError::Storage(StorageError { action, .. }) = error else { return false };
     matches!(action, Action::Remove | Action::SyncFolder)

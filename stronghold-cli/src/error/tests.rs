@@ -1,4 +1,4 @@
-//! Each way to fail: what a script is told by code and exit code, and a person by message and hint.
+//! Tests each failure's code and exit code for scripts, and its message and hint for people.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -13,7 +13,8 @@ use stronghold_vault::{ImportError, RandomnessError, RejectReason};
 
 use super::*;
 
-/// A failure as scripts and people see it: its code, its exit code, and a word of its hint (none, where that is empty).
+/// Asserts a failure's code and exit code, and that its hint contains `hint`, or is missing if
+/// `hint` is empty.
 #[track_caller]
 fn assert_is(failure: impl Into<Failure>, code: &str, exit: u8, hint: &str) {
     let failure = failure.into();
@@ -145,7 +146,7 @@ fn what_is_wrong_with_a_record_a_table_or_a_peer() {
     assert_is(BadTable::Twice("PIN".into()), "usage", USAGE, "rename");
     assert_is(BadTable::Cells { line: 2, cells: 3, columns: 4 }, "usage", USAGE, "comma");
     assert_is(BadTable::Unreadable { line: None }, "usage", USAGE, "UTF-8");
-    // Named, a failure is the same and says of what.
+    // A failure about a record stays the same, but names the record.
     let named: Result<(), ReadError> = Err(ReadError::NotFound);
     let named = named.about(&"a/b/\u{1b}c").unwrap_err();
     assert_eq!(named.message, "a/b/\\u{1b}c: there is no such record");
@@ -305,7 +306,7 @@ fn what_else_two_devices_say_has_its_hint() {
     assert_is(SessionError::Stopped, "peer", PEER, "");
 }
 
-/// Keeps its cause to itself.
+/// Does not show its source in its text.
 #[derive(Debug, thiserror::Error)]
 #[error("outer")]
 struct Outer(#[source] io::Error);

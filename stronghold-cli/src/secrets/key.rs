@@ -1,4 +1,5 @@
-//! Key files: 32 raw bytes, or 64 hexadecimal digits. What looks like a passphrase is none: no slow hash stands before a key.
+//! Reads key files: 32 raw bytes, or 64 hexadecimal digits. Text is refused, since it may be a
+//! passphrase and no slow hash protects a key.
 
 use std::path::Path;
 
@@ -10,10 +11,10 @@ use crate::{
     input,
 };
 
-/// How much of a key file is read: more than any has.
+/// Number of bytes read of a key file, more than any valid one has.
 const MAX_KEY_FILE: usize = 1024;
 
-/// Why a file's content is no key.
+/// Reason why a file is not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoKey {
     Length,
@@ -24,7 +25,7 @@ enum NoKey {
 /// Reads a key file.
 ///
 /// # Errors
-/// [`TaskError`] when it can't be read, or what is in it is no key.
+/// [`Failure`] when the file can't be read, or is not a key.
 pub(super) fn read(path: &Path) -> Result<LockedKey, Failure> {
     let bytes = input::all(path, MAX_KEY_FILE)?;
     let key = key(&bytes).map(|key| LockedKey::new(&key));
@@ -60,7 +61,8 @@ fn hexadecimal(bytes: &[u8]) -> Option<[u8; 32]> {
     stronghold_sync::hex::read(std::str::from_utf8(text).ok()?.trim())
 }
 
-/// Whether somebody may have typed it, in UTF-8, UTF-16 or an older encoding. Of random keys one in a million looks so.
+/// Returns whether the bytes may be typed text, in UTF-8, UTF-16 or an older encoding. One random
+/// key in a million looks like text.
 fn is_text(raw: &[u8; 32]) -> bool {
     let is_control = |byte: &u8| byte.is_ascii_control() && !b"\t\r\n".contains(byte);
     let typed = raw.iter().filter(|byte| byte.is_ascii_graphic() || **byte == b' ').count();

@@ -1,4 +1,5 @@
-//! Passphrases: one line of text, in one Unicode form, whatever system it was typed on and whatever program saved it.
+//! Reads passphrases: one line of text in one Unicode form, whatever system it was typed on and
+//! whatever program saved it.
 
 use std::path::Path;
 
@@ -10,20 +11,20 @@ use crate::{
     input, terminal,
 };
 
-/// The longest passphrase, in bytes.
+/// Maximum length of a passphrase, in bytes.
 const MAX_PASSPHRASE: usize = 4096;
-/// How much of a file is looked at for its first line: enough for the longest passphrase in UTF-16.
+/// Number of bytes read to find the first line: enough for the longest passphrase in UTF-16.
 const MAX_LINE: usize = 4 * MAX_PASSPHRASE;
 
-/// A passphrase in its Unicode form, and as it was given where that is another.
+/// A passphrase in its Unicode form, and as its exact bytes if they differ.
 #[derive(Debug)]
 pub(super) struct Passphrase {
-    /// In normalization form C, if it is UTF-8.
+    /// Normalization form C, if the passphrase is UTF-8.
     pub(super) text: Zeroizing<Vec<u8>>,
     pub(super) as_it_is: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// Why bytes are no passphrase.
+/// Reason why bytes are not a passphrase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unusable {
     Empty,
@@ -33,13 +34,13 @@ enum Unusable {
 }
 
 impl Passphrase {
-    /// The first line of a file.
+    /// Reads the first line of a file.
     pub(super) fn from_file(path: &Path) -> Result<Self, Failure> {
         let bytes = input::line(path, MAX_LINE)?;
         first_line(&bytes).and_then(|line| Self::of(&line)).map_err(|reason| reason.failure(Some(path)))
     }
 
-    /// Typed on the terminal, a new one twice.
+    /// Reads a passphrase from the terminal, a new one twice.
     pub(super) fn typed(prompt: &str, new: bool) -> Result<Self, Failure> {
         let first = terminal::hidden(prompt, MAX_PASSPHRASE)?;
         let first = Self::of(&first).map_err(|reason| reason.failure(None))?;
@@ -61,7 +62,8 @@ impl Passphrase {
         }
         let as_it_is = Zeroizing::new(line.to_vec());
         let Ok(text) = std::str::from_utf8(line) else { return Ok(Self { text: as_it_is, as_it_is: None }) };
-        // Composing makes a text at most three times as long: no copy is left behind by growing.
+        // Composing makes a text at most three times as long, so the buffer never grows and leaves
+        // no copy behind.
         let mut composed = Zeroizing::new(String::with_capacity(3 * line.len()));
         composed.extend(text.nfc());
         let text = Zeroizing::new(composed.as_bytes().to_vec());
@@ -70,7 +72,8 @@ impl Passphrase {
     }
 }
 
-/// The first line without its end. A byte order mark says what the bytes are and is no part of it.
+/// Returns the first line without its end. A byte order mark selects the encoding and is not part
+/// of the line.
 fn first_line(bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unusable> {
     let line = match bytes {
         [0xff, 0xfe, rest @ ..] => utf16_line(rest, u16::from_le_bytes)?,
@@ -92,7 +95,7 @@ fn utf16_line(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<Zeroizing<Vec<u8
     let units = pairs.iter().map(|pair| unit(*pair));
     let line = units.clone().take_while(|unit| *unit != u16::from(b'\n'));
     if !rest.is_empty() && line.clone().count() == pairs.len() {
-        // Where the line does not end, neither does its last letter.
+        // Without a line end, the last character is incomplete.
         return Err(if bytes.len() >= MAX_LINE - 2 { Unusable::TooLong } else { Unusable::BrokenUtf16 });
     }
     let mut text = Zeroizing::new(String::with_capacity(3 * pairs.len()));
@@ -167,7 +170,7 @@ mod tests {
         assert_eq!(read(&utf16("a\0b", u16::to_le_bytes)), Err(Unusable::Nul));
         assert_eq!(read(&[0xff, 0xfe, b'a', 0, b'b']), Err(Unusable::BrokenUtf16));
         assert_eq!(read(&[0xff, 0xfe, 0, 0xd8, b'b', 0]), Err(Unusable::BrokenUtf16));
-        // UTF-32: its mark begins as that of UTF-16.
+        // UTF-32: its mark begins like that of UTF-16.
         assert_eq!(read(&[0xff, 0xfe, 0, 0, b'a', 0, 0, 0]), Err(Unusable::Nul));
     }
 

@@ -1,4 +1,4 @@
-//! A line typed without echo, key by key. The terminal is given back as it was, however reading ends.
+//! Reads a line without echo, key by key. The terminal is restored however reading ends.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use rustix::{
 };
 use zeroize::Zeroizing;
 
-/// Room for a line before its buffer has to grow, which leaves a copy behind.
+/// Initial capacity of a line's buffer. Growing it leaves a copy behind.
 const ROOM: usize = 8192;
 const ESCAPE: u8 = 0x1b;
 const DELETE: u8 = 0x7f;
@@ -19,7 +19,7 @@ const BACKSPACE: u8 = 0x08;
 const CTRL_U: u8 = 0x15;
 const CTRL_W: u8 = 0x17;
 
-/// How typing a line ended.
+/// Outcome of typing a line.
 pub(super) enum Typed {
     Line(Zeroizing<Vec<u8>>),
     Ended,
@@ -27,7 +27,7 @@ pub(super) enum Typed {
     Signal(Signal),
 }
 
-/// A terminal that hands over each key and shows none, until this is dropped.
+/// A terminal that delivers each key and echoes none, until it is dropped.
 pub(super) struct Unechoed<'a> {
     tty: &'a File,
     before: Termios,
@@ -57,16 +57,18 @@ impl<'a> Unechoed<'a> {
                 b'\n' | b'\r' => return Ok(Typed::Line(line)),
                 ESCAPE => self.skip_sequence()?,
                 _ if self.edit(key, &mut line) => {}
-                // Other control keys mean nothing here: arrows and the like would be part of a passphrase unseen.
+                // Other control keys beep: unseen, they would become part of a passphrase.
                 0..b' ' if key != b'\t' => write!(&*self.tty, "\u{7}")?,
-                // The rest of a line that is too long is read and dropped, so that no shell takes it for a command.
+                // The rest of a line that is too long is discarded, so that no shell runs it as a
+                // command.
                 _ if line.len() <= limit => line.push(key),
                 _ => {}
             }
         }
     }
 
-    /// What ends the line at once: a signal, or the end of input on an empty line.
+    /// Returns the outcome if a key ends the line at once: a signal, or the end of input on an
+    /// empty line.
     fn end(&self, key: u8, line: &[u8]) -> Option<Typed> {
         let signal = if self.is(key, SpecialCodeIndex::VINTR) {
             Signal::INT
@@ -81,7 +83,7 @@ impl<'a> Unechoed<'a> {
         Some(Typed::Signal(signal))
     }
 
-    /// Whether a key erases something, done if so.
+    /// Applies an erasing key. Returns `false` for any other key.
     fn edit(&self, key: u8, line: &mut Vec<u8>) -> bool {
         if [DELETE, BACKSPACE].contains(&key) || self.is(key, SpecialCodeIndex::VERASE) {
             erase_letter(line);
@@ -95,12 +97,12 @@ impl<'a> Unechoed<'a> {
         true
     }
 
-    /// Whether a key is the one that the terminal has for this; a code of 0 stands for none.
+    /// Returns whether the terminal uses `key` for `code`. The code 0 means no key.
     fn is(&self, key: u8, code: SpecialCodeIndex) -> bool {
         key != 0 && self.before.special_codes[code] == key
     }
 
-    /// Skips what an arrow or a function key sends after its escape.
+    /// Skips the sequence that an arrow or function key sends after its escape.
     fn skip_sequence(&self) -> io::Result<()> {
         match self.key()? {
             Some(b'[') => while self.key()?.is_some_and(|key| !(b'@'..=b'~').contains(&key)) {},
@@ -129,7 +131,7 @@ impl Drop for Unechoed<'_> {
     }
 }
 
-/// Erases the last letter, of however many bytes.
+/// Erases the last character, of any number of bytes.
 fn erase_letter(line: &mut Vec<u8>) {
     while line.pop().is_some_and(|byte| (0x80..0xc0).contains(&byte)) {}
 }

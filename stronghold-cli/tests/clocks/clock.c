@@ -1,6 +1,6 @@
 /*
- * A clock that goes wrong, between the real command and the real libc: loaded with LD_PRELOAD, it shifts the time of day
- * by CLOCK_SHIFT seconds. The monotonic clock stays as it is, as it does when somebody sets the time.
+ * A wrong clock between the real command and libc: loaded with LD_PRELOAD, it shifts the time of day
+ * by CLOCK_SHIFT seconds. The monotonic clock is unchanged, as when a user sets the time.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-//! Clocks that go wrong decide nothing: two devices sync whatever theirs say, a rule that has expired stays so when the time is
-//! set back, and a foreign time is shown as no later than it came. Real commands, whose time of day is shifted.
+//! Tests that wrong clocks do no harm: two devices sync with any clocks, an expired rule stays
+//! expired when the clock is set back, and a foreign time is shown as no later than its arrival.
+//! Runs real commands with a shifted time of day.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 #[path = "../common/mod.rs"]
@@ -19,11 +20,11 @@ const HOUR: i64 = 60 * 60;
 const DAY: i64 = 24 * HOUR;
 const YEAR: i64 = 365 * DAY;
 
-/// Clocks as they are found: behind and ahead, by hours, days and years.
+/// Realistic clock errors: behind and ahead, by hours, days and years.
 static SHIFTS: LazyLock<Vec<i64>> =
     LazyLock::new(|| [HOUR, 2 * DAY, 10 * YEAR].into_iter().flat_map(|shift| [shift, -shift]).collect());
 
-/// A command on a device whose time of day is so many seconds ahead, or behind.
+/// Builds a command with the time of day shifted by `seconds`.
 fn shifted(device: &Device, args: &[&str], seconds: i64) -> Option<Command> {
     static LIBRARY: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
     let library: &Path = LIBRARY.get_or_init(|| preloaded("clocks/clock.c")).as_deref()?;
@@ -52,7 +53,8 @@ fn two_devices_sync_whatever_their_clocks_say() {
     let (a, b) = paired();
     trust_each_other((&a, "a"), (&b, "b"));
     for (index, shift) in SHIFTS.iter().enumerate() {
-        // The one asked is wrong, then the one that asks; each gives something and takes something.
+        // First the responder's clock is wrong, then the initiator's; each sends and receives an
+        // entry.
         for (asked, asking) in [(*shift, 0), (0, *shift)] {
             let (from_a, from_b) = (format!("s/a/{index}-{asked}"), format!("s/b/{index}-{asking}"));
             let Some(done) = run(&a, &["put", &from_a], "of a", asked) else { return };
@@ -114,7 +116,7 @@ fn a_foreign_time_is_shown_as_no_later_than_it_came() {
     assert!(shown(&listed["entries"][0]) <= now(), "{listed}");
     let history = a.json(&["history", "s/v/r"]);
     assert!(shown(&history["revisions"][0]) <= now(), "{history}");
-    // A later edit here is shown, not the one from the year to come.
+    // A later edit here is shown, not the one dated a year ahead.
     a.put("s/v/r", "edited here");
     assert_eq!(a.get("s/v/r"), "edited here");
 }

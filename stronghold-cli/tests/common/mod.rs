@@ -1,5 +1,6 @@
-//! Devices for the tests: each has a folder, a key file and a snapshot, and every command on it is a process of its
-//! own. Nothing hangs and nothing stays: each process has a time-out, and is killed when the test lets go of it.
+//! Provides devices for the tests: each has a folder, a key file and a snapshot, and runs every
+//! command as a process of its own. Each process has a time-out and is killed on drop, so none
+//! hangs or stays behind.
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
@@ -27,10 +28,10 @@ use tempfile::TempDir;
 pub(crate) use pair::{DENIAL, ENTRIES, Pair, summary};
 pub(crate) use preload::preloaded;
 
-/// Far above what any command takes, so that only a hang meets it.
+/// Far longer than any command takes, so that only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Exit codes, DESIGN.md section 11.
+/// Exit codes (DESIGN.md section 11).
 pub(crate) const USAGE: i32 = 2;
 pub(crate) const NOT_FOUND: i32 = 3;
 pub(crate) const WRONG_KEY: i32 = 4;
@@ -41,15 +42,15 @@ pub(crate) const DECISION: i32 = 8;
 pub(crate) const PEER: i32 = 9;
 pub(crate) const STORAGE: i32 = 10;
 
-/// A device of a test.
+/// A device under test.
 pub(crate) struct Device {
     folder: TempDir,
-    /// Where it remembers generations: no part of the snapshot, so apart from it.
+    /// Folder of its rollback notes; not part of the snapshot, so kept apart.
     state: TempDir,
     unlock: RefCell<[String; 2]>,
 }
 
-/// A command that came to its end.
+/// The result of a command that has ended.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) exit: i32,
@@ -57,7 +58,7 @@ pub(crate) struct Done {
     pub(crate) stderr: String,
 }
 
-/// A command under way.
+/// A running command.
 pub(crate) struct Running {
     child: Child,
     lines: Receiver<Vec<u8>>,
@@ -69,14 +70,14 @@ pub(crate) struct Running {
 pub(crate) struct Files(Vec<(String, Vec<u8>)>);
 
 impl Device {
-    /// With an empty snapshot, under a key file.
+    /// Creates a device with an empty snapshot under a key file.
     pub(crate) fn new(name: &str) -> Self {
         let device = Self::without_snapshot();
         device.ok(&["init", "--name", name]);
         device
     }
 
-    /// With a key file and nothing else.
+    /// Creates a device with a key file and without a snapshot.
     pub(crate) fn without_snapshot() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("key");
@@ -89,7 +90,7 @@ impl Device {
         }
     }
 
-    /// With an empty snapshot, under a passphrase.
+    /// Creates a device with an empty snapshot under a passphrase.
     pub(crate) fn with_passphrase(name: &str, passphrase: &str) -> Self {
         let device = Self::without_snapshot();
         device.unlock_by("--passphrase-file", "passphrase", passphrase.as_bytes());
@@ -97,7 +98,7 @@ impl Device {
         device
     }
 
-    /// Another device with a copy of this one's snapshot, as a copied virtual machine is.
+    /// Creates a device with a copy of this one's snapshot, like a copied virtual machine.
     pub(crate) fn copied(&self) -> Self {
         let copy = Self::without_snapshot();
         fs::copy(self.snapshot(), copy.snapshot()).unwrap();
@@ -105,17 +106,17 @@ impl Device {
         copy
     }
 
-    /// From now on, commands are given another key or passphrase, in a file of this content.
+    /// Makes later commands use another key or passphrase, from a new file with `content`.
     pub(crate) fn unlock_by(&self, option: &str, file: &str, content: &[u8]) {
         *self.unlock.borrow_mut() = [option.into(), self.file(file, content)];
     }
 
-    /// The same with a file that stands elsewhere.
+    /// Makes later commands use another key or passphrase, from an existing file.
     pub(crate) fn unlock_by_file(&self, option: &str, path: &Path) {
         *self.unlock.borrow_mut() = [option.into(), path.to_str().unwrap().into()];
     }
 
-    /// Writes a file into the device's folder and gives its path.
+    /// Writes a file into the device's folder; returns its path.
     pub(crate) fn file(&self, name: &str, content: &[u8]) -> String {
         let path = self.folder.path().join(name);
         fs::write(&path, content).unwrap();
@@ -134,7 +135,7 @@ impl Device {
         self.unlock.borrow()[1].clone()
     }
 
-    /// A command on this device, not started yet.
+    /// Builds a command on this device.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = without_terminal(stronghold());
         command.args(args).arg("--snapshot").arg(self.snapshot()).args(self.unlock.borrow().as_slice());
@@ -153,12 +154,12 @@ impl Device {
         self.start(args, stdin).end()
     }
 
-    /// Runs a command that must succeed; gives its output as text.
+    /// Runs a command that must succeed; returns its output as text.
     pub(crate) fn ok(&self, args: &[&str]) -> String {
         self.ok_with(args, b"")
     }
 
-    /// As [`ok`](Self::ok), with this as its standard input.
+    /// Runs a command as [`ok`](Self::ok) does, with `stdin` as its standard input.
     #[track_caller]
     pub(crate) fn ok_with(&self, args: &[&str], stdin: &[u8]) -> String {
         let done = self.run(args, stdin);
@@ -166,20 +167,20 @@ impl Device {
         String::from_utf8(done.stdout).unwrap()
     }
 
-    /// Runs a command that must succeed, and reads its one line of JSON.
+    /// Runs a command that must succeed; returns its one line of JSON.
     #[track_caller]
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         self.json_with(args, b"")
     }
 
-    /// As [`json`](Self::json), with this as its standard input.
+    /// Runs a command as [`json`](Self::json) does, with `stdin` as its standard input.
     #[track_caller]
     pub(crate) fn json_with(&self, args: &[&str], stdin: &[u8]) -> Value {
         let text = self.ok_with(&[args, &["--json"]].concat(), stdin);
         one_line(&text)
     }
 
-    /// Runs a command that must fail this way, and gives what it says.
+    /// Runs a command that must fail with the code `exit`; returns its stderr.
     #[track_caller]
     pub(crate) fn fails(&self, args: &[&str], exit: i32) -> String {
         let done = self.run(args, b"");
@@ -203,13 +204,14 @@ impl Device {
         self.fails(&["get", location], NOT_FOUND);
     }
 
-    /// The locations that `list` shows.
+    /// Returns the locations that `list` shows.
     #[track_caller]
     pub(crate) fn locations(&self) -> Vec<String> {
         strings(&self.json(&["list"])["entries"], "location")
     }
 
-    /// What two devices that hold the same have in common: each entry's name and hash, and whether it is in conflict.
+    /// Returns what two devices with equal content have in common: each entry's name and hash, and
+    /// whether it is in conflict.
     #[track_caller]
     pub(crate) fn entries(&self) -> Vec<(String, String, bool)> {
         let entries = self.json(&["list"])["entries"].take();
@@ -220,7 +222,7 @@ impl Device {
         entries.as_array().unwrap().iter().map(shown).collect()
     }
 
-    /// The revisions of a record that nothing replaces, and what they say; a deletion says nothing.
+    /// Returns the heads of a record, each with its value, or `None` for a deletion.
     #[track_caller]
     pub(crate) fn heads(&self, location: &str) -> Vec<(String, Option<String>)> {
         let history = self.json(&["history", location]);
@@ -237,7 +239,7 @@ impl Device {
         heads
     }
 
-    /// What the heads of a record say, sorted.
+    /// Returns the values of a record's heads, sorted.
     #[track_caller]
     pub(crate) fn values(&self, location: &str) -> Vec<String> {
         let mut values: Vec<String> =
@@ -246,8 +248,8 @@ impl Device {
         values
     }
 
-    /// The snapshot and its previous generation as they are now. Anything else that a command leaves behind counts
-    /// too, but for the lock file, which says nothing.
+    /// Returns the snapshot's current files, with anything else that a command left behind, but
+    /// without the lock file, whose content does not matter.
     pub(crate) fn files(&self) -> Files {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder).unwrap() {
@@ -261,7 +263,7 @@ impl Device {
         Files(files)
     }
 
-    /// Runs a command that must fail this way and leave every file as it was.
+    /// Runs a command that must fail with the code `exit` and leave every file unchanged.
     #[track_caller]
     pub(crate) fn fails_cleanly(&self, args: &[&str], exit: i32) -> String {
         let before = self.files();
@@ -270,7 +272,7 @@ impl Device {
         said
     }
 
-    /// Answers peers until it is dropped; with the address.
+    /// Serves peers until dropped; returns the process and its address.
     #[track_caller]
     pub(crate) fn serve(&self) -> (Running, String) {
         let mut serving = self.start(&["serve", "--listen", "127.0.0.1:0", "--json"], b"");
@@ -279,7 +281,7 @@ impl Device {
         (serving, address)
     }
 
-    /// Shows a code; with the code and the address.
+    /// Starts a pairing; returns the process, its code and its address.
     #[track_caller]
     pub(crate) fn pair(&self, args: &[&str]) -> (Running, String, String) {
         let mut pairing = self.start(&[&["pair", "--listen", "127.0.0.1:0", "--json"], args].concat(), b"");
@@ -290,7 +292,7 @@ impl Device {
 }
 
 impl Files {
-    /// The same but for one file, which a test itself writes.
+    /// Leaves out one file, which a test writes itself.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.0.retain(|(file, _)| file != name);
         self
@@ -298,7 +300,7 @@ impl Files {
 }
 
 impl Running {
-    /// Starts a process and gives it all of its standard input.
+    /// Starts a process and writes all of its standard input.
     pub(crate) fn start(command: &mut Command, stdin: &[u8]) -> Self {
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap();
@@ -321,7 +323,7 @@ impl Running {
         Self { child, lines, stderr: Some(stderr) }
     }
 
-    /// The next line that it prints, as JSON.
+    /// Returns the next line of output, as JSON.
     #[track_caller]
     pub(crate) fn event(&mut self) -> Value {
         match self.lines.recv_timeout(PATIENCE) {
@@ -333,22 +335,22 @@ impl Running {
         }
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether it came to its end, however.
+    /// Checks whether the process has ended, in any way.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Kills it, if it has not ended yet; [`end`](Self::end) then tells how it ended.
+    /// Kills the process, unless it has ended; [`end`](Self::end) then returns how it ended.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
     }
 
-    /// Waits for its end.
+    /// Waits for the process to end.
     #[track_caller]
     pub(crate) fn end(mut self) -> Done {
         let deadline = Instant::now() + PATIENCE;
@@ -380,12 +382,12 @@ impl std::fmt::Debug for Files {
     }
 }
 
-/// A raw key, another one for each number.
+/// Returns a raw key, a different one for each number.
 pub(crate) fn raw_key(number: u8) -> [u8; 32] {
     std::array::from_fn(|index| number.wrapping_add(8 * index as u8))
 }
 
-/// The command, with nothing from the tester's own environment.
+/// Builds the command without settings from the tester's environment.
 pub(crate) fn stronghold() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stronghold"));
     command.env_remove("STRONGHOLD_SNAPSHOT").env_remove("STRONGHOLD_PASSPHRASE_FILE");
@@ -393,7 +395,7 @@ pub(crate) fn stronghold() -> Command {
     command
 }
 
-/// The same where it has no terminal to ask on, also where these tests are run at one.
+/// Detaches a command from the terminal, if the tests run at one.
 fn without_terminal(command: Command) -> Command {
     if std::fs::File::open("/dev/tty").is_err() {
         return command;
@@ -414,7 +416,8 @@ pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Done {
     Running::start(command, stdin).end()
 }
 
-/// Two paired devices, `a` and `b` to each other. No rules are granted, and `b` knows no address of `a` that stands.
+/// Creates two paired devices, `a` and `b`. No rules are granted, and `b` knows no current address
+/// of `a`.
 #[track_caller]
 pub(crate) fn paired() -> (Device, Device) {
     let (a, b) = (Device::new("a"), Device::new("b"));
@@ -422,7 +425,7 @@ pub(crate) fn paired() -> (Device, Device) {
     (a, b)
 }
 
-/// Pairs two devices that have a snapshot already; they know each other by their own names.
+/// Pairs two devices that have snapshots; each knows the other by its own name.
 #[track_caller]
 pub(crate) fn pair(listener: &Device, joiner: &Device) {
     let (pairing, code, address) = listener.pair(&[]);
@@ -431,7 +434,7 @@ pub(crate) fn pair(listener: &Device, joiner: &Device) {
     assert_eq!(done.exit, 0, "{}", done.stderr);
 }
 
-/// Lets each do everything with everything at the other.
+/// Lets each device do everything on the other.
 #[track_caller]
 pub(crate) fn trust_each_other(a: (&Device, &str), b: (&Device, &str)) {
     for (device, other) in [(a.0, b.1), (b.0, a.1)] {
@@ -439,7 +442,7 @@ pub(crate) fn trust_each_other(a: (&Device, &str), b: (&Device, &str)) {
     }
 }
 
-/// Reads a result that must be one object on one line.
+/// Parses a result that must be one object on one line.
 #[track_caller]
 pub(crate) fn one_line(text: &str) -> Value {
     assert_eq!(text.lines().count(), 1, "not one line: {text}");
@@ -449,12 +452,12 @@ pub(crate) fn one_line(text: &str) -> Value {
     object
 }
 
-/// One text field of each object in a list.
+/// Returns a text field of each object in a list.
 pub(crate) fn strings(list: &Value, field: &str) -> Vec<String> {
     list.as_array().unwrap().iter().map(|object| object[field].as_str().unwrap().to_owned()).collect()
 }
 
-/// Some number fields of an object.
+/// Returns number fields of an object.
 pub(crate) fn counts<const N: usize>(object: &Value, fields: [&str; N]) -> [u64; N] {
     fields.map(|field| object[field].as_u64().unwrap_or_else(|| panic!("no {field} in {object}")))
 }

@@ -1,4 +1,4 @@
-//! Two paired devices, one serving: `a` is the one asked and `b` asks.
+//! Provides two paired devices: `a` serves as the responder, and `b` is the initiator.
 
 use std::process::Command;
 
@@ -6,15 +6,15 @@ use serde_json::Value;
 
 use super::{DENIED, Device, Running, counts, paired, trust_each_other};
 
-/// What `a` has at first.
+/// Locations of the entries that `a` has at first.
 pub(crate) const ENTRIES: [&str; 4] =
     ["wallet/tokens/api", "wallet/web/mail", "wallet/web/shop", "work/web/mail"];
 
-/// What a device says that was not permitted what it asked for.
+/// Error of an initiator whose request is denied.
 pub(crate) const DENIAL: &str = "error: the peer does not permit it\n\
                           hint: ask for it there: stronghold grant THIS-DEVICE OPERATION --select SELECTION\n";
 
-/// Two paired devices, and `a` serving.
+/// Two paired devices, with `a` serving.
 pub(crate) struct Pair {
     pub(crate) a: Device,
     pub(crate) b: Device,
@@ -23,7 +23,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// `a` has [`ENTRIES`], `b` has nothing, and nobody may do anything.
+    /// Creates the pair: `a` has [`ENTRIES`], `b` has no records, and no rule is granted.
     #[track_caller]
     pub(crate) fn new() -> Self {
         let (a, b) = paired();
@@ -31,7 +31,7 @@ impl Pair {
         Self::of(a, b)
     }
 
-    /// As [`new`](Self::new), and each may do everything.
+    /// Creates a pair as [`new`](Self::new) does, and lets each device do everything.
     #[track_caller]
     pub(crate) fn trusting() -> Self {
         let pair = Self::new();
@@ -39,7 +39,7 @@ impl Pair {
         pair
     }
 
-    /// As [`trusting`](Self::trusting), after a first sync.
+    /// Creates a pair as [`trusting`](Self::trusting) does, and syncs once.
     #[track_caller]
     pub(crate) fn synced() -> Self {
         let pair = Self::trusting();
@@ -54,7 +54,7 @@ impl Pair {
         Self { a, b, address, serving }
     }
 
-    /// `a` allows `b` these operations on this selection.
+    /// Lets `b` do `operations` on `selection` at `a`.
     #[track_caller]
     pub(crate) fn grant(&self, operations: &[&str], selection: &str) {
         self.a.ok(&[&["grant", "b"], operations, &["--select", selection]].concat());
@@ -64,13 +64,14 @@ impl Pair {
         [args, &["--at", &self.address]].concat()
     }
 
-    /// `b` asks `a`.
+    /// Runs a request of `b` to `a`.
     #[track_caller]
     pub(crate) fn ask(&self, args: &[&str]) -> Value {
         self.b.json(&self.at(args))
     }
 
-    /// `b` asks `a`, and it must fail this way and change no entry of either.
+    /// Runs a request of `b` to `a` that must fail with the code `exit` and change no entry of
+    /// either.
     #[track_caller]
     pub(crate) fn fails(&self, args: &[&str], exit: i32) -> String {
         let before = (self.a.entries(), self.b.entries());
@@ -79,19 +80,19 @@ impl Pair {
         said
     }
 
-    /// `b` syncs with `a`: received, sent, deleted, conflicts, unchanged.
+    /// Syncs `b` with `a`; returns received, sent, deleted, conflicts, unchanged.
     #[track_caller]
     pub(crate) fn sync(&self, args: &[&str]) -> [u64; 5] {
         summary(&self.ask(&[&["sync", "a"], args].concat()))
     }
 
-    /// Waits until the server has ended so many sessions, and has written what they taught it.
+    /// Waits until the server has ended `sessions` sessions and written their results.
     #[track_caller]
     pub(crate) fn has_answered(&mut self, sessions: usize) {
         (0..sessions).for_each(|_| while self.serving.event()["session"] != "done" {});
     }
 
-    /// Stops the server, and gives `a`: what waited to be logged is written then.
+    /// Stops the server, which writes pending log entries, and returns `a`.
     #[track_caller]
     pub(crate) fn stopped(self) -> Device {
         let stopped = Command::new("kill").arg(self.serving.id().to_string()).status().unwrap();
@@ -99,13 +100,13 @@ impl Pair {
         self.a
     }
 
-    /// The log of `a` when its server was stopped.
+    /// Stops the server, and returns the log of `a`.
     #[track_caller]
     pub(crate) fn logged_at_the_end(self) -> Vec<Value> {
         self.stopped().json(&["log"])["entries"].as_array().unwrap().clone()
     }
 
-    /// `b` syncs with `a`, and something waits for a rule: what was done, and exit 7.
+    /// Syncs `b` with `a` where some entries wait for a rule (exit 7); returns the result.
     #[track_caller]
     pub(crate) fn sync_with_some_left(&self, args: &[&str]) -> Value {
         let args = [&["sync", "a", "--json"], args].concat();
@@ -114,14 +115,14 @@ impl Pair {
         serde_json::from_slice(&done.stdout).unwrap()
     }
 
-    /// `b` lets `a` write and delete there, so that it takes what `a` gives.
+    /// Lets `a` push and delete at `b`, so that `b` takes all entries of `a`.
     #[track_caller]
     pub(crate) fn trusting_b(self) -> Self {
         self.b.ok(&["grant", "a", "push", "delete", "--select", "**"]);
         self
     }
 
-    /// The last decision in the log of `a`.
+    /// Returns the last decision in the log of `a`.
     #[track_caller]
     pub(crate) fn logged(&self) -> Value {
         let entries = self.a.json(&["log"])["entries"].take();
@@ -130,7 +131,7 @@ impl Pair {
 }
 
 #[track_caller]
-/// Received, sent, deleted, in conflict, unchanged.
+/// Returns received, sent, deleted, in conflict, unchanged.
 pub(crate) fn summary(done: &Value) -> [u64; 5] {
     let [bytes_in, bytes_out, round_trips] = counts(done, ["bytes_in", "bytes_out", "round_trips"]);
     assert!(bytes_in > 0 && bytes_out > 0 && round_trips > 0, "{done}");

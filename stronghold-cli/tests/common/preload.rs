@@ -1,4 +1,4 @@
-//! Libraries in C between the real command and the real libc, loaded with `LD_PRELOAD`.
+//! Builds C libraries that sit between the real command and libc, loaded with `LD_PRELOAD`.
 #![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
 use std::{
@@ -6,7 +6,8 @@ use std::{
     process::Command,
 };
 
-/// Compiles `tests/FILE` into a folder that stays until the tests end; none where that can't be, and says so.
+/// Compiles `tests/FILE` into a folder that stays until the tests end. Prints a message and returns
+/// `None` if that is not possible.
 pub(crate) fn preloaded(file: &str) -> Option<PathBuf> {
     if !cfg!(all(target_os = "linux", target_env = "gnu")) {
         eprintln!("SKIPPED: {file} stands between command and libc on Linux with glibc only");

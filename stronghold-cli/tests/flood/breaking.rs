@@ -1,5 +1,5 @@
-//! A paired device that may do everything, and breaks the protocol: it hangs up after any message, sends another in
-//! place of any, or damages a batch.
+//! Simulates a paired device with all rules that breaks the protocol: it hangs up after any
+//! message, sends another in place of any, or damages a batch.
 
 use std::{fs, net::SocketAddr, path::PathBuf};
 
@@ -24,16 +24,17 @@ use crate::{
     stage::{Inside, Stage, open},
 };
 
-/// Breaks the protocol in another way each time.
+/// Breaks the protocol in a different way each time.
 pub(crate) struct Breaker {
     inside: Inside,
-    /// Its snapshot as it is before each session.
+    /// Bytes of its snapshot before each session.
     pristine: Vec<u8>,
-    /// One copy for each session at a time.
+    /// A copy of the snapshot for each concurrent session.
     copies: Vec<Mutex<PathBuf>>,
     address: SocketAddr,
     server: DeviceId,
-    /// Which of its messages is the last of its one batch: what breaks up to there leaves nothing at the server.
+    /// Index of the message that ends its only batch: a breach up to there leaves nothing at the
+    /// server.
     last: usize,
     _folder: TempDir,
 }
@@ -58,7 +59,7 @@ impl Breaker {
         breaker
     }
 
-    /// An honest session, of which the place of its chunk is learnt.
+    /// Runs an honest session; returns the index of its chunk message.
     fn rehearsed(&mut self) -> usize {
         self.inside.device.lock().unwrap().put("d/v/first", "the breaker's");
         self.pristine = fs::read(&self.inside.snapshot).unwrap();
@@ -74,7 +75,7 @@ impl Breaker {
         chunk.expect("the breaker gave nothing")
     }
 
-    /// Breaks the protocol in the way of this number.
+    /// Breaks the protocol in the way given by `number`.
     pub(crate) async fn breach(&self, number: usize) -> Heard {
         let intruders = intruders();
         let (way, at) = (number % (intruders.len() + 3), number / (intruders.len() + 3) % (self.last + 1));
@@ -84,13 +85,14 @@ impl Breaker {
         let tamper = |index: usize, message: Message| match way.checked_sub(intruders.len()) {
             None if index == at => Some(intruders[way].clone()),
             Some(0) if index == at => None,
-            // Whatever else is wrong, the batch is no use.
+            // Whatever else is wrong, the batch is unusable.
             _ => Some(damaged(message)),
         };
         self.session(number, tamper).await
     }
 
-    /// A session from the pristine state, with each message as `tamper` gives it.
+    /// Runs a session from the pristine snapshot, with each message replaced by the result of
+    /// `tamper`.
     async fn session(
         &self,
         number: usize,
@@ -105,7 +107,7 @@ impl Breaker {
         }
     }
 
-    /// What is no message at all.
+    /// Sends bytes that are not a message.
     async fn babble(&self) -> Heard {
         let mut channel = match self.opened(&self.inside.home()).await {
             Ok(channel) => channel,
@@ -120,7 +122,7 @@ impl Breaker {
         }
     }
 
-    /// A channel through the gate, to say on it what one likes.
+    /// Opens a channel past the gate, for arbitrary messages.
     async fn opened(&self, home: &SharedVault) -> Result<Channel<TcpStream>, PeerError> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -128,7 +130,7 @@ impl Breaker {
     }
 }
 
-/// Messages that have their place, none of them where they are put.
+/// Returns valid messages that are wrong wherever they are inserted.
 fn intruders() -> [Message; 7] {
     let request = Request::Browse { selection: Selection::everything() };
     [
@@ -190,7 +192,8 @@ async fn asked(
     }
 }
 
-/// A session whose outgoing messages go through a tamperer: what it gives is sent instead; `None` hangs up.
+/// A session that passes each outgoing message through `tamper`, which returns the message to send
+/// instead, or `None` to hang up.
 struct Tampered<T> {
     session: Initiator,
     sent: usize,

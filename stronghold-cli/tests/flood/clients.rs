@@ -1,4 +1,4 @@
-//! Clients that mean no good, and what they hear.
+//! Simulates hostile clients, and records the server's reaction.
 
 use std::{
     collections::BTreeMap,
@@ -25,28 +25,28 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// How long a client waits for the server to hang up: longer than the server waits for a handshake.
+/// Maximum wait for the server to hang up, longer than its wait for a handshake.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a silent connection is held.
+/// Time for which a silent connection is held.
 const HOLD: Duration = Duration::from_secs(2);
 
-/// What became of a connection.
+/// The outcome of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Heard {
-    /// Not a byte.
+    /// The server sent no byte.
     Nothing,
     Denied,
     Busy,
-    /// That it broke the protocol.
+    /// The server reported that the client broke the protocol.
     Misbehaved,
     /// The connection ended.
     Cut,
-    /// It succeeded.
+    /// The request succeeded.
     Done,
     Other(String),
 }
 
-/// How often each was heard.
+/// Counts of each outcome.
 #[derive(Default)]
 pub(crate) struct Tally(Mutex<BTreeMap<Heard, usize>>);
 
@@ -60,7 +60,7 @@ pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// So many clients, some at a time; counts those that are done.
+/// Runs `connections` clients, up to `parallel` at a time; counts finished ones in `done`.
 pub(crate) fn flood<F>(
     connections: usize,
     parallel: usize,
@@ -94,18 +94,19 @@ async fn connected(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// What the server says until it hangs up.
+/// Reads until the server hangs up.
 async fn heard(mut stream: TcpStream) -> Heard {
     let mut said = Vec::new();
     match timeout(PATIENCE, stream.read_to_end(&mut said)).await {
-        // A reset is an end too: the server hangs up on bytes that it did not read.
+        // A reset counts as an end: the server hangs up with bytes unread.
         Ok(_) if said.is_empty() => Heard::Nothing,
         Ok(_) => Heard::Other(format!("{} bytes", said.len())),
         Err(_) => Heard::Other("the connection stays open".into()),
     }
 }
 
-/// What knows nothing of Stronghold, or is silent: a silent one gives its turn to the next as soon as it has a place.
+/// Runs a client that knows nothing of Stronghold, or is silent: a silent one lets the next client
+/// start as soon as it holds a place.
 pub(crate) async fn garbage(address: SocketAddr, number: usize, places: Arc<Semaphore>) -> Heard {
     let mut stream = connected(address).await;
     match number % 6 {
@@ -143,7 +144,7 @@ pub(crate) async fn garbage(address: SocketAddr, number: usize, places: Arc<Sema
     }
 }
 
-/// Connections that have sent 31 bytes.
+/// Opens connections that have sent 31 bytes.
 pub(crate) async fn held(address: SocketAddr, number: usize) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     for _ in 0..number {
@@ -154,7 +155,7 @@ pub(crate) async fn held(address: SocketAddr, number: usize) -> Vec<TcpStream> {
     streams
 }
 
-/// A knock under a secret that the server does not know, and TLS under a key that it does not know.
+/// Connects with a secret and a TLS key that the server does not know.
 pub(crate) async fn stranger(address: SocketAddr, home: SharedVault, server: DeviceId) -> Heard {
     match Peer::connect(connected(address).await, &home, server).await {
         Err(PeerError::Channel(ChannelError::TurnedAway)) => Heard::Nothing,
@@ -162,7 +163,7 @@ pub(crate) async fn stranger(address: SocketAddr, home: SharedVault, server: Dev
     }
 }
 
-/// A device that may do nothing asks for everything.
+/// Lets a device without any rule ask for everything.
 pub(crate) async fn denied(address: SocketAddr, home: SharedVault, server: DeviceId) -> Heard {
     let peer = match Peer::connect(connected(address).await, &home, server).await {
         Ok(peer) => peer,

@@ -1,4 +1,5 @@
-//! Paired devices that announce, tell and send as much as they can at once: what a server then takes in all.
+//! Simulates paired devices that announce, describe and send as much as they can at once, to bound
+//! a server's total memory.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,22 +11,22 @@ use stronghold_sync::{
 };
 use tokio::{net::TcpStream, time::timeout};
 
-/// Bytes of a batch that go in one message, and shapes that do.
+/// Size of a chunk of a batch, in bytes, and number of shapes in a message.
 const CHUNK: usize = 48 << 10;
 const PART: u32 = 100;
-/// How long a device goes on.
+/// Maximum time that a device goes on.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// What a greedy device is after.
+/// The resource that a greedy device uses up.
 #[derive(Clone, Copy)]
 pub(crate) enum Greed {
-    /// To have the server keep what it tells of its entries.
+    /// Memory for the shapes that it describes.
     Telling,
-    /// To have the server keep what it sends.
+    /// Memory for the batches that it sends.
     Sending,
 }
 
-/// Goes on until the server has had enough of it or it takes no more; returns the connection, which is still open.
+/// Sends until the server refuses or stops reading; returns the connection, still open.
 pub(crate) async fn greedy(
     address: SocketAddr,
     home: SharedVault,
@@ -64,7 +65,7 @@ async fn sends(channel: &mut Channel<TcpStream>) -> Option<()> {
     say(channel, Message::Propose(Propose { key: None })).await?;
     until(channel, |message| matches!(message, Message::End)).await?;
     say(channel, Message::Batch(Batch { index: 0, entries: 1, len: MAX_SEALED })).await?;
-    // All but the last of it.
+    // All chunks of the batch but the last.
     for _ in 1..usize::try_from(MAX_SEALED).unwrap() / CHUNK {
         say(channel, Message::Chunk(vec![7; CHUNK])).await?;
     }
@@ -81,7 +82,8 @@ async fn until(channel: &mut Channel<TcpStream>, is_it: impl Fn(&Message) -> boo
     Some(())
 }
 
-/// Shapes of records that nobody has, in order, each with as many ancestors as fit a message.
+/// Returns shapes of records that no device has, in order, each with as many ancestors as fit a
+/// message.
 fn shapes(from: u32, number: u32) -> Vec<Shape> {
     let location = "shared/v/r".parse::<Location>().unwrap().id();
     let of = |number: u32| {

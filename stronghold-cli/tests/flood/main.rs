@@ -1,9 +1,10 @@
-//! Hostile clients against a real `serve`: garbage, strangers with valid TLS, paired devices without rules, and paired
-//! devices that break the protocol at each state. What must hold: memory and open files stay flat, what is foreign hears
-//! nothing, and an honest device is served all along. How long that takes is printed, not judged: the attackers are on the
-//! same machine.
+//! Floods a real `serve` with hostile clients: garbage, strangers with valid TLS, paired devices
+//! without rules, and paired devices that break the protocol in each state. Memory and open files
+//! must stay flat, strangers must receive no byte, and an honest device must be served throughout.
+//! Its times are printed but not checked, because the attackers run on the same machine.
 //!
-//! `cargo xtask flood [CONNECTIONS]` runs the same in release, for 10,000 connections of each kind.
+//! `cargo xtask flood [CONNECTIONS]` runs this in release, with 10,000 connections of each kind by
+//! default.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 #![allow(clippy::print_stdout, reason = "what was measured")]
 
@@ -26,10 +27,11 @@ use stage::Stage;
 
 /// Connections of each kind in the test suite.
 const CONNECTIONS: usize = 300;
-/// Clients at a time; and connections that are held open beside them, more than a server lets strangers have.
+/// Concurrent clients, and connections held open beside them, more than a server grants to
+/// strangers.
 const PARALLEL: usize = 32;
 const HELD: usize = 300;
-/// What one device may have at a time.
+/// Maximum concurrent sessions of one device.
 const SESSIONS: usize = 4;
 
 fn connections() -> usize {
@@ -81,8 +83,8 @@ fn paired_devices_that_break_the_protocol_change_nothing() {
     assert!(!found.iter().any(|(what, _)| *what == Heard::Done), "{found:?}");
 }
 
-/// Eight devices with all the sessions that they may have: half of these tell of entries without end, half send the largest
-/// batches. An honest sync goes on beside them.
+/// Eight devices use all their sessions: half of them describe entries without end, half send the
+/// largest batches. An honest sync runs beside them.
 #[test]
 fn devices_that_announce_and_send_the_most_take_no_more_than_their_share() {
     const DEVICES: usize = 8;
@@ -108,13 +110,13 @@ fn devices_that_announce_and_send_the_most_take_no_more_than_their_share() {
     stage.honest_sync();
 }
 
-/// Each has sent one byte less than a knock has.
+/// Each connection has sent one byte less than a knock.
 #[test]
 fn a_connection_before_the_gate_takes_little_memory() {
     const AT_A_TIME: usize = 200;
     let stage = Stage::new();
     runtime().block_on(async {
-        // What is allocated once is there after the first few.
+        // One-time allocations are done after the first few.
         drop(held(stage.address, 8).await);
         stage.watched.settles(|now| now.files <= stage.idle.files);
         tokio::time::sleep(Duration::from_millis(500)).await;

@@ -1,5 +1,5 @@
-//! The stage of a flood: a device that serves, an honest one that syncs with it, and what they and the server's memory
-//! make of the flood.
+//! Sets the stage of a flood: a device that serves, an honest one that syncs with it, and
+//! measurements of both.
 
 use std::{
     fmt,
@@ -26,27 +26,27 @@ use crate::{
     watch::{Level, Levels, Watched},
 };
 
-/// Entries that the honest device and the server have in common.
+/// Number of entries on both the honest device and the server.
 const ENTRIES: usize = 200;
-/// Honest syncs before the flood, and the pause between two during it.
+/// Number of honest syncs before the flood, and the pause between two during it.
 const SYNCS: usize = 9;
 const PAUSE: Duration = Duration::from_millis(200);
-/// What the level may differ from that after the first hundred connections, in kB.
+/// Maximum growth over the level after the first hundred connections, in kB.
 const FLAT: u64 = 8 * 1024;
 
 pub(crate) struct Stage {
-    /// The one that serves.
+    /// The device that serves.
     pub(crate) a: Device,
     honest: Honest,
     pub(crate) address: SocketAddr,
     pub(crate) server: DeviceId,
     pub(crate) watched: Watched,
-    /// The server's level when it has served once.
+    /// The server's level after it has served once.
     pub(crate) idle: Level,
     _serving: Running,
 }
 
-/// A device that does as it should.
+/// A device that follows the protocol.
 struct Honest {
     device: Mutex<Device>,
     address: String,
@@ -60,7 +60,7 @@ pub(crate) struct Inside {
 }
 
 impl Honest {
-    /// Syncs with the server: how long that took.
+    /// Syncs with the server; returns the time it took.
     fn sync(&self) -> Duration {
         let device = self.device.lock().unwrap();
         let start = Instant::now();
@@ -94,19 +94,19 @@ impl Stage {
         stage
     }
 
-    /// The honest device syncs with the server.
+    /// Syncs the honest device with the server; returns the time it took.
     pub(crate) fn honest_sync(&self) -> Duration {
         self.honest.sync()
     }
 
-    /// Another device that is paired with the server, and may do nothing there.
+    /// Creates another device that is paired with the server, without any rule there.
     pub(crate) fn paired(&self, name: &str) -> Inside {
         let device = Device::new(name);
         pair(&self.a, &device);
         Inside { key: key(&device), snapshot: device.snapshot(), device: Mutex::new(device) }
     }
 
-    /// A device that knows the server, and shares no secret with it.
+    /// Creates a device that knows the server but shares no secret with it.
     pub(crate) fn stranger(&self) -> SharedVault {
         let of_honest = {
             let device = self.honest.device.lock().unwrap();
@@ -121,12 +121,12 @@ impl Stage {
             Ok::<_, stronghold_snapshot::VaultFileError>(())
         });
         added.unwrap();
-        // Its file is gone from here on; what it needs is in memory.
+        // The snapshot file is deleted from here on; the data it needs is in memory.
         home
     }
 
-    /// Floods the server with the clients that `client` gives, and tells what came of it: for them, for the honest device
-    /// and for the server.
+    /// Floods the server with clients from `client`; reports the results for them, the honest
+    /// device and the server.
     #[track_caller]
     pub(crate) fn flooded<F>(
         &self,
@@ -167,13 +167,13 @@ impl Stage {
     }
 }
 
-/// What a flood was to the server and to the honest device.
+/// Measurements of a flood on the server and the honest device.
 struct Flood {
     took: Duration,
     before: Level,
     levels: Levels,
     after: Level,
-    /// A sync without it, and meanwhile; of how many.
+    /// Median time of a sync without and during the flood, and the number of the latter.
     normal: Duration,
     during: Duration,
     syncs: usize,
@@ -210,13 +210,13 @@ impl fmt::Display for Flood {
 }
 
 impl Inside {
-    /// Its snapshot, opened by this process.
+    /// Opens its snapshot in this process.
     pub(crate) fn home(&self) -> SharedVault {
         open(&self.snapshot, &self.key)
     }
 }
 
-/// The key in a device's key file.
+/// Returns the key in a device's key file.
 fn key(device: &Device) -> [u8; 32] {
     let hex = std::fs::read_to_string(device.key_file()).unwrap();
     std::array::from_fn(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())

@@ -1,4 +1,4 @@
-//! A server's memory and open files, as the system counts them.
+//! Measures a server's memory and open files, as the system counts them.
 
 use std::{
     fs,
@@ -7,27 +7,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// After so many connections, what is allocated once is there.
+/// Number of connections after which all one-time allocations are done.
 const FIRST: usize = 100;
 const SAMPLE: Duration = Duration::from_millis(20);
-/// How long a level may take to come: longer than a connection may take for its handshake.
+/// Maximum wait for a level, longer than a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A process that is watched.
+/// A watched process, by id.
 pub(crate) struct Watched(u32);
 
-/// What a process has at a time.
+/// Resource usage of a process at one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Level {
-    /// Resident, in kB.
+    /// Resident memory, in kB.
     pub(crate) memory: u64,
     pub(crate) files: u64,
 }
 
-/// The levels during a flood.
+/// Resource usage during a flood.
 #[derive(Debug, Default)]
 pub(crate) struct Levels {
-    /// The most until the first hundred connections were over.
+    /// The highest level until the first hundred connections were over.
     pub(crate) first: Level,
     pub(crate) peak: Level,
 }
@@ -51,20 +51,20 @@ impl Watched {
         Level { memory, files }
     }
 
-    /// The most memory that it ever had resident, in kB.
+    /// Returns the process's peak resident memory, in kB.
     pub(crate) fn most(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
     }
 
-    /// The level a moment after the last connection.
+    /// Returns the level shortly after the last connection.
     pub(crate) fn settled(&self) -> Level {
         sleep(Duration::from_millis(500));
         self.now()
     }
 
-    /// The level when it is as it should be, or what it is when it does not come to that.
+    /// Waits until the level satisfies `is_so` or a time-out; returns the level.
     pub(crate) fn settles(&self, is_so: impl Fn(Level) -> bool) -> Level {
         let deadline = Instant::now() + PATIENCE;
         while !is_so(self.now()) && Instant::now() < deadline {
@@ -73,7 +73,7 @@ impl Watched {
         self.now()
     }
 
-    /// Watches until it is over, beside a count of connections.
+    /// Records the levels until `is_over`, with `done` as the count of finished connections.
     pub(crate) fn until(&self, is_over: &AtomicBool, done: &AtomicUsize) -> Levels {
         let mut levels = Levels::default();
         while !is_over.load(Relaxed) {

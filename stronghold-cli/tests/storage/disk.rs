@@ -1,4 +1,4 @@
-//! The disk that fails: `interpose.c`, compiled once, and a device whose commands run on it.
+//! Provides a failing disk: `interpose.c`, compiled once, and a device whose commands run on it.
 
 use std::{
     fs,
@@ -11,11 +11,11 @@ use tempfile::TempDir;
 
 use crate::common::{Device, Done, Running, preloaded};
 
-/// The record that every fault is tried on, and one that was written before and is left alone.
+/// The record on which every fault is tried, and one written before, which must stay unchanged.
 pub(crate) const RECORD: &str = "s/v/record";
 pub(crate) const KEPT: &str = "s/v/kept";
 
-/// What the disk does, and at which of its calls; call 0 never comes.
+/// A fault of the disk, and the number of the call that it hits; `0` hits none.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
     pub(crate) kind: &'static str,
@@ -44,25 +44,27 @@ impl Fault {
 pub(crate) struct Call {
     pub(crate) name: String,
     pub(crate) path: String,
-    /// What was done instead of it, or around it.
+    /// The action in place of the call, or around it.
     pub(crate) fault: Option<String>,
 }
 
-/// How a command ended on a disk that fails, and what the disk saw.
+/// The result of a command on a failing disk, and the calls that the disk saw.
 #[derive(Debug)]
 pub(crate) struct Tried {
     pub(crate) done: Done,
     pub(crate) calls: Vec<Call>,
 }
 
-/// A device whose key and whose disk's log stand in a folder apart, so that the disk fails for the snapshot alone.
+/// A device whose key and disk log are in a separate folder, so that only the snapshot is on the
+/// failing disk.
 pub(crate) struct Faulty {
     pub(crate) device: Device,
     apart: TempDir,
 }
 
 impl Faulty {
-    /// With nothing in its folder yet; none where no disk can be interposed, and says so.
+    /// Creates a device with an empty folder; prints a message and returns `None` if the disk can't
+    /// be interposed.
     pub(crate) fn empty() -> Option<Self> {
         library()?;
         let device = Device::without_snapshot();
@@ -73,7 +75,7 @@ impl Faulty {
         Some(Self { device, apart })
     }
 
-    /// With a snapshot of both records.
+    /// Creates a device whose snapshot holds both records.
     pub(crate) fn new() -> Option<Self> {
         let faulty = Self::empty()?;
         faulty.device.ok(&["init", "--name", "a"]);
@@ -82,7 +84,7 @@ impl Faulty {
         Some(faulty)
     }
 
-    /// Starts a command on the disk that fails.
+    /// Starts a command on the failing disk.
     pub(crate) fn start(&self, args: &[&str], stdin: &[u8], fault: Fault) -> Running {
         let _ = fs::remove_file(self.log());
         let mut command = self.device.command(args);
@@ -90,13 +92,13 @@ impl Faulty {
         Running::start(&mut command, stdin)
     }
 
-    /// Runs a command to its end on the disk that fails.
+    /// Runs a command on the failing disk, to its end.
     pub(crate) fn run(&self, args: &[&str], stdin: &[u8], fault: Fault) -> Tried {
         let done = self.start(args, stdin, fault).end();
         Tried { done, calls: self.calls() }
     }
 
-    /// What the disk has seen of the command that runs or ran last.
+    /// Returns the calls of the current or last command.
     pub(crate) fn calls(&self) -> Vec<Call> {
         fs::read_to_string(self.log()).unwrap_or_default().lines().map(parse).collect()
     }
@@ -115,25 +117,25 @@ impl Faulty {
         self.apart.path().join("log")
     }
 
-    /// The snapshot's bytes.
+    /// Returns the snapshot's bytes.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         fs::read(self.device.snapshot()).unwrap()
     }
 
-    /// What lies in the folder beside the snapshot and its lock.
+    /// Lists the files beside the snapshot and its lock.
     pub(crate) fn leftovers(&self) -> Vec<String> {
         leftovers(self.device.folder())
     }
 }
 
 impl Tried {
-    /// The calls that something was done to.
+    /// Returns the calls that a fault hit.
     pub(crate) fn faulted(&self) -> Vec<&Call> {
         self.calls.iter().filter(|call| call.fault.is_some()).collect()
     }
 }
 
-/// The names in a device's folder that are neither snapshot, lock nor key.
+/// Lists the files in a device's folder that are neither snapshot, lock nor key.
 pub(crate) fn leftovers(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let expected = |name: &String| ["vault", ".vault.lock", "key"].contains(&name.as_str());
@@ -147,7 +149,7 @@ fn parse(line: &str) -> Call {
     Call { name, path, fault: (outcome != "-").then_some(outcome) }
 }
 
-/// The compiled library, in a folder that stays until the tests end.
+/// Returns the compiled library, in a folder that stays until the tests end.
 fn library() -> Option<&'static Path> {
     static LIBRARY: OnceLock<Option<PathBuf>> = OnceLock::new();
     LIBRARY.get_or_init(|| preloaded("storage/interpose.c")).as_deref()

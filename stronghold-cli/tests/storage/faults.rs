@@ -1,19 +1,20 @@
-//! Every call of a commit fails, or the process is killed there, one after the other.
+//! Lets every call of a commit fail, or kills the process there, one call after the other.
 
 use crate::{
     common::{Done, NOT_FOUND, STORAGE},
     disk::{Call, Fault, Faulty, KEPT, RECORD, Tried},
 };
 
-/// So many calls has a command at most; more is a walk that does not end.
+/// Upper bound on the calls of a command; beyond it the walk does not end.
 const FAR: usize = 500;
 
-/// Calls a check for each call of `put` that `fault` meets; each time on a snapshot that holds `old N`.
+/// Runs `check` for each call of `put` that `fault` hits, each time on a snapshot that holds `old
+/// N`.
 fn walk_put(fault: Fault, check: impl Fn(&Faulty, &Tried, &Before)) {
     let Some(faulty) = Faulty::new() else { return };
     for at in 1..FAR {
         let old = format!("old {at}");
-        // This is also the writer that comes after the fault before: it works, and cleans up.
+        // This put also is the next writer after the previous fault: it succeeds and cleans up.
         faulty.device.put(RECORD, &old);
         assert!(faulty.leftovers().is_empty(), "{:?} before call {at} of {fault:?}", faulty.leftovers());
         let before = Before { bytes: faulty.bytes(), old, new: format!("new {at}") };
@@ -35,7 +36,8 @@ struct Before {
 }
 
 impl Before {
-    /// That the file is the old generation byte for byte, or one that reads as the new. Says which.
+    /// Asserts that the file is the old generation byte for byte, or reads as the new one. Returns
+    /// whether it is the new one.
     fn is_replaced(&self, faulty: &Faulty, tried: &Tried) -> bool {
         let replaced = faulty.bytes() != self.bytes;
         assert_eq!(faulty.device.get(RECORD), if replaced { &*self.new } else { &*self.old }, "{tried:?}");
@@ -43,14 +45,14 @@ impl Before {
     }
 }
 
-/// What may fail without harm: the note in the lock, and cleaning up.
+/// Checks whether a call may fail without harm: the note in the lock, and cleaning up.
 fn is_harmless(call: &Call) -> bool {
     let name = call.name.as_str();
     ["list", "remove"].contains(&name)
         || (call.path == ".vault.lock" && ["write", "truncate"].contains(&name))
 }
 
-/// Folders are opened and synced after the rename, and nothing else is.
+/// Checks whether a call opens or syncs the folder, which happens only after the rename.
 fn is_of_folder(call: &Call) -> bool {
     call.path == "." && ["open", "sync"].contains(&call.name.as_str())
 }
@@ -68,7 +70,8 @@ fn check_failing(faulty: &Faulty, tried: &Tried, before: &Before) {
     says_why(&tried.done, first, replaced);
 }
 
-/// The exit code is that of storage, and the words tell the cause, the state of the data and what to do.
+/// Checks that the exit code is that of storage, and that the message states the cause, the state
+/// of the data and the remedy.
 fn says_why(done: &Done, failed: &Call, replaced: bool) {
     let said = &done.stderr;
     assert_eq!(done.exit, STORAGE, "{failed:?}: {said}");
@@ -101,7 +104,7 @@ fn every_call_of_a_put_is_not_permitted() {
     walk_put(Fault::sticky("EACCES"), check_failing);
 }
 
-/// A write that writes half is continued; one that writes half of it because the disk is full fails.
+/// A short write is continued; a write cut short by a full disk fails.
 #[test]
 fn every_write_of_a_put_is_short() {
     walk_put(Fault::once("short"), |faulty, tried, before| {
@@ -126,7 +129,7 @@ fn check_killed(faulty: &Faulty, tried: &Tried, before: &Before) {
     assert!(killed || replaced, "{tried:?}");
 }
 
-/// An error while reading is never an empty or a half value.
+/// A read error is never reported as an empty or partial value.
 #[test]
 fn every_call_of_a_get_fails() {
     let Some(faulty) = Faulty::new() else { return };
@@ -145,7 +148,7 @@ fn every_call_of_a_get_fails() {
     }
 }
 
-/// Creating leaves the whole snapshot or none, and what it leaves does not stand in the way of the next try.
+/// `init` leaves a whole snapshot or none, and its leftovers do not block the next try.
 #[test]
 fn every_call_of_an_init_fails_or_is_the_last() {
     let kinds =

@@ -1,4 +1,4 @@
-//! A file system that is really full: a tmpfs of one mebibyte, which needs root and Linux.
+//! Tests a file system that is really full: a tmpfs of 1 MiB, which needs root and Linux.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::common::{Device, STORAGE, run, stronghold};
 
-/// A mounted tmpfs; dropping it unmounts it.
+/// A mounted tmpfs, unmounted on drop.
 struct Small(tempfile::TempDir);
 
 impl Small {
@@ -39,7 +39,7 @@ impl Drop for Small {
     }
 }
 
-/// Runs a command on a snapshot there, with the key of a device elsewhere.
+/// Runs a command on a snapshot on the tmpfs, with the key of a device elsewhere.
 fn command(device: &Device, snapshot: &Path, args: &[&str], stdin: &[u8]) -> crate::common::Done {
     let mut command = stronghold();
     run(command.args(args).args(["--key-file", &device.key_file(), "--snapshot"]).arg(snapshot), stdin)
@@ -55,7 +55,8 @@ fn a_full_disk_keeps_the_old_file_and_works_again_with_space() {
     let filled = fill(&on_it, &snapshot);
     assert!(filled > 2, "{filled}");
 
-    // Small writes meet the same: another file takes the last of the space, and then the lock's note finds none too.
+    // Small writes fail in the same way: another file takes the remaining space, so the note in the
+    // lock finds none either.
     let rest = small.path("rest");
     while fs::OpenOptions::new()
         .append(true)
@@ -74,7 +75,7 @@ fn a_full_disk_keeps_the_old_file_and_works_again_with_space() {
     assert_eq!(on_it(&["get", "s/v/first"], b"").stdout, b"value");
 }
 
-/// Puts records of 48 kB until there is no space; gives how many are there.
+/// Puts records of 48 KiB until the disk is full; returns how many were stored.
 fn fill(on_it: &dyn Fn(&[&str], &[u8]) -> crate::common::Done, snapshot: &Path) -> usize {
     for turn in 0..64 {
         let before = fs::read(snapshot).unwrap();

@@ -1,14 +1,15 @@
 /*
- * A disk that fails, between the real command and the real libc: loaded with LD_PRELOAD, it counts the calls that
- * concern files below one folder, and at one of them does what it was told. The tests of faults.rs, kills.rs and
- * processes.rs walk through all the calls of a commit with it.
+ * A failing disk between the real command and libc: loaded with LD_PRELOAD, it counts the calls on
+ * files below one folder, and injects a fault at one of them. With it, the tests of faults.rs,
+ * kills.rs and processes.rs walk through all calls of a commit.
  *
- *   FAULT_FOLDER  the folder, without a slash at its end; without it nothing is counted
- *   FAULT_LOG     a file elsewhere: one line per call, `NUMBER NAME PATH OUTCOME`, OUTCOME being `-` or what was done
- *   FAULT_AT      the number of the call, from 1; 0 or none only counts
- *   FAULT_KIND    EIO, ENOSPC, EACCES: the call is not made and fails so
- *                 short: a write writes half; full: the same, and there is no space from then on
- *                 kill-before, kill-after, kill-half: SIGKILL around the call; or after half of a write
+ *   FAULT_FOLDER  the folder, without a trailing slash; if unset, nothing is counted
+ *   FAULT_LOG     a file elsewhere: one line per call, `NUMBER NAME PATH OUTCOME`; OUTCOME is `-`
+ *                 or the fault
+ *   FAULT_AT      the number of the call, from 1; if 0 or unset, calls are only counted
+ *   FAULT_KIND    EIO, ENOSPC, EACCES: fails the call with this error, without making it
+ *                 short: writes half; full: the same, and the disk stays full
+ *                 kill-before, kill-after: SIGKILL around the call; kill-half: after half a write
  *                 stop: SIGSTOP after the call
  *   FAULT_STICKY  if set, every later call fails as well (the E... kinds)
  */
@@ -29,7 +30,7 @@
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-/* What is to be done about a call. */
+/* Action to take on a call. */
 enum action { PASS, FAIL, HALF, KILL_BEFORE, KILL_AFTER, KILL_HALF, STOP_AFTER };
 
 static atomic_int calls;
@@ -40,7 +41,7 @@ static const char *setting(const char *name) {
     return value ? value : "";
 }
 
-/* The part of an absolute path below the folder (`.` for itself), or null. */
+/* Returns the part of an absolute path below the folder (`.` for the folder itself), or NULL. */
 static const char *below(const char *path) {
     const char *folder = setting("FAULT_FOLDER");
     size_t length = strlen(folder);
@@ -96,7 +97,7 @@ static enum action decide_fault(const char *kind, int is_write) {
     abort();
 }
 
-/* Counts one call, and says what to do about it; errno is set for FAIL. */
+/* Counts one call and returns the action to take; sets errno for FAIL. */
 static enum action decide(const char *name, const char *path) {
     if (!path) return PASS;
     int number = ++calls, at = atoi(setting("FAULT_AT"));
@@ -121,7 +122,7 @@ static void after(enum action action) {
     if (action == STOP_AFTER) raise(SIGSTOP);
 }
 
-/* Makes the call that was counted, or gives `failed`. */
+/* Counts a call and makes it, or returns `failed`. */
 #define CALL(type, failed, name, path, call)          \
     do {                                              \
         enum action action = decide(name, path);      \

@@ -1,6 +1,7 @@
-//! `kill -9` at any moment of a `put`: what was acknowledged is there, and the file opens, every time.
+//! Kills `put` with `kill -9` at random moments: each time the file opens and holds what was
+//! acknowledged.
 //!
-//! `cargo xtask crash` runs the same for longer, with `CRASH_KILLS` and `CRASH_SEED`.
+//! `cargo xtask crash` runs this for longer, with `CRASH_KILLS` and `CRASH_SEED`.
 
 use std::{
     fs, thread,
@@ -12,19 +13,19 @@ use crate::{
     disk::{KEPT, RECORD, leftovers},
 };
 
-/// Kills in the test suite.
+/// Number of kills in the test suite.
 const KILLS: u64 = 300;
 
-/// A number from the environment, which `cargo xtask crash` sets.
+/// Returns a number from the environment, which `cargo xtask crash` sets.
 pub(crate) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
-/// Xorshift: enough for moments, and the same again from the same seed.
+/// A xorshift generator: random enough for moments, and reproducible from its seed.
 pub(crate) struct Moments(u64);
 
 impl Moments {
-    /// From the seed given, or the clock's; says which.
+    /// Seeds the generator with `CRASH_SEED`, or else the clock, and prints the seed.
     pub(crate) fn new(what: &str) -> Self {
         let clock = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
         let seed = number("CRASH_SEED", clock).max(1);
@@ -32,7 +33,7 @@ impl Moments {
         Self(seed)
     }
 
-    /// A moment before `end`.
+    /// Returns a random moment before `end`.
     pub(crate) fn before(&mut self, end: Duration) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -41,16 +42,16 @@ impl Moments {
     }
 }
 
-/// What the kills met.
+/// Counts the outcomes of the kills.
 #[derive(Debug, Default)]
 struct Met {
-    /// The put had ended before.
+    /// The put had already ended.
     acknowledged: u64,
-    /// It was killed, and the old value was there.
+    /// The put was killed, and the file held the old value.
     old: u64,
-    /// It was killed, and the new value was there.
+    /// The put was killed, and the file held the new value.
     new: u64,
-    /// It was killed, and left a temporary file, which the next writer removed.
+    /// The put was killed and left a temporary file, which the next writer removed.
     leftovers: u64,
 }
 
@@ -61,7 +62,8 @@ fn killed_at_random_moments() {
     let device = Device::new("a");
     device.put(KEPT, "kept");
     device.put(RECORD, "0");
-    // A little beyond its end, so that the last steps are met as well as the first.
+    // The span goes a little beyond the usual end, so that the last steps are hit as often as the
+    // first.
     let span = typical(&device).mul_f64(1.1);
     let (mut known, mut met) = (String::from("0"), Met::default());
     for turn in 1..=kills {
@@ -77,7 +79,7 @@ fn killed_at_random_moments() {
     assert!(met.old > 0 && met.new + met.acknowledged > 0, "the moments miss the commit: {met:?}");
 }
 
-/// How long a `put` takes here and now.
+/// Measures how long a `put` takes on this machine.
 fn typical(device: &Device) -> Duration {
     let mut times: Vec<_> = (0..9)
         .map(|_| {
@@ -90,7 +92,7 @@ fn typical(device: &Device) -> Duration {
     times[times.len() / 2]
 }
 
-/// Puts another value, kills it then, and gives the value that is there now.
+/// Starts a put of another value and kills it; returns the value that is stored then.
 fn kill_one(device: &Device, old: String, turn: u64, moment: Duration, met: &mut Met) -> String {
     let new = turn.to_string();
     let before = fs::read(device.snapshot()).unwrap();

@@ -1,6 +1,7 @@
-//! Many processes write at once, and the one that holds the lock is killed in between: all of it is there.
+//! Tests many concurrent writers while the holder of the lock is killed: no acknowledged write is
+//! lost.
 //!
-//! `cargo xtask crash` runs the same with more, by `CRASH_PROCESSES` and `CRASH_PUTS`.
+//! `cargo xtask crash` runs more of the same, with `CRASH_PROCESSES` and `CRASH_PUTS`.
 
 use std::{
     collections::HashMap,
@@ -19,11 +20,11 @@ use crate::{
     kills::{Moments, number},
 };
 
-/// Processes at once in the test suite, and puts of each.
+/// Concurrent processes in the test suite, and puts of each.
 const PROCESSES: u64 = 8;
 const PUTS: u64 = 20;
 
-/// What runs now, by process id; and what was met.
+/// The running processes by id, and counts of how they ended.
 #[derive(Default)]
 struct Shared {
     running: Mutex<HashMap<u32, Running>>,
@@ -63,7 +64,7 @@ fn record(worker: u64, put: u64) -> String {
     format!("s/v/{worker:03}-{put:03}")
 }
 
-/// One put, again until it is acknowledged.
+/// Runs one put, repeatedly until it is acknowledged.
 fn work(shared: &Shared, folder: &std::path::Path, key: &str, worker: u64, put: u64) {
     let (record, snapshot) = (record(worker, put), folder.join("vault"));
     loop {
@@ -86,7 +87,7 @@ fn work(shared: &Shared, folder: &std::path::Path, key: &str, worker: u64, put: 
     }
 }
 
-/// Waits without keeping the table, so that the killer can reach in.
+/// Waits without holding the table's lock, so that the killer has access.
 fn wait(shared: &Shared, id: u32) -> crate::common::Done {
     loop {
         let mut running = shared.running.lock().unwrap();
@@ -100,7 +101,8 @@ fn wait(shared: &Shared, id: u32) -> crate::common::Done {
     }
 }
 
-/// Kills whoever noted itself in the lock, now and then. Only what these tests started is in the table.
+/// Kills the process noted in the lock, now and then. The table holds only processes that these
+/// tests started.
 fn kill_holders(shared: &Shared, folder: &std::path::Path) {
     let mut moments = Moments::new("kill -9 of lock holders");
     while !shared.ended.load(SeqCst) {
@@ -134,7 +136,7 @@ fn check(device: &Device, processes: u64, puts: u64) {
 fn waiting_in_vain_names_the_process_that_holds_the_lock() {
     let Some(faulty) = Faulty::new() else { return };
     let calls = faulty.run(&["put", RECORD], b"x", Fault::NONE).calls;
-    // It stops when it has written its number into the lock, and so before it writes anything else.
+    // The holder stops once it has written its id into the lock, before it writes anything else.
     let at = 2 + calls.iter().rposition(|call| call.path == ".vault.lock" && call.name == "write").unwrap();
     let mut holder = faulty.start(&["put", RECORD], b"of the holder", Fault::once("stop").at(at));
     while faulty.calls().len() < at {

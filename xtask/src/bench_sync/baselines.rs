@@ -1,5 +1,6 @@
-//! What others take for the same change: `pass git` where `pass` is installed, and in any case what `git` takes beneath
-//! it, without encryption: files of 64 bytes in a repository, committed on one side and pulled by a clone on the other.
+//! Measures the same change with other programs: `pass git` if `pass` is installed, and in any case
+//! the underlying `git` without encryption: files of 64 bytes in a repository, committed on one
+//! side and pulled by a clone on the other.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,7 @@ use std::{
 use super::{CHANGED, ENTRIES, RUNS, hundred};
 use crate::Result;
 
-/// Measures those that are installed, in milliseconds; gives a line for each that is not compared.
+/// Measures the installed programs, in milliseconds; returns a line for each missing one.
 pub(super) fn measure(folder: &Path, others: &mut BTreeMap<String, Vec<f64>>) -> Result<Vec<String>> {
     let mut absent = Vec::new();
     if is_installed("git") {
@@ -37,7 +38,7 @@ fn is_installed(program: &str) -> bool {
     Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-/// A repository and its clone on the other side.
+/// A repository and its clone.
 struct Stores {
     origin: PathBuf,
     clone: PathBuf,
@@ -70,7 +71,7 @@ impl Stores {
         run(&self.origin, "git", &["commit", "--quiet", "--message=changed"])
     }
 
-    /// Pulls, as `program` does it.
+    /// Pulls by `program`, `pass` or `git`.
     fn pull(&self, program: &str) -> Result<()> {
         match program {
             "pass" => run(&self.clone, "pass", &["git", "pull", "--quiet"]),
@@ -102,7 +103,7 @@ fn git(stores: &Stores, others: &mut BTreeMap<String, Vec<f64>>) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program there to its end, away from the user's own settings.
+/// Runs a program in `folder` to its end, without the user's own settings.
 fn run(folder: &Path, program: &str, args: &[&str]) -> Result<()> {
     let mut command = Command::new(program);
     command.args(args).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());

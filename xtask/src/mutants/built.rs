@@ -1,4 +1,4 @@
-//! A copy of the tree with every fault in it, built once.
+//! Builds a copy of the tree with every fault in it, once.
 
 use std::{
     collections::BTreeSet,
@@ -14,10 +14,10 @@ use super::plant::{Fault, plant};
 use crate::{Result, cargo::root};
 
 const SWITCH: &str = include_str!("switch.txt");
-/// So often it is built anew without those faults that do not compile.
+/// Maximum number of builds, each without the faults that did not compile before.
 const BUILDS: usize = 40;
 
-/// What was built of a commit.
+/// The build of a commit.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Built {
     pub(super) commit: String,
@@ -25,21 +25,21 @@ pub(super) struct Built {
     pub(super) binaries: Vec<Binary>,
 }
 
-/// The tests of one target.
+/// The test binary of one target.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Binary {
     pub(super) program: PathBuf,
     pub(super) name: String,
-    /// The folder of the package that it belongs to.
+    /// Folder of its package.
     pub(super) folder: PathBuf,
 }
 
-/// Where all of it is kept.
+/// Returns the folder that keeps the copy and its build.
 pub(super) fn folder() -> PathBuf {
     root().join("target/mutants")
 }
 
-/// Runs git at the top of the repository, and gives what it prints.
+/// Runs git at the root of the repository; returns its output.
 pub(super) fn git(args: &[&str]) -> Result<String> {
     let output = Command::new("git").args(args).current_dir(root()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
@@ -48,7 +48,7 @@ pub(super) fn git(args: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Builds what is committed, unless that is what was built last.
+/// Builds the last commit, unless it was built last time.
 pub(super) fn built() -> Result<Built> {
     let commit = git(&["rev-parse", "HEAD"])?.trim().to_owned();
     let kept = folder().join("built.json");
@@ -59,7 +59,7 @@ pub(super) fn built() -> Result<Built> {
     let _ = fs::remove_dir_all(&tree);
     fs::create_dir_all(folder())?;
     git(&["clone", "--quiet", "--no-hardlinks", &root().display().to_string(), &tree.display().to_string()])?;
-    // Whatever is committed meanwhile: this commit is looked at.
+    // Pins this commit, whatever is committed meanwhile.
     git(&["-C", &tree.display().to_string(), "checkout", "--quiet", "--detach", &commit])?;
     let sources = sources(&commit)?;
     println!(
@@ -82,7 +82,7 @@ pub(super) fn built() -> Result<Built> {
     Err("too many faults do not compile".into())
 }
 
-/// Reads what was kept; none where nothing is, or what another version kept.
+/// Reads a kept file; returns `None` if it is missing or of another version.
 pub(super) fn load<T: for<'de> Deserialize<'de>>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
@@ -91,7 +91,7 @@ pub(super) fn save<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     Ok(fs::write(path, serde_json::to_vec(value)?)?)
 }
 
-/// The sources of the crates, without the tests in them.
+/// Returns the sources of the crates, without tests.
 fn sources(commit: &str) -> Result<Vec<String>> {
     let is_source = |file: &&str| {
         let mut parts = file.split('/');
@@ -102,7 +102,8 @@ fn sources(commit: &str) -> Result<Vec<String>> {
     Ok(git(&["ls-tree", "-r", "--name-only", commit])?.lines().filter(is_source).map(str::to_owned).collect())
 }
 
-/// Writes the sources with all faults but those left out. A file that stays as it is is not built again.
+/// Writes the sources with all faults except those left out. An unchanged file is not written, so
+/// it is not built again.
 fn write(tree: &Path, commit: &str, sources: &[String], left_out: &BTreeSet<u32>) -> Result<Vec<Fault>> {
     let (mut next, mut faults) = (1, Vec::new());
     for file in sources {
@@ -119,7 +120,7 @@ fn write(tree: &Path, commit: &str, sources: &[String], left_out: &BTreeSet<u32>
     Ok(faults)
 }
 
-/// Builds all tests; or gives the faults that do not compile.
+/// Builds all tests, or returns the faults that do not compile.
 fn build(tree: &Path) -> Result<std::result::Result<Vec<Binary>, BTreeSet<u32>>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -158,7 +159,7 @@ fn test_binary(message: &Value) -> Option<Binary> {
     })
 }
 
-/// The last fault that begins before the place of an error, or in it.
+/// Returns the last fault that begins before or inside the span of an error.
 fn culprit(tree: &Path, error: &Value) -> Option<u32> {
     let spans = error["spans"].as_array()?;
     let span = spans.iter().find(|span| span["is_primary"] == true)?;

@@ -1,8 +1,9 @@
-//! `mutants`: which planted faults does no test notice?
+//! Runs `mutants`: finds planted faults that no test notices.
 //!
-//! All faults go into one build, each behind a switch that is read from the environment, in child processes too; so a fault costs
-//! the time of the tests that reach it, and no build. A fault meets the tests of its own crate, the quickest first, until one
-//! fails. The README says when to run it and how to judge what survives.
+//! All faults go into one build, each behind a switch that is read from the environment, in child
+//! processes too. So a fault costs the time of the tests that reach it, but no build. Each fault is
+//! run against the tests of its own crate, the fastest first, until one fails. The README says when
+//! to run this and how to judge surviving faults.
 
 mod built;
 mod plant;
@@ -22,27 +23,27 @@ use self::{
 };
 use crate::Result;
 
-/// What is asked for.
+/// Command line options.
 struct Options {
     /// Only faults on lines that changed since this commit.
     since: Option<String>,
-    /// Only faults of these crates; all of them where there are none.
+    /// Only faults of these crates; all crates if empty.
     packages: Vec<String>,
-    /// Only faults in files whose path has this in it.
+    /// Only faults in files whose path contains this text.
     file: String,
-    /// These faults, and no sample.
+    /// Exactly these faults, without sampling.
     numbers: Vec<u32>,
     sample: usize,
     seed: u64,
-    /// The tests of all crates, not of the fault's own.
+    /// Runs the tests of all crates, not only those of the fault's crate.
     wide: bool,
-    /// Tests that take longer, in seconds, are left out.
+    /// Skips tests that take longer, in seconds.
     longest: f64,
     minutes: u64,
     jobs: usize,
 }
 
-/// What became of a fault.
+/// The outcome of a fault.
 enum Fate {
     Unreached,
     Survived,
@@ -104,7 +105,8 @@ impl Options {
     }
 }
 
-/// Draws faults, spread over the files: of a file with n, in proportion to n^0.7.
+/// Draws a sample of faults, spread over the files: in proportion to n^0.7 for a file with n
+/// faults.
 fn chosen<'a>(options: &Options, built: &'a Built) -> Result<Vec<&'a Fault>> {
     if !options.numbers.is_empty() {
         return Ok(built.faults.iter().filter(|fault| options.numbers.contains(&fault.number)).collect());
@@ -132,7 +134,7 @@ fn chosen<'a>(options: &Options, built: &'a Built) -> Result<Vec<&'a Fault>> {
     Ok(drawn)
 }
 
-/// The lines, as they are now, that changed since a commit.
+/// Returns the lines that changed since `commit`, as they are numbered now.
 fn changed_since(commit: &str, of: &str) -> Result<BTreeSet<(String, usize)>> {
     let mut lines = BTreeSet::new();
     let mut file = String::new();
@@ -149,7 +151,7 @@ fn changed_since(commit: &str, of: &str) -> Result<BTreeSet<(String, usize)>> {
     Ok(lines)
 }
 
-/// Numbers that follow from a seed: SplitMix64.
+/// Random numbers from a seed (SplitMix64).
 struct Dice(u64);
 
 impl Dice {
@@ -168,7 +170,7 @@ impl Dice {
     }
 }
 
-/// Hands each fault to the tests that reach it; some at once, each with a folder of its own.
+/// Runs each fault against the tests that reach it; several at once, each with a folder of its own.
 fn fates<'a>(
     options: &Options,
     built: &Built,

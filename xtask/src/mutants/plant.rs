@@ -1,7 +1,9 @@
-//! Plants faults in a source: each stands behind a switch, and the file stays what it was while none is on.
+//! Plants faults in a source file, each behind a switch; with all switches off the file behaves as
+//! before.
 //!
-//! Kinds: a function that returns a constant, a condition that is always or never true, an exchanged operator or method, a `!`, a
-//! match arm or a statement deleted. Tests, constants, types and what is shown for debugging are left alone.
+//! Kinds of faults: a function that returns a constant, a condition that is always or never true,
+//! an exchanged operator or method, and a deleted `!`, match arm or statement. Tests, constants,
+//! types and debug output are left alone.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -24,13 +26,13 @@ pub(super) struct Fault {
     pub(super) package: String,
     pub(super) file: String,
     pub(super) line: usize,
-    /// The function that it stands in, with the type that has it.
+    /// Name of the enclosing function, with its type.
     pub(super) function: String,
     pub(super) kind: String,
     pub(super) what: String,
 }
 
-/// Plants all faults of one file but those left out, numbered on from `next`; gives the new text.
+/// Plants all faults of a file except those left out, numbered from `next`; returns the new text.
 pub(super) fn plant(
     file: &str,
     text: &str,
@@ -46,10 +48,10 @@ pub(super) fn plant(
     Ok(planter.written())
 }
 
-/// Text that is put in at one place of the source.
+/// Text to insert at one position of the source.
 struct Insertion {
     at: usize,
-    /// Whether it ends something, of this length.
+    /// Set if the text closes a range of length `len`.
     ends: bool,
     len: usize,
     text: String,
@@ -71,7 +73,7 @@ impl<'a> Planter<'a> {
         &self.text[span.byte_range()]
     }
 
-    /// Counts a fault, and gives the expression that tells whether it is switched on.
+    /// Numbers a fault; returns the expression that checks whether it is switched on.
     fn switch(&mut self, at: Span, kind: &str, what: String) -> Option<String> {
         if self.within.is_empty() {
             return None;
@@ -104,23 +106,23 @@ impl<'a> Planter<'a> {
         self.insert(range.end, true, len, after);
     }
 
-    /// `{ if ON { instead } else { what stands there } }`
+    /// Wraps an expression as `{ if ON { instead } else { original } }`.
     fn exchange(&mut self, whole: Span, on: &str, instead: &str) {
         self.wrap(whole.byte_range(), format!("(if {on} {{ {instead} }} else {{ "), " })".into());
     }
 
-    /// A condition that is always true, or never.
+    /// Makes a condition always true, or never.
     fn condition(&mut self, condition: &Expr, of_loop: bool) {
         let (span, text) = (condition.span(), self.of(condition.span()));
         if has_let(condition) {
-            // Names are bound by it: it can be switched off only.
+            // The condition binds names, so it can only be switched off.
             if !of_loop && let Some(on) = self.switch(span, "never", format!("if {text}: never")) {
                 let range = span.byte_range();
                 self.insert(range.start, false, range.len() + 1, format!("!{on} && "));
             }
             return;
         }
-        // A loop without an end proves nothing.
+        // An endless loop proves nothing.
         let always = if of_loop { None } else { self.switch(span, "always", format!("if {text}: always")) };
         let never = self.switch(span, "never", format!("if {text}: never"));
         let always = always.map(|on| format!("{on} || ")).unwrap_or_default();
@@ -133,7 +135,7 @@ impl<'a> Planter<'a> {
         }
     }
 
-    /// A function that does nothing but return a constant.
+    /// Makes a function only return a constant.
     fn function(&mut self, name: String, signature: &Signature, block: &Block, walk: impl FnOnce(&mut Self)) {
         if signature.constness.is_some() {
             return;
@@ -157,8 +159,8 @@ impl<'a> Planter<'a> {
         self.within.pop();
     }
 
-    /// The source with all that was put in. At one place ends come first, the inner before the outer, and then beginnings, the
-    /// outer before the inner.
+    /// Returns the source with all insertions. At one position, closing texts come first, the inner
+    /// before the outer, then opening ones, the outer before the inner.
     fn written(mut self) -> String {
         self.insertions.sort_by_key(|put| {
             let inner_first = if put.ends { put.len } else { usize::MAX - put.len };
@@ -188,7 +190,7 @@ impl<'ast> Visit<'ast> for Planter<'_> {
     fn visit_trait_item_const(&mut self, _: &'ast TraitItemConst) {}
     fn visit_type(&mut self, _: &'ast Type) {}
 
-    /// Of patterns only what guards them.
+    /// Visits only the guards of patterns.
     fn visit_pat(&mut self, pattern: &'ast Pat) {
         if let Pat::Guard(guarded) = pattern {
             self.condition(&guarded.guard, false);
@@ -244,7 +246,7 @@ impl<'ast> Visit<'ast> for Planter<'_> {
         visit::visit_expr_while(self, whole);
     }
 
-    /// An arm is deleted where one that takes everything follows.
+    /// Deletes each arm that a catch-all arm follows.
     fn visit_expr_match(&mut self, whole: &'ast ExprMatch) {
         let last = whole.arms.iter().position(takes_everything).unwrap_or_default();
         for Arm { pat, .. } in &whole.arms[..last] {
@@ -384,7 +386,7 @@ fn exchanged_method(method: &str) -> Option<&'static str> {
     })
 }
 
-/// What a function of this type may return in place of what it should.
+/// Returns constants that a function of this type may return instead of its result.
 fn constants(kind: &Type) -> Vec<String> {
     let path = match kind {
         Type::Tuple(tuple) if tuple.elems.is_empty() => return vec!["()".into()],

@@ -1,4 +1,5 @@
-//! The tests, one process each: which faults each reaches, and whether it notices one.
+//! Runs each test in a process of its own: records the faults it reaches, and whether it notices
+//! one.
 
 use std::{
     collections::BTreeSet,
@@ -15,16 +16,16 @@ use serde::{Deserialize, Serialize};
 use super::built::{Binary, folder, load, save};
 use crate::Result;
 
-/// How long a test may take by which is found out what it reaches.
+/// Time limit of a test in the run that records the faults it reaches.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// One test, and what it was seen to reach.
+/// A test, with the faults that it reaches.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Test {
-    /// Its place among the binaries.
+    /// Index of its binary.
     binary: usize,
     pub(super) name: String,
-    /// The target that it is in.
+    /// Name of its target.
     target: String,
     pub(super) package: String,
     pub(super) seconds: f64,
@@ -32,7 +33,7 @@ pub(super) struct Test {
     pub(super) reached: BTreeSet<u32>,
 }
 
-/// How a test ended.
+/// The outcome of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     Passed,
@@ -40,7 +41,7 @@ pub(super) enum Ended {
     TimedOut,
 }
 
-/// A folder for what tests write, cleared between them.
+/// A folder for files of tests, cleared between them.
 pub(super) struct Place(PathBuf);
 
 impl Place {
@@ -58,19 +59,20 @@ impl Place {
 }
 
 impl Test {
-    /// As `target::name`.
+    /// Returns `target::name`.
     pub(super) fn path(&self) -> String {
         format!("{}::{}", self.target, self.name)
     }
 
-    /// Runs it with one fault switched on.
+    /// Runs the test with one fault switched on.
     pub(super) fn notices(&self, binaries: &[Binary], fault: u32, place: &Place) -> Result<Ended> {
         let limit = Duration::from_secs_f64(self.seconds * 5.0 + 15.0);
         run(&binaries[self.binary], &self.name, place, ("MUTANT", &fault.to_string()), limit)
     }
 }
 
-/// Runs every test once, in turn, and notes what it reaches; those that fail without a fault are named and left out.
+/// Runs every test once, one after the other, and records the faults it reaches. Tests that fail
+/// without a fault are printed and left out.
 pub(super) fn covered(binaries: &[Binary], commit_file: &Path) -> Result<Vec<Test>> {
     if let Some(tests) = load::<Vec<Test>>(commit_file) {
         return Ok(tests);
@@ -107,7 +109,7 @@ pub(super) fn covered(binaries: &[Binary], commit_file: &Path) -> Result<Vec<Tes
     Ok(tests)
 }
 
-/// The tests of a binary, without those that are run on demand only.
+/// Returns the tests of a binary, without ignored ones.
 fn names(binary: &Binary) -> Result<Vec<String>> {
     let listed = |more: &[&str]| -> Result<Vec<String>> {
         let mut command = Command::new(&binary.program);
@@ -135,7 +137,7 @@ fn run(binary: &Binary, test: &str, place: &Place, fault: (&str, &str), limit: D
             None => thread::sleep(Duration::from_millis(2)),
         }
     };
-    // What it has started goes with it.
+    // Processes that the test has started are killed with it.
     let group = format!("-{}", child.id());
     let mut kill = Command::new("kill");
     kill.args(["-KILL", "--", &group]).stdout(Stdio::null()).stderr(Stdio::null()).status()?;

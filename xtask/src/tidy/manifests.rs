@@ -1,4 +1,4 @@
-//! The manifests: who depends on whom, where versions are declared, and one lint table for all.
+//! Checks the manifests: the order of the crates, declared versions, and one lint table for all.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ pub(super) fn check(packages: &[Value]) -> Result<Findings> {
     Ok(findings)
 }
 
-/// A crate depends only on those below it, in tests as well.
+/// Checks that a crate depends only on those below it, in tests as well.
 fn layers(package: &Value) -> Findings {
     let height = |name: &Value| CRATES.iter().position(|layer| *name == *layer);
     let name = &package["name"];
@@ -29,13 +29,14 @@ fn layers(package: &Value) -> Findings {
     above.map(|below| format!("{name}: depends on {below}, which is not below it")).collect()
 }
 
-/// Dependencies that are not declared in the root manifest.
+/// Returns the dependencies that are not declared in the root manifest.
 fn undeclared(manifest: &str) -> impl Iterator<Item = &str> {
     let dependencies = sections(manifest).filter(|(section, _)| section.contains("dependencies"));
     dependencies.map(|(_, line)| line).filter(|line| !line.replace(' ', "").contains("workspace=true"))
 }
 
-/// The one crate with a lint table of its own has the workspace's, but for the lint that it relaxes.
+/// Checks that the one crate with a lint table of its own repeats the workspace's, except for the
+/// lint that it relaxes.
 fn lint_tables() -> Result<Findings> {
     let table = |manifest: &str, prefix: &str| -> Result<Vec<String>> {
         let text = fs::read_to_string(root().join(manifest))?;
@@ -61,7 +62,7 @@ fn lint_tables() -> Result<Findings> {
     Ok(findings)
 }
 
-/// The lines of a manifest that say something, each with its section's name; comments are cut off.
+/// Returns the non-empty lines of a manifest, each with its section's name and without comments.
 fn sections(manifest: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut section = "";
     manifest.lines().filter_map(move |line| {

@@ -1,4 +1,5 @@
-//! The sources: every file says what it is for, and what is forbidden is where it is allowed and nowhere else.
+//! Checks the sources: every file has a header, and restricted words appear only where they are
+//! allowed.
 
 use std::{
     fs,
@@ -8,10 +9,10 @@ use std::{
 use super::{CRATES, Findings};
 use crate::{Result, cargo::root};
 
-/// The one file that may hold what the compiler can't check.
+/// The only file that may contain code that the compiler can't check.
 const LOCKED: &str = "stronghold-vault/src/locked.rs";
 
-/// Written in two parts, so that this file is not found by its own check.
+/// Written in two parts, so that the check does not find this file.
 const UNCHECKED: &str = concat!("un", "safe");
 
 pub(super) fn check() -> Result<Findings> {
@@ -31,7 +32,7 @@ pub(super) fn check() -> Result<Findings> {
     Ok(findings)
 }
 
-/// That the crate in this folder declares `no_std` and uses nothing of it, nor async.
+/// Checks that the crate in this folder declares `no_std`, and uses neither `std` nor async.
 pub(super) fn check_pure(folder: &Path) -> Result<Findings> {
     let mut findings = Findings::new();
     if !fs::read_to_string(folder.join("lib.rs"))?.contains("#![no_std]") {
@@ -62,7 +63,7 @@ fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Whether the word stands anywhere in the code: not in a comment, nor as a part of another word.
+/// Returns whether a word appears in the code, outside comments and not as part of another word.
 fn has_word(text: &str, word: &str) -> bool {
     let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
     let is_inside = |letter: char| letter.is_alphanumeric() || letter == '_';

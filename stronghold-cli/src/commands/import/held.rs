@@ -1,4 +1,5 @@
-//! What the vault holds of the client that a table is imported into, deleted records too.
+//! Looks up what the vault holds of the client that a table is imported into, including deleted
+//! records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,28 +10,29 @@ use zeroize::Zeroizing;
 use super::LABEL;
 use crate::{credentials, error::Failure};
 
-/// What is held, read as it is asked for.
+/// Held credentials, decrypted on demand.
 pub(super) struct Held<'a> {
     stronghold: &'a Stronghold,
     client: String,
-    /// `group/title` of every credential, with the fields that it has or had.
+    /// `group/title` of each credential, with the fields that it has or had.
     places: BTreeMap<String, BTreeSet<&'static str>>,
-    /// All names that can be read.
+    /// Locations of all readable records.
     names: Vec<Location>,
 }
 
-/// What a record says now.
+/// Current state of a record.
 pub(super) enum State {
-    /// It was never there.
+    /// The record never existed.
     Absent,
-    /// It was, and is deleted.
+    /// The record is deleted.
     Removed,
-    /// It says this, by one head or several.
+    /// The record has these values, one per head. `imported` is `true` if an import wrote its only
+    /// head.
     Says { values: Vec<Zeroizing<Vec<u8>>>, imported: bool },
 }
 
 impl State {
-    /// Returns whether this value is less than half as large as the largest that is held.
+    /// Returns whether `value` is less than half as large as the largest held one.
     pub(super) fn is_shrunk_by(&self, value: &str) -> bool {
         let Self::Says { values, .. } = self else { return false };
         let largest = values.iter().map(|value| value.len()).max().unwrap_or(0);
@@ -69,7 +71,8 @@ impl<'a> Held<'a> {
         self.places.contains_key(place)
     }
 
-    /// The places of the credentials of this title: its own, and those with a number.
+    /// Returns the places of all credentials with this title: the plain one, then the numbered
+    /// ones.
     pub(super) fn places_of(&self, place: &str) -> Vec<&str> {
         let start = format!("{place} (");
         let numbered = self.places.range(start.clone()..).map(|(name, _)| name.as_str());
@@ -86,7 +89,7 @@ impl<'a> Held<'a> {
         own.into_iter().chain(found).collect()
     }
 
-    /// What each field of a credential says now; those that say nothing are not among them.
+    /// Returns the state of each field that a credential has or had.
     pub(super) fn fields(&self, place: &str) -> Result<Vec<(&'static str, State)>, Failure> {
         let mut fields = Vec::new();
         for field in self.places.get(place).into_iter().flatten() {
@@ -113,7 +116,7 @@ impl<'a> Held<'a> {
         Ok(if values.is_empty() { State::Removed } else { State::Says { values, imported } })
     }
 
-    /// Whether a record said this before, as far as its history goes.
+    /// Returns whether an older revision in the record's history has this value.
     pub(super) fn said_before(&self, location: &Location, value: &str) -> Result<bool, Failure> {
         for version in self.stronghold.history(location).unwrap_or_default() {
             if !version.head && !version.deleted {
@@ -126,7 +129,7 @@ impl<'a> Held<'a> {
         Ok(false)
     }
 
-    /// As [`said_before`](Self::said_before), of a field of a credential.
+    /// Returns [`said_before`](Self::said_before) for a field of a credential.
     pub(super) fn field_said_before(&self, place: &str, field: &str, value: &str) -> Result<bool, Failure> {
         let location = credentials::locate(&self.client, place, field);
         location.map_or(Ok(false), |location| self.said_before(&location, value))

@@ -1,18 +1,19 @@
-//! Which credential of a table is which here. Two of one title are told apart by what they say, not by their order: the next
-//! table may have them in another.
+//! Matches the credentials of a table to those held. Credentials with equal titles are told apart
+//! by their values, not by their order, which may differ in the next table.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::held::{Held, State};
 use crate::{credentials::Credential, error::Failure};
 
-/// The most pairs of one title that are compared: a hundred thousand entries of one title are no reason to wait for hours.
+/// Maximum number of pairs compared per title, so that 100,000 entries with one title do not take
+/// hours.
 const MAX_PAIRS: usize = 100_000;
 
-/// Returns the place of each credential: `group/title`, with a number where there are several.
+/// Returns the place of each credential: `group/title`, numbered where titles are equal.
 ///
 /// # Errors
-/// [`TaskError`] when what is held can't be read.
+/// [`Failure`] when a held record can't be read.
 pub(super) fn places(table: &[Credential], held: &Held<'_>) -> Result<Vec<String>, Failure> {
     let mut titles: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, credential) in table.iter().enumerate() {
@@ -46,7 +47,7 @@ impl Matching<'_> {
         places.into_iter().filter(|name| !self.taken.contains(*name)).map(str::to_owned).collect()
     }
 
-    /// Credentials that say the very same.
+    /// Matches credentials whose fields are all equal.
     fn equal(&mut self, place: &str, rows: &[usize]) -> Result<(), Failure> {
         let mut says: HashMap<Vec<(&str, Vec<u8>)>, VecDeque<String>> = HashMap::new();
         for candidate in self.free_places(place) {
@@ -74,7 +75,8 @@ impl Matching<'_> {
         Ok(())
     }
 
-    /// Credentials that have something in common with one that is here, or was: the most alike first.
+    /// Matches credentials that share a current or former value with a held one, most similar pairs
+    /// first.
     fn alike(&mut self, place: &str, rows: &[usize]) -> Result<(), Failure> {
         let rows: Vec<usize> = rows.iter().copied().filter(|row| self.found[*row].is_none()).collect();
         let candidates = self.free_places(place);
@@ -100,7 +102,8 @@ impl Matching<'_> {
         Ok(())
     }
 
-    /// How much of what a row says a credential says, or said before: names and secrets tell more than addresses and notes.
+    /// Returns the similarity of a row and a held credential. Usernames, passwords and TOTP secrets
+    /// weigh twice as much as URLs and notes; a former value counts half.
     fn likeness(&self, row: &Credential, candidate: &str, fields: &[(&str, State)]) -> Result<u32, Failure> {
         let mut likeness = 0;
         for (field, value) in &row.fields {
@@ -120,8 +123,8 @@ impl Matching<'_> {
         Ok(likeness)
     }
 
-    /// What is like nothing here: the only one of its title is what has that title here, whatever it says; others are new, and
-    /// have the next number that was never used.
+    /// Places the remaining rows. The only row of a title takes the only held credential of that
+    /// title, whatever its values. Other rows are new and get the next number that was never used.
     fn rest(mut self, titles: &BTreeMap<&str, Vec<usize>>) -> Vec<String> {
         let mut numbers: HashMap<&str, u64> = HashMap::new();
         for (row, credential) in self.table.iter().enumerate() {
