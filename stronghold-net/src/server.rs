@@ -421,7 +421,8 @@ impl Drop for SessionSlot<'_> {
 mod tests {
     use super::*;
 
-    /// What a session could not say itself is said for it; where it could, or where nobody listens, nothing is.
+    /// What a session could not say itself is said for it; where it could, or where nobody listens,
+    /// nothing is.
     #[test]
     fn the_peer_hears_why_it_is_not_served() {
         for (error, expected) in [

@@ -362,7 +362,8 @@ async fn agreed(name: &str) -> (Paired<DuplexStream>, Paired<DuplexStream>) {
     (joined.unwrap(), listened.unwrap())
 }
 
-/// Under the name that is said, or its own, or one that no other device has; with all that the two need to meet again.
+/// Under the name that is said, or its own, or one that no other device has; with all that the two
+/// need to meet again.
 #[tokio::test]
 async fn a_paired_device_is_remembered_under_a_name_of_its_own() {
     let mut stronghold = Stronghold::new("own").unwrap();

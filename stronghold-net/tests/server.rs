@@ -468,7 +468,8 @@ async fn a_device_whose_sessions_fail_is_served_in_its_turn() {
     assert!(start.elapsed() >= Duration::from_millis(180), "{:?}", start.elapsed());
 }
 
-/// Paired devices hear that it is not ready, others nothing; it is told once, and once when it is ready again.
+/// Paired devices hear that it is not ready, others nothing; it is told once, and once when it is
+/// ready again.
 #[tokio::test]
 async fn a_snapshot_that_is_gone_is_told_of_and_a_paired_device_hears_it() {
     let (asker, asked) = friends();
@@ -537,7 +538,8 @@ async fn a_session_that_is_ended_hears_why() {
     assert_eq!(heard, Ok(stronghold_sync::message::Message::Refused(Refusal::Stopped)));
 }
 
-/// A server that is stopped looks at nothing any more; where nobody was turned away, nothing is said of it.
+/// A server that is stopped looks at nothing any more; where nobody was turned away, nothing is
+/// said of it.
 #[tokio::test]
 async fn a_stopped_server_tells_nothing_more() {
     let (asker, asked) = friends();

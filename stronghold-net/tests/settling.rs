@@ -178,7 +178,8 @@ async fn one_who_hangs_up_ends_no_join_either() {
     assert_eq!((met.unwrap().name(), waited.unwrap().0.name()), ("laptop", "phone"));
 }
 
-/// Who could not save has said so and hung up; after everything else the channel is there to be used, no longer patient.
+/// Who could not save has said so and hung up; after everything else the channel is there to be
+/// used, no longer patient.
 #[tokio::test(start_paused = true)]
 async fn the_channel_stays_open_where_it_may_be_used() {
     for (at_joiner, at_listener) in

@@ -1,4 +1,5 @@
-//! Errors of sealing, opening and writing a snapshot: one enum per operation, with the cause as source.
+//! Errors of sealing, opening and writing a snapshot: one enum per operation, with the cause as
+//! source.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -2,6 +2,7 @@
 //! that says what to do.
 
 mod manifests;
+mod shape;
 mod sources;
 
 use std::{collections::BTreeSet, fs, path::Path};
@@ -34,11 +35,12 @@ type Findings = Vec<String>;
 
 pub(crate) fn run() -> Result<()> {
     let packages = packages()?;
-    let checks: [(&str, Result<Findings>); 5] = [
+    let checks: [(&str, Result<Findings>); 6] = [
         ("the top level", top_level()),
         ("the crates' manifests", manifests::check(&packages)),
         ("what every crate has", Ok(packages.iter().flat_map(furniture).collect())),
         ("the sources", sources::check()),
+        ("sizes, comments and circles", shape::check()),
         ("stronghold-sync is pure", sync_is_pure()),
     ];
     let mut wrong = 0;

@@ -205,7 +205,8 @@ mod tests {
         assert_eq!(read, sent);
     }
 
-    /// Whole buffers or several, both ways, are counted as they pass; and what is taken at once is up to the stream below.
+    /// Whole buffers or several, both ways, are counted as they pass; and what is taken at once is
+    /// up to the stream below.
     #[tokio::test]
     async fn each_byte_is_counted_both_ways() {
         use tokio::io::AsyncWriteExt;

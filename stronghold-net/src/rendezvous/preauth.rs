@@ -5,8 +5,8 @@
 //! stranger. A *knock* is a nonce of 16 bytes and the first 16 bytes of its tag, under the secret
 //! of the pairing and for the device that is knocked at. Any other bytes get no answer, so a port
 //! scanner sees a port that hangs up. The TLS handshake follows in the same flight, under keys
-//! derived from the knock (see [`crate::channel::ephemeral`]), and the cards in it authenticate the device:
-//! a knock admits no device, it only keeps strangers out.
+//! derived from the knock (see [`crate::channel::ephemeral`]), and the cards in it authenticate the
+//! device: a knock admits no device, it only keeps strangers out.
 //!
 //! Each nonce is accepted once. So an overheard knock can begin one handshake with the device that
 //! it was for, and only after that device restarted or received 16,384 further knocks. An attacker

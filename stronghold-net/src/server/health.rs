@@ -134,7 +134,8 @@ mod tests {
         assert_eq!(health.check(&device.home), (Ok(()), None));
     }
 
-    /// A change that makes no generation was none of a Stronghold's: all of the file is read then, behind the header too.
+    /// A change that makes no generation was none of a Stronghold's: all of the file is read then,
+    /// behind the header too.
     #[test]
     fn damage_behind_the_header_is_found_where_the_file_has_changed() {
         let (device, health) = (Device::new("device"), Health::default());

@@ -274,7 +274,8 @@ mod tests {
         timeout(Duration::from_secs(1), done).await.is_err()
     }
 
-    /// The last bytes are for one session at a time, until it has given back so much that nobody needs them.
+    /// The last bytes are for one session at a time, until it has given back so much that nobody
+    /// needs them.
     #[test]
     fn the_last_bytes_are_for_one_session_at_a_time() {
         let share = |bytes, ending| Share { bytes, ending };
@@ -309,7 +310,8 @@ mod tests {
         }
     }
 
-    /// A giver has memory for a batch and for the next, once; what it received is free by then, and what it gave when one comes.
+    /// A giver has memory for a batch and for the next, once; what it received is free by then, and
+    /// what it gave when one comes.
     #[tokio::test]
     async fn a_session_holds_what_it_gives_or_what_it_takes() {
         let memory = memory(64 << 20);

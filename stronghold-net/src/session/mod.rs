@@ -1,4 +1,5 @@
-//! A session over a channel: the driver, the host that works on a vault, and the handler that it reports to.
+//! A session over a channel: the driver, the host that works on a vault, and the handler that it
+//! reports to.
 
 pub(crate) mod driver;
 pub(crate) mod handler;

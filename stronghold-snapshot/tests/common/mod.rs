@@ -37,7 +37,8 @@ impl<S> Faulty<S> {
         *self.plan.lock().unwrap() = Plan { fail_at, sticky, errno, ..Plan::default() };
     }
 
-    /// Forgets the calls so far; from now on the write with this index writes other bytes, and says nothing.
+    /// Forgets the calls so far; from now on the write with this index writes other bytes, and says
+    /// nothing.
     pub(crate) fn spoil(&self, write: Option<usize>) {
         *self.plan.lock().unwrap() = Plan { spoilt: write, ..Plan::default() };
     }

@@ -211,7 +211,8 @@ fn what_is_counted_does_not_overflow() {
     assert_eq!((log.totals().len(), sum.count, sum.entries, sum.bytes), (1, u64::MAX, u64::MAX, u64::MAX));
 }
 
-/// A device of its own for each entry, of which each weighs 256 bytes: `full` of them are as many as the log holds.
+/// A device of its own for each entry, of which each weighs 256 bytes: `full` of them are as many
+/// as the log holds.
 fn weighing(number: usize) -> AuditEntry {
     let mut device = [0; 32];
     device[..8].copy_from_slice(&(number as u64).to_be_bytes());

@@ -1,7 +1,8 @@
 //! Circles among the files of a crate: files that name each other, directly or through others.
 //!
-//! A file names another where a path that begins with `crate`, `self` or `super` leads there, also through the re-exports of a
-//! module on the way. What `lib.rs` and `main.rs` name makes no circle, and neither do declarations `mod name;`.
+//! A file names another where a path that begins with `crate`, `self` or `super` leads there, also
+//! through the re-exports of a module on the way. What `lib.rs` and `main.rs` name makes no circle,
+//! and neither do declarations `mod name;`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,7 +58,8 @@ impl Graph<'_> {
         named.filter(|file| *file != own).collect()
     }
 
-    /// Returns the file that an absolute path leads to, following re-exports; `None` for what the crate's root holds itself.
+    /// Returns the file that an absolute path leads to, following re-exports; `None` for what the
+    /// crate's root holds itself.
     fn file_of(&self, path: &[String], depth: usize) -> Option<usize> {
         let held = (0..=path.len()).rev().find(|len| self.files.contains_key(&path[..*len]))?;
         let file = self.files[&path[..held]];
@@ -92,7 +94,8 @@ fn exports(source: &Source) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-/// Returns the absolute paths that may lead from a file to another: those of `use`, and those within the code.
+/// Returns the absolute paths that may lead from a file to another: those of `use`, and those
+/// within the code.
 fn paths(source: &Source) -> Vec<Vec<String>> {
     struct Paths {
         module: Vec<String>,
@@ -145,7 +148,8 @@ fn leaves(tree: &UseTree) -> Vec<Vec<String>> {
     }
 }
 
-/// Returns a path from the crate's root; `None` for one that begins with another crate or a local name.
+/// Returns a path from the crate's root; `None` for one that begins with another crate or a local
+/// name.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let mut base = module.to_vec();
     let mut rest = path;

@@ -14,8 +14,7 @@ use syn::{
     Attribute, Block, ImplItemFn, ItemFn, ItemMod, Signature, TraitItemFn, spanned::Spanned, visit::Visit,
 };
 
-pub(crate) use self::circles::Circles;
-use self::words::Words;
+pub(crate) use self::{circles::Circles, words::Words};
 use crate::{Result, cargo::root, tidy::CRATES};
 
 /// Maximum lines of a source file, without its tests.

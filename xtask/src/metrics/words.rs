@@ -3,7 +3,8 @@
 /// Beginnings that ask instead of naming the thing.
 const QUESTIONS: [&str; 7] = ["What", "Whether", "How", "Why", "Who", "Whom", "Whose"];
 
-/// Counts over all doc comments of some sources. A block is a run of lines that begin with `///` or `//!`.
+/// Counts over all doc comments of some sources. A block is a run of lines that begin with `///` or
+/// `//!`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Words {
     blocks: usize,

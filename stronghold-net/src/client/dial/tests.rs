@@ -33,7 +33,8 @@ fn nobody(address: &str) -> DialError {
     DialError::Unreachable { address: address.to_owned(), source: io::ErrorKind::TimedOut.into() }
 }
 
-/// Which address opened or what is told, after how many milliseconds; addresses that are not said have nobody there at once.
+/// Which address opened or what is told, after how many milliseconds; addresses that are not said
+/// have nobody there at once.
 async fn found(known: &[&str], lan: Lan, outcomes: &[(&str, At)]) -> (Result<String, String>, u128) {
     let begun = Instant::now();
     let outcomes: Vec<(String, At)> = outcomes.iter().map(|(name, at)| ((*name).to_owned(), *at)).collect();

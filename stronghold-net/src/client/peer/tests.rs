@@ -39,7 +39,8 @@ fn outcome(number: u64, name: &str) -> Outcome {
     }
 }
 
-/// What was done is summed up; what is the same on both sides, and is left, is what the last one found.
+/// What was done is summed up; what is the same on both sides, and is left, is what the last one
+/// found.
 #[test]
 fn sessions_that_go_on_with_each_other_are_told_of_as_one() {
     let both = outcome(1, "a/v/first").and(outcome(10, "a/v/second"));
@@ -235,7 +236,8 @@ async fn browsed(asker: &Device, asked: &Device) -> Result<Summary, PeerError> {
     tokio::join!(asking, Peer::from_channel(far, &asked.home).answer(&mut there)).1
 }
 
-/// That a rule has expired stays so whatever the clock says later; where none has, nothing is written for it.
+/// That a rule has expired stays so whatever the clock says later; where none has, nothing is
+/// written for it.
 #[tokio::test]
 async fn a_rule_that_has_expired_is_noted_when_a_device_asks() {
     let rule = |device: &Device, expires| Rule {

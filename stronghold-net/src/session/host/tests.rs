@@ -1,4 +1,5 @@
-//! What a host does for each action: whom it tells, what it answers, what it leaves in the file and when.
+//! What a host does for each action: whom it tells, what it answers, what it leaves in the file and
+//! when.
 
 mod batches;
 
@@ -296,7 +297,8 @@ fn what_is_decided_has_its_name_in_the_log_and_is_urgent_where_something_leaves(
     }
 }
 
-/// What lets something leave is in the file before it does, with what was learnt of the peer; the rest waits for its minute.
+/// What lets something leave is in the file before it does, with what was learnt of the peer; the
+/// rest waits for its minute.
 #[tokio::test(start_paused = true)]
 async fn a_decision_by_which_something_leaves_is_durable_at_once() {
     let (own, peer) = friends();
@@ -423,7 +425,8 @@ async fn shapes_and_lists_are_of_what_is_asked_for() {
     }
 }
 
-/// What the peer was told to have, and what it told of its snapshot, is written before the first batch leaves, once.
+/// What the peer was told to have, and what it told of its snapshot, is written before the first
+/// batch leaves, once.
 #[tokio::test]
 async fn what_is_learnt_is_written_before_a_batch_leaves() {
     let (own, peer) = friends();

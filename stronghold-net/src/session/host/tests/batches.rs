@@ -36,7 +36,8 @@ async fn a_batch_is_durable_with_what_it_tells_of_the_peer_before_it_is_told_of(
     assert_eq!(noting.told, [format!("taken {taken:?}")]);
 }
 
-/// Ten losses of twenty are not many; one more, in whichever batch, is not taken where nobody could be asked.
+/// Ten losses of twenty are not many; one more, in whichever batch, is not taken where nobody could
+/// be asked.
 #[tokio::test]
 async fn losses_are_counted_over_all_batches_of_a_session() {
     let (own, peer) = friends();
