@@ -162,7 +162,7 @@ impl From<FindPeerError> for Failure {
         match &error {
             FindPeerError::Revoked(Revoked { name, time }) => {
                 let message =
-                    format!("{} was revoked on {}", escape_untrusted(name), crate::commands::time(*time));
+                    format!("{} was revoked on {}", escape_untrusted(name), crate::context::time(*time));
                 Self::new("revoked", NOT_FOUND, message).hint("to come back it has to be paired again")
             }
             FindPeerError::Several => {

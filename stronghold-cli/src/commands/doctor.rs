@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stronghold_snapshot::{FileStatus, Inspection};
 use stronghold_sync::escape_untrusted;
 
-use super::{Context, is_there};
+use crate::context::{Context, is_there};
 use crate::error::{DECISION, Failure, shown};
 
 /// Result of one check.

@@ -5,7 +5,7 @@ use stronghold_net::now;
 use stronghold_sync::DeviceId;
 use stronghold_vault::Peer;
 
-use super::{Context, described};
+use crate::context::{Context, described};
 use crate::error::Failure;
 
 pub(super) fn identity(context: &Context) -> Result<(), Failure> {

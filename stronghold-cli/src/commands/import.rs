@@ -13,10 +13,8 @@ use stronghold_vault::{Labels, Stronghold};
 use zeroize::Zeroizing;
 
 use self::held::{Held, State};
-use super::{
-    Context,
-    changes::{self, Changes},
-};
+use super::changes::{self, Changes};
+use crate::context::Context;
 use crate::{
     args::{Format, ImportArgs},
     credentials::{self, Credential, LeftOut, Table, Why},

@@ -1,21 +1,15 @@
-//! Merges another snapshot file, and exports a selection to a new one.
-
-use std::path::Path;
+//! `merge`: takes the records of another snapshot file.
 
 use serde_json::{Value, json};
 use stronghold_net::now;
 use stronghold_snapshot::{Merge, Merged, VaultFile};
-use stronghold_sync::{Mapping, OnConflict, Selection};
+use stronghold_sync::{Mapping, OnConflict};
 
-use super::{
-    Context,
-    changes::{self, Changes},
-    is_taken, is_there, local, selection, selections,
-};
+use super::changes::{self, Changes};
+use crate::context::{Context, is_there, selections};
 use crate::{
     args::{Conflict, MergeArgs},
-    error::{Failure, path_text, shown},
-    output::counted,
+    error::Failure,
     secrets::Source,
 };
 
@@ -56,7 +50,7 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
     Ok(())
 }
 
-fn mapping(rules: &[String]) -> Result<Mapping, Failure> {
+pub(super) fn mapping(rules: &[String]) -> Result<Mapping, Failure> {
     let mut mapping = Mapping::default();
     for rule in rules {
         mapping
@@ -66,7 +60,7 @@ fn mapping(rules: &[String]) -> Result<Mapping, Failure> {
     Ok(mapping)
 }
 
-fn object(merged: &Merged, changes: &Changes) -> Value {
+pub(super) fn object(merged: &Merged, changes: &Changes) -> Value {
     json!({
         "received": merged.received,
         "sent": 0,
@@ -77,37 +71,8 @@ fn object(merged: &Merged, changes: &Changes) -> Value {
     })
 }
 
-fn line(merged: &Merged, dry_run: bool) -> String {
+pub(super) fn line(merged: &Merged, dry_run: bool) -> String {
     let Merged { received, deleted, conflicts, unchanged } = merged;
     let what = if dry_run { "would receive" } else { "received" };
     format!("{what} {received}, deleted {deleted}, {conflicts} in conflict, {unchanged} unchanged")
-}
-
-pub(super) fn export(
-    context: &Context,
-    of: Option<&str>,
-    output: &Path,
-    (passphrase_file, key_file): (Option<&Path>, Option<&Path>),
-) -> Result<(), Failure> {
-    let merge = Merge {
-        selection: selection(of)?,
-        mapping: Mapping::default(),
-        on_conflict: OnConflict::KeepBoth,
-        deletions_confirmed: true,
-        now: now(),
-    };
-    let home = context.open()?;
-    if is_taken(output)? {
-        return Err(Failure::exists(output));
-    }
-    let secret = Source::of_files(passphrase_file, key_file).new_secret("Passphrase of the export: ")?;
-    let mut exported = local::new_stronghold(home.stronghold().name())?;
-    let merged = merge.run(&mut exported, home.stronghold())?;
-    let records = exported.list(&Selection::everything())?.len();
-    let mut home = VaultFile::create(output, &[secret.new_slot()], exported)?;
-    let _ = home.remove_lock(); // nobody is to write to it; a lock that stays is in nobody's way
-    let object = json!({ "snapshot": path_text(output), "entries": merged.received, "records": records });
-    context.output.result(&object, || {
-        vec![format!("exported {} to {}", counted(records as u64, "record"), shown(output))]
-    })
 }

@@ -1,73 +1,74 @@
 //! Runs the commands, each with one or two calls into the crates.
 
+mod browse;
 mod changes;
+mod clone;
+mod conflicts;
 mod doctor;
+mod export;
+mod fetch;
+mod get;
+mod history;
 mod identity;
 mod import;
-mod keeping;
-mod local;
+mod init;
+mod list;
 mod log;
 mod merge;
-mod pairing;
+mod pair;
+mod passphrase;
 mod peers;
 mod progress;
+mod purge;
+mod put;
 mod remote;
+mod remove;
+mod resolve;
+mod restore;
 mod serve;
 mod sync;
 mod terminal_handler;
-mod undoing;
-
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
-use stronghold_snapshot::{
-    Limits, NoteError, OnRollback, RollbackGuard, RollbackNotes, VaultFile, VaultFileError,
-};
-use stronghold_sync::{DeviceId, Location, RevisionId, Selection, escape_untrusted};
-use stronghold_vault::{MAX_DEVICE_NAME, Stronghold, check_device_name};
-use tokio::runtime::Runtime;
+mod undo;
+mod verify;
 
 use crate::{
-    args::{Cli, Command, Global, PeersAction},
-    error::{About, Failure},
-    output::{self, Output},
-    secrets::{Secret, Source},
-    terminal,
+    args::{Cli, Command, PeersAction},
+    context::Context,
+    error::Failure,
+    output::Output,
 };
 
 /// Runs one command.
 pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
-    let context = Context { global: cli.global, output: *output, word: word(&cli.command) };
+    let context = Context::new(cli.global, *output, word(&cli.command));
     match cli.command {
-        Command::Init { name } => local::init(&context, name),
-        Command::Put(args) => local::put(&context, &args),
+        Command::Init { name } => init::init(&context, name),
+        Command::Put(args) => put::put(&context, &args),
         Command::Get { location, revision, strict, raw } => {
-            local::get(&context, &location, revision.as_deref(), strict, raw)
+            get::get(&context, &location, revision.as_deref(), strict, raw)
         }
         Command::List { selection, shared_with } => {
-            local::list(&context, selection.as_deref(), shared_with.as_deref())
+            list::list(&context, selection.as_deref(), shared_with.as_deref())
         }
-        Command::Remove { location, dry_run } => local::remove(&context, &location, dry_run),
-        Command::History { location } => local::history(&context, &location),
-        Command::Conflicts { selection } => local::conflicts(&context, selection.as_deref()),
-        Command::Resolve { location, keep } => undoing::resolve(&context, &location, &keep),
-        Command::Restore { location, revision } => undoing::restore(&context, &location, &revision),
-        Command::Undo { list: true, .. } => undoing::list(&context),
-        Command::Undo { list: false, dry_run } => undoing::undo(&context, dry_run),
-        Command::Redo { dry_run } => undoing::redo(&context, dry_run),
+        Command::Remove { location, dry_run } => remove::remove(&context, &location, dry_run),
+        Command::History { location } => history::history(&context, &location),
+        Command::Conflicts { selection } => conflicts::conflicts(&context, selection.as_deref()),
+        Command::Resolve { location, keep } => resolve::resolve(&context, &location, &keep),
+        Command::Restore { location, revision } => restore::restore(&context, &location, &revision),
+        Command::Undo { list: true, .. } => undo::list(&context),
+        Command::Undo { list: false, dry_run } => undo::undo(&context, dry_run),
+        Command::Redo { dry_run } => undo::redo(&context, dry_run),
         Command::Purge { selection, all: _, dry_run, renewal } => {
-            undoing::purge(&context, selection.as_deref(), dry_run, &renewal)
+            purge::purge(&context, selection.as_deref(), dry_run, &renewal)
         }
-        Command::Verify => keeping::verify(&context),
-        Command::Passphrase(args) => keeping::passphrase(&context, &args),
+        Command::Verify => verify::verify(&context),
+        Command::Passphrase(args) => passphrase::passphrase(&context, &args),
         Command::Doctor => doctor::doctor(&context),
         Command::Merge(args) => merge::merge(&context, &args),
         Command::Import(args) => import::import(&context, &args),
         Command::Export { selection, output, output_passphrase_file, output_key_file } => {
             let secret = (output_passphrase_file.as_deref(), output_key_file.as_deref());
-            merge::export(&context, selection.as_deref(), &output, secret)
+            export::export(&context, selection.as_deref(), &output, secret)
         }
         Command::Peers { action: None } => peers::peers(&context),
         Command::Peers { action: Some(PeersAction::Rename { peer, name }) } => {
@@ -80,13 +81,13 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Deny(args) => peers::deny(&context, &args),
         Command::Revoke { peer } => peers::revoke(&context, &peer),
         Command::Log => log::log(&context),
-        Command::Pair(args) => pairing::pair(&context, &args),
+        Command::Pair(args) => pair::pair(&context, &args),
         Command::Serve(args) => serve::serve(&context, &args),
         Command::Clone { peer, join, name, grants, at, only } => {
-            remote::clone(&context, peer, join, name, &grants, &at, &only)
+            clone::clone(&context, peer, join, name, &grants, &at, &only)
         }
-        Command::Browse { peer, selection, at } => remote::browse(&context, &peer, selection.as_deref(), &at),
-        Command::Fetch { peer, locations, pick, at } => remote::fetch(&context, &peer, &locations, pick, &at),
+        Command::Browse { peer, selection, at } => browse::browse(&context, &peer, selection.as_deref(), &at),
+        Command::Fetch { peer, locations, pick, at } => fetch::fetch(&context, &peer, &locations, pick, &at),
         Command::Sync(args) => sync::sync(&context, &args),
     }
 }
@@ -110,194 +111,6 @@ fn word(command: &Command) -> &'static str {
         Command::Serve(_) => "serve",
         _ => "other",
     }
-}
-
-/// State shared by all commands: the global options and the output.
-pub(crate) struct Context {
-    pub(crate) global: Global,
-    pub(crate) output: Output,
-    /// Name of the command in the list of undo steps.
-    word: &'static str,
-}
-
-impl Context {
-    /// Opens the snapshot that the options name.
-    pub(crate) fn open(&self) -> Result<VaultFile, Failure> {
-        self.open_and_secret().map(|(home, _)| home)
-    }
-
-    /// Opens the snapshot and also returns the secret that opened it.
-    pub(crate) fn open_and_secret(&self) -> Result<(VaultFile, Secret), Failure> {
-        let path = self.path()?;
-        if !is_there(&path)? {
-            // Do not ask for a passphrase in vain.
-            return Err(Failure::no_snapshot(&path));
-        }
-        let given = Source::of_snapshot(&self.global).given("Passphrase: ")?;
-        let (mut home, secret) = given.open(|unlock| {
-            VaultFile::open_guarded(&path, unlock, &self.limits(), self.notes(), self.older())
-        })?;
-        self.configure(&mut home);
-        Ok((home, secret))
-    }
-
-    /// Creates a snapshot.
-    pub(crate) fn create(
-        &self,
-        path: &Path,
-        secret: &Secret,
-        stronghold: Stronghold,
-    ) -> Result<VaultFile, Failure> {
-        let notes = self.notes();
-        if notes.required {
-            notes
-                .guard
-                .as_ref()
-                .ok_or(NoteError::NoFolder)
-                .and_then(RollbackGuard::probe)
-                .map_err(VaultFileError::from)?;
-        }
-        let mut home = VaultFile::create(path, &[secret.new_slot()], stronghold)?;
-        self.configure(&mut home);
-        home.set_rollback_notes(notes)?;
-        Ok(home)
-    }
-
-    /// Returns this device's rollback notes, with the function that reports a failure to write
-    /// them.
-    fn notes(&self) -> RollbackNotes {
-        let tell = if self.output.is_json() { output::note_failed_json } else { output::note_failed };
-        RollbackNotes { guard: self.seen(), required: self.global.require_rollback_notes, on_failure: tell }
-    }
-
-    /// Returns the limits for a file that was made elsewhere.
-    pub(crate) fn limits(&self) -> Limits {
-        if self.global.allow_costly { Limits::OWN } else { Limits::FOREIGN }
-    }
-
-    /// Asks on the terminal before an irreversible change; `--yes` answers beforehand.
-    pub(crate) fn confirm(&self, question: &str) -> Result<(), Failure> {
-        terminal::confirm(question, self.global.yes)
-    }
-
-    fn configure(&self, home: &mut VaultFile) {
-        home.begin_step(self.word);
-        home.set_lock_wait(Duration::from_secs(self.global.lock_timeout.into()));
-    }
-
-    fn older(&self) -> OnRollback {
-        if self.global.accept_rollback { OnRollback::Accept } else { OnRollback::Refuse }
-    }
-
-    /// Returns the notes of the generations that this device last saw, kept outside the snapshot's
-    /// folder.
-    pub(crate) fn seen(&self) -> Option<RollbackGuard> {
-        let folders = project_folders()?;
-        let state = folders.state_dir().unwrap_or_else(|| folders.data_local_dir());
-        Some(RollbackGuard::in_folder(state.join("seen")))
-    }
-
-    /// Returns the snapshot's path: the given one, else the default in the platform's data folder.
-    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
-        if let Some(path) = &self.global.snapshot {
-            return Ok(path.clone());
-        }
-        let folders = project_folders().ok_or_else(|| {
-            Failure::usage("this system names no data folder", "name the snapshot with --snapshot")
-        })?;
-        Ok(folders.data_dir().join("default.stronghold"))
-    }
-
-    /// Creates the folder of the default snapshot. A folder that the user named is theirs to
-    /// create.
-    pub(crate) fn make_default_folder(&self, path: &Path) -> Result<(), Failure> {
-        match path.parent() {
-            Some(folder) if self.global.snapshot.is_none() => {
-                std::fs::create_dir_all(folder).map_err(|error| Failure::file(folder, &error))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Creates the async runtime of a command that talks to a peer.
-fn runtime() -> Result<Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
-        Failure::new("unexpected", crate::error::UNEXPECTED, format!("can't start: {error}"))
-    })
-}
-
-fn project_folders() -> Option<directories::ProjectDirs> {
-    directories::ProjectDirs::from("", "", "stronghold")
-}
-
-/// Returns whether a file exists. A disk that does not answer is an error, not `false`.
-pub(crate) fn is_there(path: &Path) -> Result<bool, Failure> {
-    path.try_exists().map_err(|error| Failure::unknown(path, &error))
-}
-
-/// Returns whether anything has this name, even a dangling link: nothing is created in its place,
-/// nor at its target.
-pub(crate) fn is_taken(path: &Path) -> Result<bool, Failure> {
-    match path.symlink_metadata() {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Failure::unknown(path, &error)),
-    }
-}
-
-/// Formats a device as its name and fingerprint.
-fn described(name: &str, device: &DeviceId) -> String {
-    format!("{} ({})", escape_untrusted(name), device.fingerprint())
-}
-
-pub(crate) fn location(text: &str) -> Result<Location, Failure> {
-    text.parse().map_err(|error| {
-        Failure::usage(format!("{}: {error}", escape_untrusted(text)), "for example: wallet/web/mail")
-    })
-}
-
-/// Parses a glob; `None` selects everything.
-pub(crate) fn selection(text: Option<&str>) -> Result<Selection, Failure> {
-    selections(&text.map(str::to_owned).into_iter().collect::<Vec<_>>())
-}
-
-/// Parses globs; an empty list selects everything.
-pub(crate) fn selections(texts: &[String]) -> Result<Selection, Failure> {
-    Selection::parse(texts).map_err(|error| Failure::usage(error.to_string(), "for example: 'wallet/**'"))
-}
-
-/// Returns the record's revision whose id begins with `text`.
-pub(crate) fn revision(home: &VaultFile, location: &Location, text: &str) -> Result<RevisionId, Failure> {
-    let history = home.stronghold().history(location).about(location)?;
-    let text = text.to_lowercase();
-    let mut found = history.iter().filter(|version| version.revision.to_string().starts_with(&text));
-    match (found.next(), found.next()) {
-        (Some(version), None) if !text.is_empty() => Ok(version.revision),
-        (None, _) => {
-            let message = format!("the record has no revision {}", escape_untrusted(&text));
-            Err(Failure::new("not_found", crate::error::NOT_FOUND, message).hint("see `stronghold history`"))
-                .about(location)
-        }
-        _ => Err(Failure::usage("several revisions begin so", "use more of the id")),
-    }
-}
-
-/// Returns the host's name for a device without a given one, or `stronghold` if it can't name a
-/// device.
-pub(crate) fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let name: String = name.chars().take(MAX_DEVICE_NAME).collect();
-    if check_device_name(&name).is_ok() { name } else { "stronghold".into() }
-}
-
-/// Formats a time, in milliseconds since the Unix epoch, as RFC 3339.
-pub(crate) fn time(milliseconds: u64) -> String {
-    let moment = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
-    // Years beyond 9999 can't be formatted, and a peer may send one.
-    moment
-        .filter(|_| milliseconds < 253_402_300_800_000)
-        .map_or_else(|| "?".into(), |moment| humantime::format_rfc3339_seconds(moment).to_string())
 }
 
 #[cfg(test)]

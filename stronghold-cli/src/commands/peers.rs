@@ -10,7 +10,7 @@ use stronghold_net::now;
 use stronghold_sync::{DeviceId, Operation, RedundantRule, Rule, Selection, Withdrawn, escape_untrusted};
 use stronghold_vault::{Stronghold, check_device_name, check_given_name};
 
-use super::{Context, selections, time};
+use crate::context::{Context, selections, time};
 use crate::{
     args::{DenyArgs, GrantArgs},
     error::{About, Failure, NOT_FOUND},
@@ -120,7 +120,7 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
 
 /// Formats a device as its name here and its fingerprint.
 fn described(stronghold: &Stronghold, device: &DeviceId) -> String {
-    super::described(&stronghold.peers().name_of(device), device)
+    crate::context::described(&stronghold.peers().name_of(device), device)
 }
 
 fn operation_names<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> String {
@@ -243,7 +243,7 @@ pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
     })?;
     let object = json!({ "device": device.to_string(), "name": name, "rules_removed": rules });
     context.output.result(&object, || {
-        let who = super::described(&name, &device);
+        let who = crate::context::described(&name, &device);
         vec![format!(
             "revoked {who}: {} and its trust are gone; it has to be paired again to come back",
             counted(rules as u64, "rule")

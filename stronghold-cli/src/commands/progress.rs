@@ -12,7 +12,7 @@ use stronghold_sync::{
     session::{Changes, Duplicate},
 };
 
-use super::described;
+use crate::context::described;
 use crate::output::Output;
 
 /// Looks up the names of devices.

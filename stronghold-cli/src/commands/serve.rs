@@ -19,13 +19,13 @@ use stronghold_sync::{DeviceId, Location, Pending, Plan, escape_untrusted, sessi
 use tokio::{net::TcpListener, sync::Notify};
 
 use super::{
-    Context,
     changes::NAMED,
-    pairing::{announced, bind},
+    pair::announced,
+    pair::bind,
     progress::{Names, warn_copied, warn_set_back, whose_word},
-    runtime,
     terminal_handler::Console,
 };
+use crate::context::{Context, runtime};
 use crate::{args::ServeArgs, error::Failure, output::Output};
 
 pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> {
@@ -274,7 +274,7 @@ impl SessionHandler for TerminalHandler {
     }
 
     fn confirm_losses(&mut self, peer: DeviceId, plan: &Plan) -> BoxFuture<bool> {
-        let who = super::described(&self.names.of(&peer), &peer);
+        let who = crate::context::described(&self.names.of(&peer), &peer);
         let question = format!(
             "{who} would delete {} and empty or shrink {} of {} records here. Allow it, within a minute? [y/N] ",
             plan.deletes_here, plan.shrinks_here, plan.readable_here
@@ -288,7 +288,7 @@ impl SessionHandler for TerminalHandler {
             .iter()
             .map(|pending| format!("{} on {}", pending.grant().operation(), pending.grant().scope()))
             .collect();
-        let who = super::described(&self.names.of(&peer), &peer);
+        let who = crate::context::described(&self.names.of(&peer), &peer);
         let question = format!(
             "{who} wants to {}. Allow it, within a minute? [y/N] ",
             escape_untrusted(&wants.join(", "))

@@ -12,12 +12,11 @@ use stronghold_sync::{
 use stronghold_vault::Stronghold;
 
 use super::{
-    Context,
     changes::{Change, Changes, NAMED},
     progress::{Progress, whose_word},
     remote::{reach, summary_line, summary_object},
-    runtime, selections,
 };
+use crate::context::{Context, runtime, selections};
 use crate::{
     args::{At, SyncArgs},
     error::{DECISION, DENIED, Failure},

@@ -1,37 +1,16 @@
-//! Verifies the snapshot, and changes the passphrases and keys that open it.
+//! `passphrase`: adds, replaces and removes key slots.
 
 use serde_json::{Value, json};
 use stronghold_snapshot::{NewSlot, PassphraseCost, SealError, Sealer, SlotInfo, SlotKind, VaultFile};
 use stronghold_sync::escape_untrusted;
 use stronghold_vault::Stronghold;
 
-use super::{Context, time};
+use crate::context::{Context, time};
 use crate::{
     args::{PassphraseArgs, Renewal},
     error::Failure,
-    output::counted,
     secrets::{Given, Secret, Source},
 };
-
-pub(super) fn verify(context: &Context) -> Result<(), Failure> {
-    let home = context.open()?;
-    let revisions = home.stronghold().verify()?;
-    if !home.stronghold().log().is_intact() {
-        return Err(Failure::new("damaged", crate::error::DAMAGED, "the log's chain is broken")
-            .hint("the records are whole; the log was changed by someone who has the key"));
-    }
-    let records = home.stronghold().list(&stronghold_sync::Selection::everything())?.len();
-    let object = json!({
-        "records": records, "revisions": revisions, "generation": home.file().sealer().generation(),
-    });
-    context.output.result(&object, || {
-        vec![format!(
-            "{}, {}: all can be read",
-            counted(records as u64, "record"),
-            counted(revisions, "revision")
-        )]
-    })
-}
 
 pub(super) fn passphrase(context: &Context, args: &PassphraseArgs) -> Result<(), Failure> {
     let (mut home, given) = context.open_and_secret()?;
@@ -79,7 +58,7 @@ impl Renewal {
     }
 }
 
-fn add_slot(home: &mut VaultFile, args: &PassphraseArgs, given: &Secret) -> Result<(), Failure> {
+pub(super) fn add_slot(home: &mut VaultFile, args: &PassphraseArgs, given: &Secret) -> Result<(), Failure> {
     let files = (args.new_passphrase_file.as_deref(), args.new_key_file.as_deref());
     let new = Source::of_files(files.0, files.1).new_secret("New passphrase: ")?;
     let others = args.renewal.secrets()?;
@@ -111,13 +90,13 @@ fn add_slot(home: &mut VaultFile, args: &PassphraseArgs, given: &Secret) -> Resu
     })?)
 }
 
-fn print_slots(context: &Context, home: &VaultFile) -> Result<(), Failure> {
+pub(super) fn print_slots(context: &Context, home: &VaultFile) -> Result<(), Failure> {
     let slots: Vec<SlotInfo> = home.file().sealer().slots().collect();
     let objects: Vec<Value> = slots.iter().map(slot_object).collect();
     context.output.result(&json!({ "slots": objects }), || slots.iter().map(slot_line).collect())
 }
 
-fn slot_object(slot: &SlotInfo) -> Value {
+pub(super) fn slot_object(slot: &SlotInfo) -> Value {
     let SlotInfo { number, kind, label, created } = slot;
     let mut object = json!({ "slot": number, "kind": kind_of(*kind), "label": label, "created": created });
     if let SlotKind::Passphrase(cost) = kind {
@@ -128,7 +107,7 @@ fn slot_object(slot: &SlotInfo) -> Value {
     object
 }
 
-fn slot_line(slot: &SlotInfo) -> String {
+pub(super) fn slot_line(slot: &SlotInfo) -> String {
     let SlotInfo { number, kind, label, created } = slot;
     let cost = match kind {
         SlotKind::Passphrase(cost) => {
@@ -141,7 +120,7 @@ fn slot_line(slot: &SlotInfo) -> String {
     format!("{number}  {}{cost}  {}{label}", kind_of(*kind), time(*created))
 }
 
-fn kind_of(kind: SlotKind) -> &'static str {
+pub(super) fn kind_of(kind: SlotKind) -> &'static str {
     match kind {
         SlotKind::Passphrase(_) => "passphrase",
         SlotKind::Key => "key",

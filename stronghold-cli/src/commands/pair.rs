@@ -16,7 +16,8 @@ use stronghold_sync::{DeviceId, Operation, Rule, Selection, escape_untrusted};
 use stronghold_vault::{Identity, Stronghold, check_given_name};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Context, peers::add_rule, progress::Progress, runtime, selections};
+use super::{peers::add_rule, progress::Progress};
+use crate::context::{Context, runtime, selections};
 use crate::{
     args::{DEFAULT_LISTEN, Grants, PairArgs},
     error::{DECISION, Failure, PEER},

@@ -1,0 +1,28 @@
+//! `browse`: lists the records of a paired device.
+
+use stronghold_net::{PlanDecision, SharedVault};
+use stronghold_sync::{Selection, message::Listing};
+
+use super::remote::reach;
+use super::{list, progress::Progress};
+use crate::context::{Context, runtime, selection};
+use crate::{args::At, error::Failure};
+
+pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -> Result<(), Failure> {
+    let selection = selection(of)?;
+    let home = SharedVault::new(context.open()?);
+    let found = runtime()?.block_on(found_at(context, &home, peer, selection, at))?;
+    list::print_listing(context, &found)
+}
+
+/// Returns the entries that a peer lets this device list.
+pub(super) async fn found_at(
+    context: &Context,
+    home: &SharedVault,
+    peer: &str,
+    selection: Selection,
+    at: &At,
+) -> Result<Vec<Listing>, Failure> {
+    let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);
+    Ok(reach(home, peer, at).await?.browse(selection, &mut progress).await?.found)
+}

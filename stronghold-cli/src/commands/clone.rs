@@ -1,0 +1,88 @@
+//! `clone`: imports everything from another device into a new snapshot.
+
+use stronghold_net::{HostError, Peer, PeerError, PlanDecision, SharedVault, pairing::Paired};
+use stronghold_sync::{Selection, session::SessionError};
+use stronghold_vault::check_given_name;
+use tokio::net::TcpStream;
+
+use super::remote::reach;
+use super::remote::report;
+use super::{
+    init, pair::Granted, pair::Me, pair::join, pair::settled_on_both, pair::told, progress::Progress,
+};
+use crate::context::{Context, host_name, is_taken, runtime, selections};
+use crate::{
+    args::{At, Grants},
+    error::Failure,
+    secrets,
+};
+
+pub(super) fn clone(
+    context: &Context,
+    peer: Option<String>,
+    joined: Option<Option<String>>,
+    name: Option<String>,
+    grants: &Grants,
+    at: &At,
+    only: &[String],
+) -> Result<(), Failure> {
+    let selection = selections(only)?;
+    let granted = Granted::parse(context, grants)?;
+    name.as_deref().map_or(Ok(()), check_given_name)?;
+    match (peer, joined) {
+        (Some(peer), _) => {
+            let home = SharedVault::new(context.open()?);
+            runtime()?
+                .block_on(async { import(context, &home, reach(&home, &peer, at).await?, selection).await })
+        }
+        (None, address) => {
+            let address = address.flatten();
+            let path = context.path()?;
+            if is_taken(&path)? {
+                return Err(Failure::exists(&path));
+            }
+            let secret = secrets::of_new_snapshot(&context.global)?;
+            context.make_default_folder(&path)?;
+            let mut stronghold = init::new_stronghold(&host_name())?;
+            runtime()?.block_on(async {
+                let me = Me::new(&stronghold)?;
+                let (mut paired, address) = join(context, &me, address.as_deref()).await?;
+                let save = |paired: &Paired<TcpStream>| {
+                    let name = paired.save_in(&mut stronghold, name.as_deref(), Some(address));
+                    granted.add_for(&mut stronghold, paired.peer.device());
+                    Ok::<_, Failure>((context.create(&path, &secret, stronghold)?, name))
+                };
+                // Only the listener undoes a saved pairing.
+                let ((home, name), settled) = paired.settle(save, |_| Ok(())).await?;
+                settled_on_both(&name, settled)?;
+                let home = SharedVault::new(home);
+                if !context.output.is_json() {
+                    told(context, &paired, &name, &grants.grant)?;
+                }
+                import(context, &home, Peer::from_channel(paired.channel, &home), selection).await
+            })
+        }
+    }
+}
+
+pub(super) async fn import(
+    context: &Context,
+    home: &SharedVault,
+    peer: Peer<TcpStream>,
+    selection: Selection,
+) -> Result<(), Failure> {
+    let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);
+    let outcome = peer.import(selection, &mut progress).await.map_err(unplanned)?;
+    report(context, &outcome)
+}
+
+/// Converts the error of a command that makes no plan first: its hint names the command that does.
+pub(super) fn unplanned(error: PeerError) -> Failure {
+    match error {
+        PeerError::Session(SessionError::Deletions) | PeerError::Host(HostError::Deletions) => Failure::from(
+            SessionError::Deletions,
+        )
+        .hint("`stronghold sync PEER --pull --take` shows it with --dry-run, and takes --confirm-deletions"),
+        other => other.into(),
+    }
+}

@@ -1,0 +1,45 @@
+//! `export`: writes a part of the snapshot to a new file.
+
+use std::path::Path;
+
+use serde_json::json;
+use stronghold_net::now;
+use stronghold_snapshot::{Merge, VaultFile};
+use stronghold_sync::{Mapping, OnConflict, Selection};
+
+use super::init;
+use crate::context::{Context, is_taken, selection};
+use crate::{
+    error::{Failure, path_text, shown},
+    output::counted,
+    secrets::Source,
+};
+
+pub(super) fn export(
+    context: &Context,
+    of: Option<&str>,
+    output: &Path,
+    (passphrase_file, key_file): (Option<&Path>, Option<&Path>),
+) -> Result<(), Failure> {
+    let merge = Merge {
+        selection: selection(of)?,
+        mapping: Mapping::default(),
+        on_conflict: OnConflict::KeepBoth,
+        deletions_confirmed: true,
+        now: now(),
+    };
+    let home = context.open()?;
+    if is_taken(output)? {
+        return Err(Failure::exists(output));
+    }
+    let secret = Source::of_files(passphrase_file, key_file).new_secret("Passphrase of the export: ")?;
+    let mut exported = init::new_stronghold(home.stronghold().name())?;
+    let merged = merge.run(&mut exported, home.stronghold())?;
+    let records = exported.list(&Selection::everything())?.len();
+    let mut home = VaultFile::create(output, &[secret.new_slot()], exported)?;
+    let _ = home.remove_lock(); // nobody is to write to it; a lock that stays is in nobody's way
+    let object = json!({ "snapshot": path_text(output), "entries": merged.received, "records": records });
+    context.output.result(&object, || {
+        vec![format!("exported {} to {}", counted(records as u64, "record"), shown(output))]
+    })
+}

@@ -1,0 +1,57 @@
+//! `history`: prints a record's revisions.
+
+use serde_json::json;
+use stronghold_sync::{DeviceId, escape_untrusted};
+use stronghold_vault::{RevisionInfo, Stronghold};
+
+use crate::context::{Context, location, time};
+use crate::error::{About, Failure};
+
+pub(super) fn history(context: &Context, at: &str) -> Result<(), Failure> {
+    let location = location(at)?;
+    let home = context.open()?;
+    let history = home.stronghold().history(&location).about(&location)?;
+    let names = |device: &DeviceId| device_name(home.stronghold(), device);
+    let versions: Vec<_> = history.iter().map(|one| version(one, &names)).collect();
+    let object = json!({ "location": location.to_string(), "revisions": versions });
+    context.output.result(&object, || history.iter().map(|one| version_line(one, "", &names)).collect())
+}
+
+/// Returns a device's name: this device's own, else the name given to it here, else its
+/// fingerprint.
+pub(super) fn device_name(stronghold: &Stronghold, device: &DeviceId) -> String {
+    if *device == stronghold.identity().device() {
+        return stronghold.name().to_owned();
+    }
+    stronghold.peers().name_of(device)
+}
+
+pub(super) fn version(version: &RevisionInfo, names: &dyn Fn(&DeviceId) -> String) -> serde_json::Value {
+    json!({
+        "revision": version.revision.to_string(),
+        "modified": version.time,
+        "size": version.size,
+        "deleted": version.deleted,
+        "head": version.head,
+        "author": version.author.as_ref().map(names),
+        "via": version.via.as_ref().map(names),
+    })
+}
+
+pub(super) fn version_line(
+    version: &RevisionInfo,
+    indent: &str,
+    names: &dyn Fn(&DeviceId) -> String,
+) -> String {
+    let what = match (version.head, version.deleted) {
+        (true, true) => "  head, deleted",
+        (true, false) => "  head",
+        (false, true) => "  deleted",
+        (false, false) => "",
+    };
+    let by = version
+        .author
+        .as_ref()
+        .map_or_else(String::new, |author| format!("  by {}", escape_untrusted(&names(author))));
+    format!("{indent}{}  {}  {:>8}{by}{what}", version.revision, time(version.time), version.size)
+}

@@ -1,0 +1,26 @@
+//! `verify`: reads every value.
+
+use serde_json::json;
+
+use crate::context::Context;
+use crate::{error::Failure, output::counted};
+
+pub(super) fn verify(context: &Context) -> Result<(), Failure> {
+    let home = context.open()?;
+    let revisions = home.stronghold().verify()?;
+    if !home.stronghold().log().is_intact() {
+        return Err(Failure::new("damaged", crate::error::DAMAGED, "the log's chain is broken")
+            .hint("the records are whole; the log was changed by someone who has the key"));
+    }
+    let records = home.stronghold().list(&stronghold_sync::Selection::everything())?.len();
+    let object = json!({
+        "records": records, "revisions": revisions, "generation": home.file().sealer().generation(),
+    });
+    context.output.result(&object, || {
+        vec![format!(
+            "{}, {}: all can be read",
+            counted(records as u64, "record"),
+            counted(revisions, "revision")
+        )]
+    })
+}
