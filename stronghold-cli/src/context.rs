@@ -12,8 +12,8 @@ use stronghold_sync::{DeviceId, Location, RevisionId, Selection, escape_untruste
 use stronghold_vault::{MAX_DEVICE_NAME, Stronghold, check_device_name};
 use tokio::runtime::Runtime;
 
+use crate::globals::Global;
 use crate::{
-    args::Global,
     error::{About, Failure},
     output::{self, Output},
     secrets::{Secret, Source},

@@ -7,6 +7,7 @@ mod commands;
 mod context;
 mod credentials;
 mod error;
+mod globals;
 mod input;
 mod lookalike;
 mod output;

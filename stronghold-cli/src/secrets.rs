@@ -13,7 +13,8 @@ use stronghold_snapshot::{NewSlot, OpenError, OpenFileError, PassphraseCost, Unl
 use stronghold_vault::{LockedKey, MAX_VALUE};
 use zeroize::Zeroizing;
 
-use crate::{args::Global, error::Failure, input, terminal};
+use crate::globals::Global;
+use crate::{error::Failure, input, terminal};
 use passphrase::Passphrase;
 
 /// Maximum length of a pairing code or link, in bytes.
@@ -91,7 +92,7 @@ impl Source {
     pub(crate) fn of_snapshot(global: &Global) -> Self {
         let Global { passphrase_file, passphrase_fd, key_file, .. } = global;
         let is_said = passphrase_file.is_some() || passphrase_fd.is_some() || key_file.is_some();
-        let from_environment = || crate::args::from_environment("STRONGHOLD_PASSPHRASE_FILE");
+        let from_environment = || crate::globals::from_environment("STRONGHOLD_PASSPHRASE_FILE");
         Self {
             descriptor: *passphrase_fd,
             passphrase_file: if is_said { passphrase_file.clone() } else { from_environment() },

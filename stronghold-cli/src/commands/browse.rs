@@ -5,8 +5,9 @@ use stronghold_sync::{Selection, message::Listing};
 
 use super::remote::reach;
 use super::{list, progress::Progress};
+use crate::commands::remote::At;
 use crate::context::{Context, runtime, selection};
-use crate::{args::At, error::Failure};
+use crate::error::Failure;
 
 pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -> Result<(), Failure> {
     let selection = selection(of)?;

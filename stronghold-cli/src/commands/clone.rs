@@ -10,12 +10,10 @@ use super::remote::report;
 use super::{
     init, pair::Granted, pair::Me, pair::join, pair::settled_on_both, pair::told, progress::Progress,
 };
+use crate::commands::pair::Grants;
+use crate::commands::remote::At;
 use crate::context::{Context, host_name, is_taken, runtime, selections};
-use crate::{
-    args::{At, Grants},
-    error::Failure,
-    secrets,
-};
+use crate::{error::Failure, secrets};
 
 pub(super) fn clone(
     context: &Context,

@@ -11,11 +11,9 @@ use super::clone::unplanned;
 use super::progress::Progress;
 use super::remote::reach;
 use super::remote::report;
+use crate::commands::remote::At;
 use crate::context::{Context, location, runtime};
-use crate::{
-    args::At,
-    error::{Failure, NOT_FOUND},
-};
+use crate::error::{Failure, NOT_FOUND};
 
 pub(super) fn fetch(
     context: &Context,

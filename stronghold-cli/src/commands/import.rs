@@ -16,12 +16,43 @@ use self::held::{Held, State};
 use super::changes::{self, Changes};
 use crate::context::Context;
 use crate::{
-    args::{Format, ImportArgs},
     credentials::{self, Credential, LeftOut, Table, Why},
     error::{DECISION, Failure},
     input::{self, MAX_TABLE},
     lookalike::{self, Spellings},
 };
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// File to import; `-` is stdin.
+    pub(crate) file: PathBuf,
+    /// Format of the file.
+    #[arg(long)]
+    pub(crate) format: Format,
+    /// Place the entries in CLIENT.
+    #[arg(long, value_name = "CLIENT", default_value = "imported")]
+    pub(crate) into: String,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Replace values that were edited here since the last import.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Bring back records that were removed here.
+    #[arg(long)]
+    pub(crate) revive: bool,
+    /// Take entries even if their names look like others.
+    #[arg(long)]
+    pub(crate) allow_lookalike: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Format {
+    /// Table that KeePassXC exports: Group, Title, Username, Password, URL, Notes, TOTP.
+    Csv,
+}
 
 /// Maximum number of lines of one kind shown to a person.
 const NAMED: usize = 20;

@@ -7,11 +7,43 @@ use stronghold_sync::{Mapping, OnConflict};
 
 use super::changes::{self, Changes};
 use crate::context::{Context, is_there, selections};
-use crate::{
-    args::{Conflict, MergeArgs},
-    error::Failure,
-    secrets::Source,
-};
+use crate::{error::Failure, secrets::Source};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// Snapshot to merge from.
+    pub(crate) file: PathBuf,
+    /// Merge only matching locations of the other snapshot; may be repeated.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) select: Vec<String>,
+    /// Rename a client or vault on arrival; may be repeated.
+    #[arg(long, value_name = "FROM=TO")]
+    pub(crate) map: Vec<String>,
+    /// Choose what happens to conflicts.
+    #[arg(long, default_value = "keep-both")]
+    pub(crate) on_conflict: Conflict,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Go on even if that deletes many records.
+    #[arg(long)]
+    pub(crate) confirm_deletions: bool,
+    /// Read the other snapshot's passphrase from the first line of FILE.
+    #[arg(long, value_name = "FILE", conflicts_with = "other_key_file")]
+    pub(crate) other_passphrase_file: Option<PathBuf>,
+    /// Unlock the other snapshot with the 32-byte key in FILE.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) other_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Conflict {
+    KeepBoth,
+    KeepLocal,
+    TakeOther,
+}
 
 pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> {
     let merge = Merge {

@@ -10,29 +10,30 @@ mod fetch;
 mod get;
 mod history;
 mod identity;
-mod import;
+pub(crate) mod import;
 mod init;
 mod list;
 mod log;
-mod merge;
-mod pair;
-mod passphrase;
-mod peers;
+pub(crate) mod merge;
+pub(crate) mod pair;
+pub(crate) mod passphrase;
+pub(crate) mod peers;
 mod progress;
 mod purge;
-mod put;
-mod remote;
+pub(crate) mod put;
+pub(crate) mod remote;
 mod remove;
 mod resolve;
 mod restore;
-mod serve;
-mod sync;
+pub(crate) mod serve;
+pub(crate) mod sync;
 mod terminal_handler;
 mod undo;
 mod verify;
 
+use crate::commands::peers::PeersAction;
 use crate::{
-    args::{Cli, Command, PeersAction},
+    args::{Cli, Command},
     context::Context,
     error::Failure,
     output::Output,

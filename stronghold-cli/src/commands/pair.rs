@@ -19,11 +19,40 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{peers::add_rule, progress::Progress};
 use crate::context::{Context, runtime, selections};
 use crate::{
-    args::{DEFAULT_LISTEN, Grants, PairArgs},
     error::{DECISION, Failure, PEER},
     output::{Output, counted},
     secrets, terminal,
 };
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct PairArgs {
+    /// Listen on ADDR for the other device; default: 0.0.0.0:4747, or any port if that is taken.
+    #[arg(long, value_name = "ADDR", conflicts_with = "join")]
+    pub(crate) listen: Option<String>,
+    /// Join the device at ADDR, with the code that it shows. Without ADDR, search the network.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1)]
+    pub(crate) join: Option<Option<String>>,
+    /// Name the other device here; default: the name it gives itself.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) grants: Grants,
+}
+
+/// Rules for the device being paired.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Grants {
+    /// Allow the other device OPERATION here; may be repeated.
+    #[arg(long, value_name = "OPERATION", num_args = 1.., value_delimiter = ',')]
+    pub(crate) grant: Vec<Operation>,
+    /// Limit --grant to matching locations; may be repeated.
+    #[arg(long, value_name = "GLOB", requires = "grant")]
+    pub(crate) select: Vec<String>,
+}
+
+/// Default address to listen on.
+pub(crate) const DEFAULT_LISTEN: &str = "0.0.0.0:4747";
 
 pub(super) fn pair(context: &Context, args: &PairArgs) -> Result<(), Failure> {
     let granted = Granted::parse(context, &args.grants)?;

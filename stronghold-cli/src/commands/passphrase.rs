@@ -7,10 +7,54 @@ use stronghold_vault::Stronghold;
 
 use crate::context::{Context, time};
 use crate::{
-    args::{PassphraseArgs, Renewal},
     error::Failure,
     secrets::{Given, Secret, Source},
 };
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct PassphraseArgs {
+    /// Add a passphrase or key, and keep the one in use.
+    #[arg(long)]
+    pub(crate) add: bool,
+    /// Remove the passphrase or key with number SLOT.
+    #[arg(long, value_name = "SLOT", conflicts_with_all = ["add", "label", "new_passphrase_file", "new_key_file", "calibrate"])]
+    pub(crate) remove: Option<u16>,
+    /// List passphrases and keys with their numbers, and change nothing.
+    #[arg(long, conflicts_with_all = ["add", "remove", "label", "new_passphrase_file", "new_key_file", "calibrate"])]
+    pub(crate) list: bool,
+    /// Label the new one; anyone who has the file can read the label.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) label: Option<String>,
+    /// Read the new passphrase from the first line of FILE; default: ask for one.
+    #[arg(long, value_name = "FILE", conflicts_with = "new_key_file")]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// Use the 32-byte key in FILE instead of a new passphrase.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_key_file: Option<PathBuf>,
+    /// Make one try of the new passphrase take about TIME on this machine, such as 1s; default: 64
+    /// MiB, 3 passes.
+    #[arg(long, value_name = "TIME", conflicts_with = "new_key_file")]
+    pub(crate) calibrate: Option<humantime::Duration>,
+    #[command(flatten)]
+    pub(crate) renewal: Renewal,
+}
+
+/// Options for the snapshot's new master key, which keeps an old copy and its passphrase from
+/// opening later versions.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Renewal {
+    /// Read another passphrase of the snapshot, so that its slot can be resealed; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) also_passphrase_file: Vec<PathBuf>,
+    /// Read another key of the snapshot, so that its slot can be resealed; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) also_key_file: Vec<PathBuf>,
+    /// Keep the master key: an old copy and its passphrase or key then open later versions too.
+    #[arg(long, conflicts_with_all = ["also_passphrase_file", "also_key_file"])]
+    pub(crate) keep_master_key: bool,
+}
 
 pub(super) fn passphrase(context: &Context, args: &PassphraseArgs) -> Result<(), Failure> {
     let (mut home, given) = context.open_and_secret()?;

@@ -12,10 +12,58 @@ use stronghold_vault::{Stronghold, check_device_name, check_given_name};
 
 use crate::context::{Context, selections, time};
 use crate::{
-    args::{DenyArgs, GrantArgs},
     error::{About, Failure, NOT_FOUND},
     output::counted,
 };
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeersAction {
+    /// Rename a paired device here.
+    Rename {
+        /// Device's name here, or the beginning of its id.
+        peer: String,
+        /// New name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GrantArgs {
+    /// Device's name here, or the beginning of its id.
+    pub(crate) peer: String,
+    /// One or more of import, browse, pull, push and delete.
+    #[arg(required = true, value_name = "OPERATION")]
+    pub(crate) operations: Vec<Operation>,
+    /// Grant on matching locations; may be repeated.
+    #[arg(long, value_name = "GLOB", required = true)]
+    pub(crate) select: Vec<String>,
+    /// Ask on the terminal of `serve` at each request.
+    #[arg(long)]
+    pub(crate) ask: bool,
+    /// End the grant at TIME: a time span such as 30days, a day such as 2030-01-31, or a time such
+    /// as 2030-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires: Option<String>,
+    /// Replace older rules of the device for these operations.
+    #[arg(long)]
+    pub(crate) replace: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DenyArgs {
+    /// Device's name here, or the beginning of its id.
+    pub(crate) peer: String,
+    /// One or more of import, browse, pull, push and delete; default: all.
+    #[arg(value_name = "OPERATION")]
+    pub(crate) operations: Vec<Operation>,
+    /// Withdraw on matching locations; may be repeated; default: everywhere.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) select: Vec<String>,
+    /// Withdraw only from rule NUMBER, as `peers` shows it.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) rule: Option<u64>,
+}
 
 pub(super) fn peers(context: &Context) -> Result<(), Failure> {
     let home = context.open()?;

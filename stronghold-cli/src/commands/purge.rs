@@ -3,9 +3,9 @@
 use serde_json::json;
 use stronghold_sync::{Location, escape_untrusted};
 
+use crate::commands::passphrase::Renewal;
 use crate::context::{Context, selection};
 use crate::{
-    args::Renewal,
     error::{Failure, NOT_FOUND},
     output::counted,
 };

@@ -9,10 +9,56 @@ use stronghold_vault::{Labels, ReadError, Stronghold};
 
 use crate::context::{Context, location};
 use crate::{
-    args::PutArgs,
     error::{About, DECISION, Failure},
     lookalike, secrets,
 };
+use clap::Args;
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(crate) struct PutArgs {
+    /// Record to write, as CLIENT/VAULT/RECORD.
+    #[arg(required_unless_present = "generate")]
+    location: Option<String>,
+    /// Read the value from FILE; `-` is stdin.
+    #[arg(long, value_name = "FILE", conflicts_with = "generate")]
+    pub(crate) file: Option<PathBuf>,
+    /// Generate LEN letters, digits, `-` and `_` (6 bits each; default: 24), without printing them.
+    #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24")]
+    generate: Option<String>,
+    /// Write the value even if it is empty.
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+    /// Write it even if its name looks like that of another record.
+    #[arg(long)]
+    pub(crate) allow_lookalike: bool,
+}
+
+impl PutArgs {
+    /// Returns the record, and the length of the value to generate for it. An argument of
+    /// `--generate` that is not a number is the record.
+    ///
+    /// # Errors
+    /// Describes the missing record or the invalid length.
+    pub(crate) fn record_and_length(&self) -> Result<(&str, Option<u16>), String> {
+        let length = |text: &str| {
+            let range = 1..=MAX_GENERATED;
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            number.ok_or_else(|| format!("--generate {text}: a length is a number from 1 to {MAX_GENERATED}"))
+        };
+        match (&self.location, &self.generate) {
+            (Some(location), None) => Ok((location, None)),
+            (Some(location), Some(text)) => Ok((location, Some(length(text)?))),
+            (None, Some(text)) if text.parse::<u64>().is_err() => Ok((text, Some(GENERATED))),
+            (None, _) => Err("no record is named".into()),
+        }
+    }
+}
+
+/// Default and maximum length of a generated value.
+const GENERATED: u16 = 24;
+
+const MAX_GENERATED: u16 = 4096;
 
 pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
     let (record, length) = args

@@ -1,15 +1,19 @@
 //! Connections to a paired device, and the summary of what was done.
 
-
 use serde_json::{Value, json};
 use stronghold_net::{Outcome, Peer, SharedVault};
 use tokio::net::TcpStream;
 
 use crate::context::Context;
-use crate::{
-    args::At,
-    error::{About, Failure},
-};
+use crate::error::{About, Failure};
+use clap::Args;
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct At {
+    /// Dial the device at ADDR; default: its last address, else search the network.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) at: Option<String>,
+}
 
 /// Opens a channel to a paired device.
 pub(super) async fn reach(home: &SharedVault, peer: &str, at: &At) -> Result<Peer<TcpStream>, Failure> {

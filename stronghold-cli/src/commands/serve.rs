@@ -18,6 +18,7 @@ use stronghold_net::{
 use stronghold_sync::{DeviceId, Location, Pending, Plan, escape_untrusted, session::Duplicate};
 use tokio::{net::TcpListener, sync::Notify};
 
+use super::pair::DEFAULT_LISTEN;
 use super::{
     changes::NAMED,
     pair::announced,
@@ -26,7 +27,21 @@ use super::{
     terminal_handler::Console,
 };
 use crate::context::{Context, runtime};
-use crate::{args::ServeArgs, error::Failure, output::Output};
+use crate::{error::Failure, output::Output};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Listen on ADDR, unless a service manager hands over a socket.
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
+    pub(crate) listen: String,
+    /// Stop after one session.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Do not announce this device to its paired devices on the network.
+    #[arg(long)]
+    pub(crate) no_announce: bool,
+}
 
 pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> {
     let home = SharedVault::new(context.open()?);

@@ -16,12 +16,39 @@ use super::{
     progress::{Progress, whose_word},
     remote::{reach, summary_line, summary_object},
 };
+use crate::commands::remote::At;
 use crate::context::{Context, runtime, selections};
 use crate::{
-    args::{At, SyncArgs},
     error::{DECISION, DENIED, Failure},
     output::counted,
 };
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct SyncArgs {
+    /// Device's name here, or the beginning of its id.
+    pub(crate) peer: String,
+    /// Synchronise only matching locations; may be repeated.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) select: Vec<String>,
+    /// Receive only.
+    #[arg(long)]
+    pub(crate) pull: bool,
+    /// Send only (with --pull: both ways, and fail if either is not permitted).
+    #[arg(long)]
+    pub(crate) push: bool,
+    /// Also take changes that no rule here permits, after asking (--yes: without asking).
+    #[arg(long)]
+    pub(crate) take: bool,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Go on even if that deletes or empties many records, here or there.
+    #[arg(long)]
+    pub(crate) confirm_deletions: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
 
 pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
     let ways = match (args.pull, args.push) {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use syn::{Item, ItemMod, ItemUse, Path, UseTree, visit::Visit};
+use syn::{Item, ItemMod, ItemUse, Path, UseTree, VisRestricted, visit::Visit};
 
 use super::{Source, is_test};
 
@@ -120,6 +120,9 @@ fn paths(source: &Source) -> Vec<Vec<String>> {
             syn::visit::visit_path(self, path);
         }
 
+        /// Skips `pub(super)` and the like: visibility names nothing.
+        fn visit_vis_restricted(&mut self, _: &'ast VisRestricted) {}
+
         fn visit_item_mod(&mut self, item: &'ast ItemMod) {
             if !is_test(&item.attrs) {
                 self.module.push(item.ident.to_string());
@@ -208,7 +211,7 @@ mod tests {
             source("b", "pub struct B; fn f() { crate::a::g(); }"),
             source("c", "#[cfg(test)] mod tests { use crate::d::D; } pub struct C;"),
             source("d", "use crate::{c::C, a}; mod inner { use super::super::e::E; use super::f; }"),
-            source("e", "pub struct E; mod inner { use super::E; }"),
+            source("e", "pub(super) struct E; mod inner { use super::E; }"),
         ];
         assert_eq!(Circles::of(&sources), Circles(vec![vec!["a".into(), "b".into()]]));
     }
