@@ -1,4 +1,5 @@
-//! What a plan costs, from shapes alone: unchanged, and with 1 % of the records updated on the other side.
+//! What a plan costs, from shapes alone: unchanged, and with 1 % of the records updated on the
+//! other side.
 
 use std::hint::black_box;
 

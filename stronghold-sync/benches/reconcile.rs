@@ -1,12 +1,14 @@
-//! Discovery of a difference, against its peers in the same run: bytes both ways as encoded, round trips, CPU per side.
+//! Discovery of a difference, against its peers in the same run: bytes both ways as encoded, round
+//! trips, CPU per side.
 //!
-//! `cargo xtask bench reconcile [--quick]` runs it, prints the table, and writes it to `target/bench/reconcile.json`.
-//! Beside Stronghold: `negentropy` (range-based, over 32-byte ids with a time each), a rateless IBLT over 32-byte hashes
-//! with 8-byte checks and a count (as published, stopped by an oracle at the first cell that suffices), and the plain
-//! list of what a shape needs at least (48 bytes).
+//! `cargo xtask bench reconcile [--quick]` runs it, prints the table, and writes it to
+//! `target/bench/reconcile.json`. Beside Stronghold: `negentropy` (range-based, over 32-byte ids
+//! with a time each), a rateless IBLT over 32-byte hashes with 8-byte checks and a count (as
+//! published, stopped by an oracle at the first cell that suffices), and the plain list of what a
+//! shape needs at least (48 bytes).
 //!
-//! `-- estimators` compares estimators of a difference instead, `-- index` gives the rates of the index, and `-- memory`
-//! what a reconciliation holds for each entry.
+//! `-- estimators` compares estimators of a difference instead, `-- index` gives the rates of the
+//! index, and `-- memory` what a reconciliation holds for each entry.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and may panic")]
 
 use std::{
@@ -73,7 +75,8 @@ fn added(n: u64, d: u64, seed: u64) -> Sets {
     Sets { a, b, differing: d as usize }
 }
 
-/// Entries that were updated on one side: an old revision here, a new one there, so twice as many symbols.
+/// Entries that were updated on one side: an old revision here, a new one there, so twice as many
+/// symbols.
 fn updated(n: u64, d: u64, seed: u64) -> Sets {
     let d = d.min(n);
     let a = (0..n).map(|i| entry(seed, i, 0, mix(seed ^ i))).collect();
@@ -209,8 +212,8 @@ fn range_based(sets: &Sets) -> Cost {
     cost
 }
 
-/// Cells of 32 + 8 bytes and a count of one, as many as it takes: nothing is sent to find out how many. Only the
-/// difference matters to it, so it is run on a small set.
+/// Cells of 32 + 8 bytes and a count of one, as many as it takes: nothing is sent to find out how
+/// many. Only the difference matters to it, so it is run on a small set.
 fn published(sets: &Sets) -> Cost {
     let own: std::collections::BTreeSet<[u8; 32]> =
         sets.a.iter().map(|(_, entry)| *entry.revision.as_bytes()).collect();
@@ -230,8 +233,8 @@ fn published(sets: &Sets) -> Cost {
     Cost { bytes: len as u64 * 41, round_trips: 1, ..Cost::default() }
 }
 
-/// How many cells the estimate makes it take: the factor that suffices in 97 % of the sessions, times the mean
-/// estimate, for each difference.
+/// How many cells the estimate makes it take: the factor that suffices in 97 % of the sessions,
+/// times the mean estimate, for each difference.
 fn estimators() {
     println!("{:>6}  {:34} {:>9} {:>9}", "d", "estimator", "deviation", "cells / d");
     for d in [10u64, 100, 1_000] {
@@ -271,7 +274,8 @@ fn cells_needed(d: u64, seed: u64) -> usize {
     let key = SetKey::new(&secret(seed), 1);
     let symbols: Vec<_> = (0..d).map(|n| key.symbol(key.hash(&entry(seed, n, 1, 0).1))).collect();
     let peels = |len: &usize| Sketch::of(&symbols, *len).peel(&key).is_ok();
-    // It is not monotonous only where a cell happens to be empty, so halving finds it but for one or two.
+    // It is not monotonous only where a cell happens to be empty, so halving finds it but for one
+    // or two.
     let (mut short, mut enough) = (0, 8 * d as usize + 64);
     while enough - short > 1 {
         let middle = short.midpoint(enough);
@@ -305,14 +309,16 @@ fn index_rates() {
     }
 }
 
-/// What one side of a reconciliation of a million entries holds at its peak, beside the entries; what an index holds.
+/// What one side of a reconciliation of a million entries holds at its peak, beside the entries;
+/// what an index holds.
 fn memory() {
     const ENTRIES: u64 = 1_000_000;
     let Sets { a, b, .. } = added(ENTRIES, 1_000, 1);
     let entries = |list: Vec<(u64, EntryId)>| list.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>();
     let (a, b) = (entries(a), entries(b));
     let secret = secret(1);
-    // All of it is kept to the end, so that nothing is measured in memory that the one before gave back.
+    // All of it is kept to the end, so that nothing is measured in memory that the one before gave
+    // back.
     let (begun, mut answering) = peak(|| Responder::new(&secret, b.iter().copied()));
     let (asking, (_kept, told)) = peak(|| {
         let mut asking = Initiator::new(&secret, a.iter().copied(), answering.summary().clone());

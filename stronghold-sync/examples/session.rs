@@ -1,4 +1,5 @@
-//! A browse from the request to the listing, both sides in one process: no network, no file, no clock.
+//! A browse from the request to the listing, both sides in one process: no network, no file, no
+//! clock.
 //!
 //! Run it with `cargo run -p stronghold-sync --example session`.
 

@@ -1,7 +1,8 @@
 //! Many simulated reconciliations of small sets: `cargo xtask soak [SESSIONS] [SEED]`.
 //!
-//! Each session has sets and a difference of its own; what is found is held against a comparison of the whole sets. It
-//! fails on the first wrong result, with its seed, or when more than 3 % take a second round.
+//! Each session has sets and a difference of its own; what is found is held against a comparison of
+//! the whole sets. It fails on the first wrong result, with its seed, or when more than 3 % take a
+//! second round.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,

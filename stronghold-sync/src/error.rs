@@ -25,7 +25,8 @@ pub enum SessionError {
     /// Many records would be deleted, emptied or shrunk and nobody confirmed it.
     #[error("many records would be deleted or emptied")]
     Deletions,
-    /// A limit of this side is met that was not met when the plan was made: the next session leaves the record out.
+    /// A limit of this side is met that was not met when the plan was made: the next session leaves
+    /// the record out.
     #[error("a limit is met that was not met when the session began")]
     Limits,
     /// This side could not go on.

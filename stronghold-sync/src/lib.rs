@@ -1,20 +1,22 @@
 //! Stronghold's synchronisation, as pure computation.
 //!
-//! There is no IO, clock, randomness, async, vault key or value in this crate: the same inputs give the same
-//! outputs, and whatever it needs of these is handed in. It does not store, encrypt or send anything; for that see
-//! `stronghold-vault`, `stronghold-snapshot` and `stronghold-net`. It is `no_std` and needs `alloc` only.
+//! There is no IO, clock, randomness, async, vault key or value in this crate: the same inputs give
+//! the same outputs, and whatever it needs of these is handed in. It does not store, encrypt or
+//! send anything; for that see `stronghold-vault`, `stronghold-snapshot` and `stronghold-net`. It
+//! is `no_std` and needs `alloc` only.
 //!
 //! Its nouns, and how they meet:
 //!
-//! - A [`Shape`] tells of one revision of one record without its content: ids of its [`Location`], its
-//!   [`RevisionId`] (a cryptographic hash), its [`Ancestors`] and its padded size. Order comes from ancestors, never
-//!   from clocks: see [`heads`].
-//! - A [`Plan`] says what a sync will take, give and resolve; [`plan`] computes it from both sides' shapes.
-//! - A [`Policy`] decides what a peer may do, and is the only maker of [`Grant`]s; [`session`] carries a request
-//!   through both sides, driven by `handle_*` in and `poll_action` out.
+//! - A [`Shape`] tells of one revision of one record without its content: ids of its [`Location`],
+//!   its [`RevisionId`] (a cryptographic hash), its [`Ancestors`] and its padded size. Order comes
+//!   from ancestors, never from clocks: see [`heads`].
+//! - A [`Plan`] says what a sync will take, give and resolve; [`plan`] computes it from both sides'
+//!   shapes.
+//! - A [`Policy`] decides what a peer may do, and is the only maker of [`Grant`]s; [`session`]
+//!   carries a request through both sides, driven by `handle_*` in and `poll_action` out.
 //!
 //! ```
-//! use stronghold_sync::{Ancestors, Location, OnConflict, RevisionId, Rules, Shape, plan};
+//! use stronghold_sync::{Ancestors, Location, OnConflict, RevisionId, PlanOptions, Shape, plan};
 //!
 //! let location = "wallet/web/mail".parse::<Location>()?.id();
 //! let (old, new) = (RevisionId::from_bytes([1; 32]), RevisionId::from_bytes([2; 32]));
@@ -22,9 +24,9 @@
 //! let here = [shape(old, Ancestors::default())];
 //! let there = [shape(new, Ancestors::from_newest_first(vec![old]).unwrap_or_default())];
 //!
-//! let plan = plan(&here, &there, Rules { take: true, give: true, on_conflict: OnConflict::KeepBoth });
+//! let plan = plan(&here, &there, PlanOptions { take: true, give: true, on_conflict: OnConflict::KeepBoth });
 //! assert_eq!((plan.take.len(), plan.give.len(), plan.conflicts), (1, 0, 0));
-//! # Ok::<(), stronghold_sync::BadLocation>(())
+//! # Ok::<(), stronghold_sync::ParseLocationError>(())
 //! ```
 #![no_std]
 

@@ -50,14 +50,15 @@ pub enum Message {
     NeedMore(NeedMore),
     /// Asked: what only it holds.
     Missing(Vec<Shape>),
-    /// Asked: symbols of what only the other holds, or, of what was offered, of what it wants: 8 bytes each,
-    /// little-endian.
+    /// Asked: symbols of what only the other holds, or, of what was offered, of what it wants: 8
+    /// bytes each, little-endian.
     Needed(ByteBuf),
     /// Asked: that is all.
     DiffEnd,
     /// Asking: the difference does not add up.
     Mismatch,
-    /// Asking: the positions, in the list of what only the asked side holds, of entries whose names it needs.
+    /// Asking: the positions, in the list of what only the asked side holds, of entries whose names
+    /// it needs.
     NamesWanted(Vec<u32>),
     /// Asked: those names, in that order.
     Names(Vec<Location>),
@@ -142,7 +143,8 @@ pub struct Agreed {
     pub held: Option<SetDigest>,
     /// What the asked side tells of its own snapshot.
     pub edition: Edition,
-    /// Whether two snapshots of the asking side's identity are in use, as far as the asked side can tell.
+    /// Whether two snapshots of the asking side's identity are in use, as far as the asked side can
+    /// tell.
     pub copied: bool,
 }
 
@@ -153,19 +155,21 @@ pub struct Propose {
     pub key: Option<RecipientKey>,
 }
 
-/// What the asking side has to say to the asked side's person: what it leaves where it is because a rule is missing, or a
-/// limit is met, and whether there are two of the asked side.
+/// What the asking side has to say to the asked side's person: what it leaves where it is because a
+/// rule is missing, or a limit is met, and whether there are two of the asked side.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// How many records of the asked side it does not take.
     pub not_taken: u64,
-    /// The positions, in the list of what only the asked side holds, of some of them: at most [`MAX_NAMED`].
+    /// The positions, in the list of what only the asked side holds, of some of them: at most
+    /// [`MAX_NAMED`].
     pub untaken: Vec<u32>,
     /// How many records of its own it may not give, that it would.
     pub not_given: u64,
     /// The names of some of them, at most [`MAX_NAMED`].
     pub ungiven: Vec<Location>,
-    /// Whether two snapshots of the asked side's identity are in use, as far as the asking side can tell.
+    /// Whether two snapshots of the asked side's identity are in use, as far as the asking side can
+    /// tell.
     pub copied: bool,
 }
 
@@ -192,7 +196,8 @@ pub struct Batch {
     pub len: u64,
 }
 
-/// One entry as its owner lists it, or as a peer that may browse sees it: names and shape, never content.
+/// One entry as its owner lists it, or as a peer that may browse sees it: names and shape, never
+/// content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// Its names.

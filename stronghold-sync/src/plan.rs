@@ -1,4 +1,5 @@
-//! The plan: what a sync will do, as one pure function of both sides' shapes, the same for local and remote.
+//! The plan: what a sync will do, as one pure function of both sides' shapes, the same for local
+//! and remote.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -8,8 +9,8 @@ use core::cmp::Ordering;
 
 use crate::{Location, LocationId, RevisionId, Shape, model::shape::heads};
 
-/// What becomes of concurrent heads. Nothing is ever discarded: a choice is written as a revision that replaces
-/// both, and the replaced values stay in the history.
+/// What becomes of concurrent heads. Nothing is ever discarded: a choice is written as a revision
+/// that replaces both, and the replaced values stay in the history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnConflict {
     /// Both stay heads, and a person decides later.
@@ -39,10 +40,11 @@ pub struct Plan {
     pub take: Vec<Shape>,
     /// What this side gives.
     pub give: Vec<Shape>,
-    /// Conflicts to be resolved by writing, once the entries are taken: at each location, one of these wins.
+    /// Conflicts to be resolved by writing, once the entries are taken: at each location, one of
+    /// these wins.
     pub resolve: Vec<Resolution>,
-    /// Records that will have more than one head here by what is taken. Equal values are counted too: shapes
-    /// can't tell.
+    /// Records that will have more than one head here by what is taken. Equal values are counted
+    /// too: shapes can't tell.
     pub conflicts: u64,
     /// Records that are the same on both sides.
     pub unchanged: u64,
@@ -105,7 +107,8 @@ pub enum SkipReason {
     MayNotDelete,
     /// The giving side has no rule that lets the taking side have anything of what was asked for.
     MayNotPull,
-    /// The record would have more heads from the giving side than one device may add, or more than a record may have.
+    /// The record would have more heads from the giving side than one device may add, or more than
+    /// a record may have.
     TooManyHeads,
     /// It is larger than a value may be.
     TooLarge,
@@ -148,7 +151,8 @@ pub struct Resolution {
 
 /// A deletion of this many records or fewer needs no confirmation.
 pub const MAX_UNCONFIRMED_DELETIONS: u64 = 10;
-/// The most heads that an import may leave at a record: more than any number of devices brings about by editing.
+/// The most heads that an import may leave at a record: more than any number of devices brings
+/// about by editing.
 pub const MAX_HEADS: usize = 256;
 /// The most heads of a record that one peer may add.
 pub const MAX_ADDED_HEADS: usize = 8;
@@ -162,8 +166,8 @@ pub fn needs_confirmation(deletions: u64, readable: u64) -> bool {
 }
 
 impl Plan {
-    /// Whether a person must confirm first: it would delete, empty or shrink more than a tenth of the selected records,
-    /// and more than [`DELETIONS_UNASKED`], on either side.
+    /// Whether a person must confirm first: it would delete, empty or shrink more than a tenth of
+    /// the selected records, and more than [`MAX_UNCONFIRMED_DELETIONS`], on either side.
     #[must_use]
     pub fn needs_confirmation(&self) -> bool {
         self.needs_confirmation_here()
@@ -182,7 +186,8 @@ impl Plan {
         self.take.is_empty() && self.give.is_empty() && self.resolve.is_empty()
     }
 
-    /// Counts records that were found the same on both sides without being compared here one by one.
+    /// Counts records that were found the same on both sides without being compared here one by
+    /// one.
     #[must_use]
     pub fn and_unchanged(mut self, records: u64, readable: u64) -> Self {
         self.unchanged += records;
@@ -194,8 +199,8 @@ impl Plan {
 
 /// Plans a sync between two sets of heads, each in the order of locations.
 ///
-/// Shapes of one record that are not all heads, as a peer may send them, are merged first. Where both sides tell
-/// of the same revision, what this side says of it counts.
+/// Shapes of one record that are not all heads, as a peer may send them, are merged first. Where
+/// both sides tell of the same revision, what this side says of it counts.
 #[must_use]
 pub fn plan(local: &[Shape], remote: &[Shape], rules: PlanOptions) -> Plan {
     plan_through(local, remote, rules, &Open)
@@ -356,8 +361,8 @@ fn change(was_readable: bool, is_readable: bool, heads: usize) -> Option<Change>
     }
 }
 
-/// Whether the largest value of a record becomes empty, or less than half as large. Sizes are padded, by an eighth at most,
-/// so that an edit of a few letters never counts.
+/// Whether the largest value of a record becomes empty, or less than half as large. Sizes are
+/// padded, by an eighth at most, so that an edit of a few letters never counts.
 fn shrinks(before: &[Shape], after: &[&Shape]) -> bool {
     let sizes = |shape: &Shape| (!shape.deleted).then_some(shape.size);
     let before = before.iter().filter_map(sizes).max().unwrap_or(0);

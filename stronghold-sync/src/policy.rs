@@ -1,4 +1,5 @@
-//! Permission (§7 of the design): default deny, rules per device, and the grant that only a policy can make.
+//! Permission (§7 of the design): default deny, rules per device, and the grant that only a policy
+//! can make.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 use core::{fmt, str::FromStr};
@@ -75,8 +76,8 @@ pub struct Rule {
 
 /// All permissions that this device has given. The empty policy denies everything.
 ///
-/// Each rule has a number, which no other gets after it. Expiry goes by this device's clock alone, and by the latest time
-/// that it has shown: a clock that is set back revives no rule.
+/// Each rule has a number, which no other gets after it. Expiry goes by this device's clock alone,
+/// and by the latest time that it has shown: a clock that is set back revives no rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     rules: Vec<(u64, Rule)>,
@@ -106,13 +107,14 @@ pub struct Withdrawn {
     pub narrowed: Vec<u64>,
 }
 
-/// Why nothing was taken back: the rule is wider than what is to be taken from it, and patterns can't say what is left.
+/// Why nothing was taken back: the rule is wider than what is to be taken from it, and patterns
+/// can't say what is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {0} allows that and more: take all of it back, or replace it by narrower ones")]
 pub struct RuleTooWide(pub u64);
 
-/// Proof that a policy allowed this peer this operation on this scope. Only a policy makes one, and nothing is
-/// exported without one.
+/// Proof that a policy allowed this peer this operation on this scope. Only a policy makes one, and
+/// nothing is exported without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     peer: Option<DeviceId>,
@@ -166,8 +168,9 @@ impl Policy {
         self.rules.insert(at, (number, rule));
     }
 
-    /// Returns why a rule that is about to be added would change nothing: an older rule of its device covers it, with all
-    /// that it allows and for as long; or, where it is to ask, with any of its operations. `None` if it would.
+    /// Returns why a rule that is about to be added would change nothing: an older rule of its
+    /// device covers it, with all that it allows and for as long; or, where it is to ask, with any
+    /// of its operations. `None` if it would.
     #[must_use]
     pub fn redundant_beside(&self, rule: &Rule, now: u64) -> Option<RedundantRule> {
         let now = self.at(now);
@@ -186,11 +189,12 @@ impl Policy {
         )
     }
 
-    /// Takes operations back from the rules of a device: from all of them, from the one with this number, or from what they
-    /// say of a selection. A rule without an operation is gone.
+    /// Takes operations back from the rules of a device: from all of them, from the one with this
+    /// number, or from what they say of a selection. A rule without an operation is gone.
     ///
     /// # Errors
-    /// [`RuleTooWide`] when a rule allows the operations on more than the selection, in one pattern: nothing is taken back then.
+    /// [`RuleTooWide`] when a rule allows the operations on more than the selection, in one
+    /// pattern: nothing is taken back then.
     pub fn deny(
         &mut self,
         device: &DeviceId,
@@ -230,8 +234,8 @@ impl Policy {
         Ok(back)
     }
 
-    /// Keeps the time, if it is later than all before; whether a rule has expired by it that had not before, so that it
-    /// should be stored now.
+    /// Keeps the time, if it is later than all before; whether a rule has expired by it that had
+    /// not before, so that it should be stored now.
     pub fn observe_time(&mut self, now: u64) -> bool {
         let now = self.at(now);
         let before = core::mem::replace(&mut self.latest, now);
@@ -259,8 +263,8 @@ impl Policy {
 
     /// Decides on a request at the time `now` (milliseconds since 1970).
     ///
-    /// Rules that need no asking are preferred: where one of them reaches the selection, those that ask add
-    /// nothing to the grant.
+    /// Rules that need no asking are preferred: where one of them reaches the selection, those that
+    /// ask add nothing to the grant.
     #[must_use]
     pub fn decide(&self, peer: &DeviceId, operation: Operation, selection: &Selection, now: u64) -> Decision {
         let now = self.at(now);
@@ -269,7 +273,8 @@ impl Policy {
                 .filter(|rule| rule.holds_for(peer, operation, now) && rule.ask == ask)
                 .filter(|rule| rule.selection.overlaps(selection))
                 .map(|rule| rule.selection.touching(selection))
-                // What is over the limits of a selection could not be told: it is left out, the newest first.
+                // What is over the limits of a selection could not be told: it is left out, the
+                // newest first.
                 .reduce(|all, one| {
                     Some(all.clone().or(&one)).filter(Selection::is_within_limits).unwrap_or(all)
                 })
@@ -288,8 +293,8 @@ impl Policy {
         }
     }
 
-    /// Whether an earlier grant still stands for this location: asked again when entries are exported or taken,
-    /// since rules may have been revoked or have expired in between.
+    /// Whether an earlier grant still stands for this location: asked again when entries are
+    /// exported or taken, since rules may have been revoked or have expired in between.
     #[must_use]
     pub fn still_allows(&self, grant: &Grant, location: &Location, now: u64) -> bool {
         let (text, now) = (alloc::format!("{location}"), self.at(now));

@@ -1,7 +1,8 @@
-//! Every kind of message as it is encoded: `testdata/messages.txt` is for a second implementation, and this keeps it, and
-//! what PROTOCOL.md shows of it, what the code does.
+//! Every kind of message as it is encoded: `testdata/messages.txt` is for a second implementation,
+//! and this keeps it, and what PROTOCOL.md shows of it, what the code does.
 //!
-//! After a change of the protocol `BLESS=1 cargo test -p stronghold-sync --test messages` writes the file anew.
+//! After a change of the protocol `BLESS=1 cargo test -p stronghold-sync --test messages` writes
+//! the file anew.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 use std::{collections::BTreeSet, fs, path::PathBuf};

@@ -58,7 +58,8 @@ fn each_seed(target: &str, run: fn(&[u8])) {
     }
 }
 
-/// Every message of the document is a seed, so that none is of before. `STRONGHOLD_WRITE_SEEDS=1` writes them.
+/// Every message of the document is a seed, so that none is of before. `STRONGHOLD_WRITE_SEEDS=1`
+/// writes them.
 #[test]
 fn seeds_of_messages_are_those_of_the_document() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

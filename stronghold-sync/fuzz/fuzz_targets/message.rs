@@ -1,5 +1,5 @@
-//! Any bytes as a message: what decodes is encoded and decoded to the same again, and its selection stays quick to
-//! ask, whatever its patterns.
+//! Any bytes as a message: what decodes is encoded and decoded to the same again, and its selection
+//! stays quick to ask, whatever its patterns.
 
 #![cfg_attr(fuzzing, no_main)]
 

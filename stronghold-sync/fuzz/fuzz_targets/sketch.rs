@@ -1,6 +1,7 @@
-//! Finding a difference with what anybody may have told: cells that were never of a set, symbols, ranges, in any order
-//! and number. It ends, in an answer that is true of what was told or in an error; and with an honest other side it
-//! finds the difference that a comparison of both sets does.
+//! Finding a difference with what anybody may have told: cells that were never of a set, symbols,
+//! ranges, in any order and number. It ends, in an answer that is true of what was told or in an
+//! error; and with an honest other side it finds the difference that a comparison of both sets
+//! does.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -19,7 +20,8 @@ use stronghold_sync::{
 };
 
 const SECRET: [u8; 32] = [5; 32];
-/// More rounds than any exchange may have: a sketch and more of it, both under a second key, twenty of ranges.
+/// More rounds than any exchange may have: a sketch and more of it, both under a second key, twenty
+/// of ranges.
 const ROUNDS: usize = 30;
 
 /// One of the four parts: the estimate that two of them need takes longer than all the rest.
@@ -114,7 +116,8 @@ fn answer(own: &[EntryId], theirs: &[EntryId], acts: &[Act]) {
                 match answering.find(own.iter().copied()) {
                     Ok(DiffResult::Found(here, there)) => check_found(own, &key, &here, &there),
                     Ok(DiffResult::Again(NeedMore::Ranges(differing))) => {
-                        // The first time it asks for the one range that there is, before any is told.
+                        // The first time it asks for the one range that there is, before any is
+                        // told.
                         let known = differing.iter().all(|index| (*index as usize) < ranges_told);
                         assert!(known || differing == [0]);
                         assert!(differing.is_sorted_by(|one, next| one < next) && !differing.is_empty());
@@ -159,7 +162,8 @@ fn check_found(own: &[EntryId], key: &SetKey, here: &[usize], there: &[Symbol]) 
     assert!(there.iter().all(|symbol| !held.contains(symbol)));
 }
 
-/// The asking side against what it may be asked for: it tells only of its own set, and never more than a few times it.
+/// The asking side against what it may be asked for: it tells only of its own set, and never more
+/// than a few times it.
 fn tell(own: &[EntryId], theirs: &[EntryId], requests: &[Request]) {
     let summary = Responder::new(&SECRET, theirs.iter().copied()).summary().clone();
     let mut asking = Initiator::new(&SECRET, own.iter().copied(), summary);
@@ -195,7 +199,8 @@ fn check_told(own: &[EntryId], told: &[Digest]) {
     assert!(words <= 40 * own.len() + 64, "{words} of {}", own.len());
 }
 
-/// Both sides, with some parts altered on the way. Untouched, it finds what differs; altered, what adds up is true.
+/// Both sides, with some parts altered on the way. Untouched, it finds what differs; altered, what
+/// adds up is true.
 fn reconcile(own: &[EntryId], theirs: &[EntryId], tampered: &[(u8, u16, u64)]) {
     let mut answering = Responder::new(&SECRET, own.iter().copied());
     let mut asking = Initiator::new(&SECRET, theirs.iter().copied(), answering.summary().clone());
@@ -327,7 +332,8 @@ impl Range {
     }
 }
 
-/// The symbols cut at some of them, each range told in full: what an honest side would say in the end.
+/// The symbols cut at some of them, each range told in full: what an honest side would say in the
+/// end.
 fn honest_ranges(symbols: &[Symbol], ends: &[u8]) -> Vec<RangeDigest> {
     let mut rest = bits(symbols);
     rest.sort_unstable();

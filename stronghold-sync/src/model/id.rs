@@ -1,8 +1,9 @@
 //! Ids: 16 bytes for a client, a vault, a record; 32 for a revision and a device.
 //!
-//! A location's ids are domain-separated SHA-256 of its names (§2 of the design), so that two devices that
-//! chose the same names hold the same ids without ever having spoken. They are not secret, and not a
-//! commitment to hide a name: names are encrypted content, ids travel only in an authenticated channel.
+//! A location's ids are domain-separated SHA-256 of its names (§2 of the design), so that two
+//! devices that chose the same names hold the same ids without ever having spoken. They are not
+//! secret, and not a commitment to hide a name: names are encrypted content, ids travel only in an
+//! authenticated channel.
 
 use core::{fmt, str::FromStr};
 
@@ -88,15 +89,18 @@ id!(/** A client's id: SHA-256 of its name, cut to 16 bytes. */ ClientId, 16);
 id!(/** A vault's id: SHA-256 of its client's id and its name, cut to 16 bytes. */ VaultId, 16);
 id!(/** A record's id: SHA-256 of its vault's id and its name, cut to 16 bytes. */ RecordId, 16);
 id!(
-    /// A revision's id: SHA-256 over salt, author, parents, deletion flag, labels, time and value. It is the shape's hash.
+    /// A revision's id: SHA-256 over salt, author, parents, deletion flag, labels, time and value.
+    /// It is the shape's hash.
     RevisionId, 32
 );
 id!(
-    /// A revision's short id: the first 8 bytes of its id, enough to find it among those of one record.
+    /// A revision's short id: the first 8 bytes of its id, enough to find it among those of one
+    /// record.
     ShortId, 8
 );
 id!(
-    /// A stamp: 8 bytes that one session leaves in the snapshots of both its devices, drawn from its channel.
+    /// A stamp: 8 bytes that one session leaves in the snapshots of both its devices, drawn from
+    /// its channel.
     Stamp, 8
 );
 id!(

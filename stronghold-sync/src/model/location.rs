@@ -139,8 +139,9 @@ impl From<Location> for (String, String, String) {
     }
 }
 
-/// A name made safe to show: control characters, and those that nobody sees or that change the direction of text, are
-/// written as `\u{…}`, so that a peer's name can't drive a terminal or pass for another.
+/// A name made safe to show: control characters, and those that nobody sees or that change the
+/// direction of text, are written as `\u{…}`, so that a peer's name can't drive a terminal or pass
+/// for another.
 #[must_use]
 pub fn escape_untrusted(name: &str) -> String {
     let mut shown = String::with_capacity(name.len());
@@ -154,9 +155,9 @@ pub fn escape_untrusted(name: &str) -> String {
     shown
 }
 
-/// Whether a character is not seen, or changes the direction of text: those of Unicode's `Default_Ignorable_Code_Point`
-/// and `Bidi_Control`, separators of lines, notes within a line, tags, and blanks that are no white space (fillers, the
-/// empty Braille pattern).
+/// Whether a character is not seen, or changes the direction of text: those of Unicode's
+/// `Default_Ignorable_Code_Point` and `Bidi_Control`, separators of lines, notes within a line,
+/// tags, and blanks that are no white space (fillers, the empty Braille pattern).
 #[must_use]
 pub fn is_hidden(letter: char) -> bool {
     matches!(letter,

@@ -6,18 +6,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{LocationId, RevisionId, ShortId};
 
-/// The most ancestors that a head carries. Beyond it an old revision may seem concurrent: a false conflict, never a loss.
+/// The most ancestors that a head carries. Beyond it an old revision may seem concurrent: a false
+/// conflict, never a loss.
 pub const MAX_ANCESTORS: usize = 4096;
 
-/// The revisions that a revision has replaced, directly or not, by their short ids: at most [`MAX_ANCESTORS`].
+/// The revisions that a revision has replaced, directly or not, by their short ids: at most
+/// [`MAX_ANCESTORS`].
 ///
-/// First its parents, the heads that it replaced directly: these are fixed, and the revision's id covers them. Then what
-/// these had replaced, which is not covered, so that it may be cut differently on each device. Of both, those come first
-/// that have been on another device than the one that wrote them, newest first: some device may still show them. Those
-/// that never left the file that they were written in follow, newest first, and are cut before any other.
+/// First its parents, the heads that it replaced directly: these are fixed, and the revision's id
+/// covers them. Then what these had replaced, which is not covered, so that it may be cut
+/// differently on each device. Of both, those come first that have been on another device than the
+/// one that wrote them, newest first: some device may still show them. Those that never left the
+/// file that they were written in follow, newest first, and are cut before any other.
 ///
-/// Encoded as one byte string, empty for none: the numbers of parents, of parents that have been elsewhere, and of others
-/// that have been elsewhere, 2 bytes each, big-endian; then 8 bytes an id.
+/// Encoded as one byte string, empty for none: the numbers of parents, of parents that have been
+/// elsewhere, and of others that have been elsewhere, 2 bytes each, big-endian; then 8 bytes an id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ancestors {
     ids: Option<Arc<[ShortId]>>,
@@ -46,7 +49,7 @@ pub struct Shape {
     pub revision: RevisionId,
     /// What it has replaced.
     pub ancestors: Ancestors,
-    /// The value's size in bytes, padded (see [`crate::padded_len`]).
+    /// The value's size in bytes, padded (see [`crate::padme_len`]).
     pub size: u64,
     /// Whether it is a deletion.
     pub deleted: bool,
@@ -88,8 +91,8 @@ impl Ancestors {
         Self::of_parts(parents, shared_parents, shared, private)
     }
 
-    /// Takes a line of revisions, each replaced by the one before it in the list, newest first; `None` if it is longer than
-    /// [`MAX_ANCESTORS`]. All count as having been elsewhere.
+    /// Takes a line of revisions, each replaced by the one before it in the list, newest first;
+    /// `None` if it is longer than [`MAX_ANCESTORS`]. All count as having been elsewhere.
     #[must_use]
     pub fn from_newest_first(ids: Vec<RevisionId>) -> Option<Self> {
         let mut seen = BTreeSet::new();
@@ -101,8 +104,8 @@ impl Ancestors {
         Some(Self::of_parts(ids.clone(), ids.len(), further, Vec::new()))
     }
 
-    /// Returns these, and what the heads that are replaced had replaced in turn: what a peer leaves out of a list is not
-    /// forgotten for it.
+    /// Returns these, and what the heads that are replaced had replaced in turn: what a peer leaves
+    /// out of a list is not forgotten for it.
     #[must_use]
     pub fn merged_with(&self, replaced: &[Replaced<'_>]) -> Self {
         let mut seen: BTreeSet<ShortId> = self.as_slice().iter().copied().collect();
@@ -291,10 +294,12 @@ impl<T: Versioned> Versioned for &T {
 
 /// Merging: the union of what is given, less what another one of it replaces, in the order of ids.
 ///
-/// Commutative, associative and idempotent as long as ancestors are complete, so replicas that have seen the same
-/// revisions hold the same heads. Beyond [`MAX_ANCESTORS`] a replaced revision may be a head again.
+/// Commutative, associative and idempotent as long as ancestors are complete, so replicas that have
+/// seen the same revisions hold the same heads. Beyond [`MAX_ANCESTORS`] a replaced revision may be
+/// a head again.
 ///
-/// The cost follows the number of revisions and of their ancestors, not its square: a peer may send many.
+/// The cost follows the number of revisions and of their ancestors, not its square: a peer may send
+/// many.
 #[must_use]
 pub fn heads<T: Versioned>(revisions: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut all: Vec<T> = revisions.into_iter().collect();
@@ -306,7 +311,8 @@ pub fn heads<T: Versioned>(revisions: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut replaced = vec![false; all.len()];
     for (by, revision) in all.iter().enumerate() {
         for ancestor in revision.ancestors().as_slice() {
-            // Ids are in order, and so are their first bytes. Nothing replaces itself, whatever a list says.
+            // Ids are in order, and so are their first bytes. Nothing replaces itself, whatever a
+            // list says.
             let from = all.partition_point(|other| other.revision().short() < *ancestor);
             let named = all[from..].iter().take_while(|other| other.revision().short() == *ancestor).count();
             (from..from + named).filter(|at| *at != by).for_each(|at| replaced[at] = true);

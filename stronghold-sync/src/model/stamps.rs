@@ -1,19 +1,23 @@
-//! Telling two snapshots of one identity from one that was restored: by the stamps that sessions leave in them.
+//! Telling two snapshots of one identity from one that was restored: by the stamps that sessions
+//! leave in them.
 //!
-//! Each session in which something travels leaves a new [`Stamp`] in the snapshots of both devices, and each side shows at
-//! the next one which it has. One snapshot goes from stamp to stamp; one that was restored shows an older one, and goes on
-//! from there. Two that go by one identity, such as a copied virtual machine and its original, go on along two lines, and
-//! show now one and now the other.
+//! Each session in which something travels leaves a new [`Stamp`] in the snapshots of both devices,
+//! and each side shows at the next one which it has. One snapshot goes from stamp to stamp; one
+//! that was restored shows an older one, and goes on from there. Two that go by one identity, such
+//! as a copied virtual machine and its original, go on along two lines, and show now one and now
+//! the other.
 //!
-//! What is told is this and nothing else: after a stamp was given, one was shown that was given before it and that it does
-//! not follow; and then it is shown itself. One snapshot gets there only where a backup was put in its place, then a later
-//! one, then what the first had become: of one mistake with a backup, and of its mending, nothing is told. Two that are used
-//! by turns get there with the second session of each at the latest. No clock decides, and a peer that shows what it likes
-//! harms only what is told of itself.
+//! What is told is this and nothing else: after a stamp was given, one was shown that was given
+//! before it and that it does not follow; and then it is shown itself. One snapshot gets there only
+//! where a backup was put in its place, then a later one, then what the first had become: of one
+//! mistake with a backup, and of its mending, nothing is told. Two that are used by turns get there
+//! with the second session of each at the latest. No clock decides, and a peer that shows what it
+//! likes harms only what is told of itself.
 //!
-//! A side keeps a new stamp as its own once it knows that the other side has it in its file, and only while it still has
-//! the one that it showed. So a crash in between, and sessions beside each other, leave it with an older stamp, or with one
-//! of several that follow the same: none of that is told.
+//! A side keeps a new stamp as its own once it knows that the other side has it in its file, and
+//! only while it still has the one that it showed. So a crash in between, and sessions beside each
+//! other, leave it with an older stamp, or with one of several that follow the same: none of that
+//! is told.
 
 use alloc::vec::Vec;
 
@@ -23,14 +27,15 @@ use crate::Stamp;
 
 /// How many stamps are remembered of a peer: what is older counts as never given.
 const MOST: usize = 16;
-/// How many of them follow one stamp: what sessions leave that ask for names alone, or are cut, is not to push out others.
+/// How many of them follow one stamp: what sessions leave that ask for names alone, or are cut, is
+/// not to push out others.
 const MOST_FOLLOWING: usize = 4;
 
 /// What a side tells of its own snapshot at the beginning of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edition {
-    /// The snapshot's generation; 0 if it is not told. The other side remembers it, and so notices when the snapshot was
-    /// set back.
+    /// The snapshot's generation; 0 if it is not told. The other side remembers it, and so notices
+    /// when the snapshot was set back.
     pub generation: u64,
     /// The stamp that it has from sessions with the other; `None` before the first.
     pub stamp: Option<Stamp>,
@@ -53,8 +58,8 @@ struct IssuedStamp {
 }
 
 impl Stamps {
-    /// Returns whether a peer that shows this stamp has gone on from an older one since it got this one: there are two
-    /// snapshots of its identity, and both are in use.
+    /// Returns whether a peer that shows this stamp has gone on from an older one since it got this
+    /// one: there are two snapshots of its identity, and both are in use.
     #[must_use]
     pub fn detects_duplicate(&self, shown: Option<Stamp>) -> bool {
         self.0.iter().any(|given| Some(given.stamp) == shown && given.passed)
@@ -62,7 +67,8 @@ impl Stamps {
 
     /// Notes that the peer has shown a stamp, and that this session is to leave it another, `next`.
     pub fn note(&mut self, shown: Option<Stamp>, next: Stamp) {
-        // Of a stamp that is not remembered nothing is concluded: it may be as old as a backup, or come late.
+        // Of a stamp that is not remembered nothing is concluded: it may be as old as a backup, or
+        // come late.
         if let Some(at) = self.0.iter().position(|given| Some(given.stamp) == shown) {
             let IssuedStamp { upon, crowded, .. } = self.0[at];
             for (index, given) in self.0.iter_mut().enumerate() {

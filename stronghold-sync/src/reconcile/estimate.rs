@@ -1,9 +1,10 @@
 //! The estimate of a difference: odd strata.
 //!
-//! Entries are sorted into 16 levels, each taking half of what the one before left; a level is 48 bits, and an entry
-//! turns one of them over. Entries on both sides turn the same bit on both, so the difference of two sides' bits is
-//! the parity of what differs: from how many bits are odd at each level follows, by maximum likelihood, how many
-//! entries differ. 96 bytes, one bit turned per entry, and removing an entry is the same as adding it.
+//! Entries are sorted into 16 levels, each taking half of what the one before left; a level is 48
+//! bits, and an entry turns one of them over. Entries on both sides turn the same bit on both, so
+//! the difference of two sides' bits is the parity of what differs: from how many bits are odd at
+//! each level follows, by maximum likelihood, how many entries differ. 96 bytes, one bit turned per
+//! entry, and removing an entry is the same as adding it.
 //!
 //! The README compares it with tug-of-war counters.
 
@@ -43,8 +44,8 @@ impl DifferenceEstimator {
     }
 }
 
-/// The number of entries under which these counts of odd bits are likeliest: on a grid of a quarter of a doubling, then,
-/// around the best, of a 32nd.
+/// The number of entries under which these counts of odd bits are likeliest: on a grid of a quarter
+/// of a doubling, then, around the best, of a 32nd.
 fn most_likely(odd: &[u32; LEVELS]) -> u64 {
     let coarse = likeliest(odd, 1.0, COARSE, 112);
     let fine = likeliest(odd, coarse / COARSE, FINE, 17);
@@ -68,7 +69,8 @@ fn log_likelihood(odd: &[u32; LEVELS], entries: f64) -> f64 {
     let mut share = 0.5;
     let mut sum = 0.0;
     for (level, odd) in odd.iter().enumerate() {
-        // A level's bits are turned by a Poisson number of entries: odd with probability (1 - e^-2λ) / 2.
+        // A level's bits are turned by a Poisson number of entries: odd with probability (1 -
+        // e^-2λ) / 2.
         let rate = entries * share / BITS as f64;
         let p = (0.5 * (1.0 - float::exp(-2.0 * rate))).clamp(1e-12, 0.5);
         sum += f64::from(*odd) * float::ln(p) + f64::from(BITS as u32 - odd) * float::ln(1.0 - p);

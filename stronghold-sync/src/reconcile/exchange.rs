@@ -1,9 +1,10 @@
 //! Both ends of a reconciliation, without the session around them.
 //!
-//! The answering side tells a [`SetDigest`] of its set first. The asking side compares: equal sets end here. Else it tells
-//! of its own set, by a sketch as long as the estimated difference needs, or by all its symbols where that is shorter;
-//! and the answering side finds what differs. Where it does not come out: more cells of the same stream, once; a new key
-//! and the same again; then ranges, which can't fail. The asking side adds the result up against the summary.
+//! The answering side tells a [`SetDigest`] of its set first. The asking side compares: equal sets
+//! end here. Else it tells of its own set, by a sketch as long as the estimated difference needs,
+//! or by all its symbols where that is shorter; and the answering side finds what differs. Where it
+//! does not come out: more cells of the same stream, once; a new key and the same again; then
+//! ranges, which can't fail. The asking side adds the result up against the summary.
 
 use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 
@@ -144,7 +145,8 @@ impl Responder {
         }
     }
 
-    /// All was told: finds what differs, or what it takes to. `entries` are the set's, as they were given.
+    /// All was told: finds what differs, or what it takes to. `entries` are the set's, as they were
+    /// given.
     ///
     /// # Errors
     /// [`PeerMisbehaved`] when what was told can't be of any set.
@@ -355,8 +357,8 @@ impl Initiator {
     }
 }
 
-/// Where those that are sought stand among all. A bit for each value of 16 of a symbol's bits tells at once that nearly
-/// every other one is not sought: the ordered set is asked for few.
+/// Where those that are sought stand among all. A bit for each value of 16 of a symbol's bits tells
+/// at once that nearly every other one is not sought: the ordered set is asked for few.
 fn positions_of<'a>(
     sought: &'a BTreeSet<Symbol>,
     all: &'a [Symbol],

@@ -1,8 +1,8 @@
 //! A set that is kept ready: summary, first cells and symbols follow entries as they come and go.
 //!
-//! Inserting and removing cost less than a microsecond in a million entries (`cargo xtask bench reconcile index`), and a
-//! repeated reconciliation under the same key starts warm: nothing is hashed again. The key must then live as long as
-//! the index, and stay as secret.
+//! Inserting and removing cost less than a microsecond in a million entries (`cargo xtask bench
+//! reconcile index`), and a repeated reconciliation under the same key starts warm: nothing is
+//! hashed again. The key must then live as long as the index, and stay as secret.
 
 use alloc::collections::BTreeSet;
 

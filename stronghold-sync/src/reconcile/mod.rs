@@ -23,7 +23,8 @@ pub use self::{
 };
 use crate::EntryId;
 
-/// What one side tells of its set first: enough to see that both are equal, or how much about they differ.
+/// What one side tells of its set first: enough to see that both are equal, or how much about they
+/// differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetDigest {
     /// How many entries.

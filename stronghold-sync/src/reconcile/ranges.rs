@@ -1,7 +1,8 @@
 //! The last resort: ranges of symbols with counts and sums, halved sixteen-fold where they differ.
 //!
-//! It needs several rounds and is never short. One side, the teller, tells of its ranges; the other, the finder, says
-//! which differ; small ranges are told in full, so in the end the finder knows the difference.
+//! It needs several rounds and is never short. One side, the teller, tells of its ranges; the
+//! other, the finder, says which differ; small ranges are told in full, so in the end the finder
+//! knows the difference.
 
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
@@ -15,7 +16,8 @@ const SMALL: usize = 16;
 /// Into how many a range that differs is cut.
 const CUT: usize = 16;
 
-/// One range as the teller tells it: from where the one before ended (the first: zero), up to `end`.
+/// One range as the teller tells it: from where the one before ended (the first: zero), up to
+/// `end`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeDigest {
     /// The first symbol that is no longer in it; `None`: no end.
@@ -100,7 +102,8 @@ impl RangeReceiver {
         Self { symbols, only_here: Vec::new(), only_there: Vec::new() }
     }
 
-    /// Takes what was told; gives which ranges differ and were not told in full. None: all is found.
+    /// Takes what was told; gives which ranges differ and were not told in full. None: all is
+    /// found.
     ///
     /// # Errors
     /// [`BadRanges`] when the ranges do not follow each other.

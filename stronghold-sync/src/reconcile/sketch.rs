@@ -1,8 +1,10 @@
-//! Sketches: a rateless invertible Bloom lookup table (Yang, Gilad, Alizadeh, SIGCOMM 2024) of self-checking symbols.
+//! Sketches: a rateless invertible Bloom lookup table (Yang, Gilad, Alizadeh, SIGCOMM 2024) of
+//! self-checking symbols.
 //!
-//! The cells of a set are an endless stream; each symbol is added to cell 0, then to ever sparser ones. The sum of two
-//! sides' cells is the sketch of what differs, and from about 1.4 cells for each difference it can be peeled: a cell
-//! that holds one symbol gives it away, taking that symbol out of its other cells lays bare more.
+//! The cells of a set are an endless stream; each symbol is added to cell 0, then to ever sparser
+//! ones. The sum of two sides' cells is the sketch of what differs, and from about 1.4 cells for
+//! each difference it can be peeled: a cell that holds one symbol gives it away, taking that symbol
+//! out of its other cells lays bare more.
 
 use alloc::{collections::BTreeSet, vec, vec::Vec};
 
@@ -22,8 +24,8 @@ pub struct Sketch {
 pub enum PeelError {
     /// There are too few cells: more of the stream is needed.
     TooFewCells,
-    /// A symbol came out twice. Once in a million sessions a sum passes for a symbol and this follows; twice in a
-    /// row it is an attack.
+    /// A symbol came out twice. Once in a million sessions a sum passes for a symbol and this
+    /// follows; twice in a row it is an attack.
     Duplicate,
 }
 
@@ -100,8 +102,8 @@ impl Sketch {
         if empty { Ok(peeled.into_iter().collect()) } else { Err(PeelError::TooFewCells) }
     }
 
-    /// Adds symbols to the cells behind `from`. Several go side by side: the way from one cell to the next is a long
-    /// chain of arithmetic, and chains of different symbols overlap.
+    /// Adds symbols to the cells behind `from`. Several go side by side: the way from one cell to
+    /// the next is a long chain of arithmetic, and chains of different symbols overlap.
     fn extend_from(&mut self, symbols: &[Symbol], from: usize) {
         let (blocks, rest) = symbols.as_chunks::<SIDE_BY_SIDE>();
         for block in blocks {
@@ -131,7 +133,8 @@ impl Sketch {
     }
 }
 
-/// How many cells make peeling succeed in 97 of 100 sessions when this many differences were estimated: measured.
+/// How many cells make peeling succeed in 97 of 100 sessions when this many differences were
+/// estimated: measured.
 #[must_use]
 pub fn cells_for(estimate: u64) -> usize {
     let estimate = estimate.min(u64::from(u32::MAX)) as f64;

@@ -1,8 +1,9 @@
 //! Symbols: 8 bytes that stand for one entry in one reconciliation, and check themselves.
 //!
-//! A symbol is 44 bits of a keyed hash of location and revision id, then 20 bits that are a keyed check of those 44.
-//! So a sum of several symbols is told from one symbol without a check beside it: a cell is 8 bytes. The key is fresh
-//! in each session and unknown to whoever could plant entries, so nobody can prepare collisions.
+//! A symbol is 44 bits of a keyed hash of location and revision id, then 20 bits that are a keyed
+//! check of those 44. So a sum of several symbols is told from one symbol without a check beside
+//! it: a cell is 8 bytes. The key is fresh in each session and unknown to whoever could plant
+//! entries, so nobody can prepare collisions.
 
 use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher24;
@@ -35,8 +36,8 @@ impl SetKey {
         Self { hash: SipHasher24::new_with_key(&hash), check: u64::from_le_bytes(check) | 1 }
     }
 
-    /// The keyed hash of an entry: SipHash-2-4 with 128 bits (Aumasson and Bernstein, 2012) over the record's id, which
-    /// commits to client and vault too, and the revision's.
+    /// The keyed hash of an entry: SipHash-2-4 with 128 bits (Aumasson and Bernstein, 2012) over
+    /// the record's id, which commits to client and vault too, and the revision's.
     #[must_use]
     pub fn hash(&self, entry: &EntryId) -> u128 {
         let mut bytes = [0; 48];

@@ -1,15 +1,17 @@
-//! Glob patterns on `client/vault/record`: `*` and `?` stay within a name's segment, `**` crosses `/`,
-//! `\` takes the next character literally.
+//! Glob patterns on `client/vault/record`: `*` and `?` stay within a name's segment, `**` crosses
+//! `/`, `\` takes the next character literally.
 
 use alloc::{string::String, vec, vec::Vec};
 use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The longest pattern, in characters that are no `\` before another: a peer may send patterns, and matching costs length times length.
+/// The longest pattern, in characters that are no `\` before another: a peer may send patterns, and
+/// matching costs length times length.
 pub const MAX_PATTERN: usize = 2048;
 
-/// One pattern. A pattern of fewer than three segments stands for all below it: `wallet` is `wallet/**`.
+/// One pattern. A pattern of fewer than three segments stands for all below it: `wallet` is
+/// `wallet/**`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern {
@@ -85,7 +87,8 @@ impl Pattern {
         self.matches_in(text, &mut 0)
     }
 
-    /// The same, counting the steps that it takes: one for a comparison, else one for each token at each letter.
+    /// The same, counting the steps that it takes: one for a comparison, else one for each token at
+    /// each letter.
     pub(crate) fn matches_in(&self, text: &str, steps: &mut u64) -> bool {
         *steps += 1;
         match &self.shortcut {
@@ -114,7 +117,8 @@ impl Pattern {
         matches!(&self.shortcut, Shortcut::Prefix(prefix) if prefix.is_empty())
     }
 
-    /// Whether this pattern is known to match every text that the other matches: `true` is sure, `false` may be wrong.
+    /// Whether this pattern is known to match every text that the other matches: `true` is sure,
+    /// `false` may be wrong.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         match &self.shortcut {
@@ -132,7 +136,8 @@ impl Pattern {
     /// Whether some text exists that both patterns match.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        // row[j]: do self.tokens[i..] and other.tokens[j..] share a text? Filled from both ends backwards.
+        // row[j]: do self.tokens[i..] and other.tokens[j..] share a text? Filled from both ends
+        // backwards.
         let (rows, columns) = (&self.tokens, &other.tokens);
         let mut below = vec![false; columns.len() + 1];
         for i in (0..=rows.len()).rev() {

@@ -12,10 +12,11 @@ use crate::{
 
 /// The most patterns in one selection: a peer may send them.
 pub const MAX_PATTERNS: usize = 1024;
-/// The most characters, in one selection, of patterns that are neither a plain location nor a place and all below it:
-/// matching one location costs as many steps for each of its characters.
+/// The most characters, in one selection, of patterns that are neither a plain location nor a place
+/// and all below it: matching one location costs as many steps for each of its characters.
 pub const MAX_COMPLEXITY: usize = 512;
-/// The most bytes that the patterns of one selection have together: three of them fit into a message.
+/// The most bytes that the patterns of one selection have together: three of them fit into a
+/// message.
 pub const MAX_SELECTION: usize = 16 << 10;
 /// The most selections in one scope that a peer sends.
 const MAX_PARTS: usize = 8;
@@ -88,16 +89,19 @@ impl Selection {
         self.patterns.iter().any(|own| other.patterns.iter().any(|theirs| own.overlaps(theirs)))
     }
 
-    /// Whether it is known to select all that the other selects: `true` is sure, `false` may be wrong.
+    /// Whether it is known to select all that the other selects: `true` is sure, `false` may be
+    /// wrong.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         other.patterns.iter().all(|theirs| self.patterns.iter().any(|own| own.includes(theirs)))
     }
 
-    /// What it selects that the other does not, as far as whole patterns can say it; `None` if that is nothing.
+    /// What it selects that the other does not, as far as whole patterns can say it; `None` if that
+    /// is nothing.
     ///
     /// # Errors
-    /// `Err` when one of its patterns selects both something that the other selects and something else.
+    /// `Err` when one of its patterns selects both something that the other selects and something
+    /// else.
     pub(crate) fn without(&self, other: &Self) -> Result<Option<Self>, ()> {
         let touched = |own: &&Pattern| other.patterns.iter().any(|theirs| theirs.overlaps(own));
         let (inside, outside): (Vec<&Pattern>, Vec<&Pattern>) = self.patterns.iter().partition(touched);
@@ -192,7 +196,8 @@ impl fmt::Display for Selection {
     }
 }
 
-/// What a request asks for within what a rule grants: a location is covered when every part covers it.
+/// What a request asks for within what a rule grants: a location is covered when every part covers
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     #[serde(deserialize_with = "deserialize_parts")]
@@ -229,7 +234,8 @@ impl Scope {
         other.all_of.iter().fold(self, |scope, selection| scope.within(selection.clone()))
     }
 
-    /// Whether it is known to cover all that the other covers: `true` is sure, `false` may be wrong.
+    /// Whether it is known to cover all that the other covers: `true` is sure, `false` may be
+    /// wrong.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         self.all_of.iter().all(|own| other.all_of.iter().any(|theirs| own.includes(theirs)))
@@ -247,7 +253,8 @@ impl Scope {
         self.covers_in(location, &mut 0)
     }
 
-    /// The same, counting the steps that it takes. Each part is asked only where all before it cover the location.
+    /// The same, counting the steps that it takes. Each part is asked only where all before it
+    /// cover the location.
     pub fn covers_in(&self, location: &str, steps: &mut u64) -> bool {
         self.all_of.iter().all(|selection| selection.covers_in(location, steps))
     }
@@ -258,7 +265,8 @@ impl Scope {
         &self.all_of[0]
     }
 
-    /// What is left to be asked of a location that [`first`](Self::first) covers; `None` if nothing is.
+    /// What is left to be asked of a location that [`first`](Self::first) covers; `None` if nothing
+    /// is.
     #[must_use]
     pub fn rest(&self) -> Option<Self> {
         let rest = self.all_of[1..].iter().filter(|part| !part.includes(self.first()));
@@ -329,7 +337,8 @@ impl Mapping {
             (None, Some((_, client))) => (client.as_str(), location.vault()),
             (None, None) => return location.clone(),
         };
-        // The names were checked when the rule was added, so the location is one; were it not, nothing is renamed.
+        // The names were checked when the rule was added, so the location is one; were it not,
+        // nothing is renamed.
         Location::new(to_client, to_vault, location.record()).unwrap_or_else(|_| location.clone())
     }
 

@@ -17,7 +17,8 @@ use crate::{
 pub const BATCH_ENTRIES: usize = 1000;
 /// About how many bytes of values go into one batch.
 pub const BATCH_BYTES: u64 = 8 << 20;
-/// The largest sealed batch that is accepted, in bytes: one value of 4 MiB above [`BATCH_BYTES`], and padding.
+/// The largest sealed batch that is accepted, in bytes: one value of 4 MiB above [`BATCH_BYTES`],
+/// and padding.
 pub const MAX_SEALED: u64 = 16 << 20;
 /// Batches on their way and not yet confirmed.
 const WINDOW: u64 = 2;
@@ -25,8 +26,8 @@ const WINDOW: u64 = 2;
 /// What may be in the batches of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// Just these, which the plan of this side wanted: each in the scope of its command, and either taken by that command
-    /// or by a rule that lets the giver write or delete it here.
+    /// Just these, which the plan of this side wanted: each in the scope of its command, and either
+    /// taken by that command or by a rule that lets the giver write or delete it here.
     Taken {
         /// Which.
         entries: ShapeList,
@@ -50,8 +51,8 @@ pub enum Expected {
     Values(Scope),
 }
 
-/// Entries as their shapes announced them, in order. What the plan was made of has to be what arrives: a deletion
-/// announced as an edit would pass by the question that many deletions ask.
+/// Entries as their shapes announced them, in order. What the plan was made of has to be what
+/// arrives: a deletion announced as an edit would pass by the question that many deletions ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapeList(Vec<Shape>);
 
@@ -67,8 +68,8 @@ pub enum Unexpected {
 }
 
 impl Expected {
-    /// Checks one entry, given the shape that was computed from what arrived, at the time `now` (milliseconds since
-    /// 1970).
+    /// Checks one entry, given the shape that was computed from what arrived, at the time `now`
+    /// (milliseconds since 1970).
     ///
     /// # Errors
     /// [`Unexpected`] when it may not be there.
@@ -105,7 +106,8 @@ impl Expected {
         }
     }
 
-    /// Whether no plan was made of it, so that nobody could be asked about what it deletes or empties.
+    /// Whether no plan was made of it, so that nobody could be asked about what it deletes or
+    /// empties.
     #[must_use]
     pub fn is_unplanned(&self) -> bool {
         matches!(self, Self::Within(_) | Self::Values(_))
@@ -228,7 +230,8 @@ impl BatchSender {
     }
 }
 
-/// Cuts a list into batches, between records where that can be: their heads are merged, and counted, together.
+/// Cuts a list into batches, between records where that can be: their heads are merged, and
+/// counted, together.
 fn batches(shapes: &[Shape]) -> VecDeque<Vec<EntryId>> {
     let mut batches = VecDeque::new();
     let (mut batch, mut bytes) = (Vec::new(), 0u64);

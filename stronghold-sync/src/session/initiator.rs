@@ -52,7 +52,8 @@ pub struct SyncOptions {
     pub take: Option<Take>,
     /// Whether to give, and by what right. One of the two must be there.
     pub push: Push,
-    /// Whether the names of all that would be taken are wanted in the plan: also of what only the peer holds.
+    /// Whether the names of all that would be taken are wanted in the plan: also of what only the
+    /// peer holds.
     pub names: bool,
     /// This side's one-time key.
     pub key: RecipientKey,
@@ -147,7 +148,8 @@ impl Initiator {
         Self::with_edition(ask, Edition::default(), Stamps::default())
     }
 
-    /// The same, telling the peer of which edition this side's snapshot is, and with the stamps that the peer was given.
+    /// The same, telling the peer of which edition this side's snapshot is, and with the stamps
+    /// that the peer was given.
     #[must_use]
     pub fn with_edition(ask: SessionRequest, edition: Edition, stamps: Stamps) -> Self {
         let (request, state) = match ask {
@@ -321,8 +323,8 @@ impl Initiator {
         Ok(())
     }
 
-    /// Asks for this side's shapes in the next scope that there is; then tells the peer of them, as far as it is to
-    /// know.
+    /// Asks for this side's shapes in the next scope that there is; then tells the peer of them, as
+    /// far as it is to know.
     fn gather(&mut self, sync: Box<Sync>, gathering: ShapeQueries) -> Result<State, SessionError> {
         if gathering.ask(&mut self.core) {
             return Ok(State::AwaitShapes(sync, gathering));

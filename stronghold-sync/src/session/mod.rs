@@ -1,9 +1,10 @@
 //! A session: one request to a peer, as two state machines without IO.
 //!
-//! Both [`Initiator`] and [`Responder`] are driven alike. Messages go in by `handle_message`, the answers to actions by
-//! `handle_answer`; after each, `poll_action` is called until it gives none. An action that needs an answer
-//! ([`Action::needs_answer`]) is answered before the next message goes in. After an error every later call
-//! returns the same error; a last message for the peer may still be polled.
+//! Both [`Initiator`] and [`Responder`] are driven alike. Messages go in by `handle_message`, the
+//! answers to actions by `handle_result`; after each, `poll_action` is called until it gives none.
+//! An action that needs an answer ([`Action::needs_answer`]) is answered before the next message
+//! goes in. After an error every later call returns the same error; a last message for the peer may
+//! still be polled.
 
 mod batches;
 mod initiator;
@@ -32,25 +33,28 @@ use crate::{
 pub enum Action {
     /// Send this to the peer.
     Send(Message),
-    /// Give the shapes of all heads in scope, in the order of entries (location, then revision), each once. Answer:
-    /// [`TaskResult::Shapes`].
+    /// Give the shapes of all heads in scope, in the order of entries (location, then revision),
+    /// each once. Answer: [`TaskResult::Shapes`].
     Shapes(Scope),
     /// Give the names and shapes of what the grant covers. Answer: [`TaskResult::Listing`].
     List(Grant),
     /// Ask a person. Answer: [`TaskResult::Approved`] or [`TaskResult::Denied`].
     Approve(Vec<Pending>),
-    /// Say whether this plan is to be carried out. Answer: [`TaskResult::Proceed`] or [`TaskResult::Stop`].
+    /// Say whether this plan is to be carried out. Answer: [`TaskResult::Proceed`] or
+    /// [`TaskResult::Stop`].
     Plan(Box<Plan>),
-    /// Check the grant once more, open the entries, seal them to the key. Answer: [`TaskResult::SealedRevision`].
+    /// Check the grant once more, open the entries, seal them to the key. Answer:
+    /// [`TaskResult::Sealed`].
     Export(Export),
-    /// Open the batch, check every entry against what is expected, merge, commit. Answer: [`TaskResult::Imported`].
+    /// Open the batch, check every entry against what is expected, merge, commit. Answer:
+    /// [`TaskResult::Imported`].
     Import(Import),
-    /// Look things up that only the host has. Answer: [`TaskResult::LookupResult`].
+    /// Look things up that only the host has. Answer: [`TaskResult::Looked`].
     Lookup(Lookup),
-    /// What is given to this side would delete, empty or shrink many records here: ask a person. Answer:
-    /// [`TaskResult::Approved`] or [`TaskResult::Denied`].
+    /// What is given to this side would delete, empty or shrink many records here: ask a person.
+    /// Answer: [`TaskResult::Approved`] or [`TaskResult::Denied`].
     Confirm(Box<Plan>),
-    /// Write decisions to the log, durably. Answer: [`TaskResult::AuditEntry`].
+    /// Write decisions to the log, durably. Answer: [`TaskResult::Logged`].
     Log(Vec<Verdict>),
     /// Something stays where it is, at the asking side's word. No answer.
     LeftBehind(LeftBehind),
@@ -58,8 +62,9 @@ pub enum Action {
     Declined(Vec<LocationId>),
     /// The peer's entries, as asked for by browsing. No answer.
     Listing(Vec<Listing>),
-    /// The peer holds these revisions, or is about to have them: remember it, durably before any batch leaves that is
-    /// asked for after this. A peer that lies of what it holds can only add to it. No answer.
+    /// The peer holds these revisions, or is about to have them: remember it, durably before any
+    /// batch leaves that is asked for after this. A peer that lies of what it holds can only add to
+    /// it. No answer.
     PeerHolds(Vec<RevisionId>),
     /// What the peer tells of its snapshot. No answer.
     Edition(Edition),
@@ -67,7 +72,8 @@ pub enum Action {
     Duplicate(Duplicate),
     /// How much is coming. No answer.
     Incoming(Volume),
-    /// A batch is durable at the peer: so many of the entries that are given to it in this session by now. No answer.
+    /// A batch is durable at the peer: so many of the entries that are given to it in this session
+    /// by now. No answer.
     Sent {
         /// Confirmed so far.
         entries: u64,
@@ -134,8 +140,8 @@ pub struct Lookup {
     pub names: Vec<LocationId>,
     /// What allows that the names are told to the peer; `None` where they are not told.
     pub grant: Option<Grant>,
-    /// Of these heads, whether the peer lacks them, as far as is remembered: of a deletion, whether it has had what was
-    /// deleted, and not the deletion.
+    /// Of these heads, whether the peer lacks them, as far as is remembered: of a deletion, whether
+    /// it has had what was deleted, and not the deletion.
     pub lacking: Vec<Shape>,
     /// Of these heads, whether they came from the peer.
     pub delivered: Vec<EntryId>,
@@ -182,7 +188,8 @@ pub struct LeftBehind {
 pub struct Verdict {
     /// What was asked.
     pub operation: Operation,
-    /// Whether it was this side that asked, for itself: `Push` and `Delete` are then what it takes, and `Pull` what it gives.
+    /// Whether it was this side that asked, for itself: `Push` and `Delete` are then what it takes,
+    /// and `Pull` what it gives.
     pub ours: bool,
     /// On what, as text.
     pub selection: alloc::string::String,
@@ -206,9 +213,9 @@ pub enum TaskResult {
     Shapes(Vec<Shape>),
     /// To [`Action::List`].
     Listing(Vec<Listing>),
-    /// To [`Action::SessionRequest`] or [`Action::Confirm`]: yes.
+    /// To [`Action::Approve`] or [`Action::Confirm`]: yes.
     Approved,
-    /// To [`Action::SessionRequest`] or [`Action::Confirm`]: no.
+    /// To [`Action::Approve`] or [`Action::Confirm`]: no.
     Denied,
     /// To [`Action::Plan`]: go on.
     Proceed {
@@ -249,7 +256,8 @@ pub enum TaskError {
     NotPermitted,
     /// What the peer sent is not what it may be.
     Peer(PeerMisbehaved),
-    /// Many records would be deleted or emptied by what the peer sent, and nobody has confirmed that.
+    /// Many records would be deleted or emptied by what the peer sent, and nobody has confirmed
+    /// that.
     Deletions,
     /// A limit of this side is met that was not met when the plan was made.
     Limits,
@@ -268,8 +276,8 @@ pub struct Summary {
     pub conflicts: u64,
     /// Records that were the same on both sides.
     pub unchanged: u64,
-    /// Times that the asking side sent something and had to wait for an answer before it could go on. Confirmations of
-    /// batches are not counted: more is on its way while they are awaited.
+    /// Times that the asking side sent something and had to wait for an answer before it could go
+    /// on. Confirmations of batches are not counted: more is on its way while they are awaited.
     pub round_trips: u64,
 }
 
@@ -283,9 +291,11 @@ impl Summary {
 
 /// The most entries that one session takes from a peer: 4 million.
 pub const MAX_ENTRIES: u64 = 4 << 20;
-/// About how many bytes of shapes a side gives in a session: the other side keeps them all, in its share of a server's memory.
+/// About how many bytes of shapes a side gives in a session: the other side keeps them all, in its
+/// share of a server's memory.
 pub const MAX_GIVEN: usize = 6 << 20;
-/// About the most memory, in bytes, that a list of a peer may take: a million shapes with ten ancestors each.
+/// About the most memory, in bytes, that a list of a peer may take: a million shapes with ten
+/// ancestors each.
 const MAX_LIST: usize = 512 << 20;
 
 /// What both roles share: the actions to be polled, and the error that ended it.
@@ -378,13 +388,15 @@ pub trait Session {
     /// Takes a message from the peer.
     ///
     /// # Errors
-    /// [`SessionError`] when the session is over by it; what is still to be polled is a last word to the peer.
+    /// [`SessionError`] when the session is over by it; what is still to be polled is a last word
+    /// to the peer.
     fn handle_message(&mut self, message: Message) -> Result<(), SessionError>;
 
     /// Takes the answer to the last action that needs one.
     ///
     /// # Errors
-    /// [`SessionError`] when the session is over by it; what is still to be polled is a last word to the peer.
+    /// [`SessionError`] when the session is over by it; what is still to be polled is a last word
+    /// to the peer.
     fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError>;
 
     /// What to do next; `None` until something is handled.
@@ -392,7 +404,8 @@ pub trait Session {
     fn poll_action(&mut self) -> Option<Action>;
 }
 
-/// A list that a peer sends in parts: in order, no part empty, and no larger than a session may have.
+/// A list that a peer sends in parts: in order, no part empty, and no larger than a session may
+/// have.
 #[derive(Debug)]
 struct PeerList<T> {
     items: Vec<T>,
@@ -434,7 +447,8 @@ impl PeerList<Shape> {
     }
 }
 
-/// Takes a part of a list of positions, each of which must be of something that was told, and come once.
+/// Takes a part of a list of positions, each of which must be of something that was told, and come
+/// once.
 fn take_indices(
     claimed: &mut BTreeSet<u32>,
     part: Vec<u32>,

@@ -1,5 +1,5 @@
-//! The asked side of a session: nothing is told or done before the policy has allowed it, and no name, shape or value
-//! leaves before the log has it.
+//! The asked side of a session: nothing is told or done before the policy has allowed it, and no
+//! name, shape or value leaves before the log has it.
 
 mod sync;
 
@@ -108,8 +108,9 @@ struct Granted {
 }
 
 impl Responder {
-    /// Waits for a request of `peer` at the time `now` (milliseconds since 1970). `key` is this side's one-time
-    /// key, for what it may take; `secret` is 32 bytes that only the two ends of this session know, fresh each time.
+    /// Waits for a request of `peer` at the time `now` (milliseconds since 1970). `key` is this
+    /// side's one-time key, for what it may take; `secret` is 32 bytes that only the two ends of
+    /// this session know, fresh each time.
     #[must_use]
     pub fn new(policy: Policy, peer: DeviceId, now: u64, key: RecipientKey, secret: [u8; 32]) -> Self {
         let staged = MAX_ENTRIES as usize;
@@ -119,7 +120,8 @@ impl Responder {
         Self { core: Core::default(), state: State::AwaitOpen(desk), summary: Summary::default() }
     }
 
-    /// The same, telling the peer of which edition this side's snapshot is, and with the stamps that the peer was given.
+    /// The same, telling the peer of which edition this side's snapshot is, and with the stamps
+    /// that the peer was given.
     #[must_use]
     pub fn with_edition(mut self, edition: Edition, stamps: Stamps) -> Self {
         if let State::AwaitOpen(desk) = &mut self.state {
@@ -128,8 +130,8 @@ impl Responder {
         self
     }
 
-    /// The same, keeping so many entries of what the peer offers, and of what it gives, at most: it is told `TooMany`
-    /// beyond it. Default [`MAX_ENTRIES`].
+    /// The same, keeping so many entries of what the peer offers, and of what it gives, at most: it
+    /// is told `TooMany` beyond it. Default [`MAX_ENTRIES`].
     #[must_use]
     pub fn with_entry_limit(mut self, most: usize) -> Self {
         if let State::AwaitOpen(desk) = &mut self.state {
@@ -376,8 +378,8 @@ impl Responder {
         State::LogToGive(outgoing, total)
     }
 
-    /// Asks for this side's shapes in the next scope that there is. When there is none, a sync goes on; what of it is
-    /// denied is logged first.
+    /// Asks for this side's shapes in the next scope that there is. When there is none, a sync goes
+    /// on; what of it is denied is logged first.
     fn gather(&mut self, mut sync: Box<Sync>, gathering: ShapeQueries, denied: Vec<Operation>) -> State {
         if gathering.ask(&mut self.core) {
             return State::AwaitOwnShapes(sync, gathering, denied);
@@ -447,8 +449,8 @@ impl Responder {
         Ok(State::AwaitLookup(sync, Box::new(propose), look))
     }
 
-    /// What would be taken is known. That many records are lost by it is for a person here to allow: the asking side's word
-    /// is none.
+    /// What would be taken is known. That many records are lost by it is for a person here to
+    /// allow: the asking side's word is none.
     fn planned(&mut self, sync: Box<Sync>, propose: Propose) -> Result<State, SessionError> {
         let plan = Box::new(sync.plan_to_take());
         if plan.needs_confirmation_here() {

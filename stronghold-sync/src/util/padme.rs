@@ -1,6 +1,8 @@
-//! Padmé (Nikitin et al., PURBs, PoPETs 2019): sizes rounded up so that they say little, at under 12 % of cost.
+//! Padmé (Nikitin et al., PURBs, PoPETs 2019): sizes rounded up so that they say little, at under
+//! 12 % of cost.
 
-/// The padded length of `len` bytes: at most 12 % more, and only O(log log) bits of the length remain visible.
+/// The padded length of `len` bytes: at most 12 % more, and only O(log log) bits of the length
+/// remain visible.
 #[must_use]
 pub fn padme_len(len: u64) -> u64 {
     if len < 2 {

@@ -1,4 +1,5 @@
-//! The parts of a reconciliation against what a comparison of the whole sets finds, and against those who lie.
+//! The parts of a reconciliation against what a comparison of the whole sets finds, and against
+//! those who lie.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +28,8 @@ fn difference(a: &Set, b: &Set) -> Vec<Symbol> {
     own.symmetric_difference(&other).copied().collect()
 }
 
-/// Peels with as many cells as the estimate asks for, then more; gives the difference and how many tries it took.
+/// Peels with as many cells as the estimate asks for, then more; gives the difference and how many
+/// tries it took.
 fn reconcile(a: &Set, b: &Set) -> Option<(Vec<Symbol>, u32)> {
     let mut len = cells_for(a.summary().strata.estimate(&b.summary().strata));
     for tries in 1..=3 {
@@ -63,7 +65,8 @@ proptest! {
         b in proptest::collection::btree_set(0u64..200, 0..100),
         session in any::<u64>(),
     ) {
-        // A sketch may fail at every length under one key, though hardly ever: then the session takes another key.
+        // A sketch may fail at every length under one key, though hardly ever: then the session
+        // takes another key.
         let found = (0..3).find_map(|attempt| {
             let under = |entries: &BTreeSet<u64>| Set::new(SetKey::new(&secret(session), attempt), entries.iter().map(|number| entry(*number)));
             let (a, b) = (under(&a), under(&b));
@@ -139,8 +142,8 @@ fn a_symbol_that_comes_out_twice_is_an_attack_and_ends() {
 
 #[test]
 fn planted_entries_whose_hashes_cancel_without_the_key_do_not_cancel_with_it() {
-    // Whoever plants entries knows their ids, and could make the sum of plain hashes vanish. Under a fresh key the sum
-    // of four entries is as good as random.
+    // Whoever plants entries knows their ids, and could make the sum of plain hashes vanish. Under
+    // a fresh key the sum of four entries is as good as random.
     for session in 0..1000 {
         let planted = set(session, [1, 2, 3, 4]);
         let fold = planted.symbols().iter().fold(0, |sum, symbol| sum ^ symbol.bits());
@@ -247,7 +250,8 @@ fn ranges_that_can_not_be_are_refused() {
     assert_eq!(RangeSender::new(symbols[..17].to_vec()).digests(&[0]).unwrap().len(), 16);
 }
 
-/// Any device finds the same estimate and tells as many cells: exact, so that none is told too many or too few.
+/// Any device finds the same estimate and tells as many cells: exact, so that none is told too many
+/// or too few.
 #[test]
 fn estimates_and_cells_are_the_same_everywhere() {
     let estimate = |only: u64, common: u64| {

@@ -1,4 +1,5 @@
-//! Peers that do what no honest peer does: a typed error, no panic, and nothing taken or told that may not be.
+//! Peers that do what no honest peer does: a typed error, no panic, and nothing taken or told that
+//! may not be.
 
 use stronghold_sync::{
     Ancestors, Edition, RevisionId, Selection, Shape,
@@ -381,7 +382,8 @@ fn a_message_while_the_host_owes_an_answer_is_misuse() {
     assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));
 }
 
-/// Names and positions of what stays are for a person to read: at most a hundred of each, once in a session.
+/// Names and positions of what stays are for a person to read: at most a hundred of each, once in a
+/// session.
 #[test]
 fn what_stays_is_told_once_and_of_at_most_a_hundred() {
     let named = |number: usize| {

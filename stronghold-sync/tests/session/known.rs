@@ -1,4 +1,5 @@
-//! What a session tells its host that the peer holds: just what both held before, and what was given.
+//! What a session tells its host that the peer holds: just what both held before, and what was
+//! given.
 
 use std::collections::BTreeSet;
 

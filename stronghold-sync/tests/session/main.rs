@@ -1,4 +1,5 @@
-//! Sessions driven end to end over a virtual link: what is allowed, what is denied, and peers that misbehave.
+//! Sessions driven end to end over a virtual link: what is allowed, what is denied, and peers that
+//! misbehave.
 #![allow(clippy::unwrap_used)]
 
 mod forged;
@@ -383,7 +384,8 @@ fn a_host_that_fails_ends_the_session_and_the_peer_is_told_no_more_than_that() {
                 if on_asked { (asked, asking, b.actions) } else { (asking, asked, a.actions) };
             if actions > number {
                 assert_eq!(own, Some(Err(SessionError::Local)));
-                // The last confirmation may come before the other side is done: then it has no one left to tell.
+                // The last confirmation may come before the other side is done: then it has no one
+                // left to tell.
                 let told = Some(Err(SessionError::Refused(Refusal::Failed)));
                 assert!(other == told || matches!(other, Some(Ok(_))), "{other:?}");
             }

@@ -1,4 +1,5 @@
-//! Rules hold whoever asked: what a plain sync takes, what it leaves and tells of, and what only an explicit take takes.
+//! Rules hold whoever asked: what a plain sync takes, what it leaves and tells of, and what only an
+//! explicit take takes.
 
 use std::collections::BTreeSet;
 
@@ -257,7 +258,8 @@ fn heads_that_a_peer_brought_before_count_and_those_of_others_do_not() {
     assert_eq!(a.heads("shared").len(), 12, "those are another's now");
 }
 
-/// Twenty of fifty values become empty: for the one who would lose them it is as if they were deleted.
+/// Twenty of fifty values become empty: for the one who would lose them it is as if they were
+/// deleted.
 #[test]
 fn emptying_many_values_stops_like_deleting_them() {
     for emptied in [0, 16, 31] {
@@ -285,7 +287,8 @@ fn emptying_many_values_stops_like_deleting_them() {
     }
 }
 
-/// What is pulled and what is pushed lie in different places, and there is much to give within and without.
+/// What is pulled and what is pushed lie in different places, and there is much to give within and
+/// without.
 #[test]
 fn scopes_that_differ_by_direction_are_no_misbehaviour() {
     for (pull, push, own) in
@@ -328,7 +331,8 @@ fn revoking_counts_the_rules_of_the_one_device() {
     assert_eq!((node.policy.revoke(&B), node.policy.revoke(&B), node.policy.revoke(&A)), (2, 0, 1));
 }
 
-/// The peer lets this side have nothing of what was asked for: that is told, and what may be given still goes.
+/// The peer lets this side have nothing of what was asked for: that is told, and what may be given
+/// still goes.
 #[test]
 fn a_peer_that_lets_nothing_be_pulled_is_told_of_and_what_may_go_goes() {
     for (operations, refused) in

@@ -1,5 +1,5 @@
-//! What each state of either role takes, found out by handing every kind of message to every state; and that PROTOCOL.md's
-//! table of states says the same.
+//! What each state of either role takes, found out by handing every kind of message to every state;
+//! and that PROTOCOL.md's table of states says the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -36,7 +36,8 @@ fn kind(message: &Message) -> String {
     name(&format!(" {message:?}"), " ")
 }
 
-/// Hands over a message and notes whether it is one that the state takes, whatever is then wrong with it.
+/// Hands over a message and notes whether it is one that the state takes, whatever is then wrong
+/// with it.
 fn note<S: Session + Debug>(table: &mut Table, role: &str, end: &mut End<'_, S>, message: Message) {
     let taken = table.entry((role.into(), state(&end.session))).or_default();
     let kind = kind(&message);
@@ -46,8 +47,8 @@ fn note<S: Session + Debug>(table: &mut Table, role: &str, end: &mut End<'_, S>,
     }
 }
 
-/// Runs a session until this many messages have arrived, and hands `instead` to whoever gets the next; when it is over, to
-/// both. `false` when there was no such number.
+/// Runs a session until this many messages have arrived, and hands `instead` to whoever gets the
+/// next; when it is over, to both. `false` when there was no such number.
 fn run_up_to(ask: &SessionRequest, lose: &str, number: usize, instead: &Message, table: &mut Table) -> bool {
     let (mut a, mut b) = guarded_devices();
     let asked = Responder::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
@@ -76,7 +77,8 @@ fn run_up_to(ask: &SessionRequest, lose: &str, number: usize, instead: &Message,
     unreachable!()
 }
 
-/// Every kind of message to every state of every session. A list of what differs that gets lost makes it not add up.
+/// Every kind of message to every state of every session. A list of what differs that gets lost
+/// makes it not add up.
 fn observed() -> Table {
     let (a, _) = guarded_devices();
     let push = Some(may_give("wallet", &a));
@@ -101,7 +103,8 @@ fn observed() -> Table {
     table
 }
 
-/// The table of states in PROTOCOL.md: role, state and what it takes in the first three columns, names between backticks.
+/// The table of states in PROTOCOL.md: role, state and what it takes in the first three columns,
+/// names between backticks.
 fn documented() -> Table {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../stronghold-net/PROTOCOL.md");
     let text = fs::read_to_string(path).unwrap();

@@ -1,5 +1,5 @@
-//! Sessions with one message in flight replaced, dropped, doubled, reflected, cut or bent: whatever becomes of them,
-//! nothing is planted, and nothing is told or taken that may not be.
+//! Sessions with one message in flight replaced, dropped, doubled, reflected, cut or bent: whatever
+//! becomes of them, nothing is planted, and nothing is told or taken that may not be.
 
 use stronghold_sync::{
     Edition, Selection,
@@ -169,7 +169,8 @@ fn every_message_replaced_by_each_other_kind() {
     assert!(errors > 10 * (fine + waiting), "{fine} fine, {errors} errors, {waiting} waiting");
 }
 
-/// What a message becomes when one bit of its encoding is flipped, where it is still one; and itself.
+/// What a message becomes when one bit of its encoding is flipped, where it is still one; and
+/// itself.
 fn with_flipped_bits(message: &Message) -> Vec<Message> {
     let bytes = rmp_serde::to_vec(message).unwrap();
     let flipped = (0..8 * bytes.len()).filter_map(|bit| {

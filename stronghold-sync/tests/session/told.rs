@@ -1,4 +1,5 @@
-//! What each side is told, asked and has in its log, to the letter; and limits at which one more is too many.
+//! What each side is told, asked and has in its log, to the letter; and limits at which one more is
+//! too many.
 
 use std::collections::BTreeSet;
 
@@ -123,7 +124,8 @@ fn stamp(n: u8) -> Stamp {
     Stamp::from_bytes([n; 8])
 }
 
-/// Of a peer that got two stamps upon one, and went on from the first of them: the second tells a copy.
+/// Of a peer that got two stamps upon one, and went on from the first of them: the second tells a
+/// copy.
 fn stamps_of_two() -> Stamps {
     let mut stamps = Stamps::default();
     let none = None;

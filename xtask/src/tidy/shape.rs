@@ -10,7 +10,7 @@ use crate::{
 const MAX_QUESTIONS: f64 = 3.0;
 
 /// The circles that stay, each with its reason: the files that may name each other.
-const CIRCLES: [(&str, &str); 9] = [
+const CIRCLES: [(&str, &str); 7] = [
     ("stronghold-sync/src/session", "a session's roles and the types that they share: parent and children"),
     (
         "stronghold-sync/src/reconcile",
@@ -19,12 +19,10 @@ const CIRCLES: [(&str, &str); 9] = [
     ("stronghold-vault/src/audit", "the log and its checkpoint: parent and child"),
     ("stronghold-snapshot/src/file", "`SnapshotFile` and `SnapshotGuard`: the guarded and its guard"),
     ("stronghold-net/src/pairing", "a pairing and its steps: parent and children"),
-    ("stronghold-net/src/session/host", "the host and the faults that it reports: parent and child"),
     (
         "stronghold-cli/src/commands/import",
         "an import and the records that it compares with: parent and child",
     ),
-    ("xtask/src/mutants", "the faults and their build and runs: parent and children"),
     ("xtask/src/metrics", "the sources and their circles: parent and child"),
 ];
 

@@ -8,7 +8,7 @@ use aes_gcm::{
     Aes256Gcm, Nonce, Tag,
     aead::{AeadInOut, KeyInit},
 };
-use stronghold_snapshot::{Lineage, NewSlot};
+use stronghold_snapshot::{Sealer, NewSlot};
 
 use crate::measure::{Fallible, Row, add, per_cpu_second};
 
@@ -27,11 +27,11 @@ pub(crate) fn measure(rows: &mut Vec<Row>) -> Fallible<()> {
 }
 
 fn of_snapshot(rows: &mut Vec<Row>, payload: &[u8]) -> Fallible<()> {
-    let lineage = Lineage::begin(&[NewSlot::Key(&[1; 32])])?;
+    let lineage = Sealer::create(&[NewSlot::Key(&[1; 32])])?;
     let sealed = lineage.seal_next(payload)?;
     let in_parts = || {
-        let mut sealing = lineage.sealing(black_box(payload))?;
-        while let Some(part) = sealing.next_part()? {
+        let mut sealing = lineage.seal_stream(black_box(payload))?;
+        while let Some(part) = sealing.next_chunk()? {
             black_box(part);
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stronghold_snapshot::{Home, HomeError, Merge, NewSlot, Unlock};
+use stronghold_snapshot::{VaultFile, VaultFileError, Merge, NewSlot, Unlock};
 use stronghold_sync::{Location, Mapping, OnConflict, Selection};
 use stronghold_vault::{Labels, Stronghold};
 
@@ -26,7 +26,7 @@ pub(crate) fn measure(rows: &mut Vec<Row>) -> Fallible<()> {
 }
 
 fn locations(records: usize) -> Vec<Location> {
-    (0..records).map(|n| Location::trusted("client", "vault", &name(n))).collect()
+    (0..records).map(|n| Location::new_unchecked("client", "vault", &name(n))).collect()
 }
 
 fn filled(mut stronghold: Stronghold, names: &[Location]) -> Fallible<Stronghold> {
@@ -75,18 +75,18 @@ fn files(rows: &mut Vec<Row>) -> Fallible<()> {
     let folder = tempfile::tempdir()?;
     let [small, large] = ["small", "large"].map(|name| folder.path().join(name));
     let mut home =
-        Home::create(&small, &[NewSlot::Key(&KEY)], filled(Stronghold::new("bench")?, &locations(RECORDS))?)?;
+        VaultFile::create(&small, &[NewSlot::Key(&KEY)], filled(Stronghold::new("bench")?, &locations(RECORDS))?)?;
     let put = || {
         let write = |stronghold: &mut Stronghold| {
-            let name = Location::trusted("client", "vault", "one more");
-            Ok::<_, HomeError>(stronghold.write(&name, &VALUE, Labels::new(), 1_700_000_000_000).is_ok())
+            let name = Location::new_unchecked("client", "vault", "one more");
+            Ok::<_, VaultFileError>(stronghold.write(&name, &VALUE, Labels::new(), 1_700_000_000_000).is_ok())
         };
         Ok(home.update(write)?)
     };
     let mut put = put;
     add(rows, "commit 10,000 of 64 B, key given", WHO, "ms", milliseconds(RUNS, || Ok(()), |()| put())?);
     add(rows, "load 10,000 of 64 B, key given", WHO, "ms", milliseconds(RUNS, || Ok(()), |()| open(&small))?);
-    Home::create(&large, &[NewSlot::Key(&KEY)], filled(Stronghold::new("bench")?, &locations(MANY))?)?;
+    VaultFile::create(&large, &[NewSlot::Key(&KEY)], filled(Stronghold::new("bench")?, &locations(MANY))?)?;
     let (times, peaks) = children(RUNS, "open-stronghold", &large)?;
     add(rows, "open 100,000 of 64 B, key given", WHO, "ms", times);
     add(rows, "open 100,000 of 64 B, peak memory", WHO, "MB", peaks);
@@ -98,8 +98,8 @@ fn files(rows: &mut Vec<Row>) -> Fallible<()> {
 }
 
 /// Opens a file and reads one value.
-pub(crate) fn open(path: &Path) -> Fallible<Home> {
-    let home = Home::open(path, &Unlock::Key(&KEY))?;
-    home.stronghold().read(&Location::trusted("client", "vault", &name(0)))?;
+pub(crate) fn open(path: &Path) -> Fallible<VaultFile> {
+    let home = VaultFile::open(path, &Unlock::Key(&KEY))?;
+    home.stronghold().read(&Location::new_unchecked("client", "vault", &name(0)))?;
     Ok(home)
 }

@@ -1,5 +1,5 @@
-//! What has to hold after a session, whatever was done to it: said anew from the rules and from what was delivered, not
-//! by asking the code that is tested.
+//! What has to hold after a session, whatever was done to it: said anew from the rules and from
+//! what was delivered, not by asking the code that is tested.
 
 use std::collections::BTreeSet;
 
@@ -94,8 +94,8 @@ pub(crate) fn logged_before_told(b: &Node) {
     }
 }
 
-/// After an honest session that went well, each side has, or has something newer than, all that was asked for and that rules
-/// let it have without a person's word.
+/// After an honest session that went well, each side has, or has something newer than, all that was
+/// asked for and that rules let it have without a person's word.
 pub(crate) fn nothing_missing(
     ask: &SessionRequest,
     a_before: &Node,

@@ -1,5 +1,6 @@
-//! What the fuzzer chooses: both ends' records and rules, what is asked, and what is done to the session. Contents are
-//! mostly picked from what there is, so that a lie is one that an end may fall for.
+//! What the fuzzer chooses: both ends' records and rules, what is asked, and what is done to the
+//! session. Contents are mostly picked from what there is, so that a lie is one that an end may
+//! fall for.
 
 use arbitrary::Arbitrary;
 use serde_bytes::ByteBuf;

@@ -1,6 +1,7 @@
-//! A whole session, both ends over one link, with everything done to it that a peer, a network or a clumsy host can:
-//! messages lost, doubled, turned back, repeated, altered, made up; answers that fail or were not asked for. Whatever it
-//! is: no panic, an error stays the error, nothing is taken that was not expected, nothing told that no rule allows.
+//! A whole session, both ends over one link, with everything done to it that a peer, a network or a
+//! clumsy host can: messages lost, doubled, turned back, repeated, altered, made up; answers that
+//! fail or were not asked for. Whatever it is: no panic, an error stays the error, nothing is taken
+//! that was not expected, nothing told that no rule allows.
 //!
 //! What is left of the operations' list is an honest end: so an empty list is an honest session.
 

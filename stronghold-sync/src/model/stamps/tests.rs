@@ -1,4 +1,5 @@
-//! One snapshot that is cut, restored and used by several at a time is never told of; two that are used by turns are.
+//! One snapshot that is cut, restored and used by several at a time is never told of; two that are
+//! used by turns are.
 
 use alloc::{vec, vec::Vec};
 
@@ -170,7 +171,8 @@ proptest! {
         }
     }
 
-    /// Two copies in any order, of the sessions of each one between two whole ones cut: told with the fourth turn at the latest, whoever begins.
+    /// Two copies in any order, of the sessions of each one between two whole ones cut: told with
+    /// the fourth turn at the latest, whoever begins.
     #[test]
     fn two_that_are_used_by_turns_are_told(
         before in 0..20_usize,

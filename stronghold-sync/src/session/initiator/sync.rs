@@ -48,14 +48,16 @@ pub(super) struct Sync {
     offered: Vec<Shape>,
     /// The secret of the session, for the keys of the reconciliation.
     secret: [u8; 32],
-    /// What the peer told of its set first, and the reconciliation with it, where this side may pull.
+    /// What the peer told of its set first, and the reconciliation with it, where this side may
+    /// pull.
     theirs: Option<SetDigest>,
     reconciling: Option<Initiator>,
     /// What only the peer holds, and symbols of what only this side does.
     only_there: PeerList<Shape>,
     lacking: Vec<u64>,
     only_here: BTreeSet<EntryId>,
-    /// Names of what differs, held here or told by the peer; those that the peer told; those it still owes.
+    /// Names of what differs, held here or told by the peer; those that the peer told; those it
+    /// still owes.
     names: BTreeMap<LocationId, Location>,
     told: BTreeMap<LocationId, Location>,
     owed: Vec<LocationId>,
@@ -76,7 +78,8 @@ pub(super) struct Proposed {
 }
 
 impl Sync {
-    /// Cuts what the peer agreed to down to what was asked, and to what this side's policy lets it give.
+    /// Cuts what the peer agreed to down to what was asked, and to what this side's policy lets it
+    /// give.
     pub(super) fn agreed(ask: SyncOptions, agreed: Agreed) -> Result<Self, SessionError> {
         if ask.take.is_none() && !matches!(ask.push, Push::Granted(_)) {
             return Err(SessionError::ApiMisuse);
@@ -160,8 +163,8 @@ impl Sync {
         self.withheld = difference(&shapes, &self.may_give);
     }
 
-    /// What to tell the peer: of what is held where this side may pull, and what else it may give. Nothing when both
-    /// sides hold the same.
+    /// What to tell the peer: of what is held where this side may pull, and what else it may give.
+    /// Nothing when both sides hold the same.
     pub(super) fn tell(&mut self) -> Vec<Message> {
         self.may_give.sort_by_key(Shape::entry);
         self.offered = difference(&self.may_give, &self.held);
@@ -202,8 +205,8 @@ impl Sync {
         reconcile::extend(&mut self.lacking, part, MAX_CELLS.max(self.held.len() + self.offered.len()))
     }
 
-    /// Whether what the peer says that differs adds up: every symbol is of an entry here, and the peer's set is this
-    /// side's with the difference applied.
+    /// Whether what the peer says that differs adds up: every symbol is of an entry here, and the
+    /// peer's set is this side's with the difference applied.
     pub(super) fn adds_up(&mut self) -> bool {
         let lacking: BTreeSet<Symbol> = self.lacking.drain(..).map(Symbol::from_bits).collect();
         let key = match &self.reconciling {
@@ -297,7 +300,8 @@ impl Sync {
         self.delivered = delivered.map(|(entry, _)| *entry).collect();
     }
 
-    /// The positions, in the list of what only the peer holds, of one entry of each record whose name only the peer knows.
+    /// The positions, in the list of what only the peer holds, of one entry of each record whose
+    /// name only the peer knows.
     pub(super) fn unnamed(&mut self) -> Vec<u32> {
         let mut positions = Vec::new();
         for (position, shape) in (0..).zip(&self.only_there.items) {
@@ -311,7 +315,8 @@ impl Sync {
         positions
     }
 
-    /// Takes names that the peer tells; whether that were all. A name is hashed into its id, so it can be no other.
+    /// Takes names that the peer tells; whether that were all. A name is hashed into its id, so it
+    /// can be no other.
     pub(super) fn handle_named(&mut self, part: Vec<Location>) -> Result<bool, PeerMisbehaved> {
         if part.is_empty() {
             return Err(PeerMisbehaved::OutOfOrder);
@@ -360,8 +365,9 @@ impl Sync {
         some.map(|(operation, shapes)| Verdict::own(operation, &selection, volume(shapes))).collect()
     }
 
-    /// What the peer's person is to hear of what stays where it is, if anything does. What this side's own rules keep from
-    /// the peer is no business of the peer's. And whether there are two of the peer's snapshot.
+    /// What the peer's person is to hear of what stays where it is, if anything does. What this
+    /// side's own rules keep from the peer is no business of the peer's. And whether there are two
+    /// of the peer's snapshot.
     pub(super) fn left(&self, plan: &Plan, copied: bool) -> Option<LeftOut> {
         let of = |list: &[Skipped]| -> BTreeSet<LocationId> {
             let stays = |left: &&Skipped| !matches!(left.why, SkipReason::MayNotPull | SkipReason::Later);

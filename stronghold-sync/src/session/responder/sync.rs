@@ -95,7 +95,8 @@ impl Sync {
         }
     }
 
-    /// The same, telling the peer of which edition this side's snapshot is, and whether there are two of the peer's.
+    /// The same, telling the peer of which edition this side's snapshot is, and whether there are
+    /// two of the peer's.
     pub(super) fn with_edition(self, edition: Edition, copied: bool) -> Self {
         Self { edition, copied, ..self }
     }
@@ -157,8 +158,8 @@ impl Sync {
         take_indices(&mut self.want, part, |position| (*position as usize) < told)
     }
 
-    /// What it takes to name entries, whose positions are all known, and each named once. The names are as much in the
-    /// grant as the values.
+    /// What it takes to name entries, whose positions are all known, and each named once. The names
+    /// are as much in the grant as the values.
     pub(super) fn handle_name(&mut self, part: Vec<u32>) -> Result<Lookup, PeerMisbehaved> {
         let told = self.only_here.len();
         let names: Vec<LocationId> = part
@@ -212,8 +213,8 @@ impl Sync {
         }
     }
 
-    /// Finds what only this side holds, and what only the asking side holds or, of what it offers, this side wants; or
-    /// what it takes to find that.
+    /// Finds what only this side holds, and what only the asking side holds or, of what it offers,
+    /// this side wants; or what it takes to find that.
     pub(super) fn compare(&mut self) -> Result<Result<Differing, NeedMore>, PeerMisbehaved> {
         let entries = self.pullable.iter().map(Shape::entry);
         let (only_here, only_there) = match self.answering.as_mut().map(|answering| answering.find(entries)) {
@@ -235,8 +236,8 @@ impl Sync {
         Ok(Ok(Differing { only_here: self.only_here.clone(), only_there, unchanged }))
     }
 
-    /// What was found does not add up for the asking side: the next way to find it. Whoever has begun to want or give by
-    /// it has found that it does.
+    /// What was found does not add up for the asking side: the next way to find it. Whoever has
+    /// begun to want or give by it has found that it does.
     pub(super) fn mismatch(&mut self) -> Result<NeedMore, PeerMisbehaved> {
         if !self.want.is_empty() || !self.named.is_empty() || !self.given.items.is_empty() {
             return Err(PeerMisbehaved::OutOfOrder);
@@ -259,7 +260,8 @@ impl Sync {
         push.chain(delete.map(|grant| self.verdict(grant, deleted.iter().copied()))).collect()
     }
 
-    /// Which heads here it takes to know of whether they came from the asking side, before there can be a plan.
+    /// Which heads here it takes to know of whether they came from the asking side, before there
+    /// can be a plan.
     pub(super) fn look(&self) -> Lookup {
         let given = &self.given.items;
         let own = at_locations_of(&union(&self.pullable, &self.writable), given);
@@ -296,8 +298,8 @@ impl Sync {
         plan.and_unchanged(others, others)
     }
 
-    /// What both sides hold: of what the asking side may pull, all but what only this side holds; and, of what it offers,
-    /// what is here too.
+    /// What both sides hold: of what the asking side may pull, all but what only this side holds;
+    /// and, of what it offers, what is here too.
     pub(super) fn common(&self) -> impl Iterator<Item = RevisionId> {
         let only_here: BTreeSet<EntryId> = self.only_here.iter().map(Shape::entry).collect();
         let pullable = self.pullable.iter().filter(move |shape| !only_here.contains(&shape.entry()));
@@ -341,7 +343,8 @@ impl Sieve for Sync {
 
 const TAKE: PlanOptions = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
 
-/// Both lists, which are in the order of entries, in that order; of an entry that is in both, the first one's shape.
+/// Both lists, which are in the order of entries, in that order; of an entry that is in both, the
+/// first one's shape.
 fn union(one: &[Shape], other: &[Shape]) -> Vec<Shape> {
     let mut both: Vec<Shape> = one.iter().chain(other).cloned().collect();
     both.sort_by_key(Shape::entry);
