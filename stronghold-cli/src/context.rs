@@ -1,4 +1,5 @@
-//! State and helpers that all commands share: the options, the snapshot that they name, and the runtime.
+//! State and helpers that all commands share: the options, the snapshot that they name, and the
+//! runtime.
 
 use std::{
     path::{Path, PathBuf},

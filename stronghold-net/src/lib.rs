@@ -10,8 +10,8 @@
 //!   carries from one screen to the other, and by the consent of both persons to what the screens
 //!   then show.
 //! - [`Peer`]: a channel to a paired device, for one request: [`Peer::sync`], [`Peer::browse`],
-//!   [`Peer::fetch`] or [`Peer::import`]. [`dial()`] opens it over TCP, at the device's last address
-//!   or one found on the LAN ([`discovery`]).
+//!   [`Peer::fetch`] or [`Peer::import`]. [`dial()`] opens it over TCP, at the device's last
+//!   address or one found on the LAN ([`discovery`]).
 //! - [`Server`]: answers paired devices, on a socket or over any stream, under the policy and
 //!   within [`Limits`].
 //!

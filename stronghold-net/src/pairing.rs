@@ -8,7 +8,7 @@
 //! 2. listener to joiner: its own proof and its card; or that the code is wrong, or has expired
 //! 3. joiner to listener: its card
 //! 4. each to the other: whether its person accepts the name and the fingerprint on the screen
-//!     ([`PendingPairing::confirm`])
+//!    ([`PendingPairing::confirm`])
 //! 5. listener, then joiner: whether it has saved the peer durably ([`Paired::settle`])
 //!
 //! A proof is HMAC-SHA-256 (RFC 2104), keyed by the code, over the channel's binding and a label

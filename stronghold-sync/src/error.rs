@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Why a session ended before its end, by whose fault.
+/// A reason for the early end of a session, grouped by whose fault it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// The peer broke the protocol.
@@ -40,7 +40,7 @@ pub enum SessionError {
     ApiMisuse,
 }
 
-/// What a peer did that no honest peer does.
+/// A violation of the protocol by the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerMisbehaved {
     /// A message that does not belong here.
@@ -81,7 +81,7 @@ pub enum PeerMisbehaved {
     BadKey,
 }
 
-/// Why a peer ended the session.
+/// The reason that a peer gives for ending the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     /// The policy does not allow it, or it does not exist: it looks the same.
@@ -102,13 +102,13 @@ pub enum Refusal {
     /// The peer can't go on: its storage, or its own fault.
     #[error("the peer could not go on: the reason is on its side")]
     Failed,
-    /// The asking side stopped of its own will.
+    /// The initiator stopped of its own will.
     #[error("the peer stopped")]
     Stopped,
-    /// The asked side has as many sessions as it may have.
+    /// The responder has as many sessions as it may have.
     #[error("the peer is busy")]
     Busy,
-    /// The asked side can't use its snapshot now: it is gone, damaged, set back or in use.
+    /// The responder can't use its snapshot now: it is gone, damaged, set back or in use.
     #[error("the peer is not ready: something is wrong with its snapshot")]
     NotReady,
 }

@@ -20,11 +20,14 @@
 //!
 //! let location = "wallet/web/mail".parse::<Location>()?.id();
 //! let (old, new) = (RevisionId::from_bytes([1; 32]), RevisionId::from_bytes([2; 32]));
-//! let shape = |revision, ancestors| Shape { location, revision, ancestors, size: 12, deleted: false };
+//! let shape = |revision, ancestors| {
+//!     Shape { location, revision, ancestors, size: 12, deleted: false }
+//! };
 //! let here = [shape(old, Ancestors::default())];
 //! let there = [shape(new, Ancestors::from_newest_first(vec![old]).unwrap_or_default())];
 //!
-//! let plan = plan(&here, &there, PlanOptions { take: true, give: true, on_conflict: OnConflict::KeepBoth });
+//! let options = PlanOptions { take: true, give: true, on_conflict: OnConflict::KeepBoth };
+//! let plan = plan(&here, &there, options);
 //! assert_eq!((plan.take.len(), plan.give.len(), plan.conflicts), (1, 0, 0));
 //! # Ok::<(), stronghold_sync::ParseLocationError>(())
 //! ```

@@ -16,7 +16,7 @@ use crate::{
 pub const PROTOCOL: u16 = 1;
 /// About how many bytes of a list go into one message.
 pub(crate) const LIST_BYTES: usize = 48 << 10;
-/// How many bytes of a sealed batch go into one message.
+/// Bytes of a sealed batch in one message.
 pub(crate) const CHUNK_BYTES: usize = 48 << 10;
 /// The longest recipient key, in bytes.
 const MAX_KEY: usize = 4096;
@@ -57,7 +57,7 @@ pub enum Message {
     DiffEnd,
     /// Asking: the difference does not add up.
     Mismatch,
-    /// Asking: the positions, in the list of what only the asked side holds, of entries whose names
+    /// Asking: the positions, in the list of what only the responder holds, of entries whose names
     /// it needs.
     NamesWanted(Vec<u32>),
     /// Asked: those names, in that order.
@@ -91,9 +91,9 @@ pub enum Message {
 pub struct Open {
     /// The version of the protocol.
     pub protocol: u16,
-    /// What is asked.
+    /// The request.
     pub request: Request,
-    /// What the asking side tells of its own snapshot.
+    /// The state of the initiator's own snapshot.
     pub edition: Edition,
 }
 
@@ -119,31 +119,31 @@ pub enum Request {
         /// For whom.
         key: RecipientKey,
     },
-    /// What either side lacks.
+    /// The entries that either side lacks.
     Sync {
         /// Of what.
         selection: Selection,
-        /// Whether the asking side wants to receive.
+        /// `true` if the initiator wants to receive.
         pull: bool,
-        /// Whether the asking side wants to give.
+        /// `true` if the initiator wants to give.
         push: bool,
     },
 }
 
-/// What the asked side's policy leaves of a sync.
+/// The part of a sync that the responder's policy allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreed {
-    /// Where the asking side may take, within what it asked for.
+    /// Where the initiator may take, within what it asked for.
     pub pull: Option<Selection>,
     /// Where it may write, likewise.
     pub push: Option<Selection>,
     /// Where it may delete, likewise.
     pub delete: Option<Selection>,
-    /// The asked side's set of what the asking side may take.
+    /// The responder's set of what the initiator may take.
     pub held: Option<SetDigest>,
-    /// What the asked side tells of its own snapshot.
+    /// The state of the responder's own snapshot.
     pub edition: Edition,
-    /// Whether two snapshots of the asking side's identity are in use, as far as the asked side can
+    /// `true` if two snapshots of the initiator's identity are in use, as far as the responder can
     /// tell.
     pub copied: bool,
 }
@@ -151,32 +151,32 @@ pub struct Agreed {
 /// The end of a proposal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Propose {
-    /// The asking side's key, if it wants anything.
+    /// The initiator's key, if it wants anything.
     pub key: Option<RecipientKey>,
 }
 
-/// What the asking side has to say to the asked side's person: what it leaves where it is because a
-/// rule is missing, or a limit is met, and whether there are two of the asked side.
+/// The initiator's report to the responder's person: the entries that stay where they are because a
+/// rule is missing, or a limit is met, and whether there are two of the responder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// How many records of the asked side it does not take.
+    /// Number of records of the responder that it does not take.
     pub not_taken: u64,
-    /// The positions, in the list of what only the asked side holds, of some of them: at most
+    /// The positions, in the list of what only the responder holds, of some of them: at most
     /// [`MAX_NAMED`].
     pub untaken: Vec<u32>,
-    /// How many records of its own it may not give, that it would.
+    /// Number of its own records that it would give and may not.
     pub not_given: u64,
     /// The names of some of them, at most [`MAX_NAMED`].
     pub ungiven: Vec<Location>,
-    /// Whether two snapshots of the asked side's identity are in use, as far as the asking side can
+    /// `true` if two snapshots of the responder's identity are in use, as far as the initiator can
     /// tell.
     pub copied: bool,
 }
 
-/// How many records [`LeftOut`] names at most, each way.
+/// Maximum records that [`LeftOut`] names, each way.
 pub const MAX_NAMED: usize = 100;
 
-/// How much is coming.
+/// The volume of the entries to come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
     /// Entries.
@@ -208,12 +208,12 @@ pub struct Listing {
     pub size: u64,
     /// When it was written, in milliseconds since 1970.
     pub modified: u64,
-    /// Whether another head says something else.
+    /// `true` if another head says something else.
     pub conflict: bool,
 }
 
 impl Message {
-    /// Whether the asking side can't go on without what the peer says to it.
+    /// Returns whether the initiator can't go on without what the peer says to it.
     pub(crate) fn expects_reply(&self) -> bool {
         !matches!(self, Self::Batch(_) | Self::Chunk(_) | Self::Ack(_))
     }
@@ -256,7 +256,7 @@ impl fmt::Debug for RecipientKey {
 }
 
 impl Request {
-    /// What it is about.
+    /// Returns the selection of the request.
     #[must_use]
     pub fn selection(&self) -> &Selection {
         match self {

@@ -9,7 +9,7 @@ use core::cmp::Ordering;
 
 use crate::{Location, LocationId, RevisionId, Shape, model::shape::heads};
 
-/// What becomes of concurrent heads. Nothing is ever discarded: a choice is written as a revision
+/// The treatment of concurrent heads. Nothing is ever discarded: a choice is written as a revision
 /// that replaces both, and the replaced values stay in the history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnConflict {
@@ -18,7 +18,7 @@ pub enum OnConflict {
     KeepBoth,
     /// The value held here is written again, on top of both.
     KeepLocal,
-    /// The other side's value is written again, on top of both.
+    /// The peer's value is written again, on top of both.
     TakeOther,
 }
 
@@ -27,18 +27,18 @@ pub enum OnConflict {
 pub struct PlanOptions {
     /// Take what this side lacks.
     pub take: bool,
-    /// Give what the other side lacks.
+    /// Give what the peer lacks.
     pub give: bool,
-    /// What becomes of concurrent heads here.
+    /// The treatment of concurrent heads here.
     pub on_conflict: OnConflict,
 }
 
-/// What a sync will do. Lists are in the order of locations.
+/// The plan of a sync. Lists are in the order of locations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What this side takes.
+    /// The shapes that this side takes.
     pub take: Vec<Shape>,
-    /// What this side gives.
+    /// The shapes that this side gives.
     pub give: Vec<Shape>,
     /// Conflicts to be resolved by writing, once the entries are taken: at each location, one of
     /// these wins.
@@ -60,23 +60,23 @@ pub struct Plan {
     pub readable_here: u64,
     /// Readable records there, of those compared.
     pub readable_there: u64,
-    /// What becomes of records here.
+    /// The changes of records here.
     pub changes_here: Vec<(LocationId, Change)>,
-    /// What becomes of records there.
+    /// The changes of records at the peer.
     pub changes_there: Vec<(LocationId, Change)>,
-    /// What this side lacks and does not take.
+    /// The entries that this side lacks and does not take.
     pub not_taken: Vec<Skipped>,
-    /// What the other side lacks, as far as can be known here, and is not given.
+    /// The entries that the peer lacks, as far as is known here, and is not given.
     pub not_given: Vec<Skipped>,
     /// Entries among those that no rule of this side covers: what an explicit take would add.
     pub beyond: Vec<Shape>,
-    /// Whether the other side lets this one take nothing of what was asked for.
+    /// `true` if the peer lets this one take nothing of what was asked for.
     pub pull_refused: bool,
-    /// Names of records that are not held here, as the other side told them.
+    /// Names of records that are not held here, as the peer told them.
     pub names: BTreeMap<LocationId, Location>,
 }
 
-/// What becomes of a record on one side.
+/// A change of a record on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
     /// It could not be read before.
@@ -94,11 +94,11 @@ pub enum Change {
 pub struct Skipped {
     /// Which record.
     pub location: LocationId,
-    /// Why.
+    /// The reason.
     pub why: SkipReason,
 }
 
-/// Why something stays on the side that holds it.
+/// The reason for which an entry stays on the side that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
     /// The taking side has no rule that lets the giving side write it there.
@@ -133,7 +133,7 @@ impl SkipReason {
         }
     }
 
-    /// Whether a rule would change it.
+    /// Returns whether a rule would change it.
     #[must_use]
     pub fn is_of_rules(self) -> bool {
         matches!(self, Self::MayNotPush | Self::MayNotDelete | Self::MayNotPull)
@@ -159,15 +159,15 @@ pub const MAX_ADDED_HEADS: usize = 8;
 /// The largest padded size of a shape: of a value of 4 MiB with labels.
 pub(crate) const LARGEST: u64 = (4 << 20) + (1 << 19);
 
-/// Whether deleting so many of so many readable records takes a person's word.
+/// Returns whether deleting so many of so many readable records takes a person's word.
 #[must_use]
 pub fn needs_confirmation(deletions: u64, readable: u64) -> bool {
     deletions > MAX_UNCONFIRMED_DELETIONS && deletions.saturating_mul(10) > readable
 }
 
 impl Plan {
-    /// Whether a person must confirm first: it would delete, empty or shrink more than a tenth of
-    /// the selected records, and more than [`MAX_UNCONFIRMED_DELETIONS`], on either side.
+    /// Returns whether a person must confirm first: it would delete, empty or shrink more than a
+    /// tenth of the selected records, and more than [`MAX_UNCONFIRMED_DELETIONS`], on either side.
     #[must_use]
     pub fn needs_confirmation(&self) -> bool {
         self.needs_confirmation_here()
@@ -180,7 +180,7 @@ impl Plan {
         needs_confirmation(self.deletes_here + self.shrinks_here, self.readable_here)
     }
 
-    /// Whether nothing is to be done.
+    /// Returns whether nothing is to be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.take.is_empty() && self.give.is_empty() && self.resolve.is_empty()
@@ -206,12 +206,12 @@ pub fn plan(local: &[Shape], remote: &[Shape], rules: PlanOptions) -> Plan {
     plan_through(local, remote, rules, &Open)
 }
 
-/// What a plan leaves where it is.
+/// The entries that a plan leaves where they are.
 pub(crate) trait Sieve {
-    /// The most heads of a record that the other side may add here, or this side there.
+    /// The most heads of a record that the peer may add here, or this side there.
     const MOST_ADDED: usize = MAX_ADDED_HEADS;
 
-    /// Whether this side may take an entry.
+    /// Returns whether this side may take an entry.
     ///
     /// # Errors
     /// [`SkipReason`] it may not.
@@ -220,7 +220,7 @@ pub(crate) trait Sieve {
         Ok(())
     }
 
-    /// Whether this side may give an entry.
+    /// Returns whether this side may give an entry.
     ///
     /// # Errors
     /// [`SkipReason`] it may not; `None` where that is this side's own will, and no news.
@@ -229,7 +229,7 @@ pub(crate) trait Sieve {
         Ok(())
     }
 
-    /// Whether a head that is held here came from the other side.
+    /// Returns whether a head that is held here came from the peer.
     fn delivered(&self, head: &Shape) -> bool {
         let _ = head;
         false
@@ -314,11 +314,11 @@ impl Plan {
         self.take.extend(take);
     }
 
-    /// Gives what the other side lacks of one record and may have.
+    /// Gives what the peer lacks of one record and may have.
     fn give<S: Sieve>(&mut self, there: &[Shape], merged: &[&Shape], sieve: &S) {
         let mut give = missing(merged, there);
         give.retain(|shape| {
-            // That a record is deleted which the other side can't read is no news to it.
+            // That a record is deleted which the peer can't read is no news to it.
             let matters = !shape.deleted || readable(there);
             let tell = |why: &Option<SkipReason>| {
                 why.iter().for_each(|why| leave(&mut self.not_given, shape, *why, matters))
@@ -350,7 +350,7 @@ pub(crate) fn leave(list: &mut Vec<Skipped>, shape: &Shape, why: SkipReason, mat
     }
 }
 
-/// What becomes of a record, if anybody can see it.
+/// Returns the change of a record; `None` if it is not visible.
 fn change(was_readable: bool, is_readable: bool, heads: usize) -> Option<Change> {
     match (was_readable, is_readable) {
         (false, false) => None,
@@ -361,8 +361,8 @@ fn change(was_readable: bool, is_readable: bool, heads: usize) -> Option<Change>
     }
 }
 
-/// Whether the largest value of a record becomes empty, or less than half as large. Sizes are
-/// padded, by an eighth at most, so that an edit of a few letters never counts.
+/// Returns whether the largest value of a record becomes empty, or less than half as large. Sizes
+/// are padded, by an eighth at most, so that an edit of a few letters never counts.
 fn shrinks(before: &[Shape], after: &[&Shape]) -> bool {
     let sizes = |shape: &Shape| (!shape.deleted).then_some(shape.size);
     let before = before.iter().filter_map(sizes).max().unwrap_or(0);
@@ -370,7 +370,7 @@ fn shrinks(before: &[Shape], after: &[&Shape]) -> bool {
     is_shrunk(before, after)
 }
 
-/// Whether a value of one size gives way to one that is empty, or less than half as large.
+/// Returns whether a value of one size gives way to one that is empty, or less than half as large.
 #[must_use]
 pub fn is_shrunk(before: u64, after: u64) -> bool {
     before > 0 && (after == 0 || after < before / 2)
@@ -386,7 +386,7 @@ fn missing(merged: &[&Shape], side: &[Shape]) -> Vec<Shape> {
     merged.iter().filter(|head| !held.contains(&head.revision)).map(|head| (*head).clone()).collect()
 }
 
-/// What the policy writes over a conflict that taking these heads brings about.
+/// Returns the resolution that `on_conflict` writes over a conflict caused by these heads.
 fn resolution(
     here: &[Shape],
     there: &[Shape],

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DeviceId, Location, Scope, Selection};
 
-/// What a device may do here.
+/// An operation that a rule allows a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Operation {
     /// Take everything in one go, to become a device of its own.
@@ -62,15 +62,15 @@ impl FromStr for Operation {
 /// One permission: this device may do these things with these entries, until then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// Whom it is for.
+    /// The device that the rule is for.
     pub device: DeviceId,
-    /// What it allows.
+    /// The allowed operations.
     pub operations: BTreeSet<Operation>,
     /// On which entries.
     pub selection: Selection,
     /// From when on it no longer holds, in milliseconds since 1970.
     pub expires: Option<u64>,
-    /// Whether a person decides, per request.
+    /// `true` if a person decides, per request.
     pub ask: bool,
 }
 
@@ -87,7 +87,7 @@ pub struct Policy {
     latest: u64,
 }
 
-/// Why a rule would change nothing beside an older one.
+/// The reason for which a rule would change nothing beside an older one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedundantRule {
     /// The older rule allows all of it.
@@ -98,7 +98,7 @@ pub enum RedundantRule {
     Unasked(u64),
 }
 
-/// What was taken back.
+/// The rules that were withdrawn.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Withdrawn {
     /// The numbers of rules that are gone.
@@ -107,7 +107,7 @@ pub struct Withdrawn {
     pub narrowed: Vec<u64>,
 }
 
-/// Why nothing was taken back: the rule is wider than what is to be taken from it, and patterns
+/// An error of withdrawing: the rule is wider than what is to be taken from it, and patterns
 /// can't say what is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {0} allows that and more: take all of it back, or replace it by narrower ones")]
@@ -120,11 +120,11 @@ pub struct Grant {
     peer: Option<DeviceId>,
     operation: Operation,
     scope: Scope,
-    /// Whether a person approved it: only then do rules that ask stand behind it.
+    /// `true` if a person approved it: only then do rules that ask stand behind it.
     approved: bool,
 }
 
-/// What a policy says to a request.
+/// A policy's decision on a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Yes, within the grant's scope.
@@ -243,7 +243,7 @@ impl Policy {
         self.rules.iter().any(|(_, rule)| rule.expires.is_some_and(expired))
     }
 
-    /// Whether a rule has expired.
+    /// Returns whether a rule has expired.
     #[must_use]
     pub fn has_expired(&self, rule: &Rule, now: u64) -> bool {
         rule.expires.is_some_and(|expires| expires <= self.at(now))
@@ -293,8 +293,8 @@ impl Policy {
         }
     }
 
-    /// Whether an earlier grant still stands for this location: asked again when entries are
-    /// exported or taken, since rules may have been revoked or have expired in between.
+    /// Returns whether an earlier grant still stands for this location: asked again when entries
+    /// are exported or taken, since rules may have been revoked or have expired in between.
     #[must_use]
     pub fn still_allows(&self, grant: &Grant, location: &Location, now: u64) -> bool {
         let (text, now) = (alloc::format!("{location}"), self.at(now));
@@ -322,13 +322,13 @@ impl Grant {
         Self { peer: None, operation: Operation::Pull, scope: Scope::of(selection), approved: true }
     }
 
-    /// Who was allowed; `None` is the snapshot's owner.
+    /// Returns the device that was allowed; `None` is the snapshot's owner.
     #[must_use]
     pub fn peer(&self) -> Option<DeviceId> {
         self.peer
     }
 
-    /// What was allowed.
+    /// Returns the allowed operation.
     #[must_use]
     pub fn operation(&self) -> Operation {
         self.operation
@@ -342,7 +342,7 @@ impl Grant {
 }
 
 impl Pending {
-    /// What is waiting to be approved.
+    /// Returns the grant that waits for approval.
     #[must_use]
     pub fn grant(&self) -> &Grant {
         &self.0

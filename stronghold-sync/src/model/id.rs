@@ -166,7 +166,7 @@ impl DeviceId {
 /// The ids of a location: what a shape carries in place of names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct LocationId {
-    /// Whose record it is.
+    /// The client that the record belongs to.
     pub client: ClientId,
     /// The vault within the client.
     pub vault: VaultId,

@@ -155,7 +155,7 @@ pub fn escape_untrusted(name: &str) -> String {
     shown
 }
 
-/// Whether a character is not seen, or changes the direction of text: those of Unicode's
+/// Returns whether a character is not seen, or changes the direction of text: those of Unicode's
 /// `Default_Ignorable_Code_Point` and `Bidi_Control`, separators of lines, notes within a line,
 /// tags, and blanks that are no white space (fillers, the empty Braille pattern).
 #[must_use]

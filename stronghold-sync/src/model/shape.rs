@@ -34,24 +34,24 @@ pub struct Ancestors {
 pub struct Replaced<'a> {
     /// Its id.
     pub id: RevisionId,
-    /// Whether it has been, or may have been, on another device.
+    /// `true` if it has been, or may have been, on another device.
     pub shared: bool,
-    /// What it has replaced itself.
+    /// The revisions that it replaced itself.
     pub ancestors: &'a Ancestors,
 }
 
-/// What is told of a revision before its value is: never content.
+/// The description of a revision that travels before its value. It has no content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// Which record it is of.
     pub location: LocationId,
     /// The revision's id, the cryptographic hash of its content.
     pub revision: RevisionId,
-    /// What it has replaced.
+    /// The revisions that it replaced.
     pub ancestors: Ancestors,
     /// The value's size in bytes, padded (see [`crate::padme_len`]).
     pub size: u64,
-    /// Whether it is a deletion.
+    /// `true` if it is a deletion.
     pub deleted: bool,
 }
 
@@ -219,7 +219,7 @@ impl Serialize for Ancestors {
 /// The bytes of the three numbers.
 const COUNTS: usize = 6;
 
-/// What [`Serialize`] writes, read; `None` for anything else.
+/// Decodes the form that [`Serialize`] writes; `None` for anything else.
 fn decode(bytes: &[u8]) -> Option<Ancestors> {
     if bytes.is_empty() {
         return Some(Ancestors::default());
@@ -258,7 +258,7 @@ impl<'de> Deserialize<'de> for Ancestors {
 pub trait Versioned {
     /// Its id.
     fn revision(&self) -> RevisionId;
-    /// What it has replaced.
+    /// The revisions that it replaced.
     fn ancestors(&self) -> &Ancestors;
 }
 

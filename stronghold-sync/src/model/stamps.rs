@@ -14,7 +14,7 @@
 //! with the second session of each at the latest. No clock decides, and a peer that shows what it
 //! likes harms only what is told of itself.
 //!
-//! A side keeps a new stamp as its own once it knows that the other side has it in its file, and
+//! A side keeps a new stamp as its own once it knows that the peer has it in its file, and
 //! only while it still has the one that it showed. So a crash in between, and sessions beside each
 //! other, leave it with an older stamp, or with one of several that follow the same: none of that
 //! is told.
@@ -25,16 +25,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::Stamp;
 
-/// How many stamps are remembered of a peer: what is older counts as never given.
+/// Maximum stamps remembered of a peer. An older one counts as never issued.
 const MOST: usize = 16;
-/// How many of them follow one stamp: what sessions leave that ask for names alone, or are cut, is
-/// not to push out others.
+/// Maximum stamps that follow one stamp: those left by sessions that only list names, or are cut,
+/// are not to push out others.
 const MOST_FOLLOWING: usize = 4;
 
-/// What a side tells of its own snapshot at the beginning of a session.
+/// The state of a side's own snapshot, sent at the beginning of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edition {
-    /// The snapshot's generation; 0 if it is not told. The other side remembers it, and so notices
+    /// The snapshot's generation; 0 if it is not told. The peer remembers it, and so notices
     /// when the snapshot was set back.
     pub generation: u64,
     /// The stamp that it has from sessions with the other; `None` before the first.
@@ -51,9 +51,9 @@ struct IssuedStamp {
     stamp: Stamp,
     /// The stamp that the peer showed in that session.
     upon: Option<Stamp>,
-    /// Whether the peer has shown one since that is older, and that this one does not follow.
+    /// `true` if the peer has shown one since that is older, and that this one does not follow.
     passed: bool,
-    /// Whether stamps that followed it are forgotten: what seems not to follow it may.
+    /// `true` if stamps that followed it are forgotten: what seems not to follow it may.
     crowded: bool,
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::float;
 
-/// How many levels there are.
+/// Number of levels.
 const LEVELS: usize = 16;
 /// Bits of a level.
 const BITS: usize = 48;
@@ -33,7 +33,7 @@ impl DifferenceEstimator {
         self.0[level] ^= 1 << bit;
     }
 
-    /// How many entries differ between the two sets, about.
+    /// Returns about how many entries differ between the two sets.
     #[must_use]
     pub fn estimate(&self, other: &Self) -> u64 {
         let mut odd = [0u32; LEVELS];

@@ -1,10 +1,10 @@
 //! Both ends of a reconciliation, without the session around them.
 //!
-//! The answering side tells a [`SetDigest`] of its set first. The asking side compares: equal sets
+//! The answering side tells a [`SetDigest`] of its set first. The initiator compares: equal sets
 //! end here. Else it tells of its own set, by a sketch as long as the estimated difference needs,
 //! or by all its symbols where that is shorter; and the answering side finds what differs. Where it
 //! does not come out: more cells of the same stream, once; a new key and the same again; then
-//! ranges, which can't fail. The asking side adds the result up against the summary.
+//! ranges, which can't fail. The initiator adds the result up against the summary.
 
 use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 
@@ -23,7 +23,7 @@ const MAX_ROUNDS: u8 = 20;
 /// Symbols, or cells, of one message.
 const PART: usize = 6 << 10;
 
-/// What the asking side tells of its set; in parts.
+/// A part of the initiator's digest of its set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Digest {
     /// The next cells of its stream, 8 bytes each, little-endian.
@@ -34,7 +34,7 @@ pub enum Digest {
     Ranges(Vec<RangeDigest>),
 }
 
-/// What the answering side needs to be told.
+/// The responder's request for more of the digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NeedMore {
     /// More cells of the same stream.
@@ -45,7 +45,7 @@ pub enum NeedMore {
     Ranges(Vec<u32>),
 }
 
-/// What comes of what was told.
+/// The result of comparing a digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiffResult {
     /// The difference: positions of what only this side has, symbols of what only the other has.
@@ -54,7 +54,7 @@ pub enum DiffResult {
     Again(NeedMore),
 }
 
-/// How far the fallbacks have come.
+/// The stage of the fallbacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Sketch,
@@ -77,7 +77,7 @@ pub struct Responder {
     rounds: u8,
 }
 
-/// The asking side.
+/// The initiator.
 #[derive(Clone, Debug)]
 pub struct Initiator {
     session: [u8; 32],
@@ -105,7 +105,7 @@ impl Responder {
         }
     }
 
-    /// What is told first.
+    /// Returns the digest that is sent first.
     #[must_use]
     pub fn summary(&self) -> &SetDigest {
         self.set.summary()
@@ -117,7 +117,7 @@ impl Responder {
         self.set.key()
     }
 
-    /// Takes a part of what the other side tells.
+    /// Takes a part of what the peer tells.
     ///
     /// # Errors
     /// [`PeerMisbehaved`] when it is too much, or not what is due.
@@ -173,7 +173,7 @@ impl Responder {
         }
     }
 
-    /// What was found does not add up for the other side: the next fallback.
+    /// Returns the next fallback, since the difference does not add up for the peer.
     ///
     /// # Errors
     /// [`PeerMisbehaved::FalseDifference`] when there is none left.
@@ -214,7 +214,7 @@ impl Responder {
         Ok(self.sorted_out(found))
     }
 
-    /// What differs, told apart by whether this side has it.
+    /// Splits the difference by whether this side has the entry.
     fn sorted_out(&self, differing: Vec<Symbol>) -> DiffResult {
         let mut only_there: BTreeSet<Symbol> = differing.into_iter().collect();
         let mut seen = BTreeSet::new();
@@ -234,7 +234,7 @@ impl Responder {
 }
 
 impl Initiator {
-    /// Starts with the set of these entries and what the other side told first.
+    /// Starts with the set of these entries and what the peer told first.
     #[must_use]
     pub fn new(session: &[u8; 32], entries: impl IntoIterator<Item = EntryId>, theirs: SetDigest) -> Self {
         Self {
@@ -248,13 +248,13 @@ impl Initiator {
         }
     }
 
-    /// Whether both sets are the same.
+    /// Returns whether both sets are the same.
     #[must_use]
     pub fn is_same(&self) -> bool {
         self.set.summary().is_same(&self.theirs)
     }
 
-    /// Whether there is another way to find the difference, if this one did not add up.
+    /// Returns whether there is another way to find the difference, if this one did not add up.
     #[must_use]
     pub fn has_fallback(&self) -> bool {
         self.stage < Stage::Ranges
@@ -266,16 +266,16 @@ impl Initiator {
         &self.set
     }
 
-    /// What to tell the other side first: nothing if both are the same.
+    /// Returns the first messages; none if both sets are the same.
     #[must_use]
     pub fn begin(&mut self) -> Vec<Digest> {
         if self.is_same() { Vec::new() } else { self.send_cells(1) }
     }
 
-    /// What to tell next. `entries` are the set's, as they were given.
+    /// Returns the next messages. `entries` are those of the set, as they were given.
     ///
     /// # Errors
-    /// [`PeerMisbehaved`] when the other side asks for what is not due.
+    /// [`PeerMisbehaved`] when the peer asks for what is not due.
     pub fn continue_with(
         &mut self,
         again: NeedMore,
@@ -327,7 +327,7 @@ impl Initiator {
         (distinct.len() == symbols.len()).then(|| found.into_iter().map(|(at, _)| at).collect())
     }
 
-    /// Whether the other side's set is this one less `only_here`, with `only_there`.
+    /// Returns whether the peer's set is this one less `only_here`, with `only_there`.
     #[must_use]
     pub fn verify_fingerprint<'a>(
         &self,

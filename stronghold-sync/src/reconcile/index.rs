@@ -57,7 +57,7 @@ impl Index {
         held
     }
 
-    /// What is told first.
+    /// Returns the digest that is sent first.
     #[must_use]
     pub fn summary(&self) -> &SetDigest {
         &self.summary

@@ -23,11 +23,11 @@ pub use self::{
 };
 use crate::EntryId;
 
-/// What one side tells of its set first: enough to see that both are equal, or how much about they
+/// The first digest of a set: enough to see that both are equal, or about how much they
 /// differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetDigest {
-    /// How many entries.
+    /// Number of entries.
     pub count: u64,
     /// The sum of the entries' keyed hashes, 128 bits.
     #[serde(with = "fingerprint")]
@@ -66,7 +66,7 @@ impl Set {
         &self.symbols
     }
 
-    /// What is told first.
+    /// Returns the digest that is sent first.
     #[must_use]
     pub fn summary(&self) -> &SetDigest {
         &self.summary
@@ -94,7 +94,7 @@ impl SetDigest {
         self.strata.toggle(hash);
     }
 
-    /// Whether both sets are the same.
+    /// Returns whether both sets are the same.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.count == other.count && self.fingerprint == other.fingerprint

@@ -22,11 +22,11 @@ const CUT: usize = 16;
 pub struct RangeDigest {
     /// The first symbol that is no longer in it; `None`: no end.
     pub end: Option<u64>,
-    /// What is in it.
+    /// The content of the range.
     pub content: Content,
 }
 
-/// What a range holds.
+/// The content of a range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
     /// So many symbols with this sum.
@@ -48,9 +48,9 @@ pub struct RangeSender {
 #[derive(Clone, Debug)]
 pub struct RangeReceiver {
     symbols: Vec<Symbol>,
-    /// What only the finder has.
+    /// Symbols that only the receiver has.
     pub only_here: Vec<Symbol>,
-    /// What only the teller has.
+    /// Symbols that only the sender has.
     pub only_there: Vec<Symbol>,
 }
 
@@ -94,7 +94,7 @@ impl RangeSender {
 }
 
 impl RangeReceiver {
-    /// Knows nothing of the other side yet.
+    /// Knows nothing of the peer yet.
     #[must_use]
     pub fn new(mut symbols: Vec<Symbol>) -> Self {
         symbols.sort_unstable();

@@ -19,7 +19,7 @@ pub struct Sketch {
     cells: Vec<u64>,
 }
 
-/// Why a sketch was not peeled.
+/// The reason for which a sketch did not peel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeelError {
     /// There are too few cells: more of the stream is needed.
@@ -133,8 +133,8 @@ impl Sketch {
     }
 }
 
-/// How many cells make peeling succeed in 97 of 100 sessions when this many differences were
-/// estimated: measured.
+/// Returns the number of cells with which peeling succeeds in 97 of 100 sessions if this many
+/// differences were estimated: measured.
 #[must_use]
 pub fn cells_for(estimate: u64) -> usize {
     let estimate = estimate.min(u64::from(u32::MAX)) as f64;

@@ -17,7 +17,7 @@ pub struct SetKey {
     check: u64,
 }
 
-/// What stands for one entry. Zero is what nothing, or two of the same, add up to.
+/// A symbol that stands for one entry. Zero is the sum of nothing, or of two equal symbols.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Symbol(pub(crate) u64);
 
@@ -53,7 +53,7 @@ impl SetKey {
         Symbol(id | self.check(id))
     }
 
-    /// Whether it can be one entry's symbol: a sum of several is, once in a million times.
+    /// Returns whether it can be one entry's symbol: a sum of several is, once in a million times.
     #[must_use]
     pub fn is_valid(&self, symbol: Symbol) -> bool {
         symbol.0 != 0 && self.check(symbol.0 & ID_BITS) == symbol.0 & !ID_BITS

@@ -18,7 +18,7 @@ pub struct Pattern {
     text: String,
     tokens: Vec<Token>,
     shortcut: Shortcut,
-    /// How many characters a text has at least that matches.
+    /// Minimum length of a matching text, in characters.
     least: usize,
 }
 
@@ -76,12 +76,12 @@ impl Pattern {
         self.text.len()
     }
 
-    /// How many steps matching takes for each character of a text, beyond comparing it.
+    /// Returns the steps that matching takes for each character of a text, beyond comparing it.
     pub(crate) fn complexity(&self) -> usize {
         if self.shortcut == Shortcut::None { self.tokens.len() } else { 0 }
     }
 
-    /// Whether the pattern matches all of `text`.
+    /// Returns whether the pattern matches all of `text`.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.matches_in(text, &mut 0)
@@ -102,7 +102,7 @@ impl Pattern {
         }
     }
 
-    /// Whether it may match a text that begins with `prefix`.
+    /// Returns whether it may match a text that begins with `prefix`.
     pub(crate) fn reaches(&self, prefix: &str) -> bool {
         match &self.shortcut {
             Shortcut::Literal(literal) => literal.starts_with(prefix),
@@ -111,14 +111,14 @@ impl Pattern {
         }
     }
 
-    /// Whether it matches every text.
+    /// Returns whether it matches every text.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         matches!(&self.shortcut, Shortcut::Prefix(prefix) if prefix.is_empty())
     }
 
-    /// Whether this pattern is known to match every text that the other matches: `true` is sure,
-    /// `false` may be wrong.
+    /// Returns whether this pattern is known to match every text that the other matches: `true` is
+    /// sure, `false` may be wrong.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         match &self.shortcut {
@@ -133,7 +133,7 @@ impl Pattern {
         }
     }
 
-    /// Whether some text exists that both patterns match.
+    /// Returns whether some text exists that both patterns match.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         // row[j]: do self.tokens[i..] and other.tokens[j..] share a text? Filled from both ends
@@ -197,7 +197,7 @@ impl Token {
         }
     }
 
-    /// Whether two tails overlap, from what is known of the tails one token shorter.
+    /// Returns whether two tails overlap, from what is known of the tails one token shorter.
     fn step(a: Self, b: Self, skip_a: bool, skip_b: bool, skip_both: bool) -> bool {
         match (a.repeats(), b.repeats()) {
             (true, true) => skip_a || skip_b,

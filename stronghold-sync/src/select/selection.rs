@@ -64,7 +64,7 @@ impl Selection {
         Self::try_from(patterns)
     }
 
-    /// Whether a peer takes it: one that was made of locations may be over the limits.
+    /// Returns whether a peer takes it: one that was made of locations may be over the limits.
     #[must_use]
     pub fn is_within_limits(&self) -> bool {
         Self::try_from(self.patterns.clone()).is_ok()
@@ -77,27 +77,27 @@ impl Selection {
         Self { patterns: locations.into_iter().map(literal).collect() }
     }
 
-    /// Whether the location is selected.
+    /// Returns whether the location is selected.
     #[must_use]
     pub fn covers(&self, location: &Location) -> bool {
         self.covers_text(&alloc::format!("{location}"))
     }
 
-    /// Whether some location could be in both.
+    /// Returns whether some location could be in both.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         self.patterns.iter().any(|own| other.patterns.iter().any(|theirs| own.overlaps(theirs)))
     }
 
-    /// Whether it is known to select all that the other selects: `true` is sure, `false` may be
-    /// wrong.
+    /// Returns whether it is known to select all that the other selects: `true` is sure, `false`
+    /// may be wrong.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         other.patterns.iter().all(|theirs| self.patterns.iter().any(|own| own.includes(theirs)))
     }
 
-    /// What it selects that the other does not, as far as whole patterns can say it; `None` if that
-    /// is nothing.
+    /// Returns the part that `other` does not select, as far as whole patterns can say it; `None`
+    /// if that is nothing.
     ///
     /// # Errors
     /// `Err` when one of its patterns selects both something that the other selects and something
@@ -112,7 +112,7 @@ impl Selection {
         Ok((!patterns.is_empty()).then_some(Self { patterns }))
     }
 
-    /// What either selects.
+    /// Returns the union of both selections.
     #[must_use]
     pub fn or(mut self, other: &Self) -> Self {
         for pattern in &other.patterns {
@@ -123,7 +123,7 @@ impl Selection {
         self
     }
 
-    /// Whether it leaves nothing out.
+    /// Returns whether it leaves nothing out.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.patterns.iter().any(Pattern::is_everything)
@@ -143,7 +143,7 @@ impl Selection {
         self.patterns.iter().any(|pattern| pattern.matches_in(text, steps))
     }
 
-    /// Whether it may select something whose text begins so: a client, or a vault.
+    /// Returns whether it may select something whose text begins so: a client, or a vault.
     #[must_use]
     pub fn reaches(&self, prefix: &str) -> bool {
         self.patterns.iter().any(|pattern| pattern.reaches(prefix))
@@ -196,7 +196,7 @@ impl fmt::Display for Selection {
     }
 }
 
-/// What a request asks for within what a rule grants: a location is covered when every part covers
+/// A request within the selection of a rule: a location is covered if every part covers
 /// it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
@@ -234,20 +234,20 @@ impl Scope {
         other.all_of.iter().fold(self, |scope, selection| scope.within(selection.clone()))
     }
 
-    /// Whether it is known to cover all that the other covers: `true` is sure, `false` may be
-    /// wrong.
+    /// Returns whether it is known to cover all that the other covers: `true` is sure, `false` may
+    /// be wrong.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         self.all_of.iter().all(|own| other.all_of.iter().any(|theirs| own.includes(theirs)))
     }
 
-    /// Whether the location is in scope.
+    /// Returns whether the location is in scope.
     #[must_use]
     pub fn covers(&self, location: &Location) -> bool {
         self.covers_text(&alloc::format!("{location}"))
     }
 
-    /// Whether the location of this text form is in scope.
+    /// Returns whether the location of this text form is in scope.
     #[must_use]
     pub fn covers_text(&self, location: &str) -> bool {
         self.covers_in(location, &mut 0)
@@ -259,14 +259,14 @@ impl Scope {
         self.all_of.iter().all(|selection| selection.covers_in(location, steps))
     }
 
-    /// What is asked first: in a grant, the rules.
+    /// Returns the first part: in a grant, the rule's selection.
     #[must_use]
     pub fn first(&self) -> &Selection {
         &self.all_of[0]
     }
 
-    /// What is left to be asked of a location that [`first`](Self::first) covers; `None` if nothing
-    /// is.
+    /// Returns the further parts, for a location that [`first`](Self::first) covers; `None` if
+    /// nothing is.
     #[must_use]
     pub fn rest(&self) -> Option<Self> {
         let rest = self.all_of[1..].iter().filter(|part| !part.includes(self.first()));
@@ -274,7 +274,7 @@ impl Scope {
         (!all_of.is_empty()).then_some(Self { all_of })
     }
 
-    /// Whether it leaves nothing out.
+    /// Returns whether it leaves nothing out.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.all_of.iter().all(Selection::is_everything)
@@ -342,7 +342,7 @@ impl Mapping {
         Location::new(to_client, to_vault, location.record()).unwrap_or_else(|_| location.clone())
     }
 
-    /// Whether it renames nothing.
+    /// Returns whether it renames nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty() && self.vaults.is_empty()

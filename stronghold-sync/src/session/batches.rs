@@ -23,7 +23,7 @@ pub const MAX_SEALED: u64 = 16 << 20;
 /// Batches on their way and not yet confirmed.
 const WINDOW: u64 = 2;
 
-/// What may be in the batches of a peer.
+/// The entries that the batches of a peer may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// Just these, which the plan of this side wanted: each in the scope of its command, and either
@@ -56,7 +56,7 @@ pub enum Expected {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapeList(Vec<Shape>);
 
-/// Why an entry may not be in a batch.
+/// The reason for which an entry may not be in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unexpected {
     /// It was not asked for, or is not what its shape said.
@@ -106,8 +106,8 @@ impl Expected {
         }
     }
 
-    /// Whether no plan was made of it, so that nobody could be asked about what it deletes or
-    /// empties.
+    /// Returns whether no plan was made of it, so that nobody could be asked about what it deletes
+    /// or empties.
     #[must_use]
     pub fn is_unplanned(&self) -> bool {
         matches!(self, Self::Within(_) | Self::Values(_))
@@ -160,7 +160,7 @@ pub(super) struct BatchSender {
     confirmed: u64,
     unconfirmed_entries: VecDeque<u64>,
     pub(super) sent: u64,
-    /// How many entries there are in all batches.
+    /// Number of entries in all batches.
     all: u64,
     ended: bool,
 }
@@ -182,7 +182,7 @@ impl BatchSender {
         }
     }
 
-    /// What allows it.
+    /// The grant that allows it.
     pub(super) fn grant(&self) -> &Grant {
         &self.grant
     }
@@ -333,7 +333,7 @@ impl BatchReceiver {
         self.current = None;
     }
 
-    /// Whether the peer may end here: not within a batch.
+    /// Returns whether the peer may end here: not within a batch.
     pub(super) fn may_end(&self) -> Result<(), PeerMisbehaved> {
         if self.current.is_none() { Ok(()) } else { Err(PeerMisbehaved::OutOfOrder) }
     }

@@ -1,10 +1,11 @@
-//! The asking side of a session.
+//! The initiator of a session.
 
+mod proposed;
 mod sync;
 
 use alloc::{boxed::Box, collections::BTreeSet, string::ToString, vec};
 
-use self::sync::{Proposed, Sync};
+use self::{proposed::Proposed, sync::Sync};
 use super::{
     Action, Core, Duplicate, Lookup, PeerList, PeerMisbehaved, Session, SessionError, ShapeQueries, Summary,
     TaskResult, Verdict,
@@ -16,7 +17,7 @@ use crate::{
     message::{Agreed, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, split_list},
 };
 
-/// What to ask a peer for.
+/// A request to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "one is made for a session, and there are never many")]
 pub enum SessionRequest {
@@ -39,7 +40,7 @@ pub enum SessionRequest {
         /// This side's one-time key.
         key: RecipientKey,
     },
-    /// What either side lacks.
+    /// The entries that either side lacks.
     Sync(SyncOptions),
 }
 
@@ -48,11 +49,11 @@ pub enum SessionRequest {
 pub struct SyncOptions {
     /// Of what.
     pub selection: Selection,
-    /// Whether to receive, and by what right.
+    /// The right by which to receive; `None` to receive nothing.
     pub take: Option<Take>,
-    /// Whether to give, and by what right. One of the two must be there.
+    /// The right by which to give. One of the two must be there.
     pub push: Push,
-    /// Whether the names of all that would be taken are wanted in the plan: also of what only the
+    /// `true` if the names of all that would be taken are wanted in the plan: also of what only the
     /// peer holds.
     pub names: bool,
     /// This side's one-time key.
@@ -61,7 +62,7 @@ pub struct SyncOptions {
     pub secret: [u8; 32],
 }
 
-/// By what right the asking side takes.
+/// By what right the initiator takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Take {
     /// By its own command: everything that the peer lets it have.
@@ -70,18 +71,18 @@ pub enum Take {
     Granted(Consent),
 }
 
-/// What this side's policy lets the peer do here, as a sync that this side asks for takes by it.
+/// The rights that this side's policy gives the peer here, by which a requested sync takes entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consent {
     /// Where the peer may write.
     pub push: Option<Grant>,
     /// Where it may delete.
     pub delete: Option<Grant>,
-    /// What is taken beyond that: a person has seen it by name.
+    /// Entries taken beyond that: a person has seen them by name.
     pub also: BTreeSet<EntryId>,
 }
 
-/// By what right the asking side gives.
+/// By what right the initiator gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Push {
     /// It gives nothing, and wants to give nothing.
@@ -92,14 +93,14 @@ pub enum Push {
     Granted(Grant),
 }
 
-/// The asking side's state machine.
+/// The initiator's state machine.
 #[derive(Debug)]
 pub struct Initiator {
     core: Core,
     state: State,
     summary: Summary,
     sent_since: bool,
-    /// What this side remembers of the peer's snapshot, and whether there are two of it.
+    /// The remembered stamps of the peer's snapshot, and whether there are two of it.
     stamps: Stamps,
     copied: bool,
 }
@@ -117,11 +118,11 @@ enum State {
     AwaitShapes(Box<Sync>, ShapeQueries),
     /// This side's shapes of what it would give, where that is more than it may.
     AwaitSendable(Box<Sync>),
-    /// What differs.
+    /// The difference of both sets.
     AwaitDiff(Box<Sync>),
     /// Another way to find it: it did not add up.
     AwaitDiffAgain(Box<Sync>),
-    /// What the host knows of what differs.
+    /// The host's lookups about the difference.
     AwaitLookup(Box<Sync>, Lookup),
     /// Names of what only the peer holds.
     AwaitNames(Box<Sync>),
@@ -131,7 +132,7 @@ enum State {
     LogToPropose(Box<Sync>, Box<Plan>),
     /// The log, then the peer's batches.
     LogToReceive(BatchReceiver),
-    /// What the peer wants.
+    /// The indices that the peer wants.
     AwaitAccept(Box<Proposed>),
     /// The peer's batches; then, in a sync, this side's.
     Receiving(BatchReceiver, Option<Box<BatchSender>>),
@@ -207,20 +208,6 @@ impl Initiator {
                 let gathering = ShapeQueries::new(sync.scopes());
                 self.gather(sync, gathering)?
             }
-            (State::AwaitDiff(mut sync) | State::AwaitDiffAgain(mut sync), Message::NeedMore(again)) => {
-                let messages = sync.handle_again(again)?;
-                self.core.send_all(messages);
-                State::AwaitDiff(sync)
-            }
-            (State::AwaitDiff(mut sync), Message::Missing(part)) => {
-                sync.handle_only_here(part)?;
-                State::AwaitDiff(sync)
-            }
-            (State::AwaitDiff(mut sync), Message::Needed(part)) => {
-                sync.handle_only_there(&part)?;
-                State::AwaitDiff(sync)
-            }
-            (State::AwaitDiff(sync), Message::DiffEnd) => self.compared(sync)?,
             (State::AwaitNames(mut sync), Message::Names(part)) => match sync.handle_named(part)? {
                 true => self.planned(sync)?,
                 false => State::AwaitNames(sync),
@@ -236,10 +223,34 @@ impl Initiator {
                 }
                 State::Receiving(incoming, outgoing.map(Box::new))
             }
+            (state @ (State::AwaitDiff(_) | State::AwaitDiffAgain(_)), message) => {
+                self.diff(state, message)?
+            }
             (state @ (State::Receiving(..) | State::Sending(_)), message) => self.transfer(state, message)?,
             _ => return Err(PeerMisbehaved::OutOfOrder.into()),
         };
         Ok(())
+    }
+
+    /// Handles a message about the difference of both sets.
+    fn diff(&mut self, state: State, message: Message) -> Result<State, SessionError> {
+        Ok(match (state, message) {
+            (State::AwaitDiff(mut sync) | State::AwaitDiffAgain(mut sync), Message::NeedMore(again)) => {
+                let messages = sync.handle_again(again)?;
+                self.core.send_all(messages);
+                State::AwaitDiff(sync)
+            }
+            (State::AwaitDiff(mut sync), Message::Missing(part)) => {
+                sync.handle_only_here(part)?;
+                State::AwaitDiff(sync)
+            }
+            (State::AwaitDiff(mut sync), Message::Needed(part)) => {
+                sync.handle_only_there(&part)?;
+                State::AwaitDiff(sync)
+            }
+            (State::AwaitDiff(sync), Message::DiffEnd) => self.compared(sync)?,
+            _ => return Err(PeerMisbehaved::OutOfOrder.into()),
+        })
     }
 
     /// Takes what the peer tells of its own snapshot, and of this side's.

@@ -8,15 +8,14 @@
 
 mod batches;
 mod initiator;
+mod lists;
 mod responder;
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 
+use self::lists::{
+    PeerList, ShapeQueries, check_sorted, count_records, difference, find, positions, take_indices, volume,
+};
 pub use self::{
     batches::{BATCH_BYTES, BATCH_ENTRIES, Expected, MAX_SEALED, ShapeList, Unexpected},
     initiator::{Consent, Initiator, Push, SessionRequest, SyncOptions, Take},
@@ -25,10 +24,10 @@ pub use self::{
 pub use crate::error::{PeerMisbehaved, SessionError};
 use crate::{
     Edition, EntryId, Grant, Location, LocationId, Operation, Pending, Plan, RevisionId, Scope, Shape,
-    message::{Listing, Message, RecipientKey, Refusal, Volume, WireSize},
+    message::{Listing, Message, RecipientKey, Refusal, Volume},
 };
 
-/// What the host is to do.
+/// A task of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send this to the peer.
@@ -51,12 +50,12 @@ pub enum Action {
     Import(Import),
     /// Look things up that only the host has. Answer: [`TaskResult::Looked`].
     Lookup(Lookup),
-    /// What is given to this side would delete, empty or shrink many records here: ask a person.
+    /// Ask a person: the received entries would delete, empty or shrink many records here.
     /// Answer: [`TaskResult::Approved`] or [`TaskResult::Denied`].
     Confirm(Box<Plan>),
     /// Write decisions to the log, durably. Answer: [`TaskResult::Logged`].
     Log(Vec<Verdict>),
-    /// Something stays where it is, at the asking side's word. No answer.
+    /// Something stays where it is, at the initiator's word. No answer.
     LeftBehind(LeftBehind),
     /// Of what was to be given, the peer did not want something of these records. No answer.
     Declined(Vec<LocationId>),
@@ -66,11 +65,11 @@ pub enum Action {
     /// batch leaves that is asked for after this. A peer that lies of what it holds can only add to
     /// it. No answer.
     PeerHolds(Vec<RevisionId>),
-    /// What the peer tells of its snapshot. No answer.
+    /// The state of the peer's snapshot. No answer.
     Edition(Edition),
     /// Two snapshots of one identity are in use. No answer.
     Duplicate(Duplicate),
-    /// How much is coming. No answer.
+    /// The volume of the entries to come. No answer.
     Incoming(Volume),
     /// A batch is durable at the peer: so many of the entries that are given to it in this session
     /// by now. No answer.
@@ -85,7 +84,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether the session waits for the host's answer to it.
+    /// Returns whether the session waits for the host's answer to it.
     #[must_use]
     pub fn needs_answer(&self) -> bool {
         !matches!(
@@ -104,7 +103,7 @@ impl Action {
     }
 }
 
-/// Whose identity goes with two snapshots that are both in use: one is a copy of the other.
+/// The side whose identity is used by two snapshots, one a copy of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duplicate {
     /// The peer's, by the stamps that it shows.
@@ -116,9 +115,9 @@ pub enum Duplicate {
 /// A batch to be sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
-    /// What allows it.
+    /// The grant that allows it.
     pub grant: Grant,
-    /// What to seal.
+    /// The entries to seal.
     pub entries: Vec<EntryId>,
     /// For whom.
     pub key: RecipientKey,
@@ -129,16 +128,16 @@ pub struct Export {
 pub struct Import {
     /// The sealed batch.
     pub sealed: Vec<u8>,
-    /// What may be in it.
+    /// The entries that it may hold.
     pub expected: Arc<Expected>,
 }
 
-/// What a session needs to know that only its host can tell.
+/// A lookup that only the host can answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lookup {
     /// Of these records, the names, as far as they are held.
     pub names: Vec<LocationId>,
-    /// What allows that the names are told to the peer; `None` where they are not told.
+    /// The grant that allows the names to be sent to the peer; `None` if they are not sent.
     pub grant: Option<Grant>,
     /// Of these heads, whether the peer lacks them, as far as is remembered: of a deletion, whether
     /// it has had what was deleted, and not the deletion.
@@ -152,9 +151,9 @@ pub struct Lookup {
 pub struct LookupResult {
     /// The names; `None` of what is not held.
     pub names: Vec<Option<Location>>,
-    /// Whether the peer lacks it.
+    /// `true` if the peer lacks it.
     pub lacking: Vec<bool>,
-    /// Whether the peer delivered it.
+    /// `true` if the peer delivered it.
     pub delivered: Vec<bool>,
 }
 
@@ -163,21 +162,21 @@ impl Lookup {
         self.names.is_empty() && self.lacking.is_empty() && self.delivered.is_empty()
     }
 
-    /// Whether an answer has as much of each as was asked.
+    /// Returns whether an answer has as much of each as was asked.
     fn is_answered_by(&self, looked: &LookupResult) -> bool {
         (self.names.len(), self.lacking.len(), self.delivered.len())
             == (looked.names.len(), looked.lacking.len(), looked.delivered.len())
     }
 }
 
-/// What the asked side hears of what stays where it is.
+/// A report to the responder of the entries that stay where they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftBehind {
-    /// How many records of this side the peer does not take.
+    /// Number of records of this side that the peer does not take.
     pub not_given: u64,
     /// Some of them.
     pub ungiven: Vec<LocationId>,
-    /// How many records the peer would give, and may not.
+    /// Number of records that the peer would give and may not.
     pub not_taken: u64,
     /// The names of some of them, as the peer tells.
     pub untaken: Vec<Location>,
@@ -186,27 +185,27 @@ pub struct LeftBehind {
 /// A decision for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// What was asked.
+    /// The requested operation.
     pub operation: Operation,
-    /// Whether it was this side that asked, for itself: `Push` and `Delete` are then what it takes,
-    /// and `Pull` what it gives.
+    /// `true` if it was this side that asked, for itself: `Push` and `Delete` are then what it
+    /// takes, and `Pull` what it gives.
     pub ours: bool,
     /// On what, as text.
     pub selection: alloc::string::String,
-    /// Whether it was allowed.
+    /// `true` if it was allowed.
     pub allowed: bool,
-    /// How much it concerned.
+    /// The volume that it concerned.
     pub volume: Volume,
 }
 
 impl Verdict {
-    /// What this side asked for itself.
+    /// Creates the log entry of an operation that this side requested for itself.
     fn own(operation: Operation, selection: &str, volume: Volume) -> Self {
         Self { operation, ours: true, selection: selection.into(), allowed: true, volume }
     }
 }
 
-/// What the host has done.
+/// The result of a task of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskResult {
     /// To [`Action::Shapes`].
@@ -219,7 +218,7 @@ pub enum TaskResult {
     Denied,
     /// To [`Action::Plan`]: go on.
     Proceed {
-        /// Whether a person confirmed that many records will be deleted.
+        /// `true` if a person confirmed that many records will be deleted.
         deletions_confirmed: bool,
     },
     /// To [`Action::Plan`]: stop here, as after a dry run.
@@ -236,7 +235,7 @@ pub enum TaskResult {
     Failed(TaskError),
 }
 
-/// What importing a batch did.
+/// The changes that a batch made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Revisions that are heads now.
@@ -247,14 +246,14 @@ pub struct Changes {
     pub conflicts: u64,
 }
 
-/// Why the host could not do an action.
+/// The reason for which the host failed a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskError {
     /// Its own fault: storage, memory.
     Local,
     /// The policy does not allow it (any more).
     NotPermitted,
-    /// What the peer sent is not what it may be.
+    /// The peer sent something invalid.
     Peer(PeerMisbehaved),
     /// Many records would be deleted or emptied by what the peer sent, and nobody has confirmed
     /// that.
@@ -263,7 +262,7 @@ pub enum TaskError {
     Limits,
 }
 
-/// What a session did.
+/// The result of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Revisions received that are heads here now.
@@ -276,7 +275,7 @@ pub struct Summary {
     pub conflicts: u64,
     /// Records that were the same on both sides.
     pub unchanged: u64,
-    /// Times that the asking side sent something and had to wait for an answer before it could go
+    /// Times that the initiator sent something and had to wait for an answer before it could go
     /// on. Confirmations of batches are not counted: more is on its way while they are awaited.
     pub round_trips: u64,
 }
@@ -291,14 +290,12 @@ impl Summary {
 
 /// The most entries that one session takes from a peer: 4 million.
 pub const MAX_ENTRIES: u64 = 4 << 20;
-/// About how many bytes of shapes a side gives in a session: the other side keeps them all, in its
+/// About how many bytes of shapes a side gives in a session: the peer keeps them all, in its
 /// share of a server's memory.
 pub const MAX_GIVEN: usize = 6 << 20;
-/// About the most memory, in bytes, that a list of a peer may take: a million shapes with ten
-/// ancestors each.
-const MAX_LIST: usize = 512 << 20;
 
-/// What both roles share: the actions to be polled, and the error that ended it.
+/// The state that both roles share: the actions to poll, the latched error, and whether an answer
+/// is due.
 #[derive(Debug, Default)]
 struct Core {
     actions: VecDeque<Action>,
@@ -354,7 +351,7 @@ impl Core {
         }
     }
 
-    /// Whether an error has ended the session.
+    /// Returns whether an error has ended the session.
     fn is_over(&self) -> bool {
         self.failed.is_some()
     }
@@ -383,7 +380,7 @@ impl Core {
     }
 }
 
-/// What driving a session looks like from outside, whichever role.
+/// The interface that drives a session in either role.
 pub trait Session {
     /// Takes a message from the peer.
     ///
@@ -399,140 +396,7 @@ pub trait Session {
     /// to the peer.
     fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError>;
 
-    /// What to do next; `None` until something is handled.
+    /// Returns the next action; `None` until something is handled.
     #[must_use]
     fn poll_action(&mut self) -> Option<Action>;
-}
-
-/// A list that a peer sends in parts: in order, no part empty, and no larger than a session may
-/// have.
-#[derive(Debug)]
-struct PeerList<T> {
-    items: Vec<T>,
-    weight: usize,
-    most: usize,
-}
-
-impl<T: WireSize> PeerList<T> {
-    const fn new() -> Self {
-        Self::up_to(MAX_ENTRIES as usize)
-    }
-
-    /// One of so many items, at most.
-    const fn up_to(most: usize) -> Self {
-        Self { items: Vec::new(), weight: 0, most }
-    }
-
-    fn extend(&mut self, part: Vec<T>, in_order: impl Fn(&T, &T) -> bool) -> Result<(), PeerMisbehaved> {
-        if part.is_empty() {
-            return Err(PeerMisbehaved::OutOfOrder);
-        }
-        for item in part {
-            self.weight = self.weight.saturating_add(item.wire_size());
-            if self.weight > MAX_LIST || self.items.len() >= self.most {
-                return Err(PeerMisbehaved::TooMany);
-            }
-            if self.items.last().is_some_and(|last| !in_order(last, &item)) {
-                return Err(PeerMisbehaved::Unordered);
-            }
-            self.items.push(item);
-        }
-        Ok(())
-    }
-}
-
-impl PeerList<Shape> {
-    fn extend_shapes(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
-        self.extend(part, |one, next| one.entry() < next.entry())
-    }
-}
-
-/// Takes a part of a list of positions, each of which must be of something that was told, and come
-/// once.
-fn take_indices(
-    claimed: &mut BTreeSet<u32>,
-    part: Vec<u32>,
-    told: impl Fn(&u32) -> bool,
-) -> Result<(), PeerMisbehaved> {
-    if part.is_empty() {
-        return Err(PeerMisbehaved::OutOfOrder);
-    }
-    part.into_iter().try_for_each(|position| match told(&position) && claimed.insert(position) {
-        true => Ok(()),
-        false => Err(PeerMisbehaved::Unrequested),
-    })
-}
-
-/// The positions of some shapes in a list that has them all.
-fn positions(list: &[Shape], some: &[Shape]) -> Vec<u32> {
-    let some: BTreeSet<EntryId> = some.iter().map(Shape::entry).collect();
-    (0..).zip(list).filter(|(_, shape)| some.contains(&shape.entry())).map(|(position, _)| position).collect()
-}
-
-/// The shape of an entry in a list in the order of entries.
-fn find<'a>(shapes: &'a [Shape], entry: &EntryId) -> Option<&'a Shape> {
-    shapes.binary_search_by_key(entry, Shape::entry).ok().map(|at| &shapes[at])
-}
-
-/// The entries of one list, in order, that another does not have.
-fn difference(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
-    let mut others = others.iter().peekable();
-    let mut lacks = |shape: &&Shape| {
-        while others.next_if(|other| other.entry() < shape.entry()).is_some() {}
-        others.peek().is_none_or(|other| other.entry() != shape.entry())
-    };
-    shapes.iter().filter(|shape| lacks(shape)).cloned().collect()
-}
-
-/// What the host gives as its shapes, which has to be in order.
-fn check_sorted(shapes: Vec<Shape>) -> Result<Vec<Shape>, SessionError> {
-    match shapes.is_sorted_by(|one, next| one.entry() < next.entry()) {
-        true => Ok(shapes),
-        false => Err(SessionError::ApiMisuse),
-    }
-}
-
-/// The shapes that this side still has to gather from its host: a scope, and for which operation.
-#[derive(Debug, Default)]
-struct ShapeQueries(VecDeque<(Operation, Scope)>);
-
-impl ShapeQueries {
-    fn new<'a>(scopes: impl IntoIterator<Item = (Operation, Option<&'a Scope>)>) -> Self {
-        Self(scopes.into_iter().filter_map(|(operation, scope)| Some((operation, scope?.clone()))).collect())
-    }
-
-    /// Asks the host for the next; `false` when there is none.
-    fn ask(&self, core: &mut Core) -> bool {
-        let Some((_, scope)) = self.0.front() else {
-            return false;
-        };
-        core.act(Action::Shapes(scope.clone()));
-        true
-    }
-
-    /// The operations that the host's answer is for: all that have the same scope.
-    fn answered(&mut self) -> Vec<Operation> {
-        let Some((_, asked)) = self.0.front().cloned() else {
-            return Vec::new();
-        };
-        let of_it: Vec<Operation> =
-            self.0.iter().filter(|(_, scope)| *scope == asked).map(|(operation, _)| *operation).collect();
-        self.0.retain(|(_, scope)| *scope != asked);
-        of_it
-    }
-}
-
-/// How many records some heads, in the order of locations, are of.
-fn count_records<'a>(shapes: impl IntoIterator<Item = &'a Shape>) -> u64 {
-    let mut last = None;
-    let mut is_new = |shape: &&Shape| last.replace(shape.location) != Some(shape.location);
-    shapes.into_iter().filter(|shape| is_new(shape)).count() as u64
-}
-
-/// The volume of some shapes.
-fn volume<'a>(shapes: impl IntoIterator<Item = &'a Shape>) -> Volume {
-    shapes.into_iter().fold(Volume::default(), |sum, shape| Volume {
-        entries: sum.entries + 1,
-        bytes: sum.bytes.saturating_add(shape.size),
-    })
 }

@@ -1,15 +1,13 @@
-//! The asked side of a session: nothing is told or done before the policy has allowed it, and no
+//! The responder of a session: nothing is told or done before the policy has allowed it, and no
 //! name, shape or value leaves before the log has it.
 
+mod decide;
+mod request;
 mod sync;
 
-use alloc::{
-    boxed::Box,
-    string::{String, ToString},
-    vec,
-    vec::Vec,
-};
+use alloc::{boxed::Box, string::ToString, vec, vec::Vec};
 
+use self::request::{Granted, PendingRequest, Ruling, denied};
 use self::sync::Sync;
 use super::{
     Action, Core, Duplicate, Lookup, MAX_ENTRIES, PeerMisbehaved, Session, SessionError, ShapeQueries,
@@ -18,14 +16,12 @@ use super::{
     check_sorted, volume,
 };
 use crate::{
-    Decision, DeviceId, Edition, Grant, Location, Operation, Pending, Plan, Policy, Shape, Stamps,
-    message::{
-        LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, Volume, split_list,
-    },
+    DeviceId, Edition, Location, Operation, Plan, Policy, Shape, Stamps,
+    message::{LeftOut, Listing, Message, Propose, RecipientKey, Request, Volume, split_list},
     reconcile,
 };
 
-/// The asked side's state machine.
+/// The responder's state machine.
 #[derive(Debug)]
 pub struct Responder {
     core: Core,
@@ -54,13 +50,13 @@ enum State {
     LogToAgree(Box<Sync>),
     /// This side's own shapes, one scope after the other; then the log, if something is denied.
     AwaitOwnShapes(Box<Sync>, ShapeQueries, Vec<Operation>),
-    /// What the asking side tells of its set.
+    /// The initiator's digest of its set.
     AwaitDigest(Box<Sync>),
     /// The log, then what differs.
     LogToCompare(Box<Sync>, Vec<Message>),
-    /// Names, of what the asking side needs named.
+    /// Names, of what the initiator needs named.
     AwaitNames(Box<Sync>),
-    /// What the host knows of what is given.
+    /// The host's lookups about the pushed entries.
     AwaitLookup(Box<Sync>, Box<Propose>, Lookup),
     /// A person's word on what would be lost.
     AwaitLossApproval(Box<Sync>, Propose, Box<Plan>),
@@ -68,43 +64,14 @@ enum State {
     LogToAccept(Box<Sync>, Box<Propose>, Vec<Shape>),
     /// The log, then the end: there was nothing to do.
     LogToFinish,
-    /// What the asking side wants and gives.
+    /// The entries that the initiator wants and pushes.
     AwaitProposal(Box<Sync>),
     /// Confirmations of this side's batches; then its own batches may come.
     Sending(Box<BatchSender>, Option<BatchReceiver>),
-    /// The asking side's batches.
+    /// The initiator's batches.
     Receiving(BatchReceiver),
     /// Nothing more.
     Over,
-}
-
-/// What decides on the request.
-#[derive(Debug)]
-struct PendingRequest {
-    policy: Policy,
-    peer: DeviceId,
-    now: u64,
-    key: RecipientKey,
-    secret: [u8; 32],
-    /// What this side tells of its snapshot, and what it remembers of the peer's.
-    edition: Edition,
-    stamps: Stamps,
-    copied: bool,
-    staged: usize,
-}
-
-/// One operation of a request and what the policy says to it.
-#[derive(Debug)]
-struct Ruling {
-    operation: Operation,
-    decision: Decision,
-}
-
-/// What is granted, and the selection as it was asked for.
-#[derive(Debug)]
-struct Granted {
-    grant: Grant,
-    selection: String,
 }
 
 impl Responder {
@@ -181,6 +148,15 @@ impl Responder {
             }
             (State::AwaitProposal(sync), Message::Propose(propose)) => self.proposed(sync, propose)?,
             (State::AwaitProposal(sync), Message::End) => self.nothing_to_do(&sync),
+            (state @ (State::Receiving(_) | State::Sending(..)), message) => self.transfer(state, message)?,
+            _ => return Err(PeerMisbehaved::OutOfOrder.into()),
+        };
+        Ok(())
+    }
+
+    /// Handles a message while batches are in flight.
+    fn transfer(&mut self, state: State, message: Message) -> Result<State, SessionError> {
+        Ok(match (state, message) {
             (State::Sending(mut outgoing, incoming), Message::Ack(index)) => {
                 let done = outgoing.handle_ack(index, &mut self.core)?;
                 self.giving(outgoing, incoming, done)
@@ -198,8 +174,32 @@ impl Responder {
                 self.finish()
             }
             _ => return Err(PeerMisbehaved::OutOfOrder.into()),
-        };
-        Ok(())
+        })
+    }
+
+    /// Goes on once the log is durable.
+    fn logged(&mut self, state: State) -> Result<State, SessionError> {
+        Ok(match state {
+            State::LogToFail(error) => return Err(error),
+            State::LogToGive(mut outgoing, total) => {
+                self.core.send(Message::Granted(total));
+                let done = outgoing.pump(&mut self.core);
+                self.giving(outgoing, None, done)
+            }
+            State::LogToList(found) => {
+                self.core.send_all(split_list(found, Message::Listing));
+                self.core.send(Message::End);
+                self.finish()
+            }
+            State::LogToAgree(sync) => self.agree(sync),
+            State::LogToCompare(mut sync, differing) => {
+                sync.logged = true;
+                self.differing(sync, differing)
+            }
+            State::LogToAccept(sync, propose, take) => self.accept(*sync, *propose, take)?,
+            State::LogToFinish => self.finish(),
+            _ => return Err(SessionError::ApiMisuse),
+        })
     }
 
     fn answer(&mut self, answer: TaskResult) -> Result<(), SessionError> {
@@ -211,33 +211,17 @@ impl Responder {
             (State::AwaitApproval(desk, request, rulings), TaskResult::Denied) => {
                 self.ruled(*desk, *request, rulings, false)
             }
-            (State::LogToFail(error), TaskResult::Logged) => return Err(error),
             (State::AwaitShapesToSend(granted, key), TaskResult::Shapes(shapes)) => {
                 self.held(*granted, key, check_sorted(shapes)?)
-            }
-            (State::LogToGive(mut outgoing, total), TaskResult::Logged) => {
-                self.core.send(Message::Granted(total));
-                let done = outgoing.pump(&mut self.core);
-                self.giving(outgoing, None, done)
             }
             (State::AwaitListing(granted), TaskResult::Listing(found)) => {
                 let listed = Volume { entries: found.len() as u64, bytes: 0 };
                 self.core.act(Action::Log(vec![granted.verdict(listed)]));
                 State::LogToList(found)
             }
-            (State::LogToList(found), TaskResult::Logged) => {
-                self.core.send_all(split_list(found, Message::Listing));
-                self.core.send(Message::End);
-                self.finish()
-            }
-            (State::LogToAgree(sync), TaskResult::Logged) => self.agree(sync),
             (State::AwaitOwnShapes(mut sync, mut gathering, denied), TaskResult::Shapes(shapes)) => {
                 sync.hold(&gathering.answered(), check_sorted(shapes)?);
                 self.gather(sync, gathering, denied)
-            }
-            (State::LogToCompare(mut sync, differing), TaskResult::Logged) => {
-                sync.logged = true;
-                self.differing(sync, differing)
             }
             (State::AwaitNames(sync), TaskResult::Looked(looked)) => {
                 let names = looked.names.into_iter().collect::<Option<Vec<Location>>>();
@@ -257,10 +241,7 @@ impl Responder {
                 self.log_denied(&[Operation::Delete], sync.selection());
                 State::LogToFail(SessionError::Deletions)
             }
-            (State::LogToAccept(sync, propose, take), TaskResult::Logged) => {
-                self.accept(*sync, *propose, take)?
-            }
-            (State::LogToFinish, TaskResult::Logged) => self.finish(),
+            (state, TaskResult::Logged) => self.logged(state)?,
             (State::Sending(mut outgoing, incoming), TaskResult::Sealed(sealed)) => {
                 let done = outgoing.handle_sealed(&sealed, &mut self.core);
                 self.giving(outgoing, incoming, done)
@@ -275,95 +256,12 @@ impl Responder {
         Ok(())
     }
 
-    /// A request has come: the policy decides, or a person has to.
-    fn open(&mut self, mut desk: Box<PendingRequest>, open: Open) -> Result<State, SessionError> {
-        if open.protocol != PROTOCOL {
-            return Err(SessionError::PeerIncompatible { ours: PROTOCOL, theirs: open.protocol });
-        }
-        let request = open.request;
-        desk.copied = desk.stamps.detects_duplicate(open.edition.stamp);
-        if desk.copied {
-            self.core.act(Action::Duplicate(Duplicate::Theirs));
-        }
-        self.core.act(Action::Edition(open.edition));
-        if matches!(request, Request::Sync { pull: false, push: false, .. }) {
-            return Err(PeerMisbehaved::OutOfOrder.into());
-        }
-        let rule = |operation: &Operation| Ruling {
-            operation: *operation,
-            decision: desk.policy.decide(&desk.peer, *operation, request.selection(), desk.now),
-        };
-        let rulings: Vec<Ruling> = operations(&request).iter().map(rule).collect();
-        let pending: Vec<Pending> = rulings.iter().filter_map(Ruling::pending).collect();
-        if pending.is_empty() {
-            return Ok(self.ruled(*desk, request, rulings, false));
-        }
-        self.core.act(Action::Approve(pending));
-        Ok(State::AwaitApproval(desk, Box::new(request), rulings))
-    }
-
-    /// The policy, and a person where it takes one, have spoken.
-    fn ruled(
-        &mut self,
-        desk: PendingRequest,
-        request: Request,
-        rulings: Vec<Ruling>,
-        approved: bool,
-    ) -> State {
-        let [mut import, mut browse, mut pull, mut push, mut delete] = [const { None }; 5];
-        let mut denied = Vec::new();
-        for ruling in rulings {
-            let operation = ruling.operation;
-            let grant = ruling.grant(approved);
-            // That nothing may be deleted is no refusal of a sync: deletions are left out of it.
-            if grant.is_none() && operation != Operation::Delete {
-                denied.push(operation);
-            }
-            match operation {
-                Operation::Import => import = grant,
-                Operation::Browse => browse = grant,
-                Operation::Pull => pull = grant,
-                Operation::Push => push = grant,
-                Operation::Delete => delete = grant,
-            }
-        }
-        let selection = request.selection().to_string();
-        match (request, import.or(browse), pull) {
-            (Request::Import { key, .. }, Some(grant), _) | (Request::Fetch { key, .. }, _, Some(grant)) => {
-                self.core.act(Action::Shapes(grant.scope().clone()));
-                State::AwaitShapesToSend(Box::new(Granted { grant, selection }), key)
-            }
-            (Request::Browse { .. }, Some(grant), _) => {
-                self.core.act(Action::List(grant.clone()));
-                State::AwaitListing(Box::new(Granted { grant, selection }))
-            }
-            (Request::Sync { selection: asked, .. }, _, pull)
-                if pull.is_some() || push.is_some() || delete.is_some() =>
-            {
-                let sync = Sync::new(&asked, [pull, push, delete], desk.key, desk.secret);
-                let sync =
-                    Box::new(sync.with_edition(desk.edition, desk.copied).with_entry_limit(desk.staged));
-                let gathering = ShapeQueries::new(sync.scopes());
-                self.gather(sync, gathering, denied)
-            }
-            _ => {
-                self.log_denied(&denied, &selection);
-                State::LogToFail(SessionError::NotPermitted)
-            }
-        }
-    }
-
-    fn log_denied(&mut self, operations: &[Operation], selection: &str) {
-        let verdicts = operations.iter().map(|operation| denied(*operation, selection));
-        self.core.act(Action::Log(verdicts.collect()));
-    }
-
     fn agree(&mut self, sync: Box<Sync>) -> State {
         self.core.send(Message::Agreed(sync.agreed()));
         State::AwaitDigest(sync)
     }
 
-    /// What is asked for is held: all of it goes into the log, then into batches.
+    /// Logs the held entries of a request, then sends them in batches.
     fn held(&mut self, granted: Granted, key: RecipientKey, mut shapes: Vec<Shape>) -> State {
         if granted.grant.operation() == Operation::Pull {
             // Who fetches wants values: a deletion comes with a sync or an import only.
@@ -428,7 +326,7 @@ impl Responder {
         Ok(())
     }
 
-    /// The asking side wants and gives nothing.
+    /// The initiator wants and gives nothing.
     fn nothing_to_do(&mut self, sync: &Sync) -> State {
         let mut verdicts = if sync.logged { Vec::new() } else { sync.verdict_to_give() };
         verdicts.extend(sync.verdicts_to_take(&[]));
@@ -449,8 +347,8 @@ impl Responder {
         Ok(State::AwaitLookup(sync, Box::new(propose), look))
     }
 
-    /// What would be taken is known. That many records are lost by it is for a person here to
-    /// allow: the asking side's word is none.
+    /// Plans the entries to take. A loss of many records is for a person here to
+    /// allow: the initiator's word is none.
     fn planned(&mut self, sync: Box<Sync>, propose: Propose) -> Result<State, SessionError> {
         let plan = Box::new(sync.plan_to_take());
         if plan.needs_confirmation_here() {
@@ -505,7 +403,7 @@ impl Responder {
         State::Over
     }
 
-    /// What the log has to say when the policy denies an entry in the middle of a session.
+    /// Returns the log entry of a denial in the middle of a session.
     fn denial(&self, error: SessionError) -> Option<Verdict> {
         let grant = match (&self.state, error) {
             (State::Sending(outgoing, _), SessionError::NotPermitted) => outgoing.grant(),
@@ -516,47 +414,6 @@ impl Responder {
             _ => return None,
         };
         Some(denied(grant.operation(), &grant.scope().to_string()))
-    }
-}
-
-/// What a request takes of the policy.
-fn operations(request: &Request) -> &'static [Operation] {
-    match request {
-        Request::Import { .. } => &[Operation::Import],
-        Request::Browse { .. } => &[Operation::Browse],
-        Request::Fetch { .. } | Request::Sync { pull: true, push: false, .. } => &[Operation::Pull],
-        Request::Sync { pull: true, push: true, .. } => {
-            &[Operation::Pull, Operation::Push, Operation::Delete]
-        }
-        Request::Sync { .. } => &[Operation::Push, Operation::Delete],
-    }
-}
-
-fn denied(operation: Operation, selection: &str) -> Verdict {
-    Verdict { operation, ours: false, selection: selection.into(), allowed: false, volume: Volume::default() }
-}
-
-impl Granted {
-    fn verdict(&self, volume: Volume) -> Verdict {
-        let selection = self.selection.clone();
-        Verdict { operation: self.grant.operation(), ours: false, selection, allowed: true, volume }
-    }
-}
-
-impl Ruling {
-    fn pending(&self) -> Option<Pending> {
-        match &self.decision {
-            Decision::Ask(pending) => Some(pending.clone()),
-            _ => None,
-        }
-    }
-
-    fn grant(self, approved: bool) -> Option<Grant> {
-        match self.decision {
-            Decision::Allowed(grant) => Some(grant),
-            Decision::Ask(pending) if approved => Some(pending.approve()),
-            _ => None,
-        }
     }
 }
 

@@ -48,7 +48,7 @@ impl Side {
     }
 }
 
-/// The peer knows that the other side has the stamp.
+/// The peer knows that the peer has the stamp.
 fn take(file: &mut File, session: Underway) {
     if *file == session.shown {
         *file = Some(session.next);

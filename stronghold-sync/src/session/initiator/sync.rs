@@ -1,4 +1,4 @@
-//! What the asking side of a sync knows of both sides, and the plan that follows from it.
+//! The initiator of a sync: its knowledge of both sides, and the plan that follows.
 
 use alloc::{
     boxed::Box,
@@ -9,9 +9,10 @@ use alloc::{
 
 use super::super::{
     Lookup, LookupResult, MAX_GIVEN, PeerList, PeerMisbehaved, SessionError, Verdict,
-    batches::{BatchReceiver, BatchSender, Expected, ShapeList},
-    count_records, difference, find, positions, take_indices, volume,
+    batches::{BatchReceiver, Expected, ShapeList},
+    count_records, difference, find, positions, volume,
 };
+use super::proposed::Proposed;
 use super::{Consent, Push, SyncOptions, Take};
 use crate::{
     Change, EntryId, Grant, Location, LocationId, OnConflict, Operation, Plan, PlanOptions, RevisionId,
@@ -21,38 +22,38 @@ use crate::{
     reconcile::{self, Initiator, MAX_CELLS, NeedMore, SetDigest, SetKey, Symbol},
 };
 
-/// One sync, from the asking side, once its scopes are agreed.
+/// One sync, from the initiator, once its scopes are agreed.
 #[derive(Debug)]
 pub(super) struct Sync {
     key: RecipientKey,
-    /// Whether and where the peer lets this side pull.
+    /// The scope in which the peer lets this side pull, if any.
     pull: Option<Scope>,
     push: Option<Scope>,
     delete: Option<Scope>,
     /// By what right this side takes, and gives.
     take: Take,
     own: Push,
-    /// What was asked for.
+    /// The requested scope.
     asked: Scope,
-    /// Whether the names of all that would be taken are wanted.
+    /// `true` if the names of all that would be taken are wanted.
     names_wanted: bool,
-    /// Whether it was asked to pull, and the peer lets it have nothing.
+    /// `true` if it was asked to pull, and the peer lets it have nothing.
     pull_refused: bool,
-    /// What this side holds where it may pull.
+    /// The shapes held here where this side may pull.
     held: Vec<Shape>,
-    /// What it may give, wherever.
+    /// The shapes that it may give.
     may_give: Vec<Shape>,
-    /// What it would give and may not, in the order of entries.
+    /// The shapes that it would give and may not, in the order of entries.
     withheld: Vec<Shape>,
     /// Of what it may give, what is not among `held`.
     offered: Vec<Shape>,
     /// The secret of the session, for the keys of the reconciliation.
     secret: [u8; 32],
-    /// What the peer told of its set first, and the reconciliation with it, where this side may
+    /// The peer's first digest and the reconciliation with it, where this side may
     /// pull.
     theirs: Option<SetDigest>,
     reconciling: Option<Initiator>,
-    /// What only the peer holds, and symbols of what only this side does.
+    /// The entries that only the peer holds, and symbols of those that only this side holds.
     only_there: PeerList<Shape>,
     lacking: Vec<u64>,
     only_here: BTreeSet<EntryId>,
@@ -64,17 +65,8 @@ pub(super) struct Sync {
     needed: BTreeSet<LocationId>,
     /// Heads here that came from the peer, of records that may get more than it may add.
     delivered: BTreeSet<EntryId>,
-    /// What waits here outside the reconciled set.
+    /// The entries that wait here outside the reconciled set.
     waiting: Vec<Skipped>,
-}
-
-/// What was proposed to the peer.
-#[derive(Debug)]
-pub(super) struct Proposed {
-    grant: Option<Grant>,
-    give: Vec<Shape>,
-    wanted: BTreeSet<u32>,
-    incoming: BatchReceiver,
 }
 
 impl Sync {
@@ -163,8 +155,8 @@ impl Sync {
         self.withheld = difference(&shapes, &self.may_give);
     }
 
-    /// What to tell the peer: of what is held where this side may pull, and what else it may give.
-    /// Nothing when both sides hold the same.
+    /// Returns the messages to begin with: the digest of the set where this side may pull, and the
+    /// other entries that it may give. Nothing when both sides hold the same.
     pub(super) fn tell(&mut self) -> Vec<Message> {
         self.may_give.sort_by_key(Shape::entry);
         self.offered = difference(&self.may_give, &self.held);
@@ -205,8 +197,8 @@ impl Sync {
         reconcile::extend(&mut self.lacking, part, MAX_CELLS.max(self.held.len() + self.offered.len()))
     }
 
-    /// Whether what the peer says that differs adds up: every symbol is of an entry here, and the
-    /// peer's set is this side's with the difference applied.
+    /// Returns whether what the peer says that differs adds up: every symbol is of an entry here,
+    /// and the peer's set is this side's with the difference applied.
     pub(super) fn adds_up(&mut self) -> bool {
         let lacking: BTreeSet<Symbol> = self.lacking.drain(..).map(Symbol::from_bits).collect();
         let key = match &self.reconciling {
@@ -235,13 +227,13 @@ impl Sync {
         self.reconciling.as_ref().is_some_and(Initiator::has_fallback)
     }
 
-    /// What both sides hold where this side may pull.
+    /// Returns the entries that both sides hold where this side may pull.
     pub(super) fn common(&self) -> impl Iterator<Item = RevisionId> {
         let common = self.held.iter().filter(|shape| !self.only_here.contains(&shape.entry()));
         common.map(|shape| shape.revision)
     }
 
-    /// What differs, of both sides, in order: the records that do not are only counted.
+    /// Returns the difference of both sides, in order. Equal records are only counted.
     fn differing(&self) -> Result<(Vec<Shape>, Vec<Shape>), PeerMisbehaved> {
         let only_there = &self.only_there.items;
         let differs = self.differing_records();
@@ -265,7 +257,7 @@ impl Sync {
         PlanOptions { take: self.pull.is_some(), give: true, on_conflict: OnConflict::KeepBoth }
     }
 
-    /// What the host has to say before there can be a plan.
+    /// Returns the lookup that the plan needs.
     pub(super) fn look(&mut self) -> Result<Lookup, PeerMisbehaved> {
         let (local, remote) = self.differing()?;
         let wanted = plan_through(&local, &remote, self.rules(), &All).take;
@@ -365,7 +357,7 @@ impl Sync {
         some.map(|(operation, shapes)| Verdict::own(operation, &selection, volume(shapes))).collect()
     }
 
-    /// What the peer's person is to hear of what stays where it is, if anything does. What this
+    /// Returns the report of entries that stay where they are, if any do. The entries that this
     /// side's own rules keep from the peer is no business of the peer's. And whether there are two
     /// of the peer's snapshot.
     pub(super) fn left(&self, plan: &Plan, copied: bool) -> Option<LeftOut> {
@@ -391,7 +383,7 @@ impl Sync {
         })
     }
 
-    /// Whether an entry of the peer's may be taken whatever it is called.
+    /// Returns whether an entry of the peer's may be taken whatever it is called.
     fn is_sure(&self, shape: &Shape) -> bool {
         let Take::Granted(consent) = &self.take else { return true };
         let covers = |grant: &Grant| self.pull.as_ref().is_some_and(|pull| grant.scope().includes(pull));
@@ -465,42 +457,18 @@ impl Sieve for All {
 }
 
 impl Consent {
-    /// What lets the peer write, or delete, as an entry does.
+    /// Returns the grant for the kind of change that an entry makes.
     fn for_kind(&self, shape: &Shape) -> Option<&Grant> {
         if shape.deleted { self.delete.as_ref() } else { self.push.as_ref() }
     }
 }
 
-/// What becomes, as far as its own shape tells, of a record that the peer wants.
+/// Returns the change of a record that the peer wants, as far as its own shape tells.
 fn change_of(shape: &Shape) -> Change {
     match (shape.deleted, shape.ancestors.as_slice()) {
         (true, _) => Change::Deleted,
         (false, []) => Change::New,
         (false, _) => Change::Changed,
-    }
-}
-
-impl Proposed {
-    pub(super) fn handle_want(&mut self, part: Vec<u32>) -> Result<(), PeerMisbehaved> {
-        let told = self.give.len();
-        take_indices(&mut self.wanted, part, |position| (*position as usize) < told)
-    }
-
-    /// What comes in now, what then goes out, and the records of which the peer did not want all.
-    pub(super) fn accepted(
-        self,
-        key: Option<RecipientKey>,
-    ) -> Result<(BatchReceiver, Option<BatchSender>, Vec<LocationId>), PeerMisbehaved> {
-        let (give, declined): (Vec<_>, Vec<_>) =
-            (0..).zip(self.give).partition(|(position, _)| self.wanted.contains(position));
-        let give: Vec<Shape> = give.into_iter().map(|(_, shape)| shape).collect();
-        let declined: BTreeSet<LocationId> = declined.into_iter().map(|(_, shape)| shape.location).collect();
-        let outgoing = match (self.grant, key) {
-            _ if give.is_empty() => None,
-            (Some(grant), Some(key)) => Some(BatchSender::new(grant, key, &give)),
-            _ => return Err(PeerMisbehaved::BadKey),
-        };
-        Ok((self.incoming, outgoing, declined.into_iter().collect()))
     }
 }
 

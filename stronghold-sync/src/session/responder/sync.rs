@@ -1,4 +1,4 @@
-//! What the asked side of a sync knows of both sides, and what follows from it.
+//! The responder of a sync: its knowledge of both sides, and the conclusions.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::{
     reconcile::{DiffResult, Digest, NeedMore, Responder, SetKey, Symbol},
 };
 
-/// One sync, from the asked side.
+/// One sync, from the responder.
 #[derive(Debug)]
 pub(super) struct Sync {
     selection: String,
@@ -30,32 +30,32 @@ pub(super) struct Sync {
     pub(super) key: RecipientKey,
     /// The secret of the session, for the keys of the reconciliation.
     secret: [u8; 32],
-    /// The reconciliation, where the asking side may pull; and what it offers where it may not.
+    /// The reconciliation, where the initiator may pull; and what it offers where it may not.
     answering: Option<Responder>,
     offered: PeerList<Shape>,
-    /// What this side holds where the asking side may pull, and where it may write or delete.
+    /// The shapes held here where the initiator may pull, and where it may write or delete.
     pullable: Vec<Shape>,
     writable: Vec<Shape>,
-    /// What only this side holds, of what the asking side may pull.
+    /// The entries that only this side holds, where the initiator may pull.
     only_here: Vec<Shape>,
-    /// Symbols of what the asking side was told that it may give.
+    /// Symbols of what the initiator was told that it may give.
     only_there: BTreeSet<Symbol>,
     want: BTreeSet<u32>,
     /// Positions whose names were told.
     named: BTreeSet<u32>,
     given: PeerList<Shape>,
-    /// Heads here that came from the asking side, of records that may get more than it may add.
+    /// Heads here that came from the initiator, of records that may get more than it may add.
     delivered: BTreeSet<EntryId>,
-    /// Whether it was told of what stays where it is.
+    /// `true` if it was told of what stays where it is.
     left: bool,
-    /// Whether the log has what was told.
+    /// `true` if the log has what was told.
     pub(super) logged: bool,
     /// Of this side's snapshot.
     edition: Edition,
     copied: bool,
 }
 
-/// What only one of the sides holds.
+/// The entries that only one side holds.
 #[derive(Debug)]
 pub(super) struct Differing {
     pub(super) only_here: Vec<Shape>,
@@ -106,12 +106,12 @@ impl Sync {
         Self { offered: PeerList::up_to(most), given: PeerList::up_to(most), ..self }
     }
 
-    /// What was asked for, as text.
+    /// Returns the requested selection, as text.
     pub(super) fn selection(&self) -> &str {
         &self.selection
     }
 
-    /// What is granted, for the asking side to know.
+    /// Returns the granted scopes, for the initiator.
     pub(super) fn agreed(&self) -> Agreed {
         let scope = |grant: &Option<Grant>| grant.as_ref().map(|grant| grant.scope().first().clone());
         let held = self.answering.as_ref().map(|answering| answering.summary().clone());
@@ -138,7 +138,7 @@ impl Sync {
         }
     }
 
-    /// This side's shapes are all there: what the asking side may pull becomes a set.
+    /// This side's shapes are all there: what the initiator may pull becomes a set.
     pub(super) fn held(&mut self) {
         let entries = self.pullable.iter().map(Shape::entry);
         self.answering = self.pull.is_some().then(|| Responder::new(&self.secret, entries));
@@ -158,7 +158,7 @@ impl Sync {
         take_indices(&mut self.want, part, |position| (*position as usize) < told)
     }
 
-    /// What it takes to name entries, whose positions are all known, and each named once. The names
+    /// Takes indices of entries to name, each valid and unique. The names
     /// are as much in the grant as the values.
     pub(super) fn handle_name(&mut self, part: Vec<u32>) -> Result<Lookup, PeerMisbehaved> {
         let told = self.only_here.len();
@@ -171,7 +171,7 @@ impl Sync {
         Ok(Lookup { names, grant: self.pull.clone(), ..Lookup::default() })
     }
 
-    /// The asking side tells of what stays where it is.
+    /// The initiator tells of what stays where it is.
     pub(super) fn handle_left(&mut self, left: LeftOut) -> Result<LeftBehind, PeerMisbehaved> {
         if core::mem::replace(&mut self.left, true) {
             return Err(PeerMisbehaved::OutOfOrder);
@@ -213,7 +213,7 @@ impl Sync {
         }
     }
 
-    /// Finds what only this side holds, and what only the asking side holds or, of what it offers,
+    /// Finds what only this side holds, and what only the initiator holds or, of what it offers,
     /// this side wants; or what it takes to find that.
     pub(super) fn compare(&mut self) -> Result<Result<Differing, NeedMore>, PeerMisbehaved> {
         let entries = self.pullable.iter().map(Shape::entry);
@@ -236,8 +236,8 @@ impl Sync {
         Ok(Ok(Differing { only_here: self.only_here.clone(), only_there, unchanged }))
     }
 
-    /// What was found does not add up for the asking side: the next way to find it. Whoever has
-    /// begun to want or give by it has found that it does.
+    /// Switches to the next method, since the difference does not add up for the initiator. An
+    /// initiator that has begun to want or give by it has found that it does.
     pub(super) fn mismatch(&mut self) -> Result<NeedMore, PeerMisbehaved> {
         if !self.want.is_empty() || !self.named.is_empty() || !self.given.items.is_empty() {
             return Err(PeerMisbehaved::OutOfOrder);
@@ -246,12 +246,12 @@ impl Sync {
         self.answering.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?.next_fallback(entries)
     }
 
-    /// The verdict for the log before anything is told: how much the asking side may take.
+    /// The verdict for the log before anything is told: how much the initiator may take.
     pub(super) fn verdict_to_give(&self) -> Vec<Verdict> {
         self.pull.iter().map(|grant| self.verdict(grant, &self.only_here)).collect()
     }
 
-    /// The verdicts for the log before anything is taken: how much the asking side brings.
+    /// The verdicts for the log before anything is taken: how much the initiator brings.
     pub(super) fn verdicts_to_take(&self, take: &[Shape]) -> Vec<Verdict> {
         let (deleted, written): (Vec<&Shape>, Vec<&Shape>) = take.iter().partition(|shape| shape.deleted);
         let push = self.push.iter().map(|grant| self.verdict(grant, written.iter().copied()));
@@ -260,7 +260,7 @@ impl Sync {
         push.chain(delete.map(|grant| self.verdict(grant, deleted.iter().copied()))).collect()
     }
 
-    /// Which heads here it takes to know of whether they came from the asking side, before there
+    /// Which heads here it takes to know of whether they came from the initiator, before there
     /// can be a plan.
     pub(super) fn look(&self) -> Lookup {
         let given = &self.given.items;
@@ -288,7 +288,7 @@ impl Sync {
         }
     }
 
-    /// What this side takes of what is given to it.
+    /// Plans which pushed entries this side takes.
     pub(super) fn plan_to_take(&self) -> Plan {
         let given = &self.given.items;
         let own = union(&self.pullable, &self.writable);
@@ -298,8 +298,8 @@ impl Sync {
         plan.and_unchanged(others, others)
     }
 
-    /// What both sides hold: of what the asking side may pull, all but what only this side holds;
-    /// and, of what it offers, what is here too.
+    /// Returns the entries that both sides hold: where the initiator may pull, all except those
+    /// that only this side holds; and, of what it offers, what is here too.
     pub(super) fn common(&self) -> impl Iterator<Item = RevisionId> {
         let only_here: BTreeSet<EntryId> = self.only_here.iter().map(Shape::entry).collect();
         let pullable = self.pullable.iter().filter(move |shape| !only_here.contains(&shape.entry()));
@@ -307,12 +307,12 @@ impl Sync {
         pullable.chain(self.offered.items.iter().filter(is_here)).map(|shape| shape.revision)
     }
 
-    /// What the asking side wants.
+    /// Returns the entries that the initiator wants.
     pub(super) fn wanted(&self) -> impl Iterator<Item = &Shape> {
         self.want.iter().map(|position| &self.only_here[*position as usize])
     }
 
-    /// The batches for what the asking side wants.
+    /// The batches for what the initiator wants.
     pub(super) fn outgoing(&self, key: Option<RecipientKey>) -> Result<Option<BatchSender>, PeerMisbehaved> {
         let wanted: Vec<Shape> = self.wanted().cloned().collect();
         match (&self.pull, key) {

@@ -1,0 +1,153 @@
+//! Lists of entries in a session: in order, bounded, and the shapes still to be queried.
+
+use alloc::{
+    collections::{BTreeSet, VecDeque},
+    vec::Vec,
+};
+
+use super::{Action, Core, MAX_ENTRIES, PeerMisbehaved, SessionError};
+use crate::{
+    EntryId, Operation, Scope, Shape,
+    message::{Volume, WireSize},
+};
+
+/// About the most memory, in bytes, that a list of a peer may take: a million shapes with ten
+/// ancestors each.
+const MAX_LIST: usize = 512 << 20;
+
+/// A list that a peer sends in parts: in order, no part empty, and no larger than a session may
+/// have.
+#[derive(Debug)]
+pub(super) struct PeerList<T> {
+    pub(super) items: Vec<T>,
+    pub(super) weight: usize,
+    pub(super) most: usize,
+}
+
+impl<T: WireSize> PeerList<T> {
+    pub(super) const fn new() -> Self {
+        Self::up_to(MAX_ENTRIES as usize)
+    }
+
+    /// One of so many items, at most.
+    pub(super) const fn up_to(most: usize) -> Self {
+        Self { items: Vec::new(), weight: 0, most }
+    }
+
+    pub(super) fn extend(
+        &mut self,
+        part: Vec<T>,
+        in_order: impl Fn(&T, &T) -> bool,
+    ) -> Result<(), PeerMisbehaved> {
+        if part.is_empty() {
+            return Err(PeerMisbehaved::OutOfOrder);
+        }
+        for item in part {
+            self.weight = self.weight.saturating_add(item.wire_size());
+            if self.weight > MAX_LIST || self.items.len() >= self.most {
+                return Err(PeerMisbehaved::TooMany);
+            }
+            if self.items.last().is_some_and(|last| !in_order(last, &item)) {
+                return Err(PeerMisbehaved::Unordered);
+            }
+            self.items.push(item);
+        }
+        Ok(())
+    }
+}
+
+impl PeerList<Shape> {
+    pub(super) fn extend_shapes(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
+        self.extend(part, |one, next| one.entry() < next.entry())
+    }
+}
+
+/// Takes a part of a list of positions, each of which must be of something that was told, and come
+/// once.
+pub(super) fn take_indices(
+    claimed: &mut BTreeSet<u32>,
+    part: Vec<u32>,
+    told: impl Fn(&u32) -> bool,
+) -> Result<(), PeerMisbehaved> {
+    if part.is_empty() {
+        return Err(PeerMisbehaved::OutOfOrder);
+    }
+    part.into_iter().try_for_each(|position| match told(&position) && claimed.insert(position) {
+        true => Ok(()),
+        false => Err(PeerMisbehaved::Unrequested),
+    })
+}
+
+/// The positions of some shapes in a list that has them all.
+pub(super) fn positions(list: &[Shape], some: &[Shape]) -> Vec<u32> {
+    let some: BTreeSet<EntryId> = some.iter().map(Shape::entry).collect();
+    (0..).zip(list).filter(|(_, shape)| some.contains(&shape.entry())).map(|(position, _)| position).collect()
+}
+
+/// The shape of an entry in a list in the order of entries.
+pub(super) fn find<'a>(shapes: &'a [Shape], entry: &EntryId) -> Option<&'a Shape> {
+    shapes.binary_search_by_key(entry, Shape::entry).ok().map(|at| &shapes[at])
+}
+
+/// The entries of one list, in order, that another does not have.
+pub(super) fn difference(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
+    let mut others = others.iter().peekable();
+    let mut lacks = |shape: &&Shape| {
+        while others.next_if(|other| other.entry() < shape.entry()).is_some() {}
+        others.peek().is_none_or(|other| other.entry() != shape.entry())
+    };
+    shapes.iter().filter(|shape| lacks(shape)).cloned().collect()
+}
+
+/// Checks that the host's shapes are in order and unique.
+pub(super) fn check_sorted(shapes: Vec<Shape>) -> Result<Vec<Shape>, SessionError> {
+    match shapes.is_sorted_by(|one, next| one.entry() < next.entry()) {
+        true => Ok(shapes),
+        false => Err(SessionError::ApiMisuse),
+    }
+}
+
+/// The shapes that this side still has to gather from its host: a scope, and for which operation.
+#[derive(Debug, Default)]
+pub(super) struct ShapeQueries(VecDeque<(Operation, Scope)>);
+
+impl ShapeQueries {
+    pub(super) fn new<'a>(scopes: impl IntoIterator<Item = (Operation, Option<&'a Scope>)>) -> Self {
+        Self(scopes.into_iter().filter_map(|(operation, scope)| Some((operation, scope?.clone()))).collect())
+    }
+
+    /// Asks the host for the next; `false` when there is none.
+    pub(super) fn ask(&self, core: &mut Core) -> bool {
+        let Some((_, scope)) = self.0.front() else {
+            return false;
+        };
+        core.act(Action::Shapes(scope.clone()));
+        true
+    }
+
+    /// The operations that the host's answer is for: all that have the same scope.
+    pub(super) fn answered(&mut self) -> Vec<Operation> {
+        let Some((_, asked)) = self.0.front().cloned() else {
+            return Vec::new();
+        };
+        let of_it: Vec<Operation> =
+            self.0.iter().filter(|(_, scope)| *scope == asked).map(|(operation, _)| *operation).collect();
+        self.0.retain(|(_, scope)| *scope != asked);
+        of_it
+    }
+}
+
+/// Counts the records of some heads, which are in the order of locations.
+pub(super) fn count_records<'a>(shapes: impl IntoIterator<Item = &'a Shape>) -> u64 {
+    let mut last = None;
+    let mut is_new = |shape: &&Shape| last.replace(shape.location) != Some(shape.location);
+    shapes.into_iter().filter(|shape| is_new(shape)).count() as u64
+}
+
+/// The volume of some shapes.
+pub(super) fn volume<'a>(shapes: impl IntoIterator<Item = &'a Shape>) -> Volume {
+    shapes.into_iter().fold(Volume::default(), |sum, shape| Volume {
+        entries: sum.entries + 1,
+        bytes: sum.bytes.saturating_add(shape.size),
+    })
+}
