@@ -34,55 +34,56 @@ pub struct RecipientKeyTooLong;
 /// One message. Lists come in parts; what follows a list closes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// Asking: what for. The first message of a session.
+    /// Initiator: the request, the first message of a session.
     Open(Open),
-    /// Either: the session ends here.
+    /// Either side: the session ends here.
     Refused(Refusal),
-    /// Asked: a sync may go on, within these scopes.
+    /// Responder: a sync may go on, within these scopes.
     Agreed(Agreed),
-    /// Asking: a part of what it tells of its set, of what it may pull.
+    /// Initiator: a part of the digest of its set, where it may pull.
     Digest(Digest),
-    /// Asking: what it may give where it may not pull.
+    /// Initiator: shapes that it may give where it may not pull.
     Offer(Vec<Shape>),
-    /// Asking: that is all, compare.
+    /// Initiator: the end of the digest.
     DigestEnd,
-    /// Asked: the difference does not come out yet.
+    /// Responder: the difference does not come out yet.
     NeedMore(NeedMore),
-    /// Asked: what only it holds.
+    /// Responder: shapes of the entries that only it holds.
     Missing(Vec<Shape>),
-    /// Asked: symbols of what only the other holds, or, of what was offered, of what it wants: 8
+    /// Responder: symbols of the entries that it lacks, and of the offered entries that it wants: 8
     /// bytes each, little-endian.
     Needed(ByteBuf),
-    /// Asked: that is all.
+    /// Responder: the end of the difference.
     DiffEnd,
-    /// Asking: the difference does not add up.
+    /// Initiator: the difference does not add up.
     Mismatch,
-    /// Asking: the positions, in the list of what only the responder holds, of entries whose names
-    /// it needs.
+    /// Initiator: indices, into the list of entries that only the responder holds, of those whose
+    /// names it needs.
     NamesWanted(Vec<u32>),
-    /// Asked: those names, in that order.
+    /// Responder: those names, in that order.
     Names(Vec<Location>),
-    /// Asking: what it leaves where it is. At most once, before `Propose` or `End`.
+    /// Initiator: the entries that it leaves where they are. At most once, before `Propose` or
+    /// `End`.
     LeftOut(LeftOut),
-    /// Either: the positions of what it wants in the list of what there is.
+    /// Either side: indices, into the peer's last list, of the entries to send.
     Want(Vec<u32>),
-    /// Asking: what it will give.
+    /// Initiator: shapes of the entries that it will give.
     Push(Vec<Shape>),
-    /// Asking: that is all; its key for what it wants.
+    /// Initiator: the end of the proposal, with its key for the entries that it wants.
     Propose(Propose),
-    /// Asked: what it wants was named; its key for that.
+    /// Responder: the end of the indices that it wants, with its key for these entries.
     Accept(Option<RecipientKey>),
-    /// Asked: an import or fetch goes on, with this much.
+    /// Responder: an import or fetch goes on, with entries of this volume.
     Granted(Volume),
-    /// Asked: names and shapes.
+    /// Responder: names and shapes of entries.
     Listing(Vec<Listing>),
-    /// Either: a sealed batch follows in chunks.
+    /// Either side: a sealed batch follows in chunks.
     Batch(Batch),
-    /// Either: the next bytes of the batch.
+    /// Either side: the next bytes of the batch.
     Chunk(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// Either: the batch of this index is durable.
+    /// Either side: the batch of this index is durable.
     Ack(u64),
-    /// Either: nothing more from this side.
+    /// Either side: nothing more from this side.
     End,
 }
 

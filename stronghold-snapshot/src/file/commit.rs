@@ -163,7 +163,7 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
 
 impl<S: Storage> fmt::Debug for SnapshotGuard<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Locked").field(&self.file).finish()
+        f.debug_tuple("SnapshotGuard").field(&self.file).finish()
     }
 }
 

@@ -404,13 +404,13 @@ impl SealStream<'_> {
 
 impl fmt::Debug for SealStream<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealing").field("after", &self.after).finish_non_exhaustive()
+        f.debug_struct("SealStream").field("after", &self.after).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lineage")
+        f.debug_struct("Sealer")
             .field("file_id", &self.file_id)
             .field("generation", &self.generation)
             .field("slots", &self.slots().collect::<Vec<_>>())
