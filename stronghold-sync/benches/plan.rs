@@ -1,5 +1,4 @@
-//! What a plan costs, from shapes alone: unchanged, and with 1 % of the records updated on the
-//! other side.
+//! Measures the plan from shapes alone: unchanged, and with 1 % of the peer's records updated.
 
 use std::hint::black_box;
 
@@ -10,7 +9,7 @@ use stronghold_sync::{
 
 const BOTH: PlanOptions = PlanOptions { take: true, give: true, on_conflict: OnConflict::KeepBoth };
 
-/// Records with two ancestors each, in order; every `updated`-th one is newer.
+/// Returns sorted records with two ancestors each; every `updated`-th one is newer.
 fn shapes(records: u64, updated: Option<u64>) -> Vec<Shape> {
     let id = |record: u64, version: u64| {
         let mut bytes = [0; 32];

@@ -1,14 +1,14 @@
-//! Discovery of a difference, against its peers in the same run: bytes both ways as encoded, round
-//! trips, CPU per side.
+//! Compares reconciliation with other protocols in the same run: encoded bytes both ways, round
+//! trips, CPU time per side.
 //!
 //! `cargo xtask bench reconcile [--quick]` runs it, prints the table, and writes it to
-//! `target/bench/reconcile.json`. Beside Stronghold: `negentropy` (range-based, over 32-byte ids
-//! with a time each), a rateless IBLT over 32-byte hashes with 8-byte checks and a count (as
-//! published, stopped by an oracle at the first cell that suffices), and the plain list of what a
-//! shape needs at least (48 bytes).
+//! `target/bench/reconcile.json`. Beside Stronghold it runs `negentropy` (range-based, over 32-byte
+//! ids with a time each), a rateless IBLT over 32-byte hashes with 8-byte checks and a count (as
+//! published, stopped by an oracle at the first sufficient cell), and the plain list of the minimum
+//! of a shape (48 bytes).
 //!
-//! `-- estimators` compares estimators of a difference instead, `-- index` gives the rates of the
-//! index, and `-- memory` what a reconciliation holds for each entry.
+//! `-- estimators` compares estimators of a difference instead, `-- index` prints the rates of the
+//! index, and `-- memory` the memory that a reconciliation needs for each entry.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and may panic")]
 
 use std::{
@@ -56,17 +56,17 @@ fn main() {
     report.write();
 }
 
-/// The entries of both sides, each with its time for the peer that sorts by it.
+/// The entries of both sides, each with its time, by which `negentropy` sorts.
 struct Sets {
     a: Vec<(u64, EntryId)>,
     b: Vec<(u64, EntryId)>,
-    /// How many entries only one of them has.
+    /// Number of entries that only one of the sides has.
     differing: usize,
 }
 
 type Maker = fn(u64, u64, u64) -> Sets;
 
-/// Half of the difference on each side, at random times.
+/// Adds half of the difference to each side, at random times.
 fn added(n: u64, d: u64, seed: u64) -> Sets {
     let common = (0..n).map(|i| entry(seed, i, 0, mix(seed ^ i)));
     let only = |from: u64, count: u64| (from..from + count).map(move |i| entry(seed, i, 0, mix(seed ^ i)));
@@ -75,8 +75,7 @@ fn added(n: u64, d: u64, seed: u64) -> Sets {
     Sets { a, b, differing: d as usize }
 }
 
-/// Entries that were updated on one side: an old revision here, a new one there, so twice as many
-/// symbols.
+/// Updates entries on one side: an old revision here and a new one there, so twice as many symbols.
 fn updated(n: u64, d: u64, seed: u64) -> Sets {
     let d = d.min(n);
     let a = (0..n).map(|i| entry(seed, i, 0, mix(seed ^ i))).collect();
@@ -84,7 +83,7 @@ fn updated(n: u64, d: u64, seed: u64) -> Sets {
     Sets { a, b, differing: 2 * d as usize }
 }
 
-/// Half of the difference on each side, the newest of all.
+/// Adds half of the difference to each side, newer than all others.
 fn clustered(n: u64, d: u64, seed: u64) -> Sets {
     let Sets { a, b, differing } = added(n, d, seed);
     let late = |list: Vec<(u64, EntryId)>| {
@@ -96,7 +95,7 @@ fn clustered(n: u64, d: u64, seed: u64) -> Sets {
     Sets { a: late(a), b: late(b), differing }
 }
 
-/// What one session took.
+/// The cost of one session.
 #[derive(Clone, Copy, Default)]
 struct Cost {
     bytes: u64,
@@ -105,7 +104,7 @@ struct Cost {
     answering: Duration,
 }
 
-/// Frame head, role and counter around every message: see PROTOCOL.md.
+/// Bytes of the frame header, role and counter around every message: see PROTOCOL.md.
 const FRAME: u64 = 7;
 
 fn encoded(message: &Message) -> u64 {
@@ -149,7 +148,8 @@ fn stronghold(sets: &Sets, seed: u64) -> Cost {
     }
 }
 
-/// The same with both sides' sets kept ready; the entries come and go outside of what is timed.
+/// Measures a session in which both sides maintain an index of their set. Updating the index is not
+/// timed.
 fn warm(sets: &Sets, seed: u64) -> Cost {
     let key = SetKey::new(&secret(seed), 0);
     let index = |list: &[(u64, EntryId)]| {
@@ -212,8 +212,8 @@ fn range_based(sets: &Sets) -> Cost {
     cost
 }
 
-/// Cells of 32 + 8 bytes and a count of one, as many as it takes: nothing is sent to find out how
-/// many. Only the difference matters to it, so it is run on a small set.
+/// Measures cells of 32 + 8 bytes and a count of one byte. An oracle stops the stream at the first
+/// sufficient cell, so no estimate is sent. Only the difference matters, so it runs on a small set.
 fn published(sets: &Sets) -> Cost {
     let own: std::collections::BTreeSet<[u8; 32]> =
         sets.a.iter().map(|(_, entry)| *entry.revision.as_bytes()).collect();
@@ -226,15 +226,15 @@ fn published(sets: &Sets) -> Cost {
     };
     let (a, b) = (all(&sets.a), all(&sets.b));
     let mut len = differing.max(1) as usize;
-    // The same stream of cells: how many of them suffice does not depend on how wide they are.
+    // Uses the same stream of cells: how many of them suffice does not depend on their width.
     while Sketch::of(&a, len).difference(&Sketch::of(&b, len)).peel(&key).is_err() {
         len += 1 + len / 100;
     }
     Cost { bytes: len as u64 * 41, round_trips: 1, ..Cost::default() }
 }
 
-/// How many cells the estimate makes it take: the factor that suffices in 97 % of the sessions,
-/// times the mean estimate, for each difference.
+/// Prints the number of cells that each estimator costs: the factor that suffices in 97 % of the
+/// sessions, times the mean estimate, for each differing entry.
 fn estimators() {
     println!("{:>6}  {:34} {:>9} {:>9}", "d", "estimator", "deviation", "cells / d");
     for d in [10u64, 100, 1_000] {
@@ -269,13 +269,13 @@ fn print_estimator(d: u64, name: &str, needed: &[f64], estimates: Vec<f64>) {
     println!("{d:>6}  {name:34} {:>8.0} % {:>9.2}", variance.sqrt() / mean * 100.0, factor * mean / d as f64);
 }
 
-/// The first length of the stream of `d` symbols at which it can be peeled.
+/// Returns the first length of the stream of `d` symbols at which peeling succeeds.
 fn cells_needed(d: u64, seed: u64) -> usize {
     let key = SetKey::new(&secret(seed), 1);
     let symbols: Vec<_> = (0..d).map(|n| key.symbol(key.hash(&entry(seed, n, 1, 0).1))).collect();
     let peels = |len: &usize| Sketch::of(&symbols, *len).peel(&key).is_ok();
-    // It is not monotonous only where a cell happens to be empty, so halving finds it but for one
-    // or two.
+    // Success is monotonic except where a cell happens to be empty, so bisection is off by one or
+    // two at most.
     let (mut short, mut enough) = (0, 8 * d as usize + 64);
     while enough - short > 1 {
         let middle = short.midpoint(enough);
@@ -284,7 +284,7 @@ fn cells_needed(d: u64, seed: u64) -> usize {
     enough
 }
 
-/// Signed counters, each of all entries; 128 signs come from one hash.
+/// Estimates the difference by signed counters of all entries; one hash provides 128 signs.
 fn tug_of_war(hashes: &[u128], counters: usize) -> f64 {
     let sum = |bit: usize| -> f64 {
         hashes.iter().map(|hash| if hash >> bit & 1 == 1 { 1.0 } else { -1.0 }).sum::<f64>()
@@ -292,7 +292,7 @@ fn tug_of_war(hashes: &[u128], counters: usize) -> f64 {
     (0..counters).map(|bit| sum(bit).powi(2)).sum::<f64>() / counters as f64
 }
 
-/// What inserting into an index of a million entries costs, and removing from it.
+/// Prints the cost of inserting into an index of a million entries, and of removing from it.
 fn index_rates() {
     const ENTRIES: u32 = 1_000_000;
     let mut index = Index::new(SetKey::new(&secret(1), 0));
@@ -309,16 +309,15 @@ fn index_rates() {
     }
 }
 
-/// What one side of a reconciliation of a million entries holds at its peak, beside the entries;
-/// what an index holds.
+/// Prints the peak memory of each side of a reconciliation of a million entries, without the
+/// entries, and the memory of an index.
 fn memory() {
     const ENTRIES: u64 = 1_000_000;
     let Sets { a, b, .. } = added(ENTRIES, 1_000, 1);
     let entries = |list: Vec<(u64, EntryId)>| list.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>();
     let (a, b) = (entries(a), entries(b));
     let secret = secret(1);
-    // All of it is kept to the end, so that nothing is measured in memory that the one before gave
-    // back.
+    // Keeps every result to the end, so that no measurement reuses memory freed by an earlier one.
     let (begun, mut answering) = peak(|| Responder::new(&secret, b.iter().copied()));
     let (asking, (_kept, told)) = peak(|| {
         let mut asking = Initiator::new(&secret, a.iter().copied(), answering.summary().clone());
@@ -339,7 +338,7 @@ fn memory() {
     }
 }
 
-/// By how many bytes the process grew at most meanwhile, as Linux tells.
+/// Returns the process's peak growth during `work`, in bytes, as reported by Linux.
 fn peak<T>(work: impl FnOnce() -> T) -> (u64, T) {
     let status = |field: &str| -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -400,7 +399,7 @@ impl Report {
     }
 }
 
-/// Time on the CPU, so that what else runs on the machine counts little.
+/// Measures CPU time, so that other load on the machine has little effect.
 fn timed<T>(sum: &mut Duration, work: impl FnOnce() -> T) -> T {
     let start = cpu_time();
     let done = work();
@@ -437,7 +436,7 @@ fn entry(seed: u64, record: u64, version: u64, time: u64) -> (u64, EntryId) {
     (time >> 2, EntryId { location, revision: RevisionId::from_bytes(revision) })
 }
 
-/// SplitMix64's finaliser.
+/// Mixes a number: the finaliser of SplitMix64.
 fn mix(n: u64) -> u64 {
     let n = n.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let n = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

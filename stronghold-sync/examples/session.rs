@@ -1,5 +1,5 @@
-//! A browse from the request to the listing, both sides in one process: no network, no file, no
-//! clock.
+//! Runs a browse from the request to the listing, with both sides in one process: no network, no
+//! files, no clock.
 //!
 //! Run it with `cargo run -p stronghold-sync --example session`.
 
@@ -12,7 +12,7 @@ use stronghold_sync::{
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // The asked side lets one device see one vault.
+    // The responder lets one device list one vault.
     let laptop = DeviceId::from_bytes([1; 32]);
     let selection: Selection = "wallet/web".parse()?;
     let mut policy = Policy::default();
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let held: Vec<Location> =
         ["wallet/web/mail", "wallet/keys/root"].map(str::parse).into_iter().collect::<Result<_, _>>()?;
 
-    // The asking side asks for everything. What it gets is what it may see.
+    // The initiator asks for everything, and receives what it may list.
     let mut asking = Initiator::new(SessionRequest::Browse { selection: Selection::everything() });
     let mut asked = Responder::new(policy, laptop, 0, RecipientKey::new(vec![0; 32])?, [7; 32]);
     let mut found = Vec::new();
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Does what a session wants done, as a host would; gives what it wants sent.
+/// Carries out a session's actions, as a host would; returns the messages to send.
 fn turn(
     session: &mut impl Session,
     held: &[Location],

@@ -1,8 +1,8 @@
-//! Many simulated reconciliations of small sets: `cargo xtask soak [SESSIONS] [SEED]`.
+//! Runs many simulated reconciliations of small sets: `cargo xtask soak [SESSIONS] [SEED]`.
 //!
-//! Each session has sets and a difference of its own; what is found is held against a comparison of
-//! the whole sets. It fails on the first wrong result, with its seed, or when more than 3 % take a
-//! second round.
+//! Each session has its own sets and difference, and checks the result against a comparison of the
+//! whole sets. The program fails on the first wrong result, with its seed, or when more than 3 % of
+//! the sessions need a second round.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -33,7 +33,7 @@ fn main() {
     assert!(share <= 3.0, "more than 3 % took a second round");
 }
 
-/// One session; gives how many round trips it took to know the difference.
+/// Runs one session; returns the number of round trips until the difference is known.
 fn session(seed: u64) -> usize {
     let mut random = Random(seed);
     let common = random.below(200);
@@ -86,7 +86,7 @@ fn entry(seed: u64, n: u64) -> EntryId {
     EntryId { location, revision: RevisionId::from_bytes(revision) }
 }
 
-/// SplitMix64 (Steele, Lea, Flood, 2014).
+/// A random number generator: SplitMix64 (Steele, Lea, Flood, 2014).
 struct Random(u64);
 
 impl Random {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A reason for the early end of a session, grouped by whose fault it was.
+/// The reason why a session failed, grouped by whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// The peer broke the protocol.
@@ -13,102 +13,103 @@ pub enum SessionError {
     PeerIncompatible {
         /// This side's version.
         ours: u16,
-        /// The peer's.
+        /// The peer's version.
         theirs: u16,
     },
-    /// The peer said no.
+    /// The peer refused.
     #[error(transparent)]
     Refused(Refusal),
-    /// This side's policy said no to the peer.
+    /// This side's policy denied the peer's request.
     #[error("the policy does not allow it")]
     NotPermitted,
-    /// Many records would be deleted, emptied or shrunk and nobody confirmed it.
+    /// Many records would be deleted, emptied or shrunk without confirmation.
     #[error("many records would be deleted or emptied")]
     Deletions,
-    /// A limit of this side is met that was not met when the plan was made: the next session leaves
+    /// An entry exceeds a limit of this side that the plan did not foresee: the next session leaves
     /// the record out.
     #[error("a limit is met that was not met when the session began")]
     Limits,
-    /// This side could not go on.
+    /// A local failure.
     #[error("this side could not go on")]
     Local,
-    /// This side stopped of its own will.
+    /// This side cancelled the session.
     #[error("stopped")]
     Stopped,
-    /// The host called what it may not call now.
+    /// The host called a method out of turn.
     #[error("the session was driven wrongly")]
     ApiMisuse,
 }
 
-/// A violation of the protocol by the peer.
+/// A violation of the protocol that no honest peer commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerMisbehaved {
-    /// A message that does not belong here.
+    /// A message that is invalid in this state.
     #[error("a message out of order")]
     OutOfOrder,
-    /// A list that is not in order, or has the same twice.
+    /// A list that is not sorted or contains an item twice.
     #[error("a list out of order")]
     Unordered,
     /// More entries than a session may have.
     #[error("more entries than a session may have")]
     TooMany,
-    /// It asked for, or gave, what was not offered or not wanted.
+    /// A request for, or delivery of, an entry that was not offered or not wanted.
     #[error("an entry that was not asked for, or was altered")]
     Unrequested,
-    /// It wrote or deleted outside what it may.
+    /// A write or deletion that this side does not permit.
     #[error("an entry that it may not write")]
     NotPermitted,
     /// A value or labels over the limits, or a deletion with a value.
     #[error("an entry over the limits")]
     OverLimits,
-    /// A batch that is not what its head said, or can't be opened.
+    /// A batch that contradicts its header or fails to open.
     #[error("a damaged batch")]
     BadBatch,
-    /// More cells, symbols or ranges than a reconciliation may have, or some that are cut.
+    /// Too many cells, symbols or ranges for one reconciliation, or truncated ones.
     #[error("a sketch that is too long")]
     TooManyCells,
-    /// A sketch that gives the same symbol twice.
+    /// A sketch that yields the same symbol twice.
     #[error("a sketch that can't be of any set")]
     Unpeelable,
-    /// Ranges that do not follow each other, or go on for ever.
+    /// Ranges that are not consecutive or never end.
     #[error("ranges that can't be of any set")]
     BadRanges,
-    /// A difference that does not add up to what the peer says that it holds.
+    /// A difference that contradicts the peer's digest.
     #[error("a difference that does not add up")]
     FalseDifference,
-    /// A key that is none.
+    /// A missing or invalid recipient key.
     #[error("a recipient key that is none")]
     BadKey,
 }
 
-/// The reason that a peer gives for ending the session.
+/// The reason why a peer ended the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
-    /// The policy does not allow it, or it does not exist: it looks the same.
+    /// The policy does not allow the request, or the entries do not exist: the two look the same.
     #[error("the peer does not permit it")]
     NotPermitted,
-    /// It would delete, empty or shrink many records, and nobody there allowed it.
+    /// The peer would lose many records (deleted, emptied or shrunk), and its user did not allow
+    /// that.
     #[error("the peer would lose many records, and nobody there allowed it")]
     Deletions,
-    /// A limit of the peer is met that was not met when the plan was made.
+    /// An entry exceeds a limit of the peer that the plan did not foresee.
     #[error("a limit of the peer is met")]
     Limits,
     /// The peer speaks another version.
     #[error("the peer speaks another version of the protocol")]
     Version,
-    /// The peer says that this side broke the protocol.
+    /// The peer reports that this side broke the protocol.
     #[error("the peer says that this side broke the protocol")]
     ProtocolError,
-    /// The peer can't go on: its storage, or its own fault.
+    /// The peer failed, in its storage or elsewhere.
     #[error("the peer could not go on: the reason is on its side")]
     Failed,
-    /// The initiator stopped of its own will.
+    /// The initiator cancelled the session.
     #[error("the peer stopped")]
     Stopped,
     /// The responder has as many sessions as it may have.
     #[error("the peer is busy")]
     Busy,
-    /// The responder can't use its snapshot now: it is gone, damaged, set back or in use.
+    /// The responder can't use its snapshot now: it is missing, damaged, rolled back or in use.
     #[error("the peer is not ready: something is wrong with its snapshot")]
     NotReady,
 }

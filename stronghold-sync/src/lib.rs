@@ -1,28 +1,29 @@
-//! Stronghold's synchronisation, as pure computation.
+//! Stronghold's synchronisation as pure computation: ids, shapes, selections, policy, plan and
+//! sessions.
 //!
-//! There is no IO, clock, randomness, async, vault key or value in this crate: the same inputs give
-//! the same outputs, and whatever it needs of these is handed in. It does not store, encrypt or
-//! send anything; for that see `stronghold-vault`, `stronghold-snapshot` and `stronghold-net`. It
-//! is `no_std` and needs `alloc` only.
+//! The crate does no IO and has no clock, randomness, async, vault keys or values: callers pass in
+//! what it needs, and the same inputs return the same outputs. It does not store, encrypt or send
+//! anything; see `stronghold-vault`, `stronghold-snapshot` and `stronghold-net` for that. It is
+//! `no_std` and needs only `alloc`.
 //!
 //! Its nouns, and how they meet:
 //!
-//! - A [`Shape`] tells of one revision of one record without its content: ids of its [`Location`],
-//!   its [`RevisionId`] (a cryptographic hash), its [`Ancestors`] and its padded size. Order comes
-//!   from ancestors, never from clocks: see [`heads`].
-//! - A [`Plan`] says what a sync will take, give and resolve; [`plan`] computes it from both sides'
-//!   shapes.
-//! - A [`Policy`] decides what a peer may do, and is the only maker of [`Grant`]s; [`session`]
-//!   carries a request through both sides, driven by `handle_*` in and `poll_action` out.
+//! - A [`Shape`] describes one revision of one record without its content: the ids of its
+//!   [`Location`], its [`RevisionId`] (a cryptographic hash), its [`Ancestors`] and its padded
+//!   size. Ancestors order revisions, never clocks: see [`heads`].
+//! - A [`Plan`] lists the entries that a sync takes and gives and the conflicts that it resolves;
+//!   [`plan`] computes it from both sides' shapes.
+//! - A [`Policy`] decides what a peer may do, and only it creates a peer's [`Grant`]s; a
+//!   [`session`] carries a request through both sides, driven by `handle_*` in and `poll_action`
+//!   out.
 //!
 //! ```
-//! use stronghold_sync::{Ancestors, Location, OnConflict, RevisionId, PlanOptions, Shape, plan};
+//! use stronghold_sync::{Ancestors, Location, OnConflict, PlanOptions, RevisionId, Shape, plan};
 //!
 //! let location = "wallet/web/mail".parse::<Location>()?.id();
 //! let (old, new) = (RevisionId::from_bytes([1; 32]), RevisionId::from_bytes([2; 32]));
-//! let shape = |revision, ancestors| {
-//!     Shape { location, revision, ancestors, size: 12, deleted: false }
-//! };
+//! let shape =
+//!     |revision, ancestors| Shape { location, revision, ancestors, size: 12, deleted: false };
 //! let here = [shape(old, Ancestors::default())];
 //! let there = [shape(new, Ancestors::from_newest_first(vec![old]).unwrap_or_default())];
 //!

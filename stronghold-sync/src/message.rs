@@ -1,4 +1,4 @@
-//! The messages of a session, and their limits. How they are framed and encoded is the transport's.
+//! The messages of a session, and their limits. Framing and encoding are up to the transport.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -12,78 +12,77 @@ use crate::{
     reconcile::{Digest, NeedMore, SetDigest},
 };
 
-/// The version of the protocol that this crate speaks.
+/// The protocol version of this crate.
 pub const PROTOCOL: u16 = 1;
-/// About how many bytes of a list go into one message.
+/// Approximate limit on the bytes of a list in one message.
 pub(crate) const LIST_BYTES: usize = 48 << 10;
-/// Bytes of a sealed batch in one message.
+/// Maximum number of bytes of a sealed batch in one message.
 pub(crate) const CHUNK_BYTES: usize = 48 << 10;
-/// The longest recipient key, in bytes.
+/// Maximum length of a recipient key, in bytes.
 const MAX_KEY: usize = 4096;
 
-/// A receiver's one-time public key, as the sealer encodes it.
+/// A receiver's one-time public key, in the sealer's encoding.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ByteBuf", into = "ByteBuf")]
 pub struct RecipientKey(Vec<u8>);
 
-/// A key longer than any.
+/// The error for a key over the maximum length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a recipient key is longer than {MAX_KEY} bytes")]
 pub struct RecipientKeyTooLong;
 
-/// One message. Lists come in parts; what follows a list closes it.
+/// A message. Lists come in parts; the message after a list closes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// Initiator: the request, the first message of a session.
+    /// Initiator: the request. The first message of a session.
     Open(Open),
     /// Either side: the session ends here.
     Refused(Refusal),
-    /// Responder: a sync may go on, within these scopes.
+    /// Responder: a sync may proceed, within these scopes.
     Agreed(Agreed),
-    /// Initiator: a part of the digest of its set, where it may pull.
+    /// Initiator: a part of the description of its set, where it may pull.
     Digest(Digest),
-    /// Initiator: shapes that it may give where it may not pull.
+    /// Initiator: entries it may push where it may not pull.
     Offer(Vec<Shape>),
-    /// Initiator: the end of the digest.
+    /// Initiator: the description is complete; compare.
     DigestEnd,
-    /// Responder: the difference does not come out yet.
+    /// Responder: the difference is not found yet, and needs this.
     NeedMore(NeedMore),
-    /// Responder: shapes of the entries that only it holds.
+    /// Responder: entries that only it holds.
     Missing(Vec<Shape>),
-    /// Responder: symbols of the entries that it lacks, and of the offered entries that it wants: 8
-    /// bytes each, little-endian.
+    /// Responder: symbols of entries it lacks, and of offered entries it wants: 8 bytes each,
+    /// little-endian.
     Needed(ByteBuf),
-    /// Responder: the end of the difference.
+    /// Responder: the difference is complete.
     DiffEnd,
-    /// Initiator: the difference does not add up.
+    /// Initiator: the difference does not verify.
     Mismatch,
-    /// Initiator: indices, into the list of entries that only the responder holds, of those whose
+    /// Initiator: indices, in the list of entries that only the responder holds, of entries whose
     /// names it needs.
     NamesWanted(Vec<u32>),
     /// Responder: those names, in that order.
     Names(Vec<Location>),
-    /// Initiator: the entries that it leaves where they are. At most once, before `Propose` or
-    /// `End`.
+    /// Initiator: the records it leaves out of the sync. At most once, before `Propose` or `End`.
     LeftOut(LeftOut),
-    /// Either side: indices, into the peer's last list, of the entries to send.
+    /// Either side: indices into the peer's last list of the entries to send.
     Want(Vec<u32>),
-    /// Initiator: shapes of the entries that it will give.
+    /// Initiator: entries it will push.
     Push(Vec<Shape>),
-    /// Initiator: the end of the proposal, with its key for the entries that it wants.
+    /// Initiator: the proposal is complete; with its key for the entries it wants.
     Propose(Propose),
-    /// Responder: the end of the indices that it wants, with its key for these entries.
+    /// Responder: its wants are complete; with its key for those entries.
     Accept(Option<RecipientKey>),
-    /// Responder: an import or fetch goes on, with entries of this volume.
+    /// Responder: an import or fetch proceeds, with this volume.
     Granted(Volume),
-    /// Responder: names and shapes of entries.
+    /// Responder: names and shapes.
     Listing(Vec<Listing>),
     /// Either side: a sealed batch follows in chunks.
     Batch(Batch),
     /// Either side: the next bytes of the batch.
     Chunk(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// Either side: the batch of this index is durable.
+    /// Either side: the batch with this index is durable.
     Ack(u64),
-    /// Either side: nothing more from this side.
+    /// Either side: it sends nothing more.
     End,
 }
 
@@ -94,35 +93,35 @@ pub struct Open {
     pub protocol: u16,
     /// The request.
     pub request: Request,
-    /// The state of the initiator's own snapshot.
+    /// The edition of the initiator's snapshot.
     pub edition: Edition,
 }
 
-/// The three things that can be asked of a peer (§6 of the design).
+/// A request to a peer (§6 of the design).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Everything selected, sealed to this key.
     Import {
-        /// Of what.
+        /// The entries to import.
         selection: Selection,
-        /// For whom.
+        /// The recipient's key.
         key: RecipientKey,
     },
-    /// Which entries there are.
+    /// The names and shapes of the selected entries.
     Browse {
-        /// Of what.
+        /// The entries to list.
         selection: Selection,
     },
-    /// Picked entries, sealed to this key.
+    /// Individual entries, sealed to this key.
     Fetch {
-        /// Which.
+        /// The entries to fetch.
         selection: Selection,
-        /// For whom.
+        /// The recipient's key.
         key: RecipientKey,
     },
-    /// The entries that either side lacks.
+    /// A sync: each side receives what it lacks.
     Sync {
-        /// Of what.
+        /// The entries to sync.
         selection: Selection,
         /// `true` if the initiator wants to receive.
         pull: bool,
@@ -131,18 +130,18 @@ pub enum Request {
     },
 }
 
-/// The part of a sync that the responder's policy allows.
+/// The parts of a sync that the responder's policy allows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreed {
-    /// Where the initiator may take, within what it asked for.
+    /// The scope in which the initiator may pull, within its request.
     pub pull: Option<Selection>,
-    /// Where it may write, likewise.
+    /// The scope in which the initiator may write, within its request.
     pub push: Option<Selection>,
-    /// Where it may delete, likewise.
+    /// The scope in which the initiator may delete, within its request.
     pub delete: Option<Selection>,
-    /// The responder's set of what the initiator may take.
+    /// The digest of the responder's entries that the initiator may pull.
     pub held: Option<SetDigest>,
-    /// The state of the responder's own snapshot.
+    /// The edition of the responder's snapshot.
     pub edition: Edition,
     /// `true` if two snapshots of the initiator's identity are in use, as far as the responder can
     /// tell.
@@ -152,76 +151,76 @@ pub struct Agreed {
 /// The end of a proposal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Propose {
-    /// The initiator's key, if it wants anything.
+    /// The initiator's key, if it wants any entry.
     pub key: Option<RecipientKey>,
 }
 
-/// The initiator's report to the responder's person: the entries that stay where they are because a
-/// rule is missing, or a limit is met, and whether there are two of the responder.
+/// The initiator's report for the responder's user: the records that it leaves out because a rule
+/// is missing or a limit is met, and whether two snapshots of the responder are in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
-    /// Number of records of the responder that it does not take.
+    /// Number of the responder's records that the initiator does not take.
     pub not_taken: u64,
-    /// The positions, in the list of what only the responder holds, of some of them: at most
-    /// [`MAX_NAMED`].
+    /// Indices, in the list of entries that only the responder holds, of some of these records: at
+    /// most [`MAX_NAMED`].
     pub untaken: Vec<u32>,
-    /// Number of its own records that it would give and may not.
+    /// Number of the initiator's own records that it would give but may not.
     pub not_given: u64,
-    /// The names of some of them, at most [`MAX_NAMED`].
+    /// Names of some of these records: at most [`MAX_NAMED`].
     pub ungiven: Vec<Location>,
     /// `true` if two snapshots of the responder's identity are in use, as far as the initiator can
     /// tell.
     pub copied: bool,
 }
 
-/// Maximum records that [`LeftOut`] names, each way.
+/// Maximum number of records that [`LeftOut`] names in each direction.
 pub const MAX_NAMED: usize = 100;
 
-/// The volume of the entries to come.
+/// The volume of a transfer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
-    /// Entries.
+    /// Number of entries.
     pub entries: u64,
-    /// Their padded sizes together, in bytes.
+    /// Sum of their padded sizes, in bytes.
     pub bytes: u64,
 }
 
-/// The head of a sealed batch.
+/// The header of a sealed batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// Counts from zero.
+    /// Index of the batch, from zero.
     pub index: u64,
-    /// Entries in it, at most.
+    /// Maximum number of entries in it.
     pub entries: u64,
-    /// Bytes of it, sealed.
+    /// Size of the sealed batch, in bytes.
     pub len: u64,
 }
 
-/// One entry as its owner lists it, or as a peer that may browse sees it: names and shape, never
+/// An entry in a listing for its owner, or for a peer that may browse: names and shape, never
 /// content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
-    /// Its names.
+    /// The record's names.
     pub location: Location,
-    /// The shown revision.
+    /// The revision shown.
     pub revision: RevisionId,
-    /// Its size in bytes; padded, for a peer.
+    /// The value's size in bytes; padded, for a peer.
     pub size: u64,
-    /// When it was written, in milliseconds since 1970.
+    /// When the revision was written, in milliseconds since 1970.
     pub modified: u64,
-    /// `true` if another head says something else.
+    /// `true` if another head has a different value.
     pub conflict: bool,
 }
 
 impl Message {
-    /// Returns whether the initiator can't go on without what the peer says to it.
+    /// Returns whether the initiator has to wait for a reply to this message.
     pub(crate) fn expects_reply(&self) -> bool {
         !matches!(self, Self::Batch(_) | Self::Chunk(_) | Self::Ack(_))
     }
 }
 
 impl RecipientKey {
-    /// Takes a key's bytes.
+    /// Creates a key from its bytes.
     ///
     /// # Errors
     /// [`RecipientKeyTooLong`] over 4096 bytes.
@@ -229,7 +228,7 @@ impl RecipientKey {
         if bytes.len() > MAX_KEY { Err(RecipientKeyTooLong) } else { Ok(Self(bytes)) }
     }
 
-    /// The key's bytes.
+    /// Returns the key's bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -257,7 +256,7 @@ impl fmt::Debug for RecipientKey {
 }
 
 impl Request {
-    /// Returns the selection of the request.
+    /// Returns the requested selection.
     #[must_use]
     pub fn selection(&self) -> &Selection {
         match self {
@@ -269,7 +268,7 @@ impl Request {
     }
 }
 
-/// A list item's size in a message, about.
+/// The approximate size of a list item in a message, in bytes.
 pub(crate) trait WireSize {
     fn wire_size(&self) -> usize;
 }
@@ -298,7 +297,7 @@ impl WireSize for Listing {
     }
 }
 
-/// A list in parts that fit a message each; no message for an empty list.
+/// Splits a list into parts that each fit into a message; returns no message for an empty list.
 pub(crate) fn split_list<T: WireSize>(list: Vec<T>, message: impl Fn(Vec<T>) -> Message) -> Vec<Message> {
     let mut messages = Vec::new();
     let (mut part, mut weight) = (Vec::new(), 0);
@@ -359,7 +358,7 @@ mod tests {
             };
             messages.iter().map(of).collect::<Vec<_>>()
         };
-        // Each weighs 1,024 bytes: 48 of them are all that goes into one.
+        // Each weighs 1,024 bytes, so one message has room for 48.
         for (number, expected) in [(0, &[][..]), (1, &[1]), (48, &[48]), (49, &[48, 1]), (97, &[48, 48, 1])] {
             assert_eq!(parts(1012, number), expected, "{number}");
         }

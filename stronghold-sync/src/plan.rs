@@ -1,5 +1,5 @@
-//! The plan: what a sync will do, as one pure function of both sides' shapes, the same for local
-//! and remote.
+//! The plan of a sync, as one pure function of both sides' shapes. "Here" is this side and "there"
+//! the peer's; the peer may be another snapshot on this machine or a remote device.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -13,38 +13,38 @@ use crate::{Location, LocationId, RevisionId, Shape, model::shape::heads};
 /// that replaces both, and the replaced values stay in the history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnConflict {
-    /// Both stay heads, and a person decides later.
+    /// Both stay heads, and the user decides later.
     #[default]
     KeepBoth,
-    /// The value held here is written again, on top of both.
+    /// The local value is written again, on top of both.
     KeepLocal,
     /// The peer's value is written again, on top of both.
     TakeOther,
 }
 
-/// Which way entries go, and what becomes of conflicts.
+/// The directions of a sync, and its treatment of conflicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// Take what this side lacks.
+    /// Take the entries that this side lacks.
     pub take: bool,
-    /// Give what the peer lacks.
+    /// Give the entries that the peer lacks.
     pub give: bool,
-    /// The treatment of concurrent heads here.
+    /// Treatment of concurrent heads here.
     pub on_conflict: OnConflict,
 }
 
-/// The plan of a sync. Lists are in the order of locations.
+/// The plan of a sync. Lists are sorted by location.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The shapes that this side takes.
+    /// Entries that this side takes.
     pub take: Vec<Shape>,
-    /// The shapes that this side gives.
+    /// Entries that this side gives.
     pub give: Vec<Shape>,
-    /// Conflicts to be resolved by writing, once the entries are taken: at each location, one of
-    /// these wins.
+    /// Conflicts to resolve by writing, once the entries are taken: at each location, one of these
+    /// heads wins.
     pub resolve: Vec<Resolution>,
-    /// Records that will have more than one head here by what is taken. Equal values are counted
-    /// too: shapes can't tell.
+    /// Records that will have more than one head here because of the taken entries. Equal values
+    /// count too: shapes can't distinguish them.
     pub conflicts: u64,
     /// Records that are the same on both sides.
     pub unchanged: u64,
@@ -54,72 +54,72 @@ pub struct Plan {
     pub deletes_there: u64,
     /// Records whose value here will be empty, or less than half as large as now.
     pub shrinks_here: u64,
-    /// Records whose value there will be.
+    /// Records whose value there will be empty, or less than half as large as now.
     pub shrinks_there: u64,
-    /// Readable records here, of those compared.
+    /// Readable records here, among those compared.
     pub readable_here: u64,
-    /// Readable records there, of those compared.
+    /// Readable records there, among those compared.
     pub readable_there: u64,
-    /// The changes of records here.
+    /// Changes to records here.
     pub changes_here: Vec<(LocationId, Change)>,
-    /// The changes of records at the peer.
+    /// Changes to records there.
     pub changes_there: Vec<(LocationId, Change)>,
-    /// The entries that this side lacks and does not take.
+    /// Records of which this side lacks an entry and does not take it.
     pub not_taken: Vec<Skipped>,
-    /// The entries that the peer lacks, as far as is known here, and is not given.
+    /// Records of which the peer lacks an entry, as far as is known here, and is not given it.
     pub not_given: Vec<Skipped>,
-    /// Entries among those that no rule of this side covers: what an explicit take would add.
+    /// Untaken entries that no rule of this side covers: an explicit take would add them.
     pub beyond: Vec<Shape>,
-    /// `true` if the peer lets this one take nothing of what was asked for.
+    /// `true` if the peer refuses every requested entry.
     pub pull_refused: bool,
     /// Names of records that are not held here, as the peer told them.
     pub names: BTreeMap<LocationId, Location>,
 }
 
-/// A change of a record on one side.
+/// A change to a record on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
-    /// It could not be read before.
+    /// It becomes readable.
     New,
-    /// It says something else, or says it by another revision.
+    /// It changes value, or has the same value in another revision.
     Changed,
-    /// It can't be read any more.
+    /// It is no longer readable.
     Deleted,
     /// It has several heads.
     Conflict,
 }
 
-/// A record of which something stays on the side that holds it.
+/// A record that the sync leaves out on one side, in whole or in part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Skipped {
-    /// Which record.
+    /// The record.
     pub location: LocationId,
     /// The reason.
     pub why: SkipReason,
 }
 
-/// The reason for which an entry stays on the side that holds it.
+/// The reason why an entry stays on the side that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SkipReason {
-    /// The taking side has no rule that lets the giving side write it there.
+    /// The receiver has no rule that lets the sender write it there.
     MayNotPush,
-    /// The taking side has no rule that lets the giving side delete it there.
+    /// The receiver has no rule that lets the sender delete it there.
     MayNotDelete,
-    /// The giving side has no rule that lets the taking side have anything of what was asked for.
+    /// The sender has no rule that lets the receiver pull any requested entry.
     MayNotPull,
-    /// The record would have more heads from the giving side than one device may add, or more than
-    /// a record may have.
+    /// The record would have more heads from the sender than one device may add, or more than a
+    /// record may have.
     TooManyHeads,
     /// It is larger than a value may be.
     TooLarge,
-    /// The taking side did not want it, and did not say why.
+    /// The receiver declined it without a reason.
     Declined,
-    /// It is too much for one session: the next goes on with it.
+    /// It exceeds the volume of one session: the next one continues with it.
     Later,
 }
 
 impl SkipReason {
-    /// Its name, for programs.
+    /// Returns the machine-readable name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -133,14 +133,14 @@ impl SkipReason {
         }
     }
 
-    /// Returns whether a rule would change it.
+    /// Returns whether a rule could lift the reason.
     #[must_use]
     pub fn is_of_rules(self) -> bool {
         matches!(self, Self::MayNotPush | Self::MayNotDelete | Self::MayNotPull)
     }
 }
 
-/// A conflict and the heads of the preferred side: the one shown first among them wins.
+/// A conflict and the heads of the preferred side: the first of them in display order wins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolution {
     /// The record.
@@ -149,45 +149,46 @@ pub struct Resolution {
     pub winners: Vec<RevisionId>,
 }
 
-/// A deletion of this many records or fewer needs no confirmation.
+/// Maximum number of deleted or shrunk records that never needs confirmation.
 pub const MAX_UNCONFIRMED_DELETIONS: u64 = 10;
-/// The most heads that an import may leave at a record: more than any number of devices brings
-/// about by editing.
+/// Maximum number of heads that an import may leave at a record: more than editing on any number of
+/// devices causes.
 pub const MAX_HEADS: usize = 256;
-/// The most heads of a record that one peer may add.
+/// Maximum number of heads that one peer may add to a record.
 pub const MAX_ADDED_HEADS: usize = 8;
-/// The largest padded size of a shape: of a value of 4 MiB with labels.
+/// Maximum padded size in a shape: a value of 4 MiB with labels.
 pub(crate) const LARGEST: u64 = (4 << 20) + (1 << 19);
 
-/// Returns whether deleting so many of so many readable records takes a person's word.
+/// Returns whether deleting or shrinking `deletions` of `readable` records needs confirmation: it
+/// is more than [`MAX_UNCONFIRMED_DELETIONS`] and more than a tenth.
 #[must_use]
 pub fn needs_confirmation(deletions: u64, readable: u64) -> bool {
     deletions > MAX_UNCONFIRMED_DELETIONS && deletions.saturating_mul(10) > readable
 }
 
 impl Plan {
-    /// Returns whether a person must confirm first: it would delete, empty or shrink more than a
-    /// tenth of the selected records, and more than [`MAX_UNCONFIRMED_DELETIONS`], on either side.
+    /// Returns whether the user must confirm the plan: on either side, the records to be deleted,
+    /// emptied or shrunk are more than [`MAX_UNCONFIRMED_DELETIONS`] and more than a tenth of the
+    /// readable records among those compared.
     #[must_use]
     pub fn needs_confirmation(&self) -> bool {
         self.needs_confirmation_here()
             || needs_confirmation(self.deletes_there + self.shrinks_there, self.readable_there)
     }
 
-    /// The same of this side alone.
+    /// Returns whether the user must confirm the changes on this side.
     #[must_use]
     pub fn needs_confirmation_here(&self) -> bool {
         needs_confirmation(self.deletes_here + self.shrinks_here, self.readable_here)
     }
 
-    /// Returns whether nothing is to be done.
+    /// Returns whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.take.is_empty() && self.give.is_empty() && self.resolve.is_empty()
     }
 
-    /// Counts records that were found the same on both sides without being compared here one by
-    /// one.
+    /// Counts records that are known to be the same on both sides without a comparison of each.
     #[must_use]
     pub fn and_unchanged(mut self, records: u64, readable: u64) -> Self {
         self.unchanged += records;
@@ -197,53 +198,54 @@ impl Plan {
     }
 }
 
-/// Plans a sync between two sets of heads, each in the order of locations.
+/// Plans a sync between two sets of heads, each sorted by location.
 ///
-/// Shapes of one record that are not all heads, as a peer may send them, are merged first. Where
-/// both sides tell of the same revision, what this side says of it counts.
+/// Shapes of a record that are not all heads, as a peer may send them, are merged first. If both
+/// sides describe a revision, the local shape wins.
 #[must_use]
 pub fn plan(local: &[Shape], remote: &[Shape], rules: PlanOptions) -> Plan {
     plan_through(local, remote, rules, &Open)
 }
 
-/// The entries that a plan leaves where they are.
+/// A filter of the entries that a plan may take and give.
 pub(crate) trait Sieve {
-    /// The most heads of a record that the peer may add here, or this side there.
+    /// Maximum number of heads of a record that the peer may add here, or this side there.
     const MOST_ADDED: usize = MAX_ADDED_HEADS;
 
-    /// Returns whether this side may take an entry.
+    /// Checks whether this side may take an entry.
     ///
     /// # Errors
-    /// [`SkipReason`] it may not.
+    /// [`SkipReason`] when it may not.
     fn take(&self, shape: &Shape) -> Result<(), SkipReason> {
         let _ = shape;
         Ok(())
     }
 
-    /// Returns whether this side may give an entry.
+    /// Checks whether this side may give an entry.
     ///
     /// # Errors
-    /// [`SkipReason`] it may not; `None` where that is this side's own will, and no news.
+    /// [`SkipReason`] when it may not; `None` if this side chooses not to, which is not reported.
     fn give(&self, shape: &Shape) -> Result<(), Option<SkipReason>> {
         let _ = shape;
         Ok(())
     }
 
-    /// Returns whether a head that is held here came from the peer.
+    /// Returns whether a local head came from the peer.
     fn delivered(&self, head: &Shape) -> bool {
         let _ = head;
         false
     }
 }
 
-/// The sieve of whoever holds the keys of both sides: only what no record can have is left.
+/// The sieve of a caller that holds the keys of both sides: it enforces only the limits of a
+/// record.
 struct Open;
 
 impl Sieve for Open {
     const MOST_ADDED: usize = MAX_HEADS;
 }
 
-/// The same, where some entries stay where they are.
+/// Plans a sync in which the sieve may leave out entries.
 pub(crate) fn plan_through<S: Sieve>(
     local: &[Shape],
     remote: &[Shape],
@@ -270,7 +272,8 @@ pub(crate) fn plan_through<S: Sieve>(
 }
 
 impl Plan {
-    /// Takes what this side lacks of one record, whose heads would then be `merged`.
+    /// Takes the entries of one record that this side lacks. `merged` are the record's heads on
+    /// both sides together.
     fn take<S: Sieve>(
         &mut self,
         here: &[Shape],
@@ -314,11 +317,11 @@ impl Plan {
         self.take.extend(take);
     }
 
-    /// Gives what the peer lacks of one record and may have.
+    /// Gives the entries of one record that the peer lacks and may have.
     fn give<S: Sieve>(&mut self, there: &[Shape], merged: &[&Shape], sieve: &S) {
         let mut give = missing(merged, there);
         give.retain(|shape| {
-            // That a record is deleted which the peer can't read is no news to it.
+            // A deletion of a record that the peer can't read is not worth reporting.
             let matters = !shape.deleted || readable(there);
             let tell = |why: &Option<SkipReason>| {
                 why.iter().for_each(|why| leave(&mut self.not_given, shape, *why, matters))
@@ -342,7 +345,7 @@ impl Plan {
     }
 }
 
-/// Notes that something of a record stays where it is: once for each reason.
+/// Records that an entry is left out: once for each record and reason.
 pub(crate) fn leave(list: &mut Vec<Skipped>, shape: &Shape, why: SkipReason, matters: bool) {
     let left = Skipped { location: shape.location, why };
     if matters && list.last() != Some(&left) {
@@ -350,7 +353,7 @@ pub(crate) fn leave(list: &mut Vec<Skipped>, shape: &Shape, why: SkipReason, mat
     }
 }
 
-/// Returns the change of a record; `None` if it is not visible.
+/// Returns the change to a record, if it is visible.
 fn change(was_readable: bool, is_readable: bool, heads: usize) -> Option<Change> {
     match (was_readable, is_readable) {
         (false, false) => None,
@@ -361,8 +364,8 @@ fn change(was_readable: bool, is_readable: bool, heads: usize) -> Option<Change>
     }
 }
 
-/// Returns whether the largest value of a record becomes empty, or less than half as large. Sizes
-/// are padded, by an eighth at most, so that an edit of a few letters never counts.
+/// Returns whether the largest value of a record becomes empty, or less than half as large. Padding
+/// adds at most an eighth to sizes, so an edit of a few letters never counts.
 fn shrinks(before: &[Shape], after: &[&Shape]) -> bool {
     let sizes = |shape: &Shape| (!shape.deleted).then_some(shape.size);
     let before = before.iter().filter_map(sizes).max().unwrap_or(0);
@@ -370,7 +373,7 @@ fn shrinks(before: &[Shape], after: &[&Shape]) -> bool {
     is_shrunk(before, after)
 }
 
-/// Returns whether a value of one size gives way to one that is empty, or less than half as large.
+/// Returns whether a value becomes empty, or less than half as large.
 #[must_use]
 pub fn is_shrunk(before: u64, after: u64) -> bool {
     before > 0 && (after == 0 || after < before / 2)
@@ -380,13 +383,14 @@ fn readable<'a>(heads: impl IntoIterator<Item = &'a Shape>) -> bool {
     heads.into_iter().any(|head| !head.deleted)
 }
 
-/// The merged heads that a side does not hold.
+/// Returns the merged heads that a side does not hold.
 fn missing(merged: &[&Shape], side: &[Shape]) -> Vec<Shape> {
     let held: BTreeSet<RevisionId> = side.iter().map(|head| head.revision).collect();
     merged.iter().filter(|head| !held.contains(&head.revision)).map(|head| (*head).clone()).collect()
 }
 
-/// Returns the resolution that `on_conflict` writes over a conflict caused by these heads.
+/// Returns the resolution of the conflict that taking these heads causes, if `on_conflict` asks for
+/// one.
 fn resolution(
     here: &[Shape],
     there: &[Shape],
@@ -419,7 +423,7 @@ fn same_revisions(here: &[Shape], there: &[Shape]) -> bool {
     }
 }
 
-/// Walks two ordered lists side by side, a record at a time.
+/// Iterates over two sorted lists in parallel, one record at a time.
 fn by_location<'a>(
     mut local: &'a [Shape],
     mut remote: &'a [Shape],
@@ -443,7 +447,7 @@ fn by_location<'a>(
     })
 }
 
-/// The first record's heads, and the rest.
+/// Splits off the first record's heads.
 pub(crate) fn split_first_record(shapes: &[Shape]) -> (&[Shape], &[Shape]) {
     let end = shapes.iter().take_while(|shape| shape.location == shapes[0].location).count();
     shapes.split_at(end)
@@ -609,7 +613,7 @@ mod tests {
         {
             assert_eq!(is_shrunk(before, after), expected, "{before} {after}");
         }
-        // Of several heads the largest counts.
+        // The largest of several heads counts.
         let of = |size: u64, revision: u8, after: &[u8]| Shape { size, ..shape(1, revision, after, false) };
         let here = [of(1000, 1, &[]), of(10, 2, &[])];
         let shrinks = |size| plan(&here, &[of(size, 3, &[1])], BOTH).shrinks_here;

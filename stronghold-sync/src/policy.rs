@@ -1,5 +1,5 @@
-//! Permission (§7 of the design): default deny, rules per device, and the grant that only a policy
-//! can make.
+//! Permission (§7 of the design): default deny, rules per device, and grants that only a policy can
+//! create.
 
 use alloc::{collections::BTreeSet, vec::Vec};
 use core::{fmt, str::FromStr};
@@ -8,31 +8,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DeviceId, Location, Scope, Selection};
 
-/// An operation that a rule allows a device.
+/// An operation that a rule can allow a device here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Operation {
     /// Take everything in one go, to become a device of its own.
     Import,
-    /// See which entries there are.
+    /// List entries.
     Browse,
-    /// Take entries from me.
+    /// Take entries from this device.
     Pull,
-    /// Write entries to me.
+    /// Write entries on this device.
     Push,
-    /// Delete entries here.
+    /// Delete entries on this device.
     Delete,
 }
 
-/// Text that names no operation.
+/// The error for text that does not name an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an operation is one of import, browse, pull, push, delete")]
 pub struct ParseOperationError;
 
 impl Operation {
-    /// All of them.
+    /// All operations.
     pub const ALL: [Self; 5] = [Self::Import, Self::Browse, Self::Pull, Self::Push, Self::Delete];
 
-    /// Its name, as people write it.
+    /// Returns its name, as users write it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -59,99 +59,99 @@ impl FromStr for Operation {
     }
 }
 
-/// One permission: this device may do these things with these entries, until then.
+/// A permission: the device may do these operations on these entries until it expires.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// The device that the rule is for.
+    /// The device.
     pub device: DeviceId,
     /// The allowed operations.
     pub operations: BTreeSet<Operation>,
-    /// On which entries.
+    /// The entries.
     pub selection: Selection,
-    /// From when on it no longer holds, in milliseconds since 1970.
+    /// The time at which it expires, in milliseconds since 1970.
     pub expires: Option<u64>,
-    /// `true` if a person decides, per request.
+    /// `true` if each request needs the user's approval.
     pub ask: bool,
 }
 
 /// All permissions that this device has given. The empty policy denies everything.
 ///
-/// Each rule has a number, which no other gets after it. Expiry goes by this device's clock alone,
-/// and by the latest time that it has shown: a clock that is set back revives no rule.
+/// Each rule has a number, which is never reused. Expiry depends only on this device's clock and on
+/// the latest time it has shown: setting the clock back revives no rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     rules: Vec<(u64, Rule)>,
     /// The number of the rule that was added last.
     last: u64,
-    /// The latest time at which it was asked, in milliseconds since 1970, as far as that was kept.
+    /// The latest time observed, in milliseconds since 1970.
     latest: u64,
 }
 
-/// The reason for which a rule would change nothing beside an older one.
+/// The reason why a rule would change nothing beside an older one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedundantRule {
     /// The older rule allows all of it.
     #[error("rule {0} allows that already")]
     Covered(u64),
-    /// The older rule allows it without asking anybody.
+    /// The older rule allows it without approval.
     #[error("rule {0} allows that without asking")]
     Unasked(u64),
 }
 
-/// The rules that were withdrawn.
+/// The rules changed by a withdrawal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Withdrawn {
-    /// The numbers of rules that are gone.
+    /// Numbers of the rules that were removed.
     pub removed: Vec<u64>,
-    /// The numbers of rules that allow less.
+    /// Numbers of the rules that now allow less.
     pub narrowed: Vec<u64>,
 }
 
-/// An error of withdrawing: the rule is wider than what is to be taken from it, and patterns
-/// can't say what is left.
+/// The error for a withdrawal from a wider rule, of which patterns can't express the rest. Nothing
+/// is withdrawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {0} allows that and more: take all of it back, or replace it by narrower ones")]
 pub struct RuleTooWide(pub u64);
 
-/// Proof that a policy allowed this peer this operation on this scope. Only a policy makes one, and
-/// nothing is exported without one.
+/// Proof that a policy allowed this peer this operation on this scope. Only a policy creates a
+/// peer's grant, and nothing is exported without a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     peer: Option<DeviceId>,
     operation: Operation,
     scope: Scope,
-    /// `true` if a person approved it: only then do rules that ask stand behind it.
+    /// `true` if the user approved it: only then do rules that ask cover the grant.
     approved: bool,
 }
 
 /// A policy's decision on a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Yes, within the grant's scope.
+    /// Allowed, within the grant's scope.
     Allowed(Grant),
-    /// A person has to say.
+    /// The user has to decide.
     Ask(Pending),
-    /// No. Nothing tells whether the entries exist.
+    /// Denied. The reply does not reveal whether the entries exist.
     Denied,
 }
 
-/// A grant that a person has not yet approved.
+/// A grant that the user has not yet approved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending(Grant);
 
 impl Policy {
-    /// The rules, oldest first.
+    /// Returns the rules, oldest first.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter().map(|(_, rule)| rule)
     }
 
-    /// The rules of a device with their numbers, oldest first.
+    /// Returns the rules of a device with their numbers, oldest first.
     pub fn rules_of(&self, device: &DeviceId) -> impl Iterator<Item = (u64, &Rule)> {
         let rules = self.rules.iter().map(|(number, rule)| (*number, rule));
         rules.filter(move |(_, rule)| rule.device == *device)
     }
 
-    /// Adds a rule, unless it is there; returns its number.
+    /// Adds a rule, unless it is present; returns its number.
     pub fn grant(&mut self, rule: Rule) -> u64 {
         if let Some((number, _)) = self.rules.iter().find(|(_, old)| *old == rule) {
             return *number;
@@ -161,16 +161,16 @@ impl Policy {
         self.last
     }
 
-    /// Puts a rule back that was taken away, under its number.
+    /// Restores a removed rule under its number.
     pub fn put_back(&mut self, number: u64, rule: Rule) {
         self.last = self.last.max(number);
         let at = self.rules.partition_point(|(other, _)| *other <= number);
         self.rules.insert(at, (number, rule));
     }
 
-    /// Returns why a rule that is about to be added would change nothing: an older rule of its
-    /// device covers it, with all that it allows and for as long; or, where it is to ask, with any
-    /// of its operations. `None` if it would.
+    /// Returns why adding a rule would change nothing: an older rule of its device covers its
+    /// selection for as long, and allows all its operations, or, if the new rule asks for approval,
+    /// any of them without approval. Returns `None` if the rule would change something.
     #[must_use]
     pub fn redundant_beside(&self, rule: &Rule, now: u64) -> Option<RedundantRule> {
         let now = self.at(now);
@@ -189,12 +189,12 @@ impl Policy {
         )
     }
 
-    /// Takes operations back from the rules of a device: from all of them, from the one with this
-    /// number, or from what they say of a selection. A rule without an operation is gone.
+    /// Withdraws operations from the rules of a device: from all of them, from the one with this
+    /// number, or within a selection. A rule without operations is removed.
     ///
     /// # Errors
-    /// [`RuleTooWide`] when a rule allows the operations on more than the selection, in one
-    /// pattern: nothing is taken back then.
+    /// [`RuleTooWide`] when one pattern of a rule covers more than the selection: then nothing is
+    /// withdrawn.
     pub fn deny(
         &mut self,
         device: &DeviceId,
@@ -234,8 +234,8 @@ impl Policy {
         Ok(back)
     }
 
-    /// Keeps the time, if it is later than all before; whether a rule has expired by it that had
-    /// not before, so that it should be stored now.
+    /// Records the time, if it is later than any before. Returns whether this makes a rule expire,
+    /// so that the policy should be stored now.
     pub fn observe_time(&mut self, now: u64) -> bool {
         let now = self.at(now);
         let before = core::mem::replace(&mut self.latest, now);
@@ -249,12 +249,12 @@ impl Policy {
         rule.expires.is_some_and(|expires| expires <= self.at(now))
     }
 
-    /// The time, or the latest that was kept, if the clock was set back since.
+    /// Returns the time, or the latest recorded one if the clock was set back since.
     fn at(&self, now: u64) -> u64 {
         now.max(self.latest)
     }
 
-    /// Removes all rules of a device; says how many there were.
+    /// Removes all rules of a device; returns their number.
     pub fn revoke(&mut self, device: &DeviceId) -> usize {
         let before = self.rules.len();
         self.rules.retain(|(_, rule)| rule.device != *device);
@@ -263,8 +263,8 @@ impl Policy {
 
     /// Decides on a request at the time `now` (milliseconds since 1970).
     ///
-    /// Rules that need no asking are preferred: where one of them reaches the selection, those that
-    /// ask add nothing to the grant.
+    /// Rules that need no approval take precedence: if one of them overlaps the selection, those
+    /// that ask add nothing to the grant.
     #[must_use]
     pub fn decide(&self, peer: &DeviceId, operation: Operation, selection: &Selection, now: u64) -> Decision {
         let now = self.at(now);
@@ -273,8 +273,8 @@ impl Policy {
                 .filter(|rule| rule.holds_for(peer, operation, now) && rule.ask == ask)
                 .filter(|rule| rule.selection.overlaps(selection))
                 .map(|rule| rule.selection.touching(selection))
-                // What is over the limits of a selection could not be told: it is left out, the
-                // newest first.
+                // A selection over the limits could not be sent: the newest rules over them are
+                // left out.
                 .reduce(|all, one| {
                     Some(all.clone().or(&one)).filter(Selection::is_within_limits).unwrap_or(all)
                 })
@@ -282,7 +282,8 @@ impl Policy {
         let grant = |rules: Selection| Grant {
             peer: Some(*peer),
             operation,
-            // The rules first: names outside of them are never held against what the peer asks for.
+            // The rules come first: names outside them are never matched against the peer's
+            // patterns.
             scope: Scope::of(rules).within(selection.clone()),
             approved: false,
         };
@@ -293,8 +294,8 @@ impl Policy {
         }
     }
 
-    /// Returns whether an earlier grant still stands for this location: asked again when entries
-    /// are exported or taken, since rules may have been revoked or have expired in between.
+    /// Returns whether an earlier grant still covers this location. Export and import check again,
+    /// since rules may have been revoked or have expired in between.
     #[must_use]
     pub fn still_allows(&self, grant: &Grant, location: &Location, now: u64) -> bool {
         let (text, now) = (alloc::format!("{location}"), self.at(now));
@@ -316,13 +317,13 @@ impl Rule {
 }
 
 impl Grant {
-    /// The grant of whoever holds the key of a snapshot: everything selected.
+    /// Returns the grant of a snapshot's owner, who holds its key: everything selected.
     #[must_use]
     pub fn of_owner(selection: Selection) -> Self {
         Self { peer: None, operation: Operation::Pull, scope: Scope::of(selection), approved: true }
     }
 
-    /// Returns the device that was allowed; `None` is the snapshot's owner.
+    /// Returns the device that the grant is for; `None` for the snapshot's owner.
     #[must_use]
     pub fn peer(&self) -> Option<DeviceId> {
         self.peer
@@ -334,7 +335,7 @@ impl Grant {
         self.operation
     }
 
-    /// On what.
+    /// Returns the allowed scope.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.scope
@@ -342,13 +343,13 @@ impl Grant {
 }
 
 impl Pending {
-    /// Returns the grant that waits for approval.
+    /// Returns the grant that awaits approval.
     #[must_use]
     pub fn grant(&self) -> &Grant {
         &self.0
     }
 
-    /// A person said yes.
+    /// Approves the grant, on the user's behalf.
     #[must_use]
     pub fn approve(self) -> Grant {
         Grant { approved: true, ..self.0 }
@@ -632,7 +633,7 @@ mod tests {
         assert!(
             policy.still_allows(&owner, &at, 0) && !policy.still_allows(&owner, &"b/v/r".parse().unwrap(), 0)
         );
-        // One that needs no asking goes first, and alone.
+        // A rule that needs no approval takes precedence, alone.
         policy.grant(rule(Operation::Push, "c"));
         let Decision::Allowed(unasked) = policy.decide(&PEER, Operation::Push, &select("**"), 0) else {
             panic!("not allowed");

@@ -1,4 +1,4 @@
-//! Merging as algebra: heads, ancestors and the plan, on random histories.
+//! Property tests of merging: heads, ancestors and the plan, on random histories.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -25,14 +25,14 @@ fn location(record: u8) -> LocationId {
 }
 
 fn id(n: u32) -> RevisionId {
-    // Ids are in no order of time, as hashes are not.
+    // The order of ids is unrelated to time, as with hashes.
     let mut bytes = [0; 32];
     bytes[..4].copy_from_slice(&n.wrapping_mul(0x9E37_79B1).to_be_bytes());
     bytes[4..8].copy_from_slice(&n.to_be_bytes());
     RevisionId::from_bytes(bytes)
 }
 
-/// A history: each revision replaces the heads of some that were before it in its record.
+/// Generates a history: each revision replaces the heads of some earlier ones of its record.
 fn history() -> impl Strategy<Value = Vec<Shape>> {
     let revision = (0..3u8, any::<u64>(), any::<bool>());
     proptest::collection::vec(revision, 1..24).prop_map(|revisions| {
@@ -52,7 +52,7 @@ fn history() -> impl Strategy<Value = Vec<Shape>> {
     })
 }
 
-/// What a replica holds that has seen some of a history.
+/// Returns the heads at a replica that has seen part of a history.
 fn held(all: &[Shape], mask: u64) -> Vec<Shape> {
     let seen = all.iter().enumerate().filter(|(n, _)| mask >> n & 1 == 1).map(|(_, shape)| shape.clone());
     by_record(seen.collect())

@@ -1,8 +1,8 @@
-//! Every kind of message as it is encoded: `testdata/messages.txt` is for a second implementation,
-//! and this keeps it, and what PROTOCOL.md shows of it, what the code does.
+//! Checks the encoding of every kind of message against `testdata/messages.txt`, which is for a
+//! second implementation, and against the examples in PROTOCOL.md.
 //!
-//! After a change of the protocol `BLESS=1 cargo test -p stronghold-sync --test messages` writes
-//! the file anew.
+//! After a change of the protocol, `BLESS=1 cargo test -p stronghold-sync --test messages` rewrites
+//! the file.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
@@ -45,7 +45,7 @@ fn key() -> RecipientKey {
     RecipientKey::new(vec![0xAA; 4]).unwrap()
 }
 
-/// The set of the one entry, under the attempt's key.
+/// Returns the set of the one entry, under the attempt's key.
 fn set(attempt: u8) -> Set {
     let entries: [EntryId; 1] = [shape().entry()];
     Set::new(SetKey::new(&[9; 32], attempt), entries)
@@ -156,7 +156,7 @@ fn examples() -> Vec<(&'static str, Message)> {
     [requests(), refusals(), finding(), transfer()].concat()
 }
 
-/// The kinds of messages. A kind that is added has to be named here, and so needs an example.
+/// Returns the kind of a message. A new kind must be listed here, and so needs an example.
 fn kind(message: &Message) -> &'static str {
     match message {
         Message::Open(_) => "Open",

@@ -1,4 +1,4 @@
-//! The fuzz targets on their seeds: what was interesting once stays so.
+//! Runs the fuzz targets on their seeds, so that past findings stay fixed.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -7,7 +7,8 @@
 
 use std::{fs, path::Path};
 
-/// Makes a fuzz target a function of bytes, as libFuzzer's macro of this name makes it a program.
+/// Turns a fuzz target into a function of bytes, as libFuzzer's macro of this name turns it into a
+/// program.
 macro_rules! fuzz_target {
     (|$input:ident: &[u8]| $body:expr) => {
         pub(crate) fn try_bytes($input: &[u8]) {
@@ -58,8 +59,8 @@ fn each_seed(target: &str, run: fn(&[u8])) {
     }
 }
 
-/// Every message of the document is a seed, so that none is of before. `STRONGHOLD_WRITE_SEEDS=1`
-/// writes them.
+/// Checks that every message of the document is a seed, so that no seed is outdated.
+/// `STRONGHOLD_WRITE_SEEDS=1` writes them.
 #[test]
 fn seeds_of_messages_are_those_of_the_document() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,5 +1,5 @@
-//! Any bytes as a message: what decodes is encoded and decoded to the same again, and its selection
-//! stays quick to ask, whatever its patterns.
+//! Decodes any bytes as a message. A decoded message must survive encoding and decoding unchanged,
+//! and matching its selection must stay fast, whatever its patterns are.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     ask(&message);
 });
 
-/// Asks what a session asks of scopes and names that a peer sent.
+/// Queries a message's scopes and names as a session does.
 fn ask(message: &Message) {
     let somewhere: Location = "wallet/web/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".parse().expect("a location");
     match message {

@@ -1,7 +1,6 @@
-//! Finding a difference with what anybody may have told: cells that were never of a set, symbols,
-//! ranges, in any order and number. It ends, in an answer that is true of what was told or in an
-//! error; and with an honest other side it finds the difference that a comparison of both sets
-//! does.
+//! Reconciles with arbitrary input: cells of no set, symbols and ranges, in any order and number.
+//! Every run must end, in an error or in a result that is true of the input; with an honest peer,
+//! the result is the difference that a comparison of both sets finds.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -20,11 +19,12 @@ use stronghold_sync::{
 };
 
 const SECRET: [u8; 32] = [5; 32];
-/// More rounds than any exchange may have: a sketch and more of it, both under a second key, twenty
-/// of ranges.
+/// Upper bound on the rounds of an exchange: a sketch and more of it, both again under a second
+/// key, and 20 of ranges.
 const ROUNDS: usize = 30;
 
-/// One of the four parts: the estimate that two of them need takes longer than all the rest.
+/// One of the four parts. They run separately, as the estimate that two of them need takes longer
+/// than all the rest.
 #[derive(Arbitrary, Debug)]
 enum Input {
     Peel(Vec<Cell>),
@@ -40,17 +40,17 @@ struct Members {
     more: Vec<u16>,
 }
 
-/// A cell as it would not come by itself.
+/// A crafted cell.
 #[derive(Arbitrary, Debug)]
 enum Cell {
     Raw(u64),
-    /// The symbols of these entries, added up.
+    /// The sum of these entries' symbols.
     Sum(Vec<u8>),
-    /// Bits that are given the check that makes a symbol of them.
+    /// These bits, completed by their check to a valid symbol.
     Genuine(u64),
 }
 
-/// What the asking side does.
+/// An action of the initiator.
 #[derive(Arbitrary, Debug)]
 enum Act {
     Cells(Vec<Cell>),
@@ -78,7 +78,7 @@ enum Held {
     Known,
 }
 
-/// What the answering side asks for.
+/// A request of the responder.
 #[derive(Arbitrary, Debug)]
 enum Request {
     More,
@@ -94,7 +94,7 @@ fuzz_target!(|input: Input| match input {
     Input::Reconcile { own, theirs, tampered } => reconcile(&own.entries(), &theirs.entries(), &tampered),
 });
 
-/// What comes out of a sketch is, to the last cell, what went in.
+/// Checks that peeling a sketch returns symbols that produce every one of its cells.
 fn peel(cells: &[Cell]) {
     let key = SetKey::new(&SECRET, 0);
     let cells = words(cells, &key);
@@ -105,7 +105,7 @@ fn peel(cells: &[Cell]) {
     }
 }
 
-/// The answering side against what it may be told.
+/// Runs the responder against arbitrary input.
 fn answer(own: &[EntryId], theirs: &[EntryId], acts: &[Act]) {
     let mut answering = Responder::new(&SECRET, own.iter().copied());
     let (mut rounds, mut ranges_told) = (0, 0);
@@ -116,8 +116,8 @@ fn answer(own: &[EntryId], theirs: &[EntryId], acts: &[Act]) {
                 match answering.find(own.iter().copied()) {
                     Ok(DiffResult::Found(here, there)) => check_found(own, &key, &here, &there),
                     Ok(DiffResult::Again(NeedMore::Ranges(differing))) => {
-                        // The first time it asks for the one range that there is, before any is
-                        // told.
+                        // The first request names the single range of the whole set, before any
+                        // range is sent.
                         let known = differing.iter().all(|index| (*index as usize) < ranges_told);
                         assert!(known || differing == [0]);
                         assert!(differing.is_sorted_by(|one, next| one < next) && !differing.is_empty());
@@ -154,7 +154,8 @@ fn answer(own: &[EntryId], theirs: &[EntryId], acts: &[Act]) {
     }
 }
 
-/// Positions are of entries, in order, each once; symbols are of none that is here.
+/// Checks that indices are of entries, ascending and distinct, and that no symbol is of an entry
+/// here.
 fn check_found(own: &[EntryId], key: &SetKey, here: &[usize], there: &[Symbol]) {
     assert!(here.iter().all(|at| *at < own.len()) && here.is_sorted_by(|one, next| one < next));
     assert!(there.is_sorted_by(|one, next| one < next));
@@ -162,8 +163,8 @@ fn check_found(own: &[EntryId], key: &SetKey, here: &[usize], there: &[Symbol]) 
     assert!(there.iter().all(|symbol| !held.contains(symbol)));
 }
 
-/// The asking side against what it may be asked for: it tells only of its own set, and never more
-/// than a few times it.
+/// Runs the initiator against arbitrary requests: it describes only its own set, and sends at most
+/// a small multiple of its size.
 fn tell(own: &[EntryId], theirs: &[EntryId], requests: &[Request]) {
     let summary = Responder::new(&SECRET, theirs.iter().copied()).summary().clone();
     let mut asking = Initiator::new(&SECRET, own.iter().copied(), summary);
@@ -199,8 +200,8 @@ fn check_told(own: &[EntryId], told: &[Digest]) {
     assert!(words <= 40 * own.len() + 64, "{words} of {}", own.len());
 }
 
-/// Both sides, with some parts altered on the way. Untouched, it finds what differs; altered, what
-/// adds up is true.
+/// Runs both sides, with some parts altered in flight. Unaltered, the result is the difference;
+/// altered, a result that verifies is true.
 fn reconcile(own: &[EntryId], theirs: &[EntryId], tampered: &[(u8, u16, u64)]) {
     let mut answering = Responder::new(&SECRET, own.iter().copied());
     let mut asking = Initiator::new(&SECRET, theirs.iter().copied(), answering.summary().clone());
@@ -332,8 +333,7 @@ impl Range {
     }
 }
 
-/// The symbols cut at some of them, each range told in full: what an honest side would say in the
-/// end.
+/// Splits the symbols at some of them, with each range in full: the last message of an honest side.
 fn honest_ranges(symbols: &[Symbol], ends: &[u8]) -> Vec<RangeDigest> {
     let mut rest = bits(symbols);
     rest.sort_unstable();

@@ -1,9 +1,9 @@
-//! Ids: 16 bytes for a client, a vault, a record; 32 for a revision and a device.
+//! Ids: 16 bytes for a client, a vault or a record; 32 bytes for a revision or a device.
 //!
-//! A location's ids are domain-separated SHA-256 of its names (§2 of the design), so that two
-//! devices that chose the same names hold the same ids without ever having spoken. They are not
-//! secret, and not a commitment to hide a name: names are encrypted content, ids travel only in an
-//! authenticated channel.
+//! A location's ids are domain-separated SHA-256 hashes of its names (§2 of the design), so two
+//! devices that chose the same names hold the same ids without ever having communicated. Ids are
+//! not secret, and not a commitment that hides a name: names are encrypted content, and ids travel
+//! only in an authenticated channel.
 
 use core::{fmt, str::FromStr};
 
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::util::hex;
 
-/// Text that is not the hexadecimal form of an id.
+/// The error for text that is not the hexadecimal form of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an id: expected {expected} hexadecimal digits")]
 pub struct ParseIdError {
@@ -90,7 +90,7 @@ id!(/** A vault's id: SHA-256 of its client's id and its name, cut to 16 bytes. 
 id!(/** A record's id: SHA-256 of its vault's id and its name, cut to 16 bytes. */ RecordId, 16);
 id!(
     /// A revision's id: SHA-256 over salt, author, parents, deletion flag, labels, time and value.
-    /// It is the shape's hash.
+    /// A shape's hash is this id.
     RevisionId, 32
 );
 id!(
@@ -99,7 +99,7 @@ id!(
     ShortId, 8
 );
 id!(
-    /// A stamp: 8 bytes that one session leaves in the snapshots of both its devices, drawn from
+    /// A stamp: 8 bytes that one session leaves in the snapshots of both its devices, derived from
     /// its channel.
     Stamp, 8
 );
@@ -119,7 +119,7 @@ impl RevisionId {
 }
 
 impl ClientId {
-    /// The id of the client of this name.
+    /// Returns the id of the client with this name.
     #[must_use]
     pub fn of(name: &str) -> Self {
         Self(named(b"stronghold/client/v1", &[], name))
@@ -127,7 +127,7 @@ impl ClientId {
 }
 
 impl VaultId {
-    /// The id of the vault of this name in a client.
+    /// Returns the id of the vault with this name in a client.
     #[must_use]
     pub fn of(client: ClientId, name: &str) -> Self {
         Self(named(b"stronghold/vault/v1", &client.0, name))
@@ -135,7 +135,7 @@ impl VaultId {
 }
 
 impl RecordId {
-    /// The id of the record of this name in a vault.
+    /// Returns the id of the record with this name in a vault.
     #[must_use]
     pub fn of(vault: VaultId, name: &str) -> Self {
         Self(named(b"stronghold/record/v1", &vault.0, name))
@@ -143,13 +143,13 @@ impl RecordId {
 }
 
 impl DeviceId {
-    /// The id of the device with this public key, given as a DER `SubjectPublicKeyInfo`.
+    /// Returns the id of the device with this public key, a DER `SubjectPublicKeyInfo`.
     #[must_use]
     pub fn of_spki(spki: &[u8]) -> Self {
         Self(Sha256::digest(spki).into())
     }
 
-    /// The first 8 bytes in groups of four digits: for people to compare on two screens.
+    /// Returns the first 8 bytes in groups of four digits, for comparison on two screens.
     #[must_use]
     pub fn fingerprint(&self) -> alloc::string::String {
         let mut text = alloc::string::String::new();
@@ -163,7 +163,7 @@ impl DeviceId {
     }
 }
 
-/// The ids of a location: what a shape carries in place of names.
+/// The ids of a location, which a shape carries in place of names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct LocationId {
     /// The client that the record belongs to.

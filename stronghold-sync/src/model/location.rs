@@ -1,4 +1,4 @@
-//! Locations: `client / vault / record`, by name, and how names from a peer are shown.
+//! Locations: `client / vault / record`, by name, and the safe display of names from a peer.
 
 use alloc::string::{String, ToString};
 use core::{fmt, str::FromStr};
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ClientId, LocationId, RecordId, VaultId};
 
-/// The longest client or vault name, in bytes of UTF-8.
+/// Maximum length of a client or vault name, in bytes of UTF-8.
 pub const MAX_NAME: usize = 255;
-/// The longest record name, in bytes of UTF-8.
+/// Maximum length of a record name, in bytes of UTF-8.
 pub const MAX_RECORD_NAME: usize = 1024;
 
-/// Where a record is: three names, none empty, the first two without `/`.
+/// The location of a record: three non-empty names, the first two without `/`.
 ///
 /// Its text form is `client/vault/record`; only the record's name may contain `/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -23,28 +23,29 @@ pub struct Location {
     record: String,
 }
 
-/// A name or a location's text that can't be one.
+/// The error for an invalid name or location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseLocationError {
     /// Fewer than three parts.
     #[error("a location is CLIENT/VAULT/RECORD")]
     Parts,
-    /// One of the names has no characters.
+    /// An empty name.
     #[error("a name in a location is empty")]
     Empty,
-    /// A client or vault name contains `/`.
+    /// A client or vault name that contains `/`.
     #[error("a client or vault name contains '/'")]
     Slash,
-    /// A name is longer than [`MAX_NAME`] or [`MAX_RECORD_NAME`] bytes.
+    /// A name longer than [`MAX_NAME`] or [`MAX_RECORD_NAME`] bytes.
     #[error("a name is too long: at most 255 bytes, 1024 for a record")]
     TooLong,
 }
 
 impl Location {
-    /// A location of these names.
+    /// Creates a location from three names.
     ///
     /// # Errors
-    /// [`ParseLocationError`] when a name is empty, too long, or has a `/` where none may be.
+    /// [`ParseLocationError`] when a name is empty or too long, or a client or vault name contains
+    /// `/`.
     pub fn new(
         client: impl Into<String>,
         vault: impl Into<String>,
@@ -57,31 +58,31 @@ impl Location {
         Ok(Self { client, vault, record })
     }
 
-    /// A location of names that have been checked before, as those held in a vault have been.
+    /// Creates a location from names that were checked before, such as those held in a vault.
     #[must_use]
     pub fn new_unchecked(client: &str, vault: &str, record: &str) -> Self {
         Self { client: client.into(), vault: vault.into(), record: record.into() }
     }
 
-    /// The client's name.
+    /// Returns the client's name.
     #[must_use]
     pub fn client(&self) -> &str {
         &self.client
     }
 
-    /// The vault's name.
+    /// Returns the vault's name.
     #[must_use]
     pub fn vault(&self) -> &str {
         &self.vault
     }
 
-    /// The record's name; it may contain `/`.
+    /// Returns the record's name, which may contain `/`.
     #[must_use]
     pub fn record(&self) -> &str {
         &self.record
     }
 
-    /// The ids that shapes carry in place of these names.
+    /// Returns the ids that shapes carry in place of these names.
     #[must_use]
     pub fn id(&self) -> LocationId {
         let client = ClientId::of(&self.client);
@@ -139,9 +140,9 @@ impl From<Location> for (String, String, String) {
     }
 }
 
-/// A name made safe to show: control characters, and those that nobody sees or that change the
-/// direction of text, are written as `\u{…}`, so that a peer's name can't drive a terminal or pass
-/// for another.
+/// Returns a name that is safe to display: control characters, invisible characters and those that
+/// change the direction of text become `\u{…}`, so that a peer's name can't drive a terminal or
+/// pass for another name.
 #[must_use]
 pub fn escape_untrusted(name: &str) -> String {
     let mut shown = String::with_capacity(name.len());
@@ -155,9 +156,9 @@ pub fn escape_untrusted(name: &str) -> String {
     shown
 }
 
-/// Returns whether a character is not seen, or changes the direction of text: those of Unicode's
-/// `Default_Ignorable_Code_Point` and `Bidi_Control`, separators of lines, notes within a line,
-/// tags, and blanks that are no white space (fillers, the empty Braille pattern).
+/// Returns whether a character is invisible or changes the direction of text: Unicode's
+/// `Default_Ignorable_Code_Point` and `Bidi_Control`, line separators, interlinear annotations,
+/// tags, and blanks that are not white space (fillers, the empty Braille pattern).
 #[must_use]
 pub fn is_hidden(letter: char) -> bool {
     matches!(letter,

@@ -1,4 +1,4 @@
-//! Shapes, and the order of revisions: no clocks, no counters (§4 of the design).
+//! Shapes, and the order of revisions without clocks or counters (§4 of the design).
 
 use alloc::{collections::BTreeSet, sync::Arc, vec, vec::Vec};
 
@@ -6,21 +6,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{LocationId, RevisionId, ShortId};
 
-/// The most ancestors that a head carries. Beyond it an old revision may seem concurrent: a false
+/// Maximum number of ancestors of a head. Beyond it an old revision may seem concurrent: a false
 /// conflict, never a loss.
 pub const MAX_ANCESTORS: usize = 4096;
 
-/// The revisions that a revision has replaced, directly or not, by their short ids: at most
+/// The short ids of the revisions that a revision has replaced, directly or not: at most
 /// [`MAX_ANCESTORS`].
 ///
-/// First its parents, the heads that it replaced directly: these are fixed, and the revision's id
-/// covers them. Then what these had replaced, which is not covered, so that it may be cut
-/// differently on each device. Of both, those come first that have been on another device than the
-/// one that wrote them, newest first: some device may still show them. Those that never left the
-/// file that they were written in follow, newest first, and are cut before any other.
+/// First come its parents, the heads that it replaced directly: they are fixed, and the revision's
+/// id covers them. Then come the revisions that these had replaced, which the id does not cover, so
+/// that each device may truncate them differently. Within both groups, revisions that have been on
+/// a device other than their author's come first, newest first: a device may still show them.
+/// Revisions that never left their author's file follow, newest first, and are truncated before any
+/// other.
 ///
-/// Encoded as one byte string, empty for none: the numbers of parents, of parents that have been
-/// elsewhere, and of others that have been elsewhere, 2 bytes each, big-endian; then 8 bytes an id.
+/// The encoding is one byte string, empty if there are no ancestors: the numbers of parents, of
+/// parents that have been elsewhere, and of others that have been elsewhere, 2 bytes each,
+/// big-endian; then 8 bytes for each id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ancestors {
     ids: Option<Arc<[ShortId]>>,
@@ -29,43 +31,43 @@ pub struct Ancestors {
     shared: u16,
 }
 
-/// A head that is replaced.
+/// A head that a new revision replaces.
 #[derive(Clone, Copy, Debug)]
 pub struct Replaced<'a> {
-    /// Its id.
+    /// The head's id.
     pub id: RevisionId,
-    /// `true` if it has been, or may have been, on another device.
+    /// `true` if the head has been, or may have been, on another device.
     pub shared: bool,
-    /// The revisions that it replaced itself.
+    /// The head's own ancestors.
     pub ancestors: &'a Ancestors,
 }
 
-/// The description of a revision that travels before its value. It has no content.
+/// The description of a revision that travels before its value: never content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
-    /// Which record it is of.
+    /// The record.
     pub location: LocationId,
     /// The revision's id, the cryptographic hash of its content.
     pub revision: RevisionId,
-    /// The revisions that it replaced.
+    /// The revisions that it has replaced.
     pub ancestors: Ancestors,
     /// The value's size in bytes, padded (see [`crate::padme_len`]).
     pub size: u64,
-    /// `true` if it is a deletion.
+    /// `true` for a deletion.
     pub deleted: bool,
 }
 
-/// One revision of one record: what is asked for and given.
+/// One revision of one record: the unit that devices request and send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntryId {
     /// The record.
     pub location: LocationId,
-    /// The revision of it.
+    /// The revision of the record.
     pub revision: RevisionId,
 }
 
 impl Shape {
-    /// Which entry it is the shape of.
+    /// Returns the entry that the shape describes.
     #[must_use]
     pub fn entry(&self) -> EntryId {
         EntryId { location: self.location, revision: self.revision }
@@ -91,8 +93,9 @@ impl Ancestors {
         Self::of_parts(parents, shared_parents, shared, private)
     }
 
-    /// Takes a line of revisions, each replaced by the one before it in the list, newest first;
-    /// `None` if it is longer than [`MAX_ANCESTORS`]. All count as having been elsewhere.
+    /// Creates ancestors from a line of revisions, newest first, each replaced by the one before
+    /// it; returns `None` if there are more than [`MAX_ANCESTORS`]. All count as having been
+    /// elsewhere.
     #[must_use]
     pub fn from_newest_first(ids: Vec<RevisionId>) -> Option<Self> {
         let mut seen = BTreeSet::new();
@@ -104,8 +107,8 @@ impl Ancestors {
         Some(Self::of_parts(ids.clone(), ids.len(), further, Vec::new()))
     }
 
-    /// Returns these, and what the heads that are replaced had replaced in turn: what a peer leaves
-    /// out of a list is not forgotten for it.
+    /// Returns these ancestors together with the replaced heads and their ancestors: a peer that
+    /// leaves ids out of a list does not make this side forget them.
     #[must_use]
     pub fn merged_with(&self, replaced: &[Replaced<'_>]) -> Self {
         let mut seen: BTreeSet<ShortId> = self.as_slice().iter().copied().collect();
@@ -132,13 +135,13 @@ impl Ancestors {
         )
     }
 
-    /// Returns the parents alone: what a revision keeps that is no head any more.
+    /// Returns the parents alone: the part that a revision keeps once it is no longer a head.
     #[must_use]
     pub fn parents_only(&self) -> Self {
         Self::of_parts(self.parents().to_vec(), self.shared_parents.into(), Vec::new(), Vec::new())
     }
 
-    /// Returns all of the ids, the parents first.
+    /// Returns all ids, the parents first.
     #[must_use]
     pub fn as_slice(&self) -> &[ShortId] {
         self.ids.as_deref().unwrap_or(&[])
@@ -150,25 +153,26 @@ impl Ancestors {
         &self.as_slice()[..self.parents.into()]
     }
 
-    /// Returns whether the revision with these ancestors is after `id`.
+    /// Returns whether `id` is an ancestor.
     #[must_use]
     pub fn contains(&self, id: &RevisionId) -> bool {
         self.as_slice().contains(&id.short())
     }
 
-    /// Those that have been elsewhere, newest first.
+    /// Returns the ids that have been elsewhere, newest first.
     fn shared(&self) -> impl Iterator<Item = ShortId> {
         let (parents, further) = self.as_slice().split_at(self.parents.into());
         parents[..self.shared_parents.into()].iter().chain(&further[..self.shared.into()]).copied()
     }
 
-    /// Those that never left the file that they were written in, newest first.
+    /// Returns the ids that never left their author's file, newest first.
     fn private(&self) -> impl Iterator<Item = ShortId> {
         let (parents, further) = self.as_slice().split_at(self.parents.into());
         parents[self.shared_parents.into()..].iter().chain(&further[self.shared.into()..]).copied()
     }
 
-    /// Cuts what never left before what did, and the oldest first.
+    /// Assembles the list, truncating ids that never left before those that did, and the oldest
+    /// first.
     fn of_parts(
         parents: Vec<ShortId>,
         shared_parents: usize,
@@ -181,7 +185,7 @@ impl Ancestors {
         shared.truncate(MAX_ANCESTORS - parents);
         ids.extend_from_slice(&shared);
         ids.extend(private.into_iter().take(MAX_ANCESTORS - ids.len()));
-        // All of these numbers are at most MAX_ANCESTORS.
+        // All of these numbers are at most `MAX_ANCESTORS`.
         Self {
             parents: parents as u16,
             shared_parents: shared_parents.min(parents) as u16,
@@ -191,7 +195,7 @@ impl Ancestors {
     }
 }
 
-/// Of each list the first, then of each the second, and so on.
+/// Interleaves lists: the first item of each, then the second of each, and so on.
 fn in_turn<I: Iterator<Item = ShortId>>(lists: impl Iterator<Item = I>) -> Vec<ShortId> {
     let mut lists: Vec<I> = lists.collect();
     if let [one] = &mut lists[..] {
@@ -216,10 +220,10 @@ impl Serialize for Ancestors {
     }
 }
 
-/// The bytes of the three numbers.
+/// Size of the three numbers, in bytes.
 const COUNTS: usize = 6;
 
-/// Decodes the form that [`Serialize`] writes; `None` for anything else.
+/// Decodes the output of [`Serialize`]; returns `None` for anything else.
 fn decode(bytes: &[u8]) -> Option<Ancestors> {
     if bytes.is_empty() {
         return Some(Ancestors::default());
@@ -254,11 +258,11 @@ impl<'de> Deserialize<'de> for Ancestors {
     }
 }
 
-/// A revision as far as order goes.
+/// A revision that can be ordered by its ancestors.
 pub trait Versioned {
-    /// Its id.
+    /// Returns the revision's id.
     fn revision(&self) -> RevisionId;
-    /// The revisions that it replaced.
+    /// Returns the revisions that it has replaced.
     fn ancestors(&self) -> &Ancestors;
 }
 
@@ -292,14 +296,14 @@ impl<T: Versioned> Versioned for &T {
     }
 }
 
-/// Merging: the union of what is given, less what another one of it replaces, in the order of ids.
+/// Returns the heads: each revision that no other one replaces, sorted by id.
 ///
-/// Commutative, associative and idempotent as long as ancestors are complete, so replicas that have
-/// seen the same revisions hold the same heads. Beyond [`MAX_ANCESTORS`] a replaced revision may be
-/// a head again.
+/// The merge is commutative, associative and idempotent as long as ancestors are complete, so
+/// replicas that have seen the same revisions hold the same heads. Beyond [`MAX_ANCESTORS`] a
+/// replaced revision may become a head again.
 ///
-/// The cost follows the number of revisions and of their ancestors, not its square: a peer may send
-/// many.
+/// The cost is proportional to the number of revisions and their ancestors, not to its square: a
+/// peer may send many.
 #[must_use]
 pub fn heads<T: Versioned>(revisions: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut all: Vec<T> = revisions.into_iter().collect();
@@ -311,8 +315,8 @@ pub fn heads<T: Versioned>(revisions: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut replaced = vec![false; all.len()];
     for (by, revision) in all.iter().enumerate() {
         for ancestor in revision.ancestors().as_slice() {
-            // Ids are in order, and so are their first bytes. Nothing replaces itself, whatever a
-            // list says.
+            // Ids are sorted, and so are their prefixes. A revision never replaces itself, even if
+            // its list says so.
             let from = all.partition_point(|other| other.revision().short() < *ancestor);
             let named = all[from..].iter().take_while(|other| other.revision().short() == *ancestor).count();
             (from..from + named).filter(|at| *at != by).for_each(|at| replaced[at] = true);

@@ -1,10 +1,10 @@
-//! The estimate of a difference: odd strata.
+//! Estimates the size of a difference by odd strata.
 //!
-//! Entries are sorted into 16 levels, each taking half of what the one before left; a level is 48
-//! bits, and an entry turns one of them over. Entries on both sides turn the same bit on both, so
-//! the difference of two sides' bits is the parity of what differs: from how many bits are odd at
-//! each level follows, by maximum likelihood, how many entries differ. 96 bytes, one bit turned per
-//! entry, and removing an entry is the same as adding it.
+//! Entries fall into 16 levels, each taking half of those the level before left over. A level is 48
+//! bits, and an entry flips one of them. Entries that both sides hold flip the same bit on both, so
+//! the XOR of two sides' bits is the parity of the differing entries. The number of odd bits at
+//! each level gives, by maximum likelihood, the number of differing entries. An estimator takes 96
+//! bytes, an entry flips one bit, and removing an entry is the same as adding it.
 //!
 //! The README compares it with tug-of-war counters.
 
@@ -14,17 +14,18 @@ use super::float;
 
 /// Number of levels.
 const LEVELS: usize = 16;
-/// Bits of a level.
+/// Number of bits of a level.
 const BITS: usize = 48;
-/// Bytes of an encoded estimator.
+/// Size of an encoded estimator, in bytes.
 pub const STRATA_LEN: usize = LEVELS * BITS / 8;
 
-/// A set, as far as its difference to another is to be estimated.
+/// An estimator: a digest of a set from which the size of its difference to another set is
+/// estimated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DifferenceEstimator([u64; LEVELS]);
 
 impl DifferenceEstimator {
-    /// Adds an entry by its hash, or removes it: it is the same.
+    /// Adds an entry by its hash, or removes it: both flip the same bit.
     pub fn toggle(&mut self, hash: u128) {
         let bits = (hash >> 64) as u64;
         let level = (bits.trailing_zeros() as usize).min(LEVELS - 1);
@@ -33,7 +34,7 @@ impl DifferenceEstimator {
         self.0[level] ^= 1 << bit;
     }
 
-    /// Returns about how many entries differ between the two sets.
+    /// Returns the approximate number of entries that differ between the two sets.
     #[must_use]
     pub fn estimate(&self, other: &Self) -> u64 {
         let mut odd = [0u32; LEVELS];
@@ -44,15 +45,15 @@ impl DifferenceEstimator {
     }
 }
 
-/// The number of entries under which these counts of odd bits are likeliest: on a grid of a quarter
-/// of a doubling, then, around the best, of a 32nd.
+/// Returns the number of entries that makes these counts of odd bits most likely. Searches a grid
+/// of factors 2^(1/4), then, around the best, one of factors 2^(1/32).
 fn most_likely(odd: &[u32; LEVELS]) -> u64 {
     let coarse = likeliest(odd, 1.0, COARSE, 112);
     let fine = likeliest(odd, coarse / COARSE, FINE, 17);
     fine as u64 + 1
 }
 
-/// The best of so many numbers, each `step` times the one before.
+/// Returns the most likely of `count` numbers, each `step` times the one before.
 fn likeliest(odd: &[u32; LEVELS], first: f64, step: f64, count: u32) -> f64 {
     let (mut entries, mut best) = (first, (f64::NEG_INFINITY, first));
     for _ in 0..count {
@@ -69,8 +70,8 @@ fn log_likelihood(odd: &[u32; LEVELS], entries: f64) -> f64 {
     let mut share = 0.5;
     let mut sum = 0.0;
     for (level, odd) in odd.iter().enumerate() {
-        // A level's bits are turned by a Poisson number of entries: odd with probability (1 -
-        // e^-2λ) / 2.
+        // A Poisson number of entries flips each bit of a level: odd with probability (1 - e^-2λ) /
+        // 2.
         let rate = entries * share / BITS as f64;
         let p = (0.5 * (1.0 - float::exp(-2.0 * rate))).clamp(1e-12, 0.5);
         sum += f64::from(*odd) * float::ln(p) + f64::from(BITS as u32 - odd) * float::ln(1.0 - p);
@@ -81,7 +82,7 @@ fn log_likelihood(odd: &[u32; LEVELS], entries: f64) -> f64 {
     sum
 }
 
-/// The fourth root of two, and the 32nd.
+/// The 4th root of 2, and the 32nd root of 2.
 const COARSE: f64 = 1.189_207_115_002_721;
 const FINE: f64 = 1.021_897_148_654_116_7;
 

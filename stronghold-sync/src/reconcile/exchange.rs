@@ -1,10 +1,11 @@
 //! Both ends of a reconciliation, without the session around them.
 //!
-//! The answering side tells a [`SetDigest`] of its set first. The initiator compares: equal sets
-//! end here. Else it tells of its own set, by a sketch as long as the estimated difference needs,
-//! or by all its symbols where that is shorter; and the answering side finds what differs. Where it
-//! does not come out: more cells of the same stream, once; a new key and the same again; then
-//! ranges, which can't fail. The initiator adds the result up against the summary.
+//! The responder first sends a [`SetDigest`] of its set. The initiator compares it with its own:
+//! equal sets end here. Otherwise the initiator sends a sketch of its set, as long as the estimated
+//! difference needs, or all its symbols if they are shorter, and the responder finds the
+//! difference. If that fails, the fallbacks are: more cells of the same stream, once; a new key and
+//! the same again; then ranges, which can't fail. The initiator verifies the result against the
+//! digest.
 
 use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
 
@@ -16,45 +17,46 @@ use super::{
 };
 use crate::{error::PeerMisbehaved, model::shape::EntryId};
 
-/// The most cells that are taken or told: 8 MiB.
+/// Maximum number of cells or symbols to send or accept: 8 MiB.
 pub const MAX_CELLS: usize = 1 << 20;
-/// The most rounds of ranges: sixteen-fold each, so enough for any set.
+/// Maximum number of rounds of ranges. Each splits ranges into 16, so this suffices for any set.
 const MAX_ROUNDS: u8 = 20;
-/// Symbols, or cells, of one message.
+/// Number of symbols, or cells, in one message.
 const PART: usize = 6 << 10;
 
-/// A part of the initiator's digest of its set.
+/// A part of the initiator's description of its set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Digest {
     /// The next cells of its stream, 8 bytes each, little-endian.
     Cells(ByteBuf),
-    /// Its symbols, likewise.
+    /// Its symbols, 8 bytes each, little-endian.
     Symbols(ByteBuf),
     /// Its ranges.
     Ranges(Vec<RangeDigest>),
 }
 
-/// The responder's request for more of the digest.
+/// The responder's request for more of the initiator's set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NeedMore {
     /// More cells of the same stream.
     More,
-    /// All of it again under the next key, by which its summary is this.
+    /// The set again under the next key, with the responder's digest under that key.
     Rekeyed(Box<SetDigest>),
-    /// The ranges of these positions, cut; at first, the one range that there is.
+    /// The ranges at these indices, split; at first, the single range of the whole set.
     Ranges(Vec<u32>),
 }
 
-/// The result of comparing a digest.
+/// The result of an attempt to find the difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiffResult {
-    /// The difference: positions of what only this side has, symbols of what only the other has.
+    /// The difference: indices of the entries that only this side has, and symbols of those that
+    /// only the peer has.
     Found(Vec<usize>, Vec<Symbol>),
-    /// Not yet.
+    /// Not found yet: the responder needs this.
     Again(NeedMore),
 }
 
-/// The stage of the fallbacks.
+/// The stages of fallback, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Sketch,
@@ -64,7 +66,7 @@ enum Stage {
     Ranges,
 }
 
-/// The answering side.
+/// The responder of a reconciliation.
 #[derive(Clone, Debug)]
 pub struct Responder {
     session: [u8; 32],
@@ -77,7 +79,7 @@ pub struct Responder {
     rounds: u8,
 }
 
-/// The initiator.
+/// The initiator of a reconciliation.
 #[derive(Clone, Debug)]
 pub struct Initiator {
     session: [u8; 32],
@@ -90,7 +92,8 @@ pub struct Initiator {
 }
 
 impl Responder {
-    /// Starts with the set of these entries, under a secret that only the session's two ends know.
+    /// Creates a responder with the set of these entries, under a secret that only the session's
+    /// two ends know.
     #[must_use]
     pub fn new(session: &[u8; 32], entries: impl IntoIterator<Item = EntryId>) -> Self {
         Self {
@@ -105,22 +108,22 @@ impl Responder {
         }
     }
 
-    /// Returns the digest that is sent first.
+    /// Returns the digest of the set, which is sent first.
     #[must_use]
     pub fn summary(&self) -> &SetDigest {
         self.set.summary()
     }
 
-    /// The key in use.
+    /// Returns the key in use.
     #[must_use]
     pub fn key(&self) -> &SetKey {
         self.set.key()
     }
 
-    /// Takes a part of what the peer tells.
+    /// Adds a part of the initiator's description of its set.
     ///
     /// # Errors
-    /// [`PeerMisbehaved`] when it is too much, or not what is due.
+    /// [`PeerMisbehaved`] when the part is too large or invalid at this stage.
     pub fn handle(&mut self, part: Digest) -> Result<(), PeerMisbehaved> {
         let due = |due: bool| {
             if due { Ok(()) } else { Err(PeerMisbehaved::OutOfOrder) }
@@ -145,11 +148,11 @@ impl Responder {
         }
     }
 
-    /// All was told: finds what differs, or what it takes to. `entries` are the set's, as they were
-    /// given.
+    /// Finds the difference, once all parts are in, or returns what it needs to find it. `entries`
+    /// are those of the set, in the same order as before.
     ///
     /// # Errors
-    /// [`PeerMisbehaved`] when what was told can't be of any set.
+    /// [`PeerMisbehaved`] when the parts can't describe any set.
     pub fn find(&mut self, entries: impl IntoIterator<Item = EntryId>) -> Result<DiffResult, PeerMisbehaved> {
         if self.stage == Stage::Ranges {
             return self.find_in_ranges();
@@ -173,10 +176,10 @@ impl Responder {
         }
     }
 
-    /// Returns the next fallback, since the difference does not add up for the peer.
+    /// Advances to the next fallback, after the initiator rejected the difference.
     ///
     /// # Errors
-    /// [`PeerMisbehaved::FalseDifference`] when there is none left.
+    /// [`PeerMisbehaved::FalseDifference`] when no fallback is left.
     pub fn next_fallback(
         &mut self,
         entries: impl IntoIterator<Item = EntryId>,
@@ -214,7 +217,7 @@ impl Responder {
         Ok(self.sorted_out(found))
     }
 
-    /// Splits the difference by whether this side has the entry.
+    /// Splits the difference into entries of this side and entries of the peer.
     fn sorted_out(&self, differing: Vec<Symbol>) -> DiffResult {
         let mut only_there: BTreeSet<Symbol> = differing.into_iter().collect();
         let mut seen = BTreeSet::new();
@@ -234,7 +237,7 @@ impl Responder {
 }
 
 impl Initiator {
-    /// Starts with the set of these entries and what the peer told first.
+    /// Creates an initiator with the set of these entries and the responder's digest.
     #[must_use]
     pub fn new(session: &[u8; 32], entries: impl IntoIterator<Item = EntryId>, theirs: SetDigest) -> Self {
         Self {
@@ -254,28 +257,28 @@ impl Initiator {
         self.set.summary().is_same(&self.theirs)
     }
 
-    /// Returns whether there is another way to find the difference, if this one did not add up.
+    /// Returns whether a fallback is left if the difference does not verify.
     #[must_use]
     pub fn has_fallback(&self) -> bool {
         self.stage < Stage::Ranges
     }
 
-    /// The set under the key in use.
+    /// Returns the set under the key in use.
     #[must_use]
     pub fn set(&self) -> &Set {
         &self.set
     }
 
-    /// Returns the first messages; none if both sets are the same.
+    /// Returns the parts to send first: none if both sets are the same.
     #[must_use]
     pub fn begin(&mut self) -> Vec<Digest> {
         if self.is_same() { Vec::new() } else { self.send_cells(1) }
     }
 
-    /// Returns the next messages. `entries` are those of the set, as they were given.
+    /// Returns the parts to send next. `entries` are those of the set, in the same order as before.
     ///
     /// # Errors
-    /// [`PeerMisbehaved`] when the peer asks for what is not due.
+    /// [`PeerMisbehaved`] when the responder's request is invalid at this stage.
     pub fn continue_with(
         &mut self,
         again: NeedMore,
@@ -319,7 +322,8 @@ impl Initiator {
         if due { Ok(()) } else { Err(PeerMisbehaved::OutOfOrder) }
     }
 
-    /// The positions of the entries of these symbols; `None` if one of them is of no entry here.
+    /// Returns the indices of the entries with these symbols; `None` if a symbol is of no entry
+    /// here.
     #[must_use]
     pub fn positions(&self, symbols: &BTreeSet<Symbol>) -> Option<Vec<usize>> {
         let found: Vec<(usize, Symbol)> = positions_of(symbols, self.set.symbols()).collect();
@@ -327,7 +331,8 @@ impl Initiator {
         (distinct.len() == symbols.len()).then(|| found.into_iter().map(|(at, _)| at).collect())
     }
 
-    /// Returns whether the peer's set is this one less `only_here`, with `only_there`.
+    /// Returns whether this set without `only_here` and with `only_there` has the responder's
+    /// digest.
     #[must_use]
     pub fn verify_fingerprint<'a>(
         &self,
@@ -340,7 +345,7 @@ impl Initiator {
         sum.is_same(&self.theirs)
     }
 
-    /// Cells for so many times the estimate, or all symbols where that is no longer.
+    /// Returns cells for `times` the estimate, or all symbols if they are no longer.
     fn send_cells(&mut self, times: u64) -> Vec<Digest> {
         let estimate = self.set.summary().strata.estimate(&self.theirs.strata).max(1);
         let cells = cells_for(estimate.saturating_mul(times)).min(MAX_CELLS);
@@ -357,8 +362,8 @@ impl Initiator {
     }
 }
 
-/// Where those that are sought stand among all. A bit for each value of 16 of a symbol's bits tells
-/// at once that nearly every other one is not sought: the ordered set is asked for few.
+/// Returns the sought symbols with their indices among all. A filter of 2^16 bits, addressed by 16
+/// bits of a symbol, rules out nearly every other symbol, so the ordered set is rarely consulted.
 fn positions_of<'a>(
     sought: &'a BTreeSet<Symbol>,
     all: &'a [Symbol],
@@ -377,16 +382,16 @@ fn positions_of<'a>(
     all.filter(move |(_, symbol)| may_be(*symbol) && sought.contains(symbol))
 }
 
-/// Symbols as bytes, 8 each, little-endian.
+/// Encodes symbols, 8 bytes each, little-endian.
 #[must_use]
 fn to_bytes(words: &[u64]) -> ByteBuf {
     ByteBuf::from(words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>())
 }
 
-/// Takes bytes as words behind those that came before, up to a limit.
+/// Decodes bytes and appends the words, up to a limit.
 ///
 /// # Errors
-/// [`PeerMisbehaved::TooManyCells`].
+/// [`PeerMisbehaved::TooManyCells`] over the limit, or if the bytes are not whole words.
 pub(crate) fn extend(words: &mut Vec<u64>, bytes: &[u8], limit: usize) -> Result<(), PeerMisbehaved> {
     let (more, rest) = bytes.as_chunks::<8>();
     if !rest.is_empty() || words.len() + more.len() > limit {
@@ -396,7 +401,7 @@ pub(crate) fn extend(words: &mut Vec<u64>, bytes: &[u8], limit: usize) -> Result
     Ok(())
 }
 
-/// Words in parts that fit a message each.
+/// Splits words into parts that each fit into a message.
 pub(crate) fn split_words<T>(words: &[u64], part: impl Fn(ByteBuf) -> T) -> Vec<T> {
     words.chunks(PART).map(|chunk| part(to_bytes(chunk))).collect()
 }

@@ -1,8 +1,8 @@
-//! A set that is kept ready: summary, first cells and symbols follow entries as they come and go.
+//! An index of a set: keeps its digest, first cells and symbols up to date as entries come and go.
 //!
 //! Inserting and removing cost less than a microsecond in a million entries (`cargo xtask bench
-//! reconcile index`), and a repeated reconciliation under the same key starts warm: nothing is
-//! hashed again. The key must then live as long as the index, and stay as secret.
+//! reconcile index`), and a repeated reconciliation under the same key starts warm: it hashes
+//! nothing again. The key must then live as long as the index, and stay as secret.
 
 use alloc::collections::BTreeSet;
 
@@ -13,10 +13,11 @@ use super::{
 };
 use crate::EntryId;
 
-/// Cells that an index keeps ready: enough for some two thousand differences.
+/// Number of cells in an index: enough for about two thousand differences.
 pub const INDEX_CELLS: usize = 4096;
 
-/// A set of entries under a key that stays, each with a handle of the caller's, such as a position.
+/// An index of a set under a permanent key. Each entry has a handle chosen by the caller, such as
+/// an index into a list.
 #[derive(Clone, Debug)]
 pub struct Index {
     key: SetKey,
@@ -26,14 +27,14 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty one.
+    /// Creates an empty index.
     #[must_use]
     pub fn new(key: SetKey) -> Self {
         let sketch = Sketch::of(&[], INDEX_CELLS);
         Self { key, summary: SetDigest::default(), sketch, handles: BTreeSet::new() }
     }
 
-    /// Adds an entry; `false` if it is there already under this handle.
+    /// Adds an entry; returns `false` if it is already present under this handle.
     pub fn insert(&mut self, entry: &EntryId, handle: u32) -> bool {
         let hash = self.key.hash(entry);
         let symbol = self.key.symbol(hash);
@@ -45,7 +46,7 @@ impl Index {
         new
     }
 
-    /// Removes an entry; `false` if it is not there under this handle.
+    /// Removes an entry; returns `false` if it is not present under this handle.
     pub fn remove(&mut self, entry: &EntryId, handle: u32) -> bool {
         let hash = self.key.hash(entry);
         let symbol = self.key.symbol(hash);
@@ -57,19 +58,19 @@ impl Index {
         held
     }
 
-    /// Returns the digest that is sent first.
+    /// Returns the digest of the set, which is sent first.
     #[must_use]
     pub fn summary(&self) -> &SetDigest {
         &self.summary
     }
 
-    /// The first `len` cells, if it keeps as many.
+    /// Returns the first `len` cells, or `None` if the index has fewer.
     #[must_use]
     pub fn sketch(&self, len: usize) -> Option<Sketch> {
         Some(Sketch::from_cells(self.sketch.cells().get(..len)?))
     }
 
-    /// The handles of the entries of this symbol: one, but for a collision among 2^44.
+    /// Returns the handles of the entries with this symbol: one, except in a collision among 2^44.
     pub fn resolve(&self, symbol: Symbol) -> impl Iterator<Item = u32> {
         self.handles.range((symbol, 0)..=(symbol, u32::MAX)).map(|(_, handle)| *handle)
     }

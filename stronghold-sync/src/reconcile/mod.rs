@@ -1,4 +1,5 @@
-//! Finding the difference of two sets of entries at the cost of the difference (§5 of the design).
+//! Set reconciliation: finds the difference of two sets of entries at a cost proportional to the
+//! difference (§5 of the design).
 
 mod estimate;
 mod exchange;
@@ -23,16 +24,15 @@ pub use self::{
 };
 use crate::EntryId;
 
-/// The first digest of a set: enough to see that both are equal, or about how much they
-/// differ.
+/// The digest of a set: shows whether two sets are equal, and about how much they differ otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetDigest {
     /// Number of entries.
     pub count: u64,
-    /// The sum of the entries' keyed hashes, 128 bits.
+    /// Sum of the entries' keyed hashes, 128 bits.
     #[serde(with = "fingerprint")]
     pub fingerprint: u128,
-    /// The estimator.
+    /// Estimator of the difference.
     pub strata: DifferenceEstimator,
 }
 
@@ -60,19 +60,19 @@ impl Set {
         Self { key, symbols, summary }
     }
 
-    /// The symbols, in the order of the entries.
+    /// Returns the symbols, in the order of the entries.
     #[must_use]
     pub fn symbols(&self) -> &[Symbol] {
         &self.symbols
     }
 
-    /// Returns the digest that is sent first.
+    /// Returns the digest, which is sent first.
     #[must_use]
     pub fn summary(&self) -> &SetDigest {
         &self.summary
     }
 
-    /// The key.
+    /// Returns the key.
     #[must_use]
     pub fn key(&self) -> &SetKey {
         &self.key

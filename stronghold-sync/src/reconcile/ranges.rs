@@ -1,8 +1,9 @@
-//! The last resort: ranges of symbols with counts and sums, halved sixteen-fold where they differ.
+//! Range reconciliation, the last resort: counts and sums of ranges of symbols; a range that
+//! differs is split into 16.
 //!
-//! It needs several rounds and is never short. One side, the teller, tells of its ranges; the
-//! other, the finder, says which differ; small ranges are told in full, so in the end the finder
-//! knows the difference.
+//! It needs several rounds and always succeeds. The sender sends digests of its ranges, and the
+//! receiver replies with those that differ. Small ranges are sent in full, so in the end the
+//! receiver knows the difference.
 
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
@@ -11,16 +12,15 @@ use serde::{Deserialize, Serialize};
 
 use super::symbol::Symbol;
 
-/// A range with at most this many symbols is told in full.
+/// Maximum number of symbols in a range that is sent in full.
 const SMALL: usize = 16;
-/// Into how many a range that differs is cut.
+/// Number of ranges that a differing range is split into.
 const CUT: usize = 16;
 
-/// One range as the teller tells it: from where the one before ended (the first: zero), up to
-/// `end`.
+/// The digest of one range: from the end of the range before (the first: from zero) up to `end`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeDigest {
-    /// The first symbol that is no longer in it; `None`: no end.
+    /// The first symbol behind the range; `None` for an open end.
     pub end: Option<u64>,
     /// The content of the range.
     pub content: Content,
@@ -29,22 +29,22 @@ pub struct RangeDigest {
 /// The content of a range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
-    /// So many symbols with this sum.
+    /// A number of symbols and their sum.
     Sum(u64, u64),
     /// These symbols, ascending.
     Full(Vec<u64>),
-    /// The finder knows it already.
+    /// Omitted: the receiver already knows it.
     Skip,
 }
 
-/// The side that tells.
+/// The side that sends range digests.
 #[derive(Clone, Debug)]
 pub struct RangeSender {
     symbols: Vec<Symbol>,
     told: Vec<RangeDigest>,
 }
 
-/// The side that finds.
+/// The side that receives range digests and finds the difference.
 #[derive(Clone, Debug)]
 pub struct RangeReceiver {
     symbols: Vec<Symbol>,
@@ -54,7 +54,7 @@ pub struct RangeReceiver {
     pub only_there: Vec<Symbol>,
 }
 
-/// A list of ranges that can't be: out of order, or more than was asked for.
+/// An invalid list of ranges: out of order, or not the requested ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadRanges;
 
@@ -68,10 +68,10 @@ impl RangeSender {
         Self { symbols, told: vec![whole] }
     }
 
-    /// The next message: the ranges that differ (all, at first), cut.
+    /// Returns the next message: the differing ranges (all, at first), split.
     ///
     /// # Errors
-    /// [`BadRanges`] when the finder names ranges that were not told.
+    /// [`BadRanges`] when the receiver names ranges that were not sent.
     pub fn digests(&mut self, differing: &[u32]) -> Result<&[RangeDigest], BadRanges> {
         let mut differing = differing.iter().map(|index| *index as usize).peekable();
         let mut next = Vec::new();
@@ -94,7 +94,7 @@ impl RangeSender {
 }
 
 impl RangeReceiver {
-    /// Knows nothing of the peer yet.
+    /// Creates a receiver that knows nothing of the sender's set yet.
     #[must_use]
     pub fn new(mut symbols: Vec<Symbol>) -> Self {
         symbols.sort_unstable();
@@ -102,11 +102,11 @@ impl RangeReceiver {
         Self { symbols, only_here: Vec::new(), only_there: Vec::new() }
     }
 
-    /// Takes what was told; gives which ranges differ and were not told in full. None: all is
-    /// found.
+    /// Compares the sender's ranges with this set; returns the indices of those that differ and
+    /// were not sent in full. The difference is complete if there are none.
     ///
     /// # Errors
-    /// [`BadRanges`] when the ranges do not follow each other.
+    /// [`BadRanges`] when the ranges are not consecutive.
     pub fn find(&mut self, told: &[RangeDigest]) -> Result<Vec<u32>, BadRanges> {
         let mut differing = Vec::new();
         let mut start = 0;
@@ -154,7 +154,7 @@ fn cut(symbols: &[Symbol], range: Range<usize>, end: Option<u64>, into: &mut Vec
     }
 }
 
-/// Neighbouring ranges that are known become one.
+/// Appends an omitted range, merging it with an omitted range before it.
 fn push_skip(into: &mut Vec<RangeDigest>, end: Option<u64>) {
     match into.last_mut() {
         Some(RangeDigest { content: Content::Skip, end: last }) => *last = end,

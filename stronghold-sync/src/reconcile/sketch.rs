@@ -1,10 +1,10 @@
-//! Sketches: a rateless invertible Bloom lookup table (Yang, Gilad, Alizadeh, SIGCOMM 2024) of
+//! Sketches: rateless invertible Bloom lookup tables (Yang, Gilad, Alizadeh, SIGCOMM 2024) of
 //! self-checking symbols.
 //!
-//! The cells of a set are an endless stream; each symbol is added to cell 0, then to ever sparser
-//! ones. The sum of two sides' cells is the sketch of what differs, and from about 1.4 cells for
-//! each difference it can be peeled: a cell that holds one symbol gives it away, taking that symbol
-//! out of its other cells lays bare more.
+//! The cells of a set are an endless stream. Each symbol is added to cell 0, then to ever sparser
+//! cells. The sum of two sides' cells is the sketch of their difference, and from about 1.4 cells
+//! for each differing entry it can be peeled: a cell with a single symbol reveals that symbol, and
+//! removing it from its other cells reveals more.
 
 use alloc::{collections::BTreeSet, vec, vec::Vec};
 
@@ -19,18 +19,18 @@ pub struct Sketch {
     cells: Vec<u64>,
 }
 
-/// The reason for which a sketch did not peel.
+/// The reason why peeling a sketch failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeelError {
-    /// There are too few cells: more of the stream is needed.
+    /// Too few cells: more of the stream is needed.
     TooFewCells,
-    /// A symbol came out twice. Once in a million sessions a sum passes for a symbol and this
-    /// follows; twice in a row it is an attack.
+    /// A symbol was peeled twice. Once in a million sessions a sum passes for a symbol and causes
+    /// this; twice in a row it is an attack.
     Duplicate,
 }
 
 impl Sketch {
-    /// The first `len` cells of a set.
+    /// Returns the first `len` cells of a set.
     #[must_use]
     pub fn of(symbols: &[Symbol], len: usize) -> Self {
         let mut sketch = Self { cells: vec![0; len] };
@@ -38,13 +38,13 @@ impl Sketch {
         sketch
     }
 
-    /// A sketch of cells that were taken from elsewhere.
+    /// Creates a sketch from existing cells.
     #[must_use]
     pub fn from_cells(cells: &[u64]) -> Self {
         Self { cells: cells.to_vec() }
     }
 
-    /// Grows to `len` cells of the same set's stream.
+    /// Extends the sketch to `len` cells of the same set's stream.
     pub fn grow(&mut self, symbols: &[Symbol], len: usize) {
         let from = self.cells.len();
         if len > from {
@@ -53,7 +53,7 @@ impl Sketch {
         }
     }
 
-    /// Adds an entry, or removes it: it is the same.
+    /// Adds an entry, or removes it: both are the same operation.
     pub fn toggle(&mut self, symbol: Symbol) {
         let len = self.cells.len();
         for cell in Cells::of(symbol).take_while(|cell| *cell < len) {
@@ -61,22 +61,22 @@ impl Sketch {
         }
     }
 
-    /// The cells.
+    /// Returns the cells.
     #[must_use]
     pub fn cells(&self) -> &[u64] {
         &self.cells
     }
 
-    /// The sketch of what differs: both must have the same length.
+    /// Returns the sketch of the difference. Both sketches must have the same length.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         Self { cells: self.cells.iter().zip(&other.cells).map(|(own, theirs)| own ^ theirs).collect() }
     }
 
-    /// Takes the symbols out, all of them or none.
+    /// Peels the sketch: returns all of its symbols, or an error.
     ///
     /// # Errors
-    /// [`PeelError`].
+    /// [`PeelError`] when there are too few cells or a symbol is peeled twice.
     pub fn peel(mut self, key: &SetKey) -> Result<Vec<Symbol>, PeelError> {
         let mut peeled = BTreeSet::new();
         let mut queue: Vec<usize> = (0..self.cells.len()).rev().collect();
@@ -88,7 +88,7 @@ impl Sketch {
             if !peeled.insert(symbol) {
                 return Err(PeelError::Duplicate);
             }
-            // Every symbol empties a cell for good, so there are no more of them than cells.
+            // Every symbol empties a cell for good, so there can't be more symbols than cells.
             if peeled.len() > self.cells.len() {
                 return Err(PeelError::Duplicate);
             }
@@ -102,8 +102,9 @@ impl Sketch {
         if empty { Ok(peeled.into_iter().collect()) } else { Err(PeelError::TooFewCells) }
     }
 
-    /// Adds symbols to the cells behind `from`. Several go side by side: the way from one cell to
-    /// the next is a long chain of arithmetic, and chains of different symbols overlap.
+    /// Adds symbols to the cells from index `from` on. Walks several symbols in parallel: stepping
+    /// to the next cell is a long dependency chain of arithmetic, and the chains of different
+    /// symbols overlap.
     fn extend_from(&mut self, symbols: &[Symbol], from: usize) {
         let (blocks, rest) = symbols.as_chunks::<SIDE_BY_SIDE>();
         for block in blocks {
@@ -133,15 +134,16 @@ impl Sketch {
     }
 }
 
-/// Returns the number of cells with which peeling succeeds in 97 of 100 sessions if this many
-/// differences were estimated: measured.
+/// Returns the number of cells that lets peeling succeed in 97 of 100 sessions for this estimated
+/// number of differences, as measured.
 #[must_use]
 pub fn cells_for(estimate: u64) -> usize {
     let estimate = estimate.min(u64::from(u32::MAX)) as f64;
     (1.85 * estimate + 2.6 * float::sqrt(estimate)) as usize + 3
 }
 
-/// The cells that a symbol is in, ascending: cell i with probability 1 / (1 + i / 2).
+/// The indices of the cells that contain a symbol, ascending: cell i with probability 1 / (1 + i /
+/// 2).
 struct Cells {
     state: u64,
     next: u64,
@@ -177,6 +179,6 @@ impl Iterator for Cells {
     }
 }
 
-/// The root of 2^53.
+/// The square root of 2^53.
 const ROOT_OF_RANGE: f64 = 94_906_265.624_251_56;
 const SIDE_BY_SIDE: usize = 8;

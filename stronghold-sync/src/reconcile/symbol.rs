@@ -1,9 +1,9 @@
-//! Symbols: 8 bytes that stand for one entry in one reconciliation, and check themselves.
+//! Symbols: 8 bytes that stand for one entry in one reconciliation and verify themselves.
 //!
-//! A symbol is 44 bits of a keyed hash of location and revision id, then 20 bits that are a keyed
-//! check of those 44. So a sum of several symbols is told from one symbol without a check beside
-//! it: a cell is 8 bytes. The key is fresh in each session and unknown to whoever could plant
-//! entries, so nobody can prepare collisions.
+//! A symbol is 44 bits of a keyed hash of location and revision id, then a keyed 20-bit check of
+//! those 44 bits. The check distinguishes one symbol from a sum of several without a separate
+//! checksum: a cell is 8 bytes. The key is fresh in each session and unknown to anyone who could
+//! plant entries, so nobody can prepare collisions.
 
 use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher24;
@@ -17,12 +17,13 @@ pub struct SetKey {
     check: u64,
 }
 
-/// A symbol that stands for one entry. Zero is the sum of nothing, or of two equal symbols.
+/// The symbol of an entry. Zero is the sum of nothing, or of two equal symbols.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Symbol(pub(crate) u64);
 
 impl SetKey {
-    /// The keys for an attempt of a session, from 32 secret bytes that only its two ends know.
+    /// Derives the keys for an attempt of a session from 32 secret bytes that only its two ends
+    /// know.
     #[must_use]
     pub fn new(session: &[u8; 32], attempt: u8) -> Self {
         let mut hash = Sha256::new();
@@ -36,8 +37,8 @@ impl SetKey {
         Self { hash: SipHasher24::new_with_key(&hash), check: u64::from_le_bytes(check) | 1 }
     }
 
-    /// The keyed hash of an entry: SipHash-2-4 with 128 bits (Aumasson and Bernstein, 2012) over
-    /// the record's id, which commits to client and vault too, and the revision's.
+    /// Returns the keyed hash of an entry: SipHash-2-4 with 128 bits (Aumasson and Bernstein, 2012)
+    /// over the record's id, which commits to client and vault too, and the revision's id.
     #[must_use]
     pub fn hash(&self, entry: &EntryId) -> u128 {
         let mut bytes = [0; 48];
@@ -46,20 +47,22 @@ impl SetKey {
         self.hash.hash(&bytes).as_u128()
     }
 
-    /// The symbol of an entry with this hash.
+    /// Returns the symbol of an entry with this hash.
     #[must_use]
     pub fn symbol(&self, hash: u128) -> Symbol {
         let id = (hash as u64) & ID_BITS;
         Symbol(id | self.check(id))
     }
 
-    /// Returns whether it can be one entry's symbol: a sum of several is, once in a million times.
+    /// Returns whether this can be the symbol of one entry. A sum of several passes once in a
+    /// million times.
     #[must_use]
     pub fn is_valid(&self, symbol: Symbol) -> bool {
         symbol.0 != 0 && self.check(symbol.0 & ID_BITS) == symbol.0 & !ID_BITS
     }
 
-    /// 20 bits at the top. Two rounds of multiplication hide well enough what nobody sees.
+    /// Returns the 20 check bits at the top. Two rounds of multiplication suffice, since the key
+    /// and its checks stay secret.
     fn check(&self, id: u64) -> u64 {
         let mixed = (id ^ self.check).wrapping_mul(0xD6E8_FEB8_6659_FD93);
         let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(self.check);
@@ -68,13 +71,13 @@ impl SetKey {
 }
 
 impl Symbol {
-    /// Takes a symbol's 64 bits as they are.
+    /// Creates a symbol from its 64 bits.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// The symbol's 64 bits.
+    /// Returns the symbol's 64 bits.
     #[must_use]
     pub const fn bits(self) -> u64 {
         self.0

@@ -1,16 +1,16 @@
-//! Glob patterns on `client/vault/record`: `*` and `?` stay within a name's segment, `**` crosses
-//! `/`, `\` takes the next character literally.
+//! Glob patterns on `client/vault/record`: `*` and `?` stay within a segment, `**` crosses `/`, `\`
+//! takes the next character literally.
 
 use alloc::{string::String, vec, vec::Vec};
 use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The longest pattern, in characters that are no `\` before another: a peer may send patterns, and
-/// matching costs length times length.
+/// Maximum pattern length in characters, not counting escapes. Peers send patterns, and matching is
+/// O(pattern x text).
 pub const MAX_PATTERN: usize = 2048;
 
-/// One pattern. A pattern of fewer than three segments stands for all below it: `wallet` is
+/// A pattern. If it has fewer than three segments, it matches everything below it: `wallet` means
 /// `wallet/**`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -18,20 +18,20 @@ pub struct Pattern {
     text: String,
     tokens: Vec<Token>,
     shortcut: Shortcut,
-    /// Minimum length of a matching text, in characters.
+    /// Minimum number of characters of a matching text.
     least: usize,
 }
 
-/// Text that is no pattern.
+/// The error for text that is not a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParsePatternError {
-    /// Nothing to match.
+    /// Empty text.
     #[error("a selection is empty")]
     Empty,
-    /// Over [`MAX_PATTERN`] characters.
+    /// More than [`MAX_PATTERN`] characters.
     #[error("a selection is longer than {MAX_PATTERN} characters")]
     TooLong,
-    /// A `\` with nothing behind it.
+    /// A `\` at the end.
     #[error("a selection ends with '\\'")]
     Escape,
 }
@@ -48,7 +48,7 @@ enum Token {
     Any,
 }
 
-/// The forms that most patterns have, matched without the general algorithm.
+/// The forms of most patterns, matched without the general algorithm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Shortcut {
     None,
@@ -57,7 +57,7 @@ enum Shortcut {
 }
 
 impl Pattern {
-    /// The pattern that matches just this text.
+    /// Returns the pattern that matches only this text.
     #[must_use]
     pub fn literal(text: &str) -> Self {
         let mut escaped = String::with_capacity(text.len());
@@ -71,12 +71,13 @@ impl Pattern {
         Self { text: escaped, least: tokens.len(), tokens, shortcut: Shortcut::Literal(text.into()) }
     }
 
-    /// The bytes of its text form.
+    /// Returns the length of the text form, in bytes.
     pub(crate) fn len(&self) -> usize {
         self.text.len()
     }
 
-    /// Returns the steps that matching takes for each character of a text, beyond comparing it.
+    /// Returns the number of steps that matching takes for each character of a text, beyond a
+    /// comparison.
     pub(crate) fn complexity(&self) -> usize {
         if self.shortcut == Shortcut::None { self.tokens.len() } else { 0 }
     }
@@ -87,8 +88,8 @@ impl Pattern {
         self.matches_in(text, &mut 0)
     }
 
-    /// The same, counting the steps that it takes: one for a comparison, else one for each token at
-    /// each letter.
+    /// Returns whether the pattern matches all of `text`, and adds the steps taken to `steps`: one
+    /// for a comparison, plus, in the general algorithm, one for each token at each byte.
     pub(crate) fn matches_in(&self, text: &str, steps: &mut u64) -> bool {
         *steps += 1;
         match &self.shortcut {
@@ -102,7 +103,7 @@ impl Pattern {
         }
     }
 
-    /// Returns whether it may match a text that begins with `prefix`.
+    /// Returns whether the pattern may match a text that begins with `prefix`.
     pub(crate) fn reaches(&self, prefix: &str) -> bool {
         match &self.shortcut {
             Shortcut::Literal(literal) => literal.starts_with(prefix),
@@ -111,14 +112,14 @@ impl Pattern {
         }
     }
 
-    /// Returns whether it matches every text.
+    /// Returns whether the pattern matches every text.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         matches!(&self.shortcut, Shortcut::Prefix(prefix) if prefix.is_empty())
     }
 
-    /// Returns whether this pattern is known to match every text that the other matches: `true` is
-    /// sure, `false` may be wrong.
+    /// Returns `true` if this pattern is known to match every text that the other matches. `false`
+    /// is not certain.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         match &self.shortcut {
@@ -155,9 +156,9 @@ impl Pattern {
         below[0]
     }
 
-    /// The positions in the pattern at which it may be after all of `text`.
+    /// Returns, for each position in the pattern, whether it can be reached after all of `text`.
     fn simulate(&self, text: &str) -> Vec<bool> {
-        // Every position that the pattern may be at, kept at once: no input makes it backtrack.
+        // Tracks every reachable position at once: no input causes backtracking.
         let mut at = vec![false; self.tokens.len() + 1];
         let mut next = at.clone();
         at[0] = true;
@@ -197,7 +198,7 @@ impl Token {
         }
     }
 
-    /// Returns whether two tails overlap, from what is known of the tails one token shorter.
+    /// Returns whether two tails overlap, given the results for the tails one token shorter.
     fn step(a: Self, b: Self, skip_a: bool, skip_b: bool, skip_both: bool) -> bool {
         match (a.repeats(), b.repeats()) {
             (true, true) => skip_a || skip_b,
@@ -253,7 +254,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, ParsePatternError> {
     Ok(tokens)
 }
 
-/// `wallet` and `wallet/tokens` stand for all that is below them.
+/// Completes `wallet` and `wallet/tokens` to match everything below them.
 fn complete(tokens: &mut Vec<Token>) {
     let slashes = tokens.iter().filter(|token| **token == Token::Exactly('/')).count();
     if slashes < 2 && !tokens.contains(&Token::Any) {

@@ -1,4 +1,4 @@
-//! Selections: which clients, vaults or records take part, and under which names they arrive.
+//! Selections of clients, vaults or records, and the names under which entries arrive.
 
 use alloc::{string::String, vec, vec::Vec};
 use core::{fmt, str::FromStr};
@@ -10,31 +10,30 @@ use crate::{
     select::pattern::{ParsePatternError, Pattern},
 };
 
-/// The most patterns in one selection: a peer may send them.
+/// Maximum number of patterns in a selection, as peers send them.
 pub const MAX_PATTERNS: usize = 1024;
-/// The most characters, in one selection, of patterns that are neither a plain location nor a place
-/// and all below it: matching one location costs as many steps for each of its characters.
+/// Maximum number of characters, in one selection, of patterns that are neither a plain location
+/// nor a place and all below it: for each character of a location, matching takes that many steps.
 pub const MAX_COMPLEXITY: usize = 512;
-/// The most bytes that the patterns of one selection have together: three of them fit into a
-/// message.
+/// Maximum number of bytes of all patterns in a selection: three selections fit into a message.
 pub const MAX_SELECTION: usize = 16 << 10;
-/// The most selections in one scope that a peer sends.
+/// Maximum number of selections in a scope from a peer.
 const MAX_PARTS: usize = 8;
 
-/// The locations that at least one of its patterns matches.
+/// A set of locations: those that at least one of its patterns matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Pattern>", into = "Vec<Pattern>")]
 pub struct Selection {
     patterns: Vec<Pattern>,
 }
 
-/// A list of patterns that is no selection.
+/// The error for a list of patterns that is not a selection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseSelectionError {
-    /// One of the patterns can't be read.
+    /// A pattern that can't be parsed.
     #[error(transparent)]
     Pattern(#[from] ParsePatternError),
-    /// More than [`MAX_PATTERNS`] of them.
+    /// More than [`MAX_PATTERNS`] patterns.
     #[error("a selection has more than {MAX_PATTERNS} patterns")]
     TooMany,
     /// More than [`MAX_COMPLEXITY`] characters of patterns with wildcards within.
@@ -46,16 +45,16 @@ pub enum ParseSelectionError {
 }
 
 impl Selection {
-    /// Everything.
+    /// Returns the selection of everything.
     #[must_use]
     pub fn everything() -> Self {
         Self { patterns: "**".parse().into_iter().collect() }
     }
 
-    /// Reads patterns; none at all selects everything.
+    /// Parses patterns; an empty list selects everything.
     ///
     /// # Errors
-    /// [`ParseSelectionError`] when one can't be read or there are too many.
+    /// [`ParseSelectionError`] when a pattern can't be parsed or the patterns exceed a limit.
     pub fn parse<T: AsRef<str>>(patterns: &[T]) -> Result<Self, ParseSelectionError> {
         if patterns.is_empty() {
             return Ok(Self::everything());
@@ -64,13 +63,14 @@ impl Selection {
         Self::try_from(patterns)
     }
 
-    /// Returns whether a peer takes it: one that was made of locations may be over the limits.
+    /// Returns whether a peer accepts the selection: one made of locations may exceed the limits.
     #[must_use]
     pub fn is_within_limits(&self) -> bool {
         Self::try_from(self.patterns.clone()).is_ok()
     }
 
-    /// Just these records. What is over the limits is a selection here, but none that a peer takes.
+    /// Returns the selection of just these records. It may exceed the limits: it is valid here, but
+    /// a peer does not accept it.
     #[must_use]
     pub fn of_locations<'a>(locations: impl IntoIterator<Item = &'a Location>) -> Self {
         let literal = |location: &Location| Pattern::literal(&alloc::format!("{location}"));
@@ -83,25 +83,23 @@ impl Selection {
         self.covers_text(&alloc::format!("{location}"))
     }
 
-    /// Returns whether some location could be in both.
+    /// Returns whether some location could be in both selections.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         self.patterns.iter().any(|own| other.patterns.iter().any(|theirs| own.overlaps(theirs)))
     }
 
-    /// Returns whether it is known to select all that the other selects: `true` is sure, `false`
-    /// may be wrong.
+    /// Returns `true` if this selection is known to include all that the other selects. `false` is
+    /// not certain.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         other.patterns.iter().all(|theirs| self.patterns.iter().any(|own| own.includes(theirs)))
     }
 
-    /// Returns the part that `other` does not select, as far as whole patterns can say it; `None`
-    /// if that is nothing.
+    /// Returns the patterns that the other selection does not cover; `None` if there are none.
     ///
     /// # Errors
-    /// `Err` when one of its patterns selects both something that the other selects and something
-    /// else.
+    /// `Err` when a pattern selects both something that the other selects and something else.
     pub(crate) fn without(&self, other: &Self) -> Result<Option<Self>, ()> {
         let touched = |own: &&Pattern| other.patterns.iter().any(|theirs| theirs.overlaps(own));
         let (inside, outside): (Vec<&Pattern>, Vec<&Pattern>) = self.patterns.iter().partition(touched);
@@ -123,13 +121,13 @@ impl Selection {
         self
     }
 
-    /// Returns whether it leaves nothing out.
+    /// Returns whether everything is selected.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.patterns.iter().any(Pattern::is_everything)
     }
 
-    /// The patterns.
+    /// Returns the patterns.
     #[must_use]
     pub fn patterns(&self) -> &[Pattern] {
         &self.patterns
@@ -143,13 +141,14 @@ impl Selection {
         self.patterns.iter().any(|pattern| pattern.matches_in(text, steps))
     }
 
-    /// Returns whether it may select something whose text begins so: a client, or a vault.
+    /// Returns whether it may select a location whose text begins with `prefix`, such as that of a
+    /// client or a vault.
     #[must_use]
     pub fn reaches(&self, prefix: &str) -> bool {
         self.patterns.iter().any(|pattern| pattern.reaches(prefix))
     }
 
-    /// The part of it that touches another selection, in whole patterns.
+    /// Returns the patterns that overlap another selection.
     pub(crate) fn touching(&self, other: &Self) -> Self {
         let touches = |own: &&Pattern| other.patterns.iter().any(|theirs| own.overlaps(theirs));
         Self { patterns: self.patterns.iter().filter(touches).cloned().collect() }
@@ -196,8 +195,8 @@ impl fmt::Display for Selection {
     }
 }
 
-/// A request within the selection of a rule: a location is covered if every part covers
-/// it.
+/// The part of a request's selection that a rule grants: a location is covered if every selection
+/// covers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     #[serde(deserialize_with = "deserialize_parts")]
@@ -213,13 +212,13 @@ fn deserialize_parts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<S
 }
 
 impl Scope {
-    /// The whole of a selection.
+    /// Returns the scope of a whole selection.
     #[must_use]
     pub fn of(selection: Selection) -> Self {
         Self { all_of: vec![selection] }
     }
 
-    /// The part of this scope that the selection covers too.
+    /// Returns the part of this scope that the selection covers too.
     #[must_use]
     pub fn within(mut self, selection: Selection) -> Self {
         if !self.all_of.contains(&selection) {
@@ -228,14 +227,14 @@ impl Scope {
         self
     }
 
-    /// The part of this scope that the other covers too.
+    /// Returns the part of this scope that the other scope covers too.
     #[must_use]
     pub fn and(self, other: &Self) -> Self {
         other.all_of.iter().fold(self, |scope, selection| scope.within(selection.clone()))
     }
 
-    /// Returns whether it is known to cover all that the other covers: `true` is sure, `false` may
-    /// be wrong.
+    /// Returns `true` if this scope is known to cover all that the other covers. `false` is not
+    /// certain.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         self.all_of.iter().all(|own| other.all_of.iter().any(|theirs| own.includes(theirs)))
@@ -247,26 +246,26 @@ impl Scope {
         self.covers_text(&alloc::format!("{location}"))
     }
 
-    /// Returns whether the location of this text form is in scope.
+    /// Returns whether the location with this text form is in scope.
     #[must_use]
     pub fn covers_text(&self, location: &str) -> bool {
         self.covers_in(location, &mut 0)
     }
 
-    /// The same, counting the steps that it takes. Each part is asked only where all before it
-    /// cover the location.
+    /// Returns whether the location is in scope, and adds the steps taken to `steps`. Stops at the
+    /// first selection that does not cover the location.
     pub fn covers_in(&self, location: &str, steps: &mut u64) -> bool {
         self.all_of.iter().all(|selection| selection.covers_in(location, steps))
     }
 
-    /// Returns the first part: in a grant, the rule's selection.
+    /// Returns the selection that is checked first: in a grant, the rules.
     #[must_use]
     pub fn first(&self) -> &Selection {
         &self.all_of[0]
     }
 
-    /// Returns the further parts, for a location that [`first`](Self::first) covers; `None` if
-    /// nothing is.
+    /// Returns the selections left to check for a location that [`first`](Self::first) covers;
+    /// `None` if there are none.
     #[must_use]
     pub fn rest(&self) -> Option<Self> {
         let rest = self.all_of[1..].iter().filter(|part| !part.includes(self.first()));
@@ -274,7 +273,7 @@ impl Scope {
         (!all_of.is_empty()).then_some(Self { all_of })
     }
 
-    /// Returns whether it leaves nothing out.
+    /// Returns whether everything is in scope.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.all_of.iter().all(Selection::is_everything)
@@ -290,7 +289,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// Under which names entries arrive: a client into another, or a vault into another.
+/// The renaming of entries on arrival: a client into another, or a vault into another.
 ///
 /// The narrowest matching rule applies: one for a vault before one for its client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -299,13 +298,13 @@ pub struct Mapping {
     vaults: Vec<((String, String), (String, String))>,
 }
 
-/// Text that is no mapping.
+/// The error for text that is not a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseMappingError {
-    /// It is not two places joined by `=`, both a client or both a client and vault.
+    /// Other than two places joined by `=`, either both a client or both a client and vault.
     #[error("a mapping is CLIENT=CLIENT or CLIENT/VAULT=CLIENT/VAULT")]
     Form,
-    /// One of the names can't be a name.
+    /// An invalid name.
     #[error(transparent)]
     Name(#[from] ParseLocationError),
 }
@@ -314,7 +313,7 @@ impl Mapping {
     /// Adds a rule in its text form, `FROM=TO`.
     ///
     /// # Errors
-    /// [`ParseMappingError`] when it has another form or a name can't be one.
+    /// [`ParseMappingError`] when it has another form or contains an invalid name.
     pub fn add(&mut self, rule: &str) -> Result<(), ParseMappingError> {
         let (from, to) = rule.split_once('=').ok_or(ParseMappingError::Form)?;
         match (from.split_once('/'), to.split_once('/')) {
@@ -327,7 +326,7 @@ impl Mapping {
         Ok(())
     }
 
-    /// Where an entry from this location arrives.
+    /// Returns the location at which an entry from this location arrives.
     #[must_use]
     pub fn apply(&self, location: &Location) -> Location {
         let vault = self.vaults.iter().find(|((c, v), _)| c == location.client() && v == location.vault());
@@ -337,8 +336,8 @@ impl Mapping {
             (None, Some((_, client))) => (client.as_str(), location.vault()),
             (None, None) => return location.clone(),
         };
-        // The names were checked when the rule was added, so the location is one; were it not,
-        // nothing is renamed.
+        // The names were checked when the rule was added, so this can't fail; if it did, nothing is
+        // renamed.
         Location::new(to_client, to_vault, location.record()).unwrap_or_else(|_| location.clone())
     }
 

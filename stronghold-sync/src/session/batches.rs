@@ -1,4 +1,4 @@
-//! Entries on their way: batches going out, batches coming in, and what may be in them.
+//! Batches of entries: sending and receiving them, and checking what they may contain.
 
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 
@@ -13,66 +13,66 @@ use crate::{
     session::Action,
 };
 
-/// The most entries in one batch.
+/// Maximum number of entries in a batch.
 pub const BATCH_ENTRIES: usize = 1000;
-/// About how many bytes of values go into one batch.
+/// Approximate limit on the bytes of values in a batch.
 pub const BATCH_BYTES: u64 = 8 << 20;
-/// The largest sealed batch that is accepted, in bytes: one value of 4 MiB above [`BATCH_BYTES`],
-/// and padding.
+/// Maximum size of a sealed batch, in bytes: [`BATCH_BYTES`] plus one value of 4 MiB, and padding.
 pub const MAX_SEALED: u64 = 16 << 20;
-/// Batches on their way and not yet confirmed.
+/// Maximum number of unacknowledged batches in flight.
 const WINDOW: u64 = 2;
 
-/// The entries that the batches of a peer may hold.
+/// The entries that a peer's batches may contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// Just these, which the plan of this side wanted: each in the scope of its command, and either
-    /// taken by that command or by a rule that lets the giver write or delete it here.
+    /// Only the entries that this side's plan takes: each within the scope of the command, and
+    /// taken either by the command itself or by a rule that lets the sender write or delete it
+    /// here.
     Taken {
-        /// Which.
+        /// The entries.
         entries: ShapeList,
-        /// Where they may be.
+        /// The scope that they must be in.
         scope: Scope,
-        /// By what.
+        /// The authority to take them.
         take: Take,
     },
-    /// Just these, and only where the policy lets the giver write or delete.
+    /// Only these entries, and only where the policy lets the sender write or delete.
     Granted {
-        /// Which.
+        /// The entries.
         entries: ShapeList,
-        /// Where it may write.
+        /// The grant for entries that the sender writes.
         push: Option<Grant>,
-        /// Where it may delete.
+        /// The grant for entries that the sender deletes.
         delete: Option<Grant>,
     },
-    /// Everything that was asked for, deletions too.
+    /// Every entry in the requested scope, deletions too.
     Within(Scope),
-    /// Every value that was asked for, and no deletion.
+    /// Every value in the requested scope, but no deletion.
     Values(Scope),
 }
 
-/// Entries as their shapes announced them, in order. What the plan was made of has to be what
-/// arrives: a deletion announced as an edit would pass by the question that many deletions ask.
+/// The shapes that announced the entries, sorted by entry. Entries must arrive as announced: a
+/// deletion announced as an edit would bypass the confirmation of many deletions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapeList(Vec<Shape>);
 
-/// The reason for which an entry may not be in a batch.
+/// The reason why an entry may not be in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unexpected {
-    /// It was not asked for, or is not what its shape said.
+    /// It was not requested, or differs from its announced shape.
     Unrequested,
-    /// Its giver may not write or delete it.
+    /// The sender may not write or delete it.
     NotPermitted,
-    /// A rule let it in when it was asked for, and does not any more.
+    /// A rule allowed it when it was requested but no longer does.
     Withdrawn,
 }
 
 impl Expected {
-    /// Checks one entry, given the shape that was computed from what arrived, at the time `now`
-    /// (milliseconds since 1970).
+    /// Checks one entry at the time `now` (milliseconds since 1970). `shape` is computed from the
+    /// received entry.
     ///
     /// # Errors
-    /// [`Unexpected`] when it may not be there.
+    /// [`Unexpected`] when the batch may not contain the entry.
     pub fn check(
         &self,
         policy: &Policy,
@@ -106,14 +106,14 @@ impl Expected {
         }
     }
 
-    /// Returns whether no plan was made of it, so that nobody could be asked about what it deletes
-    /// or empties.
+    /// Returns whether the entries arrive without a plan, so that no confirmation of deleted or
+    /// emptied records took place.
     #[must_use]
     pub fn is_unplanned(&self) -> bool {
         matches!(self, Self::Within(_) | Self::Values(_))
     }
 
-    /// Where what was asked for may be.
+    /// Returns the requested scope, for display.
     pub(super) fn asked(&self) -> &dyn core::fmt::Display {
         match self {
             Self::Taken { scope, .. } | Self::Within(scope) | Self::Values(scope) => scope,
@@ -121,7 +121,7 @@ impl Expected {
         }
     }
 
-    /// The grants behind it, for the log.
+    /// Returns the grants that allow the entries, for the log.
     pub(super) fn grants(&self) -> impl Iterator<Item = &Grant> {
         let (push, delete) = match self {
             Self::Granted { push, delete, .. } => (push.as_ref(), delete.as_ref()),
@@ -149,7 +149,7 @@ impl ShapeList {
     }
 }
 
-/// Batches going out: sealed one after the other, few unconfirmed at a time.
+/// The sender of batches: seals one after the other, with few of them unacknowledged.
 #[derive(Debug)]
 pub(super) struct BatchSender {
     grant: Grant,
@@ -160,13 +160,13 @@ pub(super) struct BatchSender {
     confirmed: u64,
     unconfirmed_entries: VecDeque<u64>,
     pub(super) sent: u64,
-    /// Number of entries in all batches.
+    /// Total number of entries in all batches.
     all: u64,
     ended: bool,
 }
 
 impl BatchSender {
-    /// Gives these, in the order of entries.
+    /// Creates a sender of these entries, sorted by entry.
     pub(super) fn new(grant: Grant, key: RecipientKey, shapes: &[Shape]) -> Self {
         Self {
             grant,
@@ -182,17 +182,17 @@ impl BatchSender {
         }
     }
 
-    /// The grant that allows it.
+    /// Returns the grant that allows the export.
     pub(super) fn grant(&self) -> &Grant {
         &self.grant
     }
 
-    /// The revisions in its batches.
+    /// Returns the revisions in the remaining batches.
     pub(super) fn revisions(&self) -> impl Iterator<Item = RevisionId> {
         self.batches.iter().flatten().map(|entry| entry.revision)
     }
 
-    /// Asks for the next batch to be sealed, or ends; `true` when all is confirmed.
+    /// Requests the sealing of the next batch, or ends; returns `true` once all are acknowledged.
     pub(super) fn pump(&mut self, core: &mut Core) -> bool {
         if self.next - self.confirmed < WINDOW
             && let Some(entries) = self.batches.pop_front()
@@ -230,8 +230,8 @@ impl BatchSender {
     }
 }
 
-/// Cuts a list into batches, between records where that can be: their heads are merged, and
-/// counted, together.
+/// Splits a list into batches, between records where possible: the receiver merges and counts a
+/// record's heads together.
 fn batches(shapes: &[Shape]) -> VecDeque<Vec<EntryId>> {
     let mut batches = VecDeque::new();
     let (mut batch, mut bytes) = (Vec::new(), 0u64);
@@ -263,12 +263,13 @@ fn close(batch: &mut Vec<EntryId>, bytes: &mut u64, batches: &mut VecDeque<Vec<E
     *bytes = 0;
 }
 
-/// About how many bytes an entry takes in a batch: value and labels, ancestors, names and the rest.
+/// Returns the approximate size of an entry in a batch, in bytes: value and labels, ancestors,
+/// names and overhead.
 fn wire_size(shape: &Shape) -> u64 {
     shape.size.saturating_add(8 * shape.ancestors.as_slice().len() as u64 + 256)
 }
 
-/// Batches coming in: put together as their bytes arrive, merged whole.
+/// The receiver of batches: assembles each from its chunks and imports it as a whole.
 #[derive(Debug)]
 pub(super) struct BatchReceiver {
     expected: Arc<Expected>,
@@ -288,7 +289,7 @@ impl BatchReceiver {
         &self.expected
     }
 
-    /// Takes no more entries than the peer said would come.
+    /// Lowers the limit to the number of entries that the peer announced.
     pub(super) fn limit(&mut self, entries: u64) -> Result<(), PeerMisbehaved> {
         if entries > self.entries_left {
             return Err(PeerMisbehaved::TooMany);
@@ -333,7 +334,7 @@ impl BatchReceiver {
         self.current = None;
     }
 
-    /// Returns whether the peer may end here: not within a batch.
+    /// Checks that the peer may end here: not within a batch.
     pub(super) fn may_end(&self) -> Result<(), PeerMisbehaved> {
         if self.current.is_none() { Ok(()) } else { Err(PeerMisbehaved::OutOfOrder) }
     }
@@ -363,7 +364,8 @@ mod tests {
         Shape { location: location.id(), revision, ancestors: Ancestors::default(), size, deleted: false }
     }
 
-    /// How many entries there are in each batch of records with so many heads of this size.
+    /// Returns the number of entries in each batch, for records with these numbers of heads of this
+    /// size.
     fn cut(heads: &[u16], size: u64) -> Vec<usize> {
         let record = |(number, heads): (usize, &u16)| {
             let location = at(&format!("c/v/{number}"));

@@ -23,37 +23,37 @@ use crate::{
 pub enum SessionRequest {
     /// Everything selected, sealed to this key.
     Import {
-        /// Of what.
+        /// The entries to import.
         selection: Selection,
         /// This side's one-time key.
         key: RecipientKey,
     },
-    /// Which entries there are.
+    /// The names and shapes of the selected entries.
     Browse {
-        /// Of what.
+        /// The entries to list.
         selection: Selection,
     },
-    /// Picked entries, sealed to this key.
+    /// Individual entries, sealed to this key.
     Fetch {
-        /// Which.
+        /// The entries to fetch.
         selection: Selection,
         /// This side's one-time key.
         key: RecipientKey,
     },
-    /// The entries that either side lacks.
+    /// A sync: each side receives what it lacks.
     Sync(SyncOptions),
 }
 
-/// A sync to ask for.
+/// The options of a sync.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncOptions {
-    /// Of what.
+    /// The entries to sync.
     pub selection: Selection,
-    /// The right by which to receive; `None` to receive nothing.
+    /// The authority to receive; `None` to receive nothing.
     pub take: Option<Take>,
-    /// The right by which to give. One of the two must be there.
+    /// The authority to give. At least one of `take` and a granted `push` is required.
     pub push: Push,
-    /// `true` if the names of all that would be taken are wanted in the plan: also of what only the
+    /// `true` if the plan must name every record that it would take, including those that only the
     /// peer holds.
     pub names: bool,
     /// This side's one-time key.
@@ -62,34 +62,35 @@ pub struct SyncOptions {
     pub secret: [u8; 32],
 }
 
-/// By what right the initiator takes.
+/// The initiator's authority to take entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Take {
-    /// By its own command: everything that the peer lets it have.
+    /// Its own command: everything that the peer lets it have.
     Everything,
-    /// By what this side's policy lets the peer do.
+    /// Its policy: only what the peer may write or delete here.
     Granted(Consent),
 }
 
-/// The rights that this side's policy gives the peer here, by which a requested sync takes entries.
+/// The peer's permissions by this side's policy, applied to the entries that a sync takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Consent {
-    /// Where the peer may write.
+    /// The grant for entries that the peer writes.
     pub push: Option<Grant>,
-    /// Where it may delete.
+    /// The grant for entries that the peer deletes.
     pub delete: Option<Grant>,
-    /// Entries taken beyond that: a person has seen them by name.
+    /// Entries to take beyond these grants: the user has seen their names.
     pub also: BTreeSet<EntryId>,
 }
 
-/// By what right the initiator gives.
+/// The initiator's authority to give entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Push {
-    /// It gives nothing, and wants to give nothing.
+    /// No authority: this side chooses to give nothing.
     No,
-    /// It would give, and its own policy lets the peer have nothing of it: what waits is told.
+    /// No authority: this side would give, but its own policy grants the peer nothing. The plan
+    /// lists the entries that wait.
     NotGranted,
-    /// By the grant of this side's own policy for the peer.
+    /// A grant of its own policy to the peer.
     Granted(Grant),
 }
 
@@ -100,57 +101,57 @@ pub struct Initiator {
     state: State,
     summary: Summary,
     sent_since: bool,
-    /// The remembered stamps of the peer's snapshot, and whether there are two of it.
+    /// The stamps issued to the peer, and whether two snapshots of the peer are in use.
     stamps: Stamps,
     copied: bool,
 }
 
-/// Named for what it expects.
+/// The states, each named for the input that it expects.
 #[derive(Debug)]
 enum State {
-    /// The answer to an import or fetch.
+    /// The reply to an import or fetch.
     AwaitGrant(BatchReceiver),
-    /// The answer to a browse.
+    /// The reply to a browse.
     AwaitListing(Selection, PeerList<Listing>),
-    /// The answer to a sync.
+    /// The reply to a sync.
     AwaitAgreed(Box<SyncOptions>),
     /// This side's own shapes, one scope after the other.
     AwaitShapes(Box<Sync>, ShapeQueries),
-    /// This side's shapes of what it would give, where that is more than it may.
+    /// The shapes this side would give, if they exceed what it may give.
     AwaitSendable(Box<Sync>),
-    /// The difference of both sets.
+    /// The difference.
     AwaitDiff(Box<Sync>),
-    /// Another way to find it: it did not add up.
+    /// A fallback reconciliation: the difference did not verify.
     AwaitDiffAgain(Box<Sync>),
-    /// The host's lookups about the difference.
+    /// The host's knowledge of the differing entries.
     AwaitLookup(Box<Sync>, Lookup),
-    /// Names of what only the peer holds.
+    /// Names of records that only the peer holds.
     AwaitNames(Box<Sync>),
-    /// The caller's word on the plan.
+    /// The host's decision on the plan.
     AwaitApproval(Box<Sync>, Box<Plan>),
     /// The log, then the proposal.
     LogToPropose(Box<Sync>, Box<Plan>),
     /// The log, then the peer's batches.
     LogToReceive(BatchReceiver),
-    /// The indices that the peer wants.
+    /// The peer's choice of the pushed entries.
     AwaitAccept(Box<Proposed>),
     /// The peer's batches; then, in a sync, this side's.
     Receiving(BatchReceiver, Option<Box<BatchSender>>),
-    /// The peer's confirmations.
+    /// The peer's acknowledgements.
     Sending(Box<BatchSender>),
-    /// Nothing more.
+    /// Nothing: the session is over.
     Over,
 }
 
 impl Initiator {
-    /// Starts a session by asking.
+    /// Starts a session with this request.
     #[must_use]
     pub fn new(ask: SessionRequest) -> Self {
         Self::with_edition(ask, Edition::default(), Stamps::default())
     }
 
-    /// The same, telling the peer of which edition this side's snapshot is, and with the stamps
-    /// that the peer was given.
+    /// Starts a session, and sends the peer this snapshot's edition. `stamps` are those issued to
+    /// the peer.
     #[must_use]
     pub fn with_edition(ask: SessionRequest, edition: Edition, stamps: Stamps) -> Self {
         let (request, state) = match ask {
@@ -253,7 +254,7 @@ impl Initiator {
         })
     }
 
-    /// Takes what the peer tells of its own snapshot, and of this side's.
+    /// Records the peer's edition, and whether either side's identity is in use by two snapshots.
     fn recognise(&mut self, agreed: &Agreed) {
         self.copied = self.stamps.detects_duplicate(agreed.edition.stamp);
         let told = [(self.copied, Duplicate::Theirs), (agreed.copied, Duplicate::Ours)];
@@ -263,7 +264,7 @@ impl Initiator {
         self.core.act(Action::Edition(agreed.edition));
     }
 
-    /// Takes a message while batches are on their way.
+    /// Handles a message while batches are in flight.
     fn transfer(&mut self, state: State, message: Message) -> Result<State, SessionError> {
         Ok(match (state, message) {
             (State::Receiving(mut incoming, outgoing), Message::Batch(batch)) => {
@@ -309,7 +310,7 @@ impl Initiator {
             (State::LogToPropose(sync, plan), TaskResult::Logged) => self.proposed(*sync, *plan),
             (State::LogToReceive(incoming), TaskResult::Logged) => State::Receiving(incoming, None),
             (State::AwaitApproval(_, plan), TaskResult::Stop) => {
-                // What the plan would do is the result of a dry run.
+                // A dry run reports the conflicts that the plan would cause.
                 self.summary.conflicts = plan.conflicts;
                 self.core.send(Message::End);
                 self.finish()
@@ -334,8 +335,8 @@ impl Initiator {
         Ok(())
     }
 
-    /// Asks for this side's shapes in the next scope that there is; then tells the peer of them, as
-    /// far as it is to know.
+    /// Requests this side's shapes in the next scope; after the last, sends the peer the permitted
+    /// part.
     fn gather(&mut self, sync: Box<Sync>, gathering: ShapeQueries) -> Result<State, SessionError> {
         if gathering.ask(&mut self.core) {
             return Ok(State::AwaitShapes(sync, gathering));
@@ -367,7 +368,7 @@ impl Initiator {
         Ok(State::AwaitDiffAgain(sync))
     }
 
-    /// Asks the host for what it takes to plan, if that is anything.
+    /// Requests the lookups that the plan needs, if any.
     fn look(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
         let look = sync.look()?;
         if look.is_empty() {
@@ -377,7 +378,7 @@ impl Initiator {
         Ok(State::AwaitLookup(sync, look))
     }
 
-    /// Asks the peer for the names that are still needed, if any are.
+    /// Requests the names that are still missing from the peer, if any.
     fn name(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
         let unnamed = sync.unnamed();
         if unnamed.is_empty() {

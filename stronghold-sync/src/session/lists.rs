@@ -15,8 +15,7 @@ use crate::{
 /// ancestors each.
 const MAX_LIST: usize = 512 << 20;
 
-/// A list that a peer sends in parts: in order, no part empty, and no larger than a session may
-/// have.
+/// A list that a peer sends in parts: sorted, with no empty part, and bounded in length and size.
 #[derive(Debug)]
 pub(super) struct PeerList<T> {
     pub(super) items: Vec<T>,
@@ -29,7 +28,7 @@ impl<T: WireSize> PeerList<T> {
         Self::up_to(MAX_ENTRIES as usize)
     }
 
-    /// One of so many items, at most.
+    /// Creates a list of at most `most` items.
     pub(super) const fn up_to(most: usize) -> Self {
         Self { items: Vec::new(), weight: 0, most }
     }
@@ -62,8 +61,7 @@ impl PeerList<Shape> {
     }
 }
 
-/// Takes a part of a list of positions, each of which must be of something that was told, and come
-/// once.
+/// Adds a part of a list of indices, each of which must be of a listed item and occur once.
 pub(super) fn take_indices(
     claimed: &mut BTreeSet<u32>,
     part: Vec<u32>,
@@ -78,18 +76,18 @@ pub(super) fn take_indices(
     })
 }
 
-/// The positions of some shapes in a list that has them all.
+/// Returns the indices of some shapes within a list that contains them all.
 pub(super) fn positions(list: &[Shape], some: &[Shape]) -> Vec<u32> {
     let some: BTreeSet<EntryId> = some.iter().map(Shape::entry).collect();
     (0..).zip(list).filter(|(_, shape)| some.contains(&shape.entry())).map(|(position, _)| position).collect()
 }
 
-/// The shape of an entry in a list in the order of entries.
+/// Returns the shape of an entry from a list sorted by entry.
 pub(super) fn find<'a>(shapes: &'a [Shape], entry: &EntryId) -> Option<&'a Shape> {
     shapes.binary_search_by_key(entry, Shape::entry).ok().map(|at| &shapes[at])
 }
 
-/// The entries of one list, in order, that another does not have.
+/// Returns the shapes of one sorted list whose entries the other sorted list lacks.
 pub(super) fn difference(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
     let mut others = others.iter().peekable();
     let mut lacks = |shape: &&Shape| {
@@ -99,7 +97,7 @@ pub(super) fn difference(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
     shapes.iter().filter(|shape| lacks(shape)).cloned().collect()
 }
 
-/// Checks that the host's shapes are in order and unique.
+/// Checks that the host's shapes are sorted.
 pub(super) fn check_sorted(shapes: Vec<Shape>) -> Result<Vec<Shape>, SessionError> {
     match shapes.is_sorted_by(|one, next| one.entry() < next.entry()) {
         true => Ok(shapes),
@@ -107,7 +105,7 @@ pub(super) fn check_sorted(shapes: Vec<Shape>) -> Result<Vec<Shape>, SessionErro
     }
 }
 
-/// The shapes that this side still has to gather from its host: a scope, and for which operation.
+/// The queue of shapes to request from the host: a scope, and the operation that needs it.
 #[derive(Debug, Default)]
 pub(super) struct ShapeQueries(VecDeque<(Operation, Scope)>);
 
@@ -116,7 +114,7 @@ impl ShapeQueries {
         Self(scopes.into_iter().filter_map(|(operation, scope)| Some((operation, scope?.clone()))).collect())
     }
 
-    /// Asks the host for the next; `false` when there is none.
+    /// Requests the next shapes from the host; returns `false` if the queue is empty.
     pub(super) fn ask(&self, core: &mut Core) -> bool {
         let Some((_, scope)) = self.0.front() else {
             return false;
@@ -125,7 +123,7 @@ impl ShapeQueries {
         true
     }
 
-    /// The operations that the host's answer is for: all that have the same scope.
+    /// Removes the front scope from the queue and returns all operations that need it.
     pub(super) fn answered(&mut self) -> Vec<Operation> {
         let Some((_, asked)) = self.0.front().cloned() else {
             return Vec::new();
@@ -137,14 +135,14 @@ impl ShapeQueries {
     }
 }
 
-/// Counts the records of some heads, which are in the order of locations.
+/// Returns the number of records in a list of heads sorted by location.
 pub(super) fn count_records<'a>(shapes: impl IntoIterator<Item = &'a Shape>) -> u64 {
     let mut last = None;
     let mut is_new = |shape: &&Shape| last.replace(shape.location) != Some(shape.location);
     shapes.into_iter().filter(|shape| is_new(shape)).count() as u64
 }
 
-/// The volume of some shapes.
+/// Returns the total volume of some shapes.
 pub(super) fn volume<'a>(shapes: impl IntoIterator<Item = &'a Shape>) -> Volume {
     shapes.into_iter().fold(Volume::default(), |sum, shape| Volume {
         entries: sum.entries + 1,

@@ -1,10 +1,10 @@
-//! A session: one request to a peer, as two state machines without IO.
+//! Sessions: one request to a peer, as two state machines without IO.
 //!
-//! Both [`Initiator`] and [`Responder`] are driven alike. Messages go in by `handle_message`, the
-//! answers to actions by `handle_result`; after each, `poll_action` is called until it gives none.
-//! An action that needs an answer ([`Action::needs_answer`]) is answered before the next message
-//! goes in. After an error every later call returns the same error; a last message for the peer may
-//! still be polled.
+//! [`Initiator`] and [`Responder`] are driven alike. Feed peer messages to `handle_message` and
+//! task results to `handle_result`; after each call, drain `poll_action` until it returns `None`.
+//! If an action needs a result ([`Action::needs_answer`]), pass it in before the next message.
+//! After an error every later call returns the same error; a last message for the peer may still be
+//! polled.
 
 mod batches;
 mod initiator;
@@ -27,64 +27,65 @@ use crate::{
     message::{Listing, Message, RecipientKey, Refusal, Volume},
 };
 
-/// A task of the host.
+/// A task for the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send this to the peer.
+    /// Send this message to the peer.
     Send(Message),
-    /// Give the shapes of all heads in scope, in the order of entries (location, then revision),
-    /// each once. Answer: [`TaskResult::Shapes`].
+    /// Collect the shapes of all heads in scope, sorted by entry (location, then revision), each
+    /// once. Result: [`TaskResult::Shapes`].
     Shapes(Scope),
-    /// Give the names and shapes of what the grant covers. Answer: [`TaskResult::Listing`].
+    /// Collect the names and shapes of the entries that the grant covers. Result:
+    /// [`TaskResult::Listing`].
     List(Grant),
-    /// Ask a person. Answer: [`TaskResult::Approved`] or [`TaskResult::Denied`].
+    /// Ask the user to approve these grants. Result: [`TaskResult::Approved`] or
+    /// [`TaskResult::Denied`].
     Approve(Vec<Pending>),
-    /// Say whether this plan is to be carried out. Answer: [`TaskResult::Proceed`] or
+    /// Decide whether to carry out this plan. Result: [`TaskResult::Proceed`] or
     /// [`TaskResult::Stop`].
     Plan(Box<Plan>),
-    /// Check the grant once more, open the entries, seal them to the key. Answer:
+    /// Check the grant again, then open the entries and seal them to the key. Result:
     /// [`TaskResult::Sealed`].
     Export(Export),
-    /// Open the batch, check every entry against what is expected, merge, commit. Answer:
+    /// Open the batch, check every entry against the expected ones, merge and commit. Result:
     /// [`TaskResult::Imported`].
     Import(Import),
-    /// Look things up that only the host has. Answer: [`TaskResult::Looked`].
+    /// Look up names and history that only the host knows. Result: [`TaskResult::Looked`].
     Lookup(Lookup),
-    /// Ask a person: the received entries would delete, empty or shrink many records here.
-    /// Answer: [`TaskResult::Approved`] or [`TaskResult::Denied`].
+    /// Ask the user: the entries pushed to this side would delete, empty or shrink many records
+    /// here. Result: [`TaskResult::Approved`] or [`TaskResult::Denied`].
     Confirm(Box<Plan>),
-    /// Write decisions to the log, durably. Answer: [`TaskResult::Logged`].
+    /// Write decisions to the log, durably. Result: [`TaskResult::Logged`].
     Log(Vec<Verdict>),
-    /// Something stays where it is, at the initiator's word. No answer.
+    /// The initiator reports entries that it leaves out of the sync. No result.
     LeftBehind(LeftBehind),
-    /// Of what was to be given, the peer did not want something of these records. No answer.
+    /// The peer declined some of the entries of these records. No result.
     Declined(Vec<LocationId>),
-    /// The peer's entries, as asked for by browsing. No answer.
+    /// The peer's entries, as the reply to a browse. No result.
     Listing(Vec<Listing>),
-    /// The peer holds these revisions, or is about to have them: remember it, durably before any
-    /// batch leaves that is asked for after this. A peer that lies of what it holds can only add to
-    /// it. No answer.
+    /// The peer holds these revisions or is about to receive them: remember them, durably before
+    /// sealing any batch that is requested after this action. A lying peer can only add to what is
+    /// remembered of it. No result.
     PeerHolds(Vec<RevisionId>),
-    /// The state of the peer's snapshot. No answer.
+    /// The peer's description of its snapshot. No result.
     Edition(Edition),
-    /// Two snapshots of one identity are in use. No answer.
+    /// Two snapshots of one identity are in use. No result.
     Duplicate(Duplicate),
-    /// The volume of the entries to come. No answer.
+    /// The volume that the peer is about to send. No result.
     Incoming(Volume),
-    /// A batch is durable at the peer: so many of the entries that are given to it in this session
-    /// by now. No answer.
+    /// A batch is durable at the peer: the number of confirmed entries in this session. No result.
     Sent {
-        /// Confirmed so far.
+        /// Entries confirmed so far.
         entries: u64,
-        /// All that it is given.
+        /// Total number of entries to send.
         of: u64,
     },
-    /// The session is over and all went well. No answer.
+    /// The session is complete. No result.
     Finished(Summary),
 }
 
 impl Action {
-    /// Returns whether the session waits for the host's answer to it.
+    /// Returns whether the session waits for the host's result.
     #[must_use]
     pub fn needs_answer(&self) -> bool {
         !matches!(
@@ -103,57 +104,57 @@ impl Action {
     }
 }
 
-/// The side whose identity is used by two snapshots, one a copy of the other.
+/// The owner of an identity that two snapshots in use share: one is a copy of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duplicate {
-    /// The peer's, by the stamps that it shows.
+    /// The peer, by the stamps that it shows.
     Theirs,
-    /// This side's, as the peer says.
+    /// This side, as the peer reports.
     Ours,
 }
 
-/// A batch to be sealed.
+/// A batch to seal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Export {
-    /// The grant that allows it.
+    /// The grant that allows the export.
     pub grant: Grant,
     /// The entries to seal.
     pub entries: Vec<EntryId>,
-    /// For whom.
+    /// The recipient's key.
     pub key: RecipientKey,
 }
 
-/// A batch to be opened and merged.
+/// A batch to open and merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
     /// The sealed batch.
     pub sealed: Vec<u8>,
-    /// The entries that it may hold.
+    /// The entries that the batch may contain.
     pub expected: Arc<Expected>,
 }
 
-/// A lookup that only the host can answer.
+/// Questions that a session needs answered and only its host can answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lookup {
-    /// Of these records, the names, as far as they are held.
+    /// Records whose names are needed, if they are held here.
     pub names: Vec<LocationId>,
-    /// The grant that allows the names to be sent to the peer; `None` if they are not sent.
+    /// The grant that allows disclosing the names to the peer; `None` if they are not disclosed.
     pub grant: Option<Grant>,
-    /// Of these heads, whether the peer lacks them, as far as is remembered: of a deletion, whether
-    /// it has had what was deleted, and not the deletion.
+    /// Heads for which to tell whether the peer lacks them, as far as is remembered. The peer lacks
+    /// a deletion if it received the deleted value but not the deletion.
     pub lacking: Vec<Shape>,
-    /// Of these heads, whether they came from the peer.
+    /// Heads for which to tell whether they came from the peer.
     pub delivered: Vec<EntryId>,
 }
 
-/// The answer to a [`Lookup`]: each list as long as the one that was asked, in its order.
+/// The result of a [`Lookup`]: each list has the length and order of the requested one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LookupResult {
-    /// The names; `None` of what is not held.
+    /// The names; `None` for a record that is not held.
     pub names: Vec<Option<Location>>,
-    /// `true` if the peer lacks it.
+    /// For each head, whether the peer lacks it.
     pub lacking: Vec<bool>,
-    /// `true` if the peer delivered it.
+    /// For each head, whether the peer delivered it.
     pub delivered: Vec<bool>,
 }
 
@@ -162,23 +163,23 @@ impl Lookup {
         self.names.is_empty() && self.lacking.is_empty() && self.delivered.is_empty()
     }
 
-    /// Returns whether an answer has as much of each as was asked.
+    /// Returns whether the result's lists have the requested lengths.
     fn is_answered_by(&self, looked: &LookupResult) -> bool {
         (self.names.len(), self.lacking.len(), self.delivered.len())
             == (looked.names.len(), looked.lacking.len(), looked.delivered.len())
     }
 }
 
-/// A report to the responder of the entries that stay where they are.
+/// The initiator's report of records that it leaves out of the sync, as the responder sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftBehind {
-    /// Number of records of this side that the peer does not take.
+    /// Number of this side's records that the peer does not take.
     pub not_given: u64,
-    /// Some of them.
+    /// Some of these records.
     pub ungiven: Vec<LocationId>,
-    /// Number of records that the peer would give and may not.
+    /// Number of the peer's records that it would give but may not.
     pub not_taken: u64,
-    /// The names of some of them, as the peer tells.
+    /// Names of some of these records, as the peer reports them.
     pub untaken: Vec<Location>,
 }
 
@@ -187,87 +188,86 @@ pub struct LeftBehind {
 pub struct Verdict {
     /// The requested operation.
     pub operation: Operation,
-    /// `true` if it was this side that asked, for itself: `Push` and `Delete` are then what it
-    /// takes, and `Pull` what it gives.
+    /// `true` if this side requested the operation for itself: `Push` and `Delete` then cover the
+    /// entries it takes, and `Pull` the entries it gives.
     pub ours: bool,
-    /// On what, as text.
+    /// The selection, as text.
     pub selection: alloc::string::String,
-    /// `true` if it was allowed.
+    /// `true` if the operation was allowed.
     pub allowed: bool,
-    /// The volume that it concerned.
+    /// The volume of entries concerned.
     pub volume: Volume,
 }
 
 impl Verdict {
-    /// Creates the log entry of an operation that this side requested for itself.
+    /// Creates the verdict for an operation that this side requested for itself.
     fn own(operation: Operation, selection: &str, volume: Volume) -> Self {
         Self { operation, ours: true, selection: selection.into(), allowed: true, volume }
     }
 }
 
-/// The result of a task of the host.
+/// The host's result for an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskResult {
-    /// To [`Action::Shapes`].
+    /// For [`Action::Shapes`]: the shapes.
     Shapes(Vec<Shape>),
-    /// To [`Action::List`].
+    /// For [`Action::List`]: the entries.
     Listing(Vec<Listing>),
-    /// To [`Action::Approve`] or [`Action::Confirm`]: yes.
+    /// For [`Action::Approve`] or [`Action::Confirm`]: yes.
     Approved,
-    /// To [`Action::Approve`] or [`Action::Confirm`]: no.
+    /// For [`Action::Approve`] or [`Action::Confirm`]: no.
     Denied,
-    /// To [`Action::Plan`]: go on.
+    /// For [`Action::Plan`]: carry it out.
     Proceed {
-        /// `true` if a person confirmed that many records will be deleted.
+        /// `true` if the user confirmed the deletion of many records.
         deletions_confirmed: bool,
     },
-    /// To [`Action::Plan`]: stop here, as after a dry run.
+    /// For [`Action::Plan`]: stop here, as after a dry run.
     Stop,
-    /// To [`Action::Export`]: the sealed batch.
+    /// For [`Action::Export`]: the sealed batch.
     Sealed(Vec<u8>),
-    /// To [`Action::Import`]: it is durable, and did this.
+    /// For [`Action::Import`]: the batch is durable and made these changes.
     Imported(Changes),
-    /// To [`Action::Lookup`].
+    /// For [`Action::Lookup`]: the answers.
     Looked(LookupResult),
-    /// To [`Action::Log`].
+    /// For [`Action::Log`]: the decisions are durable.
     Logged,
-    /// To any: it could not be done, and whose fault that is.
+    /// For any action: it failed, for this reason.
     Failed(TaskError),
 }
 
-/// The changes that a batch made.
+/// The changes made by importing a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Revisions that are heads now.
+    /// Imported revisions that are heads now.
     pub received: u64,
-    /// Records deleted by it.
+    /// Records that the batch deleted.
     pub deleted: u64,
     /// Records in conflict now.
     pub conflicts: u64,
 }
 
-/// The reason for which the host failed a task.
+/// The reason why the host failed to do an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskError {
-    /// Its own fault: storage, memory.
+    /// A local failure: storage or memory.
     Local,
-    /// The policy does not allow it (any more).
+    /// The policy does not allow it, or no longer does.
     NotPermitted,
-    /// The peer sent something invalid.
+    /// The peer's batch breaks the protocol.
     Peer(PeerMisbehaved),
-    /// Many records would be deleted or emptied by what the peer sent, and nobody has confirmed
-    /// that.
+    /// The peer's batch would delete or empty many records without confirmation.
     Deletions,
-    /// A limit of this side is met that was not met when the plan was made.
+    /// The batch exceeds a limit of this side that the plan did not foresee.
     Limits,
 }
 
-/// The result of a session.
+/// The results of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Revisions received that are heads here now.
+    /// Received revisions that are heads here now.
     pub received: u64,
-    /// Entries given, confirmed durable by the peer.
+    /// Sent entries that the peer confirmed as durable.
     pub sent: u64,
     /// Records deleted here.
     pub deleted: u64,
@@ -275,8 +275,9 @@ pub struct Summary {
     pub conflicts: u64,
     /// Records that were the same on both sides.
     pub unchanged: u64,
-    /// Times that the initiator sent something and had to wait for an answer before it could go
-    /// on. Confirmations of batches are not counted: more is on its way while they are awaited.
+    /// Number of times the initiator sent something and had to wait for a reply before it could
+    /// continue. Acknowledgements of batches do not count: the sender continues while it awaits
+    /// them.
     pub round_trips: u64,
 }
 
@@ -288,14 +289,13 @@ impl Summary {
     }
 }
 
-/// The most entries that one session takes from a peer: 4 million.
+/// Maximum number of entries that a session accepts from a peer: 4 million.
 pub const MAX_ENTRIES: u64 = 4 << 20;
 /// About how many bytes of shapes a side gives in a session: the peer keeps them all, in its
 /// share of a server's memory.
 pub const MAX_GIVEN: usize = 6 << 20;
 
-/// The state that both roles share: the actions to poll, the latched error, and whether an answer
-/// is due.
+/// State that both roles share: the queued actions, and the error that ended the session.
 #[derive(Debug, Default)]
 struct Core {
     actions: VecDeque<Action>,
@@ -317,7 +317,7 @@ impl Core {
         self.actions.push_back(action);
     }
 
-    /// Lets the host remember what the peer holds, where that is anything.
+    /// Has the host remember the revisions that the peer holds, unless there are none.
     fn known(&mut self, revisions: impl IntoIterator<Item = RevisionId>) {
         let revisions: Vec<RevisionId> = revisions.into_iter().collect();
         if !revisions.is_empty() {
@@ -325,7 +325,7 @@ impl Core {
         }
     }
 
-    /// Checks that a message may come in now: not while the host owes an answer.
+    /// Checks that a message may come in: no error has occurred and no result is pending.
     fn may_receive(&self) -> Result<(), SessionError> {
         match self.failed {
             Some(error) => Err(error),
@@ -334,7 +334,8 @@ impl Core {
         }
     }
 
-    /// Checks that an answer is expected; one that is a failure is the end.
+    /// Checks that a result is pending, and returns the error that a failed task ends the session
+    /// with.
     fn may_answer(&mut self, answer: &TaskResult) -> Result<(), SessionError> {
         match self.failed {
             Some(error) => return Err(error),
@@ -356,7 +357,7 @@ impl Core {
         self.failed.is_some()
     }
 
-    /// Keeps the error, tells the peer what it may know of it, and drops what was still to be done.
+    /// Latches the error, clears pending actions and queues the refusal for the peer.
     fn fail(&mut self, error: SessionError) -> SessionError {
         if self.failed.is_some() {
             return error;
@@ -380,23 +381,23 @@ impl Core {
     }
 }
 
-/// The interface that drives a session in either role.
+/// The driving interface of a session, in either role.
 pub trait Session {
-    /// Takes a message from the peer.
+    /// Handles a message from the peer.
     ///
     /// # Errors
-    /// [`SessionError`] when the session is over by it; what is still to be polled is a last word
-    /// to the peer.
+    /// [`SessionError`] when the message ends the session; a last message for the peer may still be
+    /// polled.
     fn handle_message(&mut self, message: Message) -> Result<(), SessionError>;
 
-    /// Takes the answer to the last action that needs one.
+    /// Handles the result of the last action that needs one.
     ///
     /// # Errors
-    /// [`SessionError`] when the session is over by it; what is still to be polled is a last word
-    /// to the peer.
+    /// [`SessionError`] when the result ends the session; a last message for the peer may still be
+    /// polled.
     fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError>;
 
-    /// Returns the next action; `None` until something is handled.
+    /// Returns the next action; `None` until a message or result is handled.
     #[must_use]
     fn poll_action(&mut self) -> Option<Action>;
 }

@@ -29,16 +29,16 @@ pub struct Responder {
     summary: Summary,
 }
 
-/// Named for what it expects.
+/// The states, each named for the input that it expects.
 #[derive(Debug)]
 enum State {
     /// The request.
     AwaitOpen(Box<PendingRequest>),
-    /// A person's word.
+    /// The user's approval.
     AwaitApproval(Box<PendingRequest>, Box<Request>, Vec<Ruling>),
     /// The log, then the end.
     LogToFail(SessionError),
-    /// This side's shapes, to give all of them.
+    /// This side's shapes, to send all of them.
     AwaitShapesToSend(Box<Granted>, RecipientKey),
     /// The log, then the batches.
     LogToGive(Box<BatchSender>, Volume),
@@ -48,36 +48,36 @@ enum State {
     LogToList(Vec<Listing>),
     /// The log, then the part of a sync that is allowed.
     LogToAgree(Box<Sync>),
-    /// This side's own shapes, one scope after the other; then the log, if something is denied.
+    /// This side's own shapes, one scope after the other; then the log, if an operation is denied.
     AwaitOwnShapes(Box<Sync>, ShapeQueries, Vec<Operation>),
-    /// The initiator's digest of its set.
+    /// The digest of the initiator's set.
     AwaitDigest(Box<Sync>),
-    /// The log, then what differs.
+    /// The log, then the difference.
     LogToCompare(Box<Sync>, Vec<Message>),
-    /// Names, of what the initiator needs named.
+    /// Names that the initiator requested.
     AwaitNames(Box<Sync>),
-    /// The host's lookups about the pushed entries.
+    /// The host's knowledge of the pushed entries.
     AwaitLookup(Box<Sync>, Box<Propose>, Lookup),
-    /// A person's word on what would be lost.
+    /// The user's approval of the losses.
     AwaitLossApproval(Box<Sync>, Propose, Box<Plan>),
-    /// The log, then what is wanted of what is given.
+    /// The log, then the acceptance of pushed entries.
     LogToAccept(Box<Sync>, Box<Propose>, Vec<Shape>),
     /// The log, then the end: there was nothing to do.
     LogToFinish,
-    /// The entries that the initiator wants and pushes.
+    /// The initiator's wanted and pushed entries.
     AwaitProposal(Box<Sync>),
-    /// Confirmations of this side's batches; then its own batches may come.
+    /// Acknowledgements of this side's batches; then the initiator's batches may come.
     Sending(Box<BatchSender>, Option<BatchReceiver>),
     /// The initiator's batches.
     Receiving(BatchReceiver),
-    /// Nothing more.
+    /// Nothing: the session is over.
     Over,
 }
 
 impl Responder {
-    /// Waits for a request of `peer` at the time `now` (milliseconds since 1970). `key` is this
-    /// side's one-time key, for what it may take; `secret` is 32 bytes that only the two ends of
-    /// this session know, fresh each time.
+    /// Creates a responder that waits for a request of `peer` at the time `now` (milliseconds since
+    /// 1970). `key` is this side's one-time key for entries it may take; `secret` is 32 bytes that
+    /// only the two ends of this session know, fresh each time.
     #[must_use]
     pub fn new(policy: Policy, peer: DeviceId, now: u64, key: RecipientKey, secret: [u8; 32]) -> Self {
         let staged = MAX_ENTRIES as usize;
@@ -87,8 +87,7 @@ impl Responder {
         Self { core: Core::default(), state: State::AwaitOpen(desk), summary: Summary::default() }
     }
 
-    /// The same, telling the peer of which edition this side's snapshot is, and with the stamps
-    /// that the peer was given.
+    /// Sends the peer this snapshot's edition. `stamps` are those issued to the peer.
     #[must_use]
     pub fn with_edition(mut self, edition: Edition, stamps: Stamps) -> Self {
         if let State::AwaitOpen(desk) = &mut self.state {
@@ -97,8 +96,8 @@ impl Responder {
         self
     }
 
-    /// The same, keeping so many entries of what the peer offers, and of what it gives, at most: it
-    /// is told `TooMany` beyond it. Default [`MAX_ENTRIES`].
+    /// Limits how many offered and pushed entries are buffered. A peer that exceeds the limit is
+    /// refused with `TooMany`. Default: [`MAX_ENTRIES`].
     #[must_use]
     pub fn with_entry_limit(mut self, most: usize) -> Self {
         if let State::AwaitOpen(desk) = &mut self.state {
@@ -261,23 +260,23 @@ impl Responder {
         State::AwaitDigest(sync)
     }
 
-    /// Logs the held entries of a request, then sends them in batches.
+    /// Logs all requested entries that are held, then sends them in batches.
     fn held(&mut self, granted: Granted, key: RecipientKey, mut shapes: Vec<Shape>) -> State {
         if granted.grant.operation() == Operation::Pull {
-            // Who fetches wants values: a deletion comes with a sync or an import only.
+            // A fetch wants values: a deletion comes only with a sync or an import.
             shapes.retain(|shape| !shape.deleted);
         }
         let total = volume(&shapes);
         let verdict = granted.verdict(total);
         let outgoing = Box::new(BatchSender::new(granted.grant, key, &shapes));
-        // Before the log, so that one write has both.
+        // Before the log, so that one write covers both.
         self.core.known(outgoing.revisions());
         self.core.act(Action::Log(vec![verdict]));
         State::LogToGive(outgoing, total)
     }
 
-    /// Asks for this side's shapes in the next scope that there is. When there is none, a sync goes
-    /// on; what of it is denied is logged first.
+    /// Requests this side's shapes in the next scope. After the last, the sync continues; denied
+    /// operations are logged first.
     fn gather(&mut self, mut sync: Box<Sync>, gathering: ShapeQueries, denied: Vec<Operation>) -> State {
         if gathering.ask(&mut self.core) {
             return State::AwaitOwnShapes(sync, gathering, denied);
@@ -326,7 +325,7 @@ impl Responder {
         Ok(())
     }
 
-    /// The initiator wants and gives nothing.
+    /// Ends a sync in which the initiator wants and pushes nothing.
     fn nothing_to_do(&mut self, sync: &Sync) -> State {
         let mut verdicts = if sync.logged { Vec::new() } else { sync.verdict_to_give() };
         verdicts.extend(sync.verdicts_to_take(&[]));
@@ -347,8 +346,8 @@ impl Responder {
         Ok(State::AwaitLookup(sync, Box::new(propose), look))
     }
 
-    /// Plans the entries to take. A loss of many records is for a person here to
-    /// allow: the initiator's word is none.
+    /// Plans the entries to take. Only this side's user may confirm the loss of many records: the
+    /// initiator's confirmation does not count.
     fn planned(&mut self, sync: Box<Sync>, propose: Propose) -> Result<State, SessionError> {
         let plan = Box::new(sync.plan_to_take());
         if plan.needs_confirmation_here() {
@@ -403,7 +402,7 @@ impl Responder {
         State::Over
     }
 
-    /// Returns the log entry of a denial in the middle of a session.
+    /// Returns the verdict for the log when the policy denies an entry during a transfer.
     fn denial(&self, error: SessionError) -> Option<Verdict> {
         let grant = match (&self.state, error) {
             (State::Sending(outgoing, _), SessionError::NotPermitted) => outgoing.grant(),

@@ -1,4 +1,4 @@
-//! Hexadecimal text, as ids and other bytes are shown to people and written in JSON.
+//! Hexadecimal text, the form of ids and other bytes on screen and in JSON.
 
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -8,7 +8,7 @@ pub(crate) fn write(bytes: &[u8], f: &mut impl Write) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
-/// Bytes as lower-case hexadecimal.
+/// Returns bytes as lower-case hexadecimal.
 #[must_use]
 pub fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
@@ -16,7 +16,7 @@ pub fn text(bytes: &[u8]) -> String {
     text
 }
 
-/// Reads exactly `N` bytes, in either case; `None` for any other length or letter.
+/// Parses exactly `N` bytes, in either case; returns `None` for any other length or character.
 #[must_use]
 pub fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();

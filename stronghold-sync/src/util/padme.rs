@@ -1,8 +1,8 @@
-//! Padmé (Nikitin et al., PURBs, PoPETs 2019): sizes rounded up so that they say little, at under
-//! 12 % of cost.
+//! Padmé padding (Nikitin et al., PURBs, PoPETs 2019): rounds sizes up so that they reveal little,
+//! at a cost below 12 %.
 
-/// The padded length of `len` bytes: at most 12 % more, and only O(log log) bits of the length
-/// remain visible.
+/// Returns the padded length of `len` bytes: at most 12 % more, and only O(log log) bits of the
+/// length remain visible.
 #[must_use]
 pub fn padme_len(len: u64) -> u64 {
     if len < 2 {

@@ -1,4 +1,5 @@
-//! Reconciliation between two ends: every fallback forced, and vectors for a second implementation.
+//! Tests reconciliation between two ends: every fallback forced, and vectors for a second
+//! implementation.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod parts;
@@ -32,7 +33,7 @@ fn secret(seed: u64) -> [u8; 32] {
     secret
 }
 
-/// What was asked for on the way, and what was found: positions in `b`, and entries of `a`.
+/// The requests on the way, and the result: indices in `b`, and entries of `a`.
 struct Found {
     again: Vec<&'static str>,
     told: Vec<Digest>,
@@ -40,7 +41,7 @@ struct Found {
     only_a: BTreeSet<EntryId>,
 }
 
-/// Reconciles, with what is told before the `honest`th time replaced by noise.
+/// Reconciles, replacing cells by noise in all turns before `honest`.
 fn reconcile(seed: u64, a: &[EntryId], b: &[EntryId], honest: usize) -> Found {
     let mut answering = Responder::new(&secret(seed), b.iter().copied());
     let mut asking = Initiator::new(&secret(seed), a.iter().copied(), answering.summary().clone());
@@ -79,7 +80,7 @@ fn reconcile(seed: u64, a: &[EntryId], b: &[EntryId], honest: usize) -> Found {
     unreachable!()
 }
 
-/// Two sets of a thousand that differ in thirty.
+/// Returns two sets of a thousand entries that differ in thirty.
 fn sets() -> (Vec<EntryId>, Vec<EntryId>) {
     ((0..1000).map(entry).collect(), (15..1015).map(entry).collect())
 }
@@ -155,7 +156,7 @@ fn an_index_and_a_fresh_set_reconcile_with_each_other() {
     assert_eq!((differing.len(), only_a), (30, (0..15).collect()));
 }
 
-/// For a second implementation: PROTOCOL.md, section 4, quotes them.
+/// Test vectors for a second implementation: PROTOCOL.md, section 4, quotes them.
 #[test]
 fn the_vectors_hold() {
     let key = SetKey::new(&[9; 32], 0);
@@ -173,7 +174,7 @@ fn the_vectors_hold() {
     );
 }
 
-/// One that has fallen back to ranges.
+/// Returns a responder that has fallen back to ranges.
 fn at_ranges() -> Responder {
     let mut answering = Responder::new(&secret(1), (0..100).map(entry));
     answering.next_fallback((0..100).map(entry)).unwrap();
@@ -222,11 +223,11 @@ fn who_tells_tells_no_more_than_there_was_to_ask_for() {
             .collect::<Vec<_>>()
     };
     let out_of_order = Err(PeerMisbehaved::OutOfOrder);
-    // A plain list has no more cells.
+    // A plain list has no further cells.
     assert_eq!(again(3, vec![NeedMore::More]), [out_of_order]);
     assert_eq!(again(990, vec![NeedMore::Ranges(vec![0])]), [out_of_order]);
     assert_eq!(again(990, vec![NeedMore::More, NeedMore::More]), [Ok(()), out_of_order]);
-    // And of ranges, those that were told, each once and in order.
+    // The requested ranges must have been sent, each once and in order.
     for differing in [vec![1], vec![0, 0], vec![0, 1]] {
         let set = Set::new(SetKey::new(&secret(1), 0), (0..1_000).map(entry));
         assert!(RangeSender::new(set.symbols().to_vec()).digests(&differing).is_err(), "{differing:?}");

@@ -1,5 +1,5 @@
-//! The parts of a reconciliation against what a comparison of the whole sets finds, and against
-//! those who lie.
+//! Tests the parts of a reconciliation against a comparison of the whole sets, and against
+//! dishonest peers.
 
 use std::collections::BTreeSet;
 
@@ -21,15 +21,15 @@ fn sorted(symbols: impl IntoIterator<Item = Symbol>) -> Vec<Symbol> {
     symbols
 }
 
-/// What only one of the two sets has.
+/// Returns the symbols that only one of the two sets has.
 fn difference(a: &Set, b: &Set) -> Vec<Symbol> {
     let (own, other): (BTreeSet<Symbol>, BTreeSet<Symbol>) =
         (a.symbols().iter().copied().collect(), b.symbols().iter().copied().collect());
     own.symmetric_difference(&other).copied().collect()
 }
 
-/// Peels with as many cells as the estimate asks for, then more; gives the difference and how many
-/// tries it took.
+/// Peels as many cells as the estimate asks for, then more; returns the difference and the number
+/// of attempts.
 fn reconcile(a: &Set, b: &Set) -> Option<(Vec<Symbol>, u32)> {
     let mut len = cells_for(a.summary().strata.estimate(&b.summary().strata));
     for tries in 1..=3 {
@@ -128,7 +128,7 @@ fn the_estimate_is_within_a_factor_of_two_from_one_to_a_hundred_thousand() {
 fn a_symbol_that_comes_out_twice_is_an_attack_and_ends() {
     let key = SetKey::new(&[1; 32], 0);
     let genuine = Set::new(key.clone(), [entry(1)]).symbols()[0];
-    // The same symbol in cells that it is not in comes back as often as it is taken out.
+    // A symbol in cells that are not its own reappears each time it is removed.
     let mut cells = Sketch::of(&[genuine], 64).cells().to_vec();
     let empty = cells.iter().position(|cell| *cell == 0).unwrap();
     cells[empty] = genuine.bits();
@@ -142,8 +142,8 @@ fn a_symbol_that_comes_out_twice_is_an_attack_and_ends() {
 
 #[test]
 fn planted_entries_whose_hashes_cancel_without_the_key_do_not_cancel_with_it() {
-    // Whoever plants entries knows their ids, and could make the sum of plain hashes vanish. Under
-    // a fresh key the sum of four entries is as good as random.
+    // An attacker who plants entries knows their ids, and could make the sum of plain hashes
+    // vanish. Under a fresh key the sum of four entries is as good as random.
     for session in 0..1000 {
         let planted = set(session, [1, 2, 3, 4]);
         let fold = planted.symbols().iter().fold(0, |sum, symbol| sum ^ symbol.bits());
@@ -250,8 +250,8 @@ fn ranges_that_can_not_be_are_refused() {
     assert_eq!(RangeSender::new(symbols[..17].to_vec()).digests(&[0]).unwrap().len(), 16);
 }
 
-/// Any device finds the same estimate and tells as many cells: exact, so that none is told too many
-/// or too few.
+/// Checks that every device computes the same estimate and number of cells, exactly: none sends too
+/// many or too few.
 #[test]
 fn estimates_and_cells_are_the_same_everywhere() {
     let estimate = |only: u64, common: u64| {

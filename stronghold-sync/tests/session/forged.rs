@@ -1,4 +1,5 @@
-//! Hostile peers whose batches hold what was not asked for, not announced or not permitted.
+//! Tests of hostile peers whose batches contain entries that were not requested, announced or
+//! permitted.
 
 use stronghold_sync::{
     Ancestors, Operation, Shape,
@@ -21,12 +22,12 @@ fn misbehaved(
     Some(Err(SessionError::PeerMisbehaved(misbehaviour)))
 }
 
-/// Runs a session in which B's one batch carries this instead.
+/// Runs a session in which B's only batch has this content instead.
 fn with_batch(ask: SessionRequest, a: &mut Node, b: &mut Node, sealed: &[u8]) -> Outcome {
     with_batch_that_goes(Way::ToAsking, ask, a, b, sealed)
 }
 
-/// Runs a session in which the one batch that goes this way carries this instead.
+/// Runs a session in which the only batch in this direction has this content instead.
 fn with_batch_that_goes(to: Way, ask: SessionRequest, a: &mut Node, b: &mut Node, sealed: &[u8]) -> Outcome {
     run_tampered(ask, a, b, |way, _, message| match message {
         Message::Batch(head) if way == to => {
@@ -43,7 +44,7 @@ fn who_may_write_but_not_delete_can_not_delete() {
     b.policy = Default::default();
     b.grant(A, &[Operation::Pull, Operation::Push], "**", false);
     let before = b.heads("wallet/web/gone-here");
-    // The asking side is made to believe that it may: its deletions then arrive.
+    // The initiator is led to believe that it may delete, so its deletions arrive.
     let (_, asked) = run_tampered(sync_both("wallet", &a), &mut a, &mut b, |_, _, message| match message {
         Message::Agreed(agreed) => vec![Message::Agreed(Agreed { delete: agreed.push.clone(), ..agreed })],
         other => vec![other],
@@ -93,7 +94,7 @@ fn an_entry_outside_the_selection_is_refused_even_where_its_shape_was_told() {
     let (mut a, mut b) = guarded_devices();
     let deletion = b.remove("private/own/secret");
     let before = a.heads("**");
-    // The peer knows the key, and can make its summary fit.
+    // The peer knows the key, and can make its digest match.
     let own = a.heads("wallet");
     let held = Some(set(own.iter().chain([&deletion]).map(Shape::entry)).summary().clone());
     let (asking, _) = run_tampered(sync("wallet", true, None), &mut a, &mut b, |way, _, message| {
@@ -133,7 +134,7 @@ fn deletions_announced_as_edits_are_refused() {
     assert_eq!((asking, a.heads("**")), (misbehaved(PeerMisbehaved::Unrequested), before.clone()));
     let (asking, _) = run_tampered(sync("**", true, None), &mut a, &mut b, |_, _, message| match message {
         Message::Missing(shapes) => {
-            // Told as conflicts: the edit here would stay readable.
+            // Announced as conflicts: the edit here would stay readable.
             let disguised = |shape: Shape| Shape { ancestors: Ancestors::default(), ..shape };
             vec![Message::Missing(shapes.into_iter().map(disguised).collect())]
         }

@@ -1,5 +1,5 @@
-//! Peers that do what no honest peer does: a typed error, no panic, and nothing taken or told that
-//! may not be.
+//! Tests of dishonest peers: each gets a typed error, without a panic, and nothing is taken or
+//! disclosed without permission.
 
 use stronghold_sync::{
     Ancestors, Edition, RevisionId, Selection, Shape,
@@ -19,7 +19,7 @@ pub(crate) fn batch(index: u64, entries: u64, len: u64) -> Message {
     Message::Batch(Batch { index, entries, len })
 }
 
-/// What an asked side says to these messages.
+/// Returns the responder's reaction to these messages.
 pub(crate) fn asked_says(b: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
     let mut end = End::new(Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET), b);
     for message in messages {
@@ -31,7 +31,7 @@ pub(crate) fn asked_says(b: &mut Node, messages: Vec<Message>) -> Option<Session
     end.result.and_then(Result::err)
 }
 
-/// What an asking side says to these messages.
+/// Returns the initiator's reaction to these messages.
 pub(crate) fn asking_says(ask: SessionRequest, a: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
     let mut end = End::new(Initiator::new(ask), a);
     end.turn();
@@ -137,7 +137,7 @@ fn an_endless_list_ends_at_the_limit_of_memory() {
     }
 }
 
-/// A server keeps no more of what a peer tells than it was set to.
+/// A server buffers no more of a peer's lists than its limit.
 #[test]
 fn a_list_ends_at_the_number_of_entries_that_is_staged() {
     for (most, fits) in [(3, true), (2, false)] {
@@ -382,8 +382,7 @@ fn a_message_while_the_host_owes_an_answer_is_misuse() {
     assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));
 }
 
-/// Names and positions of what stays are for a person to read: at most a hundred of each, once in a
-/// session.
+/// The user reads the reported names and indices: at most a hundred of each, once in a session.
 #[test]
 fn what_stays_is_told_once_and_of_at_most_a_hundred() {
     let named = |number: usize| {

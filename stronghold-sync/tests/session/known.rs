@@ -1,5 +1,5 @@
-//! What a session tells its host that the peer holds: just what both held before, and what was
-//! given.
+//! Tests the revisions that a session reports as held by the peer: exactly those that both held
+//! before, and those given.
 
 use std::collections::BTreeSet;
 
@@ -15,12 +15,12 @@ fn revisions(shapes: &[Shape]) -> BTreeSet<RevisionId> {
     shapes.iter().map(|shape| shape.revision).collect()
 }
 
-/// The heads in a selection.
+/// Returns the heads in a selection.
 fn held(node: &Node, selection: &str) -> BTreeSet<RevisionId> {
     revisions(&node.heads(selection))
 }
 
-/// What both held, and what the peer got of this node.
+/// Returns the revisions that both held, and those of this node that the peer received.
 fn expected(
     node: &Node,
     peer_before: &Node,

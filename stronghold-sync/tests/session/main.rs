@@ -1,5 +1,5 @@
-//! Sessions driven end to end over a virtual link: what is allowed, what is denied, and peers that
-//! misbehave.
+//! Tests sessions end to end over a virtual link: allowed requests, denied requests, and dishonest
+//! peers.
 #![allow(clippy::unwrap_used)]
 
 mod forged;
@@ -36,7 +36,7 @@ fn browse(selection: &str) -> SessionRequest {
     SessionRequest::Browse { selection: select(selection) }
 }
 
-/// Two devices of one person, which once were the same and have changed since.
+/// Returns two devices of one user that were once the same and have changed since.
 fn two_devices() -> (Node, Node) {
     let mut a = Node::new(A).allow(B, &ALL, "**");
     let mut b = Node::new(B).allow(A, &ALL, "**");
@@ -317,7 +317,7 @@ fn what_is_revoked_in_the_middle_of_a_session_is_denied_and_logged() {
     let (mut a, mut b) = two_devices();
     let policy = b.policy.clone();
     let asked_with = |b: &mut Node| {
-        // The session decides by the policy of its start, the host by the one that stands now.
+        // The session decides by the policy at its start, the host by the current one.
         b.policy = policy.clone();
         stronghold_sync::session::Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET)
     };
@@ -356,7 +356,7 @@ fn many_batches_arrive_whole_with_few_on_their_way() {
 #[test]
 fn the_heads_of_one_record_are_merged_together() {
     let (mut a, mut b) = (Node::new(A), Node::new(B).allow(A, &ALL, "**"));
-    // Three heads do not divide a batch of a thousand.
+    // A thousand entries are not a multiple of three heads.
     let mut others = [0xC, 0xD].map(|id| Node::new(stronghold_sync::DeviceId::from_bytes([id; 32])));
     for n in 0..1_500 {
         let name = format!("wallet/web/{n}");
@@ -384,8 +384,8 @@ fn a_host_that_fails_ends_the_session_and_the_peer_is_told_no_more_than_that() {
                 if on_asked { (asked, asking, b.actions) } else { (asking, asked, a.actions) };
             if actions > number {
                 assert_eq!(own, Some(Err(SessionError::Local)));
-                // The last confirmation may come before the other side is done: then it has no one
-                // left to tell.
+                // The last acknowledgement may come before the peer is done: then it can't report
+                // to anyone.
                 let told = Some(Err(SessionError::Refused(Refusal::Failed)));
                 assert!(other == told || matches!(other, Some(Ok(_))), "{other:?}");
             }
@@ -408,7 +408,8 @@ fn a_host_that_answers_wrongly_is_told_so_every_time() {
             let node = if on_asked { &mut b } else { &mut a };
             node.sabotage = Some((number, answer.clone()));
             let ask = sync_both("**", &a);
-            // An answer of the right kind with another content is no misuse; it has to end somehow.
+            // A result of the right kind with other content is not misuse; the session only has to
+            // end.
             run(ask, &mut a, &mut b);
         }
     }

@@ -1,5 +1,5 @@
-//! Rules hold whoever asked: what a plain sync takes, what it leaves and tells of, and what only an
-//! explicit take takes.
+//! Tests that rules apply whichever side initiates: the entries that a plain sync takes, those that
+//! it leaves out and reports, and those that only an explicit take includes.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use stronghold_sync::{
 
 use super::{ALL, world::*};
 
-/// The owner lets the guest pull and nothing else; the guest lets the owner do everything.
+/// Returns an owner that lets the guest only pull, and a guest that lets the owner do everything.
 fn owner_and_guest() -> (Node, Node) {
     let mut owner = Node::new(A).allow(B, &[Operation::Pull], "**");
     let mut guest = Node::new(B).allow(A, &ALL, "**");
@@ -31,7 +31,7 @@ fn ids(names: &[&str]) -> BTreeSet<LocationId> {
     names.iter().map(|name| at(name).id()).collect()
 }
 
-/// The guest must not gain by being asked.
+/// The guest must not gain anything by being the responder.
 #[test]
 fn a_plain_sync_takes_nothing_that_no_rule_here_lets_the_peer_write_or_delete() {
     let (mut owner, mut guest) = owner_and_guest();
@@ -134,12 +134,12 @@ fn what_the_peer_lets_nobody_write_waits_and_is_told_of_on_both_sides() {
         [at("me/web/only-on-bag"), at("me/web/same")].into()
     );
 
-    // Where nothing here lets the desk have it either, that is said here, and to nobody else.
+    // If no rule here lets the desk have the record either, only this side reports that.
     let mut alone = Node { policy: stronghold_sync::Policy::default(), ..bag.clone() };
     run(sync_by_rules("**", &alone), &mut alone, &mut desk).0.unwrap().unwrap();
     assert_eq!(waits(&alone).iter().map(|left| left.why).collect::<Vec<_>>(), [SkipReason::MayNotPull; 2]);
     assert_eq!(desk.left, None);
-    // What a narrower rule here keeps back is this side's own will, and no news.
+    // Records kept back by a narrower rule here are this side's choice, and are not reported.
     let mut narrow = Node { policy: stronghold_sync::Policy::default(), ..bag.clone() };
     narrow.grant(B, &[Operation::Pull], "other", false);
     narrow.put("other/v/r");
@@ -165,7 +165,7 @@ fn nothing_is_told_where_nothing_waits() {
     );
 }
 
-/// Without a narrower rule no name is asked for: a sync of two own devices costs what it did.
+/// Without a narrower rule no name is requested: a sync of one user's devices costs no more.
 #[test]
 fn names_travel_only_where_a_rule_or_a_person_needs_them() {
     let (mut owner, mut guest) = owner_and_guest();
@@ -258,8 +258,7 @@ fn heads_that_a_peer_brought_before_count_and_those_of_others_do_not() {
     assert_eq!(a.heads("shared").len(), 12, "those are another's now");
 }
 
-/// Twenty of fifty values become empty: for the one who would lose them it is as if they were
-/// deleted.
+/// Twenty of fifty values become empty: for the side that would lose them this equals deletion.
 #[test]
 fn emptying_many_values_stops_like_deleting_them() {
     for emptied in [0, 16, 31] {
@@ -273,7 +272,8 @@ fn emptying_many_values_stops_like_deleting_them() {
         }
         let before = (a.heads("**"), b.heads("**"));
         assert_eq!(run(sync_by_rules("**", &a), &mut a, &mut b).0, Some(Err(SessionError::Deletions)));
-        // And when the other one pushes them, where its own word would be enough for itself.
+        // The same when the peer pushes them, although the peer's own confirmation suffices for
+        // itself.
         let mut asker = Node { on_plan: TaskResult::Proceed { deletions_confirmed: true }, ..b.clone() };
         asker.policy = Node::new(A).allow(B, &ALL, "**").policy;
         asker.id = A;
@@ -287,8 +287,8 @@ fn emptying_many_values_stops_like_deleting_them() {
     }
 }
 
-/// What is pulled and what is pushed lie in different places, and there is much to give within and
-/// without.
+/// Pulled and pushed entries are in different places, and there are many to give inside and
+/// outside.
 #[test]
 fn scopes_that_differ_by_direction_are_no_misbehaviour() {
     for (pull, push, own) in
@@ -331,8 +331,7 @@ fn revoking_counts_the_rules_of_the_one_device() {
     assert_eq!((node.policy.revoke(&B), node.policy.revoke(&B), node.policy.revoke(&A)), (2, 0, 1));
 }
 
-/// The peer lets this side have nothing of what was asked for: that is told, and what may be given
-/// still goes.
+/// The peer refuses every requested entry: the plan says so, and permitted entries are still given.
 #[test]
 fn a_peer_that_lets_nothing_be_pulled_is_told_of_and_what_may_go_goes() {
     for (operations, refused) in

@@ -1,5 +1,5 @@
-//! What each state of either role takes, found out by handing every kind of message to every state;
-//! and that PROTOCOL.md's table of states says the same.
+//! Determines the messages that each state of either role accepts, by passing every kind of message
+//! to every state, and compares the result with the table of states in PROTOCOL.md.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -19,10 +19,10 @@ use super::{
     world::*,
 };
 
-/// Role and state, and the kinds of messages that it takes.
+/// Role and state, and the kinds of messages that the state accepts.
 type Table = BTreeMap<(String, String), BTreeSet<String>>;
 
-/// The name of a message's kind, or of a session's state: where it stands, up to what it holds.
+/// Returns the name of a message's kind, or of a session's state, from its debug text.
 fn name(debug: &str, after: &str) -> String {
     let at = debug.find(after).unwrap() + after.len();
     debug[at..].chars().take_while(|letter| letter.is_alphanumeric()).collect()
@@ -36,8 +36,8 @@ fn kind(message: &Message) -> String {
     name(&format!(" {message:?}"), " ")
 }
 
-/// Hands over a message and notes whether it is one that the state takes, whatever is then wrong
-/// with it.
+/// Passes in a message and records whether the state accepts its kind, whatever else is wrong with
+/// it.
 fn note<S: Session + Debug>(table: &mut Table, role: &str, end: &mut End<'_, S>, message: Message) {
     let taken = table.entry((role.into(), state(&end.session))).or_default();
     let kind = kind(&message);
@@ -47,8 +47,9 @@ fn note<S: Session + Debug>(table: &mut Table, role: &str, end: &mut End<'_, S>,
     }
 }
 
-/// Runs a session until this many messages have arrived, and hands `instead` to whoever gets the
-/// next; when it is over, to both. `false` when there was no such number.
+/// Runs a session until this many messages have arrived, and passes `instead` to the receiver of
+/// the next one, or to both ends once the session is over. Returns `false` if there was no such
+/// message.
 fn run_up_to(ask: &SessionRequest, lose: &str, number: usize, instead: &Message, table: &mut Table) -> bool {
     let (mut a, mut b) = guarded_devices();
     let asked = Responder::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
@@ -77,8 +78,8 @@ fn run_up_to(ask: &SessionRequest, lose: &str, number: usize, instead: &Message,
     unreachable!()
 }
 
-/// Every kind of message to every state of every session. A list of what differs that gets lost
-/// makes it not add up.
+/// Passes every kind of message to every state of every session. Losing a list of differing entries
+/// forces a mismatch.
 fn observed() -> Table {
     let (a, _) = guarded_devices();
     let push = Some(may_give("wallet", &a));
@@ -103,8 +104,8 @@ fn observed() -> Table {
     table
 }
 
-/// The table of states in PROTOCOL.md: role, state and what it takes in the first three columns,
-/// names between backticks.
+/// Parses the table of states in PROTOCOL.md: role, state and accepted messages in the first three
+/// columns, names between backticks.
 fn documented() -> Table {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../stronghold-net/PROTOCOL.md");
     let text = fs::read_to_string(path).unwrap();

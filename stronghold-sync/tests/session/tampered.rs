@@ -1,5 +1,5 @@
-//! Sessions with one message in flight replaced, dropped, doubled, reflected, cut or bent: whatever
-//! becomes of them, nothing is planted, and nothing is told or taken that may not be.
+//! Tests sessions with one message in flight replaced, dropped, duplicated, reflected, truncated or
+//! altered: nothing is planted, and nothing is disclosed or taken without permission.
 
 use stronghold_sync::{
     Edition, Selection,
@@ -15,7 +15,7 @@ use super::{
     world::*,
 };
 
-/// One message of every kind.
+/// Returns one message of every kind.
 pub(crate) fn one_of_each() -> Vec<Message> {
     let shape = shape("wallet/web/planted", 7);
     let everything = Some(Selection::everything());
@@ -93,7 +93,7 @@ fn asks(a: &Node) -> Vec<SessionRequest> {
     vec![import("wallet"), browse("wallet"), fetch("wallet"), both, sync("wallet", false, push), named]
 }
 
-/// Runs every operation with one message in flight replaced, for every message of it.
+/// Runs every operation with one message in flight replaced, for each of its messages.
 fn with_each_message(
     replaced: impl Fn(Message) -> Vec<Vec<Message>>,
     check: impl Fn(Way, Outcome, &Node, &Node),
@@ -127,7 +127,7 @@ fn with_each_message(
     }
 }
 
-/// As [`two_devices`], and each holds something that is none of the other's business.
+/// Returns the devices of [`two_devices`], each with a private record.
 pub(crate) fn guarded_devices() -> (Node, Node) {
     let (mut a, mut b) = two_devices();
     for node in [&mut a, &mut b] {
@@ -139,7 +139,7 @@ pub(crate) fn guarded_devices() -> (Node, Node) {
     (a, b)
 }
 
-/// What holds whatever the other side does.
+/// Checks the invariants that hold whatever the peer does.
 fn guarded(a: &Node, b: &Node) {
     for (node, id) in [(a, 0xA), (b, 0xB)] {
         let private = node.heads("private");
@@ -169,8 +169,7 @@ fn every_message_replaced_by_each_other_kind() {
     assert!(errors > 10 * (fine + waiting), "{fine} fine, {errors} errors, {waiting} waiting");
 }
 
-/// What a message becomes when one bit of its encoding is flipped, where it is still one; and
-/// itself.
+/// Returns the message, and every valid message that differs from it in one bit of the encoding.
 fn with_flipped_bits(message: &Message) -> Vec<Message> {
     let bytes = rmp_serde::to_vec(message).unwrap();
     let flipped = (0..8 * bytes.len()).filter_map(|bit| {
@@ -181,7 +180,7 @@ fn with_flipped_bits(message: &Message) -> Vec<Message> {
     flipped.chain([message.clone()]).collect()
 }
 
-/// The messages of an honest session, in order.
+/// Returns the messages of an honest session, in order.
 fn messages_of(operation: usize) -> Vec<Message> {
     let (mut a, mut b) = guarded_devices();
     let mut messages = Vec::new();
@@ -234,7 +233,7 @@ fn every_message_dropped_or_duplicated_or_reflected() {
                     kept = Some(message);
                     return vec![];
                 }
-                // What one side sent comes back to it.
+                // The message returns to its sender.
                 if at == number + 1 {
                     kept.take().into_iter().chain([message]).collect()
                 } else {

@@ -1,5 +1,5 @@
-//! What each side is told, asked and has in its log, to the letter; and limits at which one more is
-//! too many.
+//! Tests the exact actions, messages and log entries of each side, and limits, which one more
+//! exceeds.
 
 use std::collections::BTreeSet;
 
@@ -124,8 +124,8 @@ fn stamp(n: u8) -> Stamp {
     Stamp::from_bytes([n; 8])
 }
 
-/// Of a peer that got two stamps upon one, and went on from the first of them: the second tells a
-/// copy.
+/// Returns the stamps of a peer that got two stamps after the same one and continued from the
+/// first: showing the second reveals a copy.
 fn stamps_of_two() -> Stamps {
     let mut stamps = Stamps::default();
     let none = None;
@@ -194,7 +194,7 @@ fn why_the_host_could_not_go_on_is_told_as_far_as_it_may_be() {
     }
 }
 
-/// More heads of a record than a peer may add.
+/// Adds more heads to a record than a peer may.
 fn crowd(node: &mut Node, number: usize) {
     let mut heads: Vec<Shape> = (0..number)
         .map(|_| {
@@ -282,7 +282,7 @@ fn what_the_peer_did_not_want_is_told_by_record() {
     }
 }
 
-/// What lies where the peer lets nothing be pulled waits as well.
+/// Records in places where the peer permits no pull wait as well.
 #[test]
 fn what_waits_outside_of_what_is_compared_is_told_too() {
     let mut a = Node::new(A).allow(B, &[Operation::Pull], "**");
@@ -447,7 +447,7 @@ fn batches_are_as_large_as_they_may_be_and_no_larger() {
     ] {
         assert_eq!(says(messages.clone()), why, "{messages:?}");
     }
-    // What was taken counts against what was to come.
+    // Received entries count against the announced number.
     let (_, b) = two_devices();
     let sealed = sealed(&[(at("wallet/keys/only-there"), b.heads("wallet/keys")[0].clone())]);
     let whole = |index| [batch(index, 1, sealed.len() as u64), Message::Chunk(sealed.clone())];

@@ -1,4 +1,4 @@
-//! Two hosts without cryptography and a link between them, to drive sessions over.
+//! Two hosts without cryptography and a link between them, to run sessions on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -20,12 +20,12 @@ pub(crate) const B: DeviceId = DeviceId::from_bytes([0xB; 32]);
 
 pub(crate) const SECRET: [u8; 32] = [5; 32];
 
-/// A set under the session's first key.
+/// Returns a set under the session's first key.
 pub(crate) fn set(entries: impl IntoIterator<Item = EntryId>) -> Set {
     Set::new(SetKey::new(&SECRET, 0), entries)
 }
 
-/// Symbols of entries as a message carries them.
+/// Returns the symbols of entries in the form of a message.
 pub(crate) fn symbols(entries: impl IntoIterator<Item = EntryId>) -> ByteBuf {
     let set = set(entries);
     ByteBuf::from(set.symbols().iter().flat_map(|symbol| symbol.bits().to_le_bytes()).collect::<Vec<u8>>())
@@ -43,7 +43,7 @@ pub(crate) fn key(of: u8) -> RecipientKey {
     RecipientKey::new(vec![of; 8]).unwrap()
 }
 
-/// What a host did, in order.
+/// An event at a host, in order.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "few of them, in tests")]
 pub(crate) enum Event {
@@ -59,25 +59,25 @@ pub(crate) struct Node {
     pub(crate) records: BTreeMap<LocationId, (Location, Vec<Shape>)>,
     pub(crate) events: Vec<Event>,
     pub(crate) found: Vec<Listing>,
-    /// What the peer of the last session has of here, or is about to have.
+    /// Revisions that the peer of the last session holds or is about to receive.
     pub(crate) known: BTreeSet<RevisionId>,
-    /// What was told of what the peer has confirmed.
+    /// Reported progress: entries that the peer has confirmed, and their total.
     pub(crate) given: Vec<(u64, u64)>,
     pub(crate) approves: bool,
-    /// Whether a person here lets a peer delete many records.
+    /// `true` if the user here lets a peer delete many records.
     pub(crate) lets_lose: bool,
-    /// The last plan that this side asked for.
+    /// The last plan that this side made as initiator.
     pub(crate) plan: Option<Plan>,
-    /// What the peer said that stays where it is, and what it did not want.
+    /// The peer's report of records that it leaves out, and the records that it declined.
     pub(crate) left: Option<LeftBehind>,
     pub(crate) declined: Vec<LocationId>,
     /// Revisions that came from the peer of the last sessions.
     pub(crate) delivered: BTreeSet<RevisionId>,
     pub(crate) on_plan: TaskResult,
     pub(crate) now: u64,
-    /// What an action is answered with instead, by its number.
+    /// The result to return instead, with the number of the action.
     pub(crate) sabotage: Option<(usize, TaskResult)>,
-    /// What it was told or asked that is no message and no content, in order.
+    /// Actions that inform or query the host and are neither messages nor content, in order.
     pub(crate) told: Vec<Action>,
     pub(crate) actions: usize,
     pub(crate) written: u64,
@@ -264,7 +264,7 @@ impl Node {
         taken
     }
 
-    /// Does one action; the answer, if it needs one.
+    /// Carries out one action; returns its result, if it needs one.
     fn act(&mut self, action: Action) -> Option<TaskResult> {
         let is_told = !action.needs_answer() || matches!(action, Action::Lookup(_) | Action::Confirm(_));
         if is_told && !matches!(action, Action::Send(_) | Action::PeerHolds(_) | Action::Sent { .. }) {
@@ -357,7 +357,7 @@ impl<'a, S: Session> End<'a, S> {
         end
     }
 
-    /// Polls and acts until nothing is left; gives what it wants sent.
+    /// Polls and acts until nothing is left; returns the messages to send.
     pub(crate) fn turn(&mut self) -> Vec<Message> {
         while let Some(action) = self.session.poll_action() {
             if let Action::Finished(summary) = &action {
@@ -384,7 +384,7 @@ impl<'a, S: Session> End<'a, S> {
         handled
     }
 
-    /// Keeps the error, and checks that every later call gives it again.
+    /// Stores the error, and checks that every later call returns it again.
     fn failed(&mut self, error: SessionError) {
         self.result = Some(Err(error));
         let last_words: Vec<Action> = std::iter::from_fn(|| self.session.poll_action()).collect();
@@ -399,10 +399,10 @@ impl<'a, S: Session> End<'a, S> {
     }
 }
 
-/// How both sides came out; `None` for one that still waits.
+/// The outcome at both ends; `None` for one that still waits.
 pub(crate) type Outcome = (Option<Result<Summary, SessionError>>, Option<Result<Summary, SessionError>>);
 
-/// Which way a message goes.
+/// The direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     ToAsked,
@@ -413,7 +413,7 @@ pub(crate) fn run(ask: SessionRequest, a: &mut Node, b: &mut Node) -> Outcome {
     run_tampered(ask, a, b, |_, _, message| vec![message])
 }
 
-/// Drives a session; `tamper` sees each message in flight, with its number, and says what arrives.
+/// Runs a session; `tamper` sees each message in flight, with its number, and returns what arrives.
 pub(crate) fn run_tampered(
     ask: SessionRequest,
     a: &mut Node,
@@ -424,7 +424,7 @@ pub(crate) fn run_tampered(
     drive(End::new(Initiator::new(ask), a), End::new(asked, b), tamper)
 }
 
-/// Drives a session of these two ends.
+/// Runs a session of these two ends.
 pub(crate) fn drive(
     mut a: End<'_, Initiator>,
     mut b: End<'_, Responder>,
@@ -448,7 +448,7 @@ pub(crate) fn drive(
     }
 }
 
-/// A sync that takes all that the peer gives.
+/// Returns the request of a sync that takes everything the peer gives.
 pub(crate) fn sync(selection: &str, pull: bool, push: Option<Grant>) -> SessionRequest {
     let push = push.map_or(Push::No, Push::Granted);
     sync_by(selection, pull.then_some(Take::Everything), push, false)
@@ -465,7 +465,8 @@ pub(crate) fn sync_by(selection: &str, take: Option<Take>, push: Push, names: bo
     })
 }
 
-/// A sync both ways as a plain command asks for it: what `a`'s own rules for `b` cover.
+/// Returns the request of a plain sync in both directions: `a` takes what its own rules for `b`
+/// cover.
 pub(crate) fn sync_by_rules(selection: &str, a: &Node) -> SessionRequest {
     let granted = |operation| match a.policy.decide(&B, operation, &select(selection), a.now) {
         stronghold_sync::Decision::Allowed(grant) => Some(grant),
@@ -476,7 +477,7 @@ pub(crate) fn sync_by_rules(selection: &str, a: &Node) -> SessionRequest {
     sync_by(selection, Some(take), granted(Operation::Pull).map_or(Push::NotGranted, Push::Granted), false)
 }
 
-/// A sync both ways, with the grant of `a`'s own policy.
+/// Returns the request of a sync in both directions, with the grant of `a`'s own policy.
 pub(crate) fn sync_both(selection: &str, a: &Node) -> SessionRequest {
     sync(selection, true, Some(may_give(selection, a)))
 }

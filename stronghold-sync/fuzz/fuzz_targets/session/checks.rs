@@ -1,5 +1,5 @@
-//! What has to hold after a session, whatever was done to it: said anew from the rules and from
-//! what was delivered, not by asking the code that is tested.
+//! Checks the invariants after a session, whatever was done to it. They are derived from the rules
+//! and the delivered messages, independently of the tested code.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use super::{
     world::{A, B, Event, Node},
 };
 
-/// What an end has now and had not before was asked for, announced to it, and allowed.
+/// Checks that every entry an end has gained was requested, announced to it, and allowed.
 pub(crate) fn nothing_taken(
     ask: &SessionRequest,
     a_before: &Node,
@@ -43,7 +43,7 @@ pub(crate) fn nothing_taken(
     }
 }
 
-/// What an end told of a record, some rule of it allows the other to know.
+/// Checks that some rule of an end allows every record that it disclosed to the peer.
 pub(crate) fn nothing_told(a: &Node, b: &Node) {
     let places = |node: &Node| -> Vec<(LocationId, Location)> {
         node.records.iter().map(|(id, (location, _))| (*id, location.clone())).collect()
@@ -80,7 +80,7 @@ pub(crate) fn nothing_told(a: &Node, b: &Node) {
     }
 }
 
-/// The log has the decision before anything is told.
+/// Checks that the log has the decision before anything is disclosed.
 pub(crate) fn logged_before_told(b: &Node) {
     let mut logged = false;
     for event in &b.events {
@@ -94,8 +94,8 @@ pub(crate) fn logged_before_told(b: &Node) {
     }
 }
 
-/// After an honest session that went well, each side has, or has something newer than, all that was
-/// asked for and that rules let it have without a person's word.
+/// Checks that after an honest and successful session each side has every requested entry, or a
+/// newer one, that rules let it have without approval.
 pub(crate) fn nothing_missing(
     ask: &SessionRequest,
     a_before: &Node,
@@ -135,7 +135,7 @@ pub(crate) fn nothing_missing(
     }
 }
 
-/// An honest session ends on both sides, and the same again changes nothing.
+/// Checks that an honest session ends on both sides, and that repeating it changes nothing.
 pub(crate) fn honest(ask: &SessionRequest, mut a: Node, mut b: Node, link: &Link) {
     let (Some(asking), Some(asked)) = (link.asking, link.asked) else {
         panic!("it ended on one side only: {:?}, {:?}", link.asking, link.asked);
@@ -158,19 +158,19 @@ fn taken(before: &Node, after: &Node) -> Vec<(Location, Shape)> {
     held(after).into_iter().filter(is_new).collect()
 }
 
-/// Every head, and where it is.
+/// Returns every head and its location.
 fn held(node: &Node) -> Vec<(Location, Shape)> {
     let records = node.records.values();
     records.flat_map(|(location, heads)| heads.iter().map(|head| (location.clone(), head.clone()))).collect()
 }
 
-/// Whether a node holds this, or something that has replaced it.
+/// Returns whether a node holds this revision, or one that has replaced it.
 fn has(node: &Node, shape: &Shape) -> bool {
     let mut heads = node.records.get(&shape.location).into_iter().flat_map(|(_, heads)| heads);
     heads.any(|head| head.revision == shape.revision || head.ancestors.contains(&shape.revision))
 }
 
-/// Whether a rule lets this peer do this here, whatever a person says.
+/// Returns whether a rule lets this peer do this here without approval.
 fn allows_unasked(node: &Node, peer: DeviceId, operation: Operation, location: &Location) -> bool {
     node.policy.rules().any(|rule| {
         let covers = Selection::covers(&rule.selection, location);
@@ -178,7 +178,7 @@ fn allows_unasked(node: &Node, peer: DeviceId, operation: Operation, location: &
     })
 }
 
-/// Whether a rule lets this peer do this here.
+/// Returns whether a rule lets this peer do this here.
 fn allows(node: &Node, peer: DeviceId, operation: Operation, location: &Location) -> bool {
     node.policy.rules().any(|rule| {
         let covers = Selection::covers(&rule.selection, location);

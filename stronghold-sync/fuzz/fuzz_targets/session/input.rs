@@ -1,6 +1,5 @@
-//! What the fuzzer chooses: both ends' records and rules, what is asked, and what is done to the
-//! session. Contents are mostly picked from what there is, so that a lie is one that an end may
-//! fall for.
+//! The fuzzer's input: both ends' records and rules, the request, and the operations on the
+//! session. Contents mostly refer to existing entries, so that forged messages are plausible.
 
 use arbitrary::Arbitrary;
 use serde_bytes::ByteBuf;
@@ -69,7 +68,7 @@ struct RuleOf {
     ask: bool,
 }
 
-/// Which end a message or answer is for.
+/// The end that a message or result is for.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(crate) enum To {
     Asking,
@@ -80,24 +79,24 @@ pub(crate) enum To {
 pub(crate) enum Op {
     /// Delivers the next message.
     Forward(To),
-    /// The same, and the host does not do what comes of it yet.
+    /// Delivers the next message, but delays the host's reaction to it.
     Hasty(To),
     Lose(To),
     Twice(To),
-    /// The next message changes places with the one behind it.
+    /// Swaps the next message with the one behind it.
     Later(To),
-    /// A copy of the next message goes to the other end, which may have sent it.
+    /// Sends a copy of the next message to the other end, which may be its sender.
     Reflect(To),
-    /// A message that was sent before, by either.
+    /// Delivers a message that either end sent before.
     Replay(To, u8),
     Alter(To, u16, u8),
     Inject(To, MadeUp),
-    /// The host gives this answer instead, to an action soon.
+    /// Replaces the host's result of one of its next actions.
     Sabotage(To, u8, GivenAnswer),
     Unasked(To, GivenAnswer),
 }
 
-/// A message that nobody sent.
+/// A forged message.
 #[derive(Arbitrary, Debug)]
 pub(crate) enum MadeUp {
     Open {
@@ -136,9 +135,9 @@ pub(crate) enum MadeUp {
         entries: u16,
         len: u64,
     },
-    /// A batch, whole, with just its head and chunk sizes right; its chunk comes with it.
+    /// A whole batch in which only the header and chunk sizes are right, with its chunk.
     BatchOf(Vec<Picked>),
-    /// The chunk that would go with a `BatchOf` of these.
+    /// The chunk that matches a `BatchOf` of these.
     ChunkOf(Vec<Picked>),
     Chunk(Vec<u8>),
     Confirm(u8),
@@ -223,7 +222,7 @@ impl Input {
         node
     }
 
-    /// What both ends have had from the start.
+    /// Writes the records that both ends have from the start.
     fn write_shared(&self, node: &mut Node) {
         for name in 0..self.shared % 80 {
             node.put(&record(name));
@@ -283,7 +282,7 @@ impl Choice {
 }
 
 impl MadeUp {
-    /// The message; a whole batch's chunk comes with it.
+    /// Returns the message; for a whole batch, also its chunk.
     pub(crate) fn messages(&self, known: &Known) -> Vec<Message> {
         let chunk = match self {
             Self::BatchOf(picked) => Some(Message::Chunk(sealed(&batch_of(picked, known)))),
@@ -452,7 +451,7 @@ fn rules(node: &mut Node, rules: &[RuleOf], peer: stronghold_sync::DeviceId) {
     }
 }
 
-/// Most records are in one vault, some in others that few selections reach.
+/// Returns the name of a record: most are in one vault, some in others that few selections reach.
 fn record(name: u8) -> String {
     match name % 8 {
         6 => format!("wallet/keys/{name}"),
@@ -483,7 +482,7 @@ fn summary(members: &[u8], known: &Known) -> SetDigest {
 
 fn words(words: &[Word], known: &Known) -> ByteBuf {
     if words.is_empty() {
-        // As it would be of everything that there is.
+        // The symbols of all existing entries.
         return symbols(known.iter().map(|(_, shape)| shape.entry()));
     }
     ByteBuf::from(words.iter().flat_map(|word| word.bytes(known)).collect::<Vec<u8>>())

@@ -1,9 +1,9 @@
-//! A whole session, both ends over one link, with everything done to it that a peer, a network or a
-//! clumsy host can: messages lost, doubled, turned back, repeated, altered, made up; answers that
-//! fail or were not asked for. Whatever it is: no panic, an error stays the error, nothing is taken
-//! that was not expected, nothing told that no rule allows.
+//! Runs a whole session, both ends over one link, under everything that a peer, a network or a
+//! faulty host can do: messages lost, duplicated, reordered, reflected, replayed, altered or
+//! forged; results that are failures or unsolicited. In every case: no panic, an error persists,
+//! nothing unexpected is taken, and nothing is disclosed without a rule.
 //!
-//! What is left of the operations' list is an honest end: so an empty list is an honest session.
+//! After the listed operations both ends are honest, so an empty list is an honest session.
 
 #![cfg_attr(fuzzing, no_main)]
 
@@ -42,11 +42,11 @@ fuzz_target!(|input: Input| {
     }
 });
 
-/// What went over the link, and how both ends came out.
+/// The messages on the link, and the outcome at both ends.
 pub(crate) struct Link {
     to_asked: VecDeque<Message>,
     to_asking: VecDeque<Message>,
-    /// All that was ever sent.
+    /// All messages sent so far.
     history: Vec<Message>,
     /// Shapes that reached each end.
     pub(crate) announced_to_asking: Vec<Shape>,
@@ -92,7 +92,7 @@ pub(crate) fn run(
 }
 
 impl Link {
-    /// Lets both ends do what there is to do, and puts what they send on its way.
+    /// Lets both ends carry out their actions, and queues the messages that they send.
     fn turn(&mut self, asking: &mut Driven<'_, Initiator>, asked: &mut Driven<'_, Responder>) {
         let (from_asking, from_asked) = (asking.turn(), asked.turn());
         self.history.extend(from_asking.iter().chain(&from_asked).cloned());
@@ -195,7 +195,7 @@ impl Link {
     }
 }
 
-/// One end, and the error that it gave first.
+/// One end, and its first error.
 struct Driven<'a, S> {
     end: End<'a, S>,
     error: Option<SessionError>,
@@ -219,7 +219,7 @@ impl<'a, S: Session> Driven<'a, S> {
         self.keep(result);
     }
 
-    /// An answer that the session did not ask for, or not this one.
+    /// Passes in a result that is unsolicited, or of another action.
     fn answer(&mut self, answer: TaskResult) {
         let result = self.end.session.handle_result(answer);
         self.keep(result);
@@ -232,7 +232,7 @@ impl<'a, S: Session> Driven<'a, S> {
         self.end.node.sabotage = Some((self.end.node.actions + usize::from(ahead % 4), answer));
     }
 
-    /// After an error every later call gives the same.
+    /// Checks that after an error every later call returns the same one.
     fn keep(&mut self, result: Result<(), SessionError>) {
         match (self.error, result) {
             (None, result) => self.error = result.err(),
@@ -241,7 +241,7 @@ impl<'a, S: Session> Driven<'a, S> {
     }
 }
 
-/// What there is to tell lies about: every shape of both ends.
+/// Returns every shape of both ends, as material for forged messages.
 fn known(a: &Node, b: &Node) -> Vec<(stronghold_sync::Location, Shape)> {
     let of = |node: &Node| -> Vec<(stronghold_sync::Location, Shape)> {
         let records = node.records.values();
@@ -254,7 +254,7 @@ fn known(a: &Node, b: &Node) -> Vec<(stronghold_sync::Location, Shape)> {
     known
 }
 
-/// The message with one byte of its encoding changed, if that is still a message.
+/// Returns the message with one byte of its encoding changed, if the result is still a message.
 fn altered(message: &Message, at: u16, mask: u8) -> Option<Message> {
     let mut bytes = rmp_serde::to_vec(message).expect("a message has an encoding");
     let at = usize::from(at) % bytes.len();

@@ -1,5 +1,5 @@
-//! One snapshot that is cut, restored and used by several at a time is never told of; two that are
-//! used by turns are.
+//! Tests that a single snapshot which is interrupted, restored and used by several sessions at once
+//! is never reported, and that two used in turns are.
 
 use alloc::{vec, vec::Vec};
 
@@ -7,14 +7,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A peer's snapshot: the stamp that it has.
+/// A peer's snapshot: its stamp.
 type File = Option<Stamp>;
 
-/// The side that remembers, and how many stamps it has given.
+/// The side that remembers stamps, and the number of stamps it has issued.
 #[derive(Default)]
 struct Side(Stamps, u64);
 
-/// A session under way: the stamp that was shown in it, and the one that it leaves.
+/// A session under way: the stamp that the peer showed, and the one that the session issues.
 #[derive(Clone, Copy)]
 struct Underway {
     shown: File,
@@ -32,14 +32,14 @@ impl Side {
         assert!(self.0.0.len() <= MOST);
     }
 
-    /// A session that the peer does not get to the end of; whether a copy was told.
+    /// Runs a session that the peer does not complete; returns whether a duplicate was reported.
     fn cut(&mut self, file: File) -> bool {
         let (told, session) = self.begin(file);
         self.note(session);
         told
     }
 
-    /// A whole session.
+    /// Runs a complete session.
     fn meet(&mut self, file: &mut File) -> bool {
         let (told, session) = self.begin(*file);
         self.note(session);
@@ -48,7 +48,7 @@ impl Side {
     }
 }
 
-/// The peer knows that the peer has the stamp.
+/// Has the peer adopt the stamp: it knows that the other end stored it.
 fn take(file: &mut File, session: Underway) {
     if *file == session.shown {
         *file = Some(session.next);
@@ -101,20 +101,20 @@ fn a_peer_that_shows_what_it_likes_is_told_of_at_most() {
     }
 }
 
-/// What becomes of one honest snapshot.
+/// An event in the life of one honest snapshot.
 #[derive(Clone, Copy, Debug)]
 enum Deed {
     /// A session begins.
     Begin,
-    /// This side writes what it knows of one of those under way.
+    /// This side stores the stamp of a session under way.
     Note(usize),
-    /// The peer gets to the end of one that was noted.
+    /// The peer completes a session whose stamp is stored.
     Take(usize),
-    /// One is cut.
+    /// A session with a stored stamp is interrupted.
     Cut(usize),
-    /// A state that was left so long ago is put back, and used from now on.
+    /// A backup of this age is restored, and used from now on.
     Restore(usize),
-    /// The state from before the last restoring is put back.
+    /// The last restore is undone.
     Mend,
 }
 
@@ -132,7 +132,8 @@ fn deed() -> impl Strategy<Value = Deed> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4_096, ..ProptestConfig::default() })]
 
-    /// Sessions beside each other, cut, noted late; backups of any age, each mistake mended or not.
+    /// Runs sessions in parallel, interrupted, or noted late, with backups of any age that may be
+    /// undone.
     #[test]
     fn one_snapshot_is_never_told_of(deeds in prop::collection::vec(deed(), 0..120)) {
         let (mut side, mut file) = (Side::default(), File::default());
@@ -156,7 +157,7 @@ proptest! {
                 }
                 Deed::Cut(at) if !noted.is_empty() => drop(noted.remove(at % noted.len())),
                 Deed::Restore(age) => {
-                    // Sessions end with the device that is restored.
+                    // The sessions of a restored device end.
                     (open, noted) = (Vec::new(), Vec::new());
                     states.truncate(states.len().saturating_sub(age).max(1));
                     before = Some((file, states.clone()));
@@ -171,8 +172,8 @@ proptest! {
         }
     }
 
-    /// Two copies in any order, of the sessions of each one between two whole ones cut: told with
-    /// the fourth turn at the latest, whoever begins.
+    /// Uses two copies in any order, with interrupted sessions between complete ones: the duplicate
+    /// is reported with the fourth turn at the latest, whichever begins.
     #[test]
     fn two_that_are_used_by_turns_are_told(
         before in 0..20_usize,

@@ -9,7 +9,7 @@ use super::super::{
 };
 use crate::{Grant, LocationId, Shape, message::RecipientKey};
 
-/// A proposal to the peer.
+/// A proposal sent to the peer.
 #[derive(Debug)]
 pub(super) struct Proposed {
     pub(super) grant: Option<Grant>,
@@ -24,8 +24,7 @@ impl Proposed {
         take_indices(&mut self.wanted, part, |position| (*position as usize) < told)
     }
 
-    /// Returns the receiver of incoming batches, the sender of outgoing ones, and the records of
-    /// which the peer did not want all.
+    /// Returns the receiver, the sender, and the records of which the peer declined an entry.
     pub(super) fn accepted(
         self,
         key: Option<RecipientKey>,

@@ -1,4 +1,4 @@
-//! The initiator of a sync: its knowledge of both sides, and the plan that follows.
+//! The initiator's knowledge of both sides during a sync, and the plan computed from it.
 
 use alloc::{
     boxed::Box,
@@ -22,56 +22,54 @@ use crate::{
     reconcile::{self, Initiator, MAX_CELLS, NeedMore, SetDigest, SetKey, Symbol},
 };
 
-/// One sync, from the initiator, once its scopes are agreed.
+/// A sync at the initiator, once its scopes are agreed.
 #[derive(Debug)]
 pub(super) struct Sync {
     key: RecipientKey,
-    /// The scope in which the peer lets this side pull, if any.
+    /// The scopes in which the peer lets this side pull, write and delete.
     pull: Option<Scope>,
     push: Option<Scope>,
     delete: Option<Scope>,
-    /// By what right this side takes, and gives.
+    /// This side's authority to take, and to give.
     take: Take,
     own: Push,
     /// The requested scope.
     asked: Scope,
-    /// `true` if the names of all that would be taken are wanted.
+    /// `true` if the plan must name every record that it would take.
     names_wanted: bool,
-    /// `true` if it was asked to pull, and the peer lets it have nothing.
+    /// `true` if this side requested a pull and the peer refused all of it.
     pull_refused: bool,
-    /// The shapes held here where this side may pull.
+    /// This side's shapes where it may pull.
     held: Vec<Shape>,
-    /// The shapes that it may give.
+    /// This side's shapes that it may give, in any scope.
     may_give: Vec<Shape>,
-    /// The shapes that it would give and may not, in the order of entries.
+    /// This side's shapes that it would give but may not, sorted by entry.
     withheld: Vec<Shape>,
-    /// Of what it may give, what is not among `held`.
+    /// The part of `may_give` that is not in `held`.
     offered: Vec<Shape>,
-    /// The secret of the session, for the keys of the reconciliation.
+    /// The session's secret, from which the reconciliation derives its keys.
     secret: [u8; 32],
-    /// The peer's first digest and the reconciliation with it, where this side may
-    /// pull.
+    /// The peer's digest, and the reconciliation with its set, where this side may pull.
     theirs: Option<SetDigest>,
     reconciling: Option<Initiator>,
-    /// The entries that only the peer holds, and symbols of those that only this side holds.
+    /// Shapes that only the peer holds, and symbols of entries that only this side holds.
     only_there: PeerList<Shape>,
     lacking: Vec<u64>,
     only_here: BTreeSet<EntryId>,
-    /// Names of what differs, held here or told by the peer; those that the peer told; those it
-    /// still owes.
+    /// Names of differing records, held here or told by the peer; those told by the peer; those the
+    /// peer still owes; those that the plan needs.
     names: BTreeMap<LocationId, Location>,
     told: BTreeMap<LocationId, Location>,
     owed: Vec<LocationId>,
     needed: BTreeSet<LocationId>,
-    /// Heads here that came from the peer, of records that may get more than it may add.
+    /// Heads here that came from the peer, of records whose number of heads may exceed the limit.
     delivered: BTreeSet<EntryId>,
-    /// The entries that wait here outside the reconciled set.
+    /// Records that wait here outside the reconciled set.
     waiting: Vec<Skipped>,
 }
 
 impl Sync {
-    /// Cuts what the peer agreed to down to what was asked, and to what this side's policy lets it
-    /// give.
+    /// Restricts the peer's agreement to the request and to what this side's policy lets it give.
     pub(super) fn agreed(ask: SyncOptions, agreed: Agreed) -> Result<Self, SessionError> {
         if ask.take.is_none() && !matches!(ask.push, Push::Granted(_)) {
             return Err(SessionError::ApiMisuse);
@@ -81,7 +79,7 @@ impl Sync {
             Push::Granted(grant) => Some(grant.scope().clone()),
             Push::No | Push::NotGranted => None,
         };
-        // What this side says comes first: the peer's patterns are not held against other names.
+        // This side's scope comes first: the peer's patterns are not matched against other names.
         let within_grant = |rules: Option<Selection>| Some(asked.clone().and(grant.as_ref()?).within(rules?));
         let (push, delete) = (within_grant(agreed.push), within_grant(agreed.delete));
         let pull = agreed.pull.filter(|_| ask.take.is_some()).map(|rules| asked.clone().within(rules));
@@ -118,7 +116,7 @@ impl Sync {
         })
     }
 
-    /// Where this side's own shapes are needed.
+    /// Returns the scopes in which this side's own shapes are needed.
     pub(super) fn scopes(&self) -> [(Operation, Option<&Scope>); 3] {
         [
             (Operation::Pull, self.pull.as_ref()),
@@ -127,7 +125,7 @@ impl Sync {
         ]
     }
 
-    /// Takes this side's own shapes, in order, of a scope that is for these operations.
+    /// Stores this side's own shapes, sorted, of a scope that these operations need.
     pub(super) fn hold(&mut self, operations: &[Operation], shapes: Vec<Shape>) {
         let gives = |shape: &&Shape| {
             operations.contains(if shape.deleted { &Operation::Delete } else { &Operation::Push })
@@ -138,7 +136,7 @@ impl Sync {
         }
     }
 
-    /// Where this side would give, if that is more than where it may.
+    /// Returns where this side would give, if that is more than where it may.
     pub(super) fn givable(&self) -> Option<Scope> {
         let would = match &self.own {
             Push::No => return None,
@@ -149,14 +147,14 @@ impl Sync {
         (!may_all(&self.push) || !may_all(&self.delete)).then_some(would)
     }
 
-    /// Takes this side's own shapes, in order, of what it would give.
+    /// Stores this side's own shapes, sorted, that it would give.
     pub(super) fn would_give(&mut self, shapes: Vec<Shape>) {
         self.may_give.sort_by_key(Shape::entry);
         self.withheld = difference(&shapes, &self.may_give);
     }
 
-    /// Returns the messages to begin with: the digest of the set where this side may pull, and the
-    /// other entries that it may give. Nothing when both sides hold the same.
+    /// Returns the messages that describe the held set and offer what else this side may give.
+    /// Returns none if both sides hold the same.
     pub(super) fn tell(&mut self) -> Vec<Message> {
         self.may_give.sort_by_key(Shape::entry);
         self.offered = difference(&self.may_give, &self.held);
@@ -172,7 +170,7 @@ impl Sync {
         messages
     }
 
-    /// The peer needs to be told more.
+    /// Continues the reconciliation with more of this side's set.
     pub(super) fn handle_again(&mut self, again: NeedMore) -> Result<Vec<Message>, PeerMisbehaved> {
         if !self.only_there.items.is_empty() || !self.lacking.is_empty() {
             return Err(PeerMisbehaved::OutOfOrder);
@@ -197,8 +195,8 @@ impl Sync {
         reconcile::extend(&mut self.lacking, part, MAX_CELLS.max(self.held.len() + self.offered.len()))
     }
 
-    /// Returns whether what the peer says that differs adds up: every symbol is of an entry here,
-    /// and the peer's set is this side's with the difference applied.
+    /// Returns whether the peer's difference verifies: every symbol is of an entry here, and this
+    /// side's set with the difference applied has the peer's fingerprint.
     pub(super) fn adds_up(&mut self) -> bool {
         let lacking: BTreeSet<Symbol> = self.lacking.drain(..).map(Symbol::from_bits).collect();
         let key = match &self.reconciling {
@@ -220,20 +218,20 @@ impl Sync {
         adds_up && known.len() == lacking.len()
     }
 
-    /// Forgets what the peer said that differs; whether it can be found in another way.
+    /// Discards the peer's difference; returns whether another way to find it is left.
     pub(super) fn forget(&mut self) -> bool {
         self.only_there = PeerList::new();
         self.only_here.clear();
         self.reconciling.as_ref().is_some_and(Initiator::has_fallback)
     }
 
-    /// Returns the entries that both sides hold where this side may pull.
+    /// Returns the revisions that both sides hold where this side may pull.
     pub(super) fn common(&self) -> impl Iterator<Item = RevisionId> {
         let common = self.held.iter().filter(|shape| !self.only_here.contains(&shape.entry()));
         common.map(|shape| shape.revision)
     }
 
-    /// Returns the difference of both sides, in order. Equal records are only counted.
+    /// Returns both sides' shapes of the differing records, sorted. Equal records are only counted.
     fn differing(&self) -> Result<(Vec<Shape>, Vec<Shape>), PeerMisbehaved> {
         let only_there = &self.only_there.items;
         let differs = self.differing_records();
@@ -257,7 +255,7 @@ impl Sync {
         PlanOptions { take: self.pull.is_some(), give: true, on_conflict: OnConflict::KeepBoth }
     }
 
-    /// Returns the lookup that the plan needs.
+    /// Returns the lookups that the host must answer before there can be a plan.
     pub(super) fn look(&mut self) -> Result<Lookup, PeerMisbehaved> {
         let (local, remote) = self.differing()?;
         let wanted = plan_through(&local, &remote, self.rules(), &All).take;
@@ -281,7 +279,7 @@ impl Sync {
         })
     }
 
-    /// Takes what the host has said.
+    /// Stores the host's answers.
     pub(super) fn looked(&mut self, look: &Lookup, looked: LookupResult) {
         let named = look.names.iter().zip(looked.names);
         self.names.extend(named.filter_map(|(id, name)| Some((*id, name?))));
@@ -292,8 +290,8 @@ impl Sync {
         self.delivered = delivered.map(|(entry, _)| *entry).collect();
     }
 
-    /// The positions, in the list of what only the peer holds, of one entry of each record whose
-    /// name only the peer knows.
+    /// Returns, for each record whose name only the peer knows, the index of one entry in the list
+    /// of entries that only the peer holds.
     pub(super) fn unnamed(&mut self) -> Vec<u32> {
         let mut positions = Vec::new();
         for (position, shape) in (0..).zip(&self.only_there.items) {
@@ -307,8 +305,8 @@ impl Sync {
         positions
     }
 
-    /// Takes names that the peer tells; whether that were all. A name is hashed into its id, so it
-    /// can be no other.
+    /// Stores names that the peer tells; returns whether all have arrived. A name hashes to its
+    /// record's id, so the peer can't tell another one.
     pub(super) fn handle_named(&mut self, part: Vec<Location>) -> Result<bool, PeerMisbehaved> {
         if part.is_empty() {
             return Err(PeerMisbehaved::OutOfOrder);
@@ -324,7 +322,7 @@ impl Sync {
         Ok(self.told.len() == self.owed.len())
     }
 
-    /// The plan, from what differs.
+    /// Computes the plan from the differing records.
     pub(super) fn plan(&self) -> Result<Plan, PeerMisbehaved> {
         let (local, remote) = self.differing()?;
         let mut plan = plan_through(&local, &remote, self.rules(), self);
@@ -346,7 +344,8 @@ impl Sync {
         Ok(plan.and_unchanged(counted.0, counted.1))
     }
 
-    /// The decisions for the log: what is taken by this side's command, and what is given by it.
+    /// Returns the verdicts for the log: entries taken by this side's command, and entries given by
+    /// it.
     pub(super) fn verdicts(&self, plan: &Plan) -> Vec<Verdict> {
         let (deleted, written): (Vec<&Shape>, Vec<&Shape>) =
             plan.take.iter().partition(|shape| shape.deleted);
@@ -357,9 +356,9 @@ impl Sync {
         some.map(|(operation, shapes)| Verdict::own(operation, &selection, volume(shapes))).collect()
     }
 
-    /// Returns the report of entries that stay where they are, if any do. The entries that this
-    /// side's own rules keep from the peer is no business of the peer's. And whether there are two
-    /// of the peer's snapshot.
+    /// Returns the report for the peer's user on records left out of the sync, and on a duplicate
+    /// of the peer's snapshot; `None` if there is nothing to report. Records that this side's own
+    /// rules withhold from the peer are not reported.
     pub(super) fn left(&self, plan: &Plan, copied: bool) -> Option<LeftOut> {
         let of = |list: &[Skipped]| -> BTreeSet<LocationId> {
             let stays = |left: &&Skipped| !matches!(left.why, SkipReason::MayNotPull | SkipReason::Later);
@@ -383,7 +382,7 @@ impl Sync {
         })
     }
 
-    /// Returns whether an entry of the peer's may be taken whatever it is called.
+    /// Returns whether a peer's entry may be taken whatever its name is.
     fn is_sure(&self, shape: &Shape) -> bool {
         let Take::Granted(consent) = &self.take else { return true };
         let covers = |grant: &Grant| self.pull.as_ref().is_some_and(|pull| grant.scope().includes(pull));
@@ -398,12 +397,12 @@ impl Sync {
         }
     }
 
-    /// The positions of what the plan takes, in the list of what only the peer holds.
+    /// Returns the indices of the taken entries in the list of entries that only the peer holds.
     pub(super) fn positions(&self, take: &[Shape]) -> Vec<u32> {
         positions(&self.only_there.items, take)
     }
 
-    /// This side's key, if the plan takes anything, and what is then awaited.
+    /// Returns this side's key, if the plan takes anything, and the proposal to await.
     pub(super) fn propose(self, plan: Plan) -> (Option<RecipientKey>, Box<Proposed>) {
         let key = (!plan.take.is_empty()).then_some(self.key);
         let entries = ShapeList::new(plan.take);
@@ -449,7 +448,7 @@ impl Sieve for Sync {
     }
 }
 
-/// Leaves out nothing: what would be taken if there were no rules and no limits.
+/// A sieve that leaves out nothing: the plan without rules and limits.
 struct All;
 
 impl Sieve for All {
@@ -457,13 +456,13 @@ impl Sieve for All {
 }
 
 impl Consent {
-    /// Returns the grant for the kind of change that an entry makes.
+    /// Returns the grant that lets the peer write, or delete, an entry of this kind.
     fn for_kind(&self, shape: &Shape) -> Option<&Grant> {
         if shape.deleted { self.delete.as_ref() } else { self.push.as_ref() }
     }
 }
 
-/// Returns the change of a record that the peer wants, as far as its own shape tells.
+/// Returns the change to a record that the peer wants, as far as the entry's own shape tells.
 fn change_of(shape: &Shape) -> Change {
     match (shape.deleted, shape.ancestors.as_slice()) {
         (true, _) => Change::Deleted,
@@ -472,7 +471,7 @@ fn change_of(shape: &Shape) -> Change {
     }
 }
 
-/// Leaves for the next session what the peer need not keep at once.
+/// Leaves the entries over [`MAX_GIVEN`] to the next session, as the peer holds them in memory.
 fn leave_for_later(plan: &mut Plan) {
     let mut weight = 0;
     let fits = plan.give.iter().take_while(|shape| {

@@ -13,7 +13,7 @@ use crate::{
 use alloc::{boxed::Box, string::ToString, vec::Vec};
 
 impl Responder {
-    /// A request has come: the policy decides, or a person has to.
+    /// Handles a request: the policy decides, or asks for the user's approval.
     pub(super) fn open(&mut self, mut desk: Box<PendingRequest>, open: Open) -> Result<State, SessionError> {
         if open.protocol != PROTOCOL {
             return Err(SessionError::PeerIncompatible { ours: PROTOCOL, theirs: open.protocol });
@@ -40,7 +40,7 @@ impl Responder {
         Ok(State::AwaitApproval(desk, Box::new(request), rulings))
     }
 
-    /// The policy, and a person where it takes one, have spoken.
+    /// Carries out the decisions of the policy and, where it asks, of the user.
     pub(super) fn ruled(
         &mut self,
         desk: PendingRequest,
@@ -53,7 +53,7 @@ impl Responder {
         for ruling in rulings {
             let operation = ruling.operation;
             let grant = ruling.grant(approved);
-            // That nothing may be deleted is no refusal of a sync: deletions are left out of it.
+            // Denied deletions do not deny a sync: they are left out of it.
             if grant.is_none() && operation != Operation::Delete {
                 denied.push(operation);
             }

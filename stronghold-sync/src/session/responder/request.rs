@@ -8,7 +8,7 @@ use crate::{
     message::{RecipientKey, Request, Volume},
 };
 
-/// The state that decides on a request.
+/// A request to decide on, and the inputs to the decision.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
     pub(super) policy: Policy,
@@ -16,21 +16,21 @@ pub(super) struct PendingRequest {
     pub(super) now: u64,
     pub(super) key: RecipientKey,
     pub(super) secret: [u8; 32],
-    /// The state of this side's snapshot, and the remembered stamps of the peer's.
+    /// This snapshot's edition, and the stamps issued to the peer.
     pub(super) edition: Edition,
     pub(super) stamps: Stamps,
     pub(super) copied: bool,
     pub(super) staged: usize,
 }
 
-/// One operation of a request and what the policy says to it.
+/// One operation of a request, and the policy's decision on it.
 #[derive(Debug)]
 pub(super) struct Ruling {
     pub(super) operation: Operation,
     pub(super) decision: Decision,
 }
 
-/// A grant, and the selection as it was requested.
+/// A grant, and the requested selection.
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) grant: Grant,

@@ -1,4 +1,4 @@
-//! The responder of a sync: its knowledge of both sides, and the conclusions.
+//! The responder's knowledge of both sides during a sync, and the entries it gives and takes.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use crate::{
     reconcile::{DiffResult, Digest, NeedMore, Responder, SetKey, Symbol},
 };
 
-/// One sync, from the responder.
+/// A sync at the responder.
 #[derive(Debug)]
 pub(super) struct Sync {
     selection: String,
@@ -28,29 +28,30 @@ pub(super) struct Sync {
     delete: Option<Grant>,
     /// This side's one-time key.
     pub(super) key: RecipientKey,
-    /// The secret of the session, for the keys of the reconciliation.
+    /// The session's secret, from which the reconciliation derives its keys.
     secret: [u8; 32],
-    /// The reconciliation, where the initiator may pull; and what it offers where it may not.
+    /// The reconciliation, where the initiator may pull; and its offered entries where it may not.
     answering: Option<Responder>,
     offered: PeerList<Shape>,
-    /// The shapes held here where the initiator may pull, and where it may write or delete.
+    /// This side's shapes that the initiator may pull, and those that it may replace or delete.
     pullable: Vec<Shape>,
     writable: Vec<Shape>,
-    /// The entries that only this side holds, where the initiator may pull.
+    /// The pullable shapes that only this side holds.
     only_here: Vec<Shape>,
-    /// Symbols of what the initiator was told that it may give.
+    /// Symbols of the entries that the initiator may push.
     only_there: BTreeSet<Symbol>,
     want: BTreeSet<u32>,
-    /// Positions whose names were told.
+    /// Indices of the entries whose names were sent.
     named: BTreeSet<u32>,
     given: PeerList<Shape>,
-    /// Heads here that came from the initiator, of records that may get more than it may add.
+    /// Heads here that came from the initiator, of records whose number of heads may exceed the
+    /// limit.
     delivered: BTreeSet<EntryId>,
-    /// `true` if it was told of what stays where it is.
+    /// `true` if the initiator has reported the records that it leaves out.
     left: bool,
-    /// `true` if the log has what was told.
+    /// `true` if the log records the disclosed entries.
     pub(super) logged: bool,
-    /// Of this side's snapshot.
+    /// This snapshot's edition, and whether two snapshots of the peer are in use.
     edition: Edition,
     copied: bool,
 }
@@ -95,13 +96,12 @@ impl Sync {
         }
     }
 
-    /// The same, telling the peer of which edition this side's snapshot is, and whether there are
-    /// two of the peer's.
+    /// Sends the peer this snapshot's edition, and whether two snapshots of the peer are in use.
     pub(super) fn with_edition(self, edition: Edition, copied: bool) -> Self {
         Self { edition, copied, ..self }
     }
 
-    /// The same, keeping so many entries of what the peer offers, and of what it gives, at most.
+    /// Limits how many offered and pushed entries are buffered.
     pub(super) fn with_entry_limit(self, most: usize) -> Self {
         Self { offered: PeerList::up_to(most), given: PeerList::up_to(most), ..self }
     }
@@ -119,7 +119,7 @@ impl Sync {
         Agreed { pull, push, delete, held, edition: self.edition, copied: self.copied }
     }
 
-    /// Where this side's own shapes are needed.
+    /// Returns the scopes in which this side's own shapes are needed.
     pub(super) fn scopes(&self) -> [(Operation, Option<&Scope>); 3] {
         [
             (Operation::Pull, self.pull.as_ref().map(Grant::scope)),
@@ -128,7 +128,7 @@ impl Sync {
         ]
     }
 
-    /// Takes this side's own shapes, in order, of a scope that is for these operations.
+    /// Stores this side's own shapes, sorted, of a scope that these operations need.
     pub(super) fn hold(&mut self, operations: &[Operation], shapes: Vec<Shape>) {
         if operations.iter().any(|operation| *operation != Operation::Pull) {
             self.writable = union(&self.writable, &shapes);
@@ -138,7 +138,8 @@ impl Sync {
         }
     }
 
-    /// This side's shapes are all there: what the initiator may pull becomes a set.
+    /// Starts the reconciliation: this side's shapes are complete, and the pullable ones become a
+    /// set.
     pub(super) fn held(&mut self) {
         let entries = self.pullable.iter().map(Shape::entry);
         self.answering = self.pull.is_some().then(|| Responder::new(&self.secret, entries));
@@ -158,8 +159,8 @@ impl Sync {
         take_indices(&mut self.want, part, |position| (*position as usize) < told)
     }
 
-    /// Takes indices of entries to name, each valid and unique. The names
-    /// are as much in the grant as the values.
+    /// Returns the lookup of names for these entries, whose indices must be valid and each occur
+    /// once. The pull grant covers the names just as the values.
     pub(super) fn handle_name(&mut self, part: Vec<u32>) -> Result<Lookup, PeerMisbehaved> {
         let told = self.only_here.len();
         let names: Vec<LocationId> = part
@@ -171,7 +172,7 @@ impl Sync {
         Ok(Lookup { names, grant: self.pull.clone(), ..Lookup::default() })
     }
 
-    /// The initiator tells of what stays where it is.
+    /// Handles the initiator's report of records that it leaves out.
     pub(super) fn handle_left(&mut self, left: LeftOut) -> Result<LeftBehind, PeerMisbehaved> {
         if core::mem::replace(&mut self.left, true) {
             return Err(PeerMisbehaved::OutOfOrder);
@@ -198,7 +199,7 @@ impl Sync {
         self.given.extend_shapes(part)
     }
 
-    /// The key by which entries have symbols, also where there is nothing to reconcile.
+    /// Returns the key that entries have symbols under, also without a reconciliation.
     fn key_in_use(&self) -> SetKey {
         match &self.answering {
             Some(answering) => answering.key().clone(),
@@ -213,8 +214,9 @@ impl Sync {
         }
     }
 
-    /// Finds what only this side holds, and what only the initiator holds or, of what it offers,
-    /// this side wants; or what it takes to find that.
+    /// Finds the entries that only this side holds, and those that only the initiator holds or
+    /// offers and this side wants. Returns `Err` in the inner result if it needs more of the
+    /// initiator's set.
     pub(super) fn compare(&mut self) -> Result<Result<Differing, NeedMore>, PeerMisbehaved> {
         let entries = self.pullable.iter().map(Shape::entry);
         let (only_here, only_there) = match self.answering.as_mut().map(|answering| answering.find(entries)) {
@@ -236,8 +238,8 @@ impl Sync {
         Ok(Ok(Differing { only_here: self.only_here.clone(), only_there, unchanged }))
     }
 
-    /// Switches to the next method, since the difference does not add up for the initiator. An
-    /// initiator that has begun to want or give by it has found that it does.
+    /// Falls back to the next way of finding the difference, as the initiator rejected this one. An
+    /// initiator that already wants or pushes entries has accepted it.
     pub(super) fn mismatch(&mut self) -> Result<NeedMore, PeerMisbehaved> {
         if !self.want.is_empty() || !self.named.is_empty() || !self.given.items.is_empty() {
             return Err(PeerMisbehaved::OutOfOrder);
@@ -246,12 +248,14 @@ impl Sync {
         self.answering.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?.next_fallback(entries)
     }
 
-    /// The verdict for the log before anything is told: how much the initiator may take.
+    /// Returns the verdict for the log before anything is disclosed: the volume that the initiator
+    /// may take.
     pub(super) fn verdict_to_give(&self) -> Vec<Verdict> {
         self.pull.iter().map(|grant| self.verdict(grant, &self.only_here)).collect()
     }
 
-    /// The verdicts for the log before anything is taken: how much the initiator brings.
+    /// Returns the verdicts for the log before anything is taken: the volume that the initiator
+    /// pushes.
     pub(super) fn verdicts_to_take(&self, take: &[Shape]) -> Vec<Verdict> {
         let (deleted, written): (Vec<&Shape>, Vec<&Shape>) = take.iter().partition(|shape| shape.deleted);
         let push = self.push.iter().map(|grant| self.verdict(grant, written.iter().copied()));
@@ -260,7 +264,7 @@ impl Sync {
         push.chain(delete.map(|grant| self.verdict(grant, deleted.iter().copied()))).collect()
     }
 
-    /// Which heads here it takes to know of whether they came from the initiator, before there
+    /// Returns the lookup of heads here that may have come from the initiator, needed before there
     /// can be a plan.
     pub(super) fn look(&self) -> Lookup {
         let given = &self.given.items;
@@ -288,7 +292,7 @@ impl Sync {
         }
     }
 
-    /// Plans which pushed entries this side takes.
+    /// Plans the entries that this side takes of the pushed ones.
     pub(super) fn plan_to_take(&self) -> Plan {
         let given = &self.given.items;
         let own = union(&self.pullable, &self.writable);
@@ -298,8 +302,8 @@ impl Sync {
         plan.and_unchanged(others, others)
     }
 
-    /// Returns the entries that both sides hold: where the initiator may pull, all except those
-    /// that only this side holds; and, of what it offers, what is here too.
+    /// Returns the revisions that both sides hold: every pullable one that the initiator has too,
+    /// and every offered one that is here too.
     pub(super) fn common(&self) -> impl Iterator<Item = RevisionId> {
         let only_here: BTreeSet<EntryId> = self.only_here.iter().map(Shape::entry).collect();
         let pullable = self.pullable.iter().filter(move |shape| !only_here.contains(&shape.entry()));
@@ -307,12 +311,12 @@ impl Sync {
         pullable.chain(self.offered.items.iter().filter(is_here)).map(|shape| shape.revision)
     }
 
-    /// Returns the entries that the initiator wants.
+    /// Returns the shapes that the initiator wants.
     pub(super) fn wanted(&self) -> impl Iterator<Item = &Shape> {
         self.want.iter().map(|position| &self.only_here[*position as usize])
     }
 
-    /// The batches for what the initiator wants.
+    /// Returns the sender of the entries that the initiator wants, if any.
     pub(super) fn outgoing(&self, key: Option<RecipientKey>) -> Result<Option<BatchSender>, PeerMisbehaved> {
         let wanted: Vec<Shape> = self.wanted().cloned().collect();
         match (&self.pull, key) {
@@ -322,12 +326,12 @@ impl Sync {
         }
     }
 
-    /// The positions of what this side takes, in the list of what is given.
+    /// Returns the indices of the taken entries in the list of pushed ones.
     pub(super) fn positions(&self, take: &[Shape]) -> Vec<u32> {
         positions(&self.given.items, take)
     }
 
-    /// The batches that this side then expects, if any.
+    /// Returns the receiver of the taken entries, if any.
     pub(super) fn incoming(self, take: Vec<Shape>) -> Option<BatchReceiver> {
         let (push, delete) = (self.push, self.delete);
         let expected = |take| Expected::Granted { entries: ShapeList::new(take), push, delete };
@@ -343,8 +347,7 @@ impl Sieve for Sync {
 
 const TAKE: PlanOptions = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
 
-/// Both lists, which are in the order of entries, in that order; of an entry that is in both, the
-/// first one's shape.
+/// Merges two lists sorted by entry; for an entry in both, the first one's shape wins.
 fn union(one: &[Shape], other: &[Shape]) -> Vec<Shape> {
     let mut both: Vec<Shape> = one.iter().chain(other).cloned().collect();
     both.sort_by_key(Shape::entry);
@@ -352,7 +355,7 @@ fn union(one: &[Shape], other: &[Shape]) -> Vec<Shape> {
     both
 }
 
-/// The shapes at the locations of others.
+/// Returns the shapes at the locations of others.
 fn at_locations_of(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
     let locations: BTreeSet<LocationId> = others.iter().map(|shape| shape.location).collect();
     shapes.iter().filter(|shape| locations.contains(&shape.location)).cloned().collect()
