@@ -52,7 +52,8 @@ extern crate self as stronghold_net;
 mod channel;
 mod client;
 #[cfg(test)]
-#[path = "../tests/common/mod.rs"]
+#[path = "../tests/it/common/mod.rs"]
+#[allow(dead_code, reason = "the integration tests use the rest")]
 mod common;
 mod error;
 pub mod pairing;

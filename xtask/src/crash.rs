@@ -24,7 +24,12 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         variables.retain(|(name, _)| *name != variable);
         variables.push((variable, number));
     }
-    let args = ["test", "--release", "--locked", "-p", "stronghold-cli", "--test", "storage", "--"];
-    let tests = ["--nocapture", "--test-threads=1", "killed_at_random_moments", "many_at_once"];
+    let args = ["test", "--release", "--locked", "-p", "stronghold-cli", "--test", "it", "--"];
+    let tests = [
+        "--nocapture",
+        "--test-threads=1",
+        "storage::kills::killed_at_random_moments",
+        "storage::processes::many_at_once",
+    ];
     cargo_with(&[&args[..], &tests].concat(), &variables)
 }

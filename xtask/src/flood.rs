@@ -12,8 +12,8 @@ pub(crate) fn run(numbers: &[&str]) -> Result<()> {
         [number] if number.parse::<u32>().is_ok() => number,
         _ => return Err("`flood` takes one number at most".into()),
     };
-    let args = ["test", "--release", "--locked", "--workspace", "--test", "flood", "--"];
+    let args = ["test", "--release", "--locked", "--workspace", "--test", "it", "--"];
     // One test after the other, because each is measured.
-    let options = ["--nocapture", "--test-threads=1"];
+    let options = ["flood::", "--nocapture", "--test-threads=1"];
     cargo_with(&[&args[..], &options].concat(), &[("STRONGHOLD_FLOOD", connections)])
 }

@@ -16,18 +16,18 @@ pub(crate) fn sessions(numbers: &[&str]) -> Result<()> {
 /// Tries pairings with wrong codes; `numbers` is their count.
 pub(crate) fn codes(numbers: &[&str]) -> Result<()> {
     let given = given(&[("STRONGHOLD_WRONG_CODES", "100000")], numbers)?;
-    net_test("pairing", &["--ignored", "no_wrong_code_is_accepted_and_each_costs_a_new_one"], &given)
+    net_test(&["--ignored", "pairing::no_wrong_code_is_accepted_and_each_costs_a_new_one"], &given)
 }
 
 /// Syncs over simulated networks; `numbers` are their count and the first seed.
 pub(crate) fn net(numbers: &[&str]) -> Result<()> {
     let given = given(&[("STRONGHOLD_SEEDS", "5000"), ("STRONGHOLD_FIRST_SEED", "1")], numbers)?;
-    net_test("simulation", &["syncs_over_a_bad_network_end_and_lose_nothing"], &given)
+    net_test(&["simulation::syncs_over_a_bad_network_end_and_lose_nothing"], &given)
 }
 
 /// Runs a test of stronghold-net in release.
-fn net_test(file: &str, test: &[&str], environment: &[(&str, &str)]) -> Result<()> {
-    let args = ["test", "--release", "--locked", "--workspace", "--test", file, "--"];
+fn net_test(test: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    let args = ["test", "--release", "--locked", "--workspace", "--test", "it", "--"];
     cargo_with(&[&args[..], &["--exact", "--nocapture"], test].concat(), environment)
 }
 

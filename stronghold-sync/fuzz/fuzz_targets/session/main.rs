@@ -10,7 +10,7 @@
 mod checks;
 mod input;
 #[allow(dead_code, reason = "the tests need more of it")]
-#[path = "../../../tests/session/world.rs"]
+#[path = "../../../tests/it/session/world.rs"]
 mod world;
 
 use std::collections::VecDeque;

@@ -1,0 +1,223 @@
+//! Simulates a paired device with all rules that breaks the protocol: it hangs up after any
+//! message, sends another in place of any, or damages a batch.
+
+use std::{fs, net::SocketAddr, path::PathBuf};
+
+use stronghold_net::{
+    Channel, ChannelError, DriveError, NoHandler, Peer, PeerError, SharedVault, VaultHost, drive, now,
+    secret_of,
+};
+use stronghold_snapshot::RecipientSecretKey;
+use stronghold_sync::{
+    Decision, DeviceId, Operation, Selection,
+    message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
+    session::{
+        Action, Initiator, Push, Session, SessionError, SessionRequest, Summary, SyncOptions, Take,
+        TaskResult,
+    },
+};
+use tempfile::TempDir;
+use tokio::{net::TcpStream, sync::Mutex};
+
+use super::{
+    clients::{Heard, runtime},
+    stage::{Inside, Stage, open},
+};
+
+/// Breaks the protocol in a different way each time.
+pub(crate) struct Breaker {
+    inside: Inside,
+    /// Bytes of its snapshot before each session.
+    pristine: Vec<u8>,
+    /// A copy of the snapshot for each concurrent session.
+    copies: Vec<Mutex<PathBuf>>,
+    address: SocketAddr,
+    server: DeviceId,
+    /// Index of the message that ends its only batch: a breach up to there leaves nothing at the
+    /// server.
+    last: usize,
+    _folder: TempDir,
+}
+
+impl Breaker {
+    pub(crate) fn new(stage: &Stage, sessions: usize) -> Self {
+        let inside = stage.paired("breaker");
+        stage.a.ok(&["grant", "breaker", "pull", "push", "delete", "--select", "**"]);
+        inside.device.lock().unwrap().ok(&["grant", "a", "pull", "push", "delete", "--select", "**"]);
+        let folder = TempDir::new().unwrap();
+        let copies = (0..sessions).map(|number| Mutex::new(folder.path().join(number.to_string())));
+        let mut breaker = Self {
+            copies: copies.collect(),
+            pristine: Vec::new(),
+            address: stage.address,
+            server: stage.server,
+            last: 0,
+            inside,
+            _folder: folder,
+        };
+        breaker.last = breaker.rehearsed();
+        breaker
+    }
+
+    /// Runs an honest session; returns the index of its chunk message.
+    fn rehearsed(&mut self) -> usize {
+        self.inside.device.lock().unwrap().put("d/v/first", "the breaker's");
+        self.pristine = fs::read(&self.inside.snapshot).unwrap();
+        let mut chunk = None;
+        let tamper = |at: usize, message: Message| {
+            chunk = matches!(message, Message::Chunk(_)).then_some(at).or(chunk);
+            Some(message)
+        };
+        let heard = runtime().block_on(self.session(0, tamper));
+        assert_eq!(heard, Heard::Done);
+        self.inside.device.lock().unwrap().put("d/v/second", "what never gets there");
+        self.pristine = fs::read(&self.inside.snapshot).unwrap();
+        chunk.expect("the breaker gave nothing")
+    }
+
+    /// Breaks the protocol in the way given by `number`.
+    pub(crate) async fn breach(&self, number: usize) -> Heard {
+        let intruders = intruders();
+        let (way, at) = (number % (intruders.len() + 3), number / (intruders.len() + 3) % (self.last + 1));
+        if way == intruders.len() + 2 {
+            return self.babble().await;
+        }
+        let tamper = |index: usize, message: Message| match way.checked_sub(intruders.len()) {
+            None if index == at => Some(intruders[way].clone()),
+            Some(0) if index == at => None,
+            // Whatever else is wrong, the batch is unusable.
+            _ => Some(damaged(message)),
+        };
+        self.session(number, tamper).await
+    }
+
+    /// Runs a session from the pristine snapshot, with each message replaced by the result of
+    /// `tamper`.
+    async fn session(
+        &self,
+        number: usize,
+        tamper: impl FnMut(usize, Message) -> Option<Message> + Send,
+    ) -> Heard {
+        let copy = self.copies[number % self.copies.len()].lock().await;
+        fs::write(&*copy, &self.pristine).unwrap();
+        let home = open(&copy, &self.inside.key);
+        match self.opened(&home).await {
+            Ok(mut channel) => asked(&mut channel, &home, tamper).await,
+            Err(error) => Heard::Other(error.to_string()),
+        }
+    }
+
+    /// Sends bytes that are not a message.
+    async fn babble(&self) -> Heard {
+        let mut channel = match self.opened(&self.inside.home()).await {
+            Ok(channel) => channel,
+            Err(error) => return Heard::Other(error.to_string()),
+        };
+        channel.feed(&vec![0_u64; 100]).await.unwrap();
+        match channel.receive::<Message>().await {
+            Ok(Message::Refused(Refusal::Busy)) => Heard::Busy,
+            Ok(Message::Refused(Refusal::ProtocolError)) => Heard::Misbehaved,
+            Err(ChannelError::Closed | ChannelError::Cut) => Heard::Cut,
+            other => Heard::Other(format!("{other:?}")),
+        }
+    }
+
+    /// Opens a channel past the gate, for arbitrary messages.
+    async fn opened(&self, home: &SharedVault) -> Result<Channel<TcpStream>, PeerError> {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Ok(Peer::connect(stream, home, self.server).await?.into_channel())
+    }
+}
+
+/// Returns valid messages that are wrong wherever they are inserted.
+fn intruders() -> [Message; 7] {
+    let request = Request::Browse { selection: Selection::everything() };
+    [
+        Message::End,
+        Message::DigestEnd,
+        Message::Ack(9),
+        Message::Chunk(vec![1, 2, 3]),
+        Message::Batch(Batch { index: 0, entries: 1, len: u64::MAX }),
+        Message::Granted(Volume { entries: u64::MAX, bytes: u64::MAX }),
+        Message::Open(Open { protocol: 99, request, edition: stronghold_sync::Edition::default() }),
+    ]
+}
+
+fn damaged(message: Message) -> Message {
+    match message {
+        Message::Chunk(mut bytes) => {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            Message::Chunk(bytes)
+        }
+        other => other,
+    }
+}
+
+async fn asked(
+    channel: &mut Channel<TcpStream>,
+    home: &SharedVault,
+    tamper: impl FnMut(usize, Message) -> Option<Message> + Send,
+) -> Heard {
+    let secret = RecipientSecretKey::generate().unwrap();
+    let selection = Selection::everything();
+    let (peer, binding) = (channel.peer().clone(), channel.channel_binding());
+    let policy = home.lock().stronghold().policy().clone();
+    let Decision::Allowed(push) = policy.decide(&peer.device(), Operation::Pull, &selection, now()) else {
+        panic!("the breaker lets the server pull");
+    };
+    let key = RecipientKey::new(secret.public().to_bytes()).unwrap();
+    let session = Initiator::new(SessionRequest::Sync(SyncOptions {
+        selection,
+        take: Some(Take::Everything),
+        push: Push::Granted(push),
+        names: false,
+        key,
+        secret: secret_of(&binding),
+    }));
+    let mut attendant = NoHandler;
+    let mut host = VaultHost::new(home.clone(), peer, secret, &binding, &mut attendant);
+    let mut session = Tampered { session, sent: 0, is_cut: false, tamper };
+    let driven = drive(channel, &mut session, &mut host).await;
+    match driven {
+        Ok(_) if session.is_cut => Heard::Cut,
+        Ok(_) => Heard::Done,
+        Err(DriveError::Session(SessionError::Refused(Refusal::Busy))) => Heard::Busy,
+        Err(DriveError::Session(SessionError::Refused(Refusal::ProtocolError | Refusal::Version))) => {
+            Heard::Misbehaved
+        }
+        Err(DriveError::Channel(ChannelError::Closed | ChannelError::Cut)) => Heard::Cut,
+        Err(other) => Heard::Other(other.to_string()),
+    }
+}
+
+/// A session that passes each outgoing message through `tamper`, which returns the message to send
+/// instead, or `None` to hang up.
+struct Tampered<T> {
+    session: Initiator,
+    sent: usize,
+    is_cut: bool,
+    tamper: T,
+}
+
+impl<T: FnMut(usize, Message) -> Option<Message> + Send> Session for Tampered<T> {
+    fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {
+        self.session.handle_message(message)
+    }
+
+    fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError> {
+        self.session.handle_result(answer)
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        let message = match self.session.poll_action()? {
+            Action::Send(message) => message,
+            other => return Some(other),
+        };
+        self.sent += 1;
+        let tampered = (self.tamper)(self.sent - 1, message);
+        self.is_cut |= tampered.is_none();
+        Some(tampered.map_or(Action::Finished(Summary::default()), Action::Send))
+    }
+}

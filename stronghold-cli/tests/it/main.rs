@@ -1,0 +1,31 @@
+//! Tests `stronghold-cli` from outside, as its users see it: a module for each subject.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+
+mod bad_input;
+mod clocks;
+mod cmd;
+mod common;
+mod copied;
+mod defects;
+mod flood;
+mod import;
+mod input;
+mod keeping;
+mod known;
+mod lan;
+mod local;
+mod logged;
+mod memory;
+mod merge;
+mod names;
+mod pairing;
+mod peers;
+mod permission;
+mod place;
+mod remote;
+mod rollback;
+mod service;
+mod several;
+mod shown;
+mod storage;
+mod terminal;

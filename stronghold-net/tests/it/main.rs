@@ -1,0 +1,22 @@
+//! Tests `stronghold-net` from outside, as its users see it: a module for each subject.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+
+mod attacker;
+mod between;
+mod common;
+mod copied;
+mod cut;
+mod greedy;
+mod guest;
+mod handshake;
+mod home;
+mod hostile;
+mod known;
+mod log;
+mod losses;
+mod midway;
+mod observer;
+mod pairing;
+mod server;
+mod settling;
+mod simulation;

@@ -1,0 +1,12 @@
+//! Tests `stronghold-snapshot` from outside, as its users see it: a module for each subject.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+
+mod common;
+mod file;
+mod home;
+mod merge;
+mod obstacles;
+mod power;
+mod sealed;
+mod seeds;
+mod vectors;

@@ -1,0 +1,110 @@
+//! Runs the fuzz targets on their seeds, as regression tests.
+#![allow(clippy::print_stdout, reason = "names the seed at fault")]
+
+use std::{fs, path::Path};
+
+use stronghold_snapshot::Merge;
+use stronghold_sync::{Location, Mapping, OnConflict, Selection};
+use stronghold_vault::{AuditAction, AuditRecord, Labels, PendingStep, Stronghold};
+
+/// Turns a fuzz target into a function of bytes; libFuzzer's macro of the same name makes it a
+/// program.
+macro_rules! fuzz_target {
+    (|$input:ident: &[u8]| $body:expr) => {
+        pub(crate) fn try_bytes($input: &[u8]) {
+            $body
+        }
+    };
+    (|$input:ident: $Input:ty| $body:expr) => {
+        pub(crate) fn try_bytes(bytes: &[u8]) {
+            let bytes = arbitrary::Unstructured::new(bytes);
+            if let Ok($input) = <$Input as arbitrary::Arbitrary>::arbitrary_take_rest(bytes) {
+                $body
+            }
+        }
+    };
+}
+
+#[path = "../../fuzz/fuzz_targets/body.rs"]
+mod body;
+#[path = "../../fuzz/fuzz_targets/header.rs"]
+mod header;
+#[path = "../../fuzz/fuzz_targets/payload.rs"]
+mod payload;
+
+#[test]
+fn body() {
+    each_seed("body", body::try_bytes);
+}
+
+#[test]
+fn header() {
+    each_seed("header", header::try_bytes);
+}
+
+#[test]
+fn payload() {
+    each_seed("payload", payload::try_bytes);
+}
+
+/// Runs a target on each of its seeds.
+fn each_seed(target: &str, run: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let mut seeds: Vec<_> = fs::read_dir(folder).unwrap().map(|seed| seed.unwrap().path()).collect();
+    seeds.sort();
+    assert!(!seeds.is_empty());
+    for seed in seeds {
+        println!("{}", seed.display());
+        run(&fs::read(seed).unwrap());
+    }
+}
+
+/// Checks that every seed still loads; an outdated one would find nothing.
+/// `STRONGHOLD_WRITE_SEEDS=1` rewrites them.
+#[test]
+fn seeds_of_payloads_load() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/payload");
+    if std::env::var_os("STRONGHOLD_WRITE_SEEDS").is_some() {
+        for (name, stronghold) in strongholds() {
+            fs::write(folder.join(name), rmp_serde::to_vec(&stronghold).unwrap()).unwrap();
+        }
+    }
+    each_seed("payload", |bytes| drop(rmp_serde::from_slice::<Stronghold>(bytes).unwrap()));
+}
+
+/// Returns a Stronghold of each kind that a payload may hold.
+fn strongholds() -> [(&'static str, Stronghold); 6] {
+    let at: Location = "c/v/r".parse().unwrap();
+    let written = |values: &[&str]| {
+        let mut stronghold = Stronghold::new("a").unwrap();
+        for (time, value) in (1..).zip(values) {
+            stronghold.begin_step(PendingStep::command("put", time));
+            stronghold.write(&at, value.as_bytes(), Labels::new(), time).unwrap();
+            stronghold.end_step();
+        }
+        stronghold
+    };
+    let mut deletion = written(&["one"]);
+    deletion.remove(&at, 2).unwrap();
+    let mut conflict = written(&["here"]);
+    let there = written(&["there"]);
+    let merge = Merge {
+        selection: Selection::everything(),
+        mapping: Mapping::default(),
+        on_conflict: OnConflict::KeepBoth,
+        deletions_confirmed: true,
+        now: 3,
+    };
+    merge.run(&mut conflict, &there).unwrap();
+    let mut known = written(&["one"]);
+    let peer = there.identity().public().clone();
+    known.log_mut().append(AuditRecord::about(peer.device(), AuditAction::Revoked, 1));
+    [
+        ("empty", written(&[])),
+        ("one-record", written(&["one"])),
+        ("history", written(&["one", "two", "three"])),
+        ("deletion", deletion),
+        ("conflict", conflict),
+        ("log", known),
+    ]
+}

@@ -1,0 +1,14 @@
+//! Tests `stronghold-vault` from outside, as its users see it: a module for each subject.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
+
+mod common;
+mod convergence;
+mod known;
+mod limits;
+mod model;
+mod model_history;
+mod payload;
+mod requests;
+mod retention;
+mod undo;
+mod vault;
