@@ -97,7 +97,7 @@ pub struct Open {
     pub edition: Edition,
 }
 
-/// A request to a peer (§6 of the design).
+/// A request to a peer (`DESIGN.md`, Sessions).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Everything selected, sealed to this key.

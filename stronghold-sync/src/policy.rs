@@ -1,4 +1,4 @@
-//! Permission (§7 of the design): default deny, rules per device, and grants that only a policy can
+//! Permission (`DESIGN.md`): default deny, rules per device, and grants that only a policy can
 //! create.
 
 use alloc::{collections::BTreeSet, vec::Vec};

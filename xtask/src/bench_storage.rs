@@ -1,4 +1,4 @@
-//! Runs `bench storage`: the storage rows of DESIGN.md section 12. The program in
+//! Runs `bench storage`: the storage benchmarks. The program in
 //! `stronghold-snapshot/benches/peers` measures memory and file, beside its peers in the same run.
 //! `put` and `merge` are measured as commands, each a process of its own. Prints a table and writes
 //! `target/bench/storage.json`.

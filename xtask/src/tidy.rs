@@ -1,4 +1,4 @@
-//! Runs `tidy`: checks the rules of DESIGN.md that no compiler checks. Each finding is one line
+//! Runs `tidy`: checks the rules of stronghold-sync/DESIGN.md that no compiler checks. Each finding is one line
 //! that says what to do.
 
 mod manifests;

@@ -1,6 +1,6 @@
 //! Ids: 16 bytes for a client, a vault or a record; 32 bytes for a revision or a device.
 //!
-//! A location's ids are domain-separated SHA-256 hashes of its names (§2 of the design), so two
+//! A location's ids are domain-separated SHA-256 hashes of its names (`DESIGN.md`, Words), so two
 //! devices that chose the same names hold the same ids without ever having communicated. Ids are
 //! not secret, and not a commitment that hides a name: names are encrypted content, and ids travel
 //! only in an authenticated channel.

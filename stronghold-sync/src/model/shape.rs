@@ -1,4 +1,4 @@
-//! Shapes, and the order of revisions without clocks or counters (§4 of the design).
+//! Shapes, and the order of revisions without clocks or counters (`DESIGN.md`, Revisions).
 
 use alloc::{collections::BTreeSet, sync::Arc, vec, vec::Vec};
 

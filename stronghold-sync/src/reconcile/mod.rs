@@ -1,5 +1,5 @@
 //! Set reconciliation: finds the difference of two sets of entries at a cost proportional to the
-//! difference (§5 of the design).
+//! difference (`DESIGN.md`, Finding the difference).
 
 mod estimate;
 mod exchange;

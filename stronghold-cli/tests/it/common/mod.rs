@@ -28,7 +28,7 @@ pub(crate) use preload::preloaded;
 /// Far longer than any command takes, so that only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Exit codes (DESIGN.md section 11).
+/// Exit codes, as the README lists them.
 pub(crate) const USAGE: i32 = 2;
 pub(crate) const NOT_FOUND: i32 = 3;
 pub(crate) const WRONG_KEY: i32 = 4;

@@ -1,5 +1,5 @@
 //! Tests durability from outside: the real command, on a disk that fails or fills up, or killed at
-//! every call and at any moment. DESIGN.md section 1 states the guarantee: after a crash or a full
+//! every call and at any moment. stronghold-sync/DESIGN.md states the guarantee: after a crash or a full
 //! disk the file holds the old or the new state, never a third; and no acknowledged write is lost.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "seeds and counts, and what is skipped")]
 
