@@ -1,5 +1,5 @@
-//! Runs `tidy`: checks the rules of stronghold-sync/DESIGN.md that no compiler checks. Each finding is one line
-//! that says what to do.
+//! Runs `tidy`: checks the rules of stronghold-sync/DESIGN.md that no compiler checks. Each finding
+//! is one line that says what to do.
 
 mod manifests;
 mod shape;
