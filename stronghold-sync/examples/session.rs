@@ -8,7 +8,7 @@ use std::{error::Error, io::Write};
 use stronghold_sync::{
     DeviceId, Location, Operation, Policy, RevisionId, Rule, Selection,
     message::{Listing, RecipientKey},
-    session::{Action, Initiator, Responder, Session, SessionRequest, TaskResult},
+    session::{Action, Event, Initiator, Responder, Session, SessionRequest, Task, TaskResult},
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -52,14 +52,13 @@ fn turn(
     while let Some(action) = session.poll_action() {
         match action {
             Action::Send(message) => messages.push(message),
-            Action::List(grant) => {
+            Action::Perform(Task::List(grant)) => {
                 let listed =
                     held.iter().filter(|location| grant.scope().covers(location)).map(listing).collect();
                 session.handle_result(TaskResult::Listing(listed))?;
             }
-            Action::Log(_) => session.handle_result(TaskResult::Logged)?,
-            Action::Listing(listing) => *found = listing,
-            Action::PeerHolds(_) | Action::Edition(_) | Action::Duplicate(_) | Action::Finished(_) => {}
+            Action::Notify(Event::Listing(listing)) => *found = listing,
+            Action::Notify(_) | Action::Finished(_) => {}
             other => return Err(format!("not needed for browsing: {other:?}").into()),
         }
     }

@@ -113,3 +113,30 @@ pub enum Refusal {
     #[error("the peer is not ready: something is wrong with its snapshot")]
     NotReady,
 }
+
+/// The reason why the host failed to perform a task, or to write the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskError {
+    /// A local failure: storage or memory.
+    Local,
+    /// The policy does not allow it, or no longer does.
+    NotPermitted,
+    /// The peer's batch breaks the protocol.
+    Peer(PeerMisbehaved),
+    /// The peer's batch would delete or empty many records without confirmation.
+    Deletions,
+    /// The batch exceeds a limit of this side that the plan did not foresee.
+    Limits,
+}
+
+impl From<TaskError> for SessionError {
+    fn from(failure: TaskError) -> Self {
+        match failure {
+            TaskError::Local => Self::Local,
+            TaskError::NotPermitted => Self::NotPermitted,
+            TaskError::Peer(misbehaviour) => misbehaviour.into(),
+            TaskError::Deletions => Self::Deletions,
+            TaskError::Limits => Self::Limits,
+        }
+    }
+}

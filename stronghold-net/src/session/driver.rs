@@ -5,7 +5,7 @@ use std::future::Future;
 
 use stronghold_sync::{
     message::Message,
-    session::{Action, Session, SessionError, Summary, TaskResult},
+    session::{Action, Event, Session, SessionError, Summary, Task, TaskError, TaskResult},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -13,9 +13,17 @@ use crate::{Channel, ChannelError};
 
 /// A host of sessions, which runs their actions on the entries, the keys and the file.
 pub trait Host {
-    /// Runs one action, never [`Action::Send`] or [`Action::Finished`]. Returns the result if the
-    /// action has one.
-    fn act(&mut self, action: Action) -> impl Future<Output = Option<TaskResult>> + Send;
+    /// Performs a task and returns its result.
+    ///
+    /// # Errors
+    /// [`TaskError`] ends the session.
+    fn perform(&mut self, task: Task) -> impl Future<Output = Result<TaskResult, TaskError>> + Send;
+
+    /// Takes note of an event.
+    ///
+    /// # Errors
+    /// [`TaskError`] when the log could not be written: it ends the session.
+    fn notify(&mut self, event: Event) -> impl Future<Output = Result<(), TaskError>> + Send;
 
     /// Called before a batch arrives.
     fn begin_batch(&mut self) {}
@@ -91,7 +99,7 @@ where
                 return Ok(summary);
             }
             Ok(None) => {}
-            Err(error) => return Err(last_words(channel, session, error).await),
+            Err(error) => return Err(last_words(channel, session, host, error).await),
         }
         let message = channel.receive::<Message>().await?;
         match &message {
@@ -101,7 +109,7 @@ where
             _ => {}
         }
         if let Err(error) = session.handle_message(message) {
-            return Err(last_words(channel, session, error.into()).await);
+            return Err(last_words(channel, session, host, error.into()).await);
         }
     }
 }
@@ -134,9 +142,13 @@ where
                 }
             }
             Action::Finished(summary) => return Ok(Some(summary)),
-            other => {
-                if let Some(answer) = host.act(other).await {
-                    session.handle_result(answer)?;
+            Action::Perform(task) => match host.perform(task).await {
+                Ok(result) => session.handle_result(result)?,
+                Err(failure) => return Err(session.handle_failure(failure).into()),
+            },
+            Action::Notify(event) => {
+                if let Err(failure) = host.notify(event).await {
+                    return Err(session.handle_failure(failure).into());
                 }
             }
         }
@@ -144,16 +156,23 @@ where
     Ok(None)
 }
 
-/// Sends the session's final messages. Their failure does not replace `error`.
-async fn last_words<S>(channel: &mut Channel<S>, session: &mut impl Session, error: DriveError) -> DriveError
+/// Logs the session's last decisions and sends its final message. Their failure does not replace
+/// `error`.
+async fn last_words<S, H>(
+    channel: &mut Channel<S>,
+    session: &mut impl Session,
+    host: &mut H,
+    error: DriveError,
+) -> DriveError
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
+    H: Host,
 {
     while let Some(action) = session.poll_action() {
-        if let Action::Send(message) = action
-            && channel.feed(&message).await.is_err()
-        {
-            return error;
+        match action {
+            Action::Notify(event) => drop(host.notify(event).await),
+            Action::Send(message) if channel.feed(&message).await.is_err() => return error,
+            _ => {}
         }
     }
     let _ = channel.close().await;
@@ -200,6 +219,10 @@ mod tests {
             Err(SessionError::ApiMisuse)
         }
 
+        fn handle_failure(&mut self, failure: TaskError) -> SessionError {
+            failure.into()
+        }
+
         fn poll_action(&mut self) -> Option<Action> {
             self.now.pop_front()
         }
@@ -220,9 +243,15 @@ mod tests {
     }
 
     impl Host for Counting {
-        async fn act(&mut self, action: Action) -> Option<TaskResult> {
-            self.told.push("act".into());
-            matches!(action, Action::Log(_)).then_some(TaskResult::Logged)
+        async fn perform(&mut self, _: Task) -> Result<TaskResult, TaskError> {
+            self.told.push("perform".into());
+            if self.enough == "perform" { Err(TaskError::Limits) } else { Ok(TaskResult::Approved) }
+        }
+
+        async fn notify(&mut self, event: Event) -> Result<(), TaskError> {
+            self.told.push("notify".into());
+            let fails = self.enough == "log" && matches!(event, Event::Log(_));
+            if fails { Err(TaskError::Local) } else { Ok(()) }
         }
 
         fn begin_batch(&mut self) {
@@ -269,7 +298,7 @@ mod tests {
             Message::DigestEnd,
         ];
         let mut session = Scripted::of(vec![
-            vec![Action::Send(chunk(3)), Action::PeerHolds(Vec::new())],
+            vec![Action::Send(chunk(3)), Action::Notify(Event::PeerHolds(Vec::new()))],
             vec![],
             vec![Action::Send(chunk(4))],
             vec![],
@@ -283,7 +312,7 @@ mod tests {
         let done = drive(&mut near, &mut session, &mut host).await;
         assert_eq!(done, Ok(Summary::default()));
         assert_eq!(session.heard, said);
-        assert_eq!(host.told, ["gave 3", "act", "batch", "room 5", "gave 4", "stage 1"]);
+        assert_eq!(host.told, ["gave 3", "notify", "batch", "room 5", "gave 4", "stage 1"]);
         // All that was said is on its way, and the channel is still open.
         for expected in [chunk(3), chunk(4), Message::End] {
             assert_eq!(far.receive::<Message>().await, Ok(expected));
@@ -311,15 +340,24 @@ mod tests {
     async fn the_last_words_of_a_session_that_fails_are_heard() {
         let refused = || Action::Send(Message::Refused(Refusal::Stopped));
         let by_message = Scripted { fails: true, ..Scripted::of(vec![vec![], vec![refused()]]) };
-        let by_answer = Scripted::of(vec![vec![Action::Log(Vec::new()), refused()]]);
-        for (mut session, expected) in
-            [(by_message, SessionError::Local), (by_answer, SessionError::ApiMisuse)]
-        {
+        let task = || Action::Perform(Task::Approve(Vec::new()));
+        let log = || Action::Notify(Event::Log(Vec::new()));
+        let by_answer = Scripted::of(vec![vec![task(), log(), refused()]]);
+        let by_task = Scripted::of(vec![vec![task(), log(), refused()]]);
+        let by_log = Scripted::of(vec![vec![log(), refused()]]);
+        for (mut session, enough, expected, told) in [
+            (by_message, "", SessionError::Local, vec![]),
+            (by_answer, "", SessionError::ApiMisuse, vec!["perform", "notify"]),
+            (by_task, "perform", SessionError::Limits, vec!["perform", "notify"]),
+            (by_log, "log", SessionError::Local, vec!["notify"]),
+        ] {
+            let mut host = Counting { enough, ..Counting::default() };
             let [mut near, mut far] = both().await;
             far.feed(&Message::DigestEnd).await.unwrap();
             far.flush().await.unwrap();
-            let done = drive(&mut near, &mut session, &mut Counting::default()).await;
+            let done = drive(&mut near, &mut session, &mut host).await;
             assert_eq!(done, Err(DriveError::Session(expected)));
+            assert_eq!(host.told, told);
             assert_eq!(far.receive::<Message>().await, Ok(Message::Refused(Refusal::Stopped)));
             assert_eq!(far.receive::<Message>().await, Err(ChannelError::Closed));
         }

@@ -16,8 +16,8 @@ use stronghold_sync::{
     message::{Listing, RecipientKey},
     needs_confirmation,
     session::{
-        Action, Changes, Duplicate, Export, Import, LeftBehind, Lookup, LookupResult, TaskError, TaskResult,
-        Verdict,
+        Changes, Duplicate, Event, Export, Import, LeftBehind, Lookup, LookupResult, Task, TaskError,
+        TaskResult, Verdict,
     },
 };
 use stronghold_vault::{
@@ -211,7 +211,7 @@ impl<'a> VaultHost<'a> {
         Ok(TaskResult::Imported(taken))
     }
 
-    fn log(&mut self, verdicts: Vec<Verdict>) -> Result<TaskResult, HostError> {
+    fn log(&mut self, verdicts: Vec<Verdict>) -> Result<(), HostError> {
         let (time, device) = (now(), self.peer.device());
         verdicts.iter().for_each(|verdict| self.handler.on_decision(device, verdict));
         let is_urgent = verdicts.iter().any(discloses);
@@ -227,14 +227,14 @@ impl<'a> VaultHost<'a> {
         self.home.log_later(verdicts.into_iter().map(decided));
         if !is_urgent {
             self.home.write_log_if_due();
-            return Ok(TaskResult::Logged);
+            return Ok(());
         }
         self.update(|host, stronghold| {
             host.knowledge.write(stronghold, &device, []);
             Ok(())
         })?;
         self.knowledge.written();
-        Ok(TaskResult::Logged)
+        Ok(())
     }
 
     /// Looks up names, and what the peer lacks or delivered.
@@ -341,66 +341,51 @@ impl<'a> VaultHost<'a> {
     }
 
     /// Keeps a local error, and tells the session whose fault the error is.
-    fn classify_error(&mut self, error: HostError) -> TaskResult {
+    fn classify_error(&mut self, error: HostError) -> TaskError {
         let failure = error.failure();
         if failure == TaskError::Local {
             self.error = Some(error);
         }
-        TaskResult::Failed(failure)
+        failure
     }
 }
 
 impl Host for VaultHost<'_> {
-    async fn act(&mut self, action: Action) -> Option<TaskResult> {
-        let done = match action {
-            Action::Send(_) | Action::Finished(_) => return None,
-            Action::Listing(found) => {
-                self.found = found;
-                return None;
-            }
-            Action::Incoming(volume) => {
-                self.handler.on_incoming(volume);
-                return None;
-            }
-            Action::Sent { entries, of } => {
-                self.knowledge.is_stamped_there = true;
-                self.handler.on_sent(entries, of);
-                return None;
-            }
-            Action::Edition(edition) => {
-                self.note_edition(edition);
-                return None;
-            }
-            Action::Duplicate(copied) => {
-                self.copied(copied);
-                return None;
-            }
-            Action::PeerHolds(revisions) => {
-                self.learn(revisions);
-                return None;
-            }
-            Action::LeftBehind(left) => {
-                self.report_left_behind(left);
-                return None;
-            }
-            Action::Declined(records) => {
-                self.declined = records;
-                return None;
-            }
-            Action::Lookup(look) => self.look(&look),
-            Action::Confirm(plan) => Ok(self.confirm(&plan).await),
-            Action::Approve(pending) => Ok(self.ask(&pending).await),
-            Action::Plan(plan) => Ok(self.plan(*plan)),
-            Action::Shapes(scope) => self.shapes(&scope),
-            Action::List(grant) => self.list(&grant),
-            Action::Export(export) => self.export(&export),
-            Action::Import(import) => self.import(&import),
-            Action::Log(verdicts) => self.log(verdicts),
+    async fn perform(&mut self, task: Task) -> Result<TaskResult, TaskError> {
+        let done = match task {
+            Task::Lookup(look) => self.look(&look),
+            Task::Confirm(plan) => Ok(self.confirm(&plan).await),
+            Task::Approve(pending) => Ok(self.ask(&pending).await),
+            Task::Plan(plan) => Ok(self.plan(*plan)),
+            Task::Shapes(scope) => self.shapes(&scope),
+            Task::List(grant) => self.list(&grant),
+            Task::Export(export) => self.export(&export),
+            Task::Import(import) => self.import(&import),
         };
         if let Ok(TaskResult::Sealed(sealed)) = &done {
             self.permits.reserve_outgoing(sealed.len()).await;
         }
-        Some(done.unwrap_or_else(|error| self.classify_error(error)))
+        done.map_err(|error| self.classify_error(error))
+    }
+
+    async fn notify(&mut self, event: Event) -> Result<(), TaskError> {
+        match event {
+            Event::Log(verdicts) => {
+                return self.log(verdicts).map_err(|error| self.classify_error(error));
+            }
+            Event::Listing(found) => self.found = found,
+            Event::Incoming(volume) => self.handler.on_incoming(volume),
+            Event::Sent { entries, of } => {
+                self.knowledge.is_stamped_there = true;
+                self.handler.on_sent(entries, of);
+            }
+            Event::Edition(edition) => self.note_edition(edition),
+            Event::Duplicate(copied) => self.copied(copied),
+            Event::PeerHolds(revisions) => self.learn(revisions),
+            Event::LeftBehind(left) => self.report_left_behind(left),
+            Event::Declined(records) => self.declined = records,
+        }
+        Ok(())
     }
 
     fn begin_batch(&mut self) {

@@ -203,26 +203,21 @@ impl End<'_> {
     async fn act(&mut self, transcript: &mut Transcript) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         while let Some(action) = self.session.poll_action() {
-            let answer = match action {
+            match action {
                 Action::Send(message) => {
                     let frame = self.framed(&message);
                     transcript.frame(self.role, &kind(&message), &frame);
                     frames.push(frame);
-                    None
                 }
-                Action::Finished(summary) => {
-                    self.summary = Some(summary);
-                    None
+                Action::Finished(summary) => self.summary = Some(summary),
+                Action::Notify(event) => self.host.notify(event).await.unwrap(),
+                Action::Perform(task) => {
+                    let result = match self.host.perform(task).await.unwrap() {
+                        TaskResult::Sealed(sealed) => TaskResult::Sealed(transcript.batch(self.role, sealed)),
+                        other => other,
+                    };
+                    self.session.handle_result(result).unwrap();
                 }
-                action => self.host.act(action).await,
-            };
-            match answer {
-                Some(TaskResult::Sealed(sealed)) => {
-                    let sealed = transcript.batch(self.role, sealed);
-                    self.session.handle_result(TaskResult::Sealed(sealed)).unwrap();
-                }
-                Some(answer) => self.session.handle_result(answer).unwrap(),
-                None => {}
             }
         }
         frames

@@ -55,8 +55,8 @@ use stronghold_sync::{
     Edition, Selection,
     message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
     session::{
-        Action, Initiator, PeerMisbehaved, Push, Responder, Session, SessionError, SessionRequest, Summary,
-        SyncOptions, Take, TaskResult,
+        Action, Event, Initiator, PeerMisbehaved, Push, Responder, Session, SessionError, SessionRequest,
+        Summary, SyncOptions, Take, Task, TaskError, TaskResult,
     },
 };
 use stronghold_vault::Entry;
@@ -78,6 +78,10 @@ impl<S: Session, T: FnMut(usize, Message) -> Option<Message> + Send> Session for
 
     fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError> {
         self.session.handle_result(answer)
+    }
+
+    fn handle_failure(&mut self, failure: TaskError) -> SessionError {
+        self.session.handle_failure(failure)
     }
 
     fn poll_action(&mut self) -> Option<Action> {
@@ -260,8 +264,12 @@ struct Forger<'a, F> {
 }
 
 impl<F: Fn(Vec<Entry>) -> Vec<Entry> + Send> Host for Forger<'_, F> {
-    async fn act(&mut self, action: Action) -> Option<TaskResult> {
-        let Action::Export(export) = &action else { return self.host.act(action).await };
+    async fn notify(&mut self, event: Event) -> Result<(), TaskError> {
+        self.host.notify(event).await
+    }
+
+    async fn perform(&mut self, task: Task) -> Result<TaskResult, TaskError> {
+        let Task::Export(export) = &task else { return self.host.perform(task).await };
         let home = self.device.home.lock();
         let stronghold = home.stronghold();
         let entries = stronghold.export(&export.grant, &export.entries, now()).unwrap();
@@ -273,7 +281,7 @@ impl<F: Fn(Vec<Entry>) -> Vec<Entry> + Send> Host for Forger<'_, F> {
         };
         let to = RecipientPublicKey::from_bytes(export.key.as_bytes()).unwrap();
         let forged = (self.forge)(entries);
-        Some(TaskResult::Sealed(seal_complement(&forged, &to, stronghold.identity(), &manifest).unwrap()))
+        Ok(TaskResult::Sealed(seal_complement(&forged, &to, stronghold.identity(), &manifest).unwrap()))
     }
 }
 

@@ -3,14 +3,13 @@
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 
 use super::{
-    Core, Export, Import, PeerMisbehaved, find,
+    Core, Event, Export, Import, PeerMisbehaved, Queued, Task, find,
     initiator::{Consent, Take},
 };
 use crate::{
     EntryId, Grant, Location, Policy, RevisionId, Scope, Shape,
-    message::{Batch, CHUNK_BYTES, Message, RecipientKey},
+    message::{Batch, Message, RecipientKey},
     plan::split_first_record,
-    session::Action,
 };
 
 /// Maximum number of entries in a batch.
@@ -198,7 +197,7 @@ impl BatchSender {
             && let Some(entries) = self.batches.pop_front()
         {
             self.sealing = entries.len() as u64;
-            core.act(Action::Export(Export { grant: self.grant.clone(), entries, key: self.key.clone() }));
+            core.perform(Task::Export(Export { grant: self.grant.clone(), entries, key: self.key.clone() }));
             return false;
         }
         if self.batches.is_empty() && !self.ended {
@@ -208,12 +207,10 @@ impl BatchSender {
         self.ended && self.next == self.confirmed
     }
 
-    pub(super) fn handle_sealed(&mut self, sealed: &[u8], core: &mut Core) -> bool {
+    pub(super) fn handle_sealed(&mut self, sealed: Vec<u8>, core: &mut Core) -> bool {
         let head = Batch { index: self.next, entries: self.sealing, len: sealed.len() as u64 };
         core.send(Message::Batch(head));
-        for chunk in sealed.chunks(CHUNK_BYTES) {
-            core.send(Message::Chunk(chunk.to_vec()));
-        }
+        core.queue.push_back(Queued::Batch { sealed, sent: 0 });
         self.unconfirmed_entries.push_back(self.sealing);
         self.next += 1;
         self.pump(core)
@@ -225,7 +222,7 @@ impl BatchSender {
         }
         self.confirmed += 1;
         self.sent += self.unconfirmed_entries.pop_front().unwrap_or(0);
-        core.act(Action::Sent { entries: self.sent, of: self.all });
+        core.notify(Event::Sent { entries: self.sent, of: self.all });
         Ok(self.pump(core))
     }
 }
@@ -323,7 +320,7 @@ impl BatchReceiver {
         self.bytes.extend_from_slice(chunk);
         if self.bytes.len() as u64 == batch.len {
             let sealed = core::mem::take(&mut self.bytes);
-            core.act(Action::Import(Import { sealed, expected: self.expected.clone() }));
+            core.perform(Task::Import(Import { sealed, expected: self.expected.clone() }));
         }
         Ok(())
     }
@@ -345,11 +342,14 @@ mod tests {
     use alloc::{collections::BTreeSet, format, string::String, vec};
 
     use super::super::{
-        SessionError, ShapeQueries, TaskError, TaskResult, check_sorted, count_records, difference,
+        Action, SessionError, ShapeQueries, TaskError, Verdict, check_sorted, count_records, difference,
         positions, take_indices, volume,
     };
     use super::*;
-    use crate::{Ancestors, DeviceId, Operation, Rule, message::Refusal};
+    use crate::{
+        Ancestors, DeviceId, Operation, Rule, Selection,
+        message::{CHUNK_BYTES, Refusal, Volume},
+    };
 
     const PEER: DeviceId = DeviceId::from_bytes([1; 32]);
 
@@ -537,9 +537,9 @@ mod tests {
         let (mut gathering, mut core) = (ShapeQueries::new(scopes), Core::default());
         let mut asked = Vec::new();
         while gathering.ask(&mut core) {
-            asked.push((core.actions.pop_front(), gathering.answered()));
+            asked.push((core.poll(), gathering.answered()));
         }
-        let action = |scope: &Scope| Some(Action::Shapes(scope.clone()));
+        let action = |scope: &Scope| Some(Action::Perform(Task::Shapes(scope.clone())));
         let both = vec![Operation::Pull, Operation::Delete];
         assert_eq!(asked, [(action(&one), both), (action(&other), vec![Operation::Push])]);
         assert_eq!(gathering.answered(), []);
@@ -565,21 +565,13 @@ mod tests {
             assert!(!core.is_over());
             assert_eq!(core.fail(error), error);
             assert_eq!(core.fail(SessionError::Local), SessionError::Local);
-            let left: Vec<Action> = core.actions.drain(..).collect();
+            let left: Vec<Action> = core::iter::from_fn(|| core.poll()).collect();
             let told: Vec<Action> =
                 told.map(|refusal| Action::Send(Message::Refused(refusal))).into_iter().collect();
             assert_eq!((left, core.is_over()), (told, true));
-            assert_eq!((core.may_receive(), core.may_answer(&TaskResult::Logged)), (Err(error), Err(error)));
+            assert_eq!((core.may_receive(), core.may_answer()), (Err(error), Err(error)));
+            assert_eq!(core.fail_task(TaskError::Limits), error);
         }
-        let answered = |answer: TaskResult| {
-            let mut core = Core::default();
-            assert_eq!(core.may_answer(&answer), Err(SessionError::ApiMisuse), "nothing was asked");
-            core.act(Action::Log(vec![]));
-            assert_eq!(core.may_receive(), Err(SessionError::ApiMisuse), "an answer is owed");
-            let first = core.may_answer(&answer);
-            assert_eq!(core.may_receive(), Ok(()));
-            first
-        };
         for (failure, error) in [
             (TaskError::Local, SessionError::Local),
             (TaskError::NotPermitted, SessionError::NotPermitted),
@@ -587,16 +579,44 @@ mod tests {
             (TaskError::Deletions, SessionError::Deletions),
             (TaskError::Limits, SessionError::Limits),
         ] {
-            assert_eq!(answered(TaskResult::Failed(failure)), Err(error));
+            assert_eq!(Core::default().fail_task(failure), error);
         }
-        assert_eq!(answered(TaskResult::Logged), Ok(()));
+    }
+
+    #[test]
+    fn a_task_is_waited_for_and_news_is_not() {
         let mut core = Core::default();
-        core.act(Action::Sent { entries: 1, of: 2 });
+        assert_eq!(core.may_answer(), Err(SessionError::ApiMisuse), "nothing was asked");
+        core.notify(Event::Sent { entries: 1, of: 2 });
         core.known([]);
-        assert_eq!(
-            (core.may_receive(), core.actions.len()),
-            (Ok(()), 1),
-            "what needs no answer is not waited for"
-        );
+        core.log(vec![]);
+        assert_eq!((core.may_receive(), core.queue.len()), (Ok(()), 1));
+        core.perform(Task::Shapes(Scope::of(Selection::everything())));
+        assert_eq!(core.may_receive(), Err(SessionError::ApiMisuse), "a result is owed");
+        assert_eq!((core.may_answer(), core.may_receive()), (Ok(()), Ok(())));
+    }
+
+    /// What was decided is logged although the session fails, and before the peer is told.
+    #[test]
+    fn an_error_drops_what_was_still_to_be_done_but_not_the_log() {
+        let mut core = Core::default();
+        let verdict = Verdict::own(Operation::Pull, "a", Volume::default());
+        core.log(vec![verdict.clone()]);
+        core.send(Message::DigestEnd);
+        core.perform(Task::Shapes(Scope::of(Selection::everything())));
+        core.fail(SessionError::NotPermitted);
+        assert_eq!(core.poll(), Some(Action::Notify(Event::Log(vec![verdict]))));
+        assert_eq!(core.poll(), Some(Action::Send(Message::Refused(Refusal::NotPermitted))));
+        assert_eq!(core.poll(), None);
+    }
+
+    #[test]
+    fn a_batch_is_cut_into_chunks_when_they_are_polled() {
+        let mut core = Core::default();
+        core.queue.push_back(Queued::Batch { sealed: vec![7; 2 * CHUNK_BYTES + 1], sent: 0 });
+        core.send(Message::End);
+        let polled: Vec<Action> = core::iter::from_fn(|| core.poll()).collect();
+        let chunk = |len| Action::Send(Message::Chunk(vec![7; len]));
+        assert_eq!(polled, [chunk(CHUNK_BYTES), chunk(CHUNK_BYTES), chunk(1), Action::Send(Message::End)]);
     }
 }

@@ -7,8 +7,8 @@ use alloc::{boxed::Box, collections::BTreeSet, string::ToString, vec};
 
 use self::{proposed::Proposed, sync::Sync};
 use super::{
-    Action, Core, Duplicate, Lookup, PeerList, PeerMisbehaved, Session, SessionError, ShapeQueries, Summary,
-    TaskResult, Verdict,
+    Action, Core, Duplicate, Event, Lookup, PeerList, PeerMisbehaved, Session, SessionError, ShapeQueries,
+    Summary, Task, TaskError, TaskResult, Verdict,
     batches::{BatchReceiver, BatchSender, Expected},
     check_sorted, volume,
 };
@@ -129,10 +129,6 @@ enum State {
     AwaitNames(Box<Sync>),
     /// The host's decision on the plan.
     AwaitApproval(Box<Sync>, Box<Plan>),
-    /// The log, then the proposal.
-    LogToPropose(Box<Sync>, Box<Plan>),
-    /// The log, then the peer's batches.
-    LogToReceive(BatchReceiver),
     /// The peer's choice of the pushed entries.
     AwaitAccept(Box<Proposed>),
     /// The peer's batches; then, in a sync, this side's.
@@ -187,10 +183,10 @@ impl Initiator {
             (_, Message::Refused(refusal)) => return Err(SessionError::Refused(refusal)),
             (State::AwaitGrant(mut incoming), Message::Granted(volume)) => {
                 incoming.limit(volume.entries)?;
-                self.core.act(Action::Incoming(volume));
+                self.core.notify(Event::Incoming(volume));
                 let selection = incoming.expected().asked().to_string();
-                self.core.act(Action::Log(vec![Verdict::own(Operation::Push, &selection, volume)]));
-                State::LogToReceive(incoming)
+                self.core.log(vec![Verdict::own(Operation::Push, &selection, volume)]);
+                State::Receiving(incoming, None)
             }
             (State::AwaitListing(selection, mut found), Message::Listing(part)) => {
                 if !part.iter().all(|entry| selection.covers(&entry.location)) {
@@ -200,7 +196,7 @@ impl Initiator {
                 State::AwaitListing(selection, found)
             }
             (State::AwaitListing(_, found), Message::End) => {
-                self.core.act(Action::Listing(found.items));
+                self.core.notify(Event::Listing(found.items));
                 self.finish()
             }
             (State::AwaitAgreed(ask), Message::Agreed(agreed)) => {
@@ -220,7 +216,7 @@ impl Initiator {
             (State::AwaitAccept(proposed), Message::Accept(key)) => {
                 let (incoming, outgoing, declined) = proposed.accepted(key)?;
                 if !declined.is_empty() {
-                    self.core.act(Action::Declined(declined));
+                    self.core.notify(Event::Declined(declined));
                 }
                 State::Receiving(incoming, outgoing.map(Box::new))
             }
@@ -260,8 +256,8 @@ impl Initiator {
         let told = [(self.copied, Duplicate::Theirs), (agreed.copied, Duplicate::Ours)];
         told.into_iter()
             .filter(|(is, _)| *is)
-            .for_each(|(_, copied)| self.core.act(Action::Duplicate(copied)));
-        self.core.act(Action::Edition(agreed.edition));
+            .for_each(|(_, copied)| self.core.notify(Event::Duplicate(copied)));
+        self.core.notify(Event::Edition(agreed.edition));
     }
 
     /// Handles a message while batches are in flight.
@@ -307,8 +303,6 @@ impl Initiator {
                 sync.looked(&look, looked);
                 self.name(sync)?
             }
-            (State::LogToPropose(sync, plan), TaskResult::Logged) => self.proposed(*sync, *plan),
-            (State::LogToReceive(incoming), TaskResult::Logged) => State::Receiving(incoming, None),
             (State::AwaitApproval(_, plan), TaskResult::Stop) => {
                 // A dry run reports the conflicts that the plan would cause.
                 self.summary.conflicts = plan.conflicts;
@@ -327,7 +321,7 @@ impl Initiator {
                 State::Receiving(incoming, outgoing)
             }
             (State::Sending(mut outgoing), TaskResult::Sealed(sealed)) => {
-                let done = outgoing.handle_sealed(&sealed, &mut self.core);
+                let done = outgoing.handle_sealed(sealed, &mut self.core);
                 self.giving(outgoing, done)
             }
             _ => return Err(SessionError::ApiMisuse),
@@ -342,7 +336,7 @@ impl Initiator {
             return Ok(State::AwaitShapes(sync, gathering));
         }
         if let Some(scope) = sync.givable() {
-            self.core.act(Action::Shapes(scope));
+            self.core.perform(Task::Shapes(scope));
             return Ok(State::AwaitSendable(sync));
         }
         self.tell(sync)
@@ -374,7 +368,7 @@ impl Initiator {
         if look.is_empty() {
             return self.name(sync);
         }
-        self.core.act(Action::Lookup(look.clone()));
+        self.core.perform(Task::Lookup(look.clone()));
         Ok(State::AwaitLookup(sync, look))
     }
 
@@ -391,18 +385,14 @@ impl Initiator {
     fn planned(&mut self, sync: Box<Sync>) -> Result<State, SessionError> {
         let plan = Box::new(sync.plan()?);
         self.summary.unchanged = plan.unchanged;
-        self.core.act(Action::Plan(plan.clone()));
+        self.core.perform(Task::Plan(plan.clone()));
         Ok(State::AwaitApproval(sync, plan))
     }
 
     fn propose(&mut self, sync: Box<Sync>, plan: Box<Plan>) -> State {
         self.core.known(sync.common());
-        let verdicts = sync.verdicts(&plan);
-        if verdicts.is_empty() {
-            return self.proposed(*sync, *plan);
-        }
-        self.core.act(Action::Log(verdicts));
-        State::LogToPropose(sync, plan)
+        self.core.log(sync.verdicts(&plan));
+        self.proposed(*sync, *plan)
     }
 
     fn proposed(&mut self, sync: Sync, plan: Plan) -> State {
@@ -411,7 +401,7 @@ impl Initiator {
             self.core.send(Message::End);
             return self.finish();
         }
-        self.core.act(Action::Incoming(volume(&plan.take)));
+        self.core.notify(Event::Incoming(volume(&plan.take)));
         self.core.send_all(split_list(sync.positions(&plan.take), Message::Want));
         self.core.send_all(split_list(plan.give.clone(), Message::Push));
         let (key, proposed) = sync.propose(plan);
@@ -431,7 +421,7 @@ impl Initiator {
     }
 
     fn finish(&mut self) -> State {
-        self.core.act(Action::Finished(self.summary));
+        self.core.push(Action::Finished(self.summary));
         State::Over
     }
 }
@@ -443,12 +433,16 @@ impl Session for Initiator {
     }
 
     fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError> {
-        let checked = self.core.may_answer(&answer);
+        let checked = self.core.may_answer();
         checked.and_then(|()| self.answer(answer)).map_err(|error| self.core.fail(error))
     }
 
+    fn handle_failure(&mut self, failure: TaskError) -> SessionError {
+        self.core.fail_task(failure)
+    }
+
     fn poll_action(&mut self) -> Option<Action> {
-        let action = self.core.actions.pop_front();
+        let action = self.core.poll();
         self.sent_since |= matches!(&action, Some(Action::Send(message)) if message.expects_reply());
         action
     }

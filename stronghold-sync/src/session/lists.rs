@@ -5,7 +5,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{Action, Core, MAX_ENTRIES, PeerMisbehaved, SessionError};
+use super::{Core, MAX_ENTRIES, PeerMisbehaved, SessionError, Task};
 use crate::{
     EntryId, Operation, Scope, Shape,
     message::{Volume, WireSize},
@@ -119,7 +119,7 @@ impl ShapeQueries {
         let Some((_, scope)) = self.0.front() else {
             return false;
         };
-        core.act(Action::Shapes(scope.clone()));
+        core.perform(Task::Shapes(scope.clone()));
         true
     }
 

@@ -2,9 +2,8 @@
 //!
 //! [`Initiator`] and [`Responder`] are driven alike. Feed peer messages to `handle_message` and
 //! task results to `handle_result`; after each call, drain `poll_action` until it returns `None`.
-//! If an action needs a result ([`Action::needs_answer`]), pass it in before the next message.
-//! After an error every later call returns the same error; a last message for the peer may still be
-//! polled.
+//! Pass in the result of a task before the next message. After an error every later call returns
+//! the same error; a last message for the peer may still be polled.
 
 mod batches;
 mod initiator;
@@ -21,17 +20,28 @@ pub use self::{
     initiator::{Consent, Initiator, Push, SessionRequest, SyncOptions, Take},
     responder::Responder,
 };
-pub use crate::error::{PeerMisbehaved, SessionError};
+pub use crate::error::{PeerMisbehaved, SessionError, TaskError};
 use crate::{
     Edition, EntryId, Grant, Location, LocationId, Operation, Pending, Plan, RevisionId, Scope, Shape,
-    message::{Listing, Message, RecipientKey, Refusal, Volume},
+    message::{CHUNK_BYTES, Listing, Message, RecipientKey, Refusal, Volume},
 };
 
-/// A task for the host.
+/// An action for the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send this message to the peer.
     Send(Message),
+    /// Perform this task, and hand its result to [`Session::handle_result`].
+    Perform(Task),
+    /// Take note of this. If that fails, call [`Session::handle_failure`].
+    Notify(Event),
+    /// The session is complete.
+    Finished(Summary),
+}
+
+/// A task of which the session awaits the result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
     /// Collect the shapes of all heads in scope, sorted by entry (location, then revision), each
     /// once. Result: [`TaskResult::Shapes`].
     Shapes(Scope),
@@ -55,53 +65,37 @@ pub enum Action {
     /// Ask the user: the entries pushed to this side would delete, empty or shrink many records
     /// here. Result: [`TaskResult::Approved`] or [`TaskResult::Denied`].
     Confirm(Box<Plan>),
-    /// Write decisions to the log, durably. Result: [`TaskResult::Logged`].
+}
+
+/// News for the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Decisions for the log. They must be durable before the next action is performed: what
+    /// follows may disclose what they allow.
     Log(Vec<Verdict>),
-    /// The initiator reports entries that it leaves out of the sync. No result.
+    /// The initiator reports entries that it leaves out of the sync.
     LeftBehind(LeftBehind),
-    /// The peer declined some of the entries of these records. No result.
+    /// The peer declined some of the entries of these records.
     Declined(Vec<LocationId>),
-    /// The peer's entries, as the reply to a browse. No result.
+    /// The peer's entries, as the reply to a browse.
     Listing(Vec<Listing>),
     /// The peer holds these revisions or is about to receive them: remember them, durably before
-    /// sealing any batch that is requested after this action. A lying peer can only add to what is
-    /// remembered of it. No result.
+    /// sealing any batch that is requested after this event. A lying peer can only add to what is
+    /// remembered of it.
     PeerHolds(Vec<RevisionId>),
-    /// The peer's description of its snapshot. No result.
+    /// The peer's description of its snapshot.
     Edition(Edition),
-    /// Two snapshots of one identity are in use. No result.
+    /// Two snapshots of one identity are in use.
     Duplicate(Duplicate),
-    /// The volume that the peer is about to send. No result.
+    /// The volume that the peer is about to send.
     Incoming(Volume),
-    /// A batch is durable at the peer: the number of confirmed entries in this session. No result.
+    /// A batch is durable at the peer: the number of confirmed entries in this session.
     Sent {
         /// Entries confirmed so far.
         entries: u64,
         /// Total number of entries to send.
         of: u64,
     },
-    /// The session is complete. No result.
-    Finished(Summary),
-}
-
-impl Action {
-    /// Returns whether the session waits for the host's result.
-    #[must_use]
-    pub fn needs_answer(&self) -> bool {
-        !matches!(
-            self,
-            Self::Send(_)
-                | Self::Listing(_)
-                | Self::PeerHolds(_)
-                | Self::Edition(_)
-                | Self::Duplicate(_)
-                | Self::LeftBehind(_)
-                | Self::Declined(_)
-                | Self::Incoming(_)
-                | Self::Sent { .. }
-                | Self::Finished(_)
-        )
-    }
 }
 
 /// The owner of an identity that two snapshots in use share: one is a copy of the other.
@@ -206,34 +200,30 @@ impl Verdict {
     }
 }
 
-/// The host's result for an action.
+/// The result of a [`Task`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskResult {
-    /// For [`Action::Shapes`]: the shapes.
+    /// For [`Task::Shapes`]: the shapes.
     Shapes(Vec<Shape>),
-    /// For [`Action::List`]: the entries.
+    /// For [`Task::List`]: the entries.
     Listing(Vec<Listing>),
-    /// For [`Action::Approve`] or [`Action::Confirm`]: yes.
+    /// For [`Task::Approve`] or [`Task::Confirm`]: yes.
     Approved,
-    /// For [`Action::Approve`] or [`Action::Confirm`]: no.
+    /// For [`Task::Approve`] or [`Task::Confirm`]: no.
     Denied,
-    /// For [`Action::Plan`]: carry it out.
+    /// For [`Task::Plan`]: carry it out.
     Proceed {
         /// `true` if the user confirmed the deletion of many records.
         deletions_confirmed: bool,
     },
-    /// For [`Action::Plan`]: stop here, as after a dry run.
+    /// For [`Task::Plan`]: stop here, as after a dry run.
     Stop,
-    /// For [`Action::Export`]: the sealed batch.
+    /// For [`Task::Export`]: the sealed batch.
     Sealed(Vec<u8>),
-    /// For [`Action::Import`]: the batch is durable and made these changes.
+    /// For [`Task::Import`]: the batch is durable and made these changes.
     Imported(Changes),
-    /// For [`Action::Lookup`]: the answers.
+    /// For [`Task::Lookup`]: the answers.
     Looked(LookupResult),
-    /// For [`Action::Log`]: the decisions are durable.
-    Logged,
-    /// For any action: it failed, for this reason.
-    Failed(TaskError),
 }
 
 /// The changes made by importing a batch.
@@ -245,21 +235,6 @@ pub struct Changes {
     pub deleted: u64,
     /// Records in conflict now.
     pub conflicts: u64,
-}
-
-/// The reason why the host failed to do an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TaskError {
-    /// A local failure: storage or memory.
-    Local,
-    /// The policy does not allow it, or no longer does.
-    NotPermitted,
-    /// The peer's batch breaks the protocol.
-    Peer(PeerMisbehaved),
-    /// The peer's batch would delete or empty many records without confirmation.
-    Deletions,
-    /// The batch exceeds a limit of this side that the plan did not foresee.
-    Limits,
 }
 
 /// The results of a session.
@@ -298,30 +273,73 @@ pub const MAX_GIVEN: usize = 6 << 20;
 /// State that both roles share: the queued actions, and the error that ended the session.
 #[derive(Debug, Default)]
 struct Core {
-    actions: VecDeque<Action>,
+    queue: VecDeque<Queued>,
     failed: Option<SessionError>,
     waiting: bool,
 }
 
+/// An item of the queue of actions.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a queue is short")]
+enum Queued {
+    Action(Action),
+    /// A sealed batch, of which the first `sent` bytes were polled. Its chunks are cut when they
+    /// are polled, so it stands in memory once.
+    Batch {
+        sealed: Vec<u8>,
+        sent: usize,
+    },
+}
+
 impl Core {
+    fn push(&mut self, action: Action) {
+        self.queue.push_back(Queued::Action(action));
+    }
+
+    fn poll(&mut self) -> Option<Action> {
+        match self.queue.front_mut()? {
+            Queued::Batch { sealed, sent } if *sent < sealed.len() => {
+                let end = sealed.len().min(*sent + CHUNK_BYTES);
+                let chunk = sealed[*sent..end].to_vec();
+                *sent = end;
+                Some(Action::Send(Message::Chunk(chunk)))
+            }
+            _ => match self.queue.pop_front()? {
+                Queued::Action(action) => Some(action),
+                Queued::Batch { .. } => self.poll(),
+            },
+        }
+    }
+
     fn send(&mut self, message: Message) {
-        self.actions.push_back(Action::Send(message));
+        self.push(Action::Send(message));
     }
 
     fn send_all(&mut self, messages: Vec<Message>) {
         messages.into_iter().for_each(|message| self.send(message));
     }
 
-    fn act(&mut self, action: Action) {
-        self.waiting |= action.needs_answer();
-        self.actions.push_back(action);
+    fn perform(&mut self, task: Task) {
+        self.waiting = true;
+        self.push(Action::Perform(task));
+    }
+
+    fn notify(&mut self, event: Event) {
+        self.push(Action::Notify(event));
+    }
+
+    /// Has the host log these decisions before any later action, unless there are none.
+    fn log(&mut self, verdicts: Vec<Verdict>) {
+        if !verdicts.is_empty() {
+            self.notify(Event::Log(verdicts));
+        }
     }
 
     /// Has the host remember the revisions that the peer holds, unless there are none.
     fn known(&mut self, revisions: impl IntoIterator<Item = RevisionId>) {
         let revisions: Vec<RevisionId> = revisions.into_iter().collect();
         if !revisions.is_empty() {
-            self.act(Action::PeerHolds(revisions));
+            self.notify(Event::PeerHolds(revisions));
         }
     }
 
@@ -334,21 +352,15 @@ impl Core {
         }
     }
 
-    /// Checks that a result is pending, and returns the error that a failed task ends the session
-    /// with.
-    fn may_answer(&mut self, answer: &TaskResult) -> Result<(), SessionError> {
+    /// Checks that a result is pending.
+    fn may_answer(&mut self) -> Result<(), SessionError> {
         match self.failed {
-            Some(error) => return Err(error),
-            None if !self.waiting => return Err(SessionError::ApiMisuse),
-            None => self.waiting = false,
-        }
-        match answer {
-            TaskResult::Failed(TaskError::Local) => Err(SessionError::Local),
-            TaskResult::Failed(TaskError::NotPermitted) => Err(SessionError::NotPermitted),
-            TaskResult::Failed(TaskError::Peer(misbehaviour)) => Err((*misbehaviour).into()),
-            TaskResult::Failed(TaskError::Deletions) => Err(SessionError::Deletions),
-            TaskResult::Failed(TaskError::Limits) => Err(SessionError::Limits),
-            _ => Ok(()),
+            Some(error) => Err(error),
+            None if !self.waiting => Err(SessionError::ApiMisuse),
+            None => {
+                self.waiting = false;
+                Ok(())
+            }
         }
     }
 
@@ -357,13 +369,19 @@ impl Core {
         self.failed.is_some()
     }
 
-    /// Latches the error, clears pending actions and queues the refusal for the peer.
+    /// Ends the session because a task failed, or the log; returns its error.
+    fn fail_task(&mut self, failure: TaskError) -> SessionError {
+        self.failed.unwrap_or_else(|| self.fail(failure.into()))
+    }
+
+    /// Latches the error, clears pending actions, except for decisions to log, and queues the
+    /// refusal for the peer.
     fn fail(&mut self, error: SessionError) -> SessionError {
-        if self.failed.is_some() {
+        if self.is_over() {
             return error;
         }
         self.failed = Some(error);
-        self.actions.clear();
+        self.queue.retain(|queued| matches!(queued, Queued::Action(Action::Notify(Event::Log(_)))));
         let tell = match error {
             SessionError::Refused(_) => None,
             SessionError::PeerMisbehaved(_) => Some(Refusal::ProtocolError),
@@ -390,14 +408,22 @@ pub trait Session {
     /// polled.
     fn handle_message(&mut self, message: Message) -> Result<(), SessionError>;
 
-    /// Handles the result of the last action that needs one.
+    /// Handles the result of the last polled [`Task`].
     ///
     /// # Errors
     /// [`SessionError`] when the result ends the session; a last message for the peer may still be
     /// polled.
-    fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError>;
+    fn handle_result(&mut self, result: TaskResult) -> Result<(), SessionError>;
+
+    /// Handles the failure of the last polled [`Task`], or of writing to the log: the session ends.
+    /// Returns its error. Actions that were queued after it are dropped; a last message for the
+    /// peer may still be polled.
+    fn handle_failure(&mut self, failure: TaskError) -> SessionError;
 
     /// Returns the next action; `None` until a message or result is handled.
+    ///
+    /// Actions must be performed in this order, each to its end before the next one is polled. So
+    /// whatever is sent after [`Event::Log`] leaves only once the log is durable.
     #[must_use]
     fn poll_action(&mut self) -> Option<Action>;
 }

@@ -10,14 +10,14 @@ use alloc::{boxed::Box, string::ToString, vec, vec::Vec};
 use self::request::{Granted, PendingRequest, Ruling, denied};
 use self::sync::Sync;
 use super::{
-    Action, Core, Duplicate, Lookup, MAX_ENTRIES, PeerMisbehaved, Session, SessionError, ShapeQueries,
-    Summary, TaskResult, Verdict,
+    Action, Core, Duplicate, Event, Lookup, MAX_ENTRIES, PeerMisbehaved, Session, SessionError, ShapeQueries,
+    Summary, Task, TaskError, TaskResult, Verdict,
     batches::{BatchReceiver, BatchSender},
     check_sorted, volume,
 };
 use crate::{
     DeviceId, Edition, Location, Operation, Plan, Policy, Shape, Stamps,
-    message::{LeftOut, Listing, Message, Propose, RecipientKey, Request, Volume, split_list},
+    message::{LeftOut, Message, Propose, RecipientKey, Request, Volume, split_list},
     reconcile,
 };
 
@@ -36,34 +36,20 @@ enum State {
     AwaitOpen(Box<PendingRequest>),
     /// The user's approval.
     AwaitApproval(Box<PendingRequest>, Box<Request>, Vec<Ruling>),
-    /// The log, then the end.
-    LogToFail(SessionError),
     /// This side's shapes, to send all of them.
     AwaitShapesToSend(Box<Granted>, RecipientKey),
-    /// The log, then the batches.
-    LogToGive(Box<BatchSender>, Volume),
     /// This side's names and shapes.
     AwaitListing(Box<Granted>),
-    /// The log, then the listing.
-    LogToList(Vec<Listing>),
-    /// The log, then the part of a sync that is allowed.
-    LogToAgree(Box<Sync>),
-    /// This side's own shapes, one scope after the other; then the log, if an operation is denied.
+    /// This side's own shapes, one scope after the other.
     AwaitOwnShapes(Box<Sync>, ShapeQueries, Vec<Operation>),
     /// The digest of the initiator's set.
     AwaitDigest(Box<Sync>),
-    /// The log, then the difference.
-    LogToCompare(Box<Sync>, Vec<Message>),
     /// Names that the initiator requested.
     AwaitNames(Box<Sync>),
     /// The host's knowledge of the pushed entries.
     AwaitLookup(Box<Sync>, Box<Propose>, Lookup),
     /// The user's approval of the losses.
     AwaitLossApproval(Box<Sync>, Propose, Box<Plan>),
-    /// The log, then the acceptance of pushed entries.
-    LogToAccept(Box<Sync>, Box<Propose>, Vec<Shape>),
-    /// The log, then the end: there was nothing to do.
-    LogToFinish,
     /// The initiator's wanted and pushed entries.
     AwaitProposal(Box<Sync>),
     /// Acknowledgements of this side's batches; then the initiator's batches may come.
@@ -126,7 +112,7 @@ impl Responder {
                 State::AwaitDigest(sync)
             }
             (State::AwaitProposal(mut sync), Message::NamesWanted(part)) => {
-                self.core.act(Action::Lookup(sync.handle_name(part)?));
+                self.core.perform(Task::Lookup(sync.handle_name(part)?));
                 State::AwaitNames(sync)
             }
             (State::AwaitProposal(mut sync), Message::LeftOut(left)) => {
@@ -176,47 +162,24 @@ impl Responder {
         })
     }
 
-    /// Goes on once the log is durable.
-    fn logged(&mut self, state: State) -> Result<State, SessionError> {
-        Ok(match state {
-            State::LogToFail(error) => return Err(error),
-            State::LogToGive(mut outgoing, total) => {
-                self.core.send(Message::Granted(total));
-                let done = outgoing.pump(&mut self.core);
-                self.giving(outgoing, None, done)
-            }
-            State::LogToList(found) => {
-                self.core.send_all(split_list(found, Message::Listing));
-                self.core.send(Message::End);
-                self.finish()
-            }
-            State::LogToAgree(sync) => self.agree(sync),
-            State::LogToCompare(mut sync, differing) => {
-                sync.logged = true;
-                self.differing(sync, differing)
-            }
-            State::LogToAccept(sync, propose, take) => self.accept(*sync, *propose, take)?,
-            State::LogToFinish => self.finish(),
-            _ => return Err(SessionError::ApiMisuse),
-        })
-    }
-
     fn answer(&mut self, answer: TaskResult) -> Result<(), SessionError> {
         let state = core::mem::replace(&mut self.state, State::Over);
         self.state = match (state, answer) {
             (State::AwaitApproval(desk, request, rulings), TaskResult::Approved) => {
-                self.ruled(*desk, *request, rulings, true)
+                self.ruled(*desk, *request, rulings, true)?
             }
             (State::AwaitApproval(desk, request, rulings), TaskResult::Denied) => {
-                self.ruled(*desk, *request, rulings, false)
+                self.ruled(*desk, *request, rulings, false)?
             }
             (State::AwaitShapesToSend(granted, key), TaskResult::Shapes(shapes)) => {
                 self.held(*granted, key, check_sorted(shapes)?)
             }
             (State::AwaitListing(granted), TaskResult::Listing(found)) => {
                 let listed = Volume { entries: found.len() as u64, bytes: 0 };
-                self.core.act(Action::Log(vec![granted.verdict(listed)]));
-                State::LogToList(found)
+                self.core.log(vec![granted.verdict(listed)]);
+                self.core.send_all(split_list(found, Message::Listing));
+                self.core.send(Message::End);
+                self.finish()
             }
             (State::AwaitOwnShapes(mut sync, mut gathering, denied), TaskResult::Shapes(shapes)) => {
                 sync.hold(&gathering.answered(), check_sorted(shapes)?);
@@ -238,11 +201,10 @@ impl Responder {
             }
             (State::AwaitLossApproval(sync, ..), TaskResult::Denied) => {
                 self.log_denied(&[Operation::Delete], sync.selection());
-                State::LogToFail(SessionError::Deletions)
+                return Err(SessionError::Deletions);
             }
-            (state, TaskResult::Logged) => self.logged(state)?,
             (State::Sending(mut outgoing, incoming), TaskResult::Sealed(sealed)) => {
-                let done = outgoing.handle_sealed(&sealed, &mut self.core);
+                let done = outgoing.handle_sealed(sealed, &mut self.core);
                 self.giving(outgoing, incoming, done)
             }
             (State::Receiving(mut incoming), TaskResult::Imported(taken)) => {
@@ -255,11 +217,6 @@ impl Responder {
         Ok(())
     }
 
-    fn agree(&mut self, sync: Box<Sync>) -> State {
-        self.core.send(Message::Agreed(sync.agreed()));
-        State::AwaitDigest(sync)
-    }
-
     /// Logs all requested entries that are held, then sends them in batches.
     fn held(&mut self, granted: Granted, key: RecipientKey, mut shapes: Vec<Shape>) -> State {
         if granted.grant.operation() == Operation::Pull {
@@ -268,11 +225,13 @@ impl Responder {
         }
         let total = volume(&shapes);
         let verdict = granted.verdict(total);
-        let outgoing = Box::new(BatchSender::new(granted.grant, key, &shapes));
+        let mut outgoing = Box::new(BatchSender::new(granted.grant, key, &shapes));
         // Before the log, so that one write covers both.
         self.core.known(outgoing.revisions());
-        self.core.act(Action::Log(vec![verdict]));
-        State::LogToGive(outgoing, total)
+        self.core.log(vec![verdict]);
+        self.core.send(Message::Granted(total));
+        let done = outgoing.pump(&mut self.core);
+        self.giving(outgoing, None, done)
     }
 
     /// Requests this side's shapes in the next scope. After the last, the sync continues; denied
@@ -282,11 +241,9 @@ impl Responder {
             return State::AwaitOwnShapes(sync, gathering, denied);
         }
         sync.held();
-        if denied.is_empty() {
-            return self.agree(sync);
-        }
         self.log_denied(&denied, sync.selection());
-        State::LogToAgree(sync)
+        self.core.send(Message::Agreed(sync.agreed()));
+        State::AwaitDigest(sync)
     }
 
     fn compare(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
@@ -300,27 +257,21 @@ impl Responder {
         self.summary.unchanged = differing.unchanged;
         let mut messages = split_list(differing.only_here, Message::Missing);
         messages.extend(reconcile::split_words(&differing.only_there, Message::Needed));
-        let verdicts = sync.verdict_to_give();
-        if sync.logged || verdicts.is_empty() {
-            return Ok(self.differing(sync, messages));
+        if !core::mem::replace(&mut sync.logged, true) {
+            self.core.log(sync.verdict_to_give());
         }
-        self.core.act(Action::Log(verdicts));
-        Ok(State::LogToCompare(sync, messages))
-    }
-
-    fn differing(&mut self, sync: Box<Sync>, messages: Vec<Message>) -> State {
         self.core.send_all(messages);
         self.core.send(Message::DiffEnd);
-        State::AwaitProposal(sync)
+        Ok(State::AwaitProposal(sync))
     }
 
     fn left(&mut self, sync: &mut Sync, left: LeftOut) -> Result<(), PeerMisbehaved> {
         if left.copied {
-            self.core.act(Action::Duplicate(Duplicate::Ours));
+            self.core.notify(Event::Duplicate(Duplicate::Ours));
         }
         let behind = sync.handle_left(left)?;
         if (behind.not_given, behind.not_taken) != (0, 0) {
-            self.core.act(Action::LeftBehind(behind));
+            self.core.notify(Event::LeftBehind(behind));
         }
         Ok(())
     }
@@ -330,11 +281,8 @@ impl Responder {
         let mut verdicts = if sync.logged { Vec::new() } else { sync.verdict_to_give() };
         verdicts.extend(sync.verdicts_to_take(&[]));
         self.core.known(sync.common());
-        if verdicts.is_empty() {
-            return self.finish();
-        }
-        self.core.act(Action::Log(verdicts));
-        State::LogToFinish
+        self.core.log(verdicts);
+        self.finish()
     }
 
     fn proposed(&mut self, sync: Box<Sync>, propose: Propose) -> Result<State, SessionError> {
@@ -342,7 +290,7 @@ impl Responder {
         if look.is_empty() {
             return self.planned(sync, propose);
         }
-        self.core.act(Action::Lookup(look.clone()));
+        self.core.perform(Task::Lookup(look.clone()));
         Ok(State::AwaitLookup(sync, Box::new(propose), look))
     }
 
@@ -351,7 +299,7 @@ impl Responder {
     fn planned(&mut self, sync: Box<Sync>, propose: Propose) -> Result<State, SessionError> {
         let plan = Box::new(sync.plan_to_take());
         if plan.needs_confirmation_here() {
-            self.core.act(Action::Confirm(plan.clone()));
+            self.core.perform(Task::Confirm(plan.clone()));
             return Ok(State::AwaitLossApproval(sync, propose, plan));
         }
         self.taking(sync, propose, *plan)
@@ -360,14 +308,8 @@ impl Responder {
     fn taking(&mut self, sync: Box<Sync>, propose: Propose, plan: Plan) -> Result<State, SessionError> {
         let verdicts = sync.verdicts_to_take(&plan.take);
         self.core.known(sync.common().chain(sync.wanted().map(|shape| shape.revision)));
-        if verdicts.is_empty() {
-            return self.accept(*sync, propose, plan.take);
-        }
-        self.core.act(Action::Log(verdicts));
-        Ok(State::LogToAccept(sync, Box::new(propose), plan.take))
-    }
-
-    fn accept(&mut self, sync: Sync, propose: Propose, take: Vec<Shape>) -> Result<State, SessionError> {
+        self.core.log(verdicts);
+        let take = plan.take;
         let outgoing = sync.outgoing(propose.key)?;
         let key = (!take.is_empty()).then(|| sync.key.clone());
         self.core.send_all(split_list(sync.positions(&take), Message::Want));
@@ -398,7 +340,7 @@ impl Responder {
     }
 
     fn finish(&mut self) -> State {
-        self.core.act(Action::Finished(self.summary));
+        self.core.push(Action::Finished(self.summary));
         State::Over
     }
 
@@ -422,20 +364,21 @@ impl Session for Responder {
         checked.and_then(|()| self.message(message)).map_err(|error| self.core.fail(error))
     }
 
-    fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError> {
-        let checked = self.core.may_answer(&answer);
-        if let Err(error) = checked
-            && let Some(denial) = self.denial(error)
+    fn handle_result(&mut self, result: TaskResult) -> Result<(), SessionError> {
+        let checked = self.core.may_answer();
+        checked.and_then(|()| self.answer(result)).map_err(|error| self.core.fail(error))
+    }
+
+    fn handle_failure(&mut self, failure: TaskError) -> SessionError {
+        if let Some(denial) = self.denial(failure.into())
             && !self.core.is_over()
         {
-            self.core.act(Action::Log(vec![denial]));
-            self.state = State::LogToFail(error);
-            return Ok(());
+            self.core.log(vec![denial]);
         }
-        checked.and_then(|()| self.answer(answer)).map_err(|error| self.core.fail(error))
+        self.core.fail_task(failure)
     }
 
     fn poll_action(&mut self) -> Option<Action> {
-        self.core.actions.pop_front()
+        self.core.poll()
     }
 }

@@ -13,7 +13,7 @@ use stronghold_sync::{
     message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
     session::{
         Action, Initiator, Push, Session, SessionError, SessionRequest, Summary, SyncOptions, Take,
-        TaskResult,
+        TaskError, TaskResult,
     },
 };
 use tempfile::TempDir;
@@ -208,6 +208,10 @@ impl<T: FnMut(usize, Message) -> Option<Message> + Send> Session for Tampered<T>
 
     fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError> {
         self.session.handle_result(answer)
+    }
+
+    fn handle_failure(&mut self, failure: TaskError) -> SessionError {
+        self.session.handle_failure(failure)
     }
 
     fn poll_action(&mut self) -> Option<Action> {

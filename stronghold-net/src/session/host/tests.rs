@@ -161,17 +161,16 @@ async fn what_needs_no_answer_is_told_and_kept() {
     let volume = Volume { entries: 3, bytes: 30 };
     let mut noting = Noting::default();
     let mut host = host(&own, &peer, &mut noting);
-    for action in [
-        Action::Finished(stronghold_sync::session::Summary::default()),
-        Action::Listing(vec![listing.clone()]),
-        Action::Incoming(volume),
-        Action::Sent { entries: 1, of: 2 },
-        Action::Duplicate(Duplicate::Ours),
-        Action::PeerHolds(vec![revision(1)]),
-        Action::LeftBehind(behind),
-        Action::Declined(vec![id("a/v/declined")]),
+    for event in [
+        Event::Listing(vec![listing.clone()]),
+        Event::Incoming(volume),
+        Event::Sent { entries: 1, of: 2 },
+        Event::Duplicate(Duplicate::Ours),
+        Event::PeerHolds(vec![revision(1)]),
+        Event::LeftBehind(behind),
+        Event::Declined(vec![id("a/v/declined")]),
     ] {
-        assert_eq!(host.act(action).await, None);
+        assert_eq!(host.notify(event).await, Ok(()));
     }
     assert_eq!(host.found, [listing]);
     assert_eq!(host.declined, [id("a/v/declined")]);
@@ -212,9 +211,9 @@ async fn a_snapshot_that_was_set_back_is_told_of() {
         let mut noting = Noting::default();
         let mut host = host(&own, &peer, &mut noting);
         if let Some(copied) = copied {
-            host.act(Action::Duplicate(copied)).await;
+            host.notify(Event::Duplicate(copied)).await.unwrap();
         }
-        host.act(Action::Edition(Edition { generation, stamp: None })).await;
+        host.notify(Event::Edition(Edition { generation, stamp: None })).await.unwrap();
         assert_eq!(host.knowledge.edition, Some(Edition { generation, stamp: None }));
         drop(host);
         let told: Vec<_> = noting.told.into_iter().filter(|told| told.starts_with("set back")).collect();
@@ -247,15 +246,15 @@ async fn a_person_has_so_long_and_silence_is_a_no() {
         (Some(false), TaskResult::Denied, 0),
         (None, TaskResult::Denied, 7),
     ] {
-        for action in [Action::Approve(vec![pending()]), Action::Confirm(Box::new(plan.clone()))] {
+        for action in [Task::Approve(vec![pending()]), Task::Confirm(Box::new(plan.clone()))] {
             let begun = tokio::time::Instant::now();
             let mut noting = Noting { says, ..Noting::default() };
             let mut host = host(&own, &peer, &mut noting).with_approval_timeout(Duration::from_secs(7));
-            assert_eq!(host.act(action.clone()).await, Some(answer.clone()));
+            assert_eq!(host.perform(action.clone()).await, Ok(answer.clone()));
             assert_eq!(begun.elapsed(), Duration::from_secs(seconds));
             drop(host);
             let expected = match action {
-                Action::Approve(_) => format!("ask {:?}", (peer.device(), 1)),
+                Task::Approve(_) => format!("ask {:?}", (peer.device(), 1)),
                 _ => format!("confirm {:?}", (peer.device(), 3)),
             };
             assert_eq!(noting.told, [expected]);
@@ -274,7 +273,7 @@ async fn a_plan_is_carried_out_as_the_attendant_says_and_kept() {
     ] {
         let mut noting = Noting { goes_on: Some(goes_on), ..Noting::default() };
         let mut host = host(&own, &peer, &mut noting);
-        assert_eq!(host.act(Action::Plan(Box::new(plan.clone()))).await, Some(answer));
+        assert_eq!(host.perform(Task::Plan(Box::new(plan.clone()))).await, Ok(answer));
         assert_eq!(host.plan.as_ref(), Some(&plan));
     }
 }
@@ -315,8 +314,8 @@ async fn a_decision_by_which_something_leaves_is_durable_at_once() {
     let mut host = host(&own, &peer, &mut noting);
     let before = generation(&own);
     let mut log = async |verdicts: Vec<Verdict>| {
-        host.act(Action::PeerHolds(vec![revision(1)])).await;
-        assert_eq!(host.act(Action::Log(verdicts)).await, Some(TaskResult::Logged));
+        host.notify(Event::PeerHolds(vec![revision(1)])).await.unwrap();
+        assert_eq!(host.notify(Event::Log(verdicts)).await, Ok(()));
         (generation(&own) - before, host.knowledge.is_due())
     };
     // The first is written at once, alone; the next waits.
@@ -376,7 +375,7 @@ async fn what_is_looked_up_is_answered_as_it_is_in_the_file() {
         lacking: is_own.clone(),
         delivered: is_own.iter().map(|own| !own).collect(),
     };
-    assert_eq!(host.act(Action::Lookup(look.clone())).await, Some(TaskResult::Looked(looked)));
+    assert_eq!(host.perform(Task::Lookup(look.clone())).await, Ok(TaskResult::Looked(looked)));
     // Names are told by a rule alone: none of what it does not cover, or of what is not held.
     for (selection, names, expected) in [
         ("**", look.names[..2].to_vec(), true),
@@ -386,11 +385,11 @@ async fn what_is_looked_up_is_answered_as_it_is_in_the_file() {
         ("a/v/own", vec![], true),
     ] {
         let grant = Some(grant(&own, &peer, Operation::Pull, selection));
-        let answer = host.act(Action::Lookup(Lookup { names, grant, ..Lookup::default() })).await;
+        let answer = host.perform(Task::Lookup(Lookup { names, grant, ..Lookup::default() })).await;
         match answer {
-            Some(TaskResult::Looked(_)) => assert!(expected, "{selection}"),
+            Ok(TaskResult::Looked(_)) => assert!(expected, "{selection}"),
             other => {
-                assert_eq!(other, Some(TaskResult::Failed(TaskError::NotPermitted)));
+                assert_eq!(other, Err(TaskError::NotPermitted));
                 assert!(!expected, "{selection}");
             }
         }
@@ -413,11 +412,11 @@ async fn shapes_and_lists_are_of_what_is_asked_for() {
     let one = Scope::of("a/**".parse().unwrap());
     let both = one.clone().within("*/v/1".parse().unwrap());
     for (scope, expected) in [(one, of(&["a/v/1", "a/v/2"])), (both, of(&["a/v/1"]))] {
-        assert_eq!(host.act(Action::Shapes(scope)).await, Some(TaskResult::Shapes(expected)));
+        assert_eq!(host.perform(Task::Shapes(scope)).await, Ok(TaskResult::Shapes(expected)));
     }
     let browse = grant(&own, &peer, Operation::Browse, "a/**");
-    match host.act(Action::List(browse)).await {
-        Some(TaskResult::Listing(listing)) => {
+    match host.perform(Task::List(browse)).await {
+        Ok(TaskResult::Listing(listing)) => {
             let names: Vec<_> = listing.iter().map(|listed| listed.location.to_string()).collect();
             assert_eq!(names, ["a/v/1", "a/v/2"]);
         }
@@ -436,20 +435,20 @@ async fn what_is_learnt_is_written_before_a_batch_leaves() {
     let before = generation(&own);
     let mut noting = Noting::default();
     let mut host = host(&own, &peer, &mut noting).serving();
-    let sealed = async |host: &mut VaultHost<'_>| match host.act(Action::Export(export.clone())).await {
-        Some(TaskResult::Sealed(sealed)) => sealed,
+    let sealed = async |host: &mut VaultHost<'_>| match host.perform(Task::Export(export.clone())).await {
+        Ok(TaskResult::Sealed(sealed)) => sealed,
         other => panic!("{other:?}"),
     };
     sealed(&mut host).await;
     assert_eq!(generation(&own), before, "nothing is learnt");
-    host.act(Action::Edition(Edition { generation: 4, stamp: None })).await;
+    host.notify(Event::Edition(Edition { generation: 4, stamp: None })).await.unwrap();
     sealed(&mut host).await;
     assert_eq!(generation(&own), before + 1);
     assert_eq!(own.opened_again().lock().stronghold().peers().get(&peer.device()).unwrap().generation, 4);
-    host.act(Action::PeerHolds(vec![revision(1), revision(2)])).await;
+    host.notify(Event::PeerHolds(vec![revision(1), revision(2)])).await.unwrap();
     let third = sealed(&mut host).await;
     assert_eq!((generation(&own), known(&own, &peer, &[1, 2, 3])), (before + 2, vec![true, true, false]));
-    host.act(Action::PeerHolds(vec![revision(1), revision(2)])).await;
+    host.notify(Event::PeerHolds(vec![revision(1), revision(2)])).await.unwrap();
     sealed(&mut host).await;
     assert_eq!(generation(&own), before + 2, "nothing of it is new");
 
@@ -472,19 +471,19 @@ async fn what_may_not_leave_or_has_no_key_is_somebodys_fault() {
     let mut host = host(&own, &peer, &mut noting);
     let refused =
         Export { key: RecipientKey::new(vec![0; key().as_bytes().len()]).unwrap(), ..export.clone() };
-    let failed = |failure| Some(TaskResult::Failed(failure));
+    let failed = |failure| Err(failure);
     assert_eq!(
-        host.act(Action::Export(refused)).await,
+        host.perform(Task::Export(refused)).await,
         failed(TaskError::Peer(PeerMisbehaved::BadKey)),
         "no point of the curve"
     );
     own.change(|stronghold| stronghold.policy_mut().revoke(&peer.device()));
-    assert_eq!(host.act(Action::Export(export)).await, failed(TaskError::NotPermitted));
+    assert_eq!(host.perform(Task::Export(export)).await, failed(TaskError::NotPermitted));
     assert!(host.error.is_none());
     // This side's own fault is kept, with its reason.
     std::fs::remove_file(own.path()).unwrap();
     let scope = Scope::of(stronghold_sync::Selection::everything());
-    assert_eq!(host.act(Action::Shapes(scope)).await, failed(TaskError::Local));
+    assert_eq!(host.perform(Task::Shapes(scope)).await, failed(TaskError::Local));
     assert!(matches!(host.error, Some(HostError::Home(_))));
 }
 

@@ -11,7 +11,7 @@ use stronghold_sync::{
 
 use super::{
     Link, run,
-    world::{A, B, Event, Node},
+    world::{A, B, Node, Trace},
 };
 
 /// Checks that every entry an end has gained was requested, announced to it, and allowed.
@@ -85,11 +85,11 @@ pub(crate) fn logged_before_told(b: &Node) {
     let mut logged = false;
     for event in &b.events {
         match event {
-            Event::Logged(verdict) => logged |= verdict.allowed,
-            Event::Sent(
+            Trace::Logged(verdict) => logged |= verdict.allowed,
+            Trace::Sent(
                 Message::Missing(_) | Message::Listing(_) | Message::Granted(_) | Message::Batch(_),
             ) => assert!(logged, "told before it was logged"),
-            Event::Sent(_) => {}
+            Trace::Sent(_) => {}
         }
     }
 }

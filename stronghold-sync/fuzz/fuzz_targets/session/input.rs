@@ -189,7 +189,7 @@ pub(crate) enum GivenAnswer {
     Stop,
     Sealed(Vec<u8>),
     Imported,
-    Logged,
+    Limits,
     Local,
     NotPermitted,
     BadBatch,
@@ -416,8 +416,8 @@ impl Picked {
 }
 
 impl GivenAnswer {
-    pub(crate) fn answer(&self) -> TaskResult {
-        match self {
+    pub(crate) fn answer(&self) -> Result<TaskResult, TaskError> {
+        Ok(match self {
             Self::NoShapes => TaskResult::Shapes(Vec::new()),
             Self::NoListing => TaskResult::Listing(Vec::new()),
             Self::Approved => TaskResult::Approved,
@@ -428,11 +428,11 @@ impl GivenAnswer {
             Self::Stop => TaskResult::Stop,
             Self::Sealed(bytes) => TaskResult::Sealed(bytes.clone()),
             Self::Imported => TaskResult::Imported(Changes::default()),
-            Self::Logged => TaskResult::Logged,
-            Self::Local => TaskResult::Failed(TaskError::Local),
-            Self::NotPermitted => TaskResult::Failed(TaskError::NotPermitted),
-            Self::BadBatch => TaskResult::Failed(TaskError::Peer(PeerMisbehaved::BadBatch)),
-        }
+            Self::Limits => return Err(TaskError::Limits),
+            Self::Local => return Err(TaskError::Local),
+            Self::NotPermitted => return Err(TaskError::NotPermitted),
+            Self::BadBatch => return Err(TaskError::Peer(PeerMisbehaved::BadBatch)),
+        })
     }
 }
 

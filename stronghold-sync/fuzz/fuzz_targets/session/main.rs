@@ -20,7 +20,7 @@ use libfuzzer_sys::fuzz_target;
 use stronghold_sync::{
     Shape,
     message::Message,
-    session::{Initiator, Responder, Session, SessionError, Summary, TaskResult},
+    session::{Initiator, Responder, Session, SessionError, Summary, TaskError, TaskResult},
 };
 
 use self::{
@@ -220,16 +220,19 @@ impl<'a, S: Session> Driven<'a, S> {
     }
 
     /// Passes in a result that is unsolicited, or of another action.
-    fn answer(&mut self, answer: TaskResult) {
-        let result = self.end.session.handle_result(answer);
+    fn answer(&mut self, answer: Result<TaskResult, TaskError>) {
+        let result = match answer {
+            Ok(result) => self.end.session.handle_result(result),
+            Err(failure) => Err(self.end.session.handle_failure(failure)),
+        };
         self.keep(result);
         if let (Err(error), None) = (result, self.end.result) {
             self.end.result = Some(Err(error));
         }
     }
 
-    fn sabotage(&mut self, ahead: u8, answer: TaskResult) {
-        self.end.node.sabotage = Some((self.end.node.actions + usize::from(ahead % 4), answer));
+    fn sabotage(&mut self, ahead: u8, answer: Result<TaskResult, TaskError>) {
+        self.end.node.sabotage = Some((self.end.node.actions + usize::from(ahead % 4), answer.map(Some)));
     }
 
     /// Checks that after an error every later call returns the same one.

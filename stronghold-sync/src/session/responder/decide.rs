@@ -1,6 +1,6 @@
 //! The decision on a request: by the policy, or by a person.
 
-use super::super::{Action, Duplicate, PeerMisbehaved, SessionError, ShapeQueries};
+use super::super::{Duplicate, Event, PeerMisbehaved, SessionError, ShapeQueries, Task};
 use super::{
     Responder, State,
     request::{Granted, PendingRequest, Ruling, denied, operations},
@@ -21,9 +21,9 @@ impl Responder {
         let request = open.request;
         desk.copied = desk.stamps.detects_duplicate(open.edition.stamp);
         if desk.copied {
-            self.core.act(Action::Duplicate(Duplicate::Theirs));
+            self.core.notify(Event::Duplicate(Duplicate::Theirs));
         }
-        self.core.act(Action::Edition(open.edition));
+        self.core.notify(Event::Edition(open.edition));
         if matches!(request, Request::Sync { pull: false, push: false, .. }) {
             return Err(PeerMisbehaved::OutOfOrder.into());
         }
@@ -34,9 +34,9 @@ impl Responder {
         let rulings: Vec<Ruling> = operations(&request).iter().map(rule).collect();
         let pending: Vec<Pending> = rulings.iter().filter_map(Ruling::pending).collect();
         if pending.is_empty() {
-            return Ok(self.ruled(*desk, request, rulings, false));
+            return self.ruled(*desk, request, rulings, false);
         }
-        self.core.act(Action::Approve(pending));
+        self.core.perform(Task::Approve(pending));
         Ok(State::AwaitApproval(desk, Box::new(request), rulings))
     }
 
@@ -47,7 +47,7 @@ impl Responder {
         request: Request,
         rulings: Vec<Ruling>,
         approved: bool,
-    ) -> State {
+    ) -> Result<State, SessionError> {
         let [mut import, mut browse, mut pull, mut push, mut delete] = [const { None }; 5];
         let mut denied = Vec::new();
         for ruling in rulings {
@@ -66,13 +66,13 @@ impl Responder {
             }
         }
         let selection = request.selection().to_string();
-        match (request, import.or(browse), pull) {
+        Ok(match (request, import.or(browse), pull) {
             (Request::Import { key, .. }, Some(grant), _) | (Request::Fetch { key, .. }, _, Some(grant)) => {
-                self.core.act(Action::Shapes(grant.scope().clone()));
+                self.core.perform(Task::Shapes(grant.scope().clone()));
                 State::AwaitShapesToSend(Box::new(Granted { grant, selection }), key)
             }
             (Request::Browse { .. }, Some(grant), _) => {
-                self.core.act(Action::List(grant.clone()));
+                self.core.perform(Task::List(grant.clone()));
                 State::AwaitListing(Box::new(Granted { grant, selection }))
             }
             (Request::Sync { selection: asked, .. }, _, pull)
@@ -86,13 +86,13 @@ impl Responder {
             }
             _ => {
                 self.log_denied(&denied, &selection);
-                State::LogToFail(SessionError::NotPermitted)
+                return Err(SessionError::NotPermitted);
             }
-        }
+        })
     }
 
     pub(super) fn log_denied(&mut self, operations: &[Operation], selection: &str) {
         let verdicts = operations.iter().map(|operation| denied(*operation, selection));
-        self.core.act(Action::Log(verdicts.collect()));
+        self.core.log(verdicts.collect());
     }
 }

@@ -195,8 +195,8 @@ fn without_push_nothing_is_written_and_without_delete_nothing_is_deleted() {
     assert!(unchanged && asking.received == 5 && asking.sent == 0);
     let push = b.verdicts().into_iter().find(|verdict| verdict.operation == Operation::Push).unwrap();
     assert!(!push.allowed && push.volume == Volume::default());
-    let first_sent = b.events.iter().position(|event| matches!(event, Event::Sent(_))).unwrap();
-    let logged = b.events.iter().position(|event| matches!(event, Event::Logged(_))).unwrap();
+    let first_sent = b.events.iter().position(|event| matches!(event, Trace::Sent(_))).unwrap();
+    let logged = b.events.iter().position(|event| matches!(event, Trace::Logged(_))).unwrap();
     assert!(logged < first_sent, "what is denied of a sync is logged before the rest goes on");
 
     let (asking, asked, _, b) = granted(&[Operation::Pull, Operation::Push]);
@@ -215,9 +215,9 @@ fn the_log_has_it_before_anything_is_disclosed() {
     for ask in asks {
         let (mut a, mut b) = two_devices();
         run(ask(&a), &mut a, &mut b);
-        let logged = b.events.iter().position(|event| matches!(event, Event::Logged(_))).unwrap();
+        let logged = b.events.iter().position(|event| matches!(event, Trace::Logged(_))).unwrap();
         let disclosed = b.events.iter().position(
-            |event| matches!(event, Event::Sent(message) if !matches!(message, Message::Agreed(_))),
+            |event| matches!(event, Trace::Sent(message) if !matches!(message, Message::Agreed(_))),
         );
         assert!(logged < disclosed.unwrap(), "{:?}", b.events);
         assert!(b.verdicts().iter().all(|verdict| verdict.allowed && verdict.volume.entries > 0));
@@ -376,7 +376,7 @@ fn a_host_that_fails_ends_the_session_and_the_peer_is_told_no_more_than_that() {
         for (number, on_asked) in (0..8).flat_map(|number| [(number, false), (number, true)]) {
             let (mut a, mut b) = two_devices();
             let failing = if on_asked { &mut b } else { &mut a };
-            failing.sabotage = Some((number, TaskResult::Failed(TaskError::Local)));
+            failing.sabotage = Some((number, Err(TaskError::Local)));
             let ask = ask(&a);
             let (asking, asked) = run(ask, &mut a, &mut b);
             let (own, other, actions) =
@@ -392,10 +392,37 @@ fn a_host_that_fails_ends_the_session_and_the_peer_is_told_no_more_than_that() {
     }
 }
 
+/// The log is an event in the queue: if it fails, nothing that is queued behind it leaves.
+#[test]
+fn what_could_not_be_logged_does_not_leave() {
+    let discloses = |message: &Message| {
+        matches!(message, Message::Missing(_) | Message::Listing(_) | Message::Granted(_) | Message::Batch(_))
+    };
+    let asks: [fn(&Node) -> SessionRequest; 4] =
+        [|_| import("**"), |_| browse("**"), |_| fetch("**"), |a| sync_both("**", a)];
+    for ask in asks {
+        let (mut a, mut b) = two_devices();
+        let request = ask(&a);
+        run(request, &mut a, &mut b);
+        let told = b.sent();
+        assert!(told.iter().any(discloses), "{told:?}");
+        for number in 0..b.actions {
+            let (mut a, mut b) = two_devices();
+            b.sabotage = Some((number, Err(TaskError::Local)));
+            run(ask(&a), &mut a, &mut b);
+            let logged = b.events.iter().position(|event| matches!(event, Trace::Logged(_)));
+            let left =
+                b.events.iter().position(|event| matches!(event, Trace::Sent(message) if discloses(message)));
+            assert!(left.is_none() || logged < left && logged.is_some(), "{:?}", b.events);
+            assert_eq!(b.sent().last(), Some(&Message::Refused(Refusal::Failed)));
+        }
+    }
+}
+
 #[test]
 fn a_host_that_answers_wrongly_is_told_so_every_time() {
     let wrong = [
-        TaskResult::Logged,
+        TaskResult::Denied,
         TaskResult::Approved,
         TaskResult::Stop,
         TaskResult::Sealed(vec![]),
@@ -405,7 +432,7 @@ fn a_host_that_answers_wrongly_is_told_so_every_time() {
         for on_asked in [false, true] {
             let (mut a, mut b) = two_devices();
             let node = if on_asked { &mut b } else { &mut a };
-            node.sabotage = Some((number, answer.clone()));
+            node.sabotage = Some((number, Ok(Some(answer.clone()))));
             let ask = sync_both("**", &a);
             // A result of the right kind with other content is not misuse; the session only has to
             // end.
@@ -413,11 +440,11 @@ fn a_host_that_answers_wrongly_is_told_so_every_time() {
         }
     }
     let (mut a, mut b) = two_devices();
-    b.sabotage = Some((0, TaskResult::Approved));
+    b.sabotage = Some((0, Ok(Some(TaskResult::Approved))));
     let (asking, asked) = run(import("**"), &mut a, &mut b);
     assert_eq!(asked, Some(Err(SessionError::ApiMisuse)));
     assert_eq!(asking, Some(Err(SessionError::Refused(Refusal::Failed))));
-    b.sabotage = Some((0, TaskResult::Shapes(b.heads("**").into_iter().rev().collect())));
+    b.sabotage = Some((0, Ok(Some(TaskResult::Shapes(b.heads("**").into_iter().rev().collect())))));
     assert_eq!(run(import("**"), &mut a, &mut b).1, Some(Err(SessionError::ApiMisuse)), "out of order");
     a.policy.revoke(&B);
     let neither = run(sync("**", false, None), &mut a, &mut b);

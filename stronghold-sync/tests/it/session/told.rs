@@ -8,8 +8,8 @@ use stronghold_sync::{
     message::{LeftOut, Listing, Message, Refusal, Volume},
     reconcile::NeedMore,
     session::{
-        Action, Duplicate, Initiator, Lookup, LookupResult, MAX_ENTRIES, MAX_SEALED, PeerMisbehaved, Push,
-        Responder, SessionError, SessionRequest, Summary, Take, TaskError, TaskResult, Verdict,
+        Action, Duplicate, Event, Initiator, Lookup, LookupResult, MAX_ENTRIES, MAX_SEALED, PeerMisbehaved,
+        Push, Responder, SessionError, SessionRequest, Summary, Take, Task, TaskError, TaskResult, Verdict,
     },
 };
 
@@ -83,7 +83,7 @@ fn the_log_has_each_operation_of_a_session_once_with_its_volume() {
 
 fn expected(node: &Node) -> Vec<Volume> {
     let expect = |action: &Action| match action {
-        Action::Incoming(volume) => Some(*volume),
+        Action::Notify(Event::Incoming(volume)) => Some(*volume),
         _ => None,
     };
     node.told.iter().filter_map(expect).collect()
@@ -159,13 +159,15 @@ fn each_side_tells_of_its_edition_and_that_there_are_two_of_the_other() {
         let (asking, asked) = drive(ends.0, ends.1, |_, _, message| vec![message]);
         assert!(asking.unwrap().is_ok() && asked.unwrap().is_ok());
         let told = |node: &Node| -> Vec<Action> {
-            let of_editions = |action: &&Action| matches!(action, Action::Duplicate(_) | Action::Edition(_));
+            let of_editions = |action: &&Action| {
+                matches!(action, Action::Notify(Event::Duplicate(_)) | Action::Notify(Event::Edition(_)))
+            };
             node.told.iter().filter(of_editions).cloned().collect()
         };
-        let copied = |is: bool, of| is.then_some(Action::Duplicate(of)).into_iter();
+        let copied = |is: bool, of| is.then_some(Action::Notify(Event::Duplicate(of))).into_iter();
         let of_asking = copied(two_of_b, Duplicate::Theirs).chain(copied(two_of_a, Duplicate::Ours));
-        let of_asking: Vec<Action> = of_asking.chain([Action::Edition(of_b)]).collect();
-        let of_asked = copied(two_of_a, Duplicate::Theirs).chain([Action::Edition(of_a)]);
+        let of_asking: Vec<Action> = of_asking.chain([Action::Notify(Event::Edition(of_b))]).collect();
+        let of_asked = copied(two_of_a, Duplicate::Theirs).chain([Action::Notify(Event::Edition(of_a))]);
         let of_asked: Vec<Action> = of_asked.chain(copied(two_of_b, Duplicate::Ours)).collect();
         assert_eq!((told(&a), told(&b)), (of_asking, of_asked), "{two_of_a} {two_of_b} {differs}");
     }
@@ -174,7 +176,7 @@ fn each_side_tells_of_its_edition_and_that_there_are_two_of_the_other() {
     let asked = Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET);
     let asking = Initiator::with_edition(import("**"), of_a, Stamps::default());
     drive(End::new(asking, &mut a), End::new(asked, &mut b), |_, _, message| vec![message]);
-    assert_eq!(b.told[0], Action::Edition(of_a));
+    assert_eq!(b.told[0], Action::Notify(Event::Edition(of_a)));
 }
 
 #[test]
@@ -188,7 +190,7 @@ fn why_the_host_could_not_go_on_is_told_as_far_as_it_may_be() {
         (TaskError::Limits, SessionError::Limits, Refusal::Limits),
     ] {
         let (mut a, mut b) = two_devices();
-        a.sabotage = Some((1, TaskResult::Failed(failure))); // after the log: the import
+        a.sabotage = Some((1, Err(failure))); // after the log: the import
         let (asking, asked) = run(import("**"), &mut a, &mut b);
         assert_eq!((asking, asked), (Some(Err(error)), Some(Err(SessionError::Refused(told)))));
     }
@@ -208,7 +210,7 @@ fn crowd(node: &mut Node, number: usize) {
 
 fn looks(node: &Node) -> Vec<Lookup> {
     let look = |action: &Action| match action {
-        Action::Lookup(look) => Some(look.clone()),
+        Action::Perform(Task::Lookup(look)) => Some(look.clone()),
         _ => None,
     };
     node.told.iter().filter_map(look).collect()
@@ -242,7 +244,7 @@ fn an_answer_that_is_shorter_than_what_was_asked_is_misuse() {
     assert_eq!(looks(&a).len(), 1);
     for number in 0..a.actions {
         let (mut a, mut b) = two_devices();
-        a.sabotage = Some((number, short.clone()));
+        a.sabotage = Some((number, Ok(Some(short.clone()))));
         assert_eq!(run(ask(), &mut a, &mut b).0, Some(Err(SessionError::ApiMisuse)), "{number}");
     }
     let crowded = || {
@@ -258,7 +260,7 @@ fn an_answer_that_is_shorter_than_what_was_asked_is_misuse() {
     assert_eq!(looks(&b).len(), 1);
     for number in 0..b.actions {
         let (mut a, mut b) = crowded();
-        b.sabotage = Some((number, short.clone()));
+        b.sabotage = Some((number, Ok(Some(short.clone()))));
         let ask = push(&a);
         assert_eq!(run(ask, &mut a, &mut b).1, Some(Err(SessionError::ApiMisuse)), "{number}");
     }
@@ -277,7 +279,8 @@ fn what_the_peer_did_not_want_is_told_by_record() {
         assert_eq!(asking.unwrap().unwrap().sent, if declines { 1 } else { 5 }, "{round}");
         assert_eq!(asked.unwrap().unwrap().received, if declines { 1 } else { 5 });
         assert_eq!(a.declined, if declines { vec![at("shared/v/r").id()] } else { vec![] });
-        let told = a.told.iter().filter(|action| matches!(action, Action::Declined(_))).count();
+        let told =
+            a.told.iter().filter(|action| matches!(action, Action::Notify(Event::Declined(_)))).count();
         assert_eq!(told, usize::from(declines), "nothing is told where nothing was declined");
     }
 }
@@ -297,7 +300,10 @@ fn what_waits_outside_of_what_is_compared_is_told_too() {
     assert_eq!(a.plan.take().unwrap().not_given, left);
     let told = b.left.take().unwrap();
     assert_eq!((told.not_taken, told.not_given, told.ungiven.len()), (2, 0, 0));
-    assert!(!b.told.iter().any(|action| matches!(action, Action::Duplicate(_))), "that is no news of copies");
+    assert!(
+        !b.told.iter().any(|action| matches!(action, Action::Notify(Event::Duplicate(_)))),
+        "that is no news of copies"
+    );
     let names: BTreeSet<_> = told.untaken.into_iter().collect();
     assert_eq!(names, [at("other/v/r"), at("wallet/v/r")].into());
     let lacking: Vec<_> =
@@ -481,7 +487,8 @@ fn what_is_many_is_judged_by_all_that_the_asked_side_has_there() {
         let ask = sync_both("**", &a);
         let asked = run(ask, &mut a, &mut b).1.unwrap();
         assert_eq!(asked.err(), refused.then_some(SessionError::Deletions), "{readable}");
-        let confirmed = b.told.iter().filter(|action| matches!(action, Action::Confirm(_))).count();
+        let confirmed =
+            b.told.iter().filter(|action| matches!(action, Action::Perform(Task::Confirm(_)))).count();
         assert_eq!(confirmed, usize::from(refused));
     }
 }

@@ -9,9 +9,9 @@ use stronghold_sync::{
     message::{Listing, Message, RecipientKey},
     reconcile::{Set, SetKey},
     session::{
-        Action, Changes, Consent, Export, Import, Initiator, LeftBehind, Lookup, LookupResult,
+        Action, Changes, Consent, Event, Export, Import, Initiator, LeftBehind, Lookup, LookupResult,
         PeerMisbehaved, Push, Responder, Session, SessionError, SessionRequest, Summary, SyncOptions, Take,
-        TaskError, TaskResult, Unexpected, Verdict,
+        Task, TaskError, TaskResult, Unexpected, Verdict,
     },
 };
 
@@ -43,13 +43,16 @@ pub(crate) fn key(of: u8) -> RecipientKey {
     RecipientKey::new(vec![of; 8]).unwrap()
 }
 
-/// An event at a host, in order.
+/// A message or a decision at a host, in order.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::large_enum_variant, reason = "few of them, in tests")]
-pub(crate) enum Event {
+pub(crate) enum Trace {
     Sent(Message),
     Logged(Verdict),
 }
+
+/// The result of a task, if it was one.
+pub(crate) type Performed = Result<Option<TaskResult>, TaskError>;
 
 /// A host: shapes in a map; a sealed batch is the list of its entries.
 #[derive(Clone, Debug)]
@@ -57,7 +60,7 @@ pub(crate) struct Node {
     pub(crate) id: DeviceId,
     pub(crate) policy: Policy,
     pub(crate) records: BTreeMap<LocationId, (Location, Vec<Shape>)>,
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<Trace>,
     pub(crate) found: Vec<Listing>,
     /// Revisions that the peer of the last session holds or is about to receive.
     pub(crate) known: BTreeSet<RevisionId>,
@@ -75,8 +78,8 @@ pub(crate) struct Node {
     pub(crate) delivered: BTreeSet<RevisionId>,
     pub(crate) on_plan: TaskResult,
     pub(crate) now: u64,
-    /// The result to return instead, with the number of the action.
-    pub(crate) sabotage: Option<(usize, TaskResult)>,
+    /// The result to return instead, with the number of the task or log.
+    pub(crate) sabotage: Option<(usize, Performed)>,
     /// Actions that inform or query the host and are neither messages nor content, in order.
     pub(crate) told: Vec<Action>,
     pub(crate) actions: usize,
@@ -158,17 +161,17 @@ impl Node {
     }
 
     pub(crate) fn verdicts(&self) -> Vec<Verdict> {
-        let verdict = |event: &Event| match event {
-            Event::Logged(verdict) => Some(verdict.clone()),
-            Event::Sent(_) => None,
+        let verdict = |event: &Trace| match event {
+            Trace::Logged(verdict) => Some(verdict.clone()),
+            Trace::Sent(_) => None,
         };
         self.events.iter().filter_map(verdict).collect()
     }
 
     pub(crate) fn sent(&self) -> Vec<Message> {
-        let message = |event: &Event| match event {
-            Event::Sent(message) => Some(message.clone()),
-            Event::Logged(_) => None,
+        let message = |event: &Trace| match event {
+            Trace::Sent(message) => Some(message.clone()),
+            Trace::Logged(_) => None,
         };
         self.events.iter().filter_map(message).collect()
     }
@@ -193,7 +196,7 @@ impl Node {
         found
     }
 
-    fn export(&self, export: &Export) -> TaskResult {
+    fn export(&self, export: &Export) -> Result<TaskResult, TaskError> {
         let mut batch = Vec::new();
         for entry in &export.entries {
             assert!(self.known.contains(&entry.revision), "{entry:?} leaves, and nobody was told before");
@@ -201,40 +204,40 @@ impl Node {
                 continue;
             };
             if !self.policy.still_allows(&export.grant, location, self.now) {
-                return TaskResult::Failed(TaskError::NotPermitted);
+                return Err(TaskError::NotPermitted);
             }
             let held = heads.iter().filter(|head| head.revision == entry.revision);
             batch.extend(held.map(|head| (location.clone(), head.clone())));
         }
-        TaskResult::Sealed(sealed(&batch))
+        Ok(TaskResult::Sealed(sealed(&batch)))
     }
 
-    fn import(&mut self, import: &Import) -> TaskResult {
+    fn import(&mut self, import: &Import) -> Result<TaskResult, TaskError> {
         let Ok(batch) = rmp_serde::from_slice::<Vec<(Location, Shape)>>(&import.sealed) else {
-            return TaskResult::Failed(TaskError::Peer(PeerMisbehaved::BadBatch));
+            return Err(TaskError::Peer(PeerMisbehaved::BadBatch));
         };
         for (location, shape) in &batch {
             match import.expected.check(&self.policy, location, shape, self.now) {
                 Ok(()) => {}
                 Err(Unexpected::Unrequested) => {
-                    return TaskResult::Failed(TaskError::Peer(PeerMisbehaved::Unrequested));
+                    return Err(TaskError::Peer(PeerMisbehaved::Unrequested));
                 }
                 Err(Unexpected::NotPermitted) => {
-                    return TaskResult::Failed(TaskError::Peer(PeerMisbehaved::NotPermitted));
+                    return Err(TaskError::Peer(PeerMisbehaved::NotPermitted));
                 }
-                Err(Unexpected::Withdrawn) => return TaskResult::Failed(TaskError::NotPermitted),
+                Err(Unexpected::Withdrawn) => return Err(TaskError::NotPermitted),
             }
         }
-        TaskResult::Imported(self.merge(batch))
+        Ok(TaskResult::Imported(self.merge(batch)))
     }
 
-    fn look(&self, look: &Lookup) -> TaskResult {
+    fn look(&self, look: &Lookup) -> Result<TaskResult, TaskError> {
         let name = |id: &LocationId| self.records.get(id).map(|(location, _)| location.clone());
         let names: Vec<_> = look.names.iter().map(name).collect();
         if let Some(grant) = &look.grant
             && names.iter().flatten().any(|name| !self.policy.still_allows(grant, name, self.now))
         {
-            return TaskResult::Failed(TaskError::NotPermitted);
+            return Err(TaskError::NotPermitted);
         }
         let lacking = look
             .lacking
@@ -242,7 +245,7 @@ impl Node {
             .map(|shape| !shape.deleted && !self.known.contains(&shape.revision))
             .collect();
         let delivered = look.delivered.iter().map(|entry| self.delivered.contains(&entry.revision)).collect();
-        TaskResult::Looked(LookupResult { names, lacking, delivered })
+        Ok(TaskResult::Looked(LookupResult { names, lacking, delivered }))
     }
 
     fn merge(&mut self, batch: Vec<(Location, Shape)>) -> Changes {
@@ -264,69 +267,63 @@ impl Node {
         taken
     }
 
-    /// Carries out one action; returns its result, if it needs one.
-    fn act(&mut self, action: Action) -> Option<TaskResult> {
-        let is_told = !action.needs_answer() || matches!(action, Action::Lookup(_) | Action::Confirm(_));
-        if is_told && !matches!(action, Action::Send(_) | Action::PeerHolds(_) | Action::Sent { .. }) {
-            self.told.push(action.clone());
+    /// Carries out one action.
+    fn act(&mut self, action: Action) -> Performed {
+        match &action {
+            Action::Perform(task @ (Task::Lookup(_) | Task::Confirm(_))) => {
+                self.told.push(Action::Perform(task.clone()));
+            }
+            Action::Notify(Event::PeerHolds(_) | Event::Sent { .. } | Event::Log(_)) => {}
+            Action::Notify(event) => self.told.push(Action::Notify(event.clone())),
+            _ => {}
         }
-        let answer = match action {
-            Action::Send(message) => {
-                self.events.push(Event::Sent(message));
-                return None;
+        if matches!(action, Action::Perform(_) | Action::Notify(Event::Log(_))) {
+            self.actions += 1;
+            if let Some((_, instead)) =
+                self.sabotage.as_ref().filter(|(number, _)| number + 1 == self.actions)
+            {
+                return instead.clone();
             }
-            Action::Finished(_) | Action::Incoming(_) | Action::Edition(_) | Action::Duplicate(_) => {
-                return None;
-            }
-            Action::Sent { entries, of } => {
-                self.given.push((entries, of));
-                return None;
-            }
-            Action::PeerHolds(revisions) => {
+        }
+        match action {
+            Action::Send(message) => self.events.push(Trace::Sent(message)),
+            Action::Finished(_) => {}
+            Action::Perform(task) => return self.perform(task).map(Some),
+            Action::Notify(event) => self.note(event),
+        }
+        Ok(None)
+    }
+
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Log(verdicts) => self.events.extend(verdicts.into_iter().map(Trace::Logged)),
+            Event::Incoming(_) | Event::Edition(_) | Event::Duplicate(_) => {}
+            Event::Sent { entries, of } => self.given.push((entries, of)),
+            Event::PeerHolds(revisions) => {
                 assert!(!revisions.is_empty());
                 self.known.extend(revisions);
-                return None;
             }
-            Action::Listing(found) => {
-                self.found = found;
-                return None;
-            }
-            Action::Shapes(scope) => TaskResult::Shapes(self.shapes(&scope)),
-            Action::List(grant) => TaskResult::Listing(self.listing(&grant)),
-            Action::Approve(_) => {
-                if self.approves {
-                    TaskResult::Approved
-                } else {
-                    TaskResult::Denied
-                }
-            }
-            Action::Plan(plan) => {
+            Event::Listing(found) => self.found = found,
+            Event::LeftBehind(left) => self.left = Some(left),
+            Event::Declined(records) => self.declined = records,
+        }
+    }
+
+    fn perform(&mut self, task: Task) -> Result<TaskResult, TaskError> {
+        let yes = |yes: bool| if yes { TaskResult::Approved } else { TaskResult::Denied };
+        Ok(match task {
+            Task::Shapes(scope) => TaskResult::Shapes(self.shapes(&scope)),
+            Task::List(grant) => TaskResult::Listing(self.listing(&grant)),
+            Task::Approve(_) => yes(self.approves),
+            Task::Confirm(_) => yes(self.lets_lose),
+            Task::Plan(plan) => {
                 self.plan = Some(*plan);
                 self.on_plan.clone()
             }
-            Action::Confirm(_) if self.lets_lose => TaskResult::Approved,
-            Action::Confirm(_) => TaskResult::Denied,
-            Action::Lookup(look) => self.look(&look),
-            Action::LeftBehind(left) => {
-                self.left = Some(left);
-                return None;
-            }
-            Action::Declined(records) => {
-                self.declined = records;
-                return None;
-            }
-            Action::Export(export) => self.export(&export),
-            Action::Import(import) => self.import(&import),
-            Action::Log(verdicts) => {
-                self.events.extend(verdicts.into_iter().map(Event::Logged));
-                TaskResult::Logged
-            }
-        };
-        self.actions += 1;
-        match &self.sabotage {
-            Some((number, instead)) if *number + 1 == self.actions => Some(instead.clone()),
-            _ => Some(answer),
-        }
+            Task::Lookup(look) => self.look(&look)?,
+            Task::Export(export) => self.export(&export)?,
+            Task::Import(import) => self.import(&import)?,
+        })
     }
 }
 
@@ -363,9 +360,12 @@ impl<'a, S: Session> End<'a, S> {
             if let Action::Finished(summary) = &action {
                 self.result = Some(Ok(*summary));
             }
-            if let Some(answer) = self.node.act(action)
-                && let Err(error) = self.session.handle_result(answer)
-            {
+            let handled = match self.node.act(action) {
+                Ok(None) => Ok(()),
+                Ok(Some(result)) => self.session.handle_result(result),
+                Err(failure) => Err(self.session.handle_failure(failure)),
+            };
+            if let Err(error) = handled {
                 self.failed(error);
             }
         }
@@ -389,10 +389,12 @@ impl<'a, S: Session> End<'a, S> {
         self.result = Some(Err(error));
         let last_words: Vec<Action> = std::iter::from_fn(|| self.session.poll_action()).collect();
         for action in last_words {
-            assert!(matches!(action, Action::Send(Message::Refused(_))), "{action:?}");
-            self.node.act(action);
+            let is_last = matches!(action, Action::Send(Message::Refused(_)) | Action::Notify(Event::Log(_)));
+            assert!(is_last, "{action:?}");
+            let _ = self.node.act(action);
         }
-        assert_eq!(self.session.handle_result(TaskResult::Logged), Err(error));
+        assert_eq!(self.session.handle_result(TaskResult::Approved), Err(error));
+        assert_eq!(self.session.handle_failure(TaskError::Limits), error);
         assert_eq!(self.session.handle_message(Message::End), Err(error));
         assert_eq!(self.session.handle_message(Message::DigestEnd), Err(error));
         assert_eq!(self.session.poll_action(), None);

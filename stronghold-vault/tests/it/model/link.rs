@@ -7,8 +7,8 @@ use stronghold_sync::{
     ClientId, DeviceId, Mapping, Operation, Rule, Selection, Shape,
     message::{Message, RecipientKey},
     session::{
-        Action, Changes, Export, Import, Initiator, Lookup, LookupResult, PeerMisbehaved, Responder, Session,
-        SessionError, SessionRequest, Summary, TaskError, TaskResult, Verdict,
+        Action, Changes, Event, Export, Import, Initiator, Lookup, LookupResult, PeerMisbehaved, Responder,
+        Session, SessionError, SessionRequest, Summary, Task, TaskError, TaskResult, Verdict,
     },
 };
 use stronghold_vault::{AuditRecord, Entry, RejectReason, Stronghold};
@@ -109,25 +109,24 @@ impl Replica {
         self.crash();
     }
 
-    /// Performs an action of this side's session. `gains` are the revisions seen once a batch is
+    /// Performs a task of this side's session. `gains` are the revisions seen once a batch is
     /// merged.
-    fn act(&mut self, action: Action, peer: DeviceId, gains: Seen) -> TaskResult {
-        match action {
-            Action::Shapes(scope) => {
+    fn perform(&mut self, task: Task, peer: DeviceId, gains: Seen) -> Result<TaskResult, TaskError> {
+        Ok(match task {
+            Task::Shapes(scope) => {
                 let shapes = self.stronghold.shapes(&scope, &Mapping::default());
                 if !self.looks_further {
                     assert_none_is_private(&shapes);
                 }
                 TaskResult::Shapes(shapes)
             }
-            Action::Plan(_) => TaskResult::Proceed { deletions_confirmed: false },
-            Action::Confirm(_) => TaskResult::Denied,
-            Action::Lookup(look) => self.look(&look, &peer),
-            Action::Export(export) => self.export(&export),
-            Action::Import(import) => self.import(&import, peer, gains),
-            Action::Log(verdicts) => self.log(verdicts, peer),
+            Task::Plan(_) => TaskResult::Proceed { deletions_confirmed: false },
+            Task::Confirm(_) => TaskResult::Denied,
+            Task::Lookup(look) => self.look(&look, &peer),
+            Task::Export(export) => self.export(&export)?,
+            Task::Import(import) => self.import(&import, peer, gains)?,
             other => panic!("not in these sessions: {other:?}"),
-        }
+        })
     }
 
     fn look(&self, look: &Lookup, peer: &DeviceId) -> TaskResult {
@@ -141,34 +140,34 @@ impl Replica {
         TaskResult::Looked(LookupResult { names, lacking, delivered })
     }
 
-    fn export(&self, export: &Export) -> TaskResult {
+    fn export(&self, export: &Export) -> Result<TaskResult, TaskError> {
         let Ok(entries) = self.stronghold.export(&export.grant, &export.entries, 0) else {
-            return TaskResult::Failed(TaskError::NotPermitted);
+            return Err(TaskError::NotPermitted);
         };
         assert!(entries.iter().all(|entry| entry.location.client() != PRIVATE), "exported: {entries:?}");
         assert_eq!(entries.len(), export.entries.len(), "all that was promised is there");
-        TaskResult::Sealed(rmp_serde::to_vec(&entries).unwrap())
+        Ok(TaskResult::Sealed(rmp_serde::to_vec(&entries).unwrap()))
     }
 
-    fn import(&mut self, import: &Import, peer: DeviceId, gains: Seen) -> TaskResult {
+    fn import(&mut self, import: &Import, peer: DeviceId, gains: Seen) -> Result<TaskResult, TaskError> {
         let Ok(entries) = rmp_serde::from_slice::<Vec<Entry>>(&import.sealed) else {
-            return TaskResult::Failed(TaskError::Peer(PeerMisbehaved::BadBatch));
+            return Err(TaskError::Peer(PeerMisbehaved::BadBatch));
         };
         let policy = self.stronghold.policy().clone();
         let merged = self.stronghold.import(&entries, peer, self.now, |location, entry, revision| {
             import.expected.check(&policy, location, &revision.shape(entry), 0).map_err(RejectReason::from)
         });
         let Ok(report) = merged else {
-            return TaskResult::Failed(TaskError::Peer(PeerMisbehaved::Unrequested));
+            return Err(TaskError::Peer(PeerMisbehaved::Unrequested));
         };
         // A confirmed batch is durable, and every session here fits into one batch.
         self.seen |= gains;
         self.commit();
         let (received, deleted, conflicts) = (report.received, report.deleted, report.conflicts);
-        TaskResult::Imported(Changes { received, deleted, conflicts })
+        Ok(TaskResult::Imported(Changes { received, deleted, conflicts }))
     }
 
-    fn log(&mut self, verdicts: Vec<Verdict>, device: DeviceId) -> TaskResult {
+    fn log(&mut self, verdicts: Vec<Verdict>, device: DeviceId) {
         for Verdict { operation, selection, allowed, volume, .. } in verdicts {
             let (entries, bytes) = (volume.entries, volume.bytes);
             let decided =
@@ -176,7 +175,6 @@ impl Replica {
             self.stronghold.log_mut().append(decided);
         }
         self.commit();
-        TaskResult::Logged
     }
 }
 
@@ -250,17 +248,13 @@ impl End<'_> {
                     sent.push(message);
                 }
                 Action::Finished(summary) => self.result = Some(Ok(summary)),
-                Action::Incoming(_)
-                | Action::Sent { .. }
-                | Action::Listing(_)
-                | Action::PeerHolds(_)
-                | Action::LeftBehind(_)
-                | Action::Declined(_)
-                | Action::Edition(_)
-                | Action::Duplicate(_) => {}
-                action => {
-                    let answer = self.replica.act(action, self.peer, self.gains);
-                    let handled = self.session.handle_result(answer);
+                Action::Notify(Event::Log(verdicts)) => self.replica.log(verdicts, self.peer),
+                Action::Notify(_) => {}
+                Action::Perform(task) => {
+                    let handled = match self.replica.perform(task, self.peer, self.gains) {
+                        Ok(result) => self.session.handle_result(result),
+                        Err(failure) => Err(self.session.handle_failure(failure)),
+                    };
                     self.keep(handled);
                 }
             }

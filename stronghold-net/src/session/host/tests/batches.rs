@@ -13,11 +13,11 @@ async fn a_batch_is_durable_with_what_it_tells_of_the_peer_before_it_is_told_of(
     let within = Arc::new(Expected::Within(Scope::of("a/**".parse().unwrap())));
     let mut noting = Noting::default();
     let mut host = host(&own, &peer, &mut noting);
-    host.act(Action::Edition(Edition { generation: 4, stamp: None })).await;
+    host.notify(Event::Edition(Edition { generation: 4, stamp: None })).await.unwrap();
     let before = generation(&own);
     let import = Import { sealed: sealed(&peer, &own, &exported(&peer, &own), 0), expected: within.clone() };
     let taken = Changes { received: 2, deleted: 0, conflicts: 0 };
-    assert_eq!(host.act(Action::Import(import)).await, Some(TaskResult::Imported(taken)));
+    assert_eq!(host.perform(Task::Import(import)).await, Ok(TaskResult::Imported(taken)));
     assert_eq!((generation(&own), own.entries()), (before + 1, peer.entries()));
     let home = own.opened_again();
     let brought = entries(&peer);
@@ -56,9 +56,9 @@ async fn losses_are_counted_over_all_batches_of_a_session() {
     let mut answers = Vec::new();
     for (index, batch) in [&deletions[..6], &deletions[6..10], &deletions[10..]].into_iter().enumerate() {
         let import = Import { sealed: sealed(&peer, &own, batch, index as u64), expected: within.clone() };
-        answers.push(host.act(Action::Import(import)).await.unwrap());
+        answers.push(host.perform(Task::Import(import)).await);
     }
-    let taken = |deleted| TaskResult::Imported(Changes { received: deleted, deleted, conflicts: 0 });
-    assert_eq!(answers, [taken(6), taken(4), TaskResult::Failed(TaskError::Deletions)]);
+    let taken = |deleted| Ok(TaskResult::Imported(Changes { received: deleted, deleted, conflicts: 0 }));
+    assert_eq!(answers, [taken(6), taken(4), Err(TaskError::Deletions)]);
     assert_eq!(own.entries().len(), 10);
 }
