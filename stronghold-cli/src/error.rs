@@ -17,8 +17,6 @@ use stronghold_vault::{
     Damaged, DeviceNameError, ExportError, FindPeerError, RandomnessError, ReadError, Revoked, WriteError,
 };
 
-use crate::credentials::BadTable;
-
 pub(crate) const UNEXPECTED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 pub(crate) const NOT_FOUND: u8 = 3;
@@ -113,21 +111,6 @@ fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     escape_untrusted(&text)
-}
-
-impl From<BadTable> for Failure {
-    fn from(error: BadTable) -> Self {
-        let hint = match error {
-            BadTable::Columns(_) => {
-                "expected are Group, Title, Username, Password, URL, Notes, TOTP: export it from KeePassXC as CSV"
-            }
-            BadTable::Twice(_) => "rename one of them, or take it out",
-            BadTable::Cells { .. } => "is there a comma in a cell without quotation marks around it?",
-            BadTable::Quoting(_) => "put quotation marks around the cell, and write those inside it twice",
-            BadTable::Unreadable { .. } => "is it a UTF-8 CSV export?",
-        };
-        Self::usage(format!("{error}; nothing was changed"), hint)
-    }
 }
 
 impl From<ReadError> for Failure {

@@ -5,7 +5,6 @@
 mod args;
 mod commands;
 mod context;
-mod credentials;
 mod error;
 mod globals;
 mod input;

@@ -1,5 +1,4 @@
-//! Runs `fuzz`: the fuzz targets of `stronghold-sync` and `stronghold-snapshot`, with cargo-fuzz
-//! and libFuzzer.
+//! Runs `fuzz`: the fuzz targets of the crates, with cargo-fuzz and libFuzzer.
 //!
 //! `corpus` keeps the inputs that a target has found on this machine, `seeds` the inputs from which
 //! all start, and `dictionaries` the words of targets that have some. No sanitizer is used: safe
@@ -18,9 +17,10 @@ use crate::{
 
 /// The folders from the root of the repository, and the targets in each, named after the input they
 /// parse.
-const FOLDERS: [(&str, &[&str]); 2] = [
+const FOLDERS: [(&str, &[&str]); 3] = [
     ("stronghold-sync/fuzz", &["message", "sketch", "session"]),
-    ("stronghold-snapshot/fuzz", &["header", "body", "payload", "csv"]),
+    ("stronghold-snapshot/fuzz", &["header", "body", "payload"]),
+    ("stronghold-cli/fuzz", &["csv"]),
 ];
 /// Duration of a smoke test of one target, in seconds.
 const SMOKE: u64 = 60;

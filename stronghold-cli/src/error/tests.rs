@@ -142,10 +142,6 @@ fn what_is_wrong_with_a_record_a_table_or_a_peer() {
     assert_is(MergeError::Export(ExportError::NotPermitted), "unexpected", UNEXPECTED, "");
     let unacceptable = ImportError::Unacceptable(RejectReason::OverLimits);
     assert_is(MergeError::Import(unacceptable), "unexpected", UNEXPECTED, "");
-    assert_is(BadTable::Columns("no columns".into()), "usage", USAGE, "KeePassXC");
-    assert_is(BadTable::Twice("PIN".into()), "usage", USAGE, "rename");
-    assert_is(BadTable::Cells { line: 2, cells: 3, columns: 4 }, "usage", USAGE, "comma");
-    assert_is(BadTable::Unreadable { line: None }, "usage", USAGE, "UTF-8");
     // A failure about a record stays the same, but names the record.
     let named: Result<(), ReadError> = Err(ReadError::NotFound);
     let named = named.about(&"a/b/\u{1b}c").unwrap_err();

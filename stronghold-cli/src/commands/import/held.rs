@@ -3,12 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap::ValueEnum as _;
 use stronghold_sync::{Location, Mapping, Scope, Selection, is_shrunk, padme_len};
 use stronghold_vault::{ReadError, Stronghold};
 use zeroize::Zeroizing;
 
-use super::LABEL;
-use crate::{credentials, error::Failure};
+use super::{
+    Format, SOURCE,
+    table::{locate, place_of},
+};
+use crate::error::Failure;
 
 /// Held credentials, decrypted on demand.
 pub(super) struct Held<'a> {
@@ -52,7 +56,7 @@ impl<'a> Held<'a> {
         for (id, readable) in ids {
             let Some(location) = stronghold.names_of(&id) else { continue };
             if location.client() == client
-                && let Some((place, field)) = credentials::place_of(&location)
+                && let Some((place, field)) = place_of(&location)
             {
                 held.places.entry(place).or_default().insert(field);
             }
@@ -93,7 +97,7 @@ impl<'a> Held<'a> {
     pub(super) fn fields(&self, place: &str) -> Result<Vec<(&'static str, State)>, Failure> {
         let mut fields = Vec::new();
         for field in self.places.get(place).into_iter().flatten() {
-            if let Ok(location) = credentials::locate(&self.client, place, field) {
+            if let Ok(location) = locate(&self.client, place, field) {
                 fields.push((*field, self.state(&location)?));
             }
         }
@@ -110,7 +114,8 @@ impl<'a> Held<'a> {
         let mut imported = heads.len() == 1;
         for head in heads.iter().filter(|head| !head.deleted) {
             let revision = self.stronghold.read_revision(location, &head.revision)?;
-            imported &= revision.labels.get(LABEL.0).is_some_and(|label| label == LABEL.1);
+            imported &=
+                revision.labels.get(SOURCE).is_some_and(|label| Format::from_str(label, false).is_ok());
             values.push(revision.value);
         }
         Ok(if values.is_empty() { State::Removed } else { State::Says { values, imported } })
@@ -131,7 +136,7 @@ impl<'a> Held<'a> {
 
     /// Returns [`said_before`](Self::said_before) for a field of a credential.
     pub(super) fn field_said_before(&self, place: &str, field: &str, value: &str) -> Result<bool, Failure> {
-        let location = credentials::locate(&self.client, place, field);
+        let location = locate(&self.client, place, field);
         location.map_or(Ok(false), |location| self.said_before(&location, value))
     }
 }

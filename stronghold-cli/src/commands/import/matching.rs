@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use super::held::{Held, State};
-use crate::{credentials::Credential, error::Failure};
+use super::{
+    held::{Held, State},
+    table::Credential,
+};
+use crate::error::Failure;
 
 /// Maximum number of pairs compared per title, so that 100,000 entries with one title do not take
 /// hours.

@@ -1,28 +1,31 @@
 //! Imports another program's table. New entries come in, records that were edited or removed here
 //! stay, and everything left out is reported.
 
+mod csv;
 mod held;
 mod matching;
+mod table;
 
-use std::path::Path;
+use std::path::PathBuf;
 
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use stronghold_net::now;
 use stronghold_sync::{Location, check_name, escape_untrusted, needs_confirmation};
 use stronghold_vault::{Labels, Stronghold};
 use zeroize::Zeroizing;
 
-use self::held::{Held, State};
+use self::{
+    held::{Held, State},
+    table::{Credential, LeftOut, Table, Why, short},
+};
 use super::changes::{self, Changes};
-use crate::context::Context;
 use crate::{
-    credentials::{self, Credential, LeftOut, Table, Why},
+    context::Context,
     error::{DECISION, Failure},
     input::{self, MAX_TABLE},
     lookalike::{self, Spellings},
 };
-use clap::{Args, ValueEnum};
-use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
@@ -54,20 +57,23 @@ pub(crate) enum Format {
     Csv,
 }
 
+impl Format {
+    /// Returns the name of the format, as in `--format`.
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
 /// Maximum number of lines of one kind shown to a person.
 const NAMED: usize = 20;
-/// Label of each revision that an import writes.
-const LABEL: (&str, &str) = ("source", "csv");
+/// Label of each revision that an import writes; its value is the name of the format.
+const SOURCE: &str = "source";
 
 pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure> {
-    let Format::Csv = args.format;
     check_name(&args.into).map_err(|error| {
-        Failure::usage(
-            format!("--into {}: {error}", credentials::short(&args.into)),
-            "name a client, such as imported",
-        )
+        Failure::usage(format!("--into {}: {error}", short(&args.into)), "name a client, such as imported")
     })?;
-    let table = read(&args.file, &args.into)?;
+    let table = read(args)?;
     let mut home = context.open()?;
     let mut plan = Plan::of(home.stronghold(), &table, args)?;
     let mut changes = Changes::default();
@@ -75,7 +81,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     if !plan.writes.is_empty() {
         (plan, changes) = changes::told(&mut home, args.dry_run, |stronghold| {
             let plan = Plan::of(stronghold, &table, args)?;
-            plan.write(stronghold)?;
+            plan.write(stronghold, args.format)?;
             Ok(plan)
         })?;
     }
@@ -85,9 +91,15 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     refused_names(&left_out, args.dry_run)
 }
 
-fn read(path: &Path, client: &str) -> Result<Table, Failure> {
-    let bytes = input::within(path, MAX_TABLE, "a table")?;
-    Ok(credentials::read(&bytes, client)?)
+fn read(args: &ImportArgs) -> Result<Table, Failure> {
+    let bytes = input::within(&args.file, MAX_TABLE, "a table")?;
+    match args.format {
+        Format::Csv => csv::read(&bytes, &args.into).map_err(|error| unreadable(&error, error.hint())),
+    }
+}
+
+fn unreadable(error: &dyn std::error::Error, hint: &str) -> Failure {
+    Failure::usage(format!("{error}; nothing was changed"), hint)
 }
 
 /// Reason why a value of the table does not replace the held one.
@@ -167,8 +179,8 @@ impl<'a> Plan<'a> {
         spellings: &mut Spellings,
         args: &ImportArgs,
     ) -> Result<(), Failure> {
-        let left_out = |why| LeftOut { line: credential.line, name: credentials::short(place), why };
-        let locate = |field: &str| credentials::locate(&args.into, place, field);
+        let left_out = |why| LeftOut { line: credential.line, name: short(place), why };
+        let locate = |field: &str| table::locate(&args.into, place, field);
         let is_known = held.has_place(place);
         let mut writes = Vec::new();
         for (field, value) in &credential.fields {
@@ -226,8 +238,8 @@ impl<'a> Plan<'a> {
         context.confirm(&format!("{message}.\nGo on?"))
     }
 
-    fn write(&self, stronghold: &mut Stronghold) -> Result<(), Failure> {
-        let (now, labels) = (now(), Labels::from([(LABEL.0.to_owned(), LABEL.1.to_owned())]));
+    fn write(&self, stronghold: &mut Stronghold, format: Format) -> Result<(), Failure> {
+        let (now, labels) = (now(), Labels::from([(SOURCE.to_owned(), format.name())]));
         for (location, value) in &self.writes {
             stronghold.write(location, value.as_bytes(), labels.clone(), now)?;
         }

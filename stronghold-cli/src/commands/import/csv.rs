@@ -1,19 +1,18 @@
-//! Reads the table that KeePassXC exports into credentials: each lands at
-//! `CLIENT/group/title/field`.
+//! Reads the table that KeePassXC exports.
 //!
 //! A table with broken quoting or rows of unequal length is refused as a whole, since a shifted
 //! cell puts a password where it does not belong. A row without a valid name is left out and
 //! reported. Control characters in a name become blanks, which is reported too.
 
-#[path = "credentials/quoting.rs"]
+#[path = "csv/quoting.rs"]
 mod quoting;
 
-use stronghold_sync::{Location, ParseLocationError, escape_untrusted};
 use zeroize::Zeroizing;
 
-use quoting::{BadQuoting, Row};
+use self::quoting::{QuotingError, Row};
+use super::table::{Credential, LeftOut, Table, Why, locate, short};
 
-/// Columns that become records, with the names of their fields. Empty cells are left out.
+/// Columns that become records, with their fields. Empty cells are left out.
 const FIELDS: [(&str, &str); 5] = [
     ("Username", "username"),
     ("Password", "password"),
@@ -29,59 +28,10 @@ const USUAL: [&str; 16] = [
     "group", "title", "name", "username", "user", "login", "password", "url", "website", "notes", "note",
     "totp", "folder", "type", "email", "account",
 ];
-/// Maximum number of characters shown of a name.
-const SHOWN: usize = 60;
-
-/// A parsed table.
-#[derive(Debug, Default)]
-pub(crate) struct Table {
-    /// Credentials in the order of the rows.
-    pub(crate) credentials: Vec<Credential>,
-    /// Rows that were left out.
-    pub(crate) rows: Vec<LeftOut>,
-    /// Rows whose names had control characters, now blanks: line, name before, name now.
-    pub(crate) renamed: Vec<(u64, String, String)>,
-    /// Columns that were left out, with the number of values in each.
-    pub(crate) columns: Vec<(String, usize)>,
-}
-
-/// One row: the fields of one title.
-#[derive(Debug)]
-pub(crate) struct Credential {
-    /// Line on which the row begins.
-    pub(crate) line: u64,
-    /// `group/title`; two rows may have the same.
-    pub(crate) place: String,
-    /// Names and values of the fields.
-    pub(crate) fields: Vec<(&'static str, Zeroizing<String>)>,
-    /// Names of the empty fields.
-    pub(crate) empty: Vec<&'static str>,
-}
-
-/// A row that was left out.
-#[derive(Debug)]
-pub(crate) struct LeftOut {
-    pub(crate) line: u64,
-    /// Group and title, escaped and cut.
-    pub(crate) name: String,
-    pub(crate) why: Why,
-}
-
-/// Reason why a row was left out.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Why {
-    #[error("it has a title only")]
-    NoFields,
-    #[error(transparent)]
-    Place(ParseLocationError),
-    #[error("it looks like {0}")]
-    Lookalike(String),
-}
-
 /// Reason why a table was not read. The texts quote nothing of the table, which is full of secrets,
 /// except the names of its columns.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BadTable {
+pub(crate) enum ReadCsvError {
     #[error("{0}")]
     Columns(String),
     #[error("the table has two columns \"{0}\"")]
@@ -89,32 +39,46 @@ pub(crate) enum BadTable {
     #[error("line {line} of the table has {cells} cells, its first line {columns}")]
     Cells { line: u64, cells: usize, columns: usize },
     #[error("line {} of the table: {}", .0.line, .0.fault)]
-    Quoting(BadQuoting),
+    Quoting(QuotingError),
     #[error("the table can't be read{}", .line.map(|line| format!(" at line {line}")).unwrap_or_default())]
     Unreadable { line: Option<u64> },
+}
+
+impl ReadCsvError {
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Columns(_) => {
+                "expected are Group, Title, Username, Password, URL, Notes, TOTP: export it from KeePassXC as CSV"
+            }
+            Self::Twice(_) => "rename one of them, or take it out",
+            Self::Cells { .. } => "is there a comma in a cell without quotation marks around it?",
+            Self::Quoting(_) => "put quotation marks around the cell, and write those inside it twice",
+            Self::Unreadable { .. } => "is it a UTF-8 CSV export?",
+        }
+    }
 }
 
 /// Reads a table with a header line; columns are found by name. `client` is where the records land,
 /// which limits the length of their names.
 ///
 /// # Errors
-/// [`BadTable`] when the input is not such a table, or is broken.
-pub(crate) fn read(table: &[u8], client: &str) -> Result<Table, BadTable> {
+/// [`ReadCsvError`] when the input is not such a table, or is broken.
+pub(crate) fn read(table: &[u8], client: &str) -> Result<Table, ReadCsvError> {
     let text = std::str::from_utf8(table).map_err(|error| unreadable_at(table, error.valid_up_to()))?;
     let text = text.trim_start_matches('\u{feff}');
     another_separator(text)?;
-    let rows = quoting::rows(text).map_err(BadTable::Quoting)?;
+    let rows = quoting::rows(text).map_err(ReadCsvError::Quoting)?;
     // The check above is stricter than this reader. If they disagree, the table is refused.
     let mut reader = csv::ReaderBuilder::new().flexible(true).has_headers(false).from_reader(text.as_bytes());
     let mut records = reader.records();
     let mut next = |row: &Row| match records.next() {
         Some(Ok(record)) if record.len() == row.cells => Ok(record),
-        _ => Err(BadTable::Unreadable { line: Some(row.line) }),
+        _ => Err(ReadCsvError::Unreadable { line: Some(row.line) }),
     };
-    let Some((first, rest)) = rows.split_first() else { return Err(BadTable::Unreadable { line: None }) };
+    let Some((first, rest)) = rows.split_first() else { return Err(ReadCsvError::Unreadable { line: None }) };
     let columns = Columns::of(&next(first)?)?;
     if let Some(Row { line, cells }) = rest.iter().find(|row| row.cells != first.cells) {
-        return Err(BadTable::Cells { line: *line, cells: *cells, columns: first.cells });
+        return Err(ReadCsvError::Cells { line: *line, cells: *cells, columns: first.cells });
     }
     let mut table = Table {
         columns: columns.others.iter().map(|(_, name)| (name.clone(), 0)).collect(),
@@ -142,15 +106,15 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(header: &csv::StringRecord) -> Result<Self, BadTable> {
+    fn of(header: &csv::StringRecord) -> Result<Self, ReadCsvError> {
         let names: Vec<&str> = header.iter().map(str::trim).collect();
         let column = |name: &str| names.iter().position(|column| *column == name);
         let (Some(group), Some(title)) = (column("Group"), column("Title")) else {
-            return Err(BadTable::Columns(no_columns(&names)));
+            return Err(ReadCsvError::Columns(no_columns(&names)));
         };
         let twice = |(index, name): (usize, &&str)| !name.is_empty() && column(name) != Some(index);
         if let Some(index) = names.iter().enumerate().position(twice) {
-            return Err(BadTable::Twice(short(names[index])));
+            return Err(ReadCsvError::Twice(short(names[index])));
         }
         let field = |(index, name): (usize, &&str)| {
             FIELDS.iter().find(|(column, _)| column == name).map(|(_, field)| (index, *field))
@@ -202,22 +166,6 @@ impl Columns {
     }
 }
 
-/// Returns the location of a credential's field.
-///
-/// # Errors
-/// [`ParseLocationError`] when one of its names is not valid.
-pub(crate) fn locate(client: &str, place: &str, field: &str) -> Result<Location, ParseLocationError> {
-    let (vault, title) = place.split_once('/').unwrap_or(("default", place));
-    Location::new(client, vault, format!("{title}/{field}"))
-}
-
-/// Returns the place of a credential's field and the field's name, or `None` for any other record.
-pub(crate) fn place_of(location: &Location) -> Option<(String, &'static str)> {
-    let (title, field) = location.record().rsplit_once('/')?;
-    let (_, field) = FIELDS.iter().find(|(_, name)| *name == field)?;
-    Some((format!("{}/{title}", location.vault()), field))
-}
-
 /// Returns `group/title`. Titles directly in the root group go to `default`.
 fn place(group: &str, title: &str, has_root: bool) -> String {
     let (root, rest) = group.split_once('/').unwrap_or((group, ""));
@@ -227,18 +175,10 @@ fn place(group: &str, title: &str, has_root: bool) -> String {
     format!("{group}/{title}")
 }
 
-/// Returns a name for display: control characters escaped, and cut to one line.
-pub(crate) fn short(name: &str) -> String {
-    match name.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", escape_untrusted(&name[..end])),
-        None => escape_untrusted(name),
-    }
-}
-
 /// Recognises a table of another program by its first line.
-fn another_separator(text: &str) -> Result<(), BadTable> {
+fn another_separator(text: &str) -> Result<(), ReadCsvError> {
     let first = text.lines().next().unwrap_or_default();
-    let bad = |text: &str| Err(BadTable::Columns(text.into()));
+    let bad = |text: &str| Err(ReadCsvError::Columns(text.into()));
     match first.trim().to_lowercase().strip_prefix("sep=") {
         Some(_) => return bad("the table begins with a line \"sep=\", which is no line of names"),
         None if first.contains(',') => return Ok(()),
@@ -266,11 +206,11 @@ fn no_columns(names: &[&str]) -> String {
 }
 
 /// Returns an error that names only the line of bytes that are not text.
-fn unreadable_at(table: &[u8], at: usize) -> BadTable {
+fn unreadable_at(table: &[u8], at: usize) -> ReadCsvError {
     let lines = table[..at].iter().filter(|byte| **byte == b'\n').count() as u64;
-    BadTable::Unreadable { line: Some(lines + 1) }
+    ReadCsvError::Unreadable { line: Some(lines + 1) }
 }
 
 #[cfg(test)]
-#[path = "credentials/tests.rs"]
+#[path = "csv/tests.rs"]
 mod tests;

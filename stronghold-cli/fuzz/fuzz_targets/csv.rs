@@ -10,12 +10,15 @@ use std::collections::BTreeSet;
 use libfuzzer_sys::fuzz_target;
 use stronghold_sync::Location;
 
-#[path = "../../../stronghold-cli/src/credentials.rs"]
-#[allow(dead_code, reason = "what the command does with a place is not tried here")]
-mod credentials;
+#[path = "../../src/commands/import/csv.rs"]
+#[allow(dead_code, reason = "the hints are not tried here")]
+mod csv;
+#[path = "../../src/commands/import/table.rs"]
+#[allow(dead_code, reason = "the way back from a location is not tried here")]
+mod table;
 
 fuzz_target!(|table: &[u8]| {
-    let found = match credentials::read(table, "wallet") {
+    let found = match csv::read(table, "wallet") {
         Ok(found) => found,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
@@ -27,7 +30,7 @@ fuzz_target!(|table: &[u8]| {
         assert!(lines.insert(credential.line), "line {} is there twice", credential.line);
         let mut fields = BTreeSet::new();
         for (field, value) in &credential.fields {
-            let location = credentials::locate("wallet", &credential.place, field).expect("it was tried");
+            let location = table::locate("wallet", &credential.place, field).expect("it was tried");
             let text = location.to_string();
             assert_eq!(text.parse::<Location>().as_ref(), Ok(&location));
             assert!(!value.is_empty() && !text.contains(char::is_control), "{text}");

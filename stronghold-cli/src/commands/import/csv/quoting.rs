@@ -11,7 +11,7 @@ pub(super) struct Row {
 
 /// Line and kind of a quoting error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BadQuoting {
+pub(crate) struct QuotingError {
     pub(super) line: u64,
     pub(super) fault: &'static str,
 }
@@ -19,8 +19,8 @@ pub(crate) struct BadQuoting {
 /// Returns the rows of a table, without empty lines.
 ///
 /// # Errors
-/// [`BadQuoting`] at the first quotation mark that is misplaced or never closed.
-pub(super) fn rows(text: &str) -> Result<Vec<Row>, BadQuoting> {
+/// [`QuotingError`] at the first quotation mark that is misplaced or never closed.
+pub(super) fn rows(text: &str) -> Result<Vec<Row>, QuotingError> {
     let mut scan = Scan { rest: text.as_bytes(), line: 1 };
     let mut rows = Vec::new();
     while !scan.rest.is_empty() {
@@ -46,7 +46,7 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     /// Advances to the end of a cell: a comma, the end of the line, or the end of the table.
-    fn cell(&mut self) -> Result<(), BadQuoting> {
+    fn cell(&mut self) -> Result<(), QuotingError> {
         let opened = self.line;
         if !self.skip(b"\"") {
             self.until(|byte| b",\r\n\"".contains(&byte));
@@ -58,7 +58,7 @@ impl Scan<'_> {
         loop {
             self.until(|byte| b"\r\n\"".contains(&byte));
             match self.rest {
-                [] => return Err(BadQuoting { line: opened, fault: "a quotation mark is never closed" }),
+                [] => return Err(QuotingError { line: opened, fault: "a quotation mark is never closed" }),
                 [b'"', b'"', ..] => self.rest = &self.rest[2..],
                 [b'"', ..] => break,
                 _ => self.end_of_line(),
@@ -71,8 +71,8 @@ impl Scan<'_> {
         }
     }
 
-    fn bad<T>(&self, fault: &'static str) -> Result<T, BadQuoting> {
-        Err(BadQuoting { line: self.line, fault })
+    fn bad<T>(&self, fault: &'static str) -> Result<T, QuotingError> {
+        Err(QuotingError { line: self.line, fault })
     }
 
     fn until(&mut self, is_end: impl Fn(u8) -> bool) {

@@ -2,9 +2,11 @@
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 
+use stronghold_sync::ParseLocationError;
+
 use super::*;
 
-fn read(table: &str) -> Result<Table, BadTable> {
+fn read(table: &str) -> Result<Table, ReadCsvError> {
     super::read(table.as_bytes(), "c")
 }
 
@@ -82,6 +84,18 @@ fn a_broken_table_is_refused_with_its_line() {
     }
     let said = super::read(b"Group,Title\nx,\xff\n", "c").unwrap_err().to_string();
     assert_eq!(said, "the table can't be read at line 2");
+}
+
+#[test]
+fn each_error_has_its_hint() {
+    for (error, hint) in [
+        (ReadCsvError::Columns("no columns".into()), "KeePassXC"),
+        (ReadCsvError::Twice("PIN".into()), "rename"),
+        (ReadCsvError::Cells { line: 2, cells: 3, columns: 4 }, "comma"),
+        (ReadCsvError::Unreadable { line: None }, "UTF-8"),
+    ] {
+        assert!(error.hint().contains(hint), "{error}");
+    }
 }
 
 #[test]
@@ -186,7 +200,7 @@ fn cell() -> impl Strategy<Value = String> {
 
 #[test]
 fn what_fuzzing_starts_from_is_read_or_refused() {
-    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../stronghold-snapshot/fuzz/seeds/csv");
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/csv");
     let names = std::fs::read_dir(seeds).unwrap().map(|seed| seed.unwrap());
     let read = names.filter(|seed| super::read(&std::fs::read(seed.path()).unwrap(), "c").is_ok()).count();
     assert!(read >= 5, "{read} are read");
@@ -197,7 +211,7 @@ fn an_empty_table_is_one_of_no_rows() {
     assert!(read("Group,Title,Password\n").unwrap().credentials.is_empty());
     assert!(read("Group,Title,Password\n\n\r\n\n").unwrap().credentials.is_empty());
     for nothing in ["", "\n\n", "\u{feff}"] {
-        assert!(matches!(read(nothing), Err(BadTable::Unreadable { .. })), "{nothing:?}");
+        assert!(matches!(read(nothing), Err(ReadCsvError::Unreadable { .. })), "{nothing:?}");
     }
 }
 
