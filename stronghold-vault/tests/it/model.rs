@@ -153,7 +153,8 @@ impl<const N: usize> StateMachineTest for World<N> {
         world.check_converged();
         for (asking, asked) in links {
             let again = world.sync(asking, asked, &Selection::everything(), Way::Both, false, None);
-            let moved = again.map(|end| end.unwrap().map(|summary| (summary.received, summary.sent)));
+            let moved =
+                [again.0, again.1].map(|end| end.unwrap().map(|summary| (summary.received, summary.sent)));
             assert_eq!(moved, [Ok((0, 0)); 2], "a further round moves nothing");
         }
     }
@@ -288,7 +289,7 @@ impl<const N: usize> World<N> {
         let push = granted(Operation::Pull).filter(|_| !matches!(way, Way::Pull));
         let pull = !matches!(way, Way::Push);
         if !pull && push.is_none() {
-            return [None; 2]; // there is nothing that could be asked
+            return (None, None); // there is nothing that could be asked
         }
         // Takes like a plain sync: what the rules here let the peer write and delete.
         let (may_push, may_delete) = (granted(Operation::Push), granted(Operation::Delete));
@@ -337,9 +338,9 @@ impl<const N: usize> World<N> {
         match outcome {
             _ if is_refused && cut.is_none() => {
                 let no = SessionError::Refused(Refusal::NotPermitted);
-                assert_eq!(outcome, [Some(Err(no)), Some(Err(SessionError::NotPermitted))]);
+                assert_eq!(outcome, (Some(Err(no)), Some(Err(SessionError::NotPermitted))));
             }
-            [Some(Ok(_)), Some(Ok(_))] => {
+            (Some(Ok(_)), Some(Ok(_))) => {
                 assert_eq!(a.seen & to_asking, to_asking, "a session that ended well left nothing behind");
                 assert_eq!(b.seen & to_asked, to_asked, "a session that ended well left nothing behind");
             }

@@ -1,6 +1,9 @@
 //! Two hosts without cryptography and a link between them, to run sessions on.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+#[path = "pair.rs"]
+mod pair;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_bytes::ByteBuf;
 use stronghold_sync::{
@@ -10,10 +13,13 @@ use stronghold_sync::{
     reconcile::{Set, SetKey},
     session::{
         Action, Changes, Consent, Event, Export, Import, Initiator, LeftBehind, Lookup, LookupResult,
-        PeerMisbehaved, Push, Responder, Session, SessionError, SessionRequest, Summary, SyncOptions, Take,
-        Task, TaskError, TaskResult, Unexpected, Verdict,
+        PeerMisbehaved, Push, Responder, SessionRequest, SyncOptions, Take, Task, TaskError, TaskResult,
+        Unexpected, Verdict,
     },
 };
+
+use self::pair::{Host, Performed};
+pub(crate) use self::pair::{Outcome, Way, drive};
 
 pub(crate) const A: DeviceId = DeviceId::from_bytes([0xA; 32]);
 pub(crate) const B: DeviceId = DeviceId::from_bytes([0xB; 32]);
@@ -50,9 +56,6 @@ pub(crate) enum Trace {
     Sent(Message),
     Logged(Verdict),
 }
-
-/// The result of a task, if it was one.
-pub(crate) type Performed = Result<Option<TaskResult>, TaskError>;
 
 /// A host: shapes in a map; a sealed batch is the list of its entries.
 #[derive(Clone, Debug)]
@@ -267,33 +270,6 @@ impl Node {
         taken
     }
 
-    /// Carries out one action.
-    fn act(&mut self, action: Action) -> Performed {
-        match &action {
-            Action::Perform(task @ (Task::Lookup(_) | Task::Confirm(_))) => {
-                self.told.push(Action::Perform(task.clone()));
-            }
-            Action::Notify(Event::PeerHolds(_) | Event::Sent { .. } | Event::Log(_)) => {}
-            Action::Notify(event) => self.told.push(Action::Notify(event.clone())),
-            _ => {}
-        }
-        if matches!(action, Action::Perform(_) | Action::Notify(Event::Log(_))) {
-            self.actions += 1;
-            if let Some((_, instead)) =
-                self.sabotage.as_ref().filter(|(number, _)| number + 1 == self.actions)
-            {
-                return instead.clone();
-            }
-        }
-        match action {
-            Action::Send(message) => self.events.push(Trace::Sent(message)),
-            Action::Finished(_) => {}
-            Action::Perform(task) => return self.perform(task).map(Some),
-            Action::Notify(event) => self.note(event),
-        }
-        Ok(None)
-    }
-
     fn note(&mut self, event: Event) {
         match event {
             Event::Log(verdicts) => self.events.extend(verdicts.into_iter().map(Trace::Logged)),
@@ -327,6 +303,42 @@ impl Node {
     }
 }
 
+impl Host for Node {
+    fn begin(&mut self) {
+        self.events.clear();
+        self.known.clear();
+        self.given.clear();
+        self.told.clear();
+        self.actions = 0;
+    }
+
+    fn act(&mut self, action: Action) -> Performed {
+        match &action {
+            Action::Perform(task @ (Task::Lookup(_) | Task::Confirm(_))) => {
+                self.told.push(Action::Perform(task.clone()));
+            }
+            Action::Notify(Event::PeerHolds(_) | Event::Sent { .. } | Event::Log(_)) => {}
+            Action::Notify(event) => self.told.push(Action::Notify(event.clone())),
+            _ => {}
+        }
+        if matches!(action, Action::Perform(_) | Action::Notify(Event::Log(_))) {
+            self.actions += 1;
+            if let Some((_, instead)) =
+                self.sabotage.as_ref().filter(|(number, _)| number + 1 == self.actions)
+            {
+                return instead.clone();
+            }
+        }
+        match action {
+            Action::Send(message) => self.events.push(Trace::Sent(message)),
+            Action::Finished(_) => {}
+            Action::Perform(task) => return self.perform(task).map(Some),
+            Action::Notify(event) => self.note(event),
+        }
+        Ok(None)
+    }
+}
+
 fn readable(heads: &[Shape]) -> bool {
     heads.iter().any(|head| !head.deleted)
 }
@@ -336,80 +348,7 @@ pub(crate) fn sealed(batch: &[(Location, Shape)]) -> Vec<u8> {
 }
 
 /// One end: a session and its host.
-pub(crate) struct End<'a, S> {
-    pub(crate) session: S,
-    pub(crate) node: &'a mut Node,
-    pub(crate) result: Option<Result<Summary, SessionError>>,
-    delivered: usize,
-}
-
-impl<'a, S: Session> End<'a, S> {
-    pub(crate) fn new(session: S, node: &'a mut Node) -> Self {
-        let end = Self { session, node, result: None, delivered: 0 };
-        end.node.events.clear();
-        end.node.known.clear();
-        end.node.given.clear();
-        end.node.told.clear();
-        end.node.actions = 0;
-        end
-    }
-
-    /// Polls and acts until nothing is left; returns the messages to send.
-    pub(crate) fn turn(&mut self) -> Vec<Message> {
-        while let Some(action) = self.session.poll_action() {
-            if let Action::Finished(summary) = &action {
-                self.result = Some(Ok(*summary));
-            }
-            let handled = match self.node.act(action) {
-                Ok(None) => Ok(()),
-                Ok(Some(result)) => self.session.handle_result(result),
-                Err(failure) => Err(self.session.handle_failure(failure)),
-            };
-            if let Err(error) = handled {
-                self.failed(error);
-            }
-        }
-        let new = self.node.sent().split_off(self.delivered);
-        self.delivered += new.len();
-        new
-    }
-
-    pub(crate) fn handle(&mut self, message: Message) -> Result<(), SessionError> {
-        let handled = self.session.handle_message(message);
-        if let Err(error) = handled
-            && self.result.is_none()
-        {
-            self.failed(error);
-        }
-        handled
-    }
-
-    /// Stores the error, and checks that every later call returns it again.
-    fn failed(&mut self, error: SessionError) {
-        self.result = Some(Err(error));
-        let last_words: Vec<Action> = std::iter::from_fn(|| self.session.poll_action()).collect();
-        for action in last_words {
-            let is_last = matches!(action, Action::Send(Message::Refused(_)) | Action::Notify(Event::Log(_)));
-            assert!(is_last, "{action:?}");
-            let _ = self.node.act(action);
-        }
-        assert_eq!(self.session.handle_result(TaskResult::Approved), Err(error));
-        assert_eq!(self.session.handle_failure(TaskError::Limits), error);
-        assert_eq!(self.session.handle_message(Message::End), Err(error));
-        assert_eq!(self.session.handle_message(Message::DigestEnd), Err(error));
-        assert_eq!(self.session.poll_action(), None);
-    }
-}
-
-/// The outcome at both ends; `None` for one that still waits.
-pub(crate) type Outcome = (Option<Result<Summary, SessionError>>, Option<Result<Summary, SessionError>>);
-
-/// The direction of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    ToAsked,
-    ToAsking,
-}
+pub(crate) type End<'a, S> = pair::End<'a, S, Node>;
 
 pub(crate) fn run(ask: SessionRequest, a: &mut Node, b: &mut Node) -> Outcome {
     run_tampered(ask, a, b, |_, _, message| vec![message])
@@ -424,30 +363,6 @@ pub(crate) fn run_tampered(
 ) -> Outcome {
     let asked = Responder::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
     drive(End::new(Initiator::new(ask), a), End::new(asked, b), tamper)
-}
-
-/// Runs a session of these two ends.
-pub(crate) fn drive(
-    mut a: End<'_, Initiator>,
-    mut b: End<'_, Responder>,
-    mut tamper: impl FnMut(Way, usize, Message) -> Vec<Message>,
-) -> Outcome {
-    let mut number = 0;
-    let mut flight: VecDeque<(Way, Message)> = VecDeque::new();
-    loop {
-        let sent = a.turn().into_iter().map(|message| (Way::ToAsked, message));
-        let sent: Vec<_> = sent.chain(b.turn().into_iter().map(|message| (Way::ToAsking, message))).collect();
-        for (way, message) in sent {
-            flight.extend(tamper(way, number, message).into_iter().map(|message| (way, message)));
-            number += 1;
-        }
-        match flight.pop_front() {
-            Some((Way::ToAsked, message)) if b.result.is_none() => drop(b.handle(message)),
-            Some((Way::ToAsking, message)) if a.result.is_none() => drop(a.handle(message)),
-            Some(_) => {}
-            None => return (a.result, b.result),
-        }
-    }
 }
 
 /// Returns the request of a sync that takes everything the peer gives.

@@ -1,18 +1,22 @@
 //! A replica and its file, and the link over which two replicas hold a session. Batches are not
 //! sealed on the link, and it can be cut after any message.
 
-use std::collections::VecDeque;
+#[allow(dead_code, reason = "the sync crate's tests need more of it")]
+#[path = "../../../../stronghold-sync/tests/it/session/pair.rs"]
+mod pair;
 
 use stronghold_sync::{
     ClientId, DeviceId, Mapping, Operation, Rule, Selection, Shape,
     message::{Message, RecipientKey},
     session::{
         Action, Changes, Event, Export, Import, Initiator, Lookup, LookupResult, PeerMisbehaved, Responder,
-        Session, SessionError, SessionRequest, Summary, Task, TaskError, TaskResult, Verdict,
+        SessionRequest, Task, TaskError, TaskResult, Verdict,
     },
 };
 use stronghold_vault::{AuditRecord, Entry, RejectReason, Stronghold};
 
+pub(crate) use self::pair::Outcome;
+use self::pair::{End, Host, Performed, drive};
 use crate::common::{bytes, new};
 
 /// The selection that every replica lets every other one take, write and delete.
@@ -65,9 +69,6 @@ pub(crate) struct Replica {
     pub(crate) looks_further: bool,
     file: File,
 }
-
-/// The outcome of a session at each end, the initiator first; `None` if an end was still waiting.
-pub(crate) type Outcome = [Option<Result<Summary, SessionError>>; 2];
 
 impl Replica {
     pub(crate) fn new(number: usize, replicas: usize) -> Self {
@@ -224,53 +225,24 @@ fn assert_none_is_private(shapes: &[Shape]) {
     assert!(shapes.iter().all(|shape| shape.location.client != private), "told: {shapes:?}");
 }
 
-/// One end of the link: a session and its host.
-struct End<'a> {
-    session: Box<dyn Session>,
+/// One end of the link: a replica, its peer, and the revisions it will have seen after merging.
+struct Side<'a> {
     replica: &'a mut Replica,
     peer: DeviceId,
     gains: Seen,
-    result: Option<Result<Summary, SessionError>>,
 }
 
-impl End<'_> {
-    /// Polls and acts until no action is left; returns the messages to send.
-    fn turn(&mut self) -> Vec<Message> {
-        let mut sent = Vec::new();
-        while let Some(action) = self.session.poll_action() {
-            match action {
-                Action::Send(message) => {
-                    if let Message::Push(shapes) | Message::Offer(shapes) | Message::Missing(shapes) =
-                        &message
-                    {
-                        assert_none_is_private(shapes);
-                    }
-                    sent.push(message);
-                }
-                Action::Finished(summary) => self.result = Some(Ok(summary)),
-                Action::Notify(Event::Log(verdicts)) => self.replica.log(verdicts, self.peer),
-                Action::Notify(_) => {}
-                Action::Perform(task) => {
-                    let handled = match self.replica.perform(task, self.peer, self.gains) {
-                        Ok(result) => self.session.handle_result(result),
-                        Err(failure) => Err(self.session.handle_failure(failure)),
-                    };
-                    self.keep(handled);
-                }
+impl Host for Side<'_> {
+    fn act(&mut self, action: Action) -> Performed {
+        match action {
+            Action::Send(Message::Push(shapes) | Message::Offer(shapes) | Message::Missing(shapes)) => {
+                assert_none_is_private(&shapes);
             }
+            Action::Notify(Event::Log(verdicts)) => self.replica.log(verdicts, self.peer),
+            Action::Perform(task) => return self.replica.perform(task, self.peer, self.gains).map(Some),
+            Action::Send(_) | Action::Notify(_) | Action::Finished(_) => {}
         }
-        sent
-    }
-
-    fn handle(&mut self, message: Message) {
-        let handled = self.session.handle_message(message);
-        self.keep(handled);
-    }
-
-    fn keep(&mut self, handled: Result<(), SessionError>) {
-        if let Err(error) = handled {
-            self.result.get_or_insert(Err(error));
-        }
+        Ok(None)
     }
 }
 
@@ -283,23 +255,12 @@ pub(crate) fn run(
     (asked, gains_of_asked): (&mut Replica, Seen),
     cut: Option<usize>,
 ) -> Outcome {
-    let desk = Responder::new(asked.stronghold.policy().clone(), asking.device, 0, key(), secret);
-    let (asking_device, asked_device) = (asking.device, asked.device);
-    let end = |session, replica, peer, gains| End { session, replica, peer, gains, result: None };
-    let mut ends = [
-        end(Box::new(Initiator::new(ask)) as Box<dyn Session>, asking, asked_device, gains),
-        end(Box::new(desk), asked, asking_device, gains_of_asked),
-    ];
-    let mut flight: VecDeque<(usize, Message)> = VecDeque::new();
-    let mut delivered = 0;
-    loop {
-        for (side, end) in ends.iter_mut().enumerate() {
-            flight.extend(end.turn().into_iter().map(|message| (1 - side, message)));
-        }
-        match flight.pop_front() {
-            Some((to, message)) if cut != Some(delivered) => ends[to].handle(message),
-            _ => return ends.map(|end| end.result),
-        }
-        delivered += 1;
-    }
+    let session = Responder::new(asked.stronghold.policy().clone(), asking.device, 0, key(), secret);
+    let peers = [asked.device, asking.device];
+    let mut a = Side { replica: asking, peer: peers[0], gains };
+    let mut b = Side { replica: asked, peer: peers[1], gains: gains_of_asked };
+    let arrives = |number| cut.is_none_or(|cut| number < cut);
+    drive(End::new(Initiator::new(ask), &mut a), End::new(session, &mut b), |_, number, message| {
+        Vec::from_iter(arrives(number).then_some(message))
+    })
 }
