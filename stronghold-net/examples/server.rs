@@ -9,7 +9,7 @@ use std::error::Error;
 
 use stronghold_net::{
     Beyond, BoxFuture, Direction, Limits, NoHandler, Pairing, Server, SessionHandler, SharedVault,
-    SyncRequest, dial, own_identity,
+    SyncRequest, dial,
 };
 use stronghold_snapshot::{NewSlot, VaultFile, VaultFileError};
 use stronghold_sync::{DeviceId, Operation, Pending, Rule, Selection};
@@ -71,7 +71,7 @@ async fn pair(desk: &SharedVault, phone: &SharedVault) -> Result<(), Box<dyn Err
     let pairing = Pairing::new()?;
     let typed = pairing.code().reveal().parse()?;
     let (near, far) = tokio::io::duplex(4096);
-    let (on_desk, on_phone) = (own_identity(desk)?, own_identity(phone)?);
+    let (on_desk, on_phone) = (desk.identity(), phone.identity());
     let (met_phone, met_desk) = tokio::try_join!(
         pairing.respond(far, &on_desk, "desk"),
         Pairing::join(near, &on_phone, "phone", typed)

@@ -6,7 +6,7 @@
 
 use std::{error::Error, path::Path};
 
-use stronghold_net::{Direction, NoHandler, Pairing, Peer, Server, SharedVault, SyncRequest, own_identity};
+use stronghold_net::{Direction, NoHandler, Pairing, Peer, Server, SharedVault, SyncRequest};
 use stronghold_snapshot::{NewSlot, VaultFile, VaultFileError};
 use stronghold_sync::{Operation, Rule, Selection};
 use stronghold_vault::{Labels, Stronghold};
@@ -23,7 +23,7 @@ async fn main() -> Fallible<()> {
     let pairing = Pairing::new()?;
     let typed = pairing.code().reveal().parse()?;
     let (near, far) = duplex(4096);
-    let (on_laptop, on_phone) = (own_identity(&laptop)?, own_identity(&phone)?);
+    let (on_laptop, on_phone) = (laptop.identity(), phone.identity());
     let (met_phone, met_laptop) = tokio::try_join!(
         pairing.respond(far, &on_laptop, "laptop"),
         Pairing::join(near, &on_phone, "phone", typed),

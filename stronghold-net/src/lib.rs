@@ -79,4 +79,4 @@ pub use server::{Event, Server};
 pub use session::driver::{DriveError, Host, Overload, drive};
 pub use session::handler::{BoxFuture, LeftBehindReport, NoHandler, PlanDecision, SessionHandler};
 pub use session::host::{HostError, VaultHost, request_of, secret_of};
-pub use session::shared::{SharedVault, now, own_identity};
+pub use stronghold_snapshot::{SharedVault, now};

@@ -32,6 +32,7 @@ mod waiting;
 
 use std::time::Duration;
 
+use stronghold_snapshot::now;
 use stronghold_sync::DeviceId;
 use stronghold_vault::{
     Identity, MAX_DEVICE_NAME, Peer as Remembered, PublicIdentity, RandomnessError, Rendezvous, Stronghold,
@@ -47,9 +48,7 @@ use zeroize::Zeroizing;
 pub(crate) use self::introduction::vectors;
 use self::introduction::{Answer, IdentityProof, PairingRole, Proofs};
 pub use self::settle::{Settled, Unsettled};
-use crate::{
-    Channel, ChannelError, Expect, Invitation, PairingCode, Trust, rendezvous::tags, session::shared::now,
-};
+use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Trust, rendezvous::tags};
 
 /// Maximum length of a device's name, in characters.
 pub const MAX_NAME: usize = MAX_DEVICE_NAME;

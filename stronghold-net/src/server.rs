@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use stronghold_snapshot::{SharedVault, VaultFile, offload};
 use stronghold_sync::{
     DeviceId,
     message::{Message, Refusal},
@@ -25,7 +26,7 @@ use stronghold_sync::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    task::{JoinSet, spawn_blocking},
+    task::JoinSet,
     time::{interval, sleep, timeout},
 };
 
@@ -43,7 +44,6 @@ use crate::{
     session::{
         handler::{NoHandler, SessionHandler},
         host::HostError,
-        shared::SharedVault,
     },
     tcp::accept,
 };
@@ -187,8 +187,10 @@ impl Server {
                 }
                 _ = report.tick() => {
                     self.report_rejected();
-                    let home = self.home.clone();
-                    spawn_blocking(move || home.write_log_if_due());
+                    if self.home.is_log_due() {
+                        let home = self.home.clone();
+                        sessions.spawn(async move { write_log(&home).await });
+                    }
                 }
             }
         }
@@ -200,10 +202,7 @@ impl Server {
             tracing::warn!(left = sessions.len(), "sessions did not end in time and are cut");
         }
         self.report_rejected();
-        let home = self.home.clone();
-        if let Ok(Err(error)) = spawn_blocking(move || home.write_log()).await {
-            tracing::warn!(%error, "the log could not be written");
-        }
+        write_log(&self.home).await;
     }
 
     /// Answers one connection over any stream: preauthentication, handshake and session. Reports
@@ -227,7 +226,7 @@ impl Server {
         let admitted = self.shared.gate.admit(&mut io, &self.home).await;
         let covered = admitted.map_err(|error| ChannelError::from_io(&error))?;
         let covered = covered.ok_or(ChannelError::TurnedAway)?;
-        let _ = self.check_snapshot();
+        let _ = self.check_snapshot().await;
         Ok((io, covered))
     }
 
@@ -306,7 +305,7 @@ impl Server {
         device: DeviceId,
     ) -> Result<Summary, PeerError> {
         let _place = SessionSlot::of(&self.shared, device, &self.limits).ok_or(PeerError::Busy)?;
-        self.check_snapshot().map_err(PeerError::NotReady)?;
+        self.check_snapshot().await.map_err(PeerError::NotReady)?;
         let mut attendant = (self.handlers)();
         let limit = self.limits.session_timeout;
         let flight = BatchPermits::new(&self.shared.memory, device);
@@ -321,15 +320,15 @@ impl Server {
     /// Checks every second whether the snapshot can be used.
     async fn watch_snapshot(&self) {
         loop {
-            let server = self.clone();
-            let _ = spawn_blocking(move || server.check_snapshot()).await;
+            let _ = self.check_snapshot().await;
             sleep(LOOK).await;
         }
     }
 
     /// Checks whether the snapshot can be used, and reports a change.
-    fn check_snapshot(&self) -> Result<(), String> {
-        let (found, change) = self.shared.health.check(&self.home);
+    async fn check_snapshot(&self) -> Result<(), String> {
+        let (shared, home) = (self.shared.clone(), self.home.clone());
+        let (found, change) = offload(move || shared.health.check(&home)).await;
         self.tell(change);
         found
     }
@@ -350,12 +349,11 @@ impl Server {
 
     /// Resolves once the device is unpaired.
     async fn until_revoked(&self, device: DeviceId) {
-        let is_known = || {
-            let mut home = self.home.lock();
+        let is_known = move |vault: &mut VaultFile| {
             // A file that can't be read now does not revoke the device.
-            home.refresh().is_err() || home.stronghold().peers().get(&device).is_some()
+            vault.refresh().is_err() || vault.stronghold().peers().get(&device).is_some()
         };
-        while is_known() {
+        while self.home.call(is_known).await {
             sleep(LOOK).await;
         }
     }
@@ -375,6 +373,13 @@ fn last_word(error: &PeerError) -> Option<Refusal> {
         PeerError::Revoked => Some(Refusal::NotPermitted),
         PeerError::TooLong(_) | PeerError::TooSlow => Some(Refusal::Stopped),
         _ => None,
+    }
+}
+
+/// Writes the queued log records; if that fails, they stay queued.
+async fn write_log(home: &SharedVault) {
+    if let Err(error) = home.write_log_async().await {
+        tracing::warn!(%error, "the log could not be written");
     }
 }
 

@@ -2,14 +2,17 @@
 //!
 #![doc = include_str!("../README.md")]
 
+mod clock;
 mod complement;
 mod error;
 mod file;
 
 mod format;
 mod merge;
+mod shared;
 mod vault_file;
 
+pub use clock::now;
 pub use complement::{ComplementError, ComplementReceiver, Manifest, open_complement, seal_complement};
 pub use error::{
     Action, CommitError, CreateError, Damage, LockError, OpenError, OpenFileError, ReloadError, SealError,
@@ -30,4 +33,7 @@ pub use format::sealer::{Opened, SealStream, Sealer};
 pub use format::slot::{NewSlot, SlotInfo, SlotKind, Unlock};
 pub use format::{MAX_LABEL, MAX_SLOTS};
 pub use merge::{Merge, MergeError, Merged};
+pub use shared::SharedVault;
+#[cfg(feature = "tokio")]
+pub use shared::offload;
 pub use vault_file::{OnRollback, RollbackNotes, VaultFile, VaultFileError};

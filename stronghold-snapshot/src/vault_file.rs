@@ -2,11 +2,12 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use stronghold_vault::{PendingStep, Stronghold};
 use thiserror::Error;
 
+use crate::clock::now;
 use crate::error::SealError;
 use crate::error::{CommitError, CreateError, LockError, OpenFileError, ReloadError};
 use crate::file::commit::SnapshotGuard;
@@ -88,6 +89,15 @@ pub enum VaultFileError {
 impl From<SealError> for VaultFileError {
     fn from(error: SealError) -> Self {
         CommitError::from(error).into()
+    }
+}
+
+impl VaultFileError {
+    /// Returns whether another process held the lock for too long. Nothing was changed, and a later
+    /// try may succeed.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Lock(LockError::InUse { .. }))
     }
 }
 
@@ -251,6 +261,12 @@ impl VaultFile {
         self.wait = wait;
     }
 
+    /// Returns how long a change waits for other writers.
+    #[must_use]
+    pub fn lock_wait(&self) -> Duration {
+        self.wait
+    }
+
     /// Begins a step, labelled with a command's name: later changes can be undone together by
     /// [`Stronghold::undo`]. Before the first call, each change is a step of its own.
     pub fn begin_step(&mut self, word: &str) {
@@ -330,17 +346,36 @@ impl VaultFile {
         step: &mut PendingStep,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.update_with(step, change, |locked, payload| locked.commit(payload))
+        self.update_with(step, self.wait, change, |locked, payload| locked.commit(payload))
+    }
+
+    /// Changes and commits as [`update`](Self::update) does, within the given step if there is one,
+    /// and waits at most so long for other writers.
+    pub(crate) fn update_within<T, E: From<VaultFileError>>(
+        &mut self,
+        wait: Option<Duration>,
+        step: Option<&mut PendingStep>,
+        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let wait = wait.unwrap_or(self.wait);
+        let update = |vault: &mut Self, step: &mut PendingStep| {
+            vault.update_with(step, wait, change, |locked, payload| locked.commit(payload))
+        };
+        match step {
+            Some(step) => update(self, step),
+            None => self.in_own_step(update),
+        }
     }
 
     fn update_with<T, E: From<VaultFileError>>(
         &mut self,
         step: &mut PendingStep,
+        wait: Duration,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
         commit: impl FnOnce(&mut SnapshotGuard<'_>, &[u8]) -> Result<(), CommitError>,
     ) -> Result<T, E> {
         self.run_or_mark_stale(|home| {
-            let (mut locked, stronghold) = home.lock_newest()?;
+            let (mut locked, stronghold) = home.lock_newest(wait)?;
             let before = encode(stronghold).map_err(VaultFileError::from)?;
             all_or_nothing(stronghold, &before, |stronghold| {
                 stronghold.begin_step(step.clone());
@@ -381,7 +416,9 @@ impl VaultFile {
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
         self.in_own_step(|home, step| {
-            home.update_with(step, change, |locked, payload| locked.commit_renewed(payload, others))
+            home.update_with(step, home.wait, change, |locked, payload| {
+                locked.commit_renewed(payload, others)
+            })
         })
     }
 
@@ -394,16 +431,19 @@ impl VaultFile {
         change: impl FnOnce(&mut Sealer) -> Result<(), SealError>,
     ) -> Result<(), VaultFileError> {
         self.run_or_mark_stale(|home| {
-            let (mut locked, stronghold) = home.lock_newest()?;
+            let (mut locked, stronghold) = home.lock_newest(home.wait)?;
             let payload = encode(stronghold)?;
             Ok(locked.commit_slots(&payload, change)?)
         })
     }
 
     /// Takes the lock and loads the newest generation.
-    fn lock_newest(&mut self) -> Result<(SnapshotGuard<'_>, &mut Stronghold), VaultFileError> {
+    fn lock_newest(
+        &mut self,
+        wait: Duration,
+    ) -> Result<(SnapshotGuard<'_>, &mut Stronghold), VaultFileError> {
         self.check_notes()?;
-        let mut locked = self.file.lock(self.wait)?;
+        let mut locked = self.file.lock(wait)?;
         if let Some(payload) = locked.reload_if_newer()? {
             self.stronghold = decode(&payload)?;
         }
@@ -452,10 +492,4 @@ fn all_or_nothing<T, E>(
         }
     }
     result.unwrap_or_else(|panic| panic::resume_unwind(panic))
-}
-
-/// Returns the current time for a step, in milliseconds since 1970.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -45,13 +45,13 @@ pub(super) fn clone(
             runtime()?.block_on(async {
                 let me = Me::new(&stronghold)?;
                 let (mut paired, address) = join(context, &me, address.as_deref()).await?;
-                let save = |paired: &Paired<TcpStream>| {
+                let save = async |paired: &Paired<TcpStream>| {
                     let name = paired.save_in(&mut stronghold, name.as_deref(), Some(address));
                     granted.add_for(&mut stronghold, paired.peer.device());
                     Ok::<_, Failure>((context.create(&path, &secret, stronghold)?, name))
                 };
                 // Only the listener undoes a saved pairing.
-                let ((home, name), settled) = paired.settle(save, |_| Ok(())).await?;
+                let ((home, name), settled) = paired.settle(save, async |_| Ok(())).await?;
                 settled_on_both(&name, settled)?;
                 let home = SharedVault::new(home);
                 if !context.output.is_json() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use stronghold_net::now;
+use stronghold_snapshot::now;
 use stronghold_snapshot::{Merge, VaultFile};
 use stronghold_sync::{Mapping, OnConflict, Selection};
 

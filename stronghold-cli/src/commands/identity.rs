@@ -1,7 +1,7 @@
 //! Shows this device's identity, and gives a copied snapshot a new one.
 
 use serde_json::{Value, json};
-use stronghold_net::now;
+use stronghold_snapshot::now;
 use stronghold_sync::DeviceId;
 use stronghold_vault::Peer;
 

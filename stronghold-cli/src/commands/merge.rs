@@ -1,7 +1,7 @@
 //! `merge`: takes the records of another snapshot file.
 
 use serde_json::{Value, json};
-use stronghold_net::now;
+use stronghold_snapshot::now;
 use stronghold_snapshot::{Merge, Merged, VaultFile};
 use stronghold_sync::{Mapping, OnConflict};
 

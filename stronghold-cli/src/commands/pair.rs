@@ -9,7 +9,6 @@ use serde_json::json;
 use stronghold_net::{
     ChannelError, Invitation, Pairing, Peer, PeerError, PlanDecision, SharedVault,
     discovery::{Announcement, reachable_at},
-    own_identity,
     pairing::{Paired, PendingPairing, Settled},
 };
 use stronghold_sync::{DeviceId, Operation, Rule, Selection, escape_untrusted};
@@ -119,8 +118,9 @@ impl Saving<'_> {
     /// Saves the pairing on both sides or on neither. Returns the device's name here.
     async fn settle(self, paired: &mut Paired<TcpStream>) -> Result<String, Failure> {
         let home = self.home;
-        let (saved, settled) =
-            paired.settle(|paired| self.save(paired), |saved| saved.take_back(home)).await?;
+        let (saved, settled) = paired
+            .settle(async |paired| self.save(paired), async |saved: Saved| saved.take_back(home))
+            .await?;
         settled_on_both(&saved.name, settled).map(|()| saved.name)
     }
 
@@ -169,7 +169,7 @@ pub(super) struct Me {
 
 impl Me {
     fn of(home: &SharedVault) -> Result<Self, Failure> {
-        Ok(Self { identity: own_identity(home)?, name: home.lock().stronghold().name().to_owned() })
+        Ok(Self { identity: home.identity(), name: home.lock().stronghold().name().to_owned() })
     }
 
     /// Takes the identity of a Stronghold that has no snapshot yet.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stronghold_net::now;
+use stronghold_snapshot::now;
 use stronghold_sync::{DeviceId, Operation, RedundantRule, Rule, Selection, Withdrawn, escape_untrusted};
 use stronghold_vault::{Stronghold, check_device_name, check_given_name};
 

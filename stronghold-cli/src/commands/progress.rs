@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stronghold_net::{PlanDecision, SessionHandler, SharedVault};
+use stronghold_net::{BoxFuture, PlanDecision, SessionHandler, SharedVault};
 use stronghold_sync::{
     DeviceId, Plan,
     message::Volume,
@@ -104,8 +104,8 @@ pub(super) fn whose_word(whose: Duplicate) -> &'static str {
 }
 
 impl SessionHandler for Progress {
-    fn review_plan(&mut self, _: &Plan) -> PlanDecision {
-        self.go_on
+    fn review_plan(&mut self, _: &Plan) -> BoxFuture<PlanDecision> {
+        Box::pin(std::future::ready(self.go_on))
     }
 
     fn on_rollback(&mut self, peer: DeviceId, found: u64, seen: u64) {
@@ -144,8 +144,8 @@ mod tests {
     use super::*;
 
     /// Received entries add up over batches; sending is timed from the end of receiving.
-    #[test]
-    fn progress_counts_batches_and_begins_anew_when_one_way_is_over() {
+    #[tokio::test]
+    async fn progress_counts_batches_and_begins_anew_when_one_way_is_over() {
         let folder = tempfile::tempdir().unwrap();
         let stronghold = stronghold_vault::Stronghold::new("own").unwrap();
         let slot = stronghold_snapshot::NewSlot::Key(&[7; 32]);
@@ -154,7 +154,7 @@ mod tests {
         let mut progress = Progress::new(Output::new(true, true), &home, PlanDecision::ProceedWithDeletions);
         let begun = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
         progress.start = begun;
-        assert_eq!(progress.review_plan(&Plan::default()), PlanDecision::ProceedWithDeletions);
+        assert_eq!(progress.review_plan(&Plan::default()).await, PlanDecision::ProceedWithDeletions);
         progress.on_incoming(Volume { entries: 5, bytes: 0 });
         let taken = |received| Changes { received, deleted: 0, conflicts: 0 };
         progress.on_received(taken(2));

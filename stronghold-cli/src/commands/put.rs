@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use serde_json::json;
-use stronghold_net::now;
+use stronghold_snapshot::now;
 use stronghold_sync::{Location, Selection, escape_untrusted};
 use stronghold_vault::{Labels, ReadError, Stronghold};
 

@@ -1,7 +1,7 @@
 //! `remove`: deletes a record.
 
 use serde_json::json;
-use stronghold_net::now;
+use stronghold_snapshot::now;
 
 use super::changes;
 use crate::context::{Context, location};

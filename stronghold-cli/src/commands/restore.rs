@@ -1,7 +1,7 @@
 //! `restore`: makes an earlier value the current one again.
 
 use serde_json::json;
-use stronghold_net::now;
+use stronghold_snapshot::now;
 
 use crate::context::{Context, location, revision};
 use crate::error::{About, Failure};

@@ -1,7 +1,7 @@
 //! `undo` and `redo`: takes steps back and does them again.
 
 use serde_json::json;
-use stronghold_net::now;
+use stronghold_snapshot::now;
 use stronghold_sync::{Location, escape_untrusted};
 use stronghold_vault::{RulesOutcome, Step, UndoReport, UndoSkipReason};
 

@@ -5,6 +5,7 @@ mod tests;
 
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 
+use stronghold_snapshot::SharedVault;
 use stronghold_sync::DeviceId;
 use stronghold_vault::Identity;
 use tokio::{
@@ -17,7 +18,6 @@ use crate::{
     HostError, Invitation, Pairing, Peer, PeerError,
     pairing::{PairingError, PendingPairing},
     rendezvous::discovery::{DiscoveryError, Search, search_for_code, search_for_peer},
-    session::shared::SharedVault,
     tcp,
 };
 
@@ -71,11 +71,11 @@ pub async fn dial(
     device: DeviceId,
     at: Option<&str>,
 ) -> Result<Peer<TcpStream>, DialError> {
-    let (known, secret) = {
-        let home = home.lock();
-        let peer = home.stronghold().peers().get(&device).ok_or(PeerError::Unpaired)?;
-        (peer.address.clone(), peer.rendezvous.clone().ok_or(PeerError::Unpaired)?)
-    };
+    let known = home.call(move |vault| {
+        let peer = vault.stronghold().peers().get(&device)?;
+        Some((peer.address.clone(), peer.rendezvous.clone()?))
+    });
+    let (known, secret) = known.await.ok_or(PeerError::Unpaired)?;
     let open = |address: String| {
         let home = home.clone();
         async move {
@@ -88,12 +88,11 @@ pub async fn dial(
         None => first(known.clone().into_iter().collect(), || search_for_peer(&secret, device), open).await?,
     };
     if known.as_deref() != Some(&address) {
-        let mut home = home.lock();
-        let remembered = home.update(|stronghold| {
+        let remembered = home.update_async(move |stronghold| {
             stronghold.peers_mut().set_address(&device, address);
             Ok::<_, HostError>(())
         });
-        remembered.map_err(PeerError::from)?;
+        remembered.await.map_err(PeerError::from)?;
     }
     Ok(peer)
 }

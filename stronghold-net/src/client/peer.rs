@@ -5,7 +5,7 @@ mod tests;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use stronghold_snapshot::{RecipientSecretKey, VaultFile, VaultFileError};
+use stronghold_snapshot::{RecipientSecretKey, SharedVault, VaultFile, VaultFileError, now};
 use stronghold_sync::{
     Decision, DeviceId, Edition, EntryId, Grant, LocationId, Operation, Plan, Selection, SkipReason, Stamps,
     message::{Listing, RecipientKey},
@@ -25,7 +25,6 @@ use crate::{
         driver::{DriveError, Overload, drive},
         handler::SessionHandler,
         host::{HostError, VaultHost, recipient_key, secret_of},
-        shared::{SharedVault, now, own_identity},
     },
 };
 
@@ -208,13 +207,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     /// device is no longer paired with this one, [`ChannelError::Stranger`] when another one
     /// answers.
     pub async fn connect(mut io: S, home: &SharedVault, device: DeviceId) -> Result<Self, PeerError> {
-        let (secret, peer) = {
-            let home = home.lock();
-            let known = home.stronghold().peers().get(&device).ok_or(PeerError::Unpaired)?;
-            let peer = PublicIdentity::from_spki(&known.spki).map_err(|_| PeerError::Unpaired)?;
-            (known.rendezvous.clone().ok_or(PeerError::Unpaired)?, peer)
-        };
-        let own = own_identity(home)?;
+        let known = home.call(move |vault| {
+            let stronghold = vault.stronghold();
+            let known = stronghold.peers().get(&device)?;
+            let peer = PublicIdentity::from_spki(&known.spki).ok()?;
+            Some((known.rendezvous.clone()?, peer, stronghold.identity().duplicate()))
+        });
+        let (secret, peer, own) = known.await.ok_or(PeerError::Unpaired)?;
         let knocked = preauth::send_token(&mut io, &secret, &device).await;
         let nonce = knocked.map_err(|error| ChannelError::from_io(&error))?;
         let covered = EphemeralIdentities::new(Role::Connected, &secret, &nonce, own, peer)
@@ -289,8 +288,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         attendant: &mut dyn SessionHandler,
     ) -> Result<Outcome, PeerError> {
         let SyncRequest { selection, direction: ways, beyond, names } = request;
-        let granted = |operation| granted(&self.home, self.device(), operation, &selection);
-        let push = match (ways, granted(Operation::Pull)?) {
+        let [pull, push, delete] = granted(&self.home, self.device(), selection.clone()).await?;
+        let given = match (ways, pull) {
             (Direction::Pull, _) => Push::No,
             (_, Some(grant)) => Push::Granted(grant),
             (Direction::Default, None) => Push::NotGranted,
@@ -304,14 +303,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         let take = match also {
             _ if ways == Direction::Push => None,
             None => Some(Take::Everything),
-            Some(also) => {
-                let (push, delete) = (granted(Operation::Push)?, granted(Operation::Delete)?);
-                Some(Take::Granted(Consent { push, delete, also }))
-            }
+            Some(also) => Some(Take::Granted(Consent { push, delete, also })),
         };
         let secret = secret_of(&self.channel.channel_binding());
         self.ask(attendant, |key| {
-            SessionRequest::Sync(SyncOptions { selection, take, push, names, key, secret })
+            SessionRequest::Sync(SyncOptions { selection, take, push: given, names, key, secret })
         })
         .await
     }
@@ -351,30 +347,28 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
 ) -> Result<Summary, PeerError> {
     let secret = RecipientSecretKey::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
-    let (policy, edition, stamps) = {
-        let mut home = home.lock();
-        let mut policy = home.refresh()?.policy().clone();
-        // Expired rules are recorded, so that they stay expired if the clock is set back.
-        if policy.observe_time(now()) {
-            home.update(|stronghold| {
-                stronghold.policy_mut().observe_time(now());
-                Ok::<_, VaultFileError>(())
-            })?;
-        }
-        let (edition, stamps) = edition(&home, &channel.peer().device());
-        (policy, edition, stamps)
-    };
-    let binding = channel.channel_binding();
-    let mut session = Responder::new(policy, channel.peer().device(), now(), key, secret_of(&binding))
+    let device = channel.peer().device();
+    let mut policy = home.call(|vault| vault.refresh().map(|here| here.policy().clone())).await?;
+    // Expired rules are recorded, so that they stay expired if the clock is set back.
+    if policy.observe_time(now()) {
+        let observed = home.update_async(|stronghold| {
+            stronghold.policy_mut().observe_time(now());
+            Ok::<_, VaultFileError>(())
+        });
+        observed.await?;
+    }
+    let name = home.call(move |vault| vault.stronghold().peers().name_of(&device)).await;
+    let (edition, stamps) = home.call(move |vault| edition(vault, &device)).await;
+    let session = Responder::new(policy, device, now(), key, secret_of(&channel.channel_binding()))
         .with_edition(edition, stamps)
         .with_entry_limit(limits.entries_per_session);
-    let mut host = VaultHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
+    let mut host = VaultHost::new(home.clone(), channel, secret, attendant)
         .with_stamp(edition.stamp)
-        .serving()
+        .serving(&name)
         .with_approval_timeout(limits.approval_timeout)
         .with_permits(flight);
-    let driven = drive(channel, &mut session, &mut host).await;
-    finish(driven, &mut host)
+    let driven = drive(channel, session, &mut host).await;
+    finish(driven, &mut host).await
 }
 
 async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
@@ -385,13 +379,12 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
 ) -> Result<Outcome, PeerError> {
     let secret = RecipientSecretKey::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
-    let (edition, stamps) = edition(&home.lock(), &channel.peer().device());
-    let mut session = Initiator::with_edition(ask(key), edition, stamps);
-    let binding = channel.channel_binding();
-    let mut host = VaultHost::new(home.clone(), channel.peer().clone(), secret, &binding, attendant)
-        .with_stamp(edition.stamp);
-    let driven = drive(channel, &mut session, &mut host).await;
-    let summary = finish(driven, &mut host)?;
+    let device = channel.peer().device();
+    let (edition, stamps) = home.call(move |vault| edition(vault, &device)).await;
+    let session = Initiator::with_edition(ask(key), edition, stamps);
+    let mut host = VaultHost::new(home.clone(), channel, secret, attendant).with_stamp(edition.stamp);
+    let driven = drive(channel, session, &mut host).await;
+    let summary = finish(driven, &mut host).await?;
     let (found, plan, declined) = (host.found, host.plan, host.declined);
     Ok(Outcome { summary, found, plan, declined, bytes_in: 0, bytes_out: 0 })
 }
@@ -404,26 +397,29 @@ fn edition(home: &VaultFile, peer: &DeviceId) -> (Edition, Stamps) {
     (Edition { generation, stamp: peers.own_stamp(peer) }, peers.stamps(peer))
 }
 
-/// Returns the grant that this side's policy has for the peer: the command to sync is the approval
-/// that an `ask` rule demands.
-fn granted(
+/// Returns the grants that this side's policy has for the peer, to pull, push and delete: the
+/// command to sync is the approval that an `ask` rule demands.
+async fn granted(
     home: &SharedVault,
     peer: DeviceId,
-    operation: Operation,
-    selection: &Selection,
-) -> Result<Option<Grant>, PeerError> {
-    let mut home = home.lock();
-    Ok(match home.refresh()?.policy().decide(&peer, operation, selection, now()) {
-        Decision::Allowed(grant) => Some(grant),
-        Decision::Ask(pending) => Some(pending.approve()),
-        Decision::Denied => None,
-    })
+    selection: Selection,
+) -> Result<[Option<Grant>; 3], PeerError> {
+    let granted = home.call(move |vault| {
+        let policy = vault.refresh()?.policy();
+        let decide = |operation| match policy.decide(&peer, operation, &selection, now()) {
+            Decision::Allowed(grant) => Some(grant),
+            Decision::Ask(pending) => Some(pending.approve()),
+            Decision::Denied => None,
+        };
+        Ok([Operation::Pull, Operation::Push, Operation::Delete].map(decide))
+    });
+    granted.await
 }
 
 /// Writes the facts learnt about the peer since the last write. Prefers the host's error to the
 /// session's, which says less.
-fn finish(driven: Result<Summary, DriveError>, host: &mut VaultHost<'_>) -> Result<Summary, PeerError> {
-    let kept = host.flush_knowledge();
+async fn finish(driven: Result<Summary, DriveError>, host: &mut VaultHost<'_>) -> Result<Summary, PeerError> {
+    let kept = host.flush_knowledge().await;
     match (driven, host.error.take()) {
         (Ok(summary), _) => Ok(kept.map(|()| summary)?),
         (Err(_), Some(error)) => Err(error.into()),

@@ -45,8 +45,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Paired<S> {
     /// [`Unsettled`] when this side does not have the pairing.
     pub async fn settle<T, E>(
         &mut self,
-        save: impl FnOnce(&Self) -> Result<T, E>,
-        take_back: impl FnOnce(T) -> Result<(), E>,
+        save: impl AsyncFnOnce(&Self) -> Result<T, E>,
+        take_back: impl AsyncFnOnce(T) -> Result<(), E>,
     ) -> Result<(T, Settled), Unsettled<E>> {
         // Saving may have to wait for another process.
         self.channel.set_idle_timeout(CONFIRM_WAIT);
@@ -63,10 +63,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Paired<S> {
 
     async fn settle_first<T, E>(
         &mut self,
-        save: impl FnOnce(&Self) -> Result<T, E>,
-        take_back: impl FnOnce(T) -> Result<(), E>,
+        save: impl AsyncFnOnce(&Self) -> Result<T, E>,
+        take_back: impl AsyncFnOnce(T) -> Result<(), E>,
     ) -> Result<(T, Settled), Unsettled<E>> {
-        let saved = match save(self) {
+        let saved = match save(self).await {
             Ok(saved) => saved,
             Err(error) => {
                 let _ = self.say(false).await;
@@ -79,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Paired<S> {
         };
         match heard {
             Ok(true) => Ok((saved, Settled::Both)),
-            Ok(false) => match take_back(saved) {
+            Ok(false) => match take_back(saved).await {
                 Ok(()) => Err(Unsettled::There),
                 Err(error) => Err(Unsettled::TakeBack(error)),
             },
@@ -89,14 +89,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Paired<S> {
 
     async fn settle_last<T, E>(
         &mut self,
-        save: impl FnOnce(&Self) -> Result<T, E>,
+        save: impl AsyncFnOnce(&Self) -> Result<T, E>,
     ) -> Result<(T, Settled), Unsettled<E>> {
         match self.channel.receive::<bool>().await {
             Ok(true) => {}
             Ok(false) => return Err(Unsettled::There),
             Err(error) => return Err(Unsettled::Channel(error)),
         }
-        match save(self) {
+        match save(self).await {
             // Both sides have the pairing, whether or not this arrives.
             Ok(saved) => {
                 let _ = self.say(true).await;

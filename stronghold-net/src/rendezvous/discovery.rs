@@ -24,6 +24,7 @@ use std::{
 };
 
 use mdns_sd::{ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use stronghold_snapshot::SharedVault;
 use stronghold_sync::{DeviceId, hex};
 use stronghold_vault::Rendezvous;
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
@@ -31,7 +32,6 @@ use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 use crate::{
     PairingCode,
     rendezvous::tags::{ANY_DEVICE, Nonce, TagContext, of_code, tag, truncate},
-    session::shared::SharedVault,
 };
 
 const SERVICE: &str = "_stronghold._tcp.local.";
@@ -244,7 +244,7 @@ async fn renew(board: &impl Board, audience: &Audience) {
     let mut looks = 0u32;
     let mut standing: Option<(String, Secrets)> = None;
     loop {
-        let secrets = audience.secrets();
+        let secrets = audience.secrets().await;
         let is_due = LOOK * looks >= ROTATION;
         if standing.as_ref().is_none_or(|(_, announced)| is_due || *announced != secrets) {
             if let Some((name, _)) = standing.take() {
@@ -263,20 +263,19 @@ async fn renew(board: &impl Board, audience: &Audience) {
 
 impl Audience {
     /// Returns, for each intended device, the device id to compute the tag for and the secret.
-    fn secrets(&self) -> Secrets {
+    async fn secrets(&self) -> Secrets {
         match self {
             Self::Pairing(secret) => vec![(ANY_DEVICE, secret.clone())],
             Self::Peers(home) => {
-                let mut home = home.lock();
-                // A file that can't be read now may be readable at the next look.
-                let _ = home.refresh();
-                let stronghold = home.stronghold();
-                let own = stronghold.identity().device();
-                stronghold
-                    .peers()
-                    .iter()
-                    .filter_map(|(_, peer)| Some((own, peer.rendezvous.clone()?)))
-                    .collect()
+                let secrets = home.call(|vault| {
+                    // A file that can't be read now may be readable at the next look.
+                    let _ = vault.refresh();
+                    let stronghold = vault.stronghold();
+                    let own = stronghold.identity().device();
+                    let peers = stronghold.peers().iter();
+                    peers.filter_map(|(_, peer)| Some((own, peer.rendezvous.clone()?))).collect()
+                });
+                secrets.await
             }
         }
     }

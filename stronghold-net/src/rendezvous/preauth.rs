@@ -20,6 +20,7 @@ use std::{
 };
 
 use hmac::Mac;
+use stronghold_snapshot::{SharedVault, VaultFile};
 use stronghold_sync::DeviceId;
 use stronghold_vault::{Identity, PublicIdentity, RandomnessError, Rendezvous};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -27,7 +28,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::{
     channel::{ephemeral::EphemeralIdentities, frame::Role},
     rendezvous::tags::{Nonce, TagContext, tag, truncate},
-    session::shared::SharedVault,
 };
 
 /// Number of remembered nonces of 16 bytes, each stored twice.
@@ -82,7 +82,8 @@ impl PreAuth {
         let mut shown = [0; TAG];
         io.read_exact(&mut nonce).await?;
         io.read_exact(&mut shown).await?;
-        let knocker = match_token(home, &nonce, &shown).filter(|_| self.is_new(nonce));
+        let knocker = home.call(move |vault| match_token(vault, &nonce, &shown)).await;
+        let knocker = knocker.filter(|_| self.is_new(nonce));
         Ok(knocker.and_then(|(secret, own, peer)| {
             EphemeralIdentities::new(Role::Accepted, &secret, &nonce, own, peer).ok()
         }))
@@ -108,11 +109,10 @@ impl PreAuth {
 /// process is known. If the file can't be read, uses the last state: a paired device should learn
 /// that this one is not ready.
 fn match_token(
-    home: &SharedVault,
+    home: &mut VaultFile,
     nonce: &Nonce,
     shown: &[u8; TAG],
 ) -> Option<(Rendezvous, Identity, PublicIdentity)> {
-    let mut home = home.lock();
     let _ = home.refresh();
     let stronghold = home.stronghold();
     let own = stronghold.identity().device();

@@ -6,9 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use stronghold_snapshot::{VaultFile, VaultFileError};
-
-use crate::session::shared::SharedVault;
+use stronghold_snapshot::{SharedVault, VaultFile, VaultFileError};
 
 /// The last reported state of a snapshot.
 #[derive(Debug, Default)]

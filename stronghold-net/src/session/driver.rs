@@ -7,9 +7,12 @@ use stronghold_sync::{
     message::Message,
     session::{Action, Event, Session, SessionError, Summary, Task, TaskError, TaskResult},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::yield_now,
+};
 
-use crate::{Channel, ChannelError};
+use crate::{Channel, ChannelError, session::offload::Offloaded};
 
 /// A host of sessions, which runs their actions on the entries, the keys and the file.
 pub trait Host {
@@ -83,23 +86,21 @@ pub enum DriveError {
 ///
 /// # Errors
 /// [`DriveError`]. The session's final message, if any, is sent before this returns.
-pub async fn drive<S, H>(
-    channel: &mut Channel<S>,
-    session: &mut impl Session,
-    host: &mut H,
-) -> Result<Summary, DriveError>
+pub async fn drive<C, S, H>(channel: &mut Channel<C>, session: S, host: &mut H) -> Result<Summary, DriveError>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    C: AsyncRead + AsyncWrite + Unpin + Send,
+    S: Session + Send + 'static,
     H: Host,
 {
+    let mut session = Offloaded::new(session);
     loop {
-        match act(channel, session, host).await {
+        match act(channel, &mut session, host).await {
             Ok(Some(summary)) => {
                 channel.flush().await?;
                 return Ok(summary);
             }
             Ok(None) => {}
-            Err(error) => return Err(last_words(channel, session, host, error).await),
+            Err(error) => return Err(last_words(channel, &mut session, host, error).await),
         }
         let message = channel.receive::<Message>().await?;
         match &message {
@@ -108,8 +109,8 @@ where
             message if is_staged(message) => host.stage(channel.last_frame())?,
             _ => {}
         }
-        if let Err(error) = session.handle_message(message) {
-            return Err(last_words(channel, session, host, error.into()).await);
+        if let Err(error) = session.handle_message(message).await {
+            return Err(last_words(channel, &mut session, host, error.into()).await);
         }
     }
 }
@@ -124,13 +125,14 @@ fn is_staged(message: &Message) -> bool {
 }
 
 /// Runs the session's actions until it waits for a message.
-async fn act<S, H>(
-    channel: &mut Channel<S>,
-    session: &mut impl Session,
+async fn act<C, S, H>(
+    channel: &mut Channel<C>,
+    session: &mut Offloaded<S>,
     host: &mut H,
 ) -> Result<Option<Summary>, DriveError>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    C: AsyncRead + AsyncWrite + Unpin + Send,
+    S: Session + Send + 'static,
     H: Host,
 {
     while let Some(action) = session.poll_action() {
@@ -140,10 +142,12 @@ where
                 if let Message::Chunk(bytes) = message {
                     host.on_chunk_sent(bytes.len() as u64)?;
                 }
+                // A long list is many messages, and none of them need wait for the network.
+                yield_now().await;
             }
             Action::Finished(summary) => return Ok(Some(summary)),
             Action::Perform(task) => match host.perform(task).await {
-                Ok(result) => session.handle_result(result)?,
+                Ok(result) => session.handle_result(result).await?,
                 Err(failure) => return Err(session.handle_failure(failure).into()),
             },
             Action::Notify(event) => {
@@ -158,14 +162,15 @@ where
 
 /// Logs the session's last decisions and sends its final message. Their failure does not replace
 /// `error`.
-async fn last_words<S, H>(
-    channel: &mut Channel<S>,
-    session: &mut impl Session,
+async fn last_words<C, S, H>(
+    channel: &mut Channel<C>,
+    session: &mut Offloaded<S>,
     host: &mut H,
     error: DriveError,
 ) -> DriveError
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    C: AsyncRead + AsyncWrite + Unpin + Send,
+    S: Session + Send + 'static,
     H: Host,
 {
     while let Some(action) = session.poll_action() {
@@ -181,7 +186,10 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::{
+        collections::VecDeque,
+        sync::{Arc, Mutex},
+    };
 
     use stronghold_sync::{
         Ancestors, Location, RevisionId, Shape,
@@ -197,7 +205,7 @@ mod tests {
     struct Scripted {
         parts: VecDeque<Vec<Action>>,
         now: VecDeque<Action>,
-        heard: Vec<Message>,
+        heard: Arc<Mutex<Vec<Message>>>,
         fails: bool,
     }
 
@@ -210,7 +218,7 @@ mod tests {
 
     impl Session for Scripted {
         fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {
-            self.heard.push(message);
+            self.heard.lock().unwrap().push(message);
             self.now = self.parts.pop_front().unwrap_or_default().into();
             if self.fails && self.parts.is_empty() { Err(SessionError::Local) } else { Ok(()) }
         }
@@ -297,21 +305,22 @@ mod tests {
             Message::Offer(vec![shape]),
             Message::DigestEnd,
         ];
-        let mut session = Scripted::of(vec![
+        let session = Scripted::of(vec![
             vec![Action::Send(chunk(3)), Action::Notify(Event::PeerHolds(Vec::new()))],
             vec![],
             vec![Action::Send(chunk(4))],
             vec![],
             vec![Action::Send(Message::End), Action::Finished(Summary::default()), Action::Send(chunk(1))],
         ]);
+        let heard = session.heard.clone();
         let mut host = Counting::default();
         for message in &said {
             far.feed(message).await.unwrap();
         }
         far.flush().await.unwrap();
-        let done = drive(&mut near, &mut session, &mut host).await;
+        let done = drive(&mut near, session, &mut host).await;
         assert_eq!(done, Ok(Summary::default()));
-        assert_eq!(session.heard, said);
+        assert_eq!(*heard.lock().unwrap(), said);
         assert_eq!(host.told, ["gave 3", "notify", "batch", "room 5", "gave 4", "stage 1"]);
         // All that was said is on its way, and the channel is still open.
         for expected in [chunk(3), chunk(4), Message::End] {
@@ -327,11 +336,12 @@ mod tests {
             let [mut near, mut far] = both().await;
             far.feed(&message).await.unwrap();
             far.flush().await.unwrap();
-            let mut session = Scripted::of(vec![vec![], vec![Action::Send(chunk(1))]]);
+            let session = Scripted::of(vec![vec![], vec![Action::Send(chunk(1))]]);
+            let heard = session.heard.clone();
             let mut host = Counting { enough, ..Counting::default() };
-            let done = drive(&mut near, &mut session, &mut host).await;
+            let done = drive(&mut near, session, &mut host).await;
             assert_eq!(done, Err(DriveError::Overload(Overload::Slow)), "{enough}");
-            assert_eq!(session.heard.len(), usize::from(enough == "gave"));
+            assert_eq!(heard.lock().unwrap().len(), usize::from(enough == "gave"));
         }
     }
 
@@ -345,7 +355,7 @@ mod tests {
         let by_answer = Scripted::of(vec![vec![task(), log(), refused()]]);
         let by_task = Scripted::of(vec![vec![task(), log(), refused()]]);
         let by_log = Scripted::of(vec![vec![log(), refused()]]);
-        for (mut session, enough, expected, told) in [
+        for (session, enough, expected, told) in [
             (by_message, "", SessionError::Local, vec![]),
             (by_answer, "", SessionError::ApiMisuse, vec!["perform", "notify"]),
             (by_task, "perform", SessionError::Limits, vec!["perform", "notify"]),
@@ -355,7 +365,7 @@ mod tests {
             let [mut near, mut far] = both().await;
             far.feed(&Message::DigestEnd).await.unwrap();
             far.flush().await.unwrap();
-            let done = drive(&mut near, &mut session, &mut host).await;
+            let done = drive(&mut near, session, &mut host).await;
             assert_eq!(done, Err(DriveError::Session(expected)));
             assert_eq!(host.told, told);
             assert_eq!(far.receive::<Message>().await, Ok(Message::Refused(Refusal::Stopped)));

@@ -32,10 +32,11 @@ pub trait SessionHandler: Send {
     /// missing or a limit is met.
     fn on_left_behind(&mut self, _peer: DeviceId, _left: &LeftBehindReport) {}
 
-    /// Returns whether to proceed with a plan.
-    fn review_plan(&mut self, plan: &Plan) -> PlanDecision {
+    /// Returns whether to proceed with a plan. The session waits for the answer; so does the peer,
+    /// up to its limit.
+    fn review_plan(&mut self, plan: &Plan) -> BoxFuture<PlanDecision> {
         let _ = plan;
-        PlanDecision::Proceed
+        Box::pin(async { PlanDecision::Proceed })
     }
 
     /// Called before entries arrive, with their volume.

@@ -1,96 +1,86 @@
-//! Implements a session's host: runs its actions on a Stronghold and its file, with the one-time
-//! key.
+//! Implements a session's host: runs its tasks on a Stronghold and its file, with the one-time key.
 
 mod fault;
 #[cfg(test)]
 mod tests;
+mod work;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use sha2::{Digest, Sha256};
-use stronghold_snapshot::{
-    ComplementReceiver, Manifest, RecipientPublicKey, RecipientSecretKey, seal_complement,
-};
+use stronghold_snapshot::{RecipientSecretKey, SharedVault, VaultFile, now, offload};
 use stronghold_sync::{
-    Edition, Grant, Location, LocationId, Mapping, Operation, Pending, Plan, RevisionId, Scope, Stamp,
+    DeviceId, Edition, Location, LocationId, Operation, Pending, Plan, Stamp,
     message::{Listing, RecipientKey},
-    needs_confirmation,
-    session::{
-        Changes, Duplicate, Event, Export, Import, LeftBehind, Lookup, LookupResult, Task, TaskError,
-        TaskResult, Verdict,
-    },
+    session::{Duplicate, Event, Export, Import, LeftBehind, Task, TaskError, TaskResult, Verdict},
 };
-use stronghold_vault::{
-    AuditAction, AuditRecord, ExportError, PendingStep, PublicIdentity, RejectReason, Stronghold,
-};
+use stronghold_vault::{AuditAction, AuditRecord, PendingStep, PublicIdentity};
 use tokio::time::timeout;
 
 pub use self::fault::HostError;
+use self::work::{VaultWork, lock};
 use crate::{
+    Channel,
     server::memory::BatchPermits,
     session::{
         driver::{Host, Overload},
-        handler::{LeftBehindReport, PlanDecision, SessionHandler},
-        knowledge::PeerKnowledge,
-        shared::{SharedVault, now},
+        handler::{BoxFuture, LeftBehindReport, PlanDecision, SessionHandler},
     },
 };
 
-/// A host that runs a session's actions on a [`SharedVault`]: the [`Host`] of a
-/// [`Peer`](crate::Peer) and of a [`Server`](crate::Server).
+/// A host that runs a session's tasks on a [`SharedVault`], on threads that may block: the [`Host`]
+/// of a [`Peer`](crate::Peer) and of a [`Server`](crate::Server).
 pub struct VaultHost<'a> {
+    work: Arc<Mutex<VaultWork>>,
     home: SharedVault,
-    peer: PublicIdentity,
-    /// Opens the peer's batches.
-    receiver: ComplementReceiver,
-    /// Number of batches sealed for the peer.
-    sealed: u64,
-    /// Number of records that imported batches deleted, emptied or shortened here.
-    lost: u64,
-    /// The step of a session that the peer requested; `None` for a session of this side, which
-    /// belongs to another step.
-    step: Option<PendingStep>,
-    /// Facts about the peer, to be written with the next change.
-    knowledge: PeerKnowledge,
-    /// `true` if two snapshots of the peer's identity are in use.
-    is_copied: bool,
+    peer: DeviceId,
     handler: &'a mut dyn SessionHandler,
     /// Limit on the time that a person takes to decide.
     approval_timeout: Duration,
     /// Share of this session's batches in the memory that all sessions share.
     permits: BatchPermits,
     /// Entries that browsing found.
-    pub found: Vec<Listing>,
+    pub(crate) found: Vec<Listing>,
     /// The plan, for a dry run.
-    pub plan: Option<Plan>,
+    pub(crate) plan: Option<Plan>,
     /// Records that the peer declined in part or whole.
-    pub declined: Vec<LocationId>,
-    /// The error of a failed action.
-    pub error: Option<HostError>,
+    pub(crate) declined: Vec<LocationId>,
+    /// The error of a failed task.
+    pub(crate) error: Option<HostError>,
 }
 
 impl<'a> VaultHost<'a> {
-    /// Creates a host for the channel with this `binding`: complements answer this channel's
-    /// request and no other.
+    /// Creates a host for a channel: complements answer this channel's request and no other.
+    /// `secret` is this side's one-time key.
     #[must_use]
-    pub fn new(
+    pub fn new<S>(
+        home: SharedVault,
+        channel: &Channel<S>,
+        secret: RecipientSecretKey,
+        handler: &'a mut dyn SessionHandler,
+    ) -> Self {
+        let (peer, own) = (channel.peer().clone(), channel.own().device());
+        Self::for_peer(home, peer, own, secret, &channel.channel_binding(), handler)
+    }
+
+    pub(crate) fn for_peer(
         home: SharedVault,
         peer: PublicIdentity,
+        own: DeviceId,
         secret: RecipientSecretKey,
         binding: &[u8; 32],
-        attendant: &'a mut dyn SessionHandler,
+        handler: &'a mut dyn SessionHandler,
     ) -> Self {
-        let receiver = home.lock().stronghold().identity().device();
+        let device = peer.device();
+        let work = VaultWork::new(home.clone(), peer, own, secret, binding);
         Self {
+            work: Arc::new(Mutex::new(work)),
             home,
-            receiver: ComplementReceiver::new(secret, peer.clone(), receiver, request_of(binding)),
-            peer,
-            sealed: 0,
-            lost: 0,
-            step: None,
-            knowledge: PeerKnowledge::new(stamp_of(binding)),
-            is_copied: false,
-            handler: attendant,
+            peer: device,
+            handler,
             approval_timeout: crate::Limits::default().approval_timeout,
             permits: BatchPermits::default(),
             found: Vec::new(),
@@ -102,117 +92,71 @@ impl<'a> VaultHost<'a> {
 
     /// Sets the time after which an unanswered request for approval is denied.
     #[must_use]
-    pub fn with_approval_timeout(mut self, patience: Duration) -> Self {
-        self.approval_timeout = patience;
+    pub fn with_approval_timeout(mut self, limit: Duration) -> Self {
+        self.approval_timeout = limit;
         self
     }
 
     /// Sets the stamp that this side shows to the peer.
     #[must_use]
-    pub fn with_stamp(mut self, stamp: Option<Stamp>) -> Self {
-        self.knowledge.shows(stamp);
+    pub(crate) fn with_stamp(self, stamp: Option<Stamp>) -> Self {
+        lock(&self.work).knowledge.shows(stamp);
         self
     }
 
-    /// Records the session's changes as a step of their own, since the peer requested them.
+    /// Records the session's changes as a step of their own, since the peer requested them. `name`
+    /// is the peer's name here.
     #[must_use]
-    pub fn serving(mut self) -> Self {
-        let name = self.home.lock().stronghold().peers().name_of(&self.peer.device());
-        self.step = Some(PendingStep::served(&format!("serve: {name}"), now()));
+    pub(crate) fn serving(self, name: &str) -> Self {
+        lock(&self.work).step = Some(PendingStep::served(&format!("serve: {name}"), now()));
         self
     }
 
     /// Takes the memory of batches from the budget that all sessions share.
-    pub(crate) fn with_permits(mut self, flight: BatchPermits) -> Self {
-        self.permits = flight;
+    pub(crate) fn with_permits(mut self, permits: BatchPermits) -> Self {
+        self.permits = permits;
         self
     }
 
-    /// Returns the shapes in a scope. Holds the vault's lock while it matches the scope's first
-    /// selection: the rules, where the peer is the initiator. The peer's own selection is matched
-    /// against those names only, without the lock.
-    fn shapes(&self, scope: &Scope) -> Result<TaskResult, HostError> {
-        let Some(rest) = scope.rest() else {
-            let first = Scope::of(scope.first().clone());
-            return Ok(TaskResult::Shapes(self.home.lock().refresh()?.shapes(&first, &Mapping::default())));
-        };
-        let named = self.home.lock().refresh()?.named_shapes(scope.first());
-        let within = named.into_iter().filter(|(location, _)| rest.covers_text(location));
-        Ok(TaskResult::Shapes(within.map(|(_, shape)| shape).collect()))
+    /// Runs `work` on a thread that may block.
+    async fn run<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut VaultWork) -> Result<T, HostError> + Send + 'static,
+    ) -> Result<T, HostError> {
+        let this = self.work.clone();
+        offload(move || work(&mut lock(&this))).await
     }
 
-    fn list(&self, grant: &Grant) -> Result<TaskResult, HostError> {
-        Ok(TaskResult::Listing(self.home.lock().refresh()?.list_for_peer(grant, now())?))
+    /// Runs `work`, which changes the file, on a thread that may block; again and again while
+    /// another process holds the file's lock, up to the file's limit.
+    async fn change<T: Send + 'static>(
+        &mut self,
+        work: impl Fn(&mut VaultWork) -> Result<T, HostError> + Send + Sync + 'static,
+    ) -> Result<T, HostError> {
+        let this = self.work.clone();
+        let is_in_use = |error: &HostError| matches!(error, HostError::Home(error) if error.is_in_use());
+        self.home.retry_while(is_in_use, move || work(&mut lock(&this))).await
     }
 
-    fn export(&mut self, export: &Export) -> Result<TaskResult, HostError> {
-        if self.knowledge.is_due_before_leaving() {
-            self.write_knowledge()?;
+    async fn export(&mut self, export: Export) -> Result<TaskResult, HostError> {
+        if self.run(|work| Ok(work.knowledge.is_due_before_leaving())).await? {
+            self.change(VaultWork::write_knowledge).await?;
         }
-        let to = RecipientPublicKey::from_bytes(export.key.as_bytes()).map_err(|_| HostError::BadKey)?;
-        let mut home = self.home.lock();
-        let stronghold = home.refresh()?;
-        let entries = stronghold.export(&export.grant, &export.entries, now())?;
-        let manifest = Manifest {
-            sender: stronghold.identity().device(),
-            receiver: self.peer.device(),
-            request: *self.receiver.request(),
-            index: self.sealed,
-        };
-        let sealed = seal_complement(&entries, &to, stronghold.identity(), &manifest)?;
-        self.sealed += 1;
+        let sealed = self.run(move |work| work.export(&export)).await?;
+        self.permits.reserve_outgoing(sealed.len()).await;
         Ok(TaskResult::Sealed(sealed))
     }
 
-    /// Changes the Stronghold, as a part of this session's step.
-    fn update<T>(
-        &mut self,
-        change: impl FnOnce(&mut Self, &mut Stronghold) -> Result<T, HostError>,
-    ) -> Result<T, HostError> {
-        let home = self.home.clone();
-        let mut step = self.step.take();
-        let done = match &mut step {
-            Some(step) => home.update_in(step, |stronghold| change(self, stronghold)),
-            None => home.update(|stronghold| change(self, stronghold)),
-        };
-        self.step = step;
-        done
-    }
-
-    fn import(&mut self, import: &Import) -> Result<TaskResult, HostError> {
-        let now = now();
-        let entries = self.receiver.open(&import.sealed)?;
-        // The peer writes the stamp before it sends a batch.
-        self.knowledge.is_stamped_there = true;
-        let report = self.update(|host, stronghold| {
-            let policy = stronghold.policy().clone();
-            let readable = import.expected.is_unplanned().then(|| stronghold.readable());
-            let mut brought = Vec::with_capacity(entries.len());
-            let report =
-                stronghold.import(&entries, host.peer.device(), now, |location, entry, revision| {
-                    brought.push(entry.revision);
-                    let checked = import.expected.check(&policy, location, &revision.shape(entry), now);
-                    checked.map_err(RejectReason::from)
-                })?;
-            let lost = host.lost + report.deleted + report.shrunk;
-            if readable.is_some_and(|readable| needs_confirmation(lost, readable)) {
-                return Err(HostError::Deletions);
-            }
-            // The peer holds each revision that it sends. They can be recorded only now: the record
-            // skips revisions that are not held here.
-            host.knowledge.write(stronghold, &host.peer.device(), brought);
-            Ok(report)
-        })?;
-        self.knowledge.written();
-        self.lost += report.deleted + report.shrunk;
-        let taken =
-            Changes { received: report.received, deleted: report.deleted, conflicts: report.conflicts };
+    async fn import(&mut self, import: Import) -> Result<TaskResult, HostError> {
+        let Import { sealed, expected } = import;
+        let entries = self.run(move |work| work.open(sealed)).await?;
+        let taken = self.change(move |work| work.import(&entries, &expected)).await?;
         self.handler.on_received(taken);
         Ok(TaskResult::Imported(taken))
     }
 
-    fn log(&mut self, verdicts: Vec<Verdict>) -> Result<(), HostError> {
-        let (time, device) = (now(), self.peer.device());
+    async fn log(&mut self, verdicts: Vec<Verdict>) -> Result<(), HostError> {
+        let (time, device) = (now(), self.peer);
         verdicts.iter().for_each(|verdict| self.handler.on_decision(device, verdict));
         let is_urgent = verdicts.iter().any(discloses);
         let decided = |verdict: Verdict| AuditRecord {
@@ -225,66 +169,52 @@ impl<'a> VaultHost<'a> {
             bytes: verdict.volume.bytes,
         };
         self.home.log_later(verdicts.into_iter().map(decided));
-        if !is_urgent {
-            self.home.write_log_if_due();
-            return Ok(());
+        if is_urgent {
+            return self.change(VaultWork::write_knowledge).await;
         }
-        self.update(|host, stronghold| {
-            host.knowledge.write(stronghold, &device, []);
-            Ok(())
-        })?;
-        self.knowledge.written();
+        if self.home.is_log_due()
+            && let Err(error) = self.home.write_log_async().await
+        {
+            tracing::warn!(%error, "the log could not be written");
+        }
         Ok(())
     }
 
-    /// Looks up names, and what the peer lacks or delivered.
-    fn look(&self, look: &Lookup) -> Result<TaskResult, HostError> {
-        let mut home = self.home.lock();
-        let stronghold = home.refresh()?;
-        let (device, now) = (self.peer.device(), now());
-        let names: Vec<Option<Location>> = look.names.iter().map(|id| stronghold.names_of(id)).collect();
-        if let Some(grant) = &look.grant
-            && names.iter().any(|name| {
-                !name.as_ref().is_some_and(|name| stronghold.policy().still_allows(grant, name, now))
-            })
-        {
-            return Err(ExportError::NotPermitted.into());
-        }
-        let lacking = look.lacking.iter().map(|head| stronghold.lacks(&device, head)).collect();
-        let delivered =
-            look.delivered.iter().map(|entry| stronghold.is_delivered_by(&device, entry)).collect();
-        Ok(TaskResult::Looked(LookupResult { names, lacking, delivered }))
-    }
-
     /// Reports to the handler, by name, the entries that are left behind.
-    fn report_left_behind(&mut self, left: LeftBehind) {
-        let names =
-            |stronghold: &Stronghold| left.ungiven.iter().filter_map(|id| stronghold.names_of(id)).collect();
-        let ungiven = names(self.home.lock().stronghold());
-        let LeftBehind { not_given, not_taken, untaken, .. } = left;
-        self.handler
-            .on_left_behind(self.peer.device(), &LeftBehindReport { not_given, ungiven, not_taken, untaken });
+    async fn report_left_behind(&mut self, left: LeftBehind) {
+        let LeftBehind { not_given, ungiven, not_taken, untaken } = left;
+        let names = move |vault: &mut VaultFile| -> Vec<Location> {
+            ungiven.iter().filter_map(|id| vault.stronghold().names_of(id)).collect()
+        };
+        let ungiven = self.home.call(names).await;
+        self.handler.on_left_behind(self.peer, &LeftBehindReport { not_given, ungiven, not_taken, untaken });
     }
 
     async fn confirm(&mut self, plan: &Plan) -> TaskResult {
-        let asked = self.handler.confirm_losses(self.peer.device(), plan);
+        let asked = self.handler.confirm_losses(self.peer, plan);
+        self.answered(asked).await
+    }
+
+    async fn ask(&mut self, pending: &[Pending]) -> TaskResult {
+        let asked = self.handler.approve(self.peer, pending);
+        self.answered(asked).await
+    }
+
+    async fn answered(&mut self, asked: BoxFuture<bool>) -> TaskResult {
         match timeout(self.approval_timeout, asked).await {
             Ok(true) => TaskResult::Approved,
             _ => TaskResult::Denied,
         }
     }
 
-    /// Collects the revisions that are newly known to be on the peer, so that nothing is written
-    /// when there are none.
-    fn learn(&mut self, revisions: Vec<RevisionId>) {
-        let device = self.peer.device();
-        let mut home = self.home.lock();
-        // If the file can't be read, every revision counts as new: the state in memory may never
-        // have been written.
-        let peers = home.refresh().ok().map(Stronghold::peers);
-        let is_new =
-            |revision: &RevisionId| !peers.is_some_and(|peers| peers.was_disclosed_to(&device, revision));
-        self.knowledge.revisions.extend(revisions.into_iter().filter(is_new));
+    async fn plan(&mut self, plan: Plan) -> TaskResult {
+        let decision = self.handler.review_plan(&plan).await;
+        self.plan = Some(plan);
+        match decision {
+            PlanDecision::Proceed => TaskResult::Proceed { deletions_confirmed: false },
+            PlanDecision::ProceedWithDeletions => TaskResult::Proceed { deletions_confirmed: true },
+            PlanDecision::Stop => TaskResult::Stop,
+        }
     }
 
     /// Writes the facts learnt about the peer, if any are due: before an entry leaves for the peer,
@@ -292,52 +222,25 @@ impl<'a> VaultHost<'a> {
     ///
     /// # Errors
     /// [`HostError::Home`] when they can't be written; the next change tries again.
-    pub(crate) fn flush_knowledge(&mut self) -> Result<(), HostError> {
-        if self.knowledge.is_due() { self.write_knowledge() } else { Ok(()) }
-    }
-
-    fn write_knowledge(&mut self) -> Result<(), HostError> {
-        self.update(|host, stronghold| {
-            host.knowledge.write(stronghold, &host.peer.device(), []);
-            Ok(())
-        })?;
-        self.knowledge.written();
+    pub(crate) async fn flush_knowledge(&mut self) -> Result<(), HostError> {
+        if self.run(|work| Ok(work.knowledge.is_due())).await? {
+            self.change(VaultWork::write_knowledge).await?;
+        }
         Ok(())
     }
 
     /// Stores and reports the peer's edition. A false claim harms only the peer, since nothing else
     /// depends on it.
-    fn note_edition(&mut self, edition: Edition) {
-        let device = self.peer.device();
-        let seen = self.home.lock().stronghold().peers().get(&device).map_or(0, |peer| peer.generation);
-        // If two copies are used in turn, one is always behind the other.
-        if (1..seen).contains(&edition.generation) && !self.is_copied {
-            self.handler.on_rollback(device, edition.generation, seen);
+    async fn note_edition(&mut self, edition: Edition) {
+        let rolled_back = self.run(move |work| Ok(work.note_edition(edition))).await;
+        if let Ok(Some(seen)) = rolled_back {
+            self.handler.on_rollback(self.peer, edition.generation, seen);
         }
-        self.knowledge.edition = Some(edition);
     }
 
     fn copied(&mut self, copied: Duplicate) {
-        self.is_copied |= copied == Duplicate::Theirs;
-        self.handler.on_duplicate(self.peer.device(), copied);
-    }
-
-    fn plan(&mut self, plan: Plan) -> TaskResult {
-        let answer = match self.handler.review_plan(&plan) {
-            PlanDecision::Proceed => TaskResult::Proceed { deletions_confirmed: false },
-            PlanDecision::ProceedWithDeletions => TaskResult::Proceed { deletions_confirmed: true },
-            PlanDecision::Stop => TaskResult::Stop,
-        };
-        self.plan = Some(plan);
-        answer
-    }
-
-    async fn ask(&mut self, pending: &[Pending]) -> TaskResult {
-        let asked = self.handler.approve(self.peer.device(), pending);
-        match timeout(self.approval_timeout, asked).await {
-            Ok(true) => TaskResult::Approved,
-            _ => TaskResult::Denied,
-        }
+        lock(&self.work).is_copied |= copied == Duplicate::Theirs;
+        self.handler.on_duplicate(self.peer, copied);
     }
 
     /// Keeps a local error, and tells the session whose fault the error is.
@@ -353,36 +256,40 @@ impl<'a> VaultHost<'a> {
 impl Host for VaultHost<'_> {
     async fn perform(&mut self, task: Task) -> Result<TaskResult, TaskError> {
         let done = match task {
-            Task::Lookup(look) => self.look(&look),
+            Task::Lookup(look) => self.run(move |work| work.look(&look)).await,
             Task::Confirm(plan) => Ok(self.confirm(&plan).await),
             Task::Approve(pending) => Ok(self.ask(&pending).await),
-            Task::Plan(plan) => Ok(self.plan(*plan)),
-            Task::Shapes(scope) => self.shapes(&scope),
-            Task::List(grant) => self.list(&grant),
-            Task::Export(export) => self.export(&export),
-            Task::Import(import) => self.import(&import),
+            Task::Plan(plan) => Ok(self.plan(*plan).await),
+            Task::Shapes(scope) => self.run(move |work| work.shapes(&scope)).await,
+            Task::List(grant) => self.run(move |work| work.list(&grant)).await,
+            Task::Export(export) => self.export(export).await,
+            Task::Import(import) => self.import(import).await,
         };
-        if let Ok(TaskResult::Sealed(sealed)) = &done {
-            self.permits.reserve_outgoing(sealed.len()).await;
-        }
         done.map_err(|error| self.classify_error(error))
     }
 
     async fn notify(&mut self, event: Event) -> Result<(), TaskError> {
         match event {
             Event::Log(verdicts) => {
-                return self.log(verdicts).map_err(|error| self.classify_error(error));
+                let logged = self.log(verdicts).await;
+                return logged.map_err(|error| self.classify_error(error));
             }
             Event::Listing(found) => self.found = found,
             Event::Incoming(volume) => self.handler.on_incoming(volume),
             Event::Sent { entries, of } => {
-                self.knowledge.is_stamped_there = true;
+                lock(&self.work).knowledge.is_stamped_there = true;
                 self.handler.on_sent(entries, of);
             }
-            Event::Edition(edition) => self.note_edition(edition),
+            Event::Edition(edition) => self.note_edition(edition).await,
             Event::Duplicate(copied) => self.copied(copied),
-            Event::PeerHolds(revisions) => self.learn(revisions),
-            Event::LeftBehind(left) => self.report_left_behind(left),
+            Event::PeerHolds(revisions) => {
+                let learnt = self.run(move |work| {
+                    work.learn(revisions);
+                    Ok(())
+                });
+                learnt.await.map_err(|error| self.classify_error(error))?;
+            }
+            Event::LeftBehind(left) => self.report_left_behind(left).await,
             Event::Declined(records) => self.declined = records,
         }
         Ok(())

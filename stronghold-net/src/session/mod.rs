@@ -5,4 +5,4 @@ pub(crate) mod driver;
 pub(crate) mod handler;
 pub(crate) mod host;
 pub(crate) mod knowledge;
-pub(crate) mod shared;
+pub(crate) mod offload;

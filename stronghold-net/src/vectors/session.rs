@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
 };
 
-use stronghold_snapshot::{NewSlot, RecipientSecretKey, Unlock, VaultFile, VaultFileError};
+use stronghold_snapshot::{NewSlot, RecipientSecretKey, Unlock, VaultFile, VaultFileError, now};
 use stronghold_sync::{
     Ancestors, Decision, DeviceId, Edition, Location, Operation, Rule, Selection, Stamp, Stamps, hex,
     message::Message,
@@ -31,7 +31,7 @@ use crate::{
         frame::{self, Role},
     },
     secret_of,
-    session::{host::recipient_key, shared::now},
+    session::host::recipient_key,
 };
 
 const NAME: &str = "session.txt";
@@ -292,7 +292,8 @@ async fn one_whole_sync_is_frame_by_frame_as_in_the_file() {
     let [first, second] = secrets;
     let (mut one, mut other) = (NoHandler, NoHandler);
     let host = |at: usize, secret, attendant| {
-        VaultHost::new(homes[at].clone(), identities[1 - at].public().clone(), secret, &BINDING, attendant)
+        let (peer, own) = (identities[1 - at].public().clone(), identities[at].device());
+        VaultHost::for_peer(homes[at].clone(), peer, own, secret, &BINDING, attendant)
     };
     let mut ends = [
         End {

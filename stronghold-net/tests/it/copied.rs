@@ -8,8 +8,8 @@ use std::{
 
 use crate::common::{Device, KEY, friends, opened};
 use stronghold_net::{
-    Channel, Direction, Expect, Peer, PeerError, PlanDecision, SessionHandler, SharedVault, SyncRequest,
-    Trust, own_identity,
+    BoxFuture, Channel, Direction, Expect, Peer, PeerError, PlanDecision, SessionHandler, SharedVault,
+    SyncRequest, Trust,
 };
 use stronghold_snapshot::{Unlock, VaultFile};
 use stronghold_sync::{DeviceId, Plan, Selection, session::Duplicate};
@@ -28,8 +28,9 @@ impl SessionHandler for Listening {
         self.told.push(whose);
     }
 
-    fn review_plan(&mut self, _: &Plan) -> PlanDecision {
-        if self.dry { PlanDecision::Stop } else { PlanDecision::ProceedWithDeletions }
+    fn review_plan(&mut self, _: &Plan) -> BoxFuture<PlanDecision> {
+        let decision = if self.dry { PlanDecision::Stop } else { PlanDecision::ProceedWithDeletions };
+        Box::pin(std::future::ready(decision))
     }
 }
 
@@ -86,7 +87,7 @@ async fn session(
     request: Request,
     bytes: usize,
 ) -> (Result<(), PeerError>, [Vec<Duplicate>; 2]) {
-    let (own, other) = (own_identity(asker).unwrap(), own_identity(asked).unwrap());
+    let (own, other) = (asker.identity(), asked.identity());
     let known = own.device();
     let ((near, through), (onward, far)) = (duplex(1 << 16), duplex(1 << 16));
     let mut here = Listening { dry: matches!(request, Request::DryRun), ..Listening::default() };

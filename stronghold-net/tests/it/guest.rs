@@ -16,7 +16,8 @@ use std::net::SocketAddr;
 use crate::attacker::{Hostile, heads_of_one_record};
 use crate::common::{ALL, Device};
 use stronghold_net::{
-    Direction, Limits, NoHandler, Outcome, Peer, PeerError, PlanDecision, Server, SessionHandler, SyncRequest,
+    BoxFuture, Direction, Limits, NoHandler, Outcome, Peer, PeerError, PlanDecision, Server, SessionHandler,
+    SyncRequest,
 };
 use stronghold_sync::{
     Location, Operation, Plan, Selection, SkipReason,
@@ -214,8 +215,8 @@ async fn a_pushed_value_does_not_take_over_what_was_written_here() {
 struct Reckless;
 
 impl SessionHandler for Reckless {
-    fn review_plan(&mut self, _: &Plan) -> PlanDecision {
-        PlanDecision::ProceedWithDeletions
+    fn review_plan(&mut self, _: &Plan) -> BoxFuture<PlanDecision> {
+        Box::pin(async { PlanDecision::ProceedWithDeletions })
     }
 }
 

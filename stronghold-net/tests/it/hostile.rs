@@ -46,6 +46,11 @@
 //!   `names.rs`, `local.rs`.
 
 use crate::common::{Device, channels, friends};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
 use stronghold_net::{
     ChannelError, Direction, DriveError, FrameError, Host, NoHandler, Outcome, Peer, PeerError, SyncRequest,
     VaultHost, drive, now, secret_of,
@@ -67,8 +72,14 @@ type Channel = stronghold_net::Channel<DuplexStream>;
 /// A session whose outgoing messages a function replaces; `None` hangs up.
 struct Tampered<S, T> {
     session: S,
-    sent: usize,
+    sent: Arc<AtomicUsize>,
     tamper: T,
+}
+
+impl<S, T> Tampered<S, T> {
+    fn new(session: S, tamper: T) -> Self {
+        Self { session, sent: Arc::default(), tamper }
+    }
 }
 
 impl<S: Session, T: FnMut(usize, Message) -> Option<Message> + Send> Session for Tampered<S, T> {
@@ -87,9 +98,9 @@ impl<S: Session, T: FnMut(usize, Message) -> Option<Message> + Send> Session for
     fn poll_action(&mut self) -> Option<Action> {
         match self.session.poll_action()? {
             Action::Send(message) => {
-                self.sent += 1;
+                let number = self.sent.fetch_add(1, Relaxed);
                 let hang_up = Action::Finished(Summary::default());
-                Some((self.tamper)(self.sent - 1, message).map_or(hang_up, Action::Send))
+                Some((self.tamper)(number, message).map_or(hang_up, Action::Send))
             }
             other => Some(other),
         }
@@ -104,15 +115,15 @@ fn key(secret: &RecipientSecretKey) -> RecipientKey {
 async fn answer_badly(
     device: &Device,
     mut channel: Channel,
-    tamper: impl FnMut(usize, Message) -> Option<Message> + Send,
+    tamper: impl FnMut(usize, Message) -> Option<Message> + Send + 'static,
 ) {
     let secret = RecipientSecretKey::generate().unwrap();
     let policy = device.home.lock().stronghold().policy().clone();
     let mut attendant = NoHandler;
-    let (peer, binding) = (channel.peer().clone(), channel.channel_binding());
-    let session = Responder::new(policy, peer.device(), now(), key(&secret), secret_of(&binding));
-    let mut host = VaultHost::new(device.home.clone(), peer, secret, &binding, &mut attendant);
-    let _ = drive(&mut channel, &mut Tampered { session, sent: 0, tamper }, &mut host).await;
+    let (peer, binding) = (channel.peer().device(), channel.channel_binding());
+    let session = Responder::new(policy, peer, now(), key(&secret), secret_of(&binding));
+    let mut host = VaultHost::new(device.home.clone(), &channel, secret, &mut attendant);
+    let _ = drive(&mut channel, Tampered::new(session, tamper), &mut host).await;
 }
 
 async fn sync(device: &Device, channel: Channel) -> Result<Outcome, PeerError> {
@@ -199,13 +210,12 @@ async fn an_asker_that_hangs_up_after_any_message_leaves_the_old_state_or_the_ne
                 key: key(&secret),
                 secret: secret_of(&near.channel_binding()),
             }));
-            let (peer, binding) = (near.peer().clone(), near.channel_binding());
             let mut attendant = NoHandler;
-            let mut host = VaultHost::new(asker.home.clone(), peer, secret, &binding, &mut attendant);
-            let tamper = |index, message| (index < last).then_some(message);
-            let mut session = Tampered { session, sent: 0, tamper };
-            let finished = drive(&mut near, &mut session, &mut host).await;
-            let whole = session.sent <= last;
+            let mut host = VaultHost::new(asker.home.clone(), &near, secret, &mut attendant);
+            let session = Tampered::new(session, move |index, message| (index < last).then_some(message));
+            let sent = session.sent.clone();
+            let finished = drive(&mut near, session, &mut host).await;
+            let whole = sent.load(Relaxed) <= last;
             drop(near);
             (finished, whole)
         };
@@ -308,11 +318,11 @@ async fn answer_forged<'a, H: Host>(
 ) {
     let secret = RecipientSecretKey::generate().unwrap();
     let policy = device.home.lock().stronghold().policy().clone();
-    let (peer, binding) = (channel.peer().clone(), channel.channel_binding());
-    let mut session = Responder::new(policy, peer.device(), now(), key(&secret), secret_of(&binding));
+    let (peer, binding) = (channel.peer().device(), channel.channel_binding());
+    let session = Responder::new(policy, peer, now(), key(&secret), secret_of(&binding));
     let attendant = Box::leak(Box::new(NoHandler));
-    let host = VaultHost::new(device.home.clone(), peer, secret, &binding, attendant);
-    let _ = drive(&mut channel, &mut session, &mut wrap(host)).await;
+    let host = VaultHost::new(device.home.clone(), &channel, secret, attendant);
+    let _ = drive(&mut channel, session, &mut wrap(host)).await;
 }
 
 #[tokio::test]
@@ -434,14 +444,13 @@ async fn a_peer_that_wants_what_was_not_offered_gets_nothing() {
             secret: secret_of(&near.channel_binding()),
         }));
         let mut near = near;
-        let (peer, binding) = (near.peer().clone(), near.channel_binding());
         let mut attendant = NoHandler;
-        let mut host = VaultHost::new(asker.home.clone(), peer, secret, &binding, &mut attendant);
+        let mut host = VaultHost::new(asker.home.clone(), &near, secret, &mut attendant);
         let tamper = |_, message| match message {
             Message::Want(_) => Some(Message::Want(vec![99])),
             other => Some(other),
         };
-        drive(&mut near, &mut Tampered { session, sent: 0, tamper }, &mut host).await
+        drive(&mut near, Tampered::new(session, tamper), &mut host).await
     };
     let (asking, answered) = tokio::join!(asking, answer(&asked, far));
     assert!(matches!(

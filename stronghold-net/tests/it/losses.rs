@@ -3,7 +3,8 @@
 
 use crate::common::{Device, channels, friends};
 use stronghold_net::{
-    Beyond, Direction, HostError, NoHandler, Peer, PeerError, PlanDecision, SessionHandler, SyncRequest,
+    Beyond, BoxFuture, Direction, HostError, NoHandler, Peer, PeerError, PlanDecision, SessionHandler,
+    SyncRequest,
 };
 use stronghold_sync::{Plan, Selection, session::SessionError};
 
@@ -30,8 +31,8 @@ enum Entrance {
 struct Bold;
 
 impl SessionHandler for Bold {
-    fn review_plan(&mut self, _: &Plan) -> PlanDecision {
-        PlanDecision::ProceedWithDeletions
+    fn review_plan(&mut self, _: &Plan) -> BoxFuture<PlanDecision> {
+        Box::pin(async { PlanDecision::ProceedWithDeletions })
     }
 }
 

@@ -17,6 +17,7 @@ mod losses;
 mod midway;
 mod observer;
 mod pairing;
+mod responsive;
 mod server;
 mod settling;
 mod simulation;

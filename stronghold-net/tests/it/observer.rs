@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::common::{ALL, Device};
-use stronghold_net::{Direction, NoHandler, Pairing, Peer, Server, SyncRequest, own_identity};
+use stronghold_net::{Direction, NoHandler, Pairing, Peer, Server, SyncRequest};
 use stronghold_sync::Selection;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 
@@ -69,7 +69,7 @@ async fn pairing(asker: &Device, asked: &Device) -> Vec<u8> {
     let (near, far, bytes) = captured();
     let shown = Pairing::new().unwrap();
     let typed = shown.code().reveal().parse().unwrap();
-    let identities = [asker, asked].map(|device| own_identity(&device.home).unwrap());
+    let identities = [asker, asked].map(|device| device.home.identity());
     let name = |device: &Device| device.home.lock().stronghold().name().to_owned();
     let (asker, asked) = (name(asker), name(asked));
     let (joined, listened) = tokio::join!(

@@ -411,7 +411,7 @@ async fn a_pairing_waits_for_persons_and_its_channel_no_longer() {
     assert_eq!(silent.unwrap_err(), ChannelError::TimedOut(Duration::from_secs(30)));
 
     let (mut joined, listened) = agreed("phone").await;
-    let saving = joined.settle(|_| Ok::<_, ()>(()), |()| Ok(()));
+    let saving = joined.settle(async |_| Ok::<_, ()>(()), async |()| Ok(()));
     let Err(Unsettled::Channel(silent)) = saving.await else { panic!("it settled") };
     assert_eq!(silent, ChannelError::TimedOut(Duration::from_secs(120)), "another process may be writing");
     drop(listened);

@@ -10,7 +10,7 @@ use std::{
 use crate::common::{ALL, Device, Failed, between, friends};
 use stronghold_net::{
     BoxFuture, Channel, ChannelError, Direction, Event, Expect, Limits, NoHandler, Outcome, Peer, PeerError,
-    Server, SessionHandler, SyncRequest, own_identity,
+    Server, SessionHandler, SyncRequest,
 };
 use stronghold_sync::{DeviceId, Operation, Pending, Selection, message::Refusal, session::SessionError};
 use tokio::{
@@ -144,7 +144,7 @@ async fn whoever_is_not_paired_hears_nothing() {
 
     // Without a knock, TLS fails, even with the right key.
     let (near, far) = duplex(1 << 20);
-    let identity = own_identity(&asker.home).unwrap();
+    let identity = asker.home.identity();
     let (refused, ()) =
         tokio::join!(Channel::connect(near, &identity, Expect::Device(asked.device())), server.answer(far));
     assert_eq!(refused.unwrap_err(), ChannelError::TurnedAway);

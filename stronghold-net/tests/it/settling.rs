@@ -26,14 +26,14 @@ impl Disk {
     }
 
     async fn settle(&self, paired: &mut Paired<DuplexStream>) -> Result<Settled, Unsettled<&'static str>> {
-        let save = |_: &Paired<DuplexStream>| match self.is_full {
+        let save = async |_: &Paired<DuplexStream>| match self.is_full {
             true => Err("full"),
             false => {
                 self.has.set(true);
                 Ok(())
             }
         };
-        let take_back = |()| {
+        let take_back = async |()| {
             self.has.set(false);
             Ok(())
         };
@@ -103,7 +103,7 @@ async fn who_is_cut_off_says_what_it_knows() {
 #[tokio::test]
 async fn what_can_not_be_taken_back_is_said() {
     let (mut joiner, mut listener) = agreed().await;
-    let (full, listened) = (Disk::full(), listener.settle(|_| Ok(()), |()| Err("full by now")));
+    let (full, listened) = (Disk::full(), listener.settle(async |_| Ok(()), async |()| Err("full by now")));
     let (joined, listened) = tokio::join!(full.settle(&mut joiner), listened);
     assert!(matches!(joined, Err(Unsettled::Save("full"))));
     assert!(matches!(listened, Err(Unsettled::TakeBack("full by now"))));

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
-use stronghold_net::now;
+use stronghold_snapshot::now;
 use stronghold_sync::{Location, check_name, escape_untrusted, needs_confirmation};
 use stronghold_vault::{Labels, Stronghold};
 use zeroize::Zeroizing;

@@ -1,7 +1,15 @@
 //! Simulates a paired device with all rules that breaks the protocol: it hangs up after any
 //! message, sends another in place of any, or damages a batch.
 
-use std::{fs, net::SocketAddr, path::PathBuf};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use stronghold_net::{
     Channel, ChannelError, DriveError, NoHandler, Peer, PeerError, SharedVault, VaultHost, drive, now,
@@ -63,16 +71,21 @@ impl Breaker {
     fn rehearsed(&mut self) -> usize {
         self.inside.device.lock().unwrap().put("d/v/first", "the breaker's");
         self.pristine = fs::read(&self.inside.snapshot).unwrap();
-        let mut chunk = None;
-        let tamper = |at: usize, message: Message| {
-            chunk = matches!(message, Message::Chunk(_)).then_some(at).or(chunk);
+        let chunk = Arc::new(AtomicUsize::new(usize::MAX));
+        let found = chunk.clone();
+        let tamper = move |at: usize, message: Message| {
+            if matches!(message, Message::Chunk(_)) {
+                found.store(at, Relaxed);
+            }
             Some(message)
         };
         let heard = runtime().block_on(self.session(0, tamper));
         assert_eq!(heard, Heard::Done);
         self.inside.device.lock().unwrap().put("d/v/second", "what never gets there");
         self.pristine = fs::read(&self.inside.snapshot).unwrap();
-        chunk.expect("the breaker gave nothing")
+        let chunk = chunk.load(Relaxed);
+        assert_ne!(chunk, usize::MAX, "the breaker gave nothing");
+        chunk
     }
 
     /// Breaks the protocol in the way given by `number`.
@@ -82,7 +95,7 @@ impl Breaker {
         if way == intruders.len() + 2 {
             return self.babble().await;
         }
-        let tamper = |index: usize, message: Message| match way.checked_sub(intruders.len()) {
+        let tamper = move |index: usize, message: Message| match way.checked_sub(intruders.len()) {
             None if index == at => Some(intruders[way].clone()),
             Some(0) if index == at => None,
             // Whatever else is wrong, the batch is unusable.
@@ -96,7 +109,7 @@ impl Breaker {
     async fn session(
         &self,
         number: usize,
-        tamper: impl FnMut(usize, Message) -> Option<Message> + Send,
+        tamper: impl FnMut(usize, Message) -> Option<Message> + Send + 'static,
     ) -> Heard {
         let copy = self.copies[number % self.copies.len()].lock().await;
         fs::write(&*copy, &self.pristine).unwrap();
@@ -158,13 +171,13 @@ fn damaged(message: Message) -> Message {
 async fn asked(
     channel: &mut Channel<TcpStream>,
     home: &SharedVault,
-    tamper: impl FnMut(usize, Message) -> Option<Message> + Send,
+    tamper: impl FnMut(usize, Message) -> Option<Message> + Send + 'static,
 ) -> Heard {
     let secret = RecipientSecretKey::generate().unwrap();
     let selection = Selection::everything();
-    let (peer, binding) = (channel.peer().clone(), channel.channel_binding());
+    let peer = channel.peer().device();
     let policy = home.lock().stronghold().policy().clone();
-    let Decision::Allowed(push) = policy.decide(&peer.device(), Operation::Pull, &selection, now()) else {
+    let Decision::Allowed(push) = policy.decide(&peer, Operation::Pull, &selection, now()) else {
         panic!("the breaker lets the server pull");
     };
     let key = RecipientKey::new(secret.public().to_bytes()).unwrap();
@@ -174,14 +187,15 @@ async fn asked(
         push: Push::Granted(push),
         names: false,
         key,
-        secret: secret_of(&binding),
+        secret: secret_of(&channel.channel_binding()),
     }));
     let mut attendant = NoHandler;
-    let mut host = VaultHost::new(home.clone(), peer, secret, &binding, &mut attendant);
-    let mut session = Tampered { session, sent: 0, is_cut: false, tamper };
-    let driven = drive(channel, &mut session, &mut host).await;
+    let mut host = VaultHost::new(home.clone(), channel, secret, &mut attendant);
+    let is_cut = Arc::new(AtomicBool::new(false));
+    let session = Tampered { session, sent: 0, is_cut: is_cut.clone(), tamper };
+    let driven = drive(channel, session, &mut host).await;
     match driven {
-        Ok(_) if session.is_cut => Heard::Cut,
+        Ok(_) if is_cut.load(Relaxed) => Heard::Cut,
         Ok(_) => Heard::Done,
         Err(DriveError::Session(SessionError::Refused(Refusal::Busy))) => Heard::Busy,
         Err(DriveError::Session(SessionError::Refused(Refusal::ProtocolError | Refusal::Version))) => {
@@ -197,7 +211,7 @@ async fn asked(
 struct Tampered<T> {
     session: Initiator,
     sent: usize,
-    is_cut: bool,
+    is_cut: Arc<AtomicBool>,
     tamper: T,
 }
 
@@ -221,7 +235,7 @@ impl<T: FnMut(usize, Message) -> Option<Message> + Send> Session for Tampered<T>
         };
         self.sent += 1;
         let tampered = (self.tamper)(self.sent - 1, message);
-        self.is_cut |= tampered.is_none();
+        self.is_cut.fetch_or(tampered.is_none(), Relaxed);
         Some(tampered.map_or(Action::Finished(Summary::default()), Action::Send))
     }
 }

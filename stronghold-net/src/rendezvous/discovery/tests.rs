@@ -118,7 +118,7 @@ async fn another_audience_is_told_at_the_next_look() {
     let (own, peer) = friends();
     let late = Device::new("late");
     let audience = Audience::Peers(own.home.clone());
-    let secrets = audience.secrets();
+    let secrets = audience.secrets().await;
     let shared = crate::common::between(&own.device(), &peer.device());
     assert_eq!(secrets, [(own.device(), shared)]);
     let paper = Paper::default();
@@ -148,17 +148,17 @@ async fn another_audience_is_told_at_the_next_look() {
 }
 
 /// A peer of a time before devices had secrets is announced to nobody.
-#[test]
-fn the_audience_is_all_that_share_a_secret_or_the_code() {
+#[tokio::test]
+async fn the_audience_is_all_that_share_a_secret_or_the_code() {
     let (own, peer) = friends();
     let code = PairingCode::generate().unwrap();
-    assert_eq!(Audience::Pairing(of_code(&code)).secrets(), [(ANY_DEVICE, of_code(&code))]);
+    assert_eq!(Audience::Pairing(of_code(&code)).secrets().await, [(ANY_DEVICE, of_code(&code))]);
     own.change(|stronghold| {
         let mut known = stronghold.peers().get(&peer.device()).unwrap().clone();
         known.rendezvous = None;
         stronghold.peers_mut().insert(peer.device(), known);
     });
-    assert_eq!(Audience::Peers(own.home.clone()).secrets(), []);
+    assert_eq!(Audience::Peers(own.home.clone()).secrets().await, []);
 }
 
 #[tokio::test(start_paused = true)]

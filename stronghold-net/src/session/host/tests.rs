@@ -3,18 +3,16 @@
 
 mod batches;
 
+use stronghold_snapshot::{ComplementReceiver, Manifest, RecipientPublicKey, seal_complement};
 use stronghold_sync::{
-    Decision, DeviceId, EntryId, Shape,
+    Decision, EntryId, Grant, Mapping, RevisionId, Scope, Shape,
     message::Volume,
-    session::{PeerMisbehaved, TaskError},
+    session::{Changes, Lookup, LookupResult, PeerMisbehaved},
 };
 use stronghold_vault::Entry;
 
 use super::*;
-use crate::{
-    common::{Device, friends},
-    session::handler::BoxFuture,
-};
+use crate::common::{Device, friends};
 
 const BINDING: [u8; 32] = [7; 32];
 
@@ -58,9 +56,9 @@ impl SessionHandler for Noting {
         self.note("left", &(peer, left));
     }
 
-    fn review_plan(&mut self, plan: &Plan) -> PlanDecision {
+    fn review_plan(&mut self, plan: &Plan) -> BoxFuture<PlanDecision> {
         self.note("plan", &plan.unchanged);
-        self.goes_on.unwrap_or(PlanDecision::Proceed)
+        Box::pin(std::future::ready(self.goes_on.unwrap_or(PlanDecision::Proceed)))
     }
 
     fn on_incoming(&mut self, volume: Volume) {
@@ -91,7 +89,7 @@ impl SessionHandler for Noting {
 /// The host of `own` in a session with `peer`, who has the key of the secret that comes with it.
 fn host<'a>(own: &Device, peer: &Device, attendant: &'a mut Noting) -> VaultHost<'a> {
     let secret = RecipientSecretKey::from_bytes(&[3; 32]).unwrap();
-    VaultHost::new(own.home.clone(), public(peer), secret, &BINDING, attendant)
+    VaultHost::for_peer(own.home.clone(), public(peer), own.device(), secret, &BINDING, attendant)
 }
 
 fn public(device: &Device) -> PublicIdentity {
@@ -214,7 +212,7 @@ async fn a_snapshot_that_was_set_back_is_told_of() {
             host.notify(Event::Duplicate(copied)).await.unwrap();
         }
         host.notify(Event::Edition(Edition { generation, stamp: None })).await.unwrap();
-        assert_eq!(host.knowledge.edition, Some(Edition { generation, stamp: None }));
+        assert_eq!(lock(&host.work).knowledge.edition, Some(Edition { generation, stamp: None }));
         drop(host);
         let told: Vec<_> = noting.told.into_iter().filter(|told| told.starts_with("set back")).collect();
         assert_eq!(told, Vec::from_iter(expected), "{copied:?} {generation}");
@@ -316,7 +314,7 @@ async fn a_decision_by_which_something_leaves_is_durable_at_once() {
     let mut log = async |verdicts: Vec<Verdict>| {
         host.notify(Event::PeerHolds(vec![revision(1)])).await.unwrap();
         assert_eq!(host.notify(Event::Log(verdicts)).await, Ok(()));
-        (generation(&own) - before, host.knowledge.is_due())
+        (generation(&own) - before, lock(&host.work).knowledge.is_due())
     };
     // The first is written at once, alone; the next waits.
     assert_eq!(log(vec![verdict(Operation::Push, true, 1)]).await, (1, true));
@@ -434,7 +432,7 @@ async fn what_is_learnt_is_written_before_a_batch_leaves() {
         Export { grant: grant(&own, &peer, Operation::Pull, "**"), entries: entries(&own), key: key() };
     let before = generation(&own);
     let mut noting = Noting::default();
-    let mut host = host(&own, &peer, &mut noting).serving();
+    let mut host = host(&own, &peer, &mut noting).serving("peer");
     let sealed = async |host: &mut VaultHost<'_>| match host.perform(Task::Export(export.clone())).await {
         Ok(TaskResult::Sealed(sealed)) => sealed,
         other => panic!("{other:?}"),

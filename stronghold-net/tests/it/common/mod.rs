@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stronghold_net::{Channel, Expect, SharedVault, Trust, own_identity};
+use stronghold_net::{Channel, Expect, SharedVault, Trust};
 use stronghold_snapshot::{NewSlot, Unlock, VaultFile};
 use stronghold_sync::{DeviceId, Operation, Rule, Selection};
 use stronghold_vault::{Labels, Peer, Rendezvous, Stronghold, WriteError};
@@ -152,7 +152,7 @@ pub(crate) async fn channels(
     asked: &Device,
 ) -> (Channel<DuplexStream>, Channel<DuplexStream>) {
     let (near, far) = duplex(1 << 20);
-    let (own, other) = (own_identity(&asker.home).unwrap(), own_identity(&asked.home).unwrap());
+    let (own, other) = (asker.home.identity(), asked.home.identity());
     let known = own.device();
     tokio::try_join!(
         Channel::connect(near, &own, Expect::Device(other.device())),

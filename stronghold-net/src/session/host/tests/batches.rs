@@ -30,7 +30,7 @@ async fn a_batch_is_durable_with_what_it_tells_of_the_peer_before_it_is_told_of(
     );
     let stamp = home.lock().stronghold().peers().own_stamp(&peer.device());
     assert_eq!(stamp, Some(stamp_of(&BINDING)), "the peer has it too");
-    host.flush_knowledge().unwrap();
+    host.flush_knowledge().await.unwrap();
     assert_eq!(generation(&own), before + 1, "nothing is left to be written");
     drop(host);
     assert_eq!(noting.told, [format!("taken {taken:?}")]);

@@ -1,0 +1,192 @@
+//! A session's work on a vault file. It may block, so it runs off the threads of the runtime.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use stronghold_snapshot::{
+    ComplementReceiver, Manifest, RecipientPublicKey, RecipientSecretKey, SharedVault, now, seal_complement,
+};
+use stronghold_sync::{
+    DeviceId, Edition, Grant, Location, Mapping, RevisionId, Scope, needs_confirmation,
+    session::{Changes, Expected, Export, Lookup, LookupResult, TaskResult},
+};
+use stronghold_vault::{Entry, ExportError, PendingStep, PublicIdentity, RejectReason, Stronghold};
+
+use super::{HostError, request_of, stamp_of};
+use crate::session::knowledge::PeerKnowledge;
+
+/// A session's part of the work on a vault file: the one-time key, the facts learnt about the peer
+/// and the step that changes belong to.
+pub(super) struct VaultWork {
+    home: SharedVault,
+    peer: PublicIdentity,
+    /// Opens the peer's batches.
+    receiver: ComplementReceiver,
+    /// Number of batches sealed for the peer.
+    sealed: u64,
+    /// Number of records that imported batches deleted, emptied or shortened here.
+    lost: u64,
+    /// The step of a session that the peer requested; `None` for a session of this side, which
+    /// belongs to another step.
+    pub(super) step: Option<PendingStep>,
+    /// Facts about the peer, to be written with the next change.
+    pub(super) knowledge: PeerKnowledge,
+    /// `true` if two snapshots of the peer's identity are in use.
+    pub(super) is_copied: bool,
+}
+
+/// Locks a session's work, which only one task uses at a time.
+pub(super) fn lock(work: &Mutex<VaultWork>) -> MutexGuard<'_, VaultWork> {
+    work.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl VaultWork {
+    pub(super) fn new(
+        home: SharedVault,
+        peer: PublicIdentity,
+        own: DeviceId,
+        secret: RecipientSecretKey,
+        binding: &[u8; 32],
+    ) -> Self {
+        Self {
+            home,
+            receiver: ComplementReceiver::new(secret, peer.clone(), own, request_of(binding)),
+            peer,
+            sealed: 0,
+            lost: 0,
+            step: None,
+            knowledge: PeerKnowledge::new(stamp_of(binding)),
+            is_copied: false,
+        }
+    }
+
+    /// Returns the shapes in a scope. Holds the vault's lock while it matches the scope's first
+    /// selection: the rules, where the peer is the initiator. The peer's own selection is matched
+    /// against those names only, without the lock.
+    pub(super) fn shapes(&self, scope: &Scope) -> Result<TaskResult, HostError> {
+        let Some(rest) = scope.rest() else {
+            let first = Scope::of(scope.first().clone());
+            return Ok(TaskResult::Shapes(self.home.lock().refresh()?.shapes(&first, &Mapping::default())));
+        };
+        let named = self.home.lock().refresh()?.named_shapes(scope.first());
+        let within = named.into_iter().filter(|(location, _)| rest.covers_text(location));
+        Ok(TaskResult::Shapes(within.map(|(_, shape)| shape).collect()))
+    }
+
+    pub(super) fn list(&self, grant: &Grant) -> Result<TaskResult, HostError> {
+        Ok(TaskResult::Listing(self.home.lock().refresh()?.list_for_peer(grant, now())?))
+    }
+
+    pub(super) fn export(&mut self, export: &Export) -> Result<Vec<u8>, HostError> {
+        let to = RecipientPublicKey::from_bytes(export.key.as_bytes()).map_err(|_| HostError::BadKey)?;
+        let mut home = self.home.lock();
+        let stronghold = home.refresh()?;
+        let entries = stronghold.export(&export.grant, &export.entries, now())?;
+        let manifest = Manifest {
+            sender: stronghold.identity().device(),
+            receiver: self.peer.device(),
+            request: *self.receiver.request(),
+            index: self.sealed,
+        };
+        let sealed = seal_complement(&entries, &to, stronghold.identity(), &manifest)?;
+        self.sealed += 1;
+        Ok(sealed)
+    }
+
+    /// Opens the peer's next batch.
+    pub(super) fn open(&mut self, sealed: Vec<u8>) -> Result<Vec<Entry>, HostError> {
+        Ok(self.receiver.open(&sealed)?)
+    }
+
+    /// Merges the entries of a batch and commits them, or none of them.
+    pub(super) fn import(&mut self, entries: &[Entry], expected: &Expected) -> Result<Changes, HostError> {
+        let now = now();
+        // The peer writes the stamp before it sends a batch.
+        self.knowledge.is_stamped_there = true;
+        let report = self.update(|work, stronghold| {
+            let policy = stronghold.policy().clone();
+            let readable = expected.is_unplanned().then(|| stronghold.readable());
+            let mut brought = Vec::with_capacity(entries.len());
+            let report =
+                stronghold.import(entries, work.peer.device(), now, |location, entry, revision| {
+                    brought.push(entry.revision);
+                    let checked = expected.check(&policy, location, &revision.shape(entry), now);
+                    checked.map_err(RejectReason::from)
+                })?;
+            let lost = work.lost + report.deleted + report.shrunk;
+            if readable.is_some_and(|readable| needs_confirmation(lost, readable)) {
+                return Err(HostError::Deletions);
+            }
+            // The peer holds each revision that it sends. They can be recorded only now: the record
+            // skips revisions that are not held here.
+            work.knowledge.write(stronghold, &work.peer.device(), brought);
+            Ok(report)
+        })?;
+        self.knowledge.written();
+        self.lost += report.deleted + report.shrunk;
+        Ok(Changes { received: report.received, deleted: report.deleted, conflicts: report.conflicts })
+    }
+
+    /// Looks up names, and what the peer lacks or delivered.
+    pub(super) fn look(&self, look: &Lookup) -> Result<TaskResult, HostError> {
+        let mut home = self.home.lock();
+        let stronghold = home.refresh()?;
+        let (device, now) = (self.peer.device(), now());
+        let names: Vec<Option<Location>> = look.names.iter().map(|id| stronghold.names_of(id)).collect();
+        if let Some(grant) = &look.grant
+            && names.iter().any(|name| {
+                !name.as_ref().is_some_and(|name| stronghold.policy().still_allows(grant, name, now))
+            })
+        {
+            return Err(ExportError::NotPermitted.into());
+        }
+        let lacking = look.lacking.iter().map(|head| stronghold.lacks(&device, head)).collect();
+        let delivered =
+            look.delivered.iter().map(|entry| stronghold.is_delivered_by(&device, entry)).collect();
+        Ok(TaskResult::Looked(LookupResult { names, lacking, delivered }))
+    }
+
+    /// Collects the revisions that are newly known to be on the peer, so that nothing is written
+    /// when there are none.
+    pub(super) fn learn(&mut self, revisions: Vec<RevisionId>) {
+        let device = self.peer.device();
+        let mut home = self.home.lock();
+        // If the file can't be read, every revision counts as new: the state in memory may never
+        // have been written.
+        let peers = home.refresh().ok().map(Stronghold::peers);
+        let is_new =
+            |revision: &RevisionId| !peers.is_some_and(|peers| peers.was_disclosed_to(&device, revision));
+        self.knowledge.revisions.extend(revisions.into_iter().filter(is_new));
+    }
+
+    /// Writes the facts learnt about the peer, and the queued log records.
+    pub(super) fn write_knowledge(&mut self) -> Result<(), HostError> {
+        self.update(|work, stronghold| {
+            work.knowledge.write(stronghold, &work.peer.device(), []);
+            Ok(())
+        })?;
+        self.knowledge.written();
+        Ok(())
+    }
+
+    /// Keeps the peer's edition. Returns the generation last seen if the edition is older.
+    pub(super) fn note_edition(&mut self, edition: Edition) -> Option<u64> {
+        let device = self.peer.device();
+        let seen = self.home.lock().stronghold().peers().get(&device).map_or(0, |peer| peer.generation);
+        self.knowledge.edition = Some(edition);
+        // If two copies are used in turn, one is always behind the other.
+        ((1..seen).contains(&edition.generation) && !self.is_copied).then_some(seen)
+    }
+
+    /// Changes the Stronghold, as a part of this session's step, unless another process holds the
+    /// lock.
+    fn update<T>(
+        &mut self,
+        change: impl FnOnce(&mut Self, &mut Stronghold) -> Result<T, HostError>,
+    ) -> Result<T, HostError> {
+        let home = self.home.clone();
+        let mut step = self.step.take();
+        let done = home.try_update(step.as_mut(), |stronghold| change(self, stronghold));
+        self.step = step;
+        done
+    }
+}
