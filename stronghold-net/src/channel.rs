@@ -75,6 +75,8 @@ pub struct Channel<S> {
     outbox: Vec<u8>,
     written: usize,
     failed: Option<ChannelError>,
+    /// The error that ended writing. What has arrived can still be read.
+    unwritable: Option<ChannelError>,
     /// `true` until the peer's card, its first message, has arrived.
     awaits_card: bool,
 }
@@ -176,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     /// [`ChannelError::Unsendable`] when the message is longer than [`MAX_FRAME`]; any other
     /// variant when the channel failed.
     pub async fn feed<M: Serialize + ?Sized>(&mut self, message: &M) -> Result<(), ChannelError> {
-        self.check_open()?;
+        self.check_writable()?;
         let queued = self.queue(message);
         self.latch(queued)?;
         if self.outbox.len() >= MAX_FRAME { self.flush().await } else { Ok(()) }
@@ -188,13 +190,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     /// Fails when the channel failed, or when the peer does not accept all bytes within the idle
     /// timeout.
     pub async fn flush(&mut self) -> Result<(), ChannelError> {
-        self.check_open()?;
+        self.check_writable()?;
         let idle = self.timeouts.idle;
         let flushed = timeout(idle, self.write_out()).await.unwrap_or(Err(ChannelError::TimedOut(idle)));
-        self.latch(flushed)
+        self.unwritable = flushed.as_ref().err().cloned();
+        flushed
     }
 
-    /// Flushes, then waits for the peer's next message.
+    /// Flushes, then waits for the peer's next message. What the peer sent before it hung up still
+    /// arrives, although nothing can be written any more.
     ///
     /// # Errors
     /// [`ChannelError::Closed`] and [`ChannelError::Cut`] at the end of the stream,
@@ -264,6 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
             outbox: Vec::new(),
             written: 0,
             failed: None,
+            unwritable: None,
             awaits_card: false,
         })
     }
@@ -305,16 +310,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
     }
 
     async fn fill_inbox(&mut self) -> Result<(), ChannelError> {
-        self.write_out().await?;
+        if self.unwritable.is_none() {
+            self.unwritable = self.write_out().await.err();
+        }
         loop {
             let missing = frame::missing(&self.inbox)?;
             if missing == 0 {
                 return Ok(());
             }
-            let arrived = self.stream.fill_buf().await.map_err(|error| ChannelError::from_io(&error))?;
-            if arrived.is_empty() {
-                return Err(if self.inbox.is_empty() { ChannelError::Closed } else { ChannelError::Cut });
-            }
+            let arrived = match self.stream.fill_buf().await {
+                Ok([]) if self.inbox.is_empty() => Err(ChannelError::Closed),
+                Ok([]) => Err(ChannelError::Cut),
+                Ok(arrived) => Ok(arrived),
+                Err(error) => Err(ChannelError::from_io(&error)),
+            };
+            let arrived = arrived.map_err(|error| self.unwritable.clone().unwrap_or(error))?;
             let taken = arrived.len().min(missing);
             self.inbox.extend_from_slice(&arrived[..taken]);
             self.stream.consume(taken);
@@ -395,6 +405,11 @@ impl<S> Channel<S> {
 
     fn check_open(&self) -> Result<(), ChannelError> {
         self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn check_writable(&self) -> Result<(), ChannelError> {
+        self.check_open()?;
+        self.unwritable.clone().map_or(Ok(()), Err)
     }
 
     fn latch<T>(&mut self, outcome: Result<T, ChannelError>) -> Result<T, ChannelError> {

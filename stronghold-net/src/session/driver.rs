@@ -100,7 +100,10 @@ where
                 return Ok(summary);
             }
             Ok(None) => {}
-            Err(error) => return Err(last_words(channel, &mut session, host, error).await),
+            Err(error) => {
+                let error = refusal_behind(channel, &mut session, error).await;
+                return Err(last_words(channel, &mut session, host, error).await);
+            }
         }
         let message = channel.receive::<Message>().await?;
         match &message {
@@ -158,6 +161,26 @@ where
         }
     }
     Ok(None)
+}
+
+/// Returns the peer's refusal, if it sent one before it hung up, in place of the error of a write
+/// that failed for it.
+async fn refusal_behind<C, S>(
+    channel: &mut Channel<C>,
+    session: &mut Offloaded<S>,
+    error: DriveError,
+) -> DriveError
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send,
+    S: Session + Send + 'static,
+{
+    if matches!(error, DriveError::Channel(ChannelError::Cut | ChannelError::Closed))
+        && let Ok(refused @ Message::Refused(_)) = channel.receive::<Message>().await
+        && let Err(refused) = session.handle_message(refused).await
+    {
+        return refused.into();
+    }
+    error
 }
 
 /// Logs the session's last decisions and sends its final message. Their failure does not replace
