@@ -35,7 +35,7 @@ use crate::{
         tags::{self, ANY_DEVICE, Nonce, TagContext, tag, truncate},
     },
     request_of, secret_of,
-    session::host::stamp_of,
+    session::binding::stamp_of,
 };
 
 const HEAD: &str = "\

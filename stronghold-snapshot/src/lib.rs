@@ -35,5 +35,5 @@ pub use format::{MAX_LABEL, MAX_SLOTS};
 pub use merge::{Merge, MergeError, Merged};
 pub use shared::SharedVault;
 #[cfg(feature = "tokio")]
-pub use shared::offload;
+pub use shared::offload::offload;
 pub use vault_file::{OnRollback, RollbackNotes, VaultFile, VaultFileError};

@@ -19,12 +19,9 @@ use stronghold_vault::{AuditLog, AuditRecord, Identity, PendingStep, Stronghold}
 use crate::{VaultFile, VaultFileError};
 
 #[cfg(feature = "tokio")]
-mod offload;
+pub(crate) mod offload;
 #[cfg(test)]
 mod tests;
-
-#[cfg(feature = "tokio")]
-pub use self::offload::offload;
 
 /// Minimum time between commits for the log alone, so that forbidden requests of a peer cost this
 /// device a line each, not a commit.

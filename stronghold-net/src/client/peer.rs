@@ -22,9 +22,10 @@ use crate::{
     rendezvous::preauth,
     server::memory::BatchPermits,
     session::{
+        binding::secret_of,
         driver::{DriveError, Overload, drive},
         handler::SessionHandler,
-        host::{HostError, VaultHost, recipient_key, secret_of},
+        host::{HostError, VaultHost, recipient_key},
     },
 };
 

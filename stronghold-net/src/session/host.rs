@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use sha2::{Digest, Sha256};
 use stronghold_snapshot::{RecipientSecretKey, SharedVault, VaultFile, now, offload};
 use stronghold_sync::{
     DeviceId, Edition, Location, LocationId, Operation, Pending, Plan, Stamp,
@@ -327,29 +326,6 @@ fn audit_action(verdict: &Verdict) -> AuditAction {
         Operation::Pull if verdict.ours => AuditAction::Gave,
         operation => operation.into(),
     }
-}
-
-/// Returns the request that a channel's complements answer: a hash of its binding, so that no
-/// complement can be replayed in another channel.
-#[must_use]
-pub fn request_of(binding: &[u8; 32]) -> [u8; 32] {
-    Sha256::new_with_prefix(b"stronghold/request/v1").chain_update(binding).finalize().into()
-}
-
-/// Returns the secret of a session's reconciliation: a hash of the channel's binding, which only
-/// its two ends know.
-#[must_use]
-pub fn secret_of(binding: &[u8; 32]) -> [u8; 32] {
-    Sha256::new_with_prefix(b"stronghold/session/v1").chain_update(binding).finalize().into()
-}
-
-/// Returns the stamp that a session leaves in the snapshots of both devices: the first bytes of a
-/// hash of the channel's binding, which only its two ends know.
-#[must_use]
-pub(crate) fn stamp_of(binding: &[u8; 32]) -> Stamp {
-    let hash: [u8; 32] =
-        Sha256::new_with_prefix(b"stronghold/stamp/v1").chain_update(binding).finalize().into();
-    Stamp::from_bytes(std::array::from_fn(|at| hash[at]))
 }
 
 /// Returns the wire form of a one-time key.

@@ -1,3 +1,5 @@
+//! Tests shared vaults: the queued log, the lock of other processes, and work off the runtime.
+
 use stronghold_sync::DeviceId;
 use stronghold_vault::AuditAction;
 use tempfile::TempDir;

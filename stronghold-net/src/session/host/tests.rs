@@ -13,6 +13,7 @@ use stronghold_vault::Entry;
 
 use super::*;
 use crate::common::{Device, friends};
+use crate::session::binding::request_of;
 
 const BINDING: [u8; 32] = [7; 32];
 

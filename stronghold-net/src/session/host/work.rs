@@ -11,8 +11,11 @@ use stronghold_sync::{
 };
 use stronghold_vault::{Entry, ExportError, PendingStep, PublicIdentity, RejectReason, Stronghold};
 
-use super::{HostError, request_of, stamp_of};
-use crate::session::knowledge::PeerKnowledge;
+use super::fault::HostError;
+use crate::session::{
+    binding::{request_of, stamp_of},
+    knowledge::PeerKnowledge,
+};
 
 /// A session's part of the work on a vault file: the one-time key, the facts learnt about the peer
 /// and the step that changes belong to.

@@ -29,7 +29,7 @@ async fn a_batch_is_durable_with_what_it_tells_of_the_peer_before_it_is_told_of(
             .was_disclosed_to(&peer.device(), &entry.revision))
     );
     let stamp = home.lock().stronghold().peers().own_stamp(&peer.device());
-    assert_eq!(stamp, Some(stamp_of(&BINDING)), "the peer has it too");
+    assert_eq!(stamp, Some(crate::session::binding::stamp_of(&BINDING)), "the peer has it too");
     host.flush_knowledge().await.unwrap();
     assert_eq!(generation(&own), before + 1, "nothing is left to be written");
     drop(host);
