@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     Result,
     cargo::{build_stronghold, build_stronghold_for_tests, root},
-    device::Device,
+    lab::Device,
 };
 
 /// Locations of imported credentials to change or remove, and of new records.
@@ -40,7 +40,7 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     clone(&laptop, &phone)?;
     edit(&laptop, &phone)?;
     let serving = laptop.serve()?;
-    told("laptop", "serve", &format!("answers at {}", serving.address));
+    print_step("laptop", "serve", &format!("answers at {}", serving.address));
     refused(&laptop, &phone, &serving.address)?;
     grant(&laptop, &phone)?;
     sync(&laptop, &phone, &serving.address)?;
@@ -69,7 +69,7 @@ fn import(laptop: &Device) -> Result<()> {
 fn clone(laptop: &Device, phone: &Device) -> Result<()> {
     heading("A second device: paired by a code, then a full import over TCP");
     let pairing = laptop.pair("phone")?;
-    told("laptop", "pair", &format!("shows {} and waits at {}", pairing.code, pairing.address));
+    print_step("laptop", "pair", &format!("shows {} and waits at {}", pairing.code, pairing.address));
     timed("phone", "clone", || {
         let args = ["clone", "--join", &pairing.address, "--name", "laptop"];
         let done = phone.json(&args, &format!("{}\n", pairing.code))?;
@@ -77,8 +77,8 @@ fn clone(laptop: &Device, phone: &Device) -> Result<()> {
         Ok(account(&done))
     })?;
     let ended = pairing.process.end()?;
-    if ended.exit != Some(0) {
-        return Err(format!("`stronghold pair` ended with {:?}: {}", ended.exit, ended.stderr).into());
+    if ended.exit != 0 {
+        return Err(format!("`stronghold pair` ended with {}: {}", ended.exit, ended.stderr).into());
     }
     expect("entries on both devices", &entries(laptop)?, &entries(phone)?)
 }
@@ -90,13 +90,13 @@ fn edit(laptop: &Device, phone: &Device) -> Result<()> {
         ("phone", phone, NEW_ON_PHONE, CHANGED_ON_PHONE, REMOVED_ON_PHONE),
     ] {
         device.run(&["put", new], &format!("new on the {name}"))?;
-        told(name, "put", &format!("{new} (new)"));
+        print_step(name, "put", &format!("{new} (new)"));
         device.run(&["put", changed], &format!("changed on the {name}"))?;
-        told(name, "put", &format!("{changed} (changed)"));
+        print_step(name, "put", &format!("{changed} (changed)"));
         device.run(&["remove", removed], "")?;
-        told(name, "remove", removed);
+        print_step(name, "remove", removed);
         device.run(&["put", IN_CONFLICT], &format!("the {name}'s value"))?;
-        told(name, "put", &format!("{IN_CONFLICT} (on both: a conflict to come)"));
+        print_step(name, "put", &format!("{IN_CONFLICT} (on both: a conflict to come)"));
     }
     Ok(())
 }
@@ -106,12 +106,12 @@ fn refused(laptop: &Device, phone: &Device, address: &str) -> Result<()> {
     let before = entries(phone)?;
     timed("phone", "sync", || {
         let ended = phone.try_run(&["sync", "laptop", "--at", address], "")?;
-        expect("the exit code of a sync without permission", &ended.exit, &Some(7))?;
+        expect("the exit code of a sync without permission", &ended.exit, &7)?;
         Ok(format!("exit 7, {}", ended.stderr.lines().next().unwrap_or_default()))
     })?;
     expect("entries after the refusal", &entries(phone)?, &before)?;
-    let log = laptop.run(&["log"], "")?;
-    told("laptop", "log", log.stdout.lines().last().unwrap_or_default().trim());
+    let log = laptop.text(&["log"])?;
+    print_step("laptop", "log", log.lines().last().unwrap_or_default().trim());
     Ok(())
 }
 
@@ -119,7 +119,7 @@ fn grant(laptop: &Device, phone: &Device) -> Result<()> {
     heading("Each lets the other pull, push and delete");
     for (name, device, other) in [("laptop", laptop, "phone"), ("phone", phone, "laptop")] {
         device.run(&["grant", other, "pull", "push", "delete", "--select", "**"], "")?;
-        told(name, "grant", &format!("{other} pull push delete --select '**'"));
+        print_step(name, "grant", &format!("{other} pull push delete --select '**'"));
     }
     Ok(())
 }
@@ -127,7 +127,7 @@ fn grant(laptop: &Device, phone: &Device) -> Result<()> {
 fn sync(laptop: &Device, phone: &Device, address: &str) -> Result<()> {
     heading("Synchronise: shapes are compared, the complement travels");
     let held = (laptop.entries()?.len(), phone.entries()?.len());
-    told("both", "list", &format!("{} entries on the laptop, {} on the phone", held.0, held.1));
+    print_step("both", "list", &format!("{} entries on the laptop, {} on the phone", held.0, held.1));
     for expected in [(4, 4, 1), (0, 0, 0)] {
         timed("phone", "sync", || {
             let done = phone.json(&["sync", "laptop", "--at", address], "")?;
@@ -162,10 +162,10 @@ fn values(device: &Device) -> Result<String> {
         (CHANGED_ON_LAPTOP, "changed on the laptop"),
         (CHANGED_ON_PHONE, "changed on the phone"),
     ] {
-        expect(location, &device.run(&["get", location], "")?.stdout.as_str(), &value)?;
+        expect(location, &device.text(&["get", location])?.as_str(), &value)?;
     }
     for location in [REMOVED_ON_LAPTOP, REMOVED_ON_PHONE] {
-        expect(location, &device.try_run(&["get", location], "")?.exit, &Some(3))?;
+        expect(location, &device.try_run(&["get", location], "")?.exit, &3)?;
     }
     Ok("what was new and changed is there, what was removed is gone".into())
 }
@@ -178,7 +178,7 @@ fn conflict(device: &Device) -> Result<String> {
     let heads = found[0]["heads"].as_array().ok_or("a conflict without heads")?;
     let mut values = Vec::new();
     for revision in heads.iter().filter_map(|head| head["revision"].as_str()) {
-        values.push(device.run(&["get", IN_CONFLICT, "--revision", revision], "")?.stdout);
+        values.push(device.text(&["get", IN_CONFLICT, "--revision", revision])?);
     }
     values.sort();
     expect(
@@ -224,13 +224,13 @@ fn heading(text: &str) {
     println!("\n{text}");
 }
 
-fn told(device: &str, command: &str, text: &str) {
+fn print_step(device: &str, command: &str, text: &str) {
     println!("  {device:<7} {command:<10} {text}");
 }
 
 fn timed(device: &str, command: &str, step: impl FnOnce() -> Result<String>) -> Result<()> {
     let start = Instant::now();
     let text = step()?;
-    told(device, command, &format!("{text} ({:.2} s)", start.elapsed().as_secs_f64()));
+    print_step(device, command, &format!("{text} ({:.2} s)", start.elapsed().as_secs_f64()));
     Ok(())
 }

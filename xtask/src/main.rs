@@ -7,24 +7,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
-mod bench_link;
-mod bench_storage;
-mod bench_sync;
 mod cargo;
-mod crash;
 mod demo;
-mod device;
-mod flood;
-mod fuzz;
-mod link;
+mod lab;
 mod metrics;
 mod mutants;
-mod running;
-mod sanitize;
-mod soak;
+mod suites;
 mod test;
 mod tidy;
-mod two;
 
 use std::process::ExitCode;
 
@@ -38,22 +28,14 @@ fn main() -> ExitCode {
         ["demo", options @ ..] => demo::run(options),
         ["test"] => test::everything(),
         ["test-sync"] => test::sync(),
-        ["bench"] => bench::run(),
-        ["bench", "storage", options @ ..] => bench_storage::run(options),
-        ["bench", "sync"] => bench_sync::run(),
-        ["bench", "link"] => bench_link::run(),
-        ["bench", "reconcile", options @ ..] => bench::reconcile(options),
-        ["soak", "codes", numbers @ ..] => soak::codes(numbers),
-        ["soak", "net", numbers @ ..] => soak::net(numbers),
-        ["soak", numbers @ ..] => soak::sessions(numbers),
-        ["crash", options @ ..] => crash::run(options),
-        ["flood", numbers @ ..] => flood::run(numbers),
-        ["fuzz", options @ ..] => fuzz::run(options),
+        ["bench", options @ ..] => bench::run(options),
         ["metrics"] => metrics::run(),
         ["mutants", options @ ..] => mutants::run(options),
         ["vectors", options @ ..] => test::vectors(options),
-        ["sanitize", options @ ..] => sanitize::run(options),
         ["tidy"] => tidy::run(),
+        [name @ ("soak" | "crash" | "flood" | "fuzz" | "sanitize"), options @ ..] => {
+            suites::run(name, options)
+        }
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

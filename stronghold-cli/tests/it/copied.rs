@@ -3,20 +3,20 @@
 #![cfg(unix)]
 
 use crate::common::{
-    DECISION, Device, Done, NOT_FOUND, Pair, Running, one_line, pair, run, strings, stronghold,
+    DECISION, Device, Ended, NOT_FOUND, Pair, Running, one_line, pair, run, strings, stronghold,
     trust_each_other,
 };
 use serde_json::{Value, json};
 
 /// Writes a record, and syncs with `a` at `address`.
-fn sync(device: &Device, address: &str, value: &str) -> Done {
+fn sync(device: &Device, address: &str, value: &str) -> Ended {
     device.put("s/v/r", value);
     let done = device.run(&["sync", "a", "--at", address, "--json"], b"");
     assert_eq!(done.exit, 0, "{}", done.stderr);
     done
 }
 
-fn object(done: &Done) -> Value {
+fn object(done: &Ended) -> Value {
     one_line(std::str::from_utf8(&done.stdout).unwrap())
 }
 

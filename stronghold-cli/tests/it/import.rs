@@ -1,13 +1,13 @@
 //! Tests the import of tables: defective rows are refused or reported, and later edits here are
 //! kept.
 
-use crate::common::{DECISION, Device, Done, USAGE, counts, strings};
+use crate::common::{DECISION, Device, Ended, USAGE, counts, strings};
 use serde_json::Value;
 
 const HEADER: &str = "Group,Title,Username,Password\n";
 
 /// Imports rows.
-fn import(device: &Device, rows: &str, args: &[&str]) -> Done {
+fn import(device: &Device, rows: &str, args: &[&str]) -> Ended {
     let table = device.file("table.csv", format!("{HEADER}{rows}").as_bytes());
     device.run(&[&["import", "--format", "csv", &table], args].concat(), b"")
 }

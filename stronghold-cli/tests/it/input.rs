@@ -4,7 +4,7 @@
 
 use std::{fs, process::Command};
 
-use crate::common::{DECISION, Device, Done, NOT_FOUND, USAGE, WRONG_KEY, raw_key, run, stronghold};
+use crate::common::{DECISION, Device, Ended, NOT_FOUND, USAGE, WRONG_KEY, raw_key, run, stronghold};
 use stronghold_snapshot::{NewSlot, PassphraseCost, VaultFile};
 use stronghold_vault::Stronghold;
 
@@ -32,7 +32,7 @@ fn locked(device: &Device, args: &[&str]) -> Command {
 
 /// Runs a bash script, with `s` as the command on this device, redirections and pipes, and little
 /// memory.
-fn script(device: &Device, script: &str) -> Done {
+fn script(device: &Device, script: &str) -> Ended {
     let mut bash = Command::new("bash");
     let prelude =
         "ulimit -v 4000000; s() { timeout 30 \"$STRONGHOLD\" \"$@\" --snapshot vault; }; set -o pipefail";

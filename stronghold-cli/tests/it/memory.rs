@@ -6,7 +6,6 @@ use std::{
     fs::{self, File},
     io::Write,
     os::unix::fs::{FileExt, PermissionsExt},
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -146,23 +145,9 @@ fn the_command_leaves_no_core_and_is_not_dumpable() {
 
 /// Runs a command; returns its exit code, stderr, peak memory in KiB, and the time it took.
 fn cost(device: &Device, args: &[&str]) -> (i32, String, u64, Duration) {
-    let mut command = device.command(args);
     let started = Instant::now();
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    let exit = loop {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak = peak.max(line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0));
-        if let Some(status) = child.try_wait().unwrap() {
-            break status.code().unwrap();
-        }
-        assert!(started.elapsed() < Duration::from_secs(60));
-    };
-    let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
-    (exit, said, peak, started.elapsed())
+    let done = device.run(args, b"");
+    (done.exit, done.stderr, done.peak.unwrap(), started.elapsed())
 }
 
 /// Checks that a command takes at most 64 MiB more than `list`.

@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use crate::common::{DECISION, Device, Done, NOT_FOUND, one_line, raw_key, run, stronghold};
+use crate::common::{DECISION, Device, Ended, NOT_FOUND, one_line, raw_key, run, stronghold};
 
 #[test]
 fn a_second_spelling_of_a_name_is_refused() {
@@ -52,7 +52,7 @@ fn a_second_spelling_of_a_name_is_refused() {
 }
 
 /// Runs a command in a folder whose name is not UTF-8.
-fn in_folder(folder: &Path, args: &[&str], stdin: &[u8]) -> Done {
+fn in_folder(folder: &Path, args: &[&str], stdin: &[u8]) -> Ended {
     let mut command: Command = stronghold();
     command.args(args).arg("--snapshot").arg(folder.join("v")).arg("--key-file").arg(folder.join("key"));
     command.env("XDG_STATE_HOME", folder.join("state")).current_dir(folder);
@@ -131,7 +131,7 @@ fn every_command_works_in_a_folder_whose_name_is_no_utf8() {
 fn errors_show_a_path_and_obey_none_of_it() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = folder_without_encoding(&temporary);
-    let of = |done: Done, exit: i32| {
+    let of = |done: Ended, exit: i32| {
         assert_eq!(done.exit, exit, "{}", done.stderr);
         assert!(!done.stderr.contains(['\u{1b}', '\u{9b}']), "{:?}", done.stderr);
         done.stderr

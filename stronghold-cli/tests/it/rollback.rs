@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use crate::common::{DECISION, Device, Done, STORAGE, USAGE, WRONG_KEY, one_line, raw_key, run, stronghold};
+use crate::common::{DECISION, Device, Ended, STORAGE, USAGE, WRONG_KEY, one_line, raw_key, run, stronghold};
 use stronghold_snapshot::{OpenError, SnapshotFile, Unlock, open};
 
 fn put_back(device: &Device, bytes: &[u8]) {
@@ -15,7 +15,7 @@ fn bytes(device: &Device) -> Vec<u8> {
 }
 
 /// Runs a command on a snapshot elsewhere, with this device's key and notes.
-fn on(device: &Device, snapshot: &Path, args: &[&str]) -> Done {
+fn on(device: &Device, snapshot: &Path, args: &[&str]) -> Ended {
     let mut command = device.command(args);
     command.arg("--snapshot").arg(snapshot);
     let mut plain = stronghold();
@@ -74,7 +74,7 @@ fn a_moved_snapshot_takes_its_notes_along_and_a_copy_has_its_own() {
 }
 
 /// Runs a command whose notes folder is unusable, because a file is in its place.
-fn without_notes(device: &Device, args: &[&str]) -> Done {
+fn without_notes(device: &Device, args: &[&str]) -> Ended {
     let state = device.folder().join("no-state");
     fs::write(&state, "a file").unwrap();
     let mut command = device.command(args);

@@ -1,7 +1,7 @@
 //! Tests the exact text that people see of two devices: rules, previews and results of a sync, the
 //! log, and stderr.
 
-use crate::common::{DENIED, Device, Done, Pair, paired};
+use crate::common::{DENIED, Device, Ended, Pair, paired};
 
 /// Replaces times by TIME, ids and their prefixes by ID, and byte counts by N.
 fn without_chance(text: &str) -> String {
@@ -30,13 +30,13 @@ fn without_chance(text: &str) -> String {
 }
 
 #[track_caller]
-fn says(done: &Done, exit: i32, stdout: &str, stderr: &str) {
+fn says(done: &Ended, exit: i32, stdout: &str, stderr: &str) {
     let shown = without_chance(std::str::from_utf8(&done.stdout).unwrap());
     assert_eq!((shown.as_str(), without_chance(&done.stderr).as_str()), (stdout, stderr));
     assert_eq!(done.exit, exit);
 }
 
-fn run(device: &Device, args: &[&str]) -> Done {
+fn run(device: &Device, args: &[&str]) -> Ended {
     device.run(args, b"")
 }
 

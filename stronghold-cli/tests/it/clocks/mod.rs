@@ -9,7 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::common::{DENIED, Device, Done, Running, paired, preloaded, trust_each_other};
+use crate::common::{DENIED, Device, Ended, Running, paired, preloaded, trust_each_other};
 use serde_json::Value;
 
 const HOUR: i64 = 60 * 60;
@@ -29,7 +29,7 @@ fn shifted(device: &Device, args: &[&str], seconds: i64) -> Option<Command> {
     Some(command)
 }
 
-fn run(device: &Device, args: &[&str], stdin: &str, seconds: i64) -> Option<Done> {
+fn run(device: &Device, args: &[&str], stdin: &str, seconds: i64) -> Option<Ended> {
     Some(Running::start(&mut shifted(device, args, seconds)?, stdin.as_bytes()).end())
 }
 

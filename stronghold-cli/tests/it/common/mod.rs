@@ -4,19 +4,14 @@
 
 mod pair;
 mod preload;
+mod process;
 
 use std::{
     cell::RefCell,
     fs,
-    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, channel},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    process::Command,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use serde_json::Value;
@@ -24,9 +19,8 @@ use tempfile::TempDir;
 
 pub(crate) use pair::{DENIAL, ENTRIES, Pair, summary};
 pub(crate) use preload::preloaded;
-
-/// Far longer than any command takes, so that only a hang reaches it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use process::Ended;
+use process::Process;
 
 /// Exit codes, as the README lists them.
 pub(crate) const USAGE: i32 = 2;
@@ -47,20 +41,8 @@ pub(crate) struct Device {
     unlock: RefCell<[String; 2]>,
 }
 
-/// The result of a command that has ended.
-#[derive(Debug)]
-pub(crate) struct Done {
-    pub(crate) exit: i32,
-    pub(crate) stdout: Vec<u8>,
-    pub(crate) stderr: String,
-}
-
 /// A running command.
-pub(crate) struct Running {
-    child: Child,
-    lines: Receiver<Vec<u8>>,
-    stderr: Option<JoinHandle<String>>,
-}
+pub(crate) struct Running(Process);
 
 /// The files of a snapshot, byte for byte.
 #[derive(PartialEq, Eq)]
@@ -147,7 +129,7 @@ impl Device {
     }
 
     /// Runs a command to its end.
-    pub(crate) fn run(&self, args: &[&str], stdin: &[u8]) -> Done {
+    pub(crate) fn run(&self, args: &[&str], stdin: &[u8]) -> Ended {
         self.start(args, stdin).end()
     }
 
@@ -299,77 +281,34 @@ impl Files {
 impl Running {
     /// Starts a process and writes all of its standard input.
     pub(crate) fn start(command: &mut Command, stdin: &[u8]) -> Self {
-        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = pipes.spawn().unwrap();
-        // A command that fails early does not read its input.
-        let _ = child.stdin.take().unwrap().write_all(stdin);
-        let (send, lines) = channel();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        thread::spawn(move || {
-            let mut line = Vec::new();
-            while stdout.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-                let _ = send.send(std::mem::take(&mut line));
-            }
-        });
-        let mut stderr = child.stderr.take().unwrap();
-        let stderr = thread::spawn(move || {
-            let mut text = Vec::new();
-            let _ = stderr.read_to_end(&mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        Self { child, lines, stderr: Some(stderr) }
+        Self(Process::start(command, stdin).unwrap())
     }
 
     /// Returns the next line of output, as JSON.
     #[track_caller]
     pub(crate) fn event(&mut self) -> Value {
-        match self.lines.recv_timeout(PATIENCE) {
-            Ok(line) => serde_json::from_slice(&line).unwrap(),
-            Err(_) => {
-                let _ = self.child.kill();
-                panic!("no event: {}", self.stderr.take().unwrap().join().unwrap())
-            }
-        }
+        self.0.event().unwrap()
     }
 
     /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.0.child.id()
     }
 
     /// Checks whether the process has ended, in any way.
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.0.child.try_wait().unwrap().is_some()
     }
 
     /// Kills the process, unless it has ended; [`end`](Self::end) then returns how it ended.
     pub(crate) fn kill(&mut self) {
-        let _ = self.child.kill();
+        self.0.kill();
     }
 
     /// Waits for the process to end.
     #[track_caller]
-    pub(crate) fn end(mut self) -> Done {
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "a command hung");
-            thread::sleep(Duration::from_millis(2));
-        };
-        Done {
-            exit: status.code().unwrap_or(-1),
-            stdout: self.lines.iter().flatten().collect(),
-            stderr: self.stderr.take().unwrap().join().unwrap(),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub(crate) fn end(self) -> Ended {
+        self.0.end().unwrap()
     }
 }
 
@@ -409,7 +348,7 @@ fn without_terminal(command: Command) -> Command {
 }
 
 /// Runs any `stronghold` command to its end.
-pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Done {
+pub(crate) fn run(command: &mut Command, stdin: &[u8]) -> Ended {
     Running::start(command, stdin).end()
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::common::{Device, Done, Running, preloaded};
+use crate::common::{Device, Ended, Running, preloaded};
 
 /// The record on which every fault is tried, and one written before, which must stay unchanged.
 pub(crate) const RECORD: &str = "s/v/record";
@@ -51,7 +51,7 @@ pub(crate) struct Call {
 /// The result of a command on a failing disk, and the calls that the disk saw.
 #[derive(Debug)]
 pub(crate) struct Tried {
-    pub(crate) done: Done,
+    pub(crate) done: Ended,
     pub(crate) calls: Vec<Call>,
 }
 

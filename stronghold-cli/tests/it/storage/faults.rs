@@ -1,7 +1,7 @@
 //! Lets every call of a commit fail, or kills the process there, one call after the other.
 
 use super::disk::{Call, Fault, Faulty, KEPT, RECORD, Tried};
-use crate::common::{Done, NOT_FOUND, STORAGE};
+use crate::common::{Ended, NOT_FOUND, STORAGE};
 
 /// Upper bound on the calls of a command; beyond it the walk does not end.
 const FAR: usize = 500;
@@ -70,7 +70,7 @@ fn check_failing(faulty: &Faulty, tried: &Tried, before: &Before) {
 
 /// Checks that the exit code is that of storage, and that the message states the cause, the state
 /// of the data and the remedy.
-fn says_why(done: &Done, failed: &Call, replaced: bool) {
+fn says_why(done: &Ended, failed: &Call, replaced: bool) {
     let said = &done.stderr;
     assert_eq!(done.exit, STORAGE, "{failed:?}: {said}");
     assert!(done.stdout.is_empty() && said.starts_with("error: "), "{failed:?}: {said}");

@@ -40,7 +40,7 @@ impl Drop for Small {
 }
 
 /// Runs a command on a snapshot on the tmpfs, with the key of a device elsewhere.
-fn command(device: &Device, snapshot: &Path, args: &[&str], stdin: &[u8]) -> crate::common::Done {
+fn command(device: &Device, snapshot: &Path, args: &[&str], stdin: &[u8]) -> crate::common::Ended {
     let mut command = stronghold();
     run(command.args(args).args(["--key-file", &device.key_file(), "--snapshot"]).arg(snapshot), stdin)
 }
@@ -76,7 +76,7 @@ fn a_full_disk_keeps_the_old_file_and_works_again_with_space() {
 }
 
 /// Puts records of 48 KiB until the disk is full; returns how many were stored.
-fn fill(on_it: &dyn Fn(&[&str], &[u8]) -> crate::common::Done, snapshot: &Path) -> usize {
+fn fill(on_it: &dyn Fn(&[&str], &[u8]) -> crate::common::Ended, snapshot: &Path) -> usize {
     for turn in 0..64 {
         let before = fs::read(snapshot).unwrap();
         let done = on_it(&["put", &format!("s/v/large {turn}")], &vec![turn; 48 << 10]);
@@ -90,7 +90,7 @@ fn fill(on_it: &dyn Fn(&[&str], &[u8]) -> crate::common::Done, snapshot: &Path) 
     panic!("a mebibyte takes three")
 }
 
-fn refused(on_it: &dyn Fn(&[&str], &[u8]) -> crate::common::Done, snapshot: &Path, value: &[u8]) {
+fn refused(on_it: &dyn Fn(&[&str], &[u8]) -> crate::common::Ended, snapshot: &Path, value: &[u8]) {
     let before = fs::read(snapshot).unwrap();
     let done = on_it(&["put", "s/v/too much"], value);
     assert_eq!(done.exit, STORAGE, "{}", done.stderr);

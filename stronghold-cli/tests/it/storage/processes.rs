@@ -88,7 +88,7 @@ fn work(shared: &Shared, folder: &std::path::Path, key: &str, worker: u64, put: 
 }
 
 /// Waits without holding the table's lock, so that the killer has access.
-fn wait(shared: &Shared, id: u32) -> crate::common::Done {
+fn wait(shared: &Shared, id: u32) -> crate::common::Ended {
     loop {
         let mut running = shared.running.lock().unwrap();
         if running.get_mut(&id).unwrap().has_ended() {

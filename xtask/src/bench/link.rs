@@ -12,12 +12,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::{at_most, median, range, show_goals};
 use crate::{
     Result,
     cargo::{build_stronghold, write_bench},
-    device::Secret,
-    link::{Link, Pace},
-    two::{DevicePair, Run, change, goal, median, range, show_goals},
+    lab::{DevicePair, Link, Pace, Run, Secret, change},
 };
 
 const ENTRIES: usize = 100_000;
@@ -51,7 +50,7 @@ pub(crate) fn run() -> Result<()> {
         row("25 ms each way (50 ms a round trip)", Some(DELAY / 2), &halved),
     ];
     let ratio = rows[1]["ratio"].as_f64().unwrap_or(f64::NAN);
-    let goals = [goal("50 ms each way, 1 Mbit/s: time / formula", GOAL, ratio)];
+    let goals = [at_most("50 ms each way, 1 Mbit/s: time / formula", GOAL, ratio)];
     show_goals(&goals);
     write_bench("link", &json!({ "rows": rows, "goals": goals }))
 }

@@ -7,10 +7,11 @@ use std::{fs, path::Path, time::Instant};
 
 use serde_json::{Value, json};
 
+use super::{at_least, at_most, median, show_goals};
 use crate::{
     Result,
     cargo::{build_stronghold, cargo_output, write_bench},
-    device::{Device, Secret},
+    lab::{Device, Secret, change},
 };
 
 const PEERS: &str = "stronghold-snapshot/benches/peers/Cargo.toml";
@@ -50,7 +51,8 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     let mut rows = in_memory(options)?;
     rows.extend(commands(&program)?);
     let goals = goals(&rows);
-    show(&rows, &goals);
+    show(&rows);
+    show_goals(&goals);
     write_bench("storage", &json!({ "rows": rows, "goals": goals }))
 }
 
@@ -72,7 +74,7 @@ fn commands(program: &Path) -> Result<Vec<Value>> {
     for secret in [Secret::Key, Secret::Passphrase] {
         let device = Device::with(program, folder.path().join(secret.file()), secret)?;
         device.run(&["init", "--name", "laptop"], "")?;
-        import(&device, 0)?;
+        change(&device, 0..ENTRIES, 0)?;
         if secret == Secret::Key {
             rows.push(row(PUT, "ms", put(&device)?));
         }
@@ -85,18 +87,6 @@ fn commands(program: &Path) -> Result<Vec<Value>> {
         rows.push(row(names[1], "MB", peaks));
     }
     Ok(rows)
-}
-
-/// Imports ten thousand entries of 64 bytes, of which the first hundred contain `round`.
-fn import(device: &Device, round: usize) -> Result<()> {
-    let mut table = String::from("Group,Title,Password\n");
-    for number in 0..ENTRIES {
-        let round = if number < CHANGED { round } else { 0 };
-        table += &format!("Root/Group {},Site {number:05},{round:02}{number:062}\n", number % 20);
-    }
-    let file = device.path("table.csv");
-    fs::write(&file, table)?;
-    device.json(&["import", "--format", "csv", text(&file)?], "").map(drop)
 }
 
 fn put(device: &Device) -> Result<Vec<f64>> {
@@ -115,7 +105,7 @@ fn merge(device: &Device, secret: Secret) -> Result<(Vec<f64>, Vec<f64>)> {
     let own = device.path(secret.file());
     let [export_by, merge_by] = ["output", "other"].map(|whose| format!("--{whose}-{}-file", secret.file()));
     device.run(&["export", "--output", text(&older)?, &export_by, text(&own)?], "")?;
-    import(device, 1)?;
+    change(device, 0..CHANGED, 1)?;
     let one = |run| {
         let into = device.path(&format!("into {run}"));
         fs::copy(&older, &into)?;
@@ -123,7 +113,7 @@ fn merge(device: &Device, secret: Secret) -> Result<(Vec<f64>, Vec<f64>)> {
         let start = Instant::now();
         let ended = device.start_on(&into, &args, "")?.end()?;
         let elapsed = start.elapsed().as_secs_f64() * 1e3;
-        let done: Value = serde_json::from_str(&ended.stdout).map_err(|_| ended.stderr)?;
+        let done: Value = serde_json::from_slice(&ended.stdout).map_err(|_| ended.stderr)?;
         if done["received"] != CHANGED {
             return Err(format!("{CHANGED} entries differ, but the merge says {done}").into());
         }
@@ -139,9 +129,7 @@ fn text(path: &Path) -> Result<&str> {
 }
 
 fn row(work: &str, unit: &str, runs: Vec<f64>) -> Value {
-    let mut sorted = runs.clone();
-    sorted.sort_by(f64::total_cmp);
-    json!({ "work": work, "who": OURS, "unit": unit, "median": sorted[sorted.len() / 2], "runs": runs })
+    json!({ "work": work, "who": OURS, "unit": unit, "median": median(runs.iter().copied()), "runs": runs })
 }
 
 /// Returns each goal with its result; goals without a measured row are left out.
@@ -149,33 +137,19 @@ fn goals(rows: &[Value]) -> Vec<Value> {
     let median = |work: &str, who: &str| {
         rows.iter().find(|row| row["work"] == work && row["who"] == who)?["median"].as_f64()
     };
-    let limits = GOALS.iter().filter_map(|(work, limit)| {
-        let reached = median(work, OURS)?;
-        Some(json!({ "goal": format!("{work}: at most {limit}"), "reached": reached, "met": reached <= *limit }))
-    });
+    let limits = GOALS.iter().filter_map(|(work, limit)| Some(at_most(work, *limit, median(work, OURS)?)));
     let ratios = RATIOS.iter().filter_map(|(work, who, least)| {
         let reached = median(work, OURS)? / median(work, who)?;
-        Some(json!({ "goal": format!("{work}: at least {least} x {who}"), "reached": reached, "met": reached >= *least }))
+        Some(at_least(&format!("{work}, times {who}"), *least, reached))
     });
     limits.chain(ratios).collect()
 }
 
-fn show(rows: &[Value], goals: &[Value]) {
-    let words = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let number = |value: &Value| value.as_f64().unwrap_or_default();
+fn show(rows: &[Value]) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     println!("\n{:<54} {:<20} {:>12}", "work", "who", "median");
     for row in rows {
-        println!(
-            "{:<54} {:<20} {:>12.2} {}",
-            words(&row["work"]),
-            words(&row["who"]),
-            number(&row["median"]),
-            words(&row["unit"])
-        );
-    }
-    println!("\n{:<74} {:>10}", "goal", "reached");
-    for goal in goals {
-        let met = if goal["met"] == true { "met" } else { "MISSED" };
-        println!("{:<74} {:>10.2} {met}", words(&goal["goal"]), number(&goal["reached"]));
+        let [work, who, unit] = ["work", "who", "unit"].map(|field| text(&row[field]));
+        println!("{work:<54} {who:<20} {:>12.2} {unit}", row["median"].as_f64().unwrap_or_default());
     }
 }

@@ -3,12 +3,10 @@
 
 use std::{fmt::Write as _, fs, ops::Range, path::Path, time::Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::{
-    Result,
-    device::{Device, Secret, Serving},
-};
+use super::{Device, Secret, Serving};
+use crate::Result;
 
 /// Two devices that allow each other everything: the laptop is the responder, the phone the
 /// initiator.
@@ -66,7 +64,7 @@ impl DevicePair {
         let start = Instant::now();
         let ended = self.phone.run(&["sync", "laptop", "--at", at, "--json"], "")?;
         let milliseconds = start.elapsed().as_secs_f64() * 1e3;
-        let done: Value = serde_json::from_str(&ended.stdout)?;
+        let done: Value = serde_json::from_slice(&ended.stdout)?;
         let number = |field: &str| done[field].as_u64().ok_or_else(|| format!("no {field:?} in {done}"));
         let peak = |kibibytes: Option<u64>| {
             kibibytes.map(|peak| peak as f64 * 1.024e-3).ok_or("this system does not tell a process's memory")
@@ -92,31 +90,4 @@ pub(crate) fn change(device: &Device, numbers: Range<usize>, round: usize) -> Re
     fs::write(&file, table)?;
     let file = file.to_str().ok_or("the temporary folder's path is not UTF-8")?;
     device.json(&["import", "--format", "csv", file], "").map(drop)
-}
-
-/// Returns the median.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Returns the minimum and the maximum.
-pub(crate) fn range(values: &[f64]) -> [f64; 2] {
-    [values.iter().copied().fold(f64::MAX, f64::min), values.iter().copied().fold(0.0, f64::max)]
-}
-
-/// Returns a goal with its upper limit, the measured value, and whether it was met.
-pub(crate) fn goal(what: &str, limit: f64, reached: f64) -> Value {
-    json!({ "goal": what, "limit": limit, "reached": reached, "met": reached <= limit })
-}
-
-pub(crate) fn show_goals(goals: &[Value]) {
-    println!("\n{:<76} {:>9} {:>9}", "goal", "at most", "reached");
-    for goal in goals {
-        let met = if goal["met"] == true { "met" } else { "MISSED" };
-        let number = |field: &str| goal[field].as_f64().unwrap_or(f64::NAN);
-        let what = goal["goal"].as_str().unwrap_or_default();
-        println!("{what:<76} {:>9} {:>9.2} {met}", number("limit"), number("reached"));
-    }
 }

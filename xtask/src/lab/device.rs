@@ -10,10 +10,8 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{
-    Result,
-    running::{Ended, Process},
-};
+use super::process::{Ended, Process};
+use crate::Result;
 
 /// One device, in a folder of its own.
 pub(crate) struct Device {
@@ -92,7 +90,7 @@ impl Device {
         command.args(args).args(files).args(key).env_remove("STRONGHOLD_SNAPSHOT");
         command.env_remove("STRONGHOLD_PASSPHRASE_FILE").current_dir(&self.folder);
         command.env("XDG_STATE_HOME", self.folder.join("state"));
-        Process::start(command, stdin.as_bytes())
+        Process::start(&mut command, stdin.as_bytes())
     }
 
     /// Runs a command to its end, and returns any outcome.
@@ -103,16 +101,21 @@ impl Device {
     /// Runs a command that must succeed.
     pub(crate) fn run(&self, args: &[&str], stdin: &str) -> Result<Ended> {
         let ended = self.try_run(args, stdin)?;
-        if ended.exit == Some(0) {
+        if ended.exit == 0 {
             return Ok(ended);
         }
-        Err(format!("`stronghold {}` ended with {:?}: {}", args.join(" "), ended.exit, ended.stderr).into())
+        Err(format!("`stronghold {}` ended with {}: {}", args.join(" "), ended.exit, ended.stderr).into())
+    }
+
+    /// Runs a command that must succeed; returns its output as text.
+    pub(crate) fn text(&self, args: &[&str]) -> Result<String> {
+        Ok(String::from_utf8(self.run(args, "")?.stdout)?)
     }
 
     /// Runs a command that must succeed; returns its JSON output.
     pub(crate) fn json(&self, args: &[&str], stdin: &str) -> Result<Value> {
         let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
-        Ok(serde_json::from_str(&self.run(&args, stdin)?.stdout)?)
+        Ok(serde_json::from_slice(&self.run(&args, stdin)?.stdout)?)
     }
 
     /// Returns the entries that `list` shows, sorted by location.
