@@ -1,5 +1,5 @@
-//! Runs `soak`, `crash`, `flood`, `fuzz` and `sanitize`: tests of the crates with larger numbers, in
-//! release, and those that need a build of their own. Each is a row of [`SUITES`] or [`FUZZ`].
+//! Runs `soak`, `crash`, `flood`, `fuzz` and `sanitize`: tests of the crates with larger numbers,
+//! in release, and those that need a build of their own. Each is a row of [`SUITES`] or [`FUZZ`].
 
 use std::{
     fs,
@@ -114,8 +114,8 @@ fn targets() -> impl Iterator<Item = &'static str> {
     FUZZ.into_iter().flat_map(|(_, targets)| targets).copied()
 }
 
-/// Runs one fuzz target with cargo-fuzz. It fails at the first input that breaks it, which libFuzzer
-/// keeps in `artifacts`; `corpus` keeps the inputs found on this machine, `seeds` those from which
+/// Runs one fuzz target with cargo-fuzz. It fails at the first input that breaks it, which
+/// libFuzzer keeps in `artifacts`; `corpus` keeps the inputs found on this machine, `seeds` those from which
 /// all start, and `dictionaries` the words of a target. Safe code parses the input, so no sanitizer
 /// is used and the stable compiler is enough.
 fn fuzz(target: &str, seconds: &str) -> Result<()> {

@@ -10,8 +10,16 @@ use std::{
     time::Instant,
 };
 
-use super::sync::{CHANGED, ENTRIES, RUNS, hundred};
 use crate::Result;
+
+pub(super) const ENTRIES: usize = 10_000;
+pub(super) const CHANGED: usize = 100;
+pub(super) const RUNS: usize = 20;
+
+/// Returns the numbers of the entries to change in a run.
+pub(super) fn hundred(run: usize) -> Range<usize> {
+    run * CHANGED..(run + 1) * CHANGED
+}
 
 /// Measures the installed programs, in milliseconds; returns a line for each missing one.
 pub(super) fn measure(folder: &Path, others: &mut BTreeMap<String, Vec<f64>>) -> Result<Vec<String>> {

@@ -10,16 +10,17 @@ use std::{collections::BTreeMap, ops::Range, path::Path, time::Instant};
 
 use serde_json::{Value, json};
 
-use super::{at_most, baselines, median, range, show_goals};
+use super::{
+    at_most,
+    baselines::{self, CHANGED, ENTRIES, RUNS, hundred},
+    median, range, show_goals,
+};
 use crate::{
     Result,
     cargo::{build_stronghold, write_bench},
     lab::{Device, DevicePair, Run, Secret, change},
 };
 
-pub(super) const ENTRIES: usize = 10_000;
-pub(super) const CHANGED: usize = 100;
-pub(super) const RUNS: usize = 20;
 /// Number of runs with passphrases; each derives two keys.
 const RUNS_WITH_PASSPHRASES: usize = 5;
 
@@ -85,11 +86,6 @@ fn syncs_with_keys(program: &Path, folder: &Path, measured: &mut Measured) -> Re
     drop(serving);
     measured.syncs.push((SAME, sync_after_changes(&two, RUNS, 2, |_| hundred(0))?));
     Ok(())
-}
-
-/// Returns the numbers of the entries to change in a run.
-pub(super) fn hundred(run: usize) -> Range<usize> {
-    run * CHANGED..(run + 1) * CHANGED
 }
 
 /// Syncs after changing entries of the laptop, which starts to serve afterwards.
