@@ -115,9 +115,9 @@ fn targets() -> impl Iterator<Item = &'static str> {
 }
 
 /// Runs one fuzz target with cargo-fuzz. It fails at the first input that breaks it, which
-/// libFuzzer keeps in `artifacts`; `corpus` keeps the inputs found on this machine, `seeds` those from which
-/// all start, and `dictionaries` the words of a target. Safe code parses the input, so no sanitizer
-/// is used and the stable compiler is enough.
+/// libFuzzer keeps in `artifacts`; `corpus` keeps the inputs found on this machine, `seeds` those
+/// from which all start, and `dictionaries` the words of a target. Safe code parses the input, so
+/// no sanitizer is used and the stable compiler is enough.
 fn fuzz(target: &str, seconds: &str) -> Result<()> {
     let Some((folder, _)) = FUZZ.into_iter().find(|(_, targets)| targets.contains(&target)) else {
         let known: Vec<&str> = targets().collect();

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Instant,
@@ -63,7 +64,7 @@ impl Stores {
         Ok(stores)
     }
 
-    fn change(&self, numbers: std::ops::Range<usize>, round: usize) -> Result<()> {
+    fn change(&self, numbers: Range<usize>, round: usize) -> Result<()> {
         for number in numbers {
             let file = self.origin.join(format!("Group {}/Site {number:06}", number % 20));
             fs::write(file, format!("{round:02}{number:062}"))?;
