@@ -6,8 +6,7 @@
 
 use std::error::Error;
 
-use stronghold_net::{Invitation, Pairing, dial_pairing, discovery::reachable_at};
-use stronghold_vault::{Identity, Stronghold};
+use stronghold_net::{Identity, Invitation, Pairing, Stronghold, dial_pairing, discovery::reachable_at};
 use tokio::net::TcpListener;
 
 type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;

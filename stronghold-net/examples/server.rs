@@ -8,12 +8,10 @@
 use std::error::Error;
 
 use stronghold_net::{
-    Beyond, BoxFuture, Direction, Limits, NoHandler, Pairing, Server, SessionHandler, SharedVault,
-    SyncRequest, dial,
+    Beyond, BoxFuture, DeviceId, Direction, Labels, Limits, NewSlot, NoHandler, Operation, Pairing, Rule,
+    Selection, Server, SessionHandler, SharedVault, Stronghold, SyncRequest, VaultFile, VaultFileError, dial,
+    sync::Pending,
 };
-use stronghold_snapshot::{NewSlot, VaultFile, VaultFileError};
-use stronghold_sync::{DeviceId, Operation, Pending, Rule, Selection};
-use stronghold_vault::{Labels, Stronghold};
 use tokio::{net::TcpListener, sync::oneshot};
 
 /// The application's user, who approves requests on the application's own screen.

@@ -6,10 +6,10 @@
 
 use std::{error::Error, path::Path};
 
-use stronghold_net::{Direction, NoHandler, Pairing, Peer, Server, SharedVault, SyncRequest};
-use stronghold_snapshot::{NewSlot, VaultFile, VaultFileError};
-use stronghold_sync::{Operation, Rule, Selection};
-use stronghold_vault::{Labels, Stronghold};
+use stronghold_net::{
+    Direction, Labels, NewSlot, NoHandler, Operation, Pairing, Peer, Rule, Selection, Server, SharedVault,
+    Stronghold, SyncRequest, VaultFile, VaultFileError,
+};
 use tokio::io::duplex; // a TcpStream, or any other stream, does as well
 
 type Fallible<T> = Result<T, Box<dyn Error>>;

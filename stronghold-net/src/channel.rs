@@ -59,6 +59,28 @@ impl Default for Timeouts {
 /// [cut](ChannelError::Cut). Cancelling a call loses nothing: the next call continues it.
 ///
 /// Over TCP, set `TCP_NODELAY`: a channel already coalesces its writes.
+///
+/// ```
+/// use stronghold_net::{Channel, Expect, Identity, Trust};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (laptop, phone) = (Identity::generate()?, Identity::generate()?);
+/// let known = laptop.device();
+/// let (near, far) = tokio::io::duplex(4096);
+/// let (asking, answering) = tokio::join!(
+///     Channel::connect(near, &laptop, Expect::Device(phone.device())),
+///     Channel::accept(far, &phone, Trust::known(move |device| *device == known)),
+/// );
+/// let (mut asking, mut answering) = (asking?, answering?);
+/// assert_eq!(asking.channel_binding(), answering.channel_binding());
+///
+/// asking.feed("what do you hold?").await?;
+/// asking.flush().await?;
+/// assert_eq!(answering.receive::<String>().await?, "what do you hold?");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Channel<S> {
     stream: TlsStream<MeteredStream<S>>,
     own: PublicIdentity,

@@ -1,49 +1,4 @@
-//! Connects two devices with a Stronghold: pairing, discovery and sync over an authenticated
-//! channel.
-//!
-//! The crate does **not** need a server in between. It does not decide what a peer may request; the
-//! policy in the snapshot does. It hides neither that two addresses communicate nor how much. It
-//! resumes no sessions: each request opens its own connection, which costs about 4 kB both ways.
-//!
-//! Three nouns:
-//! - [`Pairing`]: makes two devices that never met trust each other, by a code that a person
-//!   carries from one screen to the other, and by the consent of both persons to what the screens
-//!   then show.
-//! - [`Peer`]: a channel to a paired device, for one request: [`Peer::sync`], [`Peer::browse`],
-//!   [`Peer::fetch`] or [`Peer::import`]. [`dial()`] opens it over TCP, at the device's last
-//!   address or one found on the LAN ([`discovery`]).
-//! - [`Server`]: answers paired devices, on a socket or over any stream, under the policy and
-//!   within [`Limits`].
-//!
-//! Peers and servers work on a [`SharedVault`], a Stronghold and its file. They report events to a
-//! [`SessionHandler`], and ask it for approval where a rule demands one. They run over any
-//! `AsyncRead + AsyncWrite`. Programs with other messages use the layer below, [`Channel`]: TLS 1.3
-//! with raw public keys both ways.
-//!
-//! `PROTOCOL.md` describes every message and what each side, an observer and a prober learn.
-//!
-//! ```
-//! use stronghold_net::{Channel, Expect, Trust};
-//! use stronghold_vault::Identity;
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let (laptop, phone) = (Identity::generate()?, Identity::generate()?);
-//! let known = laptop.device();
-//! let (near, far) = tokio::io::duplex(4096);
-//! let (asking, answering) = tokio::join!(
-//!     Channel::connect(near, &laptop, Expect::Device(phone.device())),
-//!     Channel::accept(far, &phone, Trust::known(move |device| *device == known)),
-//! );
-//! let (mut asking, mut answering) = (asking?, answering?);
-//! assert_eq!(asking.channel_binding(), answering.channel_binding());
-//!
-//! asking.feed("what do you hold?").await?;
-//! asking.flush().await?;
-//! assert_eq!(answering.receive::<String>().await?, "what do you hold?");
-//! # Ok(())
-//! # }
-//! ```
+#![doc = include_str!("../README.md")]
 
 // The helpers of the tests name the library as another crate does.
 #[cfg(test)]
@@ -80,4 +35,8 @@ pub use session::binding::{request_of, secret_of};
 pub use session::driver::{DriveError, Host, Overload, drive};
 pub use session::handler::{BoxFuture, LeftBehindReport, NoHandler, PlanDecision, SessionHandler};
 pub use session::host::{HostError, VaultHost};
-pub use stronghold_snapshot::{SharedVault, now};
+pub use stronghold_snapshot::{
+    self as snapshot, NewSlot, SharedVault, Unlock, VaultFile, VaultFileError, now,
+};
+pub use stronghold_sync::{self as sync, DeviceId, Operation, Rule, Selection};
+pub use stronghold_vault::{self as vault, Identity, Labels, Stronghold};
