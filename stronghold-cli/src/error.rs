@@ -267,6 +267,7 @@ impl From<Unsettled<Self>> for Failure {
                 "{error} before the other device had saved the pairing; nothing was changed here"
             ))
             .hint("if the other device lists this one by now, that is of no use to it: pair again"),
+            other => failure(&other.to_string()),
         }
     }
 }

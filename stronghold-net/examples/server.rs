@@ -44,7 +44,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     let (stop, stopped) = oneshot::channel::<()>();
-    let limits = Limits { sessions: 8, ..Limits::default() };
+    let mut limits = Limits::default();
+    limits.sessions = 8;
     let server = Server::new(&desk)
         .with_limits(limits)
         .with_handler(|| User)

@@ -36,6 +36,7 @@ use crate::{
 
 /// Limits on how long a channel waits for its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// Limit for the whole handshake. Default 10 s.
     pub handshake: Duration,
@@ -356,13 +357,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Channel<S> {
 
 impl<S> Channel<S> {
     /// Returns the peer's identity.
-    #[must_use]
     pub fn peer(&self) -> &PublicIdentity {
         &self.peer
     }
 
     /// Returns this side's public identity.
-    #[must_use]
     pub fn own(&self) -> &PublicIdentity {
         &self.own
     }
@@ -370,19 +369,16 @@ impl<S> Channel<S> {
     /// Returns 32 bytes that only the two ends of this channel know and no other channel has: the
     /// TLS exporter (RFC 8446 §7.5) with the label `EXPORTER-stronghold-binding-v1` and no context.
     /// Key material: use whatever is derived from it in this channel only, and never display it.
-    #[must_use]
     pub fn channel_binding(&self) -> [u8; 32] {
         *self.binding
     }
 
     /// Returns the bytes received so far below TLS, handshake included.
-    #[must_use]
     pub fn bytes_in(&self) -> u64 {
         self.stream.get_ref().0.bytes_in
     }
 
     /// Returns the bytes sent so far below TLS, handshake included.
-    #[must_use]
     pub fn bytes_out(&self) -> u64 {
         self.stream.get_ref().0.bytes_out
     }

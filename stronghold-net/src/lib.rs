@@ -17,6 +17,7 @@ mod server;
 mod session;
 mod tcp;
 #[cfg(test)]
+#[cfg(feature = "discovery")]
 mod vectors;
 
 pub use channel::frame::MAX_FRAME;
@@ -28,6 +29,7 @@ pub use error::{ChannelError, FrameError};
 pub use pairing::Pairing;
 pub use pairing::code::{PairingCode, ParseCodeError};
 pub use pairing::invitation::{Invitation, ParseInvitationError};
+#[cfg(feature = "discovery")]
 pub use rendezvous::discovery;
 pub use server::limits::Limits;
 pub use server::{Event, Server};

@@ -80,6 +80,8 @@ pub struct PendingPairing<S> {
 
 /// A pairing to which both persons agreed. Both sides save it with [`settle`](Self::settle).
 #[derive(Debug)]
+#[non_exhaustive]
+#[must_use = "neither device remembers the other before `settle` or `save_in`"]
 pub struct Paired<S> {
     /// The device to trust from now on.
     pub peer: PublicIdentity,
@@ -149,13 +151,11 @@ impl Pairing {
     }
 
     /// Returns the code to show.
-    #[must_use]
     pub fn code(&self) -> &PairingCode {
         &self.code
     }
 
     /// Returns the code with the listener's addresses: a link, to show as text or as a QR code.
-    #[must_use]
     pub fn invitation(&self, addresses: Vec<std::net::SocketAddr>) -> Invitation {
         Invitation { code: self.code.copy(), addresses }
     }
@@ -257,13 +257,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> PendingPairing<S> {
     }
 
     /// Returns the peer's name for itself, as in [`Paired::name`].
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Returns the peer, whose fingerprint both screens should show.
-    #[must_use]
     pub fn device(&self) -> DeviceId {
         self.channel.peer().device()
     }

@@ -79,6 +79,7 @@ pub enum Event {
 /// that another process makes in the snapshot apply from the next request on; a revoked device's
 /// sessions end within a second or two. Clones share the limits.
 #[derive(Clone)]
+#[must_use = "a server answers only while it runs"]
 pub struct Server {
     home: SharedVault,
     limits: Limits,
@@ -114,7 +115,6 @@ impl Shared {
 impl Server {
     /// Creates a server with the default [`Limits`] and no handler: requests that need approval are
     /// denied.
-    #[must_use]
     pub fn new(home: &SharedVault) -> Self {
         Self {
             home: home.clone(),
@@ -126,7 +126,6 @@ impl Server {
     }
 
     /// Sets the limits.
-    #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.shared = Shared::new(&limits);
         self.limits = limits;
@@ -134,7 +133,6 @@ impl Server {
     }
 
     /// Sets a function that creates the handler of each session.
-    #[must_use]
     pub fn with_handler<A: SessionHandler + 'static>(
         mut self,
         attendants: impl Fn() -> A + Send + Sync + 'static,
@@ -144,7 +142,6 @@ impl Server {
     }
 
     /// Sets a callback for events.
-    #[must_use]
     pub fn on_event(mut self, told: impl Fn(Event) + Send + Sync + 'static) -> Self {
         self.on_event = Arc::new(told);
         self

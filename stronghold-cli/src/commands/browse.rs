@@ -25,5 +25,5 @@ pub(super) async fn found_at(
     at: &At,
 ) -> Result<Vec<Listing>, Failure> {
     let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);
-    Ok(reach(home, peer, at).await?.browse(selection, &mut progress).await?.found)
+    Ok(reach(home, peer, at).await?.browse(selection, &mut progress).await?)
 }

@@ -29,10 +29,11 @@ pub(super) fn report(context: &Context, outcome: &Outcome) -> Result<(), Failure
 /// planned ones.
 pub(super) fn counts(outcome: &Outcome, dry_run: bool) -> [u64; 4] {
     let done = &outcome.summary;
-    match outcome.plan.as_ref().filter(|_| dry_run) {
-        Some(plan) => [plan.take.len() as u64, plan.give.len() as u64, plan.deletes_here, plan.conflicts],
-        None => [done.received, done.sent, done.deleted, done.conflicts],
+    if dry_run {
+        let plan = &outcome.plan;
+        return [plan.take.len() as u64, plan.give.len() as u64, plan.deletes_here, plan.conflicts];
     }
+    [done.received, done.sent, done.deleted, done.conflicts]
 }
 
 pub(super) fn summary_object(outcome: &Outcome, dry_run: bool) -> Value {

@@ -368,7 +368,10 @@ mod tests {
         let mut told = |not_given: u64, not_taken: u64| {
             let some = |count: u64| (0..count.min(2)).map(|n| format!("a/v/{n}").parse().unwrap()).collect();
             let (ungiven, untaken) = (some(not_given), some(not_taken));
-            person.on_left_behind(PEER, &LeftBehindReport { not_given, ungiven, not_taken, untaken });
+            let mut left = LeftBehindReport::default();
+            (left.not_given, left.not_taken) = (not_given, not_taken);
+            (left.ungiven, left.untaken) = (ungiven, untaken);
+            person.on_left_behind(PEER, &left);
             printed.recv().unwrap()
         };
         let name = PEER.fingerprint();

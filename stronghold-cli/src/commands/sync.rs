@@ -110,7 +110,7 @@ impl Session<'_> {
     /// question stands between two sessions, so that there is time to think. Entries that the peer
     /// changes meanwhile are not taken.
     async fn seen(&self, request: SyncRequest) -> Result<Beyond, Failure> {
-        let plan = self.run(request.with_names(true), PlanDecision::Stop).await?.plan.unwrap_or_default();
+        let plan = self.run(request.with_names(true), PlanDecision::Stop).await?.plan;
         if plan.beyond.is_empty() {
             return Ok(Beyond::Nothing);
         }
@@ -139,16 +139,16 @@ impl Session<'_> {
     fn report(&self, outcome: &Outcome, dry_run: Option<bool>) -> Result<(), Failure> {
         let name = self.name()?;
         let home = self.home.lock();
-        let plan = outcome.plan.clone().unwrap_or_default();
-        let not_taken = Waiting::of(home.stronghold(), &plan, &plan.not_taken);
+        let plan = &outcome.plan;
+        let not_taken = Waiting::of(home.stronghold(), plan, &plan.not_taken);
         let declined = outcome
             .declined
             .iter()
             .map(|location| Skipped { location: *location, why: SkipReason::Declined });
         let not_given: Vec<Skipped> = plan.not_given.iter().copied().chain(declined).collect();
-        let not_given = Waiting::of(home.stronghold(), &plan, &not_given);
-        let here = changes(home.stronghold(), &plan, &plan.changes_here);
-        let there = changes(home.stronghold(), &plan, &plan.changes_there);
+        let not_given = Waiting::of(home.stronghold(), plan, &not_given);
+        let here = changes(home.stronghold(), plan, &plan.changes_here);
+        let there = changes(home.stronghold(), plan, &plan.changes_there);
         drop(home);
         let mut object = summary_object(outcome, dry_run.is_some());
         object["records"] = here.object();

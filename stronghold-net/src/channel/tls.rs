@@ -53,6 +53,7 @@ pub const ALPN: &[u8] = b"stronghold-sync/1";
 
 /// The devices that the connecting side accepts as its peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Expect {
     /// This device only.
     Device(DeviceId),
@@ -62,6 +63,7 @@ pub enum Expect {
 
 /// The devices that the accepting side admits.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Trust {
     /// The devices for which this returns `true`. Called in each handshake, so the answer may
     /// change at run time.

@@ -1,6 +1,7 @@
 //! Connects to a device over TCP: at a known address, or at one found on the LAN.
 
 #[cfg(test)]
+#[cfg(feature = "discovery")]
 mod tests;
 
 use std::{future::Future, io, net::SocketAddr, time::Duration};
@@ -17,7 +18,7 @@ use tokio::{
 use crate::{
     HostError, Invitation, Pairing, Peer, PeerError,
     pairing::{PairingError, PendingPairing},
-    rendezvous::discovery::{DiscoveryError, Search, search_for_code, search_for_peer},
+    rendezvous::discovery::{Search, search_for_code, search_for_peer},
     tcp,
 };
 
@@ -42,8 +43,9 @@ pub enum DialError {
     #[error("it was not found on this network")]
     NotFound,
     /// The search could not start.
+    #[cfg(feature = "discovery")]
     #[error(transparent)]
-    Discovery(#[from] DiscoveryError),
+    Discovery(#[from] crate::discovery::DiscoveryError),
     /// The device answered, but the channel to it failed.
     #[error(transparent)]
     Peer(#[from] PeerError),
@@ -128,14 +130,15 @@ pub async fn dial_pairing(
 
 /// Returns the first channel that opens, at a known address or one found on the LAN. Reports an
 /// address's error only if no address works.
-async fn first<T, F>(
+async fn first<T, F, E>(
     known: Vec<String>,
-    search: impl FnOnce() -> Result<Search, DiscoveryError>,
+    search: impl FnOnce() -> Result<Search, E>,
     open: impl Fn(String) -> F,
 ) -> Result<T, DialError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, DialError>> + Send + 'static,
+    E: Into<DialError>,
 {
     // A device that was on this very machine is not searched for on others.
     let is_local = |address: &String| address.parse::<SocketAddr>().is_ok_and(|at| at.ip().is_loopback());

@@ -35,6 +35,7 @@ const PERSON_WAIT: Duration = Duration::from_secs(90);
 
 /// Direction of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Direction {
     /// Receive; push too, if this side's policy lets the peer pull.
     Default,
@@ -48,6 +49,8 @@ pub enum Direction {
 
 /// A sync to request from a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "it requests nothing before `Peer::sync`"]
 pub struct SyncRequest {
     /// Entries to sync.
     pub selection: Selection,
@@ -63,6 +66,7 @@ pub struct SyncRequest {
 /// Entries that a sync accepts beyond this side's own rules on what the peer may write and delete
 /// here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Beyond {
     /// No entries: the plan lists those that wait for a rule.
     #[default]
@@ -75,33 +79,30 @@ pub enum Beyond {
 
 impl SyncRequest {
     /// Creates a request for the entries that the rules of both sides cover.
-    #[must_use]
     pub fn new(selection: Selection, ways: Direction) -> Self {
         Self { selection, direction: ways, beyond: Beyond::Nothing, names: false }
     }
 
     /// Accepts entries beyond the rules of this side.
-    #[must_use]
     pub fn beyond(self, beyond: Beyond) -> Self {
         Self { beyond, ..self }
     }
 
     /// Sets whether the plan has the names of the peer's entries.
-    #[must_use]
     pub fn with_names(self, names: bool) -> Self {
         Self { names, ..self }
     }
 }
 
-/// The result of a request to a peer.
+/// The result of an import, a fetch or a sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outcome {
     /// Summary of the session.
     pub summary: Summary,
-    /// Entries that browsing found.
-    pub found: Vec<Listing>,
-    /// The plan of a sync; after a dry run, the changes it would have made.
-    pub plan: Option<Plan>,
+    /// The plan of a sync; after a dry run, the changes it would have made. Empty for an import and
+    /// a fetch, which make none.
+    pub plan: Plan,
     /// Records that the peer declined in part or whole, for a limit of its own.
     pub declined: Vec<LocationId>,
     /// Bytes received, including the channel's overhead.
@@ -113,16 +114,12 @@ pub struct Outcome {
 impl Outcome {
     /// Returns whether a further session is needed: this one sent some entries, but there were too
     /// many for one session.
-    #[must_use]
     pub fn has_more(&self) -> bool {
-        let plan = self.plan.as_ref();
-        let is_left =
-            plan.is_some_and(|plan| plan.not_given.iter().any(|left| left.why == SkipReason::Later));
+        let is_left = self.plan.not_given.iter().any(|left| left.why == SkipReason::Later);
         is_left && self.summary.sent > 0
     }
 
     /// Adds the result of the session that continued this one.
-    #[must_use]
     pub fn and(mut self, next: Self) -> Self {
         let (sum, added) = (&mut self.summary, next.summary);
         sum.received += added.received;
@@ -130,11 +127,11 @@ impl Outcome {
         sum.deleted += added.deleted;
         sum.conflicts += added.conflicts;
         sum.round_trips += added.round_trips;
-        let (before, mut plan) = (self.plan.unwrap_or_default(), next.plan.unwrap_or_default());
+        let (before, mut plan) = (self.plan, next.plan);
         plan.changes_here.splice(..0, before.changes_here);
         plan.changes_there.splice(..0, before.changes_there);
         plan.names.extend(before.names);
-        self.plan = Some(plan);
+        self.plan = plan;
         self.declined.extend(next.declined);
         self.bytes_in += next.bytes_in;
         self.bytes_out += next.bytes_out;
@@ -224,19 +221,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     }
 
     /// Uses an open channel, such as that of a pairing.
-    #[must_use]
     pub fn from_channel(channel: Channel<S>, home: &SharedVault) -> Self {
         Self { channel, home: home.clone() }
     }
 
     /// Returns the channel, for messages other than a request's.
-    #[must_use]
     pub fn into_channel(self) -> Channel<S> {
         self.channel
     }
 
     /// Returns the peer's device id.
-    #[must_use]
     pub fn device(&self) -> DeviceId {
         self.channel.peer().device()
     }
@@ -250,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         selection: Selection,
         attendant: &mut dyn SessionHandler,
     ) -> Result<Outcome, PeerError> {
-        self.ask(attendant, |key| SessionRequest::Import { selection, key }).await
+        Ok(self.ask(attendant, |key| SessionRequest::Import { selection, key }).await?.0)
     }
 
     /// Lists the entries that the peer holds.
@@ -261,8 +255,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         self,
         selection: Selection,
         attendant: &mut dyn SessionHandler,
-    ) -> Result<Outcome, PeerError> {
-        self.ask(attendant, |_| SessionRequest::Browse { selection }).await
+    ) -> Result<Vec<Listing>, PeerError> {
+        Ok(self.ask(attendant, |_| SessionRequest::Browse { selection }).await?.1)
     }
 
     /// Fetches selected entries from the peer.
@@ -274,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         selection: Selection,
         attendant: &mut dyn SessionHandler,
     ) -> Result<Outcome, PeerError> {
-        self.ask(attendant, |key| SessionRequest::Fetch { selection, key }).await
+        Ok(self.ask(attendant, |key| SessionRequest::Fetch { selection, key }).await?.0)
     }
 
     /// Syncs with the peer: each side receives the entries that it lacks, as far as both policies
@@ -307,10 +301,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
             Some(also) => Some(Take::Granted(Consent { push, delete, also })),
         };
         let secret = secret_of(&self.channel.channel_binding());
-        self.ask(attendant, |key| {
-            SessionRequest::Sync(SyncOptions { selection, take, push: given, names, key, secret })
-        })
-        .await
+        let sync =
+            |key| SessionRequest::Sync(SyncOptions { selection, take, push: given, names, key, secret });
+        Ok(self.ask(attendant, sync).await?.0)
     }
 
     /// Answers one request of the peer instead.
@@ -324,17 +317,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         Ok(summary)
     }
 
+    /// Runs a request. Returns its outcome, and the entries that browsing found.
     async fn ask(
         mut self,
         attendant: &mut dyn SessionHandler,
         ask: impl FnOnce(RecipientKey) -> SessionRequest,
-    ) -> Result<Outcome, PeerError> {
+    ) -> Result<(Outcome, Vec<Listing>), PeerError> {
         self.channel.set_idle_timeout(PERSON_WAIT);
-        let mut outcome = asked(&mut self.channel, &self.home, attendant, ask).await?;
+        let (mut outcome, found) = asked(&mut self.channel, &self.home, attendant, ask).await?;
         let _ = self.channel.close_both().await;
         outcome.bytes_in = self.channel.bytes_in();
         outcome.bytes_out = self.channel.bytes_out();
-        Ok(outcome)
+        Ok((outcome, found))
     }
 }
 
@@ -377,7 +371,7 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
     home: &SharedVault,
     attendant: &mut dyn SessionHandler,
     ask: impl FnOnce(RecipientKey) -> SessionRequest,
-) -> Result<Outcome, PeerError> {
+) -> Result<(Outcome, Vec<Listing>), PeerError> {
     let secret = RecipientSecretKey::generate().map_err(|_| PeerError::NoRandomness)?;
     let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
     let device = channel.peer().device();
@@ -386,8 +380,8 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let mut host = VaultHost::new(home.clone(), channel, secret, attendant).with_stamp(edition.stamp);
     let driven = drive(channel, session, &mut host).await;
     let summary = finish(driven, &mut host).await?;
-    let (found, plan, declined) = (host.found, host.plan, host.declined);
-    Ok(Outcome { summary, found, plan, declined, bytes_in: 0, bytes_out: 0 })
+    let (plan, declined) = (host.plan, host.declined);
+    Ok((Outcome { summary, plan, declined, bytes_in: 0, bytes_out: 0 }, host.found))
 }
 
 /// Returns the edition of this side's snapshot to report to a peer, and the stamps remembered of

@@ -29,7 +29,6 @@ impl PairingCode {
 
     /// Returns the text to show: 16 characters in four groups and the check character, joined by
     /// dashes.
-    #[must_use]
     pub fn reveal(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(CHARACTERS + 5));
         for place in 0..CHARACTERS {

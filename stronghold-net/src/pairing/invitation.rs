@@ -37,7 +37,6 @@ pub enum ParseInvitationError {
 
 impl Invitation {
     /// Returns the invitation as a link, which is as secret as its code.
-    #[must_use]
     pub fn link(&self) -> Zeroizing<String> {
         let mut link = Zeroizing::new(format!("{SCHEME}{}", self.code.reveal().as_str()));
         for address in self.addresses.iter().take(MAX_ADDRESSES) {

@@ -22,6 +22,7 @@ pub enum Settled {
 
 /// An error that left this side without the pairing; `E` is an error of saving.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Unsettled<E> {
     /// This side could not save it. The peer was told, and does not have it either.
     #[error("this device could not save the pairing")]

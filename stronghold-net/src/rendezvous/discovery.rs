@@ -27,7 +27,7 @@ use mdns_sd::{ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInf
 use stronghold_snapshot::SharedVault;
 use stronghold_sync::{DeviceId, hex};
 use stronghold_vault::Rendezvous;
-use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
+use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle, time::sleep};
 
 use crate::{
     PairingCode,
@@ -54,8 +54,8 @@ type Tag = [u8; 8];
 #[error("multicast DNS does not work here: {0}")]
 pub struct DiscoveryError(String);
 
-impl From<mdns_sd::Error> for DiscoveryError {
-    fn from(error: mdns_sd::Error) -> Self {
+impl DiscoveryError {
+    pub(crate) fn new(error: impl ToString) -> Self {
         Self(error.to_string())
     }
 }
@@ -70,6 +70,7 @@ enum Audience {
 }
 
 /// An announcement on the LAN, until it is dropped.
+#[must_use = "an announcement ends when it is dropped"]
 pub struct Announcement {
     daemon: ServiceDaemon,
     renewing: JoinHandle<()>,
@@ -79,7 +80,7 @@ impl Announcement {
     /// Announces to paired devices that this device is reachable at `listening`.
     ///
     /// # Errors
-    /// [`DiscoveryError`] where the system has no multicast.
+    /// [`DiscoveryError`] where the system has no multicast, or outside of a tokio runtime.
     pub fn for_peers(home: &SharedVault, listening: SocketAddr) -> Result<Self, DiscoveryError> {
         Self::new(Audience::Peers(home.clone()), listening)
     }
@@ -88,15 +89,16 @@ impl Announcement {
     /// `listening`.
     ///
     /// # Errors
-    /// [`DiscoveryError`] where the system has no multicast.
+    /// [`DiscoveryError`] where the system has no multicast, or outside of a tokio runtime.
     pub fn for_pairing(code: &PairingCode, listening: SocketAddr) -> Result<Self, DiscoveryError> {
         Self::new(Audience::Pairing(of_code(code)), listening)
     }
 
     fn new(audience: Audience, listening: SocketAddr) -> Result<Self, DiscoveryError> {
-        let daemon = ServiceDaemon::new()?;
+        let runtime = Handle::try_current().map_err(DiscoveryError::new)?;
+        let daemon = ServiceDaemon::new().map_err(DiscoveryError::new)?;
         let lan = Lan { daemon: daemon.clone(), listening };
-        let renewing = tokio::spawn(async move { renew(&lan, &audience).await });
+        let renewing = runtime.spawn(async move { renew(&lan, &audience).await });
         Ok(Self { daemon, renewing })
     }
 }
@@ -112,7 +114,7 @@ impl Drop for Announcement {
 /// Searches the LAN for the device that shows this code. Each address is reported once.
 ///
 /// # Errors
-/// [`DiscoveryError`] where the system has no multicast.
+/// [`DiscoveryError`] where the system has no multicast, or outside of a tokio runtime.
 pub fn search_for_code(code: &PairingCode) -> Result<Search, DiscoveryError> {
     search(of_code(code), ANY_DEVICE)
 }
@@ -120,12 +122,13 @@ pub fn search_for_code(code: &PairingCode) -> Result<Search, DiscoveryError> {
 /// Searches the LAN for a device that shares `secret` with this one.
 ///
 /// # Errors
-/// [`DiscoveryError`] where the system has no multicast.
+/// [`DiscoveryError`] where the system has no multicast, or outside of a tokio runtime.
 pub fn search_for_peer(secret: &Rendezvous, device: DeviceId) -> Result<Search, DiscoveryError> {
     search(secret.clone(), device)
 }
 
 /// A search of the LAN, until it is dropped.
+#[must_use = "a search ends when it is dropped"]
 pub struct Search {
     found: mpsc::Receiver<SocketAddr>,
     listening: JoinHandle<()>,
@@ -163,10 +166,11 @@ impl Drop for Search {
 }
 
 fn search(secret: Rendezvous, device: DeviceId) -> Result<Search, DiscoveryError> {
-    let daemon = Searching(ServiceDaemon::new()?);
-    let events = daemon.0.browse(SERVICE)?;
+    let runtime = Handle::try_current().map_err(DiscoveryError::new)?;
+    let daemon = Searching(ServiceDaemon::new().map_err(DiscoveryError::new)?);
+    let events = daemon.0.browse(SERVICE).map_err(DiscoveryError::new)?;
     let (send, found) = mpsc::channel(16);
-    let listening = tokio::spawn(async move {
+    let listening = runtime.spawn(async move {
         let _daemon = daemon;
         let mut heard = Heard { secret, device, told: BTreeSet::new() };
         while let Ok(event) = events.recv_async().await {
@@ -230,7 +234,7 @@ impl Board for Lan {
     fn announce(&self, secrets: &Secrets) -> Result<String, DiscoveryError> {
         let service = service(secrets, self.listening)?;
         let name = service.get_fullname().to_owned();
-        self.daemon.register(service)?;
+        self.daemon.register(service).map_err(DiscoveryError::new)?;
         Ok(name)
     }
 
@@ -286,12 +290,12 @@ fn service(secrets: &[(DeviceId, Rendezvous)], listening: SocketAddr) -> Result<
     let strings = strings(secrets, &nonce)?;
     let (name, port) = (hex::text(&nonce), listening.port());
     let host = format!("{name}.local.");
-    let mut service = match listening.ip() {
-        ip if ip.is_unspecified() => {
-            ServiceInfo::new(SERVICE, &name, &host, "", port, strings.as_slice())?.enable_addr_auto()
-        }
-        ip => ServiceInfo::new(SERVICE, &name, &host, ip, port, strings.as_slice())?,
+    let service = match listening.ip() {
+        ip if ip.is_unspecified() => ServiceInfo::new(SERVICE, &name, &host, "", port, strings.as_slice())
+            .map(ServiceInfo::enable_addr_auto),
+        ip => ServiceInfo::new(SERVICE, &name, &host, ip, port, strings.as_slice()),
     };
+    let mut service = service.map_err(DiscoveryError::new)?;
     // The name is random, so that no probe for duplicates is needed.
     service.set_requires_probe(false);
     Ok(service)
@@ -349,7 +353,6 @@ fn addresses(service: &ResolvedService) -> Vec<SocketAddr> {
 
 /// Returns this machine's addresses at which other devices may reach a socket bound to `listening`,
 /// best first.
-#[must_use]
 pub fn reachable_at(listening: SocketAddr) -> Vec<SocketAddr> {
     if !listening.ip().is_unspecified() {
         return vec![listening];
@@ -375,6 +378,6 @@ fn best(addresses: impl Iterator<Item = IpAddr>, listening: SocketAddr) -> Vec<S
 
 fn random<const N: usize>() -> Result<[u8; N], DiscoveryError> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| DiscoveryError(error.to_string()))?;
+    getrandom::fill(&mut bytes).map_err(DiscoveryError::new)?;
     Ok(bytes)
 }

@@ -20,6 +20,7 @@ pub(crate) enum TagContext {
     /// Admission by a server: see [`crate::rendezvous::preauth`].
     Gate,
     /// Discovery on the LAN: see [`crate::rendezvous::discovery`].
+    #[cfg_attr(not(feature = "discovery"), allow(dead_code, reason = "only discovery uses it"))]
     Announcement,
 }
 
@@ -34,6 +35,7 @@ pub(crate) fn of_pairing(binding: &[u8; 32]) -> Rendezvous {
 
 /// Derives the secret of a pairing code, used only to find the listener on the LAN; the code's 80
 /// bits are too many to search.
+#[cfg_attr(not(feature = "discovery"), allow(dead_code, reason = "only discovery uses it"))]
 pub(crate) fn of_code(code: &PairingCode) -> Rendezvous {
     derived(code.as_bytes(), b"stronghold/pairing/rendezvous/v1")
 }
@@ -58,6 +60,7 @@ pub(crate) fn truncate<const N: usize>(mark: Hmac<Sha256>) -> [u8; N] {
 }
 
 /// A placeholder for a device that is not known yet.
+#[cfg_attr(not(feature = "discovery"), allow(dead_code, reason = "only discovery uses it"))]
 pub(crate) const ANY_DEVICE: DeviceId = DeviceId::from_bytes([0; 32]);
 
 fn derived(from: &[u8], label: &[u8]) -> Rendezvous {

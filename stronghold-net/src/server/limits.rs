@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 /// Limits of a [`Server`](crate::Server), for each peer and for all together.
+///
+/// ```
+/// let mut limits = stronghold_net::Limits::default();
+/// limits.sessions = 8;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Maximum unauthenticated connections; beyond it the oldest is dropped. Each takes about 1 KiB
     /// of memory. Default 256.

@@ -5,21 +5,18 @@ use stronghold_sync::Stamp;
 
 /// Returns the request that a channel's complements answer: a hash of its binding, so that no
 /// complement can be replayed in another channel.
-#[must_use]
 pub fn request_of(binding: &[u8; 32]) -> [u8; 32] {
     Sha256::new_with_prefix(b"stronghold/request/v1").chain_update(binding).finalize().into()
 }
 
 /// Returns the secret of a session's reconciliation: a hash of the channel's binding, which only
 /// its two ends know.
-#[must_use]
 pub fn secret_of(binding: &[u8; 32]) -> [u8; 32] {
     Sha256::new_with_prefix(b"stronghold/session/v1").chain_update(binding).finalize().into()
 }
 
 /// Returns the stamp that a session leaves in the snapshots of both devices: the first bytes of a
 /// hash of the channel's binding, which only its two ends know.
-#[must_use]
 pub(crate) fn stamp_of(binding: &[u8; 32]) -> Stamp {
     let hash: [u8; 32] =
         Sha256::new_with_prefix(b"stronghold/stamp/v1").chain_update(binding).finalize().into();

@@ -59,6 +59,7 @@ pub trait Host {
 
 /// A host's reason to stop although the peer broke no rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Overload {
     /// The memory for entries that the peer lists is exhausted.
     #[error("the peer tells of more entries than there is memory for")]
@@ -70,6 +71,7 @@ pub enum Overload {
 
 /// An error that ended a session early.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DriveError {
     /// A failure of the channel.
     #[error(transparent)]

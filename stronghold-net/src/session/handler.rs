@@ -61,7 +61,8 @@ pub trait SessionHandler: Send {
 }
 
 /// Entries that a sync left where they are, by name, as the initiator reports them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LeftBehindReport {
     /// Number of records of this side that the peer does not take.
     pub not_given: u64,
@@ -81,6 +82,7 @@ impl SessionHandler for NoHandler {}
 
 /// A decision about a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PlanDecision {
     /// Carry the plan out; if it deletes many records, stop and report that.
     Proceed,

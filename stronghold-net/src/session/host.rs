@@ -32,6 +32,7 @@ use crate::{
 
 /// A host that runs a session's tasks on a [`SharedVault`], on threads that may block: the [`Host`]
 /// of a [`Peer`](crate::Peer) and of a [`Server`](crate::Server).
+#[must_use = "a host does nothing before it is driven"]
 pub struct VaultHost<'a> {
     work: Arc<Mutex<VaultWork>>,
     home: SharedVault,
@@ -43,8 +44,8 @@ pub struct VaultHost<'a> {
     permits: BatchPermits,
     /// Entries that browsing found.
     pub(crate) found: Vec<Listing>,
-    /// The plan, for a dry run.
-    pub(crate) plan: Option<Plan>,
+    /// The plan, empty before there is one.
+    pub(crate) plan: Plan,
     /// Records that the peer declined in part or whole.
     pub(crate) declined: Vec<LocationId>,
     /// The error of a failed task.
@@ -54,7 +55,6 @@ pub struct VaultHost<'a> {
 impl<'a> VaultHost<'a> {
     /// Creates a host for a channel: complements answer this channel's request and no other.
     /// `secret` is this side's one-time key.
-    #[must_use]
     pub fn new<S>(
         home: SharedVault,
         channel: &Channel<S>,
@@ -83,21 +83,19 @@ impl<'a> VaultHost<'a> {
             approval_timeout: crate::Limits::default().approval_timeout,
             permits: BatchPermits::default(),
             found: Vec::new(),
-            plan: None,
+            plan: Plan::default(),
             declined: Vec::new(),
             error: None,
         }
     }
 
     /// Sets the time after which an unanswered request for approval is denied.
-    #[must_use]
     pub fn with_approval_timeout(mut self, limit: Duration) -> Self {
         self.approval_timeout = limit;
         self
     }
 
     /// Sets the stamp that this side shows to the peer.
-    #[must_use]
     pub(crate) fn with_stamp(self, stamp: Option<Stamp>) -> Self {
         lock(&self.work).knowledge.shows(stamp);
         self
@@ -105,7 +103,6 @@ impl<'a> VaultHost<'a> {
 
     /// Records the session's changes as a step of their own, since the peer requested them. `name`
     /// is the peer's name here.
-    #[must_use]
     pub(crate) fn serving(self, name: &str) -> Self {
         lock(&self.work).step = Some(PendingStep::served(&format!("serve: {name}"), now()));
         self
@@ -208,7 +205,7 @@ impl<'a> VaultHost<'a> {
 
     async fn plan(&mut self, plan: Plan) -> TaskResult {
         let decision = self.handler.review_plan(&plan).await;
-        self.plan = Some(plan);
+        self.plan = plan;
         match decision {
             PlanDecision::Proceed => TaskResult::Proceed { deletions_confirmed: false },
             PlanDecision::ProceedWithDeletions => TaskResult::Proceed { deletions_confirmed: true },

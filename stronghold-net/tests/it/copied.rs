@@ -98,7 +98,7 @@ async fn session(
         match request {
             Request::Sync(ways) => peer.sync(SyncRequest::new(all, ways), &mut here).await,
             Request::DryRun => peer.sync(SyncRequest::new(all, Direction::Both), &mut here).await,
-            Request::Browse => peer.browse(all, &mut here).await,
+            Request::Browse => return peer.browse(all, &mut here).await.map(drop),
             Request::Fetch => peer.fetch(all, &mut here).await,
             Request::Import => peer.import(all, &mut here).await,
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::attacker::{Hostile, shapes};
-use crate::common::{ALL, Device, friends};
+use crate::common::{ALL, Device, friends, limits};
 use stronghold_net::{ChannelError, Direction, Limits, NoHandler, Peer, PeerError, Server, SyncRequest};
 use stronghold_sync::{
     Ancestors, DeviceId, Operation, RevisionId, Selection,
@@ -63,7 +63,7 @@ async fn push(address: SocketAddr, device: &Device, victim: &Device) -> Result<u
 async fn an_honest_sync_beside_stalling_devices_goes_on_and_they_are_ended() {
     let (victim, others) = devices(3, PUSH);
     let pace = Duration::from_millis(1500);
-    let address = serving(&victim, Limits { pace, ..Limits::default() }).await;
+    let address = serving(&victim, limits(|limits| limits.pace = pace)).await;
     let mut stalling = Vec::new();
     for (number, device) in others[..2].iter().cycle().take(8).enumerate() {
         let mut hostile = Hostile::connect(address, device, &victim).await;
@@ -93,7 +93,7 @@ async fn an_honest_sync_beside_stalling_devices_goes_on_and_they_are_ended() {
 async fn who_needs_memory_that_others_have_waits_until_one_gives_it_back() {
     let (victim, others) = devices(3, PUSH);
     // The minimum: twice the largest batch, of which the last half is for one session at a time.
-    let address = serving(&victim, Limits { batch_bytes: 0, ..Limits::default() }).await;
+    let address = serving(&victim, limits(|limits| limits.batch_bytes = 0)).await;
     let mut holding = Vec::new();
     for (number, device) in others[..2].iter().enumerate() {
         let mut hostile = Hostile::connect(address, device, &victim).await;
@@ -140,7 +140,7 @@ async fn tells(hostile: &mut Hostile, parts: u32) -> bool {
 async fn the_memory_of_what_is_told_is_shared_too() {
     let (victim, others) = devices(2, PUSH);
     let staged_bytes = 1_600_000;
-    let address = serving(&victim, Limits { shape_bytes: staged_bytes, ..Limits::default() }).await;
+    let address = serving(&victim, limits(|limits| limits.shape_bytes = staged_bytes)).await;
     let part = rmp_serde::to_vec(&Message::Offer(shapes(0, 100, 10))).unwrap().len() + 32;
     let fit = u32::try_from(staged_bytes / 4 / part).unwrap();
     let connect = |device: usize| Hostile::connect(address, &others[device], &victim);
@@ -166,7 +166,7 @@ async fn the_memory_of_what_is_told_is_shared_too() {
 #[tokio::test]
 async fn a_devices_sessions_are_counted_when_they_end_one_by_one() {
     let (victim, others) = devices(1, ALL);
-    let address = serving(&victim, Limits { sessions_per_peer: 2, ..Limits::default() }).await;
+    let address = serving(&victim, limits(|limits| limits.sessions_per_peer = 2)).await;
     let (one, _two) = (
         Hostile::connect(address, &others[0], &victim).await,
         Hostile::connect(address, &others[0], &victim).await,

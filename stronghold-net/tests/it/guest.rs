@@ -92,7 +92,7 @@ async fn who_is_asked_takes_nothing_over_and_deletes_nothing() {
     for _ in 0..3 {
         let done = sync(&owner, &guest, address).await.unwrap();
         assert_eq!((done.summary.received, done.summary.deleted), (0, 0));
-        let waits = |why| done.plan.as_ref().unwrap().not_taken.iter().filter(|left| left.why == why).count();
+        let waits = |why| done.plan.not_taken.iter().filter(|left| left.why == why).count();
         assert_eq!(
             (waits(SkipReason::MayNotPush), waits(SkipReason::MayNotDelete)),
             (2, 10),

@@ -145,7 +145,8 @@ async fn garbage_is_refused_by_both_sides() {
 async fn a_silent_peer_costs_the_handshake_timeout_only() {
     let identity = device();
     let (near, _far) = duplex(4096);
-    let timeouts = Timeouts { handshake: Duration::from_secs(3), ..Timeouts::default() };
+    let mut timeouts = Timeouts::default();
+    timeouts.handshake = Duration::from_secs(3);
     let connected = Channel::connect_with(near, &identity, Expect::Anyone, timeouts).await;
     assert_eq!(connected.unwrap_err(), ChannelError::TimedOut(Duration::from_secs(3)));
     let (_near, far) = duplex(4096);

@@ -3,7 +3,7 @@
 
 use crate::common::{ALL, Device, friends};
 use stronghold_net::{Direction, NoHandler, Outcome, Peer, PeerError, Server, SyncRequest};
-use stronghold_sync::{Operation, Selection};
+use stronghold_sync::{Operation, Selection, message::Listing};
 use stronghold_vault::{AuditAction, AuditEntry};
 use tokio::io::duplex;
 
@@ -17,7 +17,7 @@ async fn sync(server: &Server, asker: &Device, asked: &Device, select: &str) -> 
     tokio::join!(asking, server.answer(far)).0
 }
 
-async fn browse(server: &Server, asker: &Device, asked: &Device) -> Result<Outcome, PeerError> {
+async fn browse(server: &Server, asker: &Device, asked: &Device) -> Result<Vec<Listing>, PeerError> {
     let (near, far) = duplex(1 << 20);
     let asking = async {
         let peer = Peer::connect(near, &asker.home, asked.device()).await?;

@@ -300,7 +300,7 @@ async fn names_have_1_to_64_characters() {
     let (joiner, listener) = (device(), device());
     let (joined, listened) =
         tokio::join!(join(near, typed, &joiner, &longest), listen(far, shown, &listener, "l"));
-    joined.unwrap();
+    drop(joined.unwrap());
     assert_eq!(listened.unwrap().name, longest);
 
     for name in ["", &format!("{longest}x")] {

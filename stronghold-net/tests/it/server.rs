@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{ALL, Device, Failed, between, friends};
+use crate::common::{ALL, Device, Failed, between, friends, limits};
 use stronghold_net::{
     BoxFuture, Channel, ChannelError, Direction, Event, Expect, Limits, NoHandler, Outcome, Peer, PeerError,
     Server, SessionHandler, SyncRequest,
@@ -61,7 +61,7 @@ fn server(device: &Device, limits: Limits) -> (Server, Told) {
 }
 
 fn short() -> Limits {
-    Limits { handshake_timeout: Duration::from_millis(300), ..Limits::default() }
+    limits(|limits| limits.handshake_timeout = Duration::from_millis(300))
 }
 
 async fn sync_over(io: DuplexStream, asker: &Device, asked: DeviceId) -> Result<Outcome, PeerError> {
@@ -207,7 +207,10 @@ async fn sessions_are_limited_per_device_and_in_all() {
         asked.grant(asker, ALL, "**");
         asker.grant(&asked, ALL, "**");
     }
-    let limits = Limits { sessions: 3, sessions_per_peer: 2, ..Limits::default() };
+    let limits = limits(|limits| {
+        limits.sessions = 3;
+        limits.sessions_per_peer = 2;
+    });
     let (server, told) = server(&asked, limits);
     let (address, stop, over) = running(server).await;
     // Open channels without a request count as sessions.
@@ -315,7 +318,7 @@ async fn a_person_who_does_not_answer_has_said_no() {
         });
     });
     asked.put("a/v/one", "1");
-    let limits = Limits { approval_timeout: Duration::from_millis(200), ..Limits::default() };
+    let limits = limits(|limits| limits.approval_timeout = Duration::from_millis(200));
     for (answers, received) in [(false, None), (true, Some(1))] {
         let server = server(&asked, limits.clone()).0.with_handler(move || Person(answers));
         let done = sync_with(&server, &asker, &asked).await;
@@ -331,11 +334,10 @@ async fn a_person_who_does_not_answer_has_said_no() {
 #[tokio::test]
 async fn silence_ends_by_itself_at_each_stage() {
     let (asker, asked) = friends();
-    let limits = Limits {
-        handshake_timeout: Duration::from_millis(200),
-        idle_timeout: Duration::from_millis(200),
-        ..Limits::default()
-    };
+    let limits = limits(|limits| {
+        limits.handshake_timeout = Duration::from_millis(200);
+        limits.idle_timeout = Duration::from_millis(200);
+    });
     let (server, told) = server(&asked, limits);
     let (address, stop, over) = running(server).await;
     let silent = TcpStream::connect(address).await.unwrap();
@@ -350,7 +352,7 @@ async fn silence_ends_by_itself_at_each_stage() {
 #[tokio::test]
 async fn a_session_may_not_last_for_ever() {
     let (asker, asked) = friends();
-    let limits = Limits { session_timeout: Duration::from_millis(200), ..Limits::default() };
+    let limits = limits(|limits| limits.session_timeout = Duration::from_millis(200));
     let (server, told) = server(&asked, limits);
     let (near, far) = duplex(1 << 20);
     let asking = async {
@@ -367,7 +369,7 @@ async fn a_session_may_not_last_for_ever() {
 async fn a_flood_of_silent_connections_keeps_no_peer_out() {
     let (asker, asked) = friends();
     asked.put("a/v/one", "1");
-    let (server, _) = server(&asked, Limits { unauthenticated: 16, ..Limits::default() });
+    let (server, _) = server(&asked, limits(|limits| limits.unauthenticated = 16));
     let (address, stop, over) = running(server).await;
     let mut flood = Vec::new();
     for _ in 0..200 {
@@ -409,7 +411,7 @@ async fn a_stopped_server_lets_sessions_end_and_then_cuts_them() {
     let (asker, asked) = friends();
     asked.put("a/v/one", "1");
     for (grace, expected) in [(Duration::from_secs(20), true), (Duration::from_millis(50), false)] {
-        let (server, told) = server(&asked, Limits { shutdown_grace: grace, ..Limits::default() });
+        let (server, told) = server(&asked, limits(|limits| limits.shutdown_grace = grace));
         let (address, stop, over) = running(server).await;
         let peer = connected(address, &asker, &asked).await;
         told.until(|event| matches!(event, Event::Started(_))).await;
@@ -524,7 +526,7 @@ async fn a_snapshot_that_can_not_be_written_is_told_of() {
 #[tokio::test]
 async fn a_session_that_is_ended_hears_why() {
     let (asker, asked) = friends();
-    let limits = Limits { session_timeout: Duration::from_millis(100), ..Limits::default() };
+    let limits = limits(|limits| limits.session_timeout = Duration::from_millis(100));
     let (server, _) = server(&asked, limits);
     let (near, far) = duplex(1 << 20);
     let asking = async {

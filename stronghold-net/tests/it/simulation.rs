@@ -16,9 +16,9 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{KEY, entries_in, friends};
+use crate::common::{KEY, entries_in, friends, limits};
 use stronghold_net::{
-    ChannelError, Direction, Limits, NoHandler, Outcome, Peer, PeerError, Server, SharedVault, SyncRequest,
+    ChannelError, Direction, NoHandler, Outcome, Peer, PeerError, Server, SharedVault, SyncRequest,
 };
 use stronghold_snapshot::{Unlock, VaultFile, VaultFileError};
 use stronghold_sync::{DeviceId, Selection};
@@ -93,7 +93,7 @@ async fn sync(home: &SharedVault, asked: DeviceId) -> Result<Outcome, PeerError>
 /// Answers, and stalls or hangs up at some connections.
 async fn serve(path: PathBuf, mut dice: Dice, is_well: Arc<AtomicBool>) {
     let home = open(&path);
-    let limits = Limits { session_timeout: Duration::from_secs(300), ..Limits::default() };
+    let limits = limits(|limits| limits.session_timeout = Duration::from_secs(300));
     let server = Server::new(&home).with_limits(limits);
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await.unwrap();
     while let Ok((stream, _)) = listener.accept().await {

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     Server,
     common::{Device, friends},
+    discovery::DiscoveryError,
 };
 
 const FAR: &str = "192.0.2.7:1";
@@ -52,7 +53,7 @@ async fn found(known: &[&str], lan: Lan, outcomes: &[(&str, At)]) -> (Result<Str
     };
     let search = || match lan {
         Lan::Finds(found) => Ok(Search::that_finds(found.iter().map(|at| at.parse().unwrap()).collect())),
-        Lan::Fails => Err(DiscoveryError::from(mdns_sd::Error::Msg("no multicast".into()))),
+        Lan::Fails => Err(DiscoveryError::new("no multicast")),
         Lan::Unasked => panic!("the LAN is searched"),
     };
     let known = known.iter().map(|address| (*address).to_owned()).collect();
@@ -117,7 +118,7 @@ async fn what_was_on_this_machine_is_not_looked_for_on_others() {
 
 #[tokio::test(start_paused = true)]
 async fn where_the_lan_can_not_be_searched_what_is_known_counts() {
-    let why = DialError::Discovery(mdns_sd::Error::Msg("no multicast".into()).into());
+    let why = DialError::Discovery(DiscoveryError::new("no multicast"));
     assert_eq!(found(&[], Lan::Fails, &[]).await, fails(&why, 0));
     assert_eq!(found(&[FAR], Lan::Fails, &[]).await, fails(&nobody(FAR), 0));
     assert_eq!(found(&[FAR], Lan::Fails, &[(FAR, At::Opens(3_000))]).await, opens(FAR, 3_000));

@@ -29,14 +29,7 @@ fn outcome(number: u64, name: &str) -> Outcome {
         unchanged: 5 * number,
         round_trips: 6 * number,
     };
-    Outcome {
-        summary,
-        found: Vec::new(),
-        plan: Some(plan),
-        declined: vec![location.id()],
-        bytes_in: 7 * number,
-        bytes_out: 8 * number,
-    }
+    Outcome { summary, plan, declined: vec![location.id()], bytes_in: 7 * number, bytes_out: 8 * number }
 }
 
 /// What was done is summed up; what is the same on both sides, and is left, is what the last one
@@ -54,14 +47,7 @@ fn sessions_that_go_on_with_each_other_are_told_of_as_one() {
         unchanged: 10,
         ..Plan::default()
     };
-    let expected = Outcome {
-        summary,
-        found: Vec::new(),
-        plan: Some(plan),
-        declined: vec![first, second],
-        bytes_in: 77,
-        bytes_out: 88,
-    };
+    let expected = Outcome { summary, plan, declined: vec![first, second], bytes_in: 77, bytes_out: 88 };
     assert_eq!(both, expected);
 }
 
@@ -69,7 +55,7 @@ fn sessions_that_go_on_with_each_other_are_told_of_as_one() {
 fn a_session_goes_on_while_something_is_left_for_later_and_something_went() {
     let left = |why: &[SkipReason], sent| {
         let not_given = why.iter().map(|why| Skipped { location: id("a/v/r"), why: *why }).collect();
-        let plan = Some(Plan { not_given, ..Plan::default() });
+        let plan = Plan { not_given, ..Plan::default() };
         Outcome { plan, summary: Summary { sent, ..Summary::default() }, ..Outcome::default() }.has_more()
     };
     assert!(left(&[SkipReason::Later], 1) && left(&[SkipReason::TooLarge, SkipReason::Later], 1));
@@ -135,7 +121,7 @@ async fn a_sync_takes_beyond_its_rules_what_it_is_told_to() {
     let names = |device: &Device| device.entries().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     let done = sync(&asker, &asked, everything(Direction::Pull)).await.unwrap();
     assert_eq!(names(&asker), ["mine/v/r"]);
-    let plan = done.plan.unwrap();
+    let plan = done.plan;
     assert_eq!(plan.beyond.len(), 2);
     let seen: BTreeSet<_> = plan
         .beyond
@@ -199,8 +185,7 @@ async fn a_request_waits_for_a_person_at_the_other_end() {
         let asking = async { (asking.await, begun.elapsed()) };
         let ((asked, waited), _) = tokio::join!(asking, answering);
         if is_answered {
-            let found: Vec<_> =
-                asked.unwrap().found.into_iter().map(|found| found.location.to_string()).collect();
+            let found: Vec<_> = asked.unwrap().into_iter().map(|found| found.location.to_string()).collect();
             assert_eq!(found, ["a/v/r"]);
         } else {
             let expected = ChannelError::TimedOut(Duration::from_secs(90));

@@ -312,3 +312,11 @@ async fn an_announcement_ends_with_its_owner() {
     assert!(task.is_finished());
     assert_ne!(status(), Ok(mdns_sd::DaemonStatus::Running));
 }
+
+#[test]
+fn outside_of_a_runtime_nothing_is_announced_or_searched() {
+    let (device, other) = friends();
+    let address = "127.0.0.1:4747".parse().unwrap();
+    assert!(Announcement::for_peers(&device.home, address).is_err());
+    assert!(search_for_peer(&Rendezvous::from_bytes([1; 32]), other.device()).is_err());
+}

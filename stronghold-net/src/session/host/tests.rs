@@ -273,7 +273,7 @@ async fn a_plan_is_carried_out_as_the_attendant_says_and_kept() {
         let mut noting = Noting { goes_on: Some(goes_on), ..Noting::default() };
         let mut host = host(&own, &peer, &mut noting);
         assert_eq!(host.perform(Task::Plan(Box::new(plan.clone()))).await, Ok(answer));
-        assert_eq!(host.plan.as_ref(), Some(&plan));
+        assert_eq!(host.plan, plan);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stronghold_net::{Channel, Expect, SharedVault, Trust};
+use stronghold_net::{Channel, Expect, Limits, SharedVault, Trust};
 use stronghold_snapshot::{NewSlot, Unlock, VaultFile};
 use stronghold_sync::{DeviceId, Operation, Rule, Selection};
 use stronghold_vault::{Labels, Peer, Rendezvous, Stronghold, WriteError};
@@ -10,6 +10,13 @@ use tempfile::TempDir;
 use tokio::io::{DuplexStream, duplex};
 
 pub(crate) const KEY: [u8; 32] = [7; 32];
+
+/// Returns the default limits but for what `set` sets.
+pub(crate) fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    set(&mut limits);
+    limits
+}
 
 /// A device: its file and its content.
 pub(crate) struct Device {
