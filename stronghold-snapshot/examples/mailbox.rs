@@ -37,7 +37,7 @@ fn main() -> Result<()> {
     assert_eq!(phone.readable(), 1, "what the policy does not allow stays where it is");
 
     // Replays the same answer, whose content may be outdated by now.
-    let again = awaited.open(&fs::read(mailbox.path().join("answer"))?);
+    let again = awaited.open(fs::read(mailbox.path().join("answer"))?);
     assert_eq!(again, Err(ComplementError::NotThisRequest));
     Ok(())
 }
@@ -80,7 +80,7 @@ fn take(
     laptop: DeviceId,
     awaited: &mut ComplementReceiver,
 ) -> Result<()> {
-    let entries = awaited.open(&fs::read(mailbox.join("answer"))?)?;
+    let entries = awaited.open(fs::read(mailbox.join("answer"))?)?;
     let asked: Selection = "wallet".parse()?;
     phone.import(&entries, laptop, NOW, |location, _, _| match asked.covers(location) {
         true => Ok(()),

@@ -9,17 +9,17 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use stronghold_sync::DeviceId;
-use stronghold_vault::{Entry, Identity, PublicIdentity, secret_bytes};
+use stronghold_vault::{Entry, Identity, PublicIdentity};
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 use crate::error::{OpenError, SealError};
-use crate::format::encoding::{DecodeError, decode, encode};
+use crate::format::encoding::{DecodeError, decode, encode_after};
 use crate::format::recipient::{RecipientPublicKey, RecipientSecretKey};
 use crate::format::sealed::{self};
 use crate::format::slot::{NewSlot, Unlock};
 
 const SIGNED: &[u8] = b"stronghold/complement/v1";
+const SIGNATURE_LEN: usize = 64;
 
 /// The sender and receiver of a complement, and the request that it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,16 +64,6 @@ pub struct ComplementReceiver {
     next: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Signed {
-    #[serde(with = "serde_bytes")]
-    manifest: Vec<u8>,
-    #[serde(with = "serde_bytes")]
-    signature: Vec<u8>,
-    #[serde(with = "secret_bytes")]
-    entries: Zeroizing<Vec<u8>>,
-}
-
 /// Seals entries to a receiver's key, signed by `sender`.
 ///
 /// # Errors
@@ -84,33 +74,30 @@ pub fn seal_complement(
     sender: &Identity,
     manifest: &Manifest,
 ) -> Result<Vec<u8>, SealError> {
-    let manifest = encode(manifest)?.to_vec();
-    let entries = encode(entries)?;
-    let signature = sender.sign(&to_sign(&manifest, &entries)).to_vec();
-    let payload = encode(&Signed { manifest, signature, entries })?;
+    let mut payload = encode_after(SIGNATURE_LEN, &(manifest, entries))?;
+    let (signature, content) = payload.split_at_mut(SIGNATURE_LEN);
+    signature.copy_from_slice(&sender.sign(&to_sign(content)));
     sealed::seal(&[NewSlot::RecipientOnce(to)], &payload)
 }
 
-/// Opens a complement, which must match `expected`.
+/// Opens a complement in place. It must match `expected`.
 ///
 /// # Errors
 /// [`ComplementError`].
 pub fn open_complement(
-    sealed: &[u8],
+    sealed: Vec<u8>,
     secret: &RecipientSecretKey,
     sender: &PublicIdentity,
     expected: &Manifest,
 ) -> Result<Vec<Entry>, ComplementError> {
-    let payload = sealed::open(sealed, &Unlock::Recipient(secret))?.payload;
-    let signed: Signed = decode(&payload)?;
-    sender
-        .verify(&to_sign(&signed.manifest, &signed.entries), &signed.signature)
-        .map_err(|_| ComplementError::Signature)?;
-    let manifest: Manifest = decode(&signed.manifest)?;
+    let payload = sealed::open_owned(sealed, &Unlock::Recipient(secret))?.payload;
+    let (signature, content) = payload.split_at_checked(SIGNATURE_LEN).ok_or(ComplementError::Signature)?;
+    sender.verify(&to_sign(content), signature).map_err(|_| ComplementError::Signature)?;
+    let (manifest, entries): (Manifest, Vec<Entry>) = decode(content)?;
     if manifest != *expected || sender.device() != manifest.sender {
         return Err(ComplementError::NotThisRequest);
     }
-    Ok(decode(&signed.entries)?)
+    Ok(entries)
 }
 
 impl ComplementReceiver {
@@ -146,12 +133,12 @@ impl ComplementReceiver {
         &self.request
     }
 
-    /// Opens the next complement.
+    /// Opens the next complement in place.
     ///
     /// # Errors
     /// [`ComplementError`] if it is not the next one for this receiver, of this sender, in answer
     /// to this request. The right one can still be opened afterwards.
-    pub fn open(&mut self, sealed: &[u8]) -> Result<Vec<Entry>, ComplementError> {
+    pub fn open(&mut self, sealed: Vec<u8>) -> Result<Vec<Entry>, ComplementError> {
         let expected = Manifest {
             sender: self.sender.device(),
             receiver: self.receiver,
@@ -164,13 +151,8 @@ impl ComplementReceiver {
     }
 }
 
-fn to_sign(manifest: &[u8], entries: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(SIGNED);
-    hash.update((manifest.len() as u64).to_be_bytes());
-    hash.update(manifest);
-    hash.update(entries);
-    hash.finalize().into()
+fn to_sign(content: &[u8]) -> [u8; 32] {
+    Sha256::new_with_prefix(SIGNED).chain_update(content).finalize().into()
 }
 
 #[cfg(test)]
@@ -221,9 +203,8 @@ mod tests {
 
     #[test]
     fn what_is_signed_begins_with_what_it_is_signed_for() {
-        let hash = to_sign(b"manifest", b"entries").map(|byte| format!("{byte:02x}")).concat();
-        assert_eq!(hash, "d4b8f4d26b887de15cad8d66da91462bcc3ad41826df861afb07719d8fe7e72f");
-        assert_ne!(to_sign(b"manif", b"estentries"), to_sign(b"manifest", b"entries"));
+        let hash = to_sign(b"content").map(|byte| format!("{byte:02x}")).concat();
+        assert_eq!(hash, "ebc9ceab815f8a488ab4eb9c5cbbd3ab51cd06a03839a22e2bb192f169c668fc");
     }
 
     #[test]
@@ -231,15 +212,15 @@ mod tests {
         let letter = Letter::new();
         let [first, second] = [0, 1].map(|index| letter.sealed(&letter.manifest(index)));
         let mut awaited = letter.awaited();
-        assert_eq!(awaited.open(&second), Err(ComplementError::NotThisRequest), "before its turn");
-        assert_eq!(awaited.open(&first).unwrap(), [entry()]);
-        assert_eq!(awaited.open(&first), Err(ComplementError::NotThisRequest), "replayed");
+        assert_eq!(awaited.open(second.clone()), Err(ComplementError::NotThisRequest), "before its turn");
+        assert_eq!(awaited.open(first.clone()).unwrap(), [entry()]);
+        assert_eq!(awaited.open(first.clone()), Err(ComplementError::NotThisRequest), "replayed");
         assert_eq!(awaited.taken(), 1, "what is refused changes nothing");
         // A later run of the program has only kept the key's 32 bytes and the number taken.
         let secret = RecipientSecretKey::from_bytes(&*letter.secret.to_bytes()).unwrap();
         let mut awaited = ComplementReceiver { secret, ..letter.awaited() }.with_taken(awaited.taken());
-        assert_eq!(awaited.open(&first), Err(ComplementError::NotThisRequest), "replayed later");
-        assert_eq!(awaited.open(&second).unwrap(), [entry()]);
+        assert_eq!(awaited.open(first.clone()), Err(ComplementError::NotThisRequest), "replayed later");
+        assert_eq!(awaited.open(second).unwrap(), [entry()]);
         assert!(!first.windows(7).any(|window| window == b"hunter2"));
     }
 
@@ -262,13 +243,13 @@ mod tests {
             (signed_by_other.unwrap(), ComplementError::Signature),
             (to_other.unwrap(), ComplementError::Open(OpenError::WrongKey)),
             (Vec::new(), ComplementError::Open(OpenError::NotASnapshot)),
-            (no_complement, ComplementError::Payload(DecodeError)),
+            (no_complement, ComplementError::Signature),
         ];
         let mut awaited = letter.awaited();
         for (sealed, reason) in refused {
-            assert_eq!(awaited.open(&sealed), Err(reason));
+            assert_eq!(awaited.open(sealed), Err(reason));
         }
-        assert_eq!(awaited.open(&sealed(manifest)).unwrap(), [entry()]);
+        assert_eq!(awaited.open(sealed(manifest)).unwrap(), [entry()]);
     }
 
     #[test]
@@ -278,13 +259,13 @@ mod tests {
         let mut awaited = letter.awaited();
         for bit in 0..sealed.len() * 8 {
             sealed[bit / 8] ^= 1 << (bit % 8);
-            assert!(awaited.open(&sealed).is_err(), "bit {bit}");
+            assert!(awaited.open(sealed.clone()).is_err(), "bit {bit}");
             sealed[bit / 8] ^= 1 << (bit % 8);
         }
         for len in 0..sealed.len() {
-            assert!(awaited.open(&sealed[..len]).is_err(), "{len} bytes");
+            assert!(awaited.open(sealed[..len].to_vec()).is_err(), "{len} bytes");
         }
-        assert_eq!(awaited.open(&sealed).unwrap(), [entry()]);
+        assert_eq!(awaited.open(sealed).unwrap(), [entry()]);
     }
 
     #[test]
@@ -299,7 +280,7 @@ mod tests {
         let taken = std::thread::spawn(move || {
             let sender = PublicIdentity::from_spki(&spki).unwrap();
             let secret = RecipientSecretKey::from_bytes(&*secret).unwrap();
-            ComplementReceiver::new(secret, sender, receiver, [7; 32]).open(&std::fs::read(file).unwrap())
+            ComplementReceiver::new(secret, sender, receiver, [7; 32]).open(std::fs::read(file).unwrap())
         });
         assert_eq!(taken.join().unwrap().unwrap(), [entry()]);
     }

@@ -17,9 +17,18 @@ use crate::format::crypto;
 pub struct DecodeError;
 
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let mut length = Length(0);
+    encode_after(0, value)
+}
+
+/// Encodes a value behind this many zeros, which the caller fills.
+pub(crate) fn encode_after<T: Serialize + ?Sized>(
+    zeros: usize,
+    value: &T,
+) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let mut length = Length(zeros);
     rmp_serde::encode::write(&mut length, value).map_err(|_| SealError::TooLarge)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(length.0));
+    bytes.resize(zeros, 0);
     let written = rmp_serde::encode::write(&mut *bytes, value);
     // Keys pass over the stack during encoding, and later calls need not reach as deep.
     crypto::wipe_stack();
@@ -63,6 +72,9 @@ mod tests {
         for len in [0, 1, 31, 32, 1000, 70_000] {
             let bytes = encode(&("some text", vec![7_u8; len])).unwrap();
             assert_eq!(bytes.capacity(), bytes.len(), "{len}");
+            let behind = encode_after(64, &("some text", vec![7_u8; len])).unwrap();
+            assert_eq!((&behind[..64], &behind[64..]), (&[0; 64][..], &bytes[..]));
+            assert_eq!(behind.capacity(), behind.len(), "{len}");
         }
     }
 

@@ -456,7 +456,7 @@ async fn what_is_learnt_is_written_before_a_batch_leaves() {
     for (binding, passed, expected) in [(BINDING, 2, true), (BINDING, 0, false), ([8; 32], 2, false)] {
         let awaited = ComplementReceiver::new(secret(), public(&own), peer.device(), request_of(&binding));
         let mut awaited = awaited.with_taken(passed);
-        assert_eq!(awaited.open(&third).is_ok(), expected, "{passed}");
+        assert_eq!(awaited.open(third.clone()).is_ok(), expected, "{passed}");
     }
 }
 

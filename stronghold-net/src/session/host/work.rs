@@ -97,7 +97,7 @@ impl VaultWork {
 
     /// Opens the peer's next batch.
     pub(super) fn open(&mut self, sealed: Vec<u8>) -> Result<Vec<Entry>, HostError> {
-        Ok(self.receiver.open(&sealed)?)
+        Ok(self.receiver.open(sealed)?)
     }
 
     /// Merges the entries of a batch and commits them, or none of them.
