@@ -7,29 +7,23 @@
 //! published, stopped by an oracle at the first sufficient cell), and the plain list of the minimum
 //! of a shape (48 bytes).
 //!
-//! `-- estimators` compares estimators of a difference instead, `-- index` prints the rates of the
-//! index, and `-- memory` the memory that a reconciliation needs for each entry.
+//! `-- estimators` compares estimators of a difference instead, and `-- memory` prints the memory
+//! that a reconciliation needs for each entry.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a bench prints, and may panic")]
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, time::Duration};
 
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use stronghold_sync::{
     ClientId, EntryId, LocationId, RecordId, RevisionId, VaultId,
     message::Message,
-    reconcile::{DiffResult, DifferenceEstimator, Index, Initiator, Responder, SetKey, Sketch, cells_for},
+    reconcile::internals::{DiffResult, DifferenceEstimator, Initiator, Responder, SetKey, Sketch},
 };
 
 fn main() {
     let says = |word: &str| std::env::args().any(|arg| arg == word);
     if says("estimators") {
         return estimators();
-    }
-    if says("index") {
-        return index_rates();
     }
     if says("memory") {
         return memory();
@@ -48,7 +42,6 @@ fn main() {
                     report.row("negentropy", kind, n, d, sessions, |seed| range_based(&sets(n, d, seed)));
                 }
             }
-            report.row("stronghold, warm", "added", n, d, 10, |seed| warm(&added(n, d, seed), seed));
             report.row("riblt over 32 B", "added", n, d, 20, |seed| published(&added(n.min(1_000), d, seed)));
             report.plain(n, d);
         }
@@ -145,41 +138,6 @@ fn stronghold(sets: &Sets, seed: u64) -> Cost {
                 telling = timed(&mut cost.asking, || asking.continue_with(again, a.iter().copied()).unwrap());
             }
         }
-    }
-}
-
-/// Measures a session in which both sides maintain an index of their set. Updating the index is not
-/// timed.
-fn warm(sets: &Sets, seed: u64) -> Cost {
-    let key = SetKey::new(&secret(seed), 0);
-    let index = |list: &[(u64, EntryId)]| {
-        let mut index = Index::new(key.clone());
-        for (at, (_, entry)) in (0..).zip(list) {
-            index.insert(entry, at);
-        }
-        index
-    };
-    let (a, b) = (index(&sets.a), index(&sets.b));
-    let mut cost = Cost { round_trips: 1, ..Cost::default() };
-    cost.bytes += rmp_serde::to_vec(b.summary()).unwrap().len() as u64 + FRAME;
-    let told = timed(&mut cost.asking, || {
-        let same = a.summary().is_same(b.summary());
-        let estimate = a.summary().strata.estimate(&b.summary().strata);
-        (!same).then(|| a.sketch(cells_for(estimate)).unwrap())
-    });
-    let Some(mut told) = told else { return cost };
-    loop {
-        let found = timed(&mut cost.answering, || {
-            let own = b.sketch(told.cells().len()).unwrap();
-            let peeled = own.difference(&told).peel(&key).ok()?;
-            Some(peeled.iter().map(|symbol| b.resolve(*symbol).count()).sum::<usize>())
-        });
-        cost.bytes += told.cells().len() as u64 * 8 + 2 * FRAME;
-        if found.is_some() {
-            return cost;
-        }
-        cost.round_trips += 1;
-        told = a.sketch((told.cells().len() * 2).min(4096)).unwrap_or_else(|| Sketch::from_cells(&[]));
     }
 }
 
@@ -292,25 +250,8 @@ fn tug_of_war(hashes: &[u128], counters: usize) -> f64 {
     (0..counters).map(|bit| sum(bit).powi(2)).sum::<f64>() / counters as f64
 }
 
-/// Prints the cost of inserting into an index of a million entries, and of removing from it.
-fn index_rates() {
-    const ENTRIES: u32 = 1_000_000;
-    let mut index = Index::new(SetKey::new(&secret(1), 0));
-    let entries: Vec<EntryId> = (0..ENTRIES).map(|n| entry(1, n.into(), 0, 0).1).collect();
-    for (what, inserts) in [("insert", true), ("remove", false)] {
-        let start = Instant::now();
-        for (at, entry) in (0..).zip(&entries) {
-            assert!(if inserts { index.insert(entry, at) } else { index.remove(entry, at) });
-        }
-        println!(
-            "{what} of {ENTRIES}: {:.2} us each",
-            start.elapsed().as_secs_f64() * 1e6 / f64::from(ENTRIES)
-        );
-    }
-}
-
 /// Prints the peak memory of each side of a reconciliation of a million entries, without the
-/// entries, and the memory of an index.
+/// entries.
 fn memory() {
     const ENTRIES: u64 = 1_000_000;
     let Sets { a, b, .. } = added(ENTRIES, 1_000, 1);
@@ -328,12 +269,7 @@ fn memory() {
         told.into_iter().for_each(|part| answering.handle(part).unwrap());
         answering.find(b.iter().copied()).unwrap()
     });
-    let (kept, _index) = peak(|| {
-        let mut index = Index::new(SetKey::new(&secret, 0));
-        (0..).zip(&a).for_each(|(at, entry)| assert!(index.insert(entry, at)));
-        index
-    });
-    for (what, bytes) in [("asking side", asking), ("answering side", begun + found), ("index", kept)] {
+    for (what, bytes) in [("asking side", asking), ("answering side", begun + found)] {
         println!("{what} of {ENTRIES} entries: {:.1} B each at the peak", bytes as f64 / ENTRIES as f64);
     }
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use stronghold_sync::{
     ClientId, EntryId, LocationId, RecordId, RevisionId, VaultId,
-    reconcile::{DiffResult, Initiator, Responder},
+    reconcile::internals::{DiffResult, Initiator, Responder},
 };
 
 fn main() {

@@ -157,7 +157,7 @@ pub const MAX_HEADS: usize = 256;
 /// Maximum number of heads that one peer may add to a record.
 pub const MAX_ADDED_HEADS: usize = 8;
 /// Maximum padded size in a shape: a value of 4 MiB with labels.
-pub(crate) const LARGEST: u64 = (4 << 20) + (1 << 19);
+pub(crate) const MAX_SHAPE_SIZE: u64 = (4 << 20) + (1 << 19);
 
 /// Returns whether deleting or shrinking `deletions` of `readable` records needs confirmation: it
 /// is more than [`MAX_UNCONFIRMED_DELETIONS`] and more than a tenth.
@@ -204,7 +204,7 @@ impl Plan {
 /// sides describe a revision, the local shape wins.
 #[must_use]
 pub fn plan(local: &[Shape], remote: &[Shape], rules: PlanOptions) -> Plan {
-    plan_through(local, remote, rules, &Open)
+    plan_through(local, remote, rules, &LimitsOnly)
 }
 
 /// A filter of the entries that a plan may take and give.
@@ -239,9 +239,9 @@ pub(crate) trait Sieve {
 
 /// The sieve of a caller that holds the keys of both sides: it enforces only the limits of a
 /// record.
-struct Open;
+struct LimitsOnly;
 
-impl Sieve for Open {
+impl Sieve for LimitsOnly {
     const MOST_ADDED: usize = MAX_HEADS;
 }
 
@@ -285,9 +285,10 @@ impl Plan {
         let mut take = missing(merged, here);
         let matters = readable(here) || readable(there);
         take.retain(|shape| {
-            let verdict = if shape.size > LARGEST { Err(SkipReason::TooLarge) } else { sieve.take(shape) };
+            let verdict =
+                if shape.size > MAX_SHAPE_SIZE { Err(SkipReason::TooLarge) } else { sieve.take(shape) };
             if let Err(why) = verdict {
-                leave(&mut self.not_taken, shape, why, matters);
+                report_skipped(&mut self.not_taken, shape, why, matters);
                 self.beyond.extend((why.is_of_rules() && matters).then(|| shape.clone()));
             }
             verdict.is_ok()
@@ -300,7 +301,7 @@ impl Plan {
         let is_taken = |head: &Shape| taken.contains(&head.revision);
         let from_there = |head: &&&Shape| is_taken(head) || sieve.delivered(head);
         if kept.len() > MAX_HEADS || kept.iter().filter(from_there).count() > S::MOST_ADDED {
-            return leave(&mut self.not_taken, &take[0], SkipReason::TooManyHeads, true);
+            return report_skipped(&mut self.not_taken, &take[0], SkipReason::TooManyHeads, true);
         }
         let resolution = resolution(here, there, &kept, on_conflict);
         let stays_readable = match &resolution {
@@ -324,7 +325,7 @@ impl Plan {
             // A deletion of a record that the peer can't read is not worth reporting.
             let matters = !shape.deleted || readable(there);
             let tell = |why: &Option<SkipReason>| {
-                why.iter().for_each(|why| leave(&mut self.not_given, shape, *why, matters))
+                why.iter().for_each(|why| report_skipped(&mut self.not_given, shape, *why, matters))
             };
             sieve.give(shape).inspect_err(tell).is_ok()
         });
@@ -333,7 +334,7 @@ impl Plan {
         }
         let kept = heads(there.iter().chain(&give));
         if kept.len() > MAX_HEADS || give.len() > S::MOST_ADDED {
-            return leave(&mut self.not_given, &give[0], SkipReason::TooManyHeads, true);
+            return report_skipped(&mut self.not_given, &give[0], SkipReason::TooManyHeads, true);
         }
         let stays_readable = readable(kept.iter().copied());
         self.deletes_there += u64::from(readable(there) && !stays_readable);
@@ -346,7 +347,7 @@ impl Plan {
 }
 
 /// Records that an entry is left out: once for each record and reason.
-pub(crate) fn leave(list: &mut Vec<Skipped>, shape: &Shape, why: SkipReason, matters: bool) {
+pub(crate) fn report_skipped(list: &mut Vec<Skipped>, shape: &Shape, why: SkipReason, matters: bool) {
     let left = Skipped { location: shape.location, why };
     if matters && list.last() != Some(&left) {
         list.push(left);
@@ -628,8 +629,8 @@ mod tests {
     fn what_no_record_can_have_is_left_with_the_reason() {
         let of = |size: u64| vec![Shape { size, ..shape(1, 1, &[], false) }];
         let location = of(0)[0].location;
-        assert_eq!(plan(&[], &of(LARGEST), BOTH).take.len(), 1);
-        let too_large = plan(&[], &of(LARGEST + 1), BOTH);
+        assert_eq!(plan(&[], &of(MAX_SHAPE_SIZE), BOTH).take.len(), 1);
+        let too_large = plan(&[], &of(MAX_SHAPE_SIZE + 1), BOTH);
         assert_eq!(too_large.not_taken, [Skipped { location, why: SkipReason::TooLarge }]);
         assert!(too_large.take.is_empty() && too_large.beyond.is_empty(), "no rule would change it");
         let heads = |from: u16, number: u16| -> Vec<Shape> {

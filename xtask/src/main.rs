@@ -63,7 +63,7 @@ usage: cargo xtask COMMAND
               the vault and its file, beside IOTA Stronghold, age and the bare cipher: target/bench/storage.json
   bench sync  a whole sync between two processes: time, bytes, round trips and memory, beside git: target/bench/sync.json
   bench link  a sync of 100,000 entries over a link of 50 ms and 1 Mbit/s: target/bench/link.json
-  bench reconcile [--quick | estimators | index | memory]
+  bench reconcile [--quick | estimators | memory]
               finding a difference: bytes, round trips and CPU, against its peers; or what it rests on
   soak [SESSIONS] [SEED]
               simulated reconciliations, each held against a comparison of the whole sets

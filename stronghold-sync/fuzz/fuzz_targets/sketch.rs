@@ -13,8 +13,8 @@ use serde_bytes::ByteBuf;
 use stronghold_sync::{
     ClientId, EntryId, LocationId, RecordId, RevisionId, VaultId,
     reconcile::{
-        Content, DiffResult, Digest, Initiator, MAX_CELLS, NeedMore, RangeDigest, Responder, SetDigest,
-        SetKey, Sketch, Symbol,
+        Content, Digest, NeedMore, RangeDigest, SetDigest,
+        internals::{DiffResult, Initiator, MAX_CELLS, Responder, STRATA_LEN, Set, SetKey, Sketch, Symbol},
     },
 };
 
@@ -177,7 +177,7 @@ fn tell(own: &[EntryId], theirs: &[EntryId], requests: &[Request]) {
             }
             Request::HonestlyRekeyed => {
                 let key = SetKey::new(&SECRET, 1);
-                let set = stronghold_sync::reconcile::Set::new(key, theirs.iter().copied());
+                let set = Set::new(key, theirs.iter().copied());
                 NeedMore::Rekeyed(Box::new(set.summary().clone()))
             }
             Request::Ranges(differing) => {
@@ -354,7 +354,7 @@ fn range_words(told: &RangeDigest) -> usize {
 }
 
 fn false_summary(count: u64, fingerprint: u128, strata: &[u8]) -> SetDigest {
-    let mut levels = [0; stronghold_sync::reconcile::STRATA_LEN];
+    let mut levels = [0; STRATA_LEN];
     levels.iter_mut().zip(strata).for_each(|(level, byte)| *level = *byte);
     let (fingerprint, levels) = (ByteBuf::from(fingerprint.to_le_bytes()), ByteBuf::from(levels));
     let encoded = rmp_serde::to_vec(&(count, fingerprint, levels)).expect("numbers and bytes");

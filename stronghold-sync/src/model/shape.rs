@@ -84,13 +84,13 @@ impl Ancestors {
         let shared_parents = heads.iter().filter(|head| head.shared).count();
         let lists = || heads.iter().map(|head| head.ancestors);
         let (mut shared, mut private) =
-            (in_turn(lists().map(Self::shared)), in_turn(lists().map(Self::private)));
+            (interleave(lists().map(Self::shared)), interleave(lists().map(Self::private)));
         if heads.len() > 1 {
             let mut seen: BTreeSet<ShortId> = parents.iter().copied().collect();
             shared.retain(|id| seen.insert(*id));
             private.retain(|id| seen.insert(*id));
         }
-        Self::of_parts(parents, shared_parents, shared, private)
+        Self::from_parts(parents, shared_parents, shared, private)
     }
 
     /// Creates ancestors from a line of revisions, newest first, each replaced by the one before
@@ -104,7 +104,7 @@ impl Ancestors {
             return None;
         }
         let further = ids.split_off(ids.len().min(1));
-        Some(Self::of_parts(ids.clone(), ids.len(), further, Vec::new()))
+        Some(Self::from_parts(ids.clone(), ids.len(), further, Vec::new()))
     }
 
     /// Returns these ancestors together with the replaced heads and their ancestors: a peer that
@@ -120,14 +120,14 @@ impl Ancestors {
             replaced.iter().filter(move |head| head.shared == shared).map(|head| head.id.short())
         };
         let lists = || replaced.iter().map(|head| head.ancestors);
-        let shared = new(heads(true).chain(in_turn(lists().map(Self::shared))).collect(), &mut seen);
-        let private = new(heads(false).chain(in_turn(lists().map(Self::private))).collect(), &mut seen);
+        let shared = new(heads(true).chain(interleave(lists().map(Self::shared))).collect(), &mut seen);
+        let private = new(heads(false).chain(interleave(lists().map(Self::private))).collect(), &mut seen);
         if seen.len() == known {
             return self.clone();
         }
         let (parents, further) = self.as_slice().split_at(self.parents.into());
         let (own_shared, own_private) = further.split_at(self.shared.into());
-        Self::of_parts(
+        Self::from_parts(
             parents.to_vec(),
             self.shared_parents.into(),
             [own_shared, &shared].concat(),
@@ -138,7 +138,7 @@ impl Ancestors {
     /// Returns the parents alone: the part that a revision keeps once it is no longer a head.
     #[must_use]
     pub fn parents_only(&self) -> Self {
-        Self::of_parts(self.parents().to_vec(), self.shared_parents.into(), Vec::new(), Vec::new())
+        Self::from_parts(self.parents().to_vec(), self.shared_parents.into(), Vec::new(), Vec::new())
     }
 
     /// Returns all ids, the parents first.
@@ -173,7 +173,7 @@ impl Ancestors {
 
     /// Assembles the list, truncating ids that never left before those that did, and the oldest
     /// first.
-    fn of_parts(
+    fn from_parts(
         parents: Vec<ShortId>,
         shared_parents: usize,
         mut shared: Vec<ShortId>,
@@ -196,7 +196,7 @@ impl Ancestors {
 }
 
 /// Interleaves lists: the first item of each, then the second of each, and so on.
-fn in_turn<I: Iterator<Item = ShortId>>(lists: impl Iterator<Item = I>) -> Vec<ShortId> {
+fn interleave<I: Iterator<Item = ShortId>>(lists: impl Iterator<Item = I>) -> Vec<ShortId> {
     let mut lists: Vec<I> = lists.collect();
     if let [one] = &mut lists[..] {
         return one.collect();

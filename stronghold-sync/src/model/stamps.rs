@@ -25,10 +25,10 @@ use serde::{Deserialize, Serialize};
 use crate::Stamp;
 
 /// Maximum number of stamps remembered for a peer: older ones count as never issued.
-const MOST: usize = 16;
+const MAX_STAMPS: usize = 16;
 /// Maximum number of remembered stamps that follow the same stamp, so that sessions which only ask
 /// for names, or are interrupted, do not push out others.
-const MOST_FOLLOWING: usize = 4;
+const MAX_SUCCESSORS: usize = 4;
 
 /// A side's description of its own snapshot at the start of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,11 +49,11 @@ pub struct Stamps(Vec<IssuedStamp>);
 struct IssuedStamp {
     stamp: Stamp,
     /// The stamp that the peer showed in that session.
-    upon: Option<Stamp>,
+    shown: Option<Stamp>,
     /// `true` if the peer has since shown an older stamp that this one does not follow.
-    passed: bool,
+    bypassed: bool,
     /// `true` if stamps that followed it are forgotten: a stamp that seems not to follow it may.
-    crowded: bool,
+    has_forgotten_successors: bool,
 }
 
 impl Stamps {
@@ -61,7 +61,7 @@ impl Stamps {
     /// issued: there are two snapshots of its identity, and both are in use.
     #[must_use]
     pub fn detects_duplicate(&self, shown: Option<Stamp>) -> bool {
-        self.0.iter().any(|given| Some(given.stamp) == shown && given.passed)
+        self.0.iter().any(|given| Some(given.stamp) == shown && given.bypassed)
     }
 
     /// Records that the peer showed a stamp, and that this session issues it another, `next`.
@@ -69,24 +69,24 @@ impl Stamps {
         // A stamp that is not remembered proves nothing: it may be as old as a backup, or arrive
         // late.
         if let Some(at) = self.0.iter().position(|given| Some(given.stamp) == shown) {
-            let IssuedStamp { upon, crowded, .. } = self.0[at];
+            let IssuedStamp { shown: before, has_forgotten_successors, .. } = self.0[at];
             for (index, given) in self.0.iter_mut().enumerate() {
-                given.passed |= index > at && given.upon != shown && !crowded;
+                given.bypassed |= index > at && given.shown != shown && !has_forgotten_successors;
             }
-            self.0.retain(|given| Some(given.stamp) != upon);
+            self.0.retain(|given| Some(given.stamp) != before);
         }
         if self.0.iter().all(|given| given.stamp != next) {
-            self.0.push(IssuedStamp { stamp: next, upon: shown, passed: false, crowded: false });
+            self.0.push(IssuedStamp { stamp: next, shown, bypassed: false, has_forgotten_successors: false });
         }
-        let mut following = self.0.iter().enumerate().filter(|(_, given)| given.upon == shown);
-        if let (Some((first, _)), true) = (following.next(), following.count() >= MOST_FOLLOWING) {
+        let mut following = self.0.iter().enumerate().filter(|(_, given)| given.shown == shown);
+        if let (Some((first, _)), true) = (following.next(), following.count() >= MAX_SUCCESSORS) {
             self.0.remove(first);
             self.0
                 .iter_mut()
                 .filter(|given| Some(given.stamp) == shown)
-                .for_each(|given| given.crowded = true);
+                .for_each(|given| given.has_forgotten_successors = true);
         }
-        let many = self.0.len().saturating_sub(MOST);
+        let many = self.0.len().saturating_sub(MAX_STAMPS);
         self.0.drain(..many);
     }
 }

@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::{
-    PeelError, RangeDigest, RangeReceiver, RangeSender, Set, SetDigest, SetKey, Sketch, Symbol, cells_for,
+    ranges::{RangeDigest, RangeReceiver, RangeSender},
+    set::{Set, SetDigest},
+    sketch::{PeelError, Sketch, cells_for},
+    symbol::{SetKey, Symbol},
 };
 use crate::{error::PeerMisbehaved, model::shape::EntryId};
 
@@ -75,7 +78,7 @@ pub struct Responder {
     cells: Vec<u64>,
     symbols: Option<Vec<u64>>,
     ranges: Vec<RangeDigest>,
-    finder: Option<RangeReceiver>,
+    range_receiver: Option<RangeReceiver>,
     rounds: u8,
 }
 
@@ -87,7 +90,7 @@ pub struct Initiator {
     theirs: SetDigest,
     stage: Stage,
     sketch: Sketch,
-    teller: Option<RangeSender>,
+    range_sender: Option<RangeSender>,
     rounds: u8,
 }
 
@@ -103,7 +106,7 @@ impl Responder {
             cells: Vec::new(),
             symbols: None,
             ranges: Vec::new(),
-            finder: None,
+            range_receiver: None,
             rounds: 0,
         }
     }
@@ -159,14 +162,14 @@ impl Responder {
         }
         if let Some(symbols) = self.symbols.take() {
             let theirs: BTreeSet<Symbol> = symbols.into_iter().map(Symbol).collect();
-            return Ok(self.compared(&theirs));
+            return Ok(self.compare_symbols(&theirs));
         }
         if self.cells.is_empty() {
             return Ok(DiffResult::Found(Vec::new(), Vec::new()));
         }
         let own = Sketch::of(self.set.symbols(), self.cells.len());
         match own.difference(&Sketch::from_cells(&self.cells)).peel(self.set.key()) {
-            Ok(differing) => Ok(self.sorted_out(differing)),
+            Ok(differing) => Ok(self.split_by_side(differing)),
             Err(PeelError::TooFewCells) if matches!(self.stage, Stage::Sketch | Stage::Rekeyed) => {
                 self.stage = if self.stage == Stage::Sketch { Stage::More } else { Stage::MoreRekeyed };
                 Ok(DiffResult::Again(NeedMore::More))
@@ -193,7 +196,7 @@ impl Responder {
             }
             Stage::Rekeyed | Stage::MoreRekeyed => {
                 self.stage = Stage::Ranges;
-                self.finder = Some(RangeReceiver::new(self.set.symbols().to_vec()));
+                self.range_receiver = Some(RangeReceiver::new(self.set.symbols().to_vec()));
                 Ok(NeedMore::Ranges(alloc::vec![0]))
             }
             Stage::Ranges => Err(PeerMisbehaved::FalseDifference),
@@ -203,22 +206,22 @@ impl Responder {
     fn find_in_ranges(&mut self) -> Result<DiffResult, PeerMisbehaved> {
         self.rounds += 1;
         let told = core::mem::take(&mut self.ranges);
-        let Some(finder) = &mut self.finder else {
+        let Some(receiver) = &mut self.range_receiver else {
             return Err(PeerMisbehaved::OutOfOrder);
         };
         if told.is_empty() || self.rounds > MAX_ROUNDS {
             return Err(PeerMisbehaved::BadRanges);
         }
-        let differing = finder.find(&told).map_err(|_| PeerMisbehaved::BadRanges)?;
+        let differing = receiver.find(&told).map_err(|_| PeerMisbehaved::BadRanges)?;
         if !differing.is_empty() {
             return Ok(DiffResult::Again(NeedMore::Ranges(differing)));
         }
-        let found = finder.only_here.iter().chain(&finder.only_there).copied().collect();
-        Ok(self.sorted_out(found))
+        let found = receiver.only_here.iter().chain(&receiver.only_there).copied().collect();
+        Ok(self.split_by_side(found))
     }
 
     /// Splits the difference into entries of this side and entries of the peer.
-    fn sorted_out(&self, differing: Vec<Symbol>) -> DiffResult {
+    fn split_by_side(&self, differing: Vec<Symbol>) -> DiffResult {
         let mut only_there: BTreeSet<Symbol> = differing.into_iter().collect();
         let mut seen = BTreeSet::new();
         let only_here: Vec<usize> = positions_of(&only_there, self.set.symbols())
@@ -228,7 +231,7 @@ impl Responder {
         DiffResult::Found(only_here, only_there.into_iter().collect())
     }
 
-    fn compared(&self, theirs: &BTreeSet<Symbol>) -> DiffResult {
+    fn compare_symbols(&self, theirs: &BTreeSet<Symbol>) -> DiffResult {
         let own: BTreeSet<Symbol> = self.set.symbols().iter().copied().collect();
         let symbols = self.set.symbols().iter().enumerate();
         let only_here = symbols.filter(|(_, symbol)| !theirs.contains(symbol)).map(|(at, _)| at).collect();
@@ -246,7 +249,7 @@ impl Initiator {
             theirs,
             stage: Stage::Sketch,
             sketch: Sketch::default(),
-            teller: None,
+            range_sender: None,
             rounds: 0,
         }
     }
@@ -309,8 +312,8 @@ impl Initiator {
                     return Err(PeerMisbehaved::BadRanges);
                 }
                 let symbols = self.set.symbols();
-                let teller = self.teller.get_or_insert_with(|| RangeSender::new(symbols.to_vec()));
-                let told = teller.digests(&differing).map_err(|_| PeerMisbehaved::BadRanges)?;
+                let sender = self.range_sender.get_or_insert_with(|| RangeSender::new(symbols.to_vec()));
+                let told = sender.digests(&differing).map_err(|_| PeerMisbehaved::BadRanges)?;
                 Ok(told.chunks(PART / 32).map(|part| Digest::Ranges(part.to_vec())).collect())
             }
         }

@@ -41,7 +41,7 @@ pub enum Content {
 #[derive(Clone, Debug)]
 pub struct RangeSender {
     symbols: Vec<Symbol>,
-    told: Vec<RangeDigest>,
+    sent: Vec<RangeDigest>,
 }
 
 /// The side that receives range digests and finds the difference.
@@ -65,7 +65,7 @@ impl RangeSender {
         symbols.sort_unstable();
         symbols.dedup();
         let whole = RangeDigest { end: None, content: Content::Sum(0, 0) };
-        Self { symbols, told: vec![whole] }
+        Self { symbols, sent: vec![whole] }
     }
 
     /// Returns the next message: the differing ranges (all, at first), split.
@@ -76,7 +76,7 @@ impl RangeSender {
         let mut differing = differing.iter().map(|index| *index as usize).peekable();
         let mut next = Vec::new();
         let mut start = 0;
-        for (index, told) in core::mem::take(&mut self.told).into_iter().enumerate() {
+        for (index, told) in core::mem::take(&mut self.sent).into_iter().enumerate() {
             let range = span(&self.symbols, start, told.end);
             if differing.next_if_eq(&index).is_some() && matches!(told.content, Content::Sum(..)) {
                 cut(&self.symbols, range, told.end, &mut next);
@@ -88,8 +88,8 @@ impl RangeSender {
         if differing.next().is_some() {
             return Err(BadRanges);
         }
-        self.told = next;
-        Ok(&self.told)
+        self.sent = next;
+        Ok(&self.sent)
     }
 }
 

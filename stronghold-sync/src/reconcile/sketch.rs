@@ -53,14 +53,6 @@ impl Sketch {
         }
     }
 
-    /// Adds an entry, or removes it: both are the same operation.
-    pub fn toggle(&mut self, symbol: Symbol) {
-        let len = self.cells.len();
-        for cell in Cells::of(symbol).take_while(|cell| *cell < len) {
-            self.cells[cell] ^= symbol.0;
-        }
-    }
-
     /// Returns the cells.
     #[must_use]
     pub fn cells(&self) -> &[u64] {

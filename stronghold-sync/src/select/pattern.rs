@@ -19,7 +19,7 @@ pub struct Pattern {
     tokens: Vec<Token>,
     shortcut: Shortcut,
     /// Minimum number of characters of a matching text.
-    least: usize,
+    min_chars: usize,
 }
 
 /// The error for text that is not a pattern.
@@ -68,7 +68,7 @@ impl Pattern {
             escaped.push(letter);
         }
         let tokens: Vec<Token> = text.chars().map(Token::Exactly).collect();
-        Self { text: escaped, least: tokens.len(), tokens, shortcut: Shortcut::Literal(text.into()) }
+        Self { text: escaped, min_chars: tokens.len(), tokens, shortcut: Shortcut::Literal(text.into()) }
     }
 
     /// Returns the length of the text form, in bytes.
@@ -95,7 +95,7 @@ impl Pattern {
         match &self.shortcut {
             Shortcut::Literal(literal) => literal == text,
             Shortcut::Prefix(prefix) => text.starts_with(prefix.as_str()),
-            Shortcut::None if text.len() < self.least => false,
+            Shortcut::None if text.len() < self.min_chars => false,
             Shortcut::None => {
                 *steps += (self.tokens.len() * text.len()) as u64;
                 self.simulate(text)[self.tokens.len()]
@@ -229,8 +229,8 @@ impl FromStr for Pattern {
         }
         complete(&mut tokens);
         let shortcut = shortcut(&tokens);
-        let least = tokens.iter().filter(|token| !token.repeats()).count();
-        Ok(Self { text: text.into(), tokens, shortcut, least })
+        let min_chars = tokens.iter().filter(|token| !token.repeats()).count();
+        Ok(Self { text: text.into(), tokens, shortcut, min_chars })
     }
 }
 

@@ -332,7 +332,7 @@ impl BatchReceiver {
     }
 
     /// Checks that the peer may end here: not within a batch.
-    pub(super) fn may_end(&self) -> Result<(), PeerMisbehaved> {
+    pub(super) fn check_end(&self) -> Result<(), PeerMisbehaved> {
         if self.current.is_none() { Ok(()) } else { Err(PeerMisbehaved::OutOfOrder) }
     }
 }
@@ -534,15 +534,15 @@ mod tests {
         let (one, other) = (of("a"), of("b"));
         let scopes =
             [(Operation::Pull, Some(&one)), (Operation::Push, Some(&other)), (Operation::Delete, Some(&one))];
-        let (mut gathering, mut core) = (ShapeQueries::new(scopes), Core::default());
+        let (mut queries, mut core) = (ShapeQueries::new(scopes), Core::default());
         let mut asked = Vec::new();
-        while gathering.ask(&mut core) {
-            asked.push((core.poll(), gathering.answered()));
+        while queries.ask(&mut core) {
+            asked.push((core.poll(), queries.answered()));
         }
         let action = |scope: &Scope| Some(Action::Perform(Task::Shapes(scope.clone())));
         let both = vec![Operation::Pull, Operation::Delete];
         assert_eq!(asked, [(action(&one), both), (action(&other), vec![Operation::Push])]);
-        assert_eq!(gathering.answered(), []);
+        assert_eq!(queries.answered(), []);
         assert!(!ShapeQueries::new([(Operation::Pull, None)]).ask(&mut core));
     }
 
@@ -588,7 +588,7 @@ mod tests {
         let mut core = Core::default();
         assert_eq!(core.may_answer(), Err(SessionError::ApiMisuse), "nothing was asked");
         core.notify(Event::Sent { entries: 1, of: 2 });
-        core.known([]);
+        core.peer_holds([]);
         core.log(vec![]);
         assert_eq!((core.may_receive(), core.queue.len()), (Ok(()), 1));
         core.perform(Task::Shapes(Scope::of(Selection::everything())));

@@ -200,12 +200,12 @@ impl Initiator {
                 self.finish()
             }
             (State::AwaitAgreed(ask), Message::Agreed(agreed)) => {
-                self.recognise(&agreed);
+                self.note_editions(&agreed);
                 let sync = Box::new(Sync::agreed(*ask, agreed)?);
-                let gathering = ShapeQueries::new(sync.scopes());
-                self.gather(sync, gathering)?
+                let queries = ShapeQueries::new(sync.scopes());
+                self.gather(sync, queries)?
             }
-            (State::AwaitNames(mut sync), Message::Names(part)) => match sync.handle_named(part)? {
+            (State::AwaitNames(mut sync), Message::Names(part)) => match sync.handle_names(part)? {
                 true => self.planned(sync)?,
                 false => State::AwaitNames(sync),
             },
@@ -233,16 +233,16 @@ impl Initiator {
     fn diff(&mut self, state: State, message: Message) -> Result<State, SessionError> {
         Ok(match (state, message) {
             (State::AwaitDiff(mut sync) | State::AwaitDiffAgain(mut sync), Message::NeedMore(again)) => {
-                let messages = sync.handle_again(again)?;
+                let messages = sync.handle_need_more(again)?;
                 self.core.send_all(messages);
                 State::AwaitDiff(sync)
             }
             (State::AwaitDiff(mut sync), Message::Missing(part)) => {
-                sync.handle_only_here(part)?;
+                sync.handle_missing(part)?;
                 State::AwaitDiff(sync)
             }
             (State::AwaitDiff(mut sync), Message::Needed(part)) => {
-                sync.handle_only_there(&part)?;
+                sync.handle_needed(&part)?;
                 State::AwaitDiff(sync)
             }
             (State::AwaitDiff(sync), Message::DiffEnd) => self.compared(sync)?,
@@ -251,7 +251,7 @@ impl Initiator {
     }
 
     /// Records the peer's edition, and whether either side's identity is in use by two snapshots.
-    fn recognise(&mut self, agreed: &Agreed) {
+    fn note_editions(&mut self, agreed: &Agreed) {
         self.copied = self.stamps.detects_duplicate(agreed.edition.stamp);
         let told = [(self.copied, Duplicate::Theirs), (agreed.copied, Duplicate::Ours)];
         told.into_iter()
@@ -272,7 +272,7 @@ impl Initiator {
                 State::Receiving(incoming, outgoing)
             }
             (State::Receiving(incoming, outgoing), Message::End) => {
-                incoming.may_end()?;
+                incoming.check_end()?;
                 match outgoing {
                     Some(outgoing) => self.give(outgoing),
                     None => self.finish(),
@@ -289,9 +289,9 @@ impl Initiator {
     fn answer(&mut self, answer: TaskResult) -> Result<(), SessionError> {
         let state = core::mem::replace(&mut self.state, State::Over);
         self.state = match (state, answer) {
-            (State::AwaitShapes(mut sync, mut gathering), TaskResult::Shapes(shapes)) => {
-                sync.hold(&gathering.answered(), check_sorted(shapes)?);
-                self.gather(sync, gathering)?
+            (State::AwaitShapes(mut sync, mut queries), TaskResult::Shapes(shapes)) => {
+                sync.hold(&queries.answered(), check_sorted(shapes)?);
+                self.gather(sync, queries)?
             }
             (State::AwaitSendable(mut sync), TaskResult::Shapes(shapes)) => {
                 sync.would_give(check_sorted(shapes)?);
@@ -331,9 +331,9 @@ impl Initiator {
 
     /// Requests this side's shapes in the next scope; after the last, sends the peer the permitted
     /// part.
-    fn gather(&mut self, sync: Box<Sync>, gathering: ShapeQueries) -> Result<State, SessionError> {
-        if gathering.ask(&mut self.core) {
-            return Ok(State::AwaitShapes(sync, gathering));
+    fn gather(&mut self, sync: Box<Sync>, queries: ShapeQueries) -> Result<State, SessionError> {
+        if queries.ask(&mut self.core) {
+            return Ok(State::AwaitShapes(sync, queries));
         }
         if let Some(scope) = sync.givable() {
             self.core.perform(Task::Shapes(scope));
@@ -355,7 +355,7 @@ impl Initiator {
         if sync.adds_up() {
             return self.look(sync);
         }
-        if !sync.forget() {
+        if !sync.discard_difference() {
             return Err(PeerMisbehaved::FalseDifference.into());
         }
         self.core.send(Message::Mismatch);
@@ -390,7 +390,7 @@ impl Initiator {
     }
 
     fn propose(&mut self, sync: Box<Sync>, plan: Box<Plan>) -> State {
-        self.core.known(sync.common());
+        self.core.peer_holds(sync.common());
         self.core.log(sync.verdicts(&plan));
         self.proposed(*sync, *plan)
     }
@@ -410,7 +410,7 @@ impl Initiator {
     }
 
     fn give(&mut self, mut outgoing: Box<BatchSender>) -> State {
-        self.core.known(outgoing.revisions());
+        self.core.peer_holds(outgoing.revisions());
         let done = outgoing.pump(&mut self.core);
         self.giving(outgoing, done)
     }

@@ -20,7 +20,7 @@ const MAX_LIST: usize = 512 << 20;
 pub(super) struct PeerList<T> {
     pub(super) items: Vec<T>,
     pub(super) weight: usize,
-    pub(super) most: usize,
+    pub(super) max_items: usize,
 }
 
 impl<T: WireSize> PeerList<T> {
@@ -28,9 +28,9 @@ impl<T: WireSize> PeerList<T> {
         Self::up_to(MAX_ENTRIES as usize)
     }
 
-    /// Creates a list of at most `most` items.
-    pub(super) const fn up_to(most: usize) -> Self {
-        Self { items: Vec::new(), weight: 0, most }
+    /// Creates a list of at most `max_items` items.
+    pub(super) const fn up_to(max_items: usize) -> Self {
+        Self { items: Vec::new(), weight: 0, max_items }
     }
 
     pub(super) fn extend(
@@ -43,7 +43,7 @@ impl<T: WireSize> PeerList<T> {
         }
         for item in part {
             self.weight = self.weight.saturating_add(item.wire_size());
-            if self.weight > MAX_LIST || self.items.len() >= self.most {
+            if self.weight > MAX_LIST || self.items.len() >= self.max_items {
                 return Err(PeerMisbehaved::TooMany);
             }
             if self.items.last().is_some_and(|last| !in_order(last, &item)) {

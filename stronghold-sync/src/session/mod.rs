@@ -336,7 +336,7 @@ impl Core {
     }
 
     /// Has the host remember the revisions that the peer holds, unless there are none.
-    fn known(&mut self, revisions: impl IntoIterator<Item = RevisionId>) {
+    fn peer_holds(&mut self, revisions: impl IntoIterator<Item = RevisionId>) {
         let revisions: Vec<RevisionId> = revisions.into_iter().collect();
         if !revisions.is_empty() {
             self.notify(Event::PeerHolds(revisions));

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     DeviceId, Edition, Location, Operation, Plan, Policy, Shape, Stamps,
     message::{LeftOut, Message, Propose, RecipientKey, Request, Volume, split_list},
-    reconcile,
+    reconcile::exchange::split_words,
 };
 
 /// The responder's state machine.
@@ -66,18 +66,18 @@ impl Responder {
     /// only the two ends of this session know, fresh each time.
     #[must_use]
     pub fn new(policy: Policy, peer: DeviceId, now: u64, key: RecipientKey, secret: [u8; 32]) -> Self {
-        let staged = MAX_ENTRIES as usize;
+        let entry_limit = MAX_ENTRIES as usize;
         let (edition, stamps, copied) = (Edition::default(), Stamps::default(), false);
-        let desk =
-            Box::new(PendingRequest { policy, peer, now, key, secret, edition, stamps, copied, staged });
-        Self { core: Core::default(), state: State::AwaitOpen(desk), summary: Summary::default() }
+        let pending =
+            Box::new(PendingRequest { policy, peer, now, key, secret, edition, stamps, copied, entry_limit });
+        Self { core: Core::default(), state: State::AwaitOpen(pending), summary: Summary::default() }
     }
 
     /// Sends the peer this snapshot's edition. `stamps` are those issued to the peer.
     #[must_use]
     pub fn with_edition(mut self, edition: Edition, stamps: Stamps) -> Self {
-        if let State::AwaitOpen(desk) = &mut self.state {
-            (desk.edition, desk.stamps) = (edition, stamps);
+        if let State::AwaitOpen(pending) = &mut self.state {
+            (pending.edition, pending.stamps) = (edition, stamps);
         }
         self
     }
@@ -86,8 +86,8 @@ impl Responder {
     /// refused with `TooMany`. Default: [`MAX_ENTRIES`].
     #[must_use]
     pub fn with_entry_limit(mut self, most: usize) -> Self {
-        if let State::AwaitOpen(desk) = &mut self.state {
-            desk.staged = most;
+        if let State::AwaitOpen(pending) = &mut self.state {
+            pending.entry_limit = most;
         }
         self
     }
@@ -96,13 +96,13 @@ impl Responder {
         let state = core::mem::replace(&mut self.state, State::Over);
         self.state = match (state, message) {
             (_, Message::Refused(refusal)) => return Err(SessionError::Refused(refusal)),
-            (State::AwaitOpen(desk), Message::Open(open)) => self.open(desk, open)?,
+            (State::AwaitOpen(pending), Message::Open(open)) => self.open(pending, open)?,
             (State::AwaitDigest(mut sync), Message::Digest(part)) => {
-                sync.handle_tell(part)?;
+                sync.handle_digest(part)?;
                 State::AwaitDigest(sync)
             }
             (State::AwaitDigest(mut sync), Message::Offer(part)) => {
-                sync.handle_offered(part)?;
+                sync.handle_offer(part)?;
                 State::AwaitDigest(sync)
             }
             (State::AwaitDigest(sync), Message::DigestEnd) => self.compare(sync)?,
@@ -112,7 +112,7 @@ impl Responder {
                 State::AwaitDigest(sync)
             }
             (State::AwaitProposal(mut sync), Message::NamesWanted(part)) => {
-                self.core.perform(Task::Lookup(sync.handle_name(part)?));
+                self.core.perform(Task::Lookup(sync.handle_names_wanted(part)?));
                 State::AwaitNames(sync)
             }
             (State::AwaitProposal(mut sync), Message::LeftOut(left)) => {
@@ -128,7 +128,7 @@ impl Responder {
                 State::AwaitProposal(sync)
             }
             (State::AwaitProposal(mut sync), Message::Push(part)) => {
-                sync.handle_give(part)?;
+                sync.handle_push(part)?;
                 State::AwaitProposal(sync)
             }
             (State::AwaitProposal(sync), Message::Propose(propose)) => self.proposed(sync, propose)?,
@@ -155,7 +155,7 @@ impl Responder {
                 State::Receiving(incoming)
             }
             (State::Receiving(incoming), Message::End) => {
-                incoming.may_end()?;
+                incoming.check_end()?;
                 self.finish()
             }
             _ => return Err(PeerMisbehaved::OutOfOrder.into()),
@@ -165,14 +165,14 @@ impl Responder {
     fn answer(&mut self, answer: TaskResult) -> Result<(), SessionError> {
         let state = core::mem::replace(&mut self.state, State::Over);
         self.state = match (state, answer) {
-            (State::AwaitApproval(desk, request, rulings), TaskResult::Approved) => {
-                self.ruled(*desk, *request, rulings, true)?
+            (State::AwaitApproval(pending, request, rulings), TaskResult::Approved) => {
+                self.apply_rulings(*pending, *request, rulings, true)?
             }
-            (State::AwaitApproval(desk, request, rulings), TaskResult::Denied) => {
-                self.ruled(*desk, *request, rulings, false)?
+            (State::AwaitApproval(pending, request, rulings), TaskResult::Denied) => {
+                self.apply_rulings(*pending, *request, rulings, false)?
             }
             (State::AwaitShapesToSend(granted, key), TaskResult::Shapes(shapes)) => {
-                self.held(*granted, key, check_sorted(shapes)?)
+                self.log_then_send(*granted, key, check_sorted(shapes)?)
             }
             (State::AwaitListing(granted), TaskResult::Listing(found)) => {
                 let listed = Volume { entries: found.len() as u64, bytes: 0 };
@@ -181,9 +181,9 @@ impl Responder {
                 self.core.send(Message::End);
                 self.finish()
             }
-            (State::AwaitOwnShapes(mut sync, mut gathering, denied), TaskResult::Shapes(shapes)) => {
-                sync.hold(&gathering.answered(), check_sorted(shapes)?);
-                self.gather(sync, gathering, denied)
+            (State::AwaitOwnShapes(mut sync, mut queries, denied), TaskResult::Shapes(shapes)) => {
+                sync.hold(&queries.answered(), check_sorted(shapes)?);
+                self.gather(sync, queries, denied)
             }
             (State::AwaitNames(sync), TaskResult::Looked(looked)) => {
                 let names = looked.names.into_iter().collect::<Option<Vec<Location>>>();
@@ -218,7 +218,7 @@ impl Responder {
     }
 
     /// Logs all requested entries that are held, then sends them in batches.
-    fn held(&mut self, granted: Granted, key: RecipientKey, mut shapes: Vec<Shape>) -> State {
+    fn log_then_send(&mut self, granted: Granted, key: RecipientKey, mut shapes: Vec<Shape>) -> State {
         if granted.grant.operation() == Operation::Pull {
             // A fetch wants values: a deletion comes only with a sync or an import.
             shapes.retain(|shape| !shape.deleted);
@@ -227,7 +227,7 @@ impl Responder {
         let verdict = granted.verdict(total);
         let mut outgoing = Box::new(BatchSender::new(granted.grant, key, &shapes));
         // Before the log, so that one write covers both.
-        self.core.known(outgoing.revisions());
+        self.core.peer_holds(outgoing.revisions());
         self.core.log(vec![verdict]);
         self.core.send(Message::Granted(total));
         let done = outgoing.pump(&mut self.core);
@@ -236,11 +236,11 @@ impl Responder {
 
     /// Requests this side's shapes in the next scope. After the last, the sync continues; denied
     /// operations are logged first.
-    fn gather(&mut self, mut sync: Box<Sync>, gathering: ShapeQueries, denied: Vec<Operation>) -> State {
-        if gathering.ask(&mut self.core) {
-            return State::AwaitOwnShapes(sync, gathering, denied);
+    fn gather(&mut self, mut sync: Box<Sync>, queries: ShapeQueries, denied: Vec<Operation>) -> State {
+        if queries.ask(&mut self.core) {
+            return State::AwaitOwnShapes(sync, queries, denied);
         }
-        sync.held();
+        sync.start_reconciliation();
         self.log_denied(&denied, sync.selection());
         self.core.send(Message::Agreed(sync.agreed()));
         State::AwaitDigest(sync)
@@ -256,7 +256,7 @@ impl Responder {
         };
         self.summary.unchanged = differing.unchanged;
         let mut messages = split_list(differing.only_here, Message::Missing);
-        messages.extend(reconcile::split_words(&differing.only_there, Message::Needed));
+        messages.extend(split_words(&differing.only_there, Message::Needed));
         if !core::mem::replace(&mut sync.logged, true) {
             self.core.log(sync.verdict_to_give());
         }
@@ -269,7 +269,7 @@ impl Responder {
         if left.copied {
             self.core.notify(Event::Duplicate(Duplicate::Ours));
         }
-        let behind = sync.handle_left(left)?;
+        let behind = sync.handle_left_out(left)?;
         if (behind.not_given, behind.not_taken) != (0, 0) {
             self.core.notify(Event::LeftBehind(behind));
         }
@@ -280,7 +280,7 @@ impl Responder {
     fn nothing_to_do(&mut self, sync: &Sync) -> State {
         let mut verdicts = if sync.logged { Vec::new() } else { sync.verdict_to_give() };
         verdicts.extend(sync.verdicts_to_take(&[]));
-        self.core.known(sync.common());
+        self.core.peer_holds(sync.common());
         self.core.log(verdicts);
         self.finish()
     }
@@ -307,7 +307,7 @@ impl Responder {
 
     fn taking(&mut self, sync: Box<Sync>, propose: Propose, plan: Plan) -> Result<State, SessionError> {
         let verdicts = sync.verdicts_to_take(&plan.take);
-        self.core.known(sync.common().chain(sync.wanted().map(|shape| shape.revision)));
+        self.core.peer_holds(sync.common().chain(sync.wanted().map(|shape| shape.revision)));
         self.core.log(verdicts);
         let take = plan.take;
         let outgoing = sync.outgoing(propose.key)?;

@@ -13,7 +13,10 @@ use stronghold_sync::{
         Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request,
         Volume,
     },
-    reconcile::{Content, Digest, NeedMore, RangeDigest, Set, SetDigest, SetKey},
+    reconcile::{
+        Content, Digest, NeedMore, RangeDigest, SetDigest,
+        internals::{Set, SetKey},
+    },
 };
 
 const HEAD: &str = "\

@@ -29,7 +29,7 @@ impl Side {
 
     fn note(&mut self, session: Underway) {
         self.0.note(session.shown, session.next);
-        assert!(self.0.0.len() <= MOST);
+        assert!(self.0.0.len() <= MAX_STAMPS);
     }
 
     /// Runs a session that the peer does not complete; returns whether a duplicate was reported.
@@ -103,7 +103,7 @@ fn a_peer_that_shows_what_it_likes_is_told_of_at_most() {
 
 /// An event in the life of one honest snapshot.
 #[derive(Clone, Copy, Debug)]
-enum Deed {
+enum SnapshotEvent {
     /// A session begins.
     Begin,
     /// This side stores the stamp of a session under way.
@@ -118,14 +118,14 @@ enum Deed {
     Mend,
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+fn deed() -> impl Strategy<Value = SnapshotEvent> {
     prop_oneof![
-        6 => Just(Deed::Begin),
-        5 => (0..4_usize).prop_map(Deed::Note),
-        5 => (0..4_usize).prop_map(Deed::Take),
-        1 => (0..4_usize).prop_map(Deed::Cut),
-        1 => (0..12_usize).prop_map(Deed::Restore),
-        1 => Just(Deed::Mend),
+        6 => Just(SnapshotEvent::Begin),
+        5 => (0..4_usize).prop_map(SnapshotEvent::Note),
+        5 => (0..4_usize).prop_map(SnapshotEvent::Take),
+        1 => (0..4_usize).prop_map(SnapshotEvent::Cut),
+        1 => (0..12_usize).prop_map(SnapshotEvent::Restore),
+        1 => Just(SnapshotEvent::Mend),
     ]
 }
 
@@ -141,29 +141,29 @@ proptest! {
         let (mut states, mut before) = (vec![file], None);
         for deed in deeds {
             match deed {
-                Deed::Begin => {
+                SnapshotEvent::Begin => {
                     let (told, session) = side.begin(file);
                     prop_assert!(!told);
                     open.push(session);
                 }
-                Deed::Note(at) if !open.is_empty() => {
+                SnapshotEvent::Note(at) if !open.is_empty() => {
                     let session = open.remove(at % open.len());
                     side.note(session);
                     noted.push(session);
                 }
-                Deed::Take(at) if !noted.is_empty() => {
+                SnapshotEvent::Take(at) if !noted.is_empty() => {
                     take(&mut file, noted.remove(at % noted.len()));
                     states.push(file);
                 }
-                Deed::Cut(at) if !noted.is_empty() => drop(noted.remove(at % noted.len())),
-                Deed::Restore(age) => {
+                SnapshotEvent::Cut(at) if !noted.is_empty() => drop(noted.remove(at % noted.len())),
+                SnapshotEvent::Restore(age) => {
                     // The sessions of a restored device end.
                     (open, noted) = (Vec::new(), Vec::new());
                     states.truncate(states.len().saturating_sub(age).max(1));
                     before = Some((file, states.clone()));
                     file = states[states.len() - 1];
                 }
-                Deed::Mend => if let Some((good, kept)) = before.take() {
+                SnapshotEvent::Mend => if let Some((good, kept)) = before.take() {
                     (open, noted) = (Vec::new(), Vec::new());
                     (file, states) = (good, kept);
                 },
@@ -187,7 +187,7 @@ proptest! {
         let (mut turns, mut last, mut cuts) = (0, None, [0; 2]);
         for (which, is_cut) in sessions {
             let which = usize::from(which);
-            if is_cut && cuts[which] < (MOST_FOLLOWING - 2) / 2 {
+            if is_cut && cuts[which] < (MAX_SUCCESSORS - 2) / 2 {
                 cuts[which] += 1;
                 side.cut(files[which]);
                 continue;

@@ -18,8 +18,12 @@ use crate::{
     Change, EntryId, Grant, Location, LocationId, OnConflict, Operation, Plan, PlanOptions, RevisionId,
     Scope, Selection, Shape, SkipReason, Skipped,
     message::{Agreed, LeftOut, MAX_NAMED, Message, RecipientKey, WireSize, split_list},
-    plan::{LARGEST, MAX_ADDED_HEADS, Sieve, plan_through},
-    reconcile::{self, Initiator, MAX_CELLS, NeedMore, SetDigest, SetKey, Symbol},
+    plan::{MAX_ADDED_HEADS, MAX_SHAPE_SIZE, Sieve, plan_through},
+    reconcile::{
+        NeedMore, SetDigest,
+        exchange::{Initiator, MAX_CELLS, extend},
+        symbol::{SetKey, Symbol},
+    },
 };
 
 /// A sync at the initiator, once its scopes are agreed.
@@ -171,7 +175,7 @@ impl Sync {
     }
 
     /// Continues the reconciliation with more of this side's set.
-    pub(super) fn handle_again(&mut self, again: NeedMore) -> Result<Vec<Message>, PeerMisbehaved> {
+    pub(super) fn handle_need_more(&mut self, again: NeedMore) -> Result<Vec<Message>, PeerMisbehaved> {
         if !self.only_there.items.is_empty() || !self.lacking.is_empty() {
             return Err(PeerMisbehaved::OutOfOrder);
         }
@@ -181,18 +185,18 @@ impl Sync {
         Ok(telling.into_iter().map(Message::Digest).chain([Message::DigestEnd]).collect())
     }
 
-    pub(super) fn handle_only_here(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
+    pub(super) fn handle_missing(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
         if self.pull.is_none() {
             return Err(PeerMisbehaved::Unrequested);
         }
         self.only_there.extend_shapes(part)
     }
 
-    pub(super) fn handle_only_there(&mut self, part: &[u8]) -> Result<(), PeerMisbehaved> {
+    pub(super) fn handle_needed(&mut self, part: &[u8]) -> Result<(), PeerMisbehaved> {
         if part.is_empty() {
             return Err(PeerMisbehaved::OutOfOrder);
         }
-        reconcile::extend(&mut self.lacking, part, MAX_CELLS.max(self.held.len() + self.offered.len()))
+        extend(&mut self.lacking, part, MAX_CELLS.max(self.held.len() + self.offered.len()))
     }
 
     /// Returns whether the peer's difference verifies: every symbol is of an entry here, and this
@@ -219,7 +223,7 @@ impl Sync {
     }
 
     /// Discards the peer's difference; returns whether another way to find it is left.
-    pub(super) fn forget(&mut self) -> bool {
+    pub(super) fn discard_difference(&mut self) -> bool {
         self.only_there = PeerList::new();
         self.only_here.clear();
         self.reconciling.as_ref().is_some_and(Initiator::has_fallback)
@@ -264,7 +268,7 @@ impl Sync {
         let crowded =
             |shape: &&Shape| many.get(&shape.location).is_some_and(|heads| *heads > MAX_ADDED_HEADS);
         let in_doubt = |shape: &&Shape| {
-            self.names_wanted || !self.is_sure(shape) || crowded(shape) || shape.size > LARGEST
+            self.names_wanted || !self.is_sure(shape) || crowded(shape) || shape.size > MAX_SHAPE_SIZE
         };
         self.needed = wanted.iter().filter(in_doubt).map(|shape| shape.location).collect();
         let outside = difference(&self.withheld, &self.held);
@@ -307,7 +311,7 @@ impl Sync {
 
     /// Stores names that the peer tells; returns whether all have arrived. A name hashes to its
     /// record's id, so the peer can't tell another one.
-    pub(super) fn handle_named(&mut self, part: Vec<Location>) -> Result<bool, PeerMisbehaved> {
+    pub(super) fn handle_names(&mut self, part: Vec<Location>) -> Result<bool, PeerMisbehaved> {
         if part.is_empty() {
             return Err(PeerMisbehaved::OutOfOrder);
         }

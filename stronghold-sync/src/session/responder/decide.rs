@@ -14,13 +14,17 @@ use alloc::{boxed::Box, string::ToString, vec::Vec};
 
 impl Responder {
     /// Handles a request: the policy decides, or asks for the user's approval.
-    pub(super) fn open(&mut self, mut desk: Box<PendingRequest>, open: Open) -> Result<State, SessionError> {
+    pub(super) fn open(
+        &mut self,
+        mut pending: Box<PendingRequest>,
+        open: Open,
+    ) -> Result<State, SessionError> {
         if open.protocol != PROTOCOL {
             return Err(SessionError::PeerIncompatible { ours: PROTOCOL, theirs: open.protocol });
         }
         let request = open.request;
-        desk.copied = desk.stamps.detects_duplicate(open.edition.stamp);
-        if desk.copied {
+        pending.copied = pending.stamps.detects_duplicate(open.edition.stamp);
+        if pending.copied {
             self.core.notify(Event::Duplicate(Duplicate::Theirs));
         }
         self.core.notify(Event::Edition(open.edition));
@@ -29,21 +33,21 @@ impl Responder {
         }
         let rule = |operation: &Operation| Ruling {
             operation: *operation,
-            decision: desk.policy.decide(&desk.peer, *operation, request.selection(), desk.now),
+            decision: pending.policy.decide(&pending.peer, *operation, request.selection(), pending.now),
         };
         let rulings: Vec<Ruling> = operations(&request).iter().map(rule).collect();
-        let pending: Vec<Pending> = rulings.iter().filter_map(Ruling::pending).collect();
-        if pending.is_empty() {
-            return self.ruled(*desk, request, rulings, false);
+        let unapproved: Vec<Pending> = rulings.iter().filter_map(Ruling::pending).collect();
+        if unapproved.is_empty() {
+            return self.apply_rulings(*pending, request, rulings, false);
         }
-        self.core.perform(Task::Approve(pending));
-        Ok(State::AwaitApproval(desk, Box::new(request), rulings))
+        self.core.perform(Task::Approve(unapproved));
+        Ok(State::AwaitApproval(pending, Box::new(request), rulings))
     }
 
     /// Carries out the decisions of the policy and, where it asks, of the user.
-    pub(super) fn ruled(
+    pub(super) fn apply_rulings(
         &mut self,
-        desk: PendingRequest,
+        pending: PendingRequest,
         request: Request,
         rulings: Vec<Ruling>,
         approved: bool,
@@ -78,11 +82,12 @@ impl Responder {
             (Request::Sync { selection: asked, .. }, _, pull)
                 if pull.is_some() || push.is_some() || delete.is_some() =>
             {
-                let sync = Sync::new(&asked, [pull, push, delete], desk.key, desk.secret);
-                let sync =
-                    Box::new(sync.with_edition(desk.edition, desk.copied).with_entry_limit(desk.staged));
-                let gathering = ShapeQueries::new(sync.scopes());
-                self.gather(sync, gathering, denied)
+                let sync = Sync::new(&asked, [pull, push, delete], pending.key, pending.secret);
+                let sync = Box::new(
+                    sync.with_edition(pending.edition, pending.copied).with_entry_limit(pending.entry_limit),
+                );
+                let queries = ShapeQueries::new(sync.scopes());
+                self.gather(sync, queries, denied)
             }
             _ => {
                 self.log_denied(&denied, &selection);

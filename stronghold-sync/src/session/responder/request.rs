@@ -20,7 +20,7 @@ pub(super) struct PendingRequest {
     pub(super) edition: Edition,
     pub(super) stamps: Stamps,
     pub(super) copied: bool,
-    pub(super) staged: usize,
+    pub(super) entry_limit: usize,
 }
 
 /// One operation of a request, and the policy's decision on it.

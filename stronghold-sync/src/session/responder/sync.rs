@@ -16,7 +16,11 @@ use crate::{
     Selection, Shape,
     message::{Agreed, LeftOut, MAX_NAMED, RecipientKey},
     plan::{MAX_ADDED_HEADS, Sieve, plan_through},
-    reconcile::{DiffResult, Digest, NeedMore, Responder, SetKey, Symbol},
+    reconcile::{
+        Digest, NeedMore,
+        exchange::{DiffResult, Responder},
+        symbol::{SetKey, Symbol},
+    },
 };
 
 /// A sync at the responder.
@@ -31,7 +35,7 @@ pub(super) struct Sync {
     /// The session's secret, from which the reconciliation derives its keys.
     secret: [u8; 32],
     /// The reconciliation, where the initiator may pull; and its offered entries where it may not.
-    answering: Option<Responder>,
+    reconciling: Option<Responder>,
     offered: PeerList<Shape>,
     /// This side's shapes that the initiator may pull, and those that it may replace or delete.
     pullable: Vec<Shape>,
@@ -43,7 +47,7 @@ pub(super) struct Sync {
     want: BTreeSet<u32>,
     /// Indices of the entries whose names were sent.
     named: BTreeSet<u32>,
-    given: PeerList<Shape>,
+    pushed: PeerList<Shape>,
     /// Heads here that came from the initiator, of records whose number of heads may exceed the
     /// limit.
     delivered: BTreeSet<EntryId>,
@@ -79,7 +83,7 @@ impl Sync {
             delete,
             key,
             secret,
-            answering: None,
+            reconciling: None,
             offered: PeerList::new(),
             pullable: Vec::new(),
             writable: Vec::new(),
@@ -87,7 +91,7 @@ impl Sync {
             only_there: BTreeSet::new(),
             want: BTreeSet::new(),
             named: BTreeSet::new(),
-            given: PeerList::new(),
+            pushed: PeerList::new(),
             delivered: BTreeSet::new(),
             left: false,
             logged: false,
@@ -103,7 +107,7 @@ impl Sync {
 
     /// Limits how many offered and pushed entries are buffered.
     pub(super) fn with_entry_limit(self, most: usize) -> Self {
-        Self { offered: PeerList::up_to(most), given: PeerList::up_to(most), ..self }
+        Self { offered: PeerList::up_to(most), pushed: PeerList::up_to(most), ..self }
     }
 
     /// Returns the requested selection, as text.
@@ -114,7 +118,7 @@ impl Sync {
     /// Returns the granted scopes, for the initiator.
     pub(super) fn agreed(&self) -> Agreed {
         let scope = |grant: &Option<Grant>| grant.as_ref().map(|grant| grant.scope().first().clone());
-        let held = self.answering.as_ref().map(|answering| answering.summary().clone());
+        let held = self.reconciling.as_ref().map(|reconciling| reconciling.summary().clone());
         let (pull, push, delete) = (scope(&self.pull), scope(&self.push), scope(&self.delete));
         Agreed { pull, push, delete, held, edition: self.edition, copied: self.copied }
     }
@@ -140,16 +144,16 @@ impl Sync {
 
     /// Starts the reconciliation: this side's shapes are complete, and the pullable ones become a
     /// set.
-    pub(super) fn held(&mut self) {
+    pub(super) fn start_reconciliation(&mut self) {
         let entries = self.pullable.iter().map(Shape::entry);
-        self.answering = self.pull.is_some().then(|| Responder::new(&self.secret, entries));
+        self.reconciling = self.pull.is_some().then(|| Responder::new(&self.secret, entries));
     }
 
-    pub(super) fn handle_tell(&mut self, part: Digest) -> Result<(), PeerMisbehaved> {
-        self.answering.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?.handle(part)
+    pub(super) fn handle_digest(&mut self, part: Digest) -> Result<(), PeerMisbehaved> {
+        self.reconciling.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?.handle(part)
     }
 
-    pub(super) fn handle_offered(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
+    pub(super) fn handle_offer(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
         self.may_take()?;
         self.offered.extend_shapes(part)
     }
@@ -161,7 +165,7 @@ impl Sync {
 
     /// Returns the lookup of names for these entries, whose indices must be valid and each occur
     /// once. The pull grant covers the names just as the values.
-    pub(super) fn handle_name(&mut self, part: Vec<u32>) -> Result<Lookup, PeerMisbehaved> {
+    pub(super) fn handle_names_wanted(&mut self, part: Vec<u32>) -> Result<Lookup, PeerMisbehaved> {
         let told = self.only_here.len();
         let names: Vec<LocationId> = part
             .iter()
@@ -173,7 +177,7 @@ impl Sync {
     }
 
     /// Handles the initiator's report of records that it leaves out.
-    pub(super) fn handle_left(&mut self, left: LeftOut) -> Result<LeftBehind, PeerMisbehaved> {
+    pub(super) fn handle_left_out(&mut self, left: LeftOut) -> Result<LeftBehind, PeerMisbehaved> {
         if core::mem::replace(&mut self.left, true) {
             return Err(PeerMisbehaved::OutOfOrder);
         }
@@ -189,20 +193,20 @@ impl Sync {
         })
     }
 
-    pub(super) fn handle_give(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
+    pub(super) fn handle_push(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
         self.may_take()?;
         let key = self.key_in_use();
         let told = |shape: &Shape| self.only_there.contains(&key.symbol(key.hash(&shape.entry())));
         if !part.iter().all(told) {
             return Err(PeerMisbehaved::Unrequested);
         }
-        self.given.extend_shapes(part)
+        self.pushed.extend_shapes(part)
     }
 
     /// Returns the key that entries have symbols under, also without a reconciliation.
     fn key_in_use(&self) -> SetKey {
-        match &self.answering {
-            Some(answering) => answering.key().clone(),
+        match &self.reconciling {
+            Some(reconciling) => reconciling.key().clone(),
             None => SetKey::new(&self.secret, 0),
         }
     }
@@ -219,12 +223,13 @@ impl Sync {
     /// initiator's set.
     pub(super) fn compare(&mut self) -> Result<Result<Differing, NeedMore>, PeerMisbehaved> {
         let entries = self.pullable.iter().map(Shape::entry);
-        let (only_here, only_there) = match self.answering.as_mut().map(|answering| answering.find(entries)) {
-            None => (Vec::new(), Vec::new()),
-            Some(Err(misbehaviour)) => return Err(misbehaviour),
-            Some(Ok(DiffResult::Again(again))) => return Ok(Err(again)),
-            Some(Ok(DiffResult::Found(only_here, only_there))) => (only_here, only_there),
-        };
+        let (only_here, only_there) =
+            match self.reconciling.as_mut().map(|reconciling| reconciling.find(entries)) {
+                None => (Vec::new(), Vec::new()),
+                Some(Err(misbehaviour)) => return Err(misbehaviour),
+                Some(Ok(DiffResult::Again(again))) => return Ok(Err(again)),
+                Some(Ok(DiffResult::Found(only_here, only_there))) => (only_here, only_there),
+            };
         self.only_here = only_here.iter().map(|at| self.pullable[*at].clone()).collect();
         let differs: BTreeSet<LocationId> = self.only_here.iter().map(|shape| shape.location).collect();
         let same = self.pullable.iter().filter(|shape| !differs.contains(&shape.location));
@@ -241,11 +246,11 @@ impl Sync {
     /// Falls back to the next way of finding the difference, as the initiator rejected this one. An
     /// initiator that already wants or pushes entries has accepted it.
     pub(super) fn mismatch(&mut self) -> Result<NeedMore, PeerMisbehaved> {
-        if !self.want.is_empty() || !self.named.is_empty() || !self.given.items.is_empty() {
+        if !self.want.is_empty() || !self.named.is_empty() || !self.pushed.items.is_empty() {
             return Err(PeerMisbehaved::OutOfOrder);
         }
         let entries = self.pullable.iter().map(Shape::entry);
-        self.answering.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?.next_fallback(entries)
+        self.reconciling.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?.next_fallback(entries)
     }
 
     /// Returns the verdict for the log before anything is disclosed: the volume that the initiator
@@ -267,10 +272,10 @@ impl Sync {
     /// Returns the lookup of heads here that may have come from the initiator, needed before there
     /// can be a plan.
     pub(super) fn look(&self) -> Lookup {
-        let given = &self.given.items;
-        let own = at_locations_of(&union(&self.pullable, &self.writable), given);
+        let pushed = &self.pushed.items;
+        let own = at_locations_of(&union(&self.pullable, &self.writable), pushed);
         let mut many = BTreeMap::<LocationId, usize>::new();
-        own.iter().chain(given).for_each(|shape| *many.entry(shape.location).or_default() += 1);
+        own.iter().chain(pushed).for_each(|shape| *many.entry(shape.location).or_default() += 1);
         let crowded =
             |shape: &&Shape| many.get(&shape.location).is_some_and(|heads| *heads > MAX_ADDED_HEADS);
         Lookup { delivered: own.iter().filter(crowded).map(Shape::entry).collect(), ..Lookup::default() }
@@ -294,9 +299,9 @@ impl Sync {
 
     /// Plans the entries that this side takes of the pushed ones.
     pub(super) fn plan_to_take(&self) -> Plan {
-        let given = &self.given.items;
+        let pushed = &self.pushed.items;
         let own = union(&self.pullable, &self.writable);
-        let plan = plan_through(&at_locations_of(&own, given), given, TAKE, self);
+        let plan = plan_through(&at_locations_of(&own, pushed), pushed, TAKE, self);
         let readable = count_records(own.iter().filter(|shape| !shape.deleted));
         let others = readable.saturating_sub(plan.readable_here);
         plan.and_unchanged(others, others)
@@ -328,7 +333,7 @@ impl Sync {
 
     /// Returns the indices of the taken entries in the list of pushed ones.
     pub(super) fn positions(&self, take: &[Shape]) -> Vec<u32> {
-        positions(&self.given.items, take)
+        positions(&self.pushed.items, take)
     }
 
     /// Returns the receiver of the taken entries, if any.

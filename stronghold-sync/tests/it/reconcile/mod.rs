@@ -9,8 +9,8 @@ use serde_bytes::ByteBuf;
 use stronghold_sync::{
     ClientId, EntryId, LocationId, RecordId, RevisionId, VaultId,
     reconcile::{
-        Content, DiffResult, Digest, Index, Initiator, MAX_CELLS, NeedMore, RangeDigest, RangeSender,
-        Responder, Set, SetKey, Sketch,
+        Content, Digest, NeedMore, RangeDigest,
+        internals::{DiffResult, Initiator, MAX_CELLS, RangeSender, Responder, Set, SetKey, Sketch},
     },
     session::PeerMisbehaved,
 };
@@ -138,21 +138,6 @@ fn another_session_has_other_symbols_so_nothing_is_replayed() {
     assert!(symbols(&one).iter().all(|symbol| !symbols(&other).contains(symbol)));
     assert!(symbols(&one).iter().all(|symbol| !other.is_valid(*symbol)));
     assert_ne!(symbols(&one), symbols(&SetKey::new(&secret(1), 1)));
-}
-
-#[test]
-fn an_index_and_a_fresh_set_reconcile_with_each_other() {
-    let (a, b) = sets();
-    let key = SetKey::new(&secret(7), 0);
-    let mut index = Index::new(key.clone());
-    for (at, entry) in (0..).zip(&a) {
-        assert!(index.insert(entry, at));
-    }
-    let set = Set::new(key.clone(), b.iter().copied());
-    let differing =
-        index.sketch(200).unwrap().difference(&Sketch::of(set.symbols(), 200)).peel(&key).unwrap();
-    let only_a: BTreeSet<u32> = differing.iter().flat_map(|symbol| index.resolve(*symbol)).collect();
-    assert_eq!((differing.len(), only_a), (30, (0..15).collect()));
 }
 
 /// Test vectors for a second implementation: PROTOCOL.md, section 4, quotes them.

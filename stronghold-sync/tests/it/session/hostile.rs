@@ -20,7 +20,7 @@ pub(crate) fn batch(index: u64, entries: u64, len: u64) -> Message {
 }
 
 /// Returns the responder's reaction to these messages.
-pub(crate) fn asked_says(b: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
+pub(crate) fn responder_error(b: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
     let mut end = End::new(Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET), b);
     for message in messages {
         if end.result.is_none() {
@@ -32,7 +32,11 @@ pub(crate) fn asked_says(b: &mut Node, messages: Vec<Message>) -> Option<Session
 }
 
 /// Returns the initiator's reaction to these messages.
-pub(crate) fn asking_says(ask: SessionRequest, a: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
+pub(crate) fn initiator_error(
+    ask: SessionRequest,
+    a: &mut Node,
+    messages: Vec<Message>,
+) -> Option<SessionError> {
     let mut end = End::new(Initiator::new(ask), a);
     end.turn();
     for message in messages {
@@ -72,8 +76,10 @@ pub(crate) fn blame(misbehaviour: PeerMisbehaved) -> Option<SessionError> {
 fn another_version_is_told_from_misbehaviour() {
     let (_, mut b) = two_devices();
     let request = Request::Browse { selection: select("**") };
-    let error =
-        asked_says(&mut b, vec![Message::Open(Open { protocol: 9, request, edition: Edition::default() })]);
+    let error = responder_error(
+        &mut b,
+        vec![Message::Open(Open { protocol: 9, request, edition: Edition::default() })],
+    );
     assert_eq!(error, Some(SessionError::PeerIncompatible { ours: PROTOCOL, theirs: 9 }));
     assert_eq!(b.sent(), [Message::Refused(Refusal::Version)]);
 }
@@ -92,10 +98,10 @@ fn lists_out_of_order_repeated_or_empty_are_refused() {
         (vec![vec![]], PeerMisbehaved::OutOfOrder),
     ] {
         let messages = [open_sync(true, true)].into_iter().chain(list.iter().cloned().map(Message::Offer));
-        assert_eq!(asked_says(&mut b, messages.collect()), blame(why));
+        assert_eq!(responder_error(&mut b, messages.collect()), blame(why));
         let mut a = a.clone();
         let messages = [agreed()].into_iter().chain(list.iter().cloned().map(Message::Missing));
-        assert_eq!(asking_says(sync_both("wallet", &a), &mut a.clone(), messages.collect()), blame(why));
+        assert_eq!(initiator_error(sync_both("wallet", &a), &mut a.clone(), messages.collect()), blame(why));
         let listing = |shape: &Shape| Listing {
             location: at(if shape.revision == one.revision { "wallet/web/1" } else { "wallet/web/2" }),
             revision: shape.revision,
@@ -104,10 +110,10 @@ fn lists_out_of_order_repeated_or_empty_are_refused() {
             conflict: false,
         };
         if why == PeerMisbehaved::OutOfOrder {
-            assert_eq!(asking_says(browse("**"), &mut a, vec![Message::Listing(vec![])]), blame(why));
+            assert_eq!(initiator_error(browse("**"), &mut a, vec![Message::Listing(vec![])]), blame(why));
         } else {
             let twice = Message::Listing(vec![listing(&one), listing(&one)]);
-            assert_eq!(asking_says(browse("**"), &mut a, vec![twice]), blame(why));
+            assert_eq!(initiator_error(browse("**"), &mut a, vec![twice]), blame(why));
         }
     }
 }
@@ -165,7 +171,10 @@ fn an_endless_sketch_ends_at_the_limit_of_cells() {
     }
     let (_, mut b) = two_devices();
     let cut = Message::Digest(Digest::Cells(serde_bytes::ByteBuf::from(vec![1; 9])));
-    assert_eq!(asked_says(&mut b, vec![open_sync(true, true), cut]), blame(PeerMisbehaved::TooManyCells));
+    assert_eq!(
+        responder_error(&mut b, vec![open_sync(true, true), cut]),
+        blame(PeerMisbehaved::TooManyCells)
+    );
 }
 
 #[test]
@@ -182,9 +191,9 @@ fn a_sketch_of_no_set_runs_through_the_fallbacks_and_ends() {
     // Two sketches under each of two keys, then ranges.
     messages.extend((0..4).flat_map(|_| [noise(), Message::DigestEnd]));
     messages.extend((0..20).flat_map(|_| [ranges(), Message::DigestEnd]));
-    assert_eq!(asked_says(&mut b, messages.clone()), None);
+    assert_eq!(responder_error(&mut b, messages.clone()), None);
     messages.extend([ranges(), Message::DigestEnd]);
-    assert_eq!(asked_says(&mut b, messages), blame(PeerMisbehaved::BadRanges));
+    assert_eq!(responder_error(&mut b, messages), blame(PeerMisbehaved::BadRanges));
 }
 
 #[test]
@@ -194,7 +203,7 @@ fn a_difference_that_does_not_add_up_is_looked_for_again_and_then_refused() {
     let lie = || [Message::Needed(symbols([outside])), Message::DiffEnd];
     let says = |messages: Vec<Message>| {
         let mut a = a.clone();
-        let error = asking_says(sync_both("wallet", &a.clone()), &mut a, messages);
+        let error = initiator_error(sync_both("wallet", &a.clone()), &mut a, messages);
         (error, a.sent().pop().unwrap())
     };
     let mut messages = vec![agreed()];
@@ -222,7 +231,7 @@ fn who_wants_or_gives_by_a_difference_can_not_have_it_found_again() {
             begun,
             Message::Mismatch,
         ];
-        assert_eq!(asked_says(&mut b, messages), blame(PeerMisbehaved::OutOfOrder));
+        assert_eq!(responder_error(&mut b, messages), blame(PeerMisbehaved::OutOfOrder));
     }
 }
 
@@ -231,7 +240,7 @@ fn a_peer_that_asks_for_ranges_for_ever_is_stopped() {
     let (a, _) = two_devices();
     let mut messages = vec![agreed(), Message::NeedMore(NeedMore::Rekeyed(Box::default()))];
     messages.extend((0..100).map(|_| Message::NeedMore(NeedMore::Ranges(vec![0]))));
-    let error = asking_says(sync_both("wallet", &a), &mut a.clone(), messages);
+    let error = initiator_error(sync_both("wallet", &a), &mut a.clone(), messages);
     assert_eq!(error, blame(PeerMisbehaved::BadRanges));
 }
 
@@ -250,15 +259,15 @@ fn only_what_was_told_may_be_wanted_or_given_and_once() {
         (vec![Message::Want(vec![])], PeerMisbehaved::OutOfOrder),
     ] {
         let messages = told().into_iter().chain(list).collect();
-        assert_eq!(asked_says(&mut b, messages), blame(why));
+        assert_eq!(responder_error(&mut b, messages), blame(why));
     }
     let want_without_key = vec![Message::Want(vec![0]), Message::Propose(Propose { key: None })];
     let messages = told().into_iter().chain(want_without_key).collect();
-    assert_eq!(asked_says(&mut b, messages), blame(PeerMisbehaved::BadKey));
+    assert_eq!(responder_error(&mut b, messages), blame(PeerMisbehaved::BadKey));
 
     let ask = || sync_both("wallet", &a);
     let known = a.heads("wallet/web/only-here")[0].entry();
-    let says = |messages: Vec<Message>| asking_says(ask(), &mut a.clone(), messages);
+    let says = |messages: Vec<Message>| initiator_error(ask(), &mut a.clone(), messages);
     let others =
         a.heads("wallet").iter().map(Shape::entry).filter(|entry| *entry != known).collect::<Vec<_>>();
     let Message::Agreed(agreed) = agreed() else { unreachable!() };
@@ -285,15 +294,15 @@ fn a_side_that_was_not_asked_for_or_granted_a_direction_gets_none() {
     let out_of_order = blame(PeerMisbehaved::OutOfOrder);
     let tell = || Message::Digest(Digest::Symbols(symbols([list[0].entry()])));
     let messages = vec![open_sync(false, true), tell()];
-    assert_eq!(asked_says(&mut b, messages), out_of_order);
+    assert_eq!(responder_error(&mut b, messages), out_of_order);
     let messages = vec![open_sync(true, false), Message::Offer(list.clone())];
-    assert_eq!(asked_says(&mut b, messages), out_of_order);
+    assert_eq!(responder_error(&mut b, messages), out_of_order);
     let messages = vec![open_sync(true, false), tell(), Message::DigestEnd, Message::Push(list.clone())];
-    assert_eq!(asked_says(&mut b, messages), out_of_order);
+    assert_eq!(responder_error(&mut b, messages), out_of_order);
     let push_only = sync("wallet", false, Some(may_give("wallet", &a)));
     let Message::Agreed(agreed) = agreed() else { unreachable!() };
     let messages = vec![Message::Agreed(Agreed { held: None, pull: None, ..agreed }), Message::Missing(list)];
-    assert_eq!(asking_says(push_only, &mut a.clone(), messages), blame(PeerMisbehaved::Unrequested));
+    assert_eq!(initiator_error(push_only, &mut a.clone(), messages), blame(PeerMisbehaved::Unrequested));
     let nothing = Message::Agreed(Agreed {
         pull: None,
         push: None,
@@ -302,7 +311,7 @@ fn a_side_that_was_not_asked_for_or_granted_a_direction_gets_none() {
         edition: Edition::default(),
         copied: false,
     });
-    assert_eq!(asking_says(sync_both("wallet", &a), &mut a.clone(), vec![nothing]), out_of_order);
+    assert_eq!(initiator_error(sync_both("wallet", &a), &mut a.clone(), vec![nothing]), out_of_order);
 }
 
 #[test]
@@ -319,7 +328,7 @@ fn a_peer_that_agrees_to_more_than_was_asked_learns_no_more() {
         copied: false,
     };
     let ask = sync_both("wallet/web", &a);
-    assert_eq!(asking_says(ask, &mut a, vec![Message::Agreed(agreed)]), None);
+    assert_eq!(initiator_error(ask, &mut a, vec![Message::Agreed(agreed)]), None);
     let selected = symbols(a.heads("wallet/web").iter().map(Shape::entry));
     assert_eq!(a.sent()[1..], [Message::Digest(Digest::Symbols(selected)), Message::DigestEnd]);
 }
@@ -331,7 +340,7 @@ fn batches_have_to_be_what_their_heads_say() {
     let len = sealed.len() as u64;
     let granted = |entries| Message::Granted(Volume { entries, bytes: 64 });
     let chunk = |from: usize, to: usize| Message::Chunk(sealed[from..to].to_vec());
-    let says = |messages: Vec<Message>| asking_says(import("**"), &mut Node::new(A), messages);
+    let says = |messages: Vec<Message>| initiator_error(import("**"), &mut Node::new(A), messages);
     let fine = vec![granted(1), batch(0, 1, len), chunk(0, 10), chunk(10, sealed.len()), Message::End];
     assert_eq!(says(fine), None);
     for (messages, why) in [
@@ -364,10 +373,10 @@ fn confirmations_come_in_order_and_for_what_was_sent() {
     };
     let mut b = Node::new(B).allow(A, &ALL, "**");
     (0..2_500).for_each(|n| drop(b.put(&format!("wallet/web/{n}"))));
-    assert_eq!(asked_says(&mut b, open(0)), None);
-    assert_eq!(asked_says(&mut b, open(1)), blame(PeerMisbehaved::OutOfOrder));
+    assert_eq!(responder_error(&mut b, open(0)), None);
+    assert_eq!(responder_error(&mut b, open(1)), blame(PeerMisbehaved::OutOfOrder));
     let twice = open(0).into_iter().chain([Message::Ack(0)]).collect();
-    assert_eq!(asked_says(&mut b, twice), blame(PeerMisbehaved::OutOfOrder));
+    assert_eq!(responder_error(&mut b, twice), blame(PeerMisbehaved::OutOfOrder));
 }
 
 #[test]
@@ -397,7 +406,7 @@ fn what_stays_is_told_once_and_of_at_most_a_hundred() {
     };
     let says = |messages: Vec<Message>| {
         let (_, mut b) = two_devices();
-        let error = asked_says(&mut b, [vec![open_sync(true, true)], messages].concat());
+        let error = responder_error(&mut b, [vec![open_sync(true, true)], messages].concat());
         (error, b.left.take())
     };
     for (message, told) in [(named(100), (0, 100)), (placed(100), (0, 0))] {

@@ -269,7 +269,7 @@ fn a_sync_that_would_delete_many_stops_and_asks_first() {
             );
             assert_eq!(asked, Some(Err(SessionError::Deletions)));
             assert_eq!((a.heads("**"), b.heads("**")), before);
-            b.lets_lose = true;
+            b.confirms_losses = true;
         }
         assert!(run(sync_both("**", &a), &mut a, &mut b).0.unwrap().is_ok());
         assert_eq!(a.heads("**"), b.heads("**"));

@@ -15,7 +15,7 @@ use stronghold_sync::{
 
 use super::{
     ALL, browse, fetch,
-    hostile::{agreed, asked_says, asking_says, batch, blame, open_sync, shape},
+    hostile::{agreed, batch, blame, initiator_error, open_sync, responder_error, shape},
     import, two_devices,
     world::*,
 };
@@ -337,7 +337,7 @@ fn who_wants_neither_to_take_nor_to_give_asks_for_nothing() {
     let (a, _) = two_devices();
     for push in [Push::No, Push::NotGranted] {
         let ask = sync_by("wallet", None, push, false);
-        assert_eq!(asking_says(ask, &mut a.clone(), vec![agreed()]), Some(SessionError::ApiMisuse));
+        assert_eq!(initiator_error(ask, &mut a.clone(), vec![agreed()]), Some(SessionError::ApiMisuse));
     }
 }
 
@@ -360,11 +360,11 @@ fn positions_are_those_of_what_was_told_and_names_are_told_once() {
         (vec![Message::Mismatch], None),
     ] {
         let messages = tell().into_iter().chain(list.clone()).collect();
-        assert_eq!(asked_says(&mut b, messages), why, "{list:?}");
+        assert_eq!(responder_error(&mut b, messages), why, "{list:?}");
     }
     let left = LeftOut { not_taken: 3, untaken: vec![0, last, last + 1], ..LeftOut::default() };
     let messages = tell().into_iter().chain([Message::LeftOut(left)]).collect();
-    assert_eq!(asked_says(&mut b, messages), None);
+    assert_eq!(responder_error(&mut b, messages), None);
     assert_eq!(b.left.take().unwrap().ungiven.len(), 2, "of what was not told nothing is named");
 }
 
@@ -402,7 +402,7 @@ fn names_come_one_for_each_that_is_owed_and_not_more() {
 fn what_is_asked_for_again_comes_before_what_differs() {
     let (a, b) = two_devices();
     let only_there = || Message::Missing(b.heads("wallet/keys"));
-    let says = |messages: Vec<Message>| asking_says(sync_both("wallet", &a), &mut a.clone(), messages);
+    let says = |messages: Vec<Message>| initiator_error(sync_both("wallet", &a), &mut a.clone(), messages);
     let again = || Message::NeedMore(NeedMore::Rekeyed(Box::default()));
     assert_eq!(says(vec![agreed(), again(), only_there()]), None);
     assert_eq!(says(vec![agreed(), only_there(), again()]), blame(PeerMisbehaved::OutOfOrder));
@@ -431,7 +431,7 @@ fn a_listing_is_of_what_was_asked_for() {
     let says = |names: &[&str]| {
         let mut a = Node::new(A);
         let messages = names.iter().map(|name| listing(name)).chain([Message::End]).collect();
-        let error = asking_says(browse("wallet/web"), &mut a, messages);
+        let error = initiator_error(browse("wallet/web"), &mut a, messages);
         (error, a.found.len())
     };
     assert_eq!(says(&["wallet/web/a", "wallet/web/b"]), (None, 2));
@@ -442,7 +442,7 @@ fn a_listing_is_of_what_was_asked_for() {
 #[test]
 fn batches_are_as_large_as_they_may_be_and_no_larger() {
     let granted = |entries| Message::Granted(Volume { entries, bytes: 1 });
-    let says = |messages: Vec<Message>| asking_says(import("**"), &mut Node::new(A), messages);
+    let says = |messages: Vec<Message>| initiator_error(import("**"), &mut Node::new(A), messages);
     for (messages, why) in [
         (vec![granted(MAX_ENTRIES)], None),
         (vec![granted(MAX_ENTRIES + 1)], blame(PeerMisbehaved::TooMany)),

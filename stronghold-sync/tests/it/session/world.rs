@@ -10,7 +10,7 @@ use stronghold_sync::{
     Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Operation, Plan, Policy, Replaced, RevisionId,
     Rule, Scope, Selection, Shape, heads,
     message::{Listing, Message, RecipientKey},
-    reconcile::{Set, SetKey},
+    reconcile::internals::{Set, SetKey},
     session::{
         Action, Changes, Consent, Event, Export, Import, Initiator, LeftBehind, Lookup, LookupResult,
         PeerMisbehaved, Push, Responder, SessionRequest, SyncOptions, Take, Task, TaskError, TaskResult,
@@ -71,7 +71,7 @@ pub(crate) struct Node {
     pub(crate) given: Vec<(u64, u64)>,
     pub(crate) approves: bool,
     /// `true` if the user here lets a peer delete many records.
-    pub(crate) lets_lose: bool,
+    pub(crate) confirms_losses: bool,
     /// The last plan that this side made as initiator.
     pub(crate) plan: Option<Plan>,
     /// The peer's report of records that it leaves out, and the records that it declined.
@@ -100,7 +100,7 @@ impl Node {
             known: BTreeSet::new(),
             given: Vec::new(),
             approves: false,
-            lets_lose: false,
+            confirms_losses: false,
             plan: None,
             left: None,
             declined: Vec::new(),
@@ -291,7 +291,7 @@ impl Node {
             Task::Shapes(scope) => TaskResult::Shapes(self.shapes(&scope)),
             Task::List(grant) => TaskResult::Listing(self.listing(&grant)),
             Task::Approve(_) => yes(self.approves),
-            Task::Confirm(_) => yes(self.lets_lose),
+            Task::Confirm(_) => yes(self.confirms_losses),
             Task::Plan(plan) => {
                 self.plan = Some(*plan);
                 self.on_plan.clone()

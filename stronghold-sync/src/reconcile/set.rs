@@ -1,0 +1,100 @@
+//! A set of entries under one key, and the digest that is sent of it.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    estimate::DifferenceEstimator,
+    symbol::{SetKey, Symbol},
+};
+use crate::EntryId;
+
+/// The digest of a set: shows whether two sets are equal, and about how much they differ otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetDigest {
+    /// Number of entries.
+    pub count: u64,
+    /// Sum of the entries' keyed hashes, 128 bits.
+    #[serde(with = "fingerprint")]
+    pub fingerprint: u128,
+    /// Estimator of the difference.
+    pub strata: DifferenceEstimator,
+}
+
+/// A set of entries under one key.
+#[derive(Clone, Debug)]
+pub struct Set {
+    key: SetKey,
+    symbols: Vec<Symbol>,
+    summary: SetDigest,
+}
+
+impl Set {
+    /// Hashes the entries, in their order.
+    #[must_use]
+    pub fn new(key: SetKey, entries: impl IntoIterator<Item = EntryId>) -> Self {
+        let mut summary = SetDigest::default();
+        let symbols = entries
+            .into_iter()
+            .map(|entry| {
+                let hash = key.hash(&entry);
+                summary.add(hash);
+                key.symbol(hash)
+            })
+            .collect();
+        Self { key, symbols, summary }
+    }
+
+    /// Returns the symbols, in the order of the entries.
+    #[must_use]
+    pub fn symbols(&self) -> &[Symbol] {
+        &self.symbols
+    }
+
+    /// Returns the digest, which is sent first.
+    #[must_use]
+    pub fn summary(&self) -> &SetDigest {
+        &self.summary
+    }
+
+    /// Returns the key.
+    #[must_use]
+    pub fn key(&self) -> &SetKey {
+        &self.key
+    }
+}
+
+impl SetDigest {
+    /// Adds an entry by its hash.
+    pub fn add(&mut self, hash: u128) {
+        self.count += 1;
+        self.fingerprint = self.fingerprint.wrapping_add(hash);
+        self.strata.toggle(hash);
+    }
+
+    /// Removes an entry by its hash.
+    pub fn remove(&mut self, hash: u128) {
+        self.count = self.count.saturating_sub(1);
+        self.fingerprint = self.fingerprint.wrapping_sub(hash);
+        self.strata.toggle(hash);
+    }
+
+    /// Returns whether both sets are the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.count == other.count && self.fingerprint == other.fingerprint
+    }
+}
+
+mod fingerprint {
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&value.to_le_bytes())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+        serde_bytes::deserialize::<[u8; 16], D>(deserializer).map(u128::from_le_bytes)
+    }
+}
