@@ -10,7 +10,7 @@ use std::{
 };
 
 use stronghold_snapshot::{NewSlot, OpenError, OpenFileError, PassphraseCost, Unlock, VaultFileError};
-use stronghold_vault::{LockedKey, MAX_VALUE};
+use stronghold_vault::{LockedKey, MAX_VALUE, fill_random};
 use zeroize::Zeroizing;
 
 use crate::globals::Global;
@@ -169,9 +169,7 @@ pub(crate) fn line(prompt: &str) -> Result<Zeroizing<String>, Failure> {
 pub(crate) fn generate(len: u16) -> Result<Zeroizing<Vec<u8>>, Failure> {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut bytes = Zeroizing::new(vec![0; len.into()]);
-    getrandom::fill(&mut bytes).map_err(|_| {
-        Failure::new("unexpected", crate::error::UNEXPECTED, "the system gave no random bytes")
-    })?;
+    fill_random(&mut bytes)?;
     bytes.iter_mut().for_each(|byte| *byte = LETTERS[usize::from(*byte % 64)]);
     Ok(bytes)
 }

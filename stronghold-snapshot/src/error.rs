@@ -4,6 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use stronghold_vault::RandomnessError;
 use thiserror::Error;
 
 use crate::file::safe_open::Obstacle;
@@ -55,8 +56,8 @@ pub enum SealError {
     #[error("the file has no generations left")]
     NoGenerationsLeft,
     /// The operating system returned no random bytes.
-    #[error("the operating system gave no randomness")]
-    NoRandomness(#[from] getrandom::Error),
+    #[error(transparent)]
+    NoRandomness(#[from] RandomnessError),
 }
 
 /// An error of opening a snapshot.

@@ -66,9 +66,8 @@ mod write;
 
 pub use audit::{AuditAction, AuditEntry, AuditLog, AuditRecord, AuditTotal, SelectionHash};
 
-pub use crypto::identity::{
-    Identity, PublicIdentity, PublicKeyError, RandomnessError, SecretKeyError, SignatureError,
-};
+pub use crypto::identity::{Identity, PublicIdentity, PublicKeyError, SecretKeyError, SignatureError};
+pub use crypto::random::{RandomnessError, fill_random, random};
 pub use device_name::{DeviceNameError, MAX_DEVICE_NAME, check_device_name, check_given_name};
 pub use locked::{LockedKey, LockedMemoryStatus, locked_memory_status, wipe_stack};
 pub use peers::{FindPeerError, Peer, Peers, Rendezvous, Revoked};

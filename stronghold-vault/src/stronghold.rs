@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 use crate::{
     audit::{AuditAction, AuditLog, AuditRecord},
     crypto::{
-        identity::{Identity, RandomnessError},
+        identity::Identity,
+        random::{RandomnessError, fill_random},
         salts::Salts,
     },
     devices::Devices,
@@ -322,7 +323,7 @@ fn write_names(text: &mut String, client: &Client, vault: &Vault, record: &Recor
 
 pub(crate) fn new_vault_key() -> Result<LockedKey, RandomnessError> {
     let mut key = Zeroizing::new([0; KEY_LEN]);
-    getrandom::fill(key.as_mut_slice()).map_err(|_| RandomnessError)?;
+    fill_random(key.as_mut_slice())?;
     Ok(LockedKey::new(&key))
 }
 

@@ -4,7 +4,7 @@ use stronghold_sync::{Ancestors, DeviceId, Location, Resolution, RevisionId};
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::identity::RandomnessError,
+    crypto::random::RandomnessError,
     read::ReadError,
     record::{Damaged, Origin, Record},
     revision::{Labels, Revision},

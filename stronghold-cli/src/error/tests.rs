@@ -132,7 +132,7 @@ fn what_is_wrong_with_a_record_a_table_or_a_peer() {
     assert_is(WriteError::NoSuchRevision, "not_found", NOT_FOUND, "stronghold history");
     assert_is(WriteError::TooLarge, "too_large", USAGE, "");
     assert_is(WriteError::Damaged(Damaged), "damaged", DAMAGED, "");
-    assert_is(WriteError::NoRandomness(RandomnessError), "unexpected", UNEXPECTED, "");
+    assert_is(WriteError::NoRandomness(RandomnessError::UNUSABLE), "unexpected", UNEXPECTED, "");
     assert_is(FindPeerError::None, "not_found", NOT_FOUND, "stronghold peers");
     assert_is(FindPeerError::Several, "ambiguous", NOT_FOUND, "stronghold peers");
     let revoked = Revoked { name: "phone".into(), time: 0 };
@@ -175,7 +175,7 @@ fn what_is_wrong_between_two_devices() {
     assert_is(PeerError::Channel(ChannelError::Cut), "network", PEER, "run it again");
     assert_is(PeerError::NothingToPush, "denied", DENIED, "stronghold grant");
     assert_is(PeerError::Unpaired, "network", PEER, "pair the two");
-    assert_is(PeerError::NoRandomness, "unexpected", UNEXPECTED, "");
+    assert_is(PeerError::NoRandomness(RandomnessError::UNUSABLE), "unexpected", UNEXPECTED, "");
     assert_is(
         PeerError::Host(HostError::Home(opening(OpenError::WrongKey))),
         "wrong_key",

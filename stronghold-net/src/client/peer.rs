@@ -13,7 +13,7 @@ use stronghold_sync::{
         Consent, Initiator, Push, Responder, SessionError, SessionRequest, Summary, SyncOptions, Take,
     },
 };
-use stronghold_vault::PublicIdentity;
+use stronghold_vault::{PublicIdentity, RandomnessError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -173,9 +173,9 @@ pub enum PeerError {
     /// The session took longer than the limit.
     #[error("the session took longer than {} seconds", .0.as_secs())]
     TooLong(Duration),
-    /// The system has no randomness.
-    #[error("the system gave no random bytes")]
-    NoRandomness,
+    /// The system returned no random bytes.
+    #[error(transparent)]
+    NoRandomness(#[from] RandomnessError),
 }
 
 impl From<VaultFileError> for PeerError {
@@ -340,8 +340,8 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     limits: &Limits,
     flight: BatchPermits,
 ) -> Result<Summary, PeerError> {
-    let secret = RecipientSecretKey::generate().map_err(|_| PeerError::NoRandomness)?;
-    let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
+    let secret = RecipientSecretKey::generate()?;
+    let key = recipient_key(&secret).ok_or(RandomnessError::UNUSABLE)?;
     let device = channel.peer().device();
     let mut policy = home.call(|vault| vault.refresh().map(|here| here.policy().clone())).await?;
     // Expired rules are recorded, so that they stay expired if the clock is set back.
@@ -372,8 +372,8 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
     attendant: &mut dyn SessionHandler,
     ask: impl FnOnce(RecipientKey) -> SessionRequest,
 ) -> Result<(Outcome, Vec<Listing>), PeerError> {
-    let secret = RecipientSecretKey::generate().map_err(|_| PeerError::NoRandomness)?;
-    let key = recipient_key(&secret).ok_or(PeerError::NoRandomness)?;
+    let secret = RecipientSecretKey::generate()?;
+    let key = recipient_key(&secret).ok_or(RandomnessError::UNUSABLE)?;
     let device = channel.peer().device();
     let (edition, stamps) = home.call(move |vault| edition(vault, &device)).await;
     let session = Initiator::with_edition(ask(key), edition, stamps);

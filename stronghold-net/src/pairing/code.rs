@@ -9,7 +9,7 @@
 
 use std::{fmt, str::FromStr};
 
-use stronghold_vault::RandomnessError;
+use stronghold_vault::{RandomnessError, fill_random};
 use zeroize::Zeroizing;
 
 /// A code for one pairing. It is wiped when dropped, and `Debug` hides it. The side that shows it
@@ -23,7 +23,7 @@ impl PairingCode {
     /// [`RandomnessError`] when the system has no randomness.
     pub fn generate() -> Result<Self, RandomnessError> {
         let mut bytes = Zeroizing::new([0; BYTES]);
-        getrandom::fill(bytes.as_mut()).map_err(|_| RandomnessError)?;
+        fill_random(bytes.as_mut())?;
         Ok(Self(bytes))
     }
 

@@ -26,7 +26,7 @@ use std::{
 use mdns_sd::{ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
 use stronghold_snapshot::SharedVault;
 use stronghold_sync::{DeviceId, hex};
-use stronghold_vault::Rendezvous;
+use stronghold_vault::{RandomnessError, Rendezvous, random};
 use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle, time::sleep};
 
 use crate::{
@@ -56,6 +56,12 @@ pub struct DiscoveryError(String);
 
 impl DiscoveryError {
     pub(crate) fn new(error: impl ToString) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<RandomnessError> for DiscoveryError {
+    fn from(error: RandomnessError) -> Self {
         Self(error.to_string())
     }
 }
@@ -374,10 +380,4 @@ fn best(addresses: impl Iterator<Item = IpAddr>, listening: SocketAddr) -> Vec<S
         .map(|ip| SocketAddr::new(ip, listening.port()))
         .take(crate::pairing::invitation::MAX_ADDRESSES)
         .collect()
-}
-
-fn random<const N: usize>() -> Result<[u8; N], DiscoveryError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(DiscoveryError::new)?;
-    Ok(bytes)
 }

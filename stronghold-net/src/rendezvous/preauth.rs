@@ -22,7 +22,7 @@ use std::{
 use hmac::Mac;
 use stronghold_snapshot::{SharedVault, VaultFile};
 use stronghold_sync::DeviceId;
-use stronghold_vault::{Identity, PublicIdentity, RandomnessError, Rendezvous};
+use stronghold_vault::{Identity, PublicIdentity, Rendezvous, random};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::{
@@ -42,8 +42,7 @@ pub(crate) async fn send_token<S: AsyncWrite + Unpin>(
     secret: &Rendezvous,
     device: &DeviceId,
 ) -> io::Result<Nonce> {
-    let mut nonce = [0; NONCE];
-    getrandom::fill(&mut nonce).map_err(|_| io::Error::other(RandomnessError))?;
+    let nonce = random().map_err(io::Error::other)?;
     io.write_all(&token(&nonce, secret, device)).await?;
     io.flush().await?;
     Ok(nonce)

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use stronghold_sync::hex;
+use stronghold_vault::{RandomnessError, random};
 
 use crate::error::{Action, IoContext, StorageError};
 use crate::file::storage::Storage;
@@ -40,8 +41,8 @@ impl Paths {
     }
 
     /// Returns a unique temporary name. The process id in it is for people.
-    pub(crate) fn temporary(&self) -> Result<PathBuf, getrandom::Error> {
-        let random = u64::from_be_bytes(crypto::random()?);
+    pub(crate) fn temporary(&self) -> Result<PathBuf, RandomnessError> {
+        let random = u64::from_be_bytes(random()?);
         let begin = format!("{}-{random:016x}", std::process::id());
         let mut name = self.temporary_prefix.clone();
         name.push(&begin);

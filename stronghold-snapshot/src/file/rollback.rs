@@ -19,6 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use stronghold_sync::hex;
+use stronghold_vault::random;
 use thiserror::Error;
 
 use crate::error::{Action, IoContext, StorageError};
@@ -220,9 +221,9 @@ impl RollbackGuard {
 
     /// Writes a new file beside `path`, under an unpredictable name.
     fn write_temporary(&self, path: &Path, text: &str) -> Result<PathBuf, NoteError> {
-        let random: [u8; 8] = crypto::random()
-            .map_err(|error| failed(Action::Create, path, io::Error::other(error.to_string())))?;
-        let temporary = path.with_extension(format!("{}-{}.tmp", std::process::id(), hex::text(&random)));
+        let bytes: [u8; 8] =
+            random().map_err(|error| failed(Action::Create, path, io::Error::other(error)))?;
+        let temporary = path.with_extension(format!("{}-{}.tmp", std::process::id(), hex::text(&bytes)));
         let mut file =
             safe_open::create(&temporary).map_err(|source| failed(Action::Create, &temporary, source))?;
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());

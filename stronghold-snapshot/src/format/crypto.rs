@@ -28,13 +28,6 @@ pub(crate) type Secret = Zeroizing<[u8; 32]>;
 /// Length of an authentication tag, in bytes.
 pub(crate) const TAG_LEN: usize = 16;
 
-/// Returns fresh random bytes from the operating system.
-pub(crate) fn random<const N: usize>() -> core::result::Result<[u8; N], getrandom::Error> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Computes SHA-256 over the concatenation of `parts`.
 pub(crate) fn hash(parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().fold(Sha256::new(), |hasher, part| hasher.chain_update(part)).finalize().into()

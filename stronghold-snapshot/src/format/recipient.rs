@@ -10,6 +10,7 @@ use hpke::aead::AesGcm256;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::MlKem768P256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
+use stronghold_vault::{RandomnessError, random};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -45,10 +46,10 @@ impl RecipientSecretKey {
     /// Generates a key pair.
     ///
     /// # Errors
-    /// [`getrandom::Error`] if the operating system returns no random bytes.
-    pub fn generate() -> Result<Self, getrandom::Error> {
-        let seed = Zeroizing::new(crypto::random::<{ Self::LEN }>()?);
-        Self::from_bytes(&*seed).map_err(|_| getrandom::Error::UNEXPECTED)
+    /// [`RandomnessError`] if the operating system returns no random bytes.
+    pub fn generate() -> Result<Self, RandomnessError> {
+        let seed = Zeroizing::new(random::<{ Self::LEN }>()?);
+        Self::from_bytes(&*seed).map_err(|_| RandomnessError::UNUSABLE)
     }
 
     /// Creates the key pair from its seed of 32 bytes.

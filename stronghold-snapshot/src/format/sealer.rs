@@ -4,7 +4,7 @@ use core::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use stronghold_vault::LockedKey;
+use stronghold_vault::{LockedKey, fill_random, random};
 use zeroize::Zeroizing;
 
 use crate::error::{OpenError, SealError};
@@ -63,7 +63,7 @@ impl Sealer {
         let mut lineage = Self {
             master: new_master()?,
             secrets: Vec::new(),
-            file_id: crypto::random()?,
+            file_id: random()?,
             generation: 0,
             header_hash: [0; 32],
             body_salt: [0; 32],
@@ -162,7 +162,7 @@ impl Sealer {
     /// # Errors
     /// As [`seal_next`](Self::seal_next).
     pub fn seal_stream<'a>(&self, payload: &'a [u8]) -> Result<SealStream<'a>, SealError> {
-        let (after, header) = self.next(crypto::random()?)?;
+        let (after, header) = self.next(random()?)?;
         let key = BodyKey::derive(self.master.expose(), &self.file_id, &after.body_salt);
         let body = key.sealing(payload)?;
         crypto::wipe_stack();
@@ -419,8 +419,7 @@ impl fmt::Debug for Sealer {
 }
 
 fn new_master() -> Result<Arc<LockedKey>, SealError> {
-    let master = LockedKey::filled(|bytes| getrandom::fill(bytes.as_mut_slice()));
-    Ok(Arc::new(master?))
+    Ok(Arc::new(LockedKey::filled(|bytes| fill_random(bytes))?))
 }
 
 fn opens(slot: &Slot, file_id: &[u8; 16], unlock: &Unlock<'_>) -> bool {

@@ -15,7 +15,7 @@ use crate::format::crypto::{self, Secret, TAG_LEN};
 use crate::format::passphrase::{self, PassphraseError};
 use crate::format::recipient::{ENCAPPED_LEN, RecipientPublicKey, RecipientSecretKey};
 use crate::format::wire::Reader;
-use stronghold_vault::LockedKey;
+use stronghold_vault::{LockedKey, random};
 
 const KIND_PASSPHRASE: u8 = 1;
 const KIND_KEY: u8 = 2;
@@ -201,7 +201,7 @@ impl Slot {
     ) -> Result<(), SealError> {
         self.wrap_salt = match self.source {
             KeySource::Recipient { .. } => [0; SALT_LEN],
-            _ => crypto::random()?,
+            _ => random()?,
         };
         let keys = SlotKeys::derive(secret.expose(), self.salt(), file_id);
         self.commitment = keys.commitment;
@@ -359,7 +359,7 @@ impl KeySource {
     fn generate(new: &NewSlot<'_>, file_id: &[u8; 16]) -> Result<(Self, LockedKey), SealError> {
         Ok(match *new {
             NewSlot::Passphrase { passphrase, cost } => {
-                let salt = crypto::random()?;
+                let salt = random()?;
                 let secret = passphrase::argon2id(passphrase, &salt, cost).map_err(|error| match error {
                     PassphraseError::NoMemory => SealError::NoMemory(cost),
                     PassphraseError::TooLong => SealError::PassphraseTooLong,

@@ -16,7 +16,10 @@ use p256::{
 use stronghold_sync::DeviceId;
 use zeroize::Zeroizing;
 
-use crate::locked::{LockedKey, wipe_stack};
+use crate::{
+    crypto::random::{RandomnessError, fill_random},
+    locked::{LockedKey, wipe_stack},
+};
 
 /// A device's key pair. `Debug` shows only the public id. The secret key stays in locked memory and
 /// becomes a signing key only for the duration of one signature.
@@ -32,9 +35,7 @@ impl Identity {
     /// [`RandomnessError`] if the system returns no random bytes.
     pub fn generate() -> Result<Self, RandomnessError> {
         loop {
-            let secret = LockedKey::filled(|bytes| {
-                getrandom::fill(bytes.as_mut_slice()).map_err(|_| RandomnessError)
-            })?;
+            let secret = LockedKey::filled(|bytes| fill_random(bytes))?;
             // Zero and numbers from the group's order up are not valid keys; the chance is 2^-32.
             if let Ok(identity) = Self::from_locked(secret) {
                 return Ok(identity);
@@ -183,11 +184,6 @@ impl fmt::Debug for PublicIdentity {
         f.debug_tuple("PublicIdentity").field(&self.id).finish()
     }
 }
-
-/// The system returned no random bytes, so no key can be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the system gave no random bytes")]
-pub struct RandomnessError;
 
 /// The bytes are not a valid P-256 secret key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,5 +1,6 @@
-//! Keys and ciphers: the device's identity, record keys and salts.
+//! Keys and ciphers: the device's identity, record keys, salts and random bytes.
 
 pub(crate) mod cipher;
 pub(crate) mod identity;
+pub(crate) mod random;
 pub(crate) mod salts;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::crypto::identity::RandomnessError;
+use crate::crypto::random::{RandomnessError, fill_random};
 
 const SALT_LEN: usize = 32;
 const SALTS_PER_REFILL: usize = 32;
@@ -22,10 +22,10 @@ impl Salts {
     pub(crate) fn take(&mut self) -> Result<[u8; SALT_LEN], RandomnessError> {
         if self.0.is_empty() {
             let mut fresh = Zeroizing::new(vec![[0; SALT_LEN]; SALTS_PER_REFILL]);
-            getrandom::fill(fresh.as_flattened_mut()).map_err(|_| RandomnessError)?;
+            fill_random(fresh.as_flattened_mut())?;
             self.0 = fresh;
         }
-        let last = self.0.last_mut().ok_or(RandomnessError)?;
+        let last = self.0.last_mut().ok_or(RandomnessError::UNUSABLE)?;
         let salt = *last;
         last.zeroize();
         self.0.pop();
