@@ -1,5 +1,5 @@
-//! Runs `cargo xtask demo`, `test`, `test-sync`, `bench`, `soak`, `crash`, `flood`, `fuzz`,
-//! `mutants`, `sanitize`, `vectors` and `tidy`.
+//! Runs `cargo xtask demo`, `test`, `test-sync`, `apart`, `nightly`, `bench`, `soak`, `crash`,
+//! `flood`, `fuzz`, `mutants`, `sanitize`, `vectors` and `tidy`.
 //!
 //! It sees the crates as a user does: their manifests, their tests and the `stronghold` command.
 
@@ -26,7 +26,9 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
         ["demo", options @ ..] => demo::run(options),
-        ["test"] => test::everything(),
+        ["test", options @ ..] => test::everything(options),
+        ["apart"] => test::apart(),
+        ["nightly"] => test::nightly(),
         ["test-sync"] => test::sync(),
         ["bench", options @ ..] => bench::run(options),
         ["metrics"] => metrics::run(),
@@ -56,7 +58,11 @@ usage: cargo xtask COMMAND
   demo [--dev]
               two Strongholds pair, check permission and synchronise, as separate processes; --dev: the command that
               the tests have built, instead of one in release
-  test        everything: unit, integration and documentation tests, examples, and tidy
+  test [--full]
+              everything: unit, integration and documentation tests, examples, and tidy; tests that repeat something
+              do a tenth of it, or all of it
+  apart       compiles the crates outside the workspace: the fuzz targets, and the bench beside other programs
+  nightly     what CI leaves out: tests at full effort, demo in release, fuzz, sanitize, soak, crash, flood, advisories
   test-sync   only the tests that cross crates and processes
   bench       the benchmark suites of all crates
   bench storage [--without-iota | --ciphers]

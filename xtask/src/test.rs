@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use crate::{
     Result,
-    cargo::{built_example, cargo, packages, targets},
-    tidy,
+    bench::storage,
+    cargo::{built_example, cargo, cargo_with, packages, root, targets},
+    demo, stress, tidy,
 };
 
 /// The crates whose integration tests drive both ends of a sync.
@@ -25,14 +26,43 @@ const EXAMPLES: [(&str, &[&str]); 9] = [
 ];
 
 /// Runs unit, integration and documentation tests, the examples built by `cargo test`, and `tidy`.
-pub(crate) fn everything() -> Result<()> {
-    cargo(&["test", "--workspace", "--locked"])?;
+/// Tests that repeat something do a tenth of it, and all of it with `--full`.
+pub(crate) fn everything(options: &[&str]) -> Result<()> {
+    let effort: &[_] = match options {
+        [] => &[],
+        ["--full"] => &[("STRONGHOLD_EFFORT", "1")],
+        _ => return Err("test takes nothing, or --full".into()),
+    };
+    cargo_with(&["test", "--workspace", "--locked"], effort)?;
     let every: Vec<Value> = packages()?;
     for name in every.iter().flat_map(|package| targets(package, "example")) {
         let args = EXAMPLES.iter().find_map(|(known, args)| (*known == name).then_some(*args));
         built_example(name, args.ok_or_else(|| format!("nobody said how to run the example `{name}`"))?)?;
     }
     tidy::run()
+}
+
+/// Compiles the crates that are workspaces of their own: the fuzz targets, and the bench that
+/// compares with other programs.
+pub(crate) fn apart() -> Result<()> {
+    let fuzz = stress::FUZZ.iter().map(|(folder, _)| (*folder, "--cfg fuzzing", "target/fuzz"));
+    for (folder, flags, target) in fuzz.chain([(storage::PEERS, "", "target/peers")]) {
+        let manifest = root().join(folder).join("Cargo.toml").display().to_string();
+        let check = ["check", "--locked", "--manifest-path", &manifest, "--target-dir", target];
+        cargo_with(&check, &[("RUSTFLAGS", flags)])?;
+    }
+    Ok(())
+}
+
+/// Runs what `.ci/run` leaves out: everything at full effort, in release or for longer.
+pub(crate) fn nightly() -> Result<()> {
+    everything(&["--full"])?;
+    demo::run(&[])?;
+    stress::fuzz(&["--smoke"])?;
+    stress::sanitize(&[])?;
+    stress::soak(&[])?;
+    ["soak codes", "soak net", "crash", "flood"].iter().try_for_each(|name| stress::run(name, &[]))?;
+    cargo(&["deny", "--locked", "check", "advisories"])
 }
 
 /// Writes the conformance vectors of the snapshot format, or compares them with those in the tree.

@@ -7,6 +7,9 @@ mod cmd;
 mod common;
 mod copied;
 mod defects;
+#[allow(dead_code, reason = "not all of it is used here")]
+#[path = "../../../stronghold-sync/tests/it/effort.rs"]
+mod effort;
 mod flood;
 mod import;
 mod input;

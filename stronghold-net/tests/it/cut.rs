@@ -131,9 +131,9 @@ impl Stage {
     }
 }
 
-/// Returns the distance between cuts: one byte, unless `STRONGHOLD_CUTS` sets another.
+/// Returns the distance between cuts: one byte at full effort.
 fn step() -> usize {
-    std::env::var("STRONGHOLD_CUTS").map_or(1, |text| text.parse().unwrap())
+    ((1.0 / crate::effort::factor()) as usize).max(1)
 }
 
 #[tokio::test(start_paused = true)]

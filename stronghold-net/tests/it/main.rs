@@ -6,6 +6,9 @@ mod between;
 mod common;
 mod copied;
 mod cut;
+#[allow(dead_code, reason = "not all of it is used here")]
+#[path = "../../../stronghold-sync/tests/it/effort.rs"]
+mod effort;
 mod greedy;
 mod guest;
 mod handshake;

@@ -111,11 +111,11 @@ async fn a_wrong_code_is_told_to_both() {
     }
 }
 
-/// Runs as many real tries as requested: `STRONGHOLD_WRONG_CODES=100000`.
+/// Runs as many real tries as requested: `STRONGHOLD_EFFORT=codes=100000`.
 #[tokio::test]
 #[ignore = "a hundred thousand handshakes take minutes: `cargo xtask soak codes`"]
 async fn no_wrong_code_is_accepted_and_each_costs_a_new_one() {
-    let tries = std::env::var("STRONGHOLD_WRONG_CODES").map_or(100_000, |text| text.parse().unwrap());
+    let tries = crate::effort::count("codes", 100_000);
     for _ in 0..tries {
         let (joined, listened) = pair(codes().0, wrong_code()).await;
         assert_eq!(joined.unwrap_err(), PairingError::SaidWrong);

@@ -2,7 +2,7 @@
 //! stall. Every sync ends with a typed result within its limits, nothing is half applied, and a
 //! sync completes once the network works again.
 //!
-//! 500 seeds run with the other tests; `cargo xtask soak net SEEDS [FIRST]` runs more. A failure
+//! 500 seeds run at full effort; `cargo xtask soak net SEEDS [FIRST]` runs more. A failure
 //! names its seed.
 #![allow(clippy::print_stdout, reason = "it says how the syncs ended")]
 
@@ -16,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{KEY, entries_in, friends, limits};
+use crate::{
+    common::{KEY, entries_in, friends, limits},
+    effort,
+};
 use stronghold_net::{
     ChannelError, Direction, NoHandler, Outcome, Peer, PeerError, Server, SharedVault, SyncRequest,
 };
@@ -203,13 +206,9 @@ fn disturb(
     }
 }
 
-fn number(variable: &str, otherwise: u64) -> u64 {
-    std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap())
-}
-
 #[test]
 fn syncs_over_a_bad_network_end_and_lose_nothing() {
-    let (seeds, first) = (number("STRONGHOLD_SEEDS", 500), number("STRONGHOLD_FIRST_SEED", 1));
+    let (seeds, first) = (effort::count("networks", 500), effort::given("seed").unwrap_or(1));
     let tally = Tally::default();
     std::thread::scope(|scope| {
         for half in 0..2 {

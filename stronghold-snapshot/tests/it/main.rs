@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod common;
+#[allow(dead_code, reason = "not all of it is used here")]
+#[path = "../../../stronghold-sync/tests/it/effort.rs"]
+mod effort;
 mod file;
 mod home;
 mod merge;

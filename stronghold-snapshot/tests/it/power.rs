@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex};
 use stronghold_snapshot::{NewSlot, SnapshotFile, Storage, Unlock};
 use turmoil::fs::shim::std::fs::{self, File, OpenOptions};
 
+use crate::effort;
+
 const FOLDER: &str = "/folder";
 const PATH: &str = "/folder/vault";
 const KEY: [u8; 32] = [5; 32];
@@ -224,15 +226,16 @@ fn simulate(seed: u64) -> u64 {
     known.commits
 }
 
-/// Runs several seeds, from `first` on; a failure names its seed, and `SEED=N` repeats that one
-/// alone.
+/// Runs several seeds, from `first` on; a failure names its seed, and
+/// `STRONGHOLD_EFFORT=seed=N` repeats that one alone.
 fn seeds(first: u64) {
-    if let Ok(seed) = std::env::var("SEED") {
-        simulate(seed.parse().unwrap());
+    if let Some(seed) = effort::given("seed") {
+        simulate(seed);
         return;
     }
-    let commits: u64 = (first..first + SEEDS).map(simulate).sum();
-    assert!(commits > SEEDS, "only {commits} commits in {SEEDS} seeds");
+    let seeds = effort::count("seeds", SEEDS);
+    let commits: u64 = (first..first + seeds).map(simulate).sum();
+    assert!(commits > seeds, "only {commits} commits in {seeds} seeds");
 }
 
 #[test]

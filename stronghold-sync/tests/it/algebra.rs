@@ -8,11 +8,13 @@ use stronghold_sync::{
     Shape, ShortId, heads, plan,
 };
 
+use crate::effort;
+
 const BOTH: PlanOptions = PlanOptions { take: true, give: true, on_conflict: OnConflict::KeepBoth };
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: 1_000,
+        cases: effort::count("cases", 1_000) as u32,
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(0x5741_4c4c),
         ..ProptestConfig::default()

@@ -10,7 +10,7 @@ use stronghold_sync::{Location, RevisionId, Selection};
 use stronghold_vault::{Labels, Stronghold};
 
 const SEED: u64 = 0x5741_4c4c;
-const CASES: u32 = 500;
+const CASES: u64 = 500;
 const OPERATIONS: usize = 40;
 const RECORDS: usize = 4;
 
@@ -171,7 +171,7 @@ fn converge(replicas: usize, operations: &[Operation], mut links: Vec<(usize, us
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: CASES,
+        cases: crate::effort::count("cases", CASES) as u32,
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(SEED),
         ..ProptestConfig::default()

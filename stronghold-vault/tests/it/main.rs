@@ -3,6 +3,9 @@
 
 mod common;
 mod convergence;
+#[allow(dead_code, reason = "not all of it is used here")]
+#[path = "../../../stronghold-sync/tests/it/effort.rs"]
+mod effort;
 mod known;
 mod limits;
 mod model;

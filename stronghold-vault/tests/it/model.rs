@@ -23,19 +23,16 @@
 //! only the previous state held is gone by definition, and a replacement that only it knew is
 //! undone.
 //!
-//! `STRONGHOLD_MODEL_CASES=100000 cargo test -p stronghold-vault --test it model::` runs longer (cases
-//! of each test; the default is 1,000), and `STRONGHOLD_MODEL_SEED=n` uses other cases. Salts come
-//! from the system, so revision ids differ from run to run; the operations of a seed do not.
+//! `STRONGHOLD_EFFORT=cases=100000,seed=7` runs longer (1,000 cases of each test at full effort) and
+//! with other cases. Salts come from the system, so revision ids differ from run to run; the
+//! operations of a seed do not.
 
 mod link;
 mod outline;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    env,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::common::at;
+use crate::{common::at, effort};
 use link::{Allowed, File, GRANTED, Outcome, PRIVATE, Replica, Seen, key, run, select};
 use outline::{Outline, RECORDS, SELECTIONS, Transition, Way};
 use proptest::{
@@ -54,7 +51,7 @@ use stronghold_sync::{
 use stronghold_vault::{ExportError, Labels, RejectReason};
 
 const SEED: u64 = 0x4d_4f44_454c;
-const CASES: u32 = 1000;
+const CASES: u64 = 1000;
 const OPERATIONS: usize = 60; // at most as many as `Seen` has bits
 
 #[test]
@@ -68,9 +65,8 @@ fn three_replicas_keep_the_promises() {
 }
 
 fn check<const N: usize>() {
-    let number = |name: &str| Some(env::var(name).ok()?.parse::<u64>().expect("a number"));
-    let seed = number("STRONGHOLD_MODEL_SEED").unwrap_or(SEED);
-    let cases = number("STRONGHOLD_MODEL_CASES").map_or(CASES, |cases| u32::try_from(cases).unwrap());
+    let seed = effort::given("seed").unwrap_or(SEED);
+    let cases = effort::count("cases", CASES) as u32;
     let config = ProptestConfig {
         cases,
         failure_persistence: None,
@@ -83,7 +79,7 @@ fn check<const N: usize>() {
         Ok(())
     });
     if let Err(failure) = ran {
-        panic!("STRONGHOLD_MODEL_SEED={seed} STRONGHOLD_MODEL_CASES={cases}: {failure}");
+        panic!("STRONGHOLD_EFFORT=cases={cases},seed={seed}: {failure}");
     }
 }
 

@@ -165,7 +165,7 @@ impl World {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 300,
+        cases: crate::effort::count("cases", 300) as u32,
         failure_persistence: None,
         rng_seed: RngSeed::Fixed(SEED),
         ..ProptestConfig::default()

@@ -14,7 +14,8 @@ use crate::{
     lab::{Device, Secret, change},
 };
 
-const PEERS: &str = "stronghold-snapshot/benches/peers/Cargo.toml";
+/// Folder of the program that measures beside the peers.
+pub(crate) const PEERS: &str = "stronghold-snapshot/benches/peers";
 const ENTRIES: usize = 10_000;
 const CHANGED: usize = 100;
 const RUNS: usize = 7;
@@ -59,8 +60,9 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
 /// Returns the measurements of the program beside the peers.
 fn in_memory(options: &[&str]) -> Result<Vec<Value>> {
     println!("measuring in memory, beside the peers; the first time, building them takes some minutes");
+    let manifest = format!("{PEERS}/Cargo.toml");
     let run =
-        ["run", "--release", "--locked", "--manifest-path", PEERS, "--target-dir", "target/peers", "--"];
+        ["run", "--release", "--locked", "--manifest-path", &manifest, "--target-dir", "target/peers", "--"];
     let mut measured: Value = serde_json::from_str(&cargo_output(&[&run, options].concat())?)?;
     match measured["rows"].take() {
         Value::Array(rows) => Ok(rows),

@@ -17,13 +17,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
+use crate::effort;
 use breaking::Breaker;
 use clients::{Heard, denied, garbage, held, runtime, stranger};
 use greedy::{Greed, greedy};
 use stage::Stage;
 
-/// Connections of each kind in the test suite.
-const CONNECTIONS: usize = 300;
+/// Connections of each kind at full effort.
+const CONNECTIONS: u64 = 300;
 /// Concurrent clients, and connections held open beside them, more than a server grants to
 /// strangers.
 const PARALLEL: usize = 32;
@@ -32,7 +33,7 @@ const HELD: usize = 300;
 const SESSIONS: usize = 4;
 
 fn connections() -> usize {
-    std::env::var("STRONGHOLD_FLOOD").map_or(CONNECTIONS, |text| text.parse().unwrap())
+    effort::count("connections", CONNECTIONS) as usize
 }
 
 #[test]

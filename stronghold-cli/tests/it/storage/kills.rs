@@ -1,7 +1,7 @@
 //! Kills `put` with `kill -9` at random moments: each time the file opens and holds what was
 //! acknowledged.
 //!
-//! `cargo xtask crash` runs this for longer, with `CRASH_KILLS` and `CRASH_SEED`.
+//! `cargo xtask crash` runs this for longer, with other `kills` and `seed`.
 
 use std::{
     fs, thread,
@@ -9,24 +9,19 @@ use std::{
 };
 
 use super::disk::{KEPT, RECORD, leftovers};
-use crate::common::Device;
+use crate::{common::Device, effort};
 
-/// Number of kills in the test suite.
+/// Number of kills at full effort.
 const KILLS: u64 = 300;
-
-/// Returns a number from the environment, which `cargo xtask crash` sets.
-pub(crate) fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
 
 /// A xorshift generator: random enough for moments, and reproducible from its seed.
 pub(crate) struct Moments(u64);
 
 impl Moments {
-    /// Seeds the generator with `CRASH_SEED`, or else the clock, and prints the seed.
+    /// Seeds the generator with the given `seed`, or else the clock, and prints the seed.
     pub(crate) fn new(what: &str) -> Self {
         let clock = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
-        let seed = number("CRASH_SEED", clock).max(1);
+        let seed = effort::given("seed").unwrap_or(clock).max(1);
         println!("{what}: seed {seed}");
         Self(seed)
     }
@@ -55,7 +50,7 @@ struct Met {
 
 #[test]
 fn killed_at_random_moments() {
-    let kills = number("CRASH_KILLS", KILLS);
+    let kills = effort::count("kills", KILLS);
     let mut moments = Moments::new("kill -9 while putting");
     let device = Device::new("a");
     device.put(KEPT, "kept");

@@ -1,7 +1,7 @@
 //! Tests many concurrent writers while the holder of the lock is killed: no acknowledged write is
 //! lost.
 //!
-//! `cargo xtask crash` runs more of the same, with `CRASH_PROCESSES` and `CRASH_PUTS`.
+//! `cargo xtask crash` runs more of the same, with other `processes` and `puts`.
 
 use std::{
     collections::HashMap,
@@ -16,11 +16,14 @@ use std::{
 
 use super::{
     disk::{Fault, Faulty, RECORD, leftovers},
-    kills::{Moments, number},
+    kills::Moments,
 };
-use crate::common::{Device, IN_USE, Running};
+use crate::{
+    common::{Device, IN_USE, Running},
+    effort,
+};
 
-/// Concurrent processes in the test suite, and puts of each.
+/// Concurrent processes, and puts of each at full effort.
 const PROCESSES: u64 = 8;
 const PUTS: u64 = 20;
 
@@ -35,7 +38,7 @@ struct Shared {
 
 #[test]
 fn many_at_once_with_the_lock_holder_killed_in_between() {
-    let (processes, puts) = (number("CRASH_PROCESSES", PROCESSES), number("CRASH_PUTS", PUTS));
+    let (processes, puts) = (effort::given("processes").unwrap_or(PROCESSES), effort::count("puts", PUTS));
     let device = Device::new("a");
     let (key, folder) = (device.key_file(), device.folder().to_owned());
     let shared = Shared::default();

@@ -57,7 +57,7 @@ fn four_thousand_sessions_find_the_difference_and_97_in_100_at_once() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::effort::count("cases", 500) as u32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_two_small_sets_reconcile(
