@@ -15,8 +15,8 @@ use crate::{
 struct Suite {
     command: &'static str,
     tests: &'static [&'static str],
-    /// Each number's option, the environment variable that the tests read for it, and its default.
-    /// A person gives them by option, or in this order.
+    /// Each number's option, its name in `STRONGHOLD_EFFORT`, and its default. A person gives them
+    /// by option, or in this order.
     numbers: &'static [(&'static str, &'static str, Option<&'static str>)],
 }
 
@@ -25,35 +25,32 @@ const SUITES: [Suite; 4] = [
     Suite {
         command: "soak codes",
         tests: &["--ignored", "--exact", "pairing::no_wrong_code_is_accepted_and_each_costs_a_new_one"],
-        numbers: &[("--tries", "STRONGHOLD_WRONG_CODES", Some("100000"))],
+        numbers: &[("--tries", "codes", Some("100000"))],
     },
     Suite {
         command: "soak net",
         tests: &["--exact", "simulation::syncs_over_a_bad_network_end_and_lose_nothing"],
-        numbers: &[
-            ("--seeds", "STRONGHOLD_SEEDS", Some("5000")),
-            ("--seed", "STRONGHOLD_FIRST_SEED", Some("1")),
-        ],
+        numbers: &[("--seeds", "networks", Some("5000")), ("--seed", "seed", Some("1"))],
     },
     Suite {
         command: "crash",
         tests: &["storage::kills::killed_at_random_moments", "storage::processes::many_at_once"],
         numbers: &[
-            ("--kills", "CRASH_KILLS", Some("10000")),
-            ("--processes", "CRASH_PROCESSES", Some("64")),
-            ("--puts", "CRASH_PUTS", Some("100")),
-            ("--seed", "CRASH_SEED", None),
+            ("--kills", "kills", Some("10000")),
+            ("--processes", "processes", Some("64")),
+            ("--puts", "puts", Some("100")),
+            ("--seed", "seed", None),
         ],
     },
     Suite {
         command: "flood",
         tests: &["flood::"],
-        numbers: &[("--connections", "STRONGHOLD_FLOOD", Some("10000"))],
+        numbers: &[("--connections", "connections", Some("10000"))],
     },
 ];
 
 /// The fuzz crates, and the targets in each, named after the input they parse.
-const FUZZ: [(&str, &[&str]); 3] = [
+pub(crate) const FUZZ: [(&str, &[&str]); 3] = [
     ("stronghold-sync/fuzz", &["message", "sketch", "session"]),
     ("stronghold-snapshot/fuzz", &["header", "body", "payload"]),
     ("stronghold-cli/fuzz", &["csv"]),
@@ -87,15 +84,19 @@ pub(crate) fn run(command: &str, options: &[&str]) -> Result<()> {
 /// Runs a suite with the given numbers in a release build, one test after the other.
 fn suite(command: &str, numbers: &[&str]) -> Result<()> {
     let suite = SUITES.iter().find(|suite| suite.command == command).ok_or("there is no such suite")?;
-    let environment = numbers_of(suite, numbers)?;
+    let numbers = numbers_of(suite, numbers)?;
+    let named: Vec<String> = numbers.iter().map(|(name, number)| format!("{name}={number}")).collect();
     let args = ["test", "--release", "--locked", "--workspace", "--test", "it", "--", "--nocapture"];
-    cargo_with(&[&args[..], &["--test-threads=1"], suite.tests].concat(), &environment)
+    cargo_with(
+        &[&args[..], &["--test-threads=1"], suite.tests].concat(),
+        &[("STRONGHOLD_EFFORT", &named.join(","))],
+    )
 }
 
-/// Returns each variable with its given number, or its default.
+/// Returns each name with its given number, or its default.
 fn numbers_of<'a>(suite: &Suite, given: &[&'a str]) -> Result<Vec<(&'static str, &'a str)>> {
     let mut found: Vec<(&str, Option<&str>)> =
-        suite.numbers.iter().map(|(_, variable, default)| (*variable, *default)).collect();
+        suite.numbers.iter().map(|(_, name, default)| (*name, *default)).collect();
     let (mut given, mut next) = (given.iter(), 0);
     while let Some(word) = given.next() {
         let place = suite.numbers.iter().position(|(option, ..)| option == word);
@@ -107,7 +108,7 @@ fn numbers_of<'a>(suite: &Suite, given: &[&'a str]) -> Result<Vec<(&'static str,
         slot.1 = Some(number);
         next += 1;
     }
-    Ok(found.into_iter().filter_map(|(variable, number)| Some((variable, number?))).collect())
+    Ok(found.into_iter().filter_map(|(name, number)| Some((name, number?))).collect())
 }
 
 fn targets() -> impl Iterator<Item = &'static str> {
@@ -172,7 +173,7 @@ mod tests {
         let crash = &SUITES[2];
         let kills = |given: &[&str]| numbers_of(crash, given).unwrap()[0].1.parse::<u64>().unwrap();
         assert_eq!([kills(&[]), kills(&["7"]), kills(&["--puts", "3", "--kills", "8"])], [10_000, 7, 8]);
-        assert_eq!(numbers_of(crash, &["1", "2", "3", "--seed", "4"]).unwrap()[3], ("CRASH_SEED", "4"));
+        assert_eq!(numbers_of(crash, &["1", "2", "3", "--seed", "4"]).unwrap()[3], ("seed", "4"));
         for wrong in [&["--kills"][..], &["--tries", "1"], &["many"], &["1", "2", "3", "4", "5"]] {
             assert!(numbers_of(crash, wrong).is_err(), "{wrong:?}");
         }

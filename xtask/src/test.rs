@@ -6,7 +6,7 @@ use crate::{
     Result,
     bench::storage,
     cargo::{built_example, cargo, cargo_with, packages, root, targets},
-    demo, stress, tidy,
+    demo, suites, tidy,
 };
 
 /// The crates whose integration tests drive both ends of a sync.
@@ -45,7 +45,7 @@ pub(crate) fn everything(options: &[&str]) -> Result<()> {
 /// Compiles the crates that are workspaces of their own: the fuzz targets, and the bench that
 /// compares with other programs.
 pub(crate) fn apart() -> Result<()> {
-    let fuzz = stress::FUZZ.iter().map(|(folder, _)| (*folder, "--cfg fuzzing", "target/fuzz"));
+    let fuzz = suites::FUZZ.iter().map(|(folder, _)| (*folder, "--cfg fuzzing", "target/fuzz"));
     for (folder, flags, target) in fuzz.chain([(storage::PEERS, "", "target/peers")]) {
         let manifest = root().join(folder).join("Cargo.toml").display().to_string();
         let check = ["check", "--locked", "--manifest-path", &manifest, "--target-dir", target];
@@ -58,10 +58,16 @@ pub(crate) fn apart() -> Result<()> {
 pub(crate) fn nightly() -> Result<()> {
     everything(&["--full"])?;
     demo::run(&[])?;
-    stress::fuzz(&["--smoke"])?;
-    stress::sanitize(&[])?;
-    stress::soak(&[])?;
-    ["soak codes", "soak net", "crash", "flood"].iter().try_for_each(|name| stress::run(name, &[]))?;
+    let longer = [
+        ["fuzz"].as_slice(),
+        &["sanitize"],
+        &["soak"],
+        &["soak", "codes"],
+        &["soak", "net"],
+        &["crash"],
+        &["flood"],
+    ];
+    longer.iter().try_for_each(|words| suites::run(words[0], &words[1..]))?;
     cargo(&["deny", "--locked", "check", "advisories"])
 }
 

@@ -3,7 +3,7 @@
 
 mod baselines;
 mod link;
-mod storage;
+pub(crate) mod storage;
 mod sync;
 
 use serde_json::{Value, json};
