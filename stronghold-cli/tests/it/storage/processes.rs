@@ -38,7 +38,8 @@ struct Shared {
 
 #[test]
 fn many_at_once_with_the_lock_holder_killed_in_between() {
-    let (processes, puts) = (effort::given("processes").unwrap_or(PROCESSES), effort::given("puts").unwrap_or(PUTS));
+    let (processes, puts) =
+        (effort::given("processes").unwrap_or(PROCESSES), effort::given("puts").unwrap_or(PUTS));
     let device = Device::new("a");
     let (key, folder) = (device.key_file(), device.folder().to_owned());
     let shared = Shared::default();
