@@ -1,5 +1,6 @@
-//! Tests that defects found in other vaults (stronghold-sync/DESIGN.md, Faults of others) are absent, each under its own
-//! name. stronghold-snapshot tests those of the disk, where calls can be made to fail.
+//! Tests that defects found in other vaults (stronghold-sync/DESIGN.md, Faults of others) are
+//! absent, each under its own name. stronghold-snapshot tests those of the disk, where calls can be
+//! made to fail.
 
 use std::{fs, process::Command, thread, time::Duration};
 
