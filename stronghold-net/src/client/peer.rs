@@ -352,8 +352,9 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
         });
         observed.await?;
     }
-    let name = home.call(move |vault| vault.stronghold().peers().name_of(&device)).await;
-    let (edition, stamps) = home.call(move |vault| edition(vault, &device)).await;
+    let about =
+        home.call(move |vault| (vault.stronghold().peers().name_of(&device), edition(vault, &device)));
+    let (name, (edition, stamps)) = about.await;
     let session = Responder::new(policy, device, now(), key, secret_of(&channel.channel_binding()))
         .with_edition(edition, stamps)
         .with_entry_limit(limits.entries_per_session);

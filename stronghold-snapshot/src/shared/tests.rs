@@ -183,7 +183,7 @@ fn the_last_clone_writes_what_waits() {
 mod asynchronous {
     use super::*;
 
-    /// Who gives up is not kept waiting, and what it did not begin is not done later.
+    /// Returns to a caller that gives up at once, and makes no change later that had not begun.
     #[tokio::test]
     async fn waiting_for_another_process_ends_with_the_future() {
         let device = Device::new("device");

@@ -596,7 +596,7 @@ mod tests {
         assert_eq!((core.may_answer(), core.may_receive()), (Ok(()), Ok(())));
     }
 
-    /// What was decided is logged although the session fails, and before the peer is told.
+    /// Logs decisions although the session fails, and before the peer is told.
     #[test]
     fn an_error_drops_what_was_still_to_be_done_but_not_the_log() {
         let mut core = Core::default();
