@@ -129,7 +129,7 @@ impl From<WriteError> for Failure {
                 .hint("see `stronghold list` and `stronghold history`"),
             WriteError::TooLarge => Self::of("too_large", USAGE, &error),
             WriteError::Damaged(error) => error.into(),
-            WriteError::NoRandomness(_) => Self::of("unexpected", UNEXPECTED, &error),
+            _ => Self::of("unexpected", UNEXPECTED, &error),
         }
     }
 }

@@ -25,26 +25,42 @@ fn look_alike(one: &str, other: &str) -> bool {
     names.find(|(one, other)| one != other).is_some_and(|(one, other)| folded(one) == folded(other))
 }
 
-/// Returns the locations with a name that looks like a different one in the same place.
-pub(crate) fn among<'a>(locations: impl Iterator<Item = &'a Location> + Clone) -> HashSet<&'a Location> {
-    let texts = || locations.clone().map(|location| (location, location.to_string()));
-    let is_odd =
-        |text: &str| matches!(folded(text), Cow::Owned(_)) || text.split('/').any(|name| name.trim() != name);
-    // At least one of two names that look alike is not in plain form. Mostly there is none.
-    if !texts().any(|(_, text)| is_odd(&text)) {
-        return HashSet::new();
-    }
-    let mut spellings: HashMap<(String, String), HashSet<String>> = HashMap::new();
-    for (_, text) in texts() {
-        for (place, name) in names(&text) {
-            spellings.entry((place.into(), folded(name).into())).or_default().insert(name.into());
+/// The names in a list of locations that look like a different one in the same place: their
+/// spellings, by place and folded form.
+#[derive(Default)]
+pub(crate) struct Twins(HashMap<(String, String), HashSet<String>>);
+
+impl Twins {
+    /// Finds the twins among locations, given as text. Asks for them again only if one has a name
+    /// that is not in plain form.
+    pub(crate) fn among<T: AsRef<str>, I: Iterator<Item = T>>(texts: impl Fn() -> I) -> Self {
+        let mut spellings: HashMap<_, HashSet<String>> = HashMap::new();
+        // At least one of two names that look alike is not in plain form. Mostly there is none.
+        let is_odd = |name: &str| matches!(folded(name), Cow::Owned(_)) || name.trim() != name;
+        for text in texts() {
+            let odd = names(text.as_ref()).filter(|(_, name)| is_odd(name));
+            odd.for_each(|(place, name)| _ = spellings.entry(key(place, name)).or_default());
         }
+        if spellings.is_empty() {
+            return Self::default();
+        }
+        for text in texts() {
+            for (place, name) in names(text.as_ref()) {
+                spellings.entry(key(place, name)).and_modify(|spelt| _ = spelt.insert(name.into()));
+            }
+        }
+        spellings.retain(|_, spelt| spelt.len() > 1);
+        Self(spellings)
     }
-    let is_twin = |text: &str| {
-        let spelt = |(place, name): (&str, &str)| spellings.get(&(place.into(), folded(name).into()));
-        names(text).any(|name| spelt(name).is_some_and(|spellings| spellings.len() > 1))
-    };
-    texts().filter(|(_, text)| is_twin(text)).map(|(location, _)| location).collect()
+
+    /// Returns whether a location has a name with a twin.
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        !self.0.is_empty() && names(text).any(|(place, name)| self.0.contains_key(&key(place, name)))
+    }
+}
+
+fn key(place: &str, name: &str) -> (String, String) {
+    (place.into(), folded(name).into())
 }
 
 /// Existing names, by place and folded form.
@@ -61,7 +77,7 @@ impl Spellings {
     /// Adds a location. Of names that look alike, the first one stays.
     pub(crate) fn add(&mut self, location: &Location) {
         for (place, name) in names(&location.to_string()) {
-            self.0.entry((place.into(), folded(name).into())).or_insert_with(|| name.into());
+            self.0.entry(key(place, name)).or_insert_with(|| name.into());
         }
     }
 
@@ -76,7 +92,7 @@ impl Spellings {
     }
 
     fn twin(&self, place: &str, name: &str) -> Option<String> {
-        let there = self.0.get(&(place.into(), folded(name).into())).filter(|there| *there != name)?;
+        let there = self.0.get(&key(place, name)).filter(|there| *there != name)?;
         Some(if place.is_empty() { there.clone() } else { format!("{place}/{there}") })
     }
 }
@@ -145,7 +161,9 @@ mod tests {
         for (one, other) in ALIKE.map(|(one, other)| (location(one), location(other))) {
             assert_eq!(of(&one, [&other]), Some(&other), "{one} {other}");
             assert_eq!(of(&other, [&one]), Some(&one), "{one} {other}");
-            assert_eq!(among([&one, &other].into_iter()).len(), 2, "{one} {other}");
+            let twins = Twins::among(|| [&one, &other].into_iter().map(ToString::to_string));
+            assert!(twins.contains(&one.to_string()) && twins.contains(&other.to_string()), "{one} {other}");
+            assert!(!twins.contains("other/mail/third"));
             assert_eq!(of(&one, [&one]), None);
             assert!(told(&one) != told(&other));
         }
@@ -186,7 +204,7 @@ mod tests {
         ] {
             let (one, other) = (location(one), location(other));
             assert_eq!(of(&one, [&other]), None, "{one} {other}");
-            assert!(among([&one, &other].into_iter()).is_empty(), "{one} {other}");
+            assert!(Twins::among(|| [one.to_string(), other.to_string()].into_iter()).0.is_empty());
         }
     }
 }

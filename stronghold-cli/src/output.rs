@@ -1,7 +1,8 @@
 //! Prints data to stdout and everything else to stderr.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use stronghold_snapshot::NoteError;
 use stronghold_sync::{escape_untrusted, is_hidden};
@@ -40,6 +41,23 @@ impl Output {
             writeln!(out, "{}", json_line(object))
         } else {
             lines().iter().try_for_each(|line| writeln!(out, "{line}"))
+        };
+        finish(written.and_then(|()| out.flush()))
+    }
+
+    /// Prints the command's result as it is produced: an object with one list, or a line for each
+    /// entry.
+    pub(crate) fn list<T: Serialize>(
+        self,
+        name: &str,
+        mut entries: impl Iterator<Item = T>,
+        line: impl Fn(&T) -> String,
+    ) -> Result<(), Failure> {
+        let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+        let written = if self.json {
+            write_list(&mut out, name, entries)
+        } else {
+            entries.try_for_each(|entry| writeln!(out, "{}", line(&entry)))
         };
         finish(written.and_then(|()| out.flush()))
     }
@@ -105,10 +123,31 @@ pub(crate) fn start_log() {
     let _ = log.try_init();
 }
 
-/// Renders an object on one line. C1 controls and hidden or bidirectional characters are escaped
-/// too, so that JSON can't drive a terminal either.
+/// Writes an object with one list, entry by entry, on one line.
+fn write_list<T: Serialize>(
+    out: &mut impl Write,
+    name: &str,
+    entries: impl Iterator<Item = T>,
+) -> io::Result<()> {
+    write!(out, "{{\"{name}\":[")?;
+    for (index, entry) in entries.enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        write!(out, "{comma}{}", escape_unseen(serde_json::to_string(&entry)?))?;
+    }
+    writeln!(out, "]}}")
+}
+
+/// Renders an object on one line.
 fn json_line(object: &Value) -> String {
-    let text = object.to_string();
+    escape_unseen(object.to_string())
+}
+
+/// Escapes C1 controls and hidden or bidirectional characters in JSON, so that it can't drive a
+/// terminal either.
+fn escape_unseen(text: String) -> String {
+    if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return text;
+    }
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
         // All such characters are inside strings: the rest of the JSON is ASCII.
@@ -199,6 +238,16 @@ mod tests {
         assert_eq!(line.chars().filter(|letter| is_unseen(*letter)).count(), 0, "{line}");
         assert!(line.contains("Grüße 鍵 🗝"));
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), json!({ text: [text] }));
+    }
+
+    #[test]
+    fn a_list_is_written_entry_by_entry() {
+        for entries in [vec![], vec!["a\u{202e}"], vec!["a", "b", "c"]] {
+            let mut out = Vec::new();
+            write_list(&mut out, "entries", entries.iter()).unwrap();
+            assert!(out.is_ascii() && out.ends_with(b"\n"));
+            assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), json!({ "entries": entries }));
+        }
     }
 
     #[test]

@@ -85,11 +85,11 @@ async fn pair(desk: &SharedVault, phone: &SharedVault) -> Result<(), Box<dyn Err
             expires: None,
             ask: true,
         });
-        Ok::<_, VaultFileError>(())
+        Ok(())
     })?;
     phone.lock().update(|stronghold| {
         the_desk.save_in(stronghold, None, None);
-        Ok::<_, VaultFileError>(())
+        Ok(())
     })?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{error::Error, path::Path};
 
 use stronghold_net::{
     Direction, Labels, NewSlot, NoHandler, Operation, Pairing, Peer, Rule, Selection, Server, SharedVault,
-    Stronghold, SyncRequest, VaultFile, VaultFileError,
+    Stronghold, SyncRequest, VaultFile,
 };
 use tokio::io::duplex; // a TcpStream, or any other stream, does as well
 
@@ -37,7 +37,7 @@ async fn main() -> Fallible<()> {
             let selection = Selection::everything();
             let device = paired.peer.device();
             stronghold.policy_mut().grant(Rule { device, operations, selection, expires: None, ask: false });
-            Ok::<_, VaultFileError>(())
+            Ok(())
         })?;
     }
 

@@ -23,8 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // As a file: read, changed and written while no other process writes.
     let path = std::env::temp_dir().join(format!("seal-and-open-{}", std::process::id()));
     SnapshotFile::create(&path, &slots, b"one")?;
-    let mut file = SnapshotFile::open(&path, &Unlock::Passphrase(passphrase))?;
-    let mut content = file.take_payload().map(|payload| payload.to_vec()).unwrap_or_default();
+    let (mut file, payload) = SnapshotFile::open(&path, &Unlock::Passphrase(passphrase))?;
+    let mut content = payload.to_vec();
     let mut locked = file.lock(Duration::from_secs(10))?;
     if let Some(newer) = locked.reload_if_newer()? {
         content = newer.to_vec();

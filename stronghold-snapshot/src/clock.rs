@@ -4,7 +4,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Returns the current time, in milliseconds since 1970: for display and for expiry, never for
 /// order.
-#[must_use]
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

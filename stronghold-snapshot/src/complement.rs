@@ -104,7 +104,6 @@ impl ComplementReceiver {
     /// Creates the state for the answer of `sender` to `request`, sealed to this one-time key, for
     /// this device. `request` is 32 bytes unique to the request, such as a hash of it and of the
     /// key.
-    #[must_use]
     pub fn new(
         secret: RecipientSecretKey,
         sender: PublicIdentity,
@@ -116,19 +115,16 @@ impl ComplementReceiver {
 
     /// Restores the state after the first `taken` complements, as [`taken`](Self::taken) returned
     /// it: for a program that continues in a later run.
-    #[must_use]
     pub fn with_taken(self, taken: u64) -> Self {
         Self { next: taken, ..self }
     }
 
     /// Returns the number of complements taken. Store it together with their entries.
-    #[must_use]
     pub fn taken(&self) -> u64 {
         self.next
     }
 
     /// Returns the 32 bytes of the request.
-    #[must_use]
     pub fn request(&self) -> &[u8; 32] {
         &self.request
     }

@@ -68,7 +68,6 @@ pub struct SnapshotFile<S: Storage = Disk> {
     pub(crate) storage: S,
     pub(crate) paths: Paths,
     pub(crate) sealer: Sealer,
-    pub(crate) payload: Option<Payload>,
 }
 
 /// The file on disk compared with the generation last read or written here.
@@ -94,7 +93,7 @@ impl SnapshotFile {
     ///
     /// # Errors
     /// [`OpenFileError`].
-    pub fn open(path: &Path, unlock: &Unlock<'_>) -> Result<Self, OpenFileError> {
+    pub fn open(path: &Path, unlock: &Unlock<'_>) -> Result<(Self, Payload), OpenFileError> {
         Self::open_in(Disk, path, unlock)
     }
 
@@ -103,7 +102,11 @@ impl SnapshotFile {
     /// # Errors
     /// [`OpenFileError`]; [`OpenFileError::TooLarge`] and [`OpenError::TooCostly`] if the file
     /// demands more than `limits`.
-    pub fn open_within(path: &Path, unlock: &Unlock<'_>, limits: &Limits) -> Result<Self, OpenFileError> {
+    pub fn open_within(
+        path: &Path,
+        unlock: &Unlock<'_>,
+        limits: &Limits,
+    ) -> Result<(Self, Payload), OpenFileError> {
         Self::open_in_within(Disk, path, unlock, limits)
     }
 }
@@ -127,8 +130,8 @@ impl<S: Storage> SnapshotFile<S> {
         if exists {
             return Err(CreateError::Exists(paths.file));
         }
-        let lineage = Sealer::create(slots).map_err(CommitError::from)?;
-        let mut file = Self::of(storage, paths, lineage, None);
+        let sealer = Sealer::create(slots).map_err(CommitError::from)?;
+        let mut file = Self { storage, paths, sealer };
         let created = file.lock(LOCK_WAIT).map_err(CommitError::from)?.create(payload);
         if created.is_err() && !file.storage.exists(&file.paths.file).unwrap_or(true) {
             let _ = file.remove_lock(Duration::ZERO); // it would lock nothing
@@ -136,11 +139,12 @@ impl<S: Storage> SnapshotFile<S> {
         created.map(|()| file)
     }
 
-    /// Opens a snapshot file and follows links. Takes no lock and writes nothing.
+    /// Opens a snapshot file and follows links; returns it with its payload. Takes no lock and
+    /// writes nothing.
     ///
     /// # Errors
     /// [`OpenFileError`].
-    pub fn open_in(storage: S, path: &Path, unlock: &Unlock<'_>) -> Result<Self, OpenFileError> {
+    pub fn open_in(storage: S, path: &Path, unlock: &Unlock<'_>) -> Result<(Self, Payload), OpenFileError> {
         Self::open_in_within(storage, path, unlock, &Limits::OWN)
     }
 
@@ -149,21 +153,11 @@ impl<S: Storage> SnapshotFile<S> {
         path: &Path,
         unlock: &Unlock<'_>,
         limits: &Limits,
-    ) -> Result<Self, OpenFileError> {
+    ) -> Result<(Self, Payload), OpenFileError> {
         let paths = Paths::resolve(&storage, path)?;
         let open = |encoded: &ParsedHeader<'_>| Sealer::unlock(encoded, unlock, limits.work);
-        let Opened { sealer: lineage, payload } =
-            open_streaming(&storage, &paths.file, limits.max_len, open)?;
-        Ok(Self::of(storage, paths, lineage, Some(payload)))
-    }
-
-    fn of(storage: S, paths: Paths, lineage: Sealer, payload: Option<Payload>) -> Self {
-        Self { storage, paths, sealer: lineage, payload }
-    }
-
-    /// Returns the payload read at opening, once; `None` after that, or if the file was created.
-    pub fn take_payload(&mut self) -> Option<Payload> {
-        self.payload.take()
+        let Opened { sealer, payload } = open_streaming(&storage, &paths.file, limits.max_len, open)?;
+        Ok((Self { storage, paths, sealer }, payload))
     }
 
     /// Returns the payload on disk if its generation is later than the one last read or written
@@ -191,7 +185,6 @@ impl<S: Storage> SnapshotFile<S> {
         }
         let Opened { sealer: lineage, payload } = self.reopen(&self.paths.file)?;
         self.sealer = lineage;
-        self.payload = None;
         Ok(payload)
     }
 
@@ -200,13 +193,11 @@ impl<S: Storage> SnapshotFile<S> {
     }
 
     /// Returns the snapshot's real path, with links followed.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.paths.file
     }
 
     /// Returns the sealer: the master key, slots and generation last read or written.
-    #[must_use]
     pub fn sealer(&self) -> &Sealer {
         &self.sealer
     }

@@ -8,6 +8,7 @@ mod error;
 mod file;
 
 mod format;
+mod handle;
 mod merge;
 mod shared;
 mod vault_file;
@@ -32,8 +33,21 @@ pub use format::sealed::{open, open_owned, seal};
 pub use format::sealer::{Opened, SealStream, Sealer};
 pub use format::slot::{NewSlot, SlotInfo, SlotKind, Unlock};
 pub use format::{MAX_LABEL, MAX_SLOTS};
+pub use handle::UpdateError;
 pub use merge::{Merge, MergeError, Merged};
 pub use shared::SharedVault;
 #[cfg(feature = "tokio")]
 pub use shared::offload::offload;
+
+#[doc(no_inline)]
+pub use stronghold_sync::{
+    DeviceId, Location, Mapping, OnConflict, ParseLocationError, ParseSelectionError, RevisionId, Selection,
+};
+#[doc(no_inline)]
+pub use stronghold_vault::{
+    AuditRecord, Damaged, Entry, ExportError, Identity, ImportError, Labels, PendingStep, PublicIdentity,
+    RandomnessError, ReadError, RecordInfo, Stronghold, WriteError,
+};
 pub use vault_file::{OnRollback, RollbackNotes, VaultFile, VaultFileError};
+#[doc(no_inline)]
+pub use zeroize::Zeroizing;

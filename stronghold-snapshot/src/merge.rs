@@ -62,7 +62,6 @@ pub enum MergeError {
 
 impl Merge {
     /// Returns the plan that [`run`](Self::run) would execute.
-    #[must_use]
     pub fn plan(&self, into: &Stronghold, from: &Stronghold) -> Plan {
         let scope = Scope::of(self.selection.clone());
         let theirs = from.shapes(&scope, &self.mapping);

@@ -55,7 +55,6 @@ struct Waiting {
 
 impl SharedVault {
     /// Shares a vault file.
-    #[must_use]
     pub fn new(vault: VaultFile) -> Self {
         Self(Arc::new(Shared {
             vault: Mutex::new(vault),
@@ -72,7 +71,6 @@ impl SharedVault {
     }
 
     /// Returns another handle of this device's identity, as channels and pairings take it.
-    #[must_use]
     pub fn identity(&self) -> Identity {
         self.lock().stronghold().identity().duplicate()
     }
@@ -110,7 +108,6 @@ impl SharedVault {
     }
 
     /// Returns whether log records are queued and nothing was written for a minute.
-    #[must_use]
     pub fn is_log_due(&self) -> bool {
         self.0.waiting().is_due(Instant::now())
     }
@@ -124,7 +121,6 @@ impl SharedVault {
     }
 
     /// Returns whether the last change could not be written.
-    #[must_use]
     pub fn is_unwritable(&self) -> bool {
         self.0.is_unwritable.load(Ordering::Relaxed)
     }
@@ -151,7 +147,7 @@ impl Shared {
             is_begun = true;
             let done = change(stronghold)?;
             is_changed = true;
-            stronghold.log_mut().absorb(&taken.log);
+            stronghold.log_decisions(&taken.log);
             Ok(done)
         };
         let done = vault.update_within(wait, step, change);

@@ -4,7 +4,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::time::Duration;
 
-use stronghold_vault::{PendingStep, Stronghold};
+use stronghold_vault::{PendingStep, RandomnessError, Stronghold};
 use thiserror::Error;
 
 use crate::clock::now;
@@ -14,6 +14,7 @@ use crate::file::commit::SnapshotGuard;
 use crate::file::rollback::{NoteError, RollbackError, RollbackGuard};
 use crate::file::{LOCK_WAIT, Limits, SnapshotFile};
 use crate::format::encoding::{DecodeError, decode, encode};
+use crate::format::payload::Payload;
 use crate::format::sealer::Sealer;
 use crate::format::slot::{NewSlot, Unlock};
 
@@ -86,6 +87,12 @@ pub enum VaultFileError {
     Payload(#[from] DecodeError),
 }
 
+impl From<RandomnessError> for VaultFileError {
+    fn from(error: RandomnessError) -> Self {
+        SealError::from(error).into()
+    }
+}
+
 impl From<SealError> for VaultFileError {
     fn from(error: SealError) -> Self {
         CommitError::from(error).into()
@@ -95,7 +102,6 @@ impl From<SealError> for VaultFileError {
 impl VaultFileError {
     /// Returns whether another process held the lock for too long. Nothing was changed, and a later
     /// try may succeed.
-    #[must_use]
     pub fn is_in_use(&self) -> bool {
         matches!(self, Self::Lock(LockError::InUse { .. }))
     }
@@ -158,7 +164,7 @@ impl VaultFile {
         let last = seen.last_seen(path).map_err(OpenFileError::from)?;
         let paid = last.paid().unwrap_or(limits.work);
         let limits = Limits { work: limits.work.max(paid), ..*limits };
-        let file = SnapshotFile::open_within(path, unlock, &limits)?;
+        let (file, payload) = SnapshotFile::open_within(path, unlock, &limits)?;
         let told = match older {
             OnRollback::Refuse => {
                 last.check(&file)?;
@@ -166,15 +172,14 @@ impl VaultFile {
             }
             OnRollback::Accept => seen.accept(&file),
         };
-        let mut home = Self::load(file)?;
+        let mut home = Self::load((file, payload))?;
         home.notes = Some(notes.clone());
         home.report_failed(told)?;
         home.set_rollback_notes(notes)?;
         Ok(home)
     }
 
-    fn load(mut file: SnapshotFile) -> Result<Self, VaultFileError> {
-        let payload = file.take_payload().ok_or(DecodeError)?;
+    fn load((file, payload): (SnapshotFile, Payload)) -> Result<Self, VaultFileError> {
         let stronghold = decode(&payload)?;
         Ok(Self::of(file, stronghold))
     }
@@ -262,7 +267,6 @@ impl VaultFile {
     }
 
     /// Returns how long a change waits for other writers.
-    #[must_use]
     pub fn lock_wait(&self) -> Duration {
         self.wait
     }
@@ -274,13 +278,11 @@ impl VaultFile {
     }
 
     /// Returns the Stronghold as last read or written.
-    #[must_use]
     pub fn stronghold(&self) -> &Stronghold {
         &self.stronghold
     }
 
     /// Returns the file.
-    #[must_use]
     pub fn file(&self) -> &SnapshotFile {
         &self.file
     }
@@ -310,14 +312,15 @@ impl VaultFile {
         Ok(&self.stronghold)
     }
 
-    /// Changes the Stronghold and commits it. Holds the lock throughout and applies the change to
-    /// the newest generation, so that no acknowledged write of another process is lost. When this
-    /// returns `Ok`, the change is durable.
+    /// Changes the Stronghold and commits it, with an error of the caller's; see
+    /// [`update`](Self::update) for one that takes all of a Stronghold's. Holds the lock throughout
+    /// and applies the change to the newest generation, so that no acknowledged write of another
+    /// process is lost. When this returns `Ok`, the change is durable.
     ///
     /// # Errors
     /// The error of `change`, or a [`VaultFileError`]. Nothing is written then, and memory is as
     /// before; the same holds if `change` panics. The file is reloaded before the next use.
-    pub fn update<T, E: From<VaultFileError>>(
+    pub fn update_as<T, E: From<VaultFileError>>(
         &mut self,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
@@ -336,11 +339,11 @@ impl VaultFile {
         Ok(done)
     }
 
-    /// Changes and commits as [`update`](Self::update) does, within the given step: sessions that
-    /// change the file in turn each have a step of their own.
+    /// Changes and commits as [`update_as`](Self::update_as) does, within the given step:
+    /// sessions that change the file in turn each have a step of their own.
     ///
     /// # Errors
-    /// As [`update`](Self::update).
+    /// As [`update_as`](Self::update_as).
     pub fn update_in<T, E: From<VaultFileError>>(
         &mut self,
         step: &mut PendingStep,
@@ -403,13 +406,13 @@ impl VaultFile {
         change(&mut decode(&payload).map_err(VaultFileError::from)?)
     }
 
-    /// Changes and commits as [`update`](Self::update) does, under a new master key: see
+    /// Changes and commits as [`update_as`](Self::update_as) does, under a new master key: see
     /// [`Sealer::renew_master`]. An old copy and its secrets do not open anything written from now
     /// on.
     ///
     /// # Errors
-    /// As [`update`](Self::update); [`SealError::SlotNotAtHand`] if a slot's secret is neither in
-    /// `others` nor at hand.
+    /// As [`update_as`](Self::update_as); [`SealError::SlotNotAtHand`] if a slot's secret is
+    /// neither in `others` nor at hand.
     pub fn update_and_renew<T, E: From<VaultFileError>>(
         &mut self,
         others: &[Unlock<'_>],

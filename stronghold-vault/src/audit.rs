@@ -54,6 +54,7 @@ pub struct AuditRecord {
 /// A logged action: a request of a device here, an action about a device, or a request of this
 /// device to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum AuditAction {
     /// [`Operation::Import`].
     Import,
@@ -123,7 +124,6 @@ struct ChainedEntry {
 
 impl AuditAction {
     /// Returns the action's display name.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Import => Operation::Import.name(),
@@ -154,7 +154,6 @@ impl From<Operation> for AuditAction {
 
 impl AuditRecord {
     /// Creates a record of an action about a device at the time `time`.
-    #[must_use]
     pub fn about(device: DeviceId, deed: AuditAction, time: u64) -> Self {
         Self { time, device, action: deed, selection: String::new(), allowed: true, entries: 0, bytes: 0 }
     }
@@ -162,7 +161,6 @@ impl AuditRecord {
 
 impl SelectionHash {
     /// Returns the hash as bytes.
-    #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -253,7 +251,6 @@ impl AuditLog {
     }
 
     /// Checks whether the log is empty.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.checkpoint.sums().is_empty()
     }
@@ -264,14 +261,12 @@ impl AuditLog {
     }
 
     /// Returns sums over the oldest entries, which were folded to bound the log.
-    #[must_use]
     pub fn totals(&self) -> &[AuditTotal] {
         self.checkpoint.sums()
     }
 
     /// Checks the hash chain: the checkpoint and every entry's hash. Missing newest entries are not
     /// detected.
-    #[must_use]
     pub fn is_intact(&self) -> bool {
         let mut previous = *self.checkpoint.hash();
         self.checkpoint.is_intact()

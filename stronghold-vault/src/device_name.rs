@@ -8,6 +8,7 @@ pub const MAX_DEVICE_NAME: usize = 64;
 
 /// An error of a device name that is invalid or can't be assigned here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DeviceNameError {
     /// The name is blank, or longer than [`MAX_DEVICE_NAME`] characters.
     #[error("a device's name has 1 to {MAX_DEVICE_NAME} characters")]

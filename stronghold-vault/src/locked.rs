@@ -50,7 +50,6 @@ pub struct LockedMemoryStatus {
 
 /// Returns the state of key memory. Maps an arena first if there is none, to find out whether
 /// locking works.
-#[must_use]
 pub fn locked_memory_status() -> LockedMemoryStatus {
     drop(LockedKey::new(&[0; KEY_LEN]));
     let pool = pool();
@@ -70,7 +69,6 @@ pub struct LockedKey(Slot);
 
 impl LockedKey {
     /// Copies a key into locked memory. The caller has to zeroize its own copy.
-    #[must_use]
     pub fn new(key: &[u8; KEY_LEN]) -> Self {
         let slot = pool().take();
         // SAFETY: the slot came out of the pool, so this value alone owns it; it is mapped forever,
@@ -94,7 +92,6 @@ impl LockedKey {
     }
 
     /// Returns the key, for as long as it is in use.
-    #[must_use]
     pub fn expose(&self) -> &[u8; KEY_LEN] {
         // SAFETY: this value alone owns the slot until it is dropped; it is mapped forever and was
         // initialized in `new` or `filled`. Nothing writes to it while `self` is borrowed. Bytes

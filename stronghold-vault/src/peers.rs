@@ -46,13 +46,11 @@ pub struct Rendezvous(#[serde(with = "serde_bytes")] [u8; 32]);
 
 impl Rendezvous {
     /// Creates the secret from its bytes.
-    #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
     /// Returns the bytes: key material, not for display.
-    #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -150,7 +148,6 @@ impl Peers {
     }
 
     /// Returns the name of a paired or revoked device here, or the fingerprint of any other device.
-    #[must_use]
     pub fn name_of(&self, device: &DeviceId) -> String {
         let revoked = || self.revoked.get(device).map(|revoked| &revoked.name);
         let name = self.peers.get(device).map(|peer| &peer.name).or_else(revoked);
@@ -165,7 +162,6 @@ impl Peers {
     /// Returns the name under which to store a device that wants to be called `wanted`. Appends the
     /// beginning of its id if the name looks like a device id, hides something, or looks like
     /// another device's present or former name here.
-    #[must_use]
     pub fn name_for(&self, device: &DeviceId, wanted: &str) -> String {
         remembered_as(wanted, &device.to_string(), |name| self.is_taken(device, name))
     }
@@ -195,7 +191,6 @@ impl Peers {
     }
 
     /// Returns the paired device with this id.
-    #[must_use]
     pub fn get(&self, device: &DeviceId) -> Option<&Peer> {
         self.peers.get(device)
     }
@@ -215,13 +210,11 @@ impl Peers {
     }
 
     /// Returns the stamp that this snapshot holds from sessions with a device.
-    #[must_use]
     pub fn own_stamp(&self, device: &DeviceId) -> Option<Stamp> {
         self.stamps.get(device)?.own
     }
 
     /// Returns the stamps that a device's snapshot should hold from sessions with this one.
-    #[must_use]
     pub fn stamps(&self, device: &DeviceId) -> Stamps {
         self.stamps.get(device).map(|stamped| stamped.expected.clone()).unwrap_or_default()
     }
@@ -244,7 +237,6 @@ impl Peers {
 
     /// Checks whether a revision was disclosed to a device: held by it now or earlier, or about to
     /// be sent.
-    #[must_use]
     pub fn was_disclosed_to(&self, device: &DeviceId, revision: &RevisionId) -> bool {
         self.disclosed.get(device).is_some_and(|known| known.revisions.contains(revision))
     }

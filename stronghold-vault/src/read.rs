@@ -6,11 +6,12 @@ use stronghold_sync::{DeviceId, Location, LocationId, RevisionId, Scope, Selecti
 use crate::{
     record::{Damaged, SealedRevision},
     revision::Revision,
-    stronghold::{Stronghold, names},
+    stronghold::{Stronghold, Vault, names},
 };
 
 /// An error of reading a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The record does not exist or was deleted.
     #[error("there is no such record")]
@@ -35,6 +36,34 @@ pub struct ReadResult {
     pub modified: u64,
     /// Set if another head differs in content.
     pub conflict: bool,
+}
+
+/// A record in a list: its names and its shown revision, without the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordInfo {
+    /// The record's names.
+    pub location: Location,
+    /// The revision shown.
+    pub revision: RevisionId,
+    /// Size of value and labels, in bytes; padded, if a peer lists the record.
+    pub size: u64,
+    /// Time of writing, in milliseconds since 1970; for a delivered revision at most the arrival
+    /// time.
+    pub modified: u64,
+    /// Set if another head differs in content.
+    pub conflict: bool,
+}
+
+impl From<Listing> for RecordInfo {
+    fn from(Listing { location, revision, size, modified, conflict }: Listing) -> Self {
+        Self { location, revision, size, modified, conflict }
+    }
+}
+
+impl From<RecordInfo> for Listing {
+    fn from(RecordInfo { location, revision, size, modified, conflict }: RecordInfo) -> Self {
+        Self { location, revision, size, modified, conflict }
+    }
 }
 
 /// A revision in a record's history.
@@ -87,36 +116,56 @@ impl Stronghold {
         Ok(vault.record_cipher(id, &self.devices).open(sealed)?)
     }
 
-    /// Returns the readable records of a selection, ordered by name, with the exact sizes of value
-    /// and labels. Opens values only of records with several heads.
+    /// Returns the readable records of a selection, ordered by location. Opens values only of
+    /// records with several heads.
     ///
-    /// # Errors
-    /// [`Damaged`] if a record with several heads can't be opened.
-    pub fn list(&self, selection: &Selection) -> Result<Vec<Listing>, Damaged> {
-        self.list_filtered(&Scope::of(selection.clone()), |_| true)
+    /// An item is [`Damaged`] if a record with several heads can't be opened.
+    pub fn list<'a>(
+        &'a self,
+        selection: &'a Selection,
+    ) -> impl Iterator<Item = Result<RecordInfo, Damaged>> + use<'a> {
+        let everything = selection.is_everything();
+        self.list_filtered(selection, move |text| everything || selection.covers_text(text), |_| true)
     }
 
-    /// Returns the readable records in scope that pass `may`, ordered by name.
-    pub(crate) fn list_filtered(
-        &self,
-        scope: &Scope,
-        may: impl Fn(&Location) -> bool,
-    ) -> Result<Vec<Listing>, Damaged> {
-        let mut listed = Vec::new();
-        for (id, client, vault, record) in self.records_in(scope) {
+    /// Returns the readable records that `covers` accepts by their location's text and that pass
+    /// `may`, ordered by location. `first` is a selection that covers them all.
+    pub(crate) fn list_filtered<'a>(
+        &'a self,
+        first: &'a Selection,
+        covers: impl Fn(&str) -> bool + 'a,
+        may: impl Fn(&Location) -> bool + 'a,
+    ) -> impl Iterator<Item = Result<RecordInfo, Damaged>> {
+        self.records_by_name(first, covers).filter_map(move |(id, client, vault, record)| {
             let location = names(client, vault, record);
-            if let Some(shown) = record.shown().filter(|head| !head.deleted && may(&location)) {
-                listed.push(Listing {
-                    size: shown.len(),
-                    modified: shown.shown_time(),
-                    revision: shown.id,
-                    conflict: record.is_conflict(&vault.record_cipher(id, &self.devices))?,
-                    location,
-                });
-            }
-        }
-        listed.sort_by(|a, b| a.location.cmp(&b.location));
-        Ok(listed)
+            let shown = record.shown().filter(|head| !head.deleted && may(&location))?;
+            let conflict = record.is_conflict(&vault.record_cipher(id, &self.devices));
+            Some(conflict.map(|conflict| RecordInfo {
+                location,
+                revision: shown.id,
+                size: shown.len(),
+                modified: shown.shown_time(),
+                conflict,
+            }))
+        })
+    }
+
+    /// Returns whether a record exists and is not deleted.
+    pub fn contains(&self, location: &Location) -> bool {
+        self.record(&location.id()).is_some_and(|(.., record)| record.is_readable())
+    }
+
+    /// Returns the names of the clients with readable records, sorted.
+    pub fn clients(&self) -> Vec<&str> {
+        let held = self.clients.values().filter(|client| client.vaults.values().any(Vault::is_readable));
+        sorted(held.map(|client| &*client.name))
+    }
+
+    /// Returns the names of a client's vaults with readable records, sorted.
+    pub fn vaults(&self, client: &str) -> Vec<&str> {
+        let clients = self.clients.values().filter(|held| &*held.name == client);
+        let held = clients.flat_map(|client| client.vaults.values()).filter(|vault| vault.is_readable());
+        sorted(held.map(|vault| &*vault.name))
     }
 
     /// Returns a record's revisions: heads first, then the history, newest first.
@@ -185,4 +234,10 @@ impl Stronghold {
             record.is_conflict(&vault.record_cipher(*id, &self.devices))
         })
     }
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    names
 }

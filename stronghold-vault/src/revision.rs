@@ -50,7 +50,6 @@ pub struct Entry {
 impl Revision {
     /// Computes the id: SHA-256 over salt, author, parents, deletion flag, labels, time and value,
     /// each length-prefixed.
-    #[must_use]
     pub fn id(&self) -> RevisionId {
         let mut hash = Sha256::new();
         let part = |hash: &mut Sha256, bytes: &[u8]| {
@@ -75,7 +74,6 @@ impl Revision {
     }
 
     /// Returns the shape that describes this revision to peers; `entry` holds its computed ids.
-    #[must_use]
     pub fn shape(&self, entry: &EntryId) -> Shape {
         Shape {
             location: entry.location,
@@ -87,7 +85,6 @@ impl Revision {
     }
 
     /// Checks whether value and labels are within their limits and a deletion is empty.
-    #[must_use]
     pub fn is_within_limits(&self) -> bool {
         self.value.len() <= MAX_VALUE
             && self.labels.iter().map(|(name, text)| name.len() + text.len()).sum::<usize>() <= MAX_LABELS

@@ -20,6 +20,7 @@ pub const STEPS: usize = 16;
 /// The step in progress: everything that one command, one sync or one served session changes, over
 /// any number of commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "the next change of the same step needs it"]
 pub struct PendingStep {
     word: String,
     time: u64,
@@ -31,14 +32,12 @@ pub struct PendingStep {
 impl PendingStep {
     /// Creates the step of a command, labelled with the command's name, that begins at `now`
     /// (milliseconds since 1970).
-    #[must_use]
     pub fn command(word: &str, now: u64) -> Self {
         Self { word: word.into(), time: now, served: false, number: None }
     }
 
     /// Creates the step of a session that a peer requested. Served steps never push all of the
     /// owner's own steps out of the list, however many there are.
-    #[must_use]
     pub fn served(word: &str, now: u64) -> Self {
         Self { served: true, ..Self::command(word, now) }
     }
@@ -60,37 +59,31 @@ pub struct Step {
 
 impl Step {
     /// Returns the step's number. Each later step has a greater number.
-    #[must_use]
     pub fn number(&self) -> u64 {
         self.number
     }
 
     /// Returns the start time, in milliseconds since 1970.
-    #[must_use]
     pub fn time(&self) -> u64 {
         self.time
     }
 
     /// Returns the name of the command.
-    #[must_use]
     pub fn word(&self) -> &str {
         &self.word
     }
 
     /// Returns the number of records that the step changed.
-    #[must_use]
     pub fn records(&self) -> usize {
         self.changes.len()
     }
 
     /// Returns whether the step changed the rules for peers.
-    #[must_use]
     pub fn changed_rules(&self) -> bool {
         self.rules.is_some()
     }
 
     /// Returns whether the step is undone.
-    #[must_use]
     pub fn is_undone(&self) -> bool {
         self.undone > 0
     }

@@ -50,6 +50,13 @@ pub(crate) struct Vault {
     pub(crate) records: BTreeMap<RecordId, Record>,
 }
 
+impl Vault {
+    /// Returns whether the vault has a record that is not deleted.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.records.values().any(Record::is_readable)
+    }
+}
+
 impl Stronghold {
     /// Creates an empty Stronghold with a new identity for the device called `name`.
     ///
@@ -72,7 +79,6 @@ impl Stronghold {
     /// Returns the shapes of all heads in scope under the names that `mapping` gives them, ordered
     /// by entry (location, then revision). If the mapping merges two records, a head that the other
     /// record replaces is omitted.
-    #[must_use]
     pub fn shapes(&self, scope: &Scope, mapping: &Mapping) -> Vec<Shape> {
         if scope.is_everything() && mapping.is_empty() {
             return self.all_shapes();
@@ -103,7 +109,6 @@ impl Stronghold {
     }
 
     /// Returns the names behind a location's ids if the record is held, even if it is deleted.
-    #[must_use]
     pub fn names_of(&self, id: &LocationId) -> Option<Location> {
         self.record(id).map(|(client, vault, record)| names(client, vault, record))
     }
@@ -133,13 +138,11 @@ impl Stronghold {
     }
 
     /// Returns this device's identity.
-    #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
     /// Returns this device's name, as other devices see it.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -150,7 +153,6 @@ impl Stronghold {
     }
 
     /// Returns the paired devices.
-    #[must_use]
     pub fn peers(&self) -> &Peers {
         &self.peers
     }
@@ -161,7 +163,6 @@ impl Stronghold {
     }
 
     /// Returns the policy: what peers may do here.
-    #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -172,14 +173,19 @@ impl Stronghold {
     }
 
     /// Returns the audit log.
-    #[must_use]
     pub fn log(&self) -> &AuditLog {
         &self.log
     }
 
-    /// Returns the audit log, to append to it.
-    pub fn log_mut(&mut self) -> &mut AuditLog {
-        &mut self.log
+    /// Appends a decision to the audit log.
+    pub fn log_decision(&mut self, decided: AuditRecord) {
+        self.log.append(decided);
+    }
+
+    /// Appends the decisions of another log, collected elsewhere, to the audit log.
+    #[doc(hidden)]
+    pub fn log_decisions(&mut self, decided: &AuditLog) {
+        self.log.absorb(decided);
     }
 
     /// Creates the location's vault with `key`, unless it exists.
@@ -265,6 +271,33 @@ impl Stronghold {
         })
     }
 
+    /// Returns all records that `covers` accepts by their location's text, ordered by location.
+    /// Sorts the records of one vault at a time. Clients and vaults that `first` does not reach are
+    /// skipped as a whole.
+    pub(crate) fn records_by_name<'a>(
+        &'a self,
+        first: &'a Selection,
+        covers: impl Fn(&str) -> bool + 'a,
+    ) -> impl Iterator<Item = (LocationId, &'a Client, &'a Vault, &'a Record)> {
+        let mut text = String::new();
+        let clients = by_name(&self.clients, |client| &client.name);
+        let clients = clients.filter(|(_, client)| first.reaches(&format!("{}/", client.name)));
+        let records = clients.flat_map(move |(&client_id, client)| {
+            let vaults = by_name(&client.vaults, |vault| &vault.name);
+            let vaults =
+                vaults.filter(|(_, vault)| first.reaches(&format!("{}/{}/", client.name, vault.name)));
+            vaults.flat_map(move |(&vault_id, vault)| {
+                by_name(&vault.records, |record| &record.name).map(move |(&record, held)| {
+                    (LocationId { client: client_id, vault: vault_id, record }, client, vault, held)
+                })
+            })
+        });
+        records.filter(move |(_, client, vault, record)| {
+            write_names(&mut text, client, vault, record);
+            covers(&text)
+        })
+    }
+
     /// Returns all records, ordered by id, of the clients and vaults that the selection reaches.
     /// Other clients and vaults are skipped as a whole.
     fn records_reached(
@@ -291,7 +324,6 @@ impl Stronghold {
 
     /// Returns the shapes of all heads that a selection covers, ordered by entry, each with its
     /// location as text. A caller can match them further without borrowing the Stronghold.
-    #[must_use]
     pub fn named_shapes(&self, selection: &Selection) -> Vec<(Box<str>, Shape)> {
         let mut named = Vec::new();
         let mut text = String::new();
@@ -311,6 +343,13 @@ impl Vault {
     ) -> RecordCipher<'a> {
         RecordCipher { key: &self.key, location, devices }
     }
+}
+
+/// Returns the items of a map, sorted by name.
+fn by_name<I, T>(items: &BTreeMap<I, T>, name: impl Fn(&T) -> &str) -> std::vec::IntoIter<(&I, &T)> {
+    let mut sorted: Vec<_> = items.iter().collect();
+    sorted.sort_unstable_by(|one, other| name(one.1).cmp(name(other.1)));
+    sorted.into_iter()
 }
 
 /// Replaces the content of `text` with a location's text form.

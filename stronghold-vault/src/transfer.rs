@@ -10,6 +10,7 @@ use stronghold_sync::{
 
 use crate::{
     locked::LockedKey,
+    read::RecordInfo,
     record::{Damaged, Inserted, MAX_HEADS, Origin, Record, RecordCipher, SealedRevision},
     revision::{Entry, Revision},
     stronghold::{Stronghold, entry, names, new_vault_key},
@@ -18,6 +19,7 @@ use crate::{
 
 /// An error of exporting entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExportError {
     /// The grant, or the policy behind it, does not cover one of the entries (any more).
     #[error("the policy does not allow it")]
@@ -59,6 +61,7 @@ impl From<Unexpected> for RejectReason {
 
 /// An error of importing a batch. Nothing of the batch was imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ImportError {
     /// One of the entries is rejected.
     #[error(transparent)]
@@ -140,10 +143,11 @@ impl Stronghold {
     /// # Errors
     /// [`Damaged`] if a record with several heads can't be opened.
     pub fn list_for_peer(&self, grant: &Grant, now: u64) -> Result<Vec<Listing>, Damaged> {
-        let mut listing =
-            self.list_filtered(grant.scope(), |location| self.policy.still_allows(grant, location, now))?;
-        listing.iter_mut().for_each(|entry| entry.size = padme_len(entry.size));
-        Ok(listing)
+        let scope = grant.scope();
+        let may = |location: &Location| self.policy.still_allows(grant, location, now);
+        let listed = self.list_filtered(scope.first(), |text| scope.covers_text(text), may);
+        let padded = |entry: RecordInfo| Listing { size: padme_len(entry.size), ..entry.into() };
+        listed.map(|entry| entry.map(padded)).collect()
     }
 
     /// Merges foreign entries that the device `from` delivers at the time `now` (milliseconds since
@@ -247,7 +251,6 @@ impl Stronghold {
     }
 
     /// Returns the number of readable records.
-    #[must_use]
     pub fn readable(&self) -> u64 {
         self.records().filter(|(.., record)| record.is_readable()).count() as u64
     }

@@ -86,20 +86,17 @@ impl Stronghold {
     }
 
     /// Returns what [`Stronghold::undo`] would do.
-    #[must_use]
     pub fn would_undo(&self) -> Option<UndoReport> {
         self.next(Direction::Back).map(|step| self.preview(step, Direction::Back))
     }
 
     /// Returns what [`Stronghold::redo`] would do.
-    #[must_use]
     pub fn would_redo(&self) -> Option<UndoReport> {
         self.next(Direction::Again).map(|step| self.preview(step, Direction::Again))
     }
 
     /// Returns the number of replaced revisions of each record of a selection, ordered by name:
     /// those that [`Stronghold::purge`] would remove. Omits records without replaced revisions.
-    #[must_use]
     pub fn replaced(&self, selection: &Selection) -> Vec<(Location, usize)> {
         let scope = Scope::of(selection.clone());
         let mut replaced: Vec<(Location, usize)> = self

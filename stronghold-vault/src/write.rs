@@ -13,6 +13,7 @@ use crate::{
 
 /// An error of writing a record. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum WriteError {
     /// The record to replace does not exist or was deleted.
     #[error("there is no such record")]

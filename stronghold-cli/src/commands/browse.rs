@@ -13,7 +13,7 @@ pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -
     let selection = selection(of)?;
     let home = SharedVault::new(context.open()?);
     let found = runtime()?.block_on(found_at(context, &home, peer, selection, at))?;
-    list::print_listing(context, &found)
+    list::print_records(context, || found.iter().cloned().map(|entry| Ok(entry.into())))
 }
 
 /// Returns the entries that a peer lets this device list.

@@ -52,7 +52,7 @@ pub(crate) fn told<T>(
         let done = work(stronghold)?;
         Ok((done, Changes::since(&before, stronghold)?))
     };
-    if dry_run { home.dry_run(work) } else { home.update(work) }
+    if dry_run { home.dry_run(work) } else { home.update_as(work) }
 }
 
 impl Heads {

@@ -35,11 +35,12 @@ pub(super) fn export(
     let secret = Source::of_files(passphrase_file, key_file).new_secret("Passphrase of the export: ")?;
     let mut exported = init::new_stronghold(home.stronghold().name())?;
     let merged = merge.run(&mut exported, home.stronghold())?;
-    let records = exported.list(&Selection::everything())?.len();
+    let everything = Selection::everything();
+    let records = exported.list(&everything).try_fold(0, |count, listed| listed.map(|_| count + 1))?;
     let mut home = VaultFile::create(output, &[secret.new_slot()], exported)?;
     let _ = home.remove_lock(); // nobody is to write to it; a lock that stays is in nobody's way
     let object = json!({ "snapshot": path_text(output), "entries": merged.received, "records": records });
-    context.output.result(&object, || {
-        vec![format!("exported {} to {}", counted(records as u64, "record"), shown(output))]
-    })
+    context
+        .output
+        .result(&object, || vec![format!("exported {} to {}", counted(records, "record"), shown(output))])
 }

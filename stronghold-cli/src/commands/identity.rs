@@ -35,7 +35,7 @@ pub(super) fn renew(context: &Context) -> Result<(), Failure> {
     lines.push("Go on?".into());
     context.confirm(&lines.join("\n"))?;
     let was = stronghold.identity().device();
-    let paired = home.update(|stronghold| Ok::<_, Failure>(stronghold.renew_identity(now())?))?;
+    let paired = home.update(|stronghold| Ok(stronghold.renew_identity(now())?))?;
     let stronghold = home.stronghold();
     let device = stronghold.identity().device();
     let anew: Vec<Value> = paired

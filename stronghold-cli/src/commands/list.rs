@@ -1,48 +1,65 @@
 //! `list`: prints the records.
 
-use serde_json::json;
-use stronghold_sync::{escape_untrusted, message::Listing};
+use std::cell::Cell;
+
+use serde::Serialize;
+use stronghold_sync::escape_untrusted;
+use stronghold_vault::{Damaged, RecordInfo};
 
 use crate::context::{Context, selection, time};
 use crate::{
     error::{About, Failure},
-    lookalike,
+    lookalike::{Twins, spelled},
 };
+
+/// A record as it is printed. The fields are in the order of JSON's keys.
+#[derive(Serialize)]
+struct Entry {
+    conflict: bool,
+    location: String,
+    lookalike: bool,
+    modified: u64,
+    revision: String,
+    size: u64,
+}
 
 pub(super) fn list(context: &Context, of: Option<&str>, shared_with: Option<&str>) -> Result<(), Failure> {
     let selection = selection(of)?;
     let home = context.open()?;
     let stronghold = home.stronghold();
-    let listed = match shared_with {
-        Some(peer) => stronghold
-            .disclosed_to(&stronghold.peers().find_including_revoked(peer).about(&peer)?, &selection)?,
-        None => stronghold.list(&selection)?,
-    };
-    print_listing(context, &listed)
+    let Some(peer) = shared_with else { return print_records(context, || stronghold.list(&selection)) };
+    let device = stronghold.peers().find_including_revoked(peer).about(&peer)?;
+    let disclosed: Vec<_> = stronghold.disclosed_to(&device, &selection).collect::<Result<_, _>>()?;
+    print_records(context, || disclosed.iter().cloned().map(Ok))
 }
 
-/// Prints records of this device, or those that a peer lists.
-pub(super) fn print_listing(context: &Context, listed: &[Listing]) -> Result<(), Failure> {
-    let alike = lookalike::among(listed.iter().map(|entry| &entry.location));
-    let entry = |entry: &Listing| {
-        json!({
-            "location": entry.location.to_string(),
-            "size": entry.size,
-            "modified": entry.modified,
-            "revision": entry.revision.to_string(),
-            "conflict": entry.conflict,
-            "lookalike": alike.contains(&entry.location),
-        })
+/// Prints records of this device, or those that a peer lists, one after the other. Goes through
+/// them once before, to find damage and names that look alike.
+pub(super) fn print_records<I: Iterator<Item = Result<RecordInfo, Damaged>>>(
+    context: &Context,
+    records: impl Fn() -> I,
+) -> Result<(), Failure> {
+    let damage = Cell::new(None);
+    let records = || records().filter_map(|record| record.map_err(|error| damage.set(Some(error))).ok());
+    let twins = Twins::among(|| records().map(|record| record.location.to_string()));
+    if let Some(damaged) = damage.take() {
+        return Err(damaged.into());
+    }
+    let entries = records().map(|record| {
+        let location = record.location.to_string();
+        let lookalike = twins.contains(&location);
+        let RecordInfo { size, modified, conflict, .. } = record;
+        Entry { conflict, location, lookalike, modified, revision: record.revision.to_string(), size }
+    });
+    context.output.list("entries", entries, line)
+}
+
+fn line(entry: &Entry) -> String {
+    let conflict = if entry.conflict { "  (conflict)" } else { "" };
+    let alike = match entry.lookalike {
+        true => format!("  (looks like another: \"{}\")", spelled(&entry.location)),
+        false => String::new(),
     };
-    let line = |entry: &Listing| {
-        let conflict = if entry.conflict { "  (conflict)" } else { "" };
-        let name = entry.location.to_string();
-        let alike = match alike.contains(&entry.location) {
-            true => format!("  (looks like another: \"{}\")", lookalike::spelled(&name)),
-            false => String::new(),
-        };
-        format!("{}  {:>8}  {}{conflict}{alike}", time(entry.modified), entry.size, escape_untrusted(&name))
-    };
-    let entries: Vec<_> = listed.iter().map(entry).collect();
-    context.output.result(&json!({ "entries": entries }), || listed.iter().map(line).collect())
+    let (time, name) = (time(entry.modified), escape_untrusted(&entry.location));
+    format!("{time}  {:>8}  {name}{conflict}{alike}", entry.size)
 }

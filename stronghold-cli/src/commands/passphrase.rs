@@ -88,7 +88,7 @@ impl Renewal {
         change: impl FnOnce(&mut Stronghold) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         if self.keep_master_key {
-            return home.update(change);
+            return home.update_as(change);
         }
         let others = self.secrets()?;
         let others: Vec<_> = others.iter().map(Secret::unlock).collect();
@@ -169,6 +169,7 @@ pub(super) fn kind_of(kind: SlotKind) -> &'static str {
         SlotKind::Passphrase(_) => "passphrase",
         SlotKind::Key => "key",
         SlotKind::Recipient => "recipient",
+        _ => "other",
     }
 }
 

@@ -125,7 +125,7 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
     let selection = selections(&args.select)?;
     let expires = args.expires.as_deref().map(expiry).transpose()?;
     let mut home = context.open()?;
-    let (device, void) = home.update(|stronghold| {
+    let (device, void) = home.update_as::<_, Failure>(|stronghold| {
         let (device, _) = stronghold.peers().find(&args.peer).about(&args.peer)?;
         let policy = stronghold.policy_mut();
         policy.observe_time(now());
@@ -150,7 +150,7 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
             Some(RedundantRule::Covered(_)) if expires.is_none() => {}
             Some(void) => return Err(void.into()),
         }
-        Ok::<_, Failure>((device, void))
+        Ok((device, void))
     })?;
     if let Some(void) = void {
         context.output.note(&format!("note: {void}; no rule was added"));
@@ -177,9 +177,9 @@ fn operation_names<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> S
 
 pub(super) fn rename(context: &Context, peer: &str, name: &str) -> Result<(), Failure> {
     let mut home = context.open()?;
-    let (device, old) = home.update(|stronghold| {
+    let (device, old) = home.update_as::<_, Failure>(|stronghold| {
         let (device, _) = stronghold.peers().find(peer).about(&peer)?;
-        Ok::<_, Failure>((device, stronghold.peers_mut().rename(&device, name)?))
+        Ok((device, stronghold.peers_mut().rename(&device, name)?))
     })?;
     let object = json!({ "device": device.to_string(), "name": name, "was": old });
     context.output.result(&object, || {
@@ -193,7 +193,7 @@ pub(super) fn rename_this(context: &Context, name: &str) -> Result<(), Failure> 
     let old = home.update(|stronghold| {
         let old = stronghold.name().to_owned();
         stronghold.rename(name);
-        Ok::<_, Failure>(old)
+        Ok(old)
     })?;
     let device = home.stronghold().identity().device();
     let object = json!({ "device": device.to_string(), "name": name, "was": old });
@@ -220,7 +220,7 @@ pub(super) fn deny(context: &Context, args: &DenyArgs) -> Result<(), Failure> {
         some => Some(selections(some)?),
     };
     let mut home = context.open()?;
-    let (device, back) = home.update(|stronghold| {
+    let (device, back) = home.update_as::<_, Failure>(|stronghold| {
         let (device, _) = stronghold.peers().find(&args.peer)?;
         let back = stronghold.policy_mut().deny(&device, &operations, selection.as_ref(), args.rule)?;
         if back == Withdrawn::default() {
@@ -284,10 +284,10 @@ fn expiry(text: &str) -> Result<u64, Failure> {
 
 pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
     let mut home = context.open()?;
-    let (device, name, rules) = home.update(|stronghold| {
+    let (device, name, rules) = home.update_as::<_, Failure>(|stronghold| {
         let (device, _) = stronghold.peers().find(peer).about(&peer)?;
         let name = stronghold.peers().name_of(&device);
-        Ok::<_, Failure>((device, name, stronghold.revoke(&device, now())))
+        Ok((device, name, stronghold.revoke(&device, now())))
     })?;
     let object = json!({ "device": device.to_string(), "name": name, "rules_removed": rules });
     context.output.result(&object, || {
@@ -305,8 +305,7 @@ pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
 /// if the name is ambiguous or not a plain word.
 fn tell_what_it_keeps(context: &Context, stronghold: &Stronghold, device: &DeviceId, name: &str) {
     // The device is revoked whatever this finds; the named command reports a damaged record.
-    let keeps = stronghold.disclosed_to(device, &Selection::everything()).map_or(1, |known| known.len());
-    if keeps == 0 {
+    if stronghold.disclosed_to(device, &Selection::everything()).next().is_none() {
         return context
             .output
             .note("hint: what it has received, it keeps; no value of now is noted as known to it");

@@ -77,8 +77,8 @@ pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
     if [&b""[..], b"\n", b"\r\n"].contains(&&**value) && !args.allow_empty {
         not_empty(context, &location, args.file.is_none() && std::io::stdin().is_terminal())?;
     }
-    let revision =
-        home.update(|stronghold| stronghold.write(&location, &value, Labels::new(), now()).about(&location))?;
+    let revision = home
+        .update_as(|stronghold| stronghold.write(&location, &value, Labels::new(), now()).about(&location))?;
     let object = json!({
         "location": location.to_string(), "revision": revision.to_string(), "size": value.len(),
     });
@@ -90,7 +90,7 @@ pub(super) fn no_lookalike(stronghold: &Stronghold, location: &Location) -> Resu
     if !matches!(stronghold.read(location), Err(ReadError::NotFound)) {
         return Ok(());
     }
-    let there = stronghold.list(&Selection::everything())?;
+    let there = stronghold.list(&Selection::everything()).collect::<Result<Vec<_>, _>>()?;
     let Some(twin) = lookalike::of(location, there.iter().map(|entry| &entry.location)) else {
         return Ok(());
     };

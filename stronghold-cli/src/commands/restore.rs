@@ -15,7 +15,8 @@ pub(super) fn write_again(context: &Context, at: &str, of: &str, done: &str) -> 
     let location = location(at)?;
     let mut home = context.open()?;
     let again = revision(&home, &location, of)?;
-    let written = home.update(|stronghold| stronghold.resolve(&location, &again, now()).about(&location))?;
+    let written =
+        home.update_as(|stronghold| stronghold.resolve(&location, &again, now()).about(&location))?;
     let object = json!({
         "location": location.to_string(), done: again.to_string(), "revision": written.to_string(),
     });

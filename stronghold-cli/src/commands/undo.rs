@@ -42,7 +42,7 @@ pub(super) fn undo(context: &Context, dry_run: bool) -> Result<(), Failure> {
     let mut home = context.open()?;
     let moved = match dry_run {
         true => home.stronghold().would_undo(),
-        false => home.update(|stronghold| stronghold.undo(now()).map_err(Failure::from))?,
+        false => home.update(|stronghold| Ok(stronghold.undo(now())?))?,
     };
     let nothing = || {
         Failure::new("not_found", NOT_FOUND, "there is nothing to take back")
@@ -55,7 +55,7 @@ pub(super) fn redo(context: &Context, dry_run: bool) -> Result<(), Failure> {
     let mut home = context.open()?;
     let moved = match dry_run {
         true => home.stronghold().would_redo(),
-        false => home.update(|stronghold| stronghold.redo(now()).map_err(Failure::from))?,
+        false => home.update(|stronghold| Ok(stronghold.redo(now())?))?,
     };
     let nothing = || {
         Failure::new("not_found", NOT_FOUND, "there is nothing to do again")

@@ -4,10 +4,12 @@ use std::{error::Error, path::Path};
 
 use stronghold_snapshot::{
     Action, CommitError, CreateError, LockError, OpenError, OpenFileError, ReloadError, RollbackError,
-    SealError, StorageError, VaultFileError,
+    SealError, StorageError, UpdateError, VaultFileError,
 };
 
-use super::{DAMAGED, DECISION, Failure, IN_USE, STORAGE, UNCHANGED, USAGE, WRONG_KEY, chain, shown};
+use super::{
+    DAMAGED, DECISION, Failure, IN_USE, STORAGE, UNCHANGED, UNEXPECTED, USAGE, WRONG_KEY, chain, shown,
+};
 
 const TOO_COSTLY: &str = "if you trust whoever made it, say --allow-costly; nothing was changed";
 
@@ -103,6 +105,17 @@ impl From<VaultFileError> for Failure {
             ),
             VaultFileError::Reload(error) => Self::rolled_back(&error),
             other => Self::storage(&other),
+        }
+    }
+}
+
+impl From<UpdateError> for Failure {
+    fn from(error: UpdateError) -> Self {
+        match error {
+            UpdateError::File(error) => error.into(),
+            UpdateError::Read(error) => error.into(),
+            UpdateError::Write(error) => error.into(),
+            other => Self::of("unexpected", UNEXPECTED, &other),
         }
     }
 }

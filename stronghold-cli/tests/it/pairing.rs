@@ -8,7 +8,7 @@ use stronghold_snapshot::{SnapshotFile, Unlock};
 fn pair_while_locked(listener: &Device, joiner: &Device, locked: &Device) -> [(i32, String); 2] {
     let key = std::fs::read_to_string(locked.key_file()).unwrap();
     let key = stronghold_sync::hex::read::<32>(key.trim()).unwrap();
-    let mut file = SnapshotFile::open(&locked.snapshot(), &Unlock::Key(&key)).unwrap();
+    let (mut file, _) = SnapshotFile::open(&locked.snapshot(), &Unlock::Key(&key)).unwrap();
     let lock = file.lock(std::time::Duration::ZERO).unwrap();
     let (pairing, code, address) = listener.pair(&["--lock-timeout", "1"]);
     let joined = joiner.run(&["pair", "--join", &address, "--lock-timeout", "1"], code.as_bytes());

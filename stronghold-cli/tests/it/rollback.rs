@@ -212,7 +212,7 @@ fn slots_have_numbers_labels_and_dates_and_no_secret_has_two() {
     let lines = device.ok(&["passphrase", "--list"]);
     assert!(lines.contains("2  key") && lines.contains("the tablet") && lines.contains("20"), "{lines}");
     device.ok(&["passphrase", "--remove", "3", "--keep-master-key"]);
-    let file = SnapshotFile::open(&device.snapshot(), &Unlock::Key(&raw_key(2))).unwrap();
+    let (file, _) = SnapshotFile::open(&device.snapshot(), &Unlock::Key(&raw_key(2))).unwrap();
     assert_eq!(file.sealer().slots().map(|slot| slot.number).collect::<Vec<_>>(), [2]);
 }
 

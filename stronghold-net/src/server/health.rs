@@ -162,7 +162,7 @@ mod tests {
         let other = device.opened_again();
         let held = other.lock().update(|_| {
             assert!(change().is_err(), "in use");
-            Ok::<_, VaultFileError>(())
+            Ok(())
         });
         held.unwrap();
         assert_eq!(health.check(&device.home), (Ok(()), None));

@@ -72,7 +72,7 @@ impl PeerKnowledge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::common::{Failed, friends};
+    use crate::common::friends;
 
     const OWN: Stamp = Stamp::from_bytes([1; 8]);
     const NEW: Stamp = Stamp::from_bytes([2; 8]);
@@ -122,7 +122,12 @@ mod tests {
                 let peers = stronghold.peers();
                 let known = [1, 2, 9].map(|number| peers.was_disclosed_to(&id, &revision(number)));
                 let generation = peers.get(&id).unwrap().generation;
-                Ok::<_, Failed>((generation, peers.own_stamp(&id), peers.stamps(&id) == before, known))
+                Ok::<_, stronghold_snapshot::VaultFileError>((
+                    generation,
+                    peers.own_stamp(&id),
+                    peers.stamps(&id) == before,
+                    known,
+                ))
             });
             on_a_copy.unwrap()
         };

@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
 };
 
-use stronghold_snapshot::{NewSlot, RecipientSecretKey, Unlock, VaultFile, VaultFileError, now};
+use stronghold_snapshot::{NewSlot, RecipientSecretKey, Unlock, VaultFile, now};
 use stronghold_sync::{
     Ancestors, Decision, DeviceId, Edition, Location, Operation, Rule, Selection, Stamp, Stamps, hex,
     message::Message,
@@ -96,15 +96,6 @@ fn stronghold(identity: &Identity) -> Stronghold {
     rmp_serde::from_slice(&bytes).unwrap()
 }
 
-#[derive(Debug)]
-struct Failed;
-
-impl From<VaultFileError> for Failed {
-    fn from(error: VaultFileError) -> Self {
-        panic!("{error}");
-    }
-}
-
 fn home(folder: &TempDir, identity: &Identity, entries: &[Entry], rules: Vec<Rule>) -> SharedVault {
     let path = folder.path().join(identity.device().fingerprint());
     let mut home = VaultFile::create(&path, &[NewSlot::Key(&[7; 32])], stronghold(identity)).unwrap();
@@ -116,7 +107,7 @@ fn home(folder: &TempDir, identity: &Identity, entries: &[Entry], rules: Vec<Rul
         rules.into_iter().for_each(|rule| {
             stronghold.policy_mut().grant(rule);
         });
-        Ok::<_, Failed>(())
+        Ok(())
     };
     home.update(fill).unwrap();
     SharedVault::new(home)

@@ -119,10 +119,7 @@ fn home(path: &Path) -> SharedVault {
 fn put(home: &SharedVault, value: &str) {
     let location = format!("c/v/{}", value.len() % 3).parse().unwrap();
     let write = |stronghold: &mut stronghold_vault::Stronghold| {
-        stronghold
-            .write(&location, value.as_bytes(), Labels::new(), 1)
-            .map(drop)
-            .map_err(crate::common::Failed::from)
+        Ok(stronghold.write(&location, value.as_bytes(), Labels::new(), 1)?)
     };
     home.lock().update(write).unwrap();
 }

@@ -1,8 +1,7 @@
 //! A shared vault is unchanged after a panic.
 
 use crate::common::Device;
-use stronghold_snapshot::VaultFileError;
-use stronghold_vault::{Labels, Stronghold};
+use stronghold_vault::{Labels, Stronghold, WriteError};
 
 fn remove(stronghold: &mut Stronghold) {
     stronghold.write(&"half/a/change".parse().unwrap(), b"x", Labels::new(), 1).unwrap();
@@ -21,7 +20,7 @@ fn a_panic_inside_a_change_leaves_a_shared_home_as_before() {
     let before = device.bytes();
     let home = device.home.clone();
     let thread = std::thread::spawn(move || {
-        let _: Result<(), VaultFileError> = home.lock().update(|stronghold| {
+        let _ = home.lock().update::<()>(|stronghold| {
             remove(stronghold);
             panic!("in the middle of it")
         });
@@ -38,9 +37,9 @@ fn a_panic_inside_a_change_leaves_a_shared_home_as_before() {
 fn an_error_inside_a_change_leaves_a_shared_home_as_before() {
     let device = Device::new("device");
     device.put("a/b/c", "1");
-    let failed: Result<(), VaultFileError> = device.home.lock().update(|stronghold| {
+    let failed = device.home.lock().update::<()>(|stronghold| {
         remove(stronghold);
-        Err(stronghold_snapshot::DecodeError.into())
+        Err(WriteError::NotFound.into())
     });
     assert!(failed.is_err());
     assert!(is_whole(device.home.lock().stronghold()), "without a refresh");

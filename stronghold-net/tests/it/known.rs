@@ -13,7 +13,11 @@ use stronghold_sync::{DeviceId, Operation, Selection, session::Changes};
 /// Returns the locations that `peer` had, as recorded in the file on disk.
 fn known(path: PathBuf, peer: &DeviceId) -> Vec<String> {
     let home = VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap();
-    let listed = home.stronghold().disclosed_to(peer, &Selection::everything()).unwrap();
+    let listed = home
+        .stronghold()
+        .disclosed_to(peer, &Selection::everything())
+        .collect::<Result<Vec<_>, _>>()
+        .unwrap();
     listed.iter().map(|entry| entry.location.to_string()).collect()
 }
 
@@ -138,7 +142,7 @@ async fn what_can_not_be_remembered_does_not_leave() {
     let (asker, asked) = friends();
     asker.put("c/v/r", "value");
     asker.home.lock().set_lock_wait(Duration::from_millis(10));
-    let mut other = SnapshotFile::open(&asker.path(), &Unlock::Key(&KEY)).unwrap();
+    let (mut other, _) = SnapshotFile::open(&asker.path(), &Unlock::Key(&KEY)).unwrap();
     let locked = other.lock(Duration::ZERO).unwrap();
     let result = sync(&asker, &asked, Direction::Push, &mut NoHandler).await;
     assert!(matches!(result, Err(PeerError::Host(HostError::Home(VaultFileError::Lock(_))))), "{result:?}");

@@ -33,7 +33,7 @@ impl TakesBack {
         let (device, operation) = (self.of, self.operation);
         let change = |stronghold: &mut stronghold_vault::Stronghold| {
             stronghold.policy_mut().deny(&device, &[operation].into(), None, None).unwrap();
-            Ok::<_, crate::common::Failed>(())
+            Ok(())
         };
         self.home.lock().update(change).unwrap();
     }

@@ -97,7 +97,7 @@ async fn a_sync_of_many_entries_holds_no_other_task_up() {
 async fn waiting_for_another_process_holds_no_other_task_up_and_ends_when_the_caller_gives_up() {
     let (asker, asked) = friends();
     asked.put("a/v/r", "value");
-    let mut other = SnapshotFile::open(&asker.path(), &Unlock::Key(&KEY)).unwrap();
+    let (mut other, _) = SnapshotFile::open(&asker.path(), &Unlock::Key(&KEY)).unwrap();
     let locked = other.lock(Duration::ZERO).unwrap();
     assert_is_responsive(async || {
         let begun = Instant::now();

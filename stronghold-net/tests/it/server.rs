@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{ALL, Device, Failed, between, friends, limits};
+use crate::common::{ALL, Device, between, friends, limits};
 use stronghold_net::{
     BoxFuture, Channel, ChannelError, Direction, Event, Expect, Limits, NoHandler, Outcome, Peer, PeerError,
     Server, SessionHandler, SyncRequest,
@@ -256,7 +256,7 @@ async fn what_another_process_writes_into_the_snapshot_holds_at_once() {
     };
     let change = |stronghold: &mut stronghold_vault::Stronghold| {
         stronghold.policy_mut().grant(grant);
-        Ok::<_, Failed>(())
+        Ok(())
     };
     elsewhere.lock().update(change).unwrap();
     assert_eq!(sync_with(&server, &asker, &asked).await.unwrap().summary.received, 1);
@@ -272,7 +272,7 @@ async fn a_device_that_is_revoked_loses_its_running_session() {
     let elsewhere = asked.opened_again();
     let revoke = |stronghold: &mut stronghold_vault::Stronghold| {
         stronghold.revoke(&asker.device(), 1);
-        Ok::<_, Failed>(())
+        Ok(())
     };
     elsewhere.lock().update(revoke).unwrap();
     told.until(|event| matches!(event, Event::Failed(_, PeerError::Revoked))).await;
@@ -506,7 +506,7 @@ async fn a_snapshot_that_can_not_be_written_is_told_of() {
     asker.put("a/v/r", "1");
     let (server, told) = server(&asked, Limits::default());
     asked.home.lock().set_lock_wait(Duration::from_millis(10));
-    let mut other = stronghold_snapshot::SnapshotFile::open(
+    let (mut other, _) = stronghold_snapshot::SnapshotFile::open(
         &asked.path(),
         &stronghold_snapshot::Unlock::Key(&crate::common::KEY),
     )

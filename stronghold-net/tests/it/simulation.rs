@@ -23,7 +23,7 @@ use crate::{
 use stronghold_net::{
     ChannelError, Direction, NoHandler, Outcome, Peer, PeerError, Server, SharedVault, SyncRequest,
 };
-use stronghold_snapshot::{Unlock, VaultFile, VaultFileError};
+use stronghold_snapshot::{Unlock, VaultFile};
 use stronghold_sync::{DeviceId, Selection};
 use stronghold_vault::Labels;
 use tempfile::TempDir;
@@ -82,7 +82,7 @@ fn put(home: &SharedVault, name: &str) {
     let location = format!("a/v/{name}").parse().unwrap();
     let written = home.lock().update(|stronghold| {
         stronghold.write(&location, name.as_bytes(), Labels::new(), 1).unwrap();
-        Ok::<_, VaultFileError>(())
+        Ok(())
     });
     written.unwrap();
 }

@@ -19,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
 /// Performs a user's read operations on an opened Stronghold. Damage may only cause errors.
 fn ask(stronghold: &Stronghold) {
     let everything = Selection::everything();
-    for listing in stronghold.list(&everything).unwrap_or_default() {
+    for listing in stronghold.list(&everything).flatten() {
         let history = stronghold.history(&listing.location).expect("what is listed has a history");
         assert!(history.iter().any(|version| version.revision == listing.revision));
         let _ = stronghold.read(&listing.location);

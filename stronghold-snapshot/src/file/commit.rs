@@ -18,6 +18,7 @@ use crate::format::sealer::{SealStream, Sealer};
 use crate::format::slot::Unlock;
 
 /// Exclusive write access of this process to a snapshot file, until dropped.
+#[must_use = "the lock is released when this is dropped"]
 pub struct SnapshotGuard<'a, S: Storage = Disk> {
     file: &'a mut SnapshotFile<S>,
     lock: S::Lock,
@@ -38,7 +39,6 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
     }
 
     /// Returns the locked file.
-    #[must_use]
     pub fn file(&self) -> &SnapshotFile<S> {
         self.file
     }
@@ -127,7 +127,6 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
         let after = replaced?;
         storage.sync_folder(&paths.folder).context(Action::SyncFolder, &paths.folder)?;
         self.file.sealer = after;
-        self.file.payload = None;
         Ok(())
     }
 

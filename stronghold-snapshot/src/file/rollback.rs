@@ -91,6 +91,7 @@ pub enum NoteError {
 /// The note about the file at a path, read before the file is opened, since other processes may
 /// write the file and its note at any time.
 #[derive(Debug)]
+#[must_use = "the file is compared with it by `check`"]
 pub struct LastSeen {
     seen: RollbackGuard,
     path: PathBuf,
@@ -99,13 +100,11 @@ pub struct LastSeen {
 
 impl RollbackGuard {
     /// Uses this folder for notes; it is created with the first note.
-    #[must_use]
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
 
     /// Returns the folder.
-    #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -43,7 +43,6 @@ pub enum Obstacle {
 
 impl Obstacle {
     /// Returns the obstacle inside an error of this crate's storage, if there is one.
-    #[must_use]
     pub fn behind(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }

@@ -52,19 +52,16 @@ impl PassphraseCost {
     }
 
     /// Returns the memory in KiB.
-    #[must_use]
     pub fn memory_kib(self) -> u32 {
         self.memory_kib
     }
 
     /// Returns the number of passes over the memory.
-    #[must_use]
     pub fn passes(self) -> u32 {
         self.passes
     }
 
     /// Returns the number of lanes computed in parallel.
-    #[must_use]
     pub fn lanes(self) -> u32 {
         self.lanes
     }

@@ -9,7 +9,6 @@ pub struct Payload(pub(crate) Zeroizing<Vec<u8>>);
 
 impl Payload {
     /// Returns the bytes, still wiped when dropped.
-    #[must_use]
     pub fn into_bytes(mut self) -> Zeroizing<Vec<u8>> {
         core::mem::take(&mut self.0)
     }

@@ -61,7 +61,6 @@ impl RecipientSecretKey {
     }
 
     /// Returns the seed: 32 secret bytes.
-    #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<[u8; Self::LEN]> {
         let mut bytes = Zeroizing::new([0; Self::LEN]);
         self.0.write_exact(&mut *bytes);
@@ -69,7 +68,6 @@ impl RecipientSecretKey {
     }
 
     /// Returns the public key.
-    #[must_use]
     pub fn public(&self) -> RecipientPublicKey {
         RecipientPublicKey(MlKem768P256::sk_to_pk(&self.0))
     }
@@ -113,7 +111,6 @@ impl RecipientPublicKey {
     }
 
     /// Returns the key as [`LEN`](Self::LEN) bytes.
-    #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.to_bytes().to_vec()
     }

@@ -33,6 +33,7 @@ pub struct Sealer {
 }
 
 /// A generation being sealed, chunk by chunk. Holds at most one chunk besides the payload.
+#[must_use = "nothing is sealed before the chunks are taken"]
 pub struct SealStream<'a> {
     header: Vec<u8>,
     after: Sealer,
@@ -204,13 +205,11 @@ impl Sealer {
     }
 
     /// Returns the file's id: 16 random bytes, the same in all its generations.
-    #[must_use]
     pub fn file_id(&self) -> [u8; 16] {
         self.file_id
     }
 
     /// Returns the number of the generation last seen: `1` for the first, `0` before it.
-    #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -218,13 +217,11 @@ impl Sealer {
     /// Returns SHA-256 over the header of the generation last seen. It identifies that generation:
     /// if two files have the same id and generation but different hashes, neither was made from the
     /// other.
-    #[must_use]
     pub fn header_hash(&self) -> [u8; 32] {
         self.header_hash
     }
 
     /// Returns the total cost of the passphrase slots.
-    #[must_use]
     pub fn work(&self) -> KdfWork {
         slot::work(&self.slots)
     }
@@ -379,7 +376,6 @@ impl SealStream<'_> {
     }
 
     /// Returns the total length of all parts, in bytes.
-    #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "it never is")]
     pub fn len(&self) -> usize {
         self.header.len() + self.body.sealed_len()

@@ -29,6 +29,7 @@ const SLOT_LABEL: &[u8] = b"stronghold/snapshot/v1/slot";
 const RECIPIENT_LABEL: &[u8] = b"stronghold/snapshot/v1/recipient";
 
 /// A secret that opens a file.
+#[non_exhaustive]
 pub enum Unlock<'a> {
     /// A passphrase of arbitrary bytes, used without Unicode normalisation.
     Passphrase(&'a [u8]),
@@ -39,6 +40,7 @@ pub enum Unlock<'a> {
 }
 
 /// A slot to create.
+#[non_exhaustive]
 pub enum NewSlot<'a> {
     /// A slot for a passphrase, made expensive to guess.
     Passphrase {
@@ -71,6 +73,7 @@ pub struct SlotInfo {
 
 /// The kind of a key slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SlotKind {
     /// Opens with a passphrase.
     Passphrase(PassphraseCost),

@@ -53,7 +53,7 @@ fn logged(device: &Device) -> Vec<u8> {
 /// Runs this while nobody else can write the file.
 fn while_in_use<T>(device: &Device, work: impl FnOnce() -> T) -> T {
     device.home.lock().set_lock_wait(Duration::ZERO);
-    let mut other = SnapshotFile::open(&device.path(), &Unlock::Key(&KEY)).unwrap();
+    let (mut other, _) = SnapshotFile::open(&device.path(), &Unlock::Key(&KEY)).unwrap();
     let _locked = other.lock(Duration::ZERO).unwrap();
     work()
 }
@@ -188,7 +188,7 @@ mod asynchronous {
     async fn waiting_for_another_process_ends_with_the_future() {
         let device = Device::new("device");
         let home = &device.home;
-        let mut other = SnapshotFile::open(&device.path(), &Unlock::Key(&KEY)).unwrap();
+        let (mut other, _) = SnapshotFile::open(&device.path(), &Unlock::Key(&KEY)).unwrap();
         let locked = other.lock(Duration::ZERO).unwrap();
         let rename = |name: &'static str| {
             let home = home.clone();

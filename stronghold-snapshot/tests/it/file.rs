@@ -30,7 +30,7 @@ fn folder_with_snapshot(payload: &[u8]) -> (tempfile::TempDir, PathBuf) {
 }
 
 fn content(path: &Path) -> Vec<u8> {
-    SnapshotFile::open(path, &unlock()).unwrap().take_payload().unwrap().to_vec()
+    SnapshotFile::open(path, &unlock()).unwrap().1.to_vec()
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -45,9 +45,8 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn a_commit_is_there_after_reopening_and_nothing_else_is_left() {
     let (folder, path) = folder_with_snapshot(b"one");
-    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
-    assert_eq!(&*file.take_payload().unwrap(), b"one");
-    assert!(file.take_payload().is_none());
+    let (mut file, payload) = SnapshotFile::open(&path, &unlock()).unwrap();
+    assert_eq!(&*payload, b"one");
     for payload in ["two", "three", "four", "five"] {
         file.commit(payload.as_bytes()).unwrap();
         assert_eq!(content(&path), payload.as_bytes());
@@ -86,7 +85,7 @@ fn only_the_owner_may_read_and_links_are_followed() {
     let link = folder.path().join("elsewhere").join("link");
     fs::create_dir(link.parent().unwrap()).unwrap();
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    SnapshotFile::open(&link, &unlock()).unwrap().commit(b"two").unwrap();
+    SnapshotFile::open(&link, &unlock()).unwrap().0.commit(b"two").unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(content(&path), b"two");
     for name in ["vault", ".vault.lock"] {
@@ -107,7 +106,7 @@ fn temporary_files_of_dead_writers_are_removed_and_nothing_else() {
     fs::write(&leftover, "half").unwrap();
     let given_away = give_away(&of_another_user, b"half");
     fs::create_dir(&folder_so_named).unwrap();
-    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    let (mut file, _) = SnapshotFile::open(&path, &unlock()).unwrap();
     let of_strangers = [
         ".other.4711-0123456789abcdef01234567.tmp",
         ".vault.4711-0123456789abcdef01234567.tmp",
@@ -127,7 +126,7 @@ fn temporary_files_of_dead_writers_are_removed_and_nothing_else() {
 /// itself is removed.
 fn leave_over(folder: &Path, path: &Path) -> PathBuf {
     let disk = Faulty::new(Disk);
-    let mut dying = SnapshotFile::open_in(disk.clone(), path, &unlock()).unwrap();
+    let (mut dying, _) = SnapshotFile::open_in(disk.clone(), path, &unlock()).unwrap();
     for n in 0.. {
         disk.fail(Some(n), true, EIO);
         dying.commit(b"half").unwrap_err();
@@ -153,8 +152,8 @@ fn give_away(path: &Path, content: &[u8]) -> bool {
 #[test]
 fn a_change_based_on_an_old_generation_is_refused_until_reloaded() {
     let (_folder, path) = folder_with_snapshot(b"one");
-    let mut mine = SnapshotFile::open(&path, &unlock()).unwrap();
-    let mut other = SnapshotFile::open(&path, &unlock()).unwrap();
+    let (mut mine, _) = SnapshotFile::open(&path, &unlock()).unwrap();
+    let (mut other, _) = SnapshotFile::open(&path, &unlock()).unwrap();
     other.commit(b"two").unwrap();
     assert!(matches!(mine.commit(b"lost"), Err(CommitError::Stale { found: 2, held: 1 })));
     let mut locked = mine.lock(WAIT).unwrap();
@@ -170,7 +169,7 @@ fn a_change_based_on_an_old_generation_is_refused_until_reloaded() {
 fn an_old_copy_put_back_while_open_does_not_go_unnoticed() {
     let (_folder, path) = folder_with_snapshot(b"one");
     let old = fs::read(&path).unwrap();
-    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    let (mut file, _) = SnapshotFile::open(&path, &unlock()).unwrap();
     file.commit(b"two").unwrap();
     fs::write(&path, &old).unwrap();
     assert!(matches!(file.commit(b"x"), Err(CommitError::RolledBack { found: 1, held: 2 })));
@@ -186,7 +185,7 @@ fn an_old_copy_put_back_while_open_does_not_go_unnoticed() {
 #[test]
 fn changed_slots_leave_the_body_and_no_other_file() {
     let (folder, path) = folder_with_snapshot(b"one");
-    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    let (mut file, _) = SnapshotFile::open(&path, &unlock()).unwrap();
     file.commit(b"two").unwrap();
     let body = |bytes: &[u8]| bytes[bytes.len() - 24..].to_vec(); // the last of a header ends before it
     let before = fs::read(&path).unwrap();
@@ -209,14 +208,14 @@ fn changed_slots_leave_the_body_and_no_other_file() {
 #[test]
 fn a_writer_that_waits_too_long_learns_who_has_the_lock() {
     let (_folder, path) = folder_with_snapshot(b"one");
-    let mut first = SnapshotFile::open(&path, &unlock()).unwrap();
-    let mut second = SnapshotFile::open(&path, &unlock()).unwrap();
+    let (mut first, _) = SnapshotFile::open(&path, &unlock()).unwrap();
+    let (mut second, _) = SnapshotFile::open(&path, &unlock()).unwrap();
     let locked = first.lock(WAIT).unwrap();
     let error = second.lock(Duration::from_millis(20)).unwrap_err();
     assert!(matches!(error, LockError::InUse { holder: Some(id) } if id == std::process::id()), "{error}");
     assert_eq!(content(&path), b"one", "readers never wait");
     drop(locked);
-    second.lock(Duration::ZERO).unwrap();
+    drop(second.lock(Duration::ZERO).unwrap());
 }
 
 /// A known defect of another program: eight processes add at once, all report success, one entry
@@ -255,8 +254,8 @@ fn eight_threads_adding_at_once_lose_nothing() {
 }
 
 fn add_bytes(path: &Path, count: usize) {
-    let mut file = SnapshotFile::open(path, &unlock()).unwrap();
-    let mut known = file.take_payload().unwrap().to_vec();
+    let (mut file, payload) = SnapshotFile::open(path, &unlock()).unwrap();
+    let mut known = payload.to_vec();
     for _ in 0..count {
         let mut locked = file.lock(WAIT).unwrap();
         if let Some(newer) = locked.reload_if_newer().unwrap() {
@@ -275,7 +274,7 @@ fn a_failed_call_leaves_the_old_or_the_new_file_and_never_reports_success_after_
             for n in 0.. {
                 let (folder, path) = folder_with_snapshot(b"zero");
                 let disk = Faulty::new(Disk);
-                let mut file = SnapshotFile::open_in(disk.clone(), &path, &unlock()).unwrap();
+                let (mut file, _) = SnapshotFile::open_in(disk.clone(), &path, &unlock()).unwrap();
                 file.commit(b"old").unwrap();
                 let before = fs::read(&path).unwrap();
                 disk.fail(Some(n), sticky, errno);
@@ -305,7 +304,7 @@ fn a_failed_call_leaves_the_old_or_the_new_file_and_never_reports_success_after_
 }
 
 fn opens_with(path: &Path, key: [u8; 32], payload: &[u8]) -> bool {
-    &*SnapshotFile::open(path, &Unlock::Key(&key)).unwrap().take_payload().unwrap() == payload
+    &*SnapshotFile::open(path, &Unlock::Key(&key)).unwrap().1 == payload
 }
 
 fn check_after_failure(path: &Path, before: &[u8], reported: bool, failed: &[&str]) {
@@ -372,8 +371,8 @@ fn the_power_cut_at_any_call_leaves_the_old_or_the_new_generation_and_never_less
         let ended = disk.failed().is_empty();
         for cut in cuts() {
             let after = memory.after(cut);
-            let mut file = SnapshotFile::open_in(after.clone(), path, &unlock()).unwrap();
-            let found = file.take_payload().unwrap().to_vec();
+            let (mut file, payload) = SnapshotFile::open_in(after.clone(), path, &unlock()).unwrap();
+            let found = payload.to_vec();
             assert!(found == b"new" || (found == b"old" && !acknowledged), "call {n}, {cut:?}");
             file.commit(b"after").unwrap();
             assert!(
@@ -397,7 +396,7 @@ fn what_reads_back_otherwise_is_not_put_in_place() {
     let (folder, path) = folder_with_snapshot(&[7; 700_000]);
     let before = fs::read(&path).unwrap();
     let disk = Faulty::new(Disk);
-    let mut file = SnapshotFile::open_in(disk.clone(), &path, &unlock()).unwrap();
+    let (mut file, _) = SnapshotFile::open_in(disk.clone(), &path, &unlock()).unwrap();
     let slot = [8; 32];
     for changes_slots in [false, true] {
         for write in 0.. {
@@ -422,7 +421,7 @@ fn what_reads_back_otherwise_is_not_put_in_place() {
         }
         fs::write(&path, &before).unwrap();
         disk.spoil(None);
-        file = SnapshotFile::open_in(disk.clone(), &path, &unlock()).unwrap();
+        (file, _) = SnapshotFile::open_in(disk.clone(), &path, &unlock()).unwrap();
     }
 }
 
@@ -432,7 +431,7 @@ fn changed_slots_leave_a_large_body_as_it_is_and_a_renewed_key_does_not() {
     let (_folder, path) = folder_with_snapshot(&payload);
     let body = || fs::read(&path).unwrap().split_off(2000);
     let before = body();
-    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    let (mut file, _) = SnapshotFile::open(&path, &unlock()).unwrap();
     let mut locked = file.lock(WAIT).unwrap();
     locked.commit_slots(&payload, |lineage| lineage.replace_slot(1, &NewSlot::Key(&[8; 32]), None)).unwrap();
     assert!(body() == before);
@@ -451,13 +450,11 @@ fn changed_slots_leave_a_large_body_as_it_is_and_a_renewed_key_does_not() {
 #[test]
 fn a_payload_is_handed_out_while_it_is_what_the_file_holds() {
     let (_folder, path) = folder_with_snapshot(b"one");
-    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    let (mut file, _) = SnapshotFile::open(&path, &unlock()).unwrap();
     file.commit(b"two").unwrap();
-    assert!(file.take_payload().is_none(), "it was of the generation before");
-    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
-    SnapshotFile::open(&path, &unlock()).unwrap().commit(b"three").unwrap();
+    let (mut file, _) = SnapshotFile::open(&path, &unlock()).unwrap();
+    SnapshotFile::open(&path, &unlock()).unwrap().0.commit(b"three").unwrap();
     assert_eq!(&*file.reload().unwrap(), b"three");
-    assert!(file.take_payload().is_none());
     assert_eq!(&*file.reload().unwrap(), b"three", "whether it is newer or not");
     assert_eq!(file.sealer().generation(), 3);
 }
@@ -475,7 +472,7 @@ fn no_more_is_spent_on_a_file_of_others_than_is_said() {
         SnapshotFile::open_within(&path, unlock, &Limits { max_len, work })
     };
     let passphrase = Unlock::Passphrase(b"p");
-    assert_eq!(open(&passphrase, len, 16, 32).unwrap().sealer().generation(), 1);
+    assert_eq!(open(&passphrase, len, 16, 32).unwrap().0.sealer().generation(), 1);
     for max_len in [0, len - 1] {
         let error = open(&unlock(), max_len, 0, 0).unwrap_err();
         let OpenFileError::TooLarge { path: at, max_len: told } = error else { panic!("{error}") };
@@ -494,8 +491,8 @@ fn no_more_is_spent_on_a_file_of_others_than_is_said() {
 #[test]
 fn of_a_lock_that_nobody_noted_itself_in_only_that_it_is_taken_is_said() {
     let (_folder, path) = folder_with_snapshot(b"one");
-    let mut first = SnapshotFile::open(&path, &unlock()).unwrap();
-    let mut second = SnapshotFile::open(&path, &unlock()).unwrap();
+    let (mut first, _) = SnapshotFile::open(&path, &unlock()).unwrap();
+    let (mut second, _) = SnapshotFile::open(&path, &unlock()).unwrap();
     let _locked = first.lock(WAIT).unwrap();
     let said = second.lock(Duration::ZERO).unwrap_err().to_string();
     assert_eq!(said, format!("the snapshot is in use by process {}", std::process::id()));
@@ -507,10 +504,10 @@ fn of_a_lock_that_nobody_noted_itself_in_only_that_it_is_taken_is_said() {
 fn another_generation_of_the_same_number_is_not_newer() {
     let (_folder, path) = folder_with_snapshot(b"one");
     let one = fs::read(&path).unwrap();
-    let mut file = SnapshotFile::open(&path, &unlock()).unwrap();
+    let (mut file, _) = SnapshotFile::open(&path, &unlock()).unwrap();
     file.commit(b"two").unwrap();
     fs::write(&path, &one).unwrap();
-    SnapshotFile::open(&path, &unlock()).unwrap().commit(b"another two").unwrap();
+    SnapshotFile::open(&path, &unlock()).unwrap().0.commit(b"another two").unwrap();
     assert!(matches!(file.commit(b"x"), Err(CommitError::RolledBack { found: 2, held: 2 })));
     assert!(matches!(file.reload_if_newer(), Err(ReloadError::RolledBack { found: 2, held: 2 })));
     assert!(matches!(file.reload(), Err(ReloadError::RolledBack { found: 2, held: 2 })));

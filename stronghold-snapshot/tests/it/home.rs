@@ -21,11 +21,11 @@ fn home() -> (tempfile::TempDir, PathBuf, VaultFile) {
 
 /// Writes a payload that this version can't read, as a later version may.
 fn write_unreadable(path: &Path) {
-    SnapshotFile::open(path, &Unlock::Key(&KEY)).unwrap().commit(b"of a later version").unwrap();
+    SnapshotFile::open(path, &Unlock::Key(&KEY)).unwrap().0.commit(b"of a later version").unwrap();
 }
 
 fn content(path: &Path) -> Vec<u8> {
-    SnapshotFile::open(path, &Unlock::Key(&KEY)).unwrap().take_payload().unwrap().to_vec()
+    SnapshotFile::open(path, &Unlock::Key(&KEY)).unwrap().1.to_vec()
 }
 
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl From<VaultFileError> for Failed {
 }
 
 fn write(home: &mut VaultFile) -> Result<(), Failed> {
-    home.update(|stronghold| {
+    home.update_as(|stronghold| {
         let written = stronghold.write(&"a/b/c".parse().unwrap(), b"x", Labels::new(), 1);
         written.map(drop).map_err(Failed::Write)
     })
@@ -67,7 +67,7 @@ fn what_another_wrote_and_this_can_not_read_is_never_written_over() {
 fn a_change_that_fails_leaves_memory_as_the_file_is() {
     let (_folder, path, mut home) = home();
     write(&mut home).unwrap();
-    let failed = home.update(|stronghold| {
+    let failed = home.update_as(|stronghold| {
         stronghold.remove(&"a/b/c".parse().unwrap(), 2).unwrap();
         Err::<(), Failed>(Failed::Write(WriteError::TooLarge))
     });
@@ -84,7 +84,7 @@ fn panics(work: impl FnOnce()) {
 }
 
 fn half_a_change(home: &mut VaultFile) {
-    let _: Result<(), Failed> = home.update(|stronghold| {
+    let _: Result<(), Failed> = home.update_as(|stronghold| {
         stronghold.write(&"half/a/change".parse().unwrap(), b"x", Labels::new(), 2).unwrap();
         stronghold.remove(&"a/b/c".parse().unwrap(), 2).unwrap();
         panic!("in the middle of it")
@@ -124,7 +124,7 @@ fn a_change_that_fails_while_the_file_can_not_be_read_leaves_memory_as_before() 
             assert!(!panicking, "in the middle of it");
             Err::<(), Failed>(Failed::Write(WriteError::TooLarge))
         };
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| home.update(change)));
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| home.update_as(change)));
         assert!(is_whole(home.stronghold()));
         assert!(home.refresh().is_err(), "a file that is gone is told");
         assert!(write(&mut home).is_err() && is_whole(home.stronghold()));
@@ -140,7 +140,7 @@ fn a_commit_that_fails_leaves_memory_as_before() {
     write(&mut home).unwrap();
     let before = content(&path);
     std::fs::remove_file(folder.path().join(".vault.lock")).unwrap();
-    let failed = home.update(|stronghold| {
+    let failed = home.update_as(|stronghold| {
         stronghold.remove(&"a/b/c".parse().unwrap(), 2).unwrap();
         // The lock file disappears during the commit, which is refused.
         std::fs::remove_file(folder.path().join(".vault.lock")).unwrap();
@@ -300,7 +300,7 @@ fn what_was_paid_before_for_a_passphrase_is_paid_again() {
 #[test]
 fn a_writer_waits_as_long_as_it_is_told_to() {
     let (_folder, path, mut home) = home();
-    let mut other = SnapshotFile::open(&path, &Unlock::Key(&KEY)).unwrap();
+    let (mut other, _) = SnapshotFile::open(&path, &Unlock::Key(&KEY)).unwrap();
     let locked = other.lock(Duration::ZERO).unwrap();
     let started = Instant::now();
     home.set_lock_wait(Duration::ZERO);
@@ -319,7 +319,7 @@ fn words(home: &VaultFile) -> Vec<(String, usize)> {
 }
 
 fn write_at(home: &mut VaultFile, location: &str) {
-    let changed = home.update(|stronghold| {
+    let changed = home.update_as(|stronghold| {
         stronghold.write(&location.parse().unwrap(), b"x", Labels::new(), 1).map_err(Failed::Write)
     });
     changed.unwrap();
@@ -332,7 +332,7 @@ fn changes_belong_to_the_step_that_was_begun_and_else_each_is_one() {
     write_at(&mut home, "a/v/2");
     home.begin_step("import");
     write_at(&mut home, "a/v/3");
-    let failed = home.update(|_| Err::<(), Failed>(Failed::Write(WriteError::TooLarge)));
+    let failed = home.update_as(|_| Err::<(), Failed>(Failed::Write(WriteError::TooLarge)));
     assert!(failed.is_err());
     write_at(&mut home, "a/v/4");
     let mut session = PendingStep::served("serve", 7);
@@ -351,7 +351,7 @@ fn changes_belong_to_the_step_that_was_begun_and_else_each_is_one() {
     assert_eq!(words(&home), expected);
     assert!(home.stronghold().steps().nth(1).unwrap().time() > 1_700_000_000_000);
     assert_eq!(words(&VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap()), expected);
-    let undone = home.update(|stronghold| stronghold.undo(9).map_err(Failed::Write)).unwrap().unwrap();
+    let undone = home.update_as(|stronghold| stronghold.undo(9).map_err(Failed::Write)).unwrap().unwrap();
     assert_eq!((undone.word.as_str(), undone.records.len()), ("serve", 2));
 }
 
@@ -402,7 +402,7 @@ fn damage_behind_the_header_is_seen_where_all_is_read_again() {
 #[test]
 fn what_is_sealed_anew_is_not_opened_by_who_had_the_key_before() {
     let (_folder, path, mut home) = home();
-    let old = SnapshotFile::open(&path, &Unlock::Key(&KEY)).unwrap();
+    let (old, _) = SnapshotFile::open(&path, &Unlock::Key(&KEY)).unwrap();
     home.update_slots(|lineage| lineage.replace_slot(1, &NewSlot::Key(&[6; 32]), None)).unwrap();
     assert!(old.sealer().reopen(std::fs::read(&path).unwrap()).is_ok());
     let write = |stronghold: &mut Stronghold| {
@@ -422,5 +422,5 @@ fn what_is_sealed_anew_is_not_opened_by_who_had_the_key_before() {
 }
 
 fn content_with(path: &Path, key: [u8; 32]) -> Vec<u8> {
-    SnapshotFile::open(path, &Unlock::Key(&key)).unwrap().take_payload().unwrap().to_vec()
+    SnapshotFile::open(path, &Unlock::Key(&key)).unwrap().1.to_vec()
 }

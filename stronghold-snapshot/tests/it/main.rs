@@ -6,6 +6,7 @@ mod common;
 #[path = "../../../stronghold-sync/tests/it/effort.rs"]
 mod effort;
 mod file;
+mod handle;
 mod home;
 mod merge;
 mod obstacles;

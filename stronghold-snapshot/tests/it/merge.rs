@@ -22,7 +22,7 @@ fn remove(stronghold: &mut Stronghold, location: &str) {
 
 /// Returns all readable records: names and values.
 fn readable(stronghold: &Stronghold) -> Vec<(String, String)> {
-    let listed = stronghold.list(&Selection::everything()).unwrap();
+    let listed = stronghold.list(&Selection::everything()).collect::<Result<Vec<_>, _>>().unwrap();
     let value = |location| stronghold.read(location).unwrap().revision.value.to_vec();
     listed
         .iter()

@@ -136,7 +136,7 @@ fn a_lock_that_a_dead_writer_left_is_taken() {
 fn a_writer_whose_lock_was_taken_away_writes_nothing() {
     let at = place();
     let mut file = create(&at).unwrap();
-    let mut other = SnapshotFile::open(&at.path, &Unlock::Key(&KEY)).unwrap();
+    let (mut other, _) = SnapshotFile::open(&at.path, &Unlock::Key(&KEY)).unwrap();
     let mut locked = file.lock(Duration::ZERO).unwrap();
     fs::remove_file(&at.lock).unwrap();
     other.commit(b"others").unwrap();
@@ -161,9 +161,10 @@ fn a_lock_that_is_removed_after_an_export_excludes_all_the_same() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let mut file = SnapshotFile::open(&at.path, &Unlock::Key(&KEY)).unwrap();
+                let (mut file, payload) = SnapshotFile::open(&at.path, &Unlock::Key(&KEY)).unwrap();
+                let mut read_first = Some(payload.to_vec());
                 for _ in 0..20 {
-                    let mut content = file.take_payload().map(|payload| payload.to_vec());
+                    let mut content = read_first.take();
                     let mut locked = file.lock(Duration::from_secs(30)).unwrap();
                     if let Some(newer) = locked.reload_if_newer().unwrap() {
                         content = Some(newer.to_vec());
@@ -181,7 +182,7 @@ fn a_lock_that_is_removed_after_an_export_excludes_all_the_same() {
 }
 
 fn read(path: &Path) -> Vec<u8> {
-    SnapshotFile::open(path, &Unlock::Key(&KEY)).unwrap().take_payload().unwrap().to_vec()
+    SnapshotFile::open(path, &Unlock::Key(&KEY)).unwrap().1.to_vec()
 }
 
 #[test]

@@ -177,8 +177,7 @@ fn live(known: &mut Known) {
 /// Checks that the file holds the last acknowledged generation or a later one.
 fn check(disk: &Simulated, known: &mut Known) -> SnapshotFile<Simulated> {
     let open = |path: &Path| SnapshotFile::open_in(disk.clone(), path, &Unlock::Key(&KEY));
-    let mut file = open(Path::new(PATH)).unwrap();
-    let found = file.take_payload().unwrap();
+    let (file, found) = open(Path::new(PATH)).unwrap();
     let number = u64::from_be_bytes(found[..8].try_into().unwrap());
     assert!(*found == payload(number), "a payload that was never written");
     let range = known.acknowledged.unwrap_or(1)..=known.tried;

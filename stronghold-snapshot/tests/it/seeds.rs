@@ -98,7 +98,7 @@ fn strongholds() -> [(&'static str, Stronghold); 6] {
     merge.run(&mut conflict, &there).unwrap();
     let mut known = written(&["one"]);
     let peer = there.identity().public().clone();
-    known.log_mut().append(AuditRecord::about(peer.device(), AuditAction::Revoked, 1));
+    known.log_decision(AuditRecord::about(peer.device(), AuditAction::Revoked, 1));
     [
         ("empty", written(&[])),
         ("one-record", written(&["one"])),

@@ -133,7 +133,9 @@ impl Selection {
         &self.patterns
     }
 
-    pub(crate) fn covers_text(&self, text: &str) -> bool {
+    /// Returns whether the selection covers a location, given as text.
+    #[must_use]
+    pub fn covers_text(&self, text: &str) -> bool {
         self.covers_in(text, &mut 0)
     }
 

@@ -60,7 +60,6 @@ impl Identity {
     }
 
     /// Returns a copy of this identity, for example for a session.
-    #[must_use]
     pub fn duplicate(&self) -> Self {
         Self { secret: LockedKey::new(self.secret.expose()), public: self.public.clone() }
     }
@@ -70,7 +69,6 @@ impl Identity {
     }
 
     /// Returns the secret scalar, 32 bytes big-endian. It belongs only in this device's snapshot.
-    #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(*self.secret.expose())
     }
@@ -87,13 +85,11 @@ impl Identity {
     }
 
     /// Returns the public key.
-    #[must_use]
     pub fn public(&self) -> &PublicIdentity {
         &self.public
     }
 
     /// Returns this device's id.
-    #[must_use]
     pub fn device(&self) -> DeviceId {
         self.public.id
     }
@@ -102,7 +98,6 @@ impl Identity {
     ///
     /// # Panics
     /// Never: the bytes in locked memory were checked to be a signing key at creation.
-    #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         let signature: Signature = signing_key(&self.secret).expect("it was one before").sign(message);
         wipe_stack();
@@ -111,7 +106,6 @@ impl Identity {
 
     /// Signs as [`sign`](Self::sign) does, and encodes the signature for TLS: DER, an ASN.1
     /// sequence of `r` and `s` (RFC 3279, 2.2.3).
-    #[must_use]
     pub fn sign_der(&self, message: &[u8]) -> Vec<u8> {
         let signature = Signature::from_slice(&self.sign(message)).expect("a signature was made");
         signature.to_der().as_bytes().to_vec()
@@ -152,13 +146,11 @@ impl PublicIdentity {
     }
 
     /// Returns the key as a DER `SubjectPublicKeyInfo` of 91 bytes.
-    #[must_use]
     pub fn spki(&self) -> &[u8] {
         &self.spki
     }
 
     /// Returns the device's id: SHA-256 of [`Self::spki`].
-    #[must_use]
     pub fn device(&self) -> DeviceId {
         self.id
     }

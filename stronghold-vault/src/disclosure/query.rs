@@ -1,9 +1,10 @@
 //! Questions to a Stronghold about what each device received.
 
-use stronghold_sync::{DeviceId, EntryId, LocationId, RevisionId, Selection, Shape, message::Listing};
+use stronghold_sync::{DeviceId, EntryId, LocationId, RevisionId, Selection, Shape};
 
 use super::Prefixes;
 use crate::{
+    read::RecordInfo,
     record::{Damaged, SealedRevision},
     stronghold::Stronghold,
 };
@@ -23,25 +24,24 @@ impl Stronghold {
         }
     }
 
-    /// Returns the readable records of a selection of which the device received a current value,
-    /// ordered by name and listed as by [`Stronghold::list`]. A changed record is omitted until
-    /// that value is written again.
+    /// Returns the records of [`list`](Self::list) of which the device received a current value. A
+    /// changed record is omitted until that value is written again.
     ///
-    /// # Errors
-    /// [`Damaged`] if a record that has to be opened can't be.
-    pub fn disclosed_to(&self, device: &DeviceId, selection: &Selection) -> Result<Vec<Listing>, Damaged> {
-        let mut known = Vec::new();
-        for listed in self.list(selection)? {
-            if self.was_disclosed_to(device, &listed.location.id())? {
-                known.push(listed);
-            }
-        }
-        Ok(known)
+    /// An item is [`Damaged`] if a record that has to be opened can't be.
+    pub fn disclosed_to<'a>(
+        &'a self,
+        device: &'a DeviceId,
+        selection: &'a Selection,
+    ) -> impl Iterator<Item = Result<RecordInfo, Damaged>> + use<'a> {
+        self.list(selection).filter_map(|listed| {
+            let disclosed =
+                listed.and_then(|listed| Ok((self.was_disclosed_to(device, &listed.location.id())?, listed)));
+            disclosed.map(|(is_known, listed)| is_known.then_some(listed)).transpose()
+        })
     }
 
     /// Returns whether a device lacks a head, as far as disclosures tell. A tombstone counts as
     /// lacking if the device received an earlier revision of the record but not the tombstone.
-    #[must_use]
     pub fn lacks(&self, device: &DeviceId, head: &Shape) -> bool {
         let knows = |revision: &RevisionId| self.peers.was_disclosed_to(device, revision);
         if !head.deleted || knows(&head.revision) {
@@ -51,7 +51,6 @@ impl Stronghold {
     }
 
     /// Checks whether a device delivered this head.
-    #[must_use]
     pub fn is_delivered_by(&self, device: &DeviceId, entry: &EntryId) -> bool {
         let Some((.., record)) = self.record(&entry.location) else { return false };
         let via = |head: &SealedRevision| head.origin.delivered.and_then(|(via, _)| self.devices.id(via));

@@ -118,7 +118,7 @@ impl World {
 
     fn check(&self, replica: usize) {
         let held = &self.replicas[replica];
-        let listed = held.list(&Selection::everything()).unwrap();
+        let listed = held.list(&Selection::everything()).collect::<Result<Vec<_>, _>>().unwrap();
         for record in 0..RECORDS {
             let expected = self.heads(replica, record);
             let id = location(record).id();

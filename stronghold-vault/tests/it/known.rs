@@ -35,7 +35,8 @@ fn tell(stronghold: &mut Stronghold, device: &DeviceId, location: &str) {
 }
 
 fn known(stronghold: &Stronghold, device: &DeviceId) -> Vec<String> {
-    let listed = stronghold.disclosed_to(device, &Selection::everything()).unwrap();
+    let listed =
+        stronghold.disclosed_to(device, &Selection::everything()).collect::<Result<Vec<_>, _>>().unwrap();
     listed.iter().map(|entry| entry.location.to_string()).collect()
 }
 
@@ -56,8 +57,9 @@ fn a_record_is_known_until_it_is_changed_or_removed() {
     let mut here = shared();
     assert_eq!(known(&here, &LAPTOP), ["c/v/mail", "c/v/shop"]);
     assert!(known(&here, &PHONE).is_empty());
-    let web = here.disclosed_to(&LAPTOP, &"c/v/shop".parse().unwrap()).unwrap();
-    assert_eq!(web, here.list(&"c/v/shop".parse().unwrap()).unwrap());
+    let web =
+        here.disclosed_to(&LAPTOP, &"c/v/shop".parse().unwrap()).collect::<Result<Vec<_>, _>>().unwrap();
+    assert_eq!(web, here.list(&"c/v/shop".parse().unwrap()).collect::<Result<Vec<_>, _>>().unwrap());
     put(&mut here, "c/v/mail", "changed", 2);
     here.remove(&at("c/v/shop"), 2).unwrap();
     assert!(known(&here, &LAPTOP).is_empty());

@@ -412,7 +412,7 @@ impl<const N: usize> World<N> {
 
     fn check_reading(&self, number: usize, heads: Seen) {
         let stronghold = &self.replicas[number].stronghold;
-        let listed = stronghold.list(&Selection::everything()).unwrap();
+        let listed = stronghold.list(&Selection::everything()).collect::<Result<Vec<_>, _>>().unwrap();
         let mut values: [Vec<Option<u8>>; RECORDS.len()] = Default::default();
         for (id, head) in self.numbers.iter().filter(|(_, head)| heads & 1 << **head != 0) {
             let Written { record, value, .. } = self.written[*head];

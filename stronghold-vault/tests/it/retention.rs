@@ -88,7 +88,7 @@ fn who_wrote_a_revision_and_who_brought_it_are_told_and_a_foreign_time_is_no_lat
     let own = history.iter().find(|version| version.via.is_none()).unwrap();
     assert_eq!(own.author, Some(here.identity().device()));
     assert_eq!(copy(&here).history(&at(R)).unwrap(), history, "also after it was stored");
-    assert_eq!(here.list(&"**".parse().unwrap()).unwrap()[0].modified, 200);
+    assert_eq!(here.list(&"**".parse().unwrap()).collect::<Result<Vec<_>, _>>().unwrap()[0].modified, 200);
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl Stage {
         let home = open(&device.snapshot(), &key(&device));
         let added = home.lock().update(|stronghold| {
             stronghold.peers_mut().insert(self.server, known);
-            Ok::<_, stronghold_snapshot::VaultFileError>(())
+            Ok(())
         });
         added.unwrap();
         // The snapshot file is deleted from here on; the data it needs is in memory.

@@ -130,7 +130,7 @@ async fn another_audience_is_told_at_the_next_look() {
         let elsewhere = own.opened_again();
         let revoke = |stronghold: &mut stronghold_vault::Stronghold| {
             stronghold.revoke(&peer.device(), 1);
-            Ok::<_, crate::common::Failed>(())
+            Ok(())
         };
         elsewhere.lock().update(revoke).unwrap();
         sleep(LOOK).await;

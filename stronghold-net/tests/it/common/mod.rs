@@ -5,7 +5,7 @@ use std::path::Path;
 use stronghold_net::{Channel, Expect, Limits, SharedVault, Trust};
 use stronghold_snapshot::{NewSlot, Unlock, VaultFile};
 use stronghold_sync::{DeviceId, Operation, Rule, Selection};
-use stronghold_vault::{Labels, Peer, Rendezvous, Stronghold, WriteError};
+use stronghold_vault::{Labels, Peer, Rendezvous, Stronghold};
 use tempfile::TempDir;
 use tokio::io::{DuplexStream, duplex};
 
@@ -50,7 +50,7 @@ impl Device {
     }
 
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Stronghold) -> T) -> T {
-        self.home.lock().update(|stronghold| Ok::<_, Failed>(change(stronghold))).unwrap()
+        self.home.lock().update(|stronghold| Ok(change(stronghold))).unwrap()
     }
 
     pub(crate) fn put(&self, location: &str, value: &str) {
@@ -118,25 +118,10 @@ pub(crate) fn between(one: &DeviceId, other: &DeviceId) -> Rendezvous {
     Rendezvous::from_bytes(std::array::from_fn(|at| one.as_bytes()[at] ^ other.as_bytes()[at]))
 }
 
-#[derive(Debug)]
-pub(crate) struct Failed;
-
-impl From<stronghold_snapshot::VaultFileError> for Failed {
-    fn from(error: stronghold_snapshot::VaultFileError) -> Self {
-        panic!("{error}");
-    }
-}
-
-impl From<WriteError> for Failed {
-    fn from(error: WriteError) -> Self {
-        panic!("{error}");
-    }
-}
-
 pub(crate) fn entries_in(path: &Path) -> Vec<(String, String)> {
     let home = VaultFile::open(path, &Unlock::Key(&KEY)).unwrap();
     let stronghold = home.stronghold();
-    let listed = stronghold.list(&Selection::everything()).unwrap();
+    let listed = stronghold.list(&Selection::everything()).collect::<Result<Vec<_>, _>>().unwrap();
     let read =
         |location| String::from_utf8(stronghold.read(location).unwrap().revision.value.to_vec()).unwrap();
     listed.iter().map(|entry| (entry.location.to_string(), read(&entry.location))).collect()

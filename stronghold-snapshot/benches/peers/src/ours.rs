@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stronghold_snapshot::{VaultFile, VaultFileError, Merge, NewSlot, Unlock};
+use stronghold_snapshot::{VaultFile, Merge, NewSlot, Unlock};
 use stronghold_sync::{Location, Mapping, OnConflict, Selection};
 use stronghold_vault::{Labels, Stronghold};
 
@@ -79,7 +79,7 @@ fn files(rows: &mut Vec<Row>) -> Fallible<()> {
     let put = || {
         let write = |stronghold: &mut Stronghold| {
             let name = Location::new_unchecked("client", "vault", "one more");
-            Ok::<_, VaultFileError>(stronghold.write(&name, &VALUE, Labels::new(), 1_700_000_000_000).is_ok())
+            Ok(stronghold.write(&name, &VALUE, Labels::new(), 1_700_000_000_000).is_ok())
         };
         Ok(home.update(write)?)
     };

@@ -34,7 +34,7 @@ impl World {
     }
 
     fn open(&self, name: &str) -> SnapshotFile {
-        SnapshotFile::open(&self.path(name), &Unlock::Key(&KEY)).unwrap()
+        SnapshotFile::open(&self.path(name), &Unlock::Key(&KEY)).unwrap().0
     }
 
     fn check(&self, name: &str) -> Result<(), RollbackError> {

@@ -173,7 +173,7 @@ impl Replica {
             let (entries, bytes) = (volume.entries, volume.bytes);
             let decided =
                 AuditRecord { time: 0, device, action: operation.into(), selection, allowed, entries, bytes };
-            self.stronghold.log_mut().append(decided);
+            self.stronghold.log_decision(decided);
         }
         self.commit();
     }

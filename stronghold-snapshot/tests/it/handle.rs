@@ -1,0 +1,85 @@
+//! A vault file as the one handle of an application.
+
+use stronghold_snapshot::{
+    Labels, Location, OpenError, OpenFileError, RecipientSecretKey, Selection, Unlock, UpdateError,
+    VaultFile, VaultFileError, WriteError, now,
+};
+
+const KEY: Unlock<'static> = Unlock::Key(&[5; 32]);
+
+fn at(text: &str) -> Location {
+    text.parse().unwrap()
+}
+
+#[test]
+fn the_file_is_created_once_and_opened_by_its_key_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipient = RecipientSecretKey::from_bytes(&[3; 32]).unwrap();
+    for (name, key) in [("key", KEY), ("recipient", Unlock::Recipient(&recipient))] {
+        let path = folder.path().join(name);
+        let revision = VaultFile::open_or_create(&path, &key).unwrap().write(&at("a/b/c"), b"x").unwrap();
+        let opened = VaultFile::open_or_create(&path, &key).unwrap();
+        assert_eq!(opened.stronghold().read(&at("a/b/c")).unwrap().id, revision);
+        let wrong = VaultFile::open_or_create(&path, &Unlock::Key(&[6; 32])).unwrap_err();
+        let VaultFileError::Open(OpenFileError::Snapshot { source, .. }) = wrong else { panic!("{wrong}") };
+        assert_eq!(source, OpenError::WrongKey);
+        assert_eq!(opened.read(&at("a/b/c")).unwrap().unwrap().as_slice(), b"x");
+    }
+    let missing = VaultFile::open_or_create(folder.path().join("no/folder"), &KEY).unwrap_err();
+    assert!(matches!(missing, VaultFileError::Create(_)), "{missing}");
+}
+
+#[test]
+fn records_are_written_read_listed_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    let mut vault = VaultFile::open_or_create(&path, &KEY).unwrap();
+    let begun = now();
+    for text in ["b/v/1", "a/w/2", "a/v/2", "a!/v/1", "a/v/1", "c/v/1"] {
+        vault.write(&at(text), text.as_bytes()).unwrap();
+    }
+    assert!(vault.remove(&at("c/v/1")).unwrap() && vault.remove(&at("a/w/2")).unwrap());
+    let before = std::fs::read(&path).unwrap();
+    assert!(!vault.remove(&at("c/v/1")).unwrap() && !vault.remove(&at("d/v/1")).unwrap());
+    assert_eq!(std::fs::read(&path).unwrap(), before, "nothing to remove, nothing written");
+
+    let vault = VaultFile::open_or_create(&path, &KEY).unwrap();
+    assert!(vault.contains(&at("a/v/1")) && !vault.contains(&at("a/w/2")));
+    assert_eq!(vault.read(&at("a/w/2")).unwrap(), None);
+    assert_eq!(vault.read(&at("a/v/2")).unwrap().unwrap().as_slice(), b"a/v/2");
+    assert_eq!(vault.clients(), ["a", "a!", "b"]);
+    assert_eq!((vault.vaults("a"), vault.vaults("c")), (vec!["v"], vec![]));
+    let everything = Selection::everything();
+    let listed: Vec<_> = vault.list(&everything).map(Result::unwrap).collect();
+    let named: Vec<_> = listed.iter().map(|record| record.location.to_string()).collect();
+    assert_eq!(named, ["a/v/1", "a/v/2", "a!/v/1", "b/v/1"]);
+    assert!(listed.iter().all(|record| (begun..=now()).contains(&record.modified)));
+    assert_eq!(vault.list(&"*/v/1".parse().unwrap()).count(), 3);
+}
+
+/// Several kinds of errors pass through `?` in one closure.
+#[test]
+fn a_change_of_several_records_is_written_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut vault = VaultFile::open_or_create(folder.path().join("vault"), &KEY).unwrap();
+    let mut move_to = |from: &str, to: &str| {
+        vault.update(|stronghold| {
+            let value = stronghold.read(&from.parse()?)?.revision.value;
+            stronghold.remove(&from.parse()?, now())?;
+            stronghold.write(&to.parse()?, &value, Labels::new(), now())?;
+            Ok(())
+        })
+    };
+    assert!(matches!(move_to("a/b/c", "a/b/d"), Err(UpdateError::Read(_))));
+    assert!(matches!(move_to("a/b", "a/b/d"), Err(UpdateError::Location(_))));
+    vault.write(&at("a/b/c"), b"x").unwrap();
+    let refused = vault.update(|stronghold| {
+        stronghold.remove(&at("a/b/c"), now())?;
+        Err::<(), _>(UpdateError::other("no"))
+    });
+    assert_eq!(refused.unwrap_err().to_string(), "no");
+    assert!(vault.contains(&at("a/b/c")));
+    let too_large = vault.write(&at("a/b/c"), &vec![0; stronghold_vault::MAX_VALUE + 1]);
+    assert!(matches!(too_large, Err(UpdateError::Write(WriteError::TooLarge))));
+    assert_eq!(vault.read(&at("a/b/c")).unwrap().unwrap().as_slice(), b"x");
+}
