@@ -150,6 +150,13 @@ impl Stronghold {
         })
     }
 
+    /// Returns the locations of the readable records of a selection, in no particular order.
+    pub fn locations<'a>(&'a self, selection: &'a Selection) -> impl Iterator<Item = Location> + use<'a> {
+        let readable = self.records_reached(selection).filter(|(.., record)| record.is_readable());
+        let locations = readable.map(|(_, client, vault, record)| names(client, vault, record));
+        locations.filter(|location| selection.is_everything() || selection.covers(location))
+    }
+
     /// Returns whether a record exists and is not deleted.
     pub fn contains(&self, location: &Location) -> bool {
         self.record(&location.id()).is_some_and(|(.., record)| record.is_readable())

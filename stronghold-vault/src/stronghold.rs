@@ -257,10 +257,10 @@ impl Stronghold {
         })
     }
 
-    pub(crate) fn records_in(
-        &self,
-        scope: &Scope,
-    ) -> impl Iterator<Item = (LocationId, &Client, &Vault, &Record)> {
+    pub(crate) fn records_in<'a>(
+        &'a self,
+        scope: &'a Scope,
+    ) -> impl Iterator<Item = (LocationId, &'a Client, &'a Vault, &'a Record)> {
         let everything = scope.is_everything();
         let mut text = String::new();
         self.records_reached(scope.first()).filter(move |(_, client, vault, record)| {
@@ -300,10 +300,10 @@ impl Stronghold {
 
     /// Returns all records, ordered by id, of the clients and vaults that the selection reaches.
     /// Other clients and vaults are skipped as a whole.
-    fn records_reached(
-        &self,
-        first: &Selection,
-    ) -> impl Iterator<Item = (LocationId, &Client, &Vault, &Record)> {
+    pub(crate) fn records_reached<'a>(
+        &'a self,
+        first: &'a Selection,
+    ) -> impl Iterator<Item = (LocationId, &'a Client, &'a Vault, &'a Record)> {
         let everything = first.is_everything();
         let reached = move |prefix: &str| everything || first.reaches(prefix);
         let clients = self

@@ -13,7 +13,8 @@ pub(super) fn browse(context: &Context, peer: &str, of: Option<&str>, at: &At) -
     let selection = selection(of)?;
     let home = SharedVault::new(context.open()?);
     let found = runtime()?.block_on(found_at(context, &home, peer, selection, at))?;
-    list::print_records(context, || found.iter().cloned().map(|entry| Ok(entry.into())))
+    let locations = || found.iter().map(|entry| entry.location.clone());
+    list::print_records(context, locations, found.iter().cloned().map(|entry| Ok(entry.into())))
 }
 
 /// Returns the entries that a peer lets this device list.

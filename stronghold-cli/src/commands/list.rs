@@ -1,9 +1,7 @@
 //! `list`: prints the records.
 
-use std::cell::Cell;
-
-use serde::Serialize;
-use stronghold_sync::escape_untrusted;
+use serde::{Serialize, Serializer};
+use stronghold_sync::{Location, RevisionId, escape_untrusted};
 use stronghold_vault::{Damaged, RecordInfo};
 
 use crate::context::{Context, selection, time};
@@ -19,7 +17,8 @@ struct Entry {
     location: String,
     lookalike: bool,
     modified: u64,
-    revision: String,
+    #[serde(serialize_with = "as_text")]
+    revision: RevisionId,
     size: u64,
 }
 
@@ -27,31 +26,37 @@ pub(super) fn list(context: &Context, of: Option<&str>, shared_with: Option<&str
     let selection = selection(of)?;
     let home = context.open()?;
     let stronghold = home.stronghold();
-    let Some(peer) = shared_with else { return print_records(context, || stronghold.list(&selection)) };
+    let Some(peer) = shared_with else {
+        stronghold.conflicts(&selection)?; // nothing is printed if a record is damaged
+        return print_records(context, || stronghold.locations(&selection), stronghold.list(&selection));
+    };
     let device = stronghold.peers().find_including_revoked(peer).about(&peer)?;
     let disclosed: Vec<_> = stronghold.disclosed_to(&device, &selection).collect::<Result<_, _>>()?;
-    print_records(context, || disclosed.iter().cloned().map(Ok))
+    let locations = || disclosed.iter().map(|record| record.location.clone());
+    print_records(context, locations, disclosed.iter().cloned().map(Ok))
 }
 
 /// Prints records of this device, or those that a peer lists, one after the other. Goes through
-/// them once before, to find damage and names that look alike.
-pub(super) fn print_records<I: Iterator<Item = Result<RecordInfo, Damaged>>>(
+/// their locations before, to find names that look alike.
+pub(super) fn print_records<L: Iterator<Item = Location>>(
     context: &Context,
-    records: impl Fn() -> I,
+    locations: impl Fn() -> L,
+    records: impl Iterator<Item = Result<RecordInfo, Damaged>>,
 ) -> Result<(), Failure> {
-    let damage = Cell::new(None);
-    let records = || records().filter_map(|record| record.map_err(|error| damage.set(Some(error))).ok());
-    let twins = Twins::among(|| records().map(|record| record.location.to_string()));
-    if let Some(damaged) = damage.take() {
-        return Err(damaged.into());
-    }
-    let entries = records().map(|record| {
-        let location = record.location.to_string();
+    let twins = Twins::among(|| locations().map(|location| location.to_string()));
+    let mut damage = None;
+    let records = records.map_while(|record| record.map_err(|error| damage = Some(error)).ok());
+    let entries = records.map(|RecordInfo { location, revision, size, modified, conflict }| {
+        let location = location.to_string();
         let lookalike = twins.contains(&location);
-        let RecordInfo { size, modified, conflict, .. } = record;
-        Entry { conflict, location, lookalike, modified, revision: record.revision.to_string(), size }
+        Entry { conflict, location, lookalike, modified, revision, size }
     });
-    context.output.list("entries", entries, line)
+    context.output.list("entries", entries, line)?;
+    damage.map_or(Ok(()), |damage| Err(damage.into()))
+}
+
+fn as_text<S: Serializer>(id: &RevisionId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
 }
 
 fn line(entry: &Entry) -> String {

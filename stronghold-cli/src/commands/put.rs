@@ -90,11 +90,10 @@ pub(super) fn no_lookalike(stronghold: &Stronghold, location: &Location) -> Resu
     if !matches!(stronghold.read(location), Err(ReadError::NotFound)) {
         return Ok(());
     }
-    let there = stronghold.list(&Selection::everything()).collect::<Result<Vec<_>, _>>()?;
-    let Some(twin) = lookalike::of(location, there.iter().map(|entry| &entry.location)) else {
+    let Some(twin) = lookalike::of(location, stronghold.locations(&Selection::everything())) else {
         return Ok(());
     };
-    let (new, twin) = (lookalike::told(location), lookalike::told(twin));
+    let (new, twin) = (lookalike::told(location), lookalike::told(&twin));
     let message = format!("{new} looks like a name in {twin}, which is there; nothing was changed");
     Err(Failure::new("lookalike", DECISION, message)
         .hint("write to that name; if the new one is meant to look alike, say --allow-lookalike"))

@@ -5,7 +5,11 @@ use core::fmt::{self, Write};
 
 /// Writes bytes as lower-case hexadecimal.
 pub(crate) fn write(bytes: &[u8], f: &mut impl Write) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
+    bytes.iter().try_for_each(|byte| {
+        f.write_char(digit(byte >> 4))?;
+        f.write_char(digit(byte & 0xf))
+    })
 }
 
 /// Returns bytes as lower-case hexadecimal.

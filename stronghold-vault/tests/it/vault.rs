@@ -78,8 +78,12 @@ fn a_list_is_in_the_order_of_names_and_within_the_selection() {
     }
     vault.remove(&at("b/v/1"), 4).unwrap();
     let names = |selection: &str| -> Vec<String> {
-        let listed = vault.list(&selection.parse().unwrap()).collect::<Result<Vec<_>, _>>().unwrap();
+        let selection = selection.parse().unwrap();
+        let listed = vault.list(&selection).collect::<Result<Vec<_>, _>>().unwrap();
         assert!(listed.iter().all(|entry| entry.size == 5 && entry.modified == 3 && !entry.conflict));
+        let mut locations: Vec<_> = vault.locations(&selection).collect();
+        locations.sort();
+        assert!(listed.iter().map(|entry| &entry.location).eq(&locations));
         listed.iter().map(|entry| entry.location.to_string()).collect()
     };
     assert_eq!(names("**"), ["a/v/1", "a/w/x/y", "b/v/2"]);
