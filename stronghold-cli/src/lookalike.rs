@@ -28,21 +28,24 @@ fn look_alike(one: &str, other: &str) -> bool {
 pub(crate) struct Twins(HashMap<(String, String), HashSet<String>>);
 
 impl Twins {
-    /// Finds the twins among locations, given as text. Asks for them again only if one has a name
-    /// that is not in plain form.
-    pub(crate) fn among<T: AsRef<str>, I: Iterator<Item = T>>(texts: impl Fn() -> I) -> Self {
+    /// Finds the twins among locations. Asks for them again only if one has a name that is not in
+    /// plain form.
+    pub(crate) fn among<I: Iterator<Item = Location>>(locations: impl Fn() -> I) -> Self {
         let mut spellings: HashMap<_, HashSet<String>> = HashMap::new();
         // At least one of two names that look alike is not in plain form. Mostly there is none.
-        let is_odd = |name: &str| matches!(folded(name), Cow::Owned(_)) || name.trim() != name;
-        for text in texts() {
-            let odd = names(text.as_ref()).filter(|(_, name)| is_odd(name));
+        let is_odd = |name: &str| folded(name) != name;
+        let has_odd = |location: &Location| {
+            is_odd(location.client()) || is_odd(location.vault()) || location.record().split('/').any(is_odd)
+        };
+        for text in locations().filter(has_odd).map(|location| location.to_string()) {
+            let odd = names(&text).filter(|(_, name)| is_odd(name));
             odd.for_each(|(place, name)| _ = spellings.entry(key(place, name)).or_default());
         }
         if spellings.is_empty() {
             return Self::default();
         }
-        for text in texts() {
-            for (place, name) in names(text.as_ref()) {
+        for text in locations().map(|location| location.to_string()) {
+            for (place, name) in names(&text) {
                 spellings.entry(key(place, name)).and_modify(|spelt| _ = spelt.insert(name.into()));
             }
         }
@@ -158,7 +161,7 @@ mod tests {
         for (one, other) in ALIKE.map(|(one, other)| (location(one), location(other))) {
             assert_eq!(of(&one, [other.clone()]), Some(other.clone()), "{one} {other}");
             assert_eq!(of(&other, [one.clone()]), Some(one.clone()), "{one} {other}");
-            let twins = Twins::among(|| [&one, &other].into_iter().map(ToString::to_string));
+            let twins = Twins::among(|| [&one, &other].into_iter().cloned());
             assert!(twins.contains(&one.to_string()) && twins.contains(&other.to_string()), "{one} {other}");
             assert!(!twins.contains("other/mail/third"));
             assert_eq!(of(&one, [one.clone()]), None);
@@ -201,7 +204,7 @@ mod tests {
         ] {
             let (one, other) = (location(one), location(other));
             assert_eq!(of(&one, [other.clone()]), None, "{one} {other}");
-            assert!(Twins::among(|| [one.to_string(), other.to_string()].into_iter()).0.is_empty());
+            assert!(Twins::among(|| [&one, &other].into_iter().cloned()).0.is_empty());
         }
     }
 }

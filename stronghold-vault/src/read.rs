@@ -125,20 +125,19 @@ impl Stronghold {
         selection: &'a Selection,
     ) -> impl Iterator<Item = Result<RecordInfo, Damaged>> + use<'a> {
         let everything = selection.is_everything();
-        self.list_filtered(selection, move |text| everything || selection.covers_text(text), |_| true)
+        self.list_filtered(selection, move |location| everything || selection.covers(location))
     }
 
-    /// Returns the readable records that `covers` accepts by their location's text and that pass
-    /// `may`, ordered by location. `first` is a selection that covers them all.
+    /// Returns the readable records that `covers` accepts, ordered by location. `first` is a
+    /// selection that covers them all.
     pub(crate) fn list_filtered<'a>(
         &'a self,
         first: &'a Selection,
-        covers: impl Fn(&str) -> bool + 'a,
-        may: impl Fn(&Location) -> bool + 'a,
+        covers: impl Fn(&Location) -> bool + 'a,
     ) -> impl Iterator<Item = Result<RecordInfo, Damaged>> {
-        self.records_by_name(first, covers).filter_map(move |(id, client, vault, record)| {
-            let location = names(client, vault, record);
-            let shown = record.shown().filter(|head| !head.deleted && may(&location))?;
+        self.records_by_name(first).filter_map(move |(id, client, vault, record)| {
+            let shown = record.shown().filter(|head| !head.deleted)?;
+            let location = Some(names(client, vault, record)).filter(&covers)?;
             let conflict = record.is_conflict(&vault.record_cipher(id, &self.devices));
             Some(conflict.map(|conflict| RecordInfo {
                 location,

@@ -271,18 +271,15 @@ impl Stronghold {
         })
     }
 
-    /// Returns all records that `covers` accepts by their location's text, ordered by location.
-    /// Sorts the records of one vault at a time. Clients and vaults that `first` does not reach are
-    /// skipped as a whole.
+    /// Returns all records, ordered by location, of the clients and vaults that `first` reaches.
+    /// Sorts the records of one vault at a time.
     pub(crate) fn records_by_name<'a>(
         &'a self,
         first: &'a Selection,
-        covers: impl Fn(&str) -> bool + 'a,
     ) -> impl Iterator<Item = (LocationId, &'a Client, &'a Vault, &'a Record)> {
-        let mut text = String::new();
         let clients = by_name(&self.clients, |client| &client.name);
         let clients = clients.filter(|(_, client)| first.reaches(&format!("{}/", client.name)));
-        let records = clients.flat_map(move |(&client_id, client)| {
+        clients.flat_map(move |(&client_id, client)| {
             let vaults = by_name(&client.vaults, |vault| &vault.name);
             let vaults =
                 vaults.filter(|(_, vault)| first.reaches(&format!("{}/{}/", client.name, vault.name)));
@@ -291,10 +288,6 @@ impl Stronghold {
                     (LocationId { client: client_id, vault: vault_id, record }, client, vault, held)
                 })
             })
-        });
-        records.filter(move |(_, client, vault, record)| {
-            write_names(&mut text, client, vault, record);
-            covers(&text)
         })
     }
 

@@ -144,8 +144,9 @@ impl Stronghold {
     /// [`Damaged`] if a record with several heads can't be opened.
     pub fn list_for_peer(&self, grant: &Grant, now: u64) -> Result<Vec<Listing>, Damaged> {
         let scope = grant.scope();
-        let may = |location: &Location| self.policy.still_allows(grant, location, now);
-        let listed = self.list_filtered(scope.first(), |text| scope.covers_text(text), may);
+        let may =
+            |location: &Location| scope.covers(location) && self.policy.still_allows(grant, location, now);
+        let listed = self.list_filtered(scope.first(), may);
         let padded = |entry: RecordInfo| Listing { size: padme_len(entry.size), ..entry.into() };
         listed.map(|entry| entry.map(padded)).collect()
     }

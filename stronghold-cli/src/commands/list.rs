@@ -1,7 +1,7 @@
 //! `list`: prints the records.
 
 use serde::{Serialize, Serializer};
-use stronghold_sync::{Location, RevisionId, escape_untrusted};
+use stronghold_sync::{Location, RevisionId, escape_untrusted, hex};
 use stronghold_vault::{Damaged, RecordInfo};
 
 use crate::context::{Context, selection, time};
@@ -43,7 +43,7 @@ pub(super) fn print_records<L: Iterator<Item = Location>>(
     locations: impl Fn() -> L,
     records: impl Iterator<Item = Result<RecordInfo, Damaged>>,
 ) -> Result<(), Failure> {
-    let twins = Twins::among(|| locations().map(|location| location.to_string()));
+    let twins = Twins::among(locations);
     let mut damage = None;
     let records = records.map_while(|record| record.map_err(|error| damage = Some(error)).ok());
     let entries = records.map(|RecordInfo { location, revision, size, modified, conflict }| {
@@ -56,7 +56,7 @@ pub(super) fn print_records<L: Iterator<Item = Location>>(
 }
 
 fn as_text<S: Serializer>(id: &RevisionId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(id)
+    serializer.serialize_str(&hex::text(id.as_bytes()))
 }
 
 fn line(entry: &Entry) -> String {

@@ -110,7 +110,7 @@ fn check_length(name: &str, max: usize) -> Result<(), ParseLocationError> {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.client, self.vault, self.record)
+        [&self.client, "/", &self.vault, "/", &self.record].into_iter().try_for_each(|part| f.write_str(part))
     }
 }
 

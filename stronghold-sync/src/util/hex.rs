@@ -5,10 +5,13 @@ use core::fmt::{self, Write};
 
 /// Writes bytes as lower-case hexadecimal.
 pub(crate) fn write(bytes: &[u8], f: &mut impl Write) -> fmt::Result {
-    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half)]);
-    bytes.iter().try_for_each(|byte| {
-        f.write_char(digit(byte >> 4))?;
-        f.write_char(digit(byte & 0xf))
+    let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+    let mut digits = [0; 64];
+    bytes.chunks(digits.len() / 2).try_for_each(|bytes| {
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+        }
+        f.write_str(core::str::from_utf8(&digits[..2 * bytes.len()]).map_err(|_| fmt::Error)?)
     })
 }
 
