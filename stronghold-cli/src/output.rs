@@ -130,24 +130,31 @@ fn write_list<T: Serialize>(
     entries: impl Iterator<Item = T>,
 ) -> io::Result<()> {
     write!(out, "{{\"{name}\":[")?;
+    let mut text = Vec::new();
     for (index, entry) in entries.enumerate() {
-        let comma = if index == 0 { "" } else { "," };
-        write!(out, "{comma}{}", escape_unseen(serde_json::to_string(&entry)?))?;
+        out.write_all(if index == 0 { b"" } else { b"," })?;
+        text.clear();
+        serde_json::to_writer(&mut text, &entry)?;
+        match std::str::from_utf8(&text) {
+            Ok(text) if !is_plain(text) => out.write_all(escape_unseen(text).as_bytes())?,
+            _ => out.write_all(&text)?,
+        }
     }
     writeln!(out, "]}}")
 }
 
 /// Renders an object on one line.
 fn json_line(object: &Value) -> String {
-    escape_unseen(object.to_string())
+    escape_unseen(&object.to_string())
+}
+
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
 /// Escapes C1 controls and hidden or bidirectional characters in JSON, so that it can't drive a
 /// terminal either.
-fn escape_unseen(text: String) -> String {
-    if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-        return text;
-    }
+fn escape_unseen(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
         // All such characters are inside strings: the rest of the JSON is ASCII.

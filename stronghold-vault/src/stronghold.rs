@@ -339,10 +339,19 @@ impl Vault {
 }
 
 /// Returns the items of a map, sorted by name.
-fn by_name<I, T>(items: &BTreeMap<I, T>, name: impl Fn(&T) -> &str) -> std::vec::IntoIter<(&I, &T)> {
-    let mut sorted: Vec<_> = items.iter().collect();
-    sorted.sort_unstable_by(|one, other| name(one.1).cmp(name(other.1)));
-    sorted.into_iter()
+fn by_name<I, T>(items: &BTreeMap<I, T>, name: impl Fn(&T) -> &str) -> impl Iterator<Item = (&I, &T)> {
+    // The first bytes stand beside the reference: most comparisons need not follow it.
+    let first = |text: &str| {
+        let mut first = [0; 16];
+        let len = text.len().min(first.len());
+        first[..len].copy_from_slice(&text.as_bytes()[..len]);
+        u128::from_be_bytes(first)
+    };
+    let mut sorted: Vec<_> = items.iter().map(|item| (first(name(item.1)), item)).collect();
+    sorted.sort_unstable_by(|(first, one), (second, other)| {
+        first.cmp(second).then_with(|| name(one.1).cmp(name(other.1)))
+    });
+    sorted.into_iter().map(|(_, item)| item)
 }
 
 /// Replaces the content of `text` with a location's text form.

@@ -145,6 +145,9 @@ impl From<Location> for (String, String, String) {
 /// pass for another name.
 #[must_use]
 pub fn escape_untrusted(name: &str) -> String {
+    if name.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return name.into();
+    }
     let mut shown = String::with_capacity(name.len());
     for letter in name.chars() {
         if letter.is_control() || is_hidden(letter) {
