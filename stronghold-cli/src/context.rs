@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use crate::globals::Global;
 use crate::{
-    error::{About, Failure},
+    error::{About, Failure, Kind},
     output::{self, Output},
     secrets::{Secret, Source},
     terminal,
@@ -136,9 +136,11 @@ impl Context {
 
 /// Creates the async runtime of a command that talks to a peer.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|error| {
-        Failure::new("unexpected", crate::error::UNEXPECTED, format!("can't start: {error}"))
-    })
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Unexpected, format!("can't start: {error}")))
 }
 
 pub(crate) fn project_folders() -> Option<directories::ProjectDirs> {
@@ -190,10 +192,12 @@ pub(crate) fn revision(home: &VaultFile, location: &Location, text: &str) -> Res
         (Some(version), None) if !text.is_empty() => Ok(version.revision),
         (None, _) => {
             let message = format!("the record has no revision {}", escape_untrusted(&text));
-            Err(Failure::new("not_found", crate::error::NOT_FOUND, message).hint("see `stronghold history`"))
-                .about(location)
+            Err(Failure::new(Kind::NotFound, message).hint("see `stronghold history`")).about(location)
         }
-        _ => Err(Failure::usage("several revisions begin so", "use more of the id")),
+        _ => {
+            let message = format!("revision prefix \"{}\" is ambiguous", escape_untrusted(&text));
+            Err(Failure::usage(message, "use more of the id"))
+        }
     }
 }
 

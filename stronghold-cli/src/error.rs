@@ -2,9 +2,11 @@
 //! line.
 
 mod file;
+mod kind;
 
 use std::{error::Error, fmt::Display, path::Path};
 
+pub(crate) use kind::Kind;
 use stronghold_net::{
     ChannelError, DialError, HostError, PeerError,
     pairing::{PairingError, Unsettled},
@@ -17,35 +19,24 @@ use stronghold_vault::{
     Damaged, DeviceNameError, ExportError, FindPeerError, RandomnessError, ReadError, Revoked, WriteError,
 };
 
-pub(crate) const UNEXPECTED: u8 = 1;
-pub(crate) const USAGE: u8 = 2;
-pub(crate) const NOT_FOUND: u8 = 3;
-pub(crate) const WRONG_KEY: u8 = 4;
-pub(crate) const DAMAGED: u8 = 5;
-pub(crate) const IN_USE: u8 = 6;
-pub(crate) const DENIED: u8 = 7;
-pub(crate) const DECISION: u8 = 8;
-pub(crate) const PEER: u8 = 9;
-pub(crate) const STORAGE: u8 = 10;
-
 const UNCHANGED: &str =
     "the snapshot is as it was before; check space and permissions of its folder, and the disk's health";
 
 /// Reason why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// Stable word for scripts.
-    pub(crate) code: &'static str,
-    pub(crate) exit: u8,
+    pub(crate) kind: Kind,
     /// Description of the error, and of the state that the data is in.
     pub(crate) message: String,
     /// Advice on what to do.
     pub(crate) hint: Option<String>,
+    /// Form of the message that names its subject in place of `{}`.
+    names: Option<&'static str>,
 }
 
 impl Failure {
-    pub(crate) fn new(code: &'static str, exit: u8, message: impl Into<String>) -> Self {
-        Self { code, exit, message: message.into(), hint: None }
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None, names: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -54,20 +45,32 @@ impl Failure {
     }
 
     pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new("usage", USAGE, message).hint(hint)
+        Self::new(Kind::Usage, message).hint(hint)
     }
 
-    /// Prefixes the message with the record or peer that the failure is about.
+    fn no_record(error: &dyn Error, hint: &str) -> Self {
+        Self::of(Kind::NotFound, error).naming("no record at {}").hint(hint)
+    }
+
+    /// Sets the form of the message that names the subject in place of `{}`.
+    fn naming(mut self, form: &'static str) -> Self {
+        self.names = Some(form);
+        self
+    }
+
+    /// Names the record or peer that the failure is about in its message.
     pub(crate) fn about(mut self, what: &impl Display) -> Self {
         let what = escape_untrusted(&what.to_string());
-        if !self.message.starts_with(&what) {
+        if let Some(form) = self.names.take() {
+            self.message = form.replace("{}", &what);
+        } else if !self.message.starts_with(&what) {
             self.message = format!("{what}: {}", self.message);
         }
         self
     }
 
-    fn of(code: &'static str, exit: u8, error: &dyn Error) -> Self {
-        Self::new(code, exit, chain(error))
+    fn of(kind: Kind, error: &dyn Error) -> Self {
+        Self::new(kind, chain(error))
     }
 }
 
@@ -117,7 +120,8 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Damaged(error) => error.into(),
-            other => Self::of("not_found", NOT_FOUND, &other).hint("see `stronghold list`"),
+            ReadError::NotFound => Self::no_record(&error, "see `stronghold list`"),
+            other => Self::of(Kind::NotFound, &other).hint("see `stronghold list`"),
         }
     }
 }
@@ -125,18 +129,20 @@ impl From<ReadError> for Failure {
 impl From<WriteError> for Failure {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::NotFound | WriteError::NoSuchRevision => Self::of("not_found", NOT_FOUND, &error)
-                .hint("see `stronghold list` and `stronghold history`"),
-            WriteError::TooLarge => Self::of("too_large", USAGE, &error),
+            WriteError::NotFound => Self::no_record(&error, "see `stronghold list` and `stronghold history`"),
+            WriteError::NoSuchRevision => {
+                Self::of(Kind::NotFound, &error).hint("see `stronghold list` and `stronghold history`")
+            }
+            WriteError::TooLarge => Self::of(Kind::TooLarge, &error),
             WriteError::Damaged(error) => error.into(),
-            _ => Self::of("unexpected", UNEXPECTED, &error),
+            _ => Self::of(Kind::Unexpected, &error),
         }
     }
 }
 
 impl From<Damaged> for Failure {
     fn from(error: Damaged) -> Self {
-        Self::of("damaged", DAMAGED, &error)
+        Self::of(Kind::Damaged, &error)
     }
 }
 
@@ -146,25 +152,25 @@ impl From<FindPeerError> for Failure {
             FindPeerError::Revoked(Revoked { name, time }) => {
                 let message =
                     format!("{} was revoked on {}", escape_untrusted(name), crate::context::time(*time));
-                Self::new("revoked", NOT_FOUND, message).hint("to come back it has to be paired again")
+                Self::new(Kind::Revoked, message).hint("to come back it has to be paired again")
             }
-            FindPeerError::Several => {
-                Self::of("ambiguous", NOT_FOUND, &error).hint("see `stronghold peers --json`")
-            }
-            _ => Self::of("not_found", NOT_FOUND, &error).hint("see `stronghold peers`"),
+            FindPeerError::Several => Self::of(Kind::Ambiguous, &error).hint("see `stronghold peers --json`"),
+            _ => Self::of(Kind::NotFound, &error)
+                .naming("no paired device matches \"{}\"")
+                .hint("see `stronghold peers`"),
         }
     }
 }
 
 impl From<RandomnessError> for Failure {
     fn from(error: RandomnessError) -> Self {
-        Self::of("unexpected", UNEXPECTED, &error)
+        Self::of(Kind::Unexpected, &error)
     }
 }
 
 impl From<RedundantRule> for Failure {
     fn from(error: RedundantRule) -> Self {
-        Self::of("void", USAGE, &error).hint(match error {
+        Self::of(Kind::Void, &error).hint(match error {
             RedundantRule::Covered(_) => "nothing was changed; see `stronghold peers`",
             RedundantRule::Unasked(_) => {
                 "nothing was changed; say --replace, and this one stands instead of the older"
@@ -175,14 +181,14 @@ impl From<RedundantRule> for Failure {
 
 impl From<RuleTooWide> for Failure {
     fn from(error: RuleTooWide) -> Self {
-        Self::of("too_wide", USAGE, &error)
+        Self::of(Kind::TooWide, &error)
             .hint("nothing was changed; `stronghold grant --replace` puts a narrower rule in its place")
     }
 }
 
 impl From<DeviceNameError> for Failure {
     fn from(error: DeviceNameError) -> Self {
-        Self::of("usage", USAGE, &error).hint("nothing was changed; choose another name")
+        Self::of(Kind::Usage, &error).hint("nothing was changed; choose another name")
     }
 }
 
@@ -191,14 +197,14 @@ impl From<MergeError> for Failure {
         match error {
             MergeError::Deletions { .. } => Self::deletions(&format!("{error}; nothing was changed")),
             MergeError::Export(ExportError::Damaged(error)) => error.into(),
-            other => Self::of("unexpected", UNEXPECTED, &other),
+            other => Self::of(Kind::Unexpected, &other),
         }
     }
 }
 
 impl From<ChannelError> for Failure {
     fn from(error: ChannelError) -> Self {
-        let failure = Self::of("network", PEER, &error);
+        let failure = Self::of(Kind::Network, &error);
         match error {
             ChannelError::NotTrusted => {
                 failure.hint("it does not know this device, or not any more: pair again")
@@ -223,35 +229,36 @@ impl From<ChannelError> for Failure {
 
 impl From<PairingError> for Failure {
     fn from(error: PairingError) -> Self {
-        let failure = |code| Self::new(code, PEER, format!("{error}; nothing was changed"));
+        let failure = |kind| Self::new(kind, format!("{error}; nothing was changed"));
         match &error {
             PairingError::Channel(ChannelError::TurnedAway) => Self::new(
-                "pairing",
-                PEER,
+                Kind::Pairing,
                 "something listens there, but it is not pairing; nothing was changed",
             )
             .hint("run `stronghold pair` there, and use the code and the address that it shows"),
             PairingError::Channel(error) => error.clone().into(),
-            PairingError::WrongCode => failure("wrong_code")
+            PairingError::WrongCode => failure(Kind::WrongCode)
                 .hint("the code is burnt: run `stronghold pair` there again for a new one"),
-            PairingError::Expired => failure("expired_code")
+            PairingError::Expired => failure(Kind::ExpiredCode)
                 .hint("a code is good for ten minutes: run `stronghold pair` there again for a new one"),
-            PairingError::SaidWrong => failure("wrong_code")
+            PairingError::SaidWrong => failure(Kind::WrongCode)
                 .hint("compare it with the other screen; or run `stronghold pair` there again for a new one"),
-            PairingError::SaidExpired => failure("expired_code")
+            PairingError::SaidExpired => failure(Kind::ExpiredCode)
                 .hint("a code is good for ten minutes: run `stronghold pair` there again for a new one"),
-            PairingError::Declined => failure("declined").hint("the person at the other device said no"),
-            PairingError::Impostor => failure("pairing")
+            PairingError::Declined => {
+                failure(Kind::DeclinedByPeer).hint("the person at the other device said no")
+            }
+            PairingError::Impostor => failure(Kind::Pairing)
                 .hint("another program answers at that address: check it, and use a new code"),
-            PairingError::BadName => Self::of("usage", USAGE, &error),
-            _ => failure("pairing"),
+            PairingError::BadName => Self::of(Kind::Usage, &error),
+            _ => failure(Kind::Pairing),
         }
     }
 }
 
 impl From<Unsettled<Self>> for Failure {
     fn from(error: Unsettled<Self>) -> Self {
-        let failure = |text: &str| Self::new("pairing", PEER, text);
+        let failure = |text: &str| Self::new(Kind::Pairing, text);
         match error {
             Unsettled::Save(failure) => {
                 failure.hint("the other device was told: neither has the other; pair again")
@@ -276,19 +283,19 @@ impl From<DialError> for Failure {
     fn from(error: DialError) -> Self {
         match error {
             DialError::Unreachable { .. } => {
-                Self::new("network", PEER, format!("{}; nothing was changed", escape_untrusted(&error.to_string()))).hint(
+                Self::new(Kind::Network, format!("{}; nothing was changed", escape_untrusted(&error.to_string()))).hint(
                     "is `stronghold serve` or `stronghold pair` running there? Say where with --at or --join",
                 )
             }
-            DialError::NotFound => Self::new("network", PEER, format!("{error}; nothing was changed")).hint(
+            DialError::NotFound => Self::new(Kind::Network, format!("{error}; nothing was changed")).hint(
                 "run `stronghold serve` there (`stronghold pair`, to pair: a code is good for ten minutes), in the same \
                  network; else say its address with --at or --join",
             ),
-            DialError::Discovery(_) => Self::new("network", PEER, format!("{error}; nothing was changed"))
+            DialError::Discovery(_) => Self::new(Kind::Network, format!("{error}; nothing was changed"))
                 .hint("say its address with --at or --join"),
             DialError::Peer(error) => error.into(),
             DialError::Pairing(error) => error.into(),
-            other => Self::of("network", PEER, &other),
+            other => Self::of(Kind::Network, &other),
         }
     }
 }
@@ -299,10 +306,11 @@ impl From<PeerError> for Failure {
             PeerError::Channel(error) => error.into(),
             PeerError::Session(error) => error.into(),
             PeerError::Host(error) => error.into(),
-            PeerError::NothingToPush => Self::of("denied", DENIED, &error)
-                .hint("allow it: stronghold grant PEER pull --select SELECTION"),
-            PeerError::Unpaired => Self::of("network", PEER, &error).hint("pair the two devices again"),
-            other => Self::of("unexpected", UNEXPECTED, &other),
+            PeerError::NothingToPush => {
+                Self::of(Kind::Denied, &error).hint("allow it: stronghold grant PEER pull --select SELECTION")
+            }
+            PeerError::Unpaired => Self::of(Kind::Network, &error).hint("pair the two devices again"),
+            other => Self::of(Kind::Unexpected, &other),
         }
     }
 }
@@ -312,7 +320,7 @@ impl From<HostError> for Failure {
         match error {
             HostError::Home(error) => error.into(),
             HostError::Export(ExportError::Damaged(error)) | HostError::Damaged(error) => error.into(),
-            other => Self::of("unexpected", UNEXPECTED, &other),
+            other => Self::of(Kind::Unexpected, &other),
         }
     }
 }
@@ -320,65 +328,65 @@ impl From<HostError> for Failure {
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         match error {
-            SessionError::Refused(Refusal::NotPermitted) => Self::of("denied", DENIED, &error)
+            SessionError::Refused(Refusal::NotPermitted) => Self::of(Kind::Denied, &error)
                 .hint("ask for it there: stronghold grant THIS-DEVICE OPERATION --select SELECTION"),
-            SessionError::Refused(Refusal::Busy) => Self::of("busy", PEER, &error)
+            SessionError::Refused(Refusal::Busy) => Self::of(Kind::Busy, &error)
                 .hint("it has as many sessions as it may have: try again in a while"),
-            SessionError::Refused(Refusal::NotReady) => Self::of("not_ready", PEER, &error)
+            SessionError::Refused(Refusal::NotReady) => Self::of(Kind::NotReady, &error)
                 .hint("the two are still paired: what is wrong is said by `stronghold serve` there; try again later"),
-            SessionError::NotPermitted => Self::of("denied", DENIED, &error),
+            SessionError::NotPermitted => Self::of(Kind::Denied, &error),
             SessionError::Deletions => {
                 Self::deletions("many records would be deleted or emptied by this; nothing was changed")
             }
             SessionError::Refused(Refusal::Deletions) => {
                 let message = "many records would be deleted or emptied at the peer; nothing was changed";
-                Self::new("deletions", DECISION, message)
+                Self::new(Kind::Deletions, message)
                     .hint("that is for its owner to allow: sync from there with --confirm-deletions, or answer its `serve`")
             }
             SessionError::Limits | SessionError::Refused(Refusal::Limits) => {
-                Self::of("limits", DECISION, &error)
+                Self::of(Kind::Limits, &error)
                     .hint("run it again: what is over a limit is then left out, by name")
             }
             SessionError::PeerMisbehaved(_) => {
-                Self::of("peer", PEER, &error).hint("nothing of the broken batch was kept")
+                Self::of(Kind::Peer, &error).hint("nothing of the broken batch was kept")
             }
-            SessionError::ApiMisuse | SessionError::Local => Self::of("unexpected", UNEXPECTED, &error),
-            _ => Self::of("peer", PEER, &error),
+            SessionError::ApiMisuse | SessionError::Local => Self::of(Kind::Unexpected, &error),
+            _ => Self::of(Kind::Peer, &error),
         }
     }
 }
 
 impl Failure {
     fn deletions(message: &str) -> Self {
-        Self::new("deletions", DECISION, message)
+        Self::new(Kind::Deletions, message)
             .hint("look with --dry-run; if it is what you want, say --confirm-deletions")
     }
 
     pub(crate) fn no_snapshot(path: &std::path::Path) -> Self {
-        Self::new("not_found", NOT_FOUND, format!("there is no snapshot at {}", shown(path)))
+        Self::new(Kind::NotFound, format!("there is no snapshot at {}", shown(path)))
             .hint("create one with `stronghold init`, or name another with --snapshot")
     }
 
     pub(crate) fn exists(path: &std::path::Path) -> Self {
-        Self::new("exists", STORAGE, format!("{} exists already; it was not touched", shown(path)))
+        Self::new(Kind::Exists, format!("{} already exists; it was not touched", shown(path)))
             .hint("name another file")
     }
 
     /// Returns the failure of reading or writing a file that the command line names.
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
-        let exit = if error.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { STORAGE };
-        let code = if exit == NOT_FOUND { "not_found" } else { "storage" };
-        Self::new(code, exit, format!("{}: {error}", shown(path)))
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        let kind = if is_missing { Kind::NotFound } else { Kind::Storage };
+        Self::new(kind, format!("{}: {error}", shown(path)))
     }
 
     /// Returns the failure of finding out whether a snapshot exists.
     pub(crate) fn unknown(path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::new("storage", STORAGE, format!("can't look for {}: {error}", shown(path))).hint(UNCHANGED)
+        Self::new(Kind::Storage, format!("can't look for {}: {error}", shown(path))).hint(UNCHANGED)
     }
 
     /// Returns the failure of the terminal, stdin or stdout.
     pub(crate) fn terminal(error: &std::io::Error) -> Self {
-        Self::new("storage", STORAGE, format!("the terminal or a pipe failed: {error}"))
+        Self::new(Kind::Storage, format!("the terminal or a pipe failed: {error}"))
             .hint("what the command changed in the snapshot before that, it has changed")
     }
 }

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);
-            ExitCode::from(failure.exit)
+            ExitCode::from(failure.kind.exit())
         }
     }
 }
@@ -69,7 +69,7 @@ fn usage(error: &clap::Error) -> ExitCode {
             true => std::io::Write::write_all(&mut std::io::stderr(), uncoloured().as_bytes()),
         };
     }
-    ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 })
+    ExitCode::from(if error.use_stderr() { error::Kind::Usage.exit() } else { 0 })
 }
 
 /// Renders the same error without colours, with the arguments escaped.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stronghold_snapshot::NoteError;
 use stronghold_sync::{escape_untrusted, is_hidden};
 
-use crate::error::{DECISION, Failure};
+use crate::error::{Failure, Kind};
 
 /// Formats a count with its noun: `1 record`, `2 records`, `3 entries`.
 pub(crate) fn counted(count: u64, thing: &str) -> String {
@@ -68,7 +68,7 @@ impl Output {
         let mut out = io::stdout().lock();
         if out.is_terminal() && !raw && drives_a_terminal(value) {
             let message = "the value has characters in it that would drive the terminal; nothing was printed";
-            return Err(Failure::new("control_characters", DECISION, message).hint(
+            return Err(Failure::new(Kind::ControlCharacters, message).hint(
                 "--json shows them escaped; redirect the value into a file, or say --raw to send it as it is",
             ));
         }
@@ -94,8 +94,8 @@ impl Output {
         let mut err = io::stderr().lock();
         if self.json {
             let object = json!({"error": {
-                "code": failure.code,
-                "exit": failure.exit,
+                "code": failure.kind.word(),
+                "exit": failure.kind.exit(),
                 "message": failure.message,
                 "hint": failure.hint,
             }});

@@ -9,7 +9,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use crate::error::{DECISION, Failure};
+use crate::error::{Failure, Kind};
 use typing::{Typed, Unechoed};
 
 /// Maximum length of an answer, in bytes.
@@ -56,10 +56,10 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     }
     match ask(question)? {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::new("declined", DECISION, "the answer was no; nothing was changed")),
+        Some(false) => Err(Failure::new(Kind::Declined, "the answer was no; nothing was changed")),
         None => {
             let message = format!("nobody is there to answer \"{question}\"; nothing was changed");
-            Err(Failure::new("needs_yes", DECISION, message).hint("if the answer is yes, say --yes"))
+            Err(Failure::new(Kind::NeedsYes, message).hint("if the answer is yes, say --yes"))
         }
     }
 }

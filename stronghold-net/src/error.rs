@@ -25,11 +25,11 @@ pub enum ChannelError {
     TimedOut(std::time::Duration),
     /// A peer that does not know this device. The connecting side sees it on its first `receive`,
     /// not in `connect`: in TLS 1.3 its handshake finishes before the peer has seen its key.
-    #[error("the other side does not know this device")]
+    #[error("the peer does not know this device")]
     NotTrusted,
     /// A peer that hung up before it sent a byte: it does not know this device (any more), or is
     /// not a Stronghold.
-    #[error("the other side hung up without a word: it does not know this device, or is no Stronghold")]
+    #[error("the peer hung up without a word: it does not know this device, or is not Stronghold")]
     TurnedAway,
     /// An unknown device that connected; it was refused in the handshake.
     #[error("a device that is not known here tried to connect: {}", .0.fingerprint())]
@@ -38,16 +38,16 @@ pub enum ChannelError {
     #[error("another device answered: {}", .0.fingerprint())]
     WrongDevice(DeviceId),
     /// A peer without the pairing's secret: it is not the paired device.
-    #[error("who is at the other end is not the paired device")]
+    #[error("the peer is not the paired device")]
     Stranger,
     /// A peer with the pairing's secret that is not the paired device: the secret has leaked.
-    #[error("who is at the other end holds the pairing's secret, but is not the paired device")]
+    #[error("the peer holds the pairing's secret, but is not the paired device")]
     WrongCard,
     /// A peer without TLS, or without a protocol that this version supports.
-    #[error("the other side speaks another protocol or version ({0})")]
+    #[error("the peer speaks another protocol or version ({0})")]
     Incompatible(String),
     /// A violation of the protocol by the peer.
-    #[error("the other side broke the protocol: {0}")]
+    #[error("the peer broke the protocol: {0}")]
     Misbehaved(#[from] FrameError),
     /// A message of this side that can't be encoded, or whose encoding is longer than
     /// [`MAX_FRAME`](crate::MAX_FRAME).
@@ -96,7 +96,7 @@ pub enum FrameError {
     #[error("a device's card that it has not signed")]
     BadCard,
     /// A handshake longer than the limit.
-    #[error("a handshake without end")]
+    #[error("a handshake longer than 16 KiB")]
     LongHandshake,
     /// A violation below the messages, in TLS, as the library describes it.
     #[error("{0}")]

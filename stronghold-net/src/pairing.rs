@@ -113,7 +113,7 @@ pub enum PairingError {
     #[error("the device that answers there says that the pairing code has expired")]
     SaidExpired,
     /// The listener claims to accept the code without knowing it.
-    #[error("the other side does not know the pairing code")]
+    #[error("the peer does not know the pairing code")]
     Impostor,
     /// A person declined, at the peer or here.
     #[error("the pairing was declined")]

@@ -220,7 +220,7 @@ pub enum ReloadError {
     #[error(transparent)]
     Open(#[from] OpenFileError),
     /// See [`CommitError::RolledBack`].
-    #[error("the file was set back to generation {found}, generation {held} was read from it")]
+    #[error("snapshot rolled back: generation {found} on disk, generation {held} was read")]
     RolledBack {
         /// Generation on disk.
         found: u64,
@@ -270,7 +270,7 @@ pub enum CommitError {
     },
     /// The file is older than the one last read, or differs at the same generation: an old or
     /// foreign copy was put in its place.
-    #[error("the file was set back to generation {found}, generation {held} was read from it")]
+    #[error("snapshot rolled back: generation {found} on disk, generation {held} was read")]
     RolledBack {
         /// Generation on disk.
         found: u64,
@@ -278,13 +278,13 @@ pub enum CommitError {
         held: u64,
     },
     /// Another snapshot, a damaged one or a file that is not a snapshot is in its place.
-    #[error("what stands in place of the snapshot is not what was read from it: {0}")]
+    #[error("the snapshot was replaced by a different file: {0}")]
     Replaced(#[source] OpenError),
     /// The new generation could not be sealed.
     #[error("the new generation can't be sealed: {0}")]
     Seal(#[from] SealError),
     /// The written file reads back differently.
-    #[error("the new generation was not written as it was sealed")]
+    #[error("verification failed: the written snapshot differs from what was sealed")]
     NotAsWritten,
     /// The file could not be opened within its limits.
     #[error(transparent)]
@@ -300,7 +300,7 @@ pub enum CommitError {
 #[non_exhaustive]
 pub enum CreateError {
     /// Something exists at the path already; it was not touched.
-    #[error("{} exists already", .0.display())]
+    #[error("{} already exists", .0.display())]
     Exists(PathBuf),
     /// The first generation was not written.
     #[error(transparent)]

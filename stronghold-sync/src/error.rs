@@ -36,7 +36,7 @@ pub enum SessionError {
     #[error("stopped")]
     Stopped,
     /// The host called a method out of turn.
-    #[error("the session was driven wrongly")]
+    #[error("session methods were called out of order")]
     ApiMisuse,
 }
 
@@ -77,7 +77,7 @@ pub enum PeerMisbehaved {
     #[error("a difference that does not add up")]
     FalseDifference,
     /// A missing or invalid recipient key.
-    #[error("a recipient key that is none")]
+    #[error("an invalid recipient key")]
     BadKey,
 }
 

@@ -93,10 +93,10 @@ pub struct Revoked {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FindPeerError {
     /// No device has this name or an id that begins with this text.
-    #[error("no paired device is called that")]
+    #[error("no such paired device")]
     None,
     /// Several devices match, by name or by id.
-    #[error("several devices are called that: use more of the device id")]
+    #[error("several paired devices match: use more of the device id")]
     Several,
     /// The matching device was revoked.
     #[error("that device was revoked")]

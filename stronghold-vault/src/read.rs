@@ -14,10 +14,10 @@ use crate::{
 #[non_exhaustive]
 pub enum ReadError {
     /// The record does not exist or was deleted.
-    #[error("there is no such record")]
+    #[error("no such record")]
     NotFound,
     /// The record does not have this revision, or no longer has it.
-    #[error("the record has no such revision")]
+    #[error("no such revision")]
     NoSuchRevision,
     /// A stored value is damaged.
     #[error(transparent)]

@@ -16,10 +16,10 @@ use crate::{
 #[non_exhaustive]
 pub enum WriteError {
     /// The record to replace does not exist or was deleted.
-    #[error("there is no such record")]
+    #[error("no such record")]
     NotFound,
     /// The record does not have this revision.
-    #[error("the record has no such revision")]
+    #[error("no such revision")]
     NoSuchRevision,
     /// The value exceeds [`crate::MAX_VALUE`] or the labels exceed [`crate::MAX_LABELS`] bytes.
     #[error("the value is too large: at most 4 MiB, labels 4 KiB")]

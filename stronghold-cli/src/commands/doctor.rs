@@ -8,22 +8,22 @@ use stronghold_snapshot::{FileStatus, Inspection};
 use stronghold_sync::escape_untrusted;
 
 use crate::context::{Context, is_there};
-use crate::error::{DECISION, Failure, shown};
+use crate::error::{Failure, Kind, shown};
 
 /// Result of one check.
 struct Finding {
-    what: &'static str,
+    check: &'static str,
     ok: bool,
-    says: String,
+    message: String,
 }
 
 impl Finding {
-    fn ok(what: &'static str, says: impl Into<String>) -> Self {
-        Self { what, ok: true, says: says.into() }
+    fn ok(check: &'static str, message: impl Into<String>) -> Self {
+        Self { check, ok: true, message: message.into() }
     }
 
-    fn warn(what: &'static str, says: impl Into<String>) -> Self {
-        Self { what, ok: false, says: says.into() }
+    fn warn(check: &'static str, message: impl Into<String>) -> Self {
+        Self { check, ok: false, message: message.into() }
     }
 
     fn word(&self) -> &'static str {
@@ -31,11 +31,11 @@ impl Finding {
     }
 
     fn object(&self) -> Value {
-        json!({ "what": self.what, "status": self.word(), "says": self.says })
+        json!({ "check": self.check, "ok": self.ok, "message": self.message })
     }
 
     fn line(&self) -> String {
-        format!("{:<4}  {}: {}", self.word(), self.what, self.says)
+        format!("{:<4}  {}: {}", self.word(), self.check, self.message)
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) fn doctor(context: &Context) -> Result<(), Failure> {
 }
 
 fn warnings(message: &str) -> Failure {
-    Failure::new("warnings", DECISION, message).hint("see the lines that begin with `warn`")
+    Failure::new(Kind::Warnings, message).hint("see the lines that begin with `warn`")
 }
 
 fn locked_memory() -> Finding {

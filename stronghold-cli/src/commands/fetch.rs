@@ -13,7 +13,7 @@ use super::remote::reach;
 use super::remote::report;
 use crate::commands::remote::At;
 use crate::context::{Context, location, runtime};
-use crate::error::{Failure, NOT_FOUND};
+use crate::error::{Failure, Kind};
 
 pub(super) fn fetch(
     context: &Context,
@@ -59,7 +59,7 @@ pub(super) fn fetch(
         }
         let message =
             format!("the peer has no {}, or does not permit it; the others were fetched", missing.join(", "));
-        Err(Failure::new("not_found", NOT_FOUND, message).hint("see `stronghold browse PEER`"))
+        Err(Failure::new(Kind::NotFound, message).hint("see `stronghold browse PEER`"))
     })
 }
 
@@ -83,8 +83,11 @@ pub(super) fn chosen(found: &[Listing], line: &str) -> Result<Vec<Location>, Fai
         Some(found.get(index)?.location.clone())
     };
     let numbers = line.split([' ', ',', '\n']).filter(|text| !text.is_empty());
-    let wrong = || Failure::usage("that is no number of the list", "for example: 1 4 7; nothing was changed");
-    numbers.map(|text| pick(text).ok_or_else(wrong)).collect()
+    let wrong = |text: &str| {
+        let message = format!("not in the list: \"{}\"", escape_untrusted(text));
+        Failure::usage(message, "for example: 1 4 7; nothing was changed")
+    };
+    numbers.map(|text| pick(text).ok_or_else(|| wrong(text))).collect()
 }
 
 #[cfg(test)]
@@ -102,14 +105,14 @@ mod tests {
         };
         let found = ["a/v/1", "a/v/2", "a/v/3"].map(listing);
         let picked = |line: &str| {
-            let chosen = chosen(&found, line).map_err(|failure| failure.exit)?;
-            Ok::<_, u8>(chosen.iter().map(ToString::to_string).collect::<Vec<_>>())
+            let chosen = chosen(&found, line).map_err(|failure| failure.kind)?;
+            Ok::<_, Kind>(chosen.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         assert_eq!(picked("3 1\n"), Ok(vec!["a/v/3".into(), "a/v/1".into()]));
         assert_eq!(picked(" 1,2,,  3\n"), Ok(vec!["a/v/1".into(), "a/v/2".into(), "a/v/3".into()]));
         assert_eq!(picked("\n"), Ok(vec![]));
         for wrong in ["0\n", "4\n", "1 x\n", "-1\n"] {
-            assert_eq!(picked(wrong), Err(crate::error::USAGE), "{wrong}");
+            assert_eq!(picked(wrong), Err(Kind::Usage), "{wrong}");
         }
     }
 }

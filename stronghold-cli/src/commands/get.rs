@@ -5,7 +5,7 @@ use stronghold_sync::{escape_untrusted, hex};
 use stronghold_vault::ReadError;
 
 use crate::context::{Context, location, revision};
-use crate::error::{About, DECISION, Failure};
+use crate::error::{About, Failure, Kind};
 
 pub(super) fn get(
     context: &Context,
@@ -55,7 +55,7 @@ pub(super) fn conflict(context: &Context, at: &str, strict: bool) -> Result<(), 
     );
     if strict {
         let message = format!("{} is in conflict; nothing was printed", escape_untrusted(at));
-        return Err(Failure::new("conflict", DECISION, message).hint(hint));
+        return Err(Failure::new(Kind::Conflict, message).hint(hint));
     }
     context
         .output

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{peers::add_rule, progress::Progress};
 use crate::context::{Context, runtime, selections};
 use crate::{
-    error::{DECISION, Failure, PEER},
+    error::{Failure, Kind},
     output::{Output, counted},
     secrets, terminal,
 };
@@ -85,7 +85,7 @@ impl<'a> Granted<'a> {
     pub(super) fn parse(context: &Context, grants: &'a Grants) -> Result<Self, Failure> {
         if !grants.grant.is_empty() && !context.global.yes && !terminal::exists() {
             let message = "there is no terminal to ask whether it is the right device; nothing was changed";
-            return Err(Failure::new("needs_yes", DECISION, message).hint(
+            return Err(Failure::new(Kind::NeedsYes, message).hint(
                 "say --yes to grant this to whoever has the code, or pair without --grant and use `stronghold grant` then",
             ));
         }
@@ -157,7 +157,7 @@ pub(super) fn settled_on_both(name: &str, settled: Settled) -> Result<(), Failur
         "{} is saved here, but has not said whether it has saved this device: {error}",
         escape_untrusted(name)
     );
-    Err(Failure::new("unconfirmed", PEER, message)
+    Err(Failure::new(Kind::Unconfirmed, message)
         .hint("if `stronghold peers` there does not list this device, pair again"))
 }
 
@@ -274,7 +274,7 @@ async fn listen_at(address: Option<&str>) -> Result<TcpListener, Failure> {
 
 pub(super) async fn bind(address: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::new("network", PEER, format!("can't listen on {}: {error}", escape_untrusted(address)))
+        Failure::new(Kind::Network, format!("can't listen on {}: {error}", escape_untrusted(address)))
             .hint("say another address with --listen, such as 0.0.0.0:4748")
     })
 }
@@ -322,7 +322,7 @@ async fn confirmed(
         }
         Some(false) => {
             met.decline().await;
-            Err(Failure::new("declined", PEER, "the pairing was declined; nothing was changed"))
+            Err(Failure::new(Kind::DeclinedByPeer, "the pairing was declined; nothing was changed"))
         }
     }
 }

@@ -12,7 +12,7 @@ use stronghold_vault::{Stronghold, check_device_name, check_given_name};
 
 use crate::context::{Context, selections, time};
 use crate::{
-    error::{About, Failure, NOT_FOUND},
+    error::{About, Failure, Kind},
     output::counted,
 };
 use clap::{Args, Subcommand};
@@ -136,7 +136,7 @@ pub(super) fn grant(context: &Context, args: &GrantArgs) -> Result<(), Failure> 
         let rule = Rule { device, operations, selection: selection.clone(), expires, ask: args.ask };
         if policy.has_expired(&rule, now()) {
             return Err(Failure::usage(
-                "that time is past for this device, whose clock was later once",
+                "expiry is in the past for this device, whose clock was later once",
                 "nothing was granted; set its clock, and say a later time",
             ));
         }
@@ -226,7 +226,7 @@ pub(super) fn deny(context: &Context, args: &DenyArgs) -> Result<(), Failure> {
         if back == Withdrawn::default() {
             let message =
                 format!("no rule lets {} do that; nothing was changed", described(stronghold, &device));
-            return Err(Failure::new("not_found", NOT_FOUND, message).hint("see `stronghold peers`"));
+            return Err(Failure::new(Kind::NotFound, message).hint("see `stronghold peers`"));
         }
         Ok((device, back))
     })?;
@@ -270,14 +270,17 @@ fn expiry(text: &str) -> Result<u64, Failure> {
     let time = || humantime::parse_rfc3339_weak(text).ok();
     let moment = span.or_else(time).or_else(day).ok_or_else(|| {
         Failure::usage(
-            "that is no time",
+            format!("invalid time: \"{}\"", escape_untrusted(text)),
             "say a span such as 30days, a day such as 2030-01-31, or a time such as 2030-01-31T12:00:00Z",
         )
     })?;
     let since: Duration = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
     let expires = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     if expires <= now() {
-        return Err(Failure::usage("that time is past", "nothing was granted"));
+        return Err(Failure::usage(
+            format!("expiry is in the past: \"{}\"", escape_untrusted(text)),
+            "nothing was granted",
+        ));
     }
     Ok(expires)
 }

@@ -6,7 +6,7 @@ use stronghold_sync::{Location, escape_untrusted};
 use crate::commands::passphrase::Renewal;
 use crate::context::{Context, selection};
 use crate::{
-    error::{Failure, NOT_FOUND},
+    error::{Failure, Kind},
     output::counted,
 };
 
@@ -24,12 +24,8 @@ pub(super) fn purge(
     let replaced = home.stronghold().replaced(&selection);
     let values: usize = replaced.iter().map(|(_, count)| count).sum();
     if replaced.is_empty() {
-        return Err(Failure::new(
-            "not_found",
-            NOT_FOUND,
-            "there are no replaced values there; nothing was changed",
-        )
-        .hint("see `stronghold list` for the names, `stronghold history LOCATION` for their values"));
+        return Err(Failure::new(Kind::NotFound, "there are no replaced values there; nothing was changed")
+            .hint("see `stronghold list` for the names, `stronghold history LOCATION` for their values"));
     }
     let named = || named(&replaced);
     let purged = if dry_run {

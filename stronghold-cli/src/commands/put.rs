@@ -9,7 +9,7 @@ use stronghold_vault::{Labels, ReadError, Stronghold};
 
 use crate::context::{Context, location};
 use crate::{
-    error::{About, DECISION, Failure},
+    error::{About, Failure, Kind},
     lookalike, secrets,
 };
 use clap::Args;
@@ -95,7 +95,7 @@ pub(super) fn no_lookalike(stronghold: &Stronghold, location: &Location) -> Resu
     };
     let (new, twin) = (lookalike::told(location), lookalike::told(&twin));
     let message = format!("{new} looks like a name in {twin}, which is there; nothing was changed");
-    Err(Failure::new("lookalike", DECISION, message)
+    Err(Failure::new(Kind::Lookalike, message)
         .hint("write to that name; if the new one is meant to look alike, say --allow-lookalike"))
 }
 
@@ -105,6 +105,6 @@ pub(super) fn not_empty(context: &Context, location: &Location, typed: bool) -> 
     if typed {
         return context.confirm(&format!("The value is empty. Write nothing to {at}?"));
     }
-    Err(Failure::new("empty", DECISION, format!("the value for {at} is empty; nothing was changed"))
+    Err(Failure::new(Kind::Empty, format!("the value for {at} is empty; nothing was changed"))
         .hint("did the command that makes it fail? If it is meant to be empty, say --allow-empty"))
 }

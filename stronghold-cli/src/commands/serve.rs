@@ -27,7 +27,10 @@ use super::{
     terminal_handler::Console,
 };
 use crate::context::{Context, runtime};
-use crate::{error::Failure, output::Output};
+use crate::{
+    error::{Failure, Kind},
+    output::Output,
+};
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -103,11 +106,7 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
 /// Returns the socket that a service manager opened for this process, if any.
 fn inherited() -> Result<Option<TcpListener>, Failure> {
     let failed = |error: std::io::Error| {
-        Failure::new(
-            "network",
-            crate::error::PEER,
-            format!("the socket that was handed over is no use: {error}"),
-        )
+        Failure::new(Kind::Network, format!("the socket that was handed over is no use: {error}"))
     };
     let Some(listener) = ListenFd::from_env().take_tcp_listener(0).map_err(failed)? else { return Ok(None) };
     listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)).map(Some).map_err(failed)

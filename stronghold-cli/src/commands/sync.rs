@@ -19,7 +19,7 @@ use super::{
 use crate::commands::remote::At;
 use crate::context::{Context, runtime, selections};
 use crate::{
-    error::{DECISION, DENIED, Failure},
+    error::{Failure, Kind},
     output::counted,
 };
 use clap::Args;
@@ -287,9 +287,8 @@ fn left<'a>(
         hints.push("resolve the conflict on one device, then sync again");
     }
     let by_rules = not_taken.iter().chain(&not_given).any(|why| why.is_of_rules());
-    let (code, exit) = if by_rules { ("denied", DENIED) } else { ("limits", DECISION) };
-    Err(Failure::new(code, exit, format!("{}; everything else is done", told.join("; ")))
-        .hint(hints.join("; ")))
+    let kind = if by_rules { Kind::Denied } else { Kind::Limits };
+    Err(Failure::new(kind, format!("{}; everything else is done", told.join("; "))).hint(hints.join("; ")))
 }
 
 /// Returns a record's name, as held here or as the peer reported it.
@@ -336,30 +335,26 @@ mod tests {
         let there = "allow it there: stronghold grant THIS-DEVICE push delete --select SELECTION";
         let here = "allow it here: stronghold grant PEER pull --select SELECTION; or receive only: --pull";
         let conflict = "resolve the conflict on one device, then sync again";
-        for (not_taken, not_given, exit, hints) in [
-            (&[SkipReason::MayNotPush][..], &[][..], DENIED, vec![take]),
-            (&[SkipReason::MayNotDelete], &[], DENIED, vec![take]),
-            (&[], &[SkipReason::MayNotPush], DENIED, vec![there]),
-            (&[], &[SkipReason::MayNotDelete], DENIED, vec![there]),
-            (&[], &[SkipReason::MayNotPull], DENIED, vec![here]),
-            (&[SkipReason::TooManyHeads], &[], DECISION, vec![conflict]),
-            (&[], &[SkipReason::TooManyHeads], DECISION, vec![conflict]),
+        for (not_taken, not_given, kind, hints) in [
+            (&[SkipReason::MayNotPush][..], &[][..], Kind::Denied, vec![take]),
+            (&[SkipReason::MayNotDelete], &[], Kind::Denied, vec![take]),
+            (&[], &[SkipReason::MayNotPush], Kind::Denied, vec![there]),
+            (&[], &[SkipReason::MayNotDelete], Kind::Denied, vec![there]),
+            (&[], &[SkipReason::MayNotPull], Kind::Denied, vec![here]),
+            (&[SkipReason::TooManyHeads], &[], Kind::Limits, vec![conflict]),
+            (&[], &[SkipReason::TooManyHeads], Kind::Limits, vec![conflict]),
             (
                 &[SkipReason::MayNotPush, SkipReason::TooManyHeads],
                 &[SkipReason::MayNotPull],
-                DENIED,
+                Kind::Denied,
                 vec![take, here, conflict],
             ),
         ] {
             let (not_taken, not_given) = (waiting(not_taken), waiting(not_given));
             let told = ["one".to_owned(), "two".to_owned()];
             let failure = left(&told, not_taken.iter(), not_given.iter()).unwrap_err();
-            let code = if exit == DENIED { "denied" } else { "limits" };
             let hint = hints.join("; ");
-            assert_eq!(
-                (failure.code, failure.exit, failure.hint.as_deref()),
-                (code, exit, Some(hint.as_str()))
-            );
+            assert_eq!((failure.kind, failure.hint.as_deref()), (kind, Some(hint.as_str())));
             assert_eq!(failure.message, "one; two; everything else is done");
         }
         assert!(left(&[], waiting(&[SkipReason::MayNotPush]).iter(), [].iter()).is_ok());

@@ -8,7 +8,7 @@ use stronghold_vault::{RulesOutcome, Step, UndoReport, UndoSkipReason};
 use super::purge::NAMED;
 use crate::context::{Context, time};
 use crate::{
-    error::{DECISION, Failure, NOT_FOUND},
+    error::{Failure, Kind},
     output::counted,
 };
 
@@ -45,7 +45,7 @@ pub(super) fn undo(context: &Context, dry_run: bool) -> Result<(), Failure> {
         false => home.update(|stronghold| Ok(stronghold.undo(now())?))?,
     };
     let nothing = || {
-        Failure::new("not_found", NOT_FOUND, "there is nothing to take back")
+        Failure::new(Kind::NotFound, "there is nothing to take back")
             .hint("`stronghold undo --list` shows the last commands; see also `stronghold history LOCATION`")
     };
     told(context, &moved.ok_or_else(nothing)?, "undone", dry_run)
@@ -58,7 +58,7 @@ pub(super) fn redo(context: &Context, dry_run: bool) -> Result<(), Failure> {
         false => home.update(|stronghold| Ok(stronghold.redo(now())?))?,
     };
     let nothing = || {
-        Failure::new("not_found", NOT_FOUND, "there is nothing to do again")
+        Failure::new(Kind::NotFound, "there is nothing to do again")
             .hint("only what `undo` took back, and while no other command has changed anything since")
     };
     told(context, &moved.ok_or_else(nothing)?, "redone", dry_run)
@@ -98,7 +98,7 @@ pub(super) fn told(context: &Context, moved: &UndoReport, done: &str, dry_run: b
             escape_untrusted(&moved.word),
             left.join(", ")
         );
-        return Err(Failure::new("changed_since", DECISION, message).hint(
+        return Err(Failure::new(Kind::ChangedSince, message).hint(
             "run it again for the next step; see `stronghold history LOCATION`, `stronghold restore`",
         ));
     }

@@ -4,13 +4,16 @@ use serde_json::json;
 use stronghold_sync::Selection;
 
 use crate::context::Context;
-use crate::{error::Failure, output::counted};
+use crate::{
+    error::{Failure, Kind},
+    output::counted,
+};
 
 pub(super) fn verify(context: &Context) -> Result<(), Failure> {
     let home = context.open()?;
     let revisions = home.stronghold().verify()?;
     if !home.stronghold().log().is_intact() {
-        return Err(Failure::new("damaged", crate::error::DAMAGED, "the log's chain is broken")
+        return Err(Failure::new(Kind::Damaged, "the log's chain is broken")
             .hint("the records are whole; the log was changed by someone who has the key"));
     }
     let everything = Selection::everything();
@@ -20,6 +23,6 @@ pub(super) fn verify(context: &Context) -> Result<(), Failure> {
         "records": records, "revisions": revisions, "generation": home.file().sealer().generation(),
     });
     context.output.result(&object, || {
-        vec![format!("{}, {}: all can be read", counted(records, "record"), counted(revisions, "revision"))]
+        vec![format!("ok: {}, {}", counted(records, "record"), counted(revisions, "revision"))]
     })
 }

@@ -7,9 +7,7 @@ use stronghold_snapshot::{
     SealError, StorageError, UpdateError, VaultFileError,
 };
 
-use super::{
-    DAMAGED, DECISION, Failure, IN_USE, STORAGE, UNCHANGED, UNEXPECTED, USAGE, WRONG_KEY, chain, shown,
-};
+use super::{Failure, Kind, UNCHANGED, chain, shown};
 
 const TOO_COSTLY: &str = "if you trust whoever made it, say --allow-costly; nothing was changed";
 
@@ -20,7 +18,7 @@ impl From<OpenFileError> for Failure {
                 Self::no_snapshot(&storage.path)
             }
             OpenFileError::Snapshot { path, source } => Self::opening(path, source),
-            OpenFileError::TooLarge { .. } => Self::of("too_large", DECISION, &error).hint(TOO_COSTLY),
+            OpenFileError::TooLarge { .. } => Self::of(Kind::FileTooLarge, &error).hint(TOO_COSTLY),
             _ => Self::storage(&error),
         }
     }
@@ -29,45 +27,44 @@ impl From<OpenFileError> for Failure {
 impl Failure {
     /// Returns a disk failure that left the snapshot as it was.
     fn storage(error: &dyn Error) -> Self {
-        Self::of("storage", STORAGE, error).hint(UNCHANGED)
+        Self::of(Kind::Storage, error).hint(UNCHANGED)
     }
 
     fn opening(path: &Path, error: &OpenError) -> Self {
         let message = format!("{}: {error}", shown(path));
         match error {
             OpenError::NotASnapshot => {
-                Self::new("not_a_snapshot", DAMAGED, message).hint("check the path; the file was not touched")
+                Self::new(Kind::NotASnapshot, message).hint("check the path; the file was not touched")
             }
-            OpenError::NewerVersion { .. } => Self::new("newer_version", DAMAGED, message)
-                .hint("update stronghold; the file was not touched"),
-            OpenError::WrongKey => {
-                Self::new("wrong_key", WRONG_KEY, message).hint("try again; nothing was changed")
+            OpenError::NewerVersion { .. } => {
+                Self::new(Kind::NewerVersion, message).hint("update stronghold; the file was not touched")
             }
-            OpenError::Damaged(_) => Self::new("damaged", DAMAGED, message)
+            OpenError::WrongKey => Self::new(Kind::WrongKey, message).hint("try again; nothing was changed"),
+            OpenError::Damaged(_) => Self::new(Kind::Damaged, message)
                 .hint("restore it from another device or a backup; the file was not touched"),
-            OpenError::TooCostly { .. } => Self::new("too_costly", DECISION, message).hint(TOO_COSTLY),
-            _ => Self::new("unsupported", DAMAGED, message),
+            OpenError::TooCostly { .. } => Self::new(Kind::TooCostly, message).hint(TOO_COSTLY),
+            _ => Self::new(Kind::Unsupported, message),
         }
     }
 
     /// Returns the failure for an old copy in place of the snapshot.
     fn rolled_back(error: &dyn Error) -> Self {
-        Self::new("rolled_back", DECISION, format!("{}; it was not touched", chain(error)))
+        Self::new(Kind::RolledBack, format!("{}; it was not touched", chain(error)))
             .hint("if you restored an old copy yourself, say --accept-rollback; else someone put it there")
     }
 
     fn exchanged(error: &dyn Error) -> Self {
-        Self::new("exchanged", DECISION, format!("{}; it was not touched", chain(error)))
+        Self::new(Kind::Exchanged, format!("{}; it was not touched", chain(error)))
             .hint("if you put it there yourself, say --accept-rollback; else someone did")
     }
 
     fn slots(error: &SealError) -> Option<Self> {
         Some(match error {
-            SealError::SlotNotAtHand(_) => Self::new("slot_not_at_hand", DECISION, format!("{error}; nothing was changed")).hint(
+            SealError::SlotNotAtHand(_) => Self::new(Kind::SlotNotAtHand, format!("{error}; nothing was changed")).hint(
                 "give it with --also-passphrase-file or --also-key-file, or remove the slot first; --keep-master-key does without: then \
                  whoever has an old copy and what opened it opens what comes later too",
             ),
-            SealError::SlotExists(_) => Self::new("slot_exists", USAGE, format!("{error}; nothing was changed"))
+            SealError::SlotExists(_) => Self::new(Kind::SlotExists, format!("{error}; nothing was changed"))
                 .hint("see `stronghold passphrase --list`"),
             SealError::NoSuchSlot(_) => {
                 Self::usage(format!("{error}; nothing was changed"), "see `stronghold passphrase --list`")
@@ -77,7 +74,7 @@ impl Failure {
                 "add another one first: stronghold passphrase --add",
             ),
             SealError::LabelTooLong | SealError::TooManySlots | SealError::TotalCost => {
-                Self::new("usage", USAGE, format!("{error}; nothing was changed"))
+                Self::new(Kind::Usage, format!("{error}; nothing was changed"))
             }
             _ => return None,
         })
@@ -92,14 +89,13 @@ impl From<VaultFileError> for Failure {
             VaultFileError::Create(CreateError::Commit(error)) | VaultFileError::Commit(error) => error.into(),
             VaultFileError::Lock(error) => error.into(),
             VaultFileError::Payload(_) => Self::new(
-                "damaged",
-                DAMAGED,
+                Kind::Damaged,
                 "the snapshot opens, but its content can't be read; the file was not touched",
             )
             .hint("update stronghold, or restore it from another device or a backup"),
             VaultFileError::RolledBack(error @ RollbackError::Exchanged { .. }) => Self::exchanged(&error),
             VaultFileError::RolledBack(error) => Self::rolled_back(&error),
-            VaultFileError::Notes(_) => Self::of("rollback_notes", STORAGE, &error).hint(
+            VaultFileError::Notes(_) => Self::of(Kind::RollbackNotes, &error).hint(
                 "nothing was changed: notes of what was seen are required here; see `stronghold doctor`, and --accept-rollback, which writes \
                  a damaged note anew",
             ),
@@ -115,7 +111,7 @@ impl From<UpdateError> for Failure {
             UpdateError::File(error) => error.into(),
             UpdateError::Read(error) => error.into(),
             UpdateError::Write(error) => error.into(),
-            other => Self::of("unexpected", UNEXPECTED, &other),
+            other => Self::of(Kind::Unexpected, &other),
         }
     }
 }
@@ -123,11 +119,10 @@ impl From<UpdateError> for Failure {
 impl From<LockError> for Failure {
     fn from(error: LockError) -> Self {
         match error {
-            LockError::InUse { .. } => Self::new("in_use", IN_USE, format!("{error}; nothing was changed"))
+            LockError::InUse { .. } => Self::new(Kind::InUse, format!("{error}; nothing was changed"))
                 .hint("wait for the other process to finish, then try again"),
             LockError::InTheWay { .. } => Self::new(
-                "lock_in_the_way",
-                STORAGE,
+                Kind::LockInTheWay,
                 format!("{}; nothing was changed, and it was not touched", chain(&error)),
             )
             .hint("look who put it there; the lock is a file that Stronghold makes by itself"),
@@ -144,7 +139,7 @@ impl From<CommitError> for Failure {
             CommitError::Seal(ref seal) if Self::slots(seal).is_some() => {
                 Self::slots(seal).unwrap_or_else(|| Self::storage(&error))
             }
-            other if is_in_place(&other) => Self::of("storage", STORAGE, &other)
+            other if is_in_place(&other) => Self::of(Kind::Storage, &other)
                 .hint("the new state is in the file, but a loss of power may undo it: run the command again"),
             other => Self::storage(&other),
         }

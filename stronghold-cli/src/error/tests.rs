@@ -16,9 +16,9 @@ use super::*;
 /// Asserts a failure's code and exit code, and that its hint contains `hint`, or is missing if
 /// `hint` is empty.
 #[track_caller]
-fn assert_is(failure: impl Into<Failure>, code: &str, exit: u8, hint: &str) {
+fn assert_is(failure: impl Into<Failure>, kind: Kind, hint: &str) {
     let failure = failure.into();
-    assert_eq!((failure.code, failure.exit), (code, exit), "{failure:?}");
+    assert_eq!(failure.kind, kind, "{failure:?}");
     match &failure.hint {
         Some(said) => assert!(!hint.is_empty() && said.contains(hint), "{failure:?}"),
         None => assert!(hint.is_empty(), "{failure:?}"),
@@ -38,169 +38,149 @@ fn opening(source: OpenError) -> VaultFileError {
 fn what_is_wrong_with_a_snapshot() {
     let denied = || storage(Action::Read, io::ErrorKind::PermissionDenied);
     let missing = OpenFileError::from(storage(Action::Read, io::ErrorKind::NotFound));
-    assert_is(missing, "not_found", NOT_FOUND, "create one");
-    assert_is(OpenFileError::from(denied()), "storage", STORAGE, "as it was before");
-    assert_is(opening(OpenError::NotASnapshot), "not_a_snapshot", DAMAGED, "check the path");
+    assert_is(missing, Kind::NotFound, "create one");
+    assert_is(OpenFileError::from(denied()), Kind::Storage, "as it was before");
+    assert_is(opening(OpenError::NotASnapshot), Kind::NotASnapshot, "check the path");
     assert_is(
         opening(OpenError::NewerVersion { found: 9, supported: 1 }),
-        "newer_version",
-        DAMAGED,
+        Kind::NewerVersion,
         "update stronghold",
     );
-    assert_is(opening(OpenError::WrongKey), "wrong_key", WRONG_KEY, "try again");
-    assert_is(opening(OpenError::Damaged(Damage::Body)), "damaged", DAMAGED, "restore it");
-    assert_is(opening(OpenError::Unsupported(Unsupported::Suite(9))), "unsupported", DAMAGED, "");
-    assert_is(VaultFileError::Payload(DecodeError), "damaged", DAMAGED, "update stronghold");
+    assert_is(opening(OpenError::WrongKey), Kind::WrongKey, "try again");
+    assert_is(opening(OpenError::Damaged(Damage::Body)), Kind::Damaged, "restore it");
+    assert_is(opening(OpenError::Unsupported(Unsupported::Suite(9))), Kind::Unsupported, "");
+    assert_is(VaultFileError::Payload(DecodeError), Kind::Damaged, "update stronghold");
     let too_costly = OpenError::TooCostly { asked: KdfWork::ANY, allowed: KdfWork::FOREIGN };
-    assert_is(opening(too_costly), "too_costly", DECISION, "--allow-costly");
+    assert_is(opening(too_costly), Kind::TooCostly, "--allow-costly");
     let too_large = OpenFileError::TooLarge { path: "vault".into(), max_len: 1 };
-    assert_is(too_large, "too_large", DECISION, "--allow-costly");
+    assert_is(too_large, Kind::FileTooLarge, "--allow-costly");
     let exchanged = RollbackError::Exchanged { path: "vault".into() };
-    assert_is(VaultFileError::RolledBack(exchanged), "exchanged", DECISION, "--accept-rollback");
-    assert_is(VaultFileError::Notes(NoteError::NoFolder), "rollback_notes", STORAGE, "stronghold doctor");
+    assert_is(VaultFileError::RolledBack(exchanged), Kind::Exchanged, "--accept-rollback");
+    assert_is(VaultFileError::Notes(NoteError::NoFolder), Kind::RollbackNotes, "stronghold doctor");
     let seen = RollbackError::Older { path: "vault".into(), found: 1, seen: 2, seen_at: None };
-    assert_is(VaultFileError::RolledBack(seen), "rolled_back", DECISION, "--accept-rollback");
-    assert_is(
-        VaultFileError::Reload(ReloadError::Open(denied().into())),
-        "storage",
-        STORAGE,
-        "as it was before",
-    );
+    assert_is(VaultFileError::RolledBack(seen), Kind::RolledBack, "--accept-rollback");
+    assert_is(VaultFileError::Reload(ReloadError::Open(denied().into())), Kind::Storage, "as it was before");
     assert_is(
         VaultFileError::Reload(ReloadError::RolledBack { found: 1, held: 2 }),
-        "rolled_back",
-        DECISION,
+        Kind::RolledBack,
         "--accept-rollback",
     );
     assert_is(
         VaultFileError::Create(CreateError::Exists(PathBuf::from("vault"))),
-        "exists",
-        STORAGE,
+        Kind::Exists,
         "name another file",
     );
     let create = CreateError::Commit(CommitError::from(storage(Action::Create, io::ErrorKind::StorageFull)));
-    assert_is(VaultFileError::Create(create), "storage", STORAGE, "as it was before");
-    assert_is(VaultFileError::Commit(CommitError::NotAsWritten), "storage", STORAGE, "as it was before");
-    assert_is(
-        VaultFileError::Lock(LockError::InUse { holder: Some(7) }),
-        "in_use",
-        IN_USE,
-        "wait for the other",
-    );
+    assert_is(VaultFileError::Create(create), Kind::Storage, "as it was before");
+    assert_is(VaultFileError::Commit(CommitError::NotAsWritten), Kind::Storage, "as it was before");
+    assert_is(VaultFileError::Lock(LockError::InUse { holder: Some(7) }), Kind::InUse, "wait for the other");
 }
 
 #[test]
 fn what_keeps_a_snapshot_from_being_written() {
     let lock = LockError::Storage(storage(Action::Lock, io::ErrorKind::PermissionDenied));
-    assert_is(CommitError::Lock(LockError::InUse { holder: None }), "in_use", IN_USE, "wait for the other");
-    assert_is(lock, "storage", STORAGE, "as it was before");
-    assert_is(CommitError::RolledBack { found: 1, held: 2 }, "rolled_back", DECISION, "--accept-rollback");
-    assert_is(CommitError::Stale { found: 2, held: 1 }, "storage", STORAGE, "as it was before");
-    assert_is(CommitError::Replaced(OpenError::NotASnapshot), "storage", STORAGE, "as it was before");
+    assert_is(CommitError::Lock(LockError::InUse { holder: None }), Kind::InUse, "wait for the other");
+    assert_is(lock, Kind::Storage, "as it was before");
+    assert_is(CommitError::RolledBack { found: 1, held: 2 }, Kind::RolledBack, "--accept-rollback");
+    assert_is(CommitError::Stale { found: 2, held: 1 }, Kind::Storage, "as it was before");
+    assert_is(CommitError::Replaced(OpenError::NotASnapshot), Kind::Storage, "as it was before");
     let in_the_way = LockError::InTheWay { path: ".vault.lock".into(), what: Obstacle::Link };
-    assert_is(in_the_way, "lock_in_the_way", STORAGE, "who put it there");
-    for (error, code, exit, hint) in [
-        (SealError::SlotNotAtHand(2), "slot_not_at_hand", DECISION, "--keep-master-key"),
-        (SealError::SlotExists(2), "slot_exists", USAGE, "--list"),
-        (SealError::NoSuchSlot(2), "usage", USAGE, "--list"),
-        (SealError::NoSlots, "usage", USAGE, "--add"),
-        (SealError::LabelTooLong, "usage", USAGE, ""),
+    assert_is(in_the_way, Kind::LockInTheWay, "who put it there");
+    for (error, kind, hint) in [
+        (SealError::SlotNotAtHand(2), Kind::SlotNotAtHand, "--keep-master-key"),
+        (SealError::SlotExists(2), Kind::SlotExists, "--list"),
+        (SealError::NoSuchSlot(2), Kind::Usage, "--list"),
+        (SealError::NoSlots, Kind::Usage, "--add"),
+        (SealError::LabelTooLong, Kind::Usage, ""),
     ] {
-        assert_is(CommitError::Seal(error), code, exit, hint);
+        assert_is(CommitError::Seal(error), kind, hint);
     }
-    assert_is(CommitError::Seal(SealError::TooLarge), "storage", STORAGE, "as it was before");
+    assert_is(CommitError::Seal(SealError::TooLarge), Kind::Storage, "as it was before");
     for action in [Action::Write, Action::Sync, Action::Replace] {
         assert_is(
             CommitError::from(storage(action, io::ErrorKind::StorageFull)),
-            "storage",
-            STORAGE,
+            Kind::Storage,
             "as it was before",
         );
     }
     for action in [Action::Remove, Action::SyncFolder] {
         let after = CommitError::from(storage(action, io::ErrorKind::Other));
-        assert_is(after, "storage", STORAGE, "the new state is in the file");
+        assert_is(after, Kind::Storage, "the new state is in the file");
     }
 }
 
 #[test]
 fn what_is_wrong_with_a_record_a_table_or_a_peer() {
-    assert_is(ReadError::NotFound, "not_found", NOT_FOUND, "stronghold list");
-    assert_is(ReadError::NoSuchRevision, "not_found", NOT_FOUND, "stronghold list");
-    assert_is(ReadError::Damaged(Damaged), "damaged", DAMAGED, "");
-    assert_is(WriteError::NotFound, "not_found", NOT_FOUND, "stronghold history");
-    assert_is(WriteError::NoSuchRevision, "not_found", NOT_FOUND, "stronghold history");
-    assert_is(WriteError::TooLarge, "too_large", USAGE, "");
-    assert_is(WriteError::Damaged(Damaged), "damaged", DAMAGED, "");
-    assert_is(WriteError::NoRandomness(RandomnessError::UNUSABLE), "unexpected", UNEXPECTED, "");
-    assert_is(FindPeerError::None, "not_found", NOT_FOUND, "stronghold peers");
-    assert_is(FindPeerError::Several, "ambiguous", NOT_FOUND, "stronghold peers");
+    assert_is(ReadError::NotFound, Kind::NotFound, "stronghold list");
+    assert_is(ReadError::NoSuchRevision, Kind::NotFound, "stronghold list");
+    assert_is(ReadError::Damaged(Damaged), Kind::Damaged, "");
+    assert_is(WriteError::NotFound, Kind::NotFound, "stronghold history");
+    assert_is(WriteError::NoSuchRevision, Kind::NotFound, "stronghold history");
+    assert_is(WriteError::TooLarge, Kind::TooLarge, "");
+    assert_is(WriteError::Damaged(Damaged), Kind::Damaged, "");
+    assert_is(WriteError::NoRandomness(RandomnessError::UNUSABLE), Kind::Unexpected, "");
+    assert_is(FindPeerError::None, Kind::NotFound, "stronghold peers");
+    assert_is(FindPeerError::Several, Kind::Ambiguous, "stronghold peers");
     let revoked = Revoked { name: "phone".into(), time: 0 };
-    assert_is(FindPeerError::Revoked(revoked), "revoked", NOT_FOUND, "paired again");
-    assert_is(MergeError::Deletions { deleted: 11, of: 20 }, "deletions", DECISION, "--confirm-deletions");
-    assert_is(MergeError::Export(ExportError::Damaged(Damaged)), "damaged", DAMAGED, "");
-    assert_is(MergeError::Export(ExportError::NotPermitted), "unexpected", UNEXPECTED, "");
+    assert_is(FindPeerError::Revoked(revoked), Kind::Revoked, "paired again");
+    assert_is(MergeError::Deletions { deleted: 11, of: 20 }, Kind::Deletions, "--confirm-deletions");
+    assert_is(MergeError::Export(ExportError::Damaged(Damaged)), Kind::Damaged, "");
+    assert_is(MergeError::Export(ExportError::NotPermitted), Kind::Unexpected, "");
     let unacceptable = ImportError::Unacceptable(RejectReason::OverLimits);
-    assert_is(MergeError::Import(unacceptable), "unexpected", UNEXPECTED, "");
+    assert_is(MergeError::Import(unacceptable), Kind::Unexpected, "");
     // A failure about a record stays the same, but names the record.
     let named: Result<(), ReadError> = Err(ReadError::NotFound);
     let named = named.about(&"a/b/\u{1b}c").unwrap_err();
-    assert_eq!(named.message, "a/b/\\u{1b}c: there is no such record");
-    assert_is(named, "not_found", NOT_FOUND, "stronghold list");
+    assert_eq!(named.message, "no record at a/b/\\u{1b}c");
+    assert_is(named, Kind::NotFound, "stronghold list");
     assert_eq!(ParseLocationError::TooLong.to_string().lines().count(), 1);
 }
 
 #[test]
 fn what_is_wrong_between_two_devices() {
-    assert_is(ChannelError::NotTrusted, "network", PEER, "pair again");
-    assert_is(ChannelError::TurnedAway, "network", PEER, "stronghold serve");
-    assert_is(ChannelError::Stranger, "network", PEER, "check the address");
-    assert_is(ChannelError::WrongCard, "network", PEER, "pair them again");
+    assert_is(ChannelError::NotTrusted, Kind::Network, "pair again");
+    assert_is(ChannelError::TurnedAway, Kind::Network, "stronghold serve");
+    assert_is(ChannelError::Stranger, Kind::Network, "check the address");
+    assert_is(ChannelError::WrongCard, Kind::Network, "pair them again");
     for cut in [ChannelError::Closed, ChannelError::Cut, ChannelError::TimedOut(Duration::from_secs(1))] {
-        assert_is(cut, "network", PEER, "run it again");
+        assert_is(cut, Kind::Network, "run it again");
     }
-    assert_is(ChannelError::Io(io::ErrorKind::Other), "network", PEER, "");
-    assert_is(PairingError::WrongCode, "wrong_code", PEER, "burnt");
-    assert_is(PairingError::Expired, "expired_code", PEER, "ten minutes");
-    assert_is(PairingError::Declined, "declined", PEER, "said no");
-    assert_is(PairingError::Impostor, "pairing", PEER, "another program");
-    assert_is(PairingError::Channel(ChannelError::TurnedAway), "pairing", PEER, "stronghold pair");
-    assert_is(PairingError::Channel(ChannelError::Cut), "network", PEER, "run it again");
+    assert_is(ChannelError::Io(io::ErrorKind::Other), Kind::Network, "");
+    assert_is(PairingError::WrongCode, Kind::WrongCode, "burnt");
+    assert_is(PairingError::Expired, Kind::ExpiredCode, "ten minutes");
+    assert_is(PairingError::Declined, Kind::DeclinedByPeer, "said no");
+    assert_is(PairingError::Impostor, Kind::Pairing, "another program");
+    assert_is(PairingError::Channel(ChannelError::TurnedAway), Kind::Pairing, "stronghold pair");
+    assert_is(PairingError::Channel(ChannelError::Cut), Kind::Network, "run it again");
     let nobody =
         DialError::Unreachable { address: "a".into(), source: io::ErrorKind::ConnectionRefused.into() };
-    assert_is(nobody, "network", PEER, "--at or --join");
-    assert_is(DialError::NotFound, "network", PEER, "stronghold serve");
-    assert_is(DialError::Peer(PeerError::Unpaired), "network", PEER, "pair the two");
-    assert_is(DialError::Pairing(PairingError::WrongCode), "wrong_code", PEER, "burnt");
-    assert_is(PeerError::Channel(ChannelError::Cut), "network", PEER, "run it again");
-    assert_is(PeerError::NothingToPush, "denied", DENIED, "stronghold grant");
-    assert_is(PeerError::Unpaired, "network", PEER, "pair the two");
-    assert_is(PeerError::NoRandomness(RandomnessError::UNUSABLE), "unexpected", UNEXPECTED, "");
-    assert_is(
-        PeerError::Host(HostError::Home(opening(OpenError::WrongKey))),
-        "wrong_key",
-        WRONG_KEY,
-        "try again",
-    );
-    assert_is(HostError::Damaged(Damaged), "damaged", DAMAGED, "");
-    assert_is(HostError::Export(ExportError::Damaged(Damaged)), "damaged", DAMAGED, "");
-    assert_is(HostError::Export(ExportError::NotPermitted), "unexpected", UNEXPECTED, "");
+    assert_is(nobody, Kind::Network, "--at or --join");
+    assert_is(DialError::NotFound, Kind::Network, "stronghold serve");
+    assert_is(DialError::Peer(PeerError::Unpaired), Kind::Network, "pair the two");
+    assert_is(DialError::Pairing(PairingError::WrongCode), Kind::WrongCode, "burnt");
+    assert_is(PeerError::Channel(ChannelError::Cut), Kind::Network, "run it again");
+    assert_is(PeerError::NothingToPush, Kind::Denied, "stronghold grant");
+    assert_is(PeerError::Unpaired, Kind::Network, "pair the two");
+    assert_is(PeerError::NoRandomness(RandomnessError::UNUSABLE), Kind::Unexpected, "");
+    assert_is(PeerError::Host(HostError::Home(opening(OpenError::WrongKey))), Kind::WrongKey, "try again");
+    assert_is(HostError::Damaged(Damaged), Kind::Damaged, "");
+    assert_is(HostError::Export(ExportError::Damaged(Damaged)), Kind::Damaged, "");
+    assert_is(HostError::Export(ExportError::NotPermitted), Kind::Unexpected, "");
     let refused = |refusal| PeerError::Session(SessionError::Refused(refusal));
-    assert_is(refused(Refusal::NotPermitted), "denied", DENIED, "ask for it there");
-    assert_is(refused(Refusal::Busy), "busy", PEER, "try again");
-    assert_is(refused(Refusal::NotReady), "not_ready", PEER, "still paired");
-    assert_is(refused(Refusal::Deletions), "deletions", DECISION, "--confirm-deletions");
-    assert_is(refused(Refusal::ProtocolError), "peer", PEER, "");
-    assert_is(SessionError::Deletions, "deletions", DECISION, "--confirm-deletions");
-    assert_is(SessionError::NotPermitted, "denied", DENIED, "");
+    assert_is(refused(Refusal::NotPermitted), Kind::Denied, "ask for it there");
+    assert_is(refused(Refusal::Busy), Kind::Busy, "try again");
+    assert_is(refused(Refusal::NotReady), Kind::NotReady, "still paired");
+    assert_is(refused(Refusal::Deletions), Kind::Deletions, "--confirm-deletions");
+    assert_is(refused(Refusal::ProtocolError), Kind::Peer, "");
+    assert_is(SessionError::Deletions, Kind::Deletions, "--confirm-deletions");
+    assert_is(SessionError::NotPermitted, Kind::Denied, "");
     assert_is(
         SessionError::PeerMisbehaved(PeerMisbehaved::Unrequested),
-        "peer",
-        PEER,
+        Kind::Peer,
         "nothing of the broken batch",
     );
     for own in [SessionError::ApiMisuse, SessionError::Local] {
-        assert_is(own, "unexpected", UNEXPECTED, "");
+        assert_is(own, Kind::Unexpected, "");
     }
 }
 
@@ -211,7 +191,7 @@ fn a_library_error_says_its_reason_too() {
     let denied = storage(Action::Read, io::ErrorKind::PermissionDenied).to_string();
     assert_eq!(denied, "can't read vault: permission denied");
     let replaced = CommitError::Replaced(OpenError::NotASnapshot).to_string();
-    assert!(replaced.ends_with("what was read from it: not a sealed snapshot"), "{replaced}");
+    assert!(replaced.ends_with("a different file: not a sealed snapshot"), "{replaced}");
     assert!(CommitError::Seal(SealError::TooLarge).to_string().ends_with(": the content is too large"));
     let export = MergeError::Export(ExportError::Damaged(Damaged)).to_string();
     assert_eq!(export, "the other snapshot can't be read: a stored value is damaged");
@@ -230,22 +210,22 @@ fn what_a_peer_does_wrong_exits_with_9_and_what_it_forbids_with_7() {
     let session = |error: SessionError| Failure::from(PeerError::from(error));
     let channel = |error: ChannelError| Failure::from(PeerError::from(error));
     for misbehaviour in [PeerMisbehaved::Unrequested, PeerMisbehaved::OutOfOrder, PeerMisbehaved::BadBatch] {
-        assert_eq!(session(misbehaviour.into()).exit, PEER);
+        assert_eq!(session(misbehaviour.into()).kind.exit(), 9);
     }
     for misbehaved in [FrameError::Oversized(u32::MAX), FrameError::BadEncoding, FrameError::WrongRole] {
-        assert_eq!(channel(misbehaved.into()).exit, PEER);
+        assert_eq!(channel(misbehaved.into()).kind.exit(), 9);
     }
     for error in [ChannelError::Cut, ChannelError::Closed, ChannelError::NotTrusted] {
-        assert_eq!(channel(error).exit, PEER);
+        assert_eq!(channel(error).kind.exit(), 9);
     }
-    assert_eq!(session(SessionError::PeerIncompatible { ours: 1, theirs: 2 }).exit, PEER);
-    assert_eq!(session(SessionError::Refused(Refusal::ProtocolError)).exit, PEER);
-    assert_eq!(session(SessionError::Refused(Refusal::NotPermitted)).exit, DENIED);
-    assert_eq!(Failure::from(PeerError::NothingToPush).exit, DENIED);
+    assert_eq!(session(SessionError::PeerIncompatible { ours: 1, theirs: 2 }).kind.exit(), 9);
+    assert_eq!(session(SessionError::Refused(Refusal::ProtocolError)).kind.exit(), 9);
+    assert_eq!(session(SessionError::Refused(Refusal::NotPermitted)).kind.exit(), 7);
+    assert_eq!(Failure::from(PeerError::NothingToPush).kind.exit(), 7);
     for error in [SessionError::Deletions, SessionError::Refused(Refusal::Deletions)] {
-        assert_eq!(session(error).exit, DECISION);
+        assert_eq!(session(error).kind.exit(), 8);
     }
-    assert_eq!(Failure::from(PairingError::WrongCode).exit, PEER);
+    assert_eq!(Failure::from(PairingError::WrongCode).kind.exit(), 9);
 }
 
 #[test]
@@ -264,7 +244,7 @@ fn each_way_in_which_a_pairing_fails_says_what_and_what_to_do() {
             "{failure:?}"
         );
         assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains(to_do)), "{failure:?}");
-        assert_eq!(failure.exit, PEER);
+        assert_eq!(failure.kind.exit(), 9);
     }
     let reach = Failure::from(DialError::NotFound);
     assert!(reach.hint.is_some_and(|hint| hint.contains("stronghold pair") && hint.contains("--join")));
@@ -273,33 +253,28 @@ fn each_way_in_which_a_pairing_fails_says_what_and_what_to_do() {
 #[test]
 fn what_else_two_devices_say_has_its_hint() {
     let device = stronghold_sync::DeviceId::from_bytes([1; 32]);
-    assert_is(ChannelError::WrongDevice(device), "network", PEER, "check the address");
-    assert_is(ChannelError::WrongCard, "network", PEER, "pair them again");
-    assert_is(ChannelError::Io(io::ErrorKind::Other), "network", PEER, "");
-    assert_is(PairingError::SaidExpired, "expired_code", PEER, "good for ten minutes");
-    assert_is(PairingError::SaidWrong, "wrong_code", PEER, "compare it");
-    assert_is(PairingError::BadName, "usage", USAGE, "");
-    assert_is(PairingError::Itself, "pairing", PEER, "");
-    assert_is(
-        PairingError::Channel(ChannelError::TurnedAway),
-        "pairing",
-        PEER,
-        "run `stronghold pair` there",
-    );
-    assert_is(PairingError::Channel(ChannelError::Cut), "network", PEER, "run it again");
-    assert_is(DialError::NotFound, "network", PEER, "run `stronghold serve` there");
-    assert_is(DialError::Peer(PeerError::Unpaired), "network", PEER, "pair the two devices again");
-    assert_is(PeerError::NothingToPush, "denied", DENIED, "stronghold grant PEER pull");
-    assert_is(PeerError::Busy, "unexpected", UNEXPECTED, "");
+    assert_is(ChannelError::WrongDevice(device), Kind::Network, "check the address");
+    assert_is(ChannelError::WrongCard, Kind::Network, "pair them again");
+    assert_is(ChannelError::Io(io::ErrorKind::Other), Kind::Network, "");
+    assert_is(PairingError::SaidExpired, Kind::ExpiredCode, "good for ten minutes");
+    assert_is(PairingError::SaidWrong, Kind::WrongCode, "compare it");
+    assert_is(PairingError::BadName, Kind::Usage, "");
+    assert_is(PairingError::Itself, Kind::Pairing, "");
+    assert_is(PairingError::Channel(ChannelError::TurnedAway), Kind::Pairing, "run `stronghold pair` there");
+    assert_is(PairingError::Channel(ChannelError::Cut), Kind::Network, "run it again");
+    assert_is(DialError::NotFound, Kind::Network, "run `stronghold serve` there");
+    assert_is(DialError::Peer(PeerError::Unpaired), Kind::Network, "pair the two devices again");
+    assert_is(PeerError::NothingToPush, Kind::Denied, "stronghold grant PEER pull");
+    assert_is(PeerError::Busy, Kind::Unexpected, "");
     for limits in [SessionError::Limits, SessionError::Refused(Refusal::Limits)] {
-        assert_is(limits, "limits", DECISION, "run it again");
+        assert_is(limits, Kind::Limits, "run it again");
     }
-    assert_is(SessionError::Refused(Refusal::Busy), "busy", PEER, "try again in a while");
-    assert_is(SessionError::Refused(Refusal::NotReady), "not_ready", PEER, "still paired");
-    assert_is(SessionError::Refused(Refusal::Deletions), "deletions", DECISION, "for its owner to allow");
-    assert_is(SessionError::Deletions, "deletions", DECISION, "--dry-run");
-    assert_is(SessionError::Local, "unexpected", UNEXPECTED, "");
-    assert_is(SessionError::Stopped, "peer", PEER, "");
+    assert_is(SessionError::Refused(Refusal::Busy), Kind::Busy, "try again in a while");
+    assert_is(SessionError::Refused(Refusal::NotReady), Kind::NotReady, "still paired");
+    assert_is(SessionError::Refused(Refusal::Deletions), Kind::Deletions, "for its owner to allow");
+    assert_is(SessionError::Deletions, Kind::Deletions, "--dry-run");
+    assert_is(SessionError::Local, Kind::Unexpected, "");
+    assert_is(SessionError::Stopped, Kind::Peer, "");
 }
 
 /// Does not show its source in its text.

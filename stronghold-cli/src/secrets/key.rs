@@ -43,7 +43,7 @@ pub(super) fn read(path: &Path) -> Result<LockedKey, Failure> {
                 ("its bytes are all alike", "make one: head -c 32 /dev/urandom > FILE")
             }
         };
-        Failure::usage(format!("{} is no key: {why}; nothing was changed", shown(path)), hint)
+        Failure::usage(format!("not a key file: {}: {why}; nothing was changed", shown(path)), hint)
     })
 }
 

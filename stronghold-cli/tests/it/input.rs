@@ -51,11 +51,11 @@ fn what_has_no_end_is_refused_at_a_limit() {
         (&["put", "a/b/c", "--file", "/dev/zero"][..], "the value is too large"),
         (&["import", "--format", "csv", "/dev/zero"], "/dev/zero is larger than 16777216 bytes"),
         (&["merge", "vault", "--other-passphrase-file", "/dev/zero"], "the passphrase is too long"),
-        (&["merge", "vault", "--other-key-file", "/dev/zero"], "/dev/zero is no key"),
+        (&["merge", "vault", "--other-key-file", "/dev/zero"], "not a key file: /dev/zero"),
         (&["passphrase", "--add", "--new-passphrase-file", "/dev/zero"], "the passphrase is too long"),
-        (&["passphrase", "--add", "--new-key-file", "/dev/zero"], "/dev/zero is no key"),
+        (&["passphrase", "--add", "--new-key-file", "/dev/zero"], "not a key file: /dev/zero"),
         (&["export", "--output", "e", "--output-passphrase-file", "/dev/zero"], "the passphrase is too long"),
-        (&["export", "--output", "e", "--output-key-file", "/dev/zero"], "/dev/zero is no key"),
+        (&["export", "--output", "e", "--output-key-file", "/dev/zero"], "not a key file: /dev/zero"),
     ] {
         let said = device.fails_cleanly(command, USAGE);
         assert!(said.contains(says), "{command:?}: {said}");
@@ -67,8 +67,8 @@ fn what_has_no_end_is_refused_at_a_limit() {
         ("--passphrase-file - </dev/zero", "the passphrase is too long"),
         ("--passphrase-file <(yes | tr -d '\\n')", "the passphrase is too long"),
         ("--passphrase-file <(printf '\\377\\376'; cat /dev/zero)", "the passphrase is too long"),
-        ("--key-file /dev/zero", "is no key"),
-        ("--key-file <(yes)", "is no key"),
+        ("--key-file /dev/zero", "not a key file"),
+        ("--key-file <(yes)", "not a key file"),
     ] {
         let done = script(&device, &format!("s list {source}"));
         assert!(done.exit == USAGE && done.stderr.contains(says), "{source}: {done:?}");
@@ -283,7 +283,7 @@ fn text_is_no_key_file() {
     for bytes in [&b"correct horse battery staple 12\n"[..], &[b'x'; 32], &[0; 32], &[b'0'; 64]] {
         device.unlock_by("--key-file", "wrong", bytes);
         let said = device.fails_cleanly(&["init"], USAGE);
-        assert!(said.contains("is no key: ") && said.contains("head -c 32 /dev/urandom"), "{said}");
+        assert!(said.contains("not a key file: ") && said.contains("head -c 32 /dev/urandom"), "{said}");
     }
 }
 

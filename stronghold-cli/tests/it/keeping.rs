@@ -150,9 +150,9 @@ fn doctor_tells_what_is_wrong_around_the_snapshot_without_a_key() {
     let finding = |what: &str| {
         let found: Value = serde_json::from_slice(&device.run(&["doctor", "--json"], b"").stdout).unwrap();
         let all = found["findings"].as_array().unwrap().clone();
-        all.into_iter().find(|finding| finding["what"] == what).unwrap()
+        all.into_iter().find(|finding| finding["check"] == what).unwrap()
     };
-    let is_ok = |what: &str| finding(what)["status"] == "ok";
+    let is_ok = |what: &str| finding(what)["ok"] == true;
     for what in ["rollback", "snapshot", "permissions", "folder", "writer", "left over"] {
         assert!(is_ok(what), "{what}: {}", finding(what));
     }

@@ -141,7 +141,7 @@ fn errors_show_a_path_and_obey_none_of_it() {
     of(in_folder(&folder, &["list", "--json"], b""), NOT_FOUND);
     fs::write(folder.join("v"), "text").unwrap();
     of(in_folder(&folder, &["list"], b""), crate::common::DAMAGED);
-    of(in_folder(&folder, &["init"], b""), crate::common::STORAGE);
+    of(in_folder(&folder, &["init"], b""), crate::common::USAGE);
     fs::remove_file(folder.join("v")).unwrap();
     assert_eq!(in_folder(&folder, &["init"], b"").exit, 0);
     for args in [

@@ -139,14 +139,14 @@ fn an_unknown_peer() {
         &["revoke", "nobody"],
     ] {
         let said = pair.b.fails_cleanly(args, NOT_FOUND);
-        assert_eq!(said, "error: nobody: no paired device is called that\nhint: see `stronghold peers`\n");
+        assert_eq!(said, "error: no paired device matches \"nobody\"\nhint: see `stronghold peers`\n");
     }
     // A device that `a` does not know, though it knows `a`, as after `revoke` on one side.
     let stranger = Device::new("stranger");
     let (other, _) = paired();
     crate::common::pair(&other, &stranger);
     let said = stranger.fails_cleanly(&["sync", "a", "--at", &pair.address], PEER);
-    assert!(said.starts_with("error: the other side hung up without a word: "), "{said}");
+    assert!(said.starts_with("error: the peer hung up without a word: "), "{said}");
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_revoked_device_is_a_stranger_and_keeps_what_it_had() {
     let said = pair.fails(&["sync", "a"], PEER);
     assert_eq!(
         said,
-        "error: the other side hung up without a word: it does not know this device, or is no Stronghold\n\
+        "error: the peer hung up without a word: it does not know this device, or is not Stronghold\n\
          hint: is `stronghold serve` running there, and still paired with this device? If not, pair again\n"
     );
     assert_eq!(pair.b.locations(), ENTRIES);

@@ -153,7 +153,7 @@ pub enum PeerError {
     #[error(transparent)]
     Host(#[from] HostError),
     /// This side's policy does not let the peer have the entries to push.
-    #[error("this side's policy does not let the peer pull it")]
+    #[error("this device's policy does not let the peer pull it")]
     NothingToPush,
     /// This device is not paired with the device, or was before pairings had a rendezvous secret.
     #[error("this device is not paired with it")]
@@ -165,7 +165,7 @@ pub enum PeerError {
     #[error("too many sessions at a time, or too much that they tell of")]
     Busy,
     /// This side's snapshot can't be used now.
-    #[error("this side's snapshot can't be used now: {0}")]
+    #[error("this device's snapshot can't be used now: {0}")]
     NotReady(String),
     /// The peer is slower than the limit.
     #[error("the peer is too slow")]

@@ -51,7 +51,7 @@ type Tag = [u8; 8];
 
 /// An error of multicast DNS: the LAN can't be searched, or this device can't be announced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("multicast DNS does not work here: {0}")]
+#[error("mDNS is unavailable: {0}")]
 pub struct DiscoveryError(String);
 
 impl DiscoveryError {

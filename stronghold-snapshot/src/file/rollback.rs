@@ -81,7 +81,7 @@ pub enum NoteError {
         source: io::Error,
     },
     /// The note exists but is not in the format of a note.
-    #[error("the note {} is damaged, or is none", .0.display())]
+    #[error("the note {} is damaged or not a note", .0.display())]
     Unreadable(PathBuf),
     /// There is no folder for notes.
     #[error("this system names no folder for notes of what was seen")]

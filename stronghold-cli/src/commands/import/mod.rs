@@ -22,7 +22,7 @@ use self::{
 use super::changes::{self, Changes};
 use crate::{
     context::Context,
-    error::{DECISION, Failure},
+    error::{Failure, Kind},
     input::{self, MAX_TABLE},
     lookalike::{self, Spellings},
 };
@@ -161,7 +161,7 @@ impl<'a> Plan<'a> {
                 lookalike::quoted(&args.into),
                 lookalike::quoted(&twin)
             );
-            return Err(Failure::new("lookalike", DECISION, format!("{message}; nothing was changed"))
+            return Err(Failure::new(Kind::Lookalike, format!("{message}; nothing was changed"))
                 .hint("write it as that one, or say --allow-lookalike"));
         }
         let mut plan = Self::default();
@@ -351,7 +351,7 @@ fn refused_names(left_out: &[&LeftOut], dry_run: bool) -> Result<(), Failure> {
     let rows = if refused == 1 { "1 row was".into() } else { format!("{refused} rows were") };
     let others = if dry_run { "nothing was changed" } else { "the others are here" };
     let message = format!("{rows} left out for want of a name that can be taken; {others}");
-    Err(Failure::new("left_out", DECISION, message).hint(
+    Err(Failure::new(Kind::LeftOut, message).hint(
         "give those entries other names and import again: what is here stays as it is (--allow-lookalike takes names that look alike)",
     ))
 }

@@ -27,7 +27,7 @@ pub enum HostError {
     #[error("many records would be deleted or emptied")]
     Deletions,
     /// The peer's key is none.
-    #[error("the other side's key is none")]
+    #[error("the peer sent an invalid recipient key")]
     BadKey,
     /// A value could not be opened.
     #[error(transparent)]
