@@ -6,15 +6,16 @@
 
 use std::error::Error;
 
-use stronghold_net::{Identity, Invitation, Pairing, Stronghold, dial_pairing, discovery::reachable_at};
-use tokio::net::TcpListener;
+use stronghold_net::{
+    Identity, Invitation, Listener, Pairing, Stronghold, dial_pairing, discovery::reachable_at,
+};
 
 type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Fallible<()> {
     let pairing = Pairing::new()?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = Listener::bind("127.0.0.1:0").await?;
     let invitation = pairing.invitation(reachable_at(listener.local_addr()?));
     println!("[laptop] code {}", invitation.code.reveal().as_str());
     println!("[laptop] link {} (or the same as a QR code)", invitation.link().as_str());
@@ -25,7 +26,7 @@ async fn main() -> Fallible<()> {
     Ok(())
 }
 
-async fn on_the_laptop(pairing: Pairing, listener: TcpListener) -> Fallible<()> {
+async fn on_the_laptop(pairing: Pairing, listener: Listener) -> Fallible<()> {
     let (mut stronghold, identity) = (Stronghold::new("laptop")?, Identity::generate()?);
     let (met, from) = pairing.wait(&listener, &identity, "laptop").await?;
     println!("[laptop] met {} {} from {from}: agree", met.name(), met.device().fingerprint());

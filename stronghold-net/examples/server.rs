@@ -8,11 +8,11 @@
 use std::error::Error;
 
 use stronghold_net::{
-    Beyond, BoxFuture, DeviceId, Direction, Labels, Limits, NewSlot, NoHandler, Operation, Pairing, Rule,
-    Selection, Server, SessionHandler, SharedVault, Stronghold, SyncRequest, VaultFile, VaultFileError, dial,
-    sync::Pending,
+    Beyond, BoxFuture, DeviceId, Direction, Labels, Limits, Listener, NewSlot, NoHandler, Operation, Pairing,
+    Rule, Selection, Server, SessionHandler, SharedVault, Stronghold, SyncRequest, VaultFile, VaultFileError,
+    dial, sync::Pending,
 };
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::sync::oneshot;
 
 /// The application's user, who approves requests on the application's own screen.
 struct User;
@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     pair(&desk, &phone).await?;
 
     // The application: one task answers, with limits of its own.
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = Listener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut limits = Limits::default();

@@ -15,7 +15,7 @@ pub mod pairing;
 mod rendezvous;
 mod server;
 mod session;
-mod tcp;
+mod transport;
 #[cfg(test)]
 #[cfg(feature = "discovery")]
 mod vectors;
@@ -42,3 +42,4 @@ pub use stronghold_snapshot::{
 };
 pub use stronghold_sync::{self as sync, DeviceId, Operation, Rule, Selection};
 pub use stronghold_vault::{self as vault, Identity, Labels, Stronghold};
+pub use transport::{ByteStream, Listener, Stream};

@@ -48,7 +48,7 @@ use zeroize::Zeroizing;
 pub(crate) use self::introduction::vectors;
 use self::introduction::{Answer, IdentityProof, PairingRole, Proofs};
 pub use self::settle::{Settled, Unsettled};
-use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Trust, rendezvous::tags};
+use crate::{Channel, ChannelError, Expect, Invitation, PairingCode, Stream, Trust, rendezvous::tags};
 
 /// Maximum length of a device's name, in characters.
 pub const MAX_NAME: usize = MAX_DEVICE_NAME;
@@ -72,7 +72,7 @@ pub struct Pairing {
 /// Two devices that hold the same code. Neither trusts the other before both persons confirm.
 #[derive(Debug)]
 #[must_use = "nobody trusts anybody before `confirm`"]
-pub struct PendingPairing<S> {
+pub struct PendingPairing<S = Stream> {
     name: String,
     rendezvous: Rendezvous,
     channel: Channel<S>,
@@ -82,7 +82,7 @@ pub struct PendingPairing<S> {
 #[derive(Debug)]
 #[non_exhaustive]
 #[must_use = "neither device remembers the other before `settle` or `save_in`"]
-pub struct Paired<S> {
+pub struct Paired<S = Stream> {
     /// The device to trust from now on.
     pub peer: PublicIdentity,
     /// The device's name for itself, 1 to [`MAX_NAME`] characters. A stranger chose it: show

@@ -25,13 +25,12 @@ use stronghold_sync::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
     task::JoinSet,
     time::{interval, sleep, timeout},
 };
 
 use crate::{
-    Channel, ChannelError, Limits, Timeouts,
+    Channel, ChannelError, Limits, Listener, Timeouts,
     channel::ephemeral::EphemeralIdentities,
     client::peer::{PeerError, answer},
     rendezvous::preauth::PreAuth,
@@ -45,7 +44,6 @@ use crate::{
         handler::{NoHandler, SessionHandler},
         host::HostError,
     },
-    tcp::accept,
 };
 
 /// Interval between reports of rejected connections.
@@ -151,7 +149,8 @@ impl Server {
     /// sessions [`Limits::shutdown_grace`] to end, and cuts the remaining ones; their acknowledged
     /// batches are durable. If a connection can't be accepted (for example with too many open
     /// files), tries the next one after a moment.
-    pub async fn run(&self, listener: TcpListener, stop: impl Future<Output = ()>) {
+    pub async fn run(&self, listener: impl Into<Listener>, stop: impl Future<Output = ()>) {
+        let listener = listener.into();
         let mut strangers = AdmissionQueue::with_capacity(self.limits.unauthenticated);
         let mut handshakes = AdmissionQueue::with_capacity(self.limits.handshakes);
         let mut sessions = JoinSet::new();
@@ -177,7 +176,7 @@ impl Server {
                         self.count(handshakes.admit(opening));
                     }
                 }
-                (stream, _) = accept(&listener) => {
+                (stream, _) = listener.accept() => {
                     let server = self.clone();
                     let gate = async move { server.in_time(server.pre_authenticate(stream)).await };
                     self.count(strangers.admit(gate));

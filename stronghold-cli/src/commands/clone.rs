@@ -3,7 +3,6 @@
 use stronghold_net::{HostError, Peer, PeerError, PlanDecision, SharedVault, pairing::Paired};
 use stronghold_sync::{Selection, session::SessionError};
 use stronghold_vault::check_given_name;
-use tokio::net::TcpStream;
 
 use super::remote::reach;
 use super::remote::report;
@@ -45,7 +44,7 @@ pub(super) fn clone(
             runtime()?.block_on(async {
                 let me = Me::new(&stronghold)?;
                 let (mut paired, address) = join(context, &me, address.as_deref()).await?;
-                let save = async |paired: &Paired<TcpStream>| {
+                let save = async |paired: &Paired| {
                     let name = paired.save_in(&mut stronghold, name.as_deref(), Some(address));
                     granted.add_for(&mut stronghold, paired.peer.device());
                     Ok::<_, Failure>((context.create(&path, &secret, stronghold)?, name))
@@ -66,7 +65,7 @@ pub(super) fn clone(
 pub(super) async fn import(
     context: &Context,
     home: &SharedVault,
-    peer: Peer<TcpStream>,
+    peer: Peer,
     selection: Selection,
 ) -> Result<(), Failure> {
     let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);

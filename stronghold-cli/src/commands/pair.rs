@@ -7,13 +7,12 @@ use std::{
 
 use serde_json::json;
 use stronghold_net::{
-    ChannelError, Invitation, Pairing, Peer, PeerError, PlanDecision, SharedVault,
+    ChannelError, Invitation, Listener, Pairing, Peer, PeerError, PlanDecision, SharedVault,
     discovery::{Announcement, reachable_at},
     pairing::{Paired, PendingPairing, Settled},
 };
 use stronghold_sync::{DeviceId, Operation, Rule, Selection, escape_untrusted};
 use stronghold_vault::{Identity, Stronghold, check_given_name};
-use tokio::net::{TcpListener, TcpStream};
 
 use super::{peers::add_rule, progress::Progress};
 use crate::context::{Context, runtime, selections};
@@ -116,7 +115,7 @@ struct Saved {
 
 impl Saving<'_> {
     /// Saves the pairing on both sides or on neither. Returns the device's name here.
-    async fn settle(self, paired: &mut Paired<TcpStream>) -> Result<String, Failure> {
+    async fn settle(self, paired: &mut Paired) -> Result<String, Failure> {
         let home = self.home;
         let (saved, settled) = paired
             .settle(async |paired| self.save(paired), async |saved: Saved| saved.take_back(home))
@@ -124,7 +123,7 @@ impl Saving<'_> {
         settled_on_both(&saved.name, settled).map(|()| saved.name)
     }
 
-    fn save(self, paired: &Paired<TcpStream>) -> Result<Saved, Failure> {
+    fn save(self, paired: &Paired) -> Result<Saved, Failure> {
         let device = paired.peer.device();
         self.home.update(|stronghold| {
             let before = stronghold.peers().get(&device).cloned();
@@ -262,18 +261,18 @@ pub(super) fn announced(
 }
 
 /// Binds the given address, else the default, else any free port.
-async fn listen_at(address: Option<&str>) -> Result<TcpListener, Failure> {
+async fn listen_at(address: Option<&str>) -> Result<Listener, Failure> {
     match address {
         Some(address) => bind(address).await,
-        None => match TcpListener::bind(DEFAULT_LISTEN).await {
+        None => match Listener::bind(DEFAULT_LISTEN).await {
             Ok(listener) => Ok(listener),
             Err(_) => bind("0.0.0.0:0").await,
         },
     }
 }
 
-pub(super) async fn bind(address: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+pub(super) async fn bind(address: &str) -> Result<Listener, Failure> {
+    Listener::bind(address).await.map_err(|error| {
         Failure::new(Kind::Network, format!("can't listen on {}: {error}", escape_untrusted(address)))
             .hint("say another address with --listen, such as 0.0.0.0:4748")
     })
@@ -284,7 +283,7 @@ pub(super) async fn join(
     context: &Context,
     me: &Me,
     address: Option<&str>,
-) -> Result<(Paired<TcpStream>, String), Failure> {
+) -> Result<(Paired, String), Failure> {
     let line = secrets::line("Code or link: ")?;
     let invitation: Invitation = line.parse().map_err(|error: stronghold_net::ParseInvitationError| {
         Failure::usage(
@@ -301,11 +300,7 @@ pub(super) async fn join(
 
 /// Shows both devices on the terminal and waits for a yes, wherever stdin, stdout and stderr are
 /// redirected. Confirms without asking if there is no terminal.
-async fn confirmed(
-    context: &Context,
-    me: &Me,
-    met: PendingPairing<TcpStream>,
-) -> Result<Paired<TcpStream>, Failure> {
+async fn confirmed(context: &Context, me: &Me, met: PendingPairing) -> Result<Paired, Failure> {
     if context.global.yes {
         return Ok(met.confirm().await?);
     }
@@ -329,7 +324,7 @@ async fn confirmed(
 
 pub(super) fn told(
     context: &Context,
-    paired: &Paired<TcpStream>,
+    paired: &Paired,
     name: &str,
     grants: &[Operation],
 ) -> Result<(), Failure> {

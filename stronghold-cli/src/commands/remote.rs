@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use stronghold_net::{Outcome, Peer, SharedVault};
-use tokio::net::TcpStream;
 
 use crate::context::Context;
 use crate::error::{About, Failure};
@@ -16,7 +15,7 @@ pub(crate) struct At {
 }
 
 /// Opens a channel to a paired device.
-pub(super) async fn reach(home: &SharedVault, peer: &str, at: &At) -> Result<Peer<TcpStream>, Failure> {
+pub(super) async fn reach(home: &SharedVault, peer: &str, at: &At) -> Result<Peer, Failure> {
     let device = home.lock().stronghold().peers().find(peer).about(&peer)?.0;
     Ok(stronghold_net::dial(home, device, at.at.as_deref()).await?)
 }

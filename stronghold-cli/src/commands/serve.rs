@@ -13,10 +13,11 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
 use stronghold_net::{
-    BoxFuture, Event, LeftBehindReport, Server, SessionHandler, SharedVault, discovery::Announcement,
+    BoxFuture, Event, LeftBehindReport, Listener, Server, SessionHandler, SharedVault,
+    discovery::Announcement,
 };
 use stronghold_sync::{DeviceId, Location, Pending, Plan, escape_untrusted, session::Duplicate};
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::sync::Notify;
 
 use super::pair::DEFAULT_LISTEN;
 use super::{
@@ -104,12 +105,12 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
 }
 
 /// Returns the socket that a service manager opened for this process, if any.
-fn inherited() -> Result<Option<TcpListener>, Failure> {
+fn inherited() -> Result<Option<Listener>, Failure> {
     let failed = |error: std::io::Error| {
         Failure::new(Kind::Network, format!("the socket that was handed over is no use: {error}"))
     };
     let Some(listener) = ListenFd::from_env().take_tcp_listener(0).map_err(failed)? else { return Ok(None) };
-    listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)).map(Some).map_err(failed)
+    listener.try_into().map(Some).map_err(failed)
 }
 
 /// Notifies the service manager, if `NOTIFY_SOCKET` names one.

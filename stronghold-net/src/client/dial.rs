@@ -1,4 +1,4 @@
-//! Connects to a device over TCP: at a known address, or at one found on the LAN.
+//! Connects to a device: at a known address, or at one found on the LAN.
 
 #[cfg(test)]
 #[cfg(feature = "discovery")]
@@ -10,16 +10,15 @@ use stronghold_snapshot::SharedVault;
 use stronghold_sync::DeviceId;
 use stronghold_vault::Identity;
 use tokio::{
-    net::TcpStream,
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
 
 use crate::{
-    HostError, Invitation, Pairing, Peer, PeerError,
+    HostError, Invitation, Pairing, Peer, PeerError, Stream,
     pairing::{PairingError, PendingPairing},
     rendezvous::discovery::{Search, search_for_code, search_for_peer},
-    tcp,
+    transport,
 };
 
 /// Head start of the known addresses before the LAN is searched too.
@@ -68,11 +67,7 @@ fn reason(error: &io::Error) -> String {
 ///
 /// # Errors
 /// [`DialError`] with the first error, if no address works.
-pub async fn dial(
-    home: &SharedVault,
-    device: DeviceId,
-    at: Option<&str>,
-) -> Result<Peer<TcpStream>, DialError> {
+pub async fn dial(home: &SharedVault, device: DeviceId, at: Option<&str>) -> Result<Peer, DialError> {
     let known = home.call(move |vault| {
         let peer = vault.stronghold().peers().get(&device)?;
         Some((peer.address.clone(), peer.rendezvous.clone()?))
@@ -110,7 +105,7 @@ pub async fn dial_pairing(
     identity: &Identity,
     name: &str,
     at: Option<&str>,
-) -> Result<(PendingPairing<TcpStream>, String), DialError> {
+) -> Result<(PendingPairing, String), DialError> {
     let open = |address: String| {
         let (identity, code) = (identity.duplicate(), invitation.code.copy());
         let name = name.to_owned();
@@ -210,7 +205,7 @@ fn is_final(error: &DialError) -> bool {
     matches!(error, DialError::Pairing(PairingError::Itself))
 }
 
-async fn connect(address: &str) -> Result<TcpStream, DialError> {
-    let connected = tcp::connect(address).await;
+async fn connect(address: &str) -> Result<Stream, DialError> {
+    let connected = transport::connect(address).await;
     connected.map_err(|source| DialError::Unreachable { address: address.to_owned(), source })
 }

@@ -17,7 +17,7 @@ use stronghold_vault::{PublicIdentity, RandomnessError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Channel, ChannelError, Limits, Timeouts,
+    Channel, ChannelError, Limits, Stream, Timeouts,
     channel::{ephemeral::EphemeralIdentities, frame::Role},
     rendezvous::preauth,
     server::memory::BatchPermits,
@@ -190,7 +190,7 @@ impl From<VaultFileError> for PeerError {
 /// Acknowledged batches are durable, even if a request fails after them: the next request continues
 /// with the missing entries.
 #[derive(Debug)]
-pub struct Peer<S> {
+pub struct Peer<S = Stream> {
     channel: Channel<S>,
     home: SharedVault,
 }

@@ -3,13 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use stronghold_vault::Identity;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    time::{sleep_until, timeout},
-};
+use tokio::time::{sleep_until, timeout};
 
 use super::{Pairing, PairingError, PendingPairing, PendingProof};
-use crate::{Channel, ChannelError, Trust, server::admission::AdmissionQueue, tcp::accept};
+use crate::{Channel, ChannelError, Listener, Stream, Trust, server::admission::AdmissionQueue};
 
 /// Maximum connections from which a proof is pending.
 const MOST: usize = 16;
@@ -29,10 +26,10 @@ impl Pairing {
     /// [`PairingError::Expired`] when no proof arrives in time.
     pub async fn wait(
         self,
-        listener: &TcpListener,
+        listener: &Listener,
         identity: &Identity,
         name: &str,
-    ) -> Result<(PendingPairing<TcpStream>, SocketAddr), PairingError> {
+    ) -> Result<(PendingPairing, SocketAddr), PairingError> {
         let cover = Identity::generate()?;
         let mut crowd = AdmissionQueue::with_capacity(MOST);
         loop {
@@ -42,7 +39,7 @@ impl Pairing {
                     return Ok((self.answer(knock, identity, name).await?, address));
                 }
                 () = sleep_until(self.until) => return Err(PairingError::Expired),
-                (stream, address) = accept(listener) => {
+                (stream, address) = listener.accept() => {
                     let cover = cover.duplicate();
                     let knock = async move { (timeout(PATIENCE, receive_proof(stream, &cover)).await, address) };
                     crowd.admit(knock);
@@ -53,9 +50,9 @@ impl Pairing {
 }
 
 type ReceivedProof =
-    (Result<Result<PendingProof<TcpStream>, ChannelError>, tokio::time::error::Elapsed>, SocketAddr);
+    (Result<Result<PendingProof<Stream>, ChannelError>, tokio::time::error::Elapsed>, SocketAddr);
 
-async fn next_proof(crowd: &mut AdmissionQueue<ReceivedProof>) -> (PendingProof<TcpStream>, SocketAddr) {
+async fn next_proof(crowd: &mut AdmissionQueue<ReceivedProof>) -> (PendingProof<Stream>, SocketAddr) {
     loop {
         if let (Ok(Ok(knock)), address) = crowd.next().await {
             return (knock, address);
@@ -63,6 +60,6 @@ async fn next_proof(crowd: &mut AdmissionQueue<ReceivedProof>) -> (PendingProof<
     }
 }
 
-async fn receive_proof(stream: TcpStream, cover: &Identity) -> Result<PendingProof<TcpStream>, ChannelError> {
+async fn receive_proof(stream: Stream, cover: &Identity) -> Result<PendingProof<Stream>, ChannelError> {
     PendingProof::receive(Channel::accept(stream, cover, Trust::Anyone).await?).await
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use stronghold_net::{
-    Channel, ChannelError, Expect, FrameError, Pairing, PairingCode, Trust,
+    Channel, ChannelError, Expect, FrameError, Listener, Pairing, PairingCode, Trust,
     pairing::{CODE_LIFE, MAX_NAME, Paired, PairingError, PendingPairing, Unsettled},
 };
 use stronghold_vault::{Identity, Stronghold};
 use tokio::{
     io::{AsyncWriteExt, DuplexStream, duplex},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 type Outcome = Result<Paired<DuplexStream>, PairingError>;
@@ -222,7 +222,7 @@ async fn an_expired_code_is_told_from_a_wrong_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a_code_that_nobody_uses_expires_in_ten_minutes() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
     let start = tokio::time::Instant::now();
     let waited = codes().0.wait(&listener, &device(), "laptop").await;
     assert_eq!(waited.unwrap_err(), PairingError::Expired);
@@ -246,7 +246,7 @@ async fn whoever_connects_to_a_pairing_sees_no_device() {
 
 #[tokio::test]
 async fn silent_and_loud_strangers_burn_nothing_and_keep_nobody_out() {
-    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = Listener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let (shown, typed) = codes();
     let (joiner, listener) = (device(), device());
