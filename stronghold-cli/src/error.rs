@@ -171,10 +171,10 @@ impl From<RandomnessError> for Failure {
 impl From<RedundantRule> for Failure {
     fn from(error: RedundantRule) -> Self {
         Self::of(Kind::Void, &error).hint(match error {
-            RedundantRule::Covered(_) => "nothing was changed; see `stronghold peers`",
             RedundantRule::Unasked(_) => {
                 "nothing was changed; say --replace, and this one stands instead of the older"
             }
+            _ => "nothing was changed; see `stronghold peers`",
         })
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The reason why a session failed, grouped by whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SessionError {
     /// The peer broke the protocol.
     #[error("the peer broke the protocol: {0}")]
@@ -42,6 +43,7 @@ pub enum SessionError {
 
 /// A violation of the protocol that no honest peer commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PeerMisbehaved {
     /// A message that is invalid in this state.
     #[error("a message out of order")]
@@ -83,6 +85,7 @@ pub enum PeerMisbehaved {
 
 /// The reason why a peer ended the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
 pub enum Refusal {
     /// The policy does not allow the request, or the entries do not exist: the two look the same.
     #[error("the peer does not permit it")]

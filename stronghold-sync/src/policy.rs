@@ -89,6 +89,7 @@ pub struct Policy {
 
 /// The reason why a rule would change nothing beside an older one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RedundantRule {
     /// The older rule allows all of it.
     #[error("rule {0} allows that already")]
@@ -317,7 +318,9 @@ impl Rule {
 }
 
 impl Grant {
-    /// Returns the grant of a snapshot's owner, who holds its key: everything selected.
+    /// Returns the grant of a snapshot's owner, who holds its key: everything selected. For local
+    /// merges only, where no peer asks; the snapshot crate alone calls it.
+    #[doc(hidden)]
     #[must_use]
     pub fn of_owner(selection: Selection) -> Self {
         Self { peer: None, operation: Operation::Pull, scope: Scope::of(selection), approved: true }

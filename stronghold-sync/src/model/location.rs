@@ -25,6 +25,7 @@ pub struct Location {
 
 /// The error for an invalid name or location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParseLocationError {
     /// Fewer than three parts.
     #[error("a location is CLIENT/VAULT/RECORD")]
@@ -59,6 +60,7 @@ impl Location {
     }
 
     /// Creates a location from names that were checked before, such as those held in a vault.
+    #[doc(hidden)]
     #[must_use]
     pub fn new_unchecked(client: &str, vault: &str, record: &str) -> Self {
         Self { client: client.into(), vault: vault.into(), record: record.into() }

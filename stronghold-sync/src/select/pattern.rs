@@ -24,6 +24,7 @@ pub struct Pattern {
 
 /// The error for text that is not a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParsePatternError {
     /// Empty text.
     #[error("a selection is empty")]

@@ -29,6 +29,7 @@ pub struct Selection {
 
 /// The error for a list of patterns that is not a selection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParseSelectionError {
     /// A pattern that can't be parsed.
     #[error(transparent)]
@@ -302,6 +303,7 @@ pub struct Mapping {
 
 /// The error for text that is not a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParseMappingError {
     /// Other than two places joined by `=`, either both a client or both a client and vault.
     #[error("a mapping is CLIENT=CLIENT or CLIENT/VAULT=CLIENT/VAULT")]
