@@ -300,6 +300,8 @@ mod tests {
         assert!(keys.iter().zip(0..).all(|(locked, n)| *locked.expose() == key(n)));
         let held = locked_memory_status();
         assert!(held.keys >= 100_000 && held.locked + held.unlocked >= 100_000 * KEY_LEN, "{held:?}");
+        assert!(held.keys * KEY_LEN <= held.locked + held.unlocked, "{held:?}");
+        assert!(held.refusal.is_some() || held.unlocked == 0, "{held:?}");
     }
 
     #[test]

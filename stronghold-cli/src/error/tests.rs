@@ -294,3 +294,19 @@ fn an_error_names_its_causes_once() {
     let error = std::io::Error::other(cause);
     assert_eq!(chain(&error), "the cause");
 }
+
+#[test]
+fn a_file_that_is_missing_is_told_from_one_that_can_not_be_read() {
+    let of = |kind: io::ErrorKind| Failure::file(std::path::Path::new("file"), &kind.into()).kind;
+    assert_eq!(of(io::ErrorKind::NotFound), Kind::NotFound);
+    assert_eq!(of(io::ErrorKind::PermissionDenied), Kind::Storage);
+}
+
+#[test]
+fn a_pairing_that_was_not_taken_back_says_what_to_do() {
+    let inner = Failure::new(Kind::InUse, "in use");
+    let failure = Failure::from(Unsettled::TakeBack(inner));
+    assert_is(failure, Kind::InUse, "pair again, or revoke it");
+    let inner = Failure::new(Kind::InUse, "in use");
+    assert_is(Failure::from(Unsettled::Save(inner)), Kind::InUse, "neither has the other");
+}

@@ -339,3 +339,20 @@ fn a_name_that_its_number_makes_too_long_is_left_out() {
         assert_eq!(said.contains("1 row was left out for want of a name"), expected == DECISION, "{said}");
     }
 }
+
+/// A row belongs to the credential that has its user name, although another one once had its
+/// password.
+#[test]
+fn a_current_value_says_more_than_a_former_one() {
+    let device = Device::new("a");
+    imported(&device, "Web,Mail,alice,one\nWeb,Mail,bob,two\n", &[]);
+    imported(&device, "Web,Mail,alice,one\nWeb,Mail,bob,three\n", &[]);
+    imported(&device, "Web,Mail,alice,two\n", &[]);
+    let expected = [
+        "imported/Web/Mail (2)/password=three",
+        "imported/Web/Mail (2)/username=bob",
+        "imported/Web/Mail/password=two",
+        "imported/Web/Mail/username=alice",
+    ];
+    assert_eq!(all(&device), expected);
+}

@@ -346,3 +346,14 @@ fn a_flag_beats_the_environment_and_an_empty_variable_is_none() {
         NOT_FOUND
     );
 }
+
+#[test]
+fn help_and_version_go_to_stdout_and_are_no_error() {
+    for args in [&["--help"][..], &["help"], &["get", "--help"], &["--version"]] {
+        let done = crate::common::run(crate::common::stronghold().args(args), b"");
+        assert_eq!((done.exit, done.stderr.as_str()), (0, ""), "{args:?}");
+        assert!(!done.stdout.is_empty(), "{args:?}");
+    }
+    let done = crate::common::run(&mut crate::common::stronghold(), b"");
+    assert!(done.exit == USAGE && done.stdout.is_empty() && !done.stderr.is_empty(), "{done:?}");
+}

@@ -49,6 +49,7 @@ fn commands_that_change_no_record_are_no_steps_and_sixteen_are_kept() {
     assert_eq!(strings(&steps().into(), "command"), ["put", "put"]);
     device.ok(&["undo"]);
     assert_eq!(device.get("a/b/c"), "old");
+    assert!(!device.ok(&["undo", "--list"]).contains("rules"), "no rule was changed");
     for n in 0..20 {
         device.put("a/b/d", &n.to_string());
     }
@@ -227,4 +228,12 @@ fn doctor_sees_a_snapshot_that_is_another_users() {
     let lines = String::from_utf8(done.stdout).unwrap();
     let expected = format!("{} is another user's", device.snapshot().display());
     assert!(lines.contains("warn  permissions: ") && lines.contains(&expected), "{lines}");
+}
+
+#[test]
+fn a_step_that_changed_rules_is_listed_so() {
+    let (device, _) = crate::common::paired();
+    device.ok(&["grant", "b", "pull", "--select", "**"]);
+    let listed = device.ok(&["undo", "--list"]);
+    assert!(listed.lines().next().unwrap().ends_with("  grant: 0 records, rules"), "{listed}");
 }

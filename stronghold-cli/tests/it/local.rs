@@ -48,6 +48,8 @@ fn a_value_comes_from_a_file_or_is_generated_and_never_shown() {
         assert!(done.stdout.is_empty() && !done.stderr.contains(&value));
         assert!(value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
     }
+    let said = device.fails_cleanly(&["put", "--generate", "12"], USAGE);
+    assert!(said.contains("no record is named"), "{said}");
     let long = device.get("a/b/new");
     for args in [
         &["put", "--generate", "a/b/order"][..],

@@ -209,6 +209,9 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let planned = a.merge(&b, &["--dry-run"]);
     assert!(a.files() == before);
     assert_eq!(planned, [3, 1, 0, 1]);
+    let (file, key) = (b.snapshot(), b.key_file());
+    let dry = a.run(&["merge", file.to_str().unwrap(), "--other-key-file", &key, "--dry-run"], b"");
+    assert_eq!((dry.exit, dry.stderr.as_str()), (0, ""), "nothing is to be confirmed");
     assert_eq!(a.merge(&b, &[]), planned);
 }
 

@@ -167,3 +167,15 @@ fn errors_show_a_path_and_obey_none_of_it() {
         of(in_folder(&folder, args, b""), crate::common::USAGE);
     }
 }
+
+#[test]
+fn an_odd_name_of_this_device_is_told_unless_quiet() {
+    for (args, told) in [(&[][..], true), (&["--quiet"], false)] {
+        let device = crate::common::Device::without_snapshot();
+        let done = device.run(&[&["init", "--name", "abc123"], args].concat(), b"");
+        assert_eq!(done.exit, 0, "{}", done.stderr);
+        assert_eq!(done.stderr.contains("other devices will show it with a suffix"), told, "{}", done.stderr);
+    }
+    let device = crate::common::Device::without_snapshot();
+    assert_eq!(device.run(&["init", "--name", "laptop"], b"").stderr, "");
+}

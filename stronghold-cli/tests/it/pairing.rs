@@ -1,5 +1,10 @@
 //! Tests pairings that one of the two devices can't save, and the confirmation of grants.
 
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::Stdio,
+};
+
 use crate::common::{DECISION, Device, IN_USE, PEER, paired, trust_each_other};
 use stronghold_snapshot::{SnapshotFile, Unlock};
 
@@ -63,4 +68,23 @@ fn a_grant_at_pairing_needs_a_person_or_yes() {
     let (pairing, code, address) = a.pair(&["--yes", "--grant", "pull"]);
     b.ok_with(&["pair", "--join", &address, "--yes", "--grant", "pull"], code.as_bytes());
     assert_eq!(pairing.end().exit, 0);
+}
+
+/// A QR code is for a person at a terminal.
+#[test]
+fn a_code_is_drawn_on_a_terminal_only() {
+    let device = Device::new("a");
+    let mut command = device.command(&["pair", "--listen", "127.0.0.1:0"]);
+    let mut pairing = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut out = BufReader::new(pairing.stdout.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("on the other device") {
+        assert!(out.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    pairing.kill().unwrap();
+    out.read_to_string(&mut said).unwrap();
+    pairing.wait().unwrap();
+    assert!(said.starts_with("code: ") && said.contains("link: "), "{said}");
+    assert!(!said.contains(['\u{2580}', '\u{2584}', '\u{2588}']), "{said}");
 }

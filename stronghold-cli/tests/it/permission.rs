@@ -154,6 +154,9 @@ fn a_plain_sync_takes_nothing_that_no_rule_of_this_side_covers() {
     );
     assert!(done.stderr.contains("not taken: a may not push here (2 records)"), "{}", done.stderr);
 
+    let dry = pair.ask(&["sync", "a", "--dry-run"]);
+    assert_eq!((&dry["received"], &dry["records"]), (&serde_json::json!(0), &serde_json::json!([])));
+
     // A dry run lists the changes too; taking them needs a confirmation, which a script gives by
     // `--yes`.
     let done = pair.ask(&["sync", "a", "--dry-run", "--take"]);

@@ -172,3 +172,24 @@ fn what_a_user_keeps_beside_a_snapshot_stays_whatever_is_done_with_it() {
     fs::remove_file(out).unwrap();
     assert_eq!(theirs(&device), before);
 }
+
+/// The default folder is made; one that was named is not.
+#[test]
+fn the_default_snapshot_gets_its_folder() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("not/there/yet");
+    let key = home.path().join("key");
+    fs::write(&key, "0123456789abcdef".repeat(4)).unwrap();
+    let init = |more: &[&str]| {
+        let mut command = crate::common::stronghold();
+        command.args(["init", "--key-file"]).arg(&key).args(more);
+        command.env("XDG_DATA_HOME", &data).env("XDG_STATE_HOME", home.path());
+        crate::common::run(&mut command, b"")
+    };
+    let named = home.path().join("named/vault");
+    let done = init(&["--snapshot", named.to_str().unwrap()]);
+    assert!(done.exit != 0 && !named.parent().unwrap().exists(), "{}", done.stderr);
+    let done = init(&[]);
+    assert_eq!(done.exit, 0, "{}", done.stderr);
+    assert!(data.join("stronghold/default.stronghold").is_file());
+}

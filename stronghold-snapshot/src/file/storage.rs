@@ -216,6 +216,18 @@ mod tests {
         assert_eq!(exists("real/file/below"), None);
     }
 
+    /// What can't be synced is not reported as durable: a device has nothing to sync.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_failed_sync_is_told() {
+        let device = File::open("/dev/null").unwrap();
+        assert_eq!(Disk.sync(&device).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(Disk.sync_folder(Path::new("/dev/null")).is_err());
+        let folder = tempfile::tempdir().unwrap();
+        Disk.sync(&File::create(folder.path().join("file")).unwrap()).unwrap();
+        Disk.sync_folder(folder.path()).unwrap();
+    }
+
     #[test]
     fn a_lock_is_had_once_names_who_has_it_and_is_empty_after() {
         let folder = tempfile::tempdir().unwrap();

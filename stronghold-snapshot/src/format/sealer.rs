@@ -522,4 +522,18 @@ mod tests {
         assert!(shown.contains("generation: 1"), "{shown}");
         assert_eq!(sealing.into_next().generation(), 1);
     }
+
+    /// A header that was altered is damaged, and no reason to ask for another key: the secret still
+    /// opens its slot.
+    #[test]
+    fn an_altered_header_is_told_from_a_wrong_key() {
+        let sealer = Sealer::create(&[NewSlot::Key(&[7; 32])]).unwrap();
+        let bytes = sealer.seal_next(b"text").unwrap();
+        let header = ParsedHeader::parse(&bytes).unwrap().bytes.len();
+        let mut altered = bytes.clone();
+        altered[header - 1] ^= 1;
+        assert_eq!(sealer.reopen(altered).unwrap_err(), OpenError::Damaged(crate::Damage::Header));
+        let other = Sealer::create(&[NewSlot::Key(&[7; 32])]).unwrap().seal_next(b"text").unwrap();
+        assert_eq!(sealer.reopen(other).unwrap_err(), OpenError::WrongKey);
+    }
 }

@@ -6,8 +6,8 @@
 //! two keys open differently.
 
 use core::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::clock::now;
 use crate::error::{Damage, OpenError, SealError, Unsupported};
 use crate::format::MAX_LABEL;
 use crate::format::cost::{KdfWork, PassphraseCost};
@@ -443,8 +443,32 @@ pub(crate) fn costing(cost: PassphraseCost, number: u16) -> Slot {
     Slot { source: way, wrap_salt, commitment, wrapped, number, created: 0, label: String::new() }
 }
 
-/// Returns the current time in milliseconds since 1970, for display.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RecipientSecretKey;
+
+    /// Two master keys under one wrapping key and its constant nonce would give each other away.
+    #[test]
+    fn no_two_wrappings_have_a_salt_in_common() {
+        let (id, master) = ([1; 16], LockedKey::new(&[2; 32]));
+        let recipient = RecipientSecretKey::generate().unwrap();
+        for new in [NewSlot::Key(&[7; 32]), NewSlot::Recipient(&recipient.public())] {
+            let (mut slot, secret) = Slot::wrap(&new, &id, &master).unwrap();
+            let seen = |slot: &Slot| (slot.commitment, slot.wrapped.tag);
+            let first = seen(&slot);
+            assert_eq!(slot.rewrap([&secret].into_iter(), &id, &master), Ok(true));
+            let second = seen(&slot);
+            assert!(first.0 != second.0 && first.1 != second.1, "{new:?}");
+        }
+    }
+
+    #[test]
+    fn a_slot_of_a_file_has_a_date_and_one_of_a_complement_has_none() {
+        let (id, master) = ([1; 16], LockedKey::new(&[2; 32]));
+        let recipient = RecipientSecretKey::generate().unwrap().public();
+        let created = |new: NewSlot<'_>| Slot::wrap(&new, &id, &master).unwrap().0.created;
+        assert!(created(NewSlot::Key(&[7; 32])) > 0 && created(NewSlot::Recipient(&recipient)) > 0);
+        assert_eq!(created(NewSlot::RecipientOnce(&recipient)), 0, "it tells nothing of the sender's clock");
+    }
 }

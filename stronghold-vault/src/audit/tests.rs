@@ -328,3 +328,15 @@ fn each_deed_has_its_name_and_each_operation_is_one() {
     let (deed, selection) = (AuditAction::Renewed, String::new());
     assert_eq!(about, AuditRecord { time: 9, action: deed, selection, ..decided(7, true) });
 }
+
+#[test]
+fn decisions_collected_elsewhere_are_in_the_log_of_the_stronghold() {
+    let mut collected = AuditLog::default();
+    collected.append(decided(1, true));
+    collected.append(decided(1, true));
+    let mut stronghold = crate::Stronghold::new("a").unwrap();
+    stronghold.log_decision(decided(2, false));
+    stronghold.log_decisions(&collected);
+    assert_eq!(counts(stronghold.log()), [1, 2]);
+    assert!(stronghold.log().is_intact());
+}

@@ -87,8 +87,20 @@ fn a_list_is_in_the_order_of_names_and_within_the_selection() {
         listed.iter().map(|entry| entry.location.to_string()).collect()
     };
     assert_eq!(names("**"), ["a/v/1", "a/w/x/y", "b/v/2"]);
+    assert_eq!(
+        (vault.clients(), vault.vaults("a"), vault.vaults("b")),
+        (vec!["a", "b"], vec!["v", "w"], vec!["v"])
+    );
+    assert!(vault.vaults("c").is_empty());
     assert_eq!(names("a/w"), ["a/w/x/y"]);
     assert!(names("c").is_empty());
+    vault.remove(&at("b/v/2"), 4).unwrap();
+    vault.remove(&at("a/v/1"), 4).unwrap();
+    assert_eq!(
+        (vault.clients(), vault.vaults("a")),
+        (vec!["a"], vec!["w"]),
+        "deleted records are of no vault"
+    );
 }
 
 /// Returns two copies of one Stronghold, edited separately.
@@ -435,6 +447,12 @@ fn an_import_tells_what_was_deleted_and_shrunk_and_leaves_the_rest() {
     let report = merge(&mut here, &there, 4).1;
     let expected = ImportReport { received: 7, deleted: 1, shrunk: 2, conflicts: 0, known: 0 };
     assert_eq!((report, here.readable()), (expected, 6));
+
+    // A short value beside a long one replaces nothing.
+    put(&mut here, "c/v/untouched", &long.to_uppercase(), 5);
+    put(&mut there, "c/v/untouched", "short", 5);
+    let report = merge(&mut here, &there, 6).1;
+    assert_eq!((report.received, report.shrunk, report.conflicts), (1, 0, 1));
 }
 
 #[test]
