@@ -42,6 +42,7 @@ pub use shared::offload::offload;
 #[doc(no_inline)]
 pub use stronghold_sync::{
     DeviceId, Location, Mapping, OnConflict, ParseLocationError, ParseSelectionError, RevisionId, Selection,
+    Timestamp,
 };
 #[doc(no_inline)]
 pub use stronghold_vault::{

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stronghold_sync::{
-    EntryId, Grant, LocationId, Mapping, OnConflict, Plan, PlanOptions, Scope, Selection, Shape, plan,
+    EntryId, LocationId, Mapping, OnConflict, Plan, PlanOptions, Scope, Selection, Shape, Timestamp, plan,
 };
 use stronghold_vault::{ExportError, ImportError, RejectReason, Stronghold, WriteError};
 use thiserror::Error;
@@ -20,7 +20,7 @@ pub struct Merge {
     /// Set if a person confirmed that many records will be deleted.
     pub deletions_confirmed: bool,
     /// Time of the merge, in milliseconds since 1970.
-    pub now: u64,
+    pub now: Timestamp,
 }
 
 /// The effect of a merge, done or planned.
@@ -89,8 +89,7 @@ impl Merge {
             return Err(MergeError::Deletions { deleted, of: plan.readable_here });
         }
         let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
-        let grant = Grant::of_owner(self.selection.clone());
-        let entries = from.export_mapped(&grant, &self.mapping, &wanted, self.now)?;
+        let entries = from.export_mapped(&self.selection, &self.mapping, &wanted, self.now)?;
         let report = into.import(&entries, from.identity().device(), self.now, |_, entry, _| {
             if wanted.contains(entry) { Ok(()) } else { Err(RejectReason::Unrequested) }
         })?;

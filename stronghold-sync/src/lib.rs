@@ -21,6 +21,7 @@ pub use model::location::{
 };
 pub use model::shape::{Ancestors, EntryId, MAX_ANCESTORS, Replaced, Shape, Versioned, heads};
 pub use model::stamps::{Edition, Stamps};
+pub use model::time::Timestamp;
 pub use plan::{
     Change, MAX_ADDED_HEADS, MAX_HEADS, MAX_UNCONFIRMED_DELETIONS, OnConflict, Plan, PlanOptions, Resolution,
     SkipReason, Skipped, is_shrunk, needs_confirmation, plan,

@@ -8,7 +8,7 @@ use serde_bytes::ByteBuf;
 
 pub use crate::error::Refusal;
 use crate::{
-    Edition, Location, RevisionId, Selection, Shape,
+    Edition, Location, RevisionId, Selection, Shape, Timestamp,
     reconcile::{Digest, NeedMore, SetDigest},
 };
 
@@ -207,7 +207,7 @@ pub struct Listing {
     /// The value's size in bytes; padded, for a peer.
     pub size: u64,
     /// When the revision was written, in milliseconds since 1970.
-    pub modified: u64,
+    pub modified: Timestamp,
     /// `true` if another head has a different value.
     pub conflict: bool,
 }

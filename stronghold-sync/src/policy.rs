@@ -6,7 +6,7 @@ use core::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceId, Location, Scope, Selection};
+use crate::{DeviceId, Location, Scope, Selection, Timestamp};
 
 /// An operation that a rule can allow a device here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ pub struct Rule {
     /// The entries.
     pub selection: Selection,
     /// The time at which it expires, in milliseconds since 1970.
-    pub expires: Option<u64>,
+    pub expires: Option<Timestamp>,
     /// `true` if each request needs the user's approval.
     pub ask: bool,
 }
@@ -82,7 +82,7 @@ pub struct Rule {
 pub struct Policy {
     rules: Vec<(u64, Rule)>,
     /// The number of the rule that was added last.
-    last: u64,
+    last: Timestamp,
     /// The latest time observed, in milliseconds since 1970.
     latest: u64,
 }
@@ -173,7 +173,7 @@ impl Policy {
     /// selection for as long, and allows all its operations, or, if the new rule asks for approval,
     /// any of them without approval. Returns `None` if the rule would change something.
     #[must_use]
-    pub fn redundant_beside(&self, rule: &Rule, now: u64) -> Option<RedundantRule> {
+    pub fn redundant_beside(&self, rule: &Rule, now: Timestamp) -> Option<RedundantRule> {
         let now = self.at(now);
         let covers = |old: &Rule| {
             old.selection.includes(&rule.selection)
@@ -237,7 +237,7 @@ impl Policy {
 
     /// Records the time, if it is later than any before. Returns whether this makes a rule expire,
     /// so that the policy should be stored now.
-    pub fn observe_time(&mut self, now: u64) -> bool {
+    pub fn observe_time(&mut self, now: Timestamp) -> bool {
         let now = self.at(now);
         let before = core::mem::replace(&mut self.latest, now);
         let expired = |until: u64| before < until && until <= self.latest;
@@ -246,12 +246,12 @@ impl Policy {
 
     /// Returns whether a rule has expired.
     #[must_use]
-    pub fn has_expired(&self, rule: &Rule, now: u64) -> bool {
+    pub fn has_expired(&self, rule: &Rule, now: Timestamp) -> bool {
         rule.expires.is_some_and(|expires| expires <= self.at(now))
     }
 
     /// Returns the time, or the latest recorded one if the clock was set back since.
-    fn at(&self, now: u64) -> u64 {
+    fn at(&self, now: Timestamp) -> Timestamp {
         now.max(self.latest)
     }
 
@@ -267,7 +267,13 @@ impl Policy {
     /// Rules that need no approval take precedence: if one of them overlaps the selection, those
     /// that ask add nothing to the grant.
     #[must_use]
-    pub fn decide(&self, peer: &DeviceId, operation: Operation, selection: &Selection, now: u64) -> Decision {
+    pub fn decide(
+        &self,
+        peer: &DeviceId,
+        operation: Operation,
+        selection: &Selection,
+        now: Timestamp,
+    ) -> Decision {
         let now = self.at(now);
         let reach = |ask: bool| {
             self.rules()
@@ -298,7 +304,7 @@ impl Policy {
     /// Returns whether an earlier grant still covers this location. Export and import check again,
     /// since rules may have been revoked or have expired in between.
     #[must_use]
-    pub fn still_allows(&self, grant: &Grant, location: &Location, now: u64) -> bool {
+    pub fn still_allows(&self, grant: &Grant, location: &Location, now: Timestamp) -> bool {
         let (text, now) = (alloc::format!("{location}"), self.at(now));
         let by_rule = grant.peer.is_none_or(|peer| {
             self.rules()
@@ -310,7 +316,7 @@ impl Policy {
 }
 
 impl Rule {
-    fn holds_for(&self, peer: &DeviceId, operation: Operation, now: u64) -> bool {
+    fn holds_for(&self, peer: &DeviceId, operation: Operation, now: Timestamp) -> bool {
         self.device == *peer
             && self.operations.contains(&operation)
             && self.expires.is_none_or(|expires| now < expires)

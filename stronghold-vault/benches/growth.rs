@@ -14,9 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stronghold_sync::{
-    EntryId, Grant, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, plan,
-};
+use stronghold_sync::{EntryId, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, plan};
 use stronghold_vault::{Labels, Stronghold};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -129,8 +127,7 @@ fn merge(into: &mut Stronghold, from: &Stronghold) -> Fallible<u64> {
     let rules = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
     let plan = plan(&shapes(into), &shapes(from), rules);
     let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
-    let grant = Grant::of_owner(Selection::everything());
-    let entries = from.export_mapped(&grant, &Mapping::default(), &wanted, 0)?;
+    let entries = from.export_mapped(&Selection::everything(), &Mapping::default(), &wanted, 0)?;
     Ok(into.import(&entries, from.identity().device(), 0, |_, _, _| Ok(()))?.received)
 }
 

@@ -13,7 +13,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use stronghold_sync::{DeviceId, Operation};
+use stronghold_sync::{DeviceId, Operation, Timestamp};
 
 pub use self::checkpoint::AuditTotal;
 use self::checkpoint::Checkpoint;
@@ -36,7 +36,7 @@ const DAY: u64 = 24 * 60 * 60 * 1000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRecord {
     /// Time of the decision, in milliseconds since 1970.
-    pub time: u64,
+    pub time: Timestamp,
     /// The device that sent or received the request.
     pub device: DeviceId,
     /// The action requested by the device, or taken about it.
@@ -95,9 +95,9 @@ pub struct AuditEntry {
     /// Number of decisions.
     pub count: u64,
     /// Time of the first decision, in milliseconds since 1970.
-    pub first: u64,
+    pub first: Timestamp,
     /// Time of the last decision, in milliseconds since 1970.
-    pub last: u64,
+    pub last: Timestamp,
     /// Total number of entries taken or offered.
     pub entries: u64,
     /// Total padded size of those entries, in bytes.
@@ -154,7 +154,7 @@ impl From<Operation> for AuditAction {
 
 impl AuditRecord {
     /// Creates a record of an action about a device at the time `time`.
-    pub fn about(device: DeviceId, deed: AuditAction, time: u64) -> Self {
+    pub fn about(device: DeviceId, deed: AuditAction, time: Timestamp) -> Self {
         Self { time, device, action: deed, selection: String::new(), allowed: true, entries: 0, bytes: 0 }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use stronghold_sync::{DeviceId, RevisionId, Stamp, Stamps};
+use stronghold_sync::{DeviceId, RevisionId, Stamp, Stamps, Timestamp};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{
@@ -28,7 +28,7 @@ pub struct Peer {
     /// The last known address of the device, `host:port`.
     pub address: Option<String>,
     /// Time of pairing, in milliseconds since 1970.
-    pub paired: u64,
+    pub paired: Timestamp,
     /// The last generation that the device reported for its snapshot; `0` if it never did.
     #[serde(default)]
     pub generation: u64,
@@ -86,7 +86,7 @@ pub struct Revoked {
     /// The device's former name here.
     pub name: String,
     /// Time of revocation, in milliseconds since 1970.
-    pub time: u64,
+    pub time: Timestamp,
 }
 
 /// A name or id prefix that matches no paired device, or several.
@@ -130,7 +130,7 @@ impl Peers {
 
     /// Removes a device at the time `now` (milliseconds since 1970). Its name and the revisions
     /// disclosed to it stay: see [`Peers::find_including_revoked`].
-    pub fn remove(&mut self, device: &DeviceId, now: u64) -> Option<Peer> {
+    pub fn remove(&mut self, device: &DeviceId, now: Timestamp) -> Option<Peer> {
         let peer = self.peers.remove(device)?;
         self.stamps.remove(device);
         self.revoked.insert(*device, Revoked { name: peer.name.clone(), time: now });

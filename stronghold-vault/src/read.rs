@@ -1,7 +1,9 @@
 //! Reading a Stronghold: values, listings, histories and conflicts. This module decides what is
 //! shown of a record.
 
-use stronghold_sync::{DeviceId, Location, LocationId, RevisionId, Scope, Selection, message::Listing};
+use stronghold_sync::{
+    DeviceId, Location, LocationId, RevisionId, Scope, Selection, Timestamp, message::Listing,
+};
 
 use crate::{
     record::{Damaged, SealedRevision},
@@ -33,7 +35,7 @@ pub struct ReadResult {
     pub revision: Revision,
     /// Time of writing, in milliseconds since 1970; for a delivered revision at most the arrival
     /// time.
-    pub modified: u64,
+    pub modified: Timestamp,
     /// Set if another head differs in content.
     pub conflict: bool,
 }
@@ -49,7 +51,7 @@ pub struct RecordInfo {
     pub size: u64,
     /// Time of writing, in milliseconds since 1970; for a delivered revision at most the arrival
     /// time.
-    pub modified: u64,
+    pub modified: Timestamp,
     /// Set if another head differs in content.
     pub conflict: bool,
 }
@@ -73,7 +75,7 @@ pub struct RevisionInfo {
     pub revision: RevisionId,
     /// Time of writing, in milliseconds since 1970; for a delivered revision at most the arrival
     /// time.
-    pub time: u64,
+    pub time: Timestamp,
     /// The device that wrote the revision, as that device claims.
     pub author: Option<DeviceId>,
     /// The device that delivered the revision; `None` if it was written here.

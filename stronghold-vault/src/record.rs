@@ -7,7 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
 use stronghold_sync::{
-    Ancestors, LocationId, MAX_RECORD_NAME, Replaced, RevisionId, Shape, ShortId, Versioned, padme_len,
+    Ancestors, LocationId, MAX_RECORD_NAME, Replaced, RevisionId, Shape, ShortId, Timestamp, Versioned,
+    padme_len,
 };
 use zeroize::Zeroizing;
 
@@ -53,7 +54,7 @@ pub(crate) struct SealedRevision {
     /// The ancestors of a head; of a replaced revision only the parents.
     pub(crate) ancestors: Ancestors,
     pub(crate) deleted: bool,
-    pub(crate) time: u64,
+    pub(crate) time: Timestamp,
     pub(crate) origin: Origin,
     /// Set if the revision is known to have been on another device.
     pub(crate) shared: Flag,
@@ -197,7 +198,7 @@ impl Record {
 
     /// Merges one revision at the time `now`: forms the union, then moves replaced heads to the
     /// history.
-    pub(crate) fn insert(&mut self, mut new: SealedRevision, now: u64) -> Inserted {
+    pub(crate) fn insert(&mut self, mut new: SealedRevision, now: Timestamp) -> Inserted {
         if self.heads().any(|head| head.id == new.id || head.ancestors.contains(&new.id)) {
             return Inserted::AlreadyPresent;
         }
@@ -234,7 +235,7 @@ impl Record {
     /// Drops the oldest replaced revisions. Besides the newest [`MAX_HISTORY`], it keeps revisions
     /// that steps name, the parents of the heads and, for [`RETENTION`], the last value that each
     /// device delivered and the last one written here.
-    pub(crate) fn trim(&mut self, named: &BTreeSet<ShortId>, now: u64) {
+    pub(crate) fn trim(&mut self, named: &BTreeSet<ShortId>, now: Timestamp) {
         let parents: BTreeSet<ShortId> =
             self.heads().flat_map(|head| head.ancestors.parents()).copied().collect();
         let (mut index, mut devices) = (0, BTreeSet::new());
@@ -322,7 +323,7 @@ impl TryFrom<(Box<str>, Vec<SealedRevision>, Vec<SealedRevision>)> for Record {
 
 impl SealedRevision {
     /// Returns the time to show: a foreign author's clock counts only up to the arrival time.
-    pub(crate) fn shown_time(&self) -> u64 {
+    pub(crate) fn shown_time(&self) -> Timestamp {
         self.origin.delivered.map_or(self.time, |(_, arrived)| self.time.min(arrived))
     }
 

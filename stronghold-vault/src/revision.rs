@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use stronghold_sync::{Ancestors, DeviceId, EntryId, Location, RevisionId, Shape, padme_len};
+use stronghold_sync::{Ancestors, DeviceId, EntryId, Location, RevisionId, Shape, Timestamp, padme_len};
 use zeroize::Zeroizing;
 
 /// Maximum length of a value, in bytes: a record is a secret, not a disk image.
@@ -32,7 +32,7 @@ pub struct Revision {
     /// Short named texts.
     pub labels: Labels,
     /// Time of writing, in milliseconds since 1970. For display only; no decision depends on it.
-    pub time: u64,
+    pub time: Timestamp,
     /// The secret.
     #[serde(with = "secret_bytes")]
     pub value: Zeroizing<Vec<u8>>,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use stronghold_sync::{ClientId, DeviceId, LocationId, Policy, RecordId, ShortId, VaultId};
+use stronghold_sync::{ClientId, DeviceId, LocationId, Policy, RecordId, ShortId, Timestamp, VaultId};
 
 use crate::record::Record;
 
@@ -23,7 +23,7 @@ pub const STEPS: usize = 16;
 #[must_use = "the next change of the same step needs it"]
 pub struct PendingStep {
     word: String,
-    time: u64,
+    time: Timestamp,
     served: bool,
     /// Number of the step, assigned with its first change.
     number: Option<u64>,
@@ -32,13 +32,13 @@ pub struct PendingStep {
 impl PendingStep {
     /// Creates the step of a command, labelled with the command's name, that begins at `now`
     /// (milliseconds since 1970).
-    pub fn command(word: &str, now: u64) -> Self {
+    pub fn command(word: &str, now: Timestamp) -> Self {
         Self { word: word.into(), time: now, served: false, number: None }
     }
 
     /// Creates the step of a session that a peer requested. Served steps never push all of the
     /// owner's own steps out of the list, however many there are.
-    pub fn served(word: &str, now: u64) -> Self {
+    pub fn served(word: &str, now: Timestamp) -> Self {
         Self { served: true, ..Self::command(word, now) }
     }
 }
@@ -47,7 +47,7 @@ impl PendingStep {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     number: u64,
-    time: u64,
+    time: Timestamp,
     word: String,
     served: bool,
     /// Position of the step among all undone ones, in order of undoing; `0` if it is not undone.
@@ -64,7 +64,7 @@ impl Step {
     }
 
     /// Returns the start time, in milliseconds since 1970.
-    pub fn time(&self) -> u64 {
+    pub fn time(&self) -> Timestamp {
         self.time
     }
 
@@ -252,7 +252,7 @@ type StoredChange = (RecordId, Heads, Heads, bool);
 #[derive(Serialize, Deserialize)]
 struct Stored {
     number: u64,
-    time: u64,
+    time: Timestamp,
     word: String,
     served: bool,
     undone: u64,
@@ -535,11 +535,9 @@ mod tests {
         let mut held = Stronghold::new("here").unwrap();
         put(&mut held, "c/v/r", "one");
         let shapes = held.named_shapes(&Selection::everything());
-        let entries = held.export(
-            &stronghold_sync::Grant::of_owner(Selection::everything()),
-            &[shapes[0].1.entry()],
-            1,
-        );
+        let wanted = [shapes[0].1.entry()].into();
+        let entries =
+            held.export_mapped(&Selection::everything(), &stronghold_sync::Mapping::default(), &wanted, 1);
         held.begin_step(PendingStep::command("sync", 5));
         let report =
             held.import(&entries.unwrap(), DeviceId::from_bytes([1; 32]), 2, |_, _, _| Ok(())).unwrap();

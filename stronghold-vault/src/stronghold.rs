@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, btree_map};
 
 use stronghold_sync::{
     Ancestors, ClientId, DeviceId, EntryId, Location, LocationId, Mapping, Policy, RecordId, Scope,
-    Selection, Shape, VaultId, heads,
+    Selection, Shape, Timestamp, VaultId, heads,
 };
 use zeroize::Zeroizing;
 
@@ -116,7 +116,7 @@ impl Stronghold {
     /// Removes a device's rules and its pairing at the time `now` (milliseconds since 1970), logs
     /// it, and returns the number of rules removed. Values that the device already received can't
     /// be taken back.
-    pub fn revoke(&mut self, device: &DeviceId, now: u64) -> usize {
+    pub fn revoke(&mut self, device: &DeviceId, now: Timestamp) -> usize {
         self.peers.remove(device, now);
         self.steps.revoke(device);
         self.log.append(AuditRecord::about(*device, AuditAction::Revoked, now));
@@ -129,7 +129,7 @@ impl Stronghold {
     ///
     /// # Errors
     /// [`RandomnessError`] if the system returns no random bytes; nothing has changed then.
-    pub fn renew_identity(&mut self, now: u64) -> Result<Vec<(DeviceId, Peer)>, RandomnessError> {
+    pub fn renew_identity(&mut self, now: Timestamp) -> Result<Vec<(DeviceId, Peer)>, RandomnessError> {
         let was = std::mem::replace(&mut self.identity, Identity::generate()?);
         self.log.append(AuditRecord::about(was.device(), AuditAction::Renewed, now));
         let paired: Vec<_> = self.peers.iter().map(|(device, peer)| (*device, peer.clone())).collect();
@@ -203,7 +203,7 @@ impl Stronghold {
         location: &Location,
         id: LocationId,
         sealed: SealedRevision,
-        now: u64,
+        now: Timestamp,
     ) -> Option<Inserted> {
         let Self { clients, steps, .. } = self;
         let vault = clients.get_mut(&id.client)?.vaults.get_mut(&id.vault)?;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use stronghold_sync::{
-    Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Mapping, RevisionId, VaultId, heads,
-    is_shrunk, message::Listing, padme_len, session::Unexpected,
+    Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Mapping, RevisionId, Selection, Timestamp,
+    VaultId, heads, is_shrunk, message::Listing, padme_len, session::Unexpected,
 };
 
 use crate::{
@@ -93,7 +93,12 @@ impl Stronghold {
     /// # Errors
     /// [`ExportError::NotPermitted`] if the grant or the policy does not cover an entry; nothing is
     /// exported then. [`ExportError::Damaged`] if an entry can't be opened.
-    pub fn export(&self, grant: &Grant, wanted: &[EntryId], now: u64) -> Result<Vec<Entry>, ExportError> {
+    pub fn export(
+        &self,
+        grant: &Grant,
+        wanted: &[EntryId],
+        now: Timestamp,
+    ) -> Result<Vec<Entry>, ExportError> {
         let mut entries = Vec::with_capacity(wanted.len());
         for want in wanted {
             let Some((client, vault, record)) = self.record(&want.location) else { continue };
@@ -110,17 +115,19 @@ impl Stronghold {
         Ok(entries)
     }
 
-    /// Exports entries under mapped names: `wanted` holds their ids after mapping.
+    /// Exports entries of a selection under mapped names, for whoever has this Stronghold and its key:
+    /// `wanted` holds their ids after mapping.
     ///
     /// # Errors
     /// As [`Stronghold::export`].
     pub fn export_mapped(
         &self,
-        grant: &Grant,
+        selection: &Selection,
         mapping: &Mapping,
         wanted: &BTreeSet<EntryId>,
-        now: u64,
+        now: Timestamp,
     ) -> Result<Vec<Entry>, ExportError> {
+        let grant = &Grant::of_owner(selection.clone());
         if mapping.is_empty() {
             return self.export(grant, &wanted.iter().copied().collect::<Vec<_>>(), now);
         }
@@ -142,7 +149,7 @@ impl Stronghold {
     ///
     /// # Errors
     /// [`Damaged`] if a record with several heads can't be opened.
-    pub fn list_for_peer(&self, grant: &Grant, now: u64) -> Result<Vec<Listing>, Damaged> {
+    pub fn list_for_peer(&self, grant: &Grant, now: Timestamp) -> Result<Vec<Listing>, Damaged> {
         let scope = grant.scope();
         let may =
             |location: &Location| scope.covers(location) && self.policy.still_allows(grant, location, now);
@@ -163,7 +170,7 @@ impl Stronghold {
         &mut self,
         entries: &[Entry],
         from: DeviceId,
-        now: u64,
+        now: Timestamp,
         mut accept: impl FnMut(&Location, &EntryId, &Revision) -> Result<(), RejectReason>,
     ) -> Result<ImportReport, ImportError> {
         let mut checked = Vec::with_capacity(entries.len());
@@ -222,7 +229,7 @@ impl Stronghold {
     }
 
     /// Merges a sealed batch. Can't fail.
-    fn apply(&mut self, staged: PreparedBatch<'_>, now: u64) -> ImportReport {
+    fn apply(&mut self, staged: PreparedBatch<'_>, now: Timestamp) -> ImportReport {
         for (location, id, key) in staged.new_keys.into_values() {
             self.add_vault(location, id, key);
         }

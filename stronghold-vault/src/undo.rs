@@ -1,7 +1,7 @@
 //! Undo and redo of steps, and purging. Undo writes earlier values as ordinary revisions, so they
 //! survive a later sync. Purging removes replaced revisions for good.
 
-use stronghold_sync::{Location, LocationId, Scope, Selection, ShortId};
+use stronghold_sync::{Location, LocationId, Scope, Selection, ShortId, Timestamp};
 
 use crate::{
     record::{Damaged, Record},
@@ -17,7 +17,7 @@ pub struct UndoReport {
     /// Number of the step.
     pub number: u64,
     /// Start time of the step, in milliseconds since 1970.
-    pub time: u64,
+    pub time: Timestamp,
     /// Name of the command that made the step.
     pub word: String,
     /// The records to write, ordered by name.
@@ -72,7 +72,7 @@ impl Stronghold {
     ///
     /// # Errors
     /// [`WriteError`] if a stored value is damaged or the system returns no random bytes.
-    pub fn undo(&mut self, now: u64) -> Result<Option<UndoReport>, WriteError> {
+    pub fn undo(&mut self, now: Timestamp) -> Result<Option<UndoReport>, WriteError> {
         self.move_step(Direction::Back, now)
     }
 
@@ -81,7 +81,7 @@ impl Stronghold {
     ///
     /// # Errors
     /// As [`Stronghold::undo`].
-    pub fn redo(&mut self, now: u64) -> Result<Option<UndoReport>, WriteError> {
+    pub fn redo(&mut self, now: Timestamp) -> Result<Option<UndoReport>, WriteError> {
         self.move_step(Direction::Again, now)
     }
 
@@ -169,7 +169,7 @@ impl Stronghold {
         (!to.as_slice().iter().all(held)).then_some(UndoSkipReason::Purged)
     }
 
-    fn move_step(&mut self, way: Direction, now: u64) -> Result<Option<UndoReport>, WriteError> {
+    fn move_step(&mut self, way: Direction, now: Timestamp) -> Result<Option<UndoReport>, WriteError> {
         // Undo and redo are not steps themselves: they move one.
         self.steps.close();
         let Some(step) = self.next(way).cloned() else { return Ok(None) };
@@ -188,7 +188,7 @@ impl Stronghold {
 
     /// Writes the content of these revisions over all heads of a record: a value, the values of a
     /// conflict or, if `heads` is empty, a deletion.
-    fn write_heads(&mut self, id: &LocationId, heads: &Heads, now: u64) -> Result<(), WriteError> {
+    fn write_heads(&mut self, id: &LocationId, heads: &Heads, now: Timestamp) -> Result<(), WriteError> {
         let Some((client, vault, record)) = self.record(id) else { return Ok(()) };
         let location = names(client, vault, record);
         let keeper = vault.record_cipher(*id, &self.devices);

@@ -1,6 +1,6 @@
 //! Writing to a Stronghold: each write is a new revision that replaces all heads of its record.
 
-use stronghold_sync::{Ancestors, DeviceId, Location, Resolution, RevisionId};
+use stronghold_sync::{Ancestors, DeviceId, Location, Resolution, RevisionId, Timestamp};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -43,7 +43,7 @@ impl Stronghold {
         location: &Location,
         value: &[u8],
         labels: Labels,
-        now: u64,
+        now: Timestamp,
     ) -> Result<RevisionId, WriteError> {
         self.write_content(location, Content::Value(value, labels), now)
     }
@@ -53,7 +53,7 @@ impl Stronghold {
     ///
     /// # Errors
     /// [`WriteError::NotFound`] if there is nothing to delete.
-    pub fn remove(&mut self, location: &Location, now: u64) -> Result<RevisionId, WriteError> {
+    pub fn remove(&mut self, location: &Location, now: Timestamp) -> Result<RevisionId, WriteError> {
         if !self.record(&location.id()).is_some_and(|(_, _, record)| record.is_readable()) {
             return Err(WriteError::NotFound);
         }
@@ -69,7 +69,7 @@ impl Stronghold {
         &mut self,
         location: &Location,
         keep: &RevisionId,
-        now: u64,
+        now: Timestamp,
     ) -> Result<RevisionId, WriteError> {
         let kept = match self.read_revision(location, keep) {
             Ok(revision) => revision,
@@ -85,7 +85,7 @@ impl Stronghold {
     ///
     /// # Errors
     /// [`WriteError`] if the winner can't be written.
-    pub fn apply_resolution(&mut self, resolution: &Resolution, now: u64) -> Result<bool, WriteError> {
+    pub fn apply_resolution(&mut self, resolution: &Resolution, now: Timestamp) -> Result<bool, WriteError> {
         let Some((client, vault, record)) = self.record(&resolution.location) else { return Ok(false) };
         let winners = record.revisions().filter(|revision| resolution.winners.contains(&revision.id));
         let Some(winner) = Record::shown_of(winners).map(|winner| winner.id) else { return Ok(false) };
@@ -100,7 +100,7 @@ impl Stronghold {
         &mut self,
         location: &Location,
         content: Content<'_>,
-        now: u64,
+        now: Timestamp,
     ) -> Result<RevisionId, WriteError> {
         let held = self.record(&location.id());
         let ancestors = held.map(|(_, _, record)| self.ancestors_of_next(record)).unwrap_or_default();
@@ -113,7 +113,7 @@ impl Stronghold {
         location: &Location,
         content: Content<'_>,
         ancestors: Ancestors,
-        now: u64,
+        now: Timestamp,
     ) -> Result<RevisionId, WriteError> {
         let id = location.id();
         let salt = self.salts.take()?;
@@ -145,7 +145,13 @@ impl<'a> Content<'a> {
         if revision.deleted { Self::Deletion } else { Self::Value(&revision.value, revision.labels.clone()) }
     }
 
-    fn into_revision(self, salt: [u8; 32], author: DeviceId, ancestors: Ancestors, time: u64) -> Revision {
+    fn into_revision(
+        self,
+        salt: [u8; 32],
+        author: DeviceId,
+        ancestors: Ancestors,
+        time: Timestamp,
+    ) -> Revision {
         let (deleted, value, labels) = match self {
             Self::Value(value, labels) => (false, value, labels),
             Self::Deletion => (true, &[][..], Labels::new()),

@@ -6,6 +6,7 @@
 //! two keys open differently.
 
 use core::fmt;
+use stronghold_sync::Timestamp;
 
 use crate::clock::now;
 use crate::error::{Damage, OpenError, SealError, Unsupported};
@@ -68,7 +69,7 @@ pub struct SlotInfo {
     /// Label of the slot; may be empty.
     pub label: String,
     /// Time of creation, in milliseconds since 1970, by the creator's clock; `0` if not recorded.
-    pub created: u64,
+    pub created: Timestamp,
 }
 
 /// The kind of a key slot.
@@ -126,7 +127,7 @@ pub(crate) struct Slot {
     commitment: [u8; COMMITMENT_LEN],
     wrapped: Wrapped,
     pub(crate) number: u16,
-    pub(crate) created: u64,
+    pub(crate) created: Timestamp,
     pub(crate) label: String,
 }
 

@@ -4,3 +4,4 @@ pub(crate) mod id;
 pub(crate) mod location;
 pub(crate) mod shape;
 pub(crate) mod stamps;
+pub(crate) mod time;

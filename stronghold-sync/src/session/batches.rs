@@ -7,7 +7,7 @@ use super::{
     initiator::{Consent, Take},
 };
 use crate::{
-    EntryId, Grant, Location, Policy, RevisionId, Scope, Shape,
+    EntryId, Grant, Location, Policy, RevisionId, Scope, Shape, Timestamp,
     message::{Batch, Message, RecipientKey},
     plan::split_first_record,
 };
@@ -77,7 +77,7 @@ impl Expected {
         policy: &Policy,
         location: &Location,
         shape: &Shape,
-        now: u64,
+        now: Timestamp,
     ) -> Result<(), Unexpected> {
         let announced = |entries: &ShapeList| entries.find(&shape.entry()) == Some(shape);
         let asked = match self {

@@ -16,7 +16,7 @@ use super::{
     check_sorted, volume,
 };
 use crate::{
-    DeviceId, Edition, Location, Operation, Plan, Policy, Shape, Stamps,
+    DeviceId, Edition, Location, Operation, Plan, Policy, Shape, Stamps, Timestamp,
     message::{LeftOut, Message, Propose, RecipientKey, Request, Volume, split_list},
     reconcile::exchange::split_words,
 };
@@ -65,7 +65,7 @@ impl Responder {
     /// 1970). `key` is this side's one-time key for entries it may take; `secret` is 32 bytes that
     /// only the two ends of this session know, fresh each time.
     #[must_use]
-    pub fn new(policy: Policy, peer: DeviceId, now: u64, key: RecipientKey, secret: [u8; 32]) -> Self {
+    pub fn new(policy: Policy, peer: DeviceId, now: Timestamp, key: RecipientKey, secret: [u8; 32]) -> Self {
         let entry_limit = MAX_ENTRIES as usize;
         let (edition, stamps, copied) = (Edition::default(), Stamps::default(), false);
         let pending =

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use stronghold_sync::DeviceId;
+use stronghold_sync::{DeviceId, Timestamp};
 
 use super::{AuditAction, AuditEntry};
 
@@ -18,9 +18,9 @@ pub struct AuditTotal {
     /// Number of decisions.
     pub count: u64,
     /// Time of the first decision, in milliseconds since 1970.
-    pub first: u64,
+    pub first: Timestamp,
     /// Time of the last decision, in milliseconds since 1970.
-    pub last: u64,
+    pub last: Timestamp,
     /// Total number of entries sent or taken.
     pub entries: u64,
     /// Total padded size of those entries, in bytes.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stronghold_sync::LocationId;
+use stronghold_sync::{LocationId, Timestamp};
 
 use super::{Change, Heads, OpenStep, PendingStep, Step};
 use crate::stronghold::{Stronghold, Vault};
@@ -52,7 +52,7 @@ impl Stronghold {
     }
 
     /// Drops the revisions that a record's history kept for removed steps.
-    fn trim_at(&mut self, id: &LocationId, now: u64) {
+    fn trim_at(&mut self, id: &LocationId, now: Timestamp) {
         let Self { clients, steps, .. } = self;
         let vault = clients.get_mut(&id.client).and_then(|client| client.vaults.get_mut(&id.vault));
         if let Some(record) = vault.and_then(|vault: &mut Vault| vault.records.get_mut(&id.record)) {

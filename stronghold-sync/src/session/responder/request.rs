@@ -4,7 +4,7 @@ use alloc::string::String;
 
 use super::super::Verdict;
 use crate::{
-    Decision, DeviceId, Edition, Grant, Operation, Pending, Policy, Stamps,
+    Decision, DeviceId, Edition, Grant, Operation, Pending, Policy, Stamps, Timestamp,
     message::{RecipientKey, Request, Volume},
 };
 
@@ -13,7 +13,7 @@ use crate::{
 pub(super) struct PendingRequest {
     pub(super) policy: Policy,
     pub(super) peer: DeviceId,
-    pub(super) now: u64,
+    pub(super) now: Timestamp,
     pub(super) key: RecipientKey,
     pub(super) secret: [u8; 32],
     /// This snapshot's edition, and the stamps issued to the peer.
