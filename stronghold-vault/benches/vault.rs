@@ -3,9 +3,7 @@
 use std::{collections::BTreeSet, hint::black_box};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use stronghold_sync::{
-    EntryId, Grant, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, plan,
-};
+use stronghold_sync::{EntryId, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, plan};
 use stronghold_vault::{Entry, Labels, Stronghold};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -34,8 +32,7 @@ fn shapes(stronghold: &Stronghold) -> Vec<Shape> {
 
 fn entries(stronghold: &Stronghold, shapes: &[Shape]) -> Fallible<Vec<Entry>> {
     let wanted: BTreeSet<EntryId> = shapes.iter().map(Shape::entry).collect();
-    let grant = Grant::of_owner(Selection::everything());
-    Ok(stronghold.export_mapped(&grant, &Mapping::default(), &wanted, 0)?)
+    Ok(stronghold.export_mapped(&Selection::everything(), &Mapping::default(), &wanted, 0)?)
 }
 
 /// A local sync, as `stronghold-snapshot` does it once both files are open.

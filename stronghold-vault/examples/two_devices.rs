@@ -5,9 +5,7 @@
 
 use std::{collections::BTreeSet, error::Error, io::Write};
 
-use stronghold_sync::{
-    EntryId, Grant, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, plan,
-};
+use stronghold_sync::{EntryId, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, plan};
 use stronghold_vault::{ImportReport, Labels, RejectReason, Stronghold};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -43,8 +41,7 @@ fn merge(into: &mut Stronghold, from: &Stronghold) -> Result<ImportReport, Box<d
     let rules = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
     let plan = plan(&shapes(into), &shapes(from), rules);
     let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
-    let grant = Grant::of_owner(Selection::everything());
-    let entries = from.export_mapped(&grant, &Mapping::default(), &wanted, 0)?;
+    let entries = from.export_mapped(&Selection::everything(), &Mapping::default(), &wanted, 0)?;
     let asked = |_: &Location, entry: &EntryId, _: &_| {
         if wanted.contains(entry) { Ok(()) } else { Err(RejectReason::Unrequested) }
     };

@@ -64,8 +64,7 @@ pub(crate) fn merge_with(
     own.retain(|shape| mapping.is_empty() || arrive.contains(&shape.location));
     let plan = plan(&own, &theirs, PlanOptions { take: true, give: false, on_conflict });
     let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
-    let grant = Grant::of_owner(Selection::everything());
-    let entries = from.export_mapped(&grant, mapping, &wanted, now).unwrap();
+    let entries = from.export_mapped(&Selection::everything(), mapping, &wanted, now).unwrap();
     assert_eq!(entries.len(), wanted.len());
     let asked = |_: &Location, entry: &EntryId, _: &_| match wanted.contains(entry) {
         true => Ok(()),
