@@ -13,6 +13,7 @@ use crate::commands::peers::GrantArgs;
 use crate::commands::peers::PeersAction;
 use crate::commands::put::PutArgs;
 use crate::commands::remote::At;
+use crate::commands::run::RunArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::sync::SyncArgs;
 use crate::globals::{Global, from_environment, is_on};
@@ -60,6 +61,14 @@ pub(crate) enum Command {
         /// Print control characters even on a terminal.
         #[arg(long)]
         raw: bool,
+    },
+    /// Run a program with secrets in its environment.
+    Run(RunArgs),
+    /// Print a template with each {{ stronghold:LOCATION }} replaced by the record's value.
+    Inject {
+        /// Template; `-` is stdin.
+        #[arg(value_name = "FILE", default_value = "-")]
+        template: PathBuf,
     },
     /// List records.
     List {

@@ -49,7 +49,7 @@ impl Context {
         }
         let given = Source::of_snapshot(&self.global).given("Passphrase: ")?;
         let (mut home, secret) = given.open(|unlock| {
-            VaultFile::open_guarded(&path, unlock, &self.limits(), self.notes(), self.older())
+            VaultFile::open_guarded(&path, unlock, &self.limits(), self.notes(), self.on_rollback())
         })?;
         self.configure(&mut home);
         Ok((home, secret))
@@ -81,7 +81,11 @@ impl Context {
     /// them.
     fn notes(&self) -> RollbackNotes {
         let tell = if self.output.is_json() { output::note_failed_json } else { output::note_failed };
-        RollbackNotes { guard: self.seen(), required: self.global.require_rollback_notes, on_failure: tell }
+        RollbackNotes {
+            guard: self.rollback_guard(),
+            required: self.global.require_rollback_notes,
+            on_failure: tell,
+        }
     }
 
     /// Returns the limits for a file that was made elsewhere.
@@ -99,13 +103,13 @@ impl Context {
         home.set_lock_wait(Duration::from_secs(self.global.lock_timeout.into()));
     }
 
-    fn older(&self) -> OnRollback {
+    fn on_rollback(&self) -> OnRollback {
         if self.global.accept_rollback { OnRollback::Accept } else { OnRollback::Refuse }
     }
 
     /// Returns the notes of the generations that this device last saw, kept outside the snapshot's
     /// folder.
-    pub(crate) fn seen(&self) -> Option<RollbackGuard> {
+    pub(crate) fn rollback_guard(&self) -> Option<RollbackGuard> {
         let folders = project_folders()?;
         let state = folders.state_dir().unwrap_or_else(|| folders.data_local_dir());
         Some(RollbackGuard::in_folder(state.join("seen")))

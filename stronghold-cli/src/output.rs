@@ -158,7 +158,7 @@ fn escape_unseen(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
         // All such characters are inside strings: the rest of the JSON is ASCII.
-        match is_unseen(letter) {
+        match is_escaped(letter) {
             false => line.push(letter),
             true => letter
                 .encode_utf16(&mut [0; 2])
@@ -175,7 +175,7 @@ pub(crate) fn visible_lines(text: &str) -> String {
 }
 
 /// Returns whether [`escape_untrusted`] writes a character as its number.
-fn is_unseen(letter: char) -> bool {
+fn is_escaped(letter: char) -> bool {
     letter.is_control() || is_hidden(letter)
 }
 
@@ -242,7 +242,7 @@ mod tests {
     fn json_has_no_letter_that_drives_a_terminal() {
         let text = "a\u{1b}[2J\u{7f}\u{9b}1m\u{202e}\u{200b}\u{feff}\u{2028}\u{e0041} Grüße 鍵 🗝 \"\\\n";
         let line = json_line(&json!({ text: [text] }));
-        assert_eq!(line.chars().filter(|letter| is_unseen(*letter)).count(), 0, "{line}");
+        assert_eq!(line.chars().filter(|letter| is_escaped(*letter)).count(), 0, "{line}");
         assert!(line.contains("Grüße 鍵 🗝"));
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), json!({ text: [text] }));
     }

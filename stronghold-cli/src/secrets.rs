@@ -48,7 +48,7 @@ impl Secret {
 pub(crate) struct Given {
     secret: Secret,
     /// Exact bytes of the passphrase, if its Unicode form differs.
-    as_it_is: Option<Secret>,
+    exact: Option<Secret>,
 }
 
 impl Given {
@@ -66,7 +66,7 @@ impl Given {
         self,
         mut open: impl FnMut(&Unlock<'_>) -> Result<T, VaultFileError>,
     ) -> Result<(T, Secret), VaultFileError> {
-        match (open(&self.secret.unlock()), self.as_it_is) {
+        match (open(&self.secret.unlock()), self.exact) {
             (Err(error), Some(secret)) if is_wrong_key(&error) => {
                 open(&secret.unlock()).map(|opened| (opened, secret))
             }
@@ -112,10 +112,10 @@ impl Source {
     /// [`Failure`] when there is none, or it is malformed.
     pub(crate) fn given(&self, prompt: &str) -> Result<Given, Failure> {
         if let Some(path) = &self.key_file {
-            return Ok(Given { secret: Secret::Key(key::read(path)?), as_it_is: None });
+            return Ok(Given { secret: Secret::Key(key::read(path)?), exact: None });
         }
-        let Passphrase { text, as_it_is } = self.passphrase(prompt, false)?;
-        Ok(Given { secret: Secret::Passphrase(text), as_it_is: as_it_is.map(Secret::Passphrase) })
+        let Passphrase { text, exact } = self.passphrase(prompt, false)?;
+        Ok(Given { secret: Secret::Passphrase(text), exact: exact.map(Secret::Passphrase) })
     }
 
     /// Reads the secret that seals a new snapshot or slot; a prompt asks twice.

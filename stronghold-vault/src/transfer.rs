@@ -115,8 +115,8 @@ impl Stronghold {
         Ok(entries)
     }
 
-    /// Exports entries of a selection under mapped names, for whoever has this Stronghold and its key:
-    /// `wanted` holds their ids after mapping.
+    /// Exports entries of a selection under mapped names, for whoever has this Stronghold and its
+    /// key: `wanted` holds their ids after mapping.
     ///
     /// # Errors
     /// As [`Stronghold::export`].

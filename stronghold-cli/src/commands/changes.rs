@@ -42,7 +42,7 @@ struct Heads(BTreeMap<LocationId, BTreeSet<(RevisionId, bool)>>);
 ///
 /// # Errors
 /// The error of `work`, or a [`Failure`] of the snapshot. Nothing was written then.
-pub(crate) fn told<T>(
+pub(crate) fn apply<T>(
     home: &mut VaultFile,
     dry_run: bool,
     work: impl FnOnce(&mut Stronghold) -> Result<T, Failure>,

@@ -7,7 +7,7 @@ use stronghold_vault::check_given_name;
 use super::remote::reach;
 use super::remote::report;
 use super::{
-    init, pair::Granted, pair::Me, pair::join, pair::settled_on_both, pair::told, progress::Progress,
+    init, pair::Granted, pair::Me, pair::join, pair::report_paired, pair::settled_on_both, progress::Progress,
 };
 use crate::commands::pair::Grants;
 use crate::commands::remote::At;
@@ -54,7 +54,7 @@ pub(super) fn clone(
                 settled_on_both(&name, settled)?;
                 let home = SharedVault::new(home);
                 if !context.output.is_json() {
-                    told(context, &paired, &name, &grants.grant)?;
+                    report_paired(context, &paired, &name, &grants.grant)?;
                 }
                 import(context, &home, Peer::from_channel(paired.channel, &home), selection).await
             })
@@ -69,12 +69,12 @@ pub(super) async fn import(
     selection: Selection,
 ) -> Result<(), Failure> {
     let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);
-    let outcome = peer.import(selection, &mut progress).await.map_err(unplanned)?;
+    let outcome = peer.import(selection, &mut progress).await.map_err(with_plan_hint)?;
     report(context, &outcome)
 }
 
 /// Converts the error of a command that makes no plan first: its hint names the command that does.
-pub(super) fn unplanned(error: PeerError) -> Failure {
+pub(super) fn with_plan_hint(error: PeerError) -> Failure {
     match error {
         PeerError::Session(SessionError::Deletions) | PeerError::Host(HostError::Deletions) => Failure::from(
             SessionError::Deletions,

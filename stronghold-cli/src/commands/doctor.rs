@@ -77,7 +77,7 @@ fn locked_memory() -> Finding {
 /// Checks whether an old copy in the snapshot's place would be noticed: this device can write
 /// notes, and read those of this snapshot.
 fn notes(context: &Context, path: &Path) -> Finding {
-    let Some(seen) = context.seen() else {
+    let Some(seen) = context.rollback_guard() else {
         return Finding::warn("rollback", "this system names no folder for notes of what was seen");
     };
     match seen.probe().and_then(|()| seen.readable(path)) {

@@ -7,7 +7,7 @@ use stronghold_sync::{Location, MAX_PATTERNS, Selection, escape_untrusted, messa
 use stronghold_vault::ReadError;
 
 use super::browse::found_at;
-use super::clone::unplanned;
+use super::clone::with_plan_hint;
 use super::progress::Progress;
 use super::remote::reach;
 use super::remote::report;
@@ -44,7 +44,7 @@ pub(super) fn fetch(
         }
         let mut progress = Progress::new(context.output, &home, PlanDecision::Proceed);
         let outcome =
-            reach(&home, peer, at).await?.fetch(selection, &mut progress).await.map_err(unplanned)?;
+            reach(&home, peer, at).await?.fetch(selection, &mut progress).await.map_err(with_plan_hint)?;
         let missing = |location: &&Location| {
             matches!(home.lock().stronghold().read(location), Err(ReadError::NotFound))
         };

@@ -1,8 +1,10 @@
 //! `get`: prints a value.
 
 use serde_json::json;
+use stronghold_snapshot::VaultFile;
 use stronghold_sync::{escape_untrusted, hex};
 use stronghold_vault::ReadError;
+use zeroize::Zeroizing;
 
 use crate::context::{Context, location, revision};
 use crate::error::{About, Failure, Kind};
@@ -46,6 +48,16 @@ pub(super) fn get(
         "conflict": in_conflict, value.0: value.1,
     });
     context.output.result(&object, Vec::new)
+}
+
+/// Returns a record's value. Warns if the record is in conflict.
+pub(super) fn value(context: &Context, home: &VaultFile, at: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let location = location(at)?;
+    let reading = home.stronghold().read(&location).about(&location)?;
+    if reading.conflict {
+        conflict(context, at, false)?;
+    }
+    Ok(reading.revision.value)
 }
 
 pub(super) fn conflict(context: &Context, at: &str, strict: bool) -> Result<(), Failure> {

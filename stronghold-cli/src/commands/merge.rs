@@ -68,7 +68,7 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
     // Commits no new generation if there is nothing to take.
     let (merged, changes) = match plan.is_empty() {
         true => (Merged::from(&plan), Changes::default()),
-        false => changes::told(&mut home, args.dry_run, |stronghold| {
+        false => changes::apply(&mut home, args.dry_run, |stronghold| {
             merge.run(stronghold, other.stronghold()).map_err(Failure::from)
         })?,
     };

@@ -12,6 +12,7 @@ mod history;
 mod identity;
 pub(crate) mod import;
 mod init;
+mod inject;
 mod list;
 mod log;
 pub(crate) mod merge;
@@ -25,6 +26,7 @@ pub(crate) mod remote;
 mod remove;
 mod resolve;
 mod restore;
+pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod sync;
 mod terminal_handler;
@@ -41,13 +43,15 @@ use crate::{
 
 /// Runs one command.
 pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
-    let context = Context::new(cli.global, *output, word(&cli.command));
+    let context = Context::new(cli.global, *output, step_name(&cli.command));
     match cli.command {
         Command::Init { name } => init::init(&context, name),
         Command::Put(args) => put::put(&context, &args),
         Command::Get { location, revision, strict, raw } => {
             get::get(&context, &location, revision.as_deref(), strict, raw)
         }
+        Command::Run(args) => run::run(&context, &args),
+        Command::Inject { template } => inject::inject(&context, &template),
         Command::List { selection, shared_with } => {
             list::list(&context, selection.as_deref(), shared_with.as_deref())
         }
@@ -94,7 +98,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
 }
 
 /// Returns the command's name in the list of undo steps.
-fn word(command: &Command) -> &'static str {
+fn step_name(command: &Command) -> &'static str {
     match command {
         Command::Put { .. } => "put",
         Command::Remove { .. } => "remove",
@@ -142,7 +146,7 @@ mod tests {
         ] {
             let parsed = crate::args::Cli::try_parse_from(["stronghold"].into_iter().chain(line.split(' ')));
             match parsed {
-                Ok(parsed) => assert_eq!(word(&parsed.command), expected, "{line}"),
+                Ok(parsed) => assert_eq!(step_name(&parsed.command), expected, "{line}"),
                 Err(error) => panic!("{line}: {error}"),
             }
         }

@@ -64,7 +64,7 @@ pub(super) fn pair(context: &Context, args: &PairArgs) -> Result<(), Failure> {
                 let saving =
                     Saving { home: &home, name: args.name.as_deref(), address: Some(address), granted };
                 let name = saving.settle(&mut paired).await?;
-                told(context, &paired, &name, &args.grants.grant)?;
+                report_paired(context, &paired, &name, &args.grants.grant)?;
                 let _ = paired.channel.close().await;
                 Ok(())
             }
@@ -198,7 +198,7 @@ async fn listen(
     let mut paired = confirmed(context, me, met?.0).await?;
     let name =
         Saving { home, name: args.name.as_deref(), address: None, granted }.settle(&mut paired).await?;
-    told(context, &paired, &name, &args.grants.grant)?;
+    report_paired(context, &paired, &name, &args.grants.grant)?;
     // A device that was paired to be cloned sends its request at once, over the same channel.
     let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);
     match Peer::from_channel(paired.channel, home).answer(&mut progress).await {
@@ -322,7 +322,7 @@ async fn confirmed(context: &Context, me: &Me, met: PendingPairing) -> Result<Pa
     }
 }
 
-pub(super) fn told(
+pub(super) fn report_paired(
     context: &Context,
     paired: &Paired,
     name: &str,

@@ -10,8 +10,9 @@ use crate::error::{About, Failure};
 pub(super) fn remove(context: &Context, at: &str, dry_run: bool) -> Result<(), Failure> {
     let location = location(at)?;
     let mut home = context.open()?;
-    let (revision, changes) =
-        changes::told(&mut home, dry_run, |stronghold| stronghold.remove(&location, now()).about(&location))?;
+    let (revision, changes) = changes::apply(&mut home, dry_run, |stronghold| {
+        stronghold.remove(&location, now()).about(&location)
+    })?;
     if dry_run {
         let object = json!({ "location": location.to_string(), "records": changes.object() });
         return context.output.result(&object, || {

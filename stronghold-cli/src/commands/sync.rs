@@ -140,21 +140,21 @@ impl Session<'_> {
         let name = self.name()?;
         let home = self.home.lock();
         let plan = &outcome.plan;
-        let not_taken = Waiting::of(home.stronghold(), plan, &plan.not_taken);
+        let not_taken = SkippedGroup::of(home.stronghold(), plan, &plan.not_taken);
         let declined = outcome
             .declined
             .iter()
             .map(|location| Skipped { location: *location, why: SkipReason::Declined });
         let not_given: Vec<Skipped> = plan.not_given.iter().copied().chain(declined).collect();
-        let not_given = Waiting::of(home.stronghold(), plan, &not_given);
+        let not_given = SkippedGroup::of(home.stronghold(), plan, &not_given);
         let here = changes(home.stronghold(), plan, &plan.changes_here);
         let there = changes(home.stronghold(), plan, &plan.changes_there);
         drop(home);
         let mut object = summary_object(outcome, dry_run.is_some());
         object["records"] = here.object();
         object["records_there"] = there.object();
-        object["not_taken"] = not_taken.iter().map(Waiting::object).collect();
-        object["not_sent"] = not_given.iter().map(Waiting::object).collect();
+        object["not_taken"] = not_taken.iter().map(SkippedGroup::object).collect();
+        object["not_sent"] = not_given.iter().map(SkippedGroup::object).collect();
         object["pull_refused"] = plan.pull_refused.into();
         if let Some(whose) = self.copied.get() {
             object["copied"] = whose_word(whose).into();
@@ -187,19 +187,19 @@ impl Session<'_> {
                 }
                 Ok(())
             }
-            None => left(&told, not_taken.iter(), not_given.iter()),
+            None => fail_if_skipped(&told, not_taken.iter(), not_given.iter()),
         }
     }
 }
 
 /// Records that stay where they are for one reason.
-struct Waiting {
+struct SkippedGroup {
     why: SkipReason,
     records: usize,
     names: Vec<Location>,
 }
 
-impl Waiting {
+impl SkippedGroup {
     fn of(stronghold: &Stronghold, plan: &Plan, left: &[Skipped]) -> Vec<Self> {
         let mut left = left.to_vec();
         left.sort_by_key(|left| (left.why, left.location));
@@ -263,10 +263,10 @@ impl Waiting {
 
 /// Fails if records stay where they are: neither a script nor a person who ignores the output may
 /// believe in a complete copy.
-fn left<'a>(
+fn fail_if_skipped<'a>(
     told: &[String],
-    not_taken: impl Iterator<Item = &'a Waiting>,
-    not_given: impl Iterator<Item = &'a Waiting>,
+    not_taken: impl Iterator<Item = &'a SkippedGroup>,
+    not_given: impl Iterator<Item = &'a SkippedGroup>,
 ) -> Result<(), Failure> {
     if told.is_empty() {
         return Ok(());
@@ -328,8 +328,8 @@ mod tests {
 
     #[test]
     fn what_waits_fails_with_what_to_do_about_it() {
-        let waiting = |why: &[SkipReason]| -> Vec<Waiting> {
-            why.iter().map(|why| Waiting { why: *why, records: 1, names: Vec::new() }).collect()
+        let waiting = |why: &[SkipReason]| -> Vec<SkippedGroup> {
+            why.iter().map(|why| SkippedGroup { why: *why, records: 1, names: Vec::new() }).collect()
         };
         let take = "take it with --take, or allow it: stronghold grant PEER push delete --select SELECTION";
         let there = "allow it there: stronghold grant THIS-DEVICE push delete --select SELECTION";
@@ -352,11 +352,11 @@ mod tests {
         ] {
             let (not_taken, not_given) = (waiting(not_taken), waiting(not_given));
             let told = ["one".to_owned(), "two".to_owned()];
-            let failure = left(&told, not_taken.iter(), not_given.iter()).unwrap_err();
+            let failure = fail_if_skipped(&told, not_taken.iter(), not_given.iter()).unwrap_err();
             let hint = hints.join("; ");
             assert_eq!((failure.kind, failure.hint.as_deref()), (kind, Some(hint.as_str())));
             assert_eq!(failure.message, "one; two; everything else is done");
         }
-        assert!(left(&[], waiting(&[SkipReason::MayNotPush]).iter(), [].iter()).is_ok());
+        assert!(fail_if_skipped(&[], waiting(&[SkipReason::MayNotPush]).iter(), [].iter()).is_ok());
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn undo(context: &Context, dry_run: bool) -> Result<(), Failure> {
         Failure::new(Kind::NotFound, "there is nothing to take back")
             .hint("`stronghold undo --list` shows the last commands; see also `stronghold history LOCATION`")
     };
-    told(context, &moved.ok_or_else(nothing)?, "undone", dry_run)
+    report(context, &moved.ok_or_else(nothing)?, "undone", dry_run)
 }
 
 pub(super) fn redo(context: &Context, dry_run: bool) -> Result<(), Failure> {
@@ -61,17 +61,22 @@ pub(super) fn redo(context: &Context, dry_run: bool) -> Result<(), Failure> {
         Failure::new(Kind::NotFound, "there is nothing to do again")
             .hint("only what `undo` took back, and while no other command has changed anything since")
     };
-    told(context, &moved.ok_or_else(nothing)?, "redone", dry_run)
+    report(context, &moved.ok_or_else(nothing)?, "redone", dry_run)
 }
 
 /// Reports the records of a step that were written and those left as they are. Fails if nothing was
 /// written.
-pub(super) fn told(context: &Context, moved: &UndoReport, done: &str, dry_run: bool) -> Result<(), Failure> {
+pub(super) fn report(
+    context: &Context,
+    moved: &UndoReport,
+    done: &str,
+    dry_run: bool,
+) -> Result<(), Failure> {
     let names: Vec<String> = moved.records.iter().map(ToString::to_string).collect();
     let left: Vec<_> = moved
         .skipped
         .iter()
-        .map(|(at, why)| json!({ "location": at.to_string(), "why": left_word(*why) }))
+        .map(|(at, why)| json!({ "location": at.to_string(), "why": skip_reason(*why) }))
         .collect();
     let rules = match moved.rules {
         RulesOutcome::Untouched => "untouched",
@@ -90,7 +95,7 @@ pub(super) fn told(context: &Context, moved: &UndoReport, done: &str, dry_run: b
             .then(|| "the rules for devices (changed since)".to_owned());
         let left = moved.skipped.iter().take(NAMED);
         let left =
-            left.map(|(at, why)| format!("{} ({})", escape_untrusted(&at.to_string()), left_word(*why)));
+            left.map(|(at, why)| format!("{} ({})", escape_untrusted(&at.to_string()), skip_reason(*why)));
         let left: Vec<String> = left.chain(more).chain(rules).collect();
         let message = format!(
             "nothing of step {} ({}) could be {done}; left as they are: {}",
@@ -110,7 +115,7 @@ pub(super) fn lines(moved: &UndoReport, done: &str, dry_run: bool) -> Vec<String
     let title = format!("{would}{done}: {}, {}", escape_untrusted(&moved.word), time(moved.time));
     let record = |at: &Location| format!("  {}", escape_untrusted(&at.to_string()));
     let stays = |(at, why): &(Location, UndoSkipReason)| {
-        format!("  left as it is: {} ({})", escape_untrusted(&at.to_string()), left_word(*why))
+        format!("  left as it is: {} ({})", escape_untrusted(&at.to_string()), skip_reason(*why))
     };
     let rules = match moved.rules {
         RulesOutcome::Untouched => None,
@@ -123,7 +128,7 @@ pub(super) fn lines(moved: &UndoReport, done: &str, dry_run: bool) -> Vec<String
     std::iter::once(title).chain(records).chain(rules).collect()
 }
 
-pub(super) fn left_word(why: UndoSkipReason) -> &'static str {
+pub(super) fn skip_reason(why: UndoSkipReason) -> &'static str {
     match why {
         UndoSkipReason::ChangedSince => "changed since",
         UndoSkipReason::Purged => "purged",

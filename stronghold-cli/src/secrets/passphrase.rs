@@ -21,7 +21,7 @@ const MAX_LINE: usize = 4 * MAX_PASSPHRASE;
 pub(super) struct Passphrase {
     /// Normalization form C, if the passphrase is UTF-8.
     pub(super) text: Zeroizing<Vec<u8>>,
-    pub(super) as_it_is: Option<Zeroizing<Vec<u8>>>,
+    pub(super) exact: Option<Zeroizing<Vec<u8>>>,
 }
 
 /// Reason why bytes are not a passphrase.
@@ -60,15 +60,15 @@ impl Passphrase {
             _ if line.contains(&0) => return Err(Unusable::Nul),
             _ => {}
         }
-        let as_it_is = Zeroizing::new(line.to_vec());
-        let Ok(text) = std::str::from_utf8(line) else { return Ok(Self { text: as_it_is, as_it_is: None }) };
+        let exact = Zeroizing::new(line.to_vec());
+        let Ok(text) = std::str::from_utf8(line) else { return Ok(Self { text: exact, exact: None }) };
         // Composing makes a text at most three times as long, so the buffer never grows and leaves
         // no copy behind.
         let mut composed = Zeroizing::new(String::with_capacity(3 * line.len()));
         composed.extend(text.nfc());
         let text = Zeroizing::new(composed.as_bytes().to_vec());
-        let is_other = text != as_it_is;
-        Ok(Self { text, as_it_is: is_other.then_some(as_it_is) })
+        let is_other = text != exact;
+        Ok(Self { text, exact: is_other.then_some(exact) })
     }
 }
 
@@ -155,10 +155,10 @@ mod tests {
         let (composed, decomposed) = ("caf\u{e9} \u{1e69}", "cafe\u{301} s\u{307}\u{323}");
         let read = Passphrase::of(decomposed.as_bytes()).unwrap();
         assert_eq!(*read.text, composed.as_bytes());
-        assert_eq!(read.as_it_is.unwrap().as_slice(), decomposed.as_bytes());
-        assert!(Passphrase::of(composed.as_bytes()).unwrap().as_it_is.is_none());
+        assert_eq!(read.exact.unwrap().as_slice(), decomposed.as_bytes());
+        assert!(Passphrase::of(composed.as_bytes()).unwrap().exact.is_none());
         let latin = Passphrase::of(b"caf\xe9").unwrap();
-        assert!(latin.text.as_slice() == b"caf\xe9" && latin.as_it_is.is_none());
+        assert!(latin.text.as_slice() == b"caf\xe9" && latin.exact.is_none());
     }
 
     #[test]

@@ -32,3 +32,4 @@ mod several;
 mod shown;
 mod storage;
 mod terminal;
+mod using;

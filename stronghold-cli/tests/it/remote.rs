@@ -247,7 +247,7 @@ fn giving_is_denied_by_either_side() {
     pair.grant(&["pull", "push"], "**");
     let said = pair.fails(&["sync", "a", "--push"], DENIED);
     assert!(
-        said.contains("this side's policy does not let the peer pull it\nhint: allow it: stronghold grant"),
+        said.contains("this device's policy does not let the peer pull it\nhint: allow it: stronghold grant"),
         "{said}"
     );
     // The policy of `a` denies the push by `b`.

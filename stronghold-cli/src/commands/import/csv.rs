@@ -10,7 +10,7 @@ mod quoting;
 use zeroize::Zeroizing;
 
 use self::quoting::{QuotingError, Row};
-use super::table::{Credential, LeftOut, Table, Why, locate, short};
+use super::table::{Credential, LeftOut, LeftOutReason, Table, locate, short};
 
 /// Columns that become records, with their fields. Empty cells are left out.
 const FIELDS: [(&str, &str); 5] = [
@@ -147,13 +147,13 @@ impl Columns {
         let fields: Vec<_> =
             said.into_iter().map(|(index, field)| (field, Zeroizing::new(cell(index).to_owned()))).collect();
         let why = if fields.is_empty() {
-            Some(Why::NoFields)
+            Some(LeftOutReason::NoFields)
         } else {
-            fields.iter().find_map(|(field, _)| locate(client, &place, field).err()).map(Why::Place)
+            fields.iter().find_map(|(field, _)| locate(client, &place, field).err()).map(LeftOutReason::Place)
         };
         match why {
             // An entirely empty row is ignored.
-            Some(Why::NoFields) if row.iter().all(str::is_empty) => {}
+            Some(LeftOutReason::NoFields) if row.iter().all(str::is_empty) => {}
             Some(why) => table.rows.push(LeftOut { line, name: short(&place), why }),
             None => {
                 if place != written {

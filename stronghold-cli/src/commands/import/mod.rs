@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use self::{
     held::{Held, State},
-    table::{Credential, LeftOut, Table, Why, short},
+    table::{Credential, LeftOut, LeftOutReason, Table, short},
 };
 use super::changes::{self, Changes};
 use crate::{
@@ -79,7 +79,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     let mut changes = Changes::default();
     plan.confirm(context, args)?;
     if !plan.writes.is_empty() {
-        (plan, changes) = changes::told(&mut home, args.dry_run, |stronghold| {
+        (plan, changes) = changes::apply(&mut home, args.dry_run, |stronghold| {
             let plan = Plan::of(stronghold, &table, args)?;
             plan.write(stronghold, args.format)?;
             Ok(plan)
@@ -188,13 +188,13 @@ impl<'a> Plan<'a> {
             let location = match locate(field) {
                 Ok(location) => location,
                 Err(error) => {
-                    self.left_out.push(left_out(Why::Place(error)));
+                    self.left_out.push(left_out(LeftOutReason::Place(error)));
                     return Ok(());
                 }
             };
             let twin = if is_known || args.allow_lookalike { None } else { spellings.twin_of(&location) };
             if let Some(twin) = twin {
-                self.left_out.push(left_out(Why::Lookalike(lookalike::quoted(&twin))));
+                self.left_out.push(left_out(LeftOutReason::Lookalike(lookalike::quoted(&twin))));
                 return Ok(());
             }
             let state = held.state(&location)?;
@@ -344,7 +344,7 @@ fn first_of(lines: impl ExactSizeIterator<Item = String>) -> impl Iterator<Item 
 /// Fails if rows were left out for their names, although the others were imported: the user may be
 /// about to delete the table.
 fn refused_names(left_out: &[&LeftOut], dry_run: bool) -> Result<(), Failure> {
-    let refused = left_out.iter().filter(|row| row.why != Why::NoFields).count();
+    let refused = left_out.iter().filter(|row| row.why != LeftOutReason::NoFields).count();
     if refused == 0 {
         return Ok(());
     }

@@ -41,12 +41,12 @@ pub(crate) struct LeftOut {
     pub(crate) line: u64,
     /// Group and title, escaped and cut.
     pub(crate) name: String,
-    pub(crate) why: Why,
+    pub(crate) why: LeftOutReason,
 }
 
 /// Reason why a row was left out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Why {
+pub(crate) enum LeftOutReason {
     #[error("it has a title only")]
     NoFields,
     #[error(transparent)]

@@ -128,9 +128,9 @@ fn a_row_that_can_have_no_name_is_left_out_by_itself() {
     assert_eq!(places, ["g/A B", "g/ [2J", "g/good"]);
     let renamed = |line, from: &str, to: &str| (line, from.to_owned(), to.to_owned());
     assert_eq!(table.renamed, [renamed(2, "g/A\\u{0}B", "g/A B"), renamed(3, "g/\\u{1b}[2J", "g/ [2J")]);
-    let why: Vec<(u64, Why)> = table.rows.iter().map(|row| (row.line, row.why.clone())).collect();
-    let too_long = Why::Place(ParseLocationError::TooLong);
-    assert_eq!(why, [(4, too_long.clone()), (5, too_long), (6, Why::NoFields)]);
+    let why: Vec<(u64, LeftOutReason)> = table.rows.iter().map(|row| (row.line, row.why.clone())).collect();
+    let too_long = LeftOutReason::Place(ParseLocationError::TooLong);
+    assert_eq!(why, [(4, too_long.clone()), (5, too_long), (6, LeftOutReason::NoFields)]);
     assert!(table.rows.iter().all(|row| row.name.len() < 80 && !row.name.contains(char::is_control)));
 }
 
