@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use stronghold_sync::escape_untrusted;
 use zeroize::Zeroizing;
 
 use super::get;
@@ -62,7 +61,7 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, Failure> {
         };
         let at = at.trim();
         crate::context::location(at).map_err(|failure| {
-            let message = format!("line {line}: {}: {}", escape_untrusted(at), failure.message);
+            let message = format!("line {line}: {}", failure.message);
             Failure::usage(message, "for example: {{ stronghold:work/ci/token }}")
         })?;
         parts.extend([Part::Text(&rest[..start]), Part::Record(at)]);

@@ -1,7 +1,7 @@
 //! Tests programs and templates that are given secrets.
 #![cfg(unix)]
 
-use crate::common::{Device, NOT_FOUND, STORAGE, USAGE};
+use crate::common::{self, Device, Ended, NOT_FOUND, STORAGE, USAGE, stronghold};
 
 fn filled() -> Device {
     let device = Device::new("a");
@@ -10,12 +10,21 @@ fn filled() -> Device {
     device
 }
 
+/// Runs a program with these variables.
+fn ran(device: &Device, env: &[&str], command: &[&str], stdin: &[u8]) -> Ended {
+    let mut run = stronghold();
+    run.args(["run", "--snapshot"]).arg(device.snapshot()).args(["--key-file", &device.key_file()]);
+    env.iter().for_each(|pair| _ = run.args(["--env", pair]));
+    run.arg("--").args(command).current_dir(device.folder());
+    common::run(&mut run, stdin)
+}
+
 #[test]
 fn a_program_gets_values_and_gives_its_output_and_exit_code() {
     let device = filled();
     let shell = "printf '%s|%s|%s' \"$TOKEN\" \"$USER_NAME\" \"$1\"; read line; echo \"|$line\"; exit 7";
-    let args = ["run", "--env", "TOKEN=work/ci/token", "--env", "USER_NAME=work/ci/user name", "--"];
-    let done = device.run(&[&args[..], &["sh", "-c", shell, "sh", "--quiet"]].concat(), b"input\n");
+    let env = ["TOKEN=work/ci/token", "USER_NAME=work/ci/user name"];
+    let done = ran(&device, &env, &["sh", "-c", shell, "sh", "--quiet"], b"input\n");
     assert_eq!((done.exit, done.stderr.as_str()), (7, ""));
     assert_eq!(done.stdout, b"s3cret = 'x'|me|--quiet|input\n");
 }
@@ -26,22 +35,21 @@ fn nothing_runs_unless_all_records_were_read() {
     device.ok_with(&["put", "work/ci/binary"], b"\xff\x00");
     let trace = device.folder().join("ran");
     let fails = |env: &str, exit: i32| {
-        let args = ["run", "--env", "A=work/ci/token", "--env", env, "--", "touch", trace.to_str().unwrap()];
-        let said = device.fails_cleanly(&args, exit);
-        assert!(!trace.exists(), "{said}");
-        said
+        let done = ran(&device, &["A=work/ci/token", env], &["touch", trace.to_str().unwrap()], b"");
+        assert!(done.exit == exit && done.stdout.is_empty() && !trace.exists(), "{env}: {}", done.stderr);
+        done.stderr
     };
     assert!(fails("B=work/ci/none", NOT_FOUND).contains("no record at work/ci/none"));
     assert!(fails("B=work/ci/binary", USAGE).contains("the value of work/ci/binary is no text"));
     for env in ["B", "=work/ci/token", "", "B=work"] {
         fails(env, USAGE);
     }
-    device.fails_cleanly(&["run", "--", "touch", "x"], USAGE);
-    device.fails_cleanly(&["run", "--env", "A=work/ci/token"], USAGE);
-    let args = ["run", "--env", "A=work/ci/token", "--", "./no\u{1b}such"];
-    assert!(device.fails_cleanly(&args, NOT_FOUND).contains("no\\u{1b}such"));
-    let folder = device.folder().to_str().unwrap();
-    device.fails_cleanly(&["run", "--env", "A=work/ci/token", "--", folder], STORAGE);
+    let of = |env: &[&str], command: &[&str]| ran(&device, env, command, b"");
+    assert_eq!(of(&[], &["touch", "x"]).exit, USAGE);
+    assert_eq!(of(&["A=work/ci/token"], &[]).exit, USAGE);
+    let missing = of(&["A=work/ci/token"], &["./no\u{1b}such"]);
+    assert!(missing.exit == NOT_FOUND && missing.stderr.contains("no\\u{1b}such"), "{}", missing.stderr);
+    assert_eq!(of(&["A=work/ci/token"], &[device.folder().to_str().unwrap()]).exit, STORAGE);
 }
 
 #[test]
@@ -77,8 +85,8 @@ fn a_conflict_is_told_and_the_latest_value_given() {
     b.put("s/v/r", "of b");
     let (_serving, address) = a.serve();
     b.ok(&["sync", "a", "--at", &address]);
-    for args in [&["run", "--env", "R=s/v/r", "--", "sh", "-c", "printf %s \"$R\""][..], &["inject"]] {
-        let done = b.run(args, b"{{ stronghold:s/v/r }}");
+    let run = ran(&b, &["R=s/v/r"], &["sh", "-c", "printf %s \"$R\""], b"");
+    for done in [run, b.run(&["inject"], b"{{ stronghold:s/v/r }}")] {
         assert_eq!((done.exit, done.stdout.as_slice()), (0, &b"of b"[..]), "{}", done.stderr);
         assert!(done.stderr.contains("s/v/r is in conflict"), "{}", done.stderr);
     }
