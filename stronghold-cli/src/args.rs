@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::commands::get::GetArgs;
 use crate::commands::import::ImportArgs;
 use crate::commands::merge::MergeArgs;
 use crate::commands::pair::Grants;
@@ -13,6 +14,7 @@ use crate::commands::peers::GrantArgs;
 use crate::commands::peers::PeersAction;
 use crate::commands::put::PutArgs;
 use crate::commands::remote::At;
+use crate::commands::remove::RemoveArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::sync::SyncArgs;
@@ -49,19 +51,7 @@ pub(crate) enum Command {
     /// Write a secret from a prompt, stdin or a file, or generate one.
     Put(PutArgs),
     /// Print a secret's exact bytes (plus a newline on a terminal only).
-    Get {
-        /// Record to print, as CLIENT/VAULT/RECORD.
-        location: String,
-        /// Print an older revision, given by its id or the beginning of it.
-        #[arg(long, value_name = "REV")]
-        revision: Option<String>,
-        /// Fail (exit 8) if the record is in conflict.
-        #[arg(long)]
-        strict: bool,
-        /// Print control characters even on a terminal.
-        #[arg(long)]
-        raw: bool,
-    },
+    Get(GetArgs),
     /// Run a program with secrets in its environment.
     Run(RunArgs),
     /// Print a template with each {{ stronghold:LOCATION }} replaced by the record's value.
@@ -71,6 +61,7 @@ pub(crate) enum Command {
         template: PathBuf,
     },
     /// List records.
+    #[command(visible_alias = "ls")]
     List {
         /// Glob on locations, such as 'wallet/**'.
         selection: Option<String>,
@@ -78,14 +69,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "PEER")]
         shared_with: Option<String>,
     },
-    /// Delete a record; its last values stay in its history.
-    Remove {
-        /// Record to delete, as CLIENT/VAULT/RECORD.
-        location: String,
-        /// Show what would be done, and change nothing.
-        #[arg(long)]
-        dry_run: bool,
-    },
+    /// Delete records; their last values stay in their histories.
+    #[command(visible_alias = "rm")]
+    Remove(RemoveArgs),
     /// List a record's revisions.
     History {
         /// Record to show, as CLIENT/VAULT/RECORD.
@@ -105,13 +91,13 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "dry_run")]
         list: bool,
         /// Name the records that would be written, and change nothing.
-        #[arg(long)]
+        #[arg(short = 'n', long)]
         dry_run: bool,
     },
     /// Redo the last command that was undone.
     Redo {
         /// Name the records that would be written, and change nothing.
-        #[arg(long)]
+        #[arg(short = 'n', long)]
         dry_run: bool,
     },
     /// Remove replaced values for good, from the history and from the reach of `undo`.
@@ -123,7 +109,7 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "selection")]
         all: bool,
         /// Name the records whose values would be removed, and change nothing.
-        #[arg(long)]
+        #[arg(short = 'n', long)]
         dry_run: bool,
         #[command(flatten)]
         renewal: Renewal,
@@ -150,7 +136,7 @@ pub(crate) enum Command {
         /// Glob on locations; default: everything.
         selection: Option<String>,
         /// Write the export to FILE, which must not exist.
-        #[arg(long, value_name = "FILE")]
+        #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
         /// Seal it with the passphrase in the first line of FILE; default: ask for one.
         #[arg(long, value_name = "FILE", conflicts_with = "output_key_file")]
@@ -238,7 +224,9 @@ pub(crate) enum Command {
     /// Check that everything in the snapshot can be read.
     Verify,
     /// Replace, add, remove or list the passphrases and keys that open the snapshot.
+    #[command(visible_alias = "passwd")]
     Passphrase(PassphraseArgs),
     /// Check the snapshot's surroundings: permissions, leftover files, locked memory.
+    #[command(visible_alias = "status")]
     Doctor,
 }

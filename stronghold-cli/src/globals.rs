@@ -33,13 +33,13 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) lock_timeout: u32,
     /// Answer yes to every question on the terminal.
-    #[arg(long, global = true)]
+    #[arg(short, long, global = true)]
     pub(crate) yes: bool,
     /// Print one JSON object on one line (`serve` and `pair`: one line per event).
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Print only errors and warnings on stderr.
-    #[arg(long, global = true)]
+    #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 }
 

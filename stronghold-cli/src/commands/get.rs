@@ -1,5 +1,12 @@
 //! `get`: prints a value.
 
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
 use serde_json::json;
 use stronghold_snapshot::VaultFile;
 use stronghold_sync::{escape_untrusted, hex};
@@ -7,18 +14,31 @@ use stronghold_vault::ReadError;
 use zeroize::Zeroizing;
 
 use crate::context::{Context, location, revision};
-use crate::error::{About, Failure, Kind};
+use crate::error::{About, Failure, Kind, path_text};
 
-pub(super) fn get(
-    context: &Context,
-    at: &str,
-    of: Option<&str>,
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// Record to print, as CLIENT/VAULT/RECORD.
+    location: String,
+    /// Print an older revision, given by its id or the beginning of it.
+    #[arg(long, value_name = "REV")]
+    revision: Option<String>,
+    /// Fail (exit 8) if the record is in conflict.
+    #[arg(long)]
     strict: bool,
+    /// Print control characters even on a terminal.
+    #[arg(long)]
     raw: bool,
-) -> Result<(), Failure> {
+    /// Write the value to FILE, which must not exist, readable by this user alone.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "raw")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn get(context: &Context, args: &GetArgs) -> Result<(), Failure> {
+    let at = args.location.as_str();
     let location = location(at)?;
     let home = context.open()?;
-    let (id, read, modified, in_conflict) = match of {
+    let (id, read, modified, in_conflict) = match args.revision.as_deref() {
         Some(text) => {
             let id = revision(&home, &location, text)?;
             let read = home.stronghold().read_revision(&location, &id).about(&location)?;
@@ -33,13 +53,21 @@ pub(super) fn get(
         None => {
             let reading = home.stronghold().read(&location).about(&location)?;
             if reading.conflict {
-                conflict(context, at, strict)?;
+                conflict(context, at, args.strict)?;
             }
             (reading.id, reading.revision, reading.modified, reading.conflict)
         }
     };
+    if let Some(path) = &args.output {
+        write_new(path, &read.value)?;
+        let object = json!({
+            "location": location.to_string(), "revision": id.to_string(), "modified": modified,
+            "conflict": in_conflict, "file": path_text(path), "size": read.value.len(),
+        });
+        return context.output.result(&object, Vec::new);
+    }
     if !context.output.is_json() {
-        return context.output.value(&read.value, raw);
+        return context.output.value(&read.value, args.raw);
     }
     let text = std::str::from_utf8(&read.value).ok();
     let value = text.map_or_else(|| ("value_hex", hex::text(&read.value)), |text| ("value", text.to_owned()));
@@ -48,6 +76,22 @@ pub(super) fn get(
         "conflict": in_conflict, value.0: value.1,
     });
     context.output.result(&object, Vec::new)
+}
+
+/// Writes a new file that only this user can read. A file that could not be written whole is
+/// removed.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.write(true).create_new(true).open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::exists(path),
+        _ => Failure::file(path, &error),
+    })?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| {
+        let _ = std::fs::remove_file(path);
+        Failure::file(path, &error)
+    })
 }
 
 /// Returns a record's value. Warns if the record is in conflict.

@@ -25,7 +25,7 @@ pub(crate) struct MergeArgs {
     #[arg(long, default_value = "keep-both")]
     pub(crate) on_conflict: Conflict,
     /// Show what would be done, and change nothing.
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
     /// Go on even if that deletes many records.
     #[arg(long)]

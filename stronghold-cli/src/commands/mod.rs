@@ -7,7 +7,7 @@ mod conflicts;
 mod doctor;
 mod export;
 mod fetch;
-mod get;
+pub(crate) mod get;
 mod history;
 mod identity;
 pub(crate) mod import;
@@ -23,7 +23,7 @@ mod progress;
 mod purge;
 pub(crate) mod put;
 pub(crate) mod remote;
-mod remove;
+pub(crate) mod remove;
 mod resolve;
 mod restore;
 pub(crate) mod run;
@@ -47,15 +47,13 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     match cli.command {
         Command::Init { name } => init::init(&context, name),
         Command::Put(args) => put::put(&context, &args),
-        Command::Get { location, revision, strict, raw } => {
-            get::get(&context, &location, revision.as_deref(), strict, raw)
-        }
+        Command::Get(args) => get::get(&context, &args),
         Command::Run(args) => run::run(&context, &args),
         Command::Inject { template } => inject::inject(&context, &template),
         Command::List { selection, shared_with } => {
             list::list(&context, selection.as_deref(), shared_with.as_deref())
         }
-        Command::Remove { location, dry_run } => remove::remove(&context, &location, dry_run),
+        Command::Remove(args) => remove::remove(&context, &args),
         Command::History { location } => history::history(&context, &location),
         Command::Conflicts { selection } => conflicts::conflicts(&context, selection.as_deref()),
         Command::Resolve { location, keep } => resolve::resolve(&context, &location, &keep),
@@ -101,7 +99,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
 fn step_name(command: &Command) -> &'static str {
     match command {
         Command::Put { .. } => "put",
-        Command::Remove { .. } => "remove",
+        Command::Remove(_) => "remove",
         Command::Resolve { .. } => "resolve",
         Command::Restore { .. } => "restore",
         Command::Merge(_) => "merge",

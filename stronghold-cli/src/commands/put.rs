@@ -21,7 +21,7 @@ pub(crate) struct PutArgs {
     #[arg(required_unless_present = "generate")]
     location: Option<String>,
     /// Read the value from FILE; `-` is stdin.
-    #[arg(long, value_name = "FILE", conflicts_with = "generate")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "generate")]
     pub(crate) file: Option<PathBuf>,
     /// Generate LEN letters, digits, `-` and `_` (6 bits each; default: 24), without printing them.
     #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24")]

@@ -1,24 +1,69 @@
-//! `remove`: deletes a record.
+//! `remove`: deletes records.
 
+use std::collections::BTreeSet;
+
+use clap::Args;
 use serde_json::json;
 use stronghold_snapshot::now;
+use stronghold_sync::{Location, escape_untrusted};
+use stronghold_vault::{Stronghold, WriteError};
 
 use super::changes;
 use crate::context::{Context, location};
-use crate::error::{About, Failure};
+use crate::error::{About, Failure, Kind};
+use crate::output::counted;
 
-pub(super) fn remove(context: &Context, at: &str, dry_run: bool) -> Result<(), Failure> {
-    let location = location(at)?;
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// Records to delete, each as CLIENT/VAULT/RECORD, or as a glob such as 'wallet/old/*'.
+    #[arg(required = true, value_name = "LOCATION")]
+    locations: Vec<String>,
+    /// Show what would be done, and change nothing.
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+pub(super) fn remove(context: &Context, args: &RemoveArgs) -> Result<(), Failure> {
     let mut home = context.open()?;
-    let (revision, changes) = changes::apply(&mut home, dry_run, |stronghold| {
-        stronghold.remove(&location, now()).about(&location)
-    })?;
-    if dry_run {
-        let object = json!({ "location": location.to_string(), "records": changes.object() });
-        return context.output.result(&object, || {
-            std::iter::once("would remove:".to_owned()).chain(changes.lines()).collect()
-        });
+    let records = named(home.stronghold(), &args.locations)?;
+    let removing = |stronghold: &mut Stronghold| {
+        records.iter().try_for_each(|at| stronghold.remove(at, now()).about(at).map(|_| ()))
+    };
+    if args.dry_run || records.len() > 1 {
+        let ((), changes) = changes::apply(&mut home, true, removing)?;
+        if args.dry_run {
+            let lines = || std::iter::once("would remove:".to_owned()).chain(changes.lines()).collect();
+            return context.output.result(&json!({ "records": changes.object() }), lines);
+        }
+        if !context.output.is_json() {
+            changes.lines().for_each(|line| context.output.note(&line));
+        }
+        context.confirm(&format!("Remove {}?", counted(records.len() as u64, "record")))?;
     }
-    let object = json!({ "location": location.to_string(), "revision": revision.to_string() });
-    context.output.result(&object, Vec::new)
+    let ((), changes) = changes::apply(&mut home, false, removing)?;
+    context.output.result(&json!({ "records": changes.object() }), Vec::new)
+}
+
+/// Returns the records that are named, and those that globs match. Each argument names at least
+/// one: a misspelt one removes nothing.
+fn named(stronghold: &Stronghold, arguments: &[String]) -> Result<BTreeSet<Location>, Failure> {
+    let mut records = BTreeSet::new();
+    for argument in arguments {
+        let exact = argument.parse::<Location>().ok().filter(|at| stronghold.contains(at));
+        if let Some(at) = exact {
+            records.insert(at);
+        } else if argument.contains(['*', '?']) {
+            let glob = crate::context::selection(Some(argument))?;
+            let found: Vec<_> = stronghold.locations(&glob).collect();
+            if found.is_empty() {
+                let message = format!("nothing matches {}; nothing was changed", escape_untrusted(argument));
+                return Err(Failure::new(Kind::NotFound, message).hint("see `stronghold list`"));
+            }
+            records.extend(found);
+        } else {
+            let at = location(argument)?;
+            return Err(WriteError::NotFound).about(&at);
+        }
+    }
+    Ok(records)
 }

@@ -26,8 +26,8 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
-    /// Device's name here, or the beginning of its id.
-    pub(crate) peer: String,
+    /// Device's name here, or the beginning of its id; default: the only paired device.
+    pub(crate) peer: Option<String>,
     /// Synchronise only matching locations; may be repeated.
     #[arg(long, value_name = "GLOB")]
     pub(crate) select: Vec<String>,
@@ -41,7 +41,7 @@ pub(crate) struct SyncArgs {
     #[arg(long)]
     pub(crate) take: bool,
     /// Show what would be done, and change nothing.
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
     /// Go on even if that deletes or empties many records, here or there.
     #[arg(long)]
@@ -59,9 +59,9 @@ pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
     };
     let request = SyncRequest::new(selections(&args.select)?, ways);
     let home = SharedVault::new(context.open()?);
+    let peer = args.peer.clone().map_or_else(|| only_peer(&home), Ok)?;
     runtime()?.block_on(async {
-        let session =
-            Session { context, home: &home, peer: &args.peer, at: &args.at, copied: Cell::default() };
+        let session = Session { context, home: &home, peer: &peer, at: &args.at, copied: Cell::default() };
         if args.dry_run {
             let beyond = if args.take { Beyond::Everything } else { Beyond::Nothing };
             let outcome = session.run(request.beyond(beyond).with_names(true), PlanDecision::Stop).await?;
@@ -84,6 +84,18 @@ pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
         }
         session.report(&outcome, None)
     })
+}
+
+/// Returns the id of the only paired device.
+fn only_peer(home: &SharedVault) -> Result<String, Failure> {
+    let home = home.lock();
+    let mut peers = home.stronghold().peers().iter();
+    match (peers.next(), peers.next()) {
+        (Some((device, _)), None) => Ok(device.to_string()),
+        (None, _) => Err(Failure::new(Kind::NotFound, "no device is paired")
+            .hint("pair one: `stronghold pair` here and there")),
+        _ => Err(Failure::usage("several devices are paired: name one", "see `stronghold peers`")),
+    }
 }
 
 /// Peer and parameters shared by the sessions of one `sync`.

@@ -189,7 +189,6 @@ fn a_command_line_that_means_nothing() {
         &["list", "wallet\\"],
         &["merge", "x", "--map", "a=b/c"],
         &["no-such-command"],
-        &["sync"],
         &["pair", "--listen", "127.0.0.1:0", "--join", "127.0.0.1:1"],
         &["pair", "--grant", "everything"],
         &["put", "a/b/c", "--generate", "0"],

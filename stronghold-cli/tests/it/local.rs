@@ -1,6 +1,8 @@
 //! Tests one device on its own: records, their history, import, export and output.
 
-use crate::common::{Device, NOT_FOUND, STORAGE, USAGE, counts, one_line, raw_key, run, strings, stronghold};
+use crate::common::{
+    DECISION, Device, NOT_FOUND, STORAGE, USAGE, counts, one_line, raw_key, run, strings, stronghold,
+};
 
 /// A KeePassXC export with difficult names and quoting.
 const TABLE: &str = "\
@@ -434,4 +436,61 @@ fn a_reader_that_went_away_is_no_error_and_a_full_disk_is_one() {
         let done = device.command(args).stdout(writer).output().unwrap();
         assert!(done.status.code() == Some(0) && done.stderr.is_empty(), "{args:?}: {done:?}");
     }
+}
+
+#[test]
+fn several_records_are_removed_by_name_and_by_glob_after_a_question() {
+    let device = Device::new("a");
+    for name in ["w/old/1", "w/old/2", "w/new/1", "w/new/a*b", "w/new/axb"] {
+        device.put(name, "value");
+    }
+    let said = device.fails_cleanly(&["rm", "w/old/*"], DECISION);
+    assert!(said.contains("- w/old/1\n- w/old/2\n") && said.contains("--yes"), "{said}");
+    for missing in [["w/old/*", "w/none/*"], ["w/old/*", "w/new/2"]] {
+        let said = device.fails_cleanly(&[&["remove", "--yes"], &missing[..]].concat(), NOT_FOUND);
+        assert!(
+            said.contains("nothing matches w/none/*; nothing was changed")
+                || said.contains("no record at w/new/2")
+        );
+    }
+    let before = device.files();
+    let dry = device.json(&["remove", "-n", "w/old/*", "w/new/1"]);
+    assert_eq!(strings(&dry["records"], "location"), ["w/new/1", "w/old/1", "w/old/2"]);
+    assert!(device.files() == before);
+    let done = device.json(&["remove", "-y", "w/old/*", "w/new/1", "w/old/1"]);
+    assert_eq!(done["records"], dry["records"]);
+    device.ok(&["remove", "w/new/a*b"]);
+    assert_eq!(device.locations(), ["w/new/axb"], "a name that is there is no glob");
+    device.ok(&["undo"]);
+    device.ok(&["undo"]);
+    assert_eq!(device.locations().len(), 5, "each command is one step");
+}
+
+#[test]
+fn a_value_is_written_to_a_new_file_for_this_user_alone() {
+    use std::os::unix::fs::{MetadataExt, symlink};
+    let device = Device::new("a");
+    let value = b"\xff\x1b[2J\n";
+    device.ok_with(&["put", "a/b/c"], value);
+    let path = device.folder().join("out");
+    let out = path.to_str().unwrap();
+    assert_eq!(device.ok(&["get", "a/b/c", "-o", out]), "");
+    assert_eq!(std::fs::read(&path).unwrap(), value);
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    device.put("a/b/c", "other");
+    let said = device.fails(&["get", "a/b/c", "--output", out], USAGE);
+    assert!(said.contains("already exists; it was not touched"), "{said}");
+    assert_eq!(std::fs::read(&path).unwrap(), value);
+    let (link, beyond) = (device.folder().join("link"), device.folder().join("beyond"));
+    symlink(&beyond, &link).unwrap();
+    device.fails(&["get", "a/b/c", "--output", link.to_str().unwrap()], USAGE);
+    assert!(!beyond.exists());
+    let other = device.folder().join("other");
+    let told = device.json(&["get", "a/b/c", "--output", other.to_str().unwrap()]);
+    assert_eq!(
+        (told["size"].as_u64(), told["file"].as_str(), told.get("value")),
+        (Some(5), other.to_str(), None)
+    );
+    device.fails(&["get", "a/b/none", "--output", "none"], NOT_FOUND);
+    assert!(!device.folder().join("none").exists());
 }

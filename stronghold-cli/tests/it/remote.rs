@@ -3,7 +3,9 @@
 
 use serde_json::json;
 
-use crate::common::{DENIAL, DENIED, Device, ENTRIES, NOT_FOUND, Pair, counts, one_line, strings, summary};
+use crate::common::{
+    DENIAL, DENIED, Device, ENTRIES, NOT_FOUND, Pair, USAGE, counts, one_line, strings, summary,
+};
 
 /// Selections to ask for, and the indices of the [`ENTRIES`] in them: everything, a client, a vault
 /// and a record.
@@ -338,4 +340,18 @@ fn a_clone_has_no_name_that_no_device_may_have() {
         assert_eq!(done.exit, crate::common::USAGE, "{}", done.stderr);
         assert!(done.stderr.contains(says), "{}", done.stderr);
     }
+}
+
+#[test]
+fn a_sync_with_the_only_paired_device_needs_no_name() {
+    let pair = Pair::trusting();
+    pair.b.put("of/b/new", "of b");
+    assert_eq!(pair.ask(&["sync"])["sent"], 1);
+    let alone = Device::new("alone");
+    let said = alone.fails_cleanly(&["sync"], NOT_FOUND);
+    assert!(said.contains("no device is paired"), "{said}");
+    let third = Device::new("third");
+    crate::common::pair(&pair.b, &third);
+    let said = pair.b.fails_cleanly(&["sync"], USAGE);
+    assert!(said.contains("several devices are paired: name one"), "{said}");
 }

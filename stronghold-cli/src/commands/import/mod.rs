@@ -38,7 +38,7 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_name = "CLIENT", default_value = "imported")]
     pub(crate) into: String,
     /// Show what would be done, and change nothing.
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
     /// Replace values that were edited here since the last import.
     #[arg(long)]
