@@ -43,18 +43,31 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create a new snapshot.
+    #[command(
+        after_help = "Examples:\n  stronghold init\n  stronghold init --name laptop --key-file /etc/app/key"
+    )]
     Init {
         /// Name this device; default: the host's name.
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
     },
     /// Write a secret from a prompt, stdin or a file, or generate one.
+    #[command(
+        after_help = "Examples:\n  stronghold put wallet/web/mail\n  stronghold put work/ci/token --generate 32"
+    )]
     Put(PutArgs),
     /// Print a secret's exact bytes (plus a newline on a terminal only).
+    #[command(
+        after_help = "Examples:\n  stronghold get wallet/web/mail\n  stronghold get work/ssh/id --output id"
+    )]
     Get(GetArgs),
     /// Run a program with secrets in its environment.
+    #[command(
+        after_help = "Examples:\n  stronghold run --env TOKEN=work/ci/token -- ./deploy\n  stronghold run --env PGPASSWORD=work/db/main -- psql"
+    )]
     Run(RunArgs),
     /// Print a template with each {{ stronghold:LOCATION }} replaced by the record's value.
+    #[command(after_help = "Examples:\n  stronghold inject config.template\n  stronghold inject -")]
     Inject {
         /// Template; `-` is stdin.
         #[arg(value_name = "FILE", default_value = "-")]
@@ -62,6 +75,7 @@ pub(crate) enum Command {
     },
     /// List records.
     #[command(visible_alias = "ls")]
+    #[command(after_help = "Examples:\n  stronghold list 'wallet/**'\n  stronghold list --shared-with phone")]
     List {
         /// Glob on locations, such as 'wallet/**'.
         selection: Option<String>,
@@ -71,13 +85,22 @@ pub(crate) enum Command {
     },
     /// Delete records; their last values stay in their histories.
     #[command(visible_alias = "rm")]
+    #[command(
+        after_help = "Examples:\n  stronghold remove wallet/web/mail\n  stronghold remove 'wallet/old/*' --dry-run"
+    )]
     Remove(RemoveArgs),
     /// List a record's revisions.
+    #[command(
+        after_help = "Examples:\n  stronghold history wallet/web/mail\n  stronghold history wallet/web/mail --json"
+    )]
     History {
         /// Record to show, as CLIENT/VAULT/RECORD.
         location: String,
     },
     /// Write an old revision of a record again.
+    #[command(
+        after_help = "Examples:\n  stronghold restore wallet/web/mail --revision 4f96\n  stronghold restore work/ci/token --revision 81a4 --json"
+    )]
     Restore {
         /// Record to restore, as CLIENT/VAULT/RECORD.
         location: String,
@@ -86,6 +109,7 @@ pub(crate) enum Command {
         revision: String,
     },
     /// Undo the last command; repeat to go further back.
+    #[command(after_help = "Examples:\n  stronghold undo\n  stronghold undo --list")]
     Undo {
         /// List the commands that can be undone, and change nothing.
         #[arg(long, conflicts_with = "dry_run")]
@@ -95,12 +119,16 @@ pub(crate) enum Command {
         dry_run: bool,
     },
     /// Redo the last command that was undone.
+    #[command(after_help = "Examples:\n  stronghold redo\n  stronghold redo --dry-run")]
     Redo {
         /// Name the records that would be written, and change nothing.
         #[arg(short = 'n', long)]
         dry_run: bool,
     },
     /// Remove replaced values for good, from the history and from the reach of `undo`.
+    #[command(
+        after_help = "Examples:\n  stronghold purge 'wallet/**' --dry-run\n  stronghold purge --all --yes"
+    )]
     Purge {
         /// Glob on locations.
         #[arg(required_unless_present = "all")]
@@ -115,11 +143,15 @@ pub(crate) enum Command {
         renewal: Renewal,
     },
     /// List records in conflict: their heads have different values.
+    #[command(after_help = "Examples:\n  stronghold conflicts\n  stronghold conflicts 'wallet/**'")]
     Conflicts {
         /// Glob on locations.
         selection: Option<String>,
     },
     /// End a conflict; the other values stay in the history.
+    #[command(
+        after_help = "Examples:\n  stronghold resolve wallet/web/mail --keep 4f96\n  stronghold resolve work/ci/token --keep 81a4"
+    )]
     Resolve {
         /// Record to resolve, as CLIENT/VAULT/RECORD.
         location: String,
@@ -128,10 +160,19 @@ pub(crate) enum Command {
         keep: String,
     },
     /// Merge another snapshot into this one.
+    #[command(
+        after_help = "Examples:\n  stronghold merge other.stronghold --dry-run\n  stronghold merge backup.stronghold --select 'wallet/**'"
+    )]
     Merge(MergeArgs),
     /// Import another program's export.
+    #[command(
+        after_help = "Examples:\n  stronghold import --format csv export.csv --dry-run\n  stronghold import --format csv export.csv --into wallet"
+    )]
     Import(ImportArgs),
     /// Export a selection as a sealed snapshot of its own.
+    #[command(
+        after_help = "Examples:\n  stronghold export 'wallet/**' --output wallet.stronghold\n  stronghold export --output all.stronghold --output-key-file key"
+    )]
     Export {
         /// Glob on locations; default: everything.
         selection: Option<String>,
@@ -146,18 +187,22 @@ pub(crate) enum Command {
         output_key_file: Option<PathBuf>,
     },
     /// Pair with another device: show a code and wait, or join with the code that it shows.
+    #[command(after_help = "Examples:\n  stronghold pair\n  stronghold pair --join")]
     Pair(PairArgs),
     /// List paired devices and what they may do here.
+    #[command(after_help = "Examples:\n  stronghold peers\n  stronghold peers rename phone tablet")]
     Peers {
         #[command(subcommand)]
         action: Option<PeersAction>,
     },
     /// Rename this device. Devices that are already paired keep showing its old name.
+    #[command(after_help = "Examples:\n  stronghold rename laptop\n  stronghold rename 'old laptop'")]
     Rename {
         /// New name, which other devices see at the next pairing.
         name: String,
     },
     /// Show this device's id and name.
+    #[command(after_help = "Examples:\n  stronghold identity\n  stronghold identity --renew")]
     Identity {
         /// Give this device a new identity, as a copy of another device's snapshot needs. Records
         /// and their histories stay; paired devices are revoked and have to be paired again.
@@ -165,17 +210,24 @@ pub(crate) enum Command {
         renew: bool,
     },
     /// Allow a paired device to do something here.
+    #[command(
+        after_help = "Examples:\n  stronghold grant phone pull push --select 'wallet/**'\n  stronghold grant phone pull --select '**' --expires 30days"
+    )]
     Grant(GrantArgs),
     /// Withdraw a paired device's rules: all, by operation, by location or by number.
+    #[command(after_help = "Examples:\n  stronghold deny phone\n  stronghold deny phone push")]
     Deny(DenyArgs),
     /// Unpair a device and remove its rules. It keeps the values that it received.
+    #[command(after_help = "Examples:\n  stronghold revoke phone\n  stronghold revoke 4f96")]
     Revoke {
         /// Device's name here, or the beginning of its id.
         peer: String,
     },
     /// Answer requests of paired devices.
+    #[command(after_help = "Examples:\n  stronghold serve\n  stronghold serve --json")]
     Serve(ServeArgs),
     /// Import everything from another device into a new snapshot.
+    #[command(after_help = "Examples:\n  stronghold clone --join\n  stronghold clone laptop")]
     Clone {
         /// Paired device's name here, or the beginning of its id.
         #[arg(required_unless_present = "join", conflicts_with = "join")]
@@ -196,6 +248,7 @@ pub(crate) enum Command {
         only: Vec<String>,
     },
     /// List what a paired device holds.
+    #[command(after_help = "Examples:\n  stronghold browse laptop\n  stronghold browse laptop 'wallet/**'")]
     Browse {
         /// Device's name here, or the beginning of its id.
         peer: String,
@@ -205,6 +258,9 @@ pub(crate) enum Command {
         at: At,
     },
     /// Take single records from a paired device.
+    #[command(
+        after_help = "Examples:\n  stronghold fetch laptop wallet/web/mail\n  stronghold fetch laptop --pick"
+    )]
     Fetch {
         /// Device's name here, or the beginning of its id.
         peer: String,
@@ -218,15 +274,22 @@ pub(crate) enum Command {
         at: At,
     },
     /// Synchronise with a paired device, as far as the rules of both devices allow.
+    #[command(after_help = "Examples:\n  stronghold sync\n  stronghold sync phone --dry-run")]
     Sync(SyncArgs),
     /// Show the log of peers' requests and this device's own, with their results.
+    #[command(after_help = "Examples:\n  stronghold log\n  stronghold log --json")]
     Log,
     /// Check that everything in the snapshot can be read.
+    #[command(after_help = "Examples:\n  stronghold verify\n  stronghold verify --json")]
     Verify,
     /// Replace, add, remove or list the passphrases and keys that open the snapshot.
     #[command(visible_alias = "passwd")]
+    #[command(
+        after_help = "Examples:\n  stronghold passphrase\n  stronghold passphrase --add --label 'recovery sheet'"
+    )]
     Passphrase(PassphraseArgs),
     /// Check the snapshot's surroundings: permissions, leftover files, locked memory.
     #[command(visible_alias = "status")]
+    #[command(after_help = "Examples:\n  stronghold doctor\n  stronghold doctor --json")]
     Doctor,
 }

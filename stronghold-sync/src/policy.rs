@@ -325,7 +325,7 @@ impl Rule {
 
 impl Grant {
     /// Returns the grant of a snapshot's owner, who holds its key: everything selected. For local
-    /// merges only, where no peer asks; the snapshot crate alone calls it.
+    /// merges only, where no peer asks; the vault crate alone calls it.
     #[doc(hidden)]
     #[must_use]
     pub fn of_owner(selection: Selection) -> Self {

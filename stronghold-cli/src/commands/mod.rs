@@ -149,4 +149,26 @@ mod tests {
             }
         }
     }
+
+    /// Each command's help ends with two examples, and each of them can be typed as it stands.
+    #[test]
+    fn the_examples_in_help_are_command_lines() {
+        use clap::CommandFactory;
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> = help.lines().skip(1).map(str::trim).collect();
+            assert!(help.starts_with("Examples:\n") && examples.len() == 2, "{name}: {help}");
+            for example in examples {
+                // Quotes enclose whole words here; blanks within them are no separators.
+                let quoted = example.split('\'').enumerate().flat_map(|(at, part)| match at % 2 {
+                    0 => part.split_whitespace().collect(),
+                    _ => vec![part],
+                });
+                let words: Vec<&str> = quoted.collect();
+                assert_eq!(words[..2], ["stronghold", name], "{example}");
+                Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{example}: {error}"));
+            }
+        }
+    }
 }
