@@ -83,6 +83,13 @@ pub(crate) enum Command {
         #[arg(long, value_name = "PEER")]
         shared_with: Option<String>,
     },
+    /// List the records whose names contain all of these words.
+    #[command(after_help = "Examples:\n  stronghold find mail\n  stronghold find work token")]
+    Find {
+        /// Parts of names, in any order and case.
+        #[arg(required = true, value_name = "WORD")]
+        words: Vec<String>,
+    },
     /// Delete records; their last values stay in their histories.
     #[command(visible_alias = "rm")]
     #[command(

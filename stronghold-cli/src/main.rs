@@ -9,6 +9,7 @@ mod error;
 mod globals;
 mod input;
 mod lookalike;
+mod nearest;
 mod output;
 mod secrets;
 mod terminal;

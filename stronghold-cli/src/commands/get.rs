@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::context::{Context, location, revision};
 use crate::error::{About, Failure, Kind, path_text};
+use crate::nearest::found;
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
@@ -51,7 +52,7 @@ pub(super) fn get(context: &Context, args: &GetArgs) -> Result<(), Failure> {
             (id, read, modified, home.stronghold().is_conflict(&location.id())?)
         }
         None => {
-            let reading = home.stronghold().read(&location).about(&location)?;
+            let reading = found(home.stronghold(), &location, home.stronghold().read(&location))?;
             if reading.conflict {
                 conflict(context, at, args.strict)?;
             }
@@ -97,7 +98,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 /// Returns a record's value. Warns if the record is in conflict.
 pub(super) fn value(context: &Context, home: &VaultFile, at: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let location = location(at)?;
-    let reading = home.stronghold().read(&location).about(&location)?;
+    let reading = found(home.stronghold(), &location, home.stronghold().read(&location))?;
     if reading.conflict {
         conflict(context, at, false)?;
     }

@@ -5,12 +5,13 @@ use stronghold_sync::{DeviceId, escape_untrusted};
 use stronghold_vault::{RevisionInfo, Stronghold};
 
 use crate::context::{Context, location, time};
-use crate::error::{About, Failure};
+use crate::error::Failure;
+use crate::nearest::found;
 
 pub(super) fn history(context: &Context, at: &str) -> Result<(), Failure> {
     let location = location(at)?;
     let home = context.open()?;
-    let history = home.stronghold().history(&location).about(&location)?;
+    let history = found(home.stronghold(), &location, home.stronghold().history(&location))?;
     let names = |device: &DeviceId| device_name(home.stronghold(), device);
     let versions: Vec<_> = history.iter().map(|one| version(one, &names)).collect();
     let object = json!({ "location": location.to_string(), "revisions": versions });

@@ -7,6 +7,7 @@ mod conflicts;
 mod doctor;
 mod export;
 mod fetch;
+mod find;
 pub(crate) mod get;
 mod history;
 mod identity;
@@ -53,6 +54,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::List { selection, shared_with } => {
             list::list(&context, selection.as_deref(), shared_with.as_deref())
         }
+        Command::Find { words } => find::find(&context, &words),
         Command::Remove(args) => remove::remove(&context, &args),
         Command::History { location } => history::history(&context, &location),
         Command::Conflicts { selection } => conflicts::conflicts(&context, selection.as_deref()),

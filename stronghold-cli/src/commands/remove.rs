@@ -11,6 +11,7 @@ use stronghold_vault::{Stronghold, WriteError};
 use super::changes;
 use crate::context::{Context, location};
 use crate::error::{About, Failure, Kind};
+use crate::nearest;
 use crate::output::counted;
 
 #[derive(Debug, Args)]
@@ -62,7 +63,7 @@ fn named(stronghold: &Stronghold, arguments: &[String]) -> Result<BTreeSet<Locat
             records.extend(found);
         } else {
             let at = location(argument)?;
-            return Err(WriteError::NotFound).about(&at);
+            return nearest::found(stronghold, &at, Err(WriteError::NotFound));
         }
     }
     Ok(records)

@@ -494,3 +494,26 @@ fn a_value_is_written_to_a_new_file_for_this_user_alone() {
     device.fails(&["get", "a/b/none", "--output", "none"], NOT_FOUND);
     assert!(!device.folder().join("none").exists());
 }
+
+#[test]
+fn records_are_found_by_words_and_a_slip_is_told() {
+    let device = Device::new("a");
+    for name in ["wallet/web/Mail", "wallet/web/shop", "work/mail/token"] {
+        device.put(name, "value");
+    }
+    let found = |words: &[&str]| strings(&device.json(&[&["find"], words].concat())["entries"], "location");
+    assert_eq!(found(&["mail"]), ["wallet/web/Mail", "work/mail/token"]);
+    assert_eq!(found(&["MAIL", "work"]), ["work/mail/token"]);
+    assert_eq!(device.ok(&["find", "shop"]).lines().count(), 1);
+    let said = device.fails_cleanly(&["find", "mail", "shop"], NOT_FOUND);
+    assert!(said.starts_with("error: nothing matches\n"), "{said}");
+    device.fails_cleanly(&["find"], USAGE);
+    for command in ["get", "remove", "history"] {
+        let said = device.fails_cleanly(&[command, "wallet/web/shpo"], NOT_FOUND);
+        let expected = "error: no record at wallet/web/shpo\nhint: did you mean wallet/web/shop?\n";
+        assert_eq!(said, expected, "{command}");
+    }
+    device.ok(&["remove", "wallet/web/shop"]);
+    let said = device.fails_cleanly(&["get", "wallet/web/shop"], NOT_FOUND);
+    assert!(said.contains("see `stronghold list`"), "a deleted record is no other one: {said}");
+}
