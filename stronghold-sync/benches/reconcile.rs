@@ -179,9 +179,7 @@ fn published(sets: &Sets) -> Cost {
         sets.b.iter().map(|(_, entry)| *entry.revision.as_bytes()).collect();
     let differing = own.symmetric_difference(&their).count() as u64;
     let key = SetKey::new(&secret(sets.a.len() as u64), 0);
-    let all = |list: &[(u64, EntryId)]| {
-        list.iter().map(|(_, entry)| key.symbol(key.hash(entry))).collect::<Vec<_>>()
-    };
+    let all = |list: &[(u64, EntryId)]| list.iter().map(|(_, entry)| key.symbol(entry)).collect::<Vec<_>>();
     let (a, b) = (all(&sets.a), all(&sets.b));
     let mut len = differing.max(1) as usize;
     // Uses the same stream of cells: how many of them suffice does not depend on their width.
@@ -230,7 +228,7 @@ fn print_estimator(d: u64, name: &str, needed: &[f64], estimates: Vec<f64>) {
 /// Returns the first length of the stream of `d` symbols at which peeling succeeds.
 fn cells_needed(d: u64, seed: u64) -> usize {
     let key = SetKey::new(&secret(seed), 1);
-    let symbols: Vec<_> = (0..d).map(|n| key.symbol(key.hash(&entry(seed, n, 1, 0).1))).collect();
+    let symbols: Vec<_> = (0..d).map(|n| key.symbol(&entry(seed, n, 1, 0).1)).collect();
     let peels = |len: &usize| Sketch::of(&symbols, *len).peel(&key).is_ok();
     // Success is monotonic except where a cell happens to be empty, so bisection is off by one or
     // two at most.

@@ -314,7 +314,7 @@ impl Cell {
                 let members: Vec<EntryId> = members.iter().map(|n| entry(u64::from(*n))).collect();
                 symbols(&members, key).iter().fold(0, |sum, symbol| sum ^ symbol.bits())
             }
-            Self::Genuine(hash) => key.symbol(u128::from(*hash)).bits(),
+            Self::Genuine(hash) => key.symbol_of_hash(u128::from(*hash)).bits(),
         }
     }
 }
@@ -373,7 +373,7 @@ fn entry(n: u64) -> EntryId {
 }
 
 fn symbols(entries: &[EntryId], key: &SetKey) -> Vec<Symbol> {
-    entries.iter().map(|entry| key.symbol(key.hash(entry))).collect()
+    entries.iter().map(|entry| key.symbol(entry)).collect()
 }
 
 fn bits(symbols: &[Symbol]) -> Vec<u64> {

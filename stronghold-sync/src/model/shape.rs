@@ -49,7 +49,8 @@ pub struct Shape {
     pub location: LocationId,
     /// The revision's id, the cryptographic hash of its content.
     pub revision: RevisionId,
-    /// The revisions that it has replaced.
+    /// The revisions that it has replaced. In a message to a peer only the peer's heads among them,
+    /// where the sender can tell which these are.
     pub ancestors: Ancestors,
     /// The value's size in bytes, padded (see [`crate::padme_len`]).
     pub size: u64,
@@ -141,6 +142,18 @@ impl Ancestors {
         Self::from_parts(self.parents().to_vec(), self.shared_parents.into(), Vec::new(), Vec::new())
     }
 
+    /// Returns the ancestors that `keep` keeps, in their order.
+    #[must_use]
+    pub fn only(&self, mut keep: impl FnMut(&ShortId) -> bool) -> Self {
+        let (parents, further) = self.as_slice().split_at(self.parents.into());
+        let (shared, private) = further.split_at(self.shared.into());
+        let mut kept = |ids: &[ShortId]| ids.iter().copied().filter(&mut keep).collect::<Vec<_>>();
+        let (shared_parents, private_parents) = parents.split_at(self.shared_parents.into());
+        let (shared_parents, private_parents) = (kept(shared_parents), kept(private_parents));
+        let number = shared_parents.len();
+        Self::from_parts([shared_parents, private_parents].concat(), number, kept(shared), kept(private))
+    }
+
     /// Returns all ids, the parents first.
     #[must_use]
     pub fn as_slice(&self) -> &[ShortId] {
@@ -223,7 +236,8 @@ impl Serialize for Ancestors {
 /// Size of the three numbers, in bytes.
 const COUNTS: usize = 6;
 
-/// Decodes the output of [`Serialize`]; returns `None` for anything else.
+/// Decodes the output of [`Serialize`]; returns `None` for anything else, such as an id that occurs
+/// twice.
 fn decode(bytes: &[u8]) -> Option<Ancestors> {
     if bytes.is_empty() {
         return Some(Ancestors::default());
@@ -236,8 +250,17 @@ fn decode(bytes: &[u8]) -> Option<Ancestors> {
         && (1..=MAX_ANCESTORS).contains(&ids.len())
         && shared_parents <= parents
         && usize::from(parents) + usize::from(shared) <= ids.len();
-    let ids = || ids.iter().map(|id| ShortId::from_bytes(*id)).collect();
-    fits.then(|| Ancestors { ids: Some(ids()), parents, shared_parents, shared })
+    if !fits || !are_distinct(ids) {
+        return None;
+    }
+    let ids = ids.iter().map(|id| ShortId::from_bytes(*id)).collect();
+    Some(Ancestors { ids: Some(ids), parents, shared_parents, shared })
+}
+
+fn are_distinct(ids: &[[u8; 8]]) -> bool {
+    let mut sorted = ids.to_vec();
+    sorted.sort_unstable();
+    sorted.is_sorted_by(|one, next| one < next)
 }
 
 impl<'de> Deserialize<'de> for Ancestors {
@@ -393,6 +416,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_of_a_list_stays_of_its_kind() {
+        let none = Ancestors::default();
+        let (left, right) = (after(&[(1, true, &none)]), after(&[(2, false, &none)]));
+        let both = after(&[(3, false, &left), (4, true, &right)]);
+        let only = |numbers: &[u16]| both.only(|id| short(numbers).contains(id));
+        assert_eq!((only(&[1, 2, 3, 4]), only(&[])), (both.clone(), none));
+        assert_eq!(only(&[1, 4]).as_slice(), short(&[4, 1]));
+        let counts = |list: Ancestors| [list.parents, list.shared_parents, list.shared];
+        assert_eq!([only(&[1, 4]), only(&[3, 2]), only(&[1])].map(counts), [[1, 1, 1], [1, 0, 0], [0, 0, 1]]);
+    }
+
+    #[test]
     fn of_several_heads_what_has_travelled_comes_first_and_each_has_its_turn() {
         let none = Ancestors::default();
         assert_eq!((none.as_slice(), none.parents()), (&[][..], &[][..]));
@@ -459,7 +494,10 @@ mod tests {
             let bytes = rmp_serde::to_vec(serde_bytes::Bytes::new(bytes)).unwrap();
             rmp_serde::from_slice::<Ancestors>(&bytes)
         };
-        let encoded = |counts: [u8; 6], ids: usize| [&counts[..], &vec![7; 8 * ids]].concat();
+        let encoded = |counts: [u8; 6], ids: usize| {
+            let ids = (0..ids as u64).flat_map(u64::to_be_bytes);
+            counts.into_iter().chain(ids).collect::<Vec<u8>>()
+        };
         assert!(load(&encoded([0, 1, 0, 1, 0, 1], 2)).is_ok());
         for refused in [
             encoded([0; 6], 4097),
@@ -468,6 +506,7 @@ mod tests {
             encoded([0, 1, 0, 2, 0, 0], 2),
             encoded([0, 1, 0, 0, 0, 2], 2),
             encoded([0; 6], 1)[..13].to_vec(),
+            [encoded([0; 6], 3), vec![0; 8]].concat(),
             vec![0],
         ] {
             assert!(load(&refused).is_err(), "{refused:?}");

@@ -38,9 +38,8 @@ impl Set {
         let symbols = entries
             .into_iter()
             .map(|entry| {
-                let hash = key.hash(&entry);
-                summary.add(hash);
-                key.symbol(hash)
+                summary.add(key.hash(&entry));
+                key.symbol(&entry)
             })
             .collect();
         Self { key, symbols, summary }

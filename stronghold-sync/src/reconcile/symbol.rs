@@ -1,19 +1,25 @@
 //! Symbols: 8 bytes that stand for one entry in one reconciliation and verify themselves.
 //!
-//! A symbol is 44 bits of a keyed hash of location and revision id, then a keyed 20-bit check of
-//! those 44 bits. The check distinguishes one symbol from a sum of several without a separate
+//! A symbol is 44 bits of a keyed hash of record and short revision id, then a keyed 20-bit check
+//! of those 44 bits. The check distinguishes one symbol from a sum of several without a separate
 //! checksum: a cell is 8 bytes. The key is fresh in each session and unknown to anyone who could
-//! plant entries, so nobody can prepare collisions.
+//! plant entries, so nobody can prepare collisions of symbols.
+//!
+//! The short id lets a side find, among the ancestors of its heads, those that the other side
+//! holds. Two revisions with one short id can be made (2^32 attempts); the fingerprint covers whole
+//! ids and tells them apart, and the next attempt of the session takes its symbols from whole ids.
 
 use sha2::{Digest, Sha256};
-use siphasher::sip128::SipHasher24;
+use siphasher::{sip::SipHasher24 as ShortHasher, sip128::SipHasher24};
 
-use crate::EntryId;
+use crate::{EntryId, RecordId, ShortId};
 
 /// The keys of one reconciliation.
 #[derive(Clone)]
 pub struct SetKey {
     hash: SipHasher24,
+    /// The hash of record and short id; `None` after the first attempt.
+    short: Option<ShortHasher>,
     check: u64,
 }
 
@@ -34,7 +40,11 @@ impl SetKey {
         let (mut hash, mut check) = ([0; 16], [0; 8]);
         hash.copy_from_slice(&digest[..16]);
         check.copy_from_slice(&digest[16..24]);
-        Self { hash: SipHasher24::new_with_key(&hash), check: u64::from_le_bytes(check) | 1 }
+        Self {
+            hash: SipHasher24::new_with_key(&hash),
+            short: (attempt == 0).then(|| short_hasher(session)),
+            check: u64::from_le_bytes(check) | 1,
+        }
     }
 
     /// Returns the keyed hash of an entry: SipHash-2-4 with 128 bits (Aumasson and Bernstein, 2012)
@@ -47,9 +57,26 @@ impl SetKey {
         self.hash.hash(&bytes).as_u128()
     }
 
-    /// Returns the symbol of an entry with this hash.
+    /// Returns the symbol of an entry: in the first attempt from its short id, later from its hash.
     #[must_use]
-    pub fn symbol(&self, hash: u128) -> Symbol {
+    pub fn symbol(&self, entry: &EntryId) -> Symbol {
+        self.short_symbol(&entry.location.record, &entry.revision.short())
+            .unwrap_or_else(|| self.symbol_of_hash(self.hash(entry)))
+    }
+
+    /// Returns the symbol of a revision by its record and short id; `None` if symbols come from
+    /// whole ids.
+    #[must_use]
+    pub fn short_symbol(&self, record: &RecordId, revision: &ShortId) -> Option<Symbol> {
+        let mut bytes = [0; 24];
+        bytes[..16].copy_from_slice(record.as_bytes());
+        bytes[16..].copy_from_slice(revision.as_bytes());
+        self.short.as_ref().map(|short| self.symbol_of_hash(short.hash(&bytes).into()))
+    }
+
+    /// Returns the symbol with the first bits of this hash.
+    #[must_use]
+    pub fn symbol_of_hash(&self, hash: u128) -> Symbol {
         let id = (hash as u64) & ID_BITS;
         Symbol(id | self.check(id))
     }
@@ -68,6 +95,14 @@ impl SetKey {
         let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(self.check);
         (mixed ^ (mixed >> 29)).wrapping_mul(0xD6E8_FEB8_6659_FD93) & !ID_BITS
     }
+}
+
+fn short_hasher(session: &[u8; 32]) -> ShortHasher {
+    let digest: [u8; 32] =
+        Sha256::new_with_prefix(b"stronghold/reconcile-short/v1").chain_update(session).finalize().into();
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest[..16]);
+    ShortHasher::new_with_key(&key)
 }
 
 impl Symbol {

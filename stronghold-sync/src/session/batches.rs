@@ -5,6 +5,7 @@ use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use super::{
     Core, Event, Export, Import, PeerMisbehaved, Queued, Task, find,
     initiator::{Consent, Take},
+    record_of,
 };
 use crate::{
     EntryId, Grant, Location, Policy, RevisionId, Scope, Shape, Timestamp,
@@ -50,10 +51,16 @@ pub enum Expected {
     Values(Scope),
 }
 
-/// The shapes that announced the entries, sorted by entry. Entries must arrive as announced: a
-/// deletion announced as an edit would bypass the confirmation of many deletions.
+/// The shapes that announced the entries, sorted by entry, and this side's heads of their records.
+/// Entries must arrive as announced: a deletion announced as an edit, or one that replaces more
+/// than it was announced to replace, would bypass the confirmation of many deletions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShapeList(Vec<Shape>);
+pub struct ShapeList {
+    shapes: Vec<Shape>,
+    /// What each entry replaces among these is compared with its announcement: the announced
+    /// entries and this side's heads, sorted.
+    compared: Vec<EntryId>,
+}
 
 /// The reason why an entry may not be in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +86,7 @@ impl Expected {
         shape: &Shape,
         now: Timestamp,
     ) -> Result<(), Unexpected> {
-        let announced = |entries: &ShapeList| entries.find(&shape.entry()) == Some(shape);
+        let announced = |entries: &ShapeList| entries.announces(shape);
         let asked = match self {
             Self::Taken { entries, scope, .. } => announced(entries) && scope.covers(location),
             Self::Granted { entries, .. } => announced(entries),
@@ -131,20 +138,33 @@ impl Expected {
 
     fn most_entries(&self) -> u64 {
         match self {
-            Self::Taken { entries, .. } | Self::Granted { entries, .. } => entries.0.len() as u64,
+            Self::Taken { entries, .. } | Self::Granted { entries, .. } => entries.shapes.len() as u64,
             Self::Within(_) | Self::Values(_) => super::MAX_ENTRIES,
         }
     }
 }
 
 impl ShapeList {
-    pub(super) fn new(mut shapes: Vec<Shape>) -> Self {
+    /// Creates a list of announced entries; `own` are this side's heads, sorted by entry.
+    pub(super) fn new(mut shapes: Vec<Shape>, own: &[Shape]) -> Self {
         shapes.sort_by_key(Shape::entry);
-        Self(shapes)
+        let own = shapes.iter().flat_map(|shape| record_of(own, &shape.location));
+        let mut compared: Vec<EntryId> = own.chain(&shapes).map(Shape::entry).collect();
+        compared.sort_unstable();
+        compared.dedup();
+        Self { shapes, compared }
     }
 
-    fn find(&self, entry: &EntryId) -> Option<&Shape> {
-        find(&self.0, entry)
+    /// Returns whether an entry with this shape was announced, and replaces among the compared
+    /// revisions of its record exactly the announced ones.
+    fn announces(&self, shape: &Shape) -> bool {
+        let Some(announced) = find(&self.shapes, &shape.entry()) else { return false };
+        let from = self.compared.partition_point(|entry| entry.location < shape.location);
+        let compared = self.compared[from..].iter().take_while(|entry| entry.location == shape.location);
+        let others = compared.filter(|entry| entry.revision != shape.revision);
+        let replaces = |by: &Shape, entry: &EntryId| by.ancestors.contains(&entry.revision);
+        (announced.size, announced.deleted) == (shape.size, shape.deleted)
+            && others.into_iter().all(|entry| replaces(announced, entry) == replaces(shape, entry))
     }
 }
 
@@ -400,6 +420,37 @@ mod tests {
         assert_eq!(wire_size(&Shape { ancestors, ..shape(&at("c/v/r"), 1, 100) }), 100 + 8 + 256);
     }
 
+    #[test]
+    fn an_entry_replaces_what_it_was_announced_to_replace_and_no_more() {
+        let of = |name: &str, number: u16, after: &[u16]| {
+            let after = after.iter().map(|number| shape(&at(name), *number, 64).revision);
+            let ancestors = Ancestors::from_newest_first(after.collect()).unwrap();
+            Shape { ancestors, ..shape(&at(name), number, 64) }
+        };
+        let mut own = vec![of("c/v/r", 1, &[]), of("c/v/r", 2, &[]), of("c/v/s", 6, &[])];
+        own.sort_by_key(Shape::entry);
+        let list = ShapeList::new(vec![of("c/v/r", 4, &[]), of("c/v/r", 3, &[1])], &own);
+        for (number, after, expected) in [
+            (3, &[1][..], true),
+            (3, &[1, 9, 6], true), // of a record here only its own heads count
+            (3, &[3, 1], true),
+            (3, &[], false),
+            (3, &[1, 2], false),
+            (3, &[1, 4], false), // an announced value would give way to another announced entry
+            (4, &[], true),
+            (4, &[8], true),
+            (4, &[1], false),
+            (4, &[3], false),
+            (5, &[], false),
+        ] {
+            assert_eq!(list.announces(&of("c/v/r", number, after)), expected, "{number} {after:?}");
+        }
+        assert!(!list.announces(&of("c/v/s", 3, &[1])), "another record");
+        let [larger, deleted] =
+            [(65, false), (64, true)].map(|(size, deleted)| Shape { size, deleted, ..of("c/v/r", 4, &[]) });
+        assert!(!list.announces(&larger) && !list.announces(&deleted));
+    }
+
     fn granted(policy: &Policy, operation: Operation) -> Option<Grant> {
         match policy.decide(&PEER, operation, &crate::Selection::everything(), 0) {
             crate::Decision::Allowed(grant) => Some(grant),
@@ -430,7 +481,7 @@ mod tests {
             deletion("w/v/r"),
             value("y/v/r"),
         ];
-        let entries = || ShapeList::new(all.iter().map(|(_, shape)| shape.clone()).collect());
+        let entries = || ShapeList::new(all.iter().map(|(_, shape)| shape.clone()).collect(), &[]);
         let also = || BTreeSet::from([all[3].1.entry()]);
         let (ok, not_asked) = (Ok(()), Err(Unexpected::Unrequested));
         let (not_permitted, withdrawn) = (Err(Unexpected::NotPermitted), Err(Unexpected::Withdrawn));

@@ -403,7 +403,8 @@ impl Initiator {
         }
         self.core.notify(Event::Incoming(volume(&plan.take)));
         self.core.send_all(split_list(sync.positions(&plan.take), Message::Want));
-        self.core.send_all(split_list(plan.give.clone(), Message::Push));
+        let pushed = plan.give.iter().map(|shape| sync.announced(shape)).collect();
+        self.core.send_all(split_list(pushed, Message::Push));
         let (key, proposed) = sync.propose(plan);
         self.core.send(Message::Propose(Propose { key }));
         State::AwaitAccept(proposed)

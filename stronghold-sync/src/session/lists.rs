@@ -7,7 +7,7 @@ use alloc::{
 
 use super::{Core, MAX_ENTRIES, PeerMisbehaved, SessionError, Task};
 use crate::{
-    EntryId, Operation, Scope, Shape,
+    EntryId, LocationId, Operation, Scope, Shape,
     message::{Volume, WireSize},
 };
 
@@ -85,6 +85,13 @@ pub(super) fn positions(list: &[Shape], some: &[Shape]) -> Vec<u32> {
 /// Returns the shape of an entry from a list sorted by entry.
 pub(super) fn find<'a>(shapes: &'a [Shape], entry: &EntryId) -> Option<&'a Shape> {
     shapes.binary_search_by_key(entry, Shape::entry).ok().map(|at| &shapes[at])
+}
+
+/// Returns a record's shapes from a list sorted by entry.
+pub(super) fn record_of<'a>(shapes: &'a [Shape], location: &LocationId) -> &'a [Shape] {
+    let from = shapes.partition_point(|shape| shape.location < *location);
+    let heads = shapes[from..].iter().take_while(|shape| shape.location == *location).count();
+    &shapes[from..from + heads]
 }
 
 /// Returns the shapes of one sorted list whose entries the other sorted list lacks.

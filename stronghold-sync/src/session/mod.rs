@@ -13,7 +13,8 @@ mod responder;
 use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 
 use self::lists::{
-    PeerList, ShapeQueries, check_sorted, count_records, difference, find, positions, take_indices, volume,
+    PeerList, ShapeQueries, check_sorted, count_records, difference, find, positions, record_of,
+    take_indices, volume,
 };
 pub use self::{
     batches::{BATCH_BYTES, BATCH_ENTRIES, Expected, MAX_SEALED, ShapeList, Unexpected},

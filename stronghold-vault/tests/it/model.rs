@@ -27,7 +27,7 @@
 //! with other cases. Salts come from the system, so revision ids differ from run to run; the
 //! operations of a seed do not.
 
-mod link;
+pub(crate) mod link;
 mod outline;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,13 +10,13 @@ use alloc::{
 use super::super::{
     Lookup, LookupResult, MAX_GIVEN, PeerList, PeerMisbehaved, SessionError, Verdict,
     batches::{BatchReceiver, Expected, ShapeList},
-    count_records, difference, find, positions, volume,
+    count_records, difference, find, positions, record_of, volume,
 };
 use super::proposed::Proposed;
 use super::{Consent, Push, SyncOptions, Take};
 use crate::{
-    Change, EntryId, Grant, Location, LocationId, OnConflict, Operation, Plan, PlanOptions, RevisionId,
-    Scope, Selection, Shape, SkipReason, Skipped,
+    Ancestors, Change, EntryId, Grant, Location, LocationId, OnConflict, Operation, Plan, PlanOptions,
+    RevisionId, Scope, Selection, Shape, ShortId, SkipReason, Skipped,
     message::{Agreed, LeftOut, MAX_NAMED, Message, RecipientKey, WireSize, split_list},
     plan::{MAX_ADDED_HEADS, MAX_SHAPE_SIZE, Sieve, plan_through},
     reconcile::{
@@ -167,7 +167,8 @@ impl Sync {
         self.reconciling = theirs.map(|theirs| Initiator::new(&self.secret, entries, theirs));
         let telling = self.reconciling.as_mut().map(Initiator::begin).unwrap_or_default();
         let mut messages: Vec<Message> = telling.into_iter().map(Message::Digest).collect();
-        messages.extend(split_list(self.offered.clone(), Message::Offer));
+        let bare = |shape: &Shape| Shape { ancestors: Ancestors::default(), ..shape.clone() };
+        messages.extend(split_list(self.offered.iter().map(bare).collect(), Message::Offer));
         if !messages.is_empty() {
             messages.push(Message::DigestEnd);
         }
@@ -209,7 +210,7 @@ impl Sync {
         };
         let symbols = |shapes: &[Shape]| -> Vec<(Symbol, EntryId)> {
             let entries = shapes.iter().map(Shape::entry);
-            let all = entries.map(|entry| (key.symbol(key.hash(&entry)), entry));
+            let all = entries.map(|entry| (key.symbol(&entry), entry));
             all.filter(|(symbol, _)| lacking.contains(symbol)).collect()
         };
         let (held, offered) = (symbols(&self.held), symbols(&self.offered));
@@ -336,7 +337,7 @@ impl Sync {
             plan.give.push(shape.clone());
         }
         plan.give.sort_by_key(Shape::entry);
-        leave_for_later(&mut plan);
+        self.leave_for_later(&mut plan);
         plan.not_given.extend(&self.waiting);
         plan.not_given.sort();
         plan.not_given.dedup();
@@ -401,6 +402,30 @@ impl Sync {
         }
     }
 
+    /// Returns the shape of an entry to push, for the peer: of its ancestors only the peer's heads.
+    /// An offered entry has all: which heads the peer has there is not known here.
+    pub(super) fn announced(&self, shape: &Shape) -> Shape {
+        if find(&self.offered, &shape.entry()).is_some() {
+            return shape.clone();
+        }
+        let heads = record_of(&self.only_there.items, &shape.location);
+        let is_head_there = |id: &ShortId| heads.iter().any(|head| head.revision.short() == *id);
+        Shape { ancestors: shape.ancestors.only(is_head_there), ..shape.clone() }
+    }
+
+    /// Leaves the entries over [`MAX_GIVEN`] to the next session, as the peer holds them in memory.
+    fn leave_for_later(&self, plan: &mut Plan) {
+        let mut weight = 0;
+        let fits = plan.give.iter().take_while(|shape| {
+            weight += self.announced(shape).wire_size();
+            weight <= MAX_GIVEN
+        });
+        let fits = fits.count();
+        let later: BTreeSet<LocationId> = plan.give.drain(fits..).map(|shape| shape.location).collect();
+        plan.changes_there.retain(|(location, _)| !later.contains(location));
+        plan.not_given.extend(later.into_iter().map(|location| Skipped { location, why: SkipReason::Later }));
+    }
+
     /// Returns the indices of the taken entries in the list of entries that only the peer holds.
     pub(super) fn positions(&self, take: &[Shape]) -> Vec<u32> {
         positions(&self.only_there.items, take)
@@ -409,7 +434,7 @@ impl Sync {
     /// Returns this side's key, if the plan takes anything, and the proposal to await.
     pub(super) fn propose(self, plan: Plan) -> (Option<RecipientKey>, Box<Proposed>) {
         let key = (!plan.take.is_empty()).then_some(self.key);
-        let entries = ShapeList::new(plan.take);
+        let entries = ShapeList::new(plan.take, &self.held);
         // Without a scope to pull in, nothing is taken, and nothing is expected.
         let expected = match self.pull {
             Some(scope) => Expected::Taken { entries, scope, take: self.take },
@@ -473,17 +498,4 @@ fn change_of(shape: &Shape) -> Change {
         (false, []) => Change::New,
         (false, _) => Change::Changed,
     }
-}
-
-/// Leaves the entries over [`MAX_GIVEN`] to the next session, as the peer holds them in memory.
-fn leave_for_later(plan: &mut Plan) {
-    let mut weight = 0;
-    let fits = plan.give.iter().take_while(|shape| {
-        weight += shape.wire_size();
-        weight <= MAX_GIVEN
-    });
-    let fits = fits.count();
-    let later: BTreeSet<LocationId> = plan.give.drain(fits..).map(|shape| shape.location).collect();
-    plan.changes_there.retain(|(location, _)| !later.contains(location));
-    plan.not_given.extend(later.into_iter().map(|location| Skipped { location, why: SkipReason::Later }));
 }

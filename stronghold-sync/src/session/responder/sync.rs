@@ -9,11 +9,11 @@ use alloc::{
 use super::super::{
     LeftBehind, Lookup, LookupResult, PeerList, PeerMisbehaved, Verdict,
     batches::{BatchReceiver, BatchSender, Expected, ShapeList},
-    count_records, find, positions, take_indices, volume,
+    count_records, find, positions, record_of, take_indices, volume,
 };
 use crate::{
     Edition, EntryId, Grant, LocationId, OnConflict, Operation, Plan, PlanOptions, RevisionId, Scope,
-    Selection, Shape,
+    Selection, Shape, ShortId,
     message::{Agreed, LeftOut, MAX_NAMED, RecipientKey},
     plan::{MAX_ADDED_HEADS, Sieve, plan_through},
     reconcile::{
@@ -196,7 +196,7 @@ impl Sync {
     pub(super) fn handle_push(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
         self.may_take()?;
         let key = self.key_in_use();
-        let told = |shape: &Shape| self.only_there.contains(&key.symbol(key.hash(&shape.entry())));
+        let told = |shape: &Shape| self.only_there.contains(&key.symbol(&shape.entry()));
         if !part.iter().all(told) {
             return Err(PeerMisbehaved::Unrequested);
         }
@@ -235,12 +235,32 @@ impl Sync {
         let same = self.pullable.iter().filter(|shape| !differs.contains(&shape.location));
         let unchanged = count_records(same);
         self.only_there = only_there.into_iter().collect();
-        let offered = &self.offered.items;
-        let wanted = plan_through(&at_locations_of(&self.writable, offered), offered, TAKE, self).take;
         let key = self.key_in_use();
-        self.only_there.extend(wanted.iter().map(|shape| key.symbol(key.hash(&shape.entry()))));
+        let announced = self.only_here.iter().map(|shape| self.announced(shape, &key)).collect();
+        let wanted = self.offered.items.iter().filter(|shape| self.lacks(shape));
+        let wanted: Vec<Symbol> = wanted.map(|shape| key.symbol(&shape.entry())).collect();
+        self.only_there.extend(wanted);
         let only_there = self.only_there.iter().map(|symbol| symbol.bits()).collect();
-        Ok(Ok(Differing { only_here: self.only_here.clone(), only_there, unchanged }))
+        Ok(Ok(Differing { only_here: announced, only_there, unchanged }))
+    }
+
+    /// Returns the shape of a head that only this side holds, for the initiator: of its ancestors
+    /// only the initiator's heads, if symbols tell which these are.
+    fn announced(&self, head: &Shape, key: &SetKey) -> Shape {
+        let record = &head.location.record;
+        let is_head_there = |id: &ShortId| match key.short_symbol(record, id) {
+            Some(symbol) => self.only_there.contains(&symbol),
+            None => true,
+        };
+        Shape { ancestors: head.ancestors.only(is_head_there), ..head.clone() }
+    }
+
+    /// Returns whether an offered entry is neither held here nor replaced by a head that is.
+    fn lacks(&self, offered: &Shape) -> bool {
+        let heads = record_of(&self.writable, &offered.location);
+        !heads
+            .iter()
+            .any(|head| head.revision == offered.revision || head.ancestors.contains(&offered.revision))
     }
 
     /// Falls back to the next way of finding the difference, as the initiator rejected this one. An
@@ -338,8 +358,9 @@ impl Sync {
 
     /// Returns the receiver of the taken entries, if any.
     pub(super) fn incoming(self, take: Vec<Shape>) -> Option<BatchReceiver> {
+        let own = union(&self.pullable, &self.writable);
         let (push, delete) = (self.push, self.delete);
-        let expected = |take| Expected::Granted { entries: ShapeList::new(take), push, delete };
+        let expected = |take| Expected::Granted { entries: ShapeList::new(take, &own), push, delete };
         (!take.is_empty()).then(|| BatchReceiver::new(expected(take)))
     }
 }

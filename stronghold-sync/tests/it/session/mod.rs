@@ -13,7 +13,7 @@ mod world;
 use std::collections::BTreeSet;
 
 use stronghold_sync::{
-    Operation, Shape, SkipReason,
+    Operation, RevisionId, Shape, SkipReason,
     message::{Message, Refusal, Volume},
     session::{MAX_GIVEN, PeerMisbehaved, SessionError, SessionRequest, Summary, TaskError, TaskResult},
 };
@@ -71,6 +71,23 @@ fn a_sync_both_ways_leaves_the_same_heads_on_both_sides() {
     let (asking, _) = run(sync_both("**", &a), &mut a, &mut b);
     let nothing = Summary { unchanged: 9, round_trips: 1, ..Summary::default() };
     assert_eq!(asking, Some(Ok(nothing)), "twice in a row the second changes nothing");
+}
+
+/// Whoever may write can make two revisions with one short id and give one to each device: the
+/// devices find out, and both keep both.
+#[test]
+fn two_revisions_with_one_short_id_are_told_apart() {
+    let (mut a, mut b) = two_devices();
+    a.put("wallet/web/twins");
+    let (location, mut heads) = a.records[&at("wallet/web/twins").id()].clone();
+    let mut twin = *heads[0].revision.as_bytes();
+    twin[31] ^= 1;
+    heads[0].revision = RevisionId::from_bytes(twin);
+    b.records.insert(location.id(), (location, heads));
+    let (asking, asked) = run(sync_both("**", &a), &mut a, &mut b);
+    assert!(matches!((&asking, &asked), (Some(Ok(_)), Some(Ok(_)))), "{asking:?} {asked:?}");
+    assert_eq!((a.heads("wallet/web/twins").len(), a.heads("**")), (2, b.heads("**")));
+    assert_eq!(a.heads("wallet/web/newer-there").len(), 1, "what is replaced is known without symbols");
 }
 
 #[test]

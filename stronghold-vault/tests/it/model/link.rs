@@ -255,12 +255,24 @@ pub(crate) fn run(
     (asked, gains_of_asked): (&mut Replica, Seen),
     cut: Option<usize>,
 ) -> Outcome {
+    let arrives = |number| cut.is_none_or(|cut| number < cut);
+    run_seen(ask, secret, (asking, gains), (asked, gains_of_asked), |number, _| arrives(number))
+}
+
+/// Drives a session as [`run`] does; `arrives` sees each message in flight, with its number, and
+/// decides whether it arrives.
+pub(crate) fn run_seen(
+    ask: SessionRequest,
+    secret: [u8; 32],
+    (asking, gains): (&mut Replica, Seen),
+    (asked, gains_of_asked): (&mut Replica, Seen),
+    mut arrives: impl FnMut(usize, &Message) -> bool,
+) -> Outcome {
     let session = Responder::new(asked.stronghold.policy().clone(), asking.device, 0, key(), secret);
     let peers = [asked.device, asking.device];
     let mut a = Side { replica: asking, peer: peers[0], gains };
     let mut b = Side { replica: asked, peer: peers[1], gains: gains_of_asked };
-    let arrives = |number| cut.is_none_or(|cut| number < cut);
     drive(End::new(Initiator::new(ask), &mut a), End::new(session, &mut b), |_, number, message| {
-        Vec::from_iter(arrives(number).then_some(message))
+        Vec::from_iter(arrives(number, &message).then_some(message))
     })
 }
