@@ -205,6 +205,18 @@ fn a_shape_names_only_heads_that_the_peer_holds() {
     }
 }
 
+#[test]
+fn lists_that_differ_are_no_difference() {
+    let [mut a, mut b] = replicas();
+    edit(&mut a, 10);
+    let mut entries = all_entries(&a.stronghold);
+    entries[0].revision.ancestors = entries[0].revision.ancestors.parents_only();
+    import_all(&mut b.stronghold, &entries).unwrap();
+    assert_ne!(shapes(&a.stronghold), shapes(&b.stronghold));
+    let sent = sync(&mut a, &mut b);
+    assert!(matches!(&sent[..], [Message::Open(_), Message::Agreed(_), Message::End]), "{sent:?}");
+}
+
 /// Has a liar hold its heads with one more id in their lists.
 fn forge(liar: &mut Replica, replicas: usize, claimed: RevisionId) {
     let mut entries = all_entries(&liar.stronghold);

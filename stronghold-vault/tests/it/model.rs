@@ -7,7 +7,8 @@
 //!   replaced. So no value is lost: each is a head, or was replaced by a writer who had seen it.
 //!   And no deleted record returns: a readable value's writer had not seen a deletion made on top
 //!   of it.
-//! - A revision replaces exactly the revisions of the record that its writer had seen.
+//! - A revision replaces exactly the revisions of the record that its writer had seen, and its list
+//!   names exactly these on every replica, also after it was sent.
 //! - All replicas hold the same heads after one round of sessions between all pairs, and after at
 //!   most two through the one in the middle; a further round moves nothing.
 //! - A session takes exactly what the rules of both sides cover, for values and deletions
@@ -42,8 +43,8 @@ use proptest::{
 };
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use stronghold_sync::{
-    Decision, EntryId, Grant, Location, Mapping, OnConflict, Operation, PlanOptions, RevisionId, Scope,
-    Selection, Shape,
+    Ancestors, Decision, EntryId, Grant, Location, Mapping, OnConflict, Operation, PlanOptions, RevisionId,
+    Scope, Selection, Shape, ShortId,
     message::Refusal,
     plan,
     session::{Consent, Push, SessionError, SessionRequest, SyncOptions, Take},
@@ -101,6 +102,7 @@ struct World<const N: usize> {
     backups: [Vec<File>; N],
     written: Vec<Written>,
     numbers: BTreeMap<RevisionId, usize>,
+    shorts: BTreeMap<ShortId, usize>,
     locations: [Location; RECORDS.len()],
     /// The replicas that the last operation may have changed.
     touched: Vec<usize>,
@@ -118,6 +120,7 @@ impl<const N: usize> StateMachineTest for World<N> {
             backups: std::array::from_fn(|_| Vec::new()),
             written: Vec::new(),
             numbers: BTreeMap::new(),
+            shorts: BTreeMap::new(),
             locations: RECORDS.map(at),
             touched: Vec::new(),
             sessions: 0,
@@ -222,19 +225,17 @@ impl<const N: usize> World<N> {
         let number = self.written.len();
         let seen = self.replicas[on].seen & self.of_records(|location| *location == self.locations[record]);
         let revision = self.replicas[on].stronghold.read_revision(&self.locations[record], &id).unwrap();
-        let replaced = revision.ancestors.as_slice().iter().map(|short| {
-            let named = self.numbers.iter().filter(|(id, _)| id.short() == *short);
-            named.fold(0, |all: Seen, (_, number)| all | 1 << *number)
-        });
-        assert_eq!(
-            replaced.fold(0, |all: Seen, one: Seen| all | one),
-            seen,
-            "it replaces what its writer saw"
-        );
+        assert_eq!(self.named(&revision.ancestors), seen, "it replaces what its writer saw");
         assert!(self.numbers.insert(id, number).is_none(), "no id is given twice");
+        assert!(self.shorts.insert(id.short(), number).is_none());
         self.written.push(Written { record, value, seen, time: self.now, came: BTreeSet::new() });
         self.replicas[on].seen |= 1 << number;
         self.touched.push(on);
+    }
+
+    /// Returns the revisions that a list names.
+    fn named(&self, list: &Ancestors) -> Seen {
+        list.as_slice().iter().fold(0, |all, short| all | 1 << self.shorts[short])
     }
 
     /// Local sync of granted records, by the owner of both replicas.
@@ -380,6 +381,7 @@ impl<const N: usize> World<N> {
         for shape in replica.stronghold.shapes(&everything, &Mapping::default()) {
             let head = self.numbers[&shape.revision];
             assert_eq!(shape.location, self.locations[self.written[head].record].id());
+            assert_eq!(self.named(&shape.ancestors), self.written[head].seen, "a sound and complete list");
             held |= 1 << head;
         }
         let told = |heads: Seen| bits(heads).map(|head| &self.written[head]).collect::<Vec<_>>();

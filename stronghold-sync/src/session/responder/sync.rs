@@ -248,9 +248,9 @@ impl Sync {
     /// only the initiator's heads, if symbols tell which these are.
     fn announced(&self, head: &Shape, key: &SetKey) -> Shape {
         let record = &head.location.record;
-        let is_head_there = |id: &ShortId| match key.short_symbol(record, id) {
-            Some(symbol) => self.only_there.contains(&symbol),
-            None => true,
+        let is_head_there = |id: &ShortId| {
+            !self.only_there.is_empty()
+                && key.short_symbol(record, id).is_none_or(|symbol| self.only_there.contains(&symbol))
         };
         Shape { ancestors: head.ancestors.only(is_head_there), ..head.clone() }
     }
