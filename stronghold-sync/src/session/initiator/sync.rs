@@ -209,8 +209,7 @@ impl Sync {
             None => SetKey::new(&self.secret, 0),
         };
         let symbols = |shapes: &[Shape]| -> Vec<(Symbol, EntryId)> {
-            let entries = shapes.iter().map(Shape::entry);
-            let all = entries.map(|entry| (key.symbol(&entry), entry));
+            let all = shapes.iter().map(|shape| (key.symbol(&shape.entry()), shape.entry()));
             all.filter(|(symbol, _)| lacking.contains(symbol)).collect()
         };
         let (held, offered) = (symbols(&self.held), symbols(&self.offered));
@@ -416,11 +415,11 @@ impl Sync {
     /// Leaves the entries over [`MAX_GIVEN`] to the next session, as the peer holds them in memory.
     fn leave_for_later(&self, plan: &mut Plan) {
         let mut weight = 0;
-        let fits = plan.give.iter().take_while(|shape| {
+        let mut fits = |shape: &&Shape| {
             weight += self.announced(shape).wire_size();
             weight <= MAX_GIVEN
-        });
-        let fits = fits.count();
+        };
+        let fits = plan.give.iter().take_while(&mut fits).count();
         let later: BTreeSet<LocationId> = plan.give.drain(fits..).map(|shape| shape.location).collect();
         plan.changes_there.retain(|(location, _)| !later.contains(location));
         plan.not_given.extend(later.into_iter().map(|location| Skipped { location, why: SkipReason::Later }));
