@@ -319,3 +319,17 @@ fn rules_are_replaced_bounded_and_taken_back_by_what_they_say() {
     a.ok(&["deny", "b", "pull"]);
     assert_eq!(rules(), [r#"["push"] ["wallet/**"]"#]);
 }
+
+#[test]
+fn a_clone_that_grants_back_has_the_rule_it_granted() {
+    let (a, b) = (Device::new("a"), Device::without_snapshot());
+    a.put("wallet/web/mail", "value");
+    let (pairing, code, address) = a.pair(&["--grant", "import", "--yes"]);
+    let args = ["clone", "--join", &address, "--grant", "pull", "--grant", "push", "--yes"];
+    let done = b.run(&args, code.as_bytes());
+    assert_eq!((done.exit, pairing.end().exit), (0, 0), "{}", done.stderr);
+    let rules = b.json(&["peers"])["peers"][0]["rules"].take();
+    let operations: Vec<_> =
+        rules.as_array().unwrap().iter().map(|rule| rule["operations"].to_string()).collect();
+    assert_eq!(operations, ["[\"pull\",\"push\"]"], "{rules}");
+}

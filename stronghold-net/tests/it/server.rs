@@ -553,3 +553,34 @@ async fn a_stopped_server_tells_nothing_more() {
     let is_of_the_session = |event: &Event| matches!(event, Event::Started(_) | Event::Done(..));
     assert_eq!((told.count(is_of_the_session), told.count(|_| true)), (2, 2));
 }
+
+/// What the last minute decided is in the file once the server has stopped, although the vault is
+/// still open here.
+#[tokio::test]
+async fn the_log_is_written_before_the_server_ends() {
+    let (asker, asked) = friends();
+    asked.put("a/v/one", "1");
+    let (serving, _) = server(&asked, Limits::default());
+    let (address, stop, ended) = running(serving).await;
+    for _ in 0..3 {
+        let peer = connected(address, &asker, &asked).await;
+        peer.sync(SyncRequest::new(Selection::everything(), Direction::Both), &mut NoHandler).await.unwrap();
+    }
+    asked.change(|stronghold| stronghold.policy_mut().revoke(&asker.device()));
+    let peer = connected(address, &asker, &asked).await;
+    peer.browse(Selection::everything(), &mut NoHandler).await.unwrap_err();
+    stop.send(()).unwrap();
+    ended.await;
+    let file = asked.opened_again();
+    let denied = |home: &stronghold_net::SharedVault| {
+        home.lock()
+            .stronghold()
+            .log()
+            .entries()
+            .filter(|logged| !logged.allowed)
+            .map(|logged| logged.count)
+            .sum::<u64>()
+    };
+    assert_eq!(denied(&file), 1);
+    drop(asked);
+}
