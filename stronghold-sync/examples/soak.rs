@@ -76,8 +76,8 @@ fn session(seed: u64) -> usize {
 
 fn entry(seed: u64, n: u64) -> EntryId {
     let mut revision = [0; 32];
-    revision[..8].copy_from_slice(&seed.to_le_bytes());
-    revision[8..16].copy_from_slice(&n.to_le_bytes());
+    revision[..8].copy_from_slice(&n.to_le_bytes());
+    revision[8..16].copy_from_slice(&seed.to_le_bytes());
     let location = LocationId {
         client: ClientId::from_bytes([1; 16]),
         vault: VaultId::from_bytes([2; 16]),

@@ -169,6 +169,10 @@ fn edits_deletions_and_a_conflict_meet() {
         assert_eq!(device.get("work/web/mail"), "edited on a");
         device.is_absent("wallet/web/shop");
         device.is_absent("wallet/tokens/api");
+        let conflict = device.json(&["history", "wallet/web/mail"])["revisions"].take();
+        let mut authors = strings(&conflict, "author")[..2].to_vec();
+        authors.sort();
+        assert_eq!(authors, ["a", "b"], "each value is its writer's");
     }
     assert_eq!(pair.sync(&[])[..4], [0, 0, 0, 0], "what was deleted does not come back");
 }

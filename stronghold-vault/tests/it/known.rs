@@ -302,6 +302,10 @@ fn a_head_is_delivered_by_the_device_that_brought_it_and_by_no_other() {
     assert!(!here.is_delivered_by(&device, &EntryId { location: at("c/v/none").id(), ..theirs }));
     put(&mut here, "c/v/theirs", "changed", 3);
     assert!(!here.is_delivered_by(&device, &theirs), "it is no head any more");
+    put(&mut there, "c/v/theirs", "again", 4);
+    let beside = head(&there, "c/v/theirs").entry();
+    merge(&mut here, &there, 5);
+    assert!(here.is_delivered_by(&device, &beside), "beside a head of this device");
 }
 
 #[test]

@@ -251,9 +251,12 @@ fn only_what_was_told_may_be_wanted_or_given_and_once() {
     let own = shape("wallet/web/new", 9);
     let tell = || Message::Digest(Digest::Symbols(symbols([own.entry()])));
     let told = || vec![open_sync(true, true), tell(), Message::DigestEnd];
+    let mut both = vec![own.clone(), outside.clone()];
+    both.sort_by_key(Shape::entry);
     for (list, why) in [
         (vec![Message::Want(vec![99])], PeerMisbehaved::Unrequested),
         (vec![Message::Push(vec![outside.clone()])], PeerMisbehaved::Unrequested),
+        (vec![Message::Push(both)], PeerMisbehaved::Unrequested),
         (vec![Message::Want(vec![0, 0])], PeerMisbehaved::Unrequested),
         (vec![Message::Push(vec![own.clone()]), Message::Push(vec![own.clone()])], PeerMisbehaved::Unordered),
         (vec![Message::Want(vec![])], PeerMisbehaved::OutOfOrder),
