@@ -13,10 +13,11 @@ use crate::{
 const OF_SYNC: [&str; 2] = ["stronghold-net", "stronghold-cli"];
 
 /// All examples, each with the arguments to run it with.
-const EXAMPLES: [(&str, &[&str]); 9] = [
+const EXAMPLES: [(&str, &[&str]); 10] = [
     ("session", &[]),
     ("soak", &["1000"]),
     ("two_devices", &[]),
+    ("local_vault", &[]),
     ("seal_and_open", &[]),
     ("mailbox", &[]),
     ("vectors", &["--check"]),
