@@ -82,9 +82,9 @@ pub struct Rule {
 pub struct Policy {
     rules: Vec<(u64, Rule)>,
     /// The number of the rule that was added last.
-    last: Timestamp,
+    last: u64,
     /// The latest time observed, in milliseconds since 1970.
-    latest: u64,
+    latest: Timestamp,
 }
 
 /// The reason why a rule would change nothing beside an older one.
@@ -240,7 +240,7 @@ impl Policy {
     pub fn observe_time(&mut self, now: Timestamp) -> bool {
         let now = self.at(now);
         let before = core::mem::replace(&mut self.latest, now);
-        let expired = |until: u64| before < until && until <= self.latest;
+        let expired = |until: Timestamp| before < until && until <= self.latest;
         self.rules.iter().any(|(_, rule)| rule.expires.is_some_and(expired))
     }
 

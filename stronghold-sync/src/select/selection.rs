@@ -134,9 +134,7 @@ impl Selection {
         &self.patterns
     }
 
-    /// Returns whether the selection covers a location, given as text.
-    #[must_use]
-    pub fn covers_text(&self, text: &str) -> bool {
+    pub(crate) fn covers_text(&self, text: &str) -> bool {
         self.covers_in(text, &mut 0)
     }
 

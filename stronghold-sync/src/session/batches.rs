@@ -57,8 +57,8 @@ pub enum Expected {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapeList {
     shapes: Vec<Shape>,
-    /// What each entry replaces among these is compared with its announcement: the announced
-    /// entries and this side's heads, sorted.
+    /// The announced entries and this side's heads of their records, sorted: those among which an
+    /// entry must replace the announced ones.
     compared: Vec<EntryId>,
 }
 
@@ -161,10 +161,10 @@ impl ShapeList {
         let Some(announced) = find(&self.shapes, &shape.entry()) else { return false };
         let from = self.compared.partition_point(|entry| entry.location < shape.location);
         let compared = self.compared[from..].iter().take_while(|entry| entry.location == shape.location);
-        let others = compared.filter(|entry| entry.revision != shape.revision);
+        let mut others = compared.filter(|entry| entry.revision != shape.revision);
         let replaces = |by: &Shape, entry: &EntryId| by.ancestors.contains(&entry.revision);
         (announced.size, announced.deleted) == (shape.size, shape.deleted)
-            && others.into_iter().all(|entry| replaces(announced, entry) == replaces(shape, entry))
+            && others.all(|entry| replaces(announced, entry) == replaces(shape, entry))
     }
 }
 
