@@ -12,11 +12,12 @@ pub(crate) fn found<T, E: Into<Failure>>(
     at: &Location,
     result: Result<T, E>,
 ) -> Result<T, Failure> {
-    result.about(at).map_err(|failure| match nearest(stronghold, at) {
-        Some(near) if failure.kind == Kind::NotFound && !stronghold.contains(at) => {
-            failure.hint(format!("did you mean {}?", escape_untrusted(&near.to_string())))
+    result.about(at).map_err(|failure| {
+        let is_missing = failure.kind == Kind::NotFound && !stronghold.contains(at);
+        match is_missing.then(|| nearest(stronghold, at)).flatten() {
+            Some(near) => failure.hint(format!("did you mean {}?", escape_untrusted(&near.to_string()))),
+            None => failure,
         }
-        _ => failure,
     })
 }
 

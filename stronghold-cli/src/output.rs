@@ -1,6 +1,9 @@
 //! Prints data to stdout and everything else to stderr.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::{
+    borrow::Cow,
+    io::{self, BufWriter, IsTerminal, Write},
+};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -135,26 +138,22 @@ fn write_list<T: Serialize>(
         out.write_all(if index == 0 { b"" } else { b"," })?;
         text.clear();
         serde_json::to_writer(&mut text, &entry)?;
-        match std::str::from_utf8(&text) {
-            Ok(text) if !is_plain(text) => out.write_all(escape_unseen(text).as_bytes())?,
-            _ => out.write_all(&text)?,
-        }
+        out.write_all(escape_unseen(std::str::from_utf8(&text).map_err(io::Error::other)?).as_bytes())?;
     }
     writeln!(out, "]}}")
 }
 
 /// Renders an object on one line.
 fn json_line(object: &Value) -> String {
-    escape_unseen(&object.to_string())
-}
-
-fn is_plain(text: &str) -> bool {
-    text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    escape_unseen(&object.to_string()).into_owned()
 }
 
 /// Escapes C1 controls and hidden or bidirectional characters in JSON, so that it can't drive a
 /// terminal either.
-fn escape_unseen(text: &str) -> String {
+fn escape_unseen(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return Cow::Borrowed(text);
+    }
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
         // All such characters are inside strings: the rest of the JSON is ASCII.
@@ -166,7 +165,7 @@ fn escape_unseen(text: &str) -> String {
                 .for_each(|unit| line.push_str(&format!("\\u{unit:04x}"))),
         }
     }
-    line
+    Cow::Owned(line)
 }
 
 /// Escapes a message line by line, keeping its line ends.

@@ -9,8 +9,8 @@ use std::{
 use clap::Args;
 use serde_json::json;
 use stronghold_snapshot::VaultFile;
-use stronghold_sync::{escape_untrusted, hex};
-use stronghold_vault::ReadError;
+use stronghold_sync::{Location, escape_untrusted, hex};
+use stronghold_vault::{ReadError, ReadResult};
 use zeroize::Zeroizing;
 
 use crate::context::{Context, location, revision};
@@ -36,8 +36,7 @@ pub(crate) struct GetArgs {
 }
 
 pub(super) fn get(context: &Context, args: &GetArgs) -> Result<(), Failure> {
-    let at = args.location.as_str();
-    let location = location(at)?;
+    let location = location(&args.location)?;
     let home = context.open()?;
     let (id, read, modified, in_conflict) = match args.revision.as_deref() {
         Some(text) => {
@@ -52,10 +51,7 @@ pub(super) fn get(context: &Context, args: &GetArgs) -> Result<(), Failure> {
             (id, read, modified, home.stronghold().is_conflict(&location.id())?)
         }
         None => {
-            let reading = found(home.stronghold(), &location, home.stronghold().read(&location))?;
-            if reading.conflict {
-                conflict(context, at, args.strict)?;
-            }
+            let reading = current(context, &home, &location, args.strict)?;
             (reading.id, reading.revision, reading.modified, reading.conflict)
         }
     };
@@ -97,12 +93,15 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 /// Returns a record's value. Warns if the record is in conflict.
 pub(super) fn value(context: &Context, home: &VaultFile, at: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let location = location(at)?;
-    let reading = found(home.stronghold(), &location, home.stronghold().read(&location))?;
+    Ok(current(context, home, &location(at)?, false)?.revision.value)
+}
+
+fn current(context: &Context, home: &VaultFile, at: &Location, strict: bool) -> Result<ReadResult, Failure> {
+    let reading = found(home.stronghold(), at, home.stronghold().read(at))?;
     if reading.conflict {
-        conflict(context, at, false)?;
+        conflict(context, &at.to_string(), strict)?;
     }
-    Ok(reading.revision.value)
+    Ok(reading)
 }
 
 pub(super) fn conflict(context: &Context, at: &str, strict: bool) -> Result<(), Failure> {

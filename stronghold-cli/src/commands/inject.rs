@@ -28,20 +28,12 @@ pub(super) fn inject(context: &Context, template: &Path) -> Result<(), Failure> 
         std::str::from_utf8(&bytes).map_err(|_| Failure::usage(message(), "a template is in UTF-8"))?;
     let parts = parts(text)?;
     let home = context.open()?;
-    let mut values = Vec::new();
-    for part in &parts {
-        if let Part::Record(at) = part {
-            values.push(get::value(context, &home, at)?);
-        }
-    }
-    let mut values = values.iter();
-    let mut pieces: Vec<&[u8]> = Vec::new();
-    for part in &parts {
-        pieces.extend(match part {
-            Part::Text(text) => Some(text.as_bytes()),
-            Part::Record(_) => values.next().map(|value| value.as_slice()),
-        });
-    }
+    let filled = |part: &Part<'_>| match part {
+        Part::Text(text) => Ok(Zeroizing::new(text.as_bytes().to_vec())),
+        Part::Record(at) => get::value(context, &home, at),
+    };
+    let filled = parts.iter().map(filled).collect::<Result<Vec<_>, _>>()?;
+    let pieces: Vec<&[u8]> = filled.iter().map(|piece| piece.as_slice()).collect();
     context.output.value(&Zeroizing::new(pieces.concat()), false)
 }
 

@@ -1,8 +1,8 @@
 //! `list`: prints the records.
 
 use serde::{Serialize, Serializer};
-use stronghold_sync::{Location, RevisionId, escape_untrusted, hex};
-use stronghold_vault::{Damaged, RecordInfo};
+use stronghold_sync::{Location, RevisionId, Selection, escape_untrusted, hex};
+use stronghold_vault::{Damaged, RecordInfo, Stronghold};
 
 use crate::context::{Context, selection, time};
 use crate::{
@@ -27,13 +27,26 @@ pub(super) fn list(context: &Context, of: Option<&str>, shared_with: Option<&str
     let home = context.open()?;
     let stronghold = home.stronghold();
     let Some(peer) = shared_with else {
-        stronghold.conflicts(&selection)?; // nothing is printed if a record is damaged
-        return print_records(context, || stronghold.locations(&selection), stronghold.list(&selection));
+        return print_held(context, stronghold, &selection, |_| true);
     };
     let device = stronghold.peers().find_including_revoked(peer).about(&peer)?;
     let disclosed: Vec<_> = stronghold.disclosed_to(&device, &selection).collect::<Result<_, _>>()?;
     let locations = || disclosed.iter().map(|record| record.location.clone());
     print_records(context, locations, disclosed.iter().cloned().map(Ok))
+}
+
+/// Prints the records of a selection that `matches` accepts. Prints nothing if one of the selection
+/// is damaged.
+pub(super) fn print_held(
+    context: &Context,
+    stronghold: &Stronghold,
+    selection: &Selection,
+    matches: impl Fn(&Location) -> bool,
+) -> Result<(), Failure> {
+    stronghold.conflicts(selection)?;
+    let records = stronghold.list(selection);
+    let matching = records.filter(|record| record.as_ref().map_or(true, |record| matches(&record.location)));
+    print_records(context, || stronghold.locations(selection).filter(&matches), matching)
 }
 
 /// Prints records of this device, or those that a peer lists, one after the other. Goes through

@@ -8,7 +8,7 @@ use stronghold_snapshot::now;
 use stronghold_sync::{Location, escape_untrusted};
 use stronghold_vault::{Stronghold, WriteError};
 
-use super::changes;
+use super::changes::{Change, Changes};
 use crate::context::{Context, location};
 use crate::error::{About, Failure, Kind};
 use crate::nearest;
@@ -27,22 +27,23 @@ pub(crate) struct RemoveArgs {
 pub(super) fn remove(context: &Context, args: &RemoveArgs) -> Result<(), Failure> {
     let mut home = context.open()?;
     let records = named(home.stronghold(), &args.locations)?;
-    let removing = |stronghold: &mut Stronghold| {
-        records.iter().try_for_each(|at| stronghold.remove(at, now()).about(at).map(|_| ()))
-    };
-    if args.dry_run || records.len() > 1 {
-        let ((), changes) = changes::apply(&mut home, true, removing)?;
-        if args.dry_run {
-            let lines = || std::iter::once("would remove:".to_owned()).chain(changes.lines()).collect();
-            return context.output.result(&json!({ "records": changes.object() }), lines);
-        }
+    let mut changes = Changes::default();
+    records.iter().for_each(|at| changes.add(at.clone(), Change::Deleted));
+    let object = json!({ "records": changes.object() });
+    if args.dry_run {
+        let lines = || std::iter::once("would remove:".to_owned()).chain(changes.lines()).collect();
+        return context.output.result(&object, lines);
+    }
+    if records.len() > 1 {
         if !context.output.is_json() {
             changes.lines().for_each(|line| context.output.note(&line));
         }
         context.confirm(&format!("Remove {}?", counted(records.len() as u64, "record")))?;
     }
-    let ((), changes) = changes::apply(&mut home, false, removing)?;
-    context.output.result(&json!({ "records": changes.object() }), Vec::new)
+    home.update_as(|stronghold| {
+        records.iter().try_for_each(|at| stronghold.remove(at, now()).about(at).map(|_| ()))
+    })?;
+    context.output.result(&object, Vec::new)
 }
 
 /// Returns the records that are named, and those that globs match. Each argument names at least
