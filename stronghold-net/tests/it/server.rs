@@ -554,7 +554,7 @@ async fn a_stopped_server_tells_nothing_more() {
     assert_eq!((told.count(is_of_the_session), told.count(|_| true)), (2, 2));
 }
 
-/// What the last minute decided is in the file once the server has stopped, although the vault is
+/// The decisions of the last minute are in the file once the server has stopped, although the vault is
 /// still open here.
 #[tokio::test]
 async fn the_log_is_written_before_the_server_ends() {

@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(exists("real/file/below"), None);
     }
 
-    /// What can't be synced is not reported as durable: a device has nothing to sync.
+    /// Syncing a device fails, since it has nothing to sync; that is not reported as durable.
     #[test]
     #[cfg(target_os = "linux")]
     fn a_failed_sync_is_told() {

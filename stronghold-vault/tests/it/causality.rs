@@ -1,6 +1,6 @@
-//! What replaces what, over real sessions: devices that were away, copies, restored backups, and
-//! peers that lie about it. `model.rs` runs random histories; these are the named cases at their
-//! full number of edits.
+//! Tests which revisions replace which, over real sessions: devices that were away, copies,
+//! restored backups, and peers that lie about it. `model.rs` runs random histories; these are the
+//! named cases at their full number of edits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -164,7 +164,7 @@ fn a_restored_value_is_deleted_again_by_those_who_know_of_the_deletion() {
     assert_all_have([&a, &b], &[deletion]);
 }
 
-/// What a dropped head had replaced is taken over by the one that replaces it, even if its own list
+/// A head takes over the list of the one that it replaces, even if its own list
 /// lacks it.
 #[test]
 fn what_a_replaced_head_had_replaced_is_known_to_its_successor() {
