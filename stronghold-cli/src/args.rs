@@ -15,6 +15,7 @@ use crate::commands::peers::PeersAction;
 use crate::commands::put::PutArgs;
 use crate::commands::remote::At;
 use crate::commands::remove::RemoveArgs;
+use crate::commands::resolve::ResolveArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::sync::SyncArgs;
@@ -155,17 +156,9 @@ pub(crate) enum Command {
         /// Glob on locations.
         selection: Option<String>,
     },
-    /// End a conflict; the other values stay in the history.
-    #[command(
-        after_help = "Examples:\n  stronghold resolve wallet/web/mail --keep 4f96\n  stronghold resolve work/ci/token --keep 81a4"
-    )]
-    Resolve {
-        /// Record to resolve, as CLIENT/VAULT/RECORD.
-        location: String,
-        /// Keep the value of this revision.
-        #[arg(long, value_name = "REVISION")]
-        keep: String,
-    },
+    /// End conflicts: ask about each, or keep a value by a rule. The others stay in the history.
+    #[command(after_help = "Examples:\n  stronghold resolve\n  stronghold resolve --all --keep newest")]
+    Resolve(ResolveArgs),
     /// Merge another snapshot into this one.
     #[command(
         after_help = "Examples:\n  stronghold merge other.stronghold --dry-run\n  stronghold merge backup.stronghold --select 'wallet/**'"

@@ -212,12 +212,3 @@ pub(crate) fn host_name() -> String {
     let name: String = name.chars().take(MAX_DEVICE_NAME).collect();
     if check_device_name(&name).is_ok() { name } else { "stronghold".into() }
 }
-
-/// Formats a time, in milliseconds since the Unix epoch, as RFC 3339.
-pub(crate) fn time(milliseconds: u64) -> String {
-    let moment = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(milliseconds));
-    // Years beyond 9999 can't be formatted, and a peer may send one.
-    moment
-        .filter(|_| milliseconds < 253_402_300_800_000)
-        .map_or_else(|| "?".into(), |moment| humantime::format_rfc3339_seconds(moment).to_string())
-}

@@ -151,7 +151,7 @@ impl From<FindPeerError> for Failure {
         match &error {
             FindPeerError::Revoked(Revoked { name, time }) => {
                 let message =
-                    format!("{} was revoked on {}", escape_untrusted(name), crate::context::time(*time));
+                    format!("{} was revoked on {}", escape_untrusted(name), crate::clock::time(*time));
                 Self::new(Kind::Revoked, message).hint("to come back it has to be paired again")
             }
             FindPeerError::Several => Self::of(Kind::Ambiguous, &error).hint("see `stronghold peers --json`"),

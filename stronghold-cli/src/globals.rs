@@ -38,8 +38,11 @@ pub(crate) struct Global {
     /// Print one JSON object on one line (`serve` and `pair`: one line per event).
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Print only errors and warnings on stderr.
+    /// Name every record, not only the first twenty.
     #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// Print only errors and warnings on stderr.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 }
 

@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. Only this file turns a result into an exit code.
 
 mod args;
+mod clock;
 mod commands;
 mod context;
 mod error;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let output = Output::new(cli.global.json, cli.global.quiet);
+    let output = Output::new(cli.global.json, cli.global.quiet).with_all_names(cli.global.verbose);
     output::start_log();
     match commands::run(cli.with_environment(), &output) {
         Ok(()) => ExitCode::SUCCESS,

@@ -21,16 +21,36 @@ pub(crate) fn counted(count: u64, thing: &str) -> String {
     }
 }
 
+/// Maximum number of records named to a person, unless `--verbose` is given.
+pub(crate) const NAMED: usize = 20;
+
 /// Format and verbosity of the output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
     quiet: bool,
+    names_all: bool,
 }
 
 impl Output {
-    pub(crate) fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet }
+    pub(crate) const fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet, names_all: false }
+    }
+
+    /// Sets whether every record is named to a person (`--verbose`).
+    pub(crate) fn with_all_names(self, names_all: bool) -> Self {
+        Self { names_all, ..self }
+    }
+
+    /// Returns the first lines of a list, and a line with the number of further ones. Returns all
+    /// of them with `--verbose`.
+    pub(crate) fn first_of(
+        self,
+        lines: impl ExactSizeIterator<Item = String>,
+    ) -> impl Iterator<Item = String> {
+        let shown = if self.names_all { lines.len() } else { NAMED };
+        let more = lines.len().saturating_sub(shown);
+        lines.take(shown).chain((more > 0).then(|| format!("  and {more} more (--verbose names all)")))
     }
 
     pub(crate) fn is_json(self) -> bool {

@@ -34,15 +34,46 @@ fn tty() -> Option<File> {
     File::options().read(true).write(true).open("/dev/tty").ok()
 }
 
-fn answer(mut tty: &File, question: &str) -> io::Result<bool> {
-    write!(tty, "{question} [y/N] ")?;
+fn answer(tty: &File, question: &str) -> io::Result<bool> {
+    let line = answer_line(tty, &format!("{question} [y/N] "))?;
+    Ok(matches!(line.trim_ascii(), b"y" | b"Y" | b"yes"))
+}
+
+fn answer_line(mut tty: &File, prompt: &str) -> io::Result<Vec<u8>> {
+    write!(tty, "{prompt}")?;
     tty.flush()?;
     let mut line = Vec::new();
     BufReader::new(tty.take(MAX_ANSWER)).read_until(b'\n', &mut line)?;
     if line.last() != Some(&b'\n') {
         writeln!(tty)?;
     }
-    Ok(matches!(line.trim_ascii(), b"y" | b"Y" | b"yes"))
+    Ok(line)
+}
+
+/// Reads a line at the terminal. Returns `None` at the end of the input.
+///
+/// # Errors
+/// [`Failure`] when there is no terminal, or it fails.
+pub(crate) fn line(prompt: &str) -> Result<Option<String>, Failure> {
+    let tty = tty().ok_or_else(none)?;
+    let line = answer_line(&tty, prompt).map_err(|error| Failure::terminal(&error))?;
+    Ok((!line.is_empty()).then(|| String::from_utf8_lossy(&line).into_owned()))
+}
+
+/// Writes lines to the terminal.
+///
+/// # Errors
+/// As [`line()`].
+pub(crate) fn tell(lines: &str) -> Result<(), Failure> {
+    let mut tty = tty().ok_or_else(none)?;
+    writeln!(tty, "{lines}").map_err(|error| Failure::terminal(&error))
+}
+
+fn none() -> Failure {
+    Failure::usage(
+        "there is no terminal to ask on",
+        "use --passphrase-file, --passphrase-fd or --key-file; values come from stdin or --file",
+    )
 }
 
 /// Asks for confirmation of an irreversible change on the terminal. `yes` answers beforehand
@@ -72,12 +103,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure`] when there is no terminal, the input was ended, or the line is too long.
 pub(crate) fn hidden(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let Some(tty) = tty() else {
-        return Err(Failure::usage(
-            "there is no terminal to ask on",
-            "use --passphrase-file, --passphrase-fd or --key-file; values come from stdin or --file",
-        ));
-    };
+    let tty = tty().ok_or_else(none)?;
     loop {
         let typed = Unechoed::new(&tty).and_then(|mut unechoed| {
             write!(&tty, "{prompt}")?;

@@ -8,10 +8,7 @@ use stronghold_snapshot::VaultFile;
 use stronghold_sync::{Location, LocationId, Mapping, RevisionId, Scope, Selection, escape_untrusted};
 use stronghold_vault::Stronghold;
 
-use crate::error::Failure;
-
-/// Maximum number of records named to a person.
-pub(crate) const NAMED: usize = 20;
+use crate::{error::Failure, output::Output};
 
 /// Effect of a command on a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,25 +93,34 @@ impl Changes {
         self.named.insert(location, change);
     }
 
+    /// Adds the changes of a later part of the command.
+    pub(crate) fn extend(&mut self, later: Self) {
+        self.named.extend(later.named);
+        self.unnamed += later.unnamed;
+    }
+
     /// Adds a changed record whose name is unknown.
     pub(crate) fn add_unnamed(&mut self) {
         self.unnamed += 1;
     }
 
-    /// Returns whether nothing changed.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.named.is_empty() && self.unnamed == 0
+    /// Returns the number of changed records.
+    pub(crate) fn len(&self) -> usize {
+        self.named.len() + self.unnamed
     }
 
-    /// Returns one line per record, and a line with the number of further ones.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+    /// Returns whether nothing changed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns a line for each of the first records, and one with the number of further ones.
+    pub(crate) fn lines(&self, output: Output) -> impl Iterator<Item = String> {
         let line = |(location, change): (&Location, &Change)| {
             format!("{} {}", change.mark(), escape_untrusted(&location.to_string()))
         };
-        let more = self.named.len().saturating_sub(NAMED);
-        let rest = (more > 0).then(|| format!("  and {more} more (--json names all)"));
         let unnamed = (self.unnamed > 0).then(|| format!("  and {} whose names are not known", self.unnamed));
-        self.named.iter().take(NAMED).map(line).chain(rest).chain(unnamed)
+        output.first_of(self.named.iter().map(line)).chain(unnamed)
     }
 
     /// Returns all named changes for `--json`, each as `{location, change}`.
@@ -147,6 +153,9 @@ impl Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::NAMED;
+
+    const OUTPUT: Output = Output::new(false, false);
 
     fn at(text: &str) -> Location {
         text.parse().unwrap()
@@ -155,7 +164,7 @@ mod tests {
     #[test]
     fn changes_are_told_by_name_the_first_of_them_and_how_many_more() {
         let mut changes = Changes::default();
-        assert!(changes.is_empty() && changes.lines().count() == 0);
+        assert!(changes.is_empty() && changes.lines(OUTPUT).count() == 0);
         for (name, change) in [
             ("a/v/2", Change::Deleted),
             ("a/v/1", Change::New),
@@ -165,7 +174,7 @@ mod tests {
             changes.add(at(name), change);
         }
         assert!(!changes.is_empty());
-        assert_eq!(changes.lines().collect::<Vec<_>>(), ["+ a/v/1", "- a/v/2", "~ a/v/3", "! a/v/4"]);
+        assert_eq!(changes.lines(OUTPUT).collect::<Vec<_>>(), ["+ a/v/1", "- a/v/2", "~ a/v/3", "! a/v/4"]);
         let object = |(name, change)| json!({ "location": name, "change": change });
         let objects =
             [("a/v/1", "new"), ("a/v/2", "deleted"), ("a/v/3", "changed"), ("a/v/4", "conflict")].map(object);
@@ -173,11 +182,15 @@ mod tests {
         let mut unnamed = Changes::default();
         (0..2).for_each(|_| unnamed.add_unnamed());
         assert!(!unnamed.is_empty());
-        assert_eq!(unnamed.lines().collect::<Vec<_>>(), ["  and 2 whose names are not known"]);
+        assert_eq!(unnamed.lines(OUTPUT).collect::<Vec<_>>(), ["  and 2 whose names are not known"]);
         (0..NAMED + 2).for_each(|number| unnamed.add(at(&format!("a/v/{number:03}")), Change::New));
-        let lines: Vec<_> = unnamed.lines().collect();
+        let lines: Vec<_> = unnamed.lines(OUTPUT).collect();
         assert_eq!(lines.len(), NAMED + 2);
-        assert_eq!(lines[NAMED..], ["  and 2 more (--json names all)", "  and 2 whose names are not known"]);
+        assert_eq!(
+            lines[NAMED..],
+            ["  and 2 more (--verbose names all)", "  and 2 whose names are not known"]
+        );
+        assert_eq!(unnamed.lines(OUTPUT.with_all_names(true)).count(), NAMED + 3);
     }
 
     /// Only a record that is readable before or after the command counts as changed.
@@ -197,7 +210,8 @@ mod tests {
         write(&mut stronghold, "a/v/new and gone", b"2");
         stronghold.remove(&at("a/v/new and gone"), 1).unwrap();
         stronghold.remove(&at("a/v/gone"), 1).unwrap();
-        let lines = |before: &Heads| Changes::since(before, &stronghold).unwrap().lines().collect::<Vec<_>>();
+        let lines =
+            |before: &Heads| Changes::since(before, &stronghold).unwrap().lines(OUTPUT).collect::<Vec<_>>();
         assert_eq!(lines(&before), ["~ a/v/changed", "- a/v/gone", "+ a/v/new"]);
         assert_eq!(lines(&Heads::of(&stronghold)), [""; 0]);
     }

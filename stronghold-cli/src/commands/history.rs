@@ -1,12 +1,16 @@
 //! `history`: prints a record's revisions.
 
 use serde_json::json;
-use stronghold_sync::{DeviceId, escape_untrusted};
+use stronghold_sync::{DeviceId, RevisionId, escape_untrusted};
 use stronghold_vault::{RevisionInfo, Stronghold};
 
-use crate::context::{Context, location, time};
+use crate::clock::time;
+use crate::context::{Context, location};
 use crate::error::Failure;
 use crate::nearest::found;
+
+/// Number of digits shown of a revision's id.
+const SHORT_ID: usize = 8;
 
 pub(super) fn history(context: &Context, at: &str) -> Result<(), Failure> {
     let location = location(at)?;
@@ -15,7 +19,7 @@ pub(super) fn history(context: &Context, at: &str) -> Result<(), Failure> {
     let names = |device: &DeviceId| device_name(home.stronghold(), device);
     let versions: Vec<_> = history.iter().map(|one| version(one, &names)).collect();
     let object = json!({ "location": location.to_string(), "revisions": versions });
-    context.output.result(&object, || history.iter().map(|one| version_line(one, "", &names)).collect())
+    context.output.result(&object, || history.iter().map(|one| version_line(one, &names)).collect())
 }
 
 /// Returns a device's name: this device's own, else the name given to it here, else its
@@ -25,6 +29,11 @@ pub(super) fn device_name(stronghold: &Stronghold, device: &DeviceId) -> String 
         return stronghold.name().to_owned();
     }
     stronghold.peers().name_of(device)
+}
+
+/// Returns the beginning of a revision's id, long enough to tell it from the record's others.
+pub(super) fn short_id(revision: &RevisionId) -> String {
+    revision.to_string().chars().take(SHORT_ID).collect()
 }
 
 pub(super) fn version(version: &RevisionInfo, names: &dyn Fn(&DeviceId) -> String) -> serde_json::Value {
@@ -39,11 +48,7 @@ pub(super) fn version(version: &RevisionInfo, names: &dyn Fn(&DeviceId) -> Strin
     })
 }
 
-pub(super) fn version_line(
-    version: &RevisionInfo,
-    indent: &str,
-    names: &dyn Fn(&DeviceId) -> String,
-) -> String {
+fn version_line(version: &RevisionInfo, names: &dyn Fn(&DeviceId) -> String) -> String {
     let what = match (version.head, version.deleted) {
         (true, true) => "  head, deleted",
         (true, false) => "  head",
@@ -54,5 +59,5 @@ pub(super) fn version_line(
         .author
         .as_ref()
         .map_or_else(String::new, |author| format!("  by {}", escape_untrusted(&names(author))));
-    format!("{indent}{}  {}  {:>8}{by}{what}", version.revision, time(version.time), version.size)
+    format!("{}  {}  {:>8}{by}{what}", short_id(&version.revision), time(version.time), version.size)
 }

@@ -4,7 +4,8 @@ use serde::{Serialize, Serializer};
 use stronghold_sync::{Location, RevisionId, Selection, escape_untrusted, hex};
 use stronghold_vault::{Damaged, RecordInfo, Stronghold};
 
-use crate::context::{Context, selection, time};
+use crate::clock::time;
+use crate::context::{Context, selection};
 use crate::{
     error::{About, Failure},
     lookalike::{Twins, spelled},

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use stronghold_sync::{DeviceId, escape_untrusted, hex};
 use stronghold_vault::{AuditAction, AuditEntry, AuditTotal};
 
-use crate::context::{Context, time};
+use crate::clock::time;
+use crate::context::Context;
 use crate::{error::Failure, output::counted};
 
 pub(super) fn log(context: &Context) -> Result<(), Failure> {

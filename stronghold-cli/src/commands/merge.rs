@@ -6,6 +6,7 @@ use stronghold_snapshot::{Merge, Merged, VaultFile};
 use stronghold_sync::{Mapping, OnConflict};
 
 use super::changes::{self, Changes};
+use super::conflicts::Standing;
 use crate::context::{Context, is_there, selections};
 use crate::{error::Failure, secrets::Source};
 use clap::{Args, ValueEnum};
@@ -72,10 +73,14 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
             merge.run(stronghold, other.stronghold()).map_err(Failure::from)
         })?,
     };
-    let object = object(&merged, &changes);
-    context
-        .output
-        .result(&object, || std::iter::once(line(&merged, args.dry_run)).chain(changes.lines()).collect())?;
+    let mut object = object(&merged, &changes);
+    let conflicts = Standing::beside(home.stronghold(), merged.conflicts, args.dry_run)?;
+    object["conflicts_standing"] = conflicts.standing.into();
+    context.output.result(&object, || {
+        let first = std::iter::once(line(&merged, args.dry_run));
+        first.chain(changes.lines(context.output)).collect()
+    })?;
+    conflicts.tell(context);
     if args.dry_run && plan.needs_confirmation() && !args.confirm_deletions {
         context.output.note("hint: that many deletions are done only with --confirm-deletions");
     }

@@ -25,7 +25,7 @@ mod purge;
 pub(crate) mod put;
 pub(crate) mod remote;
 pub(crate) mod remove;
-mod resolve;
+pub(crate) mod resolve;
 mod restore;
 pub(crate) mod run;
 pub(crate) mod serve;
@@ -33,6 +33,7 @@ pub(crate) mod sync;
 mod terminal_handler;
 mod undo;
 mod verify;
+mod walk;
 
 use crate::commands::peers::PeersAction;
 use crate::{
@@ -58,7 +59,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Remove(args) => remove::remove(&context, &args),
         Command::History { location } => history::history(&context, &location),
         Command::Conflicts { selection } => conflicts::conflicts(&context, selection.as_deref()),
-        Command::Resolve { location, keep } => resolve::resolve(&context, &location, &keep),
+        Command::Resolve(args) => resolve::resolve(&context, &args),
         Command::Restore { location, revision } => restore::restore(&context, &location, &revision),
         Command::Undo { list: true, .. } => undo::list(&context),
         Command::Undo { list: false, dry_run } => undo::undo(&context, dry_run),
@@ -102,7 +103,7 @@ fn step_name(command: &Command) -> &'static str {
     match command {
         Command::Put { .. } => "put",
         Command::Remove(_) => "remove",
-        Command::Resolve { .. } => "resolve",
+        Command::Resolve(_) => "resolve",
         Command::Restore { .. } => "restore",
         Command::Merge(_) => "merge",
         Command::Import { .. } => "import",

@@ -5,13 +5,14 @@ use stronghold_snapshot::{NewSlot, PassphraseCost, SealError, Sealer, SlotInfo, 
 use stronghold_sync::escape_untrusted;
 use stronghold_vault::Stronghold;
 
-use crate::context::{Context, time};
+use crate::clock::{length, time};
+use crate::context::Context;
 use crate::{
     error::Failure,
     secrets::{Given, Secret, Source},
 };
 use clap::Args;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 #[derive(Debug, Args)]
 pub(crate) struct PassphraseArgs {
@@ -35,8 +36,8 @@ pub(crate) struct PassphraseArgs {
     pub(crate) new_key_file: Option<PathBuf>,
     /// Make one try of the new passphrase take about TIME on this machine, such as 1s; default: 64
     /// MiB, 3 passes.
-    #[arg(long, value_name = "TIME", conflicts_with = "new_key_file")]
-    pub(crate) calibrate: Option<humantime::Duration>,
+    #[arg(long, value_name = "TIME", conflicts_with = "new_key_file", value_parser = length)]
+    pub(crate) calibrate: Option<Duration>,
     #[command(flatten)]
     pub(crate) renewal: Renewal,
 }
@@ -107,9 +108,7 @@ pub(super) fn add_slot(home: &mut VaultFile, args: &PassphraseArgs, given: &Secr
     let new = Source::of_files(files.0, files.1).new_secret("New passphrase: ")?;
     let others = args.renewal.secrets()?;
     let cost = match args.calibrate {
-        Some(time) => {
-            PassphraseCost::calibrated(time.into()).map_err(stronghold_snapshot::VaultFileError::from)?
-        }
+        Some(time) => PassphraseCost::calibrated(time).map_err(stronghold_snapshot::VaultFileError::from)?,
         None => PassphraseCost::default(),
     };
     let slot = match &new {

@@ -1,16 +1,14 @@
 //! Lists and renames paired devices, and changes their rules.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use stronghold_snapshot::now;
 use stronghold_sync::{DeviceId, Operation, RedundantRule, Rule, Selection, Withdrawn, escape_untrusted};
 use stronghold_vault::{Stronghold, check_device_name, check_given_name};
 
-use crate::context::{Context, selections, time};
+use crate::clock::{moment, time};
+use crate::context::{Context, selections};
 use crate::{
     error::{About, Failure, Kind},
     output::counted,
@@ -263,19 +261,13 @@ pub(super) fn add_rule(
     }
 }
 
-/// Parses a time span from now, such as `30days`, a day, or a time such as `2030-01-31T12:00:00Z`.
 fn expiry(text: &str) -> Result<u64, Failure> {
-    let span = humantime::parse_duration(text).ok().and_then(|span| SystemTime::now().checked_add(span));
-    let day = || humantime::parse_rfc3339_weak(&format!("{text}T00:00:00Z")).ok();
-    let time = || humantime::parse_rfc3339_weak(text).ok();
-    let moment = span.or_else(time).or_else(day).ok_or_else(|| {
+    let expires = moment(text).ok_or_else(|| {
         Failure::usage(
             format!("invalid time: \"{}\"", escape_untrusted(text)),
             "say a span such as 30days, a day such as 2030-01-31, or a time such as 2030-01-31T12:00:00Z",
         )
     })?;
-    let since: Duration = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let expires = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     if expires <= now() {
         return Err(Failure::usage(
             format!("expiry is in the past: \"{}\"", escape_untrusted(text)),

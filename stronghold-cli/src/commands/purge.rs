@@ -1,5 +1,7 @@
 //! `purge`: removes replaced values for good.
 
+use std::iter::once;
+
 use serde_json::json;
 use stronghold_sync::{Location, escape_untrusted};
 
@@ -7,11 +9,8 @@ use crate::commands::passphrase::Renewal;
 use crate::context::{Context, selection};
 use crate::{
     error::{Failure, Kind},
-    output::counted,
+    output::{Output, counted},
 };
-
-/// Maximum number of records named to a person.
-pub(super) const NAMED: usize = 20;
 
 pub(super) fn purge(
     context: &Context,
@@ -27,17 +26,17 @@ pub(super) fn purge(
         return Err(Failure::new(Kind::NotFound, "there are no replaced values there; nothing was changed")
             .hint("see `stronghold list` for the names, `stronghold history LOCATION` for their values"));
     }
-    let named = || named(&replaced);
+    let named = || named(&replaced, context.output);
+    let (count, values) = (values as u64, counted(values as u64, "replaced value"));
     let purged = if dry_run {
-        values as u64
+        count
     } else {
         let records = replaced.len();
-        if !context.output.is_json() {
-            named().iter().for_each(|line| context.output.note(line));
+        if !context.output.is_json() && !context.global.yes {
+            named().for_each(|line| context.output.note(&line));
         }
         context.confirm(&format!(
-            "Remove {} of {} for good, deleted ones too?",
-            counted(values as u64, "replaced value"),
+            "Remove {values} of {} for good, deleted ones too?",
             counted(records as u64, "record")
         ))?;
         renewal.update(&mut home, |stronghold| Ok(stronghold.purge(&selection)))?
@@ -45,15 +44,17 @@ pub(super) fn purge(
     let records: Vec<_> =
         replaced.iter().map(|(at, count)| json!({ "location": at.to_string(), "values": count })).collect();
     context.output.result(&json!({ "purged": purged, "records": records }), || match dry_run {
-        true => named(),
-        false => vec![format!("removed {} for good", counted(purged as u64, "replaced value"))],
+        true => once(format!("would remove {values} for good")).chain(named()).collect(),
+        false => {
+            once(format!("removed {} for good", counted(purged, "replaced value"))).chain(named()).collect()
+        }
     })
 }
 
-/// Returns one line per record, and a line with the number of further ones.
-pub(super) fn named(replaced: &[(Location, usize)]) -> Vec<String> {
-    let line = |(at, count): &(Location, usize)| format!("{count:>4}  {}", escape_untrusted(&at.to_string()));
-    let more = replaced.len().saturating_sub(NAMED);
-    let rest = (more > 0).then(|| format!("  and {more} more (--json names all)"));
-    replaced.iter().take(NAMED).map(line).chain(rest).collect()
+/// Returns a line for each of the first records, and one with the number of further ones.
+fn named(replaced: &[(Location, usize)], output: Output) -> impl Iterator<Item = String> {
+    let line = |(at, count): &(Location, usize)| {
+        format!("- {} ({})", escape_untrusted(&at.to_string()), counted(*count as u64, "value"))
+    };
+    output.first_of(replaced.iter().map(line))
 }

@@ -12,7 +12,7 @@ use super::changes::{Change, Changes};
 use crate::context::{Context, location};
 use crate::error::{About, Failure, Kind};
 use crate::nearest;
-use crate::output::counted;
+use crate::output::{Output, counted};
 
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArgs {
@@ -31,19 +31,23 @@ pub(super) fn remove(context: &Context, args: &RemoveArgs) -> Result<(), Failure
     records.iter().for_each(|at| changes.add(at.clone(), Change::Deleted));
     let object = json!({ "records": changes.object() });
     if args.dry_run {
-        let lines = || std::iter::once("would remove:".to_owned()).chain(changes.lines()).collect();
-        return context.output.result(&object, lines);
+        return context.output.result(&object, || lines("would remove", &changes, context.output));
     }
     if records.len() > 1 {
-        if !context.output.is_json() {
-            changes.lines().for_each(|line| context.output.note(&line));
+        if !context.output.is_json() && !context.global.yes {
+            changes.lines(context.output).for_each(|line| context.output.note(&line));
         }
         context.confirm(&format!("Remove {}?", counted(records.len() as u64, "record")))?;
     }
     home.update_as(|stronghold| {
         records.iter().try_for_each(|at| stronghold.remove(at, now()).about(at).map(|_| ()))
     })?;
-    context.output.result(&object, Vec::new)
+    context.output.result(&object, || lines("removed", &changes, context.output))
+}
+
+fn lines(done: &str, changes: &Changes, output: Output) -> Vec<String> {
+    let title = format!("{done} {}", counted(changes.len() as u64, "record"));
+    std::iter::once(title).chain(changes.lines(output)).collect()
 }
 
 /// Returns the records that are named, and those that globs match. Each argument names at least

@@ -21,7 +21,6 @@ use tokio::sync::Notify;
 
 use super::pair::DEFAULT_LISTEN;
 use super::{
-    changes::NAMED,
     pair::announced,
     pair::bind,
     progress::{Names, warn_copied, warn_set_back, whose_word},
@@ -266,7 +265,8 @@ impl SessionHandler for TerminalHandler {
             "not_taken_names": not_taken,
         });
         let line = |what: &str, count: u64, names: &[String]| {
-            let shown: Vec<String> = names.iter().take(NAMED).map(|name| escape_untrusted(name)).collect();
+            let shown: Vec<String> =
+                names.iter().take(crate::output::NAMED).map(|name| escape_untrusted(name)).collect();
             let more = if count > shown.len() as u64 { ", ..." } else { "" };
             format!("{}: {what} ({count}): {}{more}", escape_untrusted(&name), shown.join(", "))
         };

@@ -12,15 +12,16 @@ use stronghold_sync::{
 use stronghold_vault::Stronghold;
 
 use super::{
-    changes::{Change, Changes, NAMED},
+    changes::{Change, Changes},
+    conflicts::Standing,
     progress::{Progress, whose_word},
-    remote::{reach, summary_line, summary_object},
+    remote::{counts, reach, summary_line, summary_object},
 };
 use crate::commands::remote::At;
 use crate::context::{Context, runtime, selections};
 use crate::{
     error::{Failure, Kind},
-    output::counted,
+    output::{Output, counted},
 };
 use clap::Args;
 
@@ -43,6 +44,9 @@ pub(crate) struct SyncArgs {
     /// Show what would be done, and change nothing.
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+    /// Show what would be done, and ask whether to do it.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) review: bool,
     /// Go on even if that deletes or empties many records, here or there.
     #[arg(long)]
     pub(crate) confirm_deletions: bool,
@@ -75,6 +79,13 @@ pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
         let go_on =
             if args.confirm_deletions { PlanDecision::ProceedWithDeletions } else { PlanDecision::Proceed };
         let request = request.beyond(beyond);
+        if args.review {
+            let plan = session.run(request.clone().with_names(true), PlanDecision::Stop).await?;
+            if !context.output.is_json() {
+                session.report(&plan, Some(args.confirm_deletions))?;
+            }
+            context.confirm("Do that?")?;
+        }
         let mut outcome = session.run(request.clone(), go_on).await?;
         let mut goes_on = outcome.has_more();
         while goes_on {
@@ -135,7 +146,7 @@ impl Session<'_> {
             }
         }
         drop(home);
-        let lines: Vec<String> = changes.lines().collect();
+        let lines: Vec<String> = changes.lines(self.context.output).collect();
         let question = format!(
             "no rule lets {name} write or delete this here:\n{}\nTake it all the same?",
             lines.join("\n")
@@ -161,8 +172,11 @@ impl Session<'_> {
         let not_given = SkippedGroup::of(home.stronghold(), plan, &not_given);
         let here = changes(home.stronghold(), plan, &plan.changes_here);
         let there = changes(home.stronghold(), plan, &plan.changes_there);
+        let [.., new] = counts(outcome, dry_run.is_some());
+        let conflicts = Standing::beside(home.stronghold(), new, dry_run.is_some())?;
         drop(home);
         let mut object = summary_object(outcome, dry_run.is_some());
+        object["conflicts_standing"] = conflicts.standing.into();
         object["records"] = here.object();
         object["records_there"] = there.object();
         object["not_taken"] = not_taken.iter().map(SkippedGroup::object).collect();
@@ -174,19 +188,21 @@ impl Session<'_> {
         let told: Vec<String> = not_taken.iter().map(|waiting| waiting.not_taken(&name)).collect();
         let told: Vec<String> =
             told.into_iter().chain(not_given.iter().map(|waiting| waiting.not_sent(&name))).collect();
-        self.context.output.result(&object, || {
+        let output = self.context.output;
+        output.result(&object, || {
             let mut lines = vec![summary_line(outcome, dry_run.is_some())];
-            lines.extend(here.lines());
+            lines.extend(here.lines(output));
             if !there.is_empty() {
                 lines.push(format!("at {name}:"));
-                lines.extend(there.lines());
+                lines.extend(there.lines(output));
             }
             for (line, waiting) in told.iter().zip(not_taken.iter().chain(&not_given)) {
                 lines.push(line.clone());
-                lines.extend(waiting.lines());
+                lines.extend(waiting.lines(output));
             }
             lines
         })?;
+        conflicts.tell(self.context);
         if plan.pull_refused {
             self.context.output.note(&format!("note: {name} lets this device pull nothing of it"));
         }
@@ -261,15 +277,12 @@ impl SkippedGroup {
         }
     }
 
-    /// Returns the first names, and a line with the number of further records.
-    fn lines(&self) -> impl Iterator<Item = String> {
-        let more = self.records - self.names.len().min(NAMED);
-        let rest = (more > 0).then(|| format!("  and {more} more (--json names all)"));
-        self.names
-            .iter()
-            .take(NAMED)
-            .map(|name| format!("  {}", escape_untrusted(&name.to_string())))
-            .chain(rest)
+    /// Returns the first names, and lines with the numbers of further records.
+    fn lines(&self, output: Output) -> impl Iterator<Item = String> {
+        let unnamed = self.records.saturating_sub(self.names.len());
+        let unnamed = (unnamed > 0).then(|| format!("  and {unnamed} whose names are not known"));
+        let names = self.names.iter().map(|name| format!("  {}", escape_untrusted(&name.to_string())));
+        output.first_of(names).chain(unnamed)
     }
 }
 

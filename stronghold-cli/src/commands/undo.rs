@@ -5,11 +5,12 @@ use stronghold_snapshot::now;
 use stronghold_sync::{Location, escape_untrusted};
 use stronghold_vault::{RulesOutcome, Step, UndoReport, UndoSkipReason};
 
-use super::purge::NAMED;
-use crate::context::{Context, time};
+use super::changes::{self, Changes};
+use crate::clock::time;
+use crate::context::Context;
 use crate::{
     error::{Failure, Kind},
-    output::counted,
+    output::{Output, counted},
 };
 
 /// Lists the last steps, newest first.
@@ -30,7 +31,7 @@ pub(super) fn list(context: &Context) -> Result<(), Failure> {
     context.output.result(&json!({ "steps": objects }), || steps.iter().map(|step| step_line(step)).collect())
 }
 
-pub(super) fn step_line(step: &Step) -> String {
+fn step_line(step: &Step) -> String {
     let rules = if step.changed_rules() { ", rules" } else { "" };
     let undone = if step.is_undone() { "  (taken back)" } else { "" };
     let (number, time, records) =
@@ -39,39 +40,50 @@ pub(super) fn step_line(step: &Step) -> String {
 }
 
 pub(super) fn undo(context: &Context, dry_run: bool) -> Result<(), Failure> {
-    let mut home = context.open()?;
-    let moved = match dry_run {
-        true => home.stronghold().would_undo(),
-        false => home.update(|stronghold| Ok(stronghold.undo(now())?))?,
-    };
     let nothing = || {
         Failure::new(Kind::NotFound, "there is nothing to take back")
             .hint("`stronghold undo --list` shows the last commands; see also `stronghold history LOCATION`")
     };
-    report(context, &moved.ok_or_else(nothing)?, "undone", dry_run)
+    let (moved, changes) = changes::apply(&mut context.open()?, dry_run, |stronghold| {
+        stronghold.undo(now())?.ok_or_else(nothing)
+    })?;
+    report(context, &moved, &changes, "undone", dry_run)
 }
 
 pub(super) fn redo(context: &Context, dry_run: bool) -> Result<(), Failure> {
-    let mut home = context.open()?;
-    let moved = match dry_run {
-        true => home.stronghold().would_redo(),
-        false => home.update(|stronghold| Ok(stronghold.redo(now())?))?,
-    };
     let nothing = || {
         Failure::new(Kind::NotFound, "there is nothing to do again")
             .hint("only what `undo` took back, and while no other command has changed anything since")
     };
-    report(context, &moved.ok_or_else(nothing)?, "redone", dry_run)
+    let (moved, changes) = changes::apply(&mut context.open()?, dry_run, |stronghold| {
+        stronghold.redo(now())?.ok_or_else(nothing)
+    })?;
+    report(context, &moved, &changes, "redone", dry_run)
 }
 
 /// Reports the records of a step that were written and those left as they are. Fails if nothing was
 /// written.
-pub(super) fn report(
+fn report(
     context: &Context,
     moved: &UndoReport,
+    changes: &Changes,
     done: &str,
     dry_run: bool,
 ) -> Result<(), Failure> {
+    if moved.records.is_empty() && moved.rules != RulesOutcome::PutBack && !dry_run {
+        let rules = (moved.rules == RulesOutcome::ChangedSince)
+            .then(|| "the rules for devices (changed since)".to_owned());
+        let left: Vec<String> = context.output.first_of(skipped(moved)).chain(rules).collect();
+        let message = format!(
+            "nothing of step {} ({}) could be {done}; left as they are: {}",
+            moved.number,
+            escape_untrusted(&moved.word),
+            left.join(", ")
+        );
+        return Err(Failure::new(Kind::ChangedSince, message).hint(
+            "run it again for the next step; see `stronghold history LOCATION`, `stronghold restore`",
+        ));
+    }
     let names: Vec<String> = moved.records.iter().map(ToString::to_string).collect();
     let left: Vec<_> = moved
         .skipped
@@ -84,51 +96,35 @@ pub(super) fn report(
         RulesOutcome::ChangedSince => "changed since",
     };
     let object = json!({
-        done: names, "left": left, "rules": rules,
+        done: names, "records": changes.object(), "left": left, "rules": rules,
         "number": moved.number, "command": moved.word, "time": moved.time,
     });
-    let nothing = moved.records.is_empty() && moved.rules != RulesOutcome::PutBack;
-    if nothing && !dry_run {
-        let rest = moved.skipped.len().saturating_sub(NAMED);
-        let more = (rest > 0).then(|| format!("{rest} more"));
-        let rules = (moved.rules == RulesOutcome::ChangedSince)
-            .then(|| "the rules for devices (changed since)".to_owned());
-        let left = moved.skipped.iter().take(NAMED);
-        let left =
-            left.map(|(at, why)| format!("{} ({})", escape_untrusted(&at.to_string()), skip_reason(*why)));
-        let left: Vec<String> = left.chain(more).chain(rules).collect();
-        let message = format!(
-            "nothing of step {} ({}) could be {done}; left as they are: {}",
-            moved.number,
-            escape_untrusted(&moved.word),
-            left.join(", ")
-        );
-        return Err(Failure::new(Kind::ChangedSince, message).hint(
-            "run it again for the next step; see `stronghold history LOCATION`, `stronghold restore`",
-        ));
-    }
-    context.output.result(&object, || lines(moved, done, dry_run))
+    context.output.result(&object, || lines(moved, changes, context.output, done, dry_run))
 }
 
-pub(super) fn lines(moved: &UndoReport, done: &str, dry_run: bool) -> Vec<String> {
+fn lines(moved: &UndoReport, changes: &Changes, output: Output, done: &str, dry_run: bool) -> Vec<String> {
     let would = if dry_run { "would be " } else { "" };
     let title = format!("{would}{done}: {}, {}", escape_untrusted(&moved.word), time(moved.time));
-    let record = |at: &Location| format!("  {}", escape_untrusted(&at.to_string()));
-    let stays = |(at, why): &(Location, UndoSkipReason)| {
-        format!("  left as it is: {} ({})", escape_untrusted(&at.to_string()), skip_reason(*why))
-    };
     let rules = match moved.rules {
         RulesOutcome::Untouched => None,
-        RulesOutcome::PutBack => Some("  the rules for devices".to_owned()),
+        RulesOutcome::PutBack => Some("~ the rules for devices".to_owned()),
         RulesOutcome::ChangedSince => {
             Some("  left as they are: the rules for devices (changed since)".to_owned())
         }
     };
-    let records = moved.records.iter().map(record).chain(moved.skipped.iter().map(stays));
-    std::iter::once(title).chain(records).chain(rules).collect()
+    let stays = output.first_of(skipped(moved).map(|record| format!("  left as it is: {record}")));
+    std::iter::once(title).chain(changes.lines(output)).chain(stays).chain(rules).collect()
 }
 
-pub(super) fn skip_reason(why: UndoSkipReason) -> &'static str {
+/// Returns the records of a step that stay as they are, each with the reason.
+fn skipped(moved: &UndoReport) -> impl ExactSizeIterator<Item = String> {
+    let record = |(at, why): &(Location, UndoSkipReason)| {
+        format!("{} ({})", escape_untrusted(&at.to_string()), skip_reason(*why))
+    };
+    moved.skipped.iter().map(record)
+}
+
+fn skip_reason(why: UndoSkipReason) -> &'static str {
     match why {
         UndoSkipReason::ChangedSince => "changed since",
         UndoSkipReason::Purged => "purged",

@@ -144,7 +144,7 @@ fn a_removal_can_be_tried_first() {
     let device = Device::new("a");
     device.put("a/b/c", "value");
     let before = device.files();
-    assert_eq!(device.ok(&["remove", "a/b/c", "--dry-run"]), "would remove:\n- a/b/c\n");
+    assert_eq!(device.ok(&["remove", "a/b/c", "--dry-run"]), "would remove 1 record\n- a/b/c\n");
     let named = device.json(&["remove", "a/b/c", "--dry-run"])["records"].take();
     assert_eq!(
         (strings(&named, "location"), strings(&named, "change")),

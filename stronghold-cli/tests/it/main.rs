@@ -26,6 +26,7 @@ mod peers;
 mod permission;
 mod place;
 mod remote;
+mod resolving;
 mod rollback;
 mod service;
 mod several;

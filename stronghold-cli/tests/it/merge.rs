@@ -314,7 +314,7 @@ fn a_person_is_shown_twenty_names_and_a_program_all() {
     let (file, key) = (b.snapshot(), b.key_file());
     let said = a.ok(&["merge", file.to_str().unwrap(), "--other-key-file", &key]);
     assert_eq!(said.lines().filter(|line| line.starts_with("+ ")).count(), 20);
-    assert!(said.ends_with("  and 6 more (--json names all)\n"), "{said}");
+    assert!(said.ends_with("  and 6 more (--verbose names all)\n"), "{said}");
 }
 
 /// Thirteen copies of one snapshot, each edited: whichever value is kept, the others stay readable.

@@ -9,16 +9,18 @@ fn without_chance(text: &str) -> String {
         let bare = word.trim_matches(|letter: char| "(),;:".contains(letter));
         let is_hex = |text: &str| text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_id = bare.len() > 16 && bare.split('-').all(is_hex);
-        let is_time = bare.len() == 20 && bare.ends_with('Z') && bare.as_bytes()[10] == b'T';
-        match (is_id, is_time) {
-            (true, _) => word.replace(bare, "ID"),
-            (_, true) => word.replace(bare, "TIME"),
-            _ => word.to_owned(),
+        let parts = |separator| bare.split(separator).map(str::len).collect::<Vec<_>>();
+        let (is_day, is_time) = (parts('-') == [4, 2, 2], parts(':') == [2, 2, 2]);
+        match () {
+            () if is_id => word.replace(bare, "ID"),
+            () if is_day => word.replace(bare, "DAY"),
+            () if is_time => word.replace(bare, "TIME"),
+            () => word.to_owned(),
         }
     };
     let line = |line: &str| {
         let words: Vec<String> = line.split(' ').map(word).collect();
-        let line = words.join(" ");
+        let line = words.join(" ").replace("DAY TIME", "TIME");
         match line.split_once("unchanged; ") {
             Some((before, bytes)) if bytes.ends_with(" out") => {
                 format!("{before}unchanged; N bytes in, N out")

@@ -2,42 +2,10 @@
 //! peer's request.
 #![cfg(unix)]
 
-use std::{fs, process::Command, thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
-use crate::common::{DECISION, DENIED, Device, Pair, USAGE, stronghold};
-use expectrl::{Eof, Expect, Session, process::unix::WaitStatus, session::OsSession};
-
-/// Starts a command with a terminal of its own.
-fn at_terminal(device: &Device, args: &[&str]) -> OsSession {
-    let mut command = stronghold();
-    command.args(args).arg("--snapshot").arg(device.snapshot());
-    command.env("XDG_STATE_HOME", device.folder().join("state"));
-    let mut session = Session::spawn(command).unwrap();
-    session.set_expect_timeout(Some(Duration::from_secs(30)));
-    session
-}
-
-/// Starts a command with some streams redirected, from a shell that keeps the terminal open: a
-/// terminal that no process has open is at its end.
-fn redirected(device: &Device, args: &[&str], streams: &str) -> OsSession {
-    let plain = stronghold();
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("\"$0\" \"$@\" {streams}; exit $?")).arg(plain.get_program());
-    command.args(args).arg("--snapshot").arg(device.snapshot()).arg("--key-file").arg(device.key_file());
-    command.env("XDG_STATE_HOME", device.folder().join("state")).current_dir(device.folder());
-    let mut session = Session::spawn(command).unwrap();
-    session.set_expect_timeout(Some(Duration::from_secs(30)));
-    session
-}
-
-/// Waits for the command to exit; returns its exit code and the rest of its output.
-fn end(mut session: OsSession) -> (i32, String) {
-    let rest = String::from_utf8_lossy(session.expect(Eof).unwrap().as_bytes()).into_owned();
-    match session.get_process().wait().unwrap() {
-        WaitStatus::Exited(_, code) => (code, rest),
-        other => panic!("{other:?}"),
-    }
-}
+use crate::common::{DECISION, DENIED, Device, Pair, USAGE, at_terminal, end, redirected};
+use expectrl::{Expect, Session, session::OsSession};
 
 #[test]
 fn a_new_passphrase_is_asked_for_twice_and_never_shown() {
@@ -247,6 +215,21 @@ fn a_person_says_yes_or_no_to_a_request() {
         assert_eq!(done.exit, exit, "{answer:?}: {}", done.stderr);
         assert_eq!(b.locations().len(), if exit == 0 { 4 } else { 0 });
         end(serving);
+    }
+}
+
+#[test]
+fn a_sync_is_reviewed_before_it_is_done() {
+    let pair = Pair::trusting();
+    let key = pair.b.key_file();
+    for (answer, exit, records) in [("n", DECISION, 0), ("y", 0, 4)] {
+        let args = pair.at(&["sync", "a", "--review", "--key-file", &key]);
+        let mut session = at_terminal(&pair.b, &args);
+        let shown = until(&mut session, "Do that? [y/N] ");
+        assert!(shown.contains("would have received 4") && shown.contains("+ wallet/web/mail"), "{shown}");
+        session.send_line(answer).unwrap();
+        assert_eq!(end(session).0, exit);
+        assert_eq!(pair.b.locations().len(), records);
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     error::{Failure, Kind},
     input::{self, MAX_TABLE},
     lookalike::{self, Spellings},
+    output::Output,
 };
 
 #[derive(Debug, Args)]
@@ -64,8 +65,6 @@ impl Format {
     }
 }
 
-/// Maximum number of lines of one kind shown to a person.
-const NAMED: usize = 20;
 /// Label of each revision that an import writes; its value is the name of the format.
 const SOURCE: &str = "source";
 
@@ -87,7 +86,9 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     }
     let left_out: Vec<&LeftOut> = table.rows.iter().chain(&plan.left_out).collect();
     let object = object(&plan, &changes, &table, &left_out);
-    context.output.result(&object, || lines(&plan, &changes, &table, &left_out, args.dry_run))?;
+    context
+        .output
+        .result(&object, || lines(&plan, &changes, &table, &left_out, context.output, args.dry_run))?;
     refused_names(&left_out, args.dry_run)
 }
 
@@ -304,6 +305,7 @@ fn lines(
     changes: &Changes,
     table: &Table,
     left_out: &[&LeftOut],
+    output: Output,
     dry_run: bool,
 ) -> Vec<String> {
     let Plan { new, changed, unchanged, .. } = plan;
@@ -327,18 +329,12 @@ fn lines(
         format!("renamed: line {line}, {from}: it is {to} here, controls are blanks")
     });
     std::iter::once(first)
-        .chain(changes.lines())
-        .chain(first_of(kept))
-        .chain(first_of(renamed))
-        .chain(first_of(rows))
-        .chain(first_of(columns))
+        .chain(changes.lines(output))
+        .chain(output.first_of(kept))
+        .chain(output.first_of(renamed))
+        .chain(output.first_of(rows))
+        .chain(output.first_of(columns))
         .collect()
-}
-
-/// Returns the first lines of a kind, and a line with the number of further ones.
-fn first_of(lines: impl ExactSizeIterator<Item = String>) -> impl Iterator<Item = String> {
-    let more = lines.len().saturating_sub(NAMED);
-    lines.take(NAMED).chain((more > 0).then(|| format!("  and {more} more (--json names all)")))
 }
 
 /// Fails if rows were left out for their names, although the others were imported: the user may be

@@ -5,6 +5,8 @@
 mod pair;
 mod preload;
 mod process;
+#[cfg(unix)]
+mod terminal;
 
 use std::{
     cell::RefCell,
@@ -21,6 +23,8 @@ pub(crate) use pair::{DENIAL, ENTRIES, Pair, summary};
 pub(crate) use preload::preloaded;
 pub(crate) use process::Ended;
 use process::Process;
+#[cfg(unix)]
+pub(crate) use terminal::{at_terminal, end, redirected};
 
 /// Exit codes, as the README lists them.
 pub(crate) const USAGE: i32 = 2;

@@ -1,0 +1,71 @@
+//! Times as people read and write them: local, unless they say otherwise.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Span, Timestamp, ZonedDateTime, civil, tz::TimeZone};
+
+/// Formats a time, in milliseconds since the Unix epoch, as local date and time. A time that can't
+/// be shown, which a peer may send, is `?`.
+pub(crate) fn time(milliseconds: u64) -> String {
+    let moment = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
+    moment.map_or_else(
+        || "?".into(),
+        |moment| moment.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
+}
+
+/// Parses a time span from now, such as `30days`, a day, which begins here at midnight, or a time:
+/// local, or with its distance from UTC. Returns milliseconds since the Unix epoch.
+pub(crate) fn moment(text: &str) -> Option<u64> {
+    let span = || ZonedDateTime::now().checked_add(text.parse::<Span>().ok()?).ok();
+    let instant = || Some(text.parse::<Timestamp>().ok()?.to_zoned_datetime(TimeZone::UTC));
+    let local = || text.parse::<civil::DateTime>().ok()?.to_zoned_datetime(TimeZone::system()).ok();
+    let moment = span().or_else(instant).or_else(local)?;
+    Some(moment.timestamp().as_millisecond().try_into().unwrap_or(0))
+}
+
+/// Parses a length of time, such as `500ms` or `1s`.
+pub(crate) fn length(text: &str) -> Result<Duration, String> {
+    let length = text.parse::<SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
+    length.ok_or_else(|| "a length of time is such as 500ms or 1s".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_up_to_the_last_year() {
+        assert_eq!(time(0).len(), "1970-01-01 00:00:00".len());
+        assert_eq!(time(u64::MAX), "?");
+        assert_eq!(time(253_402_300_800_000), "?");
+    }
+
+    #[test]
+    fn spans_days_and_times_are_moments() {
+        assert_eq!(moment("2030-01-31T12:00:00Z"), Some(1_896_091_200_000));
+        assert_eq!(moment("2030-01-31T12:00:00+01:00"), Some(1_896_087_600_000));
+        let (midnight, noon) = (moment("2030-01-31").unwrap(), moment("2030-01-31 12:00").unwrap());
+        assert_eq!(noon - midnight, 12 * 3_600_000);
+        assert_eq!(
+            (time(midnight), time(noon)),
+            ("2030-01-31 00:00:00".into(), "2030-01-31 12:00:00".into())
+        );
+        let now = Timestamp::now().as_millisecond() as u64;
+        for (text, at_least) in [("30days", 29 * 24), ("2 weeks", 13 * 24), ("1h", 0), ("1s", 0)] {
+            assert!(moment(text).unwrap() > now + at_least * 3_600_000, "{text}");
+        }
+        for text in ["", "soon", "30", "2030-02-31", "12:00"] {
+            assert_eq!(moment(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_positive() {
+        assert_eq!(length("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(length("1s"), Ok(Duration::from_secs(1)));
+        for text in ["-1s", "1", "long"] {
+            assert!(length(text).is_err(), "{text}");
+        }
+    }
+}
