@@ -212,6 +212,7 @@ mod tests {
         assert_eq!(awaited.open(first.clone()).unwrap(), [entry()]);
         assert_eq!(awaited.open(first.clone()), Err(ComplementError::NotThisRequest), "replayed");
         assert_eq!(awaited.taken(), 1, "what is refused changes nothing");
+        assert_eq!(awaited.request(), &[7; 32]);
         // A later run of the program has only kept the key's 32 bytes and the number taken.
         let secret = RecipientSecretKey::from_bytes(&*letter.secret.to_bytes()).unwrap();
         let mut awaited = ComplementReceiver { secret, ..letter.awaited() }.with_taken(awaited.taken());

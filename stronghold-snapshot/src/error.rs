@@ -347,8 +347,52 @@ mod tests {
             let said = OpenError::TooCostly { asked, allowed: KdfWork::FOREIGN }.to_string();
             assert!(said.contains(told) && said.contains("; 64 MiB and 16 times are allowed"), "{said}");
         }
+        let too_large = OpenFileError::TooLarge { path: "/vault".into(), max_len: 3 << 20 };
+        assert!(too_large.to_string().starts_with("/vault is larger than 3 MiB,"), "{too_large}");
         let cost = PassphraseCost::new(1025, 1, 1).unwrap();
         assert_eq!(OpenError::NoMemory(cost).to_string(), "no 2 MiB of memory for the passphrase");
         assert_eq!(SealError::NoMemory(cost).to_string(), "no 2 MiB of memory for the passphrase");
+    }
+
+    #[test]
+    fn a_failed_action_is_told_with_its_verb_path_and_cause() {
+        for (action, verb) in [
+            (Action::Find, "find"),
+            (Action::Read, "read"),
+            (Action::Lock, "lock"),
+            (Action::Create, "create"),
+            (Action::Write, "write"),
+            (Action::Sync, "sync"),
+            (Action::SyncFolder, "sync the folder"),
+            (Action::Replace, "put the new generation in place of"),
+            (Action::Remove, "remove"),
+        ] {
+            let failed: io::Result<()> = Err(io::Error::other("no more"));
+            let error = failed.context(action, Path::new("/vault")).unwrap_err();
+            assert_eq!(error.to_string(), format!("can't {verb} /vault: no more"));
+            assert_eq!((error.action, error.path.as_path()), (action, Path::new("/vault")));
+        }
+        let in_use = |holder| LockError::InUse { holder }.to_string();
+        assert_eq!(in_use(Some(4711)), "the snapshot is in use by process 4711");
+        assert_eq!(in_use(None), "the snapshot is in use");
+    }
+
+    /// A commit opens the file again: what it finds there is told as what it means for the commit.
+    #[test]
+    fn what_is_found_at_a_commit_is_told_as_what_it_means_for_it() {
+        let path = PathBuf::from("/vault");
+        let storage =
+            StorageError { action: Action::Read, path: path.clone(), source: io::Error::other("x") };
+        let snapshot = OpenFileError::Snapshot { path: path.clone(), source: OpenError::NotASnapshot };
+        for (error, said) in [
+            (storage.into(), "can't read /vault: x"),
+            (snapshot, "the snapshot was replaced by a different file: not a sealed snapshot"),
+            (
+                OpenFileError::TooLarge { path, max_len: 1 << 20 },
+                "/vault is larger than 1 MiB, which is the most that is read of a file that was not made here",
+            ),
+        ] {
+            assert_eq!(CommitError::from(error).to_string(), said);
+        }
     }
 }

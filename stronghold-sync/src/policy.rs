@@ -478,7 +478,9 @@ mod tests {
         let void = |rule: &Rule| policy.redundant_beside(rule, 50);
         assert_eq!(void(&of("wallet/web", Some(60), false)), Some(RedundantRule::Covered(1)));
         assert_eq!(void(&of("wallet/web", Some(60), true)), Some(RedundantRule::Unasked(1)));
-        assert_eq!(void(&of("wallet/web", None, false)), None, "for longer");
+        assert_eq!(void(&of("wallet/web", Some(100), false)), Some(RedundantRule::Covered(1)), "as long");
+        assert_eq!(void(&of("wallet/web", Some(101), false)), None, "for longer");
+        assert_eq!(void(&of("wallet/web", None, false)), None, "for ever");
         assert_eq!(void(&of("**", Some(60), false)), None);
         assert_eq!(
             policy.redundant_beside(&of("wallet/web", Some(60), false), 100),

@@ -338,3 +338,18 @@ pub(super) fn report_paired(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pairing_that_the_other_side_did_not_confirm_is_a_failure() {
+        assert!(settled_on_both("phone", Settled::Both).is_ok());
+        let failure = settled_on_both("pho\nne", Settled::Here(ChannelError::Cut)).unwrap_err();
+        let begin = "pho\\u{a}ne is saved here, but has not said whether it has saved this device: ";
+        assert_eq!((failure.kind, failure.kind.exit()), (Kind::Unconfirmed, 9));
+        assert!(failure.message.starts_with(begin) && failure.message.len() > begin.len(), "{failure:?}");
+        assert!(failure.hint.is_some_and(|hint| hint.contains("pair again")));
+    }
+}

@@ -170,6 +170,12 @@ fn who_takes_a_new_identity_is_told_whom_to_pair_with() {
     assert_eq!(lines[2], "pair it anew with:");
     assert!(lines.len() == 4 && lines[3].starts_with("  a ("), "{said}");
     assert_eq!(done.stderr, "hint: the other snapshot keeps the old identity and its pairings\n");
+    // Who is paired with nobody has nothing to pair anew.
+    let alone = Device::new("alone");
+    let asked = alone.fails_cleanly(&["identity", "--renew"], DECISION);
+    assert!(asked.contains("Go on?") && !asked.contains("pair it anew"), "{asked}");
+    let said = alone.ok(&["identity", "--renew", "--yes"]);
+    assert_eq!(said, format!("{}\n  {}\n", said.lines().next().unwrap(), id(&alone)));
 }
 
 /// The serving device also warns of a peer whose snapshot was set back, with its name and

@@ -356,3 +356,39 @@ fn a_current_value_says_more_than_a_former_one() {
     ];
     assert_eq!(all(&device), expected);
 }
+
+/// One entry of one title is that title's, whatever it says now; of several, each that says nothing
+/// known is new.
+#[test]
+fn what_says_nothing_known_replaces_the_only_one_and_else_is_new() {
+    for (held, rows, expected) in [
+        ("Web,Mail,me,one\n", "Web,Mail,you,two\n", [0, 1]),
+        ("Web,Mail,me,one\n", "Web,Mail,you,two\nWeb,Mail,they,three\n", [2, 0]),
+        ("Web,Mail,me,one\nWeb,Mail,us,four\n", "Web,Mail,you,two\n", [1, 0]),
+        // Another entry's title is no number of a twin.
+        ("Web,Mail,me,one\nWeb,Mail (2x),us,four\n", "Web,Mail,you,two\n", [0, 1]),
+        ("Web,Mail,me,one\nWeb,Mail (x),us,four\n", "Web,Mail,you,two\n", [0, 1]),
+        ("Web,Mail,me,one\nWeb,Mail (),us,four\n", "Web,Mail,you,two\n", [0, 1]),
+    ] {
+        let device = Device::new("a");
+        imported(&device, held, &[]);
+        let before = all(&device);
+        let object = imported(&device, rows, &[]);
+        assert_eq!(counts(&object, ["new", "changed"]), expected, "{held:?} {rows:?}");
+        let after = all(&device);
+        let kept = before.iter().filter(|entry| after.contains(entry)).count();
+        assert_eq!(kept, before.len() - 2 * expected[1] as usize, "{after:?}");
+    }
+}
+
+/// Of twins that a row resembles equally, it is the one with the lowest number.
+#[test]
+fn twins_are_counted_by_their_numbers() {
+    let device = Device::new("a");
+    let user = |n: usize| if n == 2 || n == 10 { "same".to_owned() } else { format!("user {n}") };
+    let rows: String = (1..=10).map(|n| format!("Web,Mail,{},password {n}\n", user(n))).collect();
+    imported(&device, &rows, &[]);
+    assert_eq!(counts(&imported(&device, "Web,Mail,same,new\n", &[]), ["new", "changed"]), [0, 1]);
+    assert_eq!(device.get("imported/Web/Mail (2)/password"), "new");
+    assert_eq!(device.get("imported/Web/Mail (10)/password"), "password 10");
+}

@@ -256,6 +256,20 @@ fn a_passphrase_that_seals_byte_for_byte_opens_so_too() {
     assert_eq!(device.get("a/b/c"), "value");
 }
 
+/// A file that was made with more memory than is usual is opened when that is said.
+#[test]
+fn what_costs_more_than_is_usual_is_paid_when_it_is_said() {
+    let device = Device::without_snapshot();
+    device.unlock_by("--passphrase-file", "passphrase", b"other");
+    let cost = PassphraseCost::new((64 << 10) + 8, 1, 1).unwrap();
+    let slot = NewSlot::Passphrase { passphrase: b"other", cost };
+    VaultFile::create(&device.snapshot(), &[slot], Stronghold::new("other").unwrap()).unwrap();
+    let said = device.fails_cleanly(&["list"], DECISION);
+    assert!(said.contains("65 MiB of memory") && said.contains("--allow-costly"), "{said}");
+    device.ok(&["list", "--allow-costly"]);
+    device.ok(&["list"]); // what was paid once is noted
+}
+
 #[test]
 fn a_passphrase_that_is_no_text_is_refused_when_it_is_made() {
     let device = Device::without_snapshot();

@@ -1,8 +1,11 @@
 //! Tests one device on its own: records, their history, import, export and output.
 
 use crate::common::{
-    DECISION, Device, NOT_FOUND, STORAGE, USAGE, counts, one_line, raw_key, run, strings, stronghold,
+    DAMAGED, DECISION, Device, NOT_FOUND, STORAGE, USAGE, counts, one_line, raw_key, run, strings, stronghold,
 };
+use stronghold_snapshot::{SnapshotFile, Unlock};
+use stronghold_sync::DeviceId;
+use stronghold_vault::{AuditAction, AuditLog, AuditRecord};
 
 /// A KeePassXC export with difficult names and quoting.
 const TABLE: &str = "\
@@ -348,6 +351,40 @@ fn verify_counts_what_it_read() {
     device.put("a/b/d", "three");
     assert_eq!(counts(&device.json(&["verify"]), ["records", "revisions"]), [2, 3]);
     assert_eq!(device.ok(&["verify"]), "ok: 2 records, 3 revisions\n");
+}
+
+/// Someone with the key has changed a line of the log: the records are whole, but the log is not to
+/// be believed.
+#[test]
+fn verify_tells_a_log_that_was_changed() {
+    let device = Device::new("a");
+    device.put("a/b/c", "value");
+    let (mut file, _) = SnapshotFile::open(&device.snapshot(), &Unlock::Key(&device.key())).unwrap();
+    let mut log = AuditLog::default();
+    for selection in ["first/line", "second/line"] {
+        log.append(AuditRecord {
+            time: 1,
+            device: DeviceId::from_bytes([7; 32]),
+            action: AuditAction::Browse,
+            selection: selection.into(),
+            allowed: false,
+            entries: 0,
+            bytes: 0,
+        });
+    }
+    let logged = device.vault().update(|stronghold| {
+        stronghold.log_decisions(&log);
+        Ok(())
+    });
+    logged.unwrap();
+    device.ok(&["verify"]);
+    let mut payload = file.reload().unwrap().to_vec();
+    let at = payload.windows(10).position(|window| window == b"first/line").unwrap();
+    payload[at] = b'F';
+    file.commit(&payload).unwrap();
+    let said = device.fails_cleanly(&["verify"], DAMAGED);
+    assert!(said.contains("the log's chain is broken") && said.contains("the records are whole"), "{said}");
+    assert_eq!(device.get("a/b/c"), "value");
 }
 
 #[test]

@@ -11,9 +11,7 @@ use stronghold_snapshot::{SnapshotFile, Unlock};
 /// Pairs while another process locks the snapshot of one device; returns exit code and stderr of
 /// both.
 fn pair_while_locked(listener: &Device, joiner: &Device, locked: &Device) -> [(i32, String); 2] {
-    let key = std::fs::read_to_string(locked.key_file()).unwrap();
-    let key = stronghold_sync::hex::read::<32>(key.trim()).unwrap();
-    let (mut file, _) = SnapshotFile::open(&locked.snapshot(), &Unlock::Key(&key)).unwrap();
+    let (mut file, _) = SnapshotFile::open(&locked.snapshot(), &Unlock::Key(&locked.key())).unwrap();
     let lock = file.lock(std::time::Duration::ZERO).unwrap();
     let (pairing, code, address) = listener.pair(&["--lock-timeout", "1"]);
     let joined = joiner.run(&["pair", "--join", &address, "--lock-timeout", "1"], code.as_bytes());
@@ -65,9 +63,17 @@ fn a_grant_at_pairing_needs_a_person_or_yes() {
     let new = Device::without_snapshot();
     new.fails_cleanly(&["clone", "--join", "127.0.0.1:1", "--grant", "pull"], DECISION);
     b.fails_cleanly(&["pair", "--join", "127.0.0.1:1", "--grant", "pull"], DECISION);
-    let (pairing, code, address) = a.pair(&["--yes", "--grant", "pull"]);
-    b.ok_with(&["pair", "--join", &address, "--yes", "--grant", "pull"], code.as_bytes());
-    assert_eq!(pairing.end().exit, 0);
+    // Who grants nothing is told that the other may do nothing yet.
+    for granted in [[true, true], [true, false], [false, true], [false, false]] {
+        let more = granted.map(|is| if is { &["--yes", "--grant", "pull"][..] } else { &["--yes"] });
+        let (pairing, code, address) = a.pair(more[0]);
+        let joined = b.run(&[&["pair", "--join", &address], more[1]].concat(), code.as_bytes());
+        for (done, granted) in [pairing.end(), joined].into_iter().zip(granted) {
+            assert_eq!(done.exit, 0, "{}", done.stderr);
+            let hint = "note: it may do nothing here yet: stronghold grant ";
+            assert_eq!(done.stderr.contains(hint), !granted, "{}", done.stderr);
+        }
+    }
 }
 
 /// A QR code is for a person at a terminal.

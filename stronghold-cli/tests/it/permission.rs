@@ -118,6 +118,12 @@ fn a_rule_ends_with_its_time() {
         .a
         .fails_cleanly(&["grant", "b", "pull", "--select", "**", "--expires", "2001-01-01T00:00:00Z"], USAGE);
     assert!(said.contains("expiry is in the past: \"2001-01-01T00:00:00Z\""), "{said}");
+    // A clock that was later once has ended such a rule already.
+    let later = stronghold_snapshot::now() + 10 * 24 * 60 * 60 * 1000;
+    pair.a.vault().update(|stronghold| Ok(stronghold.policy_mut().observe_time(later))).unwrap();
+    let said = pair.a.fails_cleanly(&["grant", "b", "pull", "--select", "**", "--expires", "9days"], USAGE);
+    assert!(said.contains("whose clock was later once") && said.contains("nothing was granted"), "{said}");
+    pair.a.ok(&["grant", "b", "pull", "--select", "**", "--expires", "11days"]);
 }
 
 #[test]

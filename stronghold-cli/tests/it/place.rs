@@ -192,4 +192,15 @@ fn the_default_snapshot_gets_its_folder() {
     let done = init(&[]);
     assert_eq!(done.exit, 0, "{}", done.stderr);
     assert!(data.join("stronghold/default.stronghold").is_file());
+    // That of a clone too.
+    let a = Device::new("a");
+    a.put("a/b/c", "value");
+    let (pairing, code, address) = a.pair(&["--yes", "--grant", "import"]);
+    let data = home.path().join("nor/there");
+    let mut clone = crate::common::stronghold();
+    clone.args(["clone", "--join", &address, "--key-file"]).arg(&key);
+    clone.env("XDG_DATA_HOME", &data).env("XDG_STATE_HOME", home.path());
+    let done = crate::common::run(&mut clone, code.as_bytes());
+    assert_eq!((done.exit, pairing.end().exit), (0, 0), "{}", done.stderr);
+    assert!(data.join("stronghold/default.stronghold").is_file());
 }

@@ -26,7 +26,9 @@ fn clone_takes_what_is_permitted_whole_or_in_part() {
         let b = Device::without_snapshot();
         let done = b.json_with(&["clone", "--join", &address, "--name", "old"], code.as_bytes());
         assert_eq!(summary(&done)[0], entries.len() as u64, "{level}");
-        assert_eq!(pairing.end().exit, 0);
+        let paired = pairing.end();
+        let gave = if entries.len() == 1 { "1 entry".into() } else { format!("{} entries", entries.len()) };
+        assert_eq!((paired.exit, paired.stderr), (0, format!("gave {gave}\n")), "{level}");
         assert_eq!(b.locations(), expected(entries), "{level}");
         b.locations().iter().for_each(|location| assert_eq!(b.get(location), *location));
         assert_eq!(strings(&b.json(&["peers"])["peers"], "name"), ["old"]);

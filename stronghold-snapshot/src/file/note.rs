@@ -153,10 +153,14 @@ mod tests {
             path: "/a folder/with\nlines/ü".into(),
         };
         let text = note.to_text();
-        assert_eq!(Note::from_text(&text), Some(note));
+        assert_eq!(Note::from_text(&text), Some(note.clone()));
         for other in ["", "\n", "9", "x y", &text[..text.len() - 1], &text[1..], &format!("{text}\n")] {
             assert_eq!(Note::from_text(other), None, "{other}");
         }
+        let longest = Note { path: format!("/{}", "x".repeat(4095)).into(), generation: u64::MAX, ..note };
+        let text_of_longest = longest.to_text();
+        assert!(text_of_longest.len() as u64 <= Note::MAX_LEN);
+        assert_eq!(Note::from_text(&text_of_longest), Some(longest));
         for (from, to) in [
             (" 7 ", " -7 "),
             ("copy", "both"),

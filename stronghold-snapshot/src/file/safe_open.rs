@@ -211,6 +211,7 @@ use system::{is_of_this_user, is_same, names, non_blocking, not_through_links, o
 
 #[cfg(all(test, unix))]
 mod tests {
+    use std::io::Write;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
@@ -285,5 +286,28 @@ mod tests {
         assert_eq!(is_lock(&file, &path).ok(), Some(false), "another's lock");
         let below = open_lock(&folder.path().join("none/lock")).unwrap_err();
         assert_eq!(below.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_open_lock_is_read_from_its_start_and_is_none_once_it_is_shared_or_given_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let mut file = open_lock(&path).unwrap();
+        file.write_all(b"x").unwrap();
+        assert_eq!(obstacle(is_lock(&file, &path)), Some(Obstacle::Content), "what was written is read");
+        assert_eq!(file.stream_position().unwrap(), 0);
+        fs::write(&path, "4711\n").unwrap();
+        fs::hard_link(&path, folder.path().join("other")).unwrap();
+        assert_eq!(obstacle(is_lock(&file, &path)), Some(Obstacle::SecondName));
+        fs::remove_file(folder.path().join("other")).unwrap();
+        assert_eq!(is_lock(&file, &path).ok(), Some(true));
+        if std::os::unix::fs::chown(&path, Some(65534), Some(65534)).is_err() {
+            eprintln!("skipped in part: only root gives files away");
+            return;
+        }
+        assert_eq!(obstacle(is_lock(&file, &path)), Some(Obstacle::OtherUser));
+        assert_eq!(obstacle(open_lock(&path)), Some(Obstacle::OtherUser));
+        assert_eq!(obstacle(open_own_to_read(&path)), Some(Obstacle::OtherUser));
+        assert_eq!((is_own(&path).ok(), open_to_read(&path).is_ok()), (Some(false), true));
     }
 }

@@ -117,6 +117,18 @@ fn the_log_is_written_at_once_and_then_once_a_minute() {
 }
 
 #[test]
+fn the_log_is_due_from_the_very_moment() {
+    let (now, moment) = (Instant::now(), Duration::from_nanos(1));
+    let mut waiting = Waiting::default();
+    assert!(!waiting.is_due(now), "nothing waits");
+    waiting.log.append(refused(1));
+    for (next, expected) in [(None, true), (Some(now), true), (Some(now + moment), false)] {
+        waiting.next = next;
+        assert_eq!(waiting.is_due(now), expected, "{next:?}");
+    }
+}
+
+#[test]
 fn what_can_not_be_logged_waits_on_in_its_order() {
     let device = Device::new("device");
     let home = &device.home;

@@ -27,6 +27,26 @@ fn the_file_is_created_once_and_opened_by_its_key_alone() {
     }
     let missing = VaultFile::open_or_create(folder.path().join("no/folder"), &KEY).unwrap_err();
     assert!(matches!(missing, VaultFileError::Create(_)), "{missing}");
+    // A file that can't be read is not one that does not exist.
+    let unread = VaultFile::open_or_create(folder.path().join("key/below"), &KEY).unwrap_err();
+    assert!(matches!(unread, VaultFileError::Open(OpenFileError::Storage(_))), "{unread}");
+}
+
+#[test]
+fn of_several_that_create_a_file_at_once_each_gets_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        let path = folder.path().join(round.to_string());
+        let start = std::sync::Barrier::new(4);
+        let open = || {
+            start.wait();
+            VaultFile::open_or_create(&path, &KEY).unwrap().stronghold().identity().device()
+        };
+        let devices = std::thread::scope(|scope| {
+            [0; 4].map(|_| scope.spawn(open)).map(|opened| opened.join().unwrap())
+        });
+        assert!(devices.iter().all(|device| *device == devices[0]), "{round}");
+    }
 }
 
 #[test]

@@ -169,3 +169,20 @@ fn records_that_only_this_side_holds_count_among_those_that_are_not_lost() {
         assert_eq!(merge("**").run(&mut into, &from).err(), refused.then_some(expected));
     }
 }
+
+/// What the mapping does not reach has no part in the merge, so it makes no loss look small.
+#[test]
+fn under_other_names_the_records_of_these_names_alone_are_counted() {
+    let (mut into, mut from) = (new(), new());
+    (0..30).for_each(|number| put(&mut from, &format!("a/v/{number}"), "a value that is long enough"));
+    let mut mapping = Mapping::default();
+    mapping.add("a=b").unwrap();
+    let renamed = Merge { mapping, ..merge("a/**") };
+    renamed.run(&mut into, &from).unwrap();
+    (0..200).for_each(|number| put(&mut into, &format!("own/v/{number}"), "x"));
+    (0..11).for_each(|number| remove(&mut from, &format!("a/v/{number}")));
+    assert_eq!(renamed.run(&mut into, &from), Err(MergeError::Deletions { deleted: 11, of: 30 }));
+    let confirmed = Merge { deletions_confirmed: true, ..renamed };
+    let merged = run(&confirmed, &mut into, &from);
+    assert_eq!((merged.deleted, merged.unchanged), (11, 19));
+}

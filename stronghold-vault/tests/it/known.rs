@@ -346,6 +346,42 @@ fn of_revisions_that_are_not_held_twice_as_many_as_are_held_are_remembered() {
 }
 
 #[test]
+fn the_more_are_held_the_more_are_remembered() {
+    let mut here = new();
+    for value in ["one", "two", "three"] {
+        put(&mut here, "c/v/a", value, 1);
+    }
+    let gone = |n: u8| RevisionId::from_bytes([n; 32]);
+    here.record_disclosed(&LAPTOP, (1..=6).map(gone));
+    let knows = |here: &Stronghold, n| here.peers().was_disclosed_to(&LAPTOP, &gone(n));
+    assert!((1..=6).all(|n| knows(&here, n)), "twice as many as are held");
+    here.record_disclosed(&LAPTOP, [gone(7)]);
+    assert!(!(1..=7).any(|n| knows(&here, n)), "one more");
+}
+
+#[test]
+fn of_a_conflict_each_head_is_of_the_device_that_delivered_it() {
+    let (mut here, mut there) = (new(), new());
+    put(&mut here, "c/v/mail", "here", 1);
+    put(&mut there, "c/v/mail", "there", 1);
+    let [own, theirs] = [&here, &there].map(|stronghold| shapes(stronghold)[0].entry());
+    merge(&mut here, &there, 2);
+    let device = there.identity().device();
+    assert_eq!(heads(&here, "c/v/mail").len(), 2);
+    assert!(here.is_delivered_by(&device, &theirs) && !here.is_delivered_by(&device, &own));
+    assert!(!here.is_delivered_by(&PHONE, &theirs));
+}
+
+/// Shapes of many records are not copied while they are collected.
+#[test]
+fn shapes_take_as_much_room_as_there_are_records() {
+    let mut here = new();
+    (0..5).for_each(|n| put(&mut here, &format!("c/v/{n}"), "value", 1));
+    let shapes = shapes(&here);
+    assert_eq!((shapes.len(), shapes.capacity()), (5, 5));
+}
+
+#[test]
 fn a_device_of_which_nothing_is_told_is_not_remembered() {
     let mut here = new();
     let before = bytes(&here);

@@ -17,6 +17,7 @@ use std::{
 };
 
 use serde_json::Value;
+use stronghold_snapshot::{Unlock, VaultFile};
 use tempfile::TempDir;
 
 pub(crate) use pair::{DENIAL, ENTRIES, Pair, summary};
@@ -116,6 +117,16 @@ impl Device {
 
     pub(crate) fn key_file(&self) -> String {
         self.unlock.borrow()[1].clone()
+    }
+
+    /// Returns the raw key in the key file.
+    pub(crate) fn key(&self) -> [u8; 32] {
+        stronghold_sync::hex::read(fs::read_to_string(self.key_file()).unwrap().trim()).unwrap()
+    }
+
+    /// Opens the snapshot with the key file, in this process.
+    pub(crate) fn vault(&self) -> VaultFile {
+        VaultFile::open(&self.snapshot(), &Unlock::Key(&self.key())).unwrap()
     }
 
     /// Builds a command on this device.

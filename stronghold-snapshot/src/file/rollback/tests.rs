@@ -347,3 +347,50 @@ fn notes_and_their_folder_are_this_users_alone_and_a_probe_leaves_none() {
     fresh.probe().unwrap();
     assert!(fresh.folder().is_dir(), "it is made for the probe");
 }
+
+/// Something may take a note's place after it was read.
+#[cfg(unix)]
+#[test]
+fn a_note_replaces_nothing_but_a_note() {
+    let world = world();
+    let note = Note::of(&world.open("vault"), Place::Home);
+    let (link, target) = (world.path("link"), world.path("target"));
+    fs::write(&target, "precious").unwrap();
+    std::os::unix::fs::symlink("target", &link).unwrap();
+    let error = world.seen.write(&link, &note).unwrap_err();
+    assert!(
+        matches!(&error, NoteError::Storage { action: Action::Write, path, .. } if *path == link),
+        "{error}"
+    );
+    assert!(link.is_symlink() && fs::read(&target).unwrap() == b"precious");
+    for _ in 0..2 {
+        world.seen.write(&world.path("new"), &note).unwrap();
+        assert_eq!(world.seen.read(&world.path("new")).unwrap().as_ref(), Some(&note));
+    }
+}
+
+/// The kernel's image of this process can't be read from its start.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_note_that_can_not_be_read_is_not_called_damaged() {
+    let memory = Path::new("/proc/self/mem");
+    let error = world().seen.read(memory).unwrap_err();
+    assert!(
+        matches!(&error, NoteError::Storage { action: Action::Read, path, .. } if path == memory),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_older_file_is_told_with_the_place_where_it_was_newer() {
+    let older = |seen_at: Option<&str>| {
+        let (path, seen_at) = ("/vault".into(), seen_at.map(PathBuf::from));
+        RollbackError::Older { path, found: 3, seen: 5, seen_at }.to_string()
+    };
+    let said = |place| {
+        format!(
+            "/vault holds generation 3, but generation 5 was seen {place} before: an old copy, or another one"
+        )
+    };
+    assert_eq!((older(None), older(Some("/home"))), (said("there"), said("at /home")));
+}

@@ -147,6 +147,28 @@ fn what_the_peer_lets_nobody_write_waits_and_is_told_of_on_both_sides() {
     assert_eq!(waits(&narrow), [Skipped { location: at("other/v/r").id(), why: SkipReason::MayNotPush }]);
 }
 
+/// Where the peer permits one of the two kinds everywhere and the other in a part, the other one
+/// waits outside of that part.
+#[test]
+fn what_the_peer_permits_of_one_kind_alone_does_not_hide_what_waits_of_the_other() {
+    for (everywhere, in_part, why, waits) in [
+        (Operation::Delete, Operation::Push, SkipReason::MayNotPush, "me/web/new"),
+        (Operation::Push, Operation::Delete, SkipReason::MayNotDelete, "me/web/same"),
+    ] {
+        let mut bag = Node::new(A).allow(B, &[Operation::Pull], "**");
+        let mut desk = Node::new(B).allow(A, &[Operation::Browse, Operation::Pull, everywhere], "**");
+        desk.grant(A, &[in_part], "me/shared", false);
+        bag.put("me/web/same");
+        desk.copy_from(&bag);
+        bag.put("me/web/new");
+        bag.remove("me/web/same");
+        let done = run(sync_by_rules("**", &bag), &mut bag, &mut desk).0.unwrap().unwrap();
+        assert_eq!(done.sent, 1);
+        let not_given = bag.plan.take().unwrap().not_given;
+        assert_eq!(not_given, [Skipped { location: at(waits).id(), why }]);
+    }
+}
+
 #[test]
 fn nothing_is_told_where_nothing_waits() {
     let mut a = Node::new(A).allow(B, &[Operation::Pull], "**");
