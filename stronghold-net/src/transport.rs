@@ -81,3 +81,20 @@ fn coalesced(stream: TcpStream) -> Stream {
     let _ = stream.set_nodelay(true);
     Box::new(stream)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket that blocks would keep the thread from whoever connects.
+    #[tokio::test]
+    async fn a_socket_that_was_handed_over_blocks_no_thread() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = Listener::try_from(socket).unwrap();
+        assert_eq!(listener.local_addr().unwrap(), address);
+        let text = address.to_string();
+        let ((_, from), connected) = tokio::join!(listener.accept(), connect(&text));
+        assert!(connected.is_ok() && from.ip().is_loopback());
+    }
+}

@@ -442,5 +442,18 @@ mod tests {
         assert_eq!(session(5).reserve_shapes(1), Err(Overload::Full));
         drop(one);
         session(5).reserve_shapes(900).unwrap();
+        others.clear();
+        assert_eq!(session(1).reserve_shapes(901), Err(Overload::Full), "the other one still has a hundred");
+        session(1).reserve_shapes(900).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_waits_for_no_more_than_its_device_may_have() {
+        let budget = Arc::new(Budget::of(100, 10, 0));
+        let mut session = Reservation::nothing(&budget, device(1));
+        for expected in [7, 10, 10] {
+            assert!(!has_to_wait(session.grow(7)).await);
+            assert_eq!(session.bytes, expected);
+        }
     }
 }
