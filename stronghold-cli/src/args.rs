@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::commands::edit::EditArgs;
 use crate::commands::get::GetArgs;
 use crate::commands::import::ImportArgs;
+use crate::commands::list::ListArgs;
 use crate::commands::merge::MergeArgs;
 use crate::commands::pair::Grants;
 use crate::commands::pair::PairArgs;
@@ -13,11 +15,13 @@ use crate::commands::peers::DenyArgs;
 use crate::commands::peers::GrantArgs;
 use crate::commands::peers::PeersAction;
 use crate::commands::put::PutArgs;
+use crate::commands::relocate::RelocateArgs;
 use crate::commands::remote::At;
 use crate::commands::remove::RemoveArgs;
 use crate::commands::resolve::ResolveArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::serve::ServeArgs;
+use crate::commands::show::ShowArgs;
 use crate::commands::sync::SyncArgs;
 use crate::globals::{Global, from_environment, is_on};
 use clap::{Parser, Subcommand};
@@ -62,6 +66,28 @@ pub(crate) enum Command {
         after_help = "Examples:\n  stronghold get wallet/web/mail\n  stronghold get work/ssh/id --output id"
     )]
     Get(GetArgs),
+    /// Show a login as one thing: each record below CLIENT/VAULT/TITLE is a field.
+    #[command(
+        after_help = "Examples:\n  stronghold show imported/mail/example.com\n  stronghold show imported/mail/example.com --reveal"
+    )]
+    Show(ShowArgs),
+    /// Change a secret in $VISUAL or $EDITOR, on a file that is in memory only.
+    #[command(
+        after_help = "Examples:\n  stronghold edit wallet/notes/bank\n  stronghold edit work/ci/config"
+    )]
+    Edit(EditArgs),
+    /// Move records to other names, with their histories.
+    #[command(visible_alias = "mv")]
+    #[command(
+        after_help = "Examples:\n  stronghold move wallet/web/mail wallet/web/post\n  stronghold move wallet/old archive/"
+    )]
+    Move(RelocateArgs),
+    /// Copy records to other names, with their histories.
+    #[command(visible_alias = "cp")]
+    #[command(
+        after_help = "Examples:\n  stronghold copy wallet/web/mail work/web/mail\n  stronghold copy wallet/web work/ --dry-run"
+    )]
+    Copy(RelocateArgs),
     /// Run a program with secrets in its environment.
     #[command(
         after_help = "Examples:\n  stronghold run --env TOKEN=work/ci/token -- ./deploy\n  stronghold run --env PGPASSWORD=work/db/main -- psql"
@@ -77,13 +103,7 @@ pub(crate) enum Command {
     /// List records.
     #[command(visible_alias = "ls")]
     #[command(after_help = "Examples:\n  stronghold list 'wallet/**'\n  stronghold list --shared-with phone")]
-    List {
-        /// Glob on locations, such as 'wallet/**'.
-        selection: Option<String>,
-        /// List only records whose current value PEER has received from here; PEER may be revoked.
-        #[arg(long, value_name = "PEER")]
-        shared_with: Option<String>,
-    },
+    List(ListArgs),
     /// List the records whose names contain all of these words.
     #[command(after_help = "Examples:\n  stronghold find mail\n  stronghold find work token")]
     Find {

@@ -133,6 +133,9 @@ impl From<WriteError> for Failure {
             WriteError::NoSuchRevision => {
                 Self::of(Kind::NotFound, &error).hint("see `stronghold list` and `stronghold history`")
             }
+            WriteError::Exists => Self::of(Kind::Exists, &error)
+                .naming("a record is at {}; nothing was changed")
+                .hint("name another, or remove that one first"),
             WriteError::TooLarge => Self::of(Kind::TooLarge, &error),
             WriteError::Damaged(error) => error.into(),
             _ => Self::of(Kind::Unexpected, &error),

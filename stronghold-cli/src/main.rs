@@ -10,6 +10,7 @@ mod error;
 mod globals;
 mod input;
 mod lookalike;
+mod names;
 mod nearest;
 mod output;
 mod secrets;

@@ -14,6 +14,13 @@ pub(crate) fn found<T, E: Into<Failure>>(
 ) -> Result<T, Failure> {
     result.about(at).map_err(|failure| {
         let is_missing = failure.kind == Kind::NotFound && !stronghold.contains(at);
+        let below = format!("{at}/");
+        let everything = Selection::everything();
+        let mut others = stronghold.locations(&everything);
+        if is_missing && others.any(|other| other.to_string().starts_with(&below)) {
+            let at = escape_untrusted(&at.to_string());
+            return failure.hint(format!("there are records below it: `stronghold show '{at}'`"));
+        }
         match is_missing.then(|| nearest(stronghold, at)).flatten() {
             Some(near) => failure.hint(format!("did you mean {}?", escape_untrusted(&near.to_string()))),
             None => failure,

@@ -69,18 +69,24 @@ impl Output {
     }
 
     /// Prints the command's result as it is produced: an object with one list, or a line for each
-    /// entry.
+    /// entry, on a terminal below a header.
     pub(crate) fn list<T: Serialize>(
         self,
         name: &str,
-        mut entries: impl Iterator<Item = T>,
+        header: &str,
+        entries: impl Iterator<Item = T>,
         line: impl Fn(&T) -> String,
     ) -> Result<(), Failure> {
         let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
         let written = if self.json {
             write_list(&mut out, name, entries)
         } else {
-            entries.try_for_each(|entry| writeln!(out, "{}", line(&entry)))
+            let header = io::stdout().is_terminal().then(|| header.to_owned()).into_iter();
+            // Nothing stands below a header only if there is nothing.
+            let mut lines = entries.map(|entry| line(&entry)).peekable();
+            let mut header = header.filter(|_| lines.peek().is_some());
+            let written = header.try_for_each(|line| writeln!(out, "{line}"));
+            written.and_then(|()| lines.try_for_each(|line| writeln!(out, "{line}")))
         };
         finish(written.and_then(|()| out.flush()))
     }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod audit;
+mod copy;
 mod crypto;
 mod device_name;
 mod devices;

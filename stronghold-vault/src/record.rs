@@ -192,7 +192,15 @@ impl Record {
     /// Returns the ancestors of a revision that replaces all heads. `is_shared` tells which heads
     /// have been on another device.
     pub(crate) fn ancestors_of_next(&self, is_shared: impl Fn(&SealedRevision) -> bool) -> Ancestors {
-        let heads: Vec<Replaced<'_>> = self.heads().map(|head| head.as_replaced(is_shared(head))).collect();
+        Self::ancestors_after(self.heads(), is_shared)
+    }
+
+    /// Returns the ancestors of a revision that replaces these heads.
+    pub(crate) fn ancestors_after<'a>(
+        heads: impl Iterator<Item = &'a SealedRevision>,
+        is_shared: impl Fn(&SealedRevision) -> bool,
+    ) -> Ancestors {
+        let heads: Vec<Replaced<'_>> = heads.map(|head| head.as_replaced(is_shared(head))).collect();
         Ancestors::for_successor(&heads)
     }
 
@@ -225,6 +233,13 @@ impl Record {
         }
         self.history.splice(..0, replaced);
         Inserted::Head
+    }
+
+    /// Adds replaced revisions to the history, which stays ordered by the time of replacement.
+    pub(crate) fn add_history(&mut self, replaced: Vec<SealedRevision>) {
+        let held: BTreeSet<RevisionId> = self.revisions().map(|revision| revision.id).collect();
+        self.history.extend(replaced.into_iter().filter(|old| !held.contains(&old.id)));
+        self.history.sort_by_key(|old| std::cmp::Reverse(old.replaced));
     }
 
     /// Returns the number of replaced revisions.

@@ -225,7 +225,12 @@ impl Stronghold {
 
     /// Returns the ancestors of a revision that replaces all heads of the record.
     pub(crate) fn ancestors_of_next(&self, record: &Record) -> Ancestors {
-        record.ancestors_of_next(|head| head.shared.is_set() || self.peers.was_disclosed(&head.id))
+        record.ancestors_of_next(|head| self.is_shared(head))
+    }
+
+    /// Returns whether a head is known to have been on another device.
+    pub(crate) fn is_shared(&self, head: &SealedRevision) -> bool {
+        head.shared.is_set() || self.peers.was_disclosed(&head.id)
     }
 
     pub(crate) fn vault_mut(&mut self, id: &LocationId) -> Option<&mut Vault> {

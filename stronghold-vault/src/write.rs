@@ -21,6 +21,9 @@ pub enum WriteError {
     /// The record does not have this revision.
     #[error("no such revision")]
     NoSuchRevision,
+    /// There is a record at the location of the copy.
+    #[error("there is a record already")]
+    Exists,
     /// The value exceeds [`crate::MAX_VALUE`] or the labels exceed [`crate::MAX_LABELS`] bytes.
     #[error("the value is too large: at most 4 MiB, labels 4 KiB")]
     TooLarge,

@@ -5,7 +5,7 @@ use stronghold_snapshot::now;
 use stronghold_sync::{Location, RevisionId, Selection, escape_untrusted};
 use stronghold_vault::{Damaged, ReadError, RevisionInfo, Stronghold};
 
-use super::history::{device_name, short_id, version};
+use super::history::{device_name, short_id, version, writer};
 use crate::clock::time;
 use crate::context::{Context, selection};
 use crate::error::{About, Failure, Kind};
@@ -91,20 +91,6 @@ impl Head {
         }
         let len = (!info.deleted).then_some(revision.value.len());
         Ok(Self { writer: writer(stronghold, &origin), info: info.clone(), origin, len })
-    }
-}
-
-/// Returns the name of the device that wrote a revision. A revision that another snapshot with this
-/// device's identity delivered was not written here.
-fn writer(stronghold: &Stronghold, info: &RevisionInfo) -> String {
-    let name = |device| escape_untrusted(&device_name(stronghold, device));
-    match (&info.author, &info.via) {
-        (Some(author), None) if *author == stronghold.identity().device() => "here".into(),
-        (Some(author), Some(via)) if *author == stronghold.identity().device() => {
-            format!("here, from {}", name(via))
-        }
-        (Some(author), _) => name(author),
-        (None, _) => "?".into(),
     }
 }
 

@@ -7,19 +7,20 @@ use std::{
 };
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use stronghold_snapshot::VaultFile;
-use stronghold_sync::{Location, escape_untrusted, hex};
+use stronghold_sync::{Location, RevisionId, escape_untrusted, hex};
 use stronghold_vault::{ReadError, ReadResult};
 use zeroize::Zeroizing;
 
 use crate::context::{Context, location, revision};
 use crate::error::{About, Failure, Kind, path_text};
+use crate::names;
 use crate::nearest::found;
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
-    /// Record to print, as CLIENT/VAULT/RECORD.
+    /// Record to print, as CLIENT/VAULT/RECORD; with --json a glob too, such as 'wallet/**'.
     location: String,
     /// Print an older revision, given by its id or the beginning of it.
     #[arg(long, value_name = "REV")]
@@ -36,6 +37,9 @@ pub(crate) struct GetArgs {
 }
 
 pub(super) fn get(context: &Context, args: &GetArgs) -> Result<(), Failure> {
+    if names::is_glob(&args.location) {
+        return get_matching(context, args);
+    }
     let location = location(&args.location)?;
     let home = context.open()?;
     let (id, read, modified, in_conflict) = match args.revision.as_deref() {
@@ -66,13 +70,38 @@ pub(super) fn get(context: &Context, args: &GetArgs) -> Result<(), Failure> {
     if !context.output.is_json() {
         return context.output.value(&read.value, args.raw);
     }
-    let text = std::str::from_utf8(&read.value).ok();
-    let value = text.map_or_else(|| ("value_hex", hex::text(&read.value)), |text| ("value", text.to_owned()));
-    let object = json!({
-        "location": location.to_string(), "revision": id.to_string(), "modified": modified,
-        "conflict": in_conflict, value.0: value.1,
-    });
-    context.output.result(&object, Vec::new)
+    context.output.result(&object(&location, &id, modified, in_conflict, &read.value), Vec::new)
+}
+
+fn object(at: &Location, id: &RevisionId, modified: u64, conflict: bool, value: &[u8]) -> Value {
+    let text = std::str::from_utf8(value).ok();
+    let value = text.map_or_else(|| ("value_hex", hex::text(value)), |text| ("value", text.to_owned()));
+    json!({
+        "location": at.to_string(), "revision": id.to_string(), "modified": modified,
+        "conflict": conflict, value.0: value.1,
+    })
+}
+
+/// Prints the values of all records that a glob matches, or that of the record with that name.
+fn get_matching(context: &Context, args: &GetArgs) -> Result<(), Failure> {
+    if !context.output.is_json() || args.revision.is_some() || args.output.is_some() {
+        let message = format!("{} may match several records", escape_untrusted(&args.location));
+        return Err(Failure::usage(
+            message,
+            "say --json, without --revision and --output; or name one record",
+        ));
+    }
+    let home = context.open()?;
+    let stronghold = home.stronghold();
+    let mut records = Vec::new();
+    for at in names::matching(stronghold, &args.location)? {
+        let read = stronghold.read(&at).about(&at)?;
+        if read.conflict && args.strict {
+            conflict(context, &at.to_string(), true)?;
+        }
+        records.push(object(&at, &read.id, read.modified, read.conflict, &read.revision.value));
+    }
+    context.output.list("records", "", records.into_iter(), |_| String::new())
 }
 
 /// Writes a new file that only this user can read. A file that could not be written whole is

@@ -31,6 +31,20 @@ pub(super) fn device_name(stronghold: &Stronghold, device: &DeviceId) -> String 
     stronghold.peers().name_of(device)
 }
 
+/// Returns the name of the device that wrote a revision. A revision that another snapshot with this
+/// device's identity delivered was not written here.
+pub(super) fn writer(stronghold: &Stronghold, info: &RevisionInfo) -> String {
+    let name = |device| escape_untrusted(&device_name(stronghold, device));
+    match (&info.author, &info.via) {
+        (Some(author), None) if *author == stronghold.identity().device() => "here".into(),
+        (Some(author), Some(via)) if *author == stronghold.identity().device() => {
+            format!("here, from {}", name(via))
+        }
+        (Some(author), _) => name(author),
+        (None, _) => "?".into(),
+    }
+}
+
 /// Returns the beginning of a revision's id, long enough to tell it from the record's others.
 pub(super) fn short_id(revision: &RevisionId) -> String {
     revision.to_string().chars().take(SHORT_ID).collect()

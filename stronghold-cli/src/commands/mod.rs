@@ -5,6 +5,7 @@ mod changes;
 mod clone;
 mod conflicts;
 mod doctor;
+pub(crate) mod edit;
 mod export;
 mod fetch;
 mod find;
@@ -14,7 +15,7 @@ mod identity;
 pub(crate) mod import;
 mod init;
 mod inject;
-mod list;
+pub(crate) mod list;
 mod log;
 pub(crate) mod merge;
 pub(crate) mod pair;
@@ -23,12 +24,14 @@ pub(crate) mod peers;
 mod progress;
 mod purge;
 pub(crate) mod put;
+pub(crate) mod relocate;
 pub(crate) mod remote;
 pub(crate) mod remove;
 pub(crate) mod resolve;
 mod restore;
 pub(crate) mod run;
 pub(crate) mod serve;
+pub(crate) mod show;
 pub(crate) mod sync;
 mod terminal_handler;
 mod undo;
@@ -52,9 +55,11 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Get(args) => get::get(&context, &args),
         Command::Run(args) => run::run(&context, &args),
         Command::Inject { template } => inject::inject(&context, &template),
-        Command::List { selection, shared_with } => {
-            list::list(&context, selection.as_deref(), shared_with.as_deref())
-        }
+        Command::Edit(args) => edit::edit(&context, &args),
+        Command::Show(args) => show::show(&context, &args),
+        Command::Move(args) => relocate::relocate(&context, &args, relocate::Kind::Move),
+        Command::Copy(args) => relocate::relocate(&context, &args, relocate::Kind::Copy),
+        Command::List(args) => list::list(&context, &args),
         Command::Find { words } => find::find(&context, &words),
         Command::Remove(args) => remove::remove(&context, &args),
         Command::History { location } => history::history(&context, &location),
@@ -102,6 +107,9 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
 fn step_name(command: &Command) -> &'static str {
     match command {
         Command::Put { .. } => "put",
+        Command::Edit(_) => "edit",
+        Command::Move(_) => "move",
+        Command::Copy(_) => "copy",
         Command::Remove(_) => "remove",
         Command::Resolve(_) => "resolve",
         Command::Restore { .. } => "restore",
@@ -130,6 +138,9 @@ mod tests {
     fn each_command_that_changes_records_has_its_word_among_the_steps() {
         for (line, expected) in [
             ("put a/b/c", "put"),
+            ("edit a/b/c", "edit"),
+            ("move a/b/c a/b/d", "move"),
+            ("copy a/b/c a/b/d", "copy"),
             ("remove a/b/c", "remove"),
             ("resolve a/b/c --keep abcd", "resolve"),
             ("restore a/b/c --revision abcd", "restore"),

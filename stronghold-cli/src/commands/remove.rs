@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde_json::json;
 use stronghold_snapshot::now;
-use stronghold_sync::{Location, escape_untrusted};
+use stronghold_sync::Location;
 use stronghold_vault::{Stronghold, WriteError};
 
 use super::changes::{Change, Changes};
 use crate::context::{Context, location};
-use crate::error::{About, Failure, Kind};
-use crate::nearest;
+use crate::error::{About, Failure};
 use crate::output::{Output, counted};
+use crate::{names, nearest};
 
 #[derive(Debug, Args)]
 pub(crate) struct RemoveArgs {
@@ -58,14 +58,8 @@ fn named(stronghold: &Stronghold, arguments: &[String]) -> Result<BTreeSet<Locat
         let exact = argument.parse::<Location>().ok().filter(|at| stronghold.contains(at));
         if let Some(at) = exact {
             records.insert(at);
-        } else if argument.contains(['*', '?']) {
-            let glob = crate::context::selection(Some(argument))?;
-            let found: Vec<_> = stronghold.locations(&glob).collect();
-            if found.is_empty() {
-                let message = format!("nothing matches {}; nothing was changed", escape_untrusted(argument));
-                return Err(Failure::new(Kind::NotFound, message).hint("see `stronghold list`"));
-            }
-            records.extend(found);
+        } else if names::is_glob(argument) {
+            records.extend(names::matching(stronghold, argument)?);
         } else {
             let at = location(argument)?;
             return nearest::found(stronghold, &at, Err(WriteError::NotFound));

@@ -21,6 +21,7 @@ mod logged;
 mod memory;
 mod merge;
 mod names;
+mod names_of_several;
 mod pairing;
 mod peers;
 mod permission;

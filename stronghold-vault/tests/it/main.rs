@@ -4,6 +4,7 @@
 mod causality;
 mod common;
 mod convergence;
+mod copying;
 #[allow(dead_code, reason = "not all of it is used here")]
 #[path = "../../../stronghold-sync/tests/it/effort.rs"]
 mod effort;

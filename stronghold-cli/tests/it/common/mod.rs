@@ -25,7 +25,7 @@ pub(crate) use preload::preloaded;
 pub(crate) use process::Ended;
 use process::Process;
 #[cfg(unix)]
-pub(crate) use terminal::{at_terminal, end, redirected};
+pub(crate) use terminal::{at_terminal, at_terminal_with, end, redirected};
 
 /// Exit codes, as the README lists them.
 pub(crate) const USAGE: i32 = 2;

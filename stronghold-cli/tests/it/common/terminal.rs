@@ -8,8 +8,13 @@ use super::{Device, stronghold};
 
 /// Starts a command with a terminal of its own.
 pub(crate) fn at_terminal(device: &Device, args: &[&str]) -> OsSession {
+    at_terminal_with(device, args, &[])
+}
+
+/// Starts a command with a terminal of its own and variables in its environment.
+pub(crate) fn at_terminal_with(device: &Device, args: &[&str], variables: &[(&str, &str)]) -> OsSession {
     let mut command = stronghold();
-    command.args(args).arg("--snapshot").arg(device.snapshot());
+    command.args(args).arg("--snapshot").arg(device.snapshot()).envs(variables.iter().copied());
     command.env("XDG_STATE_HOME", device.folder().join("state"));
     let mut session = Session::spawn(command).unwrap();
     session.set_expect_timeout(Some(Duration::from_secs(30)));
