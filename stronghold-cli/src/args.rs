@@ -58,7 +58,7 @@ pub(crate) enum Command {
     },
     /// Write a secret from a prompt, stdin or a file, or generate one.
     #[command(
-        after_help = "Examples:\n  stronghold put wallet/web/mail\n  stronghold put work/ci/token --generate 32"
+        after_help = "Examples:\n  stronghold put wallet/web/mail\n  stronghold put work/ci/token --generate=32"
     )]
     Put(PutArgs),
     /// Print a secret's exact bytes (plus a newline on a terminal only).

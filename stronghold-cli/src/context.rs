@@ -47,8 +47,8 @@ impl Context {
             // Do not ask for a passphrase in vain.
             return Err(Failure::no_snapshot(&path));
         }
-        let given = Source::of_snapshot(&self.global).given("Passphrase: ")?;
-        let (mut home, secret) = given.open(|unlock| {
+        let source = Source::of_snapshot(&self.global);
+        let (mut home, secret) = source.open(&path, |unlock| {
             VaultFile::open_guarded(&path, unlock, &self.limits(), self.notes(), self.on_rollback())
         })?;
         self.configure(&mut home);

@@ -1,8 +1,10 @@
 //! Reads passphrases, keys, codes and values from prompts, files, descriptors and stdin, never from
 //! arguments.
 
+mod generate;
 mod key;
 mod passphrase;
+mod strength;
 
 use std::{
     io::{self, IsTerminal},
@@ -10,13 +12,20 @@ use std::{
 };
 
 use stronghold_snapshot::{NewSlot, OpenError, OpenFileError, PassphraseCost, Unlock, VaultFileError};
-use stronghold_vault::{LockedKey, MAX_VALUE, fill_random};
+use stronghold_sync::{Location, escape_untrusted};
+use stronghold_vault::{LockedKey, MAX_VALUE};
 use zeroize::Zeroizing;
 
 use crate::globals::Global;
-use crate::{error::Failure, input, terminal};
+use crate::{
+    error::{Failure, shown},
+    input, terminal,
+};
+pub(crate) use generate::Recipe;
 use passphrase::Passphrase;
 
+/// Number of tries at a prompt.
+const TRIES: u32 = 3;
 /// Maximum length of a pairing code or link, in bytes.
 const MAX_CODE: usize = 1024;
 
@@ -114,42 +123,78 @@ impl Source {
         if let Some(path) = &self.key_file {
             return Ok(Given { secret: Secret::Key(key::read(path)?), exact: None });
         }
-        let Passphrase { text, exact } = self.passphrase(prompt, false)?;
+        let Passphrase { text, exact } = self.passphrase(|| Passphrase::typed(prompt))?;
         Ok(Given { secret: Secret::Passphrase(text), exact: exact.map(Secret::Passphrase) })
     }
 
-    /// Reads the secret that seals a new snapshot or slot; a prompt asks twice.
+    /// Reads the secret of a snapshot, and opens it with that; a prompt asks up to three times.
+    /// Returns the secret that fits.
     ///
     /// # Errors
-    /// As [`given`](Self::given).
-    pub(crate) fn new_secret(&self, prompt: &str) -> Result<Secret, Failure> {
-        match &self.key_file {
-            Some(path) => key::read(path).map(Secret::Key),
-            None => Ok(Secret::Passphrase(self.passphrase(prompt, true)?.text)),
+    /// As [`given`](Self::given), and the error of `open`.
+    pub(crate) fn open<T>(
+        &self,
+        path: &Path,
+        mut open: impl FnMut(&Unlock<'_>) -> Result<T, VaultFileError>,
+    ) -> Result<(T, Secret), Failure> {
+        let prompt = format!("Passphrase of {}: ", shown(path));
+        let is_asked = self.descriptor.is_none() && self.passphrase_file.is_none() && self.key_file.is_none();
+        let mut tries = if is_asked { TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            match self.given(&prompt)?.open(&mut open) {
+                Err(error) if is_wrong_key(&error) && tries > 0 => {
+                    terminal::tell("wrong passphrase; try again")?
+                }
+                opened => return Ok(opened?),
+            }
         }
     }
 
-    fn passphrase(&self, prompt: &str, new: bool) -> Result<Passphrase, Failure> {
+    /// Reads the secret that seals a new snapshot or slot. A prompt asks twice, and offers a
+    /// generated one.
+    ///
+    /// # Errors
+    /// As [`given`](Self::given).
+    pub(crate) fn new_secret(&self, path: &Path) -> Result<Secret, Failure> {
+        match &self.key_file {
+            Some(path) => key::read(path).map(Secret::Key),
+            None => {
+                let prompt = format!("New passphrase for {} (Enter: a generated one): ", shown(path));
+                let new = self.passphrase(|| Passphrase::typed_new(&prompt))?;
+                Ok(Secret::Passphrase(new.text))
+            }
+        }
+    }
+
+    fn passphrase(&self, ask: impl FnOnce() -> Result<Passphrase, Failure>) -> Result<Passphrase, Failure> {
         match (self.descriptor, &self.passphrase_file) {
             // Opening by name needs no unsafe code, and works for pipes and files alike.
             (Some(number), _) => Passphrase::from_file(Path::new(&format!("/dev/fd/{number}"))),
             (None, Some(path)) => Passphrase::from_file(path),
-            (None, None) => Passphrase::typed(prompt, new),
+            (None, None) => ask(),
         }
     }
 }
 
 /// Reads the secret of a new snapshot from the source that the options name; a prompt asks twice.
-pub(crate) fn of_new_snapshot(global: &Global) -> Result<Secret, Failure> {
-    Source::of_snapshot(global).new_secret("Passphrase: ")
+pub(crate) fn of_new_snapshot(global: &Global, path: &Path) -> Result<Secret, Failure> {
+    Source::of_snapshot(global).new_secret(path)
 }
 
-/// Reads a value from a file, else from a prompt if stdin is a terminal, else from stdin. One byte
-/// over the limit is kept, so that the value is refused as too large.
-pub(crate) fn value(file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, Failure> {
+/// Reads a value from a file, else from a prompt if stdin is a terminal, else from stdin. A prompt
+/// asks twice. One byte over the limit is kept, so that the value is refused as too large.
+pub(crate) fn value(file: Option<&Path>, at: &Location) -> Result<Zeroizing<Vec<u8>>, Failure> {
     match file {
         Some(path) => input::all(path, MAX_VALUE),
-        None if io::stdin().is_terminal() => terminal::hidden("Value: ", MAX_VALUE),
+        None if io::stdin().is_terminal() => {
+            let prompt = format!("Value for {}: ", escape_untrusted(&at.to_string()));
+            let value = terminal::hidden(&prompt, MAX_VALUE)?;
+            if !value.is_empty() && terminal::hidden("Once more: ", MAX_VALUE)? != value {
+                return Err(Failure::usage("the two values differ", "nothing was changed; try again"));
+            }
+            Ok(value)
+        }
         None => input::rest_of_stdin(MAX_VALUE),
     }
 }
@@ -163,15 +208,6 @@ pub(crate) fn line(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     let text = String::from_utf8_lossy(&bytes);
     let first = text.trim_start_matches('\u{feff}').lines().next().unwrap_or_default();
     Ok(Zeroizing::new(first.to_owned()))
-}
-
-/// Generates random letters, digits, `-` and `_`.
-pub(crate) fn generate(len: u16) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut bytes = Zeroizing::new(vec![0; len.into()]);
-    fill_random(&mut bytes)?;
-    bytes.iter_mut().for_each(|byte| *byte = LETTERS[usize::from(*byte % 64)]);
-    Ok(bytes)
 }
 
 #[cfg(test)]

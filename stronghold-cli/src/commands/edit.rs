@@ -108,11 +108,22 @@ fn editor() -> Result<String, Failure> {
     let command = named.unwrap_or_else(|| "vi".into());
     let program = command.split_whitespace().next().unwrap_or_default();
     // These keep notes on what was edited, and a swap file, elsewhere.
-    let leaves_no_notes = match program.rsplit('/').next() {
-        Some("vim" | "nvim") => " -n -i NONE",
-        _ => "",
-    };
+    let is_vim =
+        program_name(program).is_some_and(|name| name.starts_with("vim") || name.starts_with("nvim"));
+    let leaves_no_notes = if is_vim { " -n -i NONE" } else { "" };
     Ok(format!("{command}{leaves_no_notes} \"$1\""))
+}
+
+/// Returns the file name of a program, behind links such as that of `vi`.
+fn program_name(program: &str) -> Option<String> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = match program.contains('/') {
+        true => Some(PathBuf::from(program)),
+        false => {
+            std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.exists())
+        }
+    };
+    Some(found?.canonicalize().ok()?.file_name()?.to_string_lossy().into_owned())
 }
 
 /// Runs the editor. Signals to the terminal's programs are the editor's; one that ends this command

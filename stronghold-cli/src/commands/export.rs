@@ -32,7 +32,7 @@ pub(super) fn export(
     if is_taken(output)? {
         return Err(Failure::exists(output));
     }
-    let secret = Source::of_files(passphrase_file, key_file).new_secret("Passphrase of the export: ")?;
+    let secret = Source::of_files(passphrase_file, key_file).new_secret(output)?;
     let mut exported = init::new_stronghold(home.stronghold().name())?;
     let merged = merge.run(&mut exported, home.stronghold())?;
     let everything = Selection::everything();

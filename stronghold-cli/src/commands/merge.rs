@@ -63,8 +63,9 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
         return Err(Failure::no_snapshot(&args.file));
     }
     let files = (args.other_passphrase_file.as_deref(), args.other_key_file.as_deref());
-    let given = Source::of_files(files.0, files.1).given("Passphrase of the other snapshot: ")?;
-    let (other, _) = given.open(|unlock| VaultFile::open_within(&args.file, unlock, &context.limits()))?;
+    let source = Source::of_files(files.0, files.1);
+    let (other, _) =
+        source.open(&args.file, |unlock| VaultFile::open_within(&args.file, unlock, &context.limits()))?;
     let plan = merge.plan(home.stronghold(), other.stronghold());
     // Commits no new generation if there is nothing to take.
     let (merged, changes) = match plan.is_empty() {

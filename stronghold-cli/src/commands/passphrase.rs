@@ -105,7 +105,7 @@ impl Renewal {
 
 pub(super) fn add_slot(home: &mut VaultFile, args: &PassphraseArgs, given: &Secret) -> Result<(), Failure> {
     let files = (args.new_passphrase_file.as_deref(), args.new_key_file.as_deref());
-    let new = Source::of_files(files.0, files.1).new_secret("New passphrase: ")?;
+    let new = Source::of_files(files.0, files.1).new_secret(home.file().path())?;
     let others = args.renewal.secrets()?;
     let cost = match args.calibrate {
         Some(time) => PassphraseCost::calibrated(time).map_err(stronghold_snapshot::VaultFileError::from)?,

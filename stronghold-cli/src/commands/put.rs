@@ -5,12 +5,15 @@ use std::io::IsTerminal;
 use serde_json::json;
 use stronghold_snapshot::now;
 use stronghold_sync::{Location, Selection, escape_untrusted};
-use stronghold_vault::{Labels, ReadError, Stronghold};
+use stronghold_vault::{Labels, ReadError, ReadResult, Stronghold};
+use zeroize::Zeroizing;
 
 use crate::context::{Context, location};
 use crate::{
     error::{About, Failure, Kind},
-    lookalike, secrets,
+    lookalike,
+    output::counted,
+    secrets::{self, Recipe},
 };
 use clap::Args;
 use std::path::PathBuf;
@@ -18,14 +21,26 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct PutArgs {
     /// Record to write, as CLIENT/VAULT/RECORD.
-    #[arg(required_unless_present = "generate")]
-    location: Option<String>,
+    location: String,
     /// Read the value from FILE; `-` is stdin.
-    #[arg(short, long, value_name = "FILE", conflicts_with = "generate")]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["generate", "words", "alphabet"])]
     pub(crate) file: Option<PathBuf>,
-    /// Generate LEN letters, digits, `-` and `_` (6 bits each; default: 24), without printing them.
-    #[arg(long, value_name = "LEN", num_args = 0..=1, default_missing_value = "24")]
+    /// Generate LEN characters (default: 24, of 6 bits each), without printing them.
+    #[arg(
+        short,
+        long,
+        value_name = "LEN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = ""
+    )]
     generate: Option<String>,
+    /// Generate words, 6 or as many as --generate=LEN says (13 bits each).
+    #[arg(short, long)]
+    words: bool,
+    /// Generate these characters, such as 'a-zA-Z0-9!?': of each range one occurs at least.
+    #[arg(long, value_name = "CHARS", conflicts_with = "words")]
+    alphabet: Option<String>,
     /// Write the value even if it is empty.
     #[arg(long)]
     pub(crate) allow_empty: bool,
@@ -35,54 +50,64 @@ pub(crate) struct PutArgs {
 }
 
 impl PutArgs {
-    /// Returns the record, and the length of the value to generate for it. An argument of
-    /// `--generate` that is not a number is the record.
+    /// Returns the form of the value to generate, if one is to be generated.
     ///
     /// # Errors
-    /// Describes the missing record or the invalid length.
-    pub(crate) fn record_and_length(&self) -> Result<(&str, Option<u16>), String> {
-        let length = |text: &str| {
-            let range = 1..=MAX_GENERATED;
-            let number = text.parse().ok().filter(|number| range.contains(number));
-            number.ok_or_else(|| format!("--generate {text}: a length is a number from 1 to {MAX_GENERATED}"))
-        };
-        match (&self.location, &self.generate) {
-            (Some(location), None) => Ok((location, None)),
-            (Some(location), Some(text)) => Ok((location, Some(length(text)?))),
-            (None, Some(text)) if text.parse::<u64>().is_err() => Ok((text, Some(GENERATED))),
-            (None, _) => Err("no record is named".into()),
+    /// Describes the invalid length or alphabet.
+    pub(crate) fn recipe(&self) -> Result<Option<Recipe>, String> {
+        if self.generate.is_none() && !self.words && self.alphabet.is_none() {
+            return Ok(None);
         }
+        let length = self.generate.as_deref().unwrap_or_default();
+        Recipe::parse(length, self.words, self.alphabet.as_deref()).map(Some)
     }
 }
 
-/// Default and maximum length of a generated value.
-const GENERATED: u16 = 24;
-
-const MAX_GENERATED: u16 = 4096;
-
 pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
-    let (record, length) = args
-        .record_and_length()
-        .map_err(|wrong| Failure::usage(wrong, "for example: put wallet/web/mail --generate 24"))?;
-    let location = location(record)?;
+    let recipe = args
+        .recipe()
+        .map_err(|wrong| Failure::usage(wrong, "for example: put wallet/web/mail --generate=24"))?;
+    let location = location(&args.location)?;
     let mut home = context.open()?;
     if !args.allow_lookalike {
         no_lookalike(home.stronghold(), &location)?;
     }
-    let value = match length {
-        Some(len) => secrets::generate(len)?,
-        None => secrets::value(args.file.as_deref())?,
+    let value = match recipe {
+        Some(recipe) => Zeroizing::new(recipe.generate()?.as_bytes().to_vec()),
+        None => secrets::value(args.file.as_deref(), &location)?,
     };
     // `echo` without text writes a lone line end.
     if [&b""[..], b"\n", b"\r\n"].contains(&&**value) && !args.allow_empty {
         not_empty(context, &location, args.file.is_none() && std::io::stdin().is_terminal())?;
     }
-    let revision = home
-        .update_as(|stronghold| stronghold.write(&location, &value, Labels::new(), now()).about(&location))?;
+    let (before, revision) = home.update_as::<_, Failure>(|stronghold| {
+        let before = stronghold.read(&location).ok();
+        Ok((before, stronghold.write(&location, &value, Labels::new(), now()).about(&location)?))
+    })?;
     let object = json!({
         "location": location.to_string(), "revision": revision.to_string(), "size": value.len(),
+        "replaced": before.as_ref().map(|before| before.revision.value.len()),
     });
+    if !context.output.is_json() {
+        tell(context, &location, before.as_ref());
+    }
     context.output.result(&object, Vec::new)
+}
+
+/// Tells that a value was replaced, and to a person at a terminal that one was written.
+fn tell(context: &Context, location: &Location, before: Option<&ReadResult>) {
+    let at = escape_untrusted(&location.to_string());
+    match before {
+        Some(before) if before.conflict => context
+            .output
+            .note(&format!("replaced the values of {at}, which was in conflict (`stronghold undo`)")),
+        Some(before) => {
+            let size = counted(before.revision.value.len() as u64, "byte");
+            context.output.note(&format!("replaced {at} (was {size}, `stronghold undo`)"));
+        }
+        None if context.output.shows_progress() => context.output.note(&format!("wrote {at}")),
+        None => {}
+    }
 }
 
 /// Refuses a new record whose name looks like an existing one.

@@ -6,6 +6,8 @@ use std::path::Path;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
+use super::generate::{Recipe, WORD_COUNT};
+use super::strength;
 use crate::{
     error::{Failure, shown},
     input, terminal,
@@ -40,17 +42,41 @@ impl Passphrase {
         first_line(&bytes).and_then(|line| Self::of(&line)).map_err(|reason| reason.failure(Some(path)))
     }
 
-    /// Reads a passphrase from the terminal, a new one twice.
-    pub(super) fn typed(prompt: &str, new: bool) -> Result<Self, Failure> {
-        let first = terminal::hidden(prompt, MAX_PASSPHRASE)?;
-        let first = Self::of(&first).map_err(|reason| reason.failure(None))?;
-        if new {
+    /// Reads a passphrase from the terminal.
+    pub(super) fn typed(prompt: &str) -> Result<Self, Failure> {
+        let line = terminal::hidden(prompt, MAX_PASSPHRASE)?;
+        Self::of(&line).map_err(|reason| reason.failure(None))
+    }
+
+    /// Reads a new passphrase from the terminal, twice, and tells how strong it is. An empty line
+    /// asks for a generated one.
+    pub(super) fn typed_new(prompt: &str) -> Result<Self, Failure> {
+        loop {
+            let line = terminal::hidden(prompt, MAX_PASSPHRASE)?;
+            if line.is_empty() {
+                match Self::generated()? {
+                    Some(generated) => return Ok(generated),
+                    None => continue,
+                }
+            }
+            let first = Self::of(&line).map_err(|reason| reason.failure(None))?;
+            terminal::tell(&strength::told(&first.text))?;
             let second = terminal::hidden("Once more: ", MAX_PASSPHRASE)?;
             if Self::of(&second).ok().is_none_or(|second| second.text != first.text) {
                 return Err(Failure::usage("the two passphrases differ", "nothing was changed; try again"));
             }
+            return Ok(first);
         }
-        Ok(first)
+    }
+
+    /// Shows a generated passphrase. Returns `None` if the person does not take it.
+    fn generated() -> Result<Option<Self>, Failure> {
+        let words = Recipe::Words(WORD_COUNT).generate()?;
+        terminal::tell(&format!("{}\nWrite it down: nobody can open the file without it.", *words))?;
+        match terminal::ask("Is it written down?")? {
+            Some(true) => Self::of(words.as_bytes()).map(Some).map_err(|reason| reason.failure(None)),
+            _ => Ok(None),
+        }
     }
 
     fn of(line: &[u8]) -> Result<Self, Unusable> {

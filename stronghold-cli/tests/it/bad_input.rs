@@ -188,7 +188,7 @@ fn a_command_line_that_means_nothing() {
         &["no-such-command"],
         &["pair", "--listen", "127.0.0.1:0", "--join", "127.0.0.1:1"],
         &["pair", "--grant", "everything"],
-        &["put", "a/b/c", "--generate", "0"],
+        &["put", "a/b/c", "--generate=0"],
     ] {
         device.fails_cleanly(args, USAGE);
     }

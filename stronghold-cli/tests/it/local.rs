@@ -44,37 +44,31 @@ fn a_value_comes_from_a_file_or_is_generated_and_never_shown() {
     let file = device.file("value", b"from a file");
     assert_eq!(device.ok(&["put", "a/b/file", "--file", &file]), "");
     assert_eq!(device.get("a/b/file"), "from a file");
-    for (args, len) in
-        [(&["put", "a/b/new", "--generate"][..], 24), (&["put", "a/b/new", "--generate", "64"], 64)]
-    {
+    for (args, len) in [
+        (&["put", "a/b/new", "-g"][..], 24),
+        (&["put", "--generate", "a/b/new"], 24),
+        (&["put", "a/b/new", "--generate=64"], 64),
+    ] {
         let done = device.run(args, b"");
         let value = device.get("a/b/new");
         assert_eq!((done.exit, value.len()), (0, len), "{}", done.stderr);
         assert!(done.stdout.is_empty() && !done.stderr.contains(&value));
         assert!(value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
     }
-    let said = device.fails_cleanly(&["put", "--generate", "12"], USAGE);
-    assert!(said.contains("no record is named"), "{said}");
     let long = device.get("a/b/new");
-    for args in [
-        &["put", "--generate", "a/b/order"][..],
-        &["put", "--generate", "16", "a/b/order"],
-        &["put", "--generate=16", "a/b/order"],
-    ] {
-        device.ok(args);
-        assert_eq!(
-            device.get("a/b/order").len(),
-            if args.len() == 3 && args[1] == "--generate" { 24 } else { 16 },
-            "{args:?}"
-        );
-    }
+    device.ok(&["put", "a/b/words", "--words"]);
+    assert!(device.get("a/b/words").split('-').count() >= 6);
+    device.ok(&["put", "a/b/pin", "--generate=8", "--alphabet", "0-9a-b"]);
+    let pin = device.get("a/b/pin");
+    assert!(pin.len() == 8 && pin.bytes().all(|byte| b"0123456789ab".contains(&byte)), "{pin}");
     for args in [
         &["put", "--generate"][..],
-        &["put", "--generate", "16"],
-        &["put", "a/b/order", "--generate", "0"],
-        &["put", "a/b/order", "--generate", "4097"],
-        &["put", "a/b/order", "--generate", "a/b/c"],
-        &["put", "--generate", "a/b"],
+        &["put", "a/b/order", "--generate=0"],
+        &["put", "a/b/order", "--generate=4097"],
+        &["put", "a/b/order", "--generate", "16"],
+        &["put", "a/b/order", "--alphabet", "a"],
+        &["put", "a/b/order", "--alphabet", "ab", "--words"],
+        &["put", "a/b/order", "--words", "--file", &file],
     ] {
         device.fails_cleanly(args, USAGE);
     }
@@ -84,6 +78,17 @@ fn a_value_comes_from_a_file_or_is_generated_and_never_shown() {
         device.get("a/b/new")
     });
     assert_ne!(values[0], values[1]);
+}
+
+#[test]
+fn what_is_replaced_is_said() {
+    let device = Device::new("a");
+    let put = |value: &[u8]| device.run(&["put", "a/b/c"], value).stderr;
+    assert_eq!(put(b"first"), "");
+    assert_eq!(put(b"second"), "replaced a/b/c (was 5 bytes, `stronghold undo`)\n");
+    assert_eq!(device.run(&["put", "a/b/c", "--quiet"], b"third").stderr, "");
+    assert_eq!(device.json_with(&["put", "a/b/c"], b"fourth")["replaced"], 5);
+    assert_eq!(device.json_with(&["put", "a/b/d"], b"new")["replaced"], serde_json::Value::Null);
 }
 
 #[test]

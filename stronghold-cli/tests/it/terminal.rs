@@ -4,7 +4,7 @@
 
 use std::{fs, thread, time::Duration};
 
-use crate::common::{DECISION, DENIED, Device, Pair, USAGE, at_terminal, end, redirected};
+use crate::common::{DECISION, DENIED, Device, Pair, USAGE, WRONG_KEY, at_terminal, end, redirected};
 use expectrl::{Expect, Session, session::OsSession};
 
 #[test]
@@ -12,8 +12,10 @@ fn a_new_passphrase_is_asked_for_twice_and_never_shown() {
     let device = Device::without_snapshot();
     let init = |second: &str| {
         let mut session = at_terminal(&device, &["init"]);
-        session.expect("Passphrase: ").unwrap();
+        session.expect("New passphrase for ").unwrap();
+        session.expect("(Enter: a generated one): ").unwrap();
         session.send_line("correct horse").unwrap();
+        session.expect("strength: ").unwrap();
         let shown = session.expect("Once more: ").unwrap();
         assert!(!String::from_utf8_lossy(shown.before()).contains("correct"));
         session.send_line(second).unwrap();
@@ -31,11 +33,68 @@ fn a_new_passphrase_is_asked_for_twice_and_never_shown() {
 }
 
 #[test]
+fn a_generated_passphrase_is_offered_and_opens_the_file() {
+    let device = Device::without_snapshot();
+    let mut session = at_terminal(&device, &["init"]);
+    session.expect("(Enter: a generated one): ").unwrap();
+    session.send_line("").unwrap();
+    session.expect("\r\n").unwrap();
+    let refused = until(&mut session, "\r\nWrite it down");
+    session.expect("Is it written down? [y/N] ").unwrap();
+    session.send_line("n").unwrap();
+    session.expect("(Enter: a generated one): ").unwrap();
+    session.send_line("").unwrap();
+    session.expect("\r\n").unwrap();
+    let taken = until(&mut session, "\r\nWrite it down");
+    session.expect("Is it written down? [y/N] ").unwrap();
+    session.send_line("y").unwrap();
+    assert_eq!(end(session).0, 0);
+    assert!(refused != taken && taken.split('-').count() >= 6, "{taken}");
+    device.unlock_by("--passphrase-file", "passphrase", taken.as_bytes());
+    device.ok(&["verify"]);
+}
+
+#[test]
+fn a_passphrase_is_asked_for_three_times() {
+    let device = Device::with_passphrase("a", "correct horse");
+    for (wrong, exit) in [(2, 0), (3, WRONG_KEY)] {
+        let mut session = at_terminal(&device, &["list"]);
+        for number in 0..wrong {
+            session.expect("vault: ").unwrap();
+            session.send_line("correct house").unwrap();
+            if number < 2 {
+                session.expect("wrong passphrase; try again").unwrap();
+            }
+        }
+        if exit == 0 {
+            session.expect("vault: ").unwrap();
+            session.send_line("correct horse").unwrap();
+        }
+        assert_eq!(end(session).0, exit, "{wrong}");
+    }
+}
+
+#[test]
+fn a_value_typed_differently_the_second_time_is_not_written() {
+    let device = Device::new("a");
+    let mut session = at_terminal(&device, &["put", "s/v/r", "--key-file", &device.key_file()]);
+    session.expect("Value for s/v/r: ").unwrap();
+    session.send_line("typed").unwrap();
+    session.expect("Once more: ").unwrap();
+    session.send_line("tyepd").unwrap();
+    let (exit, said) = end(session);
+    assert!(exit == USAGE && said.contains("the two values differ"), "{said}");
+    device.is_absent("s/v/r");
+}
+
+#[test]
 fn a_value_is_prompted_for_and_printed_with_a_newline() {
     let device = Device::new("a");
     let key = device.key_file();
     let mut session = at_terminal(&device, &["put", "s/v/r", "--key-file", &key]);
-    session.expect("Value: ").unwrap();
+    session.expect("Value for s/v/r: ").unwrap();
+    session.send_line("typed").unwrap();
+    session.expect("Once more: ").unwrap();
     session.send_line("typed").unwrap();
     let (exit, said) = end(session);
     assert!(exit == 0 && !said.contains("typed"), "{said}");
@@ -50,7 +109,7 @@ fn an_empty_value_is_asked_about_at_a_terminal() {
     let key = device.key_file();
     for (answer, exit, after) in [("n", DECISION, "before"), ("", DECISION, "before"), ("y", 0, "")] {
         let mut session = at_terminal(&device, &["put", "s/v/r", "--key-file", &key]);
-        session.expect("Value: ").unwrap();
+        session.expect("Value for s/v/r: ").unwrap();
         session.send_line("").unwrap();
         session.expect("The value is empty. Write nothing to s/v/r? [y/N] ").unwrap();
         session.send_line(answer).unwrap();
@@ -59,7 +118,7 @@ fn an_empty_value_is_asked_about_at_a_terminal() {
     }
     // With `--yes` there is no question.
     let mut session = at_terminal(&device, &["put", "s/v/r", "--yes", "--key-file", &key]);
-    session.expect("Value: ").unwrap();
+    session.expect("Value for s/v/r: ").unwrap();
     session.send_line("").unwrap();
     assert_eq!(end(session).0, 0);
 }
@@ -68,13 +127,13 @@ fn an_empty_value_is_asked_about_at_a_terminal() {
 fn the_end_of_the_input_is_told_from_having_no_terminal() {
     let device = Device::with_passphrase("a", "correct horse");
     let mut session = at_terminal(&device, &["list"]);
-    session.expect("Passphrase: ").unwrap();
+    session.expect("vault: ").unwrap();
     session.send("\u{4}").unwrap();
     let (exit, said) = end(session);
     assert!(exit == USAGE && said.contains("the input was ended (Ctrl-D)"), "{said}");
     // Ctrl-D after some text does not end the input: the line is still there.
     let mut session = at_terminal(&device, &["list"]);
-    session.expect("Passphrase: ").unwrap();
+    session.expect("vault: ").unwrap();
     session.send("correct \u{4}horse\r").unwrap();
     assert_eq!(end(session).0, 0);
 }
@@ -93,9 +152,13 @@ fn the_keys_of_a_line_do_what_they_do_elsewhere() {
         (&format!("{}\r", "long".repeat(2000)), &"long".repeat(2000)),
     ] {
         let mut session = at_terminal(&device, &["put", "s/v/r", "--key-file", &key]);
-        session.expect("Value: ").unwrap();
+        session.expect("Value for s/v/r: ").unwrap();
+        session.send(typed).unwrap();
+        let first = until(&mut session, "Once more: ");
         session.send(typed).unwrap();
         let (exit, said) = end(session);
+        let said = first + &said.replace("wrote s/v/r", "");
+        let said = said.split("replaced").next().unwrap();
         assert!(exit == 0 && said.trim_matches(['\r', '\n', '\u{7}']).is_empty(), "{typed:?}: {said:?}");
         assert_eq!(device.get("s/v/r"), value, "{typed:?}");
     }
@@ -147,12 +210,12 @@ fn a_command_that_asks_can_be_suspended_and_goes_on() {
     device.put("a/b/c", "value");
     let mut session = shell(&device);
     session.send_line("\"$STRONGHOLD\" get a/b/c --snapshot vault").unwrap();
-    session.expect("Passphrase: ").unwrap();
+    session.expect("vault: ").unwrap();
     session.send("wrong\u{1a}").unwrap();
     session.expect("Stopped").unwrap();
     assert_as_before(&mut session);
     session.send_line("fg").unwrap();
-    session.expect("Passphrase: ").unwrap();
+    session.expect("vault: ").unwrap();
     session.send("correct horse\r").unwrap();
     session.expect("value").unwrap();
     assert_as_before(&mut session);
@@ -161,10 +224,10 @@ fn a_command_that_asks_can_be_suspended_and_goes_on() {
 #[test]
 fn a_prompt_that_is_left_leaves_the_terminal_as_it_was() {
     let device = Device::with_passphrase("a", "correct horse");
-    for key in ["\u{3}", "\u{1c}", "\u{4}", "wrong\r"] {
+    for key in ["\u{3}", "\u{1c}", "\u{4}", "wrong\rwrong\rwrong\r"] {
         let mut session = shell(&device);
         session.send_line("\"$STRONGHOLD\" list --snapshot vault").unwrap();
-        session.expect("Passphrase: ").unwrap();
+        session.expect("vault: ").unwrap();
         session.send(key).unwrap();
         assert_as_before(&mut session);
     }
