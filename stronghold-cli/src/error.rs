@@ -338,9 +338,7 @@ impl From<SessionError> for Failure {
             SessionError::Refused(Refusal::NotReady) => Self::of(Kind::NotReady, &error)
                 .hint("the two are still paired: what is wrong is said by `stronghold serve` there; try again later"),
             SessionError::NotPermitted => Self::of(Kind::Denied, &error),
-            SessionError::Deletions => {
-                Self::deletions("many records would be deleted or emptied by this; nothing was changed")
-            }
+            SessionError::Deletions(_) => Self::deletions(&format!("{error}; nothing was changed")),
             SessionError::Refused(Refusal::Deletions) => {
                 let message = "many records would be deleted or emptied at the peer; nothing was changed";
                 Self::new(Kind::Deletions, message)

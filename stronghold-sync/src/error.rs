@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Losses;
+
 /// The reason why a session failed, grouped by whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -24,8 +26,8 @@ pub enum SessionError {
     #[error("the policy does not allow it")]
     NotPermitted,
     /// Many records would be deleted, emptied or shrunk without confirmation.
-    #[error("many records would be deleted or emptied")]
-    Deletions,
+    #[error("this would delete or empty {0}")]
+    Deletions(Losses),
     /// An entry exceeds a limit of this side that the plan did not foresee: the next session leaves
     /// the record out.
     #[error("a limit is met that was not met when the session began")]
@@ -127,7 +129,7 @@ pub enum TaskError {
     /// The peer's batch breaks the protocol.
     Peer(PeerMisbehaved),
     /// The peer's batch would delete or empty many records without confirmation.
-    Deletions,
+    Deletions(Losses),
     /// The batch exceeds a limit of this side that the plan did not foresee.
     Limits,
 }
@@ -138,7 +140,7 @@ impl From<TaskError> for SessionError {
             TaskError::Local => Self::Local,
             TaskError::NotPermitted => Self::NotPermitted,
             TaskError::Peer(misbehaviour) => misbehaviour.into(),
-            TaskError::Deletions => Self::Deletions,
+            TaskError::Deletions(losses) => Self::Deletions(losses),
             TaskError::Limits => Self::Limits,
         }
     }

@@ -23,8 +23,8 @@ pub use model::shape::{Ancestors, EntryId, MAX_ANCESTORS, Replaced, Shape, Versi
 pub use model::stamps::{Edition, Stamps};
 pub use model::time::Timestamp;
 pub use plan::{
-    Change, MAX_ADDED_HEADS, MAX_HEADS, MAX_UNCONFIRMED_DELETIONS, OnConflict, Plan, PlanOptions, Resolution,
-    SkipReason, Skipped, is_shrunk, needs_confirmation, plan,
+    Change, Losses, MAX_ADDED_HEADS, MAX_HEADS, MAX_UNCONFIRMED_DELETIONS, OnConflict, Plan, PlanOptions,
+    Resolution, SkipReason, Skipped, is_shrunk, needs_confirmation, plan,
 };
 pub use policy::{
     Decision, Grant, Operation, ParseOperationError, Pending, Policy, RedundantRule, Rule, RuleTooWide,

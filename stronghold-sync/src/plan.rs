@@ -5,7 +5,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
-use core::cmp::Ordering;
+use core::{cmp::Ordering, fmt};
 
 use crate::{Location, LocationId, RevisionId, Shape, model::shape::heads};
 
@@ -166,20 +166,47 @@ pub fn needs_confirmation(deletions: u64, readable: u64) -> bool {
     deletions > MAX_UNCONFIRMED_DELETIONS && deletions.saturating_mul(10) > readable
 }
 
+/// The records that one side would lose: deleted, emptied, or shortened to less than half.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Their number.
+    pub lost: u64,
+    /// The number of readable records among those compared.
+    pub of: u64,
+    /// `true` if it is the peer that would lose them.
+    pub there: bool,
+}
+
+impl Losses {
+    /// Returns whether a person must confirm them; see [`needs_confirmation`].
+    pub fn need_confirmation(self) -> bool {
+        needs_confirmation(self.lost, self.of)
+    }
+}
+
+impl fmt::Display for Losses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.there { "at the peer" } else { "here" };
+        write!(f, "{} of {} records {place}", self.lost, self.of)
+    }
+}
+
 impl Plan {
-    /// Returns whether the user must confirm the plan: on either side, the records to be deleted,
-    /// emptied or shrunk are more than [`MAX_UNCONFIRMED_DELETIONS`] and more than a tenth of the
-    /// readable records among those compared.
-    #[must_use]
+    /// Returns whether a person must confirm the losses on either side.
     pub fn needs_confirmation(&self) -> bool {
-        self.needs_confirmation_here()
-            || needs_confirmation(self.deletes_there + self.shrinks_there, self.readable_there)
+        self.unconfirmed().is_some()
     }
 
-    /// Returns whether the user must confirm the changes on this side.
-    #[must_use]
-    pub fn needs_confirmation_here(&self) -> bool {
-        needs_confirmation(self.deletes_here + self.shrinks_here, self.readable_here)
+    /// Returns the losses that a person must confirm: of this side, else of the peer.
+    pub fn unconfirmed(&self) -> Option<Losses> {
+        let lost = self.deletes_there + self.shrinks_there;
+        let there = Losses { lost, of: self.readable_there, there: true };
+        [self.losses_here(), there].into_iter().find(|losses| losses.need_confirmation())
+    }
+
+    /// Returns the losses of this side.
+    pub fn losses_here(&self) -> Losses {
+        Losses { lost: self.deletes_here + self.shrinks_here, of: self.readable_here, there: false }
     }
 
     /// Returns whether there is nothing to do.
@@ -725,8 +752,12 @@ mod tests {
         {
             let (here, there) =
                 (plan(deletes, shrinks, readable, true), plan(deletes, shrinks, readable, false));
-            assert_eq!((here.needs_confirmation(), here.needs_confirmation_here()), (many, many));
-            assert_eq!((there.needs_confirmation(), there.needs_confirmation_here()), (many, false));
+            let losses = |there| Losses { lost: deletes + shrinks, of: readable, there };
+            assert_eq!(
+                (here.losses_here(), here.unconfirmed()),
+                (losses(false), many.then_some(losses(false)))
+            );
+            assert_eq!((there.losses_here().lost, there.unconfirmed()), (0, many.then_some(losses(true))));
         }
         assert!(!needs_confirmation(u64::MAX / 5, u64::MAX), "it does not overflow");
     }

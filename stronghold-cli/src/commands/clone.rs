@@ -76,10 +76,11 @@ pub(super) async fn import(
 /// Converts the error of a command that makes no plan first: its hint names the command that does.
 pub(super) fn with_plan_hint(error: PeerError) -> Failure {
     match error {
-        PeerError::Session(SessionError::Deletions) | PeerError::Host(HostError::Deletions) => Failure::from(
-            SessionError::Deletions,
-        )
-        .hint("`stronghold sync PEER --pull --take` shows it with --dry-run, and takes --confirm-deletions"),
+        PeerError::Session(SessionError::Deletions(losses))
+        | PeerError::Host(HostError::Deletions(losses)) => Failure::from(SessionError::Deletions(losses))
+            .hint(
+                "`stronghold sync PEER --pull --take` shows it with --dry-run, and takes --confirm-deletions",
+            ),
         other => other.into(),
     }
 }

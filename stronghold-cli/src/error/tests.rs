@@ -8,7 +8,7 @@ use stronghold_snapshot::{
     OpenError, OpenFileError, ReloadError, RollbackError, SealError, StorageError, Unsupported,
     VaultFileError,
 };
-use stronghold_sync::{ParseLocationError, session::PeerMisbehaved};
+use stronghold_sync::{Losses, ParseLocationError, session::PeerMisbehaved};
 use stronghold_vault::{ImportError, RandomnessError, RejectReason};
 
 use super::*;
@@ -172,7 +172,7 @@ fn what_is_wrong_between_two_devices() {
     assert_is(refused(Refusal::NotReady), Kind::NotReady, "still paired");
     assert_is(refused(Refusal::Deletions), Kind::Deletions, "--confirm-deletions");
     assert_is(refused(Refusal::ProtocolError), Kind::Peer, "");
-    assert_is(SessionError::Deletions, Kind::Deletions, "--confirm-deletions");
+    assert_is(SessionError::Deletions(Losses::default()), Kind::Deletions, "--confirm-deletions");
     assert_is(SessionError::NotPermitted, Kind::Denied, "");
     assert_is(
         SessionError::PeerMisbehaved(PeerMisbehaved::Unrequested),
@@ -222,7 +222,7 @@ fn what_a_peer_does_wrong_exits_with_9_and_what_it_forbids_with_7() {
     assert_eq!(session(SessionError::Refused(Refusal::ProtocolError)).kind.exit(), 9);
     assert_eq!(session(SessionError::Refused(Refusal::NotPermitted)).kind.exit(), 7);
     assert_eq!(Failure::from(PeerError::NothingToPush).kind.exit(), 7);
-    for error in [SessionError::Deletions, SessionError::Refused(Refusal::Deletions)] {
+    for error in [SessionError::Deletions(Losses::default()), SessionError::Refused(Refusal::Deletions)] {
         assert_eq!(session(error).kind.exit(), 8);
     }
     assert_eq!(Failure::from(PairingError::WrongCode).kind.exit(), 9);
@@ -272,7 +272,7 @@ fn what_else_two_devices_say_has_its_hint() {
     assert_is(SessionError::Refused(Refusal::Busy), Kind::Busy, "try again in a while");
     assert_is(SessionError::Refused(Refusal::NotReady), Kind::NotReady, "still paired");
     assert_is(SessionError::Refused(Refusal::Deletions), Kind::Deletions, "for its owner to allow");
-    assert_is(SessionError::Deletions, Kind::Deletions, "--dry-run");
+    assert_is(SessionError::Deletions(Losses::default()), Kind::Deletions, "--dry-run");
     assert_is(SessionError::Local, Kind::Unexpected, "");
     assert_is(SessionError::Stopped, Kind::Peer, "");
 }

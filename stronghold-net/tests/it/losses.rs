@@ -84,7 +84,9 @@ async fn stops(entrance: Entrance, loser: &Device, other: &Device) -> bool {
     let result = if matches!(entrance, Entrance::Push) { answered.map(drop) } else { asking.map(drop) };
     match result {
         Ok(()) => false,
-        Err(PeerError::Session(SessionError::Deletions) | PeerError::Host(HostError::Deletions)) => true,
+        Err(PeerError::Session(SessionError::Deletions(_)) | PeerError::Host(HostError::Deletions(_))) => {
+            true
+        }
         Err(error) => panic!("{entrance:?}: {error}"),
     }
 }

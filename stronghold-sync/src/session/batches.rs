@@ -367,7 +367,7 @@ mod tests {
     };
     use super::*;
     use crate::{
-        Ancestors, DeviceId, Operation, Rule, Selection,
+        Ancestors, DeviceId, Losses, Operation, Rule, Selection,
         message::{CHUNK_BYTES, Refusal, Volume},
     };
 
@@ -605,7 +605,7 @@ mod tests {
             (misbehaved, Some(Refusal::ProtocolError)),
             (SessionError::PeerIncompatible { ours: 1, theirs: 2 }, Some(Refusal::Version)),
             (SessionError::NotPermitted, Some(Refusal::NotPermitted)),
-            (SessionError::Deletions, Some(Refusal::Deletions)),
+            (SessionError::Deletions(Losses::default()), Some(Refusal::Deletions)),
             (SessionError::Limits, Some(Refusal::Limits)),
             (SessionError::Local, Some(Refusal::Failed)),
             (SessionError::ApiMisuse, Some(Refusal::Failed)),
@@ -627,7 +627,7 @@ mod tests {
             (TaskError::Local, SessionError::Local),
             (TaskError::NotPermitted, SessionError::NotPermitted),
             (TaskError::Peer(PeerMisbehaved::BadBatch), misbehaved),
-            (TaskError::Deletions, SessionError::Deletions),
+            (TaskError::Deletions(Losses::default()), SessionError::Deletions(Losses::default())),
             (TaskError::Limits, SessionError::Limits),
         ] {
             assert_eq!(Core::default().fail_task(failure), error);

@@ -310,8 +310,8 @@ impl Initiator {
                 self.finish()
             }
             (State::AwaitApproval(sync, plan), TaskResult::Proceed { deletions_confirmed }) => {
-                if plan.needs_confirmation() && !deletions_confirmed {
-                    return Err(SessionError::Deletions);
+                if let Some(losses) = plan.unconfirmed().filter(|_| !deletions_confirmed) {
+                    return Err(SessionError::Deletions(losses));
                 }
                 self.propose(sync, plan)
             }

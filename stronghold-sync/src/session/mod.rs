@@ -388,7 +388,7 @@ impl Core {
             SessionError::PeerMisbehaved(_) => Some(Refusal::ProtocolError),
             SessionError::PeerIncompatible { .. } => Some(Refusal::Version),
             SessionError::NotPermitted => Some(Refusal::NotPermitted),
-            SessionError::Deletions => Some(Refusal::Deletions),
+            SessionError::Deletions(_) => Some(Refusal::Deletions),
             SessionError::Limits => Some(Refusal::Limits),
             SessionError::Local | SessionError::ApiMisuse => Some(Refusal::Failed),
             SessionError::Stopped => Some(Refusal::Stopped),

@@ -199,9 +199,9 @@ impl Responder {
             (State::AwaitLossApproval(sync, propose, plan), TaskResult::Approved) => {
                 self.taking(sync, propose, *plan)?
             }
-            (State::AwaitLossApproval(sync, ..), TaskResult::Denied) => {
+            (State::AwaitLossApproval(sync, _, plan), TaskResult::Denied) => {
                 self.log_denied(&[Operation::Delete], sync.selection());
-                return Err(SessionError::Deletions);
+                return Err(SessionError::Deletions(plan.losses_here()));
             }
             (State::Sending(mut outgoing, incoming), TaskResult::Sealed(sealed)) => {
                 let done = outgoing.handle_sealed(sealed, &mut self.core);
@@ -298,7 +298,7 @@ impl Responder {
     /// initiator's confirmation does not count.
     fn planned(&mut self, sync: Box<Sync>, propose: Propose) -> Result<State, SessionError> {
         let plan = Box::new(sync.plan_to_take());
-        if plan.needs_confirmation_here() {
+        if plan.losses_here().need_confirmation() {
             self.core.perform(Task::Confirm(plan.clone()));
             return Ok(State::AwaitLossApproval(sync, propose, plan));
         }

@@ -1,7 +1,10 @@
 //! Why a host could not do its part, and whose fault that is.
 
 use stronghold_snapshot::{ComplementError, SealError, VaultFileError};
-use stronghold_sync::session::{PeerMisbehaved, TaskError};
+use stronghold_sync::{
+    Losses,
+    session::{PeerMisbehaved, TaskError},
+};
 use stronghold_vault::{Damaged, ExportError, ImportError, RejectReason};
 
 /// Why this side could not do its part.
@@ -24,8 +27,8 @@ pub enum HostError {
     #[error(transparent)]
     Seal(#[from] SealError),
     /// An import would delete, empty or shorten many records here; a sync asks first.
-    #[error("many records would be deleted or emptied")]
-    Deletions,
+    #[error("this would delete or empty {0}")]
+    Deletions(Losses),
     /// The peer's key is none.
     #[error("the peer sent an invalid recipient key")]
     BadKey,
@@ -52,7 +55,7 @@ impl HostError {
             }
             Self::Complement(_) => TaskError::Peer(PeerMisbehaved::BadBatch),
             Self::BadKey => TaskError::Peer(PeerMisbehaved::BadKey),
-            Self::Deletions => TaskError::Deletions,
+            Self::Deletions(losses) => TaskError::Deletions(*losses),
             _ => TaskError::Local,
         }
     }
@@ -69,6 +72,7 @@ mod tests {
     fn each_failure_is_somebodys_fault() {
         let unacceptable = |why| HostError::Import(ImportError::Unacceptable(why));
         let peer = TaskError::Peer;
+        let losses = Losses { lost: 11, of: 20, there: false };
         for (error, expected) in [
             (ExportError::NotPermitted.into(), TaskError::NotPermitted),
             (ExportError::Damaged(Damaged).into(), TaskError::Local),
@@ -81,7 +85,7 @@ mod tests {
             (ComplementError::Signature.into(), peer(PeerMisbehaved::BadBatch)),
             (ComplementError::NotThisRequest.into(), peer(PeerMisbehaved::BadBatch)),
             (HostError::BadKey, peer(PeerMisbehaved::BadKey)),
-            (HostError::Deletions, TaskError::Deletions),
+            (HostError::Deletions(losses), TaskError::Deletions(losses)),
             (HostError::Damaged(Damaged), TaskError::Local),
             (VaultFileError::Payload(DecodeError).into(), TaskError::Local),
         ] {

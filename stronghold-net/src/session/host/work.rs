@@ -6,7 +6,7 @@ use stronghold_snapshot::{
     ComplementReceiver, Manifest, RecipientPublicKey, RecipientSecretKey, SharedVault, now, seal_complement,
 };
 use stronghold_sync::{
-    DeviceId, Edition, Grant, Location, Mapping, RevisionId, Scope, needs_confirmation,
+    DeviceId, Edition, Grant, Location, Losses, Mapping, RevisionId, Scope,
     session::{Changes, Expected, Export, Lookup, LookupResult, TaskResult},
 };
 use stronghold_vault::{Entry, ExportError, PendingStep, PublicIdentity, RejectReason, Stronghold};
@@ -26,8 +26,8 @@ pub(super) struct VaultWork {
     receiver: ComplementReceiver,
     /// Number of batches sealed for the peer.
     sealed: u64,
-    /// Number of records that imported batches deleted, emptied or shortened here.
-    lost: u64,
+    /// Records that imported batches deleted, emptied or shortened here, of those before the first.
+    losses: Losses,
     /// The step of a session that the peer requested; `None` for a session of this side, which
     /// belongs to another step.
     pub(super) step: Option<PendingStep>,
@@ -55,7 +55,7 @@ impl VaultWork {
             receiver: ComplementReceiver::new(secret, peer.clone(), own, request_of(binding)),
             peer,
             sealed: 0,
-            lost: 0,
+            losses: Losses::default(),
             step: None,
             knowledge: PeerKnowledge::new(stamp_of(binding)),
             is_copied: false,
@@ -105,9 +105,12 @@ impl VaultWork {
         let now = now();
         // The peer writes the stamp before it sends a batch.
         self.knowledge.is_stamped_there = true;
-        let report = self.update(|work, stronghold| {
+        let (report, losses) = self.update(|work, stronghold| {
             let policy = stronghold.policy().clone();
-            let readable = expected.is_unplanned().then(|| stronghold.readable());
+            let mut losses = work.losses;
+            if expected.is_unplanned() && losses.of == 0 {
+                losses.of = stronghold.readable();
+            }
             let mut brought = Vec::with_capacity(entries.len());
             let report =
                 stronghold.import(entries, work.peer.device(), now, |location, entry, revision| {
@@ -115,17 +118,17 @@ impl VaultWork {
                     let checked = expected.check(&policy, location, &revision.shape(entry), now);
                     checked.map_err(RejectReason::from)
                 })?;
-            let lost = work.lost + report.deleted + report.shrunk;
-            if readable.is_some_and(|readable| needs_confirmation(lost, readable)) {
-                return Err(HostError::Deletions);
+            losses.lost += report.deleted + report.shrunk;
+            if expected.is_unplanned() && losses.need_confirmation() {
+                return Err(HostError::Deletions(losses));
             }
             // The peer holds each revision that it sends. They can be recorded only now: the record
             // skips revisions that are not held here.
             work.knowledge.write(stronghold, &work.peer.device(), brought);
-            Ok(report)
+            Ok((report, losses))
         })?;
         self.knowledge.written();
-        self.lost += report.deleted + report.shrunk;
+        self.losses = losses;
         Ok(Changes { received: report.received, deleted: report.deleted, conflicts: report.conflicts })
     }
 

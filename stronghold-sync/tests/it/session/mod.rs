@@ -13,7 +13,7 @@ mod world;
 use std::collections::BTreeSet;
 
 use stronghold_sync::{
-    Operation, RevisionId, Shape, SkipReason,
+    Losses, Operation, RevisionId, Shape, SkipReason,
     message::{Message, Refusal, Volume},
     session::{MAX_GIVEN, PeerMisbehaved, SessionError, SessionRequest, Summary, TaskError, TaskResult},
 };
@@ -272,7 +272,8 @@ fn a_sync_that_would_delete_many_stops_and_asks_first() {
         remove_some(&mut b, of_b);
         let before = (a.heads("**"), b.heads("**"));
         let (asking, asked) = run(sync_both("**", &a), &mut a, &mut b);
-        assert_eq!(asking, Some(Err(SessionError::Deletions)));
+        let losses = Losses { lost: 20, of: 50, there: of_a > 0 };
+        assert_eq!(asking, Some(Err(SessionError::Deletions(losses))));
         assert_eq!(asked, Some(Err(SessionError::Refused(Refusal::Deletions))));
         assert_eq!((a.heads("**"), b.heads("**")), before);
 
@@ -284,7 +285,7 @@ fn a_sync_that_would_delete_many_stops_and_asks_first() {
                 Some(Err(SessionError::Refused(Refusal::Deletions))),
                 "b's person has not spoken"
             );
-            assert_eq!(asked, Some(Err(SessionError::Deletions)));
+            assert_eq!(asked, Some(Err(SessionError::Deletions(Losses { there: false, ..losses }))));
             assert_eq!((a.heads("**"), b.heads("**")), before);
             b.confirms_losses = true;
         }
@@ -301,7 +302,8 @@ fn the_one_who_would_lose_records_by_a_push_stops_it() {
     let (before, push) = (b.heads("**"), may_give("**", &a));
     let (asking, asked) = run(sync("**", false, Some(push)), &mut a, &mut b);
     assert_eq!(asking, Some(Err(SessionError::Refused(Refusal::Deletions))));
-    assert_eq!((asked, b.heads("**")), (Some(Err(SessionError::Deletions)), before));
+    let losses = Losses { lost: 20, of: 50, there: false };
+    assert_eq!((asked, b.heads("**")), (Some(Err(SessionError::Deletions(losses))), before));
 }
 
 #[test]

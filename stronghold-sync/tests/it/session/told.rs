@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use stronghold_sync::{
-    Edition, Operation, Policy, Shape, SkipReason, Skipped, Stamp, Stamps,
+    Edition, Losses, Operation, Policy, Shape, SkipReason, Skipped, Stamp, Stamps,
     message::{LeftOut, Listing, Message, Refusal, Volume},
     reconcile::NeedMore,
     session::{
@@ -182,11 +182,12 @@ fn each_side_tells_of_its_edition_and_that_there_are_two_of_the_other() {
 #[test]
 fn why_the_host_could_not_go_on_is_told_as_far_as_it_may_be() {
     let misbehaved = SessionError::PeerMisbehaved(PeerMisbehaved::OverLimits);
+    let losses = Losses { lost: 11, of: 20, there: false };
     for (failure, error, told) in [
         (TaskError::Local, SessionError::Local, Refusal::Failed),
         (TaskError::NotPermitted, SessionError::NotPermitted, Refusal::NotPermitted),
         (TaskError::Peer(PeerMisbehaved::OverLimits), misbehaved, Refusal::ProtocolError),
-        (TaskError::Deletions, SessionError::Deletions, Refusal::Deletions),
+        (TaskError::Deletions(losses), SessionError::Deletions(losses), Refusal::Deletions),
         (TaskError::Limits, SessionError::Limits, Refusal::Limits),
     ] {
         let (mut a, mut b) = two_devices();
@@ -486,7 +487,8 @@ fn what_is_many_is_judged_by_all_that_the_asked_side_has_there() {
         a.on_plan = TaskResult::Proceed { deletions_confirmed: true };
         let ask = sync_both("**", &a);
         let asked = run(ask, &mut a, &mut b).1.unwrap();
-        assert_eq!(asked.err(), refused.then_some(SessionError::Deletions), "{readable}");
+        let losses = Losses { lost: 11, of: readable, there: false };
+        assert_eq!(asked.err(), refused.then_some(SessionError::Deletions(losses)), "{readable}");
         let confirmed =
             b.told.iter().filter(|action| matches!(action, Action::Perform(Task::Confirm(_)))).count();
         assert_eq!(confirmed, usize::from(refused));

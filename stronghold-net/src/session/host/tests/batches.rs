@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stronghold_sync::session::Expected;
+use stronghold_sync::{Losses, session::Expected};
 
 use super::*;
 
@@ -59,6 +59,9 @@ async fn losses_are_counted_over_all_batches_of_a_session() {
         answers.push(host.perform(Task::Import(import)).await);
     }
     let taken = |deleted| Ok(TaskResult::Imported(Changes { received: deleted, deleted, conflicts: 0 }));
-    assert_eq!(answers, [taken(6), taken(4), Err(TaskError::Deletions)]);
+    assert_eq!(
+        answers,
+        [taken(6), taken(4), Err(TaskError::Deletions(Losses { lost: 11, of: 20, there: false }))]
+    );
     assert_eq!(own.entries().len(), 10);
 }
