@@ -229,7 +229,6 @@ impl RecipientKey {
     }
 
     /// Returns the key's bytes.
-    #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -257,7 +256,6 @@ impl fmt::Debug for RecipientKey {
 
 impl Request {
     /// Returns the requested selection.
-    #[must_use]
     pub fn selection(&self) -> &Selection {
         match self {
             Self::Import { selection, .. }

@@ -120,7 +120,6 @@ pub enum SkipReason {
 
 impl SkipReason {
     /// Returns the machine-readable name.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::MayNotPush => "may_not_push",
@@ -134,7 +133,6 @@ impl SkipReason {
     }
 
     /// Returns whether a rule could lift the reason.
-    #[must_use]
     pub fn is_of_rules(self) -> bool {
         matches!(self, Self::MayNotPush | Self::MayNotDelete | Self::MayNotPull)
     }
@@ -210,7 +208,6 @@ impl Plan {
     }
 
     /// Returns whether there is nothing to do.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.take.is_empty() && self.give.is_empty() && self.resolve.is_empty()
     }
@@ -229,7 +226,6 @@ impl Plan {
 ///
 /// Shapes of a record that are not all heads, as a peer may send them, are merged first. If both
 /// sides describe a revision, the local shape wins.
-#[must_use]
 pub fn plan(local: &[Shape], remote: &[Shape], rules: PlanOptions) -> Plan {
     plan_through(local, remote, rules, &LimitsOnly)
 }
@@ -402,7 +398,6 @@ fn shrinks(before: &[Shape], after: &[&Shape]) -> bool {
 }
 
 /// Returns whether a value becomes empty, or less than half as large.
-#[must_use]
 pub fn is_shrunk(before: u64, after: u64) -> bool {
     before > 0 && (after == 0 || after < before / 2)
 }

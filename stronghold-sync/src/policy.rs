@@ -33,7 +33,6 @@ impl Operation {
     pub const ALL: [Self; 5] = [Self::Import, Self::Browse, Self::Pull, Self::Push, Self::Delete];
 
     /// Returns its name, as users write it.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Import => "import",
@@ -172,7 +171,6 @@ impl Policy {
     /// Returns why adding a rule would change nothing: an older rule of its device covers its
     /// selection for as long, and allows all its operations, or, if the new rule asks for approval,
     /// any of them without approval. Returns `None` if the rule would change something.
-    #[must_use]
     pub fn redundant_beside(&self, rule: &Rule, now: Timestamp) -> Option<RedundantRule> {
         let now = self.at(now);
         let covers = |old: &Rule| {
@@ -245,7 +243,6 @@ impl Policy {
     }
 
     /// Returns whether a rule has expired.
-    #[must_use]
     pub fn has_expired(&self, rule: &Rule, now: Timestamp) -> bool {
         rule.expires.is_some_and(|expires| expires <= self.at(now))
     }
@@ -327,25 +324,21 @@ impl Grant {
     /// Returns the grant of a snapshot's owner, who holds its key: everything selected. For local
     /// merges only, where no peer asks; the vault crate alone calls it.
     #[doc(hidden)]
-    #[must_use]
     pub fn of_owner(selection: Selection) -> Self {
         Self { peer: None, operation: Operation::Pull, scope: Scope::of(selection), approved: true }
     }
 
     /// Returns the device that the grant is for; `None` for the snapshot's owner.
-    #[must_use]
     pub fn peer(&self) -> Option<DeviceId> {
         self.peer
     }
 
     /// Returns the allowed operation.
-    #[must_use]
     pub fn operation(&self) -> Operation {
         self.operation
     }
 
     /// Returns the allowed scope.
-    #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
@@ -353,7 +346,6 @@ impl Grant {
 
 impl Pending {
     /// Returns the grant that awaits approval.
-    #[must_use]
     pub fn grant(&self) -> &Grant {
         &self.0
     }

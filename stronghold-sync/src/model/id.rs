@@ -27,13 +27,11 @@ macro_rules! id {
 
         impl $name {
             #[doc = concat!("Takes the id's ", stringify!($len), " bytes as they are.")]
-            #[must_use]
             pub const fn from_bytes(bytes: [u8; $len]) -> Self {
                 Self(bytes)
             }
 
             #[doc = concat!("The id's ", stringify!($len), " bytes.")]
-            #[must_use]
             pub const fn as_bytes(&self) -> &[u8; $len] {
                 &self.0
             }
@@ -110,7 +108,6 @@ id!(
 
 impl RevisionId {
     /// Returns the short id: the first 8 bytes.
-    #[must_use]
     pub fn short(&self) -> ShortId {
         let mut short = [0; 8];
         short.copy_from_slice(&self.0[..8]);
@@ -120,7 +117,6 @@ impl RevisionId {
 
 impl ClientId {
     /// Returns the id of the client with this name.
-    #[must_use]
     pub fn of(name: &str) -> Self {
         Self(named(b"stronghold/client/v1", &[], name))
     }
@@ -128,7 +124,6 @@ impl ClientId {
 
 impl VaultId {
     /// Returns the id of the vault with this name in a client.
-    #[must_use]
     pub fn of(client: ClientId, name: &str) -> Self {
         Self(named(b"stronghold/vault/v1", &client.0, name))
     }
@@ -136,7 +131,6 @@ impl VaultId {
 
 impl RecordId {
     /// Returns the id of the record with this name in a vault.
-    #[must_use]
     pub fn of(vault: VaultId, name: &str) -> Self {
         Self(named(b"stronghold/record/v1", &vault.0, name))
     }
@@ -144,13 +138,11 @@ impl RecordId {
 
 impl DeviceId {
     /// Returns the id of the device with this public key, a DER `SubjectPublicKeyInfo`.
-    #[must_use]
     pub fn of_spki(spki: &[u8]) -> Self {
         Self(Sha256::digest(spki).into())
     }
 
     /// Returns the first 8 bytes in groups of four digits, for comparison on two screens.
-    #[must_use]
     pub fn fingerprint(&self) -> alloc::string::String {
         let mut text = alloc::string::String::new();
         for (index, byte) in self.0[..8].iter().enumerate() {

@@ -61,31 +61,26 @@ impl Location {
 
     /// Creates a location from names that were checked before, such as those held in a vault.
     #[doc(hidden)]
-    #[must_use]
     pub fn new_unchecked(client: &str, vault: &str, record: &str) -> Self {
         Self { client: client.into(), vault: vault.into(), record: record.into() }
     }
 
     /// Returns the client's name.
-    #[must_use]
     pub fn client(&self) -> &str {
         &self.client
     }
 
     /// Returns the vault's name.
-    #[must_use]
     pub fn vault(&self) -> &str {
         &self.vault
     }
 
     /// Returns the record's name, which may contain `/`.
-    #[must_use]
     pub fn record(&self) -> &str {
         &self.record
     }
 
     /// Returns the ids that shapes carry in place of these names.
-    #[must_use]
     pub fn id(&self) -> LocationId {
         let client = ClientId::of(&self.client);
         let vault = VaultId::of(client, &self.vault);
@@ -145,7 +140,6 @@ impl From<Location> for (String, String, String) {
 /// Returns a name that is safe to display: control characters, invisible characters and those that
 /// change the direction of text become `\u{…}`, so that a peer's name can't drive a terminal or
 /// pass for another name.
-#[must_use]
 pub fn escape_untrusted(name: &str) -> String {
     if name.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
         return name.into();
@@ -164,7 +158,6 @@ pub fn escape_untrusted(name: &str) -> String {
 /// Returns whether a character is invisible or changes the direction of text: Unicode's
 /// `Default_Ignorable_Code_Point` and `Bidi_Control`, line separators, interlinear annotations,
 /// tags, and blanks that are not white space (fillers, the empty Braille pattern).
-#[must_use]
 pub fn is_hidden(letter: char) -> bool {
     matches!(letter,
         '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}'

@@ -69,7 +69,6 @@ pub struct EntryId {
 
 impl Shape {
     /// Returns the entry that the shape describes.
-    #[must_use]
     pub fn entry(&self) -> EntryId {
         EntryId { location: self.location, revision: self.revision }
     }
@@ -77,7 +76,6 @@ impl Shape {
 
 impl Ancestors {
     /// Returns the ancestors of a revision that replaces these heads.
-    #[must_use]
     pub fn for_successor(heads: &[Replaced<'_>]) -> Self {
         let mut heads = heads.to_vec();
         heads.sort_by_key(|head| (!head.shared, head.id));
@@ -97,7 +95,6 @@ impl Ancestors {
     /// Creates ancestors from a line of revisions, newest first, each replaced by the one before
     /// it; returns `None` if there are more than [`MAX_ANCESTORS`]. All count as having been
     /// elsewhere.
-    #[must_use]
     pub fn from_newest_first(ids: Vec<RevisionId>) -> Option<Self> {
         let mut seen = BTreeSet::new();
         let mut ids: Vec<ShortId> = ids.iter().map(RevisionId::short).filter(|id| seen.insert(*id)).collect();
@@ -110,7 +107,6 @@ impl Ancestors {
 
     /// Returns these ancestors together with the replaced heads and their ancestors: a peer that
     /// leaves ids out of a list does not make this side forget them.
-    #[must_use]
     pub fn merged_with(&self, replaced: &[Replaced<'_>]) -> Self {
         let mut seen: BTreeSet<ShortId> = self.as_slice().iter().copied().collect();
         let known = seen.len();
@@ -137,13 +133,11 @@ impl Ancestors {
     }
 
     /// Returns the parents alone: the part that a revision keeps once it is no longer a head.
-    #[must_use]
     pub fn parents_only(&self) -> Self {
         Self::from_parts(self.parents().to_vec(), self.shared_parents.into(), Vec::new(), Vec::new())
     }
 
     /// Returns the ancestors that `keep` keeps, in their order.
-    #[must_use]
     pub fn only(&self, mut keep: impl FnMut(&ShortId) -> bool) -> Self {
         let (parents, further) = self.as_slice().split_at(self.parents.into());
         let (shared, private) = further.split_at(self.shared.into());
@@ -155,19 +149,16 @@ impl Ancestors {
     }
 
     /// Returns all ids, the parents first.
-    #[must_use]
     pub fn as_slice(&self) -> &[ShortId] {
         self.ids.as_deref().unwrap_or(&[])
     }
 
     /// Returns the parents: the heads that the revision replaced directly.
-    #[must_use]
     pub fn parents(&self) -> &[ShortId] {
         &self.as_slice()[..self.parents.into()]
     }
 
     /// Returns whether `id` is an ancestor.
-    #[must_use]
     pub fn contains(&self, id: &RevisionId) -> bool {
         self.as_slice().contains(&id.short())
     }
@@ -327,7 +318,6 @@ impl<T: Versioned> Versioned for &T {
 ///
 /// The cost is proportional to the number of revisions and their ancestors, not to its square: a
 /// peer may send many.
-#[must_use]
 pub fn heads<T: Versioned>(revisions: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut all: Vec<T> = revisions.into_iter().collect();
     all.sort_by_key(Versioned::revision);

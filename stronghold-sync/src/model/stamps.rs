@@ -59,7 +59,6 @@ struct IssuedStamp {
 impl Stamps {
     /// Returns whether a peer that shows this stamp has continued from an older one since it was
     /// issued: there are two snapshots of its identity, and both are in use.
-    #[must_use]
     pub fn detects_duplicate(&self, shown: Option<Stamp>) -> bool {
         self.0.iter().any(|given| Some(given.stamp) == shown && given.bypassed)
     }

@@ -35,7 +35,6 @@ impl DifferenceEstimator {
     }
 
     /// Returns the approximate number of entries that differ between the two sets.
-    #[must_use]
     pub fn estimate(&self, other: &Self) -> u64 {
         let mut odd = [0u32; LEVELS];
         for (odd, (own, theirs)) in odd.iter_mut().zip(self.0.iter().zip(&other.0)) {

@@ -97,7 +97,6 @@ pub struct Initiator {
 impl Responder {
     /// Creates a responder with the set of these entries, under a secret that only the session's
     /// two ends know.
-    #[must_use]
     pub fn new(session: &[u8; 32], entries: impl IntoIterator<Item = EntryId>) -> Self {
         Self {
             session: *session,
@@ -112,13 +111,11 @@ impl Responder {
     }
 
     /// Returns the digest of the set, which is sent first.
-    #[must_use]
     pub fn summary(&self) -> &SetDigest {
         self.set.summary()
     }
 
     /// Returns the key in use.
-    #[must_use]
     pub fn key(&self) -> &SetKey {
         self.set.key()
     }
@@ -241,7 +238,6 @@ impl Responder {
 
 impl Initiator {
     /// Creates an initiator with the set of these entries and the responder's digest.
-    #[must_use]
     pub fn new(session: &[u8; 32], entries: impl IntoIterator<Item = EntryId>, theirs: SetDigest) -> Self {
         Self {
             session: *session,
@@ -255,19 +251,16 @@ impl Initiator {
     }
 
     /// Returns whether both sets are the same.
-    #[must_use]
     pub fn is_same(&self) -> bool {
         self.set.summary().is_same(&self.theirs)
     }
 
     /// Returns whether a fallback is left if the difference does not verify.
-    #[must_use]
     pub fn has_fallback(&self) -> bool {
         self.stage < Stage::Ranges
     }
 
     /// Returns the set under the key in use.
-    #[must_use]
     pub fn set(&self) -> &Set {
         &self.set
     }
@@ -327,7 +320,6 @@ impl Initiator {
 
     /// Returns the indices of the entries with these symbols; `None` if a symbol is of no entry
     /// here.
-    #[must_use]
     pub fn positions(&self, symbols: &BTreeSet<Symbol>) -> Option<Vec<usize>> {
         let found: Vec<(usize, Symbol)> = positions_of(symbols, self.set.symbols()).collect();
         let distinct: BTreeSet<Symbol> = found.iter().map(|(_, symbol)| *symbol).collect();
@@ -386,7 +378,6 @@ fn positions_of<'a>(
 }
 
 /// Encodes symbols, 8 bytes each, little-endian.
-#[must_use]
 fn to_bytes(words: &[u64]) -> ByteBuf {
     ByteBuf::from(words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>())
 }

@@ -60,7 +60,6 @@ pub struct BadRanges;
 
 impl RangeSender {
     /// Starts with the whole set as one range.
-    #[must_use]
     pub fn new(mut symbols: Vec<Symbol>) -> Self {
         symbols.sort_unstable();
         symbols.dedup();
@@ -95,7 +94,6 @@ impl RangeSender {
 
 impl RangeReceiver {
     /// Creates a receiver that knows nothing of the sender's set yet.
-    #[must_use]
     pub fn new(mut symbols: Vec<Symbol>) -> Self {
         symbols.sort_unstable();
         symbols.dedup();

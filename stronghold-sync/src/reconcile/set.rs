@@ -32,7 +32,6 @@ pub struct Set {
 
 impl Set {
     /// Hashes the entries, in their order.
-    #[must_use]
     pub fn new(key: SetKey, entries: impl IntoIterator<Item = EntryId>) -> Self {
         let mut summary = SetDigest::default();
         let symbols = entries
@@ -46,19 +45,16 @@ impl Set {
     }
 
     /// Returns the symbols, in the order of the entries.
-    #[must_use]
     pub fn symbols(&self) -> &[Symbol] {
         &self.symbols
     }
 
     /// Returns the digest, which is sent first.
-    #[must_use]
     pub fn summary(&self) -> &SetDigest {
         &self.summary
     }
 
     /// Returns the key.
-    #[must_use]
     pub fn key(&self) -> &SetKey {
         &self.key
     }
@@ -80,7 +76,6 @@ impl SetDigest {
     }
 
     /// Returns whether both sets are the same.
-    #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         self.count == other.count && self.fingerprint == other.fingerprint
     }

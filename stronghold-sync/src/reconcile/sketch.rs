@@ -31,7 +31,6 @@ pub enum PeelError {
 
 impl Sketch {
     /// Returns the first `len` cells of a set.
-    #[must_use]
     pub fn of(symbols: &[Symbol], len: usize) -> Self {
         let mut sketch = Self { cells: vec![0; len] };
         sketch.extend_from(symbols, 0);
@@ -39,7 +38,6 @@ impl Sketch {
     }
 
     /// Creates a sketch from existing cells.
-    #[must_use]
     pub fn from_cells(cells: &[u64]) -> Self {
         Self { cells: cells.to_vec() }
     }
@@ -54,13 +52,11 @@ impl Sketch {
     }
 
     /// Returns the cells.
-    #[must_use]
     pub fn cells(&self) -> &[u64] {
         &self.cells
     }
 
     /// Returns the sketch of the difference. Both sketches must have the same length.
-    #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         Self { cells: self.cells.iter().zip(&other.cells).map(|(own, theirs)| own ^ theirs).collect() }
     }
@@ -128,7 +124,6 @@ impl Sketch {
 
 /// Returns the number of cells that lets peeling succeed in 97 of 100 sessions for this estimated
 /// number of differences, as measured.
-#[must_use]
 pub fn cells_for(estimate: u64) -> usize {
     let estimate = estimate.min(u64::from(u32::MAX)) as f64;
     (1.85 * estimate + 2.6 * float::sqrt(estimate)) as usize + 3

@@ -30,7 +30,6 @@ pub struct Symbol(pub(crate) u64);
 impl SetKey {
     /// Derives the keys for an attempt of a session from 32 secret bytes that only its two ends
     /// know.
-    #[must_use]
     pub fn new(session: &[u8; 32], attempt: u8) -> Self {
         let mut hash = Sha256::new();
         hash.update(b"stronghold/reconcile/v1");
@@ -49,7 +48,6 @@ impl SetKey {
 
     /// Returns the keyed hash of an entry: SipHash-2-4 with 128 bits (Aumasson and Bernstein, 2012)
     /// over the record's id, which commits to client and vault too, and the revision's id.
-    #[must_use]
     pub fn hash(&self, entry: &EntryId) -> u128 {
         let mut bytes = [0; 48];
         bytes[..16].copy_from_slice(entry.location.record.as_bytes());
@@ -58,7 +56,6 @@ impl SetKey {
     }
 
     /// Returns the symbol of an entry: in the first attempt from its short id, later from its hash.
-    #[must_use]
     pub fn symbol(&self, entry: &EntryId) -> Symbol {
         self.short_symbol(&entry.location.record, &entry.revision.short())
             .unwrap_or_else(|| self.symbol_of_hash(self.hash(entry)))
@@ -66,7 +63,6 @@ impl SetKey {
 
     /// Returns the symbol of a revision by its record and short id; `None` if symbols come from
     /// whole ids.
-    #[must_use]
     pub fn short_symbol(&self, record: &RecordId, revision: &ShortId) -> Option<Symbol> {
         let mut bytes = [0; 24];
         bytes[..16].copy_from_slice(record.as_bytes());
@@ -75,7 +71,6 @@ impl SetKey {
     }
 
     /// Returns the symbol with the first bits of this hash.
-    #[must_use]
     pub fn symbol_of_hash(&self, hash: u128) -> Symbol {
         let id = (hash as u64) & ID_BITS;
         Symbol(id | self.check(id))
@@ -83,7 +78,6 @@ impl SetKey {
 
     /// Returns whether this can be the symbol of one entry. A sum of several passes once in a
     /// million times.
-    #[must_use]
     pub fn is_valid(&self, symbol: Symbol) -> bool {
         symbol.0 != 0 && self.check(symbol.0 & ID_BITS) == symbol.0 & !ID_BITS
     }
@@ -107,13 +101,11 @@ fn short_hasher(session: &[u8; 32]) -> ShortHasher {
 
 impl Symbol {
     /// Creates a symbol from its 64 bits.
-    #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
     /// Returns the symbol's 64 bits.
-    #[must_use]
     pub const fn bits(self) -> u64 {
         self.0
     }

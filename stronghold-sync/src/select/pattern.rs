@@ -59,7 +59,6 @@ enum Shortcut {
 
 impl Pattern {
     /// Returns the pattern that matches only this text.
-    #[must_use]
     pub fn literal(text: &str) -> Self {
         let mut escaped = String::with_capacity(text.len());
         for letter in text.chars() {
@@ -84,7 +83,6 @@ impl Pattern {
     }
 
     /// Returns whether the pattern matches all of `text`.
-    #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         self.matches_in(text, &mut 0)
     }
@@ -114,14 +112,12 @@ impl Pattern {
     }
 
     /// Returns whether the pattern matches every text.
-    #[must_use]
     pub fn is_everything(&self) -> bool {
         matches!(&self.shortcut, Shortcut::Prefix(prefix) if prefix.is_empty())
     }
 
     /// Returns `true` if this pattern is known to match every text that the other matches. `false`
     /// is not certain.
-    #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         match &self.shortcut {
             Shortcut::Prefix(prefix) => {
@@ -136,7 +132,6 @@ impl Pattern {
     }
 
     /// Returns whether some text exists that both patterns match.
-    #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         // row[j]: do self.tokens[i..] and other.tokens[j..] share a text? Filled from both ends
         // backwards.

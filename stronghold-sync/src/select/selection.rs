@@ -47,7 +47,6 @@ pub enum ParseSelectionError {
 
 impl Selection {
     /// Returns the selection of everything.
-    #[must_use]
     pub fn everything() -> Self {
         Self { patterns: "**".parse().into_iter().collect() }
     }
@@ -65,34 +64,29 @@ impl Selection {
     }
 
     /// Returns whether a peer accepts the selection: one made of locations may exceed the limits.
-    #[must_use]
     pub fn is_within_limits(&self) -> bool {
         Self::try_from(self.patterns.clone()).is_ok()
     }
 
     /// Returns the selection of just these records. It may exceed the limits: it is valid here, but
     /// a peer does not accept it.
-    #[must_use]
     pub fn of_locations<'a>(locations: impl IntoIterator<Item = &'a Location>) -> Self {
         let literal = |location: &Location| Pattern::literal(&alloc::format!("{location}"));
         Self { patterns: locations.into_iter().map(literal).collect() }
     }
 
     /// Returns whether the location is selected.
-    #[must_use]
     pub fn covers(&self, location: &Location) -> bool {
         self.covers_text(&alloc::format!("{location}"))
     }
 
     /// Returns whether some location could be in both selections.
-    #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         self.patterns.iter().any(|own| other.patterns.iter().any(|theirs| own.overlaps(theirs)))
     }
 
     /// Returns `true` if this selection is known to include all that the other selects. `false` is
     /// not certain.
-    #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         other.patterns.iter().all(|theirs| self.patterns.iter().any(|own| own.includes(theirs)))
     }
@@ -123,13 +117,11 @@ impl Selection {
     }
 
     /// Returns whether everything is selected.
-    #[must_use]
     pub fn is_everything(&self) -> bool {
         self.patterns.iter().any(Pattern::is_everything)
     }
 
     /// Returns the patterns.
-    #[must_use]
     pub fn patterns(&self) -> &[Pattern] {
         &self.patterns
     }
@@ -144,7 +136,6 @@ impl Selection {
 
     /// Returns whether it may select a location whose text begins with `prefix`, such as that of a
     /// client or a vault.
-    #[must_use]
     pub fn reaches(&self, prefix: &str) -> bool {
         self.patterns.iter().any(|pattern| pattern.reaches(prefix))
     }
@@ -214,7 +205,6 @@ fn deserialize_parts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<S
 
 impl Scope {
     /// Returns the scope of a whole selection.
-    #[must_use]
     pub fn of(selection: Selection) -> Self {
         Self { all_of: vec![selection] }
     }
@@ -236,19 +226,16 @@ impl Scope {
 
     /// Returns `true` if this scope is known to cover all that the other covers. `false` is not
     /// certain.
-    #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         self.all_of.iter().all(|own| other.all_of.iter().any(|theirs| own.includes(theirs)))
     }
 
     /// Returns whether the location is in scope.
-    #[must_use]
     pub fn covers(&self, location: &Location) -> bool {
         self.covers_text(&alloc::format!("{location}"))
     }
 
     /// Returns whether the location with this text form is in scope.
-    #[must_use]
     pub fn covers_text(&self, location: &str) -> bool {
         self.covers_in(location, &mut 0)
     }
@@ -260,14 +247,12 @@ impl Scope {
     }
 
     /// Returns the selection that is checked first: in a grant, the rules.
-    #[must_use]
     pub fn first(&self) -> &Selection {
         &self.all_of[0]
     }
 
     /// Returns the selections left to check for a location that [`first`](Self::first) covers;
     /// `None` if there are none.
-    #[must_use]
     pub fn rest(&self) -> Option<Self> {
         let rest = self.all_of[1..].iter().filter(|part| !part.includes(self.first()));
         let all_of: Vec<Selection> = rest.cloned().collect();
@@ -275,7 +260,6 @@ impl Scope {
     }
 
     /// Returns whether everything is in scope.
-    #[must_use]
     pub fn is_everything(&self) -> bool {
         self.all_of.iter().all(Selection::is_everything)
     }
@@ -329,7 +313,6 @@ impl Mapping {
     }
 
     /// Returns the location at which an entry from this location arrives.
-    #[must_use]
     pub fn apply(&self, location: &Location) -> Location {
         let vault = self.vaults.iter().find(|((c, v), _)| c == location.client() && v == location.vault());
         let client = self.clients.iter().find(|(client, _)| client == location.client());
@@ -344,7 +327,6 @@ impl Mapping {
     }
 
     /// Returns whether it renames nothing.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty() && self.vaults.is_empty()
     }

@@ -114,7 +114,6 @@ impl Expected {
 
     /// Returns whether the entries arrive without a plan, so that no confirmation of deleted or
     /// emptied records took place.
-    #[must_use]
     pub fn is_unplanned(&self) -> bool {
         matches!(self, Self::Within(_) | Self::Values(_))
     }

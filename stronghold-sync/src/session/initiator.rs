@@ -141,14 +141,12 @@ enum State {
 
 impl Initiator {
     /// Starts a session with this request.
-    #[must_use]
     pub fn new(ask: SessionRequest) -> Self {
         Self::with_edition(ask, Edition::default(), Stamps::default())
     }
 
     /// Starts a session, and sends the peer this snapshot's edition. `stamps` are those issued to
     /// the peer.
-    #[must_use]
     pub fn with_edition(ask: SessionRequest, edition: Edition, stamps: Stamps) -> Self {
         let (request, state) = match ask {
             SessionRequest::Import { selection, key } => {

@@ -64,7 +64,6 @@ impl Responder {
     /// Creates a responder that waits for a request of `peer` at the time `now` (milliseconds since
     /// 1970). `key` is this side's one-time key for entries it may take; `secret` is 32 bytes that
     /// only the two ends of this session know, fresh each time.
-    #[must_use]
     pub fn new(policy: Policy, peer: DeviceId, now: Timestamp, key: RecipientKey, secret: [u8; 32]) -> Self {
         let entry_limit = MAX_ENTRIES as usize;
         let (edition, stamps, copied) = (Edition::default(), Stamps::default(), false);

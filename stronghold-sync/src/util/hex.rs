@@ -16,7 +16,6 @@ pub(crate) fn write(bytes: &[u8], f: &mut impl Write) -> fmt::Result {
 }
 
 /// Returns bytes as lower-case hexadecimal.
-#[must_use]
 pub fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     let _ = write(bytes, &mut text); // a string takes everything
@@ -24,7 +23,6 @@ pub fn text(bytes: &[u8]) -> String {
 }
 
 /// Parses exactly `N` bytes, in either case; returns `None` for any other length or character.
-#[must_use]
 pub fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != 2 * N {

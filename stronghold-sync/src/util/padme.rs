@@ -3,7 +3,6 @@
 
 /// Returns the padded length of `len` bytes: at most 12 % more, and only O(log log) bits of the
 /// length remain visible.
-#[must_use]
 pub fn padme_len(len: u64) -> u64 {
     if len < 2 {
         return len;
