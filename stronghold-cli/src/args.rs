@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::commands::edit::EditArgs;
+use crate::commands::export_plain::Plaintext;
 use crate::commands::get::GetArgs;
 use crate::commands::import::ImportArgs;
 use crate::commands::list::ListArgs;
@@ -186,7 +187,7 @@ pub(crate) enum Command {
     Merge(MergeArgs),
     /// Import another program's export.
     #[command(
-        after_help = "Examples:\n  stronghold import --format csv export.csv --dry-run\n  stronghold import --format csv export.csv --into wallet"
+        after_help = "Examples:\n  stronghold import passwords.csv --dry-run\n  stronghold import bitwarden.json --into wallet"
     )]
     Import(ImportArgs),
     /// Export a selection as a sealed snapshot of its own.
@@ -205,6 +206,9 @@ pub(crate) enum Command {
         /// Seal it with the 32-byte key in FILE.
         #[arg(long, value_name = "FILE")]
         output_key_file: Option<PathBuf>,
+        /// Write the values unencrypted, for other programs.
+        #[arg(long, value_name = "FORMAT", conflicts_with_all = ["output_passphrase_file", "output_key_file"])]
+        plaintext: Option<Plaintext>,
     },
     /// Pair with another device: show a code and wait, or join with the code that it shows.
     #[command(after_help = "Examples:\n  stronghold pair\n  stronghold pair --join")]

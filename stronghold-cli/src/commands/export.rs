@@ -5,15 +5,41 @@ use std::path::Path;
 use serde_json::json;
 use stronghold_snapshot::now;
 use stronghold_snapshot::{Merge, VaultFile};
-use stronghold_sync::{Mapping, OnConflict, Selection};
+use stronghold_sync::{Mapping, OnConflict, Selection, escape_untrusted};
+use stronghold_vault::Stronghold;
 
+use super::export_plain::{self, Plaintext};
 use super::init;
 use crate::context::{Context, is_taken, selection};
 use crate::{
-    error::{Failure, path_text, shown},
+    error::{Failure, Kind, path_text, shown},
     output::counted,
     secrets::Source,
 };
+
+/// Exports unencrypted.
+pub(super) fn plain(
+    context: &Context,
+    of: Option<&str>,
+    output: &Path,
+    format: Plaintext,
+) -> Result<(), Failure> {
+    let selection = selection(of)?;
+    let home = context.open()?;
+    found(home.stronghold(), &selection, of)?;
+    export_plain::export(context, home.stronghold(), &selection, output, format)
+}
+
+/// Checks that a selection selects something: a misspelt one is no backup.
+fn found(stronghold: &Stronghold, selection: &Selection, of: Option<&str>) -> Result<(), Failure> {
+    match of {
+        Some(text) if stronghold.locations(selection).next().is_none() => {
+            let message = format!("nothing matches {}; nothing was exported", escape_untrusted(text));
+            Err(Failure::new(Kind::NotFound, message).hint("see `stronghold list`"))
+        }
+        _ => Ok(()),
+    }
+}
 
 pub(super) fn export(
     context: &Context,
@@ -29,6 +55,7 @@ pub(super) fn export(
         now: now(),
     };
     let home = context.open()?;
+    found(home.stronghold(), &merge.selection, of)?;
     if is_taken(output)? {
         return Err(Failure::exists(output));
     }

@@ -106,7 +106,7 @@ fn get_matching(context: &Context, args: &GetArgs) -> Result<(), Failure> {
 
 /// Writes a new file that only this user can read. A file that could not be written whole is
 /// removed.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

@@ -7,6 +7,7 @@ mod conflicts;
 mod doctor;
 pub(crate) mod edit;
 mod export;
+pub(crate) mod export_plain;
 mod fetch;
 mod find;
 pub(crate) mod get;
@@ -77,7 +78,10 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Doctor => doctor::doctor(&context),
         Command::Merge(args) => merge::merge(&context, &args),
         Command::Import(args) => import::import(&context, &args),
-        Command::Export { selection, output, output_passphrase_file, output_key_file } => {
+        Command::Export { selection, output, plaintext: Some(format), .. } => {
+            export::plain(&context, selection.as_deref(), &output, format)
+        }
+        Command::Export { selection, output, output_passphrase_file, output_key_file, .. } => {
             let secret = (output_passphrase_file.as_deref(), output_key_file.as_deref());
             export::export(&context, selection.as_deref(), &output, secret)
         }

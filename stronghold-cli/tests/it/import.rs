@@ -40,7 +40,7 @@ fn a_broken_table_is_refused_whole_with_its_line() {
         ("Group,Title,Password\nWeb,\"A\"x,pa\n", "line 2"),
         ("Group,Title,Password,Password\nWeb,A,,pa\n", "two columns \"Password\""),
         ("Group;Title;Password\nWeb;A;pa\n", "semicolons"),
-        ("name,url,username,password\nA,https://a,ua,pa\n", "it has name, url, username, password"),
+        ("name,url,username,pin\nA,https://a,ua,pa\n", "it has name, url, username, pin"),
         ("A,https://a,ua,pa\nB,https://b,ub,pb\n", "does not look like names of columns"),
     ] {
         let path = device.file("table.csv", table.as_bytes());

@@ -20,6 +20,7 @@ mod local;
 mod logged;
 mod memory;
 mod merge;
+mod moving_in;
 mod names;
 mod names_of_several;
 mod pairing;

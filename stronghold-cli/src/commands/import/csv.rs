@@ -1,4 +1,4 @@
-//! Reads the table that KeePassXC exports.
+//! Reads the tables that KeePassXC, browsers and other programs export.
 //!
 //! A table with broken quoting or rows of unequal length is refused as a whole, since a shifted
 //! cell puts a password where it does not belong. A row without a valid name is left out and
@@ -10,16 +10,19 @@ mod quoting;
 use zeroize::Zeroizing;
 
 use self::quoting::{QuotingError, Row};
-use super::table::{Credential, LeftOut, LeftOutReason, Table, locate, short};
+use super::table::{Credential, Table, place, short};
 
-/// Columns that become records, with their fields. Empty cells are left out.
-const FIELDS: [(&str, &str); 5] = [
-    ("Username", "username"),
-    ("Password", "password"),
-    ("URL", "url"),
-    ("Notes", "notes"),
-    ("TOTP", "totp"),
+/// Fields with the names, in small letters, that programs give their columns.
+const FIELDS: [(&str, &[&str]); 5] = [
+    ("username", &["username", "login_username", "login name", "login", "user"]),
+    ("password", &["password", "login_password"]),
+    ("url", &["url", "login_uri", "website", "web site"]),
+    ("notes", &["notes", "note", "comments", "extra"]),
+    ("totp", &["totp", "otpauth", "login_totp"]),
 ];
+/// Names of the columns that name a row.
+const TITLES: &[&str] = &["title", "name", "account"];
+const GROUPS: &[&str] = &["group", "folder", "grouping"];
 /// Columns without secrets that KeePassXC also writes, ignored silently.
 const KNOWN: [&str; 3] = ["Icon", "Last Modified", "Created"];
 /// Usual column names of password tables. A first line with at least two of them is a header
@@ -48,7 +51,7 @@ impl ReadCsvError {
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Columns(_) => {
-                "expected are Group, Title, Username, Password, URL, Notes, TOTP: export it from KeePassXC as CSV"
+                "export it as CSV from KeePassXC or a browser, or say what is what: --columns title=NAME,password=NAME"
             }
             Self::Twice(_) => "rename one of them, or take it out",
             Self::Cells { .. } => "is there a comma in a cell without quotation marks around it?",
@@ -58,12 +61,13 @@ impl ReadCsvError {
     }
 }
 
-/// Reads a table with a header line; columns are found by name. `client` is where the records land,
-/// which limits the length of their names.
+/// Reads a table with a header line; columns are found by name, or are `chosen` as pairs of a field
+/// (or `title`, `group`) and a column. `client` is where the records land, which limits the length
+/// of their names.
 ///
 /// # Errors
 /// [`ReadCsvError`] when the input is not such a table, or is broken.
-pub(crate) fn read(table: &[u8], client: &str) -> Result<Table, ReadCsvError> {
+pub(crate) fn read(table: &[u8], client: &str, chosen: &[(String, String)]) -> Result<Table, ReadCsvError> {
     let text = std::str::from_utf8(table).map_err(|error| unreadable_at(table, error.valid_up_to()))?;
     let text = text.trim_start_matches('\u{feff}');
     another_separator(text)?;
@@ -76,11 +80,12 @@ pub(crate) fn read(table: &[u8], client: &str) -> Result<Table, ReadCsvError> {
         _ => Err(ReadCsvError::Unreadable { line: Some(row.line) }),
     };
     let Some((first, rest)) = rows.split_first() else { return Err(ReadCsvError::Unreadable { line: None }) };
-    let columns = Columns::of(&next(first)?)?;
+    let columns = Columns::of(&next(first)?, chosen)?;
     if let Some(Row { line, cells }) = rest.iter().find(|row| row.cells != first.cells) {
         return Err(ReadCsvError::Cells { line: *line, cells: *cells, columns: first.cells });
     }
     let mut table = Table {
+        has_lines: true,
         columns: columns.others.iter().map(|(_, name)| (name.clone(), 0)).collect(),
         ..Table::default()
     };
@@ -92,12 +97,14 @@ pub(crate) fn read(table: &[u8], client: &str) -> Result<Table, ReadCsvError> {
 }
 
 /// Index of a column, and its field.
-type Field = (usize, &'static str);
+type Field = (usize, String);
+/// Columns of group and title, and those of fields.
+type Named = (Option<usize>, Option<usize>, Vec<Field>);
 
 /// Meaning of each column.
 struct Columns {
-    group: usize,
-    title: usize,
+    group: Option<usize>,
+    title: Option<usize>,
     fields: Vec<Field>,
     others: Vec<(usize, String)>,
     /// Set if paths begin with the root group. KeePassXC always writes it, whatever its name; other
@@ -106,31 +113,65 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(header: &csv::StringRecord) -> Result<Self, ReadCsvError> {
+    fn of(header: &csv::StringRecord, chosen: &[(String, String)]) -> Result<Self, ReadCsvError> {
         let names: Vec<&str> = header.iter().map(str::trim).collect();
         let column = |name: &str| names.iter().position(|column| *column == name);
-        let (Some(group), Some(title)) = (column("Group"), column("Title")) else {
-            return Err(ReadCsvError::Columns(no_columns(&names)));
-        };
         let twice = |(index, name): (usize, &&str)| !name.is_empty() && column(name) != Some(index);
-        if let Some(index) = names.iter().enumerate().position(twice) {
+        let is_twice = names.iter().enumerate().position(twice);
+        let (group, title, fields) = match chosen {
+            [] => Self::known(&names),
+            _ => Self::chosen(&names, chosen)?,
+        };
+        let has = |name: &str| fields.iter().any(|(_, field)| field == name);
+        let is_usual =
+            has("password") && (title.is_some() || has("url")) || group.is_some() && title.is_some();
+        if chosen.is_empty() && !is_usual {
+            return Err(ReadCsvError::Columns(no_columns(&names)));
+        }
+        if let Some(index) = is_twice {
             return Err(ReadCsvError::Twice(short(names[index])));
         }
-        let field = |(index, name): (usize, &&str)| {
-            FIELDS.iter().find(|(column, _)| column == name).map(|(_, field)| (index, *field))
+        let is_other = |index: usize| {
+            let taken =
+                fields.iter().any(|(taken, _)| *taken == index) || [group, title].contains(&Some(index));
+            !taken && !KNOWN.contains(&names[index])
         };
-        let is_other = |name: &str| {
-            let fields = FIELDS.iter().map(|(column, _)| *column);
-            !fields.chain(KNOWN).chain(["Group", "Title"]).any(|known| known == name)
-        };
-        let other = |(index, name): (usize, &&str)| is_other(name).then(|| (index, short(name)));
+        let others =
+            (0..names.len()).filter(|index| is_other(*index)).map(|index| (index, short(names[index])));
         Ok(Self {
             group,
             title,
-            fields: names.iter().enumerate().filter_map(field).collect(),
-            others: names.iter().enumerate().filter_map(other).collect(),
+            others: others.collect(),
+            fields,
             has_root: column("Icon").is_some() && column("Last Modified").is_some(),
         })
+    }
+
+    /// Returns the columns for group and title, and those of fields, as programs call them.
+    fn known(names: &[&str]) -> Named {
+        let lower: Vec<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        let column =
+            |usual: &[&str]| usual.iter().find_map(|usual| lower.iter().position(|column| column == usual));
+        let mut fields: Vec<Field> =
+            FIELDS.iter().filter_map(|(field, usual)| Some((column(usual)?, (*field).to_owned()))).collect();
+        fields.sort_unstable();
+        (column(GROUPS), column(TITLES), fields)
+    }
+
+    /// Returns the columns that the person named.
+    fn chosen(names: &[&str], chosen: &[(String, String)]) -> Result<Named, ReadCsvError> {
+        let (mut group, mut title, mut fields) = (None, None, Vec::new());
+        for (field, column) in chosen {
+            let index = names.iter().position(|name| name == column).ok_or_else(|| {
+                ReadCsvError::Columns(format!("the table has no column called {}", short(column)))
+            })?;
+            match field.as_str() {
+                "group" => group = Some(index),
+                "title" => title = Some(index),
+                _ => fields.push((index, field.clone())),
+            }
+        }
+        Ok((group, title, fields))
     }
 
     /// Adds a row to the table, or to the rows left out.
@@ -139,40 +180,37 @@ impl Columns {
         for ((index, _), (_, values)) in self.others.iter().zip(&mut table.columns) {
             *values += usize::from(!cell(*index).is_empty());
         }
-        let written = place(cell(self.group), cell(self.title), self.has_root);
-        // A command line can't name a NUL, and no other control character is of use in a name.
-        let place = written.replace(char::is_control, " ");
-        let (said, empty): (Vec<Field>, Vec<Field>) =
-            self.fields.iter().copied().partition(|(index, _)| !cell(*index).is_empty());
-        let fields: Vec<_> =
-            said.into_iter().map(|(index, field)| (field, Zeroizing::new(cell(index).to_owned()))).collect();
-        let why = if fields.is_empty() {
-            Some(LeftOutReason::NoFields)
-        } else {
-            fields.iter().find_map(|(field, _)| locate(client, &place, field).err()).map(LeftOutReason::Place)
-        };
-        match why {
-            // An entirely empty row is ignored.
-            Some(LeftOutReason::NoFields) if row.iter().all(str::is_empty) => {}
-            Some(why) => table.rows.push(LeftOut { line, name: short(&place), why }),
-            None => {
-                if place != written {
-                    table.renamed.push((line, short(&written), short(&place)));
-                }
-                let empty = empty.into_iter().map(|(_, field)| field).collect();
-                table.credentials.push(Credential { line, place, fields, empty });
-            }
+        // An entirely empty row is ignored.
+        if row.iter().all(str::is_empty) {
+            return;
         }
+        let field =
+            |(index, field): &Field| (field.clone(), Zeroizing::new(cell(*index).as_bytes().to_vec()));
+        let fields = self.fields.iter().map(field).collect();
+        let place = self.place(row);
+        table.add(client, Credential { line, place, fields, ..Credential::default() });
+    }
+
+    /// Returns `group/title`. Titles directly in the root group go to `default`; a row without a
+    /// title is called by the host of its URL.
+    fn place(&self, row: &csv::StringRecord) -> String {
+        let cell = |index: Option<usize>| index.and_then(|index| row.get(index)).unwrap_or_default();
+        let url = self.fields.iter().find(|(_, field)| field == "url").map(|(index, _)| *index);
+        let group = cell(self.group);
+        let (root, rest) = group.split_once('/').unwrap_or((group, ""));
+        let group = if self.has_root || root == "Root" { rest } else { group };
+        let title = match cell(self.title) {
+            "" => host(cell(url)),
+            title => title,
+        };
+        place(group, title)
     }
 }
 
-/// Returns `group/title`. Titles directly in the root group go to `default`.
-fn place(group: &str, title: &str, has_root: bool) -> String {
-    let (root, rest) = group.split_once('/').unwrap_or((group, ""));
-    let group = if has_root || root == "Root" { rest } else { group }.trim_matches('/');
-    let group = if group.is_empty() { "default" } else { group };
-    let title = if title.is_empty() { "untitled" } else { title };
-    format!("{group}/{title}")
+/// Returns the host of a URL, or the whole text if it is none.
+pub(crate) fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or(rest)
 }
 
 /// Recognises a table of another program by its first line.
@@ -197,7 +235,7 @@ fn no_columns(names: &[&str]) -> String {
         let mut words = name.split(|letter: char| !letter.is_alphanumeric());
         words.any(|word| USUAL.contains(&word.to_lowercase().as_str()))
     };
-    let missing = "the table has no columns called Group and Title";
+    let missing = "the table has no columns for titles and passwords";
     if names.iter().filter(|name| usual(name)).count() < 2 {
         return format!("{missing}: its first line does not look like names of columns");
     }

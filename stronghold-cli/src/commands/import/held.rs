@@ -19,7 +19,7 @@ pub(super) struct Held<'a> {
     stronghold: &'a Stronghold,
     client: String,
     /// `group/title` of each credential, with the fields that it has or had.
-    places: BTreeMap<String, BTreeSet<&'static str>>,
+    places: BTreeMap<String, BTreeSet<String>>,
     /// Locations of all readable records.
     names: Vec<Location>,
 }
@@ -37,7 +37,7 @@ pub(super) enum State {
 
 impl State {
     /// Returns whether `value` is less than half as large as the largest held one.
-    pub(super) fn is_shrunk_by(&self, value: &str) -> bool {
+    pub(super) fn is_shrunk_by(&self, value: &[u8]) -> bool {
         let Self::Says { values, .. } = self else { return false };
         let largest = values.iter().map(|value| value.len()).max().unwrap_or(0);
         is_shrunk(padme_len(largest as u64), padme_len(value.len() as u64))
@@ -94,11 +94,11 @@ impl<'a> Held<'a> {
     }
 
     /// Returns the state of each field that a credential has or had.
-    pub(super) fn fields(&self, place: &str) -> Result<Vec<(&'static str, State)>, Failure> {
+    pub(super) fn fields(&self, place: &str) -> Result<Vec<(String, State)>, Failure> {
         let mut fields = Vec::new();
         for field in self.places.get(place).into_iter().flatten() {
             if let Ok(location) = locate(&self.client, place, field) {
-                fields.push((*field, self.state(&location)?));
+                fields.push((field.clone(), self.state(&location)?));
             }
         }
         Ok(fields)
@@ -122,11 +122,11 @@ impl<'a> Held<'a> {
     }
 
     /// Returns whether an older revision in the record's history has this value.
-    pub(super) fn said_before(&self, location: &Location, value: &str) -> Result<bool, Failure> {
+    pub(super) fn said_before(&self, location: &Location, value: &[u8]) -> Result<bool, Failure> {
         for version in self.stronghold.history(location).unwrap_or_default() {
             if !version.head && !version.deleted {
                 let revision = self.stronghold.read_revision(location, &version.revision)?;
-                if revision.value.as_slice() == value.as_bytes() {
+                if revision.value.as_slice() == value {
                     return Ok(true);
                 }
             }
@@ -135,7 +135,7 @@ impl<'a> Held<'a> {
     }
 
     /// Returns [`said_before`](Self::said_before) for a field of a credential.
-    pub(super) fn field_said_before(&self, place: &str, field: &str, value: &str) -> Result<bool, Failure> {
+    pub(super) fn field_said_before(&self, place: &str, field: &str, value: &[u8]) -> Result<bool, Failure> {
         let location = locate(&self.client, place, field);
         location.map_or(Ok(false), |location| self.said_before(&location, value))
     }

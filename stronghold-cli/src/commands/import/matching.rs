@@ -52,10 +52,10 @@ impl Matching<'_> {
 
     /// Matches credentials whose fields are all equal.
     fn equal(&mut self, place: &str, rows: &[usize]) -> Result<(), Failure> {
-        let mut says: HashMap<Vec<(&str, Vec<u8>)>, VecDeque<String>> = HashMap::new();
+        let mut says: HashMap<Vec<(String, Vec<u8>)>, VecDeque<String>> = HashMap::new();
         for candidate in self.free_places(place) {
             let fields = self.held.fields(&candidate)?.into_iter();
-            let mut said: Vec<(&str, Vec<u8>)> = fields
+            let mut said: Vec<(String, Vec<u8>)> = fields
                 .filter_map(|(field, state)| match state {
                     State::Says { values, .. } => Some((field, values.first()?.to_vec())),
                     _ => None,
@@ -65,11 +65,9 @@ impl Matching<'_> {
             says.entry(said).or_default().push_back(candidate);
         }
         for row in rows {
-            let mut said: Vec<(&str, Vec<u8>)> = self.table[*row]
-                .fields
-                .iter()
-                .map(|(field, value)| (*field, value.as_bytes().to_vec()))
-                .collect();
+            let fields = self.table[*row].fields.iter();
+            let mut said: Vec<(String, Vec<u8>)> =
+                fields.map(|(field, value)| (field.clone(), value.to_vec())).collect();
             said.sort();
             if let Some(candidate) = says.get_mut(&said).and_then(VecDeque::pop_front) {
                 self.take(*row, &candidate);
@@ -107,14 +105,17 @@ impl Matching<'_> {
 
     /// Returns the similarity of a row and a held credential. Usernames, passwords and TOTP secrets
     /// weigh twice as much as URLs and notes; a former value counts half.
-    fn likeness(&self, row: &Credential, candidate: &str, fields: &[(&str, State)]) -> Result<u32, Failure> {
+    fn likeness(
+        &self,
+        row: &Credential,
+        candidate: &str,
+        fields: &[(String, State)],
+    ) -> Result<u32, Failure> {
         let mut likeness = 0;
         for (field, value) in &row.fields {
-            let weight = if ["url", "notes"].contains(field) { 2 } else { 4 };
+            let weight = if ["url", "notes"].contains(&field.as_str()) { 2 } else { 4 };
             let says = fields.iter().any(|(name, state)| match state {
-                State::Says { values, .. } => {
-                    name == field && values.iter().any(|held| held.as_slice() == value.as_bytes())
-                }
+                State::Says { values, .. } => name == field && values.iter().any(|held| held == value),
                 _ => false,
             });
             if says {

@@ -1,23 +1,24 @@
 //! Imports another program's table. New entries come in, records that were edited or removed here
 //! stay, and everything left out is reported.
 
+mod bitwarden;
 mod csv;
 mod held;
+mod lines;
 mod matching;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use stronghold_snapshot::now;
 use stronghold_sync::{Location, check_name, escape_untrusted, needs_confirmation};
 use stronghold_vault::{Labels, Stronghold};
-use zeroize::Zeroizing;
 
 use self::{
     held::{Held, State},
-    table::{Credential, LeftOut, LeftOutReason, Table, short},
+    table::{Credential, LeftOut, LeftOutReason, Secret, Table, short},
 };
 use super::changes::{self, Changes};
 use crate::{
@@ -32,9 +33,12 @@ use crate::{
 pub(crate) struct ImportArgs {
     /// File to import; `-` is stdin.
     pub(crate) file: PathBuf,
-    /// Format of the file.
+    /// Format of the file; default: by the end of its name.
     #[arg(long)]
-    pub(crate) format: Format,
+    pub(crate) format: Option<Format>,
+    /// Take these columns of a table: `title`, `group` or a field's name, and the column's.
+    #[arg(long, value_name = "FIELD=COLUMN", value_delimiter = ',')]
+    pub(crate) columns: Vec<String>,
     /// Place the entries in CLIENT.
     #[arg(long, value_name = "CLIENT", default_value = "imported")]
     pub(crate) into: String,
@@ -52,16 +56,35 @@ pub(crate) struct ImportArgs {
     pub(crate) allow_lookalike: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Table that KeePassXC exports: Group, Title, Username, Password, URL, Notes, TOTP.
+    /// Table of KeePassXC, a browser or another program; see --columns.
     Csv,
+    /// Unencrypted JSON export of Bitwarden.
+    Bitwarden,
+    /// otpauth:// addresses, one a line.
+    Otpauth,
+    /// NAME=VALUE lines.
+    Env,
 }
 
 impl Format {
     /// Returns the name of the format, as in `--format`.
     fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Returns the format that the end of a file's name tells.
+    fn of_name(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_string_lossy().to_lowercase();
+        let end = name.rsplit('.').next()?;
+        match end {
+            "csv" => Some(Self::Csv),
+            "json" => Some(Self::Bitwarden),
+            "otpauth" => Some(Self::Otpauth),
+            _ if name.starts_with(".env") || end == "env" => Some(Self::Env),
+            _ => None,
+        }
     }
 }
 
@@ -72,7 +95,13 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     check_name(&args.into).map_err(|error| {
         Failure::usage(format!("--into {}: {error}", short(&args.into)), "name a client, such as imported")
     })?;
-    let table = read(args)?;
+    let format = args.format.or_else(|| Format::of_name(&args.file)).ok_or_else(|| {
+        Failure::usage(
+            "the file's name does not tell its format",
+            "say it: --format csv, bitwarden, otpauth or env",
+        )
+    })?;
+    let table = read(args, format)?;
     let mut home = context.open()?;
     let mut plan = Plan::of(home.stronghold(), &table, args)?;
     let mut changes = Changes::default();
@@ -80,7 +109,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     if !plan.writes.is_empty() {
         (plan, changes) = changes::apply(&mut home, args.dry_run, |stronghold| {
             let plan = Plan::of(stronghold, &table, args)?;
-            plan.write(stronghold, args.format)?;
+            plan.write(stronghold, format)?;
             Ok(plan)
         })?;
     }
@@ -92,12 +121,33 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     refused_names(&left_out, args.dry_run)
 }
 
-fn read(args: &ImportArgs) -> Result<Table, Failure> {
+fn read(args: &ImportArgs, format: Format) -> Result<Table, Failure> {
+    let columns = args.columns.iter().map(|pair| {
+        let pair = pair.split_once('=').filter(|(field, _)| !field.is_empty());
+        pair.map(|(field, column)| (field.to_owned(), column.to_owned())).ok_or_else(|| {
+            Failure::usage(
+                "--columns takes FIELD=COLUMN",
+                "for example: --columns title=Name,password=Secret",
+            )
+        })
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    if !columns.is_empty() && format != Format::Csv {
+        return Err(Failure::usage("only a table has columns", "say --format csv, or leave --columns out"));
+    }
     let bytes = input::within(&args.file, MAX_TABLE, "a table")?;
-    match args.format {
-        Format::Csv => csv::read(&bytes, &args.into).map_err(|error| unreadable(&error, error.hint())),
+    let client = &args.into;
+    match format {
+        Format::Csv => csv::read(&bytes, client, &columns).map_err(|error| unreadable(&error, error.hint())),
+        Format::Bitwarden => {
+            bitwarden::read(&bytes, client).map_err(|error| unreadable(&error, error.hint()))
+        }
+        Format::Otpauth => lines::one_time(&bytes, client).map_err(|error| unreadable(&error, LINES_HINT)),
+        Format::Env => lines::environment(&bytes, client).map_err(|error| unreadable(&error, LINES_HINT)),
     }
 }
+
+const LINES_HINT: &str = "is it the right file? Save it as UTF-8";
 
 fn unreadable(error: &dyn std::error::Error, hint: &str) -> Failure {
     Failure::usage(format!("{error}; nothing was changed"), hint)
@@ -138,7 +188,8 @@ impl Kept {
 /// Effect of an import.
 #[derive(Default)]
 struct Plan<'a> {
-    writes: Vec<(Location, &'a Zeroizing<String>)>,
+    /// Records with their values, former ones first.
+    writes: Vec<(Location, Vec<&'a Secret>)>,
     kept: Vec<(Location, Kept)>,
     left_out: Vec<LeftOut>,
     /// Number of new credentials, followed by those of changed and of unchanged ones.
@@ -182,7 +233,7 @@ impl<'a> Plan<'a> {
     ) -> Result<(), Failure> {
         let left_out = |why| LeftOut { line: credential.line, name: short(place), why };
         let locate = |field: &str| table::locate(&args.into, place, field);
-        let is_known = held.has_place(place);
+        let mut is_known = held.has_place(place);
         let mut writes = Vec::new();
         for (field, value) in &credential.fields {
             // The number that tells equal titles apart may make a name too long.
@@ -199,12 +250,15 @@ impl<'a> Plan<'a> {
                 return Ok(());
             }
             let state = held.state(&location)?;
+            is_known |= !matches!(state, State::Absent);
             self.compared += u64::from(matches!(state, State::Says { .. }));
             match verdict(&state, value, args, || held.said_before(&location, value))? {
                 Verdict::Same => {}
                 Verdict::Write => {
                     self.shrunk += u64::from(state.is_shrunk_by(value));
-                    writes.push((location, value));
+                    let former = credential.former.iter().filter(|(name, _)| name == field);
+                    let former = former.filter(|_| matches!(state, State::Absent)).map(|(_, value)| value);
+                    writes.push((location, former.chain([value]).collect()));
                 }
                 Verdict::Keep(kept) => self.kept.push((location, kept)),
             }
@@ -241,8 +295,12 @@ impl<'a> Plan<'a> {
 
     fn write(&self, stronghold: &mut Stronghold, format: Format) -> Result<(), Failure> {
         let (now, labels) = (now(), Labels::from([(SOURCE.to_owned(), format.name())]));
-        for (location, value) in &self.writes {
-            stronghold.write(location, value.as_bytes(), labels.clone(), now)?;
+        for (location, values) in &self.writes {
+            let mut values = values.clone();
+            values.dedup();
+            for value in values {
+                stronghold.write(location, value, labels.clone(), now)?;
+            }
         }
         Ok(())
     }
@@ -258,7 +316,7 @@ enum Verdict {
 /// the last import stays.
 fn verdict(
     state: &State,
-    value: &Zeroizing<String>,
+    value: &Secret,
     args: &ImportArgs,
     said_before: impl FnOnce() -> Result<bool, Failure>,
 ) -> Result<Verdict, Failure> {
@@ -266,9 +324,7 @@ fn verdict(
         State::Absent => Verdict::Write,
         State::Removed if args.revive => Verdict::Write,
         State::Removed => Verdict::Keep(Kept::Removed),
-        State::Says { values, .. } if values.iter().any(|held| held.as_slice() == value.as_bytes()) => {
-            Verdict::Same
-        }
+        State::Says { values, .. } if values.iter().any(|held| held == value) => Verdict::Same,
         State::Says { .. } if args.overwrite => Verdict::Write,
         State::Says { values, .. } if values.len() > 1 => Verdict::Keep(Kept::Conflict),
         State::Says { .. } if said_before()? => Verdict::Keep(Kept::Older),
@@ -315,19 +371,24 @@ fn lines(
         "{imported} {} {credentials} ({new} new, {changed} changed), {unchanged} unchanged",
         new + changed
     );
+    let unit = if table.has_lines { "line" } else { "entry" };
     let kept = plan
         .kept
         .iter()
         .map(|(location, why)| format!("kept: {}: {}", escape_untrusted(&location.to_string()), why.says()));
-    let rows = left_out.iter().map(|row| format!("left out: line {}, {}: {}", row.line, row.name, row.why));
+    let rows = left_out.iter().map(|row| format!("left out: {unit} {}, {}: {}", row.line, row.name, row.why));
     let columns = table.columns.iter().map(|(name, values)| {
-        let name =
-            if name.is_empty() { "a column without a name".into() } else { format!("column \"{name}\"") };
+        let name = match (table.has_lines, name.as_str()) {
+            (_, "") => "a column without a name".into(),
+            (true, _) => format!("column \"{name}\""),
+            (false, _) => name.clone(),
+        };
         format!("left out: {name}, {values} {}", if *values == 1 { "value" } else { "values" })
     });
-    let renamed = table.renamed.iter().map(|(line, from, to)| {
-        format!("renamed: line {line}, {from}: it is {to} here, controls are blanks")
-    });
+    let renamed = table
+        .renamed
+        .iter()
+        .map(|(line, from, to)| format!("renamed: {unit} {line}, {from}: it is {to} here"));
     std::iter::once(first)
         .chain(changes.lines(output))
         .chain(output.first_of(kept))

@@ -4,10 +4,11 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use stronghold_sync::ParseLocationError;
 
+use super::super::table::LeftOutReason;
 use super::*;
 
 fn read(table: &str) -> Result<Table, ReadCsvError> {
-    super::read(table.as_bytes(), "c")
+    super::read(table.as_bytes(), "c", &[])
 }
 
 /// Returns `place field=value` for every field.
@@ -15,7 +16,10 @@ fn fields(table: &str) -> Vec<String> {
     let credentials = read(table).unwrap().credentials;
     let all = credentials.iter().flat_map(|credential| {
         let place = &credential.place;
-        credential.fields.iter().map(move |(field, value)| format!("{place} {field}={}", **value))
+        credential
+            .fields
+            .iter()
+            .map(move |(field, value)| format!("{place} {field}={}", String::from_utf8_lossy(value)))
     });
     all.collect()
 }
@@ -82,7 +86,7 @@ fn a_broken_table_is_refused_with_its_line() {
         let said = read(&format!("{head}{rows}")).unwrap_err().to_string();
         assert!(said.starts_with(says), "{rows:?}: {said}");
     }
-    let said = super::read(b"Group,Title\nx,\xff\n", "c").unwrap_err().to_string();
+    let said = super::read(b"Group,Title\nx,\xff\n", "c", &[]).unwrap_err().to_string();
     assert_eq!(said, "the table can't be read at line 2");
 }
 
@@ -103,7 +107,7 @@ fn columns_are_told() {
     let said = |table: &str| read(table).unwrap_err().to_string();
     assert_eq!(said("Group,Title,Password,Password\n"), "the table has two columns \"Password\"");
     assert_eq!(said("Group,Title,PIN, PIN\n"), "the table has two columns \"PIN\"");
-    assert!(said("name,url,username,password\n").ends_with("it has name, url, username, password"));
+    assert!(said("name,url,username,pass\n").ends_with("it has name, url, username, pass"));
     assert!(
         said("folder,favorite,type,login_username,login_password\n")
             .contains("it has folder, favorite, type")
@@ -176,7 +180,7 @@ proptest! {
             prop_assert!(read.credentials.len() <= rows.len());
             for credential in &read.credentials {
                 for (field, value) in &credential.fields {
-                    let text = format!("{} {field}={}", credential.place, **value);
+                    let text = format!("{} {field}={}", credential.place, String::from_utf8_lossy(value));
                     prop_assert!(whole.contains(&text), "{text:?}");
                 }
             }
@@ -185,8 +189,8 @@ proptest! {
 
     #[test]
     fn nothing_that_is_no_table_does_harm(bytes in vec(any::<u8>(), 0..300)) {
-        let _ = super::read(&bytes, "c");
-        let _ = super::read(&[b"Group,Title,Password\n", bytes.as_slice()].concat(), "c");
+        let _ = super::read(&bytes, "c", &[]);
+        let _ = super::read(&[b"Group,Title,Password\n", bytes.as_slice()].concat(), "c", &[]);
     }
 }
 
@@ -202,7 +206,8 @@ fn cell() -> impl Strategy<Value = String> {
 fn what_fuzzing_starts_from_is_read_or_refused() {
     let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/csv");
     let names = std::fs::read_dir(seeds).unwrap().map(|seed| seed.unwrap());
-    let read = names.filter(|seed| super::read(&std::fs::read(seed.path()).unwrap(), "c").is_ok()).count();
+    let read =
+        names.filter(|seed| super::read(&std::fs::read(seed.path()).unwrap(), "c", &[]).is_ok()).count();
     assert!(read >= 5, "{read} are read");
 }
 
@@ -219,10 +224,53 @@ fn an_empty_table_is_one_of_no_rows() {
 /// them are usual names.
 #[test]
 fn columns_are_told_where_they_look_like_names() {
-    let missing = "the table has no columns called Group and Title: ";
+    let missing = "the table has no columns for titles and passwords: ";
     let hidden = format!("{missing}its first line does not look like names of columns");
     assert_eq!(no_columns(&["hunter2", "Password"]), hidden);
     assert_eq!(no_columns(&[]), hidden);
     assert_eq!(no_columns(&["Login name", "E-mail", "pin"]), hidden, "one of them");
     assert_eq!(no_columns(&["name", "Login URL", "pin"]), format!("{missing}it has name, Login URL, pin"));
+}
+
+#[test]
+fn tables_of_browsers_and_other_programs_are_read() {
+    let chrome = "name,url,username,password,note\nShop,https://shop.example/login,anna,pw,hi\n,https://x.example/a?b,bo,pw2,\n";
+    assert_eq!(
+        fields(chrome),
+        [
+            "default/Shop url=https://shop.example/login",
+            "default/Shop username=anna",
+            "default/Shop password=pw",
+            "default/Shop notes=hi",
+            "default/x.example url=https://x.example/a?b",
+            "default/x.example username=bo",
+            "default/x.example password=pw2",
+        ]
+    );
+    let firefox = "\"url\",\"username\",\"password\",\"httpRealm\",\"guid\"\n\"https://a.example\",\"anna\",\"pw\",,\"{1}\"\n";
+    let table = read(firefox).unwrap();
+    assert_eq!(
+        (table.credentials[0].place.as_str(), table.columns),
+        ("default/a.example", vec![("guid".into(), 1)])
+    );
+    let safari = "Title,URL,Username,Password,Notes,OTPAuth\na,https://a,u,p,n,otpauth://totp/x?secret=y\n";
+    assert_eq!(fields(safari)[4], "default/a totp=otpauth://totp/x?secret=y");
+    let bitwarden = "folder,favorite,type,name,notes,login_uri,login_username,login_password,login_totp\nWeb,1,login,Shop,,u,anna,pw,t\n";
+    let table = read(bitwarden).unwrap();
+    assert_eq!(table.credentials[0].place, "Web/Shop");
+    assert_eq!(table.columns, [("favorite".to_owned(), 1), ("type".to_owned(), 1)]);
+}
+
+#[test]
+fn columns_are_chosen_by_name() {
+    let chosen = |pairs: &[(&str, &str)]| {
+        let pairs: Vec<_> = pairs.iter().map(|(field, column)| ((*field).into(), (*column).into())).collect();
+        super::read(b"Site,Key,Where\nshop,pw,x\n", "c", &pairs)
+    };
+    let table = chosen(&[("title", "Site"), ("secret", "Key"), ("group", "Where")]).unwrap();
+    let credential = &table.credentials[0];
+    assert_eq!((credential.place.as_str(), credential.fields[0].0.as_str()), ("x/shop", "secret"));
+    assert_eq!(table.columns.len(), 0);
+    let said = chosen(&[("title", "Name")]).unwrap_err().to_string();
+    assert_eq!(said, "the table has no column called Name");
 }

@@ -1,0 +1,111 @@
+//! Tests imports from other programs, and exports for them.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::common::{Device, NOT_FOUND, USAGE, strings};
+
+/// Imports a file with this name and content; returns the report.
+fn import(device: &Device, name: &str, content: &[u8], args: &[&str]) -> Value {
+    let file = device.file(name, content);
+    device.json(&[&["import", &file], args].concat())
+}
+
+const CHROME: &str = "name,url,username,password,note\nShop,https://shop.example,anna,pw,hi\n";
+const BITWARDEN: &str = r#"{"encrypted": false, "folders": [{"id": "f", "name": "Web"}], "items": [
+    {"type": 1, "name": "Shop", "folderId": "f", "favorite": true, "login": {"username": "anna", "password": "new"},
+     "passwordHistory": [{"lastUsedDate": "2024", "password": "old"}, {"lastUsedDate": "2023", "password": "older"}]}]}"#;
+
+#[test]
+fn the_end_of_a_file_s_name_tells_its_format() {
+    let device = Device::new("a");
+    for (name, content, at, value) in [
+        ("passwords.csv", CHROME, "imported/default/Shop/password", "pw"),
+        ("bitwarden.json", BITWARDEN, "imported/Web/Shop/password", "new"),
+        (".env.local", "TOKEN='a b'\n", "imported/env/TOKEN", "a b"),
+        ("codes.otpauth", "otpauth://totp/Bank:anna?secret=JBSWY3DP\n", "imported/otp/Bank/username", "anna"),
+    ] {
+        let planned = import(&device, name, content.as_bytes(), &["--dry-run"]);
+        assert_eq!(planned["new"], 1, "{name}: {planned}");
+        device.is_absent(at);
+        assert_eq!(import(&device, name, content.as_bytes(), &[])["records"], planned["records"]);
+        assert_eq!(device.get(at), value, "{name}");
+        let again = import(&device, name, content.as_bytes(), &[]);
+        assert_eq!((&again["unchanged"], &again["records"]), (&json!(1), &json!([])), "{name}");
+    }
+    let file = device.file("passwords.txt", CHROME.as_bytes());
+    device.fails_cleanly(&["import", &file], USAGE);
+    device.ok(&["import", &file, "--format", "csv"]);
+    for (name, content) in [("x.json", "{}"), ("x.csv", "a,b\n1,2\n"), ("x.env", "\u{0}\u{fffd}")] {
+        let file = device.file(name, content.as_bytes());
+        let done = device.run(&["import", &file], b"");
+        assert!(done.exit == USAGE || !done.stdout.is_empty(), "{name}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn former_passwords_are_in_the_history_and_what_is_left_out_is_told() {
+    let device = Device::new("a");
+    let report = import(&device, "export.json", BITWARDEN.as_bytes(), &[]);
+    assert_eq!(report["columns_left_out"], json!([{ "name": "favorite", "values": 1 }]));
+    let revisions = device.json(&["history", "imported/Web/Shop/password"])["revisions"].take();
+    let ids = strings(&revisions, "revision");
+    let value = |id: &String| device.ok(&["get", "imported/Web/Shop/password", "--revision", id]);
+    assert_eq!(ids.iter().map(value).collect::<Vec<_>>(), ["new", "old", "older"]);
+    let file = device.file("secret.json", br#"{"encrypted": true, "data": "x"}"#);
+    let said = device.fails_cleanly(&["import", &file], USAGE);
+    assert!(said.starts_with("error: the export is encrypted; nothing was changed"), "{said}");
+}
+
+#[test]
+fn columns_of_any_table_are_named() {
+    let device = Device::new("a");
+    let table = b"Site,Key\nshop,pw\n";
+    import(&device, "t.csv", table, &["--columns", "title=Site,secret=Key", "--into", "w"]);
+    assert_eq!(device.get("w/default/shop/secret"), "pw");
+    let file = device.file("t.csv", table);
+    for columns in ["title=None", "title", "=Site"] {
+        device.fails_cleanly(&["import", &file, "--columns", columns], USAGE);
+    }
+    device.fails_cleanly(&["import", &file, "--columns", "a=b", "--format", "env"], USAGE);
+}
+
+#[test]
+fn records_are_exported_in_plain_text_for_this_user_alone() {
+    let device = Device::new("a");
+    device.put("w/v/text", "one \"two\",\nthree");
+    device.ok_with(&["put", "w/v/bytes"], &[0xff, 0]);
+    device.put("x/v/other", "x");
+    let path = |name: &str| device.folder().join(name).to_str().unwrap().to_owned();
+    let done = device.run(&["export", "w/**", "--plaintext", "json", "--output", &path("all.json")], b"");
+    assert_eq!(
+        String::from_utf8(done.stdout).unwrap(),
+        "exported 2 records to ".to_owned() + &path("all.json") + ", unencrypted\n"
+    );
+    assert!(done.stderr.starts_with("hint: anyone who reads the file reads the secrets"), "{}", done.stderr);
+    let all: Value = serde_json::from_slice(&fs::read(path("all.json")).unwrap()).unwrap();
+    assert_eq!(
+        (&all["records"][0]["value_hex"], &all["records"][1]["value"]),
+        (&json!("ff00"), &json!("one \"two\",\nthree"))
+    );
+    device.ok(&["export", "w/**", "--plaintext", "csv", "--output", &path("all.csv")]);
+    let table = fs::read_to_string(path("all.csv")).unwrap();
+    assert_eq!(
+        table,
+        "location,encoding,value\n\"w/v/bytes\",hex,\"ff00\"\n\"w/v/text\",text,\"one \"\"two\"\",\nthree\"\n"
+    );
+    #[cfg(unix)]
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path("all.csv")).unwrap().permissions())
+            & 0o777,
+        0o600
+    );
+    device.fails_cleanly(&["export", "--plaintext", "csv", "--output", &path("all.csv")], USAGE);
+    device
+        .fails_cleanly(&["export", "nothing/**", "--plaintext", "csv", "--output", &path("none")], NOT_FOUND);
+    device.fails_cleanly(
+        &["export", "nothing/**", "--output", &path("none"), "--output-key-file", &device.key_file()],
+        NOT_FOUND,
+    );
+}
