@@ -89,7 +89,7 @@ impl Merge {
             return Err(MergeError::Deletions { deleted, of: plan.readable_here });
         }
         let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
-        let entries = from.export_mapped(&self.selection, &self.mapping, &wanted, self.now)?;
+        let entries = from.export_mapped(&self.selection, &self.mapping, &wanted)?;
         let report = into.import(&entries, from.identity().device(), self.now, |_, entry, _| {
             if wanted.contains(entry) { Ok(()) } else { Err(RejectReason::Unrequested) }
         })?;

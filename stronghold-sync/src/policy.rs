@@ -114,10 +114,10 @@ pub struct Withdrawn {
 pub struct RuleTooWide(pub u64);
 
 /// Proof that a policy allowed this peer this operation on this scope. Only a policy creates a
-/// peer's grant, and nothing is exported without a grant.
+/// grant, and nothing is exported to a peer without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    peer: Option<DeviceId>,
+    peer: DeviceId,
     operation: Operation,
     scope: Scope,
     /// `true` if the user approved it: only then do rules that ask cover the grant.
@@ -284,7 +284,7 @@ impl Policy {
                 })
         };
         let grant = |rules: Selection| Grant {
-            peer: Some(*peer),
+            peer: *peer,
             operation,
             // The rules come first: names outside them are never matched against the peer's
             // patterns.
@@ -303,11 +303,10 @@ impl Policy {
     #[must_use]
     pub fn still_allows(&self, grant: &Grant, location: &Location, now: Timestamp) -> bool {
         let (text, now) = (alloc::format!("{location}"), self.at(now));
-        let by_rule = grant.peer.is_none_or(|peer| {
-            self.rules()
-                .filter(|rule| rule.holds_for(&peer, grant.operation, now) && (grant.approved || !rule.ask))
-                .any(|rule| rule.selection.covers_text(&text))
-        });
+        let by_rule = self
+            .rules()
+            .filter(|rule| rule.holds_for(&grant.peer, grant.operation, now) && (grant.approved || !rule.ask))
+            .any(|rule| rule.selection.covers_text(&text));
         by_rule && grant.scope.covers_text(&text)
     }
 }
@@ -321,15 +320,8 @@ impl Rule {
 }
 
 impl Grant {
-    /// Returns the grant of a snapshot's owner, who holds its key: everything selected. For local
-    /// merges only, where no peer asks; the vault crate alone calls it.
-    #[doc(hidden)]
-    pub fn of_owner(selection: Selection) -> Self {
-        Self { peer: None, operation: Operation::Pull, scope: Scope::of(selection), approved: true }
-    }
-
-    /// Returns the device that the grant is for; `None` for the snapshot's owner.
-    pub fn peer(&self) -> Option<DeviceId> {
+    /// Returns the device that the grant is for.
+    pub fn peer(&self) -> DeviceId {
         self.peer
     }
 
@@ -628,14 +620,9 @@ mod tests {
         let text = |grant: &Grant| alloc::format!("{}", grant.scope());
         assert_eq!(text(pending.grant()), "a, b within **");
         let grant = pending.clone().approve();
-        assert_eq!((grant.peer(), grant.operation()), (Some(PEER), Operation::Push));
+        assert_eq!((grant.peer(), grant.operation()), (PEER, Operation::Push));
         let at = "a/v/r".parse::<Location>().unwrap();
         assert!(policy.still_allows(&grant, &at, 0) && !policy.still_allows(pending.grant(), &at, 0));
-        let owner = Grant::of_owner(select("a"));
-        assert_eq!((owner.peer(), owner.operation(), text(&owner).as_str()), (None, Operation::Pull, "a"));
-        assert!(
-            policy.still_allows(&owner, &at, 0) && !policy.still_allows(&owner, &"b/v/r".parse().unwrap(), 0)
-        );
         // A rule that needs no approval takes precedence, alone.
         policy.grant(rule(Operation::Push, "c"));
         let Decision::Allowed(unasked) = policy.decide(&PEER, Operation::Push, &select("**"), 0) else {

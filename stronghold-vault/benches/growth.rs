@@ -127,7 +127,7 @@ fn merge(into: &mut Stronghold, from: &Stronghold) -> Fallible<u64> {
     let rules = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
     let plan = plan(&shapes(into), &shapes(from), rules);
     let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
-    let entries = from.export_mapped(&Selection::everything(), &Mapping::default(), &wanted, 0)?;
+    let entries = from.export_mapped(&Selection::everything(), &Mapping::default(), &wanted)?;
     Ok(into.import(&entries, from.identity().device(), 0, |_, _, _| Ok(()))?.received)
 }
 

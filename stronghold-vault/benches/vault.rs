@@ -32,7 +32,7 @@ fn shapes(stronghold: &Stronghold) -> Vec<Shape> {
 
 fn entries(stronghold: &Stronghold, shapes: &[Shape]) -> Fallible<Vec<Entry>> {
     let wanted: BTreeSet<EntryId> = shapes.iter().map(Shape::entry).collect();
-    Ok(stronghold.export_mapped(&Selection::everything(), &Mapping::default(), &wanted, 0)?)
+    Ok(stronghold.export_mapped(&Selection::everything(), &Mapping::default(), &wanted)?)
 }
 
 /// A local sync, as `stronghold-snapshot` does it once both files are open.

@@ -41,7 +41,7 @@ fn merge(into: &mut Stronghold, from: &Stronghold) -> Result<ImportReport, Box<d
     let rules = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
     let plan = plan(&shapes(into), &shapes(from), rules);
     let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
-    let entries = from.export_mapped(&Selection::everything(), &Mapping::default(), &wanted, 0)?;
+    let entries = from.export_mapped(&Selection::everything(), &Mapping::default(), &wanted)?;
     let asked = |_: &Location, entry: &EntryId, _: &_| {
         if wanted.contains(entry) { Ok(()) } else { Err(RejectReason::Unrequested) }
     };

@@ -537,7 +537,7 @@ mod tests {
         let shapes = held.named_shapes(&Selection::everything());
         let wanted = [shapes[0].1.entry()].into();
         let entries =
-            held.export_mapped(&Selection::everything(), &stronghold_sync::Mapping::default(), &wanted, 1);
+            held.export_mapped(&Selection::everything(), &stronghold_sync::Mapping::default(), &wanted);
         held.begin_step(PendingStep::command("sync", 5));
         let report =
             held.import(&entries.unwrap(), DeviceId::from_bytes([1; 32]), 2, |_, _, _| Ok(())).unwrap();

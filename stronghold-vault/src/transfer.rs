@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use stronghold_sync::{
-    Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Mapping, RevisionId, Selection, Timestamp,
-    VaultId, heads, is_shrunk, message::Listing, padme_len, session::Unexpected,
+    Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Mapping, RevisionId, Scope, Selection,
+    Timestamp, VaultId, heads, is_shrunk, message::Listing, padme_len, session::Unexpected,
 };
 
 use crate::{
@@ -99,11 +99,19 @@ impl Stronghold {
         wanted: &[EntryId],
         now: Timestamp,
     ) -> Result<Vec<Entry>, ExportError> {
+        self.open_entries(wanted, |location| self.policy.still_allows(grant, location, now))
+    }
+
+    fn open_entries(
+        &self,
+        wanted: &[EntryId],
+        may: impl Fn(&Location) -> bool,
+    ) -> Result<Vec<Entry>, ExportError> {
         let mut entries = Vec::with_capacity(wanted.len());
         for want in wanted {
             let Some((client, vault, record)) = self.record(&want.location) else { continue };
             let location = names(client, vault, record);
-            if !self.policy.still_allows(grant, &location, now) {
+            if !may(&location) {
                 return Err(ExportError::NotPermitted);
             }
             if let Some(sealed) = record.heads().find(|head| head.id == want.revision) {
@@ -119,26 +127,26 @@ impl Stronghold {
     /// key: `wanted` holds their ids after mapping.
     ///
     /// # Errors
-    /// As [`Stronghold::export`].
+    /// [`ExportError::NotPermitted`] if the selection does not cover an entry; nothing is exported
+    /// then. [`ExportError::Damaged`] if an entry can't be opened.
     pub fn export_mapped(
         &self,
         selection: &Selection,
         mapping: &Mapping,
         wanted: &BTreeSet<EntryId>,
-        now: Timestamp,
     ) -> Result<Vec<Entry>, ExportError> {
-        let grant = &Grant::of_owner(selection.clone());
+        let open = |wanted: &[EntryId]| self.open_entries(wanted, |location| selection.covers(location));
         if mapping.is_empty() {
-            return self.export(grant, &wanted.iter().copied().collect::<Vec<_>>(), now);
+            return open(&wanted.iter().copied().collect::<Vec<_>>());
         }
         let mut entries = Vec::new();
         let mut left = wanted.clone();
-        for (id, client, vault, record) in self.records_in(grant.scope()) {
+        for (id, client, vault, record) in self.records_in(&Scope::of(selection.clone())) {
             let arrives = mapping.apply(&names(client, vault, record));
             let target = arrives.id();
             let mut asked = |head: &&SealedRevision| left.remove(&entry(target, head));
             let asked: Vec<EntryId> = record.heads().filter(&mut asked).map(|head| entry(id, head)).collect();
-            let opened = self.export(grant, &asked, now)?;
+            let opened = open(&asked)?;
             entries.extend(opened.into_iter().map(|entry| Entry { location: arrives.clone(), ..entry }));
         }
         Ok(entries)

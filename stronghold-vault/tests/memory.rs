@@ -10,7 +10,7 @@ use std::{fs, fs::File, io, os::unix::fs::FileExt};
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_bytes::ByteBuf;
-use stronghold_sync::{Grant, Location, Mapping, Scope, Selection, Shape};
+use stronghold_sync::{Location, Mapping, Scope, Selection, Shape};
 use stronghold_vault::{Labels, Stronghold};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -123,8 +123,8 @@ fn use_it(vault: &mut Stronghold, value: &Masked) {
     let loaded: Stronghold = rmp_serde::from_slice(&encoded(vault)).unwrap();
     drop(loaded.read(&at("c/v/kept")).unwrap());
     let shapes = loaded.shapes(&Scope::of(Selection::everything()), &Mapping::default());
-    let wanted: Vec<_> = shapes.iter().map(Shape::entry).collect();
-    let entries = loaded.export(&Grant::of_owner(Selection::everything()), &wanted, 2).unwrap();
+    let wanted = shapes.iter().map(Shape::entry).collect();
+    let entries = loaded.export_mapped(&Selection::everything(), &Mapping::default(), &wanted).unwrap();
     let sealed = encoded(&entries);
     drop(entries);
     let arrived: Vec<stronghold_vault::Entry> = rmp_serde::from_slice(&sealed).unwrap();

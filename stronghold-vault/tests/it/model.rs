@@ -43,13 +43,13 @@ use proptest::{
 };
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use stronghold_sync::{
-    Ancestors, Decision, EntryId, Grant, Location, Mapping, OnConflict, Operation, PlanOptions, RevisionId,
-    Scope, Selection, Shape, ShortId,
+    Ancestors, Decision, EntryId, Location, Mapping, OnConflict, Operation, PlanOptions, RevisionId, Scope,
+    Selection, Shape, ShortId,
     message::Refusal,
     plan,
     session::{Consent, Push, SessionError, SessionRequest, SyncOptions, Take},
 };
-use stronghold_vault::{ExportError, Labels, RejectReason};
+use stronghold_vault::{ExportError, Labels, RejectReason, Stronghold};
 
 const SEED: u64 = 0x4d_4f44_454c;
 const CASES: u64 = 1000;
@@ -243,12 +243,15 @@ impl<const N: usize> World<N> {
         let gains = self.gains(from, &Selection::everything());
         self.came(gains);
         let [target, source] = self.replicas.get_disjoint_mut([into, from]).unwrap();
-        let (scope, grant) = (Scope::of(select(GRANTED)), Grant::of_owner(select(GRANTED)));
+        let scope = Scope::of(select(GRANTED));
+        let export = |stronghold: &Stronghold, wanted: &BTreeSet<EntryId>| {
+            stronghold.export_mapped(&select(GRANTED), &Mapping::default(), wanted)
+        };
         let theirs = source.stronghold.shapes(&scope, &Mapping::default());
         let own = target.stronghold.shapes(&scope, &Mapping::default());
         let rules = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
-        let wanted: Vec<EntryId> = plan(&own, &theirs, rules).take.iter().map(Shape::entry).collect();
-        let entries = source.stronghold.export(&grant, &wanted, self.now).unwrap();
+        let wanted: BTreeSet<EntryId> = plan(&own, &theirs, rules).take.iter().map(Shape::entry).collect();
+        let entries = export(&source.stronghold, &wanted).unwrap();
         let asked = |_: &Location, entry: &EntryId, _: &_| match wanted.contains(entry) {
             true => Ok(()),
             false => Err(RejectReason::Unrequested),
@@ -260,9 +263,9 @@ impl<const N: usize> World<N> {
         assert_eq!(report.received, wanted.len() as u64, "just what was missing was taken");
         target.seen |= gains;
         let private = source.stronghold.shapes(&Scope::of(select("private/**")), &Mapping::default());
-        let private: Vec<EntryId> = private.iter().map(Shape::entry).collect();
+        let private: BTreeSet<EntryId> = private.iter().map(Shape::entry).collect();
         if !private.is_empty() {
-            let refused = source.stronghold.export(&grant, &private, self.now);
+            let refused = export(&source.stronghold, &private);
             assert_eq!(refused.unwrap_err(), ExportError::NotPermitted);
         }
         self.touched.push(into);

@@ -83,7 +83,7 @@ fn a_cut_or_altered_payload_is_an_error_or_a_stronghold_never_a_panic() {
             vault.list(&Selection::everything()).for_each(drop);
             let _ = vault.conflicts(&Selection::everything());
             for shape in shapes(&vault) {
-                let _ = vault.export(&owner(), &[shape.entry()], 0);
+                let _ = export(&vault, &[shape.entry()]);
             }
             put(&mut vault, "wallet/web/1", "next", 1);
         }

@@ -1,6 +1,6 @@
 //! The cost of a peer's request: bounded, and independent of records outside of its rules.
 
-use crate::common::{new, owner, put};
+use crate::common::{new, put};
 use stronghold_sync::{Decision, DeviceId, Operation, Rule, Scope, Selection};
 
 /// A request costs nothing, and so reveals nothing, if the peer's grant covers nothing.
@@ -61,7 +61,13 @@ fn who_may_browse_does_not_learn_how_long_a_secret_is() {
     put(&mut here, "wallet/web/nine", "123456789", 1);
     put(&mut here, "wallet/web/ten", "1234567890", 1);
     put(&mut here, "wallet/web/none", "", 1);
-    let listed = here.list_for_peer(&owner(), 1).unwrap();
+    let (device, everything) = (DeviceId::from_bytes([7; 32]), Selection::everything());
+    let (operations, selection) = ([Operation::Browse].into(), everything.clone());
+    here.policy_mut().grant(Rule { device, operations, selection, expires: None, ask: false });
+    let Decision::Allowed(grant) = here.policy().decide(&device, Operation::Browse, &everything, 1) else {
+        panic!("not allowed");
+    };
+    let listed = here.list_for_peer(&grant, 1).unwrap();
     let sizes: Vec<u64> = listed.iter().map(|entry| entry.size).collect();
     assert_eq!(sizes, [10, 0, 10], "{listed:?}");
 }

@@ -287,7 +287,7 @@ fn asking_for_an_unknown_vault_does_not_fail_the_whole_export() {
     let others = [unknown("wallet/no-vault/mail"), unknown("nobody/web/mail"), unknown("wallet/web/none")];
     let no_revision = EntryId { revision: RevisionId::from_bytes([1; 32]), ..wanted[0] };
     wanted.extend(others.into_iter().chain([no_revision]));
-    assert_eq!(vault.export(&owner(), &wanted, 2).unwrap().len(), 1);
+    assert_eq!(export(&vault, &wanted).unwrap().len(), 1);
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn a_record_removed_since_it_was_told_of_does_not_fail_the_whole_export() {
     put(&mut vault, "wallet/web/other", "other", 1);
     let told: Vec<EntryId> = shapes(&vault).iter().map(|shape| shape.entry()).collect();
     vault.remove(&at(R), 2).unwrap();
-    let entries = vault.export(&owner(), &told, 3).unwrap();
+    let entries = export(&vault, &told).unwrap();
     assert_eq!(
         entries.iter().map(|entry| entry.location.to_string()).collect::<Vec<_>>(),
         ["wallet/web/other"]
@@ -310,7 +310,7 @@ fn history_stays_on_the_device_that_made_it() {
     put(&mut vault, R, "old", 1);
     let old = shapes(&vault)[0].entry();
     put(&mut vault, R, "new", 2);
-    assert!(vault.export(&owner(), &[old], 3).unwrap().is_empty());
+    assert!(export(&vault, &[old]).unwrap().is_empty());
 }
 
 #[test]
@@ -550,7 +550,7 @@ fn what_has_been_told_to_another_device_is_noted_as_such_for_good() {
     let mut remembered = copy(&vault);
     remembered.record_disclosed(&DeviceId::from_bytes([7; 32]), [old.revision]);
     assert_eq!(parents(&remembered), of(true), "another is known to have it");
-    vault.export(&owner(), &[old.entry()], 1).unwrap();
+    export(&vault, &[old.entry()]).unwrap();
     assert_eq!(parents(&copy(&vault)), of(true));
 }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use stronghold_sync::{
-    DeviceId, EntryId, Grant, Location, LocationId, Mapping, OnConflict, Plan, PlanOptions, Scope, Selection,
-    Shape, plan,
+    DeviceId, EntryId, Location, LocationId, Mapping, OnConflict, Plan, PlanOptions, Scope, Selection, Shape,
+    plan,
 };
-use stronghold_vault::{Entry, ImportError, ImportReport, Labels, RejectReason, Stronghold};
+use stronghold_vault::{Entry, ExportError, ImportError, ImportReport, Labels, RejectReason, Stronghold};
 
 pub(crate) fn at(text: &str) -> Location {
     text.parse().unwrap()
@@ -64,7 +64,7 @@ pub(crate) fn merge_with(
     own.retain(|shape| mapping.is_empty() || arrive.contains(&shape.location));
     let plan = plan(&own, &theirs, PlanOptions { take: true, give: false, on_conflict });
     let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
-    let entries = from.export_mapped(&Selection::everything(), mapping, &wanted, now).unwrap();
+    let entries = from.export_mapped(&Selection::everything(), mapping, &wanted).unwrap();
     assert_eq!(entries.len(), wanted.len());
     let asked = |_: &Location, entry: &EntryId, _: &_| match wanted.contains(entry) {
         true => Ok(()),
@@ -77,12 +77,14 @@ pub(crate) fn merge_with(
     (plan, report)
 }
 
-pub(crate) fn owner() -> Grant {
-    Grant::of_owner(Selection::everything())
+/// Exports entries as the owner of the Stronghold.
+pub(crate) fn export(stronghold: &Stronghold, wanted: &[EntryId]) -> Result<Vec<Entry>, ExportError> {
+    let wanted = wanted.iter().copied().collect();
+    stronghold.export_mapped(&Selection::everything(), &Mapping::default(), &wanted)
 }
 
 /// Returns all entries of a Stronghold, decrypted.
 pub(crate) fn all_entries(stronghold: &Stronghold) -> Vec<Entry> {
     let wanted: Vec<EntryId> = shapes(stronghold).iter().map(|shape| shape.entry()).collect();
-    stronghold.export(&owner(), &wanted, 0).unwrap()
+    export(stronghold, &wanted).unwrap()
 }
