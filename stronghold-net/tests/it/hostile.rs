@@ -45,11 +45,11 @@
 //! - Terminal control characters are shown, not obeyed: `stronghold-cli/tests/it/terminal.rs`,
 //!   `names.rs`, `local.rs`.
 
-use crate::common::{Device, channels, friends};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use crate::{
+    common::{Device, channels, friends},
+    tampered::Tampered,
 };
+use std::sync::atomic::Ordering::Relaxed;
 
 use stronghold_net::{
     ChannelError, Direction, DriveError, FrameError, Host, NoHandler, Outcome, Peer, PeerError, SyncRequest,
@@ -60,52 +60,14 @@ use stronghold_sync::{
     Edition, Selection,
     message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
     session::{
-        Action, Event, Initiator, PeerMisbehaved, Push, Responder, Session, SessionError, SessionRequest,
-        Summary, SyncOptions, Take, Task, TaskError, TaskResult,
+        Event, Initiator, PeerMisbehaved, Push, Responder, SessionError, SessionRequest, Summary,
+        SyncOptions, Take, Task, TaskError, TaskResult,
     },
 };
 use stronghold_vault::Entry;
 use tokio::io::DuplexStream;
 
 type Channel = stronghold_net::Channel<DuplexStream>;
-
-/// A session whose outgoing messages a function replaces; `None` hangs up.
-struct Tampered<S, T> {
-    session: S,
-    sent: Arc<AtomicUsize>,
-    tamper: T,
-}
-
-impl<S, T> Tampered<S, T> {
-    fn new(session: S, tamper: T) -> Self {
-        Self { session, sent: Arc::default(), tamper }
-    }
-}
-
-impl<S: Session, T: FnMut(usize, Message) -> Option<Message> + Send> Session for Tampered<S, T> {
-    fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {
-        self.session.handle_message(message)
-    }
-
-    fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError> {
-        self.session.handle_result(answer)
-    }
-
-    fn handle_failure(&mut self, failure: TaskError) -> SessionError {
-        self.session.handle_failure(failure)
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        match self.session.poll_action()? {
-            Action::Send(message) => {
-                let number = self.sent.fetch_add(1, Relaxed);
-                let hang_up = Action::Finished(Summary::default());
-                Some((self.tamper)(number, message).map_or(hang_up, Action::Send))
-            }
-            other => Some(other),
-        }
-    }
-}
 
 fn key(secret: &RecipientSecretKey) -> RecipientKey {
     RecipientKey::new(secret.public().to_bytes()).unwrap()

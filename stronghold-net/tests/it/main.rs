@@ -24,3 +24,4 @@ mod responsive;
 mod server;
 mod settling;
 mod simulation;
+mod tampered;

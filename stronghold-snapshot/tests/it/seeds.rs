@@ -1,29 +1,15 @@
 //! Runs the fuzz targets on their seeds, as regression tests.
-#![allow(clippy::print_stdout, reason = "names the seed at fault")]
 
 use std::{fs, path::Path};
 
+use self::runner::each_seed;
 use stronghold_snapshot::Merge;
 use stronghold_sync::{Location, Mapping, OnConflict, Selection};
 use stronghold_vault::{AuditAction, AuditRecord, Labels, PendingStep, Stronghold};
 
-/// Turns a fuzz target into a function of bytes; libFuzzer's macro of the same name makes it a
-/// program.
-macro_rules! fuzz_target {
-    (|$input:ident: &[u8]| $body:expr) => {
-        pub(crate) fn try_bytes($input: &[u8]) {
-            $body
-        }
-    };
-    (|$input:ident: $Input:ty| $body:expr) => {
-        pub(crate) fn try_bytes(bytes: &[u8]) {
-            let bytes = arbitrary::Unstructured::new(bytes);
-            if let Ok($input) = <$Input as arbitrary::Arbitrary>::arbitrary_take_rest(bytes) {
-                $body
-            }
-        }
-    };
-}
+#[macro_use]
+#[path = "../../../stronghold-sync/tests/it/seeds/runner.rs"]
+mod runner;
 
 #[path = "../../fuzz/fuzz_targets/body.rs"]
 mod body;
@@ -45,18 +31,6 @@ fn header() {
 #[test]
 fn payload() {
     each_seed("payload", payload::try_bytes);
-}
-
-/// Runs a target on each of its seeds.
-fn each_seed(target: &str, run: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-    let mut seeds: Vec<_> = fs::read_dir(folder).unwrap().map(|seed| seed.unwrap().path()).collect();
-    seeds.sort();
-    assert!(!seeds.is_empty());
-    for seed in seeds {
-        println!("{}", seed.display());
-        run(&fs::read(seed).unwrap());
-    }
 }
 
 /// Checks that every seed still loads; an outdated one would find nothing.

@@ -1,25 +1,11 @@
 //! Runs the fuzz targets on their seeds, so that past findings stay fixed.
-#![allow(clippy::print_stdout, reason = "names the seed at fault")]
 
 use std::{fs, path::Path};
 
-/// Turns a fuzz target into a function of bytes, as libFuzzer's macro of this name turns it into a
-/// program.
-macro_rules! fuzz_target {
-    (|$input:ident: &[u8]| $body:expr) => {
-        pub(crate) fn try_bytes($input: &[u8]) {
-            $body
-        }
-    };
-    (|$input:ident: $Input:ty| $body:expr) => {
-        pub(crate) fn try_bytes(bytes: &[u8]) {
-            let bytes = arbitrary::Unstructured::new(bytes);
-            if let Ok($input) = <$Input as arbitrary::Arbitrary>::arbitrary_take_rest(bytes) {
-                $body
-            }
-        }
-    };
-}
+use self::runner::each_seed;
+
+#[macro_use]
+mod runner;
 
 #[path = "../../fuzz/fuzz_targets/message.rs"]
 mod message;
@@ -41,18 +27,6 @@ fn session() {
 #[test]
 fn sketch() {
     each_seed("sketch", sketch::try_bytes);
-}
-
-/// Runs a target on each of its seeds.
-fn each_seed(target: &str, run: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
-    let mut seeds: Vec<_> = fs::read_dir(folder).unwrap().map(|seed| seed.unwrap().path()).collect();
-    seeds.sort();
-    assert!(!seeds.is_empty());
-    for seed in seeds {
-        println!("{}", seed.display());
-        run(&fs::read(seed).unwrap());
-    }
 }
 
 /// Checks that every message of the document is a seed, so that no seed is outdated.

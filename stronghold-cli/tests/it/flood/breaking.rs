@@ -19,18 +19,19 @@ use stronghold_snapshot::RecipientSecretKey;
 use stronghold_sync::{
     Decision, DeviceId, Operation, Selection,
     message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
-    session::{
-        Action, Initiator, Push, Session, SessionError, SessionRequest, Summary, SyncOptions, Take,
-        TaskError, TaskResult,
-    },
+    session::{Initiator, Push, SessionError, SessionRequest, SyncOptions, Take},
 };
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::Mutex};
 
+use self::tampered::Tampered;
 use super::{
     clients::{Heard, runtime},
     stage::{Inside, Stage, open},
 };
+
+#[path = "../../../../stronghold-net/tests/it/tampered.rs"]
+mod tampered;
 
 /// Breaks the protocol in a different way each time.
 pub(crate) struct Breaker {
@@ -171,7 +172,7 @@ fn damaged(message: Message) -> Message {
 async fn asked(
     channel: &mut Channel<TcpStream>,
     home: &SharedVault,
-    tamper: impl FnMut(usize, Message) -> Option<Message> + Send + 'static,
+    mut tamper: impl FnMut(usize, Message) -> Option<Message> + Send + 'static,
 ) -> Heard {
     let secret = RecipientSecretKey::generate().unwrap();
     let selection = Selection::everything();
@@ -192,7 +193,12 @@ async fn asked(
     let mut attendant = NoHandler;
     let mut host = VaultHost::new(home.clone(), channel, secret, &mut attendant);
     let is_cut = Arc::new(AtomicBool::new(false));
-    let session = Tampered { session, sent: 0, is_cut: is_cut.clone(), tamper };
+    let cut = is_cut.clone();
+    let session = Tampered::new(session, move |number, message| {
+        let tampered = tamper(number, message);
+        cut.fetch_or(tampered.is_none(), Relaxed);
+        tampered
+    });
     let driven = drive(channel, session, &mut host).await;
     match driven {
         Ok(_) if is_cut.load(Relaxed) => Heard::Cut,
@@ -203,39 +209,5 @@ async fn asked(
         }
         Err(DriveError::Channel(ChannelError::Closed | ChannelError::Cut)) => Heard::Cut,
         Err(other) => Heard::Other(other.to_string()),
-    }
-}
-
-/// A session that passes each outgoing message through `tamper`, which returns the message to send
-/// instead, or `None` to hang up.
-struct Tampered<T> {
-    session: Initiator,
-    sent: usize,
-    is_cut: Arc<AtomicBool>,
-    tamper: T,
-}
-
-impl<T: FnMut(usize, Message) -> Option<Message> + Send> Session for Tampered<T> {
-    fn handle_message(&mut self, message: Message) -> Result<(), SessionError> {
-        self.session.handle_message(message)
-    }
-
-    fn handle_result(&mut self, answer: TaskResult) -> Result<(), SessionError> {
-        self.session.handle_result(answer)
-    }
-
-    fn handle_failure(&mut self, failure: TaskError) -> SessionError {
-        self.session.handle_failure(failure)
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        let message = match self.session.poll_action()? {
-            Action::Send(message) => message,
-            other => return Some(other),
-        };
-        self.sent += 1;
-        let tampered = (self.tamper)(self.sent - 1, message);
-        self.is_cut.fetch_or(tampered.is_none(), Relaxed);
-        Some(tampered.map_or(Action::Finished(Summary::default()), Action::Send))
     }
 }
