@@ -21,11 +21,11 @@ fn fill(device: &Device) {
 async fn sync(asker: &Device, asked: &Device) -> Outcome {
     let (near, far) = channels(asker, asked).await;
     let selection = Selection::everything();
-    let mut attendants = (NoHandler, NoHandler);
+    let mut new_handler = (NoHandler, NoHandler);
     let (outcome, answered) = tokio::join!(
         Peer::from_channel(near, &asker.home)
-            .sync(SyncRequest::new(selection, Direction::Default), &mut attendants.0),
-        Peer::from_channel(far, &asked.home).answer(&mut attendants.1),
+            .sync(SyncRequest::new(selection, Direction::Default), &mut new_handler.0),
+        Peer::from_channel(far, &asked.home).answer(&mut new_handler.1),
     );
     answered.unwrap();
     outcome.unwrap()

@@ -133,9 +133,9 @@ impl Server {
     /// Sets a function that creates the handler of each session.
     pub fn with_handler<A: SessionHandler + 'static>(
         mut self,
-        attendants: impl Fn() -> A + Send + Sync + 'static,
+        new_handler: impl Fn() -> A + Send + Sync + 'static,
     ) -> Self {
-        self.handlers = Arc::new(move || Box::new(attendants()));
+        self.handlers = Arc::new(move || Box::new(new_handler()));
         self
     }
 
@@ -302,11 +302,11 @@ impl Server {
     ) -> Result<Summary, PeerError> {
         let _place = SessionSlot::of(&self.shared, device, &self.limits).ok_or(PeerError::Busy)?;
         self.check_snapshot().await.map_err(PeerError::NotReady)?;
-        let mut attendant = (self.handlers)();
+        let mut handler = (self.handlers)();
         let limit = self.limits.session_timeout;
         let flight = BatchPermits::new(&self.shared.memory, device);
         tokio::select! {
-            done = timeout(limit, answer(channel, &self.home, &mut *attendant, &self.limits, flight)) => {
+            done = timeout(limit, answer(channel, &self.home, &mut *handler, &self.limits, flight)) => {
                 done.unwrap_or(Err(PeerError::TooLong(limit)))
             }
             () = self.until_revoked(device) => Err(PeerError::Revoked),

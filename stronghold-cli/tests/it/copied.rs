@@ -25,7 +25,7 @@ fn id(device: &Device) -> String {
 }
 
 /// Collects the events of a server until `sessions` sessions are done.
-fn told(serving: &mut Running, sessions: usize) -> Vec<Value> {
+fn session_events(serving: &mut Running, sessions: usize) -> Vec<Value> {
     let (mut events, mut done) = (Vec::new(), 0);
     while done < sessions {
         events.push(serving.event());
@@ -44,13 +44,13 @@ fn a_copied_device_that_asks_is_told_and_so_is_who_is_asked() {
         let done = sync(device, &address, &format!("turn {turn}"));
         assert!(!done.stderr.contains("two snapshots") && object(&done).get("copied").is_none());
     }
-    assert!(told(&mut serving, 4).iter().all(|event| event["session"] != "copied"));
+    assert!(session_events(&mut serving, 4).iter().all(|event| event["session"] != "copied"));
     let done = sync(&copy, &address, "turn 3");
     assert_eq!(object(&done)["copied"], "ours");
     let said = "has seen two snapshots of this device in use: one is a copy of the other\n\
                 hint: on the copy, `stronghold identity --renew`; then pair it anew";
     assert!(done.stderr.contains("warning: a (") && done.stderr.contains(said), "{}", done.stderr);
-    let told = told(&mut serving, 1);
+    let told = session_events(&mut serving, 1);
     let copied = told.iter().find(|event| event["session"] == "copied").unwrap();
     assert_eq!(*copied, json!({ "session": "copied", "device": id(&b), "name": "b", "whose": "theirs" }));
     // Later syncs warn too, with `--quiet` as well.

@@ -30,7 +30,7 @@ fn holds(device: &Device, expected: &[Line]) {
 
 /// Stops the server of `a`, which writes pending log entries, and checks its log.
 #[track_caller]
-fn asked_side_holds(pair: Pair, expected: &[Line]) {
+fn responder_log_holds(pair: Pair, expected: &[Line]) {
     holds(&pair.stopped(), expected);
 }
 
@@ -44,7 +44,7 @@ fn what_a_peer_looked_at_or_took_away() {
     pair.ask(&["clone", "a"]);
     // The first fetches one record by name, the second all of them.
     holds(&pair.b, &[("took", true, 1), ("took", true, 3)]);
-    asked_side_holds(pair, &[("browse", true, 3), ("import", true, 3), ("pull", true, 1)]);
+    responder_log_holds(pair, &[("browse", true, 3), ("import", true, 3), ("pull", true, 1)]);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn what_a_peer_was_refused() {
             "clone" => &[("import", false, 0)],
             _ => &[("pull", false, 0)],
         };
-        asked_side_holds(pair, refused);
+        responder_log_holds(pair, refused);
     }
 }
 
@@ -75,7 +75,7 @@ fn what_was_pulled_pushed_and_deleted() {
     holds(&pair.b, &[("gave", true, 2), ("took", true, 5)]);
     // The first sync pulled four; then the new one, and two that `b` held in another revision and
     // did not want: what `b` may receive is logged before `b` learns of it.
-    asked_side_holds(pair, &[("delete", true, 1), ("pull", true, 7), ("push", true, 1)]);
+    responder_log_holds(pair, &[("delete", true, 1), ("pull", true, 7), ("push", true, 1)]);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn what_was_taken_beyond_the_rules() {
     pair.a.ok(&["remove", "wallet/web/shop"]);
     pair.ask(&["sync", "a", "--pull", "--take", "--yes"]);
     holds(&pair.b, &[("took", true, 4), ("took deletions", true, 1)]);
-    asked_side_holds(pair, &[("pull", true, 5)]);
+    responder_log_holds(pair, &[("pull", true, 5)]);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn a_rule_that_has_expired_or_was_taken_back_and_a_device_that_was_revoked() {
         ("push", true, 0),
         ("revoked", true, 0),
     ];
-    asked_side_holds(pair, &expected);
+    responder_log_holds(pair, &expected);
 }
 
 #[test]

@@ -242,9 +242,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     pub async fn import(
         self,
         selection: Selection,
-        attendant: &mut dyn SessionHandler,
+        handler: &mut dyn SessionHandler,
     ) -> Result<Outcome, PeerError> {
-        Ok(self.ask(attendant, |key| SessionRequest::Import { selection, key }).await?.0)
+        Ok(self.ask(handler, |key| SessionRequest::Import { selection, key }).await?.0)
     }
 
     /// Lists the entries that the peer holds.
@@ -254,9 +254,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     pub async fn browse(
         self,
         selection: Selection,
-        attendant: &mut dyn SessionHandler,
+        handler: &mut dyn SessionHandler,
     ) -> Result<Vec<Listing>, PeerError> {
-        Ok(self.ask(attendant, |_| SessionRequest::Browse { selection }).await?.1)
+        Ok(self.ask(handler, |_| SessionRequest::Browse { selection }).await?.1)
     }
 
     /// Fetches selected entries from the peer.
@@ -266,9 +266,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     pub async fn fetch(
         self,
         selection: Selection,
-        attendant: &mut dyn SessionHandler,
+        handler: &mut dyn SessionHandler,
     ) -> Result<Outcome, PeerError> {
-        Ok(self.ask(attendant, |key| SessionRequest::Fetch { selection, key }).await?.0)
+        Ok(self.ask(handler, |key| SessionRequest::Fetch { selection, key }).await?.0)
     }
 
     /// Syncs with the peer: each side receives the entries that it lacks, as far as both policies
@@ -280,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     pub async fn sync(
         self,
         request: SyncRequest,
-        attendant: &mut dyn SessionHandler,
+        handler: &mut dyn SessionHandler,
     ) -> Result<Outcome, PeerError> {
         let SyncRequest { selection, direction: ways, beyond, names } = request;
         let [pull, push, delete] = granted(&self.home, self.device(), selection.clone()).await?;
@@ -303,16 +303,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         let secret = secret_of(&self.channel.channel_binding());
         let sync =
             |key| SessionRequest::Sync(SyncOptions { selection, take, push: given, names, key, secret });
-        Ok(self.ask(attendant, sync).await?.0)
+        Ok(self.ask(handler, sync).await?.0)
     }
 
     /// Answers one request of the peer instead.
     ///
     /// # Errors
     /// [`PeerError`]; [`ChannelError::Closed`] when the peer sent no request.
-    pub async fn answer(mut self, attendant: &mut dyn SessionHandler) -> Result<Summary, PeerError> {
+    pub async fn answer(mut self, handler: &mut dyn SessionHandler) -> Result<Summary, PeerError> {
         let (limits, flight) = (Limits::default(), BatchPermits::default());
-        let summary = answer(&mut self.channel, &self.home, attendant, &limits, flight).await?;
+        let summary = answer(&mut self.channel, &self.home, handler, &limits, flight).await?;
         let _ = self.channel.close().await;
         Ok(summary)
     }
@@ -320,11 +320,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
     /// Runs a request. Returns its outcome, and the entries that browsing found.
     async fn ask(
         mut self,
-        attendant: &mut dyn SessionHandler,
+        handler: &mut dyn SessionHandler,
         ask: impl FnOnce(RecipientKey) -> SessionRequest,
     ) -> Result<(Outcome, Vec<Listing>), PeerError> {
         self.channel.set_idle_timeout(PERSON_WAIT);
-        let (mut outcome, found) = asked(&mut self.channel, &self.home, attendant, ask).await?;
+        let (mut outcome, found) = asked(&mut self.channel, &self.home, handler, ask).await?;
         let _ = self.channel.close_both().await;
         outcome.bytes_in = self.channel.bytes_in();
         outcome.bytes_out = self.channel.bytes_out();
@@ -336,7 +336,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
 pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     channel: &mut Channel<S>,
     home: &SharedVault,
-    attendant: &mut dyn SessionHandler,
+    handler: &mut dyn SessionHandler,
     limits: &Limits,
     flight: BatchPermits,
 ) -> Result<Summary, PeerError> {
@@ -358,7 +358,7 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let session = Responder::new(policy, device, now(), key, secret_of(&channel.channel_binding()))
         .with_edition(edition, stamps)
         .with_entry_limit(limits.entries_per_session);
-    let mut host = VaultHost::new(home.clone(), channel, secret, attendant)
+    let mut host = VaultHost::new(home.clone(), channel, secret, handler)
         .with_stamp(edition.stamp)
         .serving(&name)
         .with_approval_timeout(limits.approval_timeout)
@@ -370,7 +370,7 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
 async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
     channel: &mut Channel<S>,
     home: &SharedVault,
-    attendant: &mut dyn SessionHandler,
+    handler: &mut dyn SessionHandler,
     ask: impl FnOnce(RecipientKey) -> SessionRequest,
 ) -> Result<(Outcome, Vec<Listing>), PeerError> {
     let secret = RecipientSecretKey::generate()?;
@@ -378,7 +378,7 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let device = channel.peer().device();
     let (edition, stamps) = home.call(move |vault| edition(vault, &device)).await;
     let session = Initiator::with_edition(ask(key), edition, stamps);
-    let mut host = VaultHost::new(home.clone(), channel, secret, attendant).with_stamp(edition.stamp);
+    let mut host = VaultHost::new(home.clone(), channel, secret, handler).with_stamp(edition.stamp);
     let driven = drive(channel, session, &mut host).await;
     let summary = finish(driven, &mut host).await?;
     let (plan, declined) = (host.plan, host.declined);

@@ -282,9 +282,9 @@ async fn one_whole_sync_is_frame_by_frame_as_in_the_file() {
     let asked = Responder::new(policy, initiator, now(), keys[1].clone(), secret_of(&BINDING));
     let [first, second] = secrets;
     let (mut one, mut other) = (NoHandler, NoHandler);
-    let host = |at: usize, secret, attendant| {
+    let host = |at: usize, secret, handler| {
         let (peer, own) = (identities[1 - at].public().clone(), identities[at].device());
-        VaultHost::for_peer(homes[at].clone(), peer, own, secret, &BINDING, attendant)
+        VaultHost::for_peer(homes[at].clone(), peer, own, secret, &BINDING, handler)
     };
     let mut ends = [
         End {

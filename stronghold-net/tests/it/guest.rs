@@ -48,11 +48,11 @@ async fn sync_as(
     device: &Device,
     other: &Device,
     address: SocketAddr,
-    attendant: &mut dyn SessionHandler,
+    handler: &mut dyn SessionHandler,
 ) -> Result<Outcome, PeerError> {
     let stream = TcpStream::connect(address).await.unwrap();
     let peer = Peer::connect(stream, &device.home, other.device()).await?;
-    peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), attendant).await
+    peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), handler).await
 }
 
 async fn sync(device: &Device, other: &Device, address: SocketAddr) -> Result<Outcome, PeerError> {

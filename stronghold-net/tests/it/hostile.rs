@@ -81,10 +81,10 @@ async fn answer_badly(
 ) {
     let secret = RecipientSecretKey::generate().unwrap();
     let policy = device.home.lock().stronghold().policy().clone();
-    let mut attendant = NoHandler;
+    let mut handler = NoHandler;
     let (peer, binding) = (channel.peer().device(), channel.channel_binding());
     let session = Responder::new(policy, peer, now(), key(&secret), secret_of(&binding));
-    let mut host = VaultHost::new(device.home.clone(), &channel, secret, &mut attendant);
+    let mut host = VaultHost::new(device.home.clone(), &channel, secret, &mut handler);
     let _ = drive(&mut channel, Tampered::new(session, tamper), &mut host).await;
 }
 
@@ -172,8 +172,8 @@ async fn an_asker_that_hangs_up_after_any_message_leaves_the_old_state_or_the_ne
                 key: key(&secret),
                 secret: secret_of(&near.channel_binding()),
             }));
-            let mut attendant = NoHandler;
-            let mut host = VaultHost::new(asker.home.clone(), &near, secret, &mut attendant);
+            let mut handler = NoHandler;
+            let mut host = VaultHost::new(asker.home.clone(), &near, secret, &mut handler);
             let session = Tampered::new(session, move |index, message| (index < last).then_some(message));
             let sent = session.sent.clone();
             let finished = drive(&mut near, session, &mut host).await;
@@ -282,8 +282,8 @@ async fn answer_forged<'a, H: Host>(
     let policy = device.home.lock().stronghold().policy().clone();
     let (peer, binding) = (channel.peer().device(), channel.channel_binding());
     let session = Responder::new(policy, peer, now(), key(&secret), secret_of(&binding));
-    let attendant = Box::leak(Box::new(NoHandler));
-    let host = VaultHost::new(device.home.clone(), &channel, secret, attendant);
+    let handler = Box::leak(Box::new(NoHandler));
+    let host = VaultHost::new(device.home.clone(), &channel, secret, handler);
     let _ = drive(&mut channel, session, &mut wrap(host)).await;
 }
 
@@ -406,8 +406,8 @@ async fn a_peer_that_wants_what_was_not_offered_gets_nothing() {
             secret: secret_of(&near.channel_binding()),
         }));
         let mut near = near;
-        let mut attendant = NoHandler;
-        let mut host = VaultHost::new(asker.home.clone(), &near, secret, &mut attendant);
+        let mut handler = NoHandler;
+        let mut host = VaultHost::new(asker.home.clone(), &near, secret, &mut handler);
         let tamper = |_, message| match message {
             Message::Want(_) => Some(Message::Want(vec![99])),
             other => Some(other),

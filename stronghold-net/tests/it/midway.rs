@@ -58,10 +58,10 @@ async fn synced(
 ) -> Result<Outcome, PeerError> {
     let server = Server::new(&asked.home);
     let (near, far) = duplex(1 << 20);
-    let mut attendant = TakesBack { home: whose.opened_again(), of: other.device(), operation, done: false };
+    let mut handler = TakesBack { home: whose.opened_again(), of: other.device(), operation, done: false };
     let asking = async {
         let peer = Peer::connect(near, &asker.home, asked.device()).await?;
-        peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut attendant).await
+        peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut handler).await
     };
     let done = tokio::join!(asking, server.answer(far)).0;
     asked.home.write_log().unwrap();

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 /// A time limit far above any duration here.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Events of a server.
 #[derive(Clone, Default)]
@@ -49,7 +49,7 @@ impl Told {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(PATIENCE, waiting).await.unwrap();
+        timeout(TIMEOUT, waiting).await.unwrap();
     }
 }
 
@@ -85,7 +85,7 @@ async fn running(server: Server) -> (std::net::SocketAddr, oneshot::Sender<()>, 
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let run = tokio::spawn(async move { server.run(listener, async { drop(stopped.await) }).await });
-    (address, stop, async { timeout(PATIENCE, run).await.unwrap().unwrap() })
+    (address, stop, async { timeout(TIMEOUT, run).await.unwrap().unwrap() })
 }
 
 async fn connected(address: std::net::SocketAddr, asker: &Device, asked: &Device) -> Peer<TcpStream> {

@@ -19,7 +19,7 @@ use std::{
 use self::{
     built::{Built, built, folder, git},
     plant::Fault,
-    suite::{Ended, Place, Test, covered},
+    suite::{Ended, Test, Workdir, measure_coverage},
 };
 use crate::Result;
 
@@ -44,7 +44,7 @@ struct Options {
 }
 
 /// The outcome of a fault.
-enum Fate {
+enum FaultOutcome {
     Unreached,
     Survived,
     Noticed { by: String, ended: Ended },
@@ -53,11 +53,11 @@ enum Fate {
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     let options = Options::parse(args)?;
     let built = built()?;
-    let tests = covered(&built.binaries, &folder().join(format!("cover-{}.json", built.commit)))?;
-    let chosen = chosen(&options, &built)?;
+    let tests = measure_coverage(&built.binaries, &folder().join(format!("cover-{}.json", built.commit)))?;
+    let chosen = sample_faults(&options, &built)?;
     println!("{} of {} faults, seed {}", chosen.len(), built.faults.len(), options.seed);
-    let fates = fates(&options, &built, &tests, &chosen)?;
-    report(&fates);
+    let outcomes = run_faults(&options, &built, &tests, &chosen)?;
+    report(&outcomes);
     Ok(())
 }
 
@@ -107,7 +107,7 @@ impl Options {
 
 /// Draws a sample of faults, spread over the files: in proportion to n^0.7 for a file with n
 /// faults.
-fn chosen<'a>(options: &Options, built: &'a Built) -> Result<Vec<&'a Fault>> {
+fn sample_faults<'a>(options: &Options, built: &'a Built) -> Result<Vec<&'a Fault>> {
     if !options.numbers.is_empty() {
         return Ok(built.faults.iter().filter(|fault| options.numbers.contains(&fault.number)).collect());
     }
@@ -171,23 +171,23 @@ impl Dice {
 }
 
 /// Runs each fault against the tests that reach it; several at once, each with a folder of its own.
-fn fates<'a>(
+fn run_faults<'a>(
     options: &Options,
     built: &Built,
     tests: &[Test],
     chosen: &[&'a Fault],
-) -> Result<Vec<(&'a Fault, Fate)>> {
+) -> Result<Vec<(&'a Fault, FaultOutcome)>> {
     let ends = Instant::now() + Duration::from_secs(options.minutes * 60);
-    let (queue, fates) = (Mutex::new(chosen.iter()), Mutex::new(Vec::new()));
+    let (queue, outcomes) = (Mutex::new(chosen.iter()), Mutex::new(Vec::new()));
     let work = |job: usize| -> std::result::Result<(), String> {
         let told = |error: Box<dyn std::error::Error>| error.to_string();
-        let place = Place::new(&job.to_string()).map_err(told)?;
+        let place = Workdir::new(&job.to_string()).map_err(told)?;
         loop {
             let next = queue.lock().map_err(|error| error.to_string())?.next();
             let Some(fault) = next.filter(|_| Instant::now() < ends) else { return Ok(()) };
-            let fate = fate(options, built, tests, fault, &place).map_err(told)?;
-            println!("{}", line(fault, &fate));
-            fates.lock().map_err(|error| error.to_string())?.push((*fault, fate));
+            let outcome = run_fault(options, built, tests, fault, &place).map_err(told)?;
+            println!("{}", line(fault, &outcome));
+            outcomes.lock().map_err(|error| error.to_string())?.push((*fault, outcome));
         }
     };
     thread::scope(|scope| {
@@ -195,14 +195,20 @@ fn fates<'a>(
         let running: Vec<_> = (0..options.jobs).map(|job| scope.spawn(move || work(job))).collect();
         running.into_iter().try_for_each(|job| job.join().unwrap_or_else(|_| Err("a job panicked".into())))
     })?;
-    let fates = fates.into_inner().map_err(|error| error.to_string())?;
-    if fates.len() < chosen.len() {
-        println!("time is up: {} were not tried", chosen.len() - fates.len());
+    let outcomes = outcomes.into_inner().map_err(|error| error.to_string())?;
+    if outcomes.len() < chosen.len() {
+        println!("time is up: {} were not tried", chosen.len() - outcomes.len());
     }
-    Ok(fates)
+    Ok(outcomes)
 }
 
-fn fate(options: &Options, built: &Built, tests: &[Test], fault: &Fault, place: &Place) -> Result<Fate> {
+fn run_fault(
+    options: &Options,
+    built: &Built,
+    tests: &[Test],
+    fault: &Fault,
+    place: &Workdir,
+) -> Result<FaultOutcome> {
     let meets = |test: &&Test| {
         test.reached.contains(&fault.number)
             && test.seconds <= options.longest
@@ -211,38 +217,38 @@ fn fate(options: &Options, built: &Built, tests: &[Test], fault: &Fault, place: 
     let mut meeting: Vec<&Test> = tests.iter().filter(meets).collect();
     meeting.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
     if meeting.is_empty() {
-        return Ok(Fate::Unreached);
+        return Ok(FaultOutcome::Unreached);
     }
     for test in meeting {
         let ended = test.notices(&built.binaries, fault.number, place)?;
         place.clear();
         if ended != Ended::Passed {
-            return Ok(Fate::Noticed { by: test.path(), ended });
+            return Ok(FaultOutcome::Noticed { by: test.path(), ended });
         }
     }
-    Ok(Fate::Survived)
+    Ok(FaultOutcome::Survived)
 }
 
-fn line(fault: &Fault, fate: &Fate) -> String {
+fn line(fault: &Fault, outcome: &FaultOutcome) -> String {
     let Fault { number, file, line, function, kind, what, .. } = fault;
     let what: String = what.chars().take(120).collect();
     let place = format!("{number} {file}:{line} {function} [{kind}] {what}");
-    match fate {
-        Fate::Unreached => format!("unreached {place}"),
-        Fate::Survived => format!("survived  {place}"),
-        Fate::Noticed { by, ended: Ended::TimedOut } => format!("timed out {place} <- {by}"),
-        Fate::Noticed { by, .. } => format!("noticed   {place} <- {by}"),
+    match outcome {
+        FaultOutcome::Unreached => format!("unreached {place}"),
+        FaultOutcome::Survived => format!("survived  {place}"),
+        FaultOutcome::Noticed { by, ended: Ended::TimedOut } => format!("timed out {place} <- {by}"),
+        FaultOutcome::Noticed { by, .. } => format!("noticed   {place} <- {by}"),
     }
 }
 
-fn report(fates: &[(&Fault, Fate)]) {
+fn report(outcomes: &[(&Fault, FaultOutcome)]) {
     let mut packages: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
-    for (fault, fate) in fates {
-        let column = match fate {
-            Fate::Noticed { ended: Ended::TimedOut, .. } => 1,
-            Fate::Noticed { .. } => 0,
-            Fate::Unreached => 2,
-            Fate::Survived => 3,
+    for (fault, outcome) in outcomes {
+        let column = match outcome {
+            FaultOutcome::Noticed { ended: Ended::TimedOut, .. } => 1,
+            FaultOutcome::Noticed { .. } => 0,
+            FaultOutcome::Unreached => 2,
+            FaultOutcome::Survived => 3,
         };
         packages.entry(&fault.package).or_default()[column] += 1;
         packages.entry("all").or_default()[column] += 1;
@@ -253,8 +259,9 @@ fn report(fates: &[(&Fault, Fate)]) {
         let rate = 100.0 * (noticed + timed_out) as f64 / tried.max(1) as f64;
         println!("{package:22} {tried:5} {noticed:7} {timed_out:9} {unreached:9} {survived:8} {rate:5.1} %");
     }
-    let mut left: Vec<_> = fates.iter().filter(|(_, fate)| !matches!(fate, Fate::Noticed { .. })).collect();
+    let mut left: Vec<_> =
+        outcomes.iter().filter(|(_, outcome)| !matches!(outcome, FaultOutcome::Noticed { .. })).collect();
     left.sort_by_key(|(fault, _)| fault.number);
     println!("\nnot noticed:");
-    left.iter().for_each(|(fault, fate)| println!("{}", line(fault, fate)));
+    left.iter().for_each(|(fault, outcome)| println!("{}", line(fault, outcome)));
 }

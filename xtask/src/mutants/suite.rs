@@ -42,9 +42,9 @@ pub(super) enum Ended {
 }
 
 /// A folder for files of tests, cleared between them.
-pub(super) struct Place(PathBuf);
+pub(super) struct Workdir(PathBuf);
 
-impl Place {
+impl Workdir {
     pub(super) fn new(name: &str) -> Result<Self> {
         let place = Self(folder().join("places").join(name));
         place.clear();
@@ -65,7 +65,7 @@ impl Test {
     }
 
     /// Runs the test with one fault switched on.
-    pub(super) fn notices(&self, binaries: &[Binary], fault: u32, place: &Place) -> Result<Ended> {
+    pub(super) fn notices(&self, binaries: &[Binary], fault: u32, place: &Workdir) -> Result<Ended> {
         let limit = Duration::from_secs_f64(self.seconds * 5.0 + 15.0);
         run(&binaries[self.binary], &self.name, place, ("MUTANT", &fault.to_string()), limit)
     }
@@ -73,11 +73,11 @@ impl Test {
 
 /// Runs every test once, one after the other, and records the faults it reaches. Tests that fail
 /// without a fault are printed and left out.
-pub(super) fn covered(binaries: &[Binary], commit_file: &Path) -> Result<Vec<Test>> {
+pub(super) fn measure_coverage(binaries: &[Binary], commit_file: &Path) -> Result<Vec<Test>> {
     if let Some(tests) = load::<Vec<Test>>(commit_file) {
         return Ok(tests);
     }
-    let place = Place::new("cover")?;
+    let place = Workdir::new("cover")?;
     let log = folder().join("reached");
     let mut tests = Vec::new();
     println!("running every test once, to see what it reaches");
@@ -121,7 +121,7 @@ fn names(binary: &Binary) -> Result<Vec<String>> {
     Ok(listed(&[])?.into_iter().filter(|name| !ignored.contains(name)).collect())
 }
 
-fn run(binary: &Binary, test: &str, place: &Place, fault: (&str, &str), limit: Duration) -> Result<Ended> {
+fn run(binary: &Binary, test: &str, place: &Workdir, fault: (&str, &str), limit: Duration) -> Result<Ended> {
     let mut command = Command::new(&binary.program);
     command.args(["--exact", test, "--test-threads=1"]).current_dir(&binary.folder);
     command.env_remove("MUTANT").env_remove("MUTANT_LOG").env(fault.0, fault.1);

@@ -38,7 +38,7 @@ pub(crate) fn run() -> Result<()> {
     let checks: [(&str, Result<Findings>); 6] = [
         ("the top level", top_level()),
         ("the crates' manifests", manifests::check(&packages)),
-        ("what every crate has", Ok(packages.iter().flat_map(furniture).collect())),
+        ("what every crate has", Ok(packages.iter().flat_map(check_package_files).collect())),
         ("the sources", sources::check()),
         ("sizes, comments and circles", shape::check()),
         ("stronghold-sync is pure", sync_is_pure()),
@@ -69,7 +69,7 @@ fn top_level() -> Result<Findings> {
 }
 
 /// Checks a crate's description, README, CHANGELOG and example.
-fn furniture(package: &Value) -> Findings {
+fn check_package_files(package: &Value) -> Findings {
     let name = package["name"].as_str().unwrap_or_default();
     let folder = root().join(name);
     let mut missing = Vec::new();

@@ -26,7 +26,7 @@ use tokio::{net::TcpStream, sync::Mutex};
 
 use self::tampered::Tampered;
 use super::{
-    clients::{Heard, runtime},
+    clients::{Reaction, runtime},
     stage::{Inside, Stage, open},
 };
 
@@ -64,12 +64,12 @@ impl Breaker {
             inside,
             _folder: folder,
         };
-        breaker.last = breaker.rehearsed();
+        breaker.last = breaker.run_honest_session();
         breaker
     }
 
     /// Runs an honest session; returns the index of its chunk message.
-    fn rehearsed(&mut self) -> usize {
+    fn run_honest_session(&mut self) -> usize {
         self.inside.device.lock().unwrap().put("d/v/first", "the breaker's");
         self.pristine = fs::read(&self.inside.snapshot).unwrap();
         let chunk = Arc::new(AtomicUsize::new(usize::MAX));
@@ -81,7 +81,7 @@ impl Breaker {
             Some(message)
         };
         let heard = runtime().block_on(self.session(0, tamper));
-        assert_eq!(heard, Heard::Done);
+        assert_eq!(heard, Reaction::Done);
         self.inside.device.lock().unwrap().put("d/v/second", "what never gets there");
         self.pristine = fs::read(&self.inside.snapshot).unwrap();
         let chunk = chunk.load(Relaxed);
@@ -90,11 +90,11 @@ impl Breaker {
     }
 
     /// Breaks the protocol in the way given by `number`.
-    pub(crate) async fn breach(&self, number: usize) -> Heard {
+    pub(crate) async fn breach(&self, number: usize) -> Reaction {
         let intruders = intruders();
         let (way, at) = (number % (intruders.len() + 3), number / (intruders.len() + 3) % (self.last + 1));
         if way == intruders.len() + 2 {
-            return self.babble().await;
+            return self.send_garbage().await;
         }
         let tamper = move |index: usize, message: Message| match way.checked_sub(intruders.len()) {
             None if index == at => Some(intruders[way].clone()),
@@ -111,28 +111,28 @@ impl Breaker {
         &self,
         number: usize,
         tamper: impl FnMut(usize, Message) -> Option<Message> + Send + 'static,
-    ) -> Heard {
+    ) -> Reaction {
         let copy = self.copies[number % self.copies.len()].lock().await;
         fs::write(&*copy, &self.pristine).unwrap();
         let home = open(&copy, &self.inside.key);
         match self.opened(&home).await {
-            Ok(mut channel) => asked(&mut channel, &home, tamper).await,
-            Err(error) => Heard::Other(error.to_string()),
+            Ok(mut channel) => run_tampered(&mut channel, &home, tamper).await,
+            Err(error) => Reaction::Other(error.to_string()),
         }
     }
 
     /// Sends bytes that are not a message.
-    async fn babble(&self) -> Heard {
+    async fn send_garbage(&self) -> Reaction {
         let mut channel = match self.opened(&self.inside.home()).await {
             Ok(channel) => channel,
-            Err(error) => return Heard::Other(error.to_string()),
+            Err(error) => return Reaction::Other(error.to_string()),
         };
         channel.feed(&vec![0_u64; 100]).await.unwrap();
         match channel.receive::<Message>().await {
-            Ok(Message::Refused(Refusal::Busy)) => Heard::Busy,
-            Ok(Message::Refused(Refusal::ProtocolError)) => Heard::Misbehaved,
-            Err(ChannelError::Closed | ChannelError::Cut) => Heard::Cut,
-            other => Heard::Other(format!("{other:?}")),
+            Ok(Message::Refused(Refusal::Busy)) => Reaction::Busy,
+            Ok(Message::Refused(Refusal::ProtocolError)) => Reaction::Misbehaved,
+            Err(ChannelError::Closed | ChannelError::Cut) => Reaction::Cut,
+            other => Reaction::Other(format!("{other:?}")),
         }
     }
 
@@ -169,11 +169,11 @@ fn damaged(message: Message) -> Message {
     }
 }
 
-async fn asked(
+async fn run_tampered(
     channel: &mut Channel<TcpStream>,
     home: &SharedVault,
     mut tamper: impl FnMut(usize, Message) -> Option<Message> + Send + 'static,
-) -> Heard {
+) -> Reaction {
     let secret = RecipientSecretKey::generate().unwrap();
     let selection = Selection::everything();
     let peer = channel.peer().device();
@@ -190,8 +190,8 @@ async fn asked(
         key,
         secret: secret_of(&channel.channel_binding()),
     }));
-    let mut attendant = NoHandler;
-    let mut host = VaultHost::new(home.clone(), channel, secret, &mut attendant);
+    let mut handler = NoHandler;
+    let mut host = VaultHost::new(home.clone(), channel, secret, &mut handler);
     let is_cut = Arc::new(AtomicBool::new(false));
     let cut = is_cut.clone();
     let session = Tampered::new(session, move |number, message| {
@@ -201,13 +201,13 @@ async fn asked(
     });
     let driven = drive(channel, session, &mut host).await;
     match driven {
-        Ok(_) if is_cut.load(Relaxed) => Heard::Cut,
-        Ok(_) => Heard::Done,
-        Err(DriveError::Session(SessionError::Refused(Refusal::Busy))) => Heard::Busy,
+        Ok(_) if is_cut.load(Relaxed) => Reaction::Cut,
+        Ok(_) => Reaction::Done,
+        Err(DriveError::Session(SessionError::Refused(Refusal::Busy))) => Reaction::Busy,
         Err(DriveError::Session(SessionError::Refused(Refusal::ProtocolError | Refusal::Version))) => {
-            Heard::Misbehaved
+            Reaction::Misbehaved
         }
-        Err(DriveError::Channel(ChannelError::Closed | ChannelError::Cut)) => Heard::Cut,
-        Err(other) => Heard::Other(other.to_string()),
+        Err(DriveError::Channel(ChannelError::Closed | ChannelError::Cut)) => Reaction::Cut,
+        Err(other) => Reaction::Other(other.to_string()),
     }
 }

@@ -26,13 +26,13 @@ use tokio::{
 };
 
 /// Maximum wait for the server to hang up, longer than its wait for a handshake.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for which a silent connection is held.
 const HOLD: Duration = Duration::from_secs(2);
 
 /// The outcome of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Heard {
+pub(crate) enum Reaction {
     /// The server sent no byte.
     Nothing,
     Denied,
@@ -48,10 +48,10 @@ pub(crate) enum Heard {
 
 /// Counts of each outcome.
 #[derive(Default)]
-pub(crate) struct Tally(Mutex<BTreeMap<Heard, usize>>);
+pub(crate) struct Tally(Mutex<BTreeMap<Reaction, usize>>);
 
 impl Tally {
-    pub(crate) fn all(&self) -> Vec<(Heard, usize)> {
+    pub(crate) fn all(&self) -> Vec<(Reaction, usize)> {
         self.0.lock().unwrap().iter().map(|(heard, number)| (heard.clone(), *number)).collect()
     }
 }
@@ -68,7 +68,7 @@ pub(crate) fn flood<F>(
     client: impl Fn(usize) -> F,
 ) -> Tally
 where
-    F: Future<Output = Heard> + Send + 'static,
+    F: Future<Output = Reaction> + Send + 'static,
 {
     let tally = Tally::default();
     runtime().block_on(async {
@@ -95,42 +95,42 @@ async fn connected(address: SocketAddr) -> TcpStream {
 }
 
 /// Reads until the server hangs up.
-async fn heard(mut stream: TcpStream) -> Heard {
+async fn read_reaction(mut stream: TcpStream) -> Reaction {
     let mut said = Vec::new();
-    match timeout(PATIENCE, stream.read_to_end(&mut said)).await {
+    match timeout(TIMEOUT, stream.read_to_end(&mut said)).await {
         // A reset counts as an end: the server hangs up with bytes unread.
-        Ok(_) if said.is_empty() => Heard::Nothing,
-        Ok(_) => Heard::Other(format!("{} bytes", said.len())),
-        Err(_) => Heard::Other("the connection stays open".into()),
+        Ok(_) if said.is_empty() => Reaction::Nothing,
+        Ok(_) => Reaction::Other(format!("{} bytes", said.len())),
+        Err(_) => Reaction::Other("the connection stays open".into()),
     }
 }
 
 /// Runs a client that knows nothing of Stronghold, or is silent: a silent one lets the next client
 /// start as soon as it holds a place.
-pub(crate) async fn garbage(address: SocketAddr, number: usize, places: Arc<Semaphore>) -> Heard {
+pub(crate) async fn garbage(address: SocketAddr, number: usize, places: Arc<Semaphore>) -> Reaction {
     let mut stream = connected(address).await;
     match number % 6 {
         0 => {
             let mut bytes = vec![0; 32 + number * 31 % 5000];
             getrandom::fill(&mut bytes).unwrap();
             let _ = stream.write_all(&bytes).await;
-            heard(stream).await
+            read_reaction(stream).await
         }
         1 => {
             let identity = Identity::generate().unwrap();
             match Channel::connect(stream, &identity, Expect::Anyone).await {
-                Err(ChannelError::TurnedAway) => Heard::Nothing,
-                other => Heard::Other(format!("{other:?}")),
+                Err(ChannelError::TurnedAway) => Reaction::Nothing,
+                other => Reaction::Other(format!("{other:?}")),
             }
         }
         2 => {
             stream.write_all(&[7; 5]).await.unwrap();
             stream.shutdown().await.unwrap();
-            heard(stream).await
+            read_reaction(stream).await
         }
         3 => {
             stream.write_all(&[7; 32]).await.unwrap();
-            Heard::Nothing // gone at once
+            Reaction::Nothing // gone at once
         }
         silent => {
             stream.write_all(&[7; 31][..if silent == 4 { 0 } else { 31 }]).await.unwrap();
@@ -139,7 +139,7 @@ pub(crate) async fn garbage(address: SocketAddr, number: usize, places: Arc<Sema
                 sleep(HOLD).await;
                 drop((stream, place));
             });
-            Heard::Nothing
+            Reaction::Nothing
         }
     }
 }
@@ -156,22 +156,22 @@ pub(crate) async fn held(address: SocketAddr, number: usize) -> Vec<TcpStream> {
 }
 
 /// Connects with a secret and a TLS key that the server does not know.
-pub(crate) async fn stranger(address: SocketAddr, home: SharedVault, server: DeviceId) -> Heard {
+pub(crate) async fn stranger(address: SocketAddr, home: SharedVault, server: DeviceId) -> Reaction {
     match Peer::connect(connected(address).await, &home, server).await {
-        Err(PeerError::Channel(ChannelError::TurnedAway)) => Heard::Nothing,
-        other => Heard::Other(format!("{other:?}")),
+        Err(PeerError::Channel(ChannelError::TurnedAway)) => Reaction::Nothing,
+        other => Reaction::Other(format!("{other:?}")),
     }
 }
 
 /// Lets a device without any rule ask for everything.
-pub(crate) async fn denied(address: SocketAddr, home: SharedVault, server: DeviceId) -> Heard {
+pub(crate) async fn denied(address: SocketAddr, home: SharedVault, server: DeviceId) -> Reaction {
     let peer = match Peer::connect(connected(address).await, &home, server).await {
         Ok(peer) => peer,
-        Err(error) => return Heard::Other(error.to_string()),
+        Err(error) => return Reaction::Other(error.to_string()),
     };
     match peer.sync(SyncRequest::new(Selection::everything(), Direction::Default), &mut NoHandler).await {
-        Err(PeerError::Session(SessionError::Refused(Refusal::NotPermitted))) => Heard::Denied,
-        Err(PeerError::Session(SessionError::Refused(Refusal::Busy))) => Heard::Busy,
-        other => Heard::Other(format!("{other:?}")),
+        Err(PeerError::Session(SessionError::Refused(Refusal::NotPermitted))) => Reaction::Denied,
+        Err(PeerError::Session(SessionError::Refused(Refusal::Busy))) => Reaction::Busy,
+        other => Reaction::Other(format!("{other:?}")),
     }
 }

@@ -15,15 +15,15 @@ use tokio::{net::TcpStream, time::timeout};
 const CHUNK: usize = 48 << 10;
 const PART: u32 = 100;
 /// Maximum time that a device goes on.
-const PATIENCE: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The resource that a greedy device uses up.
 #[derive(Clone, Copy)]
 pub(crate) enum Greed {
     /// Memory for the shapes that it describes.
-    Telling,
+    Shapes,
     /// Memory for the batches that it sends.
-    Sending,
+    Chunks,
 }
 
 /// Sends until the server refuses or stops reading; returns the connection, still open.
@@ -34,45 +34,48 @@ pub(crate) async fn greedy(
     greed: Greed,
 ) -> Option<Channel<TcpStream>> {
     let stream = TcpStream::connect(address).await.ok()?;
-    let peer = timeout(PATIENCE, Peer::connect(stream, &home, server)).await.ok()?.ok()?;
+    let peer = timeout(TIMEOUT, Peer::connect(stream, &home, server)).await.ok()?.ok()?;
     let mut channel = peer.into_channel();
     let selection: Selection = "**".parse().unwrap();
     let request = Request::Sync { selection, pull: false, push: true };
-    say(&mut channel, Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() }))
-        .await?;
-    let _ = timeout(PATIENCE, async {
+    send_message(
+        &mut channel,
+        Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() }),
+    )
+    .await?;
+    let _ = timeout(TIMEOUT, async {
         match greed {
-            Greed::Telling => tells(&mut channel).await,
-            Greed::Sending => sends(&mut channel).await,
+            Greed::Shapes => send_shapes(&mut channel).await,
+            Greed::Chunks => send_chunks(&mut channel).await,
         }
     })
     .await;
     Some(channel)
 }
 
-async fn tells(channel: &mut Channel<TcpStream>) -> Option<()> {
+async fn send_shapes(channel: &mut Channel<TcpStream>) -> Option<()> {
     for part in 0.. {
-        say(channel, Message::Offer(shapes(part * PART, PART))).await?;
+        send_message(channel, Message::Offer(shapes(part * PART, PART))).await?;
     }
     None
 }
 
-async fn sends(channel: &mut Channel<TcpStream>) -> Option<()> {
-    say(channel, Message::Offer(shapes(0, 1))).await?;
-    say(channel, Message::DigestEnd).await?;
+async fn send_chunks(channel: &mut Channel<TcpStream>) -> Option<()> {
+    send_message(channel, Message::Offer(shapes(0, 1))).await?;
+    send_message(channel, Message::DigestEnd).await?;
     until(channel, |message| matches!(message, Message::DiffEnd)).await?;
-    say(channel, Message::Push(shapes(0, 1))).await?;
-    say(channel, Message::Propose(Propose { key: None })).await?;
+    send_message(channel, Message::Push(shapes(0, 1))).await?;
+    send_message(channel, Message::Propose(Propose { key: None })).await?;
     until(channel, |message| matches!(message, Message::End)).await?;
-    say(channel, Message::Batch(Batch { index: 0, entries: 1, len: MAX_SEALED })).await?;
+    send_message(channel, Message::Batch(Batch { index: 0, entries: 1, len: MAX_SEALED })).await?;
     // All chunks of the batch but the last.
     for _ in 1..usize::try_from(MAX_SEALED).unwrap() / CHUNK {
-        say(channel, Message::Chunk(vec![7; CHUNK])).await?;
+        send_message(channel, Message::Chunk(vec![7; CHUNK])).await?;
     }
     None
 }
 
-async fn say(channel: &mut Channel<TcpStream>, message: Message) -> Option<()> {
+async fn send_message(channel: &mut Channel<TcpStream>, message: Message) -> Option<()> {
     channel.feed(&message).await.ok()?;
     channel.flush().await.ok()
 }

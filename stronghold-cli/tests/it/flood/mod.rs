@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::effort;
 use breaking::Breaker;
-use clients::{Heard, denied, garbage, held, runtime, stranger};
+use clients::{Reaction, denied, garbage, held, runtime, stranger};
 use greedy::{Greed, greedy};
 use stage::Stage;
 
@@ -40,19 +40,20 @@ fn connections() -> usize {
 fn garbage_and_silence_are_hung_up_on() {
     let stage = Stage::new();
     let places = Arc::new(Semaphore::new(HELD));
-    let heard = stage.flooded("garbage, silence, half-closed", PARALLEL, |number| {
+    let heard = stage.run_flood("garbage, silence, half-closed", PARALLEL, |number| {
         garbage(stage.address, number, places.clone())
     });
-    assert_eq!(heard.all(), [(Heard::Nothing, connections())]);
+    assert_eq!(heard.all(), [(Reaction::Nothing, connections())]);
 }
 
 #[test]
 fn strangers_with_valid_tls_hear_nothing() {
     let stage = Stage::new();
     let (home, server) = (stage.stranger(), stage.server);
-    let heard = stage
-        .flooded("unknown secret, unknown key", PARALLEL, |_| stranger(stage.address, home.clone(), server));
-    assert_eq!(heard.all(), [(Heard::Nothing, connections())]);
+    let heard = stage.run_flood("unknown secret, unknown key", PARALLEL, |_| {
+        stranger(stage.address, home.clone(), server)
+    });
+    assert_eq!(heard.all(), [(Reaction::Nothing, connections())]);
 }
 
 #[test]
@@ -60,10 +61,11 @@ fn paired_devices_without_rules_are_denied_each_time() {
     let stage = Stage::new();
     let inside = stage.paired("denied");
     let (home, server) = (inside.home(), stage.server);
-    let heard = stage.flooded("paired, no rules", SESSIONS, |_| denied(stage.address, home.clone(), server));
+    let heard =
+        stage.run_flood("paired, no rules", SESSIONS, |_| denied(stage.address, home.clone(), server));
     let found = heard.all();
-    assert!(found.iter().all(|(what, _)| matches!(what, Heard::Denied | Heard::Busy)), "{found:?}");
-    assert!(found.iter().any(|(what, _)| *what == Heard::Denied), "{found:?}");
+    assert!(found.iter().all(|(what, _)| matches!(what, Reaction::Denied | Reaction::Busy)), "{found:?}");
+    assert!(found.iter().any(|(what, _)| *what == Reaction::Denied), "{found:?}");
 }
 
 #[test]
@@ -71,14 +73,14 @@ fn paired_devices_that_break_the_protocol_change_nothing() {
     let stage = Stage::new();
     let breaker = Arc::new(Breaker::new(&stage, SESSIONS));
     let before = stage.a.entries();
-    let heard = stage.flooded("paired, breaking the protocol", SESSIONS, |number| {
+    let heard = stage.run_flood("paired, breaking the protocol", SESSIONS, |number| {
         let breaker = breaker.clone();
         async move { breaker.breach(number).await }
     });
     let found = heard.all();
     println!("  {found:?}");
     assert!(stage.a.entries() == before, "a broken session changed the vault");
-    assert!(!found.iter().any(|(what, _)| *what == Heard::Done), "{found:?}");
+    assert!(!found.iter().any(|(what, _)| *what == Reaction::Done), "{found:?}");
 }
 
 /// Eight devices use all their sessions: half of them describe entries without end, half send the
@@ -96,7 +98,7 @@ fn devices_that_announce_and_send_the_most_take_no_more_than_their_share() {
     runtime().block_on(async {
         let mut greedy_ones = tokio::task::JoinSet::new();
         for home in homes.iter().flat_map(|home| std::iter::repeat_n(home, SESSIONS)) {
-            let greed = if greedy_ones.len() % 2 == 0 { Greed::Telling } else { Greed::Sending };
+            let greed = if greedy_ones.len() % 2 == 0 { Greed::Shapes } else { Greed::Chunks };
             greedy_ones.spawn(greedy(stage.address, home.clone(), stage.server, greed));
         }
         let channels: Vec<_> = greedy_ones.join_all().await.into_iter().flatten().collect();
@@ -116,11 +118,11 @@ fn a_connection_before_the_gate_takes_little_memory() {
     runtime().block_on(async {
         // One-time allocations are done after the first few.
         drop(held(stage.address, 8).await);
-        stage.watched.settles(|now| now.files <= stage.idle.files);
+        stage.watched.wait_for_level(|now| now.files <= stage.idle.files);
         tokio::time::sleep(Duration::from_millis(500)).await;
         let before = stage.watched.now();
         let connections = held(stage.address, AT_A_TIME).await;
-        stage.watched.settles(|now| now.files >= before.files + AT_A_TIME as u64);
+        stage.watched.wait_for_level(|now| now.files >= before.files + AT_A_TIME as u64);
         tokio::time::sleep(Duration::from_millis(500)).await;
         let with = stage.watched.now();
         drop(connections);

@@ -20,7 +20,7 @@ use stronghold_sync::DeviceId;
 use stronghold_vault::Rendezvous;
 
 use super::{
-    clients::{self, Heard, Tally},
+    clients::{self, Reaction, Tally},
     connections,
     watch::{Level, Levels, Watched},
 };
@@ -128,14 +128,14 @@ impl Stage {
     /// Floods the server with clients from `client`; reports the results for them, the honest
     /// device and the server.
     #[track_caller]
-    pub(crate) fn flooded<F>(
+    pub(crate) fn run_flood<F>(
         &self,
         what: &str,
         parallel: usize,
         client: impl Fn(usize) -> F + Send + Sync,
     ) -> Tally
     where
-        F: Future<Output = Heard> + Send + 'static,
+        F: Future<Output = Reaction> + Send + 'static,
     {
         let (watched, honest) = (&self.watched, &self.honest);
         let normal = median((0..SYNCS).map(|_| honest.sync()).collect());
@@ -158,7 +158,7 @@ impl Stage {
             (tally, took, syncing.join(), watching.join().unwrap())
         });
         let served = honest_times.expect("the honest device was not served during the flood");
-        let after = watched.settles(|now| now.files <= before.files);
+        let after = watched.wait_for_level(|now| now.files <= before.files);
         let flood =
             Flood { took, before, levels, after, normal, syncs: served.len(), during: median(served) };
         println!("{what}: {flood}");

@@ -11,7 +11,7 @@ use std::{
 const FIRST: usize = 100;
 const SAMPLE: Duration = Duration::from_millis(20);
 /// Maximum wait for a level, longer than a handshake may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A watched process, by id.
 pub(crate) struct Watched(u32);
@@ -65,8 +65,8 @@ impl Watched {
     }
 
     /// Waits until the level satisfies `is_so` or a time-out; returns the level.
-    pub(crate) fn settles(&self, is_so: impl Fn(Level) -> bool) -> Level {
-        let deadline = Instant::now() + PATIENCE;
+    pub(crate) fn wait_for_level(&self, is_so: impl Fn(Level) -> bool) -> Level {
+        let deadline = Instant::now() + TIMEOUT;
         while !is_so(self.now()) && Instant::now() < deadline {
             sleep(SAMPLE);
         }

@@ -50,19 +50,19 @@ pub(crate) struct Call {
 
 /// The result of a command on a failing disk, and the calls that the disk saw.
 #[derive(Debug)]
-pub(crate) struct Tried {
+pub(crate) struct FaultyRun {
     pub(crate) done: Ended,
     pub(crate) calls: Vec<Call>,
 }
 
 /// A device whose key and disk log are in a separate folder, so that only the snapshot is on the
 /// failing disk.
-pub(crate) struct Faulty {
+pub(crate) struct FaultyDevice {
     pub(crate) device: Device,
     apart: TempDir,
 }
 
-impl Faulty {
+impl FaultyDevice {
     /// Creates a device with an empty folder; prints a message and returns `None` if the disk can't
     /// be interposed.
     pub(crate) fn empty() -> Option<Self> {
@@ -93,9 +93,9 @@ impl Faulty {
     }
 
     /// Runs a command on the failing disk, to its end.
-    pub(crate) fn run(&self, args: &[&str], stdin: &[u8], fault: Fault) -> Tried {
+    pub(crate) fn run(&self, args: &[&str], stdin: &[u8], fault: Fault) -> FaultyRun {
         let done = self.start(args, stdin, fault).end();
-        Tried { done, calls: self.calls() }
+        FaultyRun { done, calls: self.calls() }
     }
 
     /// Returns the calls of the current or last command.
@@ -128,7 +128,7 @@ impl Faulty {
     }
 }
 
-impl Tried {
+impl FaultyRun {
     /// Returns the calls that a fault hit.
     pub(crate) fn faulted(&self) -> Vec<&Call> {
         self.calls.iter().filter(|call| call.fault.is_some()).collect()

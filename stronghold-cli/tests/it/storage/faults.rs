@@ -1,6 +1,6 @@
 //! Lets every call of a commit fail, or kills the process there, one call after the other.
 
-use super::disk::{Call, Fault, Faulty, KEPT, RECORD, Tried};
+use super::disk::{Call, Fault, FaultyDevice, FaultyRun, KEPT, RECORD};
 use crate::common::{Ended, NOT_FOUND, STORAGE};
 
 /// Upper bound on the calls of a command; beyond it the walk does not end.
@@ -8,8 +8,8 @@ const FAR: usize = 500;
 
 /// Runs `check` for each call of `put` that `fault` hits, each time on a snapshot that holds `old
 /// N`.
-fn walk_put(fault: Fault, check: impl Fn(&Faulty, &Tried, &Before)) {
-    let Some(faulty) = Faulty::new() else { return };
+fn walk_put(fault: Fault, check: impl Fn(&FaultyDevice, &FaultyRun, &Before)) {
+    let Some(faulty) = FaultyDevice::new() else { return };
     for at in 1..FAR {
         let old = format!("old {at}");
         // This put also is the next writer after the previous fault: it succeeds and cleans up.
@@ -36,7 +36,7 @@ struct Before {
 impl Before {
     /// Asserts that the file is the old generation byte for byte, or reads as the new one. Returns
     /// whether it is the new one.
-    fn is_replaced(&self, faulty: &Faulty, tried: &Tried) -> bool {
+    fn is_replaced(&self, faulty: &FaultyDevice, tried: &FaultyRun) -> bool {
         let replaced = faulty.bytes() != self.bytes;
         assert_eq!(faulty.device.get(RECORD), if replaced { &*self.new } else { &*self.old }, "{tried:?}");
         replaced
@@ -55,7 +55,7 @@ fn is_of_folder(call: &Call) -> bool {
     call.path == "." && ["open", "sync"].contains(&call.name.as_str())
 }
 
-fn check_failing(faulty: &Faulty, tried: &Tried, before: &Before) {
+fn check_failing(faulty: &FaultyDevice, tried: &FaultyRun, before: &Before) {
     let replaced = before.is_replaced(faulty, tried);
     let faulted = tried.faulted();
     if tried.done.exit == 0 {
@@ -119,7 +119,7 @@ fn a_put_is_killed_at_every_call() {
     }
 }
 
-fn check_killed(faulty: &Faulty, tried: &Tried, before: &Before) {
+fn check_killed(faulty: &FaultyDevice, tried: &FaultyRun, before: &Before) {
     let replaced = before.is_replaced(faulty, tried);
     let killed = !tried.faulted().is_empty();
     // Only a write can be cut in half; a success must have been one.
@@ -130,7 +130,7 @@ fn check_killed(faulty: &Faulty, tried: &Tried, before: &Before) {
 /// A read error is never reported as an empty or partial value.
 #[test]
 fn every_call_of_a_get_fails() {
-    let Some(faulty) = Faulty::new() else { return };
+    let Some(faulty) = FaultyDevice::new() else { return };
     for fault in ["EIO", "EACCES"].into_iter().flat_map(|kind| [Fault::once(kind), Fault::sticky(kind)]) {
         for at in 1.. {
             let tried = faulty.run(&["get", RECORD], b"", fault.at(at));
@@ -154,7 +154,7 @@ fn every_call_of_an_init_fails_or_is_the_last() {
     let kills = ["full", "kill-before", "kill-after", "kill-half"].map(Fault::once);
     for fault in kinds.chain(kills) {
         for at in 1.. {
-            let Some(faulty) = Faulty::empty() else { return };
+            let Some(faulty) = FaultyDevice::empty() else { return };
             let tried = faulty.run(&["init", "--name", "a"], b"", fault.at(at));
             if tried.calls.len() < at {
                 assert!(tried.done.exit == 0 && at > 10, "{tried:?}");
@@ -165,7 +165,7 @@ fn every_call_of_an_init_fails_or_is_the_last() {
     }
 }
 
-fn check_created(faulty: &Faulty, tried: &Tried) {
+fn check_created(faulty: &FaultyDevice, tried: &FaultyRun) {
     if faulty.device.snapshot().exists() {
         faulty.device.ok(&["verify"]);
     } else {

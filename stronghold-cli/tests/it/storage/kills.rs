@@ -37,7 +37,7 @@ impl Moments {
 
 /// Counts the outcomes of the kills.
 #[derive(Debug, Default)]
-struct Met {
+struct KillCounts {
     /// The put had already ended.
     acknowledged: u64,
     /// The put was killed, and the file held the old value.
@@ -58,9 +58,9 @@ fn killed_at_random_moments() {
     // The span goes a little beyond the usual end, so that the last steps are hit as often as the
     // first.
     let span = typical(&device).mul_f64(1.1);
-    let (mut known, mut met) = (String::from("0"), Met::default());
+    let (mut known, mut counts) = (String::from("0"), KillCounts::default());
     for turn in 1..=kills {
-        known = kill_one(&device, known, turn, moments.before(span), &mut met);
+        known = kill_one(&device, known, turn, moments.before(span), &mut counts);
         if turn % 50 == 0 || turn == kills {
             check_all(&device, &known);
             known = String::from("0");
@@ -68,8 +68,11 @@ fn killed_at_random_moments() {
             assert!(leftovers(device.folder()).is_empty(), "{:?}", leftovers(device.folder()));
         }
     }
-    println!("kill -9 while putting: {kills} kills in {span:?} each: {met:?}");
-    assert!(met.old > 0 && met.new + met.acknowledged > 0, "the moments miss the commit: {met:?}");
+    println!("kill -9 while putting: {kills} kills in {span:?} each: {counts:?}");
+    assert!(
+        counts.old > 0 && counts.new + counts.acknowledged > 0,
+        "the moments miss the commit: {counts:?}"
+    );
 }
 
 /// Measures how long a `put` takes on this machine.
@@ -86,7 +89,7 @@ fn typical(device: &Device) -> Duration {
 }
 
 /// Starts a put of another value and kills it; returns the value that is stored then.
-fn kill_one(device: &Device, old: String, turn: u64, moment: Duration, met: &mut Met) -> String {
+fn kill_one(device: &Device, old: String, turn: u64, moment: Duration, counts: &mut KillCounts) -> String {
     let new = turn.to_string();
     let before = fs::read(device.snapshot()).unwrap();
     let mut putting = device.start(&["put", RECORD], new.as_bytes());
@@ -95,12 +98,12 @@ fn kill_one(device: &Device, old: String, turn: u64, moment: Duration, met: &mut
     let done = putting.end();
     assert!([0, -1].contains(&done.exit), "{done:?}");
     let found = device.get(RECORD);
-    met.leftovers += u64::from(!leftovers(device.folder()).is_empty());
+    counts.leftovers += u64::from(!leftovers(device.folder()).is_empty());
     match done.exit {
-        0 => met.acknowledged += 1,
-        _ if found == new => met.new += 1,
+        0 => counts.acknowledged += 1,
+        _ if found == new => counts.new += 1,
         _ => {
-            met.old += 1;
+            counts.old += 1;
             assert!(fs::read(device.snapshot()).unwrap() == before, "turn {turn}: neither old nor new");
         }
     }

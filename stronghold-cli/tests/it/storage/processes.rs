@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{
-    disk::{Fault, Faulty, RECORD, leftovers},
+    disk::{Fault, FaultyDevice, RECORD, leftovers},
     kills::Moments,
 };
 use crate::{
@@ -138,7 +138,7 @@ fn check(device: &Device, processes: u64, puts: u64) {
 
 #[test]
 fn waiting_in_vain_names_the_process_that_holds_the_lock() {
-    let Some(faulty) = Faulty::new() else { return };
+    let Some(faulty) = FaultyDevice::new() else { return };
     let calls = faulty.run(&["put", RECORD], b"x", Fault::NONE).calls;
     // The holder stops once it has written its id into the lock, before it writes anything else.
     let at = 2 + calls.iter().rposition(|call| call.path == ".vault.lock" && call.name == "write").unwrap();

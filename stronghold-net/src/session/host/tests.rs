@@ -88,9 +88,9 @@ impl SessionHandler for Noting {
 }
 
 /// The host of `own` in a session with `peer`, who has the key of the secret that comes with it.
-fn host<'a>(own: &Device, peer: &Device, attendant: &'a mut Noting) -> VaultHost<'a> {
+fn host<'a>(own: &Device, peer: &Device, handler: &'a mut Noting) -> VaultHost<'a> {
     let secret = RecipientSecretKey::from_bytes(&[3; 32]).unwrap();
-    VaultHost::for_peer(own.home.clone(), public(peer), own.device(), secret, &BINDING, attendant)
+    VaultHost::for_peer(own.home.clone(), public(peer), own.device(), secret, &BINDING, handler)
 }
 
 fn public(device: &Device) -> PublicIdentity {
@@ -262,7 +262,7 @@ async fn a_person_has_so_long_and_silence_is_a_no() {
 }
 
 #[tokio::test]
-async fn a_plan_is_carried_out_as_the_attendant_says_and_kept() {
+async fn a_plan_is_carried_out_as_the_handler_says_and_kept() {
     let (own, peer) = friends();
     let plan = Plan { unchanged: 3, ..Plan::default() };
     for (goes_on, answer) in [
