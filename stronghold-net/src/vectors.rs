@@ -34,8 +34,7 @@ use crate::{
         preauth::token,
         tags::{self, ANY_DEVICE, Nonce, TagContext, tag, truncate},
     },
-    request_of, secret_of,
-    session::binding::stamp_of,
+    session::binding::{request_of, secret_of, stamp_of},
 };
 
 const HEAD: &str = "\

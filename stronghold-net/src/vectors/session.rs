@@ -25,13 +25,16 @@ use tempfile::TempDir;
 
 use super::{BINDING, compare_or_bless, devices};
 use crate::{
-    Host, NoHandler, SharedVault, VaultHost,
+    NoHandler, SharedVault,
     channel::{
         ephemeral::IdentityProof,
         frame::{self, Role},
     },
-    secret_of,
-    session::host::recipient_key,
+    session::{
+        binding::secret_of,
+        driver::Host,
+        host::{VaultHost, recipient_key},
+    },
 };
 
 const NAME: &str = "session.txt";

@@ -52,8 +52,9 @@ use crate::{
 use std::sync::atomic::Ordering::Relaxed;
 
 use stronghold_net::{
-    ChannelError, Direction, DriveError, FrameError, Host, NoHandler, Outcome, Peer, PeerError, SyncRequest,
-    VaultHost, drive, now, secret_of,
+    ChannelError, Direction, FrameError, NoHandler, Outcome, Peer, PeerError, SyncRequest,
+    internals::{DriveError, Host, VaultHost, drive, request_of, secret_of},
+    now,
 };
 use stronghold_snapshot::{Manifest, RecipientPublicKey, RecipientSecretKey, seal_complement};
 use stronghold_sync::{
@@ -248,7 +249,7 @@ impl<F: Fn(Vec<Entry>) -> Vec<Entry> + Send> Host for Forger<'_, F> {
         let manifest = Manifest {
             sender: stronghold.identity().device(),
             receiver: self.receiver,
-            request: stronghold_net::request_of(&self.binding),
+            request: request_of(&self.binding),
             index: 0,
         };
         let to = RecipientPublicKey::from_bytes(export.key.as_bytes()).unwrap();

@@ -12,8 +12,9 @@ use std::{
 };
 
 use stronghold_net::{
-    Channel, ChannelError, DriveError, NoHandler, Peer, PeerError, SharedVault, VaultHost, drive, now,
-    secret_of,
+    Channel, ChannelError, NoHandler, Peer, PeerError, SharedVault,
+    internals::{DriveError, VaultHost, drive, secret_of},
+    now,
 };
 use stronghold_snapshot::RecipientSecretKey;
 use stronghold_sync::{
