@@ -7,7 +7,7 @@ use std::{
 };
 
 use stronghold_snapshot::{
-    Limits, NoteError, OnRollback, RollbackGuard, RollbackNotes, VaultFile, VaultFileError,
+    Limits, NoteError, OnRollback, RollbackGuard, RollbackNotes, Unlock, VaultFile, VaultFileError,
 };
 use stronghold_sync::{DeviceId, Location, RevisionId, Selection, escape_untrusted};
 use stronghold_vault::{MAX_DEVICE_NAME, Stronghold, check_device_name};
@@ -40,17 +40,37 @@ impl Context {
         self.open_and_secret().map(|(home, _)| home)
     }
 
+    /// Opens the snapshot for these records alone: at a cost that does not follow the number of the
+    /// others. If one of them is missing, everything is read, so that names can be compared.
+    pub(crate) fn open_at(&self, records: &[Location]) -> Result<VaultFile, Failure> {
+        let (mut vault, _) = self.open_by(|path, unlock| {
+            let (limits, notes) = (self.limits(), self.notes());
+            VaultFile::open_records_guarded(path, unlock, &limits, notes, self.on_rollback(), records)
+        })?;
+        if !records.iter().all(|record| vault.stronghold().contains(record)) {
+            vault.load_all()?;
+        }
+        Ok(vault)
+    }
+
     /// Opens the snapshot and also returns the secret that opened it.
     pub(crate) fn open_and_secret(&self) -> Result<(VaultFile, Secret), Failure> {
+        self.open_by(|path, unlock| {
+            VaultFile::open_guarded(path, unlock, &self.limits(), self.notes(), self.on_rollback())
+        })
+    }
+
+    fn open_by(
+        &self,
+        open: impl Fn(&Path, &Unlock<'_>) -> Result<VaultFile, VaultFileError>,
+    ) -> Result<(VaultFile, Secret), Failure> {
         let path = self.path()?;
         if !is_there(&path)? {
             // Do not ask for a passphrase in vain.
             return Err(Failure::no_snapshot(&path));
         }
         let source = Source::of_snapshot(&self.global);
-        let (mut home, secret) = source.open(&path, |unlock| {
-            VaultFile::open_guarded(&path, unlock, &self.limits(), self.notes(), self.on_rollback())
-        })?;
+        let (mut home, secret) = source.open(&path, |unlock| open(&path, unlock))?;
         self.configure(&mut home);
         Ok((home, secret))
     }

@@ -6,7 +6,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use stronghold_snapshot::{NewSlot, PassphraseCost, RecipientSecretKey, SnapshotFile, Unlock, open, seal};
+use stronghold_snapshot::{
+    NewSlot, PassphraseCost, RecipientSecretKey, Reloaded, SnapshotFile, Unlock, open, seal,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // As bytes: either key opens.
@@ -26,11 +28,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut file, payload) = SnapshotFile::open(&path, &Unlock::Passphrase(passphrase))?;
     let mut content = payload.to_vec();
     let mut locked = file.lock(Duration::from_secs(10))?;
-    if let Some(newer) = locked.reload_if_newer()? {
+    if let Some(Reloaded::Whole(newer)) = locked.reload_if_newer()? {
         content = newer.to_vec();
     }
     content.extend(b", two");
     locked.commit(&content)?; // when this returns, the change survives a loss of power
-    assert_eq!(&*open(&std::fs::read(&path)?, &Unlock::Recipient(&laptop))?.payload, b"one, two");
+    assert_eq!(&*SnapshotFile::open(&path, &Unlock::Recipient(&laptop))?.1, b"one, two");
     Ok(())
 }

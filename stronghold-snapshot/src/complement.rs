@@ -9,11 +9,11 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use stronghold_sync::DeviceId;
-use stronghold_vault::{Entry, Identity, PublicIdentity};
+use stronghold_vault::encoding::{decode, encode_after};
+use stronghold_vault::{DecodeError, Entry, Identity, PublicIdentity};
 use thiserror::Error;
 
 use crate::error::{OpenError, SealError};
-use crate::format::encoding::{DecodeError, decode, encode_after};
 use crate::format::recipient::{RecipientPublicKey, RecipientSecretKey};
 use crate::format::sealed::{self};
 use crate::format::slot::{NewSlot, Unlock};
@@ -90,7 +90,7 @@ pub fn open_complement(
     sender: &PublicIdentity,
     expected: &Manifest,
 ) -> Result<Vec<Entry>, ComplementError> {
-    let payload = sealed::open_owned(sealed, &Unlock::Recipient(secret))?.payload;
+    let payload = sealed::open_alone(sealed, &Unlock::Recipient(secret))?.payload;
     let (signature, content) = payload.split_at_checked(SIGNATURE_LEN).ok_or(ComplementError::Signature)?;
     sender.verify(&to_sign(content), signature).map_err(|_| ComplementError::Signature)?;
     let (manifest, entries): (Manifest, Vec<Entry>) = decode(content)?;

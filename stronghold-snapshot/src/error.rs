@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use stronghold_vault::RandomnessError;
+use stronghold_vault::{EncodeError, RandomnessError};
 use thiserror::Error;
 
 use crate::file::safe_open::Obstacle;
@@ -58,6 +58,12 @@ pub enum SealError {
     /// The operating system returned no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] RandomnessError),
+}
+
+impl From<EncodeError> for SealError {
+    fn from(_: EncodeError) -> Self {
+        Self::TooLarge
+    }
 }
 
 /// An error of opening a snapshot.
@@ -124,6 +130,16 @@ pub enum Damage {
     /// The header was not written by a holder of the master key.
     #[error("its header is not authentic")]
     HeaderMac,
+    /// A change appended to the file was altered, or is missing: a later one follows.
+    #[error("a change appended to it was altered or is missing")]
+    Segment,
+    /// The changes seen in the file before are not all there, and what follows them is no whole
+    /// change.
+    #[error("its last changes were altered or cut off")]
+    Tail,
+    /// The bytes between the body and the next block are not zeros.
+    #[error("bytes behind its content were changed")]
+    Gap,
     /// A chunk of the body was changed, moved, cut off or added.
     #[error("its content was changed or is incomplete")]
     Body,
@@ -283,6 +299,14 @@ pub enum CommitError {
     /// The new generation could not be sealed.
     #[error("the new generation can't be sealed: {0}")]
     Seal(#[from] SealError),
+    /// An earlier writer did not finish, or the file has a second name: changes can't be appended,
+    /// the whole has to be written.
+    #[error("nothing can be appended to the snapshot as it is")]
+    MustRewrite,
+    /// The changes were written, but it is not known whether they would survive a power loss, and
+    /// they could not be taken back.
+    #[error("the changes may be in the snapshot or not: {0}")]
+    Unknown(#[source] StorageError),
     /// The written file reads back differently.
     #[error("verification failed: the written snapshot differs from what was sealed")]
     NotAsWritten,

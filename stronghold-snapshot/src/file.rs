@@ -4,8 +4,8 @@
 //! `.NAME.PROCESS-RANDOM.tmp`.
 
 pub(crate) mod commit;
-pub(crate) mod copy;
 pub(crate) mod note;
+pub(crate) mod parts;
 pub(crate) mod paths;
 pub(crate) mod rollback;
 pub(crate) mod safe_open;
@@ -13,16 +13,19 @@ pub(crate) mod status;
 pub(crate) mod storage;
 
 use core::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::error::OpenError;
+use zeroize::Zeroizing;
+
 use crate::error::{
     Action, CommitError, CreateError, IoContext, LockError, OpenFileError, ReloadError, StorageError,
 };
+use crate::error::{Damage, OpenError};
 use crate::file::commit::SnapshotGuard;
+use crate::file::parts::PayloadReader;
 use crate::file::paths::Paths;
 use crate::file::safe_open::Obstacle;
 use crate::file::storage::{Disk, Storage};
@@ -32,7 +35,9 @@ use crate::format::crypto;
 use crate::format::header::{self, ParsedHeader};
 use crate::format::payload::Payload;
 use crate::format::sealer::Opened;
-use crate::format::sealer::Sealer;
+use crate::format::sealer::walk::{Walked, walk};
+use crate::format::sealer::{Sealer, check_gap};
+use crate::format::segment::{HEADER_LEN, SegmentHeader};
 use crate::format::slot::{NewSlot, Unlock};
 
 /// Time that [`SnapshotFile::commit`] and [`SnapshotFile::create`] wait for the lock.
@@ -74,10 +79,21 @@ pub struct SnapshotFile<S: Storage = Disk> {
 pub(crate) enum DiskState {
     /// The same generation.
     Same,
-    /// A later generation, with its number.
-    Newer(u64),
-    /// An older generation, or a different one with the same number.
-    NotNewer(u64),
+    /// Segments follow: the sealer after them, and their changes.
+    Appended(Box<Sealer>, Vec<Zeroizing<Vec<u8>>>),
+    /// Another base, with its generation.
+    OtherBase(u64),
+    /// The same base, but what was read behind it is not there: the generation that is.
+    OtherBranch(u64),
+}
+
+/// The newer content of a file: what another process wrote since.
+#[derive(Debug)]
+pub enum Reloaded {
+    /// Changes of the content read before, oldest first.
+    Changes(Vec<Zeroizing<Vec<u8>>>),
+    /// The whole content.
+    Whole(Payload),
 }
 
 impl SnapshotFile {
@@ -108,6 +124,23 @@ impl SnapshotFile {
         limits: &Limits,
     ) -> Result<(Self, Payload), OpenFileError> {
         Self::open_in_within(Disk, path, unlock, limits)
+    }
+
+    /// Opens a file within `limits`, but reads no more of its base than the returned reader is
+    /// asked for.
+    ///
+    /// # Errors
+    /// As [`open_within`](Self::open_within). Damage is found only in what is read.
+    pub fn open_parts(
+        path: &Path,
+        unlock: &Unlock<'_>,
+        limits: &Limits,
+    ) -> Result<(Self, PayloadReader), OpenFileError> {
+        let paths = Paths::resolve(&Disk, path)?;
+        let open = |encoded: &ParsedHeader<'_>| Sealer::unlock(encoded, unlock, limits.work);
+        let (start, body_at) = open_base(&Disk, &paths.file, limits.max_len, open)?;
+        let (sealer, reader) = start.into_parts(&paths.file, body_at)?;
+        Ok((Self { storage: Disk, paths, sealer }, reader))
     }
 }
 
@@ -156,40 +189,53 @@ impl<S: Storage> SnapshotFile<S> {
     ) -> Result<(Self, Payload), OpenFileError> {
         let paths = Paths::resolve(&storage, path)?;
         let open = |encoded: &ParsedHeader<'_>| Sealer::unlock(encoded, unlock, limits.work);
-        let Opened { sealer, payload } = open_streaming(&storage, &paths.file, limits.max_len, open)?;
+        let (start, _) = open_base(&storage, &paths.file, limits.max_len, open)?;
+        let Opened { sealer, payload } = start.read_all(&paths.file)?;
         Ok((Self { storage, paths, sealer }, payload))
     }
 
-    /// Returns the payload on disk if its generation is later than the one last read or written
+    /// Returns the content on disk if its generation is later than the one last read or written
     /// here, else `None`. Runs no Argon2 and takes no lock.
     ///
     /// # Errors
     /// [`ReloadError`] if the file can't be read or opened, or is older than the last one read.
-    pub fn reload_if_newer(&mut self) -> Result<Option<Payload>, ReloadError> {
+    pub fn reload_if_newer(&mut self) -> Result<Option<Reloaded>, ReloadError> {
         match self.disk_state()? {
             DiskState::Same => Ok(None),
-            DiskState::NotNewer(found) => {
-                Err(ReloadError::RolledBack { found, held: self.sealer.generation() })
+            DiskState::Appended(sealer, changes) => {
+                self.sealer = *sealer;
+                Ok(Some(Reloaded::Changes(changes)))
             }
-            DiskState::Newer(_) => self.reload().map(Some),
+            DiskState::OtherBase(_) | DiskState::OtherBranch(_) => {
+                self.reload().map(|payload| Some(Reloaded::Whole(payload)))
+            }
         }
     }
 
-    /// Reloads the file, unless it is older than the one read before.
+    /// Reloads the whole file, unless it is older than the one read before, or of another branch.
     ///
     /// # Errors
     /// As [`reload_if_newer`](Self::reload_if_newer).
     pub fn reload(&mut self) -> Result<Payload, ReloadError> {
-        if let DiskState::NotNewer(found) = self.disk_state()? {
-            return Err(ReloadError::RolledBack { found, held: self.sealer.generation() });
-        }
-        let Opened { sealer: lineage, payload } = self.reopen(&self.paths.file)?;
-        self.sealer = lineage;
+        let (start, _) = self.start_again()?;
+        let Opened { sealer, payload } = start.read_all(&self.paths.file)?;
+        self.follow(sealer)?;
         Ok(payload)
     }
 
-    fn reopen(&self, path: &Path) -> Result<Opened, OpenFileError> {
-        open_streaming(&self.storage, path, u64::MAX, |encoded| self.sealer.follow(encoded))
+    fn start_again(&self) -> Result<(Start<S>, u64), OpenFileError> {
+        open_base(&self.storage, &self.paths.file, u64::MAX, |encoded| self.sealer.follow(encoded))
+    }
+
+    /// Takes over the sealer of what is on disk, if that is not older and of the same branch.
+    fn follow(&mut self, sealer: Sealer) -> Result<(), ReloadError> {
+        let (found, held) = (sealer.generation(), self.sealer.generation());
+        let is_other = |value| value != self.sealer.chain_value();
+        if found < held || sealer.value_at(held).is_some_and(is_other) {
+            return Err(ReloadError::RolledBack { found, held });
+        }
+        self.sealer = sealer;
+        Ok(())
     }
 
     /// Returns the snapshot's real path, with links followed.
@@ -252,20 +298,42 @@ impl<S: Storage> SnapshotFile<S> {
         self.lock(LOCK_WAIT)?.commit(payload)
     }
 
-    /// Compares the file on disk with the generation last read or written here, by its header
-    /// alone.
+    /// Compares the file on disk with the generation last read or written here, by its headers.
+    /// Reads on where segments follow.
     pub(crate) fn disk_state(&self) -> Result<DiskState, OpenFileError> {
-        let SnapshotFile { storage, paths, sealer: lineage, .. } = self;
-        let start = read_header(storage, &paths.file)?;
+        let SnapshotFile { storage, paths, sealer } = self;
+        let mut file = storage.open(&paths.file).context(Action::Read, &paths.file)?;
+        let start = take_header(&mut file).context(Action::Read, &paths.file)?;
         let on_disk = ParsedHeader::parse(&start).map_err(|source| self.not_ours(source))?;
-        if on_disk.header.file_id != lineage.file_id() {
+        if on_disk.header.file_id != sealer.file_id() {
             return Err(self.not_ours(OpenError::WrongKey));
         }
-        Ok(match on_disk.header.generation {
-            _ if on_disk.hash() == lineage.header_hash() => DiskState::Same,
-            found if found > lineage.generation() => DiskState::Newer(found),
-            found => DiskState::NotNewer(found),
-        })
+        if on_disk.hash() != *sealer.base_value() {
+            return Ok(DiskState::OtherBase(on_disk.header.generation));
+        }
+        if !self.is_last_in_place(&mut file).context(Action::Read, &paths.file)? {
+            let (mut there, _) = sealer.follow(&on_disk).map_err(|source| self.not_ours(source))?;
+            self.walk(&mut file, &mut there)?;
+            return Ok(DiskState::OtherBranch(there.generation()));
+        }
+        let mut after = sealer.clone();
+        let Walked { changes, .. } = self.walk(&mut file, &mut after)?;
+        Ok(if changes.is_empty() { DiskState::Same } else { DiskState::Appended(Box::new(after), changes) })
+    }
+
+    fn walk(&self, file: &mut S::Reader, sealer: &mut Sealer) -> Result<Walked, OpenFileError> {
+        let walked = walk(file, sealer).context(Action::Read, &self.paths.file)?;
+        walked.map_err(|source| self.not_ours(source))
+    }
+
+    /// Checks whether the last segment read or written here is still in its place.
+    fn is_last_in_place(&self, file: &mut S::Reader) -> io::Result<bool> {
+        let Some(at) = self.sealer.last_segment() else { return Ok(true) };
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(at))?;
+        file.take(HEADER_LEN as u64).read_to_end(&mut bytes)?;
+        let header = SegmentHeader::parse(&bytes);
+        Ok(header.is_some_and(|header| header.chain_value() == self.sealer.chain_value()))
     }
 
     fn not_ours(&self, source: OpenError) -> OpenFileError {
@@ -284,29 +352,73 @@ impl<S: Storage> SnapshotFile<S> {
     }
 }
 
-/// Opens a file in a streaming fashion: its header, then chunk by chunk. Holds only the header, one
-/// chunk and authenticated content in memory, whatever the file is.
-fn open_streaming<S: Storage>(
+/// A file whose header was opened. `file` stands at its body.
+struct Start<S: Storage> {
+    file: S::Reader,
+    sealer: Sealer,
+    key: BodyKey,
+    body_len: u64,
+    body_end: u64,
+}
+
+/// Opens the header of a file, of at most `max_len` bytes; returns it with the offset of the body.
+fn open_base<S: Storage>(
     storage: &S,
     path: &Path,
     max_len: u64,
     open: impl FnOnce(&ParsedHeader<'_>) -> Result<(Sealer, BodyKey), OpenError>,
-) -> Result<Opened, OpenFileError> {
+) -> Result<(Start<S>, u64), OpenFileError> {
     let wrong = |source| OpenFileError::Snapshot { path: path.to_owned(), source };
     let mut file = storage.open(path).context(Action::Read, path)?;
     let start = take_header(&mut file).context(Action::Read, path)?;
     let encoded = ParsedHeader::parse(&start).map_err(wrong)?;
-    let (lineage, key) = open(&encoded).map_err(wrong)?;
-    let max = max_len.saturating_sub(start.len() as u64);
-    let body = key.open_from(&mut file, max).context(Action::Read, path)?.map_err(wrong)?;
-    crypto::wipe_stack();
-    let body = body.ok_or_else(|| OpenFileError::TooLarge { path: path.to_owned(), max_len })?;
-    Ok(Opened { sealer: lineage, payload: Payload(body) })
+    let (sealer, key) = open(&encoded).map_err(wrong)?;
+    let len = file.seek(SeekFrom::End(0)).context(Action::Read, path)?;
+    if len < encoded.body_end() {
+        return Err(wrong(OpenError::Damaged(Damage::Truncated)));
+    }
+    if len > max_len {
+        return Err(OpenFileError::TooLarge { path: path.to_owned(), max_len });
+    }
+    let body_at = start.len() as u64;
+    file.seek(SeekFrom::Start(body_at)).context(Action::Read, path)?;
+    let (body_len, body_end) = (encoded.header.body_len, encoded.body_end());
+    Ok((Start { file, sealer, key, body_len, body_end }, body_at))
 }
 
-/// Reads the header at the start of a file.
-pub(crate) fn read_header<S: Storage>(storage: &S, path: &Path) -> Result<Vec<u8>, StorageError> {
-    storage.open(path).and_then(|mut file| take_header(&mut file)).context(Action::Read, path)
+impl<S: Storage> Start<S> {
+    /// Reads everything, chunk by chunk. Holds only one chunk and authenticated content in memory,
+    /// whatever the file is.
+    fn read_all(mut self, path: &Path) -> Result<Opened, OpenFileError> {
+        let base = self.key.open_from(&mut self.file, self.body_len).context(Action::Read, path)?;
+        crypto::wipe_stack();
+        let base = base.map_err(|source| OpenFileError::Snapshot { path: path.to_owned(), source })?;
+        let Walked { changes, is_torn } = self.read_changes(path)?;
+        Ok(Opened { sealer: self.sealer, payload: Payload { base, changes, is_torn } })
+    }
+
+    /// Reads the changes alone.
+    fn into_parts(mut self, path: &Path, body_at: u64) -> Result<(Sealer, PayloadReader<S>), OpenFileError> {
+        let Walked { changes, is_torn } = self.read_changes(path)?;
+        let Self { file, sealer, key, body_len: plain_len, .. } = self;
+        let path = path.to_owned();
+        let reader = PayloadReader { file, path, key, body_at, plain_len, changes, is_torn, opened: None };
+        Ok((sealer, reader))
+    }
+
+    /// Reads what is behind the body: zeros up to the next block, then segments.
+    fn read_changes(&mut self, path: &Path) -> Result<Walked, OpenFileError> {
+        let wrong = |source| OpenFileError::Snapshot { path: path.to_owned(), source };
+        let mut gap = Vec::new();
+        self.file.seek(SeekFrom::Start(self.body_end)).context(Action::Read, path)?;
+        let behind = self.sealer.base_len() - self.body_end;
+        (&mut self.file).take(behind).read_to_end(&mut gap).context(Action::Read, path)?;
+        check_gap(&gap, gap.len()).map_err(wrong)?;
+        let is_cut = !gap.is_empty() && (gap.len() as u64) < behind;
+        let walked = walk(&mut self.file, &mut self.sealer).context(Action::Read, path)?;
+        let walked = walked.map_err(wrong)?;
+        Ok(Walked { is_torn: walked.is_torn || is_cut, ..walked })
+    }
 }
 
 /// Reads as many bytes as the header declares, or as there are.
@@ -322,7 +434,7 @@ impl<S: Storage> fmt::Debug for SnapshotFile<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SnapshotFile")
             .field("path", &self.paths.file)
-            .field("lineage", &self.sealer)
+            .field("sealer", &self.sealer)
             .finish_non_exhaustive()
     }
 }

@@ -20,13 +20,13 @@ pub use error::{
     StorageError, Unsupported,
 };
 pub use file::commit::SnapshotGuard;
+pub use file::parts::PayloadReader;
 pub use file::rollback::{LastSeen, NoteError, RollbackError, RollbackGuard};
 pub use file::safe_open::Obstacle;
 pub use file::status::{FileStatus, Inspection};
 pub use file::storage::{Disk, DiskLock, Storage};
-pub use file::{LOCK_WAIT, Limits, SnapshotFile};
+pub use file::{LOCK_WAIT, Limits, Reloaded, SnapshotFile};
 pub use format::cost::{KdfWork, PassphraseCost, PassphraseCostError};
-pub use format::encoding::DecodeError;
 pub use format::payload::Payload;
 pub use format::recipient::{RecipientKeyError, RecipientPublicKey, RecipientSecretKey};
 pub use format::sealed::{open, open_owned, seal};
@@ -46,8 +46,8 @@ pub use stronghold_sync::{
 };
 #[doc(no_inline)]
 pub use stronghold_vault::{
-    AuditRecord, Damaged, Entry, ExportError, Identity, ImportError, Labels, PendingStep, PublicIdentity,
-    RandomnessError, ReadError, RecordInfo, Stronghold, WriteError,
+    AuditRecord, Damaged, DecodeError, Entry, ExportError, Identity, ImportError, Labels, PendingStep,
+    PublicIdentity, RandomnessError, ReadError, RecordInfo, Stronghold, WriteError,
 };
 pub use vault_file::{OnRollback, RollbackNotes, VaultFile, VaultFileError};
 #[doc(no_inline)]

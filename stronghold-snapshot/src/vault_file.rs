@@ -1,20 +1,24 @@
 //! A Stronghold together with its snapshot file.
 
+mod notes;
+mod stored;
+
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::time::Duration;
 
-use stronghold_vault::{PendingStep, RandomnessError, Stronghold};
+use stronghold_sync::{Location, LocationId};
+use stronghold_vault::{DecodeError, EncodeError, PendingStep, RandomnessError, Stronghold};
 use thiserror::Error;
 
+pub use notes::{OnRollback, RollbackNotes};
+use stored::Loaded;
+
 use crate::clock::now;
-use crate::error::SealError;
-use crate::error::{CommitError, CreateError, LockError, OpenFileError, ReloadError};
+use crate::error::{CommitError, CreateError, LockError, OpenFileError, ReloadError, SealError};
 use crate::file::commit::SnapshotGuard;
-use crate::file::rollback::{NoteError, RollbackError, RollbackGuard};
+use crate::file::rollback::{NoteError, RollbackError};
 use crate::file::{LOCK_WAIT, Limits, SnapshotFile};
-use crate::format::encoding::{DecodeError, decode, encode};
-use crate::format::payload::Payload;
 use crate::format::sealer::Sealer;
 use crate::format::slot::{NewSlot, Unlock};
 
@@ -24,37 +28,17 @@ use crate::format::slot::{NewSlot, Unlock};
 pub struct VaultFile {
     file: SnapshotFile,
     stronghold: Stronghold,
+    is_torn: bool,
     /// Set if memory may differ from the file: a change failed halfway.
     stale: bool,
     wait: Duration,
     /// The step that changes belong to, once one was begun.
     step: Option<PendingStep>,
     notes: Option<RollbackNotes>,
-    /// Header hash of the generation noted last, so that it is not noted again.
+    /// Chain value of the generation noted last, so that it is not noted again.
     noted: Option<[u8; 32]>,
     /// Set once a failure to note was reported, so that it is reported only once.
     reported: bool,
-}
-
-/// The notes that a device keeps of its files against rollback, and the policy for failures.
-#[derive(Debug, Clone)]
-pub struct RollbackNotes {
-    /// Where notes are kept; `None` if the system names no folder for them.
-    pub guard: Option<RollbackGuard>,
-    /// If set, nothing is opened or written while notes can't be read or written.
-    pub required: bool,
-    /// Called when a note can't be read or written: an old copy in the file's place would go
-    /// undetected.
-    pub on_failure: fn(&NoteError),
-}
-
-/// The treatment of a file that is older than its note, or a different file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnRollback {
-    /// Refuse to open the file.
-    Refuse,
-    /// Open the file and note it from now on.
-    Accept,
 }
 
 /// An error of opening, reloading or writing a Stronghold's file.
@@ -99,6 +83,12 @@ impl From<SealError> for VaultFileError {
     }
 }
 
+impl From<EncodeError> for VaultFileError {
+    fn from(error: EncodeError) -> Self {
+        SealError::from(error).into()
+    }
+}
+
 impl VaultFileError {
     /// Returns whether another process held the lock for too long. Nothing was changed, and a later
     /// try may succeed.
@@ -117,7 +107,7 @@ impl VaultFile {
         slots: &[NewSlot<'_>],
         stronghold: Stronghold,
     ) -> Result<Self, VaultFileError> {
-        let payload = encode(&stronghold)?;
+        let payload = stronghold.to_payload()?;
         let file = SnapshotFile::create(path, slots, &payload)?;
         Ok(Self::of(file, stronghold))
     }
@@ -128,7 +118,7 @@ impl VaultFile {
     /// [`VaultFileError::Open`] if the file can't be read or opened, [`VaultFileError::Payload`] if
     /// its payload is not a Stronghold.
     pub fn open(path: &Path, unlock: &Unlock<'_>) -> Result<Self, VaultFileError> {
-        Self::load(SnapshotFile::open(path, unlock)?)
+        Self::open_within(path, unlock, &Limits::OWN)
     }
 
     /// Opens an untrusted file within `limits`, as [`open`](Self::open) does: see
@@ -139,7 +129,7 @@ impl VaultFile {
     /// [`OpenError::TooCostly`](crate::OpenError::TooCostly) if the file demands more than
     /// `limits`.
     pub fn open_within(path: &Path, unlock: &Unlock<'_>, limits: &Limits) -> Result<Self, VaultFileError> {
-        Self::load(SnapshotFile::open_within(path, unlock, limits)?)
+        Ok(Self::of_loaded(stored::open_within(path, unlock, limits, None)?))
     }
 
     /// Opens a file as [`open_within`](Self::open_within) does and checks it for rollback: it must
@@ -157,35 +147,86 @@ impl VaultFile {
         notes: RollbackNotes,
         older: OnRollback,
     ) -> Result<Self, VaultFileError> {
+        Self::open_noted(path, unlock, limits, notes, older, None)
+    }
+
+    /// Opens these records alone, at a cost that does not follow the number of the others.
+    /// [`stronghold`](Self::stronghold) then holds no other record and no log, until
+    /// [`load_all`](Self::load_all). Changes of these records are written as usual.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open). Damage is found only in what is read.
+    pub fn open_records(
+        path: &Path,
+        unlock: &Unlock<'_>,
+        records: &[Location],
+    ) -> Result<Self, VaultFileError> {
+        let records: Vec<LocationId> = records.iter().map(Location::id).collect();
+        Ok(Self::of_loaded(stored::open_within(path, unlock, &Limits::OWN, Some(&records))?))
+    }
+
+    /// Opens these records alone, as [`open_records`](Self::open_records) does, and checks the file
+    /// as [`open_guarded`](Self::open_guarded) does.
+    ///
+    /// # Errors
+    /// As [`open_guarded`](Self::open_guarded).
+    pub fn open_records_guarded(
+        path: &Path,
+        unlock: &Unlock<'_>,
+        limits: &Limits,
+        notes: RollbackNotes,
+        older: OnRollback,
+        records: &[Location],
+    ) -> Result<Self, VaultFileError> {
+        let records: Vec<LocationId> = records.iter().map(Location::id).collect();
+        Self::open_noted(path, unlock, limits, notes, older, Some(&records))
+    }
+
+    fn open_noted(
+        path: &Path,
+        unlock: &Unlock<'_>,
+        limits: &Limits,
+        notes: RollbackNotes,
+        older: OnRollback,
+        records: Option<&[LocationId]>,
+    ) -> Result<Self, VaultFileError> {
+        let open = |limits: &Limits| stored::open_within(path, unlock, limits, records);
         let Some(seen) = &notes.guard else {
-            let mut home = Self::open_within(path, unlock, limits)?;
-            return home.set_rollback_notes(notes).map(|()| home);
+            let mut vault = Self::of_loaded(open(limits)?);
+            return vault.set_rollback_notes(notes).map(|()| vault);
         };
         let last = seen.last_seen(path).map_err(OpenFileError::from)?;
         let paid = last.paid().unwrap_or(limits.work);
         let limits = Limits { work: limits.work.max(paid), ..*limits };
-        let (file, payload) = SnapshotFile::open_within(path, unlock, &limits)?;
+        let loaded = open(&limits)?;
         let told = match older {
             OnRollback::Refuse => {
-                last.check(&file)?;
-                last.confirm(&file)
+                last.check(&loaded.file).map_err(|error| stored::not_rolled_back(error, &loaded))?;
+                last.confirm(&loaded.file)
             }
-            OnRollback::Accept => seen.accept(&file),
+            OnRollback::Accept => seen.accept(&loaded.file),
         };
-        let mut home = Self::load((file, payload))?;
-        home.notes = Some(notes.clone());
-        home.report_failed(told)?;
-        home.set_rollback_notes(notes)?;
-        Ok(home)
+        let mut vault = Self::of_loaded(loaded);
+        vault.notes = Some(notes.clone());
+        vault.report_failed(told)?;
+        vault.set_rollback_notes(notes)?;
+        Ok(vault)
     }
 
-    fn load((file, payload): (SnapshotFile, Payload)) -> Result<Self, VaultFileError> {
-        let stronghold = decode(&payload)?;
-        Ok(Self::of(file, stronghold))
+    fn of_loaded(loaded: Loaded) -> Self {
+        Self { is_torn: loaded.is_torn, ..Self::of(loaded.file, loaded.stronghold) }
+    }
+
+    /// Returns whether the file ended in a change that was not finished when it was opened: its
+    /// writer died before it reported success, or the file was cut short. It is passed over, and
+    /// the next write removes it.
+    pub fn is_torn(&self) -> bool {
+        self.is_torn
     }
 
     fn of(file: SnapshotFile, stronghold: Stronghold) -> Self {
         Self {
+            is_torn: false,
             file,
             stronghold,
             stale: false,
@@ -194,61 +235,6 @@ impl VaultFile {
             noted: None,
             reported: false,
             step: None,
-        }
-    }
-
-    /// Sets where the file's state is noted, now and with each change.
-    ///
-    /// # Errors
-    /// [`VaultFileError::Notes`] if notes are required and can't be written.
-    pub fn set_rollback_notes(&mut self, notes: RollbackNotes) -> Result<(), VaultFileError> {
-        self.notes = Some(notes);
-        self.noted = None;
-        let noted = self.note();
-        self.report_failed(noted)
-    }
-
-    fn note(&mut self) -> Result<(), NoteError> {
-        let hash = self.file.sealer().header_hash();
-        match &self.notes {
-            Some(RollbackNotes { guard: Some(seen), .. }) if self.noted != Some(hash) => {
-                seen.remember(&self.file)?
-            }
-            Some(RollbackNotes { guard: None, .. }) => return Err(NoteError::NoFolder),
-            _ => {}
-        }
-        if self.noted != Some(hash) {
-            (self.noted, self.reported) = (Some(hash), false);
-        }
-        Ok(())
-    }
-
-    /// Reports a failed note: as an error if notes are required, else by the callback.
-    fn report_failed(&mut self, noted: Result<(), NoteError>) -> Result<(), VaultFileError> {
-        match noted {
-            Err(error) if self.notes.as_ref().is_some_and(|notes| notes.required) => Err(error.into()),
-            Err(error) => {
-                self.report_once(&error);
-                Ok(())
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// Reports a failed note once, and again only after notes have worked in between.
-    fn report_once(&mut self, error: &NoteError) {
-        if let Some(notes) = self.notes.as_ref().filter(|_| !self.reported) {
-            (notes.on_failure)(error);
-            self.reported = true;
-        }
-    }
-
-    /// Checks that notes can be written, if they are required.
-    fn check_notes(&self) -> Result<(), NoteError> {
-        match &self.notes {
-            Some(RollbackNotes { guard: Some(seen), required: true, .. }) => seen.probe(),
-            Some(RollbackNotes { guard: None, required: true, .. }) => Err(NoteError::NoFolder),
-            _ => Ok(()),
         }
     }
 
@@ -294,12 +280,24 @@ impl VaultFile {
     /// [`VaultFileError`] if the file can't be read.
     pub fn refresh(&mut self) -> Result<&Stronghold, VaultFileError> {
         self.run_or_mark_stale(|home| {
-            if let Some(payload) = home.file.reload_if_newer()? {
-                home.stronghold = decode(&payload)?;
+            if let Some(reloaded) = home.file.reload_if_newer()? {
+                stored::take_over(&mut home.stronghold, &reloaded)?;
             }
             Ok::<_, VaultFileError>(())
         })?;
         Ok(&self.stronghold)
+    }
+
+    /// Loads all records and the log, if only some records were
+    /// [opened](Self::open_records_guarded).
+    ///
+    /// # Errors
+    /// [`VaultFileError`] if the file can't be read.
+    pub fn load_all(&mut self) -> Result<(), VaultFileError> {
+        match self.stronghold.is_partial() {
+            true => self.run_or_mark_stale(Self::reread),
+            false => Ok(()),
+        }
     }
 
     /// Reloads the whole file, changed or not: [`refresh`](Self::refresh) does not detect damage
@@ -349,7 +347,7 @@ impl VaultFile {
         step: &mut PendingStep,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.update_with(step, self.wait, change, |locked, payload| locked.commit(payload))
+        self.update_with(step, self.wait, change, stored::commit_changes)
     }
 
     /// Changes and commits as [`update`](Self::update) does, within the given step if there is one,
@@ -362,7 +360,7 @@ impl VaultFile {
     ) -> Result<T, E> {
         let wait = wait.unwrap_or(self.wait);
         let update = |vault: &mut Self, step: &mut PendingStep| {
-            vault.update_with(step, wait, change, |locked, payload| locked.commit(payload))
+            vault.update_with(step, wait, change, stored::commit_changes)
         };
         match step {
             Some(step) => update(self, step),
@@ -375,17 +373,15 @@ impl VaultFile {
         step: &mut PendingStep,
         wait: Duration,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
-        commit: impl FnOnce(&mut SnapshotGuard<'_>, &[u8]) -> Result<(), CommitError>,
+        commit: impl FnOnce(&mut SnapshotGuard<'_>, &mut Stronghold) -> Result<(), VaultFileError>,
     ) -> Result<T, E> {
         self.run_or_mark_stale(|home| {
             let (mut locked, stronghold) = home.lock_newest(wait)?;
-            let before = encode(stronghold).map_err(VaultFileError::from)?;
-            all_or_nothing(stronghold, &before, |stronghold| {
+            all_or_nothing(stronghold, |stronghold| {
                 stronghold.begin_step(step.clone());
                 let done = change(stronghold)?;
                 let ended = stronghold.end_step();
-                let payload = encode(stronghold).map_err(VaultFileError::from)?;
-                commit(&mut locked, &payload).map_err(VaultFileError::from)?;
+                commit(&mut locked, stronghold)?;
                 // The step has its number only now that the commit succeeded.
                 ended.into_iter().for_each(|ended| *step = ended);
                 Ok(done)
@@ -402,8 +398,8 @@ impl VaultFile {
         &self,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
-        let payload = encode(&self.stronghold).map_err(VaultFileError::from)?;
-        change(&mut decode(&payload).map_err(VaultFileError::from)?)
+        let payload = self.stronghold.to_payload().map_err(VaultFileError::from)?;
+        change(&mut Stronghold::from_payload(&payload).map_err(VaultFileError::from)?)
     }
 
     /// Changes and commits as [`update_as`](Self::update_as) does, under a new master key: see
@@ -419,8 +415,10 @@ impl VaultFile {
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
         self.in_own_step(|home, step| {
-            home.update_with(step, home.wait, change, |locked, payload| {
-                locked.commit_renewed(payload, others)
+            home.update_with(step, home.wait, change, |locked, stronghold| {
+                stored::commit_whole(locked, stronghold, |locked, payload| {
+                    locked.commit_renewed(payload, others)
+                })
             })
         })
     }
@@ -435,8 +433,9 @@ impl VaultFile {
     ) -> Result<(), VaultFileError> {
         self.run_or_mark_stale(|home| {
             let (mut locked, stronghold) = home.lock_newest(home.wait)?;
-            let payload = encode(stronghold)?;
-            Ok(locked.commit_slots(&payload, change)?)
+            stored::commit_whole(&mut locked, stronghold, |locked, payload| {
+                locked.commit_slots(payload, change)
+            })
         })
     }
 
@@ -447,8 +446,8 @@ impl VaultFile {
     ) -> Result<(SnapshotGuard<'_>, &mut Stronghold), VaultFileError> {
         self.check_notes()?;
         let mut locked = self.file.lock(wait)?;
-        if let Some(payload) = locked.reload_if_newer()? {
-            self.stronghold = decode(&payload)?;
+        if let Some(reloaded) = locked.reload_if_newer()? {
+            stored::take_over(&mut self.stronghold, &reloaded)?;
         }
         Ok((locked, &mut self.stronghold))
     }
@@ -475,24 +474,22 @@ impl VaultFile {
 
     fn reread(&mut self) -> Result<(), VaultFileError> {
         let payload = self.file.reload()?;
-        self.stronghold = decode(&payload)?;
+        self.stronghold = stored::load(&payload)?;
         Ok(())
     }
 }
 
-/// Applies `change` to `stronghold`, or restores it from `before` if the change fails or panics.
-/// The panic continues.
+/// Applies `change` to `stronghold`, or takes its changes back if it fails or panics. The panic
+/// continues.
 fn all_or_nothing<T, E>(
     stronghold: &mut Stronghold,
-    before: &[u8],
     change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
 ) -> Result<T, E> {
+    stronghold.begin_changes();
     let result = panic::catch_unwind(AssertUnwindSafe(|| change(stronghold)));
-    if !matches!(result, Ok(Ok(_))) {
-        // Decodes what was encoded a moment ago. Should that fail, the caller reloads the file.
-        if let Ok(restored) = decode(before) {
-            *stronghold = restored;
-        }
+    match result {
+        Ok(Ok(_)) => stronghold.keep_changes(),
+        _ => stronghold.revert_changes(),
     }
     result.unwrap_or_else(|panic| panic::resume_unwind(panic))
 }

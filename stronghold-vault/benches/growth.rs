@@ -29,7 +29,7 @@ fn main() -> Fallible<()> {
     if let Some(file) = std::env::var_os(OPEN) {
         let payload = fs::read(file)?;
         let before = kilobytes("VmHWM:")?;
-        let opened: Stronghold = rmp_serde::from_slice(&payload)?;
+        let opened = Stronghold::from_payload(&payload)?;
         black_box(&opened);
         println!("{} {before}", kilobytes("VmHWM:")?);
         return Ok(());
@@ -64,18 +64,18 @@ fn measure(records: usize) -> Fallible<Row> {
         Ok(started.elapsed())
     })?;
     let held = held.ok_or("nothing was written")?;
-    let payload = rmp_serde::to_vec(&held)?;
+    let payload = held.to_payload()?;
     drop(held);
-    let open = least(runs, || timed(|| Ok(rmp_serde::from_slice::<Stronghold>(&payload)?)))?;
+    let open = least(runs, || timed(|| Ok(Stronghold::from_payload(&payload)?)))?;
     let (mut one, mut two): (Stronghold, Stronghold) =
-        (rmp_serde::from_slice(&payload)?, rmp_serde::from_slice(&payload)?);
+        (Stronghold::from_payload(&payload)?, Stronghold::from_payload(&payload)?);
     let shapes = least(runs, || timed(|| Ok(shapes(&one))))?;
     let unchanged = least(runs, || timed(|| merge(&mut one, &two)))?;
     for name in names.iter().step_by(100) {
         two.write(name, &VALUE, Labels::new(), 1)?;
     }
     let newer = least(runs.min(5), || {
-        let mut into: Stronghold = rmp_serde::from_slice(&payload)?;
+        let mut into = Stronghold::from_payload(&payload)?;
         timed(|| merge(&mut into, &two))
     })?;
     let row = Row { records, times: [write, open, shapes, unchanged, newer] };

@@ -23,7 +23,7 @@ fn stronghold(records: usize) -> Fallible<Stronghold> {
 }
 
 fn copy(stronghold: &Stronghold) -> Fallible<Stronghold> {
-    Ok(rmp_serde::from_slice(&rmp_serde::to_vec(stronghold)?)?)
+    Ok(Stronghold::from_payload(&stronghold.to_payload()?)?)
 }
 
 fn shapes(stronghold: &Stronghold) -> Vec<Shape> {

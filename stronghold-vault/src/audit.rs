@@ -8,6 +8,7 @@
 //! hash.
 
 mod checkpoint;
+mod delta;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use stronghold_sync::{DeviceId, Operation, Timestamp};
 
 pub use self::checkpoint::AuditTotal;
 use self::checkpoint::Checkpoint;
+pub(crate) use self::delta::LogDelta;
 
 /// Approximate maximum size of the log in the snapshot: 2 MiB.
 const MAX_BYTES: usize = 2 << 20;
@@ -109,13 +111,13 @@ pub struct AuditEntry {
 pub struct SelectionHash(#[serde(with = "serde_bytes")] [u8; 32]);
 
 /// The log of permission decisions.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct AuditLog {
     checkpoint: Checkpoint,
     entries: Vec<ChainedEntry>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct ChainedEntry {
     logged: AuditEntry,
     #[serde(with = "serde_bytes")]

@@ -28,6 +28,20 @@ impl Prefixes {
         self.0.binary_search(&prefix(revision)).is_ok()
     }
 
+    /// Returns the prefixes that are not among `before`; `None` if one of those is missing.
+    pub(crate) fn added_since(&self, before: &Self) -> Option<Self> {
+        let mut before = before.0.iter().peekable();
+        let is_new = |prefix: &u64| before.next_if_eq(&prefix).is_none();
+        let added = self.0.iter().copied().filter(is_new).collect();
+        before.next().is_none().then_some(Self(added))
+    }
+
+    pub(crate) fn merge(&mut self, others: &Self) {
+        self.0.extend(&others.0);
+        self.0.sort();
+        self.0.dedup();
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -90,6 +104,25 @@ mod tests {
         assert!(load(&[]).is_some() && load(&[one, three].concat()).is_some());
         for refused in [&bytes[..23], &[two, one].concat(), &[one, one].concat(), &[0]] {
             assert_eq!(load(refused), None, "{refused:?}");
+        }
+    }
+    #[test]
+    fn what_was_added_is_told_unless_something_is_gone() {
+        let of = |numbers: &[u64]| Prefixes(numbers.to_vec());
+        for (before, now, added) in [
+            (&[][..], &[][..], Some(&[][..])),
+            (&[], &[1, 2], Some(&[1, 2])),
+            (&[2, 5], &[1, 2, 4, 5, 9], Some(&[1, 4, 9])),
+            (&[2, 5], &[2, 5], Some(&[])),
+            (&[2, 5], &[1, 2, 9], None),
+            (&[5], &[], None),
+        ] {
+            assert_eq!(of(now).added_since(&of(before)), added.map(of), "{before:?} {now:?}");
+            if let Some(added) = added {
+                let mut merged = of(before);
+                merged.merge(&of(added));
+                assert_eq!(merged, of(now));
+            }
         }
     }
 }

@@ -1,14 +1,19 @@
 #![doc = include_str!("../README.md")]
 
 mod audit;
+mod changes;
 mod copy;
 mod crypto;
 mod device_name;
 mod devices;
 mod disclosure;
+#[doc(hidden)]
+pub mod encoding;
+mod journal;
 mod locked;
+mod order;
+mod payload;
 mod peers;
-mod persist;
 mod read;
 mod record;
 mod revision;
@@ -24,6 +29,8 @@ pub use audit::{AuditAction, AuditEntry, AuditLog, AuditRecord, AuditTotal, Sele
 
 pub use crypto::identity::{Identity, PublicIdentity, PublicKeyError, SecretKeyError, SignatureError};
 pub use crypto::random::{RandomnessError, fill_random, random};
+pub use encoding::{DecodeError, EncodeError};
+
 pub use device_name::{DeviceNameError, MAX_DEVICE_NAME, check_device_name, check_given_name};
 #[doc(hidden)]
 pub use locked::wipe_stack;

@@ -1,5 +1,7 @@
 //! The devices that this device is paired with.
 
+mod delta;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -14,6 +16,8 @@ use crate::{
     device_name::{DeviceNameError, check_given_name, id_digits, remembered_as, skeleton},
     disclosure::{Disclosed, Prefixes},
 };
+
+pub(crate) use delta::PeersDelta;
 
 /// The stored state of a paired device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +67,7 @@ impl fmt::Debug for Rendezvous {
 }
 
 /// All paired devices, and the revisions disclosed to each device, including revoked ones.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Peers {
     peers: BTreeMap<DeviceId, Peer>,
     disclosed: BTreeMap<DeviceId, Disclosed>,
@@ -72,7 +76,7 @@ pub struct Peers {
 }
 
 /// The stamps by which two paired devices tell apart two snapshots of one identity.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamped {
     /// The stamp that this snapshot holds from sessions with the peer.
     own: Option<Stamp>,

@@ -35,7 +35,7 @@ pub struct Damaged;
 
 /// A record's heads and history. Nearly every record has one head, which is stored inline, not
 /// behind a pointer: this makes iterating over all heads three times as fast.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "(Box<str>, Vec<SealedRevision>, Vec<SealedRevision>)")]
 pub(crate) struct Record {
     pub(crate) name: Box<str>,

@@ -2,13 +2,16 @@
 //! redo. The list is part of the Stronghold and so of its snapshot. The values come from the
 //! history, which keeps every revision that a step names.
 
+mod delta;
 mod recording;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
+    sync::Arc,
 };
 
+pub(crate) use delta::StepsDelta;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use stronghold_sync::{ClientId, DeviceId, LocationId, Policy, RecordId, ShortId, Timestamp, VaultId};
 
@@ -126,16 +129,16 @@ impl Heads {
 }
 
 /// The last steps, oldest first, and the step in progress.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Steps {
     /// Number of the newest step ever made.
     last: u64,
-    list: Vec<Step>,
+    list: Vec<Arc<Step>>,
     open: Option<OpenStep>,
 }
 
 /// The changes of the step in progress since it was last closed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct OpenStep {
     pending: PendingStep,
     touched: BTreeMap<LocationId, Heads>,
@@ -143,7 +146,7 @@ struct OpenStep {
 }
 
 impl Steps {
-    pub(crate) fn list(&self) -> &[Step] {
+    pub(crate) fn list(&self) -> &[Arc<Step>] {
         &self.list
     }
 
@@ -167,9 +170,22 @@ impl Steps {
         heads.chain(open).flat_map(|heads| heads.as_slice()).copied().collect()
     }
 
+    /// Returns the changes of a record by all steps, mutably.
+    fn changes_of(&mut self, id: &LocationId) -> impl Iterator<Item = &mut Change> {
+        let steps = self.list.iter_mut().filter(|step| step.changes.contains_key(id));
+        steps.filter_map(|step| Arc::make_mut(step).changes.get_mut(id))
+    }
+
+    /// Returns these steps, if they are in order and not too many.
+    fn checked(last: u64, list: Vec<Arc<Step>>) -> Option<Self> {
+        let in_order = list.is_sorted_by(|one, next| one.number < next.number);
+        let is_fine = in_order && list.len() <= STEPS && list.last().is_none_or(|step| step.number <= last);
+        is_fine.then_some(Self { last, list, open: None })
+    }
+
     /// Returns the step with this number, mutably.
     pub(crate) fn step_mut(&mut self, number: u64) -> Option<&mut Step> {
-        self.list.iter_mut().find(|step| step.number == number)
+        self.list.iter_mut().find(|step| step.number == number).map(Arc::make_mut)
     }
 
     /// Marks a step as undone or redone.
@@ -182,7 +198,7 @@ impl Steps {
 
     /// Replaces `old` heads of a record by `new` ones of equal content, in all steps.
     pub(crate) fn rename(&mut self, id: &LocationId, old: &Heads, new: &Heads) {
-        for change in self.list.iter_mut().filter_map(|step| step.changes.get_mut(id)) {
+        for change in self.changes_of(id) {
             for heads in [&mut change.before, &mut change.after] {
                 if heads == old {
                     heads.clone_from(new);
@@ -193,14 +209,19 @@ impl Steps {
 
     /// Forgets the changes of a record whose history was purged.
     pub(crate) fn purge(&mut self, id: &LocationId) {
-        for change in self.list.iter_mut().filter_map(|step| step.changes.get_mut(id)) {
+        for change in self.changes_of(id) {
             *change = Change { purged: true, ..Change::default() };
         }
     }
 
     /// Removes a device's rules from the policies that steps would restore.
     pub(crate) fn revoke(&mut self, device: &DeviceId) {
-        for (before, after) in self.list.iter_mut().filter_map(|step| step.rules.as_mut()) {
+        for (before, after) in self
+            .list
+            .iter_mut()
+            .filter(|step| step.rules.is_some())
+            .filter_map(|step| Arc::make_mut(step).rules.as_mut())
+        {
             before.revoke(device);
             after.revoke(device);
         }
@@ -211,8 +232,8 @@ impl Steps {
 
     /// Returns the number of the step in progress, which enters the list with its first change, and
     /// the steps that leave the list for it.
-    fn of(&mut self, underway: &mut PendingStep) -> (u64, Vec<Step>) {
-        let is_it = |step: &Step| {
+    fn of(&mut self, underway: &mut PendingStep) -> (u64, Vec<Arc<Step>>) {
+        let is_it = |step: &Arc<Step>| {
             Some(step.number) == underway.number
                 && (&step.word, step.time, step.undone) == (&underway.word, underway.time, 0)
         };
@@ -221,13 +242,13 @@ impl Steps {
         }
         // A new step ends the possibility of redo. A served step does not: a peer must not take it
         // away.
-        let mut gone: Vec<Step> = match underway.served {
+        let mut gone: Vec<Arc<Step>> = match underway.served {
             true => Vec::new(),
             false => self.list.extract_if(.., |step| step.undone > 0).collect(),
         };
         self.last += 1;
         underway.number = Some(self.last);
-        self.list.push(Step {
+        self.list.push(Arc::new(Step {
             number: self.last,
             time: underway.time,
             word: underway.word.clone(),
@@ -235,7 +256,7 @@ impl Steps {
             undone: 0,
             changes: BTreeMap::new(),
             rules: None,
-        });
+        }));
         if self.list.len() > STEPS {
             let served = self.list.iter().filter(|step| step.served).count();
             let oldest = self.list.iter().position(|step| served <= STEPS / 2 || step.served);
@@ -305,7 +326,7 @@ impl From<Stored> for Step {
 
 impl Serialize for Steps {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let list: Vec<Stored> = self.list.iter().map(Stored::from).collect();
+        let list: Vec<Stored> = self.list.iter().map(|step| Stored::from(&**step)).collect();
         (self.last, list).serialize(serializer)
     }
 }
@@ -313,12 +334,8 @@ impl Serialize for Steps {
 impl<'de> Deserialize<'de> for Steps {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (last, list) = <(u64, Vec<Stored>)>::deserialize(deserializer)?;
-        let list: Vec<Step> = list.into_iter().map(Step::from).collect();
-        let in_order = list.is_sorted_by(|one, next| one.number < next.number);
-        if !in_order || list.len() > STEPS || list.last().is_some_and(|step| step.number > last) {
-            return Err(D::Error::custom("steps that are not in order, or too many"));
-        }
-        Ok(Self { last, list, open: None })
+        Self::checked(last, list.into_iter().map(|step| Arc::new(step.into())).collect())
+            .ok_or_else(|| D::Error::custom("steps that are not in order, or too many"))
     }
 }
 
@@ -366,12 +383,12 @@ mod tests {
     }
 
     /// A step of this number that changed nothing.
-    fn empty(number: u64, served: bool) -> Step {
+    fn empty(number: u64, served: bool) -> Arc<Step> {
         let (time, word, changes) = (1, String::from("put"), BTreeMap::new());
-        Step { number, time, word, served, undone: 0, changes, rules: None }
+        Arc::new(Step { number, time, word, served, undone: 0, changes, rules: None })
     }
 
-    fn load(last: u64, list: Vec<Step>) -> Option<Steps> {
+    fn load(last: u64, list: Vec<Arc<Step>>) -> Option<Steps> {
         let stored = rmp_serde::to_vec(&Steps { last, list, open: None }).unwrap();
         rmp_serde::from_slice(&stored).ok()
     }
@@ -442,7 +459,9 @@ mod tests {
 
     #[test]
     fn a_step_goes_on_only_where_it_is_that_very_step_and_what_was_taken_back_goes_with_a_new_one() {
-        let list = |undone: u64| vec![Step { undone, ..empty(1, false) }, Step { undone, ..empty(2, false) }];
+        let list = |undone: u64| {
+            [1, 2].map(|number| Arc::new(Step { undone, ..(*empty(number, false)).clone() })).to_vec()
+        };
         let of = |undone: u64, mut underway: PendingStep| {
             let mut steps = Steps { last: 2, list: list(undone), open: None };
             let (number, gone) = steps.of(&mut underway);

@@ -1,7 +1,7 @@
 //! A Stronghold in memory: its clients, vaults and records, and the state of this device and its
 //! peers.
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use stronghold_sync::{
     Ancestors, ClientId, DeviceId, EntryId, Location, LocationId, Mapping, Policy, RecordId, Scope,
@@ -17,7 +17,9 @@ use crate::{
         salts::Salts,
     },
     devices::Devices,
+    journal::Journal,
     locked::{KEY_LEN, LockedKey},
+    order::Order,
     peers::{Peer, Peers},
     record::{Inserted, MAX_HISTORY, Record, RecordCipher, SealedRevision},
     steps::Steps,
@@ -34,7 +36,13 @@ pub struct Stronghold {
     pub(crate) log: AuditLog,
     pub(crate) steps: Steps,
     pub(crate) devices: Devices,
+    pub(crate) order: Order,
     pub(crate) salts: Salts,
+    /// The state before the changes that are not stored yet; `None` outside
+    /// [`Stronghold::begin_changes`].
+    pub(crate) journal: Option<Box<Journal>>,
+    /// The only records that are loaded, if not all are.
+    pub(crate) loaded: Option<BTreeSet<LocationId>>,
 }
 
 #[derive(Debug)]
@@ -72,7 +80,10 @@ impl Stronghold {
             log: AuditLog::default(),
             steps: Steps::default(),
             devices: Devices::default(),
+            order: Order::generate()?,
             salts: Salts::default(),
+            journal: None,
+            loaded: None,
         })
     }
 
@@ -117,10 +128,10 @@ impl Stronghold {
     /// it, and returns the number of rules removed. Values that the device already received can't
     /// be taken back.
     pub fn revoke(&mut self, device: &DeviceId, now: Timestamp) -> usize {
-        self.peers.remove(device, now);
-        self.steps.revoke(device);
-        self.log.append(AuditRecord::about(*device, AuditAction::Revoked, now));
-        self.policy.revoke(device)
+        self.touch_peers().remove(device, now);
+        self.touch_steps().revoke(device);
+        self.touch_log().append(AuditRecord::about(*device, AuditAction::Revoked, now));
+        self.touch_policy().revoke(device)
     }
 
     /// Replaces this device's identity at the time `now` (milliseconds since 1970). A copy of
@@ -131,7 +142,8 @@ impl Stronghold {
     /// [`RandomnessError`] if the system returns no random bytes; nothing has changed then.
     pub fn renew_identity(&mut self, now: Timestamp) -> Result<Vec<(DeviceId, Peer)>, RandomnessError> {
         let was = std::mem::replace(&mut self.identity, Identity::generate()?);
-        self.log.append(AuditRecord::about(was.device(), AuditAction::Renewed, now));
+        self.touch_log().append(AuditRecord::about(was.device(), AuditAction::Renewed, now));
+        self.touch_identity(was);
         let paired: Vec<_> = self.peers.iter().map(|(device, peer)| (*device, peer.clone())).collect();
         paired.iter().for_each(|(device, _)| _ = self.revoke(device, now));
         Ok(paired)
@@ -149,6 +161,7 @@ impl Stronghold {
 
     /// Changes this device's name.
     pub fn rename(&mut self, name: &str) {
+        self.touch_name();
         self.name = name.into();
     }
 
@@ -159,7 +172,7 @@ impl Stronghold {
 
     /// Returns the paired devices, mutably.
     pub fn peers_mut(&mut self) -> &mut Peers {
-        &mut self.peers
+        self.touch_peers()
     }
 
     /// Returns the policy: what peers may do here.
@@ -169,7 +182,7 @@ impl Stronghold {
 
     /// Returns the policy, mutably.
     pub fn policy_mut(&mut self) -> &mut Policy {
-        &mut self.policy
+        self.touch_policy()
     }
 
     /// Returns the audit log.
@@ -179,17 +192,20 @@ impl Stronghold {
 
     /// Appends a decision to the audit log.
     pub fn log_decision(&mut self, decided: AuditRecord) {
-        self.log.append(decided);
+        self.touch_log().append(decided);
     }
 
     /// Appends the decisions of another log, collected elsewhere, to the audit log.
     #[doc(hidden)]
     pub fn log_decisions(&mut self, decided: &AuditLog) {
-        self.log.absorb(decided);
+        self.touch_log().absorb(decided);
     }
 
     /// Creates the location's vault with `key`, unless it exists.
     pub(crate) fn add_vault(&mut self, location: &Location, id: LocationId, key: LockedKey) -> &mut Vault {
+        if self.vault(&id).is_none() {
+            self.touch_new_vault(&id);
+        }
         let client = || Client { name: location.client().into(), vaults: BTreeMap::new() };
         let vault = Vault { name: location.vault().into(), key, records: BTreeMap::new() };
         self.clients.entry(id.client).or_insert_with(client).vaults.entry(id.vault).or_insert(vault)
@@ -205,10 +221,11 @@ impl Stronghold {
         sealed: SealedRevision,
         now: Timestamp,
     ) -> Option<Inserted> {
+        let is_first = self.touch_record(&id);
         let Self { clients, steps, .. } = self;
         let vault = clients.get_mut(&id.client)?.vaults.get_mut(&id.vault)?;
         steps.note(id, vault.records.get(&id.record));
-        Some(match vault.records.entry(id.record) {
+        let inserted = match vault.records.entry(id.record) {
             btree_map::Entry::Occupied(mut record) => {
                 let inserted = record.get_mut().insert(sealed, now);
                 if record.get().history_len() > MAX_HISTORY {
@@ -220,7 +237,11 @@ impl Stronghold {
                 slot.insert(Record::new(location.record(), sealed));
                 Inserted::Head
             }
-        })
+        };
+        if is_first && inserted == Inserted::AlreadyPresent {
+            self.untouch_record(&id);
+        }
+        Some(inserted)
     }
 
     /// Returns the ancestors of a revision that replaces all heads of the record.
@@ -247,7 +268,7 @@ impl Stronghold {
         Some((client, vault, vault.records.get(&id.record)?))
     }
 
-    fn record_count(&self) -> usize {
+    pub(crate) fn record_count(&self) -> usize {
         self.clients.values().flat_map(|client| client.vaults.values()).map(|vault| vault.records.len()).sum()
     }
 

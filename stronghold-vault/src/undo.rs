@@ -116,10 +116,13 @@ impl Stronghold {
         let chosen: Vec<LocationId> = self.records_in(&scope).map(|(id, ..)| id).collect();
         let mut purged = 0;
         for id in chosen {
+            let is_first = self.touch_record(&id);
             let record = self.vault_mut(&id).and_then(|vault| vault.records.get_mut(&id.record));
             let forgotten = record.map_or(0, Record::clear_history);
             if forgotten > 0 {
-                self.steps.purge(&id);
+                self.touch_steps().purge(&id);
+            } else if is_first {
+                self.untouch_record(&id);
             }
             purged += forgotten as u64;
         }
@@ -127,7 +130,7 @@ impl Stronghold {
     }
 
     fn next(&self, way: Direction) -> Option<&Step> {
-        let mut steps = self.steps.list().iter();
+        let mut steps = self.steps.list().iter().map(|step| &**step);
         match way {
             Direction::Back => steps.rfind(|step| !step.is_undone()),
             Direction::Again => steps.filter(|step| step.is_undone()).max_by_key(|step| step.undone()),
@@ -180,9 +183,9 @@ impl Stronghold {
             }
         }
         if let (RulesOutcome::PutBack, Some((before, after))) = (moved.rules, step.rules()) {
-            self.policy = if way == Direction::Back { before.clone() } else { after.clone() };
+            *self.touch_policy() = if way == Direction::Back { before.clone() } else { after.clone() };
         }
-        self.steps.set_undone(step.number(), way == Direction::Back);
+        self.touch_steps().set_undone(step.number(), way == Direction::Back);
         Ok(Some(moved))
     }
 
@@ -203,7 +206,7 @@ impl Stronghold {
             self.write_after(&location, content, ancestors.clone(), now)?;
         }
         let written = self.heads_at(id);
-        self.steps.rename(id, heads, &written);
+        self.touch_steps().rename(id, heads, &written);
         Ok(())
     }
 }

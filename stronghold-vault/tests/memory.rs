@@ -74,21 +74,15 @@ fn read(memory: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
     memory.read_exact_at(buffer, at)
 }
 
-/// The part of a payload that is needed to find its keys.
+/// The part of a payload that holds its keys.
 #[derive(Deserialize)]
-struct Payload {
+struct Names {
+    _order: ByteBuf,
     _name: String,
     identity: ByteBuf,
-    _peers: IgnoredAny,
-    _policy: IgnoredAny,
-    _log: IgnoredAny,
-    _steps: IgnoredAny,
     _devices: IgnoredAny,
-    clients: Vec<(String, Vec<VaultPayload>)>,
+    clients: Vec<(String, Vec<(String, ByteBuf)>)>,
 }
-
-/// Name, key and records.
-type VaultPayload = (String, ByteBuf, IgnoredAny);
 
 /// Encodes as `stronghold-snapshot` does: into memory that is large enough, and is wiped.
 fn encoded<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
@@ -98,7 +92,11 @@ fn encoded<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
 }
 
 fn keys_of(vault: &Stronghold) -> [Masked; 2] {
-    let mut payload: Payload = rmp_serde::from_slice(&encoded(vault)).unwrap();
+    let bytes = vault.to_payload().unwrap();
+    let trailer = bytes[bytes.len() - 48..].as_chunks::<8>().0;
+    let [records, fences, names] = [0, 1, 2].map(|part: usize| u64::from_be_bytes(trailer[part]) as usize);
+    let at = records + fences;
+    let mut payload: Names = rmp_serde::from_slice(&bytes[at..at + names]).unwrap();
     let key = &mut payload.clients[0].1[0].1;
     let masked = [Masked::new("a vault's key", key), Masked::new("the identity", &payload.identity)];
     key.zeroize();
@@ -120,7 +118,7 @@ fn use_it(vault: &mut Stronghold, value: &Masked) {
     vault.remove(&at("c/v/gone"), 2).unwrap();
     vault.verify().unwrap();
 
-    let loaded: Stronghold = rmp_serde::from_slice(&encoded(vault)).unwrap();
+    let loaded = Stronghold::from_payload(&vault.to_payload().unwrap()).unwrap();
     drop(loaded.read(&at("c/v/kept")).unwrap());
     let shapes = loaded.shapes(&Scope::of(Selection::everything()), &Mapping::default());
     let wanted = shapes.iter().map(Shape::entry).collect();

@@ -97,6 +97,14 @@ fn notes(context: &Context, path: &Path) -> Finding {
 
 fn snapshot(path: &Path) -> Finding {
     match Inspection::of(path) {
+        Ok(found) if found.unfinished > 0 => {
+            let Inspection { generation, unfinished, .. } = found;
+            let says = format!(
+                "its last change is cut short: {unfinished} bytes behind generation {generation}, which the next write \
+                 removes"
+            );
+            Finding::warn("snapshot", says)
+        }
         Ok(found) => {
             let (slots, len) = (found.slots.len(), found.len);
             let says = format!(

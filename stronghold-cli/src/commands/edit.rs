@@ -30,7 +30,7 @@ pub(crate) struct EditArgs {
 pub(super) fn edit(context: &Context, args: &EditArgs) -> Result<(), Failure> {
     let at = location(&args.location)?;
     let editor = editor()?;
-    let mut home = context.open()?;
+    let mut home = context.open_at(std::slice::from_ref(&at))?;
     let (before, value) = match home.stronghold().read(&at) {
         Err(ReadError::NotFound) => {
             no_lookalike(home.stronghold(), &at)?;

@@ -41,7 +41,7 @@ pub(super) fn get(context: &Context, args: &GetArgs) -> Result<(), Failure> {
         return get_matching(context, args);
     }
     let location = location(&args.location)?;
-    let home = context.open()?;
+    let home = context.open_at(std::slice::from_ref(&location))?;
     let (id, read, modified, in_conflict) = match args.revision.as_deref() {
         Some(text) => {
             let id = revision(&home, &location, text)?;

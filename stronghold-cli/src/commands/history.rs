@@ -14,7 +14,7 @@ const SHORT_ID: usize = 8;
 
 pub(super) fn history(context: &Context, at: &str) -> Result<(), Failure> {
     let location = location(at)?;
-    let home = context.open()?;
+    let home = context.open_at(std::slice::from_ref(&location))?;
     let history = found(home.stronghold(), &location, home.stronghold().history(&location))?;
     let names = |device: &DeviceId| device_name(home.stronghold(), device);
     let versions: Vec<_> = history.iter().map(|one| version(one, &names)).collect();

@@ -8,7 +8,7 @@ use stronghold_sync::{Mapping, OnConflict};
 use super::changes::{self, Changes};
 use super::conflicts::Standing;
 use crate::context::{Context, is_there, selections};
-use crate::{error::Failure, secrets::Source};
+use crate::{error::Failure, secrets::Source, shown};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -66,6 +66,12 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
     let source = Source::of_files(files.0, files.1);
     let (other, _) =
         source.open(&args.file, |unlock| VaultFile::open_within(&args.file, unlock, &context.limits()))?;
+    if other.is_torn() {
+        let file = shown(&args.file);
+        let warning =
+            format!("warning: {file} ends in a change that is not whole; what is before it is merged");
+        context.output.warning(&warning);
+    }
     let plan = merge.plan(home.stronghold(), other.stronghold());
     // Commits no new generation if there is nothing to take.
     let (merged, changes) = match plan.is_empty() {

@@ -68,7 +68,7 @@ pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
         .recipe()
         .map_err(|wrong| Failure::usage(wrong, "for example: put wallet/web/mail --generate=24"))?;
     let location = location(&args.location)?;
-    let mut home = context.open()?;
+    let mut home = context.open_at(std::slice::from_ref(&location))?;
     if !args.allow_lookalike {
         no_lookalike(home.stronghold(), &location)?;
     }

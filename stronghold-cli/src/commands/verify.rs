@@ -11,6 +11,11 @@ use crate::{
 
 pub(super) fn verify(context: &Context) -> Result<(), Failure> {
     let home = context.open()?;
+    if home.is_torn() {
+        let warning =
+            "warning: the snapshot ends in a change that was not finished; the next write removes it";
+        context.output.warning(warning);
+    }
     let revisions = home.stronghold().verify()?;
     if !home.stronghold().log().is_intact() {
         return Err(Failure::new(Kind::Damaged, "the log's chain is broken")

@@ -139,6 +139,8 @@ impl From<CommitError> for Failure {
             CommitError::Seal(ref seal) if Self::slots(seal).is_some() => {
                 Self::slots(seal).unwrap_or_else(|| Self::storage(&error))
             }
+            CommitError::Unknown(_) => Self::of(Kind::Storage, &error)
+                .hint("look whether the change is there; if not, run the command again"),
             other if is_in_place(&other) => Self::of(Kind::Storage, &other)
                 .hint("the new state is in the file, but a loss of power may undo it: run the command again"),
             other => Self::storage(&other),

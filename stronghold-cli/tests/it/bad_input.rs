@@ -116,7 +116,7 @@ fn a_damaged_snapshot() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(device.snapshot(), bytes).unwrap();
     let path = path(&device);
-    let message = format!("{path}: the snapshot is damaged: its content was changed or is incomplete");
+    let message = format!("{path}: the snapshot is damaged: its last changes were altered or cut off");
     let hint = "restore it from another device or a backup; the file was not touched";
     refused(&device, DAMAGED, "damaged", &message, hint);
 }
@@ -126,10 +126,15 @@ fn a_truncated_snapshot_is_an_error_at_any_length() {
     let device = with_a_record();
     let bytes = fs::read(device.snapshot()).unwrap();
     let lengths = (0..40).chain((40..bytes.len()).step_by(23)).chain([bytes.len() - 1]);
-    for len in lengths {
+    // Cut exactly where the last change begins, it is a whole file: an older one.
+    let whole = bytes.len() - 4096;
+    fs::write(device.snapshot(), &bytes[..whole]).unwrap();
+    let said = device.fails_cleanly(&["get", "a/b/c"], DECISION);
+    assert!(said.contains("generation 1, but generation 2 was seen"), "{said}");
+    for len in lengths.filter(|len| *len != whole) {
         fs::write(device.snapshot(), &bytes[..len]).unwrap();
         let said = device.fails_cleanly(&["get", "a/b/c"], DAMAGED);
-        let cut = said.contains("it is cut short") || said.contains("changed or is incomplete");
+        let cut = said.contains("it is cut short") || said.contains("altered or cut off");
         assert!(cut || len < 8 && said.contains("not a sealed snapshot"), "{len} bytes: {said}");
     }
 }
@@ -208,12 +213,19 @@ fn another_snapshot_that_can_not_be_merged() {
     assert!(said.contains("wrong passphrase or key"), "{said}");
     device.fails_cleanly(&["merge", "/nowhere/at/all", "--other-key-file", &right], NOT_FOUND);
     let bytes = fs::read(file).unwrap();
-    for (content, words) in [(&bytes[..bytes.len() - 1], "damaged"), (b"text", "not a sealed snapshot")] {
+    for (content, words) in [(&bytes[..400], "damaged"), (b"text", "not a sealed snapshot")] {
         fs::write(file, content).unwrap();
         let before = other.files();
         let said = device.fails_cleanly(&["merge", file, "--other-key-file", &right], DAMAGED);
         assert!(said.contains(words) && other.files() == before, "{said}");
     }
+    assert_eq!(device.values("a/b/c"), ["value"]);
+    // What is whole is taken, and the rest is told.
+    fs::write(file, &bytes[..bytes.len() - 1]).unwrap();
+    let done = device.run(&["merge", file, "--other-key-file", &right], b"");
+    let expected =
+        format!("warning: {file} ends in a change that is not whole; what is before it is merged\n");
+    assert_eq!((done.exit, done.stderr), (0, expected));
     assert_eq!(device.values("a/b/c"), ["value"]);
 }
 

@@ -383,7 +383,8 @@ fn verify_tells_a_log_that_was_changed() {
     });
     logged.unwrap();
     device.ok(&["verify"]);
-    let mut payload = file.reload().unwrap().to_vec();
+    file.reload().unwrap();
+    let mut payload = device.vault().stronghold().to_payload().unwrap().to_vec();
     let at = payload.windows(10).position(|window| window == b"first/line").unwrap();
     payload[at] = b'F';
     file.commit(&payload).unwrap();

@@ -27,6 +27,7 @@ fn accepted(name: &str, comment: &str, unlock: (&'static str, &[u8]), payload: &
         unlock: (unlock.0, unlock.1.to_vec()),
         expect: "success",
         payload: Some(payload.to_vec()),
+        changes: None,
         file: file.bytes(),
     }
 }

@@ -11,6 +11,7 @@
 
 mod accepted;
 mod rejected;
+mod segments;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ struct Vector {
     unlock: (&'static str, Vec<u8>),
     expect: &'static str,
     payload: Option<Vec<u8>>,
+    /// The changes behind the base, and whether a torn tail follows.
+    changes: Option<(Vec<Vec<u8>>, bool)>,
     file: Vec<u8>,
 }
 
@@ -37,6 +40,14 @@ impl Vector {
             let hash = writer::hex(&Sha256::digest(payload));
             header.push_str(&format!("payload: {} bytes, SHA-256 {hash}\n", payload.len()));
         }
+        if let Some((changes, is_torn)) = &self.changes {
+            let framed = changes
+                .iter()
+                .flat_map(|change| [&(change.len() as u64).to_be_bytes(), &change[..]].concat());
+            let hash = writer::hex(&Sha256::digest(framed.collect::<Vec<u8>>()));
+            header.push_str(&format!("changes: {}, SHA-256 {hash}\n", changes.len()));
+            header.push_str(if *is_torn { "tail: torn\n" } else { "tail: none\n" });
+        }
         header.push_str(&format!("{}: {}\n\n", self.unlock.0, writer::hex(&self.unlock.1)));
         [header.into_bytes(), self.file.clone()].concat()
     }
@@ -45,7 +56,8 @@ impl Vector {
 fn main() -> ExitCode {
     let check = std::env::args().any(|arg| arg == "--check");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
-    let all: Vec<Vector> = accepted::all().into_iter().chain(rejected::all()).collect();
+    let all: Vec<Vector> =
+        accepted::all().into_iter().chain(rejected::all()).chain(segments::all()).collect();
     let made: BTreeMap<String, Vec<u8>> =
         all.iter().map(|vector| (vector.name.clone(), vector.encode())).collect();
     assert_eq!(made.len(), all.len(), "two vectors have the same name");

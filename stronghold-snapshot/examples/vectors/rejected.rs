@@ -17,7 +17,7 @@ const PADDING: &str = "damaged padding";
 
 const CONTENT: &[u8] = b"the content";
 /// Offset of the slots in a header.
-const SLOTS_AT: usize = 123;
+const SLOTS_AT: usize = 131;
 /// Length of a raw key's slot without a label, in bytes.
 const KEY_SLOT: usize = 124;
 
@@ -45,6 +45,7 @@ fn rejected(name: &str, comment: &str, expect: &'static str, file: Vec<u8>) -> V
         unlock: ("key", KEY.to_vec()),
         expect,
         payload: None,
+        changes: None,
         file,
     }
 }
@@ -192,18 +193,19 @@ fn changed_fields() -> Vec<Vector> {
         ("generation", 55),
         ("parent", 56),
         ("body_salt", 88),
-        ("count", 120),
-        ("slot_kind", 123),
-        ("slot_salt", 124),
-        ("slot_commitment", 156),
-        ("slot_key", 188),
-        ("slot_tag", 220),
-        ("slot_number", 237),
-        ("slot_created", 245),
-        ("slot_label_length", 246),
-        ("last_number", 122),
-        ("hmac", 247),
-        ("hmac_end", 278),
+        ("body_length", 127),
+        ("count", 128),
+        ("slot_kind", 131),
+        ("slot_salt", 132),
+        ("slot_commitment", 164),
+        ("slot_key", 196),
+        ("slot_tag", 228),
+        ("slot_number", 245),
+        ("slot_created", 253),
+        ("slot_label_length", 254),
+        ("last_number", 130),
+        ("hmac", 255),
+        ("hmac_end", 286),
     ];
     let changed = |(field, at): (&str, usize)| {
         bent(&format!("bit_of_{field}"), "a bit of this field is turned", HEADER, |bytes| bytes[at] ^= 1)
@@ -218,15 +220,16 @@ fn forged_fields() -> Vec<Vector> {
         ("generation", 54, MAC),
         ("parent", 56, MAC),
         ("body_salt", 88, MAC),
-        ("slot_salt", 124, WRONG_KEY),
-        ("slot_commitment", 156, WRONG_KEY),
-        ("slot_key", 188, SLOT),
-        ("slot_tag", 220, SLOT),
-        ("slot_number", 237, HEADER),
-        ("slot_created", 245, MAC),
-        ("last_number", 121, MAC),
-        ("hmac", 247, MAC),
-        ("hmac_end", 278, MAC),
+        ("body_length", 127, HEADER),
+        ("slot_salt", 132, WRONG_KEY),
+        ("slot_commitment", 164, WRONG_KEY),
+        ("slot_key", 196, SLOT),
+        ("slot_tag", 228, SLOT),
+        ("slot_number", 245, HEADER),
+        ("slot_created", 253, MAC),
+        ("last_number", 129, MAC),
+        ("hmac", 255, MAC),
+        ("hmac_end", 286, MAC),
     ];
     let changed = |(field, at, expect): (&str, usize, &'static str)| {
         forged(
@@ -239,11 +242,14 @@ fn forged_fields() -> Vec<Vector> {
         )
     };
     let mut all: Vec<Vector> = fields.into_iter().map(changed).collect();
+    all.push(forged("forged_body_length_possible", "a length that a body may have", MAC, |header| {
+        header[127] ^= 8;
+    }));
     all.push(forged("forged_slot_added", "a slot of a stranger to the master key's HMAC", MAC, |header| {
         let file_id = header[32..48].try_into().unwrap();
         let slot = Slot::Key(OTHER_KEY).encode("a stranger's", &file_id, 2);
-        header[122] = 2; // the highest number
-        header[120] = 2;
+        header[130] = 2; // the highest number
+        header[128] = 2;
         header.splice(SLOTS_AT + KEY_SLOT..SLOTS_AT + KEY_SLOT, slot);
         let len = header.len() as u32;
         header[12..16].copy_from_slice(&len.to_be_bytes());
@@ -328,11 +334,11 @@ fn bodies() -> Vec<Vector> {
     vec![
         bent("body_missing", "the header alone", CUT, move |bytes| bytes.truncate(body_at)),
         bent("body_of_a_tag", "one empty chunk", CUT, move |bytes| bytes.truncate(body_at + 16)),
-        made("body_of_seven_bytes", "no room for the length", CUT, |file| file.plain = vec![0; 7]),
-        bent("body_cut", "its last byte is missing", BODY, |bytes| {
+        made("body_of_seven_bytes", "no room for the length", HEADER, |file| file.plain = vec![0; 7]),
+        bent("body_cut", "its last byte is missing", CUT, |bytes| {
             bytes.pop();
         }),
-        bent("body_longer", "a byte after the end", BODY, |bytes| bytes.push(0)),
+        bent("body_longer", "a byte after the end", "damaged gap", |bytes| bytes.push(1)),
         bent("body_first_bit", "a bit is turned", BODY, move |bytes| bytes[body_at] ^= 0x80),
         bent("body_last_bit", "a bit of the tag is turned", BODY, |bytes| *bytes.last_mut().unwrap() ^= 1),
         bent("body_length_field", "a bit of the sealed length is turned", BODY, |bytes| {
@@ -349,26 +355,26 @@ fn bodies() -> Vec<Vector> {
 
 /// Two chunks exchanged, omitted or repeated; wrong marks and counters.
 fn chunks() -> Vec<Vector> {
-    let two = |name: &str, comment: &str, change: fn(&File, &mut Vec<Vec<u8>>)| {
+    let two = |name: &str, comment: &str, expect, change: fn(&File, &mut Vec<Vec<u8>>)| {
         let mut file = small(name);
         file.plain = padded(&[7; CHUNK + 1]);
         let mut chunks = file.chunks();
         change(&file, &mut chunks);
-        rejected(name, comment, BODY, [file.header(), chunks.concat()].concat())
+        rejected(name, comment, expect, [file.header(), chunks.concat()].concat())
     };
     vec![
-        two("chunks_exchanged", "the last before the first", |_, chunks| chunks.swap(0, 1)),
-        two("chunk_repeated", "the first one twice", |_, chunks| chunks.insert(0, chunks[0].clone())),
-        two("chunk_first_missing", "the other moves up", |_, chunks| {
+        two("chunks_exchanged", "the last before the first", BODY, |_, chunks| chunks.swap(0, 1)),
+        two("chunk_repeated", "the first one twice", BODY, |_, chunks| chunks.insert(0, chunks[0].clone())),
+        two("chunk_first_missing", "the other moves up", CUT, |_, chunks| {
             chunks.remove(0);
         }),
-        two("chunk_last_missing", "cut at the edge of a chunk", |_, chunks| {
+        two("chunk_last_missing", "cut at the edge of a chunk", CUT, |_, chunks| {
             chunks.pop();
         }),
-        two("chunk_after_the_last", "more follows the last one", |file, chunks| {
+        two("chunk_after_the_last", "more follows the last one", BODY, |file, chunks| {
             chunks.insert(1, file.chunk(1, true, &[0; CHUNK]));
         }),
-        two("chunk_last_not_marked", "no chunk is marked as the last", |file, chunks| {
+        two("chunk_last_not_marked", "no chunk is marked as the last", BODY, |file, chunks| {
             chunks[1] = file.chunk(1, false, &file.plain[CHUNK..]);
         }),
         {
@@ -378,7 +384,7 @@ fn chunks() -> Vec<Vector> {
             rejected(
                 name,
                 "a full chunk, then an empty one: a second encoding",
-                CUT,
+                BODY,
                 [file.header(), chunks].concat(),
             )
         },
@@ -399,8 +405,10 @@ fn paddings() -> Vec<Vector> {
     let with =
         |name: &str, comment: &str, plain: Vec<u8>| made(name, comment, PADDING, |file| file.plain = plain);
     vec![
-        with("padding_too_long", "a zero too many", plain(nine, 2, 9)),
-        with("padding_too_short", "a zero too few", plain(nine, 0, 9)),
+        with("padding_too_long", "two zeros too many", plain(nine, 3, 9)),
+        made("padding_too_short", "a zero too few: no body has this length", HEADER, |file| {
+            file.plain = [nine, &9_u64.to_be_bytes()].concat();
+        }),
         with("padding_not_zero", "a byte that is hidden in the padding", plain(&[7; 10], 0, 9)),
         with("padding_length_too_large", "a length over what is there", plain(nine, 1, 11)),
         with("padding_length_huge", "the greatest number", plain(nine, 1, u64::MAX)),

@@ -29,6 +29,8 @@ pub(crate) struct File {
     pub(crate) gap: Vec<u8>,
     pub(crate) count: Option<u8>,
     pub(crate) plain: Vec<u8>,
+    /// The length of the plaintext, where the header gives another.
+    pub(crate) body_len: Option<u64>,
 }
 
 pub(crate) const MASTER: [u8; 32] = *b"the master key of every vector.\n";
@@ -54,6 +56,7 @@ impl File {
             gap: Vec::new(),
             count: None,
             plain: padded(payload),
+            body_len: None,
         }
     }
 
@@ -64,6 +67,7 @@ impl File {
     pub(crate) fn header(&self) -> Vec<u8> {
         let mut content =
             [&self.file_id[..], &self.generation.to_be_bytes(), &self.parent, &self.salt].concat();
+        content.extend(self.body_len.unwrap_or(self.plain.len() as u64).to_be_bytes());
         content.push(self.count.unwrap_or(self.slots.len() as u8));
         content.extend(self.last.to_be_bytes());
         content.extend(self.slots.concat());
@@ -93,6 +97,90 @@ impl File {
         let nonce = [&both[32..], &counter.to_be_bytes(), &[u8::from(last)]].concat();
         seal(&both[..32], &nonce, plain)
     }
+}
+
+/// A segment to write behind a base, or behind another segment.
+#[derive(Clone)]
+pub(crate) struct Segment {
+    pub(crate) blocks: u32,
+    pub(crate) generation: u64,
+    pub(crate) salt: [u8; 32],
+    pub(crate) previous: [u8; 32],
+    /// The offset for which the key is derived.
+    pub(crate) at: u64,
+    pub(crate) plain: Vec<u8>,
+    file_id: [u8; 16],
+    body_salt: [u8; 32],
+}
+
+const BLOCK: usize = 4096;
+
+impl File {
+    /// Returns the base as it is on disk: with zeros up to a multiple of 4096 bytes.
+    pub(crate) fn on_disk(&self) -> Vec<u8> {
+        let mut bytes = self.bytes();
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        bytes
+    }
+
+    /// Returns the segment with this change that follows `before`: the whole file so far.
+    pub(crate) fn segment(&self, name: &str, before: &[Segment], change: &[u8]) -> Segment {
+        let least = padme(96 + sealed_len(change.len() + 8)).div_ceil(BLOCK);
+        let fits = |blocks: &usize| plain_len(blocks * BLOCK - 96).is_some_and(|len| len >= change.len() + 8);
+        let blocks = (least..).find(fits).unwrap();
+        let mut plain = change.to_vec();
+        plain.resize(plain_len(blocks * BLOCK - 96).unwrap() - 8, 0);
+        plain.extend((change.len() as u64).to_be_bytes());
+        let end = self.on_disk().len() + before.iter().map(|segment| segment.bytes().len()).sum::<usize>();
+        let previous = match before.last() {
+            Some(last) => Sha256::digest(&last.bytes()[..96]).into(),
+            None => Sha256::digest(self.header()).into(),
+        };
+        Segment {
+            blocks: blocks as u32,
+            generation: self.generation + before.len() as u64 + 1,
+            salt: random(&format!("salt of segment {} of {name}", before.len())),
+            previous,
+            at: end as u64,
+            plain,
+            file_id: self.file_id,
+            body_salt: self.salt,
+        }
+    }
+}
+
+impl Segment {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut start = b"\x93SEG".to_vec();
+        start.extend(self.blocks.to_be_bytes());
+        start.extend(self.generation.to_be_bytes());
+        let info = [
+            b"stronghold/snapshot/v1/segment".as_slice(),
+            &self.file_id,
+            &self.body_salt,
+            &self.at.to_be_bytes(),
+            &start,
+            &self.previous,
+        ];
+        let derived = expand(&MASTER, &self.salt, &info.concat(), 55);
+        let header = [&start[..], &self.salt, &self.previous, &derived[39..]].concat();
+        let parts: Vec<&[u8]> = self.plain.chunks(CHUNK).collect();
+        let sealed = parts.iter().enumerate().map(|(n, part)| {
+            let last = u8::from(n == parts.len() - 1);
+            seal(&derived[..32], &[&derived[32..39], &(n as u32).to_be_bytes(), &[last]].concat(), part)
+        });
+        [header, sealed.collect::<Vec<_>>().concat()].concat()
+    }
+}
+
+/// Returns the length of so many bytes in chunks with their tags.
+fn sealed_len(plain: usize) -> usize {
+    plain + 16 * plain.div_ceil(CHUNK)
+}
+
+/// Returns the number of bytes whose chunks and tags take `sealed` bytes.
+fn plain_len(sealed: usize) -> Option<usize> {
+    (sealed.saturating_sub(16 * (sealed / CHUNK + 2))..sealed).find(|plain| sealed_len(*plain) == sealed)
 }
 
 /// A key slot to write.

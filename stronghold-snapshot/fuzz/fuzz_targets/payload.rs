@@ -9,10 +9,10 @@ use stronghold_sync::{Mapping, Scope, Selection};
 use stronghold_vault::Stronghold;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(stronghold) = rmp_serde::from_slice::<Stronghold>(bytes) else { return };
+    let Ok(stronghold) = Stronghold::from_payload(bytes) else { return };
     ask(&stronghold);
     let encoded = encode(&stronghold);
-    let again: Stronghold = rmp_serde::from_slice(&encoded).expect("an encoding of ours loads");
+    let again = Stronghold::from_payload(&encoded).expect("an encoding of ours loads");
     assert!(encode(&again) == encoded, "what was loaded is laid down in another way");
 });
 
@@ -35,5 +35,5 @@ fn ask(stronghold: &Stronghold) {
 }
 
 fn encode(stronghold: &Stronghold) -> Vec<u8> {
-    rmp_serde::to_vec(stronghold).expect("what was loaded has an encoding")
+    stronghold.to_payload().expect("what was loaded has an encoding").to_vec()
 }

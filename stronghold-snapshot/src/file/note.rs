@@ -13,7 +13,7 @@ use crate::format::sealer::Sealer;
 pub(crate) struct Note {
     pub(crate) file_id: [u8; 16],
     pub(crate) generation: u64,
-    header_hash: [u8; 32],
+    chain_value: [u8; 32],
     /// The cost of its passphrase slots, which the owner has paid before.
     pub(crate) work: KdfWork,
     pub(crate) place: Place,
@@ -34,27 +34,27 @@ impl Note {
     pub(crate) const MAX_LEN: u64 = 16 * 1024;
 
     pub(crate) fn of(file: &SnapshotFile, place: Place) -> Self {
-        let lineage = file.sealer();
+        let sealer = file.sealer();
         Self {
-            file_id: lineage.file_id(),
-            generation: lineage.generation(),
-            header_hash: lineage.header_hash(),
-            work: lineage.work(),
+            file_id: sealer.file_id(),
+            generation: sealer.generation(),
+            chain_value: sealer.chain_value(),
+            work: sealer.work(),
             place,
             path: file.path().to_owned(),
         }
     }
 
-    pub(crate) fn is_of(&self, lineage: &Sealer) -> bool {
-        self.file_id == lineage.file_id()
+    pub(crate) fn is_of(&self, sealer: &Sealer) -> bool {
+        self.file_id == sealer.file_id()
     }
 
-    /// Checks whether the note is ahead of the file: a later generation, or a different one with
-    /// the same number.
-    pub(crate) fn is_ahead_of(&self, lineage: &Sealer) -> bool {
-        self.is_of(lineage)
-            && (self.generation > lineage.generation()
-                || self.generation == lineage.generation() && self.header_hash != lineage.header_hash())
+    /// Checks whether the note is ahead of the file: a later generation, or one that is not among
+    /// those from which the file's was made.
+    pub(crate) fn is_ahead_of(&self, sealer: &Sealer) -> bool {
+        self.is_of(sealer)
+            && (self.generation > sealer.generation()
+                || sealer.value_at(self.generation).is_some_and(|value| value != self.chain_value))
     }
 
     /// Checks whether this note supersedes `known`: a later generation, or the same one with other
@@ -66,7 +66,7 @@ impl Note {
     pub(crate) fn to_text(&self) -> String {
         let Self { generation, work, .. } = self;
         let place = if self.place == Place::Home { HOME } else { COPY };
-        let (id, hash) = (hex::text(&self.file_id), hex::text(&self.header_hash));
+        let (id, hash) = (hex::text(&self.file_id), hex::text(&self.chain_value));
         let path = hex::text(self.path.as_os_str().as_encoded_bytes());
         format!("{MARK} {id} {generation} {hash} {} {} {place} {path}\n", work.memory_kib, work.total_kib)
     }
@@ -81,7 +81,7 @@ impl Note {
         let note = Self {
             file_id: hex::read(word()?)?,
             generation: word()?.parse().ok()?,
-            header_hash: hex::read(word()?)?,
+            chain_value: hex::read(word()?)?,
             work: KdfWork { memory_kib: word()?.parse().ok()?, total_kib: word()?.parse().ok()? },
             place: match word()? {
                 HOME => Place::Home,
@@ -125,7 +125,7 @@ mod tests {
         let note = |generation, hash, place| Note {
             file_id: [1; 16],
             generation,
-            header_hash: [hash; 32],
+            chain_value: [hash; 32],
             work: KdfWork::NONE,
             place,
             path: "/vault".into(),
@@ -147,7 +147,7 @@ mod tests {
         let note = Note {
             file_id: [1; 16],
             generation: 7,
-            header_hash: [2; 32],
+            chain_value: [2; 32],
             work: KdfWork::FOREIGN,
             place: Place::Copy,
             path: "/a folder/with\nlines/ü".into(),

@@ -260,8 +260,8 @@ impl RollbackGuard {
         self.folder.join(hex::text(&crypto::hash(&[PATH_LABEL, path])[..16]))
     }
 
-    fn note_of_id(&self, lineage: &Sealer) -> PathBuf {
-        self.note_of(&lineage.file_id())
+    fn note_of_id(&self, sealer: &Sealer) -> PathBuf {
+        self.note_of(&sealer.file_id())
     }
 
     fn note_of(&self, file_id: &[u8; 16]) -> PathBuf {

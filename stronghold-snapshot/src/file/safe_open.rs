@@ -70,6 +70,15 @@ pub(crate) fn open_own_to_read(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens a regular file for writing, without blocking. Returns `None` if it has further names.
+pub(crate) fn open_to_write(path: &Path) -> io::Result<Option<File>> {
+    check_kind(&fs::symlink_metadata(path)?)?;
+    let file = not_through_links(OpenOptions::new().write(true)).open(path)?;
+    let found = file.metadata()?;
+    check_kind(&found)?;
+    Ok((names(&found) == 1).then_some(file))
+}
+
 /// Creates a file that only its owner may read and write. Fails if anything exists at `path`.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     owner_only(OpenOptions::new().write(true).create_new(true)).open(path)

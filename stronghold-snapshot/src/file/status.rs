@@ -1,7 +1,7 @@
 //! Lists the files beside a snapshot and its visible header. Needs no key and changes nothing.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Action, IoContext, OpenFileError, StorageError};
@@ -9,8 +9,8 @@ use crate::error::{Damage, OpenError};
 use crate::file::paths::Paths;
 use crate::file::safe_open;
 use crate::file::storage::{Disk, Storage};
-use crate::format::body;
 use crate::format::header::{self, ParsedHeader};
+use crate::format::segment::{self, HEADER_LEN, SegmentHeader};
 use crate::format::slot::{Slot, SlotInfo};
 
 /// The files beside a snapshot.
@@ -36,6 +36,8 @@ pub struct Inspection {
     pub slots: Vec<SlotInfo>,
     /// Length of the whole file, in bytes.
     pub len: u64,
+    /// Number of bytes at its end that are no whole change, as far as the headers tell.
+    pub unfinished: u64,
 }
 
 impl FileStatus {
@@ -68,12 +70,37 @@ impl Inspection {
         let len = file.metadata().context(Action::Read, path)?.len();
         let mut start = Vec::new();
         (&mut file).take(header::MAX_LEN as u64).read_to_end(&mut start).context(Action::Read, path)?;
-        let ParsedHeader { bytes, header } = ParsedHeader::parse(&start).map_err(wrong)?;
-        if !body::is_possible_len(len.saturating_sub(bytes.len() as u64)) {
+        let encoded = ParsedHeader::parse(&start).map_err(wrong)?;
+        let ParsedHeader { header, .. } = &encoded;
+        if len < encoded.body_end() {
             return Err(wrong(OpenError::Damaged(Damage::Truncated)));
         }
+        let (generation, end) = last_generation(&mut file, &encoded, len).context(Action::Read, path)?;
         let slots = header.slots.iter().map(Slot::info).collect();
-        Ok(Self { generation: header.generation, slots, len })
+        Ok(Self { generation, slots, len, unfinished: len.saturating_sub(end) })
+    }
+}
+
+/// Returns the generation after the last whole segment and the offset behind it, as the headers
+/// claim.
+fn last_generation(
+    file: &mut (impl Read + Seek),
+    base: &ParsedHeader<'_>,
+    len: u64,
+) -> io::Result<(u64, u64)> {
+    let (mut generation, mut value) = (base.header.generation, base.hash());
+    let mut at = segment::aligned(base.body_end());
+    loop {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(at))?;
+        file.take(HEADER_LEN as u64).read_to_end(&mut bytes)?;
+        match SegmentHeader::parse(&bytes) {
+            Some(header) if header.follows(generation, &value) && header.len() <= len.saturating_sub(at) => {
+                (generation, value) = (generation + 1, header.chain_value());
+                at = at.saturating_add(header.len());
+            }
+            _ => return Ok((generation, at)),
+        }
     }
 }
 
@@ -118,7 +145,14 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         let slots: Vec<SlotInfo> = file.sealer().slots().collect();
         assert_eq!((slots.len(), slots[0].number, slots[0].kind), (1, 1, SlotKind::Key));
-        assert_eq!(inspection, Inspection { generation: 2, slots, len: whole.len() as u64 });
+        assert_eq!(inspection, Inspection { generation: 2, slots, len: whole.len() as u64, unfinished: 0 });
+        file.lock(Duration::ZERO).unwrap().append(b"change").unwrap();
+        let longer = fs::read(&path).unwrap();
+        for (len, generation, unfinished) in [(0, 3, 0), (1, 2, 4095), (4095, 2, 1), (4096, 2, 0)] {
+            fs::write(&path, &longer[..longer.len() - len]).unwrap();
+            let found = Inspection::of(&path).unwrap();
+            assert_eq!((found.generation, found.unfinished), (generation, unfinished), "{len}");
+        }
         let of = |bytes: &[u8]| {
             fs::write(&path, bytes).unwrap();
             match Inspection::of(&path).unwrap_err() {
@@ -127,8 +161,7 @@ mod tests {
             }
         };
         let truncated = OpenError::Damaged(Damage::Truncated);
-        assert_eq!(of(&whole[..whole.len() - 1]), truncated);
-        assert_eq!(of(&[&whole[..], &[0]].concat()), truncated);
+        assert_eq!(of(&whole[..whole.len() - 5000]), truncated);
         assert_eq!(of(&whole[..100]), truncated);
         assert_eq!(of(b"a text"), OpenError::NotASnapshot);
         let mut changed = whole;

@@ -8,7 +8,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::file::safe_open;
@@ -18,7 +18,7 @@ pub trait Storage {
     /// A file being written.
     type File;
     /// A file being read.
-    type Reader: Read;
+    type Reader: Read + Seek;
     /// A lock, released on drop.
     type Lock;
 
@@ -37,6 +37,16 @@ pub trait Storage {
 
     /// Appends all of `bytes`.
     fn write(&self, file: &mut Self::File, bytes: &[u8]) -> io::Result<()>;
+
+    /// Opens an existing regular file for changes in place. Returns `None` if it has further names
+    /// (hard links), under which a change would show as well.
+    fn open_to_write(&self, path: &Path) -> io::Result<Option<Self::File>>;
+
+    /// Sets the length of a file.
+    fn set_len(&self, file: &mut Self::File, len: u64) -> io::Result<()>;
+
+    /// Writes all of `bytes` at an offset.
+    fn write_at(&self, file: &mut Self::File, at: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Returns once the file's content would survive a power loss.
     fn sync(&self, file: &Self::File) -> io::Result<()>;
@@ -62,6 +72,13 @@ pub trait Storage {
     /// untouched.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Self::Lock>>;
 
+    /// Checks whether the last process that had the lock did not release it: it died, or called
+    /// [`keep_note`](Self::keep_note).
+    fn was_left(&self, lock: &Self::Lock) -> bool;
+
+    /// Keeps this process's note in the lock file beyond the lock, for the next writer to find.
+    fn keep_note(&self, lock: &mut Self::Lock);
+
     /// Checks whether `lock` is still the lock at `path`; `false` if its file was removed or
     /// replaced.
     fn is_locked(&self, lock: &Self::Lock, path: &Path) -> io::Result<bool>;
@@ -76,7 +93,11 @@ pub struct Disk;
 
 /// A lock on the real file system: the open lock file.
 #[derive(Debug)]
-pub struct DiskLock(File);
+pub struct DiskLock {
+    file: File,
+    was_left: bool,
+    keeps_note: bool,
+}
 
 impl Storage for Disk {
     type File = File;
@@ -107,6 +128,19 @@ impl Storage for Disk {
     }
 
     fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)
+    }
+
+    fn open_to_write(&self, path: &Path) -> io::Result<Option<File>> {
+        safe_open::open_to_write(path)
+    }
+
+    fn set_len(&self, file: &mut File, len: u64) -> io::Result<()> {
+        file.set_len(len)
+    }
+
+    fn write_at(&self, file: &mut File, at: u64, bytes: &[u8]) -> io::Result<()> {
+        file.seek(SeekFrom::Start(at))?;
         file.write_all(bytes)
     }
 
@@ -147,8 +181,9 @@ impl Storage for Disk {
             // A previous writer may have removed the file, and another may have made a new one
             // since.
             Ok(()) if safe_open::is_lock(&file, path)? => {
+                let was_left = file.metadata()?.len() > 0;
                 note_holder(&file);
-                Ok(Some(DiskLock(file)))
+                Ok(Some(DiskLock { file, was_left, keeps_note: false }))
             }
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
@@ -156,7 +191,15 @@ impl Storage for Disk {
     }
 
     fn is_locked(&self, lock: &DiskLock, path: &Path) -> io::Result<bool> {
-        safe_open::is_at(&lock.0, path)
+        safe_open::is_at(&lock.file, path)
+    }
+
+    fn was_left(&self, lock: &DiskLock) -> bool {
+        lock.was_left
+    }
+
+    fn keep_note(&self, lock: &mut DiskLock) {
+        lock.keeps_note = true;
     }
 
     fn lock_holder(&self, path: &Path) -> Option<u32> {
@@ -167,10 +210,11 @@ impl Storage for Disk {
 }
 
 impl Drop for DiskLock {
-    /// Clears the note, then releases the lock by closing the file, so that the note never names a
-    /// process without the lock.
+    /// Clears the note, unless it is to be kept, then releases the lock by closing the file.
     fn drop(&mut self) {
-        let _ = self.0.set_len(0);
+        if !self.keeps_note {
+            let _ = self.file.set_len(0);
+        }
     }
 }
 

@@ -6,9 +6,9 @@
 
 use crate::error::{Damage, OpenError, SealError, Unsupported};
 use crate::format::MAX_SLOTS;
-use crate::format::crypto;
 use crate::format::slot::{self, Slot};
 use crate::format::wire::Reader;
+use crate::format::{body, crypto};
 
 /// The version that this crate writes, and the newest that it reads.
 pub(crate) const VERSION: u16 = 1;
@@ -32,10 +32,12 @@ const MAC_LABEL: &[u8] = b"stronghold/snapshot/v1/header";
 pub(crate) struct Header {
     pub(crate) file_id: [u8; 16],
     pub(crate) generation: u64,
-    /// [`ParsedHeader::hash`] of the previous generation; zeros for the first.
+    /// The chain value of the previous generation; zeros for the first.
     pub(crate) parent: [u8; 32],
     /// Fresh with every new body; the body's key depends on it.
     pub(crate) body_salt: [u8; 32],
+    /// Length of the body's plaintext, in bytes.
+    pub(crate) body_len: u64,
     /// The slots, ordered by number.
     pub(crate) slots: Vec<Slot>,
     /// The highest number that a slot of this file ever had.
@@ -56,6 +58,7 @@ impl Header {
         out.extend(self.generation.to_be_bytes());
         out.extend(self.parent);
         out.extend(self.body_salt);
+        out.extend(self.body_len.to_be_bytes());
         out.push(u8::try_from(self.slots.len()).map_err(|_| SealError::TooManySlots)?);
         out.extend(self.last_number.to_be_bytes());
         self.slots.iter().for_each(|slot| slot.encode(&mut out));
@@ -83,6 +86,7 @@ impl<'a> ParsedHeader<'a> {
             generation: input.u64()?,
             parent: input.array()?,
             body_salt: input.array()?,
+            body_len: input.u64()?,
             slots: Vec::new(),
             last_number: 0,
         };
@@ -92,7 +96,8 @@ impl<'a> ParsedHeader<'a> {
         let is_numbered = header.slots.is_sorted_by(|one, next| one.number < next.number)
             && header.slots.first().is_some_and(|slot| slot.number > 0)
             && header.slots.last().is_some_and(|slot| slot.number <= header.last_number);
-        if header.generation == 0 || !is_numbered || !input.0.is_empty() {
+        let is_possible = is_numbered && header.generation > 0 && body::is_possible_len(header.body_len);
+        if !is_possible || !input.0.is_empty() {
             return Err(OpenError::Damaged(Damage::Header));
         }
         Ok(Self { bytes, header })
@@ -107,7 +112,12 @@ impl<'a> ParsedHeader<'a> {
         }
     }
 
-    /// Returns SHA-256 over the whole header: the identifier of this generation, and the parent
+    /// Returns the offset behind the body.
+    pub(crate) fn body_end(&self) -> u64 {
+        self.bytes.len() as u64 + body::sealed_len(self.header.body_len)
+    }
+
+    /// Returns SHA-256 over the whole header: the chain value of this generation, and the parent
     /// field of the next.
     pub(crate) fn hash(&self) -> [u8; 32] {
         crypto::hash(&[self.bytes])

@@ -1,15 +1,15 @@
-//! The sealed format, in memory: header, key slots and body.
+//! The sealed format, in memory: header, key slots, body and segments.
 
 pub(crate) mod body;
 pub(crate) mod cost;
 pub(crate) mod crypto;
-pub(crate) mod encoding;
 pub(crate) mod header;
 pub(crate) mod passphrase;
 pub(crate) mod payload;
 pub(crate) mod recipient;
 pub(crate) mod sealed;
 pub(crate) mod sealer;
+pub(crate) mod segment;
 pub(crate) mod slot;
 pub(crate) mod wire;
 

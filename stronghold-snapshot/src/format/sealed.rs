@@ -2,7 +2,8 @@
 //!
 //! A [`Sealer`] is the state that remains after opening: see `sealer.rs`.
 
-use crate::error::{OpenError, SealError};
+use crate::error::{Damage, OpenError, SealError};
+use crate::format::header::ParsedHeader;
 use crate::format::sealer::{Opened, Sealer};
 use crate::format::slot::{NewSlot, Unlock};
 
@@ -29,4 +30,13 @@ pub fn open(bytes: &[u8], unlock: &Unlock<'_>) -> Result<Opened, OpenError> {
 /// See [`open`].
 pub fn open_owned(bytes: Vec<u8>, unlock: &Unlock<'_>) -> Result<Opened, OpenError> {
     Sealer::open(bytes, unlock)
+}
+
+/// Opens a sealed snapshot as [`open_owned`] does. Nothing may follow its body.
+pub(crate) fn open_alone(bytes: Vec<u8>, unlock: &Unlock<'_>) -> Result<Opened, OpenError> {
+    let end = ParsedHeader::parse(&bytes)?.body_end();
+    match bytes.len() as u64 > end {
+        true => Err(OpenError::Damaged(Damage::Body)),
+        false => open_owned(bytes, unlock),
+    }
 }

@@ -1,5 +1,9 @@
 //! The sealer of one file: seals the next generation and opens others without running Argon2 again.
 
+mod segments;
+mod slots;
+pub(crate) mod walk;
+
 use core::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -7,14 +11,15 @@ use std::sync::Arc;
 use stronghold_vault::{LockedKey, fill_random, random};
 use zeroize::Zeroizing;
 
-use crate::error::{OpenError, SealError};
-use crate::format::MAX_SLOTS;
-use crate::format::body::{BodyKey, BodySealing};
+use crate::error::{Damage, OpenError, SealError};
+use crate::format::body::{self, BodyKey, BodySealing};
 use crate::format::cost::KdfWork;
 use crate::format::crypto;
 use crate::format::header::{Header, ParsedHeader};
 use crate::format::payload::Payload;
+use crate::format::segment::{self, SegmentHeader};
 use crate::format::slot::{self, NewSlot, Slot, SlotInfo, Unlock, Unwrapped};
+use walk::{Walked, walk};
 
 /// The sealing state of one file: its master key, its slots and the generation last seen.
 #[derive(Clone)]
@@ -25,11 +30,27 @@ pub struct Sealer {
     /// renewed is found.
     secrets: Vec<Arc<LockedKey>>,
     file_id: [u8; 16],
-    generation: u64,
-    header_hash: [u8; 32],
-    body_salt: [u8; 32],
+    base: Base,
+    /// The chain values after each segment behind the base.
+    links: Vec<[u8; 32]>,
+    /// Offset of the last segment.
+    last: Option<u64>,
+    /// Offset behind the last segment, or behind the base.
+    end: u64,
     slots: Vec<Slot>,
     last_number: u16,
+}
+
+/// The header and body at the start of a file.
+#[derive(Clone, Default)]
+struct Base {
+    generation: u64,
+    /// The chain value of the state from which it was made.
+    parent: [u8; 32],
+    chain_value: [u8; 32],
+    salt: [u8; 32],
+    /// Offset behind it, a multiple of [`BLOCK`](segment::BLOCK).
+    end: u64,
 }
 
 /// A generation being sealed, chunk by chunk. Holds at most one chunk besides the payload.
@@ -65,9 +86,10 @@ impl Sealer {
             master: new_master()?,
             secrets: Vec::new(),
             file_id: random()?,
-            generation: 0,
-            header_hash: [0; 32],
-            body_salt: [0; 32],
+            base: Base::default(),
+            links: Vec::new(),
+            last: None,
+            end: 0,
             slots: Vec::new(),
             last_number: 0,
         };
@@ -82,11 +104,23 @@ impl Sealer {
     pub(crate) fn open(bytes: Vec<u8>, unlock: &Unlock<'_>) -> Result<Opened, OpenError> {
         let encoded = ParsedHeader::parse(&bytes)?;
         let (lineage, key) = Self::unlock(&encoded, unlock, KdfWork::ANY)?;
-        let at = encoded.bytes.len();
-        let mut payload = Payload(Zeroizing::new(bytes));
-        key.open(&mut payload.0, at)?;
+        Self::open_body(lineage, &key, bytes)
+    }
+
+    /// Opens the body in place, and the segments that follow it.
+    fn open_body(mut sealer: Self, key: &BodyKey, bytes: Vec<u8>) -> Result<Opened, OpenError> {
+        let encoded = ParsedHeader::parse(&bytes)?;
+        let (at, len, end) = (encoded.bytes.len(), encoded.header.body_len, encoded.body_end());
+        let cut = || OpenError::Damaged(Damage::Truncated);
+        let end = usize::try_from(end).ok().filter(|end| *end <= bytes.len()).ok_or_else(cut)?;
+        let gap = check_gap(&bytes[end..], sealer.end() as usize - end);
+        let walked = walk(&mut io::Cursor::new(&bytes), &mut sealer).map_err(|_| cut())?;
+        let mut base = Zeroizing::new(bytes);
+        base.truncate(end);
+        key.open(&mut base, at, len)?;
         crypto::wipe_stack();
-        Ok(Opened { sealer: lineage, payload })
+        let Walked { changes, is_torn } = gap.and(walked)?;
+        Ok(Opened { sealer, payload: Payload { base, changes, is_torn } })
     }
 
     /// Returns the sealer at this header's generation, and the key of its body.
@@ -134,12 +168,13 @@ impl Sealer {
         secrets: Vec<Arc<LockedKey>>,
     ) -> Result<(Self, BodyKey), OpenError> {
         encoded.authenticate(master.expose())?;
-        let Header { file_id, generation, body_salt, ref slots, last_number, .. } = encoded.header;
-        let key = BodyKey::derive(master.expose(), &file_id, &body_salt);
-        let (header_hash, slots) = (encoded.hash(), slots.clone());
-        let lineage =
-            Self { master, secrets, file_id, generation, header_hash, body_salt, slots, last_number };
-        Ok((lineage, key))
+        let Header { file_id, generation, parent, body_salt: salt, ref slots, last_number, .. } =
+            encoded.header;
+        let key = BodyKey::derive(master.expose(), &file_id, &salt);
+        let end = segment::aligned(encoded.body_end());
+        let base = Base { generation, parent, chain_value: encoded.hash(), salt, end };
+        let (links, last, slots) = (Vec::new(), None, slots.clone());
+        Ok((Self { master, secrets, file_id, base, links, last, end, slots, last_number }, key))
     }
 
     /// Seals `payload` as the next generation. The slots stay the same, byte for byte; Argon2 does
@@ -163,31 +198,34 @@ impl Sealer {
     /// # Errors
     /// As [`seal_next`](Self::seal_next).
     pub fn seal_stream<'a>(&self, payload: &'a [u8]) -> Result<SealStream<'a>, SealError> {
-        let (after, header) = self.next(random()?)?;
-        let key = BodyKey::derive(self.master.expose(), &self.file_id, &after.body_salt);
-        let body = key.sealing(payload)?;
+        let total = body::padded_total(payload.len()).ok_or(SealError::TooLarge)?;
+        let (after, header) = self.next(random()?, total as u64)?;
+        let key = BodyKey::derive(self.master.expose(), &self.file_id, &after.base.salt);
+        let body = key.sealing_padded(payload, total).ok_or(SealError::TooLarge)?;
         crypto::wipe_stack();
         Ok(SealStream { header, after, key, payload, body, part: Vec::new(), header_returned: false })
     }
 
-    /// Returns the next generation's header for the unchanged body of this one, after a change of
-    /// slots.
-    pub(crate) fn next_with_same_body(&self) -> Result<(Self, Vec<u8>), SealError> {
-        self.next(self.body_salt)
-    }
-
-    fn next(&self, body_salt: [u8; 32]) -> Result<(Self, Vec<u8>), SealError> {
+    fn next(&self, body_salt: [u8; 32], body_len: u64) -> Result<(Self, Vec<u8>), SealError> {
         let header = Header {
             file_id: self.file_id,
-            generation: self.generation.checked_add(1).ok_or(SealError::NoGenerationsLeft)?,
-            parent: self.header_hash,
+            generation: self.generation().checked_add(1).ok_or(SealError::NoGenerationsLeft)?,
+            parent: self.chain_value(),
             body_salt,
+            body_len,
             slots: self.slots.clone(),
             last_number: self.last_number,
         };
         let encoded = header.encode(self.master.expose())?;
-        let header_hash = crypto::hash(&[&encoded]);
-        Ok((Self { generation: header.generation, header_hash, body_salt, ..self.clone() }, encoded))
+        let end = segment::aligned(encoded.len() as u64 + body::sealed_len(body_len));
+        let base = Base {
+            generation: header.generation,
+            parent: header.parent,
+            chain_value: crypto::hash(&[&encoded]),
+            salt: body_salt,
+            end,
+        };
+        Ok((Self { base, links: Vec::new(), last: None, end, ..self.clone() }, encoded))
     }
 
     /// Opens another generation of the same file in place, without running Argon2.
@@ -197,11 +235,7 @@ impl Sealer {
     pub fn reopen(&self, bytes: Vec<u8>) -> Result<Opened, OpenError> {
         let encoded = ParsedHeader::parse(&bytes)?;
         let (lineage, key) = self.follow(&encoded)?;
-        let at = encoded.bytes.len();
-        let mut payload = Payload(Zeroizing::new(bytes));
-        key.open(&mut payload.0, at)?;
-        crypto::wipe_stack();
-        Ok(Opened { sealer: lineage, payload })
+        Self::open_body(lineage, &key, bytes)
     }
 
     /// Returns the file's id: 16 random bytes, the same in all its generations.
@@ -211,14 +245,61 @@ impl Sealer {
 
     /// Returns the number of the generation last seen: `1` for the first, `0` before it.
     pub fn generation(&self) -> u64 {
-        self.generation
+        self.base.generation.saturating_add(self.links.len() as u64)
     }
 
-    /// Returns SHA-256 over the header of the generation last seen. It identifies that generation:
-    /// if two files have the same id and generation but different hashes, neither was made from the
-    /// other.
-    pub fn header_hash(&self) -> [u8; 32] {
-        self.header_hash
+    /// Returns the chain value of the generation last seen: SHA-256 over the header of the base, or
+    /// of the last segment. It identifies that generation: if two files have the same id and
+    /// generation but different chain values, neither was made from the other.
+    pub fn chain_value(&self) -> [u8; 32] {
+        *self.links.last().unwrap_or(&self.base.chain_value)
+    }
+
+    /// Returns the chain value of an earlier generation, as far back as the one from which the base
+    /// was made.
+    pub(crate) fn value_at(&self, generation: u64) -> Option<[u8; 32]> {
+        let Some(behind) = generation.checked_sub(self.base.generation) else {
+            return (generation.checked_add(1) == Some(self.base.generation)).then_some(self.base.parent);
+        };
+        match usize::try_from(behind).ok()?.checked_sub(1) {
+            Some(link) => self.links.get(link).copied(),
+            None => Some(self.base.chain_value),
+        }
+    }
+
+    /// Takes a segment over that is now part of the file.
+    pub(crate) fn append(&mut self, segment: &SegmentHeader) {
+        self.links.push(segment.chain_value());
+        self.last = Some(self.end);
+        self.end = self.end.saturating_add(segment.len());
+    }
+
+    /// Returns the chain value of the base.
+    pub(crate) fn base_value(&self) -> &[u8; 32] {
+        &self.base.chain_value
+    }
+
+    pub(crate) fn base_salt(&self) -> &[u8; 32] {
+        &self.base.salt
+    }
+
+    /// Returns the length of the base, in bytes: a multiple of [`BLOCK`](segment::BLOCK).
+    pub(crate) fn base_len(&self) -> u64 {
+        self.base.end
+    }
+
+    /// Returns the offset of the last segment; `None` if there is none.
+    pub(crate) fn last_segment(&self) -> Option<u64> {
+        self.last
+    }
+
+    /// Returns the offset behind the last segment, or behind the base.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(crate) fn master_key(&self) -> &[u8; 32] {
+        self.master.expose()
     }
 
     /// Returns the total cost of the passphrase slots.
@@ -229,134 +310,6 @@ impl Sealer {
     /// Returns the slots, ordered by number.
     pub fn slots(&self) -> impl ExactSizeIterator<Item = SlotInfo> {
         self.slots.iter().map(Slot::info)
-    }
-
-    /// Checks whether the master key differs from that of `other`.
-    pub(crate) fn has_other_master(&self, other: &Self) -> bool {
-        !Arc::ptr_eq(&self.master, &other.master)
-    }
-
-    /// Replaces the master key of future generations and wraps the new one for every slot. An old
-    /// master key, known from an old copy and an old passphrase, does not open them. The file's id
-    /// stays.
-    ///
-    /// Recipient slots contain the key to wrap for. For other slots the secret must be at hand:
-    /// that of the slot that was opened, of slots added here, and of slots that `others` opens.
-    ///
-    /// # Errors
-    /// [`SealError::SlotNotAtHand`] for the first slot that can't be wrapped; nothing has changed
-    /// then.
-    pub fn renew_master(&mut self, others: &[Unlock<'_>]) -> Result<(), SealError> {
-        for unlock in others {
-            let found = find_slot(&self.slots, &self.file_id, unlock);
-            if let Ok(Some((_, Unwrapped { secret, .. }))) = found {
-                self.secrets.push(Arc::new(secret));
-            }
-        }
-        let (master, mut slots) = (new_master()?, self.slots.clone());
-        for slot in &mut slots {
-            let secrets = self.secrets.iter().map(|secret| &**secret);
-            if !slot.rewrap(secrets, &self.file_id, &master)? {
-                return Err(SealError::SlotNotAtHand(slot.number));
-            }
-        }
-        (self.master, self.slots) = (master, slots);
-        crypto::wipe_stack();
-        Ok(())
-    }
-
-    /// Adds a slot to future generations and returns its number, the next one. Runs Argon2 for a
-    /// passphrase, and once more for each slot that might have the same passphrase.
-    ///
-    /// # Errors
-    /// [`SealError`] if there would be too many slots, they cost too much, a slot has the same
-    /// secret, the label is too long, or the system refuses memory or random bytes.
-    pub fn add_slot(&mut self, new: &NewSlot<'_>, label: &str) -> Result<u16, SealError> {
-        if self.slots.len() == MAX_SLOTS {
-            return Err(SealError::TooManySlots);
-        }
-        let number = self.last_number.checked_add(1).ok_or(SealError::NoSlotNumbersLeft)?;
-        self.check_new(new, None)?;
-        let slot = self.make_slot(new, label, number)?;
-        self.slots.push(slot);
-        self.last_number = number;
-        Ok(number)
-    }
-
-    /// Replaces a slot's secret in future generations. The slot keeps its number, and its label if
-    /// `label` is `None`.
-    ///
-    /// # Errors
-    /// As [`add_slot`](Self::add_slot), and [`SealError::NoSuchSlot`].
-    pub fn replace_slot(
-        &mut self,
-        number: u16,
-        new: &NewSlot<'_>,
-        label: Option<&str>,
-    ) -> Result<(), SealError> {
-        let index = self.index_of(number)?;
-        self.check_new(new, Some(number))?;
-        let label = label.unwrap_or(&self.slots[index].label).to_owned();
-        self.slots[index] = self.make_slot(new, &label, number)?;
-        Ok(())
-    }
-
-    /// Removes a slot from future generations. Anyone who could open an earlier generation may
-    /// still know the master key: see [`renew_master`](Self::renew_master).
-    ///
-    /// # Errors
-    /// [`SealError::NoSlots`] for the last slot, [`SealError::NoSuchSlot`].
-    pub fn remove_slot(&mut self, number: u16) -> Result<(), SealError> {
-        let index = self.index_of(number)?;
-        if self.slots.len() == 1 {
-            return Err(SealError::NoSlots);
-        }
-        self.slots.remove(index);
-        Ok(())
-    }
-
-    /// Returns the number of the first slot that `unlock` opens. Runs Argon2 for a passphrase.
-    ///
-    /// # Errors
-    /// [`OpenError`] if the system refuses memory or the slot was changed.
-    pub fn find_slot(&self, unlock: &Unlock<'_>) -> Result<Option<u16>, OpenError> {
-        Ok(find_slot(&self.slots, &self.file_id, unlock)?.map(|(number, _)| number))
-    }
-
-    fn index_of(&self, number: u16) -> Result<usize, SealError> {
-        self.slots.iter().position(|slot| slot.number == number).ok_or(SealError::NoSuchSlot(number))
-    }
-
-    fn make_slot(&mut self, new: &NewSlot<'_>, label: &str, number: u16) -> Result<Slot, SealError> {
-        if !slot::is_label(label) {
-            return Err(SealError::LabelTooLong);
-        }
-        let (mut slot, secret) = Slot::wrap(new, &self.file_id, &self.master)?;
-        (slot.number, slot.label) = (number, label.to_owned());
-        self.secrets.push(Arc::new(secret));
-        Ok(slot)
-    }
-
-    /// Checks that no slot except the `replaced` one opens with the new slot's secret: removing one
-    /// of two equal slots would not lock its holder out. Checks also that all slots
-    /// together stay within the KDF limit, before any of that work is spent.
-    fn check_new(&self, new: &NewSlot<'_>, replaced: Option<u16>) -> Result<(), SealError> {
-        let mut others = self.slots.iter().filter(|slot| Some(slot.number) != replaced);
-        let costs = others.clone().filter_map(Slot::cost).chain(new.cost());
-        if !KdfWork::of(costs).is_within(KdfWork::ANY) {
-            return Err(SealError::TotalCost);
-        }
-        let opens = |slot: &Slot| match *new {
-            NewSlot::Passphrase { passphrase, .. } => {
-                opens(slot, &self.file_id, &Unlock::Passphrase(passphrase))
-            }
-            NewSlot::Key(key) => opens(slot, &self.file_id, &Unlock::Key(key)),
-            NewSlot::Recipient(public) | NewSlot::RecipientOnce(public) => slot.is_for(public),
-        };
-        match others.find(|slot| opens(slot)) {
-            Some(slot) => Err(SealError::SlotExists(slot.number)),
-            None => Ok(()),
-        }
     }
 }
 
@@ -381,15 +334,25 @@ impl SealStream<'_> {
         self.header.len() + self.body.sealed_len()
     }
 
-    /// Checks whether a file holds exactly the sealed generation: reads it back, opens it and
-    /// compares the payload.
+    /// Returns the number of zeros that follow in a file, up to a multiple of
+    /// [`BLOCK`](segment::BLOCK).
+    pub(crate) fn padding(&self) -> usize {
+        (self.after.base.end as usize).saturating_sub(self.len())
+    }
+
+    /// Checks whether a file holds exactly the sealed generation and its padding: reads it back,
+    /// opens it and compares the payload.
     pub(crate) fn matches_file(&self, file: &mut impl Read) -> io::Result<bool> {
         let mut header = vec![0; self.header.len()];
         match file.read_exact(&mut header) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
             result => result?,
         }
-        Ok(header == self.header && self.key.verify(file, self.payload)?)
+        let body = self.body.sealed_len() as u64;
+        let is_sealed = header == self.header && self.key.verify(&mut file.take(body), self.payload)?;
+        let mut behind = Vec::new();
+        file.take(segment::BLOCK).read_to_end(&mut behind)?;
+        Ok(is_sealed && behind.len() == self.padding() && behind.iter().all(|byte| *byte == 0))
     }
 
     /// Returns the sealer at the sealed generation.
@@ -408,7 +371,7 @@ impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sealer")
             .field("file_id", &self.file_id)
-            .field("generation", &self.generation)
+            .field("generation", &self.generation())
             .field("slots", &self.slots().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
@@ -418,8 +381,10 @@ fn new_master() -> Result<Arc<LockedKey>, SealError> {
     Ok(Arc::new(LockedKey::filled(|bytes| fill_random(bytes))?))
 }
 
-fn opens(slot: &Slot, file_id: &[u8; 16], unlock: &Unlock<'_>) -> bool {
-    matches!(slot.unwrap(unlock, file_id), Ok(Some(_)) | Err(OpenError::Damaged(_)))
+/// Checks that the first `len` bytes behind a body are zeros, as far as there are any.
+pub(crate) fn check_gap(behind: &[u8], len: usize) -> Result<(), OpenError> {
+    let is_zero = behind.iter().take(len).all(|byte| *byte == 0);
+    is_zero.then_some(()).ok_or(OpenError::Damaged(Damage::Gap))
 }
 
 fn find_slot(
@@ -488,7 +453,7 @@ mod tests {
         assert_eq!(lineage.add_slot(&NewSlot::Key(&[8; 32]), ""), Ok(u16::MAX));
         assert_eq!(lineage.add_slot(&NewSlot::Key(&[9; 32]), ""), Err(SealError::NoSlotNumbersLeft));
         assert_eq!(numbers(&lineage), [1, u16::MAX]);
-        lineage.generation = u64::MAX - 1;
+        lineage.base.generation = u64::MAX - 1;
         let last = lineage.seal_next(b"last").unwrap();
         let opened = lineage.reopen(last).unwrap();
         assert_eq!(opened.sealer.generation(), u64::MAX);
@@ -507,6 +472,9 @@ mod tests {
         assert_eq!(parts.len(), 4, "the header and three chunks");
         let mut file = parts.concat();
         assert_eq!(file.len(), sealing.len());
+        let unpadded = file.len();
+        file.resize(file.len() + sealing.padding(), 0);
+        assert_eq!((file.len() % 4096, file.len() - unpadded < 4096), (0, true));
         let is_in = |file: &[u8]| sealing.matches_file(&mut &file[..]).unwrap();
         assert!(is_in(&file));
         for len in [0, parts[0].len() - 1, parts[0].len(), file.len() - 1] {

@@ -168,9 +168,10 @@ fn a_home_is_unwritable_from_a_change_that_was_not_written_to_one_that_was() {
     // The change is made in memory, and the folder takes nothing.
     let folder = device.folder.path().join("other");
     let gone = || -> Result<(), Wrong> {
-        home.update(|_| {
+        home.update(|stronghold| {
             std::fs::create_dir(&folder).unwrap();
             std::fs::rename(device.path(), folder.join("snapshot")).unwrap();
+            stronghold.rename("another name");
             Ok(())
         })
     };

@@ -103,3 +103,110 @@ fn a_change_of_several_records_is_written_whole_or_not_at_all() {
     assert!(matches!(too_large, Err(UpdateError::Write(WriteError::TooLarge))));
     assert_eq!(vault.read(&at("a/b/c")).unwrap().unwrap().as_slice(), b"x");
 }
+
+/// Writes many records, so that one of them is found in a small part of the file.
+fn with_many(path: &std::path::Path) -> VaultFile {
+    let mut vault = VaultFile::open_or_create(path, &KEY).unwrap();
+    vault
+        .update(|stronghold| {
+            for n in 0..3000 {
+                stronghold.write(&at(&format!("a/v/{n}")), &[n as u8; 40], Labels::new(), now())?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    vault
+}
+
+#[test]
+fn one_record_is_read_and_written_without_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    let mut whole = with_many(&path);
+    let one = at("a/v/7");
+    let mut part = VaultFile::open_records(&path, &KEY, &[one.clone(), at("a/v/none")]).unwrap();
+    assert!(part.stronghold().is_partial() && !whole.stronghold().is_partial());
+    assert_eq!(part.read(&one).unwrap().unwrap().as_slice(), [7; 40]);
+    assert_eq!((part.contains(&at("a/v/none")), part.contains(&at("a/v/8"))), (false, false));
+    let before = std::fs::metadata(&path).unwrap().len();
+    part.write(&one, b"by a part").unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), before + 4096);
+    whole.refresh().unwrap();
+    assert_eq!(whole.read(&one).unwrap().unwrap().as_slice(), b"by a part");
+    whole.write(&one, b"by the whole").unwrap();
+    whole.write(&at("a/v/8"), b"another").unwrap();
+    part.write(&one, b"by the part again").unwrap();
+    assert_eq!(part.stronghold().history(&one).unwrap().len(), 4);
+    assert!(!part.contains(&at("a/v/8")), "what was not asked for is not loaded by a change");
+    let opened = VaultFile::open(&path, &KEY).unwrap();
+    assert_eq!(opened.read(&one).unwrap().unwrap().as_slice(), b"by the part again");
+    assert_eq!(opened.read(&at("a/v/8")).unwrap().unwrap().as_slice(), b"another");
+    assert_eq!(opened.list(&Selection::everything()).count(), 3000);
+    assert_eq!(opened.stronghold().verify().unwrap(), 3004);
+    part.load_all().unwrap();
+    assert_eq!(part.list(&Selection::everything()).count(), 3000);
+}
+
+#[test]
+fn a_part_that_has_to_be_written_with_the_whole_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    drop(with_many(&path));
+    let open = || VaultFile::open_records(&path, &KEY, &[at("a/v/7")]).unwrap();
+    // Under a second name the change would show too.
+    std::fs::hard_link(&path, folder.path().join("link")).unwrap();
+    let mut part = open();
+    part.write(&at("a/v/7"), b"one").unwrap();
+    assert!(!part.stronghold().is_partial());
+    let count = |path: &std::path::Path| {
+        let vault = VaultFile::open(path, &KEY).unwrap();
+        (vault.list(&Selection::everything()).count(), vault.read(&at("a/v/7")).unwrap().unwrap().to_vec())
+    };
+    assert_eq!(count(&path), (3000, b"one".to_vec()));
+    assert_eq!(count(&folder.path().join("link")), (3000, vec![7; 40]), "a hard link is a copy");
+    // Much was appended.
+    let mut grown = 0;
+    for n in 0..60 {
+        let before = std::fs::metadata(&path).unwrap().len();
+        open().write(&at("a/v/7"), format!("value {n}").as_bytes()).unwrap();
+        grown += u64::from(std::fs::metadata(&path).unwrap().len() > before);
+        assert_eq!(count(&path), (3000, format!("value {n}").into_bytes()));
+    }
+    assert!((30..60).contains(&grown), "{grown} of 60 were appended");
+    // A rule, a log line and a record of another vault.
+    let mut part = open();
+    let refused = part.update(|held| {
+        held.log_decision(stronghold_snapshot::AuditRecord {
+            time: 1,
+            device: held.identity().device(),
+            action: stronghold_vault::AuditAction::Pull,
+            selection: "**".into(),
+            allowed: true,
+            entries: 0,
+            bytes: 0,
+        });
+        Ok(())
+    });
+    assert!(refused.is_err(), "the log is not loaded");
+    part.load_all().unwrap();
+    part.update(|held| Ok(held.write(&at("b/w/1"), b"x", Labels::new(), 1).map(drop)?)).unwrap();
+    assert_eq!(count(&path).0, 3001);
+}
+
+#[test]
+fn a_change_that_fails_or_changes_nothing_writes_nothing_and_leaves_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    let mut vault = with_many(&path);
+    let (bytes, payload) = (std::fs::read(&path).unwrap(), vault.stronghold().to_payload().unwrap());
+    let failed = vault.update(|held| {
+        held.write(&at("a/v/1"), b"x", Labels::new(), 1)?;
+        held.write(&at("new/vault/1"), b"x", Labels::new(), 1)?;
+        held.rename("another");
+        Err::<(), _>(WriteError::NotFound.into())
+    });
+    assert!(failed.is_err());
+    vault.update(|_| Ok(())).unwrap();
+    assert!(std::fs::read(&path).unwrap() == bytes);
+    assert!(*vault.stronghold().to_payload().unwrap() == *payload);
+}

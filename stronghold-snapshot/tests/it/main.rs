@@ -1,6 +1,7 @@
 //! Tests `stronghold-snapshot` from outside, as its users see it: a module for each subject.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
+mod append;
 mod common;
 #[allow(dead_code, reason = "not all of it is used here")]
 #[path = "../../../stronghold-sync/tests/it/effort.rs"]

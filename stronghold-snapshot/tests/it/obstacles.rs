@@ -10,8 +10,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use stronghold_snapshot::{
-    CommitError, CreateError, Disk, LockError, NewSlot, Obstacle, OpenFileError, SnapshotFile, Storage,
-    Unlock,
+    CommitError, CreateError, Disk, LockError, NewSlot, Obstacle, OpenFileError, Reloaded, SnapshotFile,
+    Storage, Unlock,
 };
 
 const KEY: [u8; 32] = [5; 32];
@@ -166,7 +166,7 @@ fn a_lock_that_is_removed_after_an_export_excludes_all_the_same() {
                 for _ in 0..20 {
                     let mut content = read_first.take();
                     let mut locked = file.lock(Duration::from_secs(30)).unwrap();
-                    if let Some(newer) = locked.reload_if_newer().unwrap() {
+                    if let Some(Reloaded::Whole(newer)) = locked.reload_if_newer().unwrap() {
                         content = Some(newer.to_vec());
                     }
                     let mut content = content.unwrap_or_else(|| read(&at.path));

@@ -5,11 +5,12 @@
 
 use std::ffi::OsString;
 use std::future;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use stronghold_snapshot::{NewSlot, SnapshotFile, Storage, Unlock};
+use stronghold_snapshot::{CommitError, NewSlot, SnapshotFile, Storage, Unlock};
 use turmoil::fs::shim::std::fs::{self, File, OpenOptions};
 
 use crate::effort;
@@ -23,7 +24,7 @@ const EIO: i32 = 5;
 const LIVES: usize = 5;
 const SEEDS: u64 = 500;
 /// Maximum number of calls before power fails: a commit makes about twenty, so up to three commits.
-const CALLS: u64 = 60;
+const CALLS: u64 = 90;
 
 /// The simulated disk, as long as there is power.
 #[derive(Clone)]
@@ -94,6 +95,25 @@ impl Storage for Simulated {
             Err(error) => file.write_all(&bytes[..self.chance(bytes.len() as u64) as usize]).and(Err(error)),
         }
     }
+    fn open_to_write(&self, path: &Path) -> io::Result<Option<File>> {
+        self.call()?;
+        OpenOptions::new().write(true).open(path).map(Some)
+    }
+    fn set_len(&self, file: &mut File, len: u64) -> io::Result<()> {
+        self.call()?;
+        file.set_len(len)
+    }
+    /// Writes `bytes`; power may fail in the middle.
+    fn write_at(&self, file: &mut File, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let done = self.call();
+        let len = if done.is_ok() { bytes.len() } else { self.chance(bytes.len() as u64) as usize };
+        file.seek(io::SeekFrom::Start(at))?;
+        file.write_all(&bytes[..len]).and(done)
+    }
+    fn was_left(&self, _lock: &()) -> bool {
+        false
+    }
+    fn keep_note(&self, _lock: &mut ()) {}
     fn sync(&self, file: &File) -> io::Result<()> {
         self.call()?;
         file.sync_all()
@@ -178,8 +198,13 @@ fn live(known: &mut Known) {
 fn check(disk: &Simulated, known: &mut Known) -> SnapshotFile<Simulated> {
     let open = |path: &Path| SnapshotFile::open_in(disk.clone(), path, &Unlock::Key(&KEY));
     let (file, found) = open(Path::new(PATH)).unwrap();
-    let number = u64::from_be_bytes(found[..8].try_into().unwrap());
+    let number_of = |part: &[u8]| u64::from_be_bytes(part[..8].try_into().unwrap());
+    let mut number = number_of(&found);
     assert!(*found == payload(number), "a payload that was never written");
+    for change in found.changes() {
+        assert!(number_of(change) > number && change == payload(number_of(change)), "not the next change");
+        number = number_of(change);
+    }
     let range = known.acknowledged.unwrap_or(1)..=known.tried;
     assert!(range.contains(&number), "generation {number} is there, not one of {range:?}");
     known.acknowledged = Some(number);
@@ -189,7 +214,14 @@ fn check(disk: &Simulated, known: &mut Known) -> SnapshotFile<Simulated> {
 fn commit_until_dark(file: &mut SnapshotFile<Simulated>, known: &mut Known) {
     loop {
         known.tried += 1;
-        if file.commit(&payload(known.tried)).is_err() {
+        // Of three commits, two are appended.
+        let whole = known.chance.lock().unwrap().below(3) == 0;
+        let written =
+            file.lock(Duration::ZERO).map_err(CommitError::from).and_then(|mut locked| match whole {
+                true => locked.commit(&payload(known.tried)),
+                false => locked.append(&payload(known.tried)),
+            });
+        if written.is_err() {
             return;
         }
         known.acknowledged = Some(known.tried);

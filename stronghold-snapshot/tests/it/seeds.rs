@@ -40,10 +40,10 @@ fn seeds_of_payloads_load() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/payload");
     if std::env::var_os("STRONGHOLD_WRITE_SEEDS").is_some() {
         for (name, stronghold) in strongholds() {
-            fs::write(folder.join(name), rmp_serde::to_vec(&stronghold).unwrap()).unwrap();
+            fs::write(folder.join(name), stronghold.to_payload().unwrap()).unwrap();
         }
     }
-    each_seed("payload", |bytes| drop(rmp_serde::from_slice::<Stronghold>(bytes).unwrap()));
+    each_seed("payload", |bytes| drop(Stronghold::from_payload(bytes).unwrap()));
 }
 
 /// Returns a Stronghold of each kind that a payload may hold.

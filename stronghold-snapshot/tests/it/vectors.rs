@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
-use stronghold_snapshot::{Damage, OpenError, RecipientSecretKey, Unlock, open};
+use stronghold_snapshot::{Damage, OpenError, Payload, RecipientSecretKey, Unlock, open};
 
 #[test]
 fn every_vector_is_read_as_it_says() {
@@ -19,7 +19,7 @@ fn every_vector_is_read_as_it_says() {
         *words.entry(expect).or_default() += 1;
     }
     assert!(words.values().sum::<u32>() >= 100, "{words:?}");
-    assert_eq!(words.len(), 11, "every word has vectors: {words:?}");
+    assert_eq!(words.len(), 13, "every word has vectors: {words:?}");
 }
 
 fn check(name: &str, vector: &[u8]) -> String {
@@ -36,13 +36,21 @@ fn check(name: &str, vector: &[u8]) -> String {
     };
     assert_eq!(word, fields["expect"], "{name}: {:?}", result.as_ref().err());
     if let Ok(payload) = result {
-        let found = format!("{} bytes, SHA-256 {}", payload.len(), hex(&Sha256::digest(&payload)));
+        let found = format!("{} bytes, SHA-256 {}", payload.len(), hex(&Sha256::digest(&*payload)));
         assert_eq!(found, fields["payload"], "{name}");
+        let framed =
+            payload.changes().flat_map(|change| [&(change.len() as u64).to_be_bytes(), change].concat());
+        let hash = hex(&Sha256::digest(framed.collect::<Vec<u8>>()));
+        let found = format!("{}, SHA-256 {hash}", payload.changes().len());
+        let tail = if payload.is_torn() { "torn" } else { "none" };
+        let none = format!("0, SHA-256 {}", hex(&Sha256::digest(b"")));
+        let expected = (fields.get("changes").copied(), fields.get("tail").copied());
+        assert_eq!((&*found, tail), (expected.0.unwrap_or(&none), expected.1.unwrap_or("none")), "{name}");
     }
     word.to_owned()
 }
 
-fn open_with(fields: &BTreeMap<&str, &str>, file: &[u8]) -> Result<Vec<u8>, OpenError> {
+fn open_with(fields: &BTreeMap<&str, &str>, file: &[u8]) -> Result<Payload, OpenError> {
     let value = |field: &str| fields.get(field).map(|digits| from_hex(digits));
     let opened = if let Some(key) = value("key") {
         open(file, &Unlock::Key(key.as_slice().try_into().unwrap()))
@@ -51,7 +59,7 @@ fn open_with(fields: &BTreeMap<&str, &str>, file: &[u8]) -> Result<Vec<u8>, Open
     } else {
         open(file, &Unlock::Recipient(&RecipientSecretKey::from_bytes(&value("recipient").unwrap()).unwrap()))
     };
-    opened.map(|opened| opened.payload.to_vec())
+    opened.map(|opened| opened.payload)
 }
 
 fn word_of(error: &OpenError) -> &'static str {
@@ -66,6 +74,8 @@ fn word_of(error: &OpenError) -> &'static str {
         OpenError::Damaged(Damage::HeaderMac) => "header not authentic",
         OpenError::Damaged(Damage::Body) => "damaged body",
         OpenError::Damaged(Damage::Padding) => "damaged padding",
+        OpenError::Damaged(Damage::Gap) => "damaged gap",
+        OpenError::Damaged(Damage::Segment) => "damaged segment",
         other => panic!("{other}"),
     }
 }

@@ -29,7 +29,7 @@ pub struct AuditTotal {
 
 /// Sums ordered by device, action and allowed flag; the hash of the last folded entry; a hash of
 /// both.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     sums: Vec<AuditTotal>,
     #[serde(with = "serde_bytes")]

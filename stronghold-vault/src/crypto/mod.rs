@@ -2,5 +2,6 @@
 
 pub(crate) mod cipher;
 pub(crate) mod identity;
+pub(crate) mod key_bytes;
 pub(crate) mod random;
 pub(crate) mod salts;

@@ -1,6 +1,6 @@
-//! Removal of devices that no record names, when a Stronghold is loaded.
+//! Removal of devices that no record names, before a Stronghold is stored as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stronghold_sync::ClientId;
 
@@ -8,20 +8,28 @@ use super::{DeviceNumber, Devices};
 use crate::stronghold::Client;
 
 impl Devices {
-    /// Returns a table of only the devices that records name, and renumbers the records if the
-    /// table shrinks. Returns `None` if a record names a number that is not in the table.
-    pub(crate) fn only_named_in(self, clients: &mut BTreeMap<ClientId, Client>) -> Option<Self> {
+    /// Checks whether records name all devices.
+    pub(crate) fn are_named_in(&self, clients: &BTreeMap<ClientId, Client>) -> bool {
+        let mut named = BTreeSet::new();
+        let vaults = clients.values().flat_map(|client| client.vaults.values());
+        let records = vaults.flat_map(|vault| vault.records.values());
+        let mut revisions = records.flat_map(|record| record.revisions());
+        named.len() == self.ids.len()
+            || revisions.any(|revision| {
+                named.insert(revision.origin.author);
+                named.extend(revision.origin.delivered.map(|(via, _)| via));
+                named.len() == self.ids.len()
+            })
+    }
+
+    /// Removes the devices that no record names, and renumbers the records if the table shrinks.
+    pub(crate) fn retain_named_in(&mut self, clients: &mut BTreeMap<ClientId, Client>) {
         let mut named = Self::default();
-        let mut are_known = true;
-        each_number(clients, |number| match self.id(*number) {
-            Some(id) => _ = named.number(id),
-            None => are_known = false,
-        });
-        if !are_known || named.ids.len() == self.ids.len() {
-            return are_known.then_some(self);
+        each_number(clients, |number| self.id(*number).into_iter().for_each(|id| _ = named.number(id)));
+        if named.ids.len() < self.ids.len() {
+            each_number(clients, |number| *number = self.id(*number).map_or(*number, |id| named.number(id)));
+            *self = named;
         }
-        each_number(clients, |number| *number = self.id(*number).map_or(*number, |id| named.number(id)));
-        Some(named)
     }
 }
 

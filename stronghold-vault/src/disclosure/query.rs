@@ -14,13 +14,13 @@ impl Stronghold {
     /// revocation. If it grows to more than twice the number of revisions held here, all revisions
     /// that are not held here any more are forgotten.
     pub fn record_disclosed(&mut self, device: &DeviceId, revisions: impl IntoIterator<Item = RevisionId>) {
-        self.peers.record_disclosed(device, revisions);
+        self.touch_peers().record_disclosed(device, revisions);
         let held = self.records().map(|(.., record)| record.revisions().count()).sum::<usize>();
         let known = self.peers.disclosed_count(device);
         if known > 2 * held {
             let mut held = Prefixes::default();
             held.extend(self.records().flat_map(|(.., record)| record.revisions()).map(|sealed| sealed.id));
-            self.peers.forget_disclosed(device, &held);
+            self.touch_peers().forget_disclosed(device, &held);
         }
     }
 

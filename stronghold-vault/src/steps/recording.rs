@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use stronghold_sync::{LocationId, Timestamp};
 
 use super::{Change, Heads, OpenStep, PendingStep, Step};
-use crate::stronghold::{Stronghold, Vault};
+use crate::{
+    record::MAX_HISTORY,
+    stronghold::{Stronghold, Vault},
+};
 
 impl Stronghold {
     /// Begins or continues a step: all changes until [`Stronghold::end_step`] belong to it. Changes
@@ -25,7 +28,7 @@ impl Stronghold {
             return Some(underway);
         }
         let after: Vec<Heads> = changed.keys().map(|id| self.heads_at(id)).collect();
-        let (number, gone) = self.steps.of(&mut underway);
+        let (number, gone) = self.touch_steps().of(&mut underway);
         if let Some(step) = self.steps.step_mut(number) {
             for ((id, before), after) in changed.into_iter().zip(after) {
                 let change = step.changes.entry(id).or_insert_with(|| Change { before, ..Change::default() });
@@ -43,7 +46,7 @@ impl Stronghold {
 
     /// Returns the last steps, newest first.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.steps.list.iter().rev()
+        self.steps.list.iter().rev().map(|step| &**step)
     }
 
     /// Returns the heads of the record at these ids.
@@ -53,10 +56,19 @@ impl Stronghold {
 
     /// Drops the revisions that a record's history kept for removed steps.
     fn trim_at(&mut self, id: &LocationId, now: Timestamp) {
+        let len = |held: &Self| held.record(id).map_or(0, |(.., record)| record.history_len());
+        let before = len(self);
+        if before <= MAX_HISTORY {
+            return;
+        }
+        let is_first = self.touch_record(id);
         let Self { clients, steps, .. } = self;
         let vault = clients.get_mut(&id.client).and_then(|client| client.vaults.get_mut(&id.vault));
         if let Some(record) = vault.and_then(|vault: &mut Vault| vault.records.get_mut(&id.record)) {
             record.trim(&steps.named(id), now);
+        }
+        if is_first && len(self) == before {
+            self.untouch_record(id);
         }
     }
 }

@@ -65,7 +65,7 @@ fn as_nobody_a_hundred_thousand_records_in_a_thousand_vaults() {
     for n in 0..RECORDS {
         vault.write(&location(n), &n.to_le_bytes(), Labels::new(), 1).unwrap();
     }
-    let opened: Stronghold = rmp_serde::from_slice(&rmp_serde::to_vec(&vault).unwrap()).unwrap();
+    let opened = Stronghold::from_payload(&vault.to_payload().unwrap()).unwrap();
     for n in (0..RECORDS).step_by(97) {
         assert_eq!(**opened.read(&location(n)).unwrap().revision.value, n.to_le_bytes());
     }

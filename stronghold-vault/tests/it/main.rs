@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
 mod causality;
+mod changes;
 mod common;
 mod convergence;
 mod copying;

@@ -71,14 +71,14 @@ fn a_whole_stronghold_comes_back_from_its_payload() {
 fn a_cut_or_altered_payload_is_an_error_or_a_stronghold_never_a_panic() {
     let payload = bytes(&furnished());
     for end in 0..payload.len() {
-        assert!(rmp_serde::from_slice::<Stronghold>(&payload[..end]).is_err());
+        assert!(Stronghold::from_payload(&payload[..end]).is_err());
     }
     let mut damaged = 0;
     for index in 0..payload.len() {
         for flip in [1, 0x80, 0xFF] {
             let mut altered = payload.clone();
             altered[index] ^= flip;
-            let Ok(mut vault) = rmp_serde::from_slice::<Stronghold>(&altered) else { continue };
+            let Ok(mut vault) = Stronghold::from_payload(&altered) else { continue };
             damaged += u32::from(vault.verify().is_err());
             vault.list(&Selection::everything()).for_each(drop);
             let _ = vault.conflicts(&Selection::everything());
@@ -136,7 +136,7 @@ fn a_hundred_thousand_vault_keys_fit() {
 }
 
 #[test]
-fn a_payload_takes_about_190_bytes_for_a_record_of_64() {
+fn a_payload_takes_about_195_bytes_for_a_record_of_64() {
     let mut vault = new();
     let empty = bytes(&vault).len();
     for n in 0..10_000 {
@@ -144,5 +144,5 @@ fn a_payload_takes_about_190_bytes_for_a_record_of_64() {
     }
     let each = (bytes(&vault).len() - empty) as f64 / 10_000.0;
     println!("{each} bytes a record");
-    assert!(each <= 190.0, "{each} bytes a record");
+    assert!(each <= 195.0, "{each} bytes a record");
 }

@@ -68,7 +68,7 @@ fn merges(into: &Stronghold, from: &Stronghold, expected: usize) -> Fallible<Vec
 }
 
 fn copy(stronghold: &Stronghold) -> Fallible<Stronghold> {
-    Ok(rmp_serde::from_slice(&rmp_serde::to_vec(stronghold)?)?)
+    Ok(Stronghold::from_payload(&stronghold.to_payload()?)?)
 }
 
 fn files(rows: &mut Vec<Row>) -> Fallible<()> {

@@ -72,7 +72,11 @@ fn an_old_copy_and_a_fork_of_the_same_number_are_noticed() {
     fork.commit(b"another two").unwrap();
     assert_eq!(world.check("vault"), world.older("vault", 2, 2), "same number, another content");
     fork.commit(b"three").unwrap();
-    assert_eq!(world.check("vault"), Ok(()));
+    assert_eq!(world.check("vault"), world.older("vault", 3, 2), "made from another than was seen");
+    fork.lock(Duration::ZERO).unwrap().append(b"four").unwrap();
+    assert_eq!(world.check("vault"), world.older("vault", 4, 2));
+    fork.commit(b"five").unwrap();
+    assert_eq!(world.check("vault"), Ok(()), "what was seen is too long ago");
     world.seen.remember(&fork).unwrap();
     fs::write(world.path("vault"), &world.old).unwrap();
     world.seen.remember(&world.open("vault")).unwrap();

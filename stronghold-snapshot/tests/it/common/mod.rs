@@ -82,6 +82,13 @@ impl<S: Storage> io::Read for FaultyReader<S> {
     }
 }
 
+impl<S: Storage> io::Seek for FaultyReader<S> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.storage.call("seek")?;
+        self.inner.seek(to)
+    }
+}
+
 impl<S: Storage> Storage for Faulty<S> {
     type File = S::File;
     type Reader = FaultyReader<S>;
@@ -112,8 +119,32 @@ impl<S: Storage> Storage for Faulty<S> {
             Err(error) => self.inner.write(file, &bytes[..bytes.len() / 2]).and(Err(error)),
         }
     }
+    fn open_to_write(&self, path: &Path) -> io::Result<Option<S::File>> {
+        self.call("open_to_write")?.open_to_write(path)
+    }
+    fn set_len(&self, file: &mut S::File, len: u64) -> io::Result<()> {
+        self.call("set_len")?.set_len(file, len)
+    }
+    /// A failing write is a short one.
+    fn write_at(&self, file: &mut S::File, at: u64, bytes: &[u8]) -> io::Result<()> {
+        match self.call("write") {
+            Ok(inner) if self.is_spoilt() => {
+                let mut other = bytes.to_vec();
+                other[bytes.len() / 2] ^= 1;
+                inner.write_at(file, at, &other)
+            }
+            Ok(inner) => inner.write_at(file, at, bytes),
+            Err(error) => self.inner.write_at(file, at, &bytes[..bytes.len() / 2]).and(Err(error)),
+        }
+    }
     fn sync(&self, file: &S::File) -> io::Result<()> {
         self.call("sync")?.sync(file)
+    }
+    fn was_left(&self, lock: &S::Lock) -> bool {
+        self.inner.was_left(lock)
+    }
+    fn keep_note(&self, lock: &mut S::Lock) {
+        self.inner.keep_note(lock);
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call("rename")?.rename(from, to)
@@ -186,6 +217,9 @@ impl Memory {
             let bytes = match cut.content_left {
                 _ if content.bytes == content.durable => content.bytes.clone(),
                 0 => content.durable.clone(),
+                1 if content.bytes.starts_with(&content.durable) => {
+                    content.bytes[..(content.durable.len() + content.bytes.len()) / 2].to_vec()
+                }
                 1 => content.bytes[..content.bytes.len() / 2].to_vec(),
                 _ => content.bytes.clone(),
             };
@@ -240,6 +274,23 @@ impl Storage for Memory {
         self.state().contents[*file].bytes.extend(bytes);
         Ok(())
     }
+    fn open_to_write(&self, path: &Path) -> io::Result<Option<usize>> {
+        self.state().find(path).map(Some)
+    }
+    fn set_len(&self, file: &mut usize, len: u64) -> io::Result<()> {
+        self.state().contents[*file].bytes.resize(len as usize, 0);
+        Ok(())
+    }
+    fn write_at(&self, file: &mut usize, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let (at, content) = (at as usize, &mut self.state().contents[*file].bytes);
+        content.resize(content.len().max(at + bytes.len()), 0);
+        content[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+    fn was_left(&self, _lock: &()) -> bool {
+        false
+    }
+    fn keep_note(&self, _lock: &mut ()) {}
     fn sync(&self, file: &usize) -> io::Result<()> {
         let content = &mut self.state().contents[*file];
         content.durable = content.bytes.clone();

@@ -35,11 +35,11 @@ pub(crate) fn get(stronghold: &Stronghold, location: &str) -> Option<String> {
 
 /// Encodes a whole Stronghold as a payload; decoding it makes another one with the same content.
 pub(crate) fn bytes(stronghold: &Stronghold) -> Vec<u8> {
-    rmp_serde::to_vec(stronghold).unwrap()
+    stronghold.to_payload().unwrap().to_vec()
 }
 
 pub(crate) fn copy(stronghold: &Stronghold) -> Stronghold {
-    rmp_serde::from_slice(&bytes(stronghold)).unwrap()
+    Stronghold::from_payload(&bytes(stronghold)).unwrap()
 }
 
 pub(crate) fn import_all(into: &mut Stronghold, entries: &[Entry]) -> Result<ImportReport, ImportError> {

@@ -99,7 +99,7 @@ impl Replica {
 
     /// Drops the memory and reads the file again.
     pub(crate) fn crash(&mut self) {
-        self.stronghold = rmp_serde::from_slice(&self.file.bytes).unwrap();
+        self.stronghold = Stronghold::from_payload(&self.file.bytes).unwrap();
         self.seen = self.file.seen;
         self.rules.clone_from(&self.file.rules);
     }

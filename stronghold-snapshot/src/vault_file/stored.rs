@@ -1,0 +1,108 @@
+//! A Stronghold out of the content of a file, and into it.
+
+use std::path::Path;
+
+use stronghold_sync::LocationId;
+use stronghold_vault::{DecodeError, Stronghold};
+
+use super::VaultFileError;
+use crate::error::{CommitError, Damage, OpenError, OpenFileError};
+use crate::file::commit::SnapshotGuard;
+use crate::file::rollback::RollbackError;
+use crate::file::{Limits, Reloaded, SnapshotFile};
+use crate::format::payload::Payload;
+use crate::format::slot::Unlock;
+
+/// An opened file and its Stronghold.
+pub(super) struct Loaded {
+    pub(super) file: SnapshotFile,
+    pub(super) stronghold: Stronghold,
+    pub(super) is_torn: bool,
+}
+
+/// Loads a Stronghold: the base, then each change since.
+pub(super) fn load(payload: &Payload) -> Result<Stronghold, DecodeError> {
+    let mut stronghold = Stronghold::from_payload(payload)?;
+    payload.changes().try_for_each(|changes| stronghold.apply_changes(changes))?;
+    Ok(stronghold)
+}
+
+/// Opens a file and loads the Stronghold, or these records of it alone.
+pub(super) fn open_within(
+    path: &Path,
+    unlock: &Unlock<'_>,
+    limits: &Limits,
+    records: Option<&[LocationId]>,
+) -> Result<Loaded, VaultFileError> {
+    let Some(records) = records else {
+        let (file, payload) = SnapshotFile::open_within(path, unlock, limits)?;
+        return Ok(Loaded { file, stronghold: load(&payload)?, is_torn: payload.is_torn() });
+    };
+    let (file, mut reader) = SnapshotFile::open_parts(path, unlock, limits)?;
+    let len = reader.payload_len()?;
+    let read = |range| reader.read(range).map_err(VaultFileError::from);
+    let mut stronghold = Stronghold::open_records(len, read, records)?;
+    reader.changes().try_for_each(|changes| stronghold.apply_changes(changes))?;
+    Ok(Loaded { file, stronghold, is_torn: reader.is_torn() })
+}
+
+/// Takes over what another process wrote.
+pub(super) fn take_over(stronghold: &mut Stronghold, reloaded: &Reloaded) -> Result<(), DecodeError> {
+    match reloaded {
+        Reloaded::Whole(payload) => *stronghold = load(payload)?,
+        Reloaded::Changes(all) => all.iter().try_for_each(|changes| stronghold.apply_changes(changes))?,
+    }
+    Ok(())
+}
+
+/// Makes the noted changes durable: appends them, or writes the whole anew where that is due.
+/// Writes nothing if nothing changed.
+pub(super) fn commit_changes(
+    locked: &mut SnapshotGuard<'_>,
+    stronghold: &mut Stronghold,
+) -> Result<(), VaultFileError> {
+    let changes = stronghold.changes()?;
+    if changes.is_empty() {
+        return Ok(());
+    }
+    if !locked.should_rewrite(changes.len()) {
+        match locked.append(&changes) {
+            Err(CommitError::MustRewrite) => {}
+            result => return Ok(result?),
+        }
+    }
+    commit_whole(locked, stronghold, |locked, payload| locked.commit(payload))
+}
+
+/// Writes the whole Stronghold by `commit`. If only some records are loaded, loads all first.
+pub(super) fn commit_whole(
+    locked: &mut SnapshotGuard<'_>,
+    stronghold: &mut Stronghold,
+    commit: impl FnOnce(&mut SnapshotGuard<'_>, &[u8]) -> Result<(), CommitError>,
+) -> Result<(), VaultFileError> {
+    // What is written in place of this one, if that is not what is held: it is taken over only when
+    // it is durable.
+    let mut other = None;
+    if stronghold.is_partial() {
+        let mut whole = load(&locked.reload()?)?;
+        whole.apply_changes(&stronghold.changes()?)?;
+        other = Some(whole);
+    }
+    if let Some(compacted) = other.as_ref().unwrap_or(stronghold).compacted()? {
+        other = Some(compacted);
+    }
+    let payload = other.as_ref().unwrap_or(stronghold).to_payload()?;
+    commit(locked, &payload)?;
+    other.into_iter().for_each(|other| *stronghold = other);
+    Ok(())
+}
+
+/// Tells damage from a rollback: what was reported as done is cut, not an earlier state.
+pub(super) fn not_rolled_back(error: RollbackError, loaded: &Loaded) -> VaultFileError {
+    match error {
+        RollbackError::Older { path, .. } if loaded.is_torn => {
+            OpenFileError::Snapshot { path, source: OpenError::Damaged(Damage::Tail) }.into()
+        }
+        error => error.into(),
+    }
+}

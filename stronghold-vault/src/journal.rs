@@ -1,0 +1,22 @@
+//! What a Stronghold was before the changes that are not stored yet.
+
+use std::collections::BTreeMap;
+
+use stronghold_sync::{LocationId, Policy};
+
+use crate::{audit::AuditLog, crypto::identity::Identity, peers::Peers, record::Record, steps::Steps};
+
+/// The state before the changes, of everything that they touch.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    pub(crate) records: BTreeMap<LocationId, Option<Box<Record>>>,
+    pub(crate) new_vaults: Vec<LocationId>,
+    /// Number of devices in the table.
+    pub(crate) devices: usize,
+    pub(crate) name: Option<String>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) peers: Option<Peers>,
+    pub(crate) policy: Option<Policy>,
+    pub(crate) log: Option<AuditLog>,
+    pub(crate) steps: Option<Steps>,
+}

@@ -1,0 +1,548 @@
+//! The stored form of a Stronghold: records in an order by which one of them is found without
+//! reading the others, then everything else. Values stay sealed; ids are recomputed from names.
+//!
+//! `stronghold-snapshot/FORMAT.md`, section 7, describes it byte by byte.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
+
+use serde::{Deserialize, Serialize};
+use stronghold_sync::{ClientId, LocationId, Policy, RecordId, VaultId, check_name};
+use zeroize::Zeroizing;
+
+use crate::{
+    audit::AuditLog,
+    crypto::{identity::Identity, key_bytes, salts::Salts},
+    devices::{DeviceNumber, Devices},
+    encoding::{self, DecodeError, EncodeError},
+    locked::LockedKey,
+    order::{Order, SortKey},
+    peers::Peers,
+    record::Record,
+    steps::Steps,
+    stronghold::{Client, Stronghold, Vault},
+};
+
+/// Distance of two fences, in bytes: a record is found in at most twice as many.
+const FENCE_DISTANCE: u64 = 64 * 1024;
+const FENCE_LEN: u64 = 16;
+/// Length of the front of an entry: its length and the number of its vault.
+const ENTRY_FRONT: usize = 8;
+const TRAILER_LEN: u64 = 48;
+
+/// The device's names and keys: all that reading a record takes.
+#[derive(Deserialize)]
+struct Names {
+    order: Order,
+    name: String,
+    #[serde(with = "key_bytes")]
+    identity: LockedKey,
+    devices: Devices,
+    clients: Vec<(Box<str>, Vec<VaultNames>)>,
+}
+
+#[derive(Serialize)]
+struct NamesRef<'a> {
+    order: &'a Order,
+    name: &'a str,
+    #[serde(with = "key_bytes")]
+    identity: &'a LockedKey,
+    devices: &'a Devices,
+    clients: Vec<(&'a str, Vec<VaultNamesRef<'a>>)>,
+}
+
+#[derive(Deserialize)]
+struct VaultNames(Box<str>, #[serde(with = "key_bytes")] LockedKey);
+
+#[derive(Serialize)]
+struct VaultNamesRef<'a>(&'a str, #[serde(with = "key_bytes")] &'a LockedKey);
+
+/// The lengths of the parts, from the trailer.
+struct Parts {
+    records: u64,
+    fences: u64,
+    names: u64,
+    state: u64,
+    log: u64,
+    /// Number of records.
+    count: u64,
+}
+
+impl Parts {
+    /// Parses the trailer of a payload of `len` bytes.
+    fn parse(trailer: &[u8], len: u64) -> Result<Self, DecodeError> {
+        let (fields, rest) = trailer.as_chunks::<8>();
+        let [records, fences, names, state, log, count] =
+            <[[u8; 8]; 6]>::try_from(fields).map_err(|_| DecodeError)?.map(u64::from_be_bytes);
+        let sum = [records, fences, names, state, log, TRAILER_LEN]
+            .into_iter()
+            .try_fold(0_u64, |sum, len| sum.checked_add(len));
+        match sum == Some(len) && rest.is_empty() && fences % FENCE_LEN == 0 {
+            true => Ok(Self { records, fences, names, state, log, count }),
+            false => Err(DecodeError),
+        }
+    }
+
+    fn fences(&self) -> Range<u64> {
+        self.records..self.records + self.fences
+    }
+
+    fn names(&self) -> Range<u64> {
+        let from = self.fences().end;
+        from..from + self.names
+    }
+
+    fn state(&self) -> Range<u64> {
+        let from = self.names().end;
+        from..from + self.state
+    }
+
+    fn log(&self) -> Range<u64> {
+        let from = self.state().end;
+        from..from + self.log
+    }
+}
+
+/// A record in its place among the entries.
+struct Placed<'a> {
+    key: SortKey,
+    id: RecordId,
+    vault: u32,
+    record: &'a Record,
+}
+
+impl Stronghold {
+    /// Returns the stored form: the payload of a snapshot.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if the Stronghold was [opened in part](Self::open_records).
+    pub fn to_payload(&self) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
+        if self.loaded.is_some() {
+            return Err(EncodeError);
+        }
+        let placed = self.placed()?;
+        encoding::fill(|out| {
+            let mut fences: Vec<(SortKey, u64)> = Vec::new();
+            for Placed { key, vault, record, .. } in &placed {
+                let from = out.len() as u64;
+                out.write_framed(&vault.to_be_bytes(), record)?;
+                if fences.last().is_none_or(|(_, at)| out.len() as u64 > at + FENCE_DISTANCE) {
+                    fences.push((*key, from));
+                }
+            }
+            let mut ends = vec![out.len()];
+            fences.iter().flat_map(|(key, at)| [key, at]).for_each(|field| out.put(&field.to_be_bytes()));
+            ends.push(out.len());
+            out.write(&self.names_to_store())?;
+            ends.push(out.len());
+            out.write(&(&self.peers, &self.policy, &self.steps))?;
+            ends.push(out.len());
+            out.write(&self.log)?;
+            ends.push(out.len());
+            let lens = std::iter::once(ends[0]).chain(ends.windows(2).map(|ends| ends[1] - ends[0]));
+            lens.chain([placed.len()]).for_each(|len| out.put(&(len as u64).to_be_bytes()));
+            Ok(())
+        })
+    }
+
+    /// Returns a copy without the devices that no record names; `None` if all are named. Storing
+    /// the whole is the time to forget them: until then, what is stored counts on their numbers.
+    ///
+    /// # Errors
+    /// As [`to_payload`](Self::to_payload).
+    #[doc(hidden)]
+    pub fn compacted(&self) -> Result<Option<Self>, EncodeError> {
+        if self.loaded.is_some() || self.devices.are_named_in(&self.clients) {
+            return Ok(None);
+        }
+        let mut copy = Self::from_payload(&self.to_payload()?).map_err(|_| EncodeError)?;
+        copy.devices.retain_named_in(&mut copy.clients);
+        Ok(Some(copy))
+    }
+
+    /// Returns whether only some records are loaded: see [`open_records`](Self::open_records).
+    pub fn is_partial(&self) -> bool {
+        self.loaded.is_some()
+    }
+
+    /// Returns all records in the order in which they are stored.
+    fn placed(&self) -> Result<Vec<Placed<'_>>, EncodeError> {
+        let mut placed = Vec::with_capacity(self.record_count());
+        let vaults = self.clients.values().flat_map(|client| client.vaults.values());
+        for (number, vault) in vaults.enumerate() {
+            let number = u32::try_from(number).map_err(|_| EncodeError)?;
+            placed.extend(vault.records.iter().map(|(id, record)| Placed {
+                key: self.order.key_of(id),
+                id: *id,
+                vault: number,
+                record,
+            }));
+        }
+        placed.sort_unstable_by_key(|placed| (placed.key, placed.id));
+        Ok(placed)
+    }
+
+    fn names_to_store(&self) -> NamesRef<'_> {
+        fn vaults(client: &Client) -> Vec<VaultNamesRef<'_>> {
+            client.vaults.values().map(|vault| VaultNamesRef(&vault.name, &vault.key)).collect()
+        }
+        NamesRef {
+            order: &self.order,
+            name: &self.name,
+            identity: self.identity.secret(),
+            devices: &self.devices,
+            clients: self.clients.values().map(|client| (&*client.name, vaults(client))).collect(),
+        }
+    }
+
+    /// Loads a Stronghold from its stored form.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if no Stronghold could have been stored like this.
+    pub fn from_payload(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let len = bytes.len() as u64;
+        let parts = Parts::parse(slice(bytes, len.saturating_sub(TRAILER_LEN)..len)?, len)?;
+        let mut loaded = Self::without_records(slice(bytes, parts.names())?, slice(bytes, parts.state())?)?;
+        loaded.log = encoding::decode(slice(bytes, parts.log())?)?;
+        loaded.loaded = None;
+        let vaults = loaded.vault_ids();
+        let mut found: Vec<Vec<(RecordId, Record)>> = vaults.iter().map(|_| Vec::new()).collect();
+        let (records, mut fences) =
+            (slice(bytes, 0..parts.records)?, Fences::new(slice(bytes, parts.fences())?));
+        let (mut rest, mut last, mut count) = (records, None, 0_u64);
+        while !rest.is_empty() {
+            let at = (records.len() - rest.len()) as u64;
+            let (number, encoded) = take_entry(&mut rest)?;
+            let (_, vault) = vaults.get(number).ok_or(DecodeError)?;
+            let record: Record = encoding::decode_sealed(encoded)?;
+            let id = RecordId::of(*vault, &record.name);
+            let key = loaded.order.key_of(&id);
+            // In order, and so each only once.
+            if last.is_some_and(|last| last >= (key, id)) {
+                return Err(DecodeError);
+            }
+            fences.pass(key, at, (records.len() - rest.len()) as u64)?;
+            (last, count) = (Some((key, id)), count + 1);
+            found[number].push((id, loaded.checked(record)?));
+        }
+        let all = loaded.clients.values_mut().flat_map(|client| client.vaults.values_mut());
+        all.zip(found).for_each(|(vault, found)| vault.records = found.into_iter().collect());
+        match fences.are_passed() && count == parts.count {
+            true => Ok(loaded),
+            false => Err(DecodeError),
+        }
+    }
+
+    /// Loads these records alone from the stored form of `len` bytes, of which `read` returns any
+    /// part. The log and all other records are missing: such a Stronghold can be read and changed
+    /// at these locations, but can't be stored as a whole.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if what is read could not have been stored, or the error of `read`.
+    pub fn open_records<E: From<DecodeError>>(
+        len: u64,
+        mut read: impl FnMut(Range<u64>) -> Result<Zeroizing<Vec<u8>>, E>,
+        wanted: &[LocationId],
+    ) -> Result<Self, E> {
+        let from = len.checked_sub(TRAILER_LEN).ok_or(DecodeError)?;
+        let parts = Parts::parse(&read(from..len)?, len)?;
+        let mut loaded = Self::without_records(&read(parts.names())?, &read(parts.state())?)?;
+        let fences = read(parts.fences())?;
+        let vaults = loaded.vault_ids();
+        loaded.loaded = Some(wanted.iter().copied().collect());
+        for id in wanted {
+            let range = Fences::new(&fences).range_of(loaded.order.key_of(&id.record), parts.records);
+            let entries = read(range)?;
+            let mut rest = &entries[..];
+            while !rest.is_empty() {
+                let (vault, encoded) = take_entry(&mut rest)?;
+                if vaults.get(vault) == Some(&(id.client, id.vault)) {
+                    let record: Record = encoding::decode_sealed(encoded)?;
+                    if RecordId::of(id.vault, &record.name) == id.record {
+                        loaded.put_record(*id, record)?;
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Loads everything but the records and the log.
+    fn without_records(names: &[u8], state: &[u8]) -> Result<Self, DecodeError> {
+        let names: Names = encoding::decode(names)?;
+        let (peers, policy, steps): (Peers, Policy, Steps) = encoding::decode(state)?;
+        let identity = Identity::from_locked(names.identity).map_err(|_| DecodeError)?;
+        let (mut clients, mut last) = (BTreeMap::new(), None);
+        for (name, vaults) in names.clients {
+            check_name(&name).map_err(|_| DecodeError)?;
+            let id = ClientId::of(&name);
+            let vaults = vaults_of(id, vaults)?;
+            if last.replace(id).is_some_and(|last| last >= id) {
+                return Err(DecodeError);
+            }
+            clients.insert(id, Client { name, vaults });
+        }
+        Ok(Self {
+            clients,
+            identity,
+            name: names.name,
+            peers,
+            policy,
+            log: AuditLog::default(),
+            steps,
+            devices: names.devices,
+            order: names.order,
+            salts: Salts::default(),
+            journal: None,
+            loaded: Some(BTreeSet::new()),
+        })
+    }
+
+    /// Returns the ids of all vaults, in the order of their numbers.
+    fn vault_ids(&self) -> Vec<(ClientId, VaultId)> {
+        let clients = self.clients.iter();
+        clients.flat_map(|(client, held)| held.vaults.keys().map(|vault| (*client, *vault))).collect()
+    }
+
+    /// Puts a loaded record in its place. Refuses a revision of a device that is not in the table.
+    pub(crate) fn put_record(&mut self, id: LocationId, record: Record) -> Result<(), DecodeError> {
+        let record = self.checked(record)?;
+        self.vault_mut(&id).ok_or(DecodeError)?.records.insert(id.record, record);
+        Ok(())
+    }
+
+    /// Returns a record if the table has all devices of its revisions.
+    fn checked(&self, record: Record) -> Result<Record, DecodeError> {
+        let is_known = |number: DeviceNumber| self.devices.id(number).is_some();
+        let are_known = record.revisions().all(|revision| {
+            let via = revision.origin.delivered.map(|(via, _)| via);
+            is_known(revision.origin.author) && via.is_none_or(is_known)
+        });
+        are_known.then_some(record).ok_or(DecodeError)
+    }
+}
+
+/// Returns the vaults of a client: with valid names, in the order of their ids.
+fn vaults_of(client: ClientId, stored: Vec<VaultNames>) -> Result<BTreeMap<VaultId, Vault>, DecodeError> {
+    let (mut vaults, mut last) = (BTreeMap::new(), None);
+    for VaultNames(name, key) in stored {
+        check_name(&name).map_err(|_| DecodeError)?;
+        let id = VaultId::of(client, &name);
+        if last.replace(id).is_some_and(|last| last >= id) {
+            return Err(DecodeError);
+        }
+        vaults.insert(id, Vault { name, key, records: BTreeMap::new() });
+    }
+    Ok(vaults)
+}
+
+fn slice(bytes: &[u8], range: Range<u64>) -> Result<&[u8], DecodeError> {
+    let at = |at: u64| usize::try_from(at).map_err(|_| DecodeError);
+    bytes.get(at(range.start)?..at(range.end)?).ok_or(DecodeError)
+}
+
+/// Takes the first entry and returns the number of its vault and the encoded record.
+fn take_entry<'a>(rest: &mut &'a [u8]) -> Result<(usize, &'a [u8]), DecodeError> {
+    let (front, behind) = rest.split_first_chunk::<ENTRY_FRONT>().ok_or(DecodeError)?;
+    let [len, vault] = [&front[..4], &front[4..]]
+        .map(|field| field.iter().fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte)));
+    let len = len.checked_sub(ENTRY_FRONT - 4).ok_or(DecodeError)?;
+    let (encoded, behind) = behind.split_at_checked(len).ok_or(DecodeError)?;
+    *rest = behind;
+    Ok((vault, encoded))
+}
+
+/// The table of fences: sort keys of some entries and their offsets, ascending.
+struct Fences<'a> {
+    fences: &'a [[u8; FENCE_LEN as usize]],
+    passed: usize,
+}
+
+impl<'a> Fences<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { fences: bytes.as_chunks().0, passed: 0 }
+    }
+
+    fn at(&self, index: usize) -> Option<(SortKey, u64)> {
+        let (key, at) = self.fences.get(index)?.split_first_chunk::<8>()?;
+        Some((u64::from_be_bytes(*key), u64::from_be_bytes(at.try_into().ok()?)))
+    }
+
+    /// Returns the range of entries that may have this sort key.
+    fn range_of(&self, key: SortKey, end: u64) -> Range<u64> {
+        let below = self.fences.partition_point(|fence| fence[..8] < key.to_be_bytes()[..]);
+        let up_to = self.fences.partition_point(|fence| fence[..8] <= key.to_be_bytes()[..]);
+        let from = below.checked_sub(1).and_then(|at| self.at(at)).map_or(0, |(_, at)| at);
+        let to = self.at(up_to).map_or(end, |(_, at)| at).min(end);
+        from.min(to)..to
+    }
+
+    /// Checks the entry at `from..to` against the table: it has a fence if it has to have one.
+    fn pass(&mut self, key: SortKey, from: u64, to: u64) -> Result<(), DecodeError> {
+        let last = self.passed.checked_sub(1).and_then(|last| self.at(last));
+        let is_due = last.is_none_or(|(_, at)| to > at + FENCE_DISTANCE);
+        if !is_due {
+            return Ok(());
+        }
+        let is_it = self.at(self.passed) == Some((key, from));
+        self.passed += 1;
+        is_it.then_some(()).ok_or(DecodeError)
+    }
+
+    fn are_passed(&self) -> bool {
+        self.passed == self.fences.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_bytes::Bytes;
+    use stronghold_sync::Location;
+
+    use super::*;
+    use crate::Labels;
+
+    type Vaults<'a> = Vec<(&'a str, &'a Bytes)>;
+
+    /// Stores these entries, fences and clients, with as many records as `count`.
+    fn stored(
+        entries: &[(u32, Vec<u8>)],
+        fences: &[(u64, u64)],
+        clients: &[(&str, Vaults<'_>)],
+        count: u64,
+    ) -> Vec<u8> {
+        let mut parts = [const { Vec::new() }; 5];
+        for (vault, record) in entries {
+            parts[0].extend((record.len() as u32 + 4).to_be_bytes());
+            parts[0].extend(vault.to_be_bytes());
+            parts[0].extend(record);
+        }
+        parts[1] =
+            fences.iter().flat_map(|(key, at)| [key.to_be_bytes(), at.to_be_bytes()].concat()).collect();
+        let (order, identity) = ([3; 16], [1; 32]);
+        let names = (Bytes::new(&order), "device", Bytes::new(&identity), Devices::default(), clients);
+        parts[2] = rmp_serde::to_vec(&names).unwrap();
+        parts[3] = rmp_serde::to_vec(&(Peers::default(), Policy::default(), Steps::default())).unwrap();
+        parts[4] = rmp_serde::to_vec(&AuditLog::default()).unwrap();
+        let lens = parts.iter().map(|part| part.len() as u64).chain([count]);
+        [parts.concat(), lens.flat_map(u64::to_be_bytes).collect()].concat()
+    }
+
+    #[test]
+    fn what_could_not_have_been_stored_is_not_loaded() {
+        let key = [2; 32];
+        let vault = |name| (name, Bytes::new(&key));
+        let loads =
+            |clients: &[(&str, Vaults<'_>)]| Stronghold::from_payload(&stored(&[], &[], clients, 0)).is_ok();
+        // In the order of the ids, which are hashes.
+        let (first, second) = match ClientId::of("a") < ClientId::of("b") {
+            true => ("a", "b"),
+            false => ("b", "a"),
+        };
+        assert!(loads(&[]));
+        assert!(loads(&[(first, vec![vault("v")]), (second, vec![vault("v")])]));
+        assert!(!loads(&[(second, vec![vault("v")]), (first, vec![vault("v")])]), "not in order");
+        assert!(!loads(&[("a", vec![vault("v")]), ("a", vec![vault("w")])]), "of two, one would be lost");
+        assert!(!loads(&[("a", vec![vault("v"), vault("v")])]));
+        assert!(!loads(&[("a/b", vec![vault("v")])]));
+        assert!(!loads(&[("a", vec![vault("")])]));
+        assert!(!loads(&[("a", vec![("v", Bytes::new(&key[1..]))])]));
+        let no_heads = rmp_serde::to_vec(&("r", Vec::<()>::new(), Vec::<()>::new())).unwrap();
+        let clients = [("a", vec![vault("v")])];
+        assert!(Stronghold::from_payload(&stored(&[(0, no_heads)], &[], &clients, 1)).is_err());
+    }
+
+    fn at(number: u32) -> Location {
+        format!("c{}/v{}/record {number}", number % 2, number % 3).parse().unwrap()
+    }
+
+    /// A Stronghold whose records take several times the distance of two fences.
+    fn large() -> Stronghold {
+        let mut held = Stronghold::new("here").unwrap();
+        for number in 0..900 {
+            let value = vec![number as u8; number as usize % 700];
+            held.write(&at(number), &value, Labels::new(), 1).unwrap();
+        }
+        held.write(&at(900), &[7; 200_000], Labels::new(), 1).unwrap();
+        held
+    }
+
+    /// Reads a payload in parts, and counts the bytes.
+    fn open(payload: &[u8], wanted: &[LocationId], read: &mut u64) -> Result<Stronghold, DecodeError> {
+        let part = |range: Range<u64>| {
+            *read += range.end - range.start;
+            slice(payload, range).map(|part| Zeroizing::new(part.to_vec()))
+        };
+        Stronghold::open_records(payload.len() as u64, part, wanted)
+    }
+
+    #[test]
+    fn one_record_is_found_without_the_others() {
+        let whole = large();
+        let payload = whole.to_payload().unwrap();
+        let mut most = 0;
+        for number in 0..901 {
+            let mut read = 0;
+            let part = open(&payload, &[at(number).id()], &mut read).unwrap();
+            assert_eq!(part.read(&at(number)).unwrap().revision, whole.read(&at(number)).unwrap().revision);
+            assert_eq!(part.records().count(), 1);
+            assert!(part.is_partial() && !whole.is_partial());
+            if number < 900 {
+                most = most.max(read);
+            }
+        }
+        assert!(most < 300_000 && payload.len() > 500_000, "{most} of {}", payload.len());
+        let missing: Location = "c0/v0/none".parse().unwrap();
+        let part = open(&payload, &[missing.id(), at(3).id(), at(4).id()], &mut 0).unwrap();
+        assert_eq!((part.contains(&missing), part.records().count()), (false, 2));
+        assert_eq!(part.to_payload().unwrap_err(), EncodeError, "the rest would be lost");
+    }
+
+    #[test]
+    fn entries_and_fences_must_be_in_order_and_complete() {
+        let payload = large().to_payload().unwrap();
+        let len = payload.len() as u64;
+        let parts = Parts::parse(&payload[payload.len() - 48..], len).unwrap();
+        assert!(parts.fences > 5 * FENCE_LEN);
+        assert!(Stronghold::from_payload(&payload).is_ok());
+        let altered = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut altered = payload.to_vec();
+            change(&mut altered);
+            Stronghold::from_payload(&altered).err()
+        };
+        let fences = parts.fences().start as usize;
+        for at in [0, 7, 8, 15, 16, 31] {
+            assert_eq!(altered(&|bytes| bytes[fences + at] ^= 1), Some(DecodeError), "fence byte {at}");
+        }
+        let first_two = |bytes: &mut Vec<u8>| {
+            let mut rest = &payload[..parts.records as usize];
+            let before = rest.len();
+            take_entry(&mut rest).unwrap();
+            let first = before - rest.len();
+            take_entry(&mut rest).unwrap();
+            bytes[..before - rest.len()].rotate_left(first);
+        };
+        assert_eq!(altered(&first_two), Some(DecodeError));
+        let trailer = payload.len() - 48;
+        for field in 0..6 {
+            assert_eq!(altered(&|bytes| bytes[trailer + 8 * field + 7] ^= 1), Some(DecodeError), "{field}");
+            assert_eq!(altered(&|bytes| bytes[trailer + 8 * field] = 0xff), Some(DecodeError), "{field}");
+        }
+        assert_eq!(altered(&|bytes| bytes.clear()), Some(DecodeError));
+    }
+
+    #[test]
+    fn records_with_equal_sort_keys_are_found() {
+        let fence = |key: u64, at: u64| [key.to_be_bytes(), at.to_be_bytes()].concat();
+        let bytes = [fence(5, 0), fence(5, 100), fence(5, 200), fence(9, 300)].concat();
+        let fences = Fences::new(&bytes);
+        for (key, range) in [(4, 0..0), (5, 0..300), (6, 200..300), (9, 200..400), (10, 300..400)] {
+            assert_eq!(fences.range_of(key, 400), range, "{key}");
+        }
+        assert_eq!(Fences::new(&[]).range_of(1, 400), 0..400);
+        assert_eq!(fences.range_of(5, 50), 0..50, "no further than there are entries");
+    }
+}
