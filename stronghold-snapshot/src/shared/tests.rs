@@ -179,6 +179,23 @@ fn a_home_is_unwritable_from_a_change_that_was_not_written_to_one_that_was() {
     assert!(home.is_unwritable());
 }
 
+/// However long the file waits for others: an attempt does not, and leaves the log for the next.
+#[test]
+fn an_attempt_waits_for_nobody() {
+    let device = Device::new("device");
+    device.home.log_later([refused(1)]);
+    let attempt = || device.home.try_update(None, |_| Ok::<_, VaultFileError>(()));
+    let error = while_in_use(&device, || {
+        device.home.lock().set_lock_wait(Duration::from_secs(3600));
+        attempt().unwrap_err()
+    });
+    assert!(error.is_in_use() && device.home.is_unwritable(), "{error}");
+    assert_eq!(logged(&device), [0; 0]);
+    attempt().unwrap();
+    assert_eq!((logged(&device), device.home.is_unwritable()), (vec![1], false));
+    assert_eq!(device.home.lock().lock_wait(), Duration::from_secs(3600), "it is as long as before");
+}
+
 #[test]
 fn the_last_clone_writes_what_waits() {
     let Device { home, folder } = Device::new("device");
