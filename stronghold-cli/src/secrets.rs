@@ -199,6 +199,15 @@ pub(crate) fn value(file: Option<&Path>, at: &Location) -> Result<Zeroizing<Vec<
     }
 }
 
+/// Reads the passphrase of another program's file from a file, else from a prompt. It may be empty,
+/// and is taken as it is.
+pub(crate) fn of_database(path: &Path, file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    match file {
+        Some(file) => Ok(passphrase::Passphrase::from_file(file)?.into_exact()),
+        None => terminal::hidden(&format!("Passphrase of {}: ", shown(path)), MAX_CODE),
+    }
+}
+
 /// Reads a pairing code from a prompt if stdin is a terminal, else the first line of stdin.
 pub(crate) fn line(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     let bytes = match io::stdin().is_terminal() {

@@ -42,6 +42,11 @@ impl Passphrase {
         first_line(&bytes).and_then(|line| Self::of(&line)).map_err(|reason| reason.failure(Some(path)))
     }
 
+    /// Returns the exact bytes.
+    pub(super) fn into_exact(self) -> Zeroizing<Vec<u8>> {
+        self.exact.unwrap_or(self.text)
+    }
+
     /// Reads a passphrase from the terminal.
     pub(super) fn typed(prompt: &str) -> Result<Self, Failure> {
         let line = terminal::hidden(prompt, MAX_PASSPHRASE)?;

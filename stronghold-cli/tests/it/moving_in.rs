@@ -1,10 +1,11 @@
 //! Tests imports from other programs, and exports for them.
+#![cfg(unix)]
 
 use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::common::{Device, NOT_FOUND, USAGE, strings};
+use crate::common::{Device, NOT_FOUND, USAGE, WRONG_KEY, at_terminal, end, strings};
 
 /// Imports a file with this name and content; returns the report.
 fn import(device: &Device, name: &str, content: &[u8], args: &[&str]) -> Value {
@@ -108,4 +109,54 @@ fn records_are_exported_in_plain_text_for_this_user_alone() {
         &["export", "nothing/**", "--output", &path("none"), "--output-key-file", &device.key_file()],
         NOT_FOUND,
     );
+}
+
+#[test]
+fn a_file_that_is_no_export_of_1password_changes_nothing() {
+    let device = Device::new("a");
+    let file = device.file("export.1pux", b"PK\x05\x06 and no more");
+    let said = device.fails_cleanly(&["import", &file], USAGE);
+    assert!(
+        said.starts_with("error: the file is not a 1PUX export of 1Password; nothing was changed"),
+        "{said}"
+    );
+}
+
+const KDBX: &[u8] = include_bytes!("kdbx/four.kdbx");
+
+#[test]
+fn a_keepass_database_is_imported_with_attachments_and_former_values() {
+    let device = Device::new("a");
+    let passphrase = device.file("passphrase", b"correct horse\n");
+    let args = ["--source-passphrase-file", &passphrase];
+    let planned = import(&device, "logins.kdbx", KDBX, &[&args[..], &["--dry-run"]].concat());
+    assert_eq!((&planned["new"], planned["records"].as_array().unwrap().len()), (&json!(2), 10));
+    assert_eq!(planned["columns_left_out"][0], json!({ "name": "tags", "values": 2 }));
+    let done = import(&device, "logins.kdbx", KDBX, &args);
+    assert_eq!(done["records"], planned["records"]);
+    let attachment = device.run(&["get", "imported/Web/Shops/Shop/letter.bin"], b"").stdout;
+    assert_eq!(attachment, b"an attachment\n\0\xff");
+    let revisions = device.json(&["history", "imported/Web/Shops/Shop/password"])["revisions"].take();
+    assert_eq!(revisions.as_array().unwrap().len(), 2);
+    assert!(device.ok(&["show", "imported/Web/Shops/Shop"]).starts_with("username    anna\n"));
+    let again = import(&device, "logins.kdbx", KDBX, &args);
+    assert_eq!((&again["unchanged"], &again["records"]), (&json!(2), &json!([])));
+    let wrong = device.file("wrong", b"wrong\n");
+    let file = device.folder().join("logins.kdbx").to_str().unwrap().to_owned();
+    device.fails_cleanly(&["import", &file, "--source-passphrase-file", &wrong], WRONG_KEY);
+    device.fails_cleanly(&["import", &device.file("cut.kdbx", &KDBX[..900]), args[0], args[1]], USAGE);
+}
+
+#[test]
+fn the_passphrase_of_a_keepass_database_is_asked_for() {
+    use expectrl::Expect;
+    let device = Device::new("a");
+    let file = device.file("logins.kdbx", KDBX);
+    let mut session = at_terminal(&device, &["import", &file, "--key-file", &device.key_file()]);
+    for typed in ["wrong", "correct horse"] {
+        session.expect("logins.kdbx: ").unwrap();
+        session.send_line(typed).unwrap();
+    }
+    let (exit, said) = end(session);
+    assert!(exit == 0 && said.contains("imported 2 credentials (2 new, 0 changed), 0 unchanged"), "{said}");
 }

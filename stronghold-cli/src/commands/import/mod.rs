@@ -4,8 +4,10 @@
 mod bitwarden;
 mod csv;
 mod held;
+mod kdbx;
 mod lines;
 mod matching;
+mod onepux;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +29,7 @@ use crate::{
     input::{self, MAX_TABLE},
     lookalike::{self, Spellings},
     output::Output,
+    secrets,
 };
 
 #[derive(Debug, Args)]
@@ -39,6 +42,12 @@ pub(crate) struct ImportArgs {
     /// Take these columns of a table: `title`, `group` or a field's name, and the column's.
     #[arg(long, value_name = "FIELD=COLUMN", value_delimiter = ',')]
     pub(crate) columns: Vec<String>,
+    /// Read the passphrase of the database from the first line of FILE; default: ask for it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source_passphrase_file: Option<PathBuf>,
+    /// Open the database with this key file, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source_key_file: Option<PathBuf>,
     /// Place the entries in CLIENT.
     #[arg(long, value_name = "CLIENT", default_value = "imported")]
     pub(crate) into: String,
@@ -60,6 +69,11 @@ pub(crate) struct ImportArgs {
 pub(crate) enum Format {
     /// Table of KeePassXC, a browser or another program; see --columns.
     Csv,
+    /// KeePass database, KDBX 3.1 or 4.
+    Kdbx,
+    /// 1PUX export of 1Password.
+    #[value(name = "1pux")]
+    OnePux,
     /// Unencrypted JSON export of Bitwarden.
     Bitwarden,
     /// otpauth:// addresses, one a line.
@@ -80,6 +94,8 @@ impl Format {
         let end = name.rsplit('.').next()?;
         match end {
             "csv" => Some(Self::Csv),
+            "kdbx" => Some(Self::Kdbx),
+            "1pux" => Some(Self::OnePux),
             "json" => Some(Self::Bitwarden),
             "otpauth" => Some(Self::Otpauth),
             _ if name.starts_with(".env") || end == "env" => Some(Self::Env),
@@ -98,10 +114,10 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     let format = args.format.or_else(|| Format::of_name(&args.file)).ok_or_else(|| {
         Failure::usage(
             "the file's name does not tell its format",
-            "say it: --format csv, bitwarden, otpauth or env",
+            "say it: --format csv, kdbx, 1pux, bitwarden, otpauth or env",
         )
     })?;
-    let table = read(args, format)?;
+    let table = read(context, args, format)?;
     let mut home = context.open()?;
     let mut plan = Plan::of(home.stronghold(), &table, args)?;
     let mut changes = Changes::default();
@@ -121,7 +137,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     refused_names(&left_out, args.dry_run)
 }
 
-fn read(args: &ImportArgs, format: Format) -> Result<Table, Failure> {
+fn read(context: &Context, args: &ImportArgs, format: Format) -> Result<Table, Failure> {
     let columns = args.columns.iter().map(|pair| {
         let pair = pair.split_once('=').filter(|(field, _)| !field.is_empty());
         pair.map(|(field, column)| (field.to_owned(), column.to_owned())).ok_or_else(|| {
@@ -135,10 +151,13 @@ fn read(args: &ImportArgs, format: Format) -> Result<Table, Failure> {
     if !columns.is_empty() && format != Format::Csv {
         return Err(Failure::usage("only a table has columns", "say --format csv, or leave --columns out"));
     }
-    let bytes = input::within(&args.file, MAX_TABLE, "a table")?;
+    let limit = if [Format::Kdbx, Format::OnePux].contains(&format) { MAX_DATABASE } else { MAX_TABLE };
+    let bytes = input::within(&args.file, limit, "the right file")?;
     let client = &args.into;
     match format {
+        Format::Kdbx => database(context, args, &bytes),
         Format::Csv => csv::read(&bytes, client, &columns).map_err(|error| unreadable(&error, error.hint())),
+        Format::OnePux => onepux::read(&bytes, client).map_err(|error| unreadable(&error, ONE_PUX_HINT)),
         Format::Bitwarden => {
             bitwarden::read(&bytes, client).map_err(|error| unreadable(&error, error.hint()))
         }
@@ -147,6 +166,34 @@ fn read(args: &ImportArgs, format: Format) -> Result<Table, Failure> {
     }
 }
 
+/// Reads a KeePass database with its passphrase, which a prompt asks for up to three times, and its
+/// key file.
+fn database(context: &Context, args: &ImportArgs, bytes: &[u8]) -> Result<Table, Failure> {
+    let key_file = args.source_key_file.as_deref().map(|path| input::within(path, MAX_TABLE, "a key file"));
+    let key_file = key_file.transpose()?;
+    let mut tries = if args.source_passphrase_file.is_some() { 1 } else { 3 };
+    loop {
+        tries -= 1;
+        let passphrase = secrets::of_database(&args.file, args.source_passphrase_file.as_deref())?;
+        let text = std::str::from_utf8(&passphrase).ok().filter(|text| !text.is_empty());
+        let key = (text, key_file.as_deref().map(Vec::as_slice));
+        match kdbx::read(bytes, &args.into, key, context.global.allow_costly) {
+            Err(kdbx::ReadKdbxError::WrongKey) if tries > 0 => {
+                crate::terminal::tell("wrong passphrase; try again")?;
+            }
+            Err(error @ kdbx::ReadKdbxError::WrongKey) => {
+                return Err(
+                    Failure::new(Kind::WrongKey, format!("{error}; nothing was changed")).hint(error.hint())
+                );
+            }
+            read => return read.map_err(|error| unreadable(&error, error.hint())),
+        }
+    }
+}
+
+/// Maximum size of a database, in bytes. Reading one takes several times as much memory.
+const MAX_DATABASE: usize = 128 << 20;
+const ONE_PUX_HINT: &str = "export it from 1Password 8 as 1PUX; delete the file after the import";
 const LINES_HINT: &str = "is it the right file? Save it as UTF-8";
 
 fn unreadable(error: &dyn std::error::Error, hint: &str) -> Failure {
