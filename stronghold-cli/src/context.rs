@@ -7,7 +7,7 @@ use std::{
 };
 
 use stronghold_snapshot::{
-    Limits, NoteError, OnRollback, RollbackGuard, RollbackNotes, Unlock, VaultFile, VaultFileError,
+    Access, Limits, NoteError, OnRollback, RollbackGuard, RollbackNotes, Unlock, VaultFile, VaultFileError,
 };
 use stronghold_sync::{DeviceId, Location, RevisionId, Selection, escape_untrusted};
 use stronghold_vault::{MAX_DEVICE_NAME, Stronghold, check_device_name};
@@ -42,10 +42,11 @@ impl Context {
 
     /// Opens the snapshot for these records alone: at a cost that does not follow the number of the
     /// others. If one of them is missing, everything is read, so that names can be compared.
-    pub(crate) fn open_at(&self, records: &[Location]) -> Result<VaultFile, Failure> {
+    pub(crate) fn open_at(&self, records: &[Location], access: Access) -> Result<VaultFile, Failure> {
         let (mut vault, _) = self.open_by(|path, unlock| {
             let (limits, notes) = (self.limits(), self.notes());
-            VaultFile::open_records_guarded(path, unlock, &limits, notes, self.on_rollback(), records)
+            let older = self.on_rollback();
+            VaultFile::open_records_guarded(path, unlock, &limits, notes, older, records, access)
         })?;
         if !records.iter().all(|record| vault.stronghold().contains(record)) {
             vault.load_all()?;

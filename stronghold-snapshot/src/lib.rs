@@ -49,6 +49,6 @@ pub use stronghold_vault::{
     AuditRecord, Damaged, DecodeError, Entry, ExportError, Identity, ImportError, Labels, PendingStep,
     PublicIdentity, RandomnessError, ReadError, RecordInfo, Stronghold, WriteError,
 };
-pub use vault_file::{OnRollback, RollbackNotes, VaultFile, VaultFileError};
+pub use vault_file::{Access, OnRollback, RollbackNotes, VaultFile, VaultFileError};
 #[doc(no_inline)]
 pub use zeroize::Zeroizing;

@@ -12,15 +12,13 @@ use stronghold_vault::{DecodeError, EncodeError, PendingStep, RandomnessError, S
 use thiserror::Error;
 
 pub use notes::{OnRollback, RollbackNotes};
+pub use stored::Access;
 use stored::Loaded;
 
 use crate::clock::now;
 use crate::error::{CommitError, CreateError, LockError, OpenFileError, ReloadError, SealError};
-use crate::file::commit::SnapshotGuard;
-use crate::file::rollback::{NoteError, RollbackError};
-use crate::file::{LOCK_WAIT, Limits, SnapshotFile};
-use crate::format::sealer::Sealer;
-use crate::format::slot::{NewSlot, Unlock};
+use crate::file::{LOCK_WAIT, Limits, SnapshotFile, commit::SnapshotGuard, rollback};
+use crate::format::{sealer::Sealer, slot::NewSlot, slot::Unlock};
 
 /// A Stronghold in memory together with its file: the state last read, and the operations that
 /// change it.
@@ -60,12 +58,12 @@ pub enum VaultFileError {
     /// See [`CommitError`].
     #[error(transparent)]
     Commit(#[from] CommitError),
-    /// See [`RollbackError`].
+    /// See [`RollbackError`](rollback::RollbackError).
     #[error(transparent)]
-    RolledBack(#[from] RollbackError),
+    RolledBack(#[from] rollback::RollbackError),
     /// Notes are required and can't be read or written. Nothing was changed.
     #[error("rollback can't be noticed: {0}")]
-    Notes(#[from] NoteError),
+    Notes(#[from] rollback::NoteError),
     /// The file opens, but its payload is not a Stronghold.
     #[error(transparent)]
     Payload(#[from] DecodeError),
@@ -162,11 +160,13 @@ impl VaultFile {
         records: &[Location],
     ) -> Result<Self, VaultFileError> {
         let records: Vec<LocationId> = records.iter().map(Location::id).collect();
-        Ok(Self::of_loaded(stored::open_within(path, unlock, &Limits::OWN, Some(&records))?))
+        let records = Some((&records[..], Access::Write));
+        Ok(Self::of_loaded(stored::open_within(path, unlock, &Limits::OWN, records)?))
     }
 
     /// Opens these records alone, as [`open_records`](Self::open_records) does, and checks the file
-    /// as [`open_guarded`](Self::open_guarded) does.
+    /// as [`open_guarded`](Self::open_guarded) does. With [`Access::Read`], the first change loads
+    /// everything.
     ///
     /// # Errors
     /// As [`open_guarded`](Self::open_guarded).
@@ -177,9 +177,10 @@ impl VaultFile {
         notes: RollbackNotes,
         older: OnRollback,
         records: &[Location],
+        access: Access,
     ) -> Result<Self, VaultFileError> {
         let records: Vec<LocationId> = records.iter().map(Location::id).collect();
-        Self::open_noted(path, unlock, limits, notes, older, Some(&records))
+        Self::open_noted(path, unlock, limits, notes, older, Some((&records, access)))
     }
 
     fn open_noted(
@@ -188,7 +189,7 @@ impl VaultFile {
         limits: &Limits,
         notes: RollbackNotes,
         older: OnRollback,
-        records: Option<&[LocationId]>,
+        records: Option<(&[LocationId], Access)>,
     ) -> Result<Self, VaultFileError> {
         let open = |limits: &Limits| stored::open_within(path, unlock, limits, records);
         let Some(seen) = &notes.guard else {
@@ -446,6 +447,9 @@ impl VaultFile {
     ) -> Result<(SnapshotGuard<'_>, &mut Stronghold), VaultFileError> {
         self.check_notes()?;
         let mut locked = self.file.lock(wait)?;
+        if !self.stronghold.is_writable() {
+            self.stronghold = stored::load(&locked.reload()?)?;
+        }
         if let Some(reloaded) = locked.reload_if_newer()? {
             stored::take_over(&mut self.stronghold, &reloaded)?;
         }

@@ -133,6 +133,7 @@ impl Stronghold {
             kind::POLICY => self.policy = encoding::decode(body)?,
             kind::LOG if self.loaded.is_some() => {}
             kind::LOG => self.log.apply(encoding::decode(body)?)?,
+            kind::STEPS if !self.is_writable() => {}
             kind::STEPS => self.steps.apply(encoding::decode(body)?)?,
             _ => return Err(DecodeError),
         }
@@ -144,13 +145,13 @@ impl Stronghold {
         let (client, vault) = ids.split_first_chunk::<16>().ok_or(DecodeError)?;
         let client = ClientId::from_bytes(*client);
         let vault = VaultId::from_bytes(vault.try_into().map_err(|_| DecodeError)?);
-        if self.loaded.as_ref().is_some_and(|loaded| !loaded.iter().any(|id| id.vault == vault)) {
+        if self.loaded.as_ref().is_some_and(|loaded| !loaded.records.iter().any(|id| id.vault == vault)) {
             return Ok(());
         }
         let record: Record = encoding::decode_sealed(encoded)?;
         let id = LocationId { client, vault, record: RecordId::of(vault, &record.name) };
         match &self.loaded {
-            Some(loaded) if !loaded.contains(&id) => Ok(()),
+            Some(loaded) if !loaded.records.contains(&id) => Ok(()),
             _ => self.put_record(id, record),
         }
     }
@@ -200,6 +201,9 @@ impl Stronghold {
             delta.iter().try_for_each(|delta| put(out, kind::LOG, &[], delta))?;
         }
         if let Some(before) = &journal.steps {
+            if !self.is_writable() {
+                return Err(EncodeError);
+            }
             let delta = StepsDelta::new(before, &self.steps);
             delta.iter().try_for_each(|delta| put(out, kind::STEPS, &[], delta))?;
         }

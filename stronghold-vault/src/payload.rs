@@ -3,10 +3,7 @@
 //!
 //! `stronghold-snapshot/FORMAT.md`, section 7, describes it byte by byte.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-};
+use std::{collections::BTreeMap, ops::Range};
 
 use serde::{Deserialize, Serialize};
 use stronghold_sync::{ClientId, LocationId, Policy, RecordId, VaultId, check_name};
@@ -17,6 +14,7 @@ use crate::{
     crypto::{identity::Identity, key_bytes, salts::Salts},
     devices::{DeviceNumber, Devices},
     encoding::{self, DecodeError, EncodeError},
+    journal::Loaded,
     locked::LockedKey,
     order::{Order, SortKey},
     peers::Peers,
@@ -30,7 +28,7 @@ const FENCE_DISTANCE: u64 = 64 * 1024;
 const FENCE_LEN: u64 = 16;
 /// Length of the front of an entry: its length and the number of its vault.
 const ENTRY_FRONT: usize = 8;
-const TRAILER_LEN: u64 = 48;
+const TRAILER_LEN: u64 = 56;
 
 /// The device's names and keys: all that reading a record takes.
 #[derive(Deserialize)]
@@ -65,6 +63,7 @@ struct Parts {
     fences: u64,
     names: u64,
     state: u64,
+    steps: u64,
     log: u64,
     /// Number of records.
     count: u64,
@@ -74,13 +73,13 @@ impl Parts {
     /// Parses the trailer of a payload of `len` bytes.
     fn parse(trailer: &[u8], len: u64) -> Result<Self, DecodeError> {
         let (fields, rest) = trailer.as_chunks::<8>();
-        let [records, fences, names, state, log, count] =
-            <[[u8; 8]; 6]>::try_from(fields).map_err(|_| DecodeError)?.map(u64::from_be_bytes);
-        let sum = [records, fences, names, state, log, TRAILER_LEN]
+        let [records, fences, names, state, steps, log, count] =
+            <[[u8; 8]; 7]>::try_from(fields).map_err(|_| DecodeError)?.map(u64::from_be_bytes);
+        let sum = [records, fences, names, state, steps, log, TRAILER_LEN]
             .into_iter()
             .try_fold(0_u64, |sum, len| sum.checked_add(len));
         match sum == Some(len) && rest.is_empty() && fences % FENCE_LEN == 0 {
-            true => Ok(Self { records, fences, names, state, log, count }),
+            true => Ok(Self { records, fences, names, state, steps, log, count }),
             false => Err(DecodeError),
         }
     }
@@ -99,8 +98,13 @@ impl Parts {
         from..from + self.state
     }
 
-    fn log(&self) -> Range<u64> {
+    fn steps(&self) -> Range<u64> {
         let from = self.state().end;
+        from..from + self.steps
+    }
+
+    fn log(&self) -> Range<u64> {
+        let from = self.steps().end;
         from..from + self.log
     }
 }
@@ -137,7 +141,9 @@ impl Stronghold {
             ends.push(out.len());
             out.write(&self.names_to_store())?;
             ends.push(out.len());
-            out.write(&(&self.peers, &self.policy, &self.steps))?;
+            out.write(&(&self.peers, &self.policy))?;
+            ends.push(out.len());
+            out.write(&self.steps)?;
             ends.push(out.len());
             out.write(&self.log)?;
             ends.push(out.len());
@@ -160,6 +166,11 @@ impl Stronghold {
         let mut copy = Self::from_payload(&self.to_payload()?).map_err(|_| EncodeError)?;
         copy.devices.retain_named_in(&mut copy.clients);
         Ok(Some(copy))
+    }
+
+    /// Returns whether changes can be stored: not if records were loaded to be read alone.
+    pub fn is_writable(&self) -> bool {
+        self.loaded.as_ref().is_none_or(|loaded| loaded.steps)
     }
 
     /// Returns whether only some records are loaded: see [`open_records`](Self::open_records).
@@ -205,6 +216,7 @@ impl Stronghold {
         let len = bytes.len() as u64;
         let parts = Parts::parse(slice(bytes, len.saturating_sub(TRAILER_LEN)..len)?, len)?;
         let mut loaded = Self::without_records(slice(bytes, parts.names())?, slice(bytes, parts.state())?)?;
+        loaded.steps = encoding::decode(slice(bytes, parts.steps())?)?;
         loaded.log = encoding::decode(slice(bytes, parts.log())?)?;
         loaded.loaded = None;
         let vaults = loaded.vault_ids();
@@ -236,8 +248,8 @@ impl Stronghold {
     }
 
     /// Loads these records alone from the stored form of `len` bytes, of which `read` returns any
-    /// part. The log and all other records are missing: such a Stronghold can be read and changed
-    /// at these locations, but can't be stored as a whole.
+    /// part. The log and all other records are missing: such a Stronghold can be read at these
+    /// locations and, if `to_write` is set, changed there, but can't be stored as a whole.
     ///
     /// # Errors
     /// [`DecodeError`] if what is read could not have been stored, or the error of `read`.
@@ -245,13 +257,17 @@ impl Stronghold {
         len: u64,
         mut read: impl FnMut(Range<u64>) -> Result<Zeroizing<Vec<u8>>, E>,
         wanted: &[LocationId],
+        to_write: bool,
     ) -> Result<Self, E> {
         let from = len.checked_sub(TRAILER_LEN).ok_or(DecodeError)?;
         let parts = Parts::parse(&read(from..len)?, len)?;
         let mut loaded = Self::without_records(&read(parts.names())?, &read(parts.state())?)?;
         let fences = read(parts.fences())?;
         let vaults = loaded.vault_ids();
-        loaded.loaded = Some(wanted.iter().copied().collect());
+        if to_write {
+            loaded.steps = encoding::decode(&read(parts.steps())?)?;
+        }
+        loaded.loaded = Some(Loaded { records: wanted.iter().copied().collect(), steps: to_write });
         for id in wanted {
             let range = Fences::new(&fences).range_of(loaded.order.key_of(&id.record), parts.records);
             let entries = read(range)?;
@@ -273,7 +289,7 @@ impl Stronghold {
     /// Loads everything but the records and the log.
     fn without_records(names: &[u8], state: &[u8]) -> Result<Self, DecodeError> {
         let names: Names = encoding::decode(names)?;
-        let (peers, policy, steps): (Peers, Policy, Steps) = encoding::decode(state)?;
+        let (peers, policy): (Peers, Policy) = encoding::decode(state)?;
         let identity = Identity::from_locked(names.identity).map_err(|_| DecodeError)?;
         let (mut clients, mut last) = (BTreeMap::new(), None);
         for (name, vaults) in names.clients {
@@ -292,12 +308,12 @@ impl Stronghold {
             peers,
             policy,
             log: AuditLog::default(),
-            steps,
+            steps: Steps::default(),
             devices: names.devices,
             order: names.order,
             salts: Salts::default(),
             journal: None,
-            loaded: Some(BTreeSet::new()),
+            loaded: Some(Loaded::default()),
         })
     }
 
@@ -414,7 +430,7 @@ mod tests {
         clients: &[(&str, Vaults<'_>)],
         count: u64,
     ) -> Vec<u8> {
-        let mut parts = [const { Vec::new() }; 5];
+        let mut parts = [const { Vec::new() }; 6];
         for (vault, record) in entries {
             parts[0].extend((record.len() as u32 + 4).to_be_bytes());
             parts[0].extend(vault.to_be_bytes());
@@ -425,8 +441,9 @@ mod tests {
         let (order, identity) = ([3; 16], [1; 32]);
         let names = (Bytes::new(&order), "device", Bytes::new(&identity), Devices::default(), clients);
         parts[2] = rmp_serde::to_vec(&names).unwrap();
-        parts[3] = rmp_serde::to_vec(&(Peers::default(), Policy::default(), Steps::default())).unwrap();
-        parts[4] = rmp_serde::to_vec(&AuditLog::default()).unwrap();
+        parts[3] = rmp_serde::to_vec(&(Peers::default(), Policy::default())).unwrap();
+        parts[4] = rmp_serde::to_vec(&Steps::default()).unwrap();
+        parts[5] = rmp_serde::to_vec(&AuditLog::default()).unwrap();
         let lens = parts.iter().map(|part| part.len() as u64).chain([count]);
         [parts.concat(), lens.flat_map(u64::to_be_bytes).collect()].concat()
     }
@@ -476,7 +493,7 @@ mod tests {
             *read += range.end - range.start;
             slice(payload, range).map(|part| Zeroizing::new(part.to_vec()))
         };
-        Stronghold::open_records(payload.len() as u64, part, wanted)
+        Stronghold::open_records(payload.len() as u64, part, wanted, true)
     }
 
     #[test]
@@ -505,7 +522,7 @@ mod tests {
     fn entries_and_fences_must_be_in_order_and_complete() {
         let payload = large().to_payload().unwrap();
         let len = payload.len() as u64;
-        let parts = Parts::parse(&payload[payload.len() - 48..], len).unwrap();
+        let parts = Parts::parse(&payload[payload.len() - 56..], len).unwrap();
         assert!(parts.fences > 5 * FENCE_LEN);
         assert!(Stronghold::from_payload(&payload).is_ok());
         let altered = |change: &dyn Fn(&mut Vec<u8>)| {
@@ -526,8 +543,8 @@ mod tests {
             bytes[..before - rest.len()].rotate_left(first);
         };
         assert_eq!(altered(&first_two), Some(DecodeError));
-        let trailer = payload.len() - 48;
-        for field in 0..6 {
+        let trailer = payload.len() - 56;
+        for field in 0..7 {
             assert_eq!(altered(&|bytes| bytes[trailer + 8 * field + 7] ^= 1), Some(DecodeError), "{field}");
             assert_eq!(altered(&|bytes| bytes[trailer + 8 * field] = 0xff), Some(DecodeError), "{field}");
         }

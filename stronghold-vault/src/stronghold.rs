@@ -1,7 +1,7 @@
 //! A Stronghold in memory: its clients, vaults and records, and the state of this device and its
 //! peers.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map};
+use std::collections::{BTreeMap, btree_map};
 
 use stronghold_sync::{
     Ancestors, ClientId, DeviceId, EntryId, Location, LocationId, Mapping, Policy, RecordId, Scope,
@@ -17,7 +17,7 @@ use crate::{
         salts::Salts,
     },
     devices::Devices,
-    journal::Journal,
+    journal::{Journal, Loaded},
     locked::{KEY_LEN, LockedKey},
     order::Order,
     peers::{Peer, Peers},
@@ -41,8 +41,8 @@ pub struct Stronghold {
     /// The state before the changes that are not stored yet; `None` outside
     /// [`Stronghold::begin_changes`].
     pub(crate) journal: Option<Box<Journal>>,
-    /// The only records that are loaded, if not all are.
-    pub(crate) loaded: Option<BTreeSet<LocationId>>,
+    /// What is loaded, if not everything is.
+    pub(crate) loaded: Option<Loaded>,
 }
 
 #[derive(Debug)]

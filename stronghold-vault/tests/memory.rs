@@ -93,7 +93,7 @@ fn encoded<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
 
 fn keys_of(vault: &Stronghold) -> [Masked; 2] {
     let bytes = vault.to_payload().unwrap();
-    let trailer = bytes[bytes.len() - 48..].as_chunks::<8>().0;
+    let trailer = bytes[bytes.len() - 56..].as_chunks::<8>().0;
     let [records, fences, names] = [0, 1, 2].map(|part: usize| u64::from_be_bytes(trailer[part]) as usize);
     let at = records + fences;
     let mut payload: Names = rmp_serde::from_slice(&bytes[at..at + names]).unwrap();

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use serde_json::json;
-use stronghold_snapshot::now;
+use stronghold_snapshot::{Access, now};
 use stronghold_sync::{Location, RevisionId, escape_untrusted};
 use stronghold_vault::{Labels, MAX_VALUE, ReadError};
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,7 +30,7 @@ pub(crate) struct EditArgs {
 pub(super) fn edit(context: &Context, args: &EditArgs) -> Result<(), Failure> {
     let at = location(&args.location)?;
     let editor = editor()?;
-    let mut home = context.open_at(std::slice::from_ref(&at))?;
+    let mut home = context.open_at(std::slice::from_ref(&at), Access::Write)?;
     let (before, value) = match home.stronghold().read(&at) {
         Err(ReadError::NotFound) => {
             no_lookalike(home.stronghold(), &at)?;

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 use serde_json::{Value, json};
-use stronghold_snapshot::VaultFile;
+use stronghold_snapshot::{Access, VaultFile};
 use stronghold_sync::{Location, RevisionId, escape_untrusted, hex};
 use stronghold_vault::{ReadError, ReadResult};
 use zeroize::Zeroizing;
@@ -41,7 +41,7 @@ pub(super) fn get(context: &Context, args: &GetArgs) -> Result<(), Failure> {
         return get_matching(context, args);
     }
     let location = location(&args.location)?;
-    let home = context.open_at(std::slice::from_ref(&location))?;
+    let home = context.open_at(std::slice::from_ref(&location), Access::Read)?;
     let (id, read, modified, in_conflict) = match args.revision.as_deref() {
         Some(text) => {
             let id = revision(&home, &location, text)?;

@@ -1,6 +1,7 @@
 //! `history`: prints a record's revisions.
 
 use serde_json::json;
+use stronghold_snapshot::Access;
 use stronghold_sync::{DeviceId, RevisionId, escape_untrusted};
 use stronghold_vault::{RevisionInfo, Stronghold};
 
@@ -14,7 +15,7 @@ const SHORT_ID: usize = 8;
 
 pub(super) fn history(context: &Context, at: &str) -> Result<(), Failure> {
     let location = location(at)?;
-    let home = context.open_at(std::slice::from_ref(&location))?;
+    let home = context.open_at(std::slice::from_ref(&location), Access::Read)?;
     let history = found(home.stronghold(), &location, home.stronghold().history(&location))?;
     let names = |device: &DeviceId| device_name(home.stronghold(), device);
     let versions: Vec<_> = history.iter().map(|one| version(one, &names)).collect();

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use serde_json::json;
-use stronghold_snapshot::now;
+use stronghold_snapshot::{Access, now};
 use stronghold_sync::{Location, Selection, escape_untrusted};
 use stronghold_vault::{Labels, ReadError, ReadResult, Stronghold};
 use zeroize::Zeroizing;
@@ -68,7 +68,7 @@ pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
         .recipe()
         .map_err(|wrong| Failure::usage(wrong, "for example: put wallet/web/mail --generate=24"))?;
     let location = location(&args.location)?;
-    let mut home = context.open_at(std::slice::from_ref(&location))?;
+    let mut home = context.open_at(std::slice::from_ref(&location), Access::Write)?;
     if !args.allow_lookalike {
         no_lookalike(home.stronghold(), &location)?;
     }

@@ -13,6 +13,15 @@ use crate::file::{Limits, Reloaded, SnapshotFile};
 use crate::format::payload::Payload;
 use crate::format::slot::Unlock;
 
+/// The use for which single records are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading alone: the last commands, which writing needs, are not loaded.
+    Read,
+    /// Reading and writing.
+    Write,
+}
+
 /// An opened file and its Stronghold.
 pub(super) struct Loaded {
     pub(super) file: SnapshotFile,
@@ -32,16 +41,16 @@ pub(super) fn open_within(
     path: &Path,
     unlock: &Unlock<'_>,
     limits: &Limits,
-    records: Option<&[LocationId]>,
+    records: Option<(&[LocationId], Access)>,
 ) -> Result<Loaded, VaultFileError> {
-    let Some(records) = records else {
+    let Some((records, access)) = records else {
         let (file, payload) = SnapshotFile::open_within(path, unlock, limits)?;
         return Ok(Loaded { file, stronghold: load(&payload)?, is_torn: payload.is_torn() });
     };
     let (file, mut reader) = SnapshotFile::open_parts(path, unlock, limits)?;
     let len = reader.payload_len()?;
     let read = |range| reader.read(range).map_err(VaultFileError::from);
-    let mut stronghold = Stronghold::open_records(len, read, records)?;
+    let mut stronghold = Stronghold::open_records(len, read, records, access == Access::Write)?;
     reader.changes().try_for_each(|changes| stronghold.apply_changes(changes))?;
     Ok(Loaded { file, stronghold, is_torn: reader.is_torn() })
 }

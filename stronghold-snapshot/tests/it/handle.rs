@@ -1,8 +1,8 @@
 //! A vault file as the one handle of an application.
 
 use stronghold_snapshot::{
-    Labels, Location, OpenError, OpenFileError, RecipientSecretKey, Selection, Unlock, UpdateError,
-    VaultFile, VaultFileError, WriteError, now,
+    Access, Labels, Limits, Location, OnRollback, OpenError, OpenFileError, RecipientSecretKey,
+    RollbackGuard, RollbackNotes, Selection, Unlock, UpdateError, VaultFile, VaultFileError, WriteError, now,
 };
 
 const KEY: Unlock<'static> = Unlock::Key(&[5; 32]);
@@ -209,4 +209,41 @@ fn a_change_that_fails_or_changes_nothing_writes_nothing_and_leaves_memory() {
     vault.update(|_| Ok(())).unwrap();
     assert!(std::fs::read(&path).unwrap() == bytes);
     assert!(*vault.stronghold().to_payload().unwrap() == *payload);
+}
+
+#[test]
+fn what_was_opened_to_be_read_loads_everything_for_its_first_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    let mut whole = with_many(&path);
+    whole.begin_step("put");
+    whole.write(&at("a/v/7"), b"one").unwrap();
+    let notes = RollbackNotes {
+        guard: Some(RollbackGuard::in_folder(folder.path().join("notes"))),
+        required: true,
+        on_failure: |error| panic!("{error}"),
+    };
+    let open = |access| {
+        let (limits, notes) = (Limits::OWN, notes.clone());
+        let records = [at("a/v/7")];
+        VaultFile::open_records_guarded(&path, &KEY, &limits, notes, OnRollback::Refuse, &records, access)
+    };
+    let mut part = open(Access::Read).unwrap();
+    assert_eq!(part.read(&at("a/v/7")).unwrap().unwrap().as_slice(), b"one");
+    assert!(part.stronghold().is_partial() && !part.stronghold().is_writable());
+    assert_eq!(part.stronghold().steps().count(), 0);
+    part.write(&at("a/v/7"), b"two").unwrap();
+    assert!(part.stronghold().is_writable() && !part.stronghold().is_partial());
+    let steps = |vault: &VaultFile| vault.stronghold().steps().count();
+    assert_eq!((steps(&part), steps(&open(Access::Write).unwrap())), (3, 3));
+    let opened = VaultFile::open(&path, &KEY).unwrap();
+    assert_eq!((steps(&opened), opened.list(&Selection::everything()).count()), (3, 3000));
+    // An old copy in its place is refused, however it is opened.
+    let mut newest = open(Access::Write).unwrap();
+    let old = std::fs::read(&path).unwrap();
+    newest.write(&at("a/v/7"), b"three").unwrap();
+    std::fs::write(&path, old).unwrap();
+    for access in [Access::Read, Access::Write] {
+        assert!(matches!(open(access), Err(VaultFileError::RolledBack(_))));
+    }
 }
