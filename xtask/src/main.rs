@@ -84,7 +84,7 @@ usage: cargo xtask COMMAND
               honest device's sync takes meanwhile
   fuzz [--smoke | TARGET [SECONDS]]
               hostile input to stronghold-sync (message, sketch, session) and to the snapshot (header, body, payload,
-              csv): a minute each, all seven, or one of them for longer
+              changes) and the import of tables (csv): a minute each, all eight, or one of them for longer
   metrics     sizes, words and circles of the sources, crate by crate
   mutants [--since COMMIT] [--crate sync,vault] [--file PART] [--sample N] [--seed S] [--wide] [--minutes M] [--jobs J]
           [--longest SECONDS] [--faults N,N]

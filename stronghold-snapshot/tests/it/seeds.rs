@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use self::runner::each_seed;
 use stronghold_snapshot::Merge;
-use stronghold_sync::{Location, Mapping, OnConflict, Selection};
+use stronghold_sync::{Location, Mapping, OnConflict, RevisionId, Selection};
 use stronghold_vault::{AuditAction, AuditRecord, Labels, PendingStep, Stronghold};
 
 #[macro_use]
@@ -13,6 +13,8 @@ mod runner;
 
 #[path = "../../fuzz/fuzz_targets/body.rs"]
 mod body;
+#[path = "../../fuzz/fuzz_targets/changes.rs"]
+mod changes;
 #[path = "../../fuzz/fuzz_targets/header.rs"]
 mod header;
 #[path = "../../fuzz/fuzz_targets/payload.rs"]
@@ -21,6 +23,42 @@ mod payload;
 #[test]
 fn body() {
     each_seed("body", body::try_bytes);
+}
+
+#[test]
+fn changes() {
+    each_seed("changes", changes::try_bytes);
+}
+
+/// Checks that every seed still applies; `STRONGHOLD_WRITE_SEEDS=1` rewrites them.
+#[test]
+fn seeds_of_changes_apply() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+    let base = || Stronghold::from_payload(include_bytes!("../../fuzz/seeds/payload/history")).unwrap();
+    if std::env::var_os("STRONGHOLD_WRITE_SEEDS").is_some() {
+        let at = |text: &str| text.parse::<Location>().unwrap();
+        let write = |name: &str, change: &dyn Fn(&mut Stronghold)| {
+            let mut held = base();
+            held.begin_changes();
+            held.begin_step(PendingStep::command("put", 9));
+            change(&mut held);
+            let _ = held.end_step();
+            fs::write(folder.join("changes").join(name), held.changes().unwrap()).unwrap();
+        };
+        write("none", &|_| {});
+        write("record", &|held| _ = held.write(&at("c/v/r"), b"four", Labels::new(), 9).unwrap());
+        write("vault", &|held| _ = held.write(&at("d/w/r"), b"one", Labels::new(), 9).unwrap());
+        write("undone", &|held| drop(held.undo(9).unwrap()));
+        write("device", &|held| {
+            held.rename("another");
+            let device = held.renew_identity(9).map(|_| held.identity().device()).unwrap();
+            held.record_disclosed(&device, [RevisionId::from_bytes([7; 32])]);
+            held.log_decision(AuditRecord::about(device, AuditAction::Gave, 9));
+        });
+    }
+    let left =
+        fs::read_dir(folder.join("changes")).unwrap().map(|seed| fs::read(seed.unwrap().path()).unwrap());
+    left.for_each(|bytes| base().apply_changes(&bytes).unwrap());
 }
 
 #[test]
