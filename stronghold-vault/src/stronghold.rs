@@ -41,7 +41,7 @@ pub struct Stronghold {
     /// The state before the changes that are not stored yet; `None` outside
     /// [`Stronghold::begin_changes`].
     pub(crate) journal: Option<Box<Journal>>,
-    /// What is loaded, if not everything is.
+    /// The loaded parts, if not everything is loaded.
     pub(crate) loaded: Option<Loaded>,
 }
 

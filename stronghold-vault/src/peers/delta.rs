@@ -11,7 +11,7 @@ use crate::disclosure::{Disclosed, Prefixes};
 type MapDelta<'a, V> = Vec<(&'a DeviceId, Option<&'a V>)>;
 type LoadedMapDelta<V> = Vec<(DeviceId, Option<V>)>;
 
-/// What changed, device by device.
+/// The difference, device by device.
 #[derive(Serialize)]
 pub(crate) struct PeersDelta<'a> {
     peers: MapDelta<'a, Peer>,
