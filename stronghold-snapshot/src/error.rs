@@ -299,8 +299,8 @@ pub enum CommitError {
     /// The new generation could not be sealed.
     #[error("the new generation can't be sealed: {0}")]
     Seal(#[from] SealError),
-    /// An earlier writer did not finish, or the file has a second name: changes can't be appended,
-    /// the whole has to be written.
+    /// An earlier writer did not finish, the file has a second name, or others may use it: changes
+    /// can't be appended, the whole has to be written.
     #[error("nothing can be appended to the snapshot as it is")]
     MustRewrite,
     /// The changes were written, but it is not known whether they would survive a power loss, and

@@ -70,13 +70,14 @@ pub(crate) fn open_own_to_read(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a regular file for writing, without blocking. Returns `None` if it has further names.
+/// Opens a regular file for writing, without blocking. Returns `None` if it has further names, or
+/// others than its owner may use it.
 pub(crate) fn open_to_write(path: &Path) -> io::Result<Option<File>> {
     check_kind(&fs::symlink_metadata(path)?)?;
     let file = not_through_links(OpenOptions::new().write(true)).open(path)?;
     let found = file.metadata()?;
     check_kind(&found)?;
-    Ok((names(&found) == 1).then_some(file))
+    Ok((names(&found) == 1 && is_private(&found)).then_some(file))
 }
 
 /// Creates a file that only its owner may read and write. Fails if anything exists at `path`.
@@ -180,6 +181,10 @@ mod system {
         found.nlink()
     }
 
+    pub(super) fn is_private(found: &Metadata) -> bool {
+        found.mode() & 0o077 == 0
+    }
+
     pub(super) fn is_same(one: &Metadata, other: &Metadata) -> bool {
         (one.dev(), one.ino()) == (other.dev(), other.ino())
     }
@@ -207,6 +212,10 @@ mod system {
         true
     }
 
+    pub(super) fn is_private(_: &Metadata) -> bool {
+        true
+    }
+
     pub(super) fn names(_: &Metadata) -> u64 {
         1
     }
@@ -216,7 +225,7 @@ mod system {
     }
 }
 
-use system::{is_of_this_user, is_same, names, non_blocking, not_through_links, owner_only};
+use system::{is_of_this_user, is_private, is_same, names, non_blocking, not_through_links, owner_only};
 
 #[cfg(all(test, unix))]
 mod tests {

@@ -39,7 +39,8 @@ pub trait Storage {
     fn write(&self, file: &mut Self::File, bytes: &[u8]) -> io::Result<()>;
 
     /// Opens an existing regular file for changes in place. Returns `None` if it has further names
-    /// (hard links), under which a change would show as well.
+    /// (hard links), under which a change would show as well, or if others than its owner may use
+    /// it: a new file is the owner's alone.
     fn open_to_write(&self, path: &Path) -> io::Result<Option<Self::File>>;
 
     /// Sets the length of a file.

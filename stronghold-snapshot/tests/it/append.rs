@@ -78,6 +78,7 @@ fn a_copy_is_whole_whenever_it_is_made_and_the_next_change_cuts_a_torn_tail() {
     append(&mut file, &[b'x'; 5000]).unwrap();
     let bytes = fs::read(&path).unwrap();
     let copy = folder.path().join("copy");
+    fs::copy(&path, &copy).unwrap(); // with its permissions, which stay
     for len in (before..bytes.len()).step_by(61).chain([before + 1, bytes.len() - 1]) {
         fs::write(&copy, &bytes[..len]).unwrap();
         let (mut copied, payload) = open(&copy);
@@ -101,6 +102,7 @@ fn whatever_sectors_of_a_change_are_missing_the_file_is_as_before_it_or_after() 
     append(&mut file, b"one").unwrap();
     let whole = fs::read(&path).unwrap();
     let torn = folder.path().join("torn");
+    fs::copy(&path, &torn).unwrap();
     for missing in 1..256_u32 {
         for left in [&vec![0; BLOCK], &stale] {
             let mut bytes = whole.clone();
@@ -216,6 +218,16 @@ fn the_whole_is_written_when_much_was_appended_or_nothing_may_be() {
     file.commit(b"anew").unwrap();
     append(&mut file, b"x").unwrap();
     assert!(fs::read(&link).unwrap() == before);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(append(&mut file, b"for others too"), Err(CommitError::MustRewrite)));
+        file.commit(b"for the owner").unwrap();
+        assert_eq!(mode(), 0o600);
+        append(&mut file, b"x").unwrap();
+    }
     // A writer died: of what it appended it is not known that it is durable.
     fs::write(folder.path().join(".vault.lock"), "4711\n").unwrap();
     let mut locked = file.lock(WAIT).unwrap();
