@@ -83,7 +83,7 @@ pub(crate) enum DiskState {
     Appended(Box<Sealer>, Vec<Zeroizing<Vec<u8>>>),
     /// Another base, with its generation.
     OtherBase(u64),
-    /// The same base, but what was read behind it is not there: the generation that is.
+    /// Another branch of the same base, with its generation: what was read is not there.
     OtherBranch(u64),
 }
 
@@ -138,8 +138,8 @@ impl SnapshotFile {
     ) -> Result<(Self, PayloadReader), OpenFileError> {
         let paths = Paths::resolve(&Disk, path)?;
         let open = |encoded: &ParsedHeader<'_>| Sealer::unlock(encoded, unlock, limits.work);
-        let (start, body_at) = open_base(&Disk, &paths.file, limits.max_len, open)?;
-        let (sealer, reader) = start.into_parts(&paths.file, body_at)?;
+        let start = open_base(&Disk, &paths.file, limits.max_len, open)?;
+        let (sealer, reader) = start.into_parts(&paths.file)?;
         Ok((Self { storage: Disk, paths, sealer }, reader))
     }
 }
@@ -189,7 +189,7 @@ impl<S: Storage> SnapshotFile<S> {
     ) -> Result<(Self, Payload), OpenFileError> {
         let paths = Paths::resolve(&storage, path)?;
         let open = |encoded: &ParsedHeader<'_>| Sealer::unlock(encoded, unlock, limits.work);
-        let (start, _) = open_base(&storage, &paths.file, limits.max_len, open)?;
+        let start = open_base(&storage, &paths.file, limits.max_len, open)?;
         let Opened { sealer, payload } = start.read_all(&paths.file)?;
         Ok((Self { storage, paths, sealer }, payload))
     }
@@ -217,14 +217,11 @@ impl<S: Storage> SnapshotFile<S> {
     /// # Errors
     /// As [`reload_if_newer`](Self::reload_if_newer).
     pub fn reload(&mut self) -> Result<Payload, ReloadError> {
-        let (start, _) = self.start_again()?;
-        let Opened { sealer, payload } = start.read_all(&self.paths.file)?;
+        let Self { storage, paths, sealer } = &*self;
+        let start = open_base(storage, &paths.file, u64::MAX, |encoded| sealer.follow(encoded))?;
+        let Opened { sealer, payload } = start.read_all(&paths.file)?;
         self.follow(sealer)?;
         Ok(payload)
-    }
-
-    fn start_again(&self) -> Result<(Start<S>, u64), OpenFileError> {
-        open_base(&self.storage, &self.paths.file, u64::MAX, |encoded| self.sealer.follow(encoded))
     }
 
     /// Takes over the sealer of what is on disk, if that is not older and of the same branch.
@@ -357,17 +354,18 @@ struct Start<S: Storage> {
     file: S::Reader,
     sealer: Sealer,
     key: BodyKey,
+    body_at: u64,
     body_len: u64,
     body_end: u64,
 }
 
-/// Opens the header of a file, of at most `max_len` bytes; returns it with the offset of the body.
+/// Opens the header of a file, of at most `max_len` bytes.
 fn open_base<S: Storage>(
     storage: &S,
     path: &Path,
     max_len: u64,
     open: impl FnOnce(&ParsedHeader<'_>) -> Result<(Sealer, BodyKey), OpenError>,
-) -> Result<(Start<S>, u64), OpenFileError> {
+) -> Result<Start<S>, OpenFileError> {
     let wrong = |source| OpenFileError::Snapshot { path: path.to_owned(), source };
     let mut file = storage.open(path).context(Action::Read, path)?;
     let start = take_header(&mut file).context(Action::Read, path)?;
@@ -383,7 +381,7 @@ fn open_base<S: Storage>(
     let body_at = start.len() as u64;
     file.seek(SeekFrom::Start(body_at)).context(Action::Read, path)?;
     let (body_len, body_end) = (encoded.header.body_len, encoded.body_end());
-    Ok((Start { file, sealer, key, body_len, body_end }, body_at))
+    Ok(Start { file, sealer, key, body_at, body_len, body_end })
 }
 
 impl<S: Storage> Start<S> {
@@ -398,9 +396,9 @@ impl<S: Storage> Start<S> {
     }
 
     /// Reads the changes alone.
-    fn into_parts(mut self, path: &Path, body_at: u64) -> Result<(Sealer, PayloadReader<S>), OpenFileError> {
+    fn into_parts(mut self, path: &Path) -> Result<(Sealer, PayloadReader<S>), OpenFileError> {
         let Walked { changes, is_torn } = self.read_changes(path)?;
-        let Self { file, sealer, key, body_len: plain_len, .. } = self;
+        let Self { file, sealer, key, body_at, body_len: plain_len, .. } = self;
         let path = path.to_owned();
         let reader = PayloadReader { file, path, key, body_at, plain_len, changes, is_torn, opened: None };
         Ok((sealer, reader))

@@ -1,4 +1,4 @@
-//! What a Stronghold was before the changes that are not stored yet.
+//! Holds the state of a Stronghold before the changes that are not stored yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -27,7 +27,7 @@ pub(crate) struct RelocateArgs {
     allow_lookalike: bool,
 }
 
-/// Whether the records stay under their old names.
+/// The fate of the records under their old names.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Move,

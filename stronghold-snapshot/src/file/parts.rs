@@ -33,20 +33,12 @@ impl<S: Storage> PayloadReader<S> {
     /// [`OpenFileError`] if the last chunk can't be read or opened.
     pub fn payload_len(&mut self) -> Result<u64, OpenFileError> {
         let at = self.plain_len.saturating_sub(LENGTH_LEN as u64);
-        let bytes = self.read_plain(at..self.plain_len)?;
+        let bytes = self.read(at..self.plain_len)?;
         let len = bytes.first_chunk().map_or(u64::MAX, |len| u64::from_be_bytes(*len));
         if len > at {
             return Err(self.wrong(OpenError::Damaged(Damage::Padding)));
         }
         Ok(len)
-    }
-
-    /// Reads a part of the payload.
-    ///
-    /// # Errors
-    /// [`OpenFileError`] if a chunk can't be read or opened, or the range exceeds the payload.
-    pub fn read(&mut self, range: Range<u64>) -> Result<Zeroizing<Vec<u8>>, OpenFileError> {
-        self.read_plain(range)
     }
 
     /// Returns the changes appended since, oldest first.
@@ -60,7 +52,11 @@ impl<S: Storage> PayloadReader<S> {
         self.is_torn
     }
 
-    fn read_plain(&mut self, range: Range<u64>) -> Result<Zeroizing<Vec<u8>>, OpenFileError> {
+    /// Reads a part of the payload. Zeros and its length follow it.
+    ///
+    /// # Errors
+    /// [`OpenFileError`] if a chunk can't be read or opened, or the range exceeds the body.
+    pub fn read(&mut self, range: Range<u64>) -> Result<Zeroizing<Vec<u8>>, OpenFileError> {
         if range.start > range.end || range.end > self.plain_len {
             return Err(self.wrong(OpenError::Damaged(Damage::Truncated)));
         }

@@ -170,7 +170,7 @@ fn records_that_only_this_side_holds_count_among_those_that_are_not_lost() {
     }
 }
 
-/// What the mapping does not reach has no part in the merge, so it makes no loss look small.
+/// Records that the mapping does not reach have no part in the merge and make no loss look small.
 #[test]
 fn under_other_names_the_records_of_these_names_alone_are_counted() {
     let (mut into, mut from) = (new(), new());
