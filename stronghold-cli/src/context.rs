@@ -208,13 +208,22 @@ pub(crate) fn selections(texts: &[String]) -> Result<Selection, Failure> {
     Selection::parse(texts).map_err(|error| Failure::usage(error.to_string(), "for example: 'wallet/**'"))
 }
 
+/// Fewest digits of a revision's id that name it: a single one is in one of sixteen ids by chance,
+/// and may be meant as a number in a list.
+const MIN_REVISION_PREFIX: usize = 4;
+
 /// Returns the record's revision whose id begins with `text`.
 pub(crate) fn revision(home: &VaultFile, location: &Location, text: &str) -> Result<RevisionId, Failure> {
     let history = home.stronghold().history(location).about(location)?;
     let text = text.to_lowercase();
+    if text.len() < MIN_REVISION_PREFIX {
+        let message = format!("\"{}\" is too short for a revision", escape_untrusted(&text));
+        let hint = format!("give at least {MIN_REVISION_PREFIX} digits of its id; see `stronghold history`");
+        return Err(Failure::usage(message, hint)).about(location);
+    }
     let mut found = history.iter().filter(|version| version.revision.to_string().starts_with(&text));
     match (found.next(), found.next()) {
-        (Some(version), None) if !text.is_empty() => Ok(version.revision),
+        (Some(version), None) => Ok(version.revision),
         (None, _) => {
             let message = format!("the record has no revision {}", escape_untrusted(&text));
             Err(Failure::new(Kind::NotFound, message).hint("see `stronghold history`")).about(location)

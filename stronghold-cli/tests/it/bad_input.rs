@@ -162,6 +162,9 @@ fn no_snapshot_at_all() {
     assert!(!device.snapshot().exists());
 }
 
+/// So many digits that no revision's id begins with them by chance.
+const NO_REVISION: &str = "0000000000000000";
+
 #[test]
 fn no_such_record_or_revision() {
     let device = with_a_record();
@@ -169,16 +172,35 @@ fn no_such_record_or_revision() {
         (&["get", "a/b/d"][..], "error: no record at a/b/d\nhint: did you mean a/b/c?\n"),
         (&["remove", "x/b/c"], "error: no record at x/b/c\nhint: did you mean a/b/c?\n"),
         (
-            &["get", "a/b/c", "--revision", "00"],
-            "error: a/b/c: the record has no revision 00\nhint: see `stronghold history`\n",
+            &["get", "a/b/c", "--revision", NO_REVISION],
+            "error: a/b/c: the record has no revision 0000000000000000\nhint: see `stronghold history`\n",
         ),
         (
-            &["resolve", "a/b/c", "--keep", "00"],
-            "error: a/b/c: the record has no revision 00\nhint: see `stronghold history`\n",
+            &["resolve", "a/b/c", "--keep", NO_REVISION],
+            "error: a/b/c: the record has no revision 0000000000000000\nhint: see `stronghold history`\n",
         ),
     ] {
         assert_eq!(device.fails_cleanly(args, NOT_FOUND), said, "{args:?}");
     }
+}
+
+/// A digit or three are in some revision's id by chance, or meant as a place in a list.
+#[test]
+fn too_few_digits_of_a_revision() {
+    let device = with_a_record();
+    let revision =
+        device.json(&["history", "a/b/c"])["revisions"][0]["revision"].as_str().unwrap().to_owned();
+    for digits in ["", &revision[..1], &revision[..3]] {
+        let said = format!(
+            "error: a/b/c: \"{digits}\" is too short for a revision\n\
+             hint: give at least 4 digits of its id; see `stronghold history`\n"
+        );
+        for args in [["get", "a/b/c", "--revision", digits], ["restore", "a/b/c", "--revision", digits]] {
+            assert_eq!(device.fails_cleanly(&args, USAGE), said, "{args:?}");
+        }
+        device.fails_cleanly(&["resolve", "a/b/c", "--keep", digits], USAGE);
+    }
+    assert_eq!(device.ok(&["get", "a/b/c", "--revision", &revision[..4]]), "value");
 }
 
 #[test]

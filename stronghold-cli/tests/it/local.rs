@@ -137,7 +137,7 @@ fn a_replaced_and_a_removed_value_stay_in_the_history() {
         device.ok(&["get", "a/b/c", "--revision", &revision[..12]])
     });
     assert_eq!(values.collect::<Vec<_>>(), ["second", "first"]);
-    device.fails(&["get", "a/b/c", "--revision", "0000"], NOT_FOUND);
+    device.fails(&["get", "a/b/c", "--revision", "0000000000000000"], NOT_FOUND);
     // A deletion has no value, not an empty one.
     let deletion = history[0]["revision"].as_str().unwrap();
     device.fails(&["get", "a/b/c", "--revision", deletion], NOT_FOUND);
