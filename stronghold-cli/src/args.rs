@@ -16,6 +16,7 @@ use crate::commands::peers::DenyArgs;
 use crate::commands::peers::GrantArgs;
 use crate::commands::peers::PeersAction;
 use crate::commands::put::PutArgs;
+use crate::commands::qr::QrArgs;
 use crate::commands::relocate::RelocateArgs;
 use crate::commands::remote::At;
 use crate::commands::remove::RemoveArgs;
@@ -24,6 +25,7 @@ use crate::commands::run::RunArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::show::ShowArgs;
 use crate::commands::sync::SyncArgs;
+use crate::commands::totp::TotpArgs;
 use crate::globals::{Global, from_environment, is_on};
 use clap::{Parser, Subcommand};
 
@@ -101,6 +103,14 @@ pub(crate) enum Command {
         #[arg(value_name = "FILE", default_value = "-")]
         template: PathBuf,
     },
+    /// Print the one-time password of this moment.
+    #[command(
+        after_help = "Examples:\n  stronghold totp imported/mail/example.com\n  stronghold totp wallet/web/mail --json"
+    )]
+    Totp(TotpArgs),
+    /// Show a secret as a QR code, for a phone's camera.
+    #[command(after_help = "Examples:\n  stronghold qr home/wifi/guests\n  stronghold qr wallet/web/mail")]
+    Qr(QrArgs),
     /// List records.
     #[command(visible_alias = "ls")]
     #[command(after_help = "Examples:\n  stronghold list 'wallet/**'\n  stronghold list --shared-with phone")]

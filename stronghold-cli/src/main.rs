@@ -12,6 +12,7 @@ mod input;
 mod lookalike;
 mod names;
 mod nearest;
+mod one_time;
 mod output;
 mod secrets;
 mod terminal;

@@ -25,6 +25,7 @@ pub(crate) mod peers;
 mod progress;
 mod purge;
 pub(crate) mod put;
+pub(crate) mod qr;
 pub(crate) mod relocate;
 pub(crate) mod remote;
 pub(crate) mod remove;
@@ -35,6 +36,7 @@ pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod sync;
 mod terminal_handler;
+pub(crate) mod totp;
 mod undo;
 mod verify;
 mod walk;
@@ -56,6 +58,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Get(args) => get::get(&context, &args),
         Command::Run(args) => run::run(&context, &args),
         Command::Inject { template } => inject::inject(&context, &template),
+        Command::Totp(args) => totp::totp(&context, &args),
+        Command::Qr(args) => qr::qr(&context, &args),
         Command::Edit(args) => edit::edit(&context, &args),
         Command::Show(args) => show::show(&context, &args),
         Command::Move(args) => relocate::relocate(&context, &args, relocate::Kind::Move),

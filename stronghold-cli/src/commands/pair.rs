@@ -14,7 +14,7 @@ use stronghold_net::{
 use stronghold_sync::{DeviceId, Operation, Rule, Selection, escape_untrusted};
 use stronghold_vault::{Identity, Stronghold, check_given_name};
 
-use super::{peers::add_rule, progress::Progress};
+use super::{peers::add_rule, progress::Progress, qr};
 use crate::context::{Context, runtime, selections};
 use crate::{
     error::{Failure, Kind},
@@ -232,17 +232,11 @@ fn show(output: Output, invitation: &Invitation, address: SocketAddr) -> Result<
             }
         });
         if std::io::stdout().is_terminal() {
-            lines.extend(qr_code(&link));
+            // Capital letters need fewer blocks.
+            lines.extend(qr::code(link.to_uppercase().as_bytes()).map(|code| code.to_string()));
         }
         lines
     })
-}
-
-/// Renders the link as a QR code of half blocks, light on dark. Capital letters need fewer blocks.
-fn qr_code(link: &str) -> Option<String> {
-    use qrcode::render::unicode::Dense1x2;
-    let code = qrcode::QrCode::with_error_correction_level(link.to_uppercase(), qrcode::EcLevel::L).ok()?;
-    Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
 }
 
 /// Announces a socket that other devices can reach. A failure is only a note: the other device then

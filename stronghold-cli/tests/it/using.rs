@@ -91,3 +91,83 @@ fn a_conflict_is_told_and_the_latest_value_given() {
         assert!(done.stderr.contains("s/v/r is in conflict"), "{}", done.stderr);
     }
 }
+
+/// RFC 6238's secret; six digits of it at any time are those of the settings in eight.
+const SEED: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+#[test]
+fn a_one_time_password_is_that_of_a_record_or_of_a_logins_field() {
+    let device = Device::new("a");
+    device.put("i/web/shop/totp", &format!("otpauth://totp/Shop:anna?secret={SEED}&period=86400"));
+    device.put("i/web/shop/password", "x");
+    device.put("i/web/bare/otp", "gezd gnbv gy3t qojq gezd gnbv gy3t qojq");
+    device.put("i/web/wide", &format!("otpauth://totp/x?secret={SEED}&period=86400&digits=8"));
+    // A day ends between two of these calls at most once.
+    let same = |locations: &[&str]| {
+        let codes = || -> Vec<String> { locations.iter().map(|at| device.ok(&["totp", at])).collect() };
+        let codes = [codes(), codes()];
+        assert!(codes.iter().any(|codes| codes.iter().all(|code| *code == codes[0])), "{codes:?}");
+        codes[1][0].clone()
+    };
+    let code = same(&["i/web/shop", "i/web/shop/", "i/web/shop/totp"]);
+    let is_code = |code: &str, digits: usize| {
+        code.len() == digits + 1 && code.trim_end().bytes().all(|letter| letter.is_ascii_digit())
+    };
+    assert!(is_code(&code, 6), "{code:?}");
+    assert!(is_code(&device.ok(&["totp", "i/web/bare"]), 6));
+    let wide = device.ok(&["totp", "i/web/wide"]);
+    assert!(is_code(&wide, 8), "{wide:?}");
+    let told = device.json(&["totp", "i/web/shop"]);
+    let seconds = told["seconds_left"].as_u64().unwrap();
+    assert!((1..=86400).contains(&seconds) && told["location"] == "i/web/shop/totp", "{told}");
+    assert!(is_code(&format!("{}\n", told["code"].as_str().unwrap()), 6), "{told}");
+}
+
+#[test]
+fn a_value_that_gives_no_one_time_password_is_not_shown() {
+    let device = Device::new("a");
+    device.put("i/web/password", "hunter2!");
+    device.ok_with(&["put", "i/web/binary"], b"\xff\x00");
+    device.put("i/web/counter", &format!("otpauth://hotp/x?secret={SEED}&counter=1"));
+    device.put("i/web/login/username", "me");
+    let hint = "hint: store the otpauth:// address or the secret that the site shows\n";
+    let unknown = "it is neither an otpauth:// address nor a base32 secret";
+    for (record, why) in [
+        ("password", unknown),
+        ("binary", unknown),
+        ("counter", "its passwords follow a counter (hotp), not the time"),
+    ] {
+        let said = device.fails_cleanly(&["totp", &format!("i/web/{record}")], USAGE);
+        assert_eq!(said, format!("error: i/web/{record} gives no one-time password: {why}\n{hint}"));
+    }
+    device.fails_cleanly(&["totp", "i/web/none"], NOT_FOUND);
+    let said = device.fails_cleanly(&["totp", "i/web/login"], NOT_FOUND);
+    assert!(said.contains("there are records below it: `stronghold show 'i/web/login'`"), "{said}");
+    device.fails_cleanly(&["totp", "i/web"], USAGE);
+}
+
+/// The rows are those of the standard's smallest codes: 21 modules and a margin of four.
+#[test]
+fn a_value_is_shown_as_a_qr_code_up_to_what_one_holds() {
+    let device = Device::new("a");
+    device.put("home/wifi/guests", "WIFI:S:x;;");
+    let shown = device.ok(&["qr", "home/wifi/guests"]);
+    let rows: Vec<&str> = shown.lines().collect();
+    let is_drawn = |row: &&str| {
+        row.chars().count() == 29 && row.chars().all(|block| " \u{2580}\u{2584}\u{2588}".contains(block))
+    };
+    assert!(rows.len() == 15 && rows.iter().all(is_drawn), "{shown}");
+    let told = device.json(&["qr", "home/wifi/guests"]);
+    let told: Vec<&str> = told["rows"].as_array().unwrap().iter().map(|row| row.as_str().unwrap()).collect();
+    assert_eq!(told, rows);
+    device.ok_with(&["put", "home/wifi/most"], &[0xff; 2953]);
+    device.ok(&["qr", "home/wifi/most"]);
+    device.ok_with(&["put", "home/wifi/more"], &[0xff; 2954]);
+    let said = device.fails_cleanly(&["qr", "home/wifi/more"], USAGE);
+    assert_eq!(
+        said,
+        "error: home/wifi/more has 2954 bytes, more than a QR code holds\n\
+         hint: write it into a file: stronghold get --output FILE\n"
+    );
+    device.fails_cleanly(&["qr", "home/wifi/none"], NOT_FOUND);
+}

@@ -4,6 +4,7 @@
 use zeroize::Zeroizing;
 
 use super::table::{Credential, LeftOut, LeftOutReason, Secret, Table, place, short};
+use crate::one_time::Address;
 
 /// Vault in which the variables of an environment land.
 const ENVIRONMENT: &str = "env";
@@ -117,7 +118,7 @@ pub(crate) fn one_time(bytes: &[u8], client: &str) -> Result<Table, ReadLinesErr
         if address.is_empty() || address.starts_with('#') {
             continue;
         }
-        let Some((issuer, account)) = address.strip_prefix("otpauth://").and_then(label) else {
+        let Some((issuer, account)) = Address::parse(address).and_then(|address| address.label()) else {
             let why = match address.starts_with("otpauth-migration://") {
                 true => "it is one code for several: export each by itself",
                 false => "it is no otpauth:// address with a secret",
@@ -136,42 +137,6 @@ pub(crate) fn one_time(bytes: &[u8], client: &str) -> Result<Table, ReadLinesErr
             .add(client, Credential { line, place: place(ONE_TIME, title), fields, ..Credential::default() });
     }
     Ok(table)
-}
-
-/// Returns issuer and account of an address that has a secret.
-fn label(address: &str) -> Option<(String, String)> {
-    let (path, query) = address.split_once('?')?;
-    let parameter = |name: &str| {
-        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        pairs
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| decoded(&value.replace('+', " ")))
-    };
-    parameter("secret").filter(|secret| !secret.is_empty())?;
-    let label = decoded(path.split_once('/')?.1);
-    let (issuer, account) = label.split_once(':').unwrap_or(("", &label));
-    let issuer = if issuer.is_empty() { parameter("issuer").unwrap_or_default() } else { issuer.to_owned() };
-    Some((issuer.trim().to_owned(), account.trim().to_owned()))
-}
-
-/// Decodes `%XX`. A broken one stays as it is.
-fn decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        let code = text.get(at + 1..at + 3).and_then(|code| u8::from_str_radix(code, 16).ok());
-        match code.filter(|_| bytes[at] == b'%') {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]
