@@ -25,6 +25,7 @@ use crate::commands::run::RunArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::show::ShowArgs;
 use crate::commands::sync::SyncArgs;
+use crate::commands::topic::Topic;
 use crate::commands::totp::TotpArgs;
 use crate::globals::{Global, from_environment, is_on};
 use clap::{Parser, Subcommand};
@@ -326,4 +327,6 @@ pub(crate) enum Command {
     #[command(visible_alias = "status")]
     #[command(after_help = "Examples:\n  stronghold doctor\n  stronghold doctor --json")]
     Doctor,
+    #[command(flatten)]
+    Topic(Topic),
 }

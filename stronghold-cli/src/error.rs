@@ -6,7 +6,7 @@ mod kind;
 
 use std::{error::Error, fmt::Display, path::Path};
 
-pub(crate) use kind::Kind;
+pub(crate) use kind::{EXIT_CODES, Kind};
 use stronghold_net::{
     ChannelError, DialError, HostError, PeerError,
     pairing::{PairingError, Unsettled},

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
 pub(crate) struct Global {
     /// Use the snapshot FILE; default: $STRONGHOLD_SNAPSHOT, else the platform's data folder.
     #[arg(long, global = true, value_name = "FILE")]

@@ -8,6 +8,7 @@ mod commands;
 mod context;
 mod error;
 mod globals;
+mod help;
 mod input;
 mod lookalike;
 mod names;
@@ -19,7 +20,7 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::FromArgMatches;
 
 use crate::{
     args::Cli,
@@ -29,7 +30,7 @@ use crate::{
 
 fn main() -> ExitCode {
     keep_memory_private();
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -42,6 +43,12 @@ fn main() -> ExitCode {
             ExitCode::from(failure.kind.exit())
         }
     }
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = help::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 /// Denies access to this process's memory to other processes of the user and to core dumps. Called
@@ -78,7 +85,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// Renders the same error without colours, with the arguments escaped.
 fn uncoloured() -> String {
-    let command = Cli::command().styles(clap::builder::Styles::plain());
+    let command = help::command().styles(clap::builder::Styles::plain());
     let error = command.try_get_matches().err();
     error.map(|error| output::visible_lines(&error.render().ansi().to_string())).unwrap_or_default()
 }

@@ -8,7 +8,10 @@ use stronghold_vault::Peer;
 use crate::context::{Context, described};
 use crate::error::Failure;
 
-pub(super) fn identity(context: &Context) -> Result<(), Failure> {
+pub(super) fn identity(context: &Context, is_renewed: bool) -> Result<(), Failure> {
+    if is_renewed {
+        return renew(context);
+    }
     let home = context.open()?;
     let stronghold = home.stronghold();
     let device = stronghold.identity().device();
@@ -16,7 +19,7 @@ pub(super) fn identity(context: &Context) -> Result<(), Failure> {
     context.output.result(&object, || vec![described(stronghold.name(), &device), format!("  {device}")])
 }
 
-pub(super) fn renew(context: &Context) -> Result<(), Failure> {
+fn renew(context: &Context) -> Result<(), Failure> {
     let mut home = context.open()?;
     let stronghold = home.stronghold();
     let mut lines = vec![

@@ -36,6 +36,7 @@ pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod sync;
 mod terminal_handler;
+pub(crate) mod topic;
 pub(crate) mod totp;
 mod undo;
 mod verify;
@@ -94,8 +95,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
             peers::rename(&context, &peer, &name)
         }
         Command::Rename { name } => peers::rename_this(&context, &name),
-        Command::Identity { renew: false } => identity::identity(&context),
-        Command::Identity { renew: true } => identity::renew(&context),
+        Command::Identity { renew } => identity::identity(&context, renew),
         Command::Grant(args) => peers::grant(&context, &args),
         Command::Deny(args) => peers::deny(&context, &args),
         Command::Revoke { peer } => peers::revoke(&context, &peer),
@@ -108,6 +108,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Browse { peer, selection, at } => browse::browse(&context, &peer, selection.as_deref(), &at),
         Command::Fetch { peer, locations, pick, at } => fetch::fetch(&context, &peer, &locations, pick, &at),
         Command::Sync(args) => sync::sync(&context, &args),
+        Command::Topic(topic) => topic::topic(&context, &topic),
     }
 }
 
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn the_examples_in_help_are_command_lines() {
         use clap::CommandFactory;
-        for command in Cli::command().get_subcommands() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             let name = command.get_name();
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let examples: Vec<&str> = help.lines().skip(1).map(str::trim).collect();

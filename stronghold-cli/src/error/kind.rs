@@ -1,8 +1,7 @@
 //! The kinds of failures, each with its stable word and its exit code for scripts.
 
 /// Meanings of the exit codes, in order; the README lists them.
-#[cfg(test)]
-const EXIT_CODES: [&str; 11] = [
+pub(crate) const EXIT_CODES: [&str; 11] = [
     "done",
     "unexpected",
     "usage",

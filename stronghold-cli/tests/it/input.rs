@@ -363,10 +363,16 @@ fn a_flag_beats_the_environment_and_an_empty_variable_is_none() {
 
 #[test]
 fn help_and_version_go_to_stdout_and_are_no_error() {
-    for args in [&["--help"][..], &["help"], &["get", "--help"], &["--version"]] {
+    for args in [&["--help"][..], &["help"], &["get", "--help"], &["--version"], &["help", "locations"]] {
         let done = crate::common::run(crate::common::stronghold().args(args), b"");
         assert_eq!((done.exit, done.stderr.as_str()), (0, ""), "{args:?}");
         assert!(!done.stdout.is_empty(), "{args:?}");
+    }
+    for topic in ["locations", "exit-codes", "devices"] {
+        let of = |args: &[&str]| crate::common::run(crate::common::stronghold().args(args), b"").stdout;
+        let text = String::from_utf8(of(&["help", topic])).unwrap();
+        assert_eq!(text, String::from_utf8(of(&[topic])).unwrap(), "{topic}");
+        assert!(text.contains("\n\n  ") && !text.contains("Usage"), "{text}");
     }
     let done = crate::common::run(&mut crate::common::stronghold(), b"");
     assert!(done.exit == USAGE && done.stdout.is_empty() && !done.stderr.is_empty(), "{done:?}");

@@ -24,9 +24,15 @@ impl PassphraseCost {
         };
         // The first run also pays for mapping new memory.
         let run = one_run(least)?.min(one_run(least)?);
+        Ok(Self::lasting(time, run))
+    }
+
+    /// Returns the cost that takes about `time` where the default takes `run`.
+    fn lasting(time: Duration, run: Duration) -> Self {
+        let least = Self::default();
         let of_one_pass = run.as_secs_f64() / f64::from(least.passes());
         let passes = (time.as_secs_f64() / of_one_pass.max(f64::EPSILON)) as u32;
-        Ok(least.with_passes(passes.clamp(least.passes(), Self::MAX_PASSES)))
+        least.with_passes(passes.clamp(least.passes(), Self::MAX_PASSES))
     }
 }
 
@@ -70,6 +76,16 @@ mod tests {
         assert_eq!(passes(Duration::ZERO), 3);
         let most = PassphraseCost::calibrated(Duration::from_secs(3600)).unwrap();
         assert_eq!(most, PassphraseCost::default().with_passes(16));
+    }
+
+    #[test]
+    fn the_passes_follow_the_time_of_a_run() {
+        let ms = Duration::from_millis;
+        for (time, run, passes) in
+            [(0, 300, 3), (399, 300, 3), (450, 300, 4), (1000, 300, 10), (1000, 30, 16), (1000, 0, 16)]
+        {
+            assert_eq!(PassphraseCost::lasting(ms(time), ms(run)).passes(), passes, "{time} ms, {run} ms");
+        }
     }
 
     /// Two lines of `test.c` in the reference implementation (P-H-C/phc-winner-argon2), Argon2id
