@@ -162,7 +162,7 @@ fn no_snapshot_at_all() {
     assert!(!device.snapshot().exists());
 }
 
-/// So many digits that no revision's id begins with them by chance.
+/// Names no revision: no id begins with so many given digits by chance.
 const NO_REVISION: &str = "0000000000000000";
 
 #[test]
