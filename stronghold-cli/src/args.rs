@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::commands::agent::AgentArgs;
 use crate::commands::edit::EditArgs;
-use crate::commands::export_plain::Plaintext;
+use crate::commands::export::ExportArgs;
 use crate::commands::get::GetArgs;
 use crate::commands::import::ImportArgs;
 use crate::commands::list::ListArgs;
@@ -27,6 +28,7 @@ use crate::commands::show::ShowArgs;
 use crate::commands::sync::SyncArgs;
 use crate::commands::topic::Topic;
 use crate::commands::totp::TotpArgs;
+use crate::commands::unlock::UnlockArgs;
 use crate::globals::{Global, from_environment, is_on};
 use clap::{Parser, Subcommand};
 
@@ -44,6 +46,7 @@ impl Cli {
     /// Fills options that were not given from the environment.
     pub(crate) fn with_environment(mut self) -> Self {
         self.global.snapshot = self.global.snapshot.or_else(|| from_environment("STRONGHOLD_SNAPSHOT"));
+        self.global.no_agent |= is_on("STRONGHOLD_NO_AGENT");
         self.global.require_rollback_notes |= is_on("STRONGHOLD_REQUIRE_ROLLBACK_NOTES");
         self
     }
@@ -205,22 +208,20 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  stronghold export 'wallet/**' --output wallet.stronghold\n  stronghold export --output all.stronghold --output-key-file key"
     )]
-    Export {
-        /// Glob on locations; default: everything.
-        selection: Option<String>,
-        /// Write the export to FILE, which must not exist.
-        #[arg(short, long, value_name = "FILE")]
-        output: PathBuf,
-        /// Seal it with the passphrase in the first line of FILE; default: ask for one.
-        #[arg(long, value_name = "FILE", conflicts_with = "output_key_file")]
-        output_passphrase_file: Option<PathBuf>,
-        /// Seal it with the 32-byte key in FILE.
-        #[arg(long, value_name = "FILE")]
-        output_key_file: Option<PathBuf>,
-        /// Write the values unencrypted, for other programs.
-        #[arg(long, value_name = "FORMAT", conflicts_with_all = ["output_passphrase_file", "output_key_file"])]
-        plaintext: Option<Plaintext>,
+    Export(ExportArgs),
+    /// Hold the snapshot's key for a while, so that commands do not ask for the passphrase.
+    #[command(after_help = "Examples:\n  stronghold unlock\n  stronghold unlock --for 15m")]
+    Unlock(UnlockArgs),
+    /// Wipe the key that `unlock` let an agent hold.
+    #[command(after_help = "Examples:\n  stronghold lock\n  stronghold lock --all")]
+    Lock {
+        /// Lock every snapshot of this user.
+        #[arg(long)]
+        all: bool,
     },
+    /// Run the agent that `unlock` gives the key to; `unlock` starts one if none runs.
+    #[command(after_help = "Examples:\n  stronghold agent\n  stronghold agent --serve")]
+    Agent(AgentArgs),
     /// Pair with another device: show a code and wait, or join with the code that it shows.
     #[command(after_help = "Examples:\n  stronghold pair\n  stronghold pair --join")]
     Pair(PairArgs),

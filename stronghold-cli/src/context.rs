@@ -10,15 +10,17 @@ use stronghold_snapshot::{
     Access, Limits, NoteError, OnRollback, RollbackGuard, RollbackNotes, Unlock, VaultFile, VaultFileError,
 };
 use stronghold_sync::{DeviceId, Location, RevisionId, Selection, escape_untrusted};
-use stronghold_vault::{MAX_DEVICE_NAME, Stronghold, check_device_name};
+use stronghold_vault::{LockedKey, MAX_DEVICE_NAME, Stronghold, check_device_name};
 use tokio::runtime::Runtime;
 
 use crate::globals::Global;
 use crate::{
-    error::{About, Failure, Kind},
+    agent::{Agent, AgentError, Place},
+    error::{About, Failure, Kind, shown},
     output::{self, Output},
-    secrets::{Secret, Source},
+    secrets::{Secret, Source, is_wrong_key},
     terminal,
+    waiting::Waiting,
 };
 
 /// State shared by all commands: the global options and the output.
@@ -37,13 +39,19 @@ impl Context {
 
     /// Opens the snapshot that the options name.
     pub(crate) fn open(&self) -> Result<VaultFile, Failure> {
-        self.open_and_secret().map(|(home, _)| home)
+        self.open_by(|path, unlock| self.open_whole(path, unlock))
+    }
+
+    /// Opens the snapshot that the options name, with the passphrase or key itself, even if an
+    /// agent holds a key.
+    pub(crate) fn open_without_agent(&self) -> Result<VaultFile, Failure> {
+        self.open_with_secret(&self.existing()?, |path, unlock| self.open_whole(path, unlock))
     }
 
     /// Opens the snapshot for these records alone: at a cost that does not follow the number of the
     /// others. If one of them is missing, everything is read, so that names can be compared.
     pub(crate) fn open_at(&self, records: &[Location], access: Access) -> Result<VaultFile, Failure> {
-        let (mut vault, _) = self.open_by(|path, unlock| {
+        let mut vault = self.open_by(|path, unlock| {
             let (limits, notes) = (self.limits(), self.notes());
             let older = self.on_rollback();
             VaultFile::open_records_guarded(path, unlock, &limits, notes, older, records, access)
@@ -54,26 +62,69 @@ impl Context {
         Ok(vault)
     }
 
-    /// Opens the snapshot and also returns the secret that opened it.
-    pub(crate) fn open_and_secret(&self) -> Result<(VaultFile, Secret), Failure> {
-        self.open_by(|path, unlock| {
-            VaultFile::open_guarded(path, unlock, &self.limits(), self.notes(), self.on_rollback())
-        })
+    /// Opens the snapshot with `unlock`.
+    pub(crate) fn open_with(&self, unlock: &Unlock<'_>) -> Result<VaultFile, Failure> {
+        Ok(self.configured(self.open_whole(&self.existing()?, unlock)?))
     }
 
+    fn open_whole(&self, path: &Path, unlock: &Unlock<'_>) -> Result<VaultFile, VaultFileError> {
+        VaultFile::open_guarded(path, unlock, &self.limits(), self.notes(), self.on_rollback())
+    }
+
+    /// Opens the snapshot with the key that its agent holds, else with the passphrase or key.
     fn open_by(
         &self,
         open: impl Fn(&Path, &Unlock<'_>) -> Result<VaultFile, VaultFileError>,
-    ) -> Result<(VaultFile, Secret), Failure> {
-        let path = self.path()?;
-        if !is_there(&path)? {
-            // Do not ask for a passphrase in vain.
-            return Err(Failure::no_snapshot(&path));
+    ) -> Result<VaultFile, Failure> {
+        let path = self.existing()?;
+        let Some(key) = self.agent_key(&path) else { return self.open_with_secret(&path, open) };
+        match open(&path, &Unlock::SlotKey(key.expose())) {
+            Err(error) if is_wrong_key(&error) => {
+                self.output.warning("warning: the key that the agent holds opens the snapshot no more");
+                self.open_with_secret(&path, open)
+            }
+            opened => Ok(self.configured(opened?)),
         }
+    }
+
+    fn open_with_secret(
+        &self,
+        path: &Path,
+        open: impl Fn(&Path, &Unlock<'_>) -> Result<VaultFile, VaultFileError>,
+    ) -> Result<VaultFile, Failure> {
         let source = Source::of_snapshot(&self.global);
-        let (mut home, secret) = source.open(&path, |unlock| open(&path, unlock))?;
-        self.configure(&mut home);
-        Ok((home, secret))
+        let opened = source.open(path, |unlock| {
+            let _waiting = self.waiting(format!("opening {}", shown(path)));
+            open(path, unlock)
+        })?;
+        Ok(self.configured(opened))
+    }
+
+    /// Returns the key of the snapshot's agent, if the passphrase would be asked for otherwise.
+    fn agent_key(&self, path: &Path) -> Option<LockedKey> {
+        if self.global.no_agent || !Source::of_snapshot(&self.global).is_prompt() {
+            return None;
+        }
+        let found = self.place(path).map_err(AgentError::from).and_then(|place| Agent::at(&place).key());
+        match found {
+            Ok(key) => return Some(key),
+            Err(AgentError::NotRunning | AgentError::Locked) => {}
+            Err(error) => self.output.warning(&format!("warning: {error}")),
+        }
+        None
+    }
+
+    /// Returns the place of the agent for the snapshot at `path`.
+    pub(crate) fn place(&self, path: &Path) -> std::io::Result<Place> {
+        let default = project_folders().map(|folders| default_snapshot(&folders));
+        Place::of(path, default.as_deref())
+    }
+
+    /// Returns the path of the snapshot, which has to exist: nobody is asked for a passphrase in
+    /// vain.
+    pub(crate) fn existing(&self) -> Result<PathBuf, Failure> {
+        let path = self.path()?;
+        if is_there(&path)? { Ok(path) } else { Err(Failure::no_snapshot(&path)) }
     }
 
     /// Creates a snapshot.
@@ -92,8 +143,8 @@ impl Context {
                 .and_then(RollbackGuard::probe)
                 .map_err(VaultFileError::from)?;
         }
-        let mut home = VaultFile::create(path, &[secret.new_slot()], stronghold)?;
-        self.configure(&mut home);
+        let _waiting = self.waiting(format!("creating {}", shown(path)));
+        let mut home = self.configured(VaultFile::create(path, &[secret.new_slot()], stronghold)?);
         home.set_rollback_notes(notes)?;
         Ok(home)
     }
@@ -119,9 +170,20 @@ impl Context {
         terminal::confirm(question, self.global.yes)
     }
 
-    fn configure(&self, home: &mut VaultFile) {
+    fn configured(&self, mut home: VaultFile) -> VaultFile {
         home.begin_step(self.word);
         home.set_lock_wait(Duration::from_secs(self.global.lock_timeout.into()));
+        let output = self.output;
+        home.on_lock_wait(move |writer, wait| {
+            let who = writer.map_or("another process".into(), |id| format!("process {id}"));
+            Box::new(Waiting::begin(output, format!("{who} writes to the snapshot"), Some(wait)))
+        });
+        home
+    }
+
+    /// Shows what the command waits for, until the returned value is dropped.
+    pub(crate) fn waiting(&self, text: impl Into<String>) -> Waiting {
+        Waiting::begin(self.output, text, None)
     }
 
     fn on_rollback(&self) -> OnRollback {
@@ -144,7 +206,7 @@ impl Context {
         let folders = project_folders().ok_or_else(|| {
             Failure::usage("this system names no data folder", "name the snapshot with --snapshot")
         })?;
-        Ok(folders.data_dir().join("default.stronghold"))
+        Ok(default_snapshot(&folders))
     }
 
     /// Creates the folder of the default snapshot. A folder that the user named is theirs to
@@ -157,6 +219,10 @@ impl Context {
             _ => Ok(()),
         }
     }
+}
+
+fn default_snapshot(folders: &directories::ProjectDirs) -> PathBuf {
+    folders.data_dir().join("default.stronghold")
 }
 
 /// Creates the async runtime of a command that talks to a peer.

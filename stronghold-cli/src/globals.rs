@@ -19,6 +19,9 @@ pub(crate) struct Global {
     /// Unlock with the 32-byte key in FILE (raw, or 64 hexadecimal digits).
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
+    /// Ask for the passphrase even if an agent holds the key; default: $STRONGHOLD_NO_AGENT.
+    #[arg(long, global = true)]
+    pub(crate) no_agent: bool,
     /// Open the snapshot even if it is older than this device last saw it, or a different one.
     #[arg(long, global = true)]
     pub(crate) accept_rollback: bool,

@@ -22,7 +22,10 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("History", &["history", "restore", "undo", "redo", "conflicts", "resolve", "purge"]),
     ("Devices", &["pair", "clone", "sync", "browse", "fetch", "serve", "identity", "rename"]),
     ("Sharing", &["peers", "grant", "deny", "revoke", "log"]),
-    ("Care", &["init", "passphrase", "import", "export", "merge", "verify", "doctor"]),
+    (
+        "Care",
+        &["init", "unlock", "lock", "agent", "passphrase", "import", "export", "merge", "verify", "doctor"],
+    ),
 ];
 
 /// Returns the command line's definition, with its commands in groups.
@@ -117,6 +120,7 @@ mod tests {
         let listed = help.split("Common options:").next().unwrap_or_default();
         assert!(listed.lines().all(|line| line.chars().count() <= COLUMNS), "{help}");
         assert!(help.contains("\nSecrets:\n  put         Write a secret"), "{help}");
+        assert!(help.contains("List records [alias: ls]"), "{help}");
         assert!(help.contains("with each {{ stronghold:LOCATION }} replaced"), "{help}");
         assert!(help.contains("\n\nCommon options:\n      --snapshot <FILE>"), "{help}");
         for topic in ["locations", "exit-codes", "devices"] {

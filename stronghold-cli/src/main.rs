@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, everything else to stderr. Only this file turns a result into an exit code.
 
+mod agent;
 mod args;
 mod clock;
 mod commands;
@@ -17,6 +18,7 @@ mod one_time;
 mod output;
 mod secrets;
 mod terminal;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -139,7 +139,11 @@ impl Output {
 
     /// Returns whether to show progress: only to a person at a terminal.
     pub(crate) fn shows_progress(self) -> bool {
-        !self.quiet && !self.json && io::stderr().is_terminal()
+        self.shows_progress_on(io::stderr().is_terminal())
+    }
+
+    fn shows_progress_on(self, is_terminal: bool) -> bool {
+        !self.quiet && !self.json && is_terminal
     }
 }
 
@@ -250,8 +254,10 @@ mod tests {
 
     #[test]
     fn progress_is_for_a_person_at_a_terminal() {
-        for (json, quiet) in [(true, false), (false, true), (true, true)] {
-            assert!(!Output::new(json, quiet).shows_progress());
+        for (json, quiet) in [(true, false), (false, true), (true, true), (false, false)] {
+            let output = Output::new(json, quiet);
+            assert_eq!(output.shows_progress_on(true), !json && !quiet);
+            assert!(!output.shows_progress_on(false));
         }
         assert_eq!(Output::new(false, false).shows_progress(), io::stderr().is_terminal());
     }

@@ -67,24 +67,22 @@ impl Given {
     }
 
     /// Opens with the passphrase's Unicode form and, if that is wrong, with its exact bytes.
-    /// Returns the secret that fits.
     ///
     /// # Errors
     /// The error of `open`.
     pub(crate) fn open<T>(
-        self,
+        &self,
         mut open: impl FnMut(&Unlock<'_>) -> Result<T, VaultFileError>,
-    ) -> Result<(T, Secret), VaultFileError> {
-        match (open(&self.secret.unlock()), self.exact) {
-            (Err(error), Some(secret)) if is_wrong_key(&error) => {
-                open(&secret.unlock()).map(|opened| (opened, secret))
-            }
-            (opened, _) => opened.map(|opened| (opened, self.secret)),
+    ) -> Result<T, VaultFileError> {
+        match (open(&self.secret.unlock()), &self.exact) {
+            (Err(error), Some(secret)) if is_wrong_key(&error) => open(&secret.unlock()),
+            (opened, _) => opened,
         }
     }
 }
 
-fn is_wrong_key(error: &VaultFileError) -> bool {
+/// Returns whether the snapshot has no slot for the passphrase or key.
+pub(crate) fn is_wrong_key(error: &VaultFileError) -> bool {
     matches!(error, VaultFileError::Open(OpenFileError::Snapshot { source: OpenError::WrongKey, .. }))
 }
 
@@ -127,8 +125,12 @@ impl Source {
         Ok(Given { secret: Secret::Passphrase(text), exact: exact.map(Secret::Passphrase) })
     }
 
+    /// Returns whether the secret is asked for at a prompt: no option names another source.
+    pub(crate) fn is_prompt(&self) -> bool {
+        self.descriptor.is_none() && self.passphrase_file.is_none() && self.key_file.is_none()
+    }
+
     /// Reads the secret of a snapshot, and opens it with that; a prompt asks up to three times.
-    /// Returns the secret that fits.
     ///
     /// # Errors
     /// As [`given`](Self::given), and the error of `open`.
@@ -136,10 +138,9 @@ impl Source {
         &self,
         path: &Path,
         mut open: impl FnMut(&Unlock<'_>) -> Result<T, VaultFileError>,
-    ) -> Result<(T, Secret), Failure> {
+    ) -> Result<T, Failure> {
         let prompt = format!("Passphrase of {}: ", shown(path));
-        let is_asked = self.descriptor.is_none() && self.passphrase_file.is_none() && self.key_file.is_none();
-        let mut tries = if is_asked { TRIES } else { 1 };
+        let mut tries = if self.is_prompt() { TRIES } else { 1 };
         loop {
             tries -= 1;
             match self.given(&prompt)?.open(&mut open) {

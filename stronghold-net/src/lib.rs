@@ -23,7 +23,7 @@ mod vectors;
 pub use channel::frame::MAX_FRAME;
 pub use channel::tls::{ALPN, Expect, Trust};
 pub use channel::{Channel, Timeouts};
-pub use client::dial::{DialError, dial, dial_pairing};
+pub use client::dial::{DialError, SEARCH_TIME, dial, dial_pairing};
 pub use client::peer::{Beyond, Direction, Outcome, Peer, PeerError, SyncRequest};
 pub use error::{ChannelError, FrameError};
 pub use pairing::Pairing;

@@ -13,8 +13,10 @@ pub(crate) mod status;
 pub(crate) mod storage;
 
 use core::fmt;
+use std::any::Any;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -73,6 +75,17 @@ pub struct SnapshotFile<S: Storage = Disk> {
     pub(crate) storage: S,
     pub(crate) paths: Paths,
     pub(crate) sealer: Sealer,
+    pub(crate) on_lock_wait: Option<OnLockWait>,
+}
+
+/// A function that is called when a writer has to wait for the lock.
+#[derive(Clone)]
+pub(crate) struct OnLockWait(Arc<dyn Fn(Option<u32>, Duration) -> Box<dyn Any> + Send + Sync>);
+
+impl OnLockWait {
+    pub(crate) fn new(begin: impl Fn(Option<u32>, Duration) -> Box<dyn Any> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(begin))
+    }
 }
 
 /// The file on disk compared with the generation last read or written here.
@@ -140,7 +153,7 @@ impl SnapshotFile {
         let open = |encoded: &ParsedHeader<'_>| Sealer::unlock(encoded, unlock, limits.work);
         let start = open_base(&Disk, &paths.file, limits.max_len, open)?;
         let (sealer, reader) = start.into_parts(&paths.file)?;
-        Ok((Self { storage: Disk, paths, sealer }, reader))
+        Ok((Self { storage: Disk, paths, sealer, on_lock_wait: None }, reader))
     }
 }
 
@@ -164,7 +177,7 @@ impl<S: Storage> SnapshotFile<S> {
             return Err(CreateError::Exists(paths.file));
         }
         let sealer = Sealer::create(slots).map_err(CommitError::from)?;
-        let mut file = Self { storage, paths, sealer };
+        let mut file = Self { storage, paths, sealer, on_lock_wait: None };
         let created = file.lock(LOCK_WAIT).map_err(CommitError::from)?.create(payload);
         if created.is_err() && !file.storage.exists(&file.paths.file).unwrap_or(true) {
             let _ = file.remove_lock(Duration::ZERO); // it would lock nothing
@@ -191,7 +204,7 @@ impl<S: Storage> SnapshotFile<S> {
         let open = |encoded: &ParsedHeader<'_>| Sealer::unlock(encoded, unlock, limits.work);
         let start = open_base(&storage, &paths.file, limits.max_len, open)?;
         let Opened { sealer, payload } = start.read_all(&paths.file)?;
-        Ok((Self { storage, paths, sealer }, payload))
+        Ok((Self { storage, paths, sealer, on_lock_wait: None }, payload))
     }
 
     /// Returns the content on disk if its generation is later than the one last read or written
@@ -217,7 +230,7 @@ impl<S: Storage> SnapshotFile<S> {
     /// # Errors
     /// As [`reload_if_newer`](Self::reload_if_newer).
     pub fn reload(&mut self) -> Result<Payload, ReloadError> {
-        let Self { storage, paths, sealer } = &*self;
+        let Self { storage, paths, sealer, .. } = &*self;
         let start = open_base(storage, &paths.file, u64::MAX, |encoded| sealer.follow(encoded))?;
         let Opened { sealer, payload } = start.read_all(&paths.file)?;
         self.follow(sealer)?;
@@ -253,13 +266,20 @@ impl<S: Storage> SnapshotFile<S> {
     pub fn lock(&mut self, wait: Duration) -> Result<SnapshotGuard<'_, S>, LockError> {
         let give_up = Instant::now().checked_add(wait);
         let path = &self.paths.lock;
+        let mut told = None;
         let lock = loop {
             match self.try_lock()? {
                 Some(lock) => break lock,
-                None if give_up.is_none_or(|end| Instant::now() < end) => thread::sleep(LOCK_POLL),
+                None if give_up.is_none_or(|end| Instant::now() < end) => {
+                    if let (None, Some(OnLockWait(begin))) = (&told, &self.on_lock_wait) {
+                        told = Some(begin(self.storage.lock_holder(path), wait));
+                    }
+                    thread::sleep(LOCK_POLL);
+                }
                 None => return Err(LockError::InUse { holder: self.storage.lock_holder(path) }),
             }
         };
+        drop(told);
         self.remove_leftovers();
         Ok(SnapshotGuard::new(self, lock))
     }
@@ -298,7 +318,7 @@ impl<S: Storage> SnapshotFile<S> {
     /// Compares the file on disk with the generation last read or written here, by its headers.
     /// Reads on where segments follow.
     pub(crate) fn disk_state(&self) -> Result<DiskState, OpenFileError> {
-        let SnapshotFile { storage, paths, sealer } = self;
+        let SnapshotFile { storage, paths, sealer, .. } = self;
         let mut file = storage.open(&paths.file).context(Action::Read, &paths.file)?;
         let start = take_header(&mut file).context(Action::Read, &paths.file)?;
         let on_disk = ParsedHeader::parse(&start).map_err(|source| self.not_ours(source))?;

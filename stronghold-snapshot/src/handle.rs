@@ -71,17 +71,20 @@ impl From<RandomnessError> for UpdateError {
 impl VaultFile {
     /// Opens the file that `key` opens, or creates it with an empty Stronghold if nothing exists at
     /// `path`. The folder must exist. A new file has one slot, for `key`; a passphrase has the
-    /// default cost.
+    /// default cost. A slot's key opens a file and creates none.
     ///
     /// # Errors
     /// [`VaultFileError`] if the file can't be read, opened or created.
     pub fn open_or_create(path: impl AsRef<Path>, key: &Unlock<'_>) -> Result<Self, VaultFileError> {
         let path = path.as_ref();
-        match Self::open(path, key) {
+        let absent = match Self::open(path, key) {
             Err(VaultFileError::Open(OpenFileError::Storage(error)))
-                if error.source.kind() == io::ErrorKind::NotFound => {}
+                if error.source.kind() == io::ErrorKind::NotFound =>
+            {
+                error
+            }
             opened => return opened,
-        }
+        };
         let recipient;
         let slot = match *key {
             Unlock::Passphrase(passphrase) => {
@@ -92,6 +95,8 @@ impl VaultFile {
                 recipient = secret.public();
                 NewSlot::Recipient(&recipient)
             }
+            // The key of a slot of a file that is gone makes no slot of another.
+            Unlock::SlotKey(_) => return Err(OpenFileError::Storage(absent).into()),
         };
         match Self::create(path, &[slot], Stronghold::new(NEW_DEVICE)?) {
             // Another process was faster.

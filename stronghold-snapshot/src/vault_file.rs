@@ -1,5 +1,6 @@
 //! A Stronghold together with its snapshot file.
 
+mod lock_wait;
 mod notes;
 mod stored;
 
@@ -237,25 +238,6 @@ impl VaultFile {
             reported: false,
             step: None,
         }
-    }
-
-    /// Removes the lock file of a file that is not to be written again: see
-    /// [`SnapshotFile::remove_lock`].
-    ///
-    /// # Errors
-    /// [`VaultFileError::Lock`]; the lock file stays then.
-    pub fn remove_lock(&mut self) -> Result<(), VaultFileError> {
-        Ok(self.file.remove_lock(self.wait)?)
-    }
-
-    /// Sets how long to wait for other writers.
-    pub fn set_lock_wait(&mut self, wait: Duration) {
-        self.wait = wait;
-    }
-
-    /// Returns how long a change waits for other writers.
-    pub fn lock_wait(&self) -> Duration {
-        self.wait
     }
 
     /// Begins a step, labelled with a command's name: later changes can be undone together by

@@ -25,6 +25,7 @@ pub(super) async fn found_at(
     selection: Selection,
     at: &At,
 ) -> Result<Vec<Listing>, Failure> {
-    let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);
-    Ok(reach(home, peer, at).await?.browse(selection, &mut progress).await?)
+    let reached = reach(context.output, home, peer, at).await?;
+    let mut progress = Progress::new(context.output, home, peer, PlanDecision::Proceed);
+    Ok(reached.browse(selection, &mut progress).await?)
 }

@@ -29,8 +29,10 @@ pub(super) fn clone(
     match (peer, joined) {
         (Some(peer), _) => {
             let home = SharedVault::new(context.open()?);
-            runtime()?
-                .block_on(async { import(context, &home, reach(&home, &peer, at).await?, selection).await })
+            runtime()?.block_on(async {
+                let reached = reach(context.output, &home, &peer, at).await?;
+                import(context, &home, &peer, reached, selection).await
+            })
         }
         (None, address) => {
             let address = address.flatten();
@@ -56,7 +58,7 @@ pub(super) fn clone(
                 if !context.output.is_json() {
                     report_paired(context, &paired, &name, &grants.grant)?;
                 }
-                import(context, &home, Peer::from_channel(paired.channel, &home), selection).await
+                import(context, &home, &name, Peer::from_channel(paired.channel, &home), selection).await
             })
         }
     }
@@ -65,10 +67,11 @@ pub(super) fn clone(
 pub(super) async fn import(
     context: &Context,
     home: &SharedVault,
+    name: &str,
     peer: Peer,
     selection: Selection,
 ) -> Result<(), Failure> {
-    let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);
+    let mut progress = Progress::new(context.output, home, name, PlanDecision::Proceed);
     let outcome = peer.import(selection, &mut progress).await.map_err(with_plan_hint)?;
     report(context, &outcome)
 }

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use stronghold_snapshot::{FileStatus, Inspection};
 use stronghold_sync::escape_untrusted;
 
+use super::unlock::described;
+use crate::agent::{Agent, AgentError};
 use crate::context::{Context, is_there};
 use crate::error::{Failure, Kind, shown};
 
@@ -43,6 +45,7 @@ pub(super) fn doctor(context: &Context) -> Result<(), Failure> {
     let path = context.path()?;
     let mut findings = vec![locked_memory(), notes(context, &path)];
     if is_there(&path)? {
+        findings.push(agent(context, &path));
         findings.push(snapshot(&path));
         findings.extend(beside(&path));
     } else {
@@ -92,6 +95,15 @@ fn notes(context: &Context, path: &Path) -> Finding {
                 format!("an old copy in place of the snapshot would go unnoticed: {error}"),
             )
         }
+    }
+}
+
+fn agent(context: &Context, path: &Path) -> Finding {
+    let asked = context.place(path).map_err(AgentError::from).and_then(|place| Agent::at(&place).left());
+    match asked {
+        Ok(left) => Finding::ok("agent", format!("holds the key: locks {}", described(left))),
+        Err(AgentError::NotRunning | AgentError::Locked) => Finding::ok("agent", "holds no key"),
+        Err(error) => Finding::warn("agent", error.to_string()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! `export`: writes a part of the snapshot to a new file.
 
-use std::path::Path;
+use std::path::PathBuf;
 
+use clap::Args;
 use serde_json::json;
 use stronghold_snapshot::now;
 use stronghold_snapshot::{Merge, VaultFile};
@@ -17,17 +18,36 @@ use crate::{
     secrets::Source,
 };
 
-/// Exports unencrypted.
-pub(super) fn plain(
-    context: &Context,
-    of: Option<&str>,
-    output: &Path,
-    format: Plaintext,
-) -> Result<(), Failure> {
-    let selection = selection(of)?;
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Glob on locations; default: everything.
+    pub(crate) selection: Option<String>,
+    /// Write the export to FILE, which must not exist.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Seal it with the passphrase in the first line of FILE; default: ask for one.
+    #[arg(long, value_name = "FILE", conflicts_with = "output_key_file")]
+    pub(crate) output_passphrase_file: Option<PathBuf>,
+    /// Seal it with the 32-byte key in FILE.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output_key_file: Option<PathBuf>,
+    /// Write the values unencrypted, for other programs.
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["output_passphrase_file", "output_key_file"])]
+    pub(crate) plaintext: Option<Plaintext>,
+}
+
+pub(super) fn export(context: &Context, args: &ExportArgs) -> Result<(), Failure> {
+    match args.plaintext {
+        Some(format) => plain(context, args, format),
+        None => sealed(context, args),
+    }
+}
+
+fn plain(context: &Context, args: &ExportArgs, format: Plaintext) -> Result<(), Failure> {
+    let selection = selection(args.selection.as_deref())?;
     let home = context.open()?;
-    found(home.stronghold(), &selection, of)?;
-    export_plain::export(context, home.stronghold(), &selection, output, format)
+    found(home.stronghold(), &selection, args.selection.as_deref())?;
+    export_plain::export(context, home.stronghold(), &selection, &args.output, format)
 }
 
 /// Checks that a selection selects something: a misspelt one is no backup.
@@ -41,12 +61,8 @@ fn found(stronghold: &Stronghold, selection: &Selection, of: Option<&str>) -> Re
     }
 }
 
-pub(super) fn export(
-    context: &Context,
-    of: Option<&str>,
-    output: &Path,
-    (passphrase_file, key_file): (Option<&Path>, Option<&Path>),
-) -> Result<(), Failure> {
+fn sealed(context: &Context, args: &ExportArgs) -> Result<(), Failure> {
+    let (of, output) = (args.selection.as_deref(), args.output.as_path());
     let merge = Merge {
         selection: selection(of)?,
         mapping: Mapping::default(),
@@ -59,7 +75,8 @@ pub(super) fn export(
     if is_taken(output)? {
         return Err(Failure::exists(output));
     }
-    let secret = Source::of_files(passphrase_file, key_file).new_secret(output)?;
+    let secret = Source::of_files(args.output_passphrase_file.as_deref(), args.output_key_file.as_deref())
+        .new_secret(output)?;
     let mut exported = init::new_stronghold(home.stronghold().name())?;
     let merged = merge.run(&mut exported, home.stronghold())?;
     let everything = Selection::everything();

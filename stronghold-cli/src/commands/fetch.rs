@@ -42,9 +42,10 @@ pub(super) fn fetch(
                 "pick fewer at a time, or use sync --select",
             ));
         }
-        let mut progress = Progress::new(context.output, &home, PlanDecision::Proceed);
-        let outcome =
-            reach(&home, peer, at).await?.fetch(selection, &mut progress).await.map_err(with_plan_hint)?;
+        let reached = reach(context.output, &home, peer, at).await?;
+        let mut progress = Progress::new(context.output, &home, peer, PlanDecision::Proceed);
+        let outcome = reached.fetch(selection, &mut progress).await.map_err(with_plan_hint)?;
+        drop(progress);
         let missing = |location: &&Location| {
             matches!(home.lock().stronghold().read(location), Err(ReadError::NotFound))
         };

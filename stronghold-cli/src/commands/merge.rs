@@ -64,14 +64,17 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
     }
     let files = (args.other_passphrase_file.as_deref(), args.other_key_file.as_deref());
     let source = Source::of_files(files.0, files.1);
-    let (other, _) =
-        source.open(&args.file, |unlock| VaultFile::open_within(&args.file, unlock, &context.limits()))?;
+    let other = source.open(&args.file, |unlock| {
+        let _waiting = context.waiting(format!("opening {}", shown(&args.file)));
+        VaultFile::open_within(&args.file, unlock, &context.limits())
+    })?;
     if other.is_torn() {
         let file = shown(&args.file);
         let warning =
             format!("warning: {file} ends in a change that is not whole; what is before it is merged");
         context.output.warning(&warning);
     }
+    let waiting = context.waiting(format!("merging {}", shown(&args.file)));
     let plan = merge.plan(home.stronghold(), other.stronghold());
     // Commits no new generation if there is nothing to take.
     let (merged, changes) = match plan.is_empty() {
@@ -80,6 +83,7 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
             merge.run(stronghold, other.stronghold()).map_err(Failure::from)
         })?,
     };
+    drop(waiting);
     let mut object = object(&merged, &changes);
     let conflicts = Standing::beside(home.stronghold(), merged.conflicts, args.dry_run)?;
     object["conflicts_standing"] = conflicts.standing.into();

@@ -1,12 +1,13 @@
 //! Runs the commands, each with one or two calls into the crates.
 
+pub(crate) mod agent;
 mod browse;
 mod changes;
 mod clone;
 mod conflicts;
 mod doctor;
 pub(crate) mod edit;
-mod export;
+pub(crate) mod export;
 pub(crate) mod export_plain;
 mod fetch;
 mod find;
@@ -39,8 +40,11 @@ mod terminal_handler;
 pub(crate) mod topic;
 pub(crate) mod totp;
 mod undo;
+pub(crate) mod unlock;
 mod verify;
 mod walk;
+
+use std::sync::Arc;
 
 use crate::commands::peers::PeersAction;
 use crate::{
@@ -83,13 +87,10 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Doctor => doctor::doctor(&context),
         Command::Merge(args) => merge::merge(&context, &args),
         Command::Import(args) => import::import(&context, &args),
-        Command::Export { selection, output, plaintext: Some(format), .. } => {
-            export::plain(&context, selection.as_deref(), &output, format)
-        }
-        Command::Export { selection, output, output_passphrase_file, output_key_file, .. } => {
-            let secret = (output_passphrase_file.as_deref(), output_key_file.as_deref());
-            export::export(&context, selection.as_deref(), &output, secret)
-        }
+        Command::Export(args) => export::export(&context, &args),
+        Command::Unlock(args) => unlock::unlock(&context, &args),
+        Command::Lock { all } => unlock::lock(&context, all),
+        Command::Agent(args) => agent::agent(&Arc::new(context), args),
         Command::Peers { action: None } => peers::peers(&context),
         Command::Peers { action: Some(PeersAction::Rename { peer, name }) } => {
             peers::rename(&context, &peer, &name)

@@ -14,8 +14,11 @@ use stronghold_net::{
 use stronghold_sync::{DeviceId, Operation, Rule, Selection, escape_untrusted};
 use stronghold_vault::{Identity, Stronghold, check_given_name};
 
+use stronghold_net::pairing::CODE_LIFE;
+
 use super::{peers::add_rule, progress::Progress, qr};
 use crate::context::{Context, runtime, selections};
+use crate::waiting::Waiting;
 use crate::{
     error::{Failure, Kind},
     output::{Output, counted},
@@ -193,14 +196,15 @@ async fn listen(
     let announcement =
         announced(context.output, address, || Announcement::for_pairing(pairing.code(), address));
     show(context.output, &invitation, address)?;
+    let waiting = Waiting::begin(context.output, "waiting for the other device", Some(CODE_LIFE));
     let met = pairing.wait(&listener, &me.identity, &me.name).await;
-    drop((announcement, listener));
+    drop((waiting, announcement, listener));
     let mut paired = confirmed(context, me, met?.0).await?;
     let name =
         Saving { home, name: args.name.as_deref(), address: None, granted }.settle(&mut paired).await?;
     report_paired(context, &paired, &name, &args.grants.grant)?;
     // A device that was paired to be cloned sends its request at once, over the same channel.
-    let mut progress = Progress::new(context.output, home, PlanDecision::Proceed);
+    let mut progress = Progress::new(context.output, home, &name, PlanDecision::Proceed);
     match Peer::from_channel(paired.channel, home).answer(&mut progress).await {
         Ok(summary) => {
             context.output.note(&format!("gave {}", counted(summary.sent, "entry")));

@@ -58,7 +58,7 @@ pub(crate) struct Renewal {
 }
 
 pub(super) fn passphrase(context: &Context, args: &PassphraseArgs) -> Result<(), Failure> {
-    let (mut home, given) = context.open_and_secret()?;
+    let mut home = context.open()?;
     if let Some(number) = args.remove {
         let others = args.renewal.secrets()?;
         home.update_slots(|lineage| {
@@ -66,7 +66,7 @@ pub(super) fn passphrase(context: &Context, args: &PassphraseArgs) -> Result<(),
             args.renewal.renew(lineage, &others)
         })?;
     } else if !args.list {
-        add_slot(&mut home, args, &given)?;
+        add_slot(context, &mut home, args)?;
     }
     print_slots(context, &home)
 }
@@ -103,10 +103,11 @@ impl Renewal {
     }
 }
 
-pub(super) fn add_slot(home: &mut VaultFile, args: &PassphraseArgs, given: &Secret) -> Result<(), Failure> {
+fn add_slot(context: &Context, home: &mut VaultFile, args: &PassphraseArgs) -> Result<(), Failure> {
     let files = (args.new_passphrase_file.as_deref(), args.new_key_file.as_deref());
     let new = Source::of_files(files.0, files.1).new_secret(home.file().path())?;
     let others = args.renewal.secrets()?;
+    let _waiting = context.waiting("sealing the key");
     let cost = match args.calibrate {
         Some(time) => PassphraseCost::calibrated(time).map_err(stronghold_snapshot::VaultFileError::from)?,
         None => PassphraseCost::default(),
@@ -120,8 +121,7 @@ pub(super) fn add_slot(home: &mut VaultFile, args: &PassphraseArgs, given: &Secr
         let added = home.update_slots(|lineage| lineage.add_slot(&slot, label.unwrap_or_default()).map(drop));
         return Ok(added?);
     }
-    let replaced = home.file().sealer().find_slot(&given.unlock()).ok().flatten();
-    let replaced = replaced.ok_or_else(|| {
+    let replaced = home.file().sealer().opened_slot().ok_or_else(|| {
         Failure::usage(
             "the slot that was opened is gone; nothing was changed",
             "see `stronghold passphrase --list`",

@@ -1,19 +1,17 @@
 //! Shows a session's progress and warnings to the user.
 
-use std::{
-    io::{self, Write},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use stronghold_net::{BoxFuture, PlanDecision, SessionHandler, SharedVault};
 use stronghold_sync::{
-    DeviceId, Plan,
+    DeviceId, Plan, escape_untrusted,
     message::Volume,
     session::{Changes, Duplicate},
 };
 
 use crate::context::described;
 use crate::output::Output;
+use crate::waiting::Waiting;
 
 /// Looks up the names of devices.
 #[derive(Clone)]
@@ -37,27 +35,24 @@ pub(super) struct Progress {
     names: Names,
     go_on: PlanDecision,
     output: Output,
-    shown: bool,
+    waiting: Waiting,
     start: Instant,
     expected: u64,
     taken: u64,
 }
 
 impl Progress {
-    pub(super) fn new(output: Output, home: &SharedVault, go_on: PlanDecision) -> Self {
-        let (names, shown) = (Names::of_home(home), output.shows_progress());
-        Self { copied: None, names, go_on, output, shown, start: Instant::now(), expected: 0, taken: 0 }
+    /// Creates the handler of a session with the device called `peer`.
+    pub(super) fn new(output: Output, home: &SharedVault, peer: &str, go_on: PlanDecision) -> Self {
+        let waiting = Waiting::begin(output, format!("waiting for {}", escape_untrusted(peer)), None);
+        let names = Names::of_home(home);
+        Self { copied: None, names, go_on, output, waiting, start: Instant::now(), expected: 0, taken: 0 }
     }
 
-    /// Shows progress over the previous line. Sending is timed from the end of receiving.
+    /// Shows progress in place of the previous line. Sending is timed from the end of receiving.
     fn show(&mut self, what: &str, done: u64, of: u64) {
-        let elapsed = self.start.elapsed();
-        let is_over = done >= of;
-        if self.shown && elapsed >= Duration::from_millis(500) {
-            let end = if is_over { "\n" } else { "" };
-            let _ = write!(io::stderr(), "\r{}{end}", line(what, done, of, elapsed));
-        }
-        if is_over {
+        self.waiting.tell(line(what, done, of, self.start.elapsed()));
+        if done >= of {
             self.start = Instant::now();
         }
     }
@@ -136,7 +131,7 @@ impl SessionHandler for Progress {
 fn line(what: &str, done: u64, of: u64, elapsed: Duration) -> String {
     let rate = done as f64 / elapsed.as_secs_f64();
     let left = of.saturating_sub(done) as f64 / rate.max(1.0);
-    format!("{what} {done} of {of} entries, {rate:.0} a second, {left:.0} s left ")
+    format!("{what} {done} of {of} entries, {rate:.0} a second, {left:.0} s left")
 }
 
 #[cfg(test)]
@@ -151,7 +146,8 @@ mod tests {
         let slot = stronghold_snapshot::NewSlot::Key(&[7; 32]);
         let home = stronghold_snapshot::VaultFile::create(&folder.path().join("vault"), &[slot], stronghold);
         let home = SharedVault::new(home.unwrap());
-        let mut progress = Progress::new(Output::new(true, true), &home, PlanDecision::ProceedWithDeletions);
+        let mut progress =
+            Progress::new(Output::new(true, true), &home, "peer", PlanDecision::ProceedWithDeletions);
         let begun = Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
         progress.start = begun;
         assert_eq!(progress.review_plan(&Plan::default()).await, PlanDecision::ProceedWithDeletions);
@@ -177,10 +173,10 @@ mod tests {
     #[test]
     fn a_line_says_how_far_how_fast_and_how_long_yet() {
         let said = line("sent", 1_000, 4_000, Duration::from_secs(2));
-        assert_eq!(said, "sent 1000 of 4000 entries, 500 a second, 6 s left ");
+        assert_eq!(said, "sent 1000 of 4000 entries, 500 a second, 6 s left");
         assert_eq!(
             line("received", 0, 0, Duration::from_secs(1)),
-            "received 0 of 0 entries, 0 a second, 0 s left "
+            "received 0 of 0 entries, 0 a second, 0 s left"
         );
     }
 }

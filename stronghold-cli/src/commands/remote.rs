@@ -1,10 +1,13 @@
 //! Connections to a paired device, and the summary of what was done.
 
 use serde_json::{Value, json};
-use stronghold_net::{Outcome, Peer, SharedVault};
+use stronghold_net::{Outcome, Peer, SEARCH_TIME, SharedVault};
+use stronghold_sync::escape_untrusted;
 
 use crate::context::Context;
 use crate::error::{About, Failure};
+use crate::output::Output;
+use crate::waiting::Waiting;
 use clap::Args;
 
 #[derive(Debug, Default, Args)]
@@ -15,8 +18,10 @@ pub(crate) struct At {
 }
 
 /// Opens a channel to a paired device.
-pub(super) async fn reach(home: &SharedVault, peer: &str, at: &At) -> Result<Peer, Failure> {
+pub(super) async fn reach(output: Output, home: &SharedVault, peer: &str, at: &At) -> Result<Peer, Failure> {
     let device = home.lock().stronghold().peers().find(peer).about(&peer)?.0;
+    let limit = at.at.is_none().then_some(SEARCH_TIME);
+    let _waiting = Waiting::begin(output, format!("looking for {}", escape_untrusted(peer)), limit);
     Ok(stronghold_net::dial(home, device, at.at.as_deref()).await?)
 }
 

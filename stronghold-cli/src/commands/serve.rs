@@ -48,59 +48,73 @@ pub(crate) struct ServeArgs {
 
 pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> {
     let home = SharedVault::new(context.open()?);
-    let device = home.lock().stronghold().identity().device();
-    let output = context.output;
     runtime()?.block_on(async {
-        let listener = match inherited()? {
-            Some(listener) => listener,
-            None => bind(&args.listen).await?,
-        };
-        let address = listener.local_addr().map_err(|error| Failure::terminal(&error))?;
         // Signals are caught before the output tells anyone that the server runs.
         let mut signals = Signals::caught().map_err(|error| Failure::terminal(&error))?;
-        output.result(&json!({ "listening": address.to_string(), "device": device.to_string() }), || {
-            vec![format!("listening on {address} as {}", device.fingerprint())]
-        })?;
-        let _announcement = match args.no_announce {
-            true => None,
-            false => announced(output, address, || Announcement::for_peers(&home, address)),
-        };
-        let (names, console) = (Names::of_home(&home), Console::default());
-        let events = Events::printed_by(output);
-        let print = events.sender();
-        let person = move || {
-            let (console, names) = (console.clone(), names.clone());
-            TerminalHandler { console, names, output, print: print.clone() }
-        };
-        let (names, once, is_over) = (Names::of_home(&home), args.once, Arc::new(Notify::new()));
-        let ended = is_over.clone();
-        let print = events.sender();
-        let told = move |event: Event| {
-            if once && matches!(event, Event::Done(..) | Event::Failed(..)) {
-                ended.notify_one();
-            }
-            // Events are dropped while the reader of stdout stalls, so that no peer has to wait.
-            let _ = described(&names, &event).map(|described| print.try_send(described));
-        };
-        let server = Server::new(&home).with_handler(person).on_event(told);
-        let stop = async {
-            tokio::select! {
-                () = signals.next() => {}
-                () = is_over.notified() => {}
-            }
-            notify_manager(&[NotifyState::Stopping]);
+        let stop = async move {
+            signals.next().await;
             // A second signal ends the process without waiting for the sessions.
             tokio::spawn(async move {
                 signals.next().await;
                 std::process::exit(0)
             });
         };
-        notify_manager(&[NotifyState::Ready]);
-        server.run(listener, stop).await;
-        drop(server);
-        events.finish();
-        Ok(())
+        answer(context.output, home, args, inherited()?, stop).await
     })
+}
+
+/// Answers peers until `stop` completes, or after one session with `--once`. Listens on the
+/// inherited socket, if there is one.
+pub(super) async fn answer(
+    output: Output,
+    home: SharedVault,
+    args: &ServeArgs,
+    inherited: Option<Listener>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let device = home.lock().stronghold().identity().device();
+    let listener = match inherited {
+        Some(listener) => listener,
+        None => bind(&args.listen).await?,
+    };
+    let address = listener.local_addr().map_err(|error| Failure::terminal(&error))?;
+    output.result(&json!({ "listening": address.to_string(), "device": device.to_string() }), || {
+        vec![format!("listening on {address} as {}", device.fingerprint())]
+    })?;
+    let _announcement = match args.no_announce {
+        true => None,
+        false => announced(output, address, || Announcement::for_peers(&home, address)),
+    };
+    let (names, console) = (Names::of_home(&home), Console::default());
+    let events = Events::printed_by(output);
+    let print = events.sender();
+    let person = move || {
+        let (console, names) = (console.clone(), names.clone());
+        TerminalHandler { console, names, output, print: print.clone() }
+    };
+    let (names, once, is_over) = (Names::of_home(&home), args.once, Arc::new(Notify::new()));
+    let ended = is_over.clone();
+    let print = events.sender();
+    let told = move |event: Event| {
+        if once && matches!(event, Event::Done(..) | Event::Failed(..)) {
+            ended.notify_one();
+        }
+        // Events are dropped while the reader of stdout stalls, so that no peer has to wait.
+        let _ = described(&names, &event).map(|described| print.try_send(described));
+    };
+    let server = Server::new(&home).with_handler(person).on_event(told);
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = is_over.notified() => {}
+        }
+        notify_manager(&[NotifyState::Stopping]);
+    };
+    notify_manager(&[NotifyState::Ready]);
+    server.run(listener, stop).await;
+    drop(server);
+    events.finish();
+    Ok(())
 }
 
 /// Returns the socket that a service manager opened for this process, if any.

@@ -121,11 +121,13 @@ struct Session<'a> {
 
 impl Session<'_> {
     async fn run(&self, request: SyncRequest, go_on: PlanDecision) -> Result<Outcome, Failure> {
-        let mut progress = Progress::new(self.context.output, self.home, go_on);
+        let reached = reach(self.context.output, self.home, self.peer, self.at).await?;
+        let mut progress = Progress::new(self.context.output, self.home, self.peer, go_on);
         // Only the first of several sessions warns about a copy.
         progress.copied = self.copied.get();
-        let outcome = reach(self.home, self.peer, self.at).await?.sync(request, &mut progress).await?;
+        let outcome = reached.sync(request, &mut progress).await?;
         self.copied.set(progress.copied);
+        drop(progress);
         Ok(outcome)
     }
 

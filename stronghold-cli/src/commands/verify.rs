@@ -16,6 +16,7 @@ pub(super) fn verify(context: &Context) -> Result<(), Failure> {
             "warning: the snapshot ends in a change that was not finished; the next write removes it";
         context.output.warning(warning);
     }
+    let waiting = context.waiting("reading every value");
     let revisions = home.stronghold().verify()?;
     if !home.stronghold().log().is_intact() {
         return Err(Failure::new(Kind::Damaged, "the log's chain is broken")
@@ -24,6 +25,7 @@ pub(super) fn verify(context: &Context) -> Result<(), Failure> {
     let everything = Selection::everything();
     let records =
         home.stronghold().list(&everything).try_fold(0, |count, listed| listed.map(|_| count + 1))?;
+    drop(waiting);
     let object = json!({
         "records": records, "revisions": revisions, "generation": home.file().sealer().generation(),
     });

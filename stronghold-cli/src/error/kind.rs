@@ -19,6 +19,7 @@ pub(crate) const EXIT_CODES: [&str; 11] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     // 1: unexpected.
+    Agent,
     Unexpected,
     // 2: usage.
     Exists,
@@ -79,6 +80,7 @@ impl Kind {
     /// Returns the stable word, as JSON has it.
     pub(crate) fn word(self) -> &'static str {
         match self {
+            Self::Agent => "agent",
             Self::Unexpected => "unexpected",
             Self::Exists => "exists",
             Self::SlotExists => "slot_exists",
@@ -130,7 +132,7 @@ impl Kind {
     /// Returns the exit code.
     pub(crate) fn exit(self) -> u8 {
         match self {
-            Self::Unexpected => 1,
+            Self::Agent | Self::Unexpected => 1,
             Self::Exists | Self::SlotExists | Self::TooLarge | Self::TooWide | Self::Usage | Self::Void => 2,
             Self::Ambiguous | Self::NotFound | Self::Revoked => 3,
             Self::WrongKey => 4,

@@ -156,6 +156,8 @@ fn what_is_wrong_between_two_devices() {
         DialError::Unreachable { address: "a".into(), source: io::ErrorKind::ConnectionRefused.into() };
     assert_is(nobody, Kind::Network, "--at or --join");
     assert_is(DialError::NotFound, Kind::Network, "stronghold serve");
+    let no_search = stronghold_vault::RandomnessError::UNUSABLE;
+    assert_is(DialError::Discovery(no_search.into()), Kind::Network, "say its address");
     assert_is(DialError::Peer(PeerError::Unpaired), Kind::Network, "pair the two");
     assert_is(DialError::Pairing(PairingError::WrongCode), Kind::WrongCode, "burnt");
     assert_is(PeerError::Channel(ChannelError::Cut), Kind::Network, "run it again");

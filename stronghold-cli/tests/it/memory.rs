@@ -49,7 +49,7 @@ fn mappings(process: u32) -> Vec<Mapping> {
 }
 
 /// Counts how often each secret is in locked memory, and lists where else it is.
-fn search(process: u32, secrets: &[(&str, Vec<u8>)]) -> (Vec<usize>, Vec<String>) {
+pub(crate) fn search(process: u32, secrets: &[(&str, Vec<u8>)]) -> (Vec<usize>, Vec<String>) {
     let memory = File::open(format!("/proc/{process}/mem")).unwrap();
     let (mut in_arena, mut elsewhere) = (vec![0; secrets.len()], Vec::new());
     for mapping in mappings(process) {

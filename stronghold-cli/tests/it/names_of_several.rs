@@ -90,6 +90,10 @@ fn the_values_of_a_glob_are_one_object() {
 fn a_record_a_login_and_a_folder_are_moved_with_their_histories_in_one_step() {
     let device = with(&LOGIN);
     device.put("w/web/other", "y");
+    let planned = device.ok(&["move", "w/web/other", "w/web/new", "--dry-run"]);
+    assert_eq!(planned, "would move 1 record\n+ w/web/new\n- w/web/other\n");
+    let planned = device.ok(&["copy", "w/web/other", "w/web/new", "--dry-run"]);
+    assert_eq!(planned, "would copy 1 record\n+ w/web/new\n");
     assert_eq!(
         device.ok(&["move", "w/web/other", "w/web/new"]),
         "moved 1 record\n+ w/web/new\n- w/web/other\n"

@@ -111,6 +111,10 @@ fn conflicts_that_stood_are_told_from_new_ones() {
         let hint = "hint: 2 older conflicts stand; `stronghold resolve` goes through the conflicts\n";
         assert_eq!(done.stderr, hint, "{args:?}");
     }
+    here.ok(&["resolve", "a/b/1", "--keep", "here"]);
+    here.ok(&["resolve", "a/c/1", "--keep", "here"]);
+    let hint = "hint: 1 older conflict stands; `stronghold resolve` goes through the conflicts\n";
+    assert_eq!(here.run(&args, b"").stderr, hint);
 }
 
 #[test]

@@ -23,8 +23,8 @@ use crate::{
 
 /// Head start of the known addresses before the LAN is searched too.
 const HEAD_START: Duration = Duration::from_millis(500);
-/// Duration of a LAN search.
-const SEARCH: Duration = Duration::from_secs(12);
+/// Time for which [`dial`] searches the LAN.
+pub const SEARCH_TIME: Duration = Duration::from_secs(12);
 
 /// An error that kept a device from being reached.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +150,7 @@ where
         Ok(searching) => searching,
         Err(error) => return attempts.success().await.ok_or(attempts.wrong(error.into())),
     };
-    let end = Instant::now() + SEARCH;
+    let end = Instant::now() + SEARCH_TIME;
     while !attempts.is_settled() {
         tokio::select! {
             opened = attempts.success(), if !attempts.pending.is_empty() => {

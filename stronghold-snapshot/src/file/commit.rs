@@ -72,7 +72,7 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
     /// the next writer makes what it finds durable first.
     pub fn append(&mut self, changes: &[u8]) -> Result<(), CommitError> {
         self.check_is_newest()?;
-        let SnapshotFile { storage, paths, sealer } = &*self.file;
+        let SnapshotFile { storage, paths, sealer, .. } = &*self.file;
         let (path, end) = (&paths.file, sealer.end());
         let segment = sealer.seal_segment(changes)?;
         let header = SegmentHeader::parse(&segment).ok_or(CommitError::NotAsWritten)?;
@@ -110,7 +110,7 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
 
     /// Checks that the file at the path ends with this segment, behind the base that is known.
     fn verify_segment(&self, segment: &[u8]) -> Result<(), CommitError> {
-        let SnapshotFile { storage, paths, sealer } = &*self.file;
+        let SnapshotFile { storage, paths, sealer, .. } = &*self.file;
         let read = || -> io::Result<bool> {
             let mut file = storage.open(&paths.file)?;
             let start = take_header(&mut file)?;
@@ -154,7 +154,7 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
 
     /// Writes the first generation. Fails if the file exists.
     pub(crate) fn create(&mut self, payload: &[u8]) -> Result<(), CreateError> {
-        let SnapshotFile { storage, paths, sealer } = &*self.file;
+        let SnapshotFile { storage, paths, sealer, .. } = &*self.file;
         if storage.exists(&paths.file).context(Action::Find, &paths.file).map_err(CommitError::from)? {
             return Err(CreateError::Exists(paths.file.clone()));
         }

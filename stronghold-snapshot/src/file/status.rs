@@ -30,6 +30,8 @@ pub struct FileStatus {
 /// takes a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
+    /// The file's id: 16 random bytes, the same in all its generations.
+    pub file_id: [u8; 16],
     /// The generation.
     pub generation: u64,
     /// The key slots.
@@ -77,7 +79,8 @@ impl Inspection {
         }
         let (generation, end) = last_generation(&mut file, &encoded, len).context(Action::Read, path)?;
         let slots = header.slots.iter().map(Slot::info).collect();
-        Ok(Self { generation, slots, len, unfinished: len.saturating_sub(end) })
+        let file_id = header.file_id;
+        Ok(Self { file_id, generation, slots, len, unfinished: len.saturating_sub(end) })
     }
 }
 
@@ -145,7 +148,11 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         let slots: Vec<SlotInfo> = file.sealer().slots().collect();
         assert_eq!((slots.len(), slots[0].number, slots[0].kind), (1, 1, SlotKind::Key));
-        assert_eq!(inspection, Inspection { generation: 2, slots, len: whole.len() as u64, unfinished: 0 });
+        let file_id = whole[32..48].try_into().unwrap();
+        assert_eq!(
+            inspection,
+            Inspection { file_id, generation: 2, slots, len: whole.len() as u64, unfinished: 0 }
+        );
         file.lock(Duration::ZERO).unwrap().append(b"change").unwrap();
         let longer = fs::read(&path).unwrap();
         for (len, generation, unfinished) in [(0, 3, 0), (1, 2, 4095), (4095, 2, 1), (4096, 2, 0)] {

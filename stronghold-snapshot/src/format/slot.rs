@@ -38,6 +38,9 @@ pub enum Unlock<'a> {
     Key(&'a [u8; 32]),
     /// A recipient's secret key.
     Recipient(&'a RecipientSecretKey),
+    /// The key of a slot of any kind, as [`Sealer::slot_key`](crate::Sealer::slot_key) returned it
+    /// when the file was open. It is not stretched.
+    SlotKey(&'a [u8; 32]),
 }
 
 /// A slot to create.
@@ -90,6 +93,7 @@ impl fmt::Debug for Unlock<'_> {
             Self::Passphrase(_) => "Passphrase(..)",
             Self::Key(_) => "Key(..)",
             Self::Recipient(_) => "Recipient(..)",
+            Self::SlotKey(_) => "SlotKey(..)",
         })
     }
 }
@@ -213,7 +217,8 @@ impl Slot {
         Ok(())
     }
 
-    fn is_opened_by(&self, secret: &LockedKey, file_id: &[u8; 16]) -> bool {
+    /// Checks whether this is the slot's secret.
+    pub(crate) fn is_opened_by(&self, secret: &LockedKey, file_id: &[u8; 16]) -> bool {
         let keys = SlotKeys::derive(secret.expose(), self.salt(), file_id);
         crypto::equal(&keys.commitment, &self.commitment)
     }
@@ -390,7 +395,7 @@ impl KeySource {
                     Err(PassphraseError::TooLong) => None, // no slot can have been made with it
                 }
             }
-            (Self::Key, Unlock::Key(key)) => Some(LockedKey::new(key)),
+            (Self::Key, Unlock::Key(key)) | (_, Unlock::SlotKey(key)) => Some(LockedKey::new(key)),
             (Self::Recipient { encapped, .. }, Unlock::Recipient(secret)) => {
                 let secret = secret.decapsulate(encapped, &[RECIPIENT_LABEL, file_id].concat());
                 secret.map(|secret| LockedKey::new(&secret))

@@ -25,6 +25,9 @@ fn the_file_is_created_once_and_opened_by_its_key_alone() {
         assert_eq!(source, OpenError::WrongKey);
         assert_eq!(opened.read(&at("a/b/c")).unwrap().unwrap().as_slice(), b"x");
     }
+    let gone = VaultFile::open_or_create(folder.path().join("new"), &Unlock::SlotKey(&[5; 32])).unwrap_err();
+    assert!(gone.to_string().contains("new"), "{gone}");
+    assert!(!folder.path().join("new").exists(), "a slot's key makes no file");
     let missing = VaultFile::open_or_create(folder.path().join("no/folder"), &KEY).unwrap_err();
     assert!(matches!(missing, VaultFileError::Create(_)), "{missing}");
     // A file that can't be read is not one that does not exist.

@@ -217,11 +217,13 @@ fn slots_are_added_and_removed_but_never_the_last_and_keep_their_numbers() {
     assert_eq!(lineage.remove_slot(2), Err(SealError::NoSuchSlot(2)));
     let new = NewSlot::Passphrase { passphrase: b"new", cost: cheap() };
     assert_eq!(lineage.add_slot(&new, "my phone"), Ok(2));
-    assert_eq!(lineage.find_slot(&Unlock::Passphrase(b"new")), Ok(Some(2)));
+    assert_eq!(lineage.opened_slot(), Some(1));
     lineage.remove_slot(1).unwrap();
     let bytes = lineage.seal_next(b"content").unwrap();
     assert_eq!(open_small(&bytes), Err(OpenError::WrongKey));
+    assert_eq!(lineage.opened_slot(), None);
     let mut lineage = open(&bytes, &Unlock::Passphrase(b"new")).unwrap().sealer;
+    assert_eq!(lineage.opened_slot(), Some(2));
     let slots: Vec<_> = lineage.slots().collect();
     let (phone, kind) = (&slots[0], SlotKind::Passphrase(cheap()));
     assert_eq!((slots.len(), phone.number, phone.kind, &*phone.label), (1, 2, kind, "my phone"));
@@ -413,4 +415,37 @@ fn slot_bytes(bytes: &[u8]) -> &[u8] {
 
 fn parent_hash(bytes: &[u8]) -> [u8; 32] {
     bytes[56..88].try_into().unwrap()
+}
+
+/// The key of a slot opens the file without its passphrase, in later generations and under a new
+/// master key too, until the slot gets another secret or is removed.
+#[test]
+fn a_slots_key_opens_the_file_until_the_slot_has_another() {
+    let recipient = RecipientSecretKey::generate().unwrap();
+    let public = recipient.public();
+    let passphrase = NewSlot::Passphrase { passphrase: b"first", cost: cheap() };
+    let created = Sealer::create(&[NewSlot::Key(&KEY), passphrase, NewSlot::Recipient(&public)]).unwrap();
+    let bytes = created.seal_next(b"content").unwrap();
+    for (unlock, number) in
+        [(Unlock::Key(&KEY), 1), (Unlock::Passphrase(b"first"), 2), (Unlock::Recipient(&recipient), 3)]
+    {
+        let mut opened = open(&bytes, &unlock).unwrap().sealer;
+        let key = *opened.slot_key().unwrap().expose();
+        let open_again = |bytes: &[u8]| open(bytes, &Unlock::SlotKey(&key));
+        let again = open_again(&bytes).unwrap().sealer;
+        assert_eq!((again.opened_slot(), again.slot_key().unwrap().expose()), (Some(number), &key));
+        assert!(open_again(&opened.seal_next(b"more").unwrap()).is_ok());
+        if number == 2 {
+            opened.renew_master(&[Unlock::Key(&KEY)]).unwrap();
+            assert!(open_again(&opened.seal_next(b"more").unwrap()).is_ok(), "under a new master key");
+        }
+        let new = NewSlot::Passphrase { passphrase: b"second", cost: cheap() };
+        opened.replace_slot(number, &new, None).unwrap();
+        let replaced = opened.seal_next(b"more").unwrap();
+        assert_eq!(open_again(&replaced).unwrap_err(), OpenError::WrongKey, "slot {number}");
+    }
+    let other = Sealer::create(&[NewSlot::Key(&KEY)]).unwrap().seal_next(b"content").unwrap();
+    let key = *open(&bytes, &Unlock::Passphrase(b"first")).unwrap().sealer.slot_key().unwrap().expose();
+    assert_eq!(open(&other, &Unlock::SlotKey(&key)).unwrap_err(), OpenError::WrongKey, "of another file");
+    assert_eq!(open(&bytes, &Unlock::SlotKey(&[0; 32])).unwrap_err(), OpenError::WrongKey);
 }

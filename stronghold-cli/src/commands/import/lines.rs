@@ -163,7 +163,8 @@ mod tests {
     #[test]
     fn variables_are_read_as_shells_and_programs_write_them() {
         let text = "# comment\nPLAIN=one two # comment\nexport TOKEN='a #b\"c'\nKEY=\"two\\nlines \\\"x\\\" $HOME\"\n\n  \
-                    LONG=\"first\nsecond\"  # comment\nEMPTY=\nnot one\n1X=2\nOPEN=\"never closed\nLAST = x=y";
+                    LONG=\"first\nsecond\"  # comment\nEMPTY=\nnot one\n1X=2\nOPEN=\"never closed\nLAST = x=y\n\
+                    TABS=\"a\\tb\\rc\\qd\"";
         let table = environment(text.as_bytes(), "c").unwrap();
         assert_eq!(
             fields(&table),
@@ -172,7 +173,8 @@ mod tests {
                 "env/TOKEN =a #b\"c",
                 "env/KEY =two\nlines \"x\" $HOME",
                 "env/LONG =first\nsecond",
-                "env/LAST =x=y"
+                "env/LAST =x=y",
+                "env/TABS =a\tb\rcqd",
             ]
         );
         assert_eq!(left_out(&table), [(8, "env/EMPTY"), (9, "not one"), (10, "1X"), (11, "OPEN")]);

@@ -25,7 +25,7 @@ use self::{
 use super::changes::{self, Changes};
 use crate::{
     context::Context,
-    error::{Failure, Kind},
+    error::{Failure, Kind, shown},
     input::{self, MAX_TABLE},
     lookalike::{self, Spellings},
     output::Output,
@@ -123,6 +123,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     let mut changes = Changes::default();
     plan.confirm(context, args)?;
     if !plan.writes.is_empty() {
+        let _waiting = context.waiting(format!("importing {}", shown(&args.file)));
         (plan, changes) = changes::apply(&mut home, args.dry_run, |stronghold| {
             let plan = Plan::of(stronghold, &table, args)?;
             plan.write(stronghold, format)?;
@@ -151,6 +152,8 @@ fn read(context: &Context, args: &ImportArgs, format: Format) -> Result<Table, F
     if !columns.is_empty() && format != Format::Csv {
         return Err(Failure::usage("only a table has columns", "say --format csv, or leave --columns out"));
     }
+    let _waiting =
+        (format != Format::Kdbx).then(|| context.waiting(format!("reading {}", shown(&args.file))));
     let limit = if [Format::Kdbx, Format::OnePux].contains(&format) { MAX_DATABASE } else { MAX_TABLE };
     let bytes = input::within(&args.file, limit, "the right file")?;
     let client = &args.into;
@@ -177,7 +180,10 @@ fn database(context: &Context, args: &ImportArgs, bytes: &[u8]) -> Result<Table,
         let passphrase = secrets::of_database(&args.file, args.source_passphrase_file.as_deref())?;
         let text = std::str::from_utf8(&passphrase).ok().filter(|text| !text.is_empty());
         let key = (text, key_file.as_deref().map(Vec::as_slice));
-        match kdbx::read(bytes, &args.into, key, context.global.allow_costly) {
+        let waiting = context.waiting(format!("opening {}", shown(&args.file)));
+        let read = kdbx::read(bytes, &args.into, key, context.global.allow_costly);
+        drop(waiting);
+        match read {
             Err(kdbx::ReadKdbxError::WrongKey) if tries > 0 => {
                 crate::terminal::tell("wrong passphrase; try again")?;
             }

@@ -131,11 +131,23 @@ impl Device {
 
     /// Builds a command on this device.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.keyless(args);
+        command.args(self.unlock.borrow().as_slice());
+        command
+    }
+
+    /// Builds a command on this device that has no key: an agent gives it one, or nobody does.
+    pub(crate) fn keyless(&self, args: &[&str]) -> Command {
         let mut command = without_terminal(stronghold());
-        command.args(args).arg("--snapshot").arg(self.snapshot()).args(self.unlock.borrow().as_slice());
-        command.env("XDG_STATE_HOME", self.state.path());
+        command.args(args).arg("--snapshot").arg(self.snapshot());
+        command.env("XDG_STATE_HOME", self.state.path()).env("XDG_RUNTIME_DIR", self.state.path());
         command.current_dir(&self.folder);
         command
+    }
+
+    /// Returns the folder of the agents' sockets.
+    pub(crate) fn runtime(&self) -> PathBuf {
+        self.state.path().join("stronghold")
     }
 
     /// Starts a command on this device.
@@ -342,7 +354,9 @@ pub(crate) fn raw_key(number: u8) -> [u8; 32] {
 pub(crate) fn stronghold() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stronghold"));
     command.env_remove("STRONGHOLD_SNAPSHOT").env_remove("STRONGHOLD_PASSPHRASE_FILE");
-    command.env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
+    command
+        .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

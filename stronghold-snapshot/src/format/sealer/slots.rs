@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use stronghold_vault::LockedKey;
+
 use super::{Sealer, find_slot, new_master};
 use crate::error::{OpenError, SealError};
 use crate::format::MAX_SLOTS;
@@ -89,12 +91,17 @@ impl Sealer {
         Ok(())
     }
 
-    /// Returns the number of the first slot that `unlock` opens. Runs Argon2 for a passphrase.
-    ///
-    /// # Errors
-    /// [`OpenError`] if the system refuses memory or the slot was changed.
-    pub fn find_slot(&self, unlock: &Unlock<'_>) -> Result<Option<u16>, OpenError> {
-        Ok(find_slot(&self.slots, &self.file_id, unlock)?.map(|(number, _)| number))
+    /// Returns the number of the slot that was opened, or of the first one that was created here;
+    /// `None` if it was replaced or removed since.
+    pub fn opened_slot(&self) -> Option<u16> {
+        let secret = self.slot_key()?;
+        self.slots.iter().find(|slot| slot.is_opened_by(secret, &self.file_id)).map(|slot| slot.number)
+    }
+
+    /// Returns the key of the slot that was opened: with it [`Unlock::SlotKey`] opens the file
+    /// again without stretching the passphrase, until the slot is replaced or removed.
+    pub fn slot_key(&self) -> Option<&LockedKey> {
+        self.secrets.first().map(|secret| &**secret)
     }
 
     fn index_of(&self, number: u16) -> Result<usize, SealError> {

@@ -1,0 +1,136 @@
+//! Runs `agent`: holds the key of a snapshot until it is locked, and answers peers if asked to.
+
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
+
+use clap::Args;
+use listenfd::ListenFd;
+use serde_json::json;
+use stronghold_net::SharedVault;
+use stronghold_snapshot::{Unlock, VaultFile};
+use stronghold_vault::LockedKey;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use super::pair::DEFAULT_LISTEN;
+use super::serve::{self, ServeArgs};
+use crate::agent::{Companion, Holder, Place, StartCompanion, sleep_announced};
+use crate::context::{Context, runtime};
+use crate::error::{Failure, Kind, path_text, shown};
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// Answer paired devices while the snapshot is unlocked, as `serve` does.
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// With --serve: listen on ADDR.
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN, requires = "serve")]
+    pub(crate) listen: String,
+    /// With --serve: do not announce this device to its paired devices on the network.
+    #[arg(long, requires = "serve")]
+    pub(crate) no_announce: bool,
+    /// Leave the session of the terminal. `unlock` starts an agent so.
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}
+
+pub(super) fn agent(context: &Arc<Context>, args: AgentArgs) -> Result<(), Failure> {
+    if args.detached {
+        // It fails only for the leader of a group, which has no terminal to lose.
+        let _ = rustix::process::setsid();
+    }
+    let path = context.existing()?;
+    let place = context.place(&path).map_err(|error| Failure::unknown(&path, &error))?;
+    let inherited = ListenFd::from_env().take_unix_listener(0).map_err(|error| socket(&place, &error))?;
+    let lock = place.lock().map_err(|error| socket(&place, &error))?;
+    let Some(_lock) = lock else {
+        let message = format!("an agent runs for {} already", shown(&place.snapshot));
+        return Err(Failure::new(Kind::InUse, message).hint("`stronghold lock` ends it"));
+    };
+    runtime()?.block_on(async {
+        let is_inherited = inherited.is_some();
+        let listener = listen(&place, inherited).map_err(|error| socket(&place, &error))?;
+        // Signals are caught before the output tells anyone that the agent runs.
+        let [mut hang_up, mut interrupt, mut terminate] =
+            signals().map_err(|error| Failure::terminal(&error))?;
+        let socket = place.socket.clone();
+        context.output.result(&json!({ "listening": path_text(&socket) }), || {
+            vec![format!("listening on {}", shown(&socket))]
+        })?;
+        let holder = Holder::new(place, companion(context, args));
+        let delayed_sleep = tokio::select! {
+            () = holder.run(listener) => None,
+            delay = sleep_announced() => Some(delay),
+            _ = hang_up.recv() => None,
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+        };
+        holder.wipe().await;
+        drop(delayed_sleep);
+        if !is_inherited {
+            let _ = fs::remove_file(socket);
+        }
+        Ok(())
+    })
+}
+
+/// Listens on the socket that a service manager opened, else on one of its own. The lock of the
+/// place is held, so what is there is left of an agent that was killed.
+fn listen(
+    place: &Place,
+    inherited: Option<std::os::unix::net::UnixListener>,
+) -> std::io::Result<UnixListener> {
+    if let Some(inherited) = inherited {
+        inherited.set_nonblocking(true)?;
+        return UnixListener::from_std(inherited);
+    }
+    match fs::remove_file(&place.socket) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&place.socket)?;
+    fs::set_permissions(&place.socket, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn signals() -> std::io::Result<[tokio::signal::unix::Signal; 3]> {
+    Ok([signal(SignalKind::hangup())?, signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?])
+}
+
+/// Returns the function that serves peers while a key is held, if `--serve` is given.
+fn companion(context: &Arc<Context>, args: AgentArgs) -> StartCompanion {
+    if !args.serve {
+        return Box::new(|_| None);
+    }
+    let context = context.clone();
+    let args = Arc::new(ServeArgs { listen: args.listen, once: false, no_announce: args.no_announce });
+    Box::new(move |key| {
+        let (context, args, stop) = (context.clone(), args.clone(), Arc::new(Notify::new()));
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let opening = context.clone();
+            let opened = tokio::task::spawn_blocking(move || open(&opening, &key)).await;
+            let served = match opened {
+                Ok(Ok(vault)) => {
+                    let stop = async move { stopped.notified().await };
+                    serve::answer(context.output, SharedVault::new(vault), &args, None, stop).await
+                }
+                Ok(Err(failure)) => Err(failure),
+                Err(error) => Err(Failure::new(Kind::Unexpected, error.to_string())),
+            };
+            // Commands are answered even if no peer can be.
+            if let Err(failure) = served {
+                context.output.failure(&failure);
+            }
+        });
+        Some(Companion { stop, task })
+    })
+}
+
+fn open(context: &Context, key: &LockedKey) -> Result<VaultFile, Failure> {
+    context.open_with(&Unlock::SlotKey(key.expose()))
+}
+
+fn socket(place: &Place, error: &std::io::Error) -> Failure {
+    Failure::new(Kind::Agent, format!("{}: {error}", shown(&place.socket)))
+}

@@ -1,0 +1,236 @@
+//! `unlock` and `lock`: let an agent hold the snapshot's key, and wipe it.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use clap::Args;
+use serde_json::{Value, json};
+use stronghold_vault::LockedKey;
+
+use crate::agent::{Agent, AgentError, HoldTime, Left, Place, all_places, client::lock_at};
+use crate::clock::length;
+use crate::context::Context;
+use crate::error::{Failure, Kind, shown};
+use crate::output::counted;
+
+/// Time without use after which a key is wiped, unless an option says otherwise.
+const IDLE: Duration = Duration::from_secs(15 * 60);
+/// Time after which a key is wiped in any case, unless an option says otherwise.
+const TOTAL: Duration = Duration::from_secs(8 * 60 * 60);
+/// Maximum length of what a starting agent says, in bytes.
+const MAX_LINE: u64 = 4096;
+
+#[derive(Debug, Args)]
+pub(crate) struct UnlockArgs {
+    /// Lock after TIME in any case, such as 15m or 2h; default: 8h, or earlier after 15m without
+    /// use.
+    #[arg(long = "for", value_name = "TIME", value_parser = length)]
+    pub(crate) total: Option<Duration>,
+    /// Lock after TIME without use.
+    #[arg(long, value_name = "TIME", value_parser = length)]
+    pub(crate) idle: Option<Duration>,
+    /// Stay unlocked until `stronghold lock`, or until the computer sleeps.
+    #[arg(long, conflicts_with_all = ["total", "idle"])]
+    pub(crate) until_lock: bool,
+}
+
+impl UnlockArgs {
+    /// Returns how long the options let a key be held.
+    fn time(&self) -> HoldTime {
+        match *self {
+            Self { until_lock: true, .. } => HoldTime { idle: None, total: None },
+            Self { total: None, idle: None, .. } => HoldTime { idle: Some(IDLE), total: Some(TOTAL) },
+            Self { total, idle, .. } => HoldTime { idle, total },
+        }
+    }
+
+    /// Returns whether no option says how long.
+    fn is_plain(&self) -> bool {
+        self.total.is_none() && self.idle.is_none() && !self.until_lock
+    }
+}
+
+pub(super) fn unlock(context: &Context, args: &UnlockArgs) -> Result<(), Failure> {
+    let path = context.existing()?;
+    let place = context.place(&path).map_err(|error| Failure::unknown(&path, &error))?;
+    if args.is_plain()
+        && let Ok(left) = Agent::at(&place).left()
+    {
+        return report(context, &place, left, "already unlocked");
+    }
+    let vault = context.open_without_agent()?;
+    let key = vault.file().sealer().slot_key().ok_or_else(|| failed("the snapshot has no key to hold"))?;
+    let left = hold(&place, key, args.time())?;
+    report(context, &place, left, "unlocked")
+}
+
+pub(super) fn lock(context: &Context, all: bool) -> Result<(), Failure> {
+    let sockets = match all {
+        true => all_places(),
+        false => {
+            let path = context.path()?;
+            let place = context.place(&path).map_err(|error| Failure::unknown(&path, &error))?;
+            vec![place.socket]
+        }
+    };
+    let mut locked = 0;
+    for socket in sockets {
+        match lock_at(&socket) {
+            Ok(()) => locked += 1,
+            Err(AgentError::NotRunning) => {}
+            Err(error) => return Err(failed(format!("{}: {error}", shown(&socket)))),
+        }
+    }
+    context.output.result(&json!({ "locked": locked }), || {
+        vec![match locked {
+            0 => "nothing was unlocked".into(),
+            1 => "locked".into(),
+            _ => format!("locked {}", counted(locked, "snapshot")),
+        }]
+    })
+}
+
+/// Lets the agent hold the key; starts one if none runs, or one of another version.
+fn hold(place: &Place, key: &LockedKey, time: HoldTime) -> Result<Left, Failure> {
+    let agent = Agent::at(place);
+    let held = match agent.hold(key, time) {
+        Err(AgentError::NotRunning) => {
+            start(place)?;
+            agent.hold(key, time)
+        }
+        Err(AgentError::OtherVersion) => {
+            agent.lock().map_err(|error| failed(error.to_string()))?;
+            start(place)?;
+            agent.hold(key, time)
+        }
+        held => held,
+    };
+    held.map_err(|error| failed(error.to_string()))
+}
+
+/// Starts an agent without a key and waits until it listens.
+fn start(place: &Place) -> Result<(), Failure> {
+    let unstarted = |error: std::io::Error| failed(format!("the agent can't be started: {error}"));
+    let program = std::env::current_exe().map_err(unstarted)?;
+    let mut agent = Command::new(program);
+    agent.args(["agent", "--detached", "--snapshot"]).arg(&place.snapshot);
+    agent.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // It outlives the terminal, and keeps no folder busy.
+    let mut agent = agent.current_dir("/").process_group(0).spawn().map_err(unstarted)?;
+    let mut line = String::new();
+    let (said, errors) = (agent.stdout.take(), agent.stderr.take());
+    if let Some(said) = said {
+        BufReader::new(said.take(MAX_LINE)).read_line(&mut line).map_err(unstarted)?;
+    }
+    if !line.is_empty() {
+        return Ok(());
+    }
+    let mut reason = String::new();
+    if let Some(errors) = errors {
+        errors.take(MAX_LINE).read_to_string(&mut reason).map_err(unstarted)?;
+    }
+    let _ = agent.wait();
+    // Another one was faster.
+    match Agent::at(place).left() {
+        Err(AgentError::NotRunning) => {
+            Err(failed(format!("the agent can't be started: {}", reason.trim_end())))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn report(context: &Context, place: &Place, left: Left, word: &str) -> Result<(), Failure> {
+    let seconds = |time: Option<Duration>| time.map_or(Value::Null, |time| time.as_secs().into());
+    let object = json!({
+        "snapshot": crate::error::path_text(&place.snapshot),
+        "idle_seconds": seconds(left.idle),
+        "total_seconds": seconds(left.total),
+    });
+    context.output.result(&object, || vec![format!("{word}: locks {}", described(left))])
+}
+
+/// Formats when a key is wiped.
+pub(super) fn described(left: Left) -> String {
+    let idle = left.idle.map(|time| format!("after {} without use", spoken(time)));
+    match (idle, left.total) {
+        (None, None) => "with `stronghold lock`, or when the computer sleeps".into(),
+        (Some(idle), None) => idle,
+        (None, Some(total)) => format!("in {}", spoken(total)),
+        (Some(idle), Some(total)) => format!("{idle}, in {} in any case", spoken(total)),
+    }
+}
+
+/// Formats a length of time in its two largest units, rounded up to seconds.
+fn spoken(time: Duration) -> String {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let parts = [(hours, "h"), (minutes, "min"), (seconds, "s")];
+    let mut parts = parts.into_iter().skip_while(|(number, _)| *number == 0).take(2);
+    let parts: Vec<String> = parts
+        .by_ref()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, unit)| format!("{number} {unit}"))
+        .collect();
+    if parts.is_empty() { "0 s".into() } else { parts.join(" ") }
+}
+
+fn failed(message: impl Into<String>) -> Failure {
+    Failure::new(Kind::Agent, message).hint("`--no-agent` does without one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_told_in_two_units() {
+        for (milliseconds, expected) in [
+            (0, "0 s"),
+            (1, "1 s"),
+            (59_000, "59 s"),
+            (59_001, "1 min"),
+            (61_000, "1 min 1 s"),
+            (900_000, "15 min"),
+            (3_600_000, "1 h"),
+            (3_601_000, "1 h"),
+            (28_740_000, "7 h 59 min"),
+            (90_000_000, "25 h"),
+        ] {
+            assert_eq!(spoken(Duration::from_millis(milliseconds)), expected, "{milliseconds}");
+        }
+    }
+
+    #[test]
+    fn options_say_how_long_a_key_is_held() {
+        let minutes = |minutes: u64| Some(Duration::from_secs(60 * minutes));
+        for (total, idle, until_lock, expected) in [
+            (None, None, false, (minutes(15), minutes(480))),
+            (minutes(20), None, false, (None, minutes(20))),
+            (None, minutes(5), false, (minutes(5), None)),
+            (minutes(20), minutes(5), false, (minutes(5), minutes(20))),
+            (None, None, true, (None, None)),
+        ] {
+            let args = UnlockArgs { total, idle, until_lock };
+            let HoldTime { idle, total } = args.time();
+            assert_eq!((idle, total), expected);
+            assert_eq!(args.is_plain(), expected == (minutes(15), minutes(480)));
+        }
+    }
+
+    #[test]
+    fn it_is_told_when_a_key_is_wiped() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        for (idle, total, expected) in [
+            (None, None, "with `stronghold lock`, or when the computer sleeps"),
+            (seconds(60), None, "after 1 min without use"),
+            (None, seconds(60), "in 1 min"),
+            (seconds(60), seconds(3600), "after 1 min without use, in 1 h in any case"),
+        ] {
+            assert_eq!(described(Left { idle, total }), expected);
+        }
+    }
+}
