@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::address::to_dial;
 use crate::commands::agent::AgentArgs;
 use crate::commands::edit::EditArgs;
 use crate::commands::export::ExportArgs;
@@ -29,7 +30,7 @@ use crate::commands::sync::SyncArgs;
 use crate::commands::topic::Topic;
 use crate::commands::totp::TotpArgs;
 use crate::commands::unlock::UnlockArgs;
-use crate::globals::{Global, from_environment, is_on};
+use crate::globals::Global;
 use clap::{Parser, Subcommand};
 
 /// A secrets vault that you carry across your devices, without a server.
@@ -40,16 +41,6 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-impl Cli {
-    /// Fills options that were not given from the environment.
-    pub(crate) fn with_environment(mut self) -> Self {
-        self.global.snapshot = self.global.snapshot.or_else(|| from_environment("STRONGHOLD_SNAPSHOT"));
-        self.global.no_agent |= is_on("STRONGHOLD_NO_AGENT");
-        self.global.require_rollback_notes |= is_on("STRONGHOLD_REQUIRE_ROLLBACK_NOTES");
-        self
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -222,6 +213,9 @@ pub(crate) enum Command {
     /// Run the agent that `unlock` gives the key to; `unlock` starts one if none runs.
     #[command(after_help = "Examples:\n  stronghold agent\n  stronghold agent --serve")]
     Agent(AgentArgs),
+    /// Show the settings in force, and where each comes from.
+    #[command(after_help = "Examples:\n  stronghold config\n  stronghold config --json")]
+    Config,
     /// Pair with another device: show a code and wait, or join with the code that it shows.
     #[command(after_help = "Examples:\n  stronghold pair\n  stronghold pair --join")]
     Pair(PairArgs),
@@ -270,7 +264,7 @@ pub(crate) enum Command {
         peer: Option<String>,
         /// Pair first, with the code that `pair --grant import` shows on the other device. Without
         /// ADDR, search the network.
-        #[arg(long, value_name = "ADDR", num_args = 0..=1)]
+        #[arg(long, value_name = "ADDR", num_args = 0..=1, value_parser = to_dial)]
         join: Option<Option<String>>,
         /// Name the other device here.
         #[arg(long, value_name = "NAME")]

@@ -13,9 +13,11 @@ use stronghold_sync::{DeviceId, Location, RevisionId, Selection, escape_untruste
 use stronghold_vault::{LockedKey, MAX_DEVICE_NAME, Stronghold, check_device_name};
 use tokio::runtime::Runtime;
 
+use crate::environment::project_folders;
 use crate::globals::Global;
 use crate::{
     agent::{Agent, AgentError, Place},
+    config::Config,
     error::{About, Failure, Kind, shown},
     output::{self, Output},
     secrets::{Secret, Source, is_wrong_key},
@@ -26,6 +28,7 @@ use crate::{
 /// State shared by all commands: the global options and the output.
 pub(crate) struct Context {
     pub(crate) global: Global,
+    pub(crate) config: Config,
     pub(crate) output: Output,
     /// Name of the command in the list of undo steps.
     word: &'static str,
@@ -33,8 +36,9 @@ pub(crate) struct Context {
 
 impl Context {
     /// Creates the context of the command that is called `word` in the list of undo steps.
-    pub(crate) fn new(global: Global, output: Output, word: &'static str) -> Self {
-        Self { global, output, word }
+    pub(crate) fn new(global: Global, config: Config, word: &'static str) -> Self {
+        let output = Output::new(global.json, global.quiet).with_all_names(global.verbose);
+        Self { global, config, output, word }
     }
 
     /// Opens the snapshot that the options name.
@@ -172,7 +176,7 @@ impl Context {
 
     fn configured(&self, mut home: VaultFile) -> VaultFile {
         home.begin_step(self.word);
-        home.set_lock_wait(Duration::from_secs(self.global.lock_timeout.into()));
+        home.set_lock_wait(Duration::from_secs(self.global.lock_timeout().into()));
         let output = self.output;
         home.on_lock_wait(move |writer, wait| {
             let who = writer.map_or("another process".into(), |id| format!("process {id}"));
@@ -232,10 +236,6 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Unexpected, format!("can't start: {error}")))
-}
-
-pub(crate) fn project_folders() -> Option<directories::ProjectDirs> {
-    directories::ProjectDirs::from("", "", "stronghold")
 }
 
 /// Returns whether a file exists. A disk that does not answer is an error, not `false`.

@@ -24,7 +24,19 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Sharing", &["peers", "grant", "deny", "revoke", "log"]),
     (
         "Care",
-        &["init", "unlock", "lock", "agent", "passphrase", "import", "export", "merge", "verify", "doctor"],
+        &[
+            "init",
+            "unlock",
+            "lock",
+            "agent",
+            "passphrase",
+            "import",
+            "export",
+            "merge",
+            "verify",
+            "doctor",
+            "config",
+        ],
     ),
 ];
 

@@ -2,11 +2,14 @@
 //!
 //! Data goes to stdout, everything else to stderr. Only this file turns a result into an exit code.
 
+mod address;
 mod agent;
 mod args;
 mod clock;
 mod commands;
+mod config;
 mod context;
+mod environment;
 mod error;
 mod globals;
 mod help;
@@ -36,9 +39,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let output = Output::new(cli.global.json, cli.global.quiet).with_all_names(cli.global.verbose);
     output::start_log();
-    match commands::run(cli.with_environment(), &output) {
+    let output = Output::new(cli.global.json, cli.global.quiet);
+    match config::Config::read().and_then(|config| commands::run(cli, config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);

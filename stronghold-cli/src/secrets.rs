@@ -95,14 +95,12 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Returns the source that the global options name, else the environment.
+    /// Returns the source that the global options name.
     pub(crate) fn of_snapshot(global: &Global) -> Self {
         let Global { passphrase_file, passphrase_fd, key_file, .. } = global;
-        let is_said = passphrase_file.is_some() || passphrase_fd.is_some() || key_file.is_some();
-        let from_environment = || crate::globals::from_environment("STRONGHOLD_PASSPHRASE_FILE");
         Self {
             descriptor: *passphrase_fd,
-            passphrase_file: if is_said { passphrase_file.clone() } else { from_environment() },
+            passphrase_file: passphrase_file.clone(),
             key_file: key_file.clone(),
         }
     }

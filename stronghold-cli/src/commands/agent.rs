@@ -12,8 +12,8 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-use super::pair::DEFAULT_LISTEN;
 use super::serve::{self, ServeArgs};
+use crate::address::to_listen;
 use crate::agent::{Companion, Holder, Place, StartCompanion, sleep_announced};
 use crate::context::{Context, runtime};
 use crate::error::{Failure, Kind, path_text, shown};
@@ -23,9 +23,9 @@ pub(crate) struct AgentArgs {
     /// Answer paired devices while the snapshot is unlocked, as `serve` does.
     #[arg(long)]
     pub(crate) serve: bool,
-    /// With --serve: listen on ADDR.
-    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN, requires = "serve")]
-    pub(crate) listen: String,
+    /// With --serve: listen on ADDR; default: 0.0.0.0:4747.
+    #[arg(long, value_name = "ADDR", requires = "serve", value_parser = to_listen)]
+    pub(crate) listen: Option<String>,
     /// With --serve: do not announce this device to its paired devices on the network.
     #[arg(long, requires = "serve")]
     pub(crate) no_announce: bool,
@@ -113,7 +113,7 @@ fn companion(context: &Arc<Context>, args: AgentArgs) -> StartCompanion {
             let served = match opened {
                 Ok(Ok(vault)) => {
                     let stop = async move { stopped.notified().await };
-                    serve::answer(context.output, SharedVault::new(vault), &args, None, stop).await
+                    serve::answer(&context, SharedVault::new(vault), &args, None, stop).await
                 }
                 Ok(Err(failure)) => Err(failure),
                 Err(error) => Err(Failure::new(Kind::Unexpected, error.to_string())),

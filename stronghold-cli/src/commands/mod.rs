@@ -4,6 +4,7 @@ pub(crate) mod agent;
 mod browse;
 mod changes;
 mod clone;
+mod config;
 mod conflicts;
 mod doctor;
 pub(crate) mod edit;
@@ -49,14 +50,15 @@ use std::sync::Arc;
 use crate::commands::peers::PeersAction;
 use crate::{
     args::{Cli, Command},
+    config::Config,
     context::Context,
     error::Failure,
-    output::Output,
 };
 
 /// Runs one command.
-pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
-    let context = Context::new(cli.global, *output, step_name(&cli.command));
+pub(crate) fn run(mut cli: Cli, config: Config) -> Result<(), Failure> {
+    let settings = cli.global.resolve(&config);
+    let context = Context::new(cli.global, config, step_name(&cli.command));
     match cli.command {
         Command::Init { name } => init::init(&context, name),
         Command::Put(args) => put::put(&context, &args),
@@ -90,6 +92,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Export(args) => export::export(&context, &args),
         Command::Unlock(args) => unlock::unlock(&context, &args),
         Command::Lock { all } => unlock::lock(&context, all),
+        Command::Config => config::config(&context, settings),
         Command::Agent(args) => agent::agent(&Arc::new(context), args),
         Command::Peers { action: None } => peers::peers(&context),
         Command::Peers { action: Some(PeersAction::Rename { peer, name }) } => {

@@ -17,6 +17,7 @@ use stronghold_vault::{Identity, Stronghold, check_given_name};
 use stronghold_net::pairing::CODE_LIFE;
 
 use super::{peers::add_rule, progress::Progress, qr};
+use crate::address::{to_dial, to_listen};
 use crate::context::{Context, runtime, selections};
 use crate::waiting::Waiting;
 use crate::{
@@ -29,10 +30,10 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct PairArgs {
     /// Listen on ADDR for the other device; default: 0.0.0.0:4747, or any port if that is taken.
-    #[arg(long, value_name = "ADDR", conflicts_with = "join")]
+    #[arg(long, value_name = "ADDR", conflicts_with = "join", value_parser = to_listen)]
     pub(crate) listen: Option<String>,
     /// Join the device at ADDR, with the code that it shows. Without ADDR, search the network.
-    #[arg(long, value_name = "ADDR", num_args = 0..=1)]
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, value_parser = to_dial)]
     pub(crate) join: Option<Option<String>>,
     /// Name the other device here; default: the name it gives itself.
     #[arg(long, value_name = "NAME")]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use stronghold_net::{Outcome, Peer, SEARCH_TIME, SharedVault};
 use stronghold_sync::escape_untrusted;
 
+use crate::address::to_dial;
 use crate::context::Context;
 use crate::error::{About, Failure};
 use crate::output::Output;
@@ -13,7 +14,7 @@ use clap::Args;
 #[derive(Debug, Default, Args)]
 pub(crate) struct At {
     /// Dial the device at ADDR; default: its last address, else search the network.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = to_dial)]
     pub(crate) at: Option<String>,
 }
 

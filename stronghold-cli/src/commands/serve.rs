@@ -26,6 +26,7 @@ use super::{
     progress::{Names, warn_copied, warn_set_back, whose_word},
     terminal_handler::Console,
 };
+use crate::address::to_listen;
 use crate::context::{Context, runtime};
 use crate::{
     error::{Failure, Kind},
@@ -35,9 +36,9 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Listen on ADDR, unless a service manager hands over a socket.
-    #[arg(long, value_name = "ADDR", default_value = DEFAULT_LISTEN)]
-    pub(crate) listen: String,
+    /// Listen on ADDR, unless a service manager hands over a socket; default: 0.0.0.0:4747.
+    #[arg(long, value_name = "ADDR", value_parser = to_listen)]
+    pub(crate) listen: Option<String>,
     /// Stop after one session.
     #[arg(long)]
     pub(crate) once: bool,
@@ -59,23 +60,25 @@ pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> 
                 std::process::exit(0)
             });
         };
-        answer(context.output, home, args, inherited()?, stop).await
+        answer(context, home, args, inherited()?, stop).await
     })
 }
 
 /// Answers peers until `stop` completes, or after one session with `--once`. Listens on the
 /// inherited socket, if there is one.
 pub(super) async fn answer(
-    output: Output,
+    context: &Context,
     home: SharedVault,
     args: &ServeArgs,
     inherited: Option<Listener>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
+    let output = context.output;
     let device = home.lock().stronghold().identity().device();
+    let address = args.listen.as_deref().or(context.config.listen.as_deref()).unwrap_or(DEFAULT_LISTEN);
     let listener = match inherited {
         Some(listener) => listener,
-        None => bind(&args.listen).await?,
+        None => bind(address).await?,
     };
     let address = listener.local_addr().map_err(|error| Failure::terminal(&error))?;
     output.result(&json!({ "listening": address.to_string(), "device": device.to_string() }), || {

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use serde_json::{Value, json};
 use stronghold_net::{Beyond, Direction, Outcome, PlanDecision, SharedVault, SyncRequest};
 use stronghold_sync::{
-    self as sync, Location, LocationId, Plan, Shape, SkipReason, Skipped, escape_untrusted,
+    self as sync, DeviceId, Location, LocationId, Plan, Shape, SkipReason, Skipped, escape_untrusted,
     session::Duplicate,
 };
 use stronghold_vault::Stronghold;
@@ -29,6 +29,9 @@ use clap::Args;
 pub(crate) struct SyncArgs {
     /// Device's name here, or the beginning of its id; default: the only paired device.
     pub(crate) peer: Option<String>,
+    /// Synchronise with every paired device, one after the other.
+    #[arg(long, conflicts_with_all = ["peer", "at"])]
+    pub(crate) all: bool,
     /// Synchronise only matching locations; may be repeated.
     #[arg(long, value_name = "GLOB")]
     pub(crate) select: Vec<String>,
@@ -63,38 +66,82 @@ pub(super) fn sync(context: &Context, args: &SyncArgs) -> Result<(), Failure> {
     };
     let request = SyncRequest::new(selections(&args.select)?, ways);
     let home = SharedVault::new(context.open()?);
-    let peer = args.peer.clone().map_or_else(|| only_peer(&home), Ok)?;
     runtime()?.block_on(async {
-        let session = Session { context, home: &home, peer: &peer, at: &args.at, copied: Cell::default() };
-        if args.dry_run {
-            let beyond = if args.take { Beyond::Everything } else { Beyond::Nothing };
-            let outcome = session.run(request.beyond(beyond).with_names(true), PlanDecision::Stop).await?;
-            return session.report(&outcome, Some(args.confirm_deletions));
+        if args.all {
+            return with_all(context, args, &home, &request).await;
         }
-        let beyond = match args.take {
-            true if context.global.yes => Beyond::Everything,
-            true => session.seen(request.clone()).await?,
-            false => Beyond::Nothing,
-        };
-        let go_on =
-            if args.confirm_deletions { PlanDecision::ProceedWithDeletions } else { PlanDecision::Proceed };
-        let request = request.beyond(beyond);
-        if args.review {
-            let plan = session.run(request.clone().with_names(true), PlanDecision::Stop).await?;
-            if !context.output.is_json() {
-                session.report(&plan, Some(args.confirm_deletions))?;
-            }
-            context.confirm("Do that?")?;
-        }
-        let mut outcome = session.run(request.clone(), go_on).await?;
-        let mut goes_on = outcome.has_more();
-        while goes_on {
-            let next = session.run(request.clone(), go_on).await?;
-            goes_on = next.has_more();
-            outcome = outcome.and(next);
-        }
-        session.report(&outcome, None)
+        let peer = args.peer.clone().map_or_else(|| only_peer(&home), Ok)?;
+        with_one(context, args, &home, &peer, request).await
     })
+}
+
+/// Synchronises with each paired device. A failure with one does not keep the others waiting.
+async fn with_all(
+    context: &Context,
+    args: &SyncArgs,
+    home: &SharedVault,
+    request: &SyncRequest,
+) -> Result<(), Failure> {
+    let known: Vec<(String, String)> = {
+        let home = home.lock();
+        let peers = home.stronghold().peers().iter();
+        peers.map(|(device, peer)| (device.to_string(), peer.name.clone())).collect()
+    };
+    if known.is_empty() {
+        return Err(no_peer());
+    }
+    let mut failed = Vec::new();
+    for (device, name) in &known {
+        if !context.output.is_json() {
+            context.output.result(&Value::Null, || vec![format!("{}:", escape_untrusted(name))])?;
+        }
+        if let Err(failure) = with_one(context, args, home, device, request.clone()).await {
+            let failure = failure.about(name);
+            context.output.failure(&failure);
+            failed.push(failure.kind);
+        }
+    }
+    let Some(kind) = failed.first() else { return Ok(()) };
+    let message = format!("{} of {} failed", failed.len(), counted(known.len() as u64, "sync"));
+    Err(Failure::new(*kind, message).hint("the others are done; see above"))
+}
+
+async fn with_one(
+    context: &Context,
+    args: &SyncArgs,
+    home: &SharedVault,
+    peer: &str,
+    request: SyncRequest,
+) -> Result<(), Failure> {
+    let session = Session { context, home, peer, at: &args.at, copied: Cell::default() };
+    if args.dry_run {
+        let beyond = if args.take { Beyond::Everything } else { Beyond::Nothing };
+        let outcome = session.run(request.beyond(beyond).with_names(true), PlanDecision::Stop).await?;
+        return session.report(&outcome, Some(args.confirm_deletions));
+    }
+    let beyond = match args.take {
+        true if context.global.yes => Beyond::Everything,
+        true => session.seen(request.clone()).await?,
+        false => Beyond::Nothing,
+    };
+    let go_on =
+        if args.confirm_deletions { PlanDecision::ProceedWithDeletions } else { PlanDecision::Proceed };
+    let request = request.beyond(beyond);
+    if args.review {
+        let plan = session.run(request.clone().with_names(true), PlanDecision::Stop).await?;
+        if !context.output.is_json() {
+            session.report(&plan, Some(args.confirm_deletions))?;
+        }
+        context.confirm("Do that?")?;
+    }
+    let mut outcome = session.run(request.clone(), go_on).await?;
+    let mut goes_on = outcome.has_more();
+    while goes_on {
+        let next = session.run(request.clone(), go_on).await?;
+        goes_on = next.has_more();
+        outcome = outcome.and(next);
+    }
+    session.report(&outcome, None)
 }
 
 /// Returns the id of the only paired device.
@@ -103,10 +150,16 @@ fn only_peer(home: &SharedVault) -> Result<String, Failure> {
     let mut peers = home.stronghold().peers().iter();
     match (peers.next(), peers.next()) {
         (Some((device, _)), None) => Ok(device.to_string()),
-        (None, _) => Err(Failure::new(Kind::NotFound, "no device is paired")
-            .hint("pair one: `stronghold pair` here and there")),
-        _ => Err(Failure::usage("several devices are paired: name one", "see `stronghold peers`")),
+        (None, _) => Err(no_peer()),
+        _ => Err(Failure::usage(
+            "several devices are paired: name one",
+            "or say --all; see `stronghold peers`",
+        )),
     }
+}
+
+fn no_peer() -> Failure {
+    Failure::new(Kind::NotFound, "no device is paired").hint("pair one: `stronghold pair` here and there")
 }
 
 /// Peer and parameters shared by the sessions of one `sync`.
@@ -157,6 +210,10 @@ impl Session<'_> {
         Ok(Beyond::These(plan.beyond.iter().map(Shape::entry).collect()))
     }
 
+    fn device(&self) -> Result<DeviceId, Failure> {
+        Ok(self.home.lock().stronghold().peers().find(self.peer)?.0)
+    }
+
     fn name(&self) -> Result<String, Failure> {
         Ok(escape_untrusted(&self.home.lock().stronghold().peers().find(self.peer)?.1.name))
     }
@@ -178,6 +235,7 @@ impl Session<'_> {
         let conflicts = Standing::beside(home.stronghold(), new, dry_run.is_some())?;
         drop(home);
         let mut object = summary_object(outcome, dry_run.is_some());
+        object["peer"] = self.device()?.to_string().into();
         object["conflicts_standing"] = conflicts.standing.into();
         object["records"] = here.object();
         object["records_there"] = there.object();

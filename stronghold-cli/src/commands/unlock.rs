@@ -13,6 +13,7 @@ use stronghold_vault::LockedKey;
 
 use crate::agent::{Agent, AgentError, HoldTime, Left, Place, all_places, client::lock_at};
 use crate::clock::length;
+use crate::config::UnlockConfig;
 use crate::context::Context;
 use crate::error::{Failure, Kind, shown};
 use crate::output::counted;
@@ -40,10 +41,13 @@ pub(crate) struct UnlockArgs {
 
 impl UnlockArgs {
     /// Returns how long the options let a key be held.
-    fn time(&self) -> HoldTime {
+    fn time(&self, config: &UnlockConfig) -> HoldTime {
         match *self {
             Self { until_lock: true, .. } => HoldTime { idle: None, total: None },
-            Self { total: None, idle: None, .. } => HoldTime { idle: Some(IDLE), total: Some(TOTAL) },
+            Self { total: None, idle: None, .. } => {
+                let [idle, total] = config.times();
+                HoldTime { idle: Some(idle.unwrap_or(IDLE)), total: Some(total.unwrap_or(TOTAL)) }
+            }
             Self { total, idle, .. } => HoldTime { idle, total },
         }
     }
@@ -64,7 +68,7 @@ pub(super) fn unlock(context: &Context, args: &UnlockArgs) -> Result<(), Failure
     }
     let vault = context.open_without_agent()?;
     let key = vault.file().sealer().slot_key().ok_or_else(|| failed("the snapshot has no key to hold"))?;
-    let left = hold(&place, key, args.time())?;
+    let left = hold(&place, key, args.time(&context.config.unlock))?;
     report(context, &place, left, "unlocked")
 }
 
@@ -215,7 +219,7 @@ mod tests {
             (None, None, true, (None, None)),
         ] {
             let args = UnlockArgs { total, idle, until_lock };
-            let HoldTime { idle, total } = args.time();
+            let HoldTime { idle, total } = args.time(&UnlockConfig::default());
             assert_eq!((idle, total), expected);
             assert_eq!(args.is_plain(), expected == (minutes(15), minutes(480)));
         }

@@ -2,5 +2,8 @@
 
 #[test]
 fn the_command_says_exactly_this() {
-    trycmd::TestCases::new().env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR")).case("tests/cmd/*.trycmd");
+    trycmd::TestCases::new()
+        .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("XDG_CONFIG_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .case("tests/cmd/*.trycmd");
 }

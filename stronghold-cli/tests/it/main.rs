@@ -6,6 +6,7 @@ mod bad_input;
 mod clocks;
 mod cmd;
 mod common;
+mod config;
 mod copied;
 mod defects;
 #[allow(dead_code, reason = "not all of it is used here")]

@@ -353,7 +353,10 @@ pub(crate) fn raw_key(number: u8) -> [u8; 32] {
 /// Builds the command without settings from the tester's environment.
 pub(crate) fn stronghold() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stronghold"));
-    command.env_remove("STRONGHOLD_SNAPSHOT").env_remove("STRONGHOLD_PASSPHRASE_FILE");
+    for setting in ["SNAPSHOT", "PASSPHRASE_FILE", "CONFIG", "NO_AGENT", "REQUIRE_ROLLBACK_NOTES"] {
+        command.env_remove(format!("STRONGHOLD_{setting}"));
+    }
+    command.env("XDG_CONFIG_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
         .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
