@@ -56,7 +56,7 @@ pub(crate) enum Command {
     },
     /// Write a secret from a prompt, stdin or a file, or generate one.
     #[command(
-        after_help = "Examples:\n  stronghold put wallet/web/mail\n  stronghold put work/ci/token --generate=32"
+        after_help = "Examples:\n  stronghold put work/ci/token --generate=32\n  stronghold put wallet/web/shop --fields username,password,url"
     )]
     Put(PutArgs),
     /// Print a secret's exact bytes (plus a newline on a terminal only).

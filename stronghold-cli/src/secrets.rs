@@ -19,7 +19,9 @@ use zeroize::Zeroizing;
 use crate::globals::Global;
 use crate::{
     error::{Failure, shown},
-    input, terminal,
+    input,
+    output::Output,
+    terminal,
 };
 pub(crate) use generate::Recipe;
 use passphrase::Passphrase;
@@ -150,17 +152,21 @@ impl Source {
         }
     }
 
-    /// Reads the secret that seals a new snapshot or slot. A prompt asks twice, and offers a
-    /// generated one.
+    /// Reads the secret that seals a new snapshot or slot. A prompt asks twice, tells the
+    /// passphrase's strength and offers a generated one; of one from elsewhere it is told if it is
+    /// not good.
     ///
     /// # Errors
     /// As [`given`](Self::given).
-    pub(crate) fn new_secret(&self, path: &Path) -> Result<Secret, Failure> {
+    pub(crate) fn new_secret(&self, output: Output, path: &Path) -> Result<Secret, Failure> {
         match &self.key_file {
             Some(path) => key::read(path).map(Secret::Key),
             None => {
                 let prompt = format!("New passphrase for {} (Enter: a generated one): ", shown(path));
                 let new = self.passphrase(|| Passphrase::typed_new(&prompt))?;
+                if !self.is_prompt() && !output.is_json() {
+                    let _ = strength::advice(&new.text).map(|advice| output.note(&advice));
+                }
                 Ok(Secret::Passphrase(new.text))
             }
         }
@@ -177,8 +183,8 @@ impl Source {
 }
 
 /// Reads the secret of a new snapshot from the source that the options name; a prompt asks twice.
-pub(crate) fn of_new_snapshot(global: &Global, path: &Path) -> Result<Secret, Failure> {
-    Source::of_snapshot(global).new_secret(path)
+pub(crate) fn of_new_snapshot(global: &Global, output: Output, path: &Path) -> Result<Secret, Failure> {
+    Source::of_snapshot(global).new_secret(output, path)
 }
 
 /// Reads a value from a file, else from a prompt if stdin is a terminal, else from stdin. A prompt

@@ -40,7 +40,7 @@ pub(super) fn clone(
             if is_taken(&path)? {
                 return Err(Failure::exists(&path));
             }
-            let secret = secrets::of_new_snapshot(&context.global, &path)?;
+            let secret = secrets::of_new_snapshot(&context.global, context.output, &path)?;
             context.make_default_folder(&path)?;
             let mut stronghold = init::new_stronghold(&host_name())?;
             runtime()?.block_on(async {

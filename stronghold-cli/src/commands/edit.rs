@@ -107,11 +107,14 @@ fn editor() -> Result<String, Failure> {
         .find_map(|name| std::env::var(name).ok().filter(|command| !command.trim().is_empty()));
     let command = named.unwrap_or_else(|| "vi".into());
     let program = command.split_whitespace().next().unwrap_or_default();
-    // These keep notes on what was edited, and a swap file, elsewhere.
-    let is_vim =
-        program_name(program).is_some_and(|name| name.starts_with("vim") || name.starts_with("nvim"));
-    let leaves_no_notes = if is_vim { " -n -i NONE" } else { "" };
+    let leaves_no_notes = program_name(program).map_or("", |name| without_notes(&name));
     Ok(format!("{command}{leaves_no_notes} \"$1\""))
+}
+
+/// Returns the options with which an editor keeps no notes on what was edited, and no swap file,
+/// elsewhere.
+fn without_notes(program: &str) -> &'static str {
+    if program.starts_with("vim") || program.starts_with("nvim") { " -n -i NONE" } else { "" }
 }
 
 /// Returns the file name of a program, behind links such as that of `vi`.
@@ -236,6 +239,19 @@ fn is_in_memory(_: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn editors_that_keep_notes_are_told_not_to() {
+        for (program, expected) in [
+            ("vim", " -n -i NONE"),
+            ("vim.basic", " -n -i NONE"),
+            ("nvim", " -n -i NONE"),
+            ("nano", ""),
+            ("ed", ""),
+        ] {
+            assert_eq!(without_notes(program), expected, "{program}");
+        }
+    }
 
     #[test]
     fn only_an_added_line_end_is_removed() {

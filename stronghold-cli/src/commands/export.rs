@@ -76,7 +76,7 @@ fn sealed(context: &Context, args: &ExportArgs) -> Result<(), Failure> {
         return Err(Failure::exists(output));
     }
     let secret = Source::of_files(args.output_passphrase_file.as_deref(), args.output_key_file.as_deref())
-        .new_secret(output)?;
+        .new_secret(context.output, output)?;
     let mut exported = init::new_stronghold(home.stronghold().name())?;
     let merged = merge.run(&mut exported, home.stronghold())?;
     let everything = Selection::everything();

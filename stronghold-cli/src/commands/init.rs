@@ -18,7 +18,7 @@ pub(super) fn init(context: &Context, name: Option<String>) -> Result<(), Failur
     if is_taken(&path)? {
         return Err(Failure::exists(&path));
     }
-    let secret = secrets::of_new_snapshot(&context.global, &path)?;
+    let secret = secrets::of_new_snapshot(&context.global, context.output, &path)?;
     context.make_default_folder(&path)?;
     let home = context.create(&path, &secret, new_stronghold(&name.unwrap_or_else(host_name))?)?;
     let device = home.stronghold().identity().device();

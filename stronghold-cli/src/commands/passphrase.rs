@@ -105,7 +105,7 @@ impl Renewal {
 
 fn add_slot(context: &Context, home: &mut VaultFile, args: &PassphraseArgs) -> Result<(), Failure> {
     let files = (args.new_passphrase_file.as_deref(), args.new_key_file.as_deref());
-    let new = Source::of_files(files.0, files.1).new_secret(home.file().path())?;
+    let new = Source::of_files(files.0, files.1).new_secret(context.output, home.file().path())?;
     let others = args.renewal.secrets()?;
     let _waiting = context.waiting("sealing the key");
     let cost = match args.calibrate {

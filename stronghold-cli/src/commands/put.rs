@@ -1,10 +1,12 @@
 //! `put`: writes a record.
 
+mod fields;
+
 use std::io::IsTerminal;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stronghold_snapshot::{Access, now};
-use stronghold_sync::{Location, Selection, escape_untrusted};
+use stronghold_sync::{Location, RevisionId, Selection, escape_untrusted};
 use stronghold_vault::{Labels, ReadError, ReadResult, Stronghold};
 use zeroize::Zeroizing;
 
@@ -21,7 +23,11 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(crate) struct PutArgs {
     /// Record to write, as CLIENT/VAULT/RECORD.
-    location: String,
+    pub(super) location: String,
+    /// Write a login: these fields of LOCATION, such as username,password,url, each from a prompt
+    /// or a line of stdin. A generated value is the field `password`.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "file")]
+    pub(super) fields: Vec<String>,
     /// Read the value from FILE; `-` is stdin.
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["generate", "words", "alphabet"])]
     pub(crate) file: Option<PathBuf>,
@@ -67,6 +73,9 @@ pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
     let recipe = args
         .recipe()
         .map_err(|wrong| Failure::usage(wrong, "for example: put wallet/web/mail --generate=24"))?;
+    if !args.fields.is_empty() {
+        return fields::put(context, args, recipe);
+    }
     let location = location(&args.location)?;
     let mut home = context.open_at(std::slice::from_ref(&location), Access::Write)?;
     if !args.allow_lookalike {
@@ -84,18 +93,28 @@ pub(super) fn put(context: &Context, args: &PutArgs) -> Result<(), Failure> {
         let before = stronghold.read(&location).ok();
         Ok((before, stronghold.write(&location, &value, Labels::new(), now()).about(&location)?))
     })?;
-    let object = json!({
-        "location": location.to_string(), "revision": revision.to_string(), "size": value.len(),
-        "replaced": before.as_ref().map(|before| before.revision.value.len()),
-    });
+    let object = object(&location, &value, before.as_ref(), &revision);
     if !context.output.is_json() {
         tell(context, &location, before.as_ref());
     }
     context.output.result(&object, Vec::new)
 }
 
+/// Returns what was written, for `--json`.
+pub(super) fn object(
+    location: &Location,
+    value: &[u8],
+    before: Option<&ReadResult>,
+    revision: &RevisionId,
+) -> Value {
+    json!({
+        "location": location.to_string(), "revision": revision.to_string(), "size": value.len(),
+        "replaced": before.map(|before| before.revision.value.len()),
+    })
+}
+
 /// Tells that a value was replaced, and to a person at a terminal that one was written.
-fn tell(context: &Context, location: &Location, before: Option<&ReadResult>) {
+pub(super) fn tell(context: &Context, location: &Location, before: Option<&ReadResult>) {
     let at = escape_untrusted(&location.to_string());
     match before {
         Some(before) if before.conflict => context

@@ -89,3 +89,17 @@ fn refused(error: WriteError, from: &Location, to: &Location) -> Failure {
     let at = if error == WriteError::Exists { to } else { from };
     Failure::from(error).about(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_record_that_it_is_about() {
+        let (from, to) = ("a/b/from".parse().unwrap(), "a/b/to".parse().unwrap());
+        let refused = |error| refused(error, &from, &to).message;
+        assert!(refused(WriteError::Exists).contains("a/b/to"));
+        assert!(!refused(WriteError::Exists).contains("a/b/from"));
+        assert!(refused(WriteError::NotFound).contains("a/b/from"));
+    }
+}

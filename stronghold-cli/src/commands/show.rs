@@ -53,6 +53,11 @@ pub(super) fn show(context: &Context, args: &ShowArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Returns whether a field is hidden: its name is none of [`SHOWN`].
+pub(super) fn is_secret(field: &str) -> bool {
+    !SHOWN.contains(&field.to_lowercase().as_str())
+}
+
 /// Returns the fields of a login: the record with its name, and all below it.
 fn fields(stronghold: &Stronghold, title: &str, reveal: bool) -> Result<Vec<Field>, Failure> {
     let bare = title.trim_end_matches('/');
@@ -66,7 +71,7 @@ fn fields(stronghold: &Stronghold, title: &str, reveal: bool) -> Result<Vec<Fiel
         let text = location.to_string();
         let name = text[bare.len()..].trim_start_matches('/');
         let name = if name.is_empty() { "value" } else { name }.to_owned();
-        let is_shown = reveal || SHOWN.contains(&name.to_lowercase().as_str());
+        let is_shown = reveal || !is_secret(&name);
         let value = is_shown.then(|| match std::str::from_utf8(&read.revision.value) {
             Ok(text) => text.to_owned(),
             Err(_) => format!("({} bytes that are not text)", read.revision.value.len()),

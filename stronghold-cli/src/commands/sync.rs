@@ -82,11 +82,12 @@ async fn with_all(
     home: &SharedVault,
     request: &SyncRequest,
 ) -> Result<(), Failure> {
-    let known: Vec<(String, String)> = {
+    let mut known: Vec<(String, String)> = {
         let home = home.lock();
         let peers = home.stronghold().peers().iter();
         peers.map(|(device, peer)| (device.to_string(), peer.name.clone())).collect()
     };
+    known.sort_by(|(_, one), (_, other)| one.cmp(other));
     if known.is_empty() {
         return Err(no_peer());
     }

@@ -185,6 +185,7 @@ fn stdin_is_not_read_twice() {
     for args in [
         &["put", "a/b/d", "--key-file", "-"][..],
         &["put", "a/b/d", "--file", "-", "--key-file", "/dev/stdin"],
+        &["import", "-", "--format", "kdbx", "--source-key-file", "-"],
         &["merge", "vault", "--passphrase-fd", "0", "--other-passphrase-file", "-"],
         &["merge", "vault", "--passphrase-file", "-", "--other-passphrase-file", "/dev/fd/0"],
         &["passphrase", "--passphrase-fd", "0", "--new-passphrase-file", "-"],

@@ -204,3 +204,38 @@ fn there_is_a_header_at_a_terminal() {
     assert!(!device.ok(&["list"]).contains("CHANGED"));
     device.fails(&["edit", "w/v/r"], USAGE);
 }
+
+#[test]
+fn a_login_is_written_at_once_from_lines_and_a_generated_password() {
+    let device = Device::new("own");
+    let fields = ["put", "w/web/shop", "--fields", "username,password,url", "--generate=30"];
+    assert_eq!(device.ok_with(&fields, b"anna\r\nhttps://shop.example\n"), "");
+    let login = |field: &str| device.get(&format!("w/web/shop/{field}"));
+    assert_eq!((login("username"), login("url")), ("anna".into(), "https://shop.example".into()));
+    let first = login("password");
+    assert_eq!(first.len(), 30);
+    // An empty line leaves a field as it is.
+    let done = device.json_with(&fields, b"\nhttps://other.example\n");
+    assert_eq!(strings(&done["records"], "location"), ["w/web/shop/password", "w/web/shop/url"]);
+    assert_eq!(done["records"][0]["replaced"], 30);
+    assert_eq!((login("username"), login("url")), ("anna".into(), "https://other.example".into()));
+    assert_ne!(login("password"), first);
+    device.ok(&["undo"]);
+    assert_eq!((login("password"), login("url")), (first, "https://shop.example".into()));
+    let done = device.run(&["put", "w/web/shop", "--fields", "password"], b"typed\n");
+    assert_eq!(done.stderr, "replaced w/web/shop/password (was 30 bytes, `stronghold undo`)\n");
+    assert_eq!(login("password"), "typed");
+
+    for (args, stdin) in [
+        (&["--fields", "username,password"][..], &b"one line\n"[..]),
+        (&["--fields", "username,password"], b"one\ntwo\nthree\n"),
+        (&["--fields", "username,username"], b"one\ntwo\n"),
+        (&["--fields", "username,url", "--generate"], b"one\ntwo\n"),
+        (&["--fields", "username"], b"\n"),
+        (&["--fields", "username", "--file", "key"], b"x"),
+    ] {
+        let before = device.files();
+        let done = device.run(&[&["put", "w/web/shop"], args].concat(), stdin);
+        assert_eq!((done.exit, before == device.files()), (USAGE, true), "{args:?}: {}", done.stderr);
+    }
+}

@@ -159,6 +159,18 @@ fn a_person_goes_through_the_conflicts() {
 }
 
 #[test]
+fn who_quits_is_asked_no_more() {
+    let (here, _there) = conflicting(&["a/b/1", "a/b/2"]);
+    let mut session = asked(&here, &[]);
+    session.expect("a/b/1  (1 of 2)").unwrap();
+    session.expect(PROMPT).unwrap();
+    session.send_line("q").unwrap();
+    let (exit, said) = end(session);
+    assert!(exit == 0 && !said.contains("(2 of 2)"), "{said}");
+    assert_eq!(conflicts(&here), ["a/b/1", "a/b/2"]);
+}
+
+#[test]
 fn what_changed_meanwhile_is_shown_again_and_values_are_escaped() {
     let (here, _there) = conflicting(&["a/b/1"]);
     let other = Device::new("there");

@@ -114,6 +114,9 @@ fn a_one_time_password_is_that_of_a_record_or_of_a_logins_field() {
     };
     assert!((0..2).any(is_one_code));
     assert!(is_code(&of("i/web/bare"), 6));
+    let (exit, shown) = common::end(common::redirected(&device, &["totp", "i/web/shop"], ">code"));
+    assert!(exit == 0 && shown.starts_with("valid for ") && shown.ends_with(" s\r\n"), "{shown}");
+    assert!(is_code(&std::fs::read_to_string(device.folder().join("code")).unwrap(), 6));
     let told = device.json(&["totp", "i/web/shop"]);
     let seconds = told["seconds_left"].as_u64().unwrap();
     assert!((1..=86400).contains(&seconds) && told["location"] == "i/web/shop/totp", "{told}");

@@ -304,6 +304,7 @@ mod tests {
     #[test]
     fn damaged_and_other_files_are_refused() {
         let export = export();
+        let right = read(&export, "c").unwrap();
         for other in [&b""[..], b"PK\x05\x06", b"no zip", &zip(&[("other", b"x")]), &zip(&[(DATA, b"{}")])] {
             assert_eq!(read(other, "c").unwrap_err(), ReadOnePuxError::Unreadable);
         }
@@ -314,6 +315,8 @@ mod tests {
             // Neither local headers nor times and versions are needed to read it.
             if let Ok(table) = read(&bytes, "c") {
                 assert!(table.credentials.len() == 1 || at > 30, "byte {at}");
+                let mut values = table.credentials.iter().flat_map(|found| &found.fields);
+                assert!(values.all(|field| right.credentials[0].fields.contains(field)), "byte {at}");
             }
         }
     }
