@@ -72,7 +72,8 @@ pub(crate) fn tell(lines: &str) -> Result<(), Failure> {
 fn none() -> Failure {
     Failure::usage(
         "there is no terminal to ask on",
-        "use --passphrase-file, --passphrase-fd or --key-file; values come from stdin or --file",
+        "run `stronghold unlock` at one, or use --passphrase-file, --passphrase-fd or --key-file; \
+         values come from stdin or --file",
     )
 }
 

@@ -402,3 +402,16 @@ fn a_pairing_asks_on_the_terminal_whatever_is_redirected() {
         }
     }
 }
+
+#[test]
+fn a_wait_for_another_writer_is_shown_until_it_is_over() {
+    let device = Device::new("own");
+    let lock = fs::File::options().append(true).open(device.folder().join(".vault.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut session = redirected(&device, &["put", "a/b/c", "--generate"], "");
+    session.expect("another process writes to the snapshot, ").unwrap();
+    session.expect(" s left").unwrap();
+    drop(lock);
+    let (exit, shown) = end(session);
+    assert!(exit == 0 && shown.ends_with("wrote a/b/c\r\n"), "{shown}");
+}
