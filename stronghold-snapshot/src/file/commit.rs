@@ -199,6 +199,7 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
             storage.keep_note(&mut self.lock);
             return Err(error.into());
         }
+        storage.release_note(&mut self.lock);
         self.file.sealer = after;
         Ok(())
     }

@@ -77,8 +77,12 @@ pub trait Storage {
     /// [`keep_note`](Self::keep_note).
     fn was_left(&self, lock: &Self::Lock) -> bool;
 
-    /// Keeps this process's note in the lock file beyond the lock, for the next writer to find.
+    /// Keeps this process's note in the lock file beyond the lock, for the next writer to find. So
+    /// does a lock that [was left](Self::was_left), until [`release_note`](Self::release_note).
     fn keep_note(&self, lock: &mut Self::Lock);
+
+    /// Lets the note go with the lock: everything that was left is durable.
+    fn release_note(&self, lock: &mut Self::Lock);
 
     /// Checks whether `lock` is still the lock at `path`; `false` if its file was removed or
     /// replaced.
@@ -184,7 +188,7 @@ impl Storage for Disk {
             Ok(()) if safe_open::is_lock(&file, path)? => {
                 let was_left = file.metadata()?.len() > 0;
                 note_holder(&file);
-                Ok(Some(DiskLock { file, was_left, keeps_note: false }))
+                Ok(Some(DiskLock { file, was_left, keeps_note: was_left }))
             }
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
@@ -201,6 +205,10 @@ impl Storage for Disk {
 
     fn keep_note(&self, lock: &mut DiskLock) {
         lock.keeps_note = true;
+    }
+
+    fn release_note(&self, lock: &mut DiskLock) {
+        lock.keeps_note = false;
     }
 
     fn lock_holder(&self, path: &Path) -> Option<u32> {

@@ -188,6 +188,13 @@ fn a_segment_of_another_place_file_or_base_is_none() {
     assert_eq!(opens_as(&[&base, two]), "base");
     assert_eq!(opens_as(&[&base, one, one]), "base one");
     assert_eq!(opens_as(&[&base, &[0; BLOCK], one]), "base");
+    // Of another branch, at the same place.
+    fs::write(&path, [&base[..], one].concat()).unwrap();
+    append(&mut open(&path).0, b"not two").unwrap();
+    let other = fs::read(&path).unwrap();
+    append(&mut open(&path).0, b"three").unwrap();
+    let three = fs::read(&path).unwrap().split_off(other.len());
+    assert_eq!(opens_as(&[&base, one, two, &three]), "base one two");
     // Of the file's earlier base, and at the same place.
     fs::write(&path, &whole).unwrap();
     let (mut file, _) = open(&path);
@@ -268,6 +275,80 @@ fn after_a_failed_sync_the_next_writer_writes_the_whole() {
     assert_eq!(content(&path), "anew one two three");
     file.reload_if_newer().unwrap();
     assert!(matches!(append(&mut file, b"four"), Err(CommitError::MustRewrite)));
+}
+
+#[test]
+fn after_a_failed_sync_of_the_folder_the_next_writer_writes_the_whole() {
+    let (_folder, path, _) = new(b"base");
+    let disk = Faulty::new(Disk);
+    let (mut file, _) = SnapshotFile::open_in(disk.clone(), &path, &Unlock::Key(&KEY)).unwrap();
+    disk.fail(None, false, 0);
+    file.commit(b"one").unwrap();
+    let sync = disk.calls().iter().rposition(|call| *call == "sync_folder").unwrap();
+    disk.fail(Some(sync), false, EIO);
+    assert!(file.commit(b"two").is_err());
+    disk.fail(None, false, 0);
+    // It is in place, but may be gone when power is lost, and what is appended to it too.
+    assert_eq!(content(&path), "two");
+    assert!(file.reload_if_newer().unwrap().is_some());
+    let mut locked = file.lock(WAIT).unwrap();
+    assert!(locked.should_rewrite(0));
+    assert!(matches!(locked.append(b"three"), Err(CommitError::MustRewrite)));
+    locked.commit(b"anew").unwrap();
+    drop(locked);
+    append(&mut file, b"three").unwrap();
+    assert_eq!(content(&path), "anew three");
+}
+
+/// Whoever has the lock in between and writes nothing makes nothing durable.
+#[test]
+fn what_a_writer_left_is_known_until_the_whole_is_written() {
+    let (folder, path, mut file) = new(b"base");
+    let lock = folder.path().join(".vault.lock");
+    fs::write(&lock, "4711\n").unwrap();
+    for _ in 0..2 {
+        assert!(file.lock(WAIT).unwrap().should_rewrite(0));
+        assert!(matches!(append(&mut file, b"one"), Err(CommitError::MustRewrite)));
+    }
+    let disk = Faulty::new(Disk);
+    let (mut other, _) = SnapshotFile::open_in(disk.clone(), &path, &Unlock::Key(&KEY)).unwrap();
+    let mut locked = other.lock(WAIT).unwrap();
+    disk.fail(Some(0), true, EIO);
+    assert!(locked.commit(b"anew").is_err());
+    drop(locked);
+    disk.fail(None, false, 0);
+    assert!(file.lock(WAIT).unwrap().should_rewrite(0));
+    file.commit(b"anew").unwrap();
+    assert_eq!(fs::read(&lock).unwrap(), b"");
+    append(&mut file, b"one").unwrap();
+    assert_eq!(content(&path), "anew one");
+}
+
+#[test]
+fn what_is_between_the_base_and_the_first_change_is_zeros_and_may_be_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    let base = stronghold_snapshot::seal(&[NewSlot::Key(&KEY)], b"base").unwrap();
+    let gap = base.len().next_multiple_of(BLOCK) - base.len();
+    assert!(gap > 1);
+    let open_with = |behind: &[u8]| {
+        fs::write(&path, [&base, behind].concat()).unwrap();
+        match SnapshotFile::open(&path, &Unlock::Key(&KEY)) {
+            Ok((_, payload)) => Ok((read(&payload), payload.is_torn())),
+            Err(OpenFileError::Snapshot { source, .. }) => Err(source),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let whole = |is_torn| Ok((String::from("base"), is_torn));
+    assert_eq!(open_with(&[]), whole(false));
+    assert_eq!(open_with(&vec![0; gap - 1]), whole(true), "cut while it was copied");
+    assert_eq!(open_with(&vec![0; gap]), whole(false));
+    for at in [0, gap / 2, gap - 1] {
+        let mut behind = vec![0; gap];
+        behind[at] = 1;
+        assert_eq!(open_with(&behind), Err(OpenError::Damaged(Damage::Gap)), "{at}");
+    }
+    assert_eq!(open_with(&[1]), Err(OpenError::Damaged(Damage::Gap)));
 }
 
 #[test]

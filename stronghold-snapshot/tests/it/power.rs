@@ -114,6 +114,7 @@ impl Storage for Simulated {
         false
     }
     fn keep_note(&self, _lock: &mut ()) {}
+    fn release_note(&self, _lock: &mut ()) {}
     fn sync(&self, file: &File) -> io::Result<()> {
         self.call()?;
         file.sync_all()

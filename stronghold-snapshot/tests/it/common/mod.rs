@@ -146,6 +146,9 @@ impl<S: Storage> Storage for Faulty<S> {
     fn keep_note(&self, lock: &mut S::Lock) {
         self.inner.keep_note(lock);
     }
+    fn release_note(&self, lock: &mut S::Lock) {
+        self.inner.release_note(lock);
+    }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call("rename")?.rename(from, to)
     }
@@ -291,6 +294,7 @@ impl Storage for Memory {
         false
     }
     fn keep_note(&self, _lock: &mut ()) {}
+    fn release_note(&self, _lock: &mut ()) {}
     fn sync(&self, file: &usize) -> io::Result<()> {
         let content = &mut self.state().contents[*file];
         content.durable = content.bytes.clone();
