@@ -150,8 +150,7 @@ fn split_header(file: &[u8]) -> Result<&[u8], OpenError> {
     }
     match (version, suite) {
         (0, _) => Err(OpenError::Damaged(Damage::Header)),
-        (VERSION, SUITE) if len <= MAX_LEN => Ok(bytes),
-        (VERSION, SUITE) => Err(OpenError::Damaged(Damage::Header)),
+        (VERSION, SUITE) => Ok(bytes),
         (VERSION, suite) => Err(OpenError::Unsupported(Unsupported::Suite(suite))),
         (found, _) => Err(OpenError::NewerVersion { found, supported: VERSION }),
     }
