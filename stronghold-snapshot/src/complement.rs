@@ -208,6 +208,7 @@ mod tests {
         let letter = Letter::new();
         let [first, second] = [0, 1].map(|index| letter.sealed(&letter.manifest(index)));
         let mut awaited = letter.awaited();
+        assert_eq!(awaited.taken(), 0);
         assert_eq!(awaited.open(second.clone()), Err(ComplementError::NotThisRequest), "before its turn");
         assert_eq!(awaited.open(first.clone()).unwrap(), [entry()]);
         assert_eq!(awaited.open(first.clone()), Err(ComplementError::NotThisRequest), "replayed");
@@ -218,6 +219,7 @@ mod tests {
         let mut awaited = ComplementReceiver { secret, ..letter.awaited() }.with_taken(awaited.taken());
         assert_eq!(awaited.open(first.clone()), Err(ComplementError::NotThisRequest), "replayed later");
         assert_eq!(awaited.open(second).unwrap(), [entry()]);
+        assert_eq!(awaited.taken(), 2);
         assert!(!first.windows(7).any(|window| window == b"hunter2"));
     }
 

@@ -111,3 +111,45 @@ impl<S: Storage> fmt::Debug for PayloadReader<S> {
         f.debug_struct("PayloadReader").field("path", &self.path).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::format::crypto::StreamEncryptor;
+
+    /// Seals a plaintext of one chunk, whatever its last bytes say of its length.
+    fn reader(plain: &[u8]) -> PayloadReader {
+        let mut chunk = plain.to_vec();
+        let stream = StreamEncryptor::new((&[1; 32]).into(), (&[1; 7]).into());
+        stream.encrypt_last_in_place(&[], &mut chunk).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&chunk).unwrap();
+        PayloadReader {
+            file,
+            path: "vault".into(),
+            key: BodyKey::from_bytes(&[1; 39]),
+            body_at: 0,
+            plain_len: plain.len() as u64,
+            changes: Vec::new(),
+            is_torn: false,
+            opened: None,
+        }
+    }
+
+    #[test]
+    fn a_payload_ends_before_its_length() {
+        for len in [0, 9, 10, 11, 18, 19, u64::MAX] {
+            let told = reader(&[&[7; 10][..], &len.to_be_bytes()].concat()).payload_len();
+            match told {
+                Ok(told) => assert!(len <= 10 && told == len, "{len}"),
+                Err(OpenFileError::Snapshot { source, .. }) => {
+                    assert!(len > 10, "{len}");
+                    assert_eq!(source, OpenError::Damaged(Damage::Padding));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}

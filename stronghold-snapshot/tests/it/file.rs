@@ -60,6 +60,12 @@ fn creating_never_touches_what_is_there() {
     let error = SnapshotFile::create(&path, &[NewSlot::Key(&KEY)], b"two").unwrap_err();
     assert!(matches!(error, CreateError::Exists(at) if at.file_name() == path.file_name()));
     assert_eq!(content(&path), b"one");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    fs::write(&path, "another program's").unwrap();
+    assert!(SnapshotFile::create(&path, &[NewSlot::Key(&KEY)], b"two").is_err());
+    assert_eq!(fs::read(&path).unwrap(), b"another program's");
+    assert_eq!(names(folder.path()), ["vault"], "no lock is made beside it");
 }
 
 #[test]

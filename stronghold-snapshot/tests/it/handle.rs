@@ -1,7 +1,7 @@
 //! A vault file as the one handle of an application.
 
 use stronghold_snapshot::{
-    Access, Labels, Limits, Location, OnRollback, OpenError, OpenFileError, RecipientSecretKey,
+    Access, Labels, Limits, Location, NewSlot, OnRollback, OpenError, OpenFileError, RecipientSecretKey,
     RollbackGuard, RollbackNotes, Selection, Unlock, UpdateError, VaultFile, VaultFileError, WriteError, now,
 };
 
@@ -194,6 +194,43 @@ fn a_part_that_has_to_be_written_with_the_whole_loses_nothing() {
     part.load_all().unwrap();
     part.update(|held| Ok(held.write(&at("b/w/1"), b"x", Labels::new(), 1).map(drop)?)).unwrap();
     assert_eq!(count(&path).0, 3001);
+}
+
+/// A device whose values are gone is forgotten when the whole is written.
+#[test]
+fn no_more_devices_are_stored_with_the_whole_than_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vault");
+    let mut vault = VaultFile::open_or_create(&path, &KEY).unwrap();
+    let device = stronghold_sync::DeviceId::from_bytes([0xd5; 32]);
+    vault
+        .update(|held| {
+            let revision = stronghold_vault::Revision {
+                salt: [1; 32],
+                author: device,
+                ancestors: stronghold_sync::Ancestors::default(),
+                deleted: false,
+                labels: Labels::new(),
+                time: 1,
+                value: b"theirs".to_vec().into(),
+            };
+            let entry = stronghold_vault::Entry { location: at("a/v/1"), revision };
+            held.import(&[entry], device, 1, |_, _, _| Ok(())).unwrap();
+            held.write(&at("a/v/1"), b"own", Labels::new(), 2)?;
+            held.purge(&Selection::everything());
+            Ok(())
+        })
+        .unwrap();
+    let names_device = |held: &stronghold_vault::Stronghold| {
+        held.to_payload().unwrap().windows(32).any(|bytes| bytes == device.as_bytes())
+    };
+    assert!(names_device(vault.stronghold()) && vault.stronghold().compacted().unwrap().is_some());
+    vault.update_slots(|slots| slots.add_slot(&NewSlot::Key(&[6; 32]), "").map(drop)).unwrap();
+    let opened = VaultFile::open(&path, &KEY).unwrap();
+    for held in [vault.stronghold(), opened.stronghold()] {
+        assert!(!names_device(held) && held.compacted().unwrap().is_none());
+        assert_eq!(held.verify(), Ok(1));
+    }
 }
 
 #[test]

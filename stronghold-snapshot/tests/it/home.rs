@@ -214,6 +214,16 @@ fn an_older_file_than_was_seen_is_refused_until_it_is_accepted() {
 }
 
 #[test]
+fn a_file_is_noted_in_each_folder_that_is_set() {
+    let (folder, _path, mut home) = home();
+    let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+    for seen in [&one, &other] {
+        home.set_rollback_notes(notes(Some(seen), true)).unwrap();
+        assert!(std::fs::read_dir(seen).unwrap().count() > 0);
+    }
+}
+
+#[test]
 fn that_notes_fail_is_told_once_and_again_after_they_were_well() {
     let (folder, path, _home) = home();
     let seen = folder.path().join("notes");
