@@ -362,7 +362,7 @@ mod tests {
     use stronghold_sync::{Location, Operation, Rule, Selection};
 
     use super::*;
-    use crate::{Labels, RulesOutcome, Stronghold, UndoReport, UndoSkipReason};
+    use crate::{DecodeError, Labels, RulesOutcome, Stronghold, UndoReport, UndoSkipReason};
 
     fn at(text: &str) -> Location {
         text.parse().unwrap()
@@ -547,6 +547,53 @@ mod tests {
         assert_eq!(held.revoke(&DeviceId::from_bytes([1; 32]), 6), 1);
         assert_eq!(held.end_step(), Some(PendingStep::command("revoke", 5)), "it can't be taken back");
         assert!(held.steps.list.is_empty());
+    }
+
+    #[test]
+    fn neither_undo_nor_redo_gives_a_revoked_device_a_rule_back() {
+        let mut held = Stronghold::new("here").unwrap();
+        grant(&mut held, 2);
+        let kept = held.policy.clone();
+        grant(&mut held, 1);
+        for device in [3, 4] {
+            held.begin_step(PendingStep::command("grant", 5));
+            grant(&mut held, device);
+            held.end_step();
+        }
+        for (device, rules) in [(1, 1), (4, 1)] {
+            assert_eq!(held.revoke(&DeviceId::from_bytes([device; 32]), 6), rules);
+        }
+        let devices = |held: &Stronghold| held.policy.rules().map(|rule| rule.device).collect::<Vec<_>>();
+        let [two, three] = [2, 3].map(|device| DeviceId::from_bytes([device; 32]));
+        for _ in 0..2 {
+            assert_eq!(held.undo(7).unwrap().unwrap().rules, RulesOutcome::PutBack);
+            assert_eq!(devices(&held), [two, three]);
+            assert_eq!(held.undo(7).unwrap().unwrap().rules, RulesOutcome::PutBack);
+            assert_eq!(held.policy.rules().collect::<Vec<_>>(), kept.rules().collect::<Vec<_>>());
+            for _ in 0..2 {
+                assert_eq!(held.redo(8).unwrap().unwrap().rules, RulesOutcome::PutBack);
+                assert_eq!(devices(&held), [two, three]);
+            }
+        }
+    }
+
+    #[test]
+    fn steps_differ_if_one_is_new_or_gone_or_a_later_one_was_made() {
+        let of = |last, list: &[Arc<Step>]| Steps { last, list: list.to_vec(), open: None };
+        let list = [empty(1, false), empty(2, true)];
+        let before = of(2, &list);
+        assert!(StepsDelta::new(&before, &of(2, &list)).is_none());
+        let equal = list.clone().map(|step| Arc::new((*step).clone()));
+        assert!(StepsDelta::new(&before, &of(2, &equal)).is_none());
+        let changed = [list[0].clone(), Arc::new(Step { undone: 1, ..(*list[1]).clone() })];
+        for now in [of(3, &list), of(2, &list[..1]), of(2, &list[1..]), of(2, &changed)] {
+            let delta = rmp_serde::to_vec(&StepsDelta::new(&before, &now).unwrap()).unwrap();
+            let mut applied = before.clone();
+            applied.apply(rmp_serde::from_slice(&delta).unwrap()).unwrap();
+            assert_eq!((applied.last, applied.list), (now.last, now.list));
+        }
+        let gone = StepsDelta::new(&before, &of(3, &list)).unwrap();
+        assert_eq!(of(1, &list[..1]).apply(gone).unwrap_err(), DecodeError);
     }
 
     #[test]

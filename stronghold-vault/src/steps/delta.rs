@@ -18,7 +18,7 @@ pub(crate) struct StepsDelta {
 impl StepsDelta {
     /// Compares two states; `None` if they are equal.
     pub(crate) fn new(before: &Steps, now: &Steps) -> Option<Self> {
-        let is_new = |step: &&Arc<Step>| !before.list.iter().any(|held| Arc::ptr_eq(held, step));
+        let is_new = |step: &&Arc<Step>| !before.list.contains(step);
         let changed: Vec<Stored> = now.list.iter().filter(is_new).map(|step| Stored::from(&**step)).collect();
         let numbers: Vec<u64> = now.list.iter().map(|step| step.number).collect();
         let is_same = changed.is_empty() && numbers.len() == before.list.len() && before.last == now.last;
