@@ -251,10 +251,25 @@ impl Record {
     /// that steps name, the parents of the heads and, for [`RETENTION`], the last value that each
     /// device delivered and the last one written here.
     pub(crate) fn trim(&mut self, named: &BTreeSet<ShortId>, now: Timestamp) {
+        let is_kept = self.is_kept(named, now);
+        self.history.retain(is_kept);
+    }
+
+    /// Returns whether [`trim`](Self::trim) would drop nothing.
+    pub(crate) fn is_trimmed(&self, named: &BTreeSet<ShortId>, now: Timestamp) -> bool {
+        self.history.iter().all(self.is_kept(named, now))
+    }
+
+    /// Returns which replaced revisions stay, called with each of them from the newest on.
+    fn is_kept<'a>(
+        &self,
+        named: &'a BTreeSet<ShortId>,
+        now: Timestamp,
+    ) -> impl FnMut(&SealedRevision) -> bool + use<'a> {
         let parents: BTreeSet<ShortId> =
             self.heads().flat_map(|head| head.ancestors.parents()).copied().collect();
         let (mut index, mut devices) = (0, BTreeSet::new());
-        self.history.retain(|old| {
+        move |old| {
             index += 1;
             let via = old.origin.delivered.map(|(via, _)| via);
             let is_last_value = !old.deleted && devices.insert(via);
@@ -263,7 +278,7 @@ impl Record {
                 || named.contains(&short)
                 || parents.contains(&short)
                 || is_last_value && now.saturating_sub(old.replaced) < RETENTION
-        });
+        }
     }
 
     /// Calls `work` with the origin of each revision.

@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use stronghold_sync::{LocationId, Timestamp};
 
 use super::{Change, Heads, OpenStep, PendingStep, Step};
-use crate::{
-    record::MAX_HISTORY,
-    stronghold::{Stronghold, Vault},
-};
+use crate::stronghold::Stronghold;
 
 impl Stronghold {
     /// Begins or continues a step: all changes until [`Stronghold::end_step`] belong to it. Changes
@@ -34,7 +31,6 @@ impl Stronghold {
                 let change = step.changes.entry(id).or_insert_with(|| Change { before, ..Change::default() });
                 change.after = after;
             }
-            step.changes.retain(|_, change| change.purged || change.before != change.after);
             if rules != self.policy {
                 let before = step.rules.take().map_or(rules, |(before, _)| before);
                 step.rules = Some((before, self.policy.clone()));
@@ -56,19 +52,13 @@ impl Stronghold {
 
     /// Drops the revisions that a record's history kept for removed steps.
     fn trim_at(&mut self, id: &LocationId, now: Timestamp) {
-        let len = |held: &Self| held.record(id).map_or(0, |(.., record)| record.history_len());
-        let before = len(self);
-        if before <= MAX_HISTORY {
+        let named = self.steps.named(id);
+        if self.record(id).is_none_or(|(.., record)| record.is_trimmed(&named, now)) {
             return;
         }
-        let is_first = self.touch_record(id);
-        let Self { clients, steps, .. } = self;
-        let vault = clients.get_mut(&id.client).and_then(|client| client.vaults.get_mut(&id.vault));
-        if let Some(record) = vault.and_then(|vault: &mut Vault| vault.records.get_mut(&id.record)) {
-            record.trim(&steps.named(id), now);
-        }
-        if is_first && len(self) == before {
-            self.untouch_record(id);
+        self.touch_record(id);
+        if let Some(record) = self.vault_mut(id).and_then(|vault| vault.records.get_mut(&id.record)) {
+            record.trim(&named, now);
         }
     }
 }
