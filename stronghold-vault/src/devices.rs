@@ -116,6 +116,31 @@ mod tests {
     }
 
     #[test]
+    fn devices_are_appended_behind_those_there_are_and_the_last_ones_removed() {
+        let of = |ids: &[u8]| {
+            let mut devices = Devices::default();
+            ids.iter().for_each(|id| _ = devices.number(device(*id)));
+            devices
+        };
+        let appended = |number: usize, ids: &[u8]| {
+            let mut devices = of(&[1, 2]);
+            devices.append((number, ids.iter().map(|id| device(*id)).collect())).map(|()| devices.ids)
+        };
+        assert_eq!(of(&[1, 2, 3, 4]).behind(2), (2, &[device(3), device(4)][..]));
+        assert_eq!(appended(2, &[3, 4]), Ok(of(&[1, 2, 3, 4]).ids));
+        assert_eq!(appended(2, &[]), Ok(of(&[1, 2]).ids));
+        for (number, ids) in [(1, &[3][..]), (3, &[3]), (2, &[1]), (2, &[3, 3])] {
+            assert_eq!(appended(number, ids), Err(DecodeError), "{number} {ids:?}");
+        }
+        let mut devices = of(&[1, 2, 3]);
+        devices.truncate(1);
+        assert_eq!((devices.len(), devices.id(1)), (1, None));
+        assert_eq!([4, 3, 1].map(|id| devices.number(device(id))), [1, 2, 0]);
+        devices.truncate(9);
+        assert_eq!(devices.len(), 3);
+    }
+
+    #[test]
     fn devices_that_no_revision_names_any_more_are_left_out_when_the_whole_is_stored() {
         let mut held = Stronghold::new("here").unwrap();
         let (one, two): (Location, Location) = ("c/v/1".parse().unwrap(), "d/w/2".parse().unwrap());
@@ -127,6 +152,8 @@ mod tests {
             let whole = held.compacted().unwrap();
             Stronghold::from_payload(&whole.as_ref().unwrap_or(held).to_payload().unwrap()).unwrap()
         };
+        assert!(held.compacted().unwrap().is_none(), "all are named");
+        assert!(Stronghold::new("there").unwrap().compacted().unwrap().is_none(), "there is none");
         let before = load(&held);
         assert_eq!(before.devices.ids, held.devices.ids, "all are named");
         assert_eq!(before.devices.ids.len(), 6);
@@ -138,6 +165,7 @@ mod tests {
         assert_eq!(after.history(&one).unwrap(), held.history(&one).unwrap());
         assert_eq!(after.history(&two).unwrap(), held.history(&two).unwrap());
         assert_eq!(after.verify(), Ok(3));
+        assert!(after.compacted().unwrap().is_none());
     }
 
     #[test]

@@ -72,13 +72,13 @@ struct Parts {
 impl Parts {
     /// Parses the trailer of a payload of `len` bytes.
     fn parse(trailer: &[u8], len: u64) -> Result<Self, DecodeError> {
-        let (fields, rest) = trailer.as_chunks::<8>();
+        let (fields, _) = trailer.as_chunks::<8>();
         let [records, fences, names, state, steps, log, count] =
             <[[u8; 8]; 7]>::try_from(fields).map_err(|_| DecodeError)?.map(u64::from_be_bytes);
         let sum = [records, fences, names, state, steps, log, TRAILER_LEN]
             .into_iter()
             .try_fold(0_u64, |sum, len| sum.checked_add(len));
-        match sum == Some(len) && rest.is_empty() && fences % FENCE_LEN == 0 {
+        match sum == Some(len) && fences % FENCE_LEN == 0 {
             true => Ok(Self { records, fences, names, state, steps, log, count }),
             false => Err(DecodeError),
         }
@@ -160,7 +160,7 @@ impl Stronghold {
     /// As [`to_payload`](Self::to_payload).
     #[doc(hidden)]
     pub fn compacted(&self) -> Result<Option<Self>, EncodeError> {
-        if self.loaded.is_some() || self.devices.are_named_in(&self.clients) {
+        if self.devices.are_named_in(&self.clients) {
             return Ok(None);
         }
         let mut copy = Self::from_payload(&self.to_payload()?).map_err(|_| EncodeError)?;
@@ -534,21 +534,66 @@ mod tests {
         for at in [0, 7, 8, 15, 16, 31] {
             assert_eq!(altered(&|bytes| bytes[fences + at] ^= 1), Some(DecodeError), "fence byte {at}");
         }
-        let first_two = |bytes: &mut Vec<u8>| {
-            let mut rest = &payload[..parts.records as usize];
-            let before = rest.len();
+        let mut rest = &payload[..parts.records as usize];
+        let ends = [(); 3].map(|()| {
             take_entry(&mut rest).unwrap();
-            let first = before - rest.len();
-            take_entry(&mut rest).unwrap();
-            bytes[..before - rest.len()].rotate_left(first);
-        };
-        assert_eq!(altered(&first_two), Some(DecodeError));
+            parts.records as usize - rest.len()
+        });
+        assert_eq!(altered(&|bytes| bytes[..ends[1]].rotate_left(ends[0])), Some(DecodeError));
+        let no_fence = |bytes: &mut Vec<u8>| bytes[ends[0]..ends[2]].rotate_left(ends[1] - ends[0]);
+        assert_eq!(altered(&no_fence), Some(DecodeError));
         let trailer = payload.len() - 56;
         for field in 0..7 {
             assert_eq!(altered(&|bytes| bytes[trailer + 8 * field + 7] ^= 1), Some(DecodeError), "{field}");
             assert_eq!(altered(&|bytes| bytes[trailer + 8 * field] = 0xff), Some(DecodeError), "{field}");
         }
         assert_eq!(altered(&|bytes| bytes.clear()), Some(DecodeError));
+    }
+
+    #[test]
+    fn a_record_is_stored_only_once() {
+        let mut held = Stronghold::new("here").unwrap();
+        held.write(&at(1), b"value", Labels::new(), 1).unwrap();
+        let payload = held.to_payload().unwrap();
+        let (front, trailer) = payload.split_at(payload.len() - 56);
+        let records = Parts::parse(trailer, payload.len() as u64).unwrap().records;
+        let mut twice = [&front[..records as usize], front, trailer].concat();
+        let at = twice.len() - 56;
+        twice[at..at + 8].copy_from_slice(&(2 * records).to_be_bytes());
+        twice[at + 48..].copy_from_slice(&2_u64.to_be_bytes());
+        assert_eq!(Stronghold::from_payload(&twice).err(), Some(DecodeError));
+    }
+
+    #[test]
+    fn fences_are_stored_whole() {
+        let mut held = Stronghold::new("here").unwrap();
+        held.write(&at(1), b"value", Labels::new(), 1).unwrap();
+        let payload = held.to_payload().unwrap();
+        let (front, trailer) = payload.split_at(payload.len() - 56);
+        let parts = Parts::parse(trailer, payload.len() as u64).unwrap();
+        let (entries_and_fences, rest) = front.split_at(parts.fences().end as usize);
+        let mut longer = [entries_and_fences, &[0], rest, trailer].concat();
+        let at = longer.len() - 56 + 8;
+        longer[at..at + 8].copy_from_slice(&(FENCE_LEN + 1).to_be_bytes());
+        assert_eq!(Stronghold::from_payload(&longer).err(), Some(DecodeError));
+    }
+
+    #[test]
+    fn records_of_one_name_are_told_apart_by_their_vaults() {
+        let mut held = Stronghold::new("here").unwrap();
+        let all = ["a/v/r", "a/w/r", "b/v/r", "b/w/r"].map(|name| name.parse::<Location>().unwrap());
+        let (missing, written) = all.split_last().unwrap();
+        for location in written {
+            held.write(location, location.to_string().as_bytes(), Labels::new(), 1).unwrap();
+        }
+        held.write(&"b/w/other".parse().unwrap(), b"other", Labels::new(), 1).unwrap();
+        let payload = held.to_payload().unwrap();
+        for location in written {
+            let part = open(&payload, &[location.id()], &mut 0).unwrap();
+            assert_eq!(**part.read(location).unwrap().revision.value, *location.to_string().as_bytes());
+            assert_eq!(part.records().count(), 1);
+        }
+        assert_eq!(open(&payload, &[missing.id()], &mut 0).unwrap().records().count(), 0);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use stronghold_sync::{
 use crate::{
     locked::LockedKey,
     read::RecordInfo,
-    record::{Damaged, Inserted, MAX_HEADS, Origin, Record, RecordCipher, SealedRevision},
+    record::{Damaged, Inserted, MAX_HEADS, Origin, RecordCipher, SealedRevision},
     revision::{Entry, Revision},
     stronghold::{Stronghold, entry, names, new_vault_key},
     write::WriteError,
@@ -202,11 +202,8 @@ impl Stronghold {
             arriving.entry(id.location).or_default().push((id.revision, &revision.ancestors));
         }
         for (location, mut all) in arriving {
-            let held = self.record(&location).map(|(_, _, record)| record);
-            if all.len() + held.map_or(0, Record::head_count) <= MAX_HEADS {
-                continue;
-            }
-            all.extend(held.into_iter().flat_map(Record::heads).map(|head| (head.id, &head.ancestors)));
+            let held = self.record(&location).into_iter().flat_map(|(.., record)| record.heads());
+            all.extend(held.map(|head| (head.id, &head.ancestors)));
             if heads(all).len() > MAX_HEADS {
                 return Err(RejectReason::TooManyHeads);
             }

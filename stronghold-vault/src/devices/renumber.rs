@@ -22,14 +22,12 @@ impl Devices {
             })
     }
 
-    /// Removes the devices that no record names, and renumbers the records if the table shrinks.
+    /// Removes the devices that no record names, and renumbers the records.
     pub(crate) fn retain_named_in(&mut self, clients: &mut BTreeMap<ClientId, Client>) {
         let mut named = Self::default();
         each_number(clients, |number| self.id(*number).into_iter().for_each(|id| _ = named.number(id)));
-        if named.ids.len() < self.ids.len() {
-            each_number(clients, |number| *number = self.id(*number).map_or(*number, |id| named.number(id)));
-            *self = named;
-        }
+        each_number(clients, |number| *number = self.id(*number).map_or(*number, |id| named.number(id)));
+        *self = named;
     }
 }
 
