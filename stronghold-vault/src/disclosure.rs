@@ -106,6 +106,7 @@ mod tests {
             assert_eq!(load(refused), None, "{refused:?}");
         }
     }
+
     #[test]
     fn what_was_added_is_told_unless_something_is_gone() {
         let of = |numbers: &[u64]| Prefixes(numbers.to_vec());
@@ -122,6 +123,8 @@ mod tests {
                 let mut merged = of(before);
                 merged.merge(&of(added));
                 assert_eq!(merged, of(now));
+                merged.merge(&of(before));
+                assert_eq!(merged, of(now), "each once");
             }
         }
     }

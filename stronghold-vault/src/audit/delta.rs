@@ -50,3 +50,51 @@ impl AuditLog {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stronghold_sync::DeviceId;
+
+    use super::*;
+    use crate::{AuditAction, AuditRecord};
+
+    fn stored(value: &impl Serialize) -> Vec<u8> {
+        rmp_serde::to_vec(value).unwrap()
+    }
+
+    fn applied(to: &AuditLog, delta: &LogDelta<'_>) -> Result<Vec<u8>, DecodeError> {
+        let mut log = to.clone();
+        log.apply(rmp_serde::from_slice(&stored(delta)).unwrap())?;
+        Ok(stored(&log))
+    }
+
+    #[test]
+    fn only_what_differs_is_in_a_difference_and_leads_from_one_to_the_other() {
+        let mut log = AuditLog::default();
+        let mut logs = vec![log.clone()];
+        for time in 1..4 {
+            let device = DeviceId::from_bytes([time as u8; 32]);
+            log.append(AuditRecord::about(device, AuditAction::Pull, time));
+            logs.push(log.clone());
+        }
+        for (number, before) in logs.iter().enumerate() {
+            assert!(LogDelta::new(before, before).is_none());
+            for (other, now) in logs.iter().enumerate().filter(|(other, _)| *other != number) {
+                let delta = LogDelta::new(before, now).unwrap();
+                assert!(delta.checkpoint.is_none());
+                assert_eq!(
+                    (delta.kept, delta.entries.len()),
+                    (number.min(other), other.saturating_sub(number))
+                );
+                assert_eq!(applied(before, &delta), Ok(stored(now)));
+                let is_refused = number.min(other) > 0;
+                assert_eq!(applied(&logs[0], &delta).is_err(), is_refused, "entries that are not there");
+            }
+        }
+        let mut folded = log.clone();
+        folded.fold_first(2);
+        let delta = LogDelta::new(&log, &folded).unwrap();
+        assert_eq!((delta.checkpoint.is_some(), delta.kept, delta.entries.len()), (true, 0, 1));
+        assert_eq!(applied(&log, &delta), Ok(stored(&folded)));
+    }
+}
