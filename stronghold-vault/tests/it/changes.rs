@@ -4,9 +4,10 @@
 use std::fmt;
 
 use proptest::prelude::*;
-use stronghold_sync::{DeviceId, Operation, Rule, Selection};
+use stronghold_sync::{DeviceId, Operation, Rule, Selection, Stamp};
 use stronghold_vault::{
-    AuditAction, AuditRecord, Entry, Labels, Peer, PendingStep, Rendezvous, Revision, Stronghold,
+    AuditAction, AuditRecord, DecodeError, EncodeError, Entry, Labels, MAX_HISTORY, Peer, PendingStep,
+    Rendezvous, Revision, STEPS, Step, Stronghold,
 };
 
 use crate::common::*;
@@ -172,6 +173,131 @@ fn a_change_costs_what_it_changes_whatever_else_there_is() {
     assert!(len(10) < 700, "{}", len(10));
 }
 
+/// Makes a change of one step, and returns it as it is stored.
+fn step(held: &mut Stronghold, now: u64, locations: &[&str]) -> Vec<u8> {
+    held.begin_changes();
+    held.begin_step(PendingStep::command(&format!("step {now}"), now));
+    locations.iter().for_each(|location| put(held, location, &format!("value {now}"), now));
+    let _ = held.end_step();
+    let changes = held.changes().unwrap().to_vec();
+    held.keep_changes();
+    changes
+}
+
+fn open_part(payload: &[u8], location: &str, to_write: bool) -> Stronghold {
+    let read = |range: std::ops::Range<u64>| {
+        Ok::<_, DecodeError>(payload[range.start as usize..range.end as usize].to_vec().into())
+    };
+    Stronghold::open_records(payload.len() as u64, read, &[at(location).id()], to_write).unwrap()
+}
+
+fn words(held: &Stronghold) -> Vec<&str> {
+    held.steps().map(Step::word).collect()
+}
+
+#[test]
+fn a_record_that_was_opened_alone_follows_what_others_change() {
+    let mut whole = new();
+    Act::Log(1, 1).run(&mut whole, 1);
+    step(&mut whole, 2, &["c/v/one", "c/v/two", "d/w/three"]);
+    let payload = bytes(&whole);
+    let mut changes = step(&mut whole, 3, &["c/v/one", "c/v/two", "d/w/three", "e/x/four"]);
+    whole.begin_changes();
+    Act::Log(2, 1).run(&mut whole, 4);
+    changes.extend(&*whole.changes().unwrap());
+    for (to_write, steps) in [(false, &[][..]), (true, &["step 3", "step 2"][..])] {
+        let mut part = open_part(&payload, "c/v/one", to_write);
+        assert_eq!(get(&part, "c/v/one").as_deref(), Some("value 2"));
+        part.apply_changes(&changes).unwrap();
+        assert_eq!(get(&part, "c/v/one").as_deref(), Some("value 3"));
+        assert_eq!(part.history(&at("c/v/one")).unwrap(), whole.history(&at("c/v/one")).unwrap());
+        assert_eq!((shapes(&part).len(), part.log().entries().count()), (1, 0), "nothing else is there");
+        assert_eq!(words(&part), steps);
+    }
+}
+
+#[test]
+fn a_change_of_a_record_that_was_opened_alone_is_one_of_the_whole() {
+    let mut whole = new();
+    step(&mut whole, 1, &["c/v/one", "c/v/two"]);
+    let mut part = open_part(&bytes(&whole), "c/v/one", true);
+    whole.apply_changes(&step(&mut part, 2, &["c/v/one"])).unwrap();
+    assert_eq!(words(&whole), ["step 2", "step 1"]);
+    assert_eq!(get(&whole, "c/v/one").as_deref(), Some("value 2"));
+    assert_eq!(whole.undo(3).unwrap().map(|moved| moved.records), Some(vec![at("c/v/one")]));
+    assert_eq!(get(&whole, "c/v/one").as_deref(), Some("value 1"));
+    part.begin_changes();
+    Act::Log(1, 1).run(&mut part, 5);
+    assert_eq!(part.changes().unwrap_err(), EncodeError, "the log is not there");
+    let mut to_read = open_part(&bytes(&whole), "c/v/one", false);
+    to_read.begin_changes();
+    to_read.begin_step(PendingStep::command("put", 6));
+    put(&mut to_read, "c/v/one", "value", 6);
+    let _ = to_read.end_step();
+    assert_eq!(to_read.changes().unwrap_err(), EncodeError, "the steps are not there");
+}
+
+#[test]
+fn all_that_is_known_of_other_devices_is_in_a_change() {
+    let mut held = new();
+    put(&mut held, "c/v/r", "value", 1);
+    let mut stored = copy(&held);
+    let stamp = Stamp::from_bytes([5; 8]);
+    let unknown = |number: u8| stronghold_sync::RevisionId::from_bytes([number; 32]);
+    let acts: [&dyn Fn(&mut Stronghold); 15] = [
+        &|held| Act::Pair(1).run(held, 1),
+        &|held| Act::Pair(2).run(held, 2),
+        &|held| held.peers_mut().note_stamp(&device(1), None, stamp),
+        &|held| held.peers_mut().note_stamp(&device(1), Some(stamp), Stamp::from_bytes([6; 8])),
+        &|held| held.peers_mut().take_stamp(&device(2), None, stamp),
+        &|held| held.peers_mut().restore(&device(2), None),
+        &|held| held.peers_mut().set_address(&device(1), "host:1".into()),
+        &|held| held.peers_mut().set_generation(&device(1), 9),
+        &|held| Act::Disclose(1, true).run(held, 3),
+        &|held| held.record_disclosed(&device(2), [unknown(1)]),
+        &|held| held.record_disclosed(&device(2), [unknown(2)]),
+        // More than twice as many as are held: they are forgotten.
+        &|held| held.record_disclosed(&device(2), [unknown(3)]),
+        &|held| _ = held.peers_mut().rename(&device(1), "another name").unwrap(),
+        &|held| Act::Revoke(1).run(held, 4),
+        &|held| Act::Pair(1).run(held, 5),
+    ];
+    for (number, act) in acts.iter().enumerate() {
+        held.begin_changes();
+        act(&mut held);
+        let changes = held.changes().unwrap();
+        assert!(!changes.is_empty(), "{number}");
+        stored.apply_changes(&changes).unwrap();
+        assert_eq!(bytes(&stored), bytes(&held), "{number}");
+    }
+}
+
+#[test]
+fn what_was_kept_for_a_step_goes_with_it_and_nothing_else_is_stored_for_that() {
+    let mut held = new();
+    let now = STEPS as u64 - 3;
+    for number in 1..=now {
+        step(&mut held, number, &["c/v/r"]);
+    }
+    for number in now + 1..=STEPS as u64 {
+        step(&mut held, number, &["c/v/other"]);
+    }
+    let kept = |held: &Stronghold| held.replaced(&"c/v/r".parse().unwrap())[0].1;
+    assert_eq!(kept(&held), STEPS - 4);
+    assert!(kept(&held) > MAX_HISTORY);
+    let mut stored = copy(&held);
+    let (mut lens, mut left) = (Vec::new(), Vec::new());
+    for number in 20..23 {
+        let changes = step(&mut held, number, &["c/v/third"]);
+        stored.apply_changes(&changes).unwrap();
+        assert_eq!(bytes(&stored), bytes(&held));
+        lens.push(changes.len());
+        left.push(kept(&held));
+    }
+    assert_eq!(left, [12, 11, MAX_HISTORY], "the second step names what the first left");
+    assert!(lens[0] + 1000 < lens[1], "{lens:?}");
+}
+
 #[test]
 fn what_is_no_change_of_this_state_is_refused() {
     let mut held = new();
@@ -192,6 +318,13 @@ fn what_is_no_change_of_this_state_is_refused() {
     assert!(base().apply_changes(&changes[..changes.len() - 1]).is_err());
     assert!(base().apply_changes(&[9, 0, 0, 0, 0]).is_err(), "an unknown kind");
     assert!(base().apply_changes(&[1, 0xff, 0xff, 0xff, 0xff]).is_err());
+    for (client, vault) in [("a/b", "v"), ("a", ""), ("", "v")] {
+        let key = serde_bytes::Bytes::new(&[1; 32]);
+        let mut change = stronghold_vault::encoding::encode_after(5, &(client, vault, key)).unwrap();
+        let len = (change.len() - 5) as u32;
+        change[..5].copy_from_slice(&[&[2][..], &len.to_be_bytes()].concat());
+        assert!(base().apply_changes(&change).is_err(), "{client}/{vault} is no name");
+    }
     let mut twice = base();
     twice.apply_changes(&changes).unwrap();
     assert!(twice.apply_changes(&changes).is_err(), "the vault is new only once");

@@ -2,7 +2,7 @@
 
 use crate::common::{at, copy, get, merge, new, put, shapes};
 use stronghold_sync::{DeviceId, Selection};
-use stronghold_vault::{PendingStep, Stronghold, WriteError};
+use stronghold_vault::{MAX_HISTORY, PendingStep, Stronghold, WriteError};
 
 fn values(stronghold: &Stronghold, location: &str) -> Vec<String> {
     let history = stronghold.history(&at(location)).unwrap();
@@ -26,6 +26,21 @@ fn the_history_comes_along_with_its_authors_and_survives_a_save() {
     assert_eq!(authors, [own, own, other]);
     assert_eq!(history.iter().filter(|version| version.head).count(), 1);
     assert_eq!((get(&here, "a/v/one").as_deref(), here.verify().is_ok()), (Some("second"), true));
+}
+
+/// What the source keeps for its steps is not kept for the copy.
+#[test]
+fn no_more_of_a_history_is_copied_than_is_kept() {
+    let mut here = new();
+    for number in 1..=16 {
+        here.begin_step(PendingStep::command("put", number));
+        put(&mut here, "a/v/one", &number.to_string(), number);
+        let _ = here.end_step();
+    }
+    here.copy(&at("a/v/one"), &at("b/w/two"), 17).unwrap();
+    let kept = [(at("a/v/one"), 15), (at("b/w/two"), MAX_HISTORY)];
+    assert_eq!(here.replaced(&Selection::everything()), kept);
+    assert_eq!(values(&here, "b/w/two")[..3], ["16", "16", "15"]);
 }
 
 #[test]

@@ -468,6 +468,21 @@ fn who_is_paired_again_is_revoked_no_more_and_one_that_is_renamed_is_known_by_th
 }
 
 #[test]
+fn what_a_device_was_called_before_is_not_stored() {
+    let mut here = new();
+    here.peers_mut().insert(LAPTOP, Peer { own_name: "its own".into(), ..peer("its former name") });
+    put(&mut here, "c/v/r", "value", 1);
+    tell(&mut here, &LAPTOP, "c/v/r");
+    let is_stored =
+        |here: &Stronghold, name: &str| bytes(here).windows(name.len()).any(|part| part == name.as_bytes());
+    assert!(is_stored(&here, "its former name"));
+    assert_eq!(here.peers_mut().rename(&LAPTOP, "its new name").as_deref(), Ok("its former name"));
+    assert!(!is_stored(&here, "its former name") && is_stored(&here, "its new name"));
+    here.peers_mut().insert(LAPTOP, peer("another"));
+    assert!(!is_stored(&here, "its new name"));
+}
+
+#[test]
 fn revoking_and_a_new_identity_are_logged_and_every_paired_device_is_told() {
     let mut here = shared();
     here.peers_mut().insert(PHONE, peer("phone"));
