@@ -169,3 +169,14 @@ impl Iterator for Cells {
 /// The square root of 2^53.
 const ROOT_OF_RANGE: f64 = 94_906_265.624_251_56;
 const SIDE_BY_SIDE: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_of_random_numbers_gives_the_widest_gap() {
+        let cells: Vec<usize> = Cells::of(Symbol(0)).take(2).collect();
+        assert_eq!(cells, [0, 142_359_397]);
+    }
+}

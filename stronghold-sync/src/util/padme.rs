@@ -4,10 +4,7 @@
 /// Returns the padded length of `len` bytes: at most 12 % more, and only O(log log) bits of the
 /// length remain visible.
 pub fn padme_len(len: u64) -> u64 {
-    if len < 2 {
-        return len;
-    }
-    let exponent = u64::from(len.ilog2());
+    let exponent = u64::from(len.checked_ilog2().unwrap_or(0));
     let kept_bits = u64::from(exponent.checked_ilog2().unwrap_or(0)) + 1;
     let mask = (1u64 << exponent.saturating_sub(kept_bits)) - 1;
     len.saturating_add(mask) & !mask

@@ -94,6 +94,22 @@ fn a_backup_that_was_put_back_by_mistake_and_the_mending_of_it_are_none() {
 }
 
 #[test]
+fn sessions_that_are_interrupted_push_out_each_other_and_nothing_else() {
+    let (mut side, mut file) = (Side::default(), File::default());
+    (0..3).for_each(|_| _ = side.meet(&mut file));
+    for count in 1..=3 * MAX_SUCCESSORS {
+        assert!(!side.cut(file));
+        let last = Stamp::from_bytes(side.1.to_be_bytes());
+        let following: Vec<Stamp> =
+            side.0.0.iter().filter(|given| given.shown == file).map(|given| given.stamp).collect();
+        assert_eq!(following.len(), count.min(MAX_SUCCESSORS), "{count}");
+        assert_eq!(following.last(), Some(&last), "the oldest gives way");
+        let own = side.0.0.iter().find(|given| Some(given.stamp) == file).unwrap();
+        assert_eq!((own.has_forgotten_successors, own.bypassed), (count > MAX_SUCCESSORS, false));
+    }
+}
+
+#[test]
 fn a_peer_that_shows_what_it_likes_is_told_of_at_most() {
     let mut side = Side::default();
     for round in 0..1_000_u64 {

@@ -101,6 +101,23 @@ fn every_fallback_is_reached_and_finds_the_same() {
     }
 }
 
+/// A symbol in the first of its cells alone comes out again of the others. By chance that happens
+/// under one key, not under two.
+#[test]
+fn what_comes_out_twice_under_two_keys_is_an_attack() {
+    let mut answering = Responder::new(&secret(1), []);
+    let crafted = |key| {
+        let symbol = Set::new(SetKey::new(&secret(1), key), [entry(1)]).symbols()[0];
+        let cells = [&symbol.bits().to_le_bytes()[..], &[0; 8 * 63]].concat();
+        Digest::Cells(ByteBuf::from(cells))
+    };
+    answering.handle(crafted(0)).unwrap();
+    let found = answering.find([]).unwrap();
+    assert!(matches!(found, DiffResult::Again(NeedMore::Rekeyed(_))));
+    answering.handle(crafted(1)).unwrap();
+    assert_eq!(answering.find([]).err(), Some(PeerMisbehaved::Unpeelable));
+}
+
 #[test]
 fn more_cells_of_the_same_stream_help_where_the_estimate_was_short() {
     let (a, b): (Vec<_>, Vec<_>) = ((0..100).map(entry).collect(), (5..105).map(entry).collect());

@@ -366,6 +366,32 @@ fn batches_have_to_be_what_their_heads_say() {
 }
 
 #[test]
+fn who_gives_does_not_end_within_a_batch() {
+    let (_, b) = two_devices();
+    let own = shape("wallet/web/new", 9);
+    let sealed = sealed(&[(at("wallet/web/new"), own.clone())]);
+    let says = |cut: usize| {
+        let messages = vec![
+            open_sync(true, true),
+            Message::Digest(Digest::Symbols(symbols([own.entry()]))),
+            Message::DigestEnd,
+            Message::Push(vec![own.clone()]),
+            Message::Propose(Propose { key: None }),
+            batch(0, 1, sealed.len() as u64),
+            Message::Chunk(sealed[..cut].to_vec()),
+            Message::End,
+        ];
+        let mut b = b.clone();
+        let error = responder_error(&mut b, messages);
+        (error, b.heads("wallet/web/new").len())
+    };
+    assert_eq!(says(sealed.len()), (None, 1));
+    for cut in [1, sealed.len() - 1] {
+        assert_eq!(says(cut), (blame(PeerMisbehaved::OutOfOrder), 0), "{cut}");
+    }
+}
+
+#[test]
 fn confirmations_come_in_order_and_for_what_was_sent() {
     let open = |index| {
         let request = Request::Import { selection: select("**"), key: key(0xA) };

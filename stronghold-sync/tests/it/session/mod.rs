@@ -304,6 +304,8 @@ fn the_one_who_would_lose_records_by_a_push_stops_it() {
     assert_eq!(asking, Some(Err(SessionError::Refused(Refusal::Deletions))));
     let losses = Losses { lost: 20, of: 50, there: false };
     assert_eq!((asked, b.heads("**")), (Some(Err(SessionError::Deletions(losses))), before));
+    let denied = b.verdicts().into_iter().filter(|verdict| !verdict.allowed);
+    assert_eq!(denied.map(|verdict| verdict.operation).collect::<Vec<_>>(), [Operation::Delete]);
 }
 
 #[test]

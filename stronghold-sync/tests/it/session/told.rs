@@ -170,6 +170,7 @@ fn each_side_tells_of_its_edition_and_that_there_are_two_of_the_other() {
         let of_asked = copied(two_of_a, Duplicate::Theirs).chain([Action::Notify(Event::Edition(of_a))]);
         let of_asked: Vec<Action> = of_asked.chain(copied(two_of_b, Duplicate::Ours)).collect();
         assert_eq!((told(&a), told(&b)), (of_asking, of_asked), "{two_of_a} {two_of_b} {differs}");
+        assert_eq!(b.left, None, "nothing stays");
     }
     let (mut a, mut b) = two_devices();
     let of_a = Edition { generation: 5, stamp: None };
@@ -243,6 +244,8 @@ fn an_answer_that_is_shorter_than_what_was_asked_is_misuse() {
     let ask = || sync_by("**", Some(Take::Everything), Push::No, true);
     run(ask(), &mut a, &mut b);
     assert_eq!(looks(&a).len(), 1);
+    let is_empty = |look: &Lookup| *look == Lookup { grant: look.grant.clone(), ..Lookup::default() };
+    assert!(!looks(&b).iter().any(is_empty), "who has nothing to ask does not");
     for number in 0..a.actions {
         let (mut a, mut b) = two_devices();
         a.sabotage = Some((number, Ok(Some(short.clone()))));
@@ -313,6 +316,38 @@ fn what_waits_outside_of_what_is_compared_is_told_too() {
         lacking.into_iter().collect::<BTreeSet<_>>(),
         ["other/v/r", "other/v/gone"].map(|name| at(name).id()).into()
     );
+}
+
+#[test]
+fn a_record_of_which_several_heads_wait_is_told_once() {
+    let mut a = Node::new(A).allow(B, &[Operation::Pull], "**");
+    let mut b = Node::new(B).allow(A, &[Operation::Pull], "wallet");
+    crowd(&mut a, 3);
+    run(sync_by_rules("**", &a), &mut a, &mut b).0.unwrap().unwrap();
+    let waits = Skipped { location: at("shared/v/r").id(), why: SkipReason::MayNotPush };
+    assert_eq!(a.plan.take().unwrap().not_given, [waits]);
+    assert_eq!(b.left.take().unwrap().not_taken, 1);
+}
+
+#[test]
+fn of_what_a_head_replaced_only_what_the_asking_side_holds_is_told() {
+    let (mut a, mut b) = (Node::new(A).allow(B, &ALL, "**"), Node::new(B).allow(A, &ALL, "**"));
+    let first = b.put("wallet/web/r");
+    let without = a.clone();
+    a.copy_from(&b);
+    let second = b.put("wallet/web/r");
+    b.put("wallet/web/r");
+    for (mut a, expected) in [(a, [true, false]), (without, [false, false])] {
+        let mut b = b.clone();
+        run(sync_both("**", &a), &mut a, &mut b).0.unwrap().unwrap();
+        let told: Vec<Shape> = b
+            .sent()
+            .into_iter()
+            .flat_map(|message| if let Message::Missing(shapes) = message { shapes } else { Vec::new() })
+            .collect();
+        assert_eq!(told.len(), 1);
+        assert_eq!([&first, &second].map(|old| told[0].ancestors.contains(&old.revision)), expected);
+    }
 }
 
 #[test]
