@@ -371,3 +371,27 @@ async fn who_closes_waits_a_moment_for_the_other() {
         assert_eq!(closed, (waited, Err(ChannelError::Closed)), "{closes_after:?}");
     }
 }
+
+/// A refusal would be lost if the stream were dropped with unread bytes; of other errors the peer
+/// was told nothing.
+#[tokio::test]
+async fn the_peer_of_a_refused_handshake_may_read_why_and_no_other_is_waited_for() {
+    for (kind, is_refusal) in [
+        (io::ErrorKind::InvalidData, true),
+        (io::ErrorKind::UnexpectedEof, false),
+        (io::ErrorKind::ConnectionReset, false),
+        (io::ErrorKind::Other, false),
+    ] {
+        let (near, mut far) = duplex(64);
+        let error = io::Error::from(kind);
+        let mut draining = Box::pin(drain_after(&error, near));
+        let is_waiting = timeout(Duration::ZERO, &mut draining).await.is_err();
+        assert_eq!(is_waiting, is_refusal, "{kind}");
+        assert_eq!(far.write_all(b"unread").await.is_ok(), is_refusal, "{kind}");
+        if is_refusal {
+            assert_eq!(far.read(&mut [0]).await.unwrap(), 0, "nothing more comes");
+            drop(far);
+            draining.await;
+        }
+    }
+}

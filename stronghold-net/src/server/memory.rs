@@ -136,9 +136,8 @@ impl Reservation {
         let bytes = bytes.min(self.budget.each.saturating_sub(self.bytes));
         let budget = self.budget.clone();
         loop {
+            // From here on it hears what is freed, not only from when it waits.
             let freed = budget.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
             if self.try_grow(bytes) {
                 return;
             }

@@ -22,9 +22,9 @@ use stronghold_net::{
 use stronghold_sync::{
     Location, Operation, Plan, Selection, SkipReason,
     message::{Message, Refusal, Request},
-    session::SessionError,
+    session::{BATCH_ENTRIES, SessionError},
 };
-use stronghold_vault::{Entry, Labels, PendingStep, Revision};
+use stronghold_vault::{Entry, Labels, PendingStep, Revision, Stronghold};
 use tokio::net::{TcpListener, TcpStream};
 
 async fn serving(device: &Device) -> SocketAddr {
@@ -191,6 +191,26 @@ async fn neither_refusals_nor_pushes_take_undo_away() {
         undone
     });
     assert!(undone <= 16, "{undone}");
+}
+
+/// However many batches a session takes, `undo` takes it back at once.
+#[tokio::test]
+async fn what_a_session_brings_is_one_step() {
+    let (owner, guest) = owner_and_guest(&[Operation::Push], "shared/**");
+    let records = 2 * BATCH_ENTRIES + 1;
+    guest.change(|stronghold| {
+        for number in 0..records {
+            stronghold.write(&at(&format!("shared/v/{number}")), b"pushed", Labels::new(), 1).unwrap();
+        }
+    });
+    let done = sync(&guest, &owner, serving(&owner).await).await.unwrap();
+    assert_eq!(done.summary.sent, records as u64);
+    owner.change(|stronghold| {
+        let count = |stronghold: &Stronghold| stronghold.locations(&Selection::everything()).count();
+        assert_eq!(count(stronghold), records);
+        assert!(stronghold.undo(3).unwrap().is_some());
+        assert_eq!(count(stronghold), 0);
+    });
 }
 
 #[tokio::test]

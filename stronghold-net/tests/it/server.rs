@@ -499,6 +499,20 @@ async fn a_snapshot_that_is_gone_is_told_of_and_a_paired_device_hears_it() {
     assert_eq!(told, ["not ready", "started", "failed", "started", "failed", "ready", "started", "done"]);
 }
 
+#[tokio::test]
+async fn a_snapshot_that_is_gone_is_told_of_though_nobody_calls() {
+    let (_, asked) = friends();
+    let (path, away) = (asked.path(), asked.path().with_extension("away"));
+    std::fs::rename(&path, &away).unwrap();
+    let (server, told) = server(&asked, Limits::default());
+    let (_, stop, ended) = running(server).await;
+    told.until(|event| matches!(event, Event::NotReady(_))).await;
+    std::fs::rename(&away, &path).unwrap();
+    told.until(|event| matches!(event, Event::Ready)).await;
+    drop(stop);
+    ended.await;
+}
+
 /// A change that a session could not write is told of as the snapshot's, until one is written.
 #[tokio::test]
 async fn a_snapshot_that_can_not_be_written_is_told_of() {
