@@ -1,8 +1,10 @@
 //! Defines the command line. No secret, passphrase or pairing code is ever an argument.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::address::to_dial;
+use crate::clock::length;
 use crate::commands::agent::AgentArgs;
 use crate::commands::edit::EditArgs;
 use crate::commands::export::ExportArgs;
@@ -209,6 +211,12 @@ pub(crate) enum Command {
         /// Lock every snapshot of this user.
         #[arg(long)]
         all: bool,
+    },
+    /// Hold the value on stdin in the clipboard. `get --clip` starts this.
+    #[command(hide = true)]
+    HoldClipboard {
+        #[arg(long = "for", value_name = "TIME", value_parser = length)]
+        time: Duration,
     },
     /// Run the agent that `unlock` gives the key to; `unlock` starts one if none runs.
     #[command(after_help = "Examples:\n  stronghold agent\n  stronghold agent --serve")]

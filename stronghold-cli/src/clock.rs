@@ -30,9 +30,41 @@ pub(crate) fn length(text: &str) -> Result<Duration, String> {
     length.ok_or_else(|| "a length of time is such as 500ms or 1s".into())
 }
 
+/// Formats a length of time in its two largest units, rounded up to seconds.
+pub(crate) fn spoken(time: Duration) -> String {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let parts = [(hours, "h"), (minutes, "min"), (seconds, "s")];
+    let mut parts = parts.into_iter().skip_while(|(number, _)| *number == 0).take(2);
+    let parts: Vec<String> = parts
+        .by_ref()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, unit)| format!("{number} {unit}"))
+        .collect();
+    if parts.is_empty() { "0 s".into() } else { parts.join(" ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_of_time_are_told_in_two_units() {
+        for (milliseconds, expected) in [
+            (0, "0 s"),
+            (1, "1 s"),
+            (59_000, "59 s"),
+            (59_001, "1 min"),
+            (61_000, "1 min 1 s"),
+            (900_000, "15 min"),
+            (3_600_000, "1 h"),
+            (3_601_000, "1 h"),
+            (28_740_000, "7 h 59 min"),
+            (90_000_000, "25 h"),
+        ] {
+            assert_eq!(spoken(Duration::from_millis(milliseconds)), expected, "{milliseconds}");
+        }
+    }
 
     #[test]
     fn times_are_shown_up_to_the_last_year() {

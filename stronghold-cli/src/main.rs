@@ -5,6 +5,7 @@
 mod address;
 mod agent;
 mod args;
+mod clipboard;
 mod clock;
 mod commands;
 mod config;

@@ -69,6 +69,15 @@ pub(crate) fn tell(lines: &str) -> Result<(), Failure> {
     writeln!(tty, "{lines}").map_err(|error| Failure::terminal(&error))
 }
 
+/// Writes control sequences to the terminal.
+///
+/// # Errors
+/// As [`line()`].
+pub(crate) fn send(sequence: &str) -> Result<(), Failure> {
+    let mut tty = tty().ok_or_else(none)?;
+    tty.write_all(sequence.as_bytes()).and_then(|()| tty.flush()).map_err(|error| Failure::terminal(&error))
+}
+
 fn none() -> Failure {
     Failure::usage(
         "there is no terminal to ask on",

@@ -175,7 +175,8 @@ impl Stronghold {
         for (client, vault) in journal.new_vaults.iter().filter_map(|id| self.vault_names(id)) {
             put(out, kind::VAULT, &[], &NewVault(&client.name, &vault.name, &vault.key))?;
         }
-        if journal.name.is_some() || journal.identity.is_some() {
+        let is_renamed = journal.name.as_ref().is_some_and(|before| *before != self.name);
+        if is_renamed || journal.identity.is_some() {
             put(out, kind::DEVICE, &[], &Device(&self.name, self.identity.secret()))?;
         }
         if self.devices.len() > journal.devices {

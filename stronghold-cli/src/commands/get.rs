@@ -4,19 +4,23 @@ use std::{
     fs::OpenOptions,
     io::{self, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use clap::Args;
 use serde_json::{Value, json};
 use stronghold_snapshot::{Access, VaultFile};
 use stronghold_sync::{Location, RevisionId, escape_untrusted, hex};
-use stronghold_vault::{ReadError, ReadResult};
+use stronghold_vault::{MAX_VALUE, ReadError, ReadResult};
 use zeroize::Zeroizing;
 
+use crate::clipboard::{self, hold_time};
+use crate::clock::spoken;
 use crate::context::{Context, location, revision};
 use crate::error::{About, Failure, Kind, path_text};
-use crate::names;
 use crate::nearest::found;
+use crate::output::Output;
+use crate::{input, names};
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
@@ -34,6 +38,21 @@ pub(crate) struct GetArgs {
     /// Write the value to FILE, which must not exist, readable by this user alone.
     #[arg(short, long, value_name = "FILE", conflicts_with = "raw")]
     output: Option<PathBuf>,
+    /// Copy the value to the clipboard, and clear that after TIME (default: 45s).
+    #[arg(
+        short,
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_parser = hold_time,
+        conflicts_with_all = ["raw", "output"]
+    )]
+    clip: Option<Duration>,
+    /// Send the value to the terminal's clipboard (OSC 52), which keeps it.
+    #[arg(long, conflicts_with_all = ["raw", "output", "clip"])]
+    osc52: bool,
 }
 
 pub(super) fn get(context: &Context, args: &GetArgs) -> Result<(), Failure> {
@@ -67,10 +86,42 @@ pub(super) fn get(context: &Context, args: &GetArgs) -> Result<(), Failure> {
         });
         return context.output.result(&object, Vec::new);
     }
+    if args.clip.is_some() || args.osc52 {
+        return copy(context, args, &location, &read.value);
+    }
     if !context.output.is_json() {
         return context.output.value(&read.value, args.raw);
     }
     context.output.result(&object(&location, &id, modified, in_conflict, &read.value), Vec::new)
+}
+
+/// Copies a value to the clipboard.
+fn copy(context: &Context, args: &GetArgs, at: &Location, value: &[u8]) -> Result<(), Failure> {
+    let name = escape_untrusted(&at.to_string());
+    let said = match args.clip {
+        Some(time) => {
+            clipboard::copy(value, time)?;
+            format!("copied {name}; the clipboard is cleared in {}", spoken(time))
+        }
+        None => {
+            clipboard::copy_by_terminal(value)?;
+            format!("sent {name} to the terminal's clipboard, which keeps it")
+        }
+    };
+    let seconds = args.clip.map(|time| time.as_secs());
+    let object = json!({ "location": at.to_string(), "cleared_after_seconds": seconds });
+    if !context.output.is_json() {
+        context.output.note(&said);
+    }
+    context.output.result(&object, Vec::new)
+}
+
+/// Holds the value on stdin in the clipboard, in the process that `get --clip` starts.
+pub(super) fn hold_clipboard(time: Duration) -> Result<(), Failure> {
+    // It fails only for the leader of a group, which has no terminal to lose.
+    let _ = rustix::process::setsid();
+    let value = input::rest_of_stdin(MAX_VALUE)?;
+    clipboard::hold(&value, time, || Output::new(false, false).result(&Value::Null, || vec!["held".into()]))
 }
 
 fn object(at: &Location, id: &RevisionId, modified: u64, conflict: bool, value: &[u8]) -> Value {

@@ -93,6 +93,7 @@ pub(crate) fn run(mut cli: Cli, config: Config) -> Result<(), Failure> {
         Command::Unlock(args) => unlock::unlock(&context, &args),
         Command::Lock { all } => unlock::lock(&context, all),
         Command::Config => config::config(&context, settings),
+        Command::HoldClipboard { time } => get::hold_clipboard(time),
         Command::Agent(args) => agent::agent(&Arc::new(context), args),
         Command::Peers { action: None } => peers::peers(&context),
         Command::Peers { action: Some(PeersAction::Rename { peer, name }) } => {

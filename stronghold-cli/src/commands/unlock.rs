@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use stronghold_vault::LockedKey;
 
 use crate::agent::{Agent, AgentError, HoldTime, Left, Place, all_places, client::lock_at};
-use crate::clock::length;
+use crate::clock::{length, spoken};
 use crate::config::UnlockConfig;
 use crate::context::Context;
 use crate::error::{Failure, Kind, shown};
@@ -168,20 +168,6 @@ pub(super) fn described(left: Left) -> String {
     }
 }
 
-/// Formats a length of time in its two largest units, rounded up to seconds.
-fn spoken(time: Duration) -> String {
-    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let parts = [(hours, "h"), (minutes, "min"), (seconds, "s")];
-    let mut parts = parts.into_iter().skip_while(|(number, _)| *number == 0).take(2);
-    let parts: Vec<String> = parts
-        .by_ref()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, unit)| format!("{number} {unit}"))
-        .collect();
-    if parts.is_empty() { "0 s".into() } else { parts.join(" ") }
-}
-
 fn failed(message: impl Into<String>) -> Failure {
     Failure::new(Kind::Agent, message).hint("`--no-agent` does without one")
 }
@@ -189,24 +175,6 @@ fn failed(message: impl Into<String>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lengths_of_time_are_told_in_two_units() {
-        for (milliseconds, expected) in [
-            (0, "0 s"),
-            (1, "1 s"),
-            (59_000, "59 s"),
-            (59_001, "1 min"),
-            (61_000, "1 min 1 s"),
-            (900_000, "15 min"),
-            (3_600_000, "1 h"),
-            (3_601_000, "1 h"),
-            (28_740_000, "7 h 59 min"),
-            (90_000_000, "25 h"),
-        ] {
-            assert_eq!(spoken(Duration::from_millis(milliseconds)), expected, "{milliseconds}");
-        }
-    }
 
     #[test]
     fn options_say_how_long_a_key_is_held() {

@@ -20,6 +20,7 @@ pub(crate) const EXIT_CODES: [&str; 11] = [
 pub(crate) enum Kind {
     // 1: unexpected.
     Agent,
+    Clipboard,
     Unexpected,
     // 2: usage.
     Exists,
@@ -81,6 +82,7 @@ impl Kind {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Agent => "agent",
+            Self::Clipboard => "clipboard",
             Self::Unexpected => "unexpected",
             Self::Exists => "exists",
             Self::SlotExists => "slot_exists",
@@ -132,7 +134,7 @@ impl Kind {
     /// Returns the exit code.
     pub(crate) fn exit(self) -> u8 {
         match self {
-            Self::Agent | Self::Unexpected => 1,
+            Self::Agent | Self::Clipboard | Self::Unexpected => 1,
             Self::Exists | Self::SlotExists | Self::TooLarge | Self::TooWide | Self::Usage | Self::Void => 2,
             Self::Ambiguous | Self::NotFound | Self::Revoked => 3,
             Self::WrongKey => 4,

@@ -341,3 +341,13 @@ fn what_is_no_change_of_this_state_is_refused() {
         }
     }
 }
+
+#[test]
+fn a_device_that_keeps_its_name_is_no_change() {
+    let mut held = Stronghold::new("own").unwrap();
+    held.begin_changes();
+    held.rename("other");
+    assert!(!held.changes().unwrap().is_empty());
+    held.rename("own");
+    assert!(held.changes().unwrap().is_empty());
+}

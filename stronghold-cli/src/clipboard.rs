@@ -1,0 +1,122 @@
+//! Copies values to the clipboard for a while.
+//!
+//! On most systems a selection lasts as long as its owner, so a process of its own holds it: it is
+//! given the value through a pipe, and clears the clipboard when the time is over, unless something
+//! else was copied meanwhile.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::process::CommandExt,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use zeroize::Zeroizing;
+
+use crate::error::{Failure, Kind};
+use crate::{clock, terminal};
+
+/// Maximum length of what the holding process says, in bytes.
+const MAX_LINE: u64 = 4096;
+
+/// Parses the time for which a value is held; empty is 45 seconds.
+pub(crate) fn hold_time(text: &str) -> Result<Duration, String> {
+    if text.is_empty() { Ok(Duration::from_secs(45)) } else { clock::length(text) }
+}
+
+/// Copies a value to the clipboard, for this time. Returns when it is there.
+pub(crate) fn copy(value: &[u8], time: Duration) -> Result<(), Failure> {
+    text(value)?;
+    let failed = |error: std::io::Error| failed(&error.to_string());
+    let mut holder = Command::new(std::env::current_exe().map_err(failed)?);
+    holder.args(["hold-clipboard", "--for", &format!("{}ms", time.as_millis())]);
+    holder.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut holder = holder.current_dir("/").process_group(0).spawn().map_err(failed)?;
+    if let Some(mut pipe) = holder.stdin.take() {
+        pipe.write_all(value).map_err(failed)?;
+    }
+    let (mut line, mut reason) = (String::new(), String::new());
+    if let Some(said) = holder.stdout.take() {
+        BufReader::new(said.take(MAX_LINE)).read_line(&mut line).map_err(failed)?;
+    }
+    if !line.is_empty() {
+        return Ok(());
+    }
+    if let Some(errors) = holder.stderr.take() {
+        errors.take(MAX_LINE).read_to_string(&mut reason).map_err(failed)?;
+    }
+    let _ = holder.wait();
+    Err(self::failed(reason.lines().next().unwrap_or_default().trim_start_matches("error: ")))
+}
+
+/// Sends a value to the clipboard of the terminal (OSC 52).
+pub(crate) fn copy_by_terminal(value: &[u8]) -> Result<(), Failure> {
+    let encoded = Zeroizing::new(STANDARD.encode(text(value)?));
+    terminal::send(&format!("\u{1b}]52;c;{}\u{7}", *encoded))
+}
+
+/// Holds a value in the clipboard, in the process that [`copy`] starts. `begun` is called when it
+/// is there.
+#[cfg(feature = "clipboard")]
+pub(crate) fn hold(
+    value: &[u8],
+    time: Duration,
+    begun: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    #[cfg(target_os = "linux")]
+    use arboard::SetExtLinux;
+    let (text, until) = (text(value)?, std::time::Instant::now() + time);
+    let failed = |error: arboard::Error| Failure::new(Kind::Clipboard, error.to_string());
+    let mut clipboard = arboard::Clipboard::new().map_err(failed)?;
+    clipboard.set_text(text).map_err(failed)?;
+    begun()?;
+    #[cfg(target_os = "linux")]
+    clipboard.set().exclude_from_history().wait_until(until).text(text).map_err(failed)?;
+    #[cfg(not(target_os = "linux"))]
+    std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
+    let held = clipboard.get_text().map(Zeroizing::new);
+    if held.is_ok_and(|held| *held == text) {
+        clipboard.clear().map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Fails: this program was built without a clipboard.
+#[cfg(not(feature = "clipboard"))]
+pub(crate) fn hold(
+    _value: &[u8],
+    _time: Duration,
+    _begun: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    Err(Failure::new(Kind::Clipboard, "this program was built without the feature `clipboard`"))
+}
+
+fn text(value: &[u8]) -> Result<&str, Failure> {
+    std::str::from_utf8(value).map_err(|_| {
+        Failure::usage("the value is not text; nothing was copied", "write it to a file: --output FILE")
+    })
+}
+
+fn failed(reason: &str) -> Failure {
+    Failure::new(Kind::Clipboard, format!("the value can't be copied: {reason}"))
+        .hint("over ssh, --osc52 sends it to the terminal's clipboard, which keeps it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_held_for_45_seconds_unless_said_otherwise() {
+        assert_eq!(hold_time(""), Ok(Duration::from_secs(45)));
+        assert_eq!(hold_time("10s"), Ok(Duration::from_secs(10)));
+        assert!(hold_time("soon").is_err());
+    }
+
+    #[test]
+    fn only_text_is_copied() {
+        assert_eq!(copy(b"\xff", Duration::ZERO).unwrap_err().kind, Kind::Usage);
+        assert_eq!(copy_by_terminal(b"\xff").unwrap_err().kind, Kind::Usage);
+    }
+}
