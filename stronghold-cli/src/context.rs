@@ -84,7 +84,9 @@ impl Context {
         let Some(key) = self.agent_key(&path) else { return self.open_with_secret(&path, open) };
         match open(&path, &Unlock::SlotKey(key.expose())) {
             Err(error) if is_wrong_key(&error) => {
-                self.output.warning("warning: the key that the agent holds opens the snapshot no more");
+                let message = "warning: the key that the agent holds opens the snapshot no more; it is wiped";
+                self.output.warning(message);
+                let _ = self.place(&path).map(|place| Agent::at(&place).lock());
                 self.open_with_secret(&path, open)
             }
             opened => Ok(self.configured(opened?)),

@@ -246,9 +246,9 @@ fn a_new_passphrase_makes_the_key_useless() {
     assert_eq!(done.exit, 0, "{}", done.stderr);
     let done = attended.get();
     assert_eq!(done.exit, USAGE);
-    let warning =
-        "warning: the key that the agent holds opens the snapshot no more\nerror: there is no terminal";
+    let warning = "warning: the key that the agent holds opens the snapshot no more; it is wiped\nerror: there is no terminal";
     assert!(done.stderr.starts_with(warning), "{}", done.stderr);
+    is_locked(&attended.device);
     attended.device.fails(&["get", "wallet/web/mail"], WRONG_KEY);
     attended.device.unlock_by_file("--key-file", key.as_ref());
     attended.device.ok(&["unlock", "--for", "1h"]);
