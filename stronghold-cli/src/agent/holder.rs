@@ -8,7 +8,7 @@ use std::{
 };
 
 use stronghold_snapshot::Inspection;
-use stronghold_vault::LockedKey;
+use stronghold_vault::{LockedKey, wipe_stack};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
@@ -182,6 +182,7 @@ impl Holder {
             self.wipe().await;
         }
         let sent = stream.write_all(&*reply.to_bytes()).await;
+        wipe_stack();
         if is_over {
             self.ended.notify_one();
         }

@@ -14,8 +14,8 @@ use expectrl::Expect;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{
-    Device, Ended, IN_USE, PEER, Running, USAGE, WRONG_KEY, at_terminal_with, end, one_line, paired, run,
-    trust_each_other,
+    Device, Ended, IN_USE, PEER, Running, USAGE, WRONG_KEY, at_terminal_with, end, one_line, paired, raw_key,
+    run, trust_each_other,
 };
 use crate::effort;
 
@@ -454,12 +454,17 @@ fn the_agent_keeps_its_key_in_locked_memory() {
         eprintln!("skipped: only root reads the memory of a process that is not dumpable");
         return;
     }
-    let attended = Attended::unlocked();
-    let key = attended.device.key().to_vec();
+    // No bytes that memory has by chance.
+    let (device, key) = (Device::new("own"), raw_key(78));
+    let file = device.file("new-key", &key);
+    device.ok(&["passphrase", "--new-key-file", &file]);
+    device.unlock_by_file("--key-file", file.as_ref());
+    let attended = Attended::of(device);
+    attended.device.ok(&["unlock"]);
     for _ in 0..20 {
         attended.is_unlocked();
     }
-    let secrets = [("key", key), ("value", SECRET.as_bytes().to_vec())];
+    let secrets = [("key", key.to_vec()), ("value", SECRET.as_bytes().to_vec())];
     let (in_arena, elsewhere) = crate::memory::search(attended.agent.id(), &secrets);
     assert_eq!(in_arena, [1, 0]);
     assert!(elsewhere.is_empty(), "{elsewhere:#?}");
