@@ -155,6 +155,7 @@ fn what_is_wrong_between_two_devices() {
     let nobody =
         DialError::Unreachable { address: "a".into(), source: io::ErrorKind::ConnectionRefused.into() };
     assert_is(nobody, Kind::Network, "--at or --join");
+    assert_is(stronghold_sync::RedundantRule::Unasked(1), Kind::Void, "say --replace");
     assert_is(DialError::NotFound, Kind::Network, "stronghold serve");
     let no_search = stronghold_vault::RandomnessError::UNUSABLE;
     assert_is(DialError::Discovery(no_search.into()), Kind::Network, "say its address");

@@ -193,6 +193,21 @@ fn an_editor_that_is_interrupted_leaves_no_file() {
     assert_eq!(device.get("w/v/r"), "before");
 }
 
+/// An editor that shows half of a value would save half of it.
+#[test]
+fn a_value_that_does_not_fit_into_memory_is_not_edited() {
+    let device = with(&[("w/v/r", "all of it")]);
+    // No file may grow; the signal for that is ignored, so that writing fails.
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 0; \"$0\" \"$@\"; exit $?"]);
+    shell.arg(env!("CARGO_BIN_EXE_stronghold")).args(["edit", "w/v/r", "--key-file", &device.key_file()]);
+    shell.arg("--snapshot").arg(device.snapshot()).env("VISUAL", "touch edited; false");
+    shell.env("XDG_STATE_HOME", device.folder().join("state")).current_dir(device.folder());
+    let (exit, shown) = end(expectrl::Session::spawn(shell).unwrap());
+    assert_eq!(exit, crate::common::STORAGE, "{shown}");
+    assert!(!device.folder().join("edited").exists(), "{shown}");
+}
+
 #[test]
 fn there_is_a_header_at_a_terminal() {
     let device = with(&LOGIN[..1]);

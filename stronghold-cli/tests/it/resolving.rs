@@ -159,6 +159,15 @@ fn a_person_goes_through_the_conflicts() {
 }
 
 #[test]
+fn a_put_over_a_conflict_says_so() {
+    let (here, _there) = conflicting(&["a/b/1"]);
+    let done = here.run(&["put", "a/b/1"], b"both");
+    let told = "replaced the values of a/b/1, which was in conflict (`stronghold undo`)\n";
+    assert_eq!((done.exit, &*done.stderr), (0, told));
+    assert!(conflicts(&here).is_empty());
+}
+
+#[test]
 fn who_quits_is_asked_no_more() {
     let (here, _there) = conflicting(&["a/b/1", "a/b/2"]);
     let mut session = asked(&here, &[]);

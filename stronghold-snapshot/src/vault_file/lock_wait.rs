@@ -8,7 +8,7 @@ use crate::file::OnLockWait;
 
 impl VaultFile {
     /// Removes the lock file of a file that is not to be written again: see
-    /// [`SnapshotFile::remove_lock`].
+    /// [`SnapshotFile::remove_lock`](crate::SnapshotFile::remove_lock).
     ///
     /// # Errors
     /// [`VaultFileError::Lock`]; the lock file stays then.

@@ -162,3 +162,22 @@ pub(crate) fn short(name: &str) -> String {
         None => escape_untrusted(name),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    #[test]
+    fn a_value_over_the_limit_is_left_out_by_name() {
+        let mut table = Table::default();
+        let value = |len| Zeroizing::new(vec![b'x'; len]);
+        let fields = vec![("most".to_owned(), value(MAX_VALUE)), ("more".to_owned(), value(MAX_VALUE + 1))];
+        table.add("c", Credential { line: 7, place: "g/t".into(), fields, ..Credential::default() });
+        let names: Vec<&str> = table.credentials[0].fields.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["most"]);
+        assert_eq!((table.rows.len(), table.rows[0].line, &*table.rows[0].name), (1, 7, "g/t/more"));
+        assert!(matches!(table.rows[0].why, LeftOutReason::TooLarge));
+    }
+}
