@@ -33,7 +33,7 @@ pub(super) struct Request {
 pub(super) enum Asked {
     /// The key.
     Key,
-    /// How long the key is held.
+    /// The time that the key is held yet.
     Status,
     /// To wipe the key and to end.
     Lock,
@@ -41,7 +41,7 @@ pub(super) enum Asked {
     Hold(LockedKey, HoldTime),
 }
 
-/// How long a key is held; `None` is without limit.
+/// The times for which a key is held; `None` is without limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HoldTime {
     /// Time without use after which the key is wiped.
