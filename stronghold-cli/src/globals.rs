@@ -43,7 +43,8 @@ pub(crate) struct Global {
     /// Answer yes to every question on the terminal.
     #[arg(short, long, global = true)]
     pub(crate) yes: bool,
-    /// Print one JSON object on one line (`serve` and `pair`: one line per event).
+    /// Print one JSON object on one line (`serve` and `pair`: one line per event; `sync --all`: per
+    /// device).
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Name every record, not only the first twenty.
