@@ -21,7 +21,8 @@ use zeroize::Zeroizing;
 use super::place::{Place, user};
 use super::protocol::{Asked, HoldTime, Left, REQUEST_LEN, Reply, Request, Unread};
 
-/// Time in which a command has to send its request and take the reply.
+/// Time for what ran with a key to stop; and half of that in which a command has to send its
+/// request and take the reply.
 const EXCHANGE: Duration = Duration::from_secs(2);
 /// Longest time between two checks of the clock and the file.
 const TICK: Duration = Duration::from_secs(10);
@@ -140,7 +141,7 @@ impl Holder {
                     };
                     let holder = self.clone();
                     tokio::spawn(async move {
-                        let _ = timeout(EXCHANGE, holder.answer(stream)).await;
+                        let _ = timeout(2 * EXCHANGE, holder.answer(stream)).await;
                         drop(place);
                     });
                 }
@@ -167,6 +168,10 @@ impl Holder {
         let reply = match Request::from_bytes(&bytes) {
             Ok(request) => {
                 is_over = matches!(request.asked, Asked::Lock);
+                if let Asked::Hold(..) = request.asked {
+                    // What ran with the key before may be in the way of what is started now.
+                    self.wipe().await;
+                }
                 // Reads the file's header.
                 let holder = self.clone();
                 tokio::task::spawn_blocking(move || holder.reply(request, Moment::now()))
@@ -204,10 +209,7 @@ impl Holder {
         let companion = (self.start_companion)(LockedKey::new(key.expose()));
         let held = Held { key, file_id: found.file_id, time, since: now, used: now, companion };
         let left = held.left(now);
-        let replaced = self.held().replace(held);
-        if let Some(companion) = replaced.and_then(|held| held.companion) {
-            companion.stop.notify_one();
-        }
+        *self.held() = Some(held);
         left.map_or(Reply::Malformed, Reply::Held)
     }
 

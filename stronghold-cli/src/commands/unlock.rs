@@ -81,13 +81,17 @@ pub(super) fn lock(context: &Context, all: bool) -> Result<(), Failure> {
             vec![place.socket]
         }
     };
-    let mut locked = 0;
+    let (mut locked, mut unlocked) = (0, None);
     for socket in sockets {
         match lock_at(&socket) {
             Ok(()) => locked += 1,
             Err(AgentError::NotRunning) => {}
-            Err(error) => return Err(failed(format!("{}: {error}", shown(&socket)))),
+            // The others are locked all the same.
+            Err(error) => unlocked = Some(format!("{}: {error}", shown(&socket))),
         }
+    }
+    if let Some(message) = unlocked {
+        return Err(Failure::new(Kind::Agent, message).hint("end its process; every other agent is locked"));
     }
     context.output.result(&json!({ "locked": locked }), || {
         vec![match locked {

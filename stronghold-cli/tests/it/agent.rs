@@ -446,6 +446,40 @@ fn peers_are_answered_while_it_is_unlocked() {
     b.fails(&["sync", "a", "--at", &address], PEER);
 }
 
+/// The server of the key before has given the port back by then.
+#[test]
+fn peers_are_answered_after_a_second_unlock_too() {
+    let (a, b) = paired();
+    trust_each_other((&a, "a"), (&b, "b"));
+    // A port that no listener gets by chance.
+    let port = format!("127.0.0.1:{}", 20_000 + std::process::id() % 10_000);
+    let mut agent = start(&a, &["agent", "--serve", "--listen", &port, "--no-announce"]);
+    for number in 0..3 {
+        a.ok(&["unlock", "--for", "1h"]);
+        assert_eq!(agent.event()["listening"], port.as_str());
+        a.put("wallet/web/mail", &number.to_string());
+        b.ok(&["sync", "a", "--at", &port]);
+        assert_eq!(b.get("wallet/web/mail"), number.to_string());
+        // The event of the session comes before that of the next server.
+        while agent.event()["session"] != "done" {}
+    }
+}
+
+/// An agent that does not answer keeps no other unlocked.
+#[test]
+fn locking_all_goes_on_after_one_that_does_not_answer() {
+    let attended = Attended::unlocked();
+    let stuck = attended.device.runtime().join("0.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&stuck).unwrap();
+    let hangs_up = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let done = keyless(&attended.device, &["lock", "--all"]);
+    assert_eq!(done.exit, 1, "{}", done.stderr);
+    assert!(done.stderr.contains("0.sock: the agent does not answer"), "{}", done.stderr);
+    hangs_up.join().unwrap();
+    fs::remove_file(stuck).unwrap();
+    attended.ends_locked();
+}
+
 /// The key is in locked memory alone, and so is what an open snapshot has beside it.
 #[test]
 #[cfg(target_os = "linux")]
