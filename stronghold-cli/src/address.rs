@@ -1,6 +1,8 @@
 //! Network addresses as people type them.
 
-/// Port of `serve` and `pair`, unless another is said.
+/// Address on which `serve` and `pair` listen, unless another is said.
+pub(crate) const DEFAULT_LISTEN: &str = "0.0.0.0:4747";
+/// Port of that address.
 const PORT: u16 = 4747;
 
 /// Parses an address to listen on: a port stands for all interfaces, a host for its port 4747.
@@ -32,6 +34,11 @@ fn parse(text: &str, host: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_usual_address_has_the_usual_port() {
+        assert_eq!(to_listen(&PORT.to_string()).as_deref(), Ok(DEFAULT_LISTEN));
+    }
 
     #[test]
     fn what_is_left_out_of_an_address_is_filled_in() {

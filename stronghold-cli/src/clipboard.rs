@@ -4,21 +4,13 @@
 //! given the value through a pipe, and clears the clipboard when the time is over, unless something
 //! else was copied meanwhile.
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    os::unix::process::CommandExt,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
 
 use crate::error::{Failure, Kind};
-use crate::{clock, terminal};
-
-/// Maximum length of what the holding process says, in bytes.
-const MAX_LINE: u64 = 4096;
+use crate::{background, clock, terminal};
 
 /// Parses the time for which a value is held; empty is 45 seconds.
 pub(crate) fn hold_time(text: &str) -> Result<Duration, String> {
@@ -28,26 +20,9 @@ pub(crate) fn hold_time(text: &str) -> Result<Duration, String> {
 /// Copies a value to the clipboard, for this time. Returns when it is there.
 pub(crate) fn copy(value: &[u8], time: Duration) -> Result<(), Failure> {
     text(value)?;
-    let failed = |error: std::io::Error| failed(&error.to_string());
-    let mut holder = Command::new(std::env::current_exe().map_err(failed)?);
-    holder.args(["hold-clipboard", "--for", &format!("{}ms", time.as_millis())]);
-    holder.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut holder = holder.current_dir("/").process_group(0).spawn().map_err(failed)?;
-    if let Some(mut pipe) = holder.stdin.take() {
-        pipe.write_all(value).map_err(failed)?;
-    }
-    let (mut line, mut reason) = (String::new(), String::new());
-    if let Some(said) = holder.stdout.take() {
-        BufReader::new(said.take(MAX_LINE)).read_line(&mut line).map_err(failed)?;
-    }
-    if !line.is_empty() {
-        return Ok(());
-    }
-    if let Some(errors) = holder.stderr.take() {
-        errors.take(MAX_LINE).read_to_string(&mut reason).map_err(failed)?;
-    }
-    let _ = holder.wait();
-    Err(self::failed(reason.lines().next().unwrap_or_default().trim_start_matches("error: ")))
+    let args = ["hold-clipboard", "--for", &format!("{}ms", time.as_millis())];
+    let started = background::start(args, value).map_err(|error| failed(&error.to_string()))?;
+    started.map_err(|reason| failed(&reason))
 }
 
 /// Sends a value to the clipboard of the terminal (OSC 52).

@@ -44,9 +44,15 @@ pub(crate) struct UnlockConfig {
 }
 
 impl UnlockConfig {
+    /// Time without use after which a key is wiped, unless said otherwise.
+    pub(crate) const IDLE: &str = "15m";
+    /// Time after which a key is wiped in any case, unless said otherwise.
+    pub(crate) const TOTAL: &str = "8h";
+
     /// Returns the times without use and in all. They were checked when they were read.
     pub(crate) fn times(&self) -> [Option<Duration>; 2] {
-        [&self.idle, &self.total].map(|time| time.as_deref().and_then(|time| length(time).ok()))
+        [(&self.idle, Self::IDLE), (&self.total, Self::TOTAL)]
+            .map(|(time, default)| length(time.as_deref().unwrap_or(default)).ok())
     }
 }
 

@@ -5,6 +5,7 @@
 mod address;
 mod agent;
 mod args;
+mod background;
 mod clipboard;
 mod clock;
 mod commands;

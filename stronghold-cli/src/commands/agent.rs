@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::serve::{self, ServeArgs};
 use crate::address::to_listen;
 use crate::agent::{Companion, Holder, Place, StartCompanion, sleep_announced};
+use crate::background;
 use crate::context::{Context, runtime};
 use crate::error::{Failure, Kind, path_text, shown};
 
@@ -36,8 +37,7 @@ pub(crate) struct AgentArgs {
 
 pub(super) fn agent(context: &Arc<Context>, args: AgentArgs) -> Result<(), Failure> {
     if args.detached {
-        // It fails only for the leader of a group, which has no terminal to lose.
-        let _ = rustix::process::setsid();
+        background::detach();
     }
     let path = context.existing()?;
     let place = context.place(&path).map_err(|error| Failure::unknown(&path, &error))?;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use stronghold_sync::escape_untrusted;
 
-use super::pair::DEFAULT_LISTEN;
-use crate::config::path;
+use crate::address::DEFAULT_LISTEN;
+use crate::config::{UnlockConfig, path};
 use crate::context::Context;
 use crate::error::{Failure, path_text, shown};
 use crate::globals::{Origin, Setting};
@@ -16,8 +16,8 @@ pub(super) fn config(context: &Context, mut settings: Vec<Setting>) -> Result<()
         Setting { name, value: value.clone().unwrap_or_else(|| default.into()), origin }
     };
     settings.push(of_file("listen", &context.config.listen, DEFAULT_LISTEN));
-    settings.push(of_file("unlock.for", &unlock.total, "8h"));
-    settings.push(of_file("unlock.idle", &unlock.idle, "15m"));
+    settings.push(of_file("unlock.for", &unlock.total, UnlockConfig::TOTAL));
+    settings.push(of_file("unlock.idle", &unlock.idle, UnlockConfig::IDLE));
     if let Some(snapshot) = settings.iter_mut().find(|setting| setting.name == "snapshot") {
         snapshot.value = path_text(&context.path()?);
     }

@@ -20,7 +20,7 @@ use crate::context::{Context, location, revision};
 use crate::error::{About, Failure, Kind, path_text};
 use crate::nearest::found;
 use crate::output::Output;
-use crate::{input, names};
+use crate::{background, input, names};
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
@@ -118,8 +118,7 @@ fn copy(context: &Context, args: &GetArgs, at: &Location, value: &[u8]) -> Resul
 
 /// Holds the value on stdin in the clipboard, in the process that `get --clip` starts.
 pub(super) fn hold_clipboard(time: Duration) -> Result<(), Failure> {
-    // It fails only for the leader of a group, which has no terminal to lose.
-    let _ = rustix::process::setsid();
+    background::detach();
     let value = input::rest_of_stdin(MAX_VALUE)?;
     clipboard::hold(&value, time, || Output::new(false, false).result(&Value::Null, || vec!["held".into()]))
 }

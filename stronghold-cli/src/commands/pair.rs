@@ -17,7 +17,7 @@ use stronghold_vault::{Identity, Stronghold, check_given_name};
 use stronghold_net::pairing::CODE_LIFE;
 
 use super::{peers::add_rule, progress::Progress, qr};
-use crate::address::{to_dial, to_listen};
+use crate::address::{DEFAULT_LISTEN, to_dial, to_listen};
 use crate::context::{Context, runtime, selections};
 use crate::waiting::Waiting;
 use crate::{
@@ -52,9 +52,6 @@ pub(crate) struct Grants {
     #[arg(long, value_name = "GLOB", requires = "grant")]
     pub(crate) select: Vec<String>,
 }
-
-/// Default address to listen on.
-pub(crate) const DEFAULT_LISTEN: &str = "0.0.0.0:4747";
 
 pub(super) fn pair(context: &Context, args: &PairArgs) -> Result<(), Failure> {
     let granted = Granted::parse(context, &args.grants)?;

@@ -19,14 +19,13 @@ use stronghold_net::{
 use stronghold_sync::{DeviceId, Location, Pending, Plan, escape_untrusted, session::Duplicate};
 use tokio::sync::Notify;
 
-use super::pair::DEFAULT_LISTEN;
 use super::{
     pair::announced,
     pair::bind,
     progress::{Names, warn_copied, warn_set_back, whose_word},
     terminal_handler::Console,
 };
-use crate::address::to_listen;
+use crate::address::{DEFAULT_LISTEN, to_listen};
 use crate::context::{Context, runtime};
 use crate::{
     error::{Failure, Kind},

@@ -1,29 +1,18 @@
 //! `unlock` and `lock`: let an agent hold the snapshot's key, and wipe it.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    os::unix::process::CommandExt,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{ffi::OsStr, time::Duration};
 
 use clap::Args;
 use serde_json::{Value, json};
 use stronghold_vault::LockedKey;
 
 use crate::agent::{Agent, AgentError, HoldTime, Left, Place, all_places, client::lock_at};
+use crate::background;
 use crate::clock::{length, spoken};
 use crate::config::UnlockConfig;
 use crate::context::Context;
 use crate::error::{Failure, Kind, shown};
 use crate::output::counted;
-
-/// Time without use after which a key is wiped, unless an option says otherwise.
-const IDLE: Duration = Duration::from_secs(15 * 60);
-/// Time after which a key is wiped in any case, unless an option says otherwise.
-const TOTAL: Duration = Duration::from_secs(8 * 60 * 60);
-/// Maximum length of what a starting agent says, in bytes.
-const MAX_LINE: u64 = 4096;
 
 #[derive(Debug, Args)]
 pub(crate) struct UnlockArgs {
@@ -46,7 +35,7 @@ impl UnlockArgs {
             Self { until_lock: true, .. } => HoldTime { idle: None, total: None },
             Self { total: None, idle: None, .. } => {
                 let [idle, total] = config.times();
-                HoldTime { idle: Some(idle.unwrap_or(IDLE)), total: Some(total.unwrap_or(TOTAL)) }
+                HoldTime { idle, total }
             }
             Self { total, idle, .. } => HoldTime { idle, total },
         }
@@ -122,32 +111,14 @@ fn hold(place: &Place, key: &LockedKey, time: HoldTime) -> Result<Left, Failure>
 
 /// Starts an agent without a key and waits until it listens.
 fn start(place: &Place) -> Result<(), Failure> {
-    let unstarted = |error: std::io::Error| failed(format!("the agent can't be started: {error}"));
-    let program = std::env::current_exe().map_err(unstarted)?;
-    let mut agent = Command::new(program);
-    agent.args(["agent", "--detached", "--snapshot"]).arg(&place.snapshot);
-    agent.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // It outlives the terminal, and keeps no folder busy.
-    let mut agent = agent.current_dir("/").process_group(0).spawn().map_err(unstarted)?;
-    let mut line = String::new();
-    let (said, errors) = (agent.stdout.take(), agent.stderr.take());
-    if let Some(said) = said {
-        BufReader::new(said.take(MAX_LINE)).read_line(&mut line).map_err(unstarted)?;
-    }
-    if !line.is_empty() {
-        return Ok(());
-    }
-    let mut reason = String::new();
-    if let Some(errors) = errors {
-        errors.take(MAX_LINE).read_to_string(&mut reason).map_err(unstarted)?;
-    }
-    let _ = agent.wait();
-    // Another one was faster.
-    match Agent::at(place).left() {
-        Err(AgentError::NotRunning) => {
-            Err(failed(format!("the agent can't be started: {}", reason.trim_end())))
-        }
-        _ => Ok(()),
+    let unstarted = |reason: &str| failed(format!("the agent can't be started: {reason}"));
+    let snapshot = place.snapshot.as_os_str();
+    let args = [OsStr::new("agent"), OsStr::new("--detached"), OsStr::new("--snapshot"), snapshot];
+    match background::start(args, b"").map_err(|error| unstarted(&error.to_string()))? {
+        Ok(()) => Ok(()),
+        // Another one was faster.
+        Err(_) if !matches!(Agent::at(place).left(), Err(AgentError::NotRunning)) => Ok(()),
+        Err(reason) => Err(unstarted(&reason)),
     }
 }
 

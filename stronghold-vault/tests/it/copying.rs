@@ -28,7 +28,7 @@ fn the_history_comes_along_with_its_authors_and_survives_a_save() {
     assert_eq!((get(&here, "a/v/one").as_deref(), here.verify().is_ok()), (Some("second"), true));
 }
 
-/// What the source keeps for its steps is not kept for the copy.
+/// Histories kept for steps of the source are not kept for the copy.
 #[test]
 fn no_more_of_a_history_is_copied_than_is_kept() {
     let mut here = new();
