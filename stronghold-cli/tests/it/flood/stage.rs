@@ -143,7 +143,7 @@ impl Stage {
         let (done, is_over) = (Arc::new(AtomicUsize::new(0)), AtomicBool::new(false));
         let start = Instant::now();
         let (tally, took, honest_times, levels) = thread::scope(|scope| {
-            let watching = scope.spawn(|| watched.until(&is_over, &done));
+            let watching = scope.spawn(|| watched.until(before, &is_over, &done));
             let syncing = scope.spawn(|| {
                 let mut times = vec![honest.sync()];
                 while !is_over.load(Relaxed) {

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) struct Watched(u32);
 
 /// Resource usage of a process at one moment.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Level {
     /// Resident memory, in kB.
     pub(crate) memory: u64,
@@ -25,7 +25,7 @@ pub(crate) struct Level {
 }
 
 /// Resource usage during a flood.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Levels {
     /// The highest level until the first hundred connections were over.
     pub(crate) first: Level,
@@ -73,9 +73,10 @@ impl Watched {
         self.now()
     }
 
-    /// Records the levels until `is_over`, with `done` as the count of finished connections.
-    pub(crate) fn until(&self, is_over: &AtomicBool, done: &AtomicUsize) -> Levels {
-        let mut levels = Levels::default();
+    /// Records the levels from `before` until `is_over`, with `done` as the count of finished
+    /// connections. A short flood may be over before the first look.
+    pub(crate) fn until(&self, before: Level, is_over: &AtomicBool, done: &AtomicUsize) -> Levels {
+        let mut levels = Levels { first: before, peak: before };
         while !is_over.load(Relaxed) {
             let now = self.now();
             levels.peak = levels.peak.most(now);
