@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use mdns_sd::{ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
 use stronghold_snapshot::SharedVault;
 use stronghold_sync::{DeviceId, hex};
 use stronghold_vault::{RandomnessError, Rendezvous, random};
@@ -304,6 +304,10 @@ fn service(secrets: &[(DeviceId, Rendezvous)], listening: SocketAddr) -> Result<
     let mut service = service.map_err(DiscoveryError::new)?;
     // The name is random, so that no probe for duplicates is needed.
     service.set_requires_probe(false);
+    if listening.is_ipv4() {
+        // Nobody listens at this machine's other addresses.
+        service.set_interfaces(vec![IfKind::IPv4]);
+    }
     Ok(service)
 }
 

@@ -251,9 +251,11 @@ fn a_tag_counts_where_tags_may_be() {
 #[test]
 fn a_device_is_announced_where_it_listens() {
     let announced = |listening: &str| service(&[], listening.parse().unwrap()).unwrap();
-    for everywhere in ["0.0.0.0:4747", "[::]:4747"] {
+    for (everywhere, on) in [("0.0.0.0:4747", "[IPv4]"), ("[::]:4747", "[All]")] {
         let service = announced(everywhere);
         assert!(service.is_addr_auto() && service.get_addresses().is_empty());
+        let said = format!("{service:?}");
+        assert!(said.contains(&format!("supported_intfs: {on}")), "{said}");
     }
     let service = announced("192.0.2.7:4747");
     assert!(!service.is_addr_auto() && !service.requires_probe());
