@@ -84,7 +84,7 @@ impl SharedVault {
         &self,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.0.update(None, None, change)
+        self.0.update(None, None, change).map(|(done, _)| done)
     }
 
     /// Changes the Stronghold as [`update`](Self::update) does, as a part of `step` if there is
@@ -98,6 +98,21 @@ impl SharedVault {
         step: Option<&mut PendingStep>,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.try_update_at(step, change).map(|(done, _)| done)
+    }
+
+    /// Changes the Stronghold as [`try_update`](Self::try_update) does, and returns the file's
+    /// generation too: the one that [`Stronghold::generation`] told `change`, if that changed
+    /// anything.
+    ///
+    /// # Errors
+    /// As [`try_update`](Self::try_update).
+    #[doc(hidden)]
+    pub fn try_update_at<T, E: From<VaultFileError>>(
+        &self,
+        step: Option<&mut PendingStep>,
+        change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
+    ) -> Result<(T, u64), E> {
         self.0.update(step, Some(Duration::ZERO), change)
     }
 
@@ -132,12 +147,13 @@ impl Shared {
     }
 
     /// Changes the Stronghold; waits for other processes up to `wait`, or the file's own limit.
+    /// Returns the file's generation afterwards too.
     fn update<T, E: From<VaultFileError>>(
         &self,
         step: Option<&mut PendingStep>,
         wait: Option<Duration>,
         change: impl FnOnce(&mut Stronghold) -> Result<T, E>,
-    ) -> Result<T, E> {
+    ) -> Result<(T, u64), E> {
         let mut vault = self.vault.lock().unwrap_or_else(PoisonError::into_inner);
         // While the file is locked, nothing else writes it; records that are added meanwhile wait
         // for the next write.
@@ -158,7 +174,7 @@ impl Shared {
             taken.log = AuditLog::default();
             self.waiting().next = Some(Instant::now() + LOG_EVERY);
         }
-        done
+        done.map(|done| (done, vault.file().sealer().generation()))
     }
 
     fn write_log(&self, wait: Option<Duration>) -> Result<(), VaultFileError> {
@@ -168,7 +184,7 @@ impl Shared {
         let written = self.update(None, wait, |_| Ok(()));
         // Waits a minute again, whether or not the write succeeded.
         self.waiting().next = Some(Instant::now() + LOG_EVERY);
-        written
+        written.map(|_| ())
     }
 }
 

@@ -360,6 +360,7 @@ impl VaultFile {
     ) -> Result<T, E> {
         self.run_or_mark_stale(|home| {
             let (mut locked, stronghold) = home.lock_newest(wait)?;
+            stronghold.set_generation(locked.generation().saturating_add(1));
             all_or_nothing(stronghold, |stronghold| {
                 stronghold.begin_step(step.clone());
                 let done = change(stronghold)?;

@@ -46,6 +46,11 @@ impl Prefixes {
         self.0.len()
     }
 
+    /// Returns whether all prefixes are among `others`.
+    pub(crate) fn are_among(&self, others: &Self) -> bool {
+        self.0.iter().all(|prefix| others.0.binary_search(prefix).is_ok())
+    }
+
     /// Removes all prefixes that are not among `others`.
     pub(crate) fn retain_among(&mut self, others: &Self) {
         self.0.retain(|prefix| others.0.binary_search(prefix).is_ok());

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod ages;
 mod audit;
 mod changes;
 mod copy;
@@ -9,6 +10,7 @@ mod devices;
 mod disclosure;
 #[doc(hidden)]
 pub mod encoding;
+mod forget;
 mod journal;
 mod locked;
 mod order;
@@ -25,6 +27,7 @@ mod undo;
 mod vectors;
 mod write;
 
+pub use ages::RETENTION;
 pub use audit::{AuditAction, AuditEntry, AuditLog, AuditRecord, AuditTotal, SelectionHash};
 
 pub use crypto::identity::{Identity, PublicIdentity, PublicKeyError, SecretKeyError, SignatureError};
@@ -37,7 +40,7 @@ pub use locked::wipe_stack;
 pub use locked::{LockedKey, LockedMemoryStatus, locked_memory_status};
 pub use peers::{FindPeerError, Peer, Peers, Rendezvous, Revoked};
 pub use read::{ReadError, ReadResult, RecordInfo, RevisionInfo};
-pub use record::{Damaged, MAX_HEADS, MAX_HISTORY, RETENTION};
+pub use record::{Damaged, MAX_HEADS, MAX_HISTORY};
 #[doc(hidden)]
 pub use revision::secret_bytes;
 pub use revision::{Entry, Labels, MAX_LABELS, MAX_VALUE, Revision};

@@ -10,6 +10,7 @@ use stronghold_sync::{ClientId, LocationId, Policy, RecordId, VaultId, check_nam
 use zeroize::Zeroizing;
 
 use crate::{
+    ages::Limits,
     audit::AuditLog,
     crypto::{identity::Identity, key_bytes, salts::Salts},
     devices::{DeviceNumber, Devices},
@@ -314,6 +315,8 @@ impl Stronghold {
             salts: Salts::default(),
             journal: None,
             loaded: Some(Loaded::default()),
+            generation: 0,
+            limits: Limits::default(),
         })
     }
 

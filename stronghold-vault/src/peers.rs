@@ -1,6 +1,7 @@
 //! The devices that this device is paired with.
 
 mod delta;
+mod marks;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub(crate) use delta::PeersDelta;
+use marks::Mark;
 
 /// The stored state of a paired device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,13 +77,15 @@ pub struct Peers {
     stamps: BTreeMap<DeviceId, Stamped>,
 }
 
-/// The stamps by which two paired devices tell apart two snapshots of one identity.
+/// What sessions with a paired device left: the stamps by which two snapshots of one identity are
+/// told apart, and what the device has acknowledged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamped {
     /// The stamp that this snapshot holds from sessions with the peer.
     own: Option<Stamp>,
     /// The stamps that the peer's snapshot should hold.
     expected: Stamps,
+    marks: Vec<Mark>,
 }
 
 /// A formerly paired device. Its name is not given to any other device.
@@ -129,6 +133,10 @@ impl Peers {
             known.name.clone_from(&peer.name);
         }
         self.revoked.remove(&device);
+        // Paired anew, it may have another file, which has acknowledged nothing.
+        if let Some(stamped) = self.stamps.get_mut(&device) {
+            stamped.marks.clear();
+        }
         self.peers.insert(device, peer);
     }
 
@@ -275,6 +283,16 @@ impl Peers {
         if let Some(known) = self.disclosed.get_mut(device) {
             known.revisions.retain_among(all_but);
         }
+    }
+
+    /// Returns whether more was disclosed to any device than these revisions.
+    pub(crate) fn discloses_more_than(&self, held: &Prefixes) -> bool {
+        self.disclosed.values().any(|known| !known.revisions.are_among(held))
+    }
+
+    /// Forgets all revisions disclosed to any device except these.
+    pub(crate) fn retain_disclosed(&mut self, all_but: &Prefixes) {
+        self.disclosed.values_mut().for_each(|known| known.revisions.retain_among(all_but));
     }
 
     /// Returns the paired or revoked device that `text` denotes, by the rules of [`Peers::find`].

@@ -1,5 +1,7 @@
 //! A record: its heads and its history, sealed in ordinary memory, each revision under its own key.
 
+mod forgetting;
+
 use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},
@@ -13,6 +15,7 @@ use stronghold_sync::{
 use zeroize::Zeroizing;
 
 use crate::{
+    ages::{Ages, Forgetting, RETENTION},
     crypto::cipher::{self, Key},
     devices::{DeviceNumber, Devices},
     locked::LockedKey,
@@ -21,9 +24,6 @@ use crate::{
 
 /// Number of replaced values that stay readable per record, whatever their age.
 pub const MAX_HISTORY: usize = 10;
-/// Retention time after replacement, in milliseconds, of the last value that each device delivered
-/// and of the last one written here. No device's writes can wash away another device's value.
-pub const RETENTION: u64 = 90 * 24 * 60 * 60 * 1000;
 /// Maximum number of heads that an import may leave on a record. Editing on any realistic number of
 /// devices stays below it.
 pub const MAX_HEADS: usize = 256;
@@ -53,6 +53,8 @@ pub(crate) struct SealedRevision {
     pub(crate) id: RevisionId,
     /// The ancestors of a head; of a replaced revision only the parents.
     pub(crate) ancestors: Ancestors,
+    /// The ages of a head's ancestors; empty for a replaced revision.
+    pub(crate) ages: Ages,
     pub(crate) deleted: bool,
     pub(crate) time: Timestamp,
     pub(crate) origin: Origin,
@@ -132,7 +134,8 @@ impl Versioned for SealedRevision {
 }
 
 impl Record {
-    pub(crate) fn new(name: &str, first: SealedRevision) -> Self {
+    pub(crate) fn new(name: &str, mut first: SealedRevision, forgetting: &Forgetting) -> Self {
+        first.ages = Ages::new(&first.ancestors, forgetting.generation);
         Self { name: name.into(), head: first, other_heads: Vec::new(), history: Vec::new() }
     }
 
@@ -206,7 +209,12 @@ impl Record {
 
     /// Merges one revision at the time `now`: forms the union, then moves replaced heads to the
     /// history.
-    pub(crate) fn insert(&mut self, mut new: SealedRevision, now: Timestamp) -> Inserted {
+    pub(crate) fn insert(
+        &mut self,
+        mut new: SealedRevision,
+        now: Timestamp,
+        forgetting: &Forgetting,
+    ) -> Inserted {
         if self.heads().any(|head| head.id == new.id || head.ancestors.contains(&new.id)) {
             return Inserted::AlreadyPresent;
         }
@@ -220,6 +228,8 @@ impl Record {
             let replaced: Vec<Replaced<'_>> = replaced.map(|head| head.as_replaced(true)).collect();
             new.ancestors = ancestors.merged_with(&replaced);
         }
+        let replaced = self.heads().filter(|head| replaces(head)).map(|head| (&head.ancestors, &head.ages));
+        new.ages = Ages::carried(&new.ancestors, replaced, forgetting);
         let mut replaced: Vec<SealedRevision> =
             self.other_heads.extract_if(.., |head| replaces(head)).collect();
         if replaces(&self.head) {
@@ -230,6 +240,7 @@ impl Record {
         for old in &mut replaced {
             old.replaced = now;
             old.ancestors = old.ancestors.parents_only();
+            old.ages = Ages::default();
         }
         self.history.splice(..0, replaced);
         Inserted::Head
@@ -343,6 +354,7 @@ impl TryFrom<(Box<str>, Vec<SealedRevision>, Vec<SealedRevision>)> for Record {
     ) -> Result<Self, DecodeRecordError> {
         let well_formed =
             (1..=MAX_RECORD_NAME).contains(&name.len()) && heads.is_sorted_by(|one, next| one.id < next.id);
+        let well_formed = well_formed && heads.iter().all(|head| head.ages.fit(&head.ancestors));
         let mut heads = heads.into_iter();
         match heads.next() {
             Some(head) if well_formed => Ok(Self { name, head, other_heads: heads.collect(), history }),
@@ -410,6 +422,7 @@ impl RecordCipher<'_> {
         Ok(SealedRevision {
             id,
             ancestors: revision.ancestors.clone(),
+            ages: Ages::default(),
             deleted: revision.deleted,
             time: revision.time,
             origin,
@@ -469,6 +482,7 @@ mod tests {
     use crate::revision::Labels;
     use stronghold_sync::{DeviceId, Location, heads};
 
+    const AT: Forgetting = Forgetting { generation: 1, newest_mark: 0, floor: 0 };
     const HERE: Origin = Origin { author: 0, delivered: None };
 
     fn devices() -> Devices {
@@ -549,15 +563,15 @@ mod tests {
         let beside = sealed(4, &[]);
         let all = [root, left, right, both, beside];
         for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [1, 2, 0, 3, 4], [3, 4, 0, 1, 2]] {
-            let mut record = Record::new("r", all[order[0]].clone());
+            let mut record = Record::new("r", all[order[0]].clone(), &AT);
             let mut seen: Vec<&SealedRevision> = Vec::new();
             for next in order.map(|at| &all[at]) {
                 seen.push(next);
-                record.insert(next.clone(), 1);
+                record.insert(next.clone(), 1, &AT);
                 let expected: Vec<RevisionId> = heads(seen.clone()).iter().map(|head| head.id).collect();
                 let held: Vec<RevisionId> = record.heads().map(|head| head.id).collect();
                 assert_eq!(held, expected, "{order:?}");
-                assert_eq!(record.insert(next.clone(), 1), Inserted::AlreadyPresent);
+                assert_eq!(record.insert(next.clone(), 1, &AT), Inserted::AlreadyPresent);
             }
         }
     }
@@ -574,13 +588,13 @@ mod tests {
             keeper.seal(revision.id(), &revision, origin).unwrap()
         };
         let old = sealed(0, &[], HERE);
-        let mut record = Record::new("r", old.clone());
+        let mut record = Record::new("r", old.clone(), &AT);
         let next = sealed(1, &[old.id], HERE);
-        record.insert(next.clone(), 1);
+        record.insert(next.clone(), 1, &AT);
         let from_elsewhere = sealed(2, &[next.id], Origin { delivered: Some((0, 1)), ..HERE });
         assert!(!from_elsewhere.ancestors.contains(&old.id));
-        assert_eq!(record.insert(from_elsewhere, 2), Inserted::Head);
-        assert_eq!(record.insert(old, 3), Inserted::AlreadyPresent);
+        assert_eq!(record.insert(from_elsewhere, 2, &AT), Inserted::Head);
+        assert_eq!(record.insert(old, 3, &AT), Inserted::AlreadyPresent);
         assert_eq!(record.head_count(), 1);
     }
 
@@ -591,12 +605,12 @@ mod tests {
         let keeper = RecordCipher { key: &key, location: location("c/v/r"), devices: &devices };
         let old = revision(b"old", Ancestors::default());
         let old = keeper.seal(old.id(), &old, HERE).unwrap();
-        let mut record = Record::new("r", old.clone());
+        let mut record = Record::new("r", old.clone(), &AT);
         let far = revision(b"far", Ancestors::from_newest_first(vec![old.id]).unwrap());
-        record.insert(keeper.seal(far.id(), &far, HERE).unwrap(), 1);
+        record.insert(keeper.seal(far.id(), &far, HERE).unwrap(), 1, &AT);
         let later = revision(b"later", Ancestors::from_newest_first(vec![far.id()]).unwrap());
-        record.insert(keeper.seal(later.id(), &later, HERE).unwrap(), 1);
-        assert_eq!(record.insert(old.clone(), 1), Inserted::Head);
+        record.insert(keeper.seal(later.id(), &later, HERE).unwrap(), 1, &AT);
+        assert_eq!(record.insert(old.clone(), 1, &AT), Inserted::Head);
         assert_eq!(record.revisions().filter(|held| held.id == old.id).count(), 1);
     }
 
@@ -605,6 +619,7 @@ mod tests {
         let ids = after.iter().map(|number| RevisionId::from_bytes([*number; 32])).collect();
         SealedRevision {
             id: RevisionId::from_bytes([number; 32]),
+            ages: Ages::default(),
             ancestors: Ancestors::from_newest_first(ids).unwrap(),
             deleted: false,
             time: 1,
@@ -641,20 +656,20 @@ mod tests {
             assert_eq!(shown(&heads), expected, "{heads:?}");
         }
         assert_eq!(shown(&[]), 0);
-        let mut record = Record::new("r", head(1, true, 9, None));
+        let mut record = Record::new("r", head(1, true, 9, None), &AT);
         assert!(!record.is_readable());
-        record.insert(head(2, false, 1, None), 1);
+        record.insert(head(2, false, 1, None), 1, &AT);
         assert_eq!((record.is_readable(), record.shown().map(|head| head.time)), (true, Some(1)));
     }
 
     #[test]
     fn what_is_replaced_goes_to_the_front_of_the_history_with_its_parents_and_the_time() {
-        let mut record = Record::new("r", plain(9, &[]));
-        record.insert(plain(5, &[9, 8]), 2);
-        record.insert(plain(7, &[9]), 3);
-        record.insert(plain(3, &[9]), 3);
+        let mut record = Record::new("r", plain(9, &[]), &AT);
+        record.insert(plain(5, &[9, 8]), 2, &AT);
+        record.insert(plain(7, &[9]), 3, &AT);
+        record.insert(plain(3, &[9]), 3, &AT);
         assert_eq!((numbers(record.heads()), numbers(&record.history)), (vec![3, 5, 7], vec![9]));
-        record.insert(plain(6, &[5, 3, 9]), 4);
+        record.insert(plain(6, &[5, 3, 9]), 4, &AT);
         assert_eq!((numbers(record.heads()), numbers(&record.history)), (vec![6, 7], vec![3, 5, 9]));
         let told: Vec<(u64, usize)> =
             record.history.iter().map(|old| (old.replaced, old.ancestors.as_slice().len())).collect();
@@ -676,7 +691,7 @@ mod tests {
             replaced,
             ..plain(number, &[])
         };
-        let mut record = Record::new("r", plain(100, &[22]));
+        let mut record = Record::new("r", plain(100, &[22]), &AT);
         record.history.push(old(1, None, true, NOW)); // a deletion is no value, nor the owner's last one
         record.history.extend((2..=10).map(|number| old(number, Some(1), false, 0)));
         record.history.extend([
@@ -696,7 +711,7 @@ mod tests {
         assert_eq!(numbers(&record.history)[10..], [22, 23, 25, 28]);
         record.trim(&BTreeSet::new(), NOW);
         assert_eq!(numbers(&record.history)[10..], [22, 25, 28]);
-        record.insert(plain(101, &[100]), NOW);
+        record.insert(plain(101, &[100]), NOW, &AT);
         record.trim(&BTreeSet::new(), NOW);
         let left = [101, 100, 1, 2, 3, 4, 5, 6, 7, 8, 9, 25];
         assert_eq!(numbers(record.revisions()), left, "the parents' parents are not named any more");
@@ -732,8 +747,8 @@ mod tests {
                 };
                 keeper.seal(revision.id(), &revision, HERE).unwrap()
             });
-            let mut record = Record::new("r", sealed.next().unwrap());
-            sealed.for_each(|next| _ = record.insert(next, 1));
+            let mut record = Record::new("r", sealed.next().unwrap(), &AT);
+            sealed.for_each(|next| _ = record.insert(next, 1, &AT));
             assert_eq!(record.head_count(), says.len());
             record.is_conflict(&keeper).unwrap()
         };
@@ -748,9 +763,9 @@ mod tests {
         ] {
             assert_eq!(is_conflict(says), expected, "{says:?}");
         }
-        let mut damaged = Record::new("r", plain(1, &[]));
+        let mut damaged = Record::new("r", plain(1, &[]), &AT);
         assert_eq!(damaged.is_conflict(&keeper), Ok(false), "one is not opened for it");
-        damaged.insert(plain(2, &[]), 1);
+        damaged.insert(plain(2, &[]), 1, &AT);
         assert_eq!(damaged.is_conflict(&keeper), Err(Damaged));
     }
 
@@ -777,10 +792,10 @@ mod tests {
         let devices = devices();
         let keeper = RecordCipher { key: &key, location: location("c/v/r"), devices: &devices };
         let first = revision(&[0], Ancestors::default());
-        let mut record = Record::new("r", keeper.seal(first.id(), &first, HERE).unwrap());
+        let mut record = Record::new("r", keeper.seal(first.id(), &first, HERE).unwrap(), &AT);
         for n in 1..15u8 {
             let next = revision(&[n], record.ancestors_of_next(|_| false));
-            assert_eq!(record.insert(keeper.seal(next.id(), &next, HERE).unwrap(), 1), Inserted::Head);
+            assert_eq!(record.insert(keeper.seal(next.id(), &next, HERE).unwrap(), 1, &AT), Inserted::Head);
             record.trim(&BTreeSet::new(), 1);
         }
         let values: Vec<u8> = record.history.iter().map(|old| keeper.open(old).unwrap().value[0]).collect();

@@ -10,6 +10,7 @@ use stronghold_sync::{
 use zeroize::Zeroizing;
 
 use crate::{
+    ages::Limits,
     audit::{AuditAction, AuditLog, AuditRecord},
     crypto::{
         identity::Identity,
@@ -43,6 +44,9 @@ pub struct Stronghold {
     pub(crate) journal: Option<Box<Journal>>,
     /// The loaded parts, if not everything is loaded.
     pub(crate) loaded: Option<Loaded>,
+    /// The generation of the file that changes will be written to.
+    pub(crate) generation: u64,
+    pub(crate) limits: Limits,
 }
 
 #[derive(Debug)]
@@ -84,6 +88,8 @@ impl Stronghold {
             salts: Salts::default(),
             journal: None,
             loaded: None,
+            generation: 0,
+            limits: Limits::default(),
         })
     }
 
@@ -222,24 +228,28 @@ impl Stronghold {
         now: Timestamp,
     ) -> Option<Inserted> {
         let is_first = self.touch_record(&id);
+        let forgetting = self.forgetting();
         let Self { clients, steps, .. } = self;
         let vault = clients.get_mut(&id.client)?.vaults.get_mut(&id.vault)?;
         steps.note(id, vault.records.get(&id.record));
         let inserted = match vault.records.entry(id.record) {
             btree_map::Entry::Occupied(mut record) => {
-                let inserted = record.get_mut().insert(sealed, now);
+                let inserted = record.get_mut().insert(sealed, now, &forgetting);
                 if record.get().history_len() > MAX_HISTORY {
                     record.get_mut().trim(&steps.named(&id), now);
                 }
                 inserted
             }
             btree_map::Entry::Vacant(slot) => {
-                slot.insert(Record::new(location.record(), sealed));
+                slot.insert(Record::new(location.record(), sealed, &forgetting));
                 Inserted::Head
             }
         };
         if is_first && inserted == Inserted::AlreadyPresent {
             self.untouch_record(&id);
+        }
+        if self.record(&id).is_some_and(|(.., record)| record.longest_list() > forgetting.floor) {
+            self.shorten(&id, forgetting.floor);
         }
         Some(inserted)
     }

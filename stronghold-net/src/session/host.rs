@@ -169,7 +169,7 @@ impl<'a> VaultHost<'a> {
             return self.change(VaultWork::write_knowledge).await;
         }
         if self.home.is_log_due()
-            && let Err(error) = self.home.write_log_async().await
+            && let Err(error) = self.change(VaultWork::write_log).await
         {
             tracing::warn!(%error, "the log could not be written");
         }
@@ -219,7 +219,7 @@ impl<'a> VaultHost<'a> {
     /// # Errors
     /// [`HostError::Home`] when they can't be written; the next change tries again.
     pub(crate) async fn flush_knowledge(&mut self) -> Result<(), HostError> {
-        if self.run(|work| Ok(work.knowledge.is_due())).await? {
+        if self.run(|work| Ok(work.is_due())).await? {
             self.change(VaultWork::write_knowledge).await?;
         }
         Ok(())
@@ -285,6 +285,7 @@ impl Host for VaultHost<'_> {
                 });
                 learnt.await.map_err(|error| self.classify_error(error))?;
             }
+            Event::Acknowledged(acknowledged) => lock(&self.work).acknowledge(acknowledged),
             Event::LeftBehind(left) => self.report_left_behind(left).await,
             Event::Declined(records) => self.declined = records,
         }

@@ -1,7 +1,9 @@
 //! Collects the facts that a session learns about its peer, until they are written with the next
 //! change.
 
-use stronghold_sync::{DeviceId, Edition, RevisionId, Stamp};
+use std::collections::BTreeSet;
+
+use stronghold_sync::{Ancestors, DeviceId, Edition, LocationId, RevisionId, Stamp, session::Acknowledged};
 use stronghold_vault::Stronghold;
 
 /// Facts that a session learnt about its peer and has not written yet.
@@ -19,12 +21,43 @@ pub(crate) struct PeerKnowledge {
     pub(crate) is_stamped_there: bool,
     /// `true` once this side's file has the stamp.
     is_stamped_here: bool,
+    /// What the peer has acknowledged at the end of the session.
+    pub(crate) acknowledged: Option<Acknowledged>,
+    /// Records with long lists that were sent or received: the lists may be shortened once they
+    /// are acknowledged.
+    long_lists: BTreeSet<LocationId>,
 }
+
+/// Length of a list of ancestors from which it is worth a write to shorten it. So many commits are
+/// worth one, too, after which this side knows that the peer has them.
+const LONG: usize = 64;
 
 impl PeerKnowledge {
     pub(crate) fn new(stamp: Stamp) -> Self {
         let (edition, revisions) = (None, Vec::new());
-        Self { edition, revisions, stamp, shown: None, is_stamped_there: false, is_stamped_here: false }
+        Self {
+            edition,
+            revisions,
+            stamp,
+            shown: None,
+            is_stamped_there: false,
+            is_stamped_here: false,
+            acknowledged: None,
+            long_lists: BTreeSet::new(),
+        }
+    }
+
+    /// Notes the records with long lists among those that are sent or received.
+    pub(crate) fn passes<'a>(&mut self, lists: impl IntoIterator<Item = (LocationId, &'a Ancestors)>) {
+        let long = lists.into_iter().filter(|(_, list)| list.as_slice().len() > LONG);
+        self.long_lists.extend(long.map(|(location, _)| location));
+    }
+
+    /// Returns whether what the peer has acknowledged is worth a write of its own, if the file was
+    /// at `level` then and the peer had acknowledged `before`.
+    pub(crate) fn is_worth_a_write(&self, level: u64, before: u64) -> bool {
+        let many = level.saturating_sub(before) > LONG as u64;
+        self.acknowledged.is_some() && (many || !self.long_lists.is_empty())
     }
 
     pub(crate) fn shows(&mut self, stamp: Option<Stamp>) {
@@ -41,12 +74,14 @@ impl PeerKnowledge {
         !self.revisions.is_empty() || (self.is_stamped_there && !self.is_stamped_here)
     }
 
-    /// Writes the facts into the Stronghold, and those revisions that the peer `brought`.
+    /// Writes the facts into the Stronghold, and those revisions that the peer `brought`. What it
+    /// has acknowledged is the state of the file at the generation `level`.
     pub(crate) fn write(
         &self,
         stronghold: &mut Stronghold,
         peer: &DeviceId,
         brought: impl IntoIterator<Item = RevisionId>,
+        level: Option<u64>,
     ) {
         let peers = stronghold.peers_mut();
         if let Some(edition) = self.edition {
@@ -58,13 +93,21 @@ impl PeerKnowledge {
         if self.is_stamped_there && !self.is_stamped_here {
             peers.take_stamp(peer, self.shown, self.stamp);
         }
+        let acknowledged = self.acknowledged.as_ref().zip(level);
+        if let Some((acknowledged, level)) = acknowledged {
+            peers.acknowledge(peer, acknowledged, level);
+        }
         stronghold.record_disclosed(peer, self.revisions.iter().copied().chain(brought));
+        if acknowledged.is_some() {
+            stronghold.shorten_lists(&self.long_lists);
+        }
     }
 
     /// Notes that the facts are written.
     pub(crate) fn written(&mut self) {
         self.edition = None;
         self.revisions.clear();
+        self.acknowledged = None;
         self.is_stamped_here |= self.is_stamped_there;
     }
 }
@@ -118,7 +161,7 @@ mod tests {
         let before = device.home.lock().stronghold().peers().stamps(&id);
         let written = |learnt: &PeerKnowledge| {
             let on_a_copy = device.home.lock().dry_run(|stronghold| {
-                learnt.write(stronghold, &id, [revision(9)]);
+                learnt.write(stronghold, &id, [revision(9)], None);
                 let peers = stronghold.peers();
                 let known = [1, 2, 9].map(|number| peers.was_disclosed_to(&id, &revision(number)));
                 let generation = peers.get(&id).unwrap().generation;

@@ -17,6 +17,7 @@ mod hostile;
 mod known;
 mod log;
 mod losses;
+mod marks;
 mod midway;
 mod observer;
 mod pairing;

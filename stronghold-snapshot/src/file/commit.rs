@@ -63,6 +63,11 @@ impl<'a, S: Storage> SnapshotGuard<'a, S> {
         self.commit_as(&self.file.sealer.clone(), payload)
     }
 
+    /// Returns the generation last read or written.
+    pub(crate) fn generation(&self) -> u64 {
+        self.file.sealer.generation()
+    }
+
     /// Appends `changes` to the file as the next generation and returns once they would survive a
     /// power loss: one write and one sync, whatever the size of the file.
     ///

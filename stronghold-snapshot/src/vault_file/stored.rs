@@ -6,6 +6,7 @@ use stronghold_sync::LocationId;
 use stronghold_vault::{DecodeError, Stronghold};
 
 use super::VaultFileError;
+use crate::clock::now;
 use crate::error::{CommitError, Damage, OpenError, OpenFileError};
 use crate::file::commit::SnapshotGuard;
 use crate::file::rollback::RollbackError;
@@ -97,6 +98,7 @@ pub(super) fn commit_whole(
         whole.apply_changes(&stronghold.changes()?)?;
         other = Some(whole);
     }
+    other.as_mut().unwrap_or(stronghold).forget(now());
     if let Some(compacted) = other.as_ref().unwrap_or(stronghold).compacted()? {
         other = Some(compacted);
     }

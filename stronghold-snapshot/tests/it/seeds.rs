@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use self::runner::each_seed;
 use stronghold_snapshot::Merge;
-use stronghold_sync::{Location, Mapping, OnConflict, RevisionId, Selection};
-use stronghold_vault::{AuditAction, AuditRecord, Labels, PendingStep, Stronghold};
+use stronghold_sync::{Location, Mapping, OnConflict, RevisionId, Scope, Selection, session::Acknowledged};
+use stronghold_vault::{AuditAction, AuditRecord, Labels, Peer, PendingStep, Stronghold};
 
 #[macro_use]
 #[path = "../../../stronghold-sync/tests/it/seeds/runner.rs"]
@@ -111,6 +111,12 @@ fn strongholds() -> [(&'static str, Stronghold); 6] {
     let mut known = written(&["one"]);
     let peer = there.identity().public().clone();
     known.log_decision(AuditRecord::about(peer.device(), AuditAction::Revoked, 1));
+    let (name, own_name) = ("peer".to_owned(), String::new());
+    let (spki, paired) = (peer.spki().to_vec(), 1);
+    let paired = Peer { name, own_name, spki, address: None, paired, generation: 0, rendezvous: None };
+    known.peers_mut().insert(peer.device(), paired);
+    let acknowledged = Acknowledged { scope: Scope::of(Selection::everything()), except: [at.id()].into() };
+    known.peers_mut().acknowledge(&peer.device(), &acknowledged, 7);
     [
         ("empty", written(&[])),
         ("one-record", written(&["one"])),

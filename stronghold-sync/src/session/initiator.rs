@@ -213,6 +213,8 @@ impl Initiator {
             }
             (State::AwaitAccept(proposed), Message::Accept(key)) => {
                 let (incoming, outgoing, declined) = proposed.accepted(key)?;
+                let acknowledged = self.core.acknowledged.iter_mut();
+                acknowledged.for_each(|acknowledged| acknowledged.except.extend(&declined));
                 if !declined.is_empty() {
                     self.core.notify(Event::Declined(declined));
                 }
@@ -394,6 +396,7 @@ impl Initiator {
     }
 
     fn proposed(&mut self, sync: Sync, plan: Plan) -> State {
+        self.core.acknowledged = sync.acknowledged(&plan);
         self.core.send_all(sync.left(&plan, self.copied).into_iter().map(Message::LeftOut).collect());
         if plan.is_empty() {
             self.core.send(Message::End);
@@ -420,7 +423,7 @@ impl Initiator {
     }
 
     fn finish(&mut self) -> State {
-        self.core.push(Action::Finished(self.summary));
+        self.core.finish(self.summary);
         State::Over
     }
 }

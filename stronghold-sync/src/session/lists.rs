@@ -94,6 +94,11 @@ pub(super) fn record_of<'a>(shapes: &'a [Shape], location: &LocationId) -> &'a [
     &shapes[from..from + heads]
 }
 
+/// Returns whether one of the record's shapes replaces the entry.
+pub(super) fn is_replaced_by(entry: &EntryId, record: &[Shape]) -> bool {
+    record.iter().any(|shape| shape.ancestors.contains(&entry.revision))
+}
+
 /// Returns the shapes of one sorted list whose entries the other sorted list lacks.
 pub(super) fn difference(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
     let mut others = others.iter().peekable();

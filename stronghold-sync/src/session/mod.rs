@@ -10,11 +10,16 @@ mod initiator;
 mod lists;
 mod responder;
 
-use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    vec::Vec,
+};
 
 use self::lists::{
-    PeerList, ShapeQueries, check_sorted, count_records, difference, find, positions, record_of,
-    take_indices, volume,
+    PeerList, ShapeQueries, check_sorted, count_records, difference, find, is_replaced_by, positions,
+    record_of, take_indices, volume,
 };
 pub use self::{
     batches::{BATCH_BYTES, BATCH_ENTRIES, Expected, MAX_SEALED, ShapeList, Unexpected},
@@ -88,6 +93,8 @@ pub enum Event {
     Edition(Edition),
     /// Two snapshots of one identity are in use.
     Duplicate(Duplicate),
+    /// At the end of a sync in which the initiator may pull: what the peer holds by now.
+    Acknowledged(Acknowledged),
     /// The volume that the peer is about to send.
     Incoming(Volume),
     /// A batch is durable at the peer: the number of confirmed entries in this session.
@@ -106,6 +113,17 @@ pub enum Duplicate {
     Theirs,
     /// This side, as the peer reports.
     Ours,
+}
+
+/// The state of a peer after a sync: in `scope` it holds, durably, every head that
+/// [`Task::Shapes`] returned for that scope, or one that replaces it. Not so at the locations in
+/// `except`: there something was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The scope in which both sides were compared.
+    pub scope: Scope,
+    /// The records of which the peer may lack a head.
+    pub except: BTreeSet<LocationId>,
 }
 
 /// A batch to seal.
@@ -277,6 +295,8 @@ struct Core {
     queue: VecDeque<Queued>,
     failed: Option<SessionError>,
     waiting: bool,
+    /// What the peer holds once the session has ended well.
+    acknowledged: Option<Acknowledged>,
 }
 
 /// An item of the queue of actions.
@@ -327,6 +347,14 @@ impl Core {
 
     fn notify(&mut self, event: Event) {
         self.push(Action::Notify(event));
+    }
+
+    /// Ends the session well.
+    fn finish(&mut self, summary: Summary) {
+        if let Some(acknowledged) = self.acknowledged.take() {
+            self.notify(Event::Acknowledged(acknowledged));
+        }
+        self.push(Action::Finished(summary));
     }
 
     /// Has the host log these decisions before any later action, unless there are none.

@@ -281,6 +281,7 @@ impl Responder {
         verdicts.extend(sync.verdicts_to_take(&[]));
         self.core.peer_holds(sync.common());
         self.core.log(verdicts);
+        self.core.acknowledged = sync.acknowledged(&[]);
         self.finish()
     }
 
@@ -309,6 +310,7 @@ impl Responder {
         self.core.peer_holds(sync.common().chain(sync.wanted().map(|shape| shape.revision)));
         self.core.log(verdicts);
         let take = plan.take;
+        self.core.acknowledged = sync.acknowledged(&take);
         let outgoing = sync.outgoing(propose.key)?;
         let key = (!take.is_empty()).then(|| sync.key.clone());
         self.core.send_all(split_list(sync.positions(&take), Message::Want));
@@ -339,7 +341,7 @@ impl Responder {
     }
 
     fn finish(&mut self) -> State {
-        self.core.push(Action::Finished(self.summary));
+        self.core.finish(self.summary);
         State::Over
     }
 

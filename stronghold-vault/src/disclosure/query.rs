@@ -18,10 +18,23 @@ impl Stronghold {
         let held = self.records().map(|(.., record)| record.revisions().count()).sum::<usize>();
         let known = self.peers.disclosed_count(device);
         if known > 2 * held {
-            let mut held = Prefixes::default();
-            held.extend(self.records().flat_map(|(.., record)| record.revisions()).map(|sealed| sealed.id));
+            let held = self.held_prefixes();
             self.touch_peers().forget_disclosed(device, &held);
         }
+    }
+
+    /// Forgets of all devices the revisions disclosed to them that are not held here any more.
+    pub(crate) fn forget_disclosures(&mut self) {
+        let held = self.held_prefixes();
+        if self.peers.discloses_more_than(&held) {
+            self.touch_peers().retain_disclosed(&held);
+        }
+    }
+
+    fn held_prefixes(&self) -> Prefixes {
+        let mut held = Prefixes::default();
+        held.extend(self.records().flat_map(|(.., record)| record.revisions()).map(|sealed| sealed.id));
+        held
     }
 
     /// Returns the records of [`list`](Self::list) of which the device received a current value. A

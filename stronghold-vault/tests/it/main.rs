@@ -9,6 +9,7 @@ mod copying;
 #[allow(dead_code, reason = "not all of it is used here")]
 #[path = "../../../stronghold-sync/tests/it/effort.rs"]
 mod effort;
+mod forgetting;
 mod known;
 mod limits;
 mod model;

@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{common::at, effort};
 use link::{Allowed, File, GRANTED, Outcome, PRIVATE, Replica, Seen, key, run, select};
-use outline::{Outline, RECORDS, SELECTIONS, Transition, Way};
+use outline::{CLEAN, COMPLETE, FORKED, Outline, RECORDS, REMOVED, SELECTIONS, Transition, Way};
 use proptest::{
     prelude::*,
     sample::Index,
@@ -57,15 +57,32 @@ const OPERATIONS: usize = 60; // at most as many as `Seen` has bits
 
 #[test]
 fn two_replicas_keep_the_promises() {
-    check::<2>();
+    check::<2, COMPLETE>();
 }
 
 #[test]
 fn three_replicas_keep_the_promises() {
-    check::<3>();
+    check::<3, COMPLETE>();
 }
 
-fn check<const N: usize>() {
+#[test]
+fn replicas_that_forget_what_all_have_passed_keep_the_promises() {
+    check::<2, CLEAN>();
+    check::<3, CLEAN>();
+}
+
+#[test]
+fn replicas_that_remove_deletions_that_all_have_keep_the_promises() {
+    check::<2, REMOVED>();
+    check::<3, REMOVED>();
+}
+
+#[test]
+fn replicas_that_forget_and_are_restored_and_copied_lose_nothing() {
+    check::<3, FORKED>();
+}
+
+fn check<const N: usize, const MODE: u8>() {
     let seed = effort::given("seed").unwrap_or(SEED);
     let cases = effort::count("cases", CASES) as u32;
     let config = ProptestConfig {
@@ -74,9 +91,9 @@ fn check<const N: usize>() {
         rng_seed: RngSeed::Fixed(seed),
         ..ProptestConfig::default()
     };
-    let strategy = Outline::<N>::sequential_strategy(OPERATIONS);
+    let strategy = Outline::<N, MODE>::sequential_strategy(OPERATIONS);
     let ran = TestRunner::new(config.clone()).run(&strategy, |(outline, transitions, applied)| {
-        World::test_sequential(config.clone(), outline, transitions, applied);
+        World::<N, MODE>::test_sequential(config.clone(), outline, transitions, applied);
         Ok(())
     });
     if let Err(failure) = ran {
@@ -97,7 +114,7 @@ struct Written {
 }
 
 /// The replicas, and the model that checks them.
-struct World<const N: usize> {
+struct World<const N: usize, const MODE: u8> {
     replicas: [Replica; N],
     backups: [Vec<File>; N],
     written: Vec<Written>,
@@ -110,13 +127,13 @@ struct World<const N: usize> {
     now: u64,
 }
 
-impl<const N: usize> StateMachineTest for World<N> {
+impl<const N: usize, const MODE: u8> StateMachineTest for World<N, MODE> {
     type SystemUnderTest = Self;
-    type Reference = Outline<N>;
+    type Reference = Outline<N, MODE>;
 
-    fn init_test(_: &Outline<N>) -> Self {
+    fn init_test(_: &Outline<N, MODE>) -> Self {
         Self {
-            replicas: std::array::from_fn(|number| Replica::new(number, N)),
+            replicas: std::array::from_fn(|number| Replica::forgetting(number, N, MODE)),
             backups: std::array::from_fn(|_| Vec::new()),
             written: Vec::new(),
             numbers: BTreeMap::new(),
@@ -128,7 +145,7 @@ impl<const N: usize> StateMachineTest for World<N> {
         }
     }
 
-    fn apply(mut world: Self, _: &Outline<N>, transition: Transition) -> Self {
+    fn apply(mut world: Self, _: &Outline<N, MODE>, transition: Transition) -> Self {
         // The clocks of the replicas disagree and run backwards: nothing may depend on them.
         world.now = world.now.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         world.touched.clear();
@@ -136,11 +153,11 @@ impl<const N: usize> StateMachineTest for World<N> {
         world
     }
 
-    fn check_invariants(world: &Self, _: &Outline<N>) {
+    fn check_invariants(world: &Self, _: &Outline<N, MODE>) {
         world.touched.iter().for_each(|replica| world.check(*replica));
     }
 
-    fn teardown(mut world: Self, outline: Outline<N>) {
+    fn teardown(mut world: Self, outline: Outline<N, MODE>) {
         let mut links = outline.links;
         let through_the_middle = outline.through_the_middle && N > 2;
         links.retain(|(a, b)| !through_the_middle || a.abs_diff(*b) == 1);
@@ -150,6 +167,9 @@ impl<const N: usize> StateMachineTest for World<N> {
         let rounds = if through_the_middle { 2 } else { 1 };
         (0..rounds).for_each(|_| world.connect(&links));
         world.check_converged();
+        if MODE == REMOVED {
+            return; // a deletion that one has removed and the other has not is sent again
+        }
         for (asking, asked) in links {
             let again = world.sync(asking, asked, &Selection::everything(), Way::Both, false, None);
             let moved =
@@ -159,16 +179,18 @@ impl<const N: usize> StateMachineTest for World<N> {
     }
 }
 
-impl<const N: usize> World<N> {
+impl<const N: usize, const MODE: u8> World<N, MODE> {
     fn take_step(&mut self, transition: Transition) {
         match transition {
             Transition::Write { on, record, value } => {
+                self.replicas[on].next_generation();
                 let stronghold = &mut self.replicas[on].stronghold;
                 let id = stronghold.write(&self.locations[record], &[value], Labels::new(), self.now);
                 self.note(on, record, id.unwrap(), Some(value));
             }
             Transition::Remove { on, record } => {
                 let readable = bits(self.heads(on, record)).any(|head| self.written[head].value.is_some());
+                self.replicas[on].next_generation();
                 let removed = self.replicas[on].stronghold.remove(&self.locations[record], self.now);
                 assert_eq!(removed.is_ok(), readable, "{removed:?}");
                 if let Ok(id) = removed {
@@ -215,6 +237,7 @@ impl<const N: usize> World<N> {
         let heads = heads(record);
         let kept = *keep.get(&heads);
         let (id, _) = self.numbers.iter().find(|(_, number)| **number == kept).unwrap();
+        self.replicas[on].next_generation();
         let id = self.replicas[on].stronghold.resolve(&self.locations[record], id, self.now).unwrap();
         self.note(on, record, id, self.written[kept].value);
     }
@@ -225,7 +248,11 @@ impl<const N: usize> World<N> {
         let number = self.written.len();
         let seen = self.replicas[on].seen & self.of_records(|location| *location == self.locations[record]);
         let revision = self.replicas[on].stronghold.read_revision(&self.locations[record], &id).unwrap();
-        assert_eq!(self.named(&revision.ancestors), seen, "it replaces what its writer saw");
+        let (named, parents) = (self.named(&revision.ancestors), self.kept(self.heads(on, record)));
+        match MODE {
+            COMPLETE => assert_eq!(named, seen, "it replaces what its writer saw"),
+            _ => assert!(named & !seen == 0 && parents & !named == 0, "it replaces what its writer knew"),
+        }
         assert!(self.numbers.insert(id, number).is_none(), "no id is given twice");
         assert!(self.shorts.insert(id.short(), number).is_none());
         self.written.push(Written { record, value, seen, time: self.now, came: BTreeSet::new() });
@@ -242,6 +269,7 @@ impl<const N: usize> World<N> {
     fn merge(&mut self, into: usize, from: usize) {
         let gains = self.gains(from, &Selection::everything());
         self.came(gains);
+        self.replicas[into].next_generation();
         let [target, source] = self.replicas.get_disjoint_mut([into, from]).unwrap();
         let scope = Scope::of(select(GRANTED));
         let export = |stronghold: &Stronghold, wanted: &BTreeSet<EntryId>| {
@@ -366,14 +394,18 @@ impl<const N: usize> World<N> {
         let shared = Scope::of(select(GRANTED));
         let shapes = |replica: &Replica| replica.stronghold.shapes(&shared, &Mapping::default());
         let first = shapes(&self.replicas[0]);
+        let kept = |shape: &&Shape| MODE != REMOVED || !shape.deleted;
+        let bare = |shapes: &[Shape]| shapes.iter().filter(kept).map(Shape::entry).collect::<Vec<_>>();
         for replica in &self.replicas[1..] {
-            assert_eq!(shapes(replica), first, "all hold the same");
+            assert_eq!(bare(&shapes(replica)), bare(&first), "all hold the same");
         }
         let heads: Seen = first.iter().map(|shape| 1 << self.numbers[&shape.revision]).sum();
         let held = self.replicas.iter().fold(0, |held, replica| held | replica.seen);
         let granted = held & self.of_records(|location| location.client() != PRIVATE);
         let accounted = heads | self.replaced_by(heads);
-        assert_eq!(granted & !accounted, 0, "no value is lost");
+        let replaced = self.replaced_by(granted);
+        assert_eq!(self.kept(granted & !accounted & !replaced), 0, "no value is lost");
+        assert!(MODE == REMOVED || granted & !accounted == 0, "no value is lost");
     }
 
     fn check(&self, number: usize) {
@@ -384,12 +416,17 @@ impl<const N: usize> World<N> {
         for shape in replica.stronghold.shapes(&everything, &Mapping::default()) {
             let head = self.numbers[&shape.revision];
             assert_eq!(shape.location, self.locations[self.written[head].record].id());
-            assert_eq!(self.named(&shape.ancestors), self.written[head].seen, "a sound and complete list");
+            let (named, seen) = (self.named(&shape.ancestors), self.written[head].seen);
+            assert_eq!(named & !seen, 0, "a sound list");
+            assert!(MODE != COMPLETE || named == seen, "a complete list");
             held |= 1 << head;
         }
         let told = |heads: Seen| bits(heads).map(|head| &self.written[head]).collect::<Vec<_>>();
-        let (lost, returned) = (told(expected & !held), told(held & !expected));
+        let (lost, returned) = (told(self.kept(expected & !held)), told(self.kept(held & !expected)));
         assert!(lost.is_empty(), "replica {number} has lost {lost:?}");
+        if MODE == FORKED {
+            return;
+        }
         assert!(returned.is_empty(), "on replica {number} returned {returned:?}");
         self.check_deletions(number, held);
         self.check_reading(number, held);
@@ -438,6 +475,12 @@ impl<const N: usize> World<N> {
     fn heads(&self, on: usize, record: usize) -> Seen {
         let seen = self.replicas[on].seen & self.of_records(|location| *location == self.locations[record]);
         seen & !self.replaced_by(seen)
+    }
+
+    /// Returns the revisions that have to be there: deletions may be removed.
+    fn kept(&self, revisions: Seen) -> Seen {
+        let may_go = |revision: &usize| MODE == REMOVED && self.written[*revision].value.is_none();
+        bits(revisions).filter(|revision| !may_go(revision)).fold(0, |kept, revision| kept | 1 << revision)
     }
 
     fn replaced_by(&self, revisions: Seen) -> Seen {

@@ -6,8 +6,8 @@ use stronghold_snapshot::{
     ComplementReceiver, Manifest, RecipientPublicKey, RecipientSecretKey, SharedVault, now, seal_complement,
 };
 use stronghold_sync::{
-    DeviceId, Edition, Grant, Location, Losses, Mapping, RevisionId, Scope,
-    session::{Changes, Expected, Export, Lookup, LookupResult, TaskResult},
+    Ancestors, DeviceId, Edition, Grant, Location, LocationId, Losses, Mapping, RevisionId, Scope,
+    session::{Acknowledged, Changes, Expected, Export, Lookup, LookupResult, TaskResult},
 };
 use stronghold_vault::{Entry, ExportError, PendingStep, PublicIdentity, RejectReason, Stronghold};
 
@@ -35,6 +35,9 @@ pub(super) struct VaultWork {
     pub(super) knowledge: PeerKnowledge,
     /// `true` if two snapshots of the peer's identity are in use.
     pub(super) is_copied: bool,
+    /// The generation of the file whose heads were compared with the peer's; or a later one, as
+    /// long as this session alone has changed the file since. `None` before any was compared.
+    level: Option<u64>,
 }
 
 /// Locks a session's work, which only one task uses at a time.
@@ -59,18 +62,24 @@ impl VaultWork {
             step: None,
             knowledge: PeerKnowledge::new(stamp_of(binding)),
             is_copied: false,
+            level: None,
         }
     }
 
     /// Returns the shapes in a scope. Holds the vault's lock while it matches the scope's first
     /// selection: the rules, where the peer is the initiator. The peer's own selection is matched
     /// against those names only, without the lock.
-    pub(super) fn shapes(&self, scope: &Scope) -> Result<TaskResult, HostError> {
+    pub(super) fn shapes(&mut self, scope: &Scope) -> Result<TaskResult, HostError> {
+        let home = self.home.clone();
+        let mut home = home.lock();
+        home.refresh()?;
+        self.level.get_or_insert(home.file().sealer().generation());
         let Some(rest) = scope.rest() else {
             let first = Scope::of(scope.first().clone());
-            return Ok(TaskResult::Shapes(self.home.lock().refresh()?.shapes(&first, &Mapping::default())));
+            return Ok(TaskResult::Shapes(home.stronghold().shapes(&first, &Mapping::default())));
         };
-        let named = self.home.lock().refresh()?.named_shapes(scope.first());
+        let named = home.stronghold().named_shapes(scope.first());
+        drop(home);
         let within = named.into_iter().filter(|(location, _)| rest.covers_text(location));
         Ok(TaskResult::Shapes(within.map(|(_, shape)| shape).collect()))
     }
@@ -84,6 +93,7 @@ impl VaultWork {
         let mut home = self.home.lock();
         let stronghold = home.refresh()?;
         let entries = stronghold.export(&export.grant, &export.entries, now())?;
+        self.knowledge.passes(lists(&entries));
         let manifest = Manifest {
             sender: stronghold.identity().device(),
             receiver: self.peer.device(),
@@ -105,7 +115,8 @@ impl VaultWork {
         let now = now();
         // The peer writes the stamp before it sends a batch.
         self.knowledge.is_stamped_there = true;
-        let (report, losses) = self.update(|work, stronghold| {
+        self.knowledge.passes(lists(entries));
+        let (report, losses) = self.update(|work, stronghold, level| {
             let policy = stronghold.policy().clone();
             let mut losses = work.losses;
             if expected.is_unplanned() && losses.of == 0 {
@@ -124,7 +135,7 @@ impl VaultWork {
             }
             // The peer holds each revision that it sends. They can be recorded only now: the record
             // skips revisions that are not held here.
-            work.knowledge.write(stronghold, &work.peer.device(), brought);
+            work.knowledge.write(stronghold, &work.peer.device(), brought, level);
             Ok((report, losses))
         })?;
         self.knowledge.written();
@@ -166,12 +177,17 @@ impl VaultWork {
 
     /// Writes the facts learnt about the peer, and the queued log records.
     pub(super) fn write_knowledge(&mut self) -> Result<(), HostError> {
-        self.update(|work, stronghold| {
-            work.knowledge.write(stronghold, &work.peer.device(), []);
+        self.update(|work, stronghold, level| {
+            work.knowledge.write(stronghold, &work.peer.device(), [], level);
             Ok(())
         })?;
         self.knowledge.written();
         Ok(())
+    }
+
+    /// Writes the queued log records.
+    pub(super) fn write_log(&mut self) -> Result<(), HostError> {
+        self.update(|_, _, _| Ok(()))
     }
 
     /// Keeps the peer's edition. Returns the generation last seen if the edition is older.
@@ -183,16 +199,44 @@ impl VaultWork {
         ((1..seen).contains(&edition.generation) && !self.is_copied).then_some(seen)
     }
 
+    /// Keeps what the peer has acknowledged. If two snapshots of its identity are in use, the other
+    /// one has not acknowledged it.
+    pub(super) fn acknowledge(&mut self, acknowledged: Acknowledged) {
+        self.knowledge.acknowledged = Some(acknowledged).filter(|_| !self.is_copied);
+    }
+
+    /// Returns whether facts about the peer must be written before the session ends.
+    pub(super) fn is_due(&self) -> bool {
+        let before = || self.home.lock().stronghold().peers().acknowledged(&self.peer.device());
+        let is_worth_it = |level| self.knowledge.is_worth_a_write(level, before());
+        self.knowledge.is_due() || self.level.is_some_and(is_worth_it)
+    }
+
     /// Changes the Stronghold, as a part of this session's step, unless another process holds the
-    /// lock.
+    /// lock. `change` is told the level of the file once the change is written.
     fn update<T>(
         &mut self,
-        change: impl FnOnce(&mut Self, &mut Stronghold) -> Result<T, HostError>,
+        change: impl FnOnce(&mut Self, &mut Stronghold, Option<u64>) -> Result<T, HostError>,
     ) -> Result<T, HostError> {
         let home = self.home.clone();
         let mut step = self.step.take();
-        let done = home.try_update(step.as_mut(), |stronghold| change(self, stronghold));
+        let (before, mut written) = (self.level, 0);
+        let done = home.try_update_at(step.as_mut(), |stronghold| {
+            written = stronghold.generation();
+            let is_next = |level: u64| level.checked_add(1) == Some(written);
+            change(self, stronghold, before.map(|level| if is_next(level) { written } else { level }))
+        });
         self.step = step;
-        done
+        let (done, generation) = done?;
+        // Not so if nothing changed, and so nothing was written.
+        if generation == written && before.and_then(|level| level.checked_add(1)) == Some(written) {
+            self.level = Some(written);
+        }
+        Ok(done)
     }
+}
+
+/// Returns the location and the list of each entry.
+fn lists(entries: &[Entry]) -> impl Iterator<Item = (LocationId, &Ancestors)> {
+    entries.iter().map(|Entry { location, revision }| (location.id(), &revision.ancestors))
 }

@@ -1,5 +1,7 @@
 //! The initiator's knowledge of both sides during a sync, and the plan computed from it.
 
+mod sieve;
+
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet},
@@ -8,9 +10,9 @@ use alloc::{
 };
 
 use super::super::{
-    Lookup, LookupResult, MAX_GIVEN, PeerList, PeerMisbehaved, SessionError, Verdict,
+    Acknowledged, Lookup, LookupResult, MAX_GIVEN, PeerList, PeerMisbehaved, SessionError, Verdict,
     batches::{BatchReceiver, Expected, ShapeList},
-    count_records, difference, find, positions, record_of, volume,
+    count_records, difference, find, is_replaced_by, positions, record_of, volume,
 };
 use super::proposed::Proposed;
 use super::{Consent, Push, SyncOptions, Take};
@@ -18,13 +20,14 @@ use crate::{
     Ancestors, Change, EntryId, Grant, Location, LocationId, OnConflict, Operation, Plan, PlanOptions,
     RevisionId, Scope, Selection, Shape, ShortId, SkipReason, Skipped,
     message::{Agreed, LeftOut, MAX_NAMED, Message, RecipientKey, WireSize, split_list},
-    plan::{MAX_ADDED_HEADS, MAX_SHAPE_SIZE, Sieve, plan_through},
+    plan::{MAX_ADDED_HEADS, MAX_SHAPE_SIZE, plan_through},
     reconcile::{
         NeedMore, SetDigest,
         exchange::{Initiator, MAX_CELLS, extend},
         symbol::{SetKey, Symbol},
     },
 };
+use sieve::All;
 
 /// A sync at the initiator, once its scopes are agreed.
 #[derive(Debug)]
@@ -425,6 +428,16 @@ impl Sync {
         plan.not_given.extend(later.into_iter().map(|location| Skipped { location, why: SkipReason::Later }));
     }
 
+    /// Returns what the peer holds once the plan is carried out, where this side may pull.
+    pub(super) fn acknowledged(&self, plan: &Plan) -> Option<Acknowledged> {
+        let stays = |entry: &&EntryId| {
+            find(&plan.give, entry).is_none()
+                && !is_replaced_by(entry, record_of(&plan.take, &entry.location))
+        };
+        let except = self.only_here.iter().filter(stays).map(|entry| entry.location).collect();
+        Some(Acknowledged { scope: self.pull.clone()?, except })
+    }
+
     /// Returns the indices of the taken entries in the list of entries that only the peer holds.
     pub(super) fn positions(&self, take: &[Shape]) -> Vec<u32> {
         positions(&self.only_there.items, take)
@@ -445,48 +458,6 @@ impl Sync {
             Push::No | Push::NotGranted => None,
         };
         (key, Box::new(Proposed { grant, give, wanted, incoming: BatchReceiver::new(expected) }))
-    }
-}
-
-impl Sieve for Sync {
-    fn take(&self, shape: &Shape) -> Result<(), SkipReason> {
-        let covers = |grant: &Grant| {
-            let name = self.names.get(&shape.location).or_else(|| self.told.get(&shape.location));
-            name.is_some_and(|name| grant.scope().covers(name))
-        };
-        match &self.take {
-            Take::Granted(consent)
-                if !self.is_sure(shape) && !consent.for_kind(shape).is_some_and(covers) =>
-            {
-                Err(if shape.deleted { SkipReason::MayNotDelete } else { SkipReason::MayNotPush })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn give(&self, shape: &Shape) -> Result<(), Option<SkipReason>> {
-        match find(&self.may_give, &shape.entry()) {
-            Some(_) => Ok(()),
-            None => Err(find(&self.withheld, &shape.entry()).map(|shape| self.why_withheld(shape))),
-        }
-    }
-
-    fn delivered(&self, head: &Shape) -> bool {
-        self.delivered.contains(&head.entry())
-    }
-}
-
-/// A sieve that leaves out nothing: the plan without rules and limits.
-struct All;
-
-impl Sieve for All {
-    const MOST_ADDED: usize = usize::MAX;
-}
-
-impl Consent {
-    /// Returns the grant that lets the peer write, or delete, an entry of this kind.
-    fn for_kind(&self, shape: &Shape) -> Option<&Grant> {
-        if shape.deleted { self.delete.as_ref() } else { self.push.as_ref() }
     }
 }
 

@@ -7,9 +7,9 @@ use alloc::{
 };
 
 use super::super::{
-    LeftBehind, Lookup, LookupResult, PeerList, PeerMisbehaved, Verdict,
+    Acknowledged, LeftBehind, Lookup, LookupResult, PeerList, PeerMisbehaved, Verdict,
     batches::{BatchReceiver, BatchSender, Expected, ShapeList},
-    count_records, find, positions, record_of, take_indices, volume,
+    count_records, find, is_replaced_by, positions, record_of, take_indices, volume,
 };
 use crate::{
     Edition, EntryId, Grant, LocationId, OnConflict, Operation, Plan, PlanOptions, RevisionId, Scope,
@@ -339,6 +339,18 @@ impl Sync {
     /// Returns the shapes that the initiator wants.
     pub(super) fn wanted(&self) -> impl Iterator<Item = &Shape> {
         self.want.iter().map(|position| &self.only_here[*position as usize])
+    }
+
+    /// Returns what the initiator holds once it has what it wants and `take` is taken here, where
+    /// it may pull.
+    pub(super) fn acknowledged(&self, take: &[Shape]) -> Option<Acknowledged> {
+        let wanted: BTreeSet<EntryId> = self.wanted().map(Shape::entry).collect();
+        let stays = |entry: &EntryId| {
+            !wanted.contains(entry) && !is_replaced_by(entry, record_of(take, &entry.location))
+        };
+        let except =
+            self.only_here.iter().map(Shape::entry).filter(stays).map(|entry| entry.location).collect();
+        Some(Acknowledged { scope: self.pull.as_ref()?.scope().clone(), except })
     }
 
     /// Returns the sender of the entries that the initiator wants, if any.

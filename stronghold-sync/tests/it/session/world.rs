@@ -12,9 +12,9 @@ use stronghold_sync::{
     message::{Listing, Message, RecipientKey},
     reconcile::internals::{Set, SetKey},
     session::{
-        Action, Changes, Consent, Event, Export, Import, Initiator, LeftBehind, Lookup, LookupResult,
-        PeerMisbehaved, Push, Responder, SessionRequest, SyncOptions, Take, Task, TaskError, TaskResult,
-        Unexpected, Verdict,
+        Acknowledged, Action, Changes, Consent, Event, Export, Import, Initiator, LeftBehind, Lookup,
+        LookupResult, PeerMisbehaved, Push, Responder, SessionRequest, SyncOptions, Take, Task, TaskError,
+        TaskResult, Unexpected, Verdict,
     },
 };
 
@@ -77,6 +77,8 @@ pub(crate) struct Node {
     /// The peer's report of records that it leaves out, and the records that it declined.
     pub(crate) left: Option<LeftBehind>,
     pub(crate) declined: Vec<LocationId>,
+    /// What the peer has acknowledged.
+    pub(crate) acknowledged: Option<Acknowledged>,
     /// Revisions that came from the peer of the last sessions.
     pub(crate) delivered: BTreeSet<RevisionId>,
     pub(crate) on_plan: TaskResult,
@@ -104,6 +106,7 @@ impl Node {
             plan: None,
             left: None,
             declined: Vec::new(),
+            acknowledged: None,
             delivered: BTreeSet::new(),
             on_plan: TaskResult::Proceed { deletions_confirmed: false },
             now: 0,
@@ -282,6 +285,7 @@ impl Node {
             Event::Listing(found) => self.found = found,
             Event::LeftBehind(left) => self.left = Some(left),
             Event::Declined(records) => self.declined = records,
+            Event::Acknowledged(acknowledged) => self.acknowledged = Some(acknowledged),
         }
     }
 
@@ -309,6 +313,7 @@ impl Host for Node {
         self.known.clear();
         self.given.clear();
         self.told.clear();
+        self.acknowledged = None;
         self.actions = 0;
     }
 
@@ -317,7 +322,9 @@ impl Host for Node {
             Action::Perform(task @ (Task::Lookup(_) | Task::Confirm(_))) => {
                 self.told.push(Action::Perform(task.clone()));
             }
-            Action::Notify(Event::PeerHolds(_) | Event::Sent { .. } | Event::Log(_)) => {}
+            Action::Notify(
+                Event::PeerHolds(_) | Event::Sent { .. } | Event::Log(_) | Event::Acknowledged(_),
+            ) => {}
             Action::Notify(event) => self.told.push(Action::Notify(event.clone())),
             _ => {}
         }

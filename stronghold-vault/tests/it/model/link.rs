@@ -6,17 +6,18 @@
 mod pair;
 
 use stronghold_sync::{
-    ClientId, DeviceId, Mapping, Operation, Rule, Selection, Shape,
+    ClientId, DeviceId, MAX_ANCESTORS, Mapping, Operation, Rule, Selection, Shape,
     message::{Message, RecipientKey},
     session::{
         Action, Changes, Event, Export, Import, Initiator, Lookup, LookupResult, PeerMisbehaved, Responder,
         SessionRequest, Task, TaskError, TaskResult, Verdict,
     },
 };
-use stronghold_vault::{AuditRecord, Entry, RejectReason, Stronghold};
+use stronghold_vault::{AuditRecord, Entry, Peer, RejectReason, Stronghold};
 
 pub(crate) use self::pair::Outcome;
 use self::pair::{End, Host, Performed, drive};
+use super::outline::{CLEAN, COMPLETE, FORKED, REMOVED};
 use crate::common::{bytes, new};
 
 /// The selection that every replica lets every other one take, write and delete.
@@ -68,14 +69,46 @@ pub(crate) struct Replica {
     /// Set if the replica computes for itself what it would send without rules.
     pub(crate) looks_further: bool,
     file: File,
+    /// What it forgets: see [`super::outline`].
+    mode: u8,
+    /// The generation of the file.
+    generation: u64,
 }
 
 impl Replica {
     pub(crate) fn new(number: usize, replicas: usize) -> Self {
-        let stronghold = fresh(replicas);
+        Self::forgetting(number, replicas, COMPLETE)
+    }
+
+    /// Creates a replica that forgets what all others have passed, unless `mode` is [`COMPLETE`].
+    pub(crate) fn forgetting(number: usize, replicas: usize, mode: u8) -> Self {
+        let mut stronghold = fresh(replicas);
+        if mode != COMPLETE {
+            let others = (0..replicas).filter(|other| *other != number);
+            others.for_each(|other| stronghold.peers_mut().insert(device(other), peer(other)));
+        }
         let rules = vec![Allowed::ALL; replicas];
         let file = File { bytes: bytes(&stronghold), seen: 0, rules: rules.clone() };
-        Self { device: device(number), stronghold, seen: 0, rules, now: 0, looks_further: false, file }
+        let (device, looks_further) = (device(number), false);
+        let mut replica =
+            Self { device, stronghold, seen: 0, rules, now: 0, looks_further, file, mode, generation: 0 };
+        replica.limit();
+        replica
+    }
+
+    fn limit(&mut self) {
+        match self.mode {
+            CLEAN => self.stronghold.set_forgetting(0, 1024, 0),
+            REMOVED => self.stronghold.set_forgetting(0, 0, 0),
+            FORKED => self.stronghold.set_forgetting(8, 1024, 0),
+            _ => self.stronghold.set_forgetting(MAX_ANCESTORS, 1024, u64::MAX),
+        }
+    }
+
+    /// Begins a change of the file.
+    pub(crate) fn next_generation(&mut self) {
+        self.generation += 1;
+        self.stronghold.set_generation(self.generation);
     }
 
     /// Replaces this replica by a new device.
@@ -93,6 +126,9 @@ impl Replica {
     }
 
     pub(crate) fn commit(&mut self) -> File {
+        if self.mode != COMPLETE {
+            self.stronghold.forget(self.now);
+        }
         self.file = File { bytes: bytes(&self.stronghold), seen: self.seen, rules: self.rules.clone() };
         self.file.clone()
     }
@@ -100,6 +136,7 @@ impl Replica {
     /// Drops the memory and reads the file again.
     pub(crate) fn crash(&mut self) {
         self.stronghold = Stronghold::from_payload(&self.file.bytes).unwrap();
+        self.limit();
         self.seen = self.file.seen;
         self.rules.clone_from(&self.file.rules);
     }
@@ -155,6 +192,7 @@ impl Replica {
             return Err(TaskError::Peer(PeerMisbehaved::BadBatch));
         };
         let policy = self.stronghold.policy().clone();
+        self.next_generation();
         let merged = self.stronghold.import(&entries, peer, self.now, |location, entry, revision| {
             import.expected.check(&policy, location, &revision.shape(entry), 0).map_err(RejectReason::from)
         });
@@ -207,6 +245,11 @@ fn grant(stronghold: &mut Stronghold, number: usize, allowed: Allowed) {
     }
 }
 
+fn peer(number: usize) -> Peer {
+    let (name, own_name) = (format!("replica {number}"), String::new());
+    Peer { name, own_name, spki: Vec::new(), address: None, paired: 0, generation: 0, rendezvous: None }
+}
+
 fn device(number: usize) -> DeviceId {
     DeviceId::from_bytes([number as u8 + 1; 32])
 }
@@ -239,6 +282,11 @@ impl Host for Side<'_> {
                 assert_none_is_private(&shapes);
             }
             Action::Notify(Event::Log(verdicts)) => self.replica.log(verdicts, self.peer),
+            Action::Notify(Event::Acknowledged(acknowledged)) => {
+                let Replica { stronghold, generation, .. } = &mut *self.replica;
+                stronghold.peers_mut().acknowledge(&self.peer, &acknowledged, *generation);
+                self.replica.commit();
+            }
             Action::Perform(task) => return self.replica.perform(task, self.peer, self.gains).map(Some),
             Action::Send(_) | Action::Notify(_) | Action::Finished(_) => {}
         }
@@ -268,6 +316,11 @@ pub(crate) fn run_seen(
     (asked, gains_of_asked): (&mut Replica, Seen),
     mut arrives: impl FnMut(usize, &Message) -> bool,
 ) -> Outcome {
+    // A command is done only once it is durable, and sessions come after it.
+    [&mut *asking, &mut *asked]
+        .into_iter()
+        .filter(|side| side.mode != COMPLETE)
+        .for_each(|side| _ = side.commit());
     let session = Responder::new(asked.stronghold.policy().clone(), asking.device, 0, key(), secret);
     let peers = [asked.device, asking.device];
     let mut a = Side { replica: asking, peer: peers[0], gains };

@@ -87,9 +87,26 @@ pub(crate) enum Transition {
     },
 }
 
+impl Transition {
+    /// Returns whether a replica goes back to an earlier state, or another's state is copied.
+    fn forks(&self) -> bool {
+        use Transition::{Copy, Import, Restore};
+        matches!(self, Restore { .. } | Copy { .. } | Import { fresh: true, .. })
+    }
+}
+
+/// Lists are complete: nothing is forgotten.
+pub(crate) const COMPLETE: u8 = 0;
+/// All is forgotten that may be, and no replica goes back.
+pub(crate) const CLEAN: u8 = 1;
+/// As [`CLEAN`], and deletions that all have are removed at once.
+pub(crate) const REMOVED: u8 = 3;
+/// All is forgotten that may be, but for a few ids, and replicas are restored and copied.
+pub(crate) const FORKED: u8 = 2;
+
 /// The knowledge needed to choose the next operation. The world checks the promises.
 #[derive(Clone, Debug)]
-pub(crate) struct Outline<const N: usize> {
+pub(crate) struct Outline<const N: usize, const MODE: u8> {
     backups: [usize; N],
     /// Set if something was written or merged since the last certain commit.
     uncommitted: [bool; N],
@@ -99,7 +116,7 @@ pub(crate) struct Outline<const N: usize> {
     pub(crate) through_the_middle: bool,
 }
 
-impl<const N: usize> ReferenceStateMachine for Outline<N> {
+impl<const N: usize, const MODE: u8> ReferenceStateMachine for Outline<N, MODE> {
     type State = Self;
     type Transition = Transition;
 
@@ -155,6 +172,9 @@ impl<const N: usize> ReferenceStateMachine for Outline<N> {
     }
 
     fn preconditions(state: &Self, transition: &Transition) -> bool {
+        if [CLEAN, REMOVED].contains(&MODE) && transition.forks() {
+            return false;
+        }
         match *transition {
             Transition::Restore { on, .. } => state.backups[on] > 0,
             Transition::Crash { on } => state.uncommitted[on],

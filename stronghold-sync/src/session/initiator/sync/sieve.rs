@@ -1,0 +1,49 @@
+//! What the rules of both sides let the initiator take and give.
+
+use super::{
+    super::{Consent, Take},
+    Sync, find,
+};
+use crate::{Grant, Shape, SkipReason, plan::Sieve};
+
+impl Sieve for Sync {
+    fn take(&self, shape: &Shape) -> Result<(), SkipReason> {
+        let covers = |grant: &Grant| {
+            let name = self.names.get(&shape.location).or_else(|| self.told.get(&shape.location));
+            name.is_some_and(|name| grant.scope().covers(name))
+        };
+        match &self.take {
+            Take::Granted(consent)
+                if !self.is_sure(shape) && !consent.for_kind(shape).is_some_and(covers) =>
+            {
+                Err(if shape.deleted { SkipReason::MayNotDelete } else { SkipReason::MayNotPush })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn give(&self, shape: &Shape) -> Result<(), Option<SkipReason>> {
+        match find(&self.may_give, &shape.entry()) {
+            Some(_) => Ok(()),
+            None => Err(find(&self.withheld, &shape.entry()).map(|shape| self.why_withheld(shape))),
+        }
+    }
+
+    fn delivered(&self, head: &Shape) -> bool {
+        self.delivered.contains(&head.entry())
+    }
+}
+
+/// A sieve that leaves out nothing: the plan without rules and limits.
+pub(super) struct All;
+
+impl Sieve for All {
+    const MOST_ADDED: usize = usize::MAX;
+}
+
+impl Consent {
+    /// Returns the grant that lets the peer write, or delete, an entry of this kind.
+    pub(super) fn for_kind(&self, shape: &Shape) -> Option<&Grant> {
+        if shape.deleted { self.delete.as_ref() } else { self.push.as_ref() }
+    }
+}

@@ -1,0 +1,115 @@
+//! Forgetting: the ids, histories and tombstones that no paired device needs any more. It only
+//! removes. What is forgotten too early shows up as a false conflict, never as a loss.
+
+use std::cmp::Reverse;
+
+use stronghold_sync::{LocationId, Timestamp};
+
+use crate::{
+    ages::{Forgetting, Limits},
+    record::Record,
+    stronghold::{Stronghold, names},
+};
+
+/// Number of the newest ids that stay of a deletion that all devices have.
+const FLOOR_DELETED: usize = 4;
+impl Stronghold {
+    /// Sets the generation of the file that changes will be written to.
+    #[doc(hidden)]
+    pub fn set_generation(&mut self, generation: u64) {
+        self.generation = generation;
+    }
+
+    /// Returns the generation of the file that changes will be written to.
+    #[doc(hidden)]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Replaces the limits of forgetting by those of a test.
+    #[doc(hidden)]
+    pub fn set_forgetting(&mut self, floor: usize, tombstones: usize, retention: u64) {
+        self.limits = Limits { floor, tombstones, retention };
+    }
+
+    /// Returns how lists are extended. Ids are younger than any mark, whatever the file's
+    /// generation is: a Stronghold may be stored in another file.
+    pub(crate) fn forgetting(&self) -> Forgetting {
+        let newest_mark = self.peers.newest_mark();
+        let generation = self.generation.max(newest_mark.saturating_add(1));
+        Forgetting { generation, newest_mark, floor: self.limits.floor }
+    }
+
+    /// Shortens the lists of these records by what all devices have passed, where that halves them.
+    #[doc(hidden)]
+    pub fn shorten_lists<'a>(&mut self, records: impl IntoIterator<Item = &'a LocationId>) {
+        let floor = self.limits.floor;
+        for id in records {
+            let is_long = |record: &Record| record.longest_list() > 2 * floor;
+            if self.record(id).is_some_and(|(.., record)| is_long(record)) {
+                self.shorten(id, floor);
+            }
+        }
+    }
+
+    /// Forgets all that may be forgotten at the time `now`: ids in lists, the histories of deleted
+    /// records and, of the tombstones that all devices have, the oldest. Does so when the whole is
+    /// stored.
+    #[doc(hidden)]
+    pub fn forget(&mut self, now: Timestamp) {
+        let Limits { floor, tombstones, retention } = self.limits;
+        let held = self.records();
+        let may_matter = held.filter(|(.., record)| !record.is_readable() || record.longest_list() > floor);
+        let ids: Vec<LocationId> = may_matter.map(|(id, ..)| id).collect();
+        let mut deleted: Vec<(Timestamp, LocationId)> = Vec::new();
+        for id in ids {
+            let passed = self.passed(&id);
+            let since = self.record(&id).and_then(|(.., record)| record.deleted_since(passed));
+            let is_over = |since: &Timestamp| now.saturating_sub(*since) >= retention;
+            match since.filter(is_over).filter(|_| self.steps.named(&id).is_empty()) {
+                Some(since) => {
+                    deleted.push((since, id));
+                    self.clear_deleted(&id, passed);
+                }
+                None => self.shorten(&id, floor),
+            }
+        }
+        deleted.sort_unstable_by_key(|(since, id)| (Reverse(*since), *id));
+        for (_, id) in deleted.into_iter().skip(tombstones) {
+            self.touch_record(&id);
+            self.vault_mut(&id).map(|vault| vault.records.remove(&id.record));
+        }
+        self.forget_disclosures();
+    }
+
+    /// Removes the history of a deleted record, and shortens its list.
+    fn clear_deleted(&mut self, id: &LocationId, passed: u64) {
+        let held = self.record(id);
+        if held.is_some_and(|(.., record)| record.history_len() > 0 || record.longest_list() > FLOOR_DELETED)
+        {
+            self.touch_record(id);
+            let record = self.vault_mut(id).and_then(|vault| vault.records.get_mut(&id.record));
+            record.into_iter().for_each(|record| {
+                record.clear_history();
+                record.shorten(passed, FLOOR_DELETED);
+            });
+        }
+    }
+
+    /// Shortens the lists of a record to `floor` ids and what a device has not passed.
+    pub(crate) fn shorten(&mut self, id: &LocationId, floor: usize) {
+        let passed = self.passed(id);
+        let is_first = self.touch_record(id);
+        let record = self.vault_mut(id).and_then(|vault| vault.records.get_mut(&id.record));
+        let changed = record.is_some_and(|record| record.shorten(passed, floor));
+        if is_first && !changed {
+            self.untouch_record(id);
+        }
+    }
+
+    /// Returns the generation that every device has passed which may show the record.
+    fn passed(&self, id: &LocationId) -> u64 {
+        let Some((client, vault, record)) = self.record(id) else { return 0 };
+        self.peers.passed(&self.policy, id, &names(client, vault, record).to_string())
+    }
+}
