@@ -13,6 +13,8 @@ mod merge;
 mod shared;
 mod vault_file;
 
+#[doc(hidden)]
+pub use clock::advance_clock;
 pub use clock::now;
 pub use complement::{ComplementError, ComplementReceiver, Manifest, open_complement, seal_complement};
 pub use error::{

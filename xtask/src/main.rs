@@ -71,6 +71,8 @@ usage: cargo xtask COMMAND
   bench link  a sync of 100,000 entries over a link of 50 ms and 1 Mbit/s: target/bench/link.json
   bench reconcile [--quick | estimators | memory]
               finding a difference: bytes, round trips and CPU, against its peers; or what it rests on
+  bench years [--quick]
+              ten years of five devices in fast motion: file, lists, tombstones, syncs: target/bench/years.json and .svg
   soak [SESSIONS] [SEED]
               simulated reconciliations, each held against a comparison of the whole sets
   soak codes [TRIES]

@@ -19,21 +19,26 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         ["storage", options @ ..] => storage::run(options),
         ["sync"] => sync::run(),
         ["link"] => link::run(),
-        [RECONCILE, options @ ..] => {
-            let bench = ["bench", "--locked", "-p", "stronghold-sync", "--bench", RECONCILE, "--"];
-            cargo(&[&bench[..], options].concat())
-        }
-        _ => Err("say `bench`, or `bench` with storage, sync, link or reconcile".into()),
+        [RECONCILE, options @ ..] => bench("stronghold-sync", RECONCILE, options),
+        [YEARS, options @ ..] => bench("stronghold-net", YEARS, options),
+        _ => Err("say `bench`, or `bench` with storage, sync, link, reconcile or years".into()),
     }
 }
 
 /// The bench of reconciliation beside its peers; it takes minutes.
 const RECONCILE: &str = "reconcile";
+/// The simulation of ten years; it takes minutes too.
+const YEARS: &str = "years";
+
+/// Runs one bench of a package.
+fn bench(package: &str, name: &str, options: &[&str]) -> Result<()> {
+    cargo(&[&["bench", "--locked", "-p", package, "--bench", name, "--"][..], options].concat())
+}
 
 fn suites() -> Result<()> {
     for package in &packages()? {
         let mut benches = targets(package, "bench");
-        benches.retain(|bench| *bench != RECONCILE);
+        benches.retain(|bench| ![RECONCILE, YEARS].contains(bench));
         if let (Some(name), false) = (package["name"].as_str(), benches.is_empty()) {
             let mut args = vec!["bench", "--locked", "-p", name];
             args.extend(benches.into_iter().flat_map(|bench| ["--bench", bench]));
