@@ -95,7 +95,8 @@ fn claim(reader: Reader) -> Result<(), Failure> {
     Ok(())
 }
 
-fn to_the_end(source: impl Read, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+/// Reads up to `limit` bytes of a source, and one more if there are more.
+pub(crate) fn to_the_end(source: impl Read, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut source = source.take(limit as u64 + 1);
     let mut part = Zeroizing::new(vec![0; PART]);
     let mut bytes = Zeroizing::new(Vec::with_capacity(PART.min(limit + 1)));

@@ -37,5 +37,6 @@ mod service;
 mod several;
 mod shown;
 mod storage;
+mod stores;
 mod terminal;
 mod using;

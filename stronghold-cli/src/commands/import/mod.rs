@@ -8,6 +8,8 @@ mod kdbx;
 mod lines;
 mod matching;
 mod onepux;
+mod pass;
+mod source;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -26,17 +28,15 @@ use super::changes::{self, Changes};
 use crate::{
     context::Context,
     error::{Failure, Kind, shown},
-    input::{self, MAX_TABLE},
     lookalike::{self, Spellings},
     output::Output,
-    secrets,
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// File to import; `-` is stdin.
+    /// File or folder to import; `-` is stdin.
     pub(crate) file: PathBuf,
-    /// Format of the file; default: by the end of its name.
+    /// Format of the file; default: by the end of its name, or what is in the folder.
     #[arg(long)]
     pub(crate) format: Option<Format>,
     /// Take these columns of a table: `title`, `group` or a field's name, and the column's.
@@ -48,6 +48,9 @@ pub(crate) struct ImportArgs {
     /// Open the database with this key file, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) source_key_file: Option<PathBuf>,
+    /// Decrypt the entries of a store of age with the identity in FILE.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source_identity: Option<PathBuf>,
     /// Place the entries in CLIENT.
     #[arg(long, value_name = "CLIENT", default_value = "imported")]
     pub(crate) into: String,
@@ -76,6 +79,8 @@ pub(crate) enum Format {
     OnePux,
     /// Unencrypted JSON export of Bitwarden.
     Bitwarden,
+    /// Folder of `pass`, gopass or passage.
+    Pass,
     /// otpauth:// addresses, one a line.
     Otpauth,
     /// NAME=VALUE lines.
@@ -88,8 +93,11 @@ impl Format {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Returns the format that the end of a file's name tells.
-    fn of_name(path: &Path) -> Option<Self> {
+    /// Returns the format that the end of a file's name tells, or a folder's content.
+    fn of_path(path: &Path) -> Option<Self> {
+        if path.is_dir() {
+            return pass::is_store(path).then_some(Self::Pass);
+        }
         let name = path.file_name()?.to_string_lossy().to_lowercase();
         let end = name.rsplit('.').next()?;
         match end {
@@ -111,13 +119,13 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     check_name(&args.into).map_err(|error| {
         Failure::usage(format!("--into {}: {error}", short(&args.into)), "name a client, such as imported")
     })?;
-    let format = args.format.or_else(|| Format::of_name(&args.file)).ok_or_else(|| {
+    let format = args.format.or_else(|| Format::of_path(&args.file)).ok_or_else(|| {
         Failure::usage(
             "the file's name does not tell its format",
-            "say it: --format csv, kdbx, 1pux, bitwarden, otpauth or env",
+            "say it: --format csv, kdbx, 1pux, bitwarden, pass, otpauth or env",
         )
     })?;
-    let table = read(context, args, format)?;
+    let table = source::read(context, args, format)?;
     let mut home = context.open()?;
     let mut plan = Plan::of(home.stronghold(), &table, args)?;
     let mut changes = Changes::default();
@@ -135,75 +143,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     context
         .output
         .result(&object, || lines(&plan, &changes, &table, &left_out, context.output, args.dry_run))?;
-    refused_names(&left_out, args.dry_run)
-}
-
-fn read(context: &Context, args: &ImportArgs, format: Format) -> Result<Table, Failure> {
-    let columns = args.columns.iter().map(|pair| {
-        let pair = pair.split_once('=').filter(|(field, _)| !field.is_empty());
-        pair.map(|(field, column)| (field.to_owned(), column.to_owned())).ok_or_else(|| {
-            Failure::usage(
-                "--columns takes FIELD=COLUMN",
-                "for example: --columns title=Name,password=Secret",
-            )
-        })
-    });
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    if !columns.is_empty() && format != Format::Csv {
-        return Err(Failure::usage("only a table has columns", "say --format csv, or leave --columns out"));
-    }
-    let _waiting =
-        (format != Format::Kdbx).then(|| context.waiting(format!("reading {}", shown(&args.file))));
-    let limit = if [Format::Kdbx, Format::OnePux].contains(&format) { MAX_DATABASE } else { MAX_TABLE };
-    let bytes = input::within(&args.file, limit, "the right file")?;
-    let client = &args.into;
-    match format {
-        Format::Kdbx => database(context, args, &bytes),
-        Format::Csv => csv::read(&bytes, client, &columns).map_err(|error| unreadable(&error, error.hint())),
-        Format::OnePux => onepux::read(&bytes, client).map_err(|error| unreadable(&error, ONE_PUX_HINT)),
-        Format::Bitwarden => {
-            bitwarden::read(&bytes, client).map_err(|error| unreadable(&error, error.hint()))
-        }
-        Format::Otpauth => lines::one_time(&bytes, client).map_err(|error| unreadable(&error, LINES_HINT)),
-        Format::Env => lines::environment(&bytes, client).map_err(|error| unreadable(&error, LINES_HINT)),
-    }
-}
-
-/// Reads a KeePass database with its passphrase, which a prompt asks for up to three times, and its
-/// key file.
-fn database(context: &Context, args: &ImportArgs, bytes: &[u8]) -> Result<Table, Failure> {
-    let key_file = args.source_key_file.as_deref().map(|path| input::within(path, MAX_TABLE, "a key file"));
-    let key_file = key_file.transpose()?;
-    let mut tries = if args.source_passphrase_file.is_some() { 1 } else { 3 };
-    loop {
-        tries -= 1;
-        let passphrase = secrets::of_database(&args.file, args.source_passphrase_file.as_deref())?;
-        let text = std::str::from_utf8(&passphrase).ok().filter(|text| !text.is_empty());
-        let key = (text, key_file.as_deref().map(Vec::as_slice));
-        let waiting = context.waiting(format!("opening {}", shown(&args.file)));
-        let read = kdbx::read(bytes, &args.into, key, context.global.allow_costly);
-        drop(waiting);
-        match read {
-            Err(kdbx::ReadKdbxError::WrongKey) if tries > 0 => {
-                crate::terminal::tell("wrong passphrase; try again")?;
-            }
-            Err(error @ kdbx::ReadKdbxError::WrongKey) => {
-                return Err(
-                    Failure::new(Kind::WrongKey, format!("{error}; nothing was changed")).hint(error.hint())
-                );
-            }
-            read => return read.map_err(|error| unreadable(&error, error.hint())),
-        }
-    }
-}
-
-/// Maximum size of a database, in bytes. Reading one takes several times as much memory.
-const MAX_DATABASE: usize = 128 << 20;
-const ONE_PUX_HINT: &str = "export it from 1Password 8 as 1PUX; delete the file after the import";
-const LINES_HINT: &str = "is it the right file? Save it as UTF-8";
-
-fn unreadable(error: &dyn std::error::Error, hint: &str) -> Failure {
-    Failure::usage(format!("{error}; nothing was changed"), hint)
+    refused(&table, &left_out, args.dry_run)
 }
 
 /// Reason why a value of the table does not replace the held one.
@@ -451,15 +391,26 @@ fn lines(
         .collect()
 }
 
-/// Fails if rows were left out for their names, although the others were imported: the user may be
-/// about to delete the table.
-fn refused_names(left_out: &[&LeftOut], dry_run: bool) -> Result<(), Failure> {
-    let refused = left_out.iter().filter(|row| row.why != LeftOutReason::NoFields).count();
-    if refused == 0 {
+/// Fails if rows were left out for their names or their content, although the others were imported:
+/// the user may be about to delete the table.
+fn refused(table: &Table, left_out: &[&LeftOut], dry_run: bool) -> Result<(), Failure> {
+    let refused: Vec<_> = left_out.iter().filter(|row| row.why != LeftOutReason::NoFields).collect();
+    if refused.is_empty() {
         return Ok(());
     }
-    let rows = if refused == 1 { "1 row was".into() } else { format!("{refused} rows were") };
+    let rows = match (refused.len(), table.has_lines) {
+        (1, true) => "1 row was".into(),
+        (1, false) => "1 entry was".into(),
+        (count, true) => format!("{count} rows were"),
+        (count, false) => format!("{count} entries were"),
+    };
     let others = if dry_run { "nothing was changed" } else { "the others are here" };
+    let is_name = |why: &LeftOutReason| matches!(why, LeftOutReason::Place(_) | LeftOutReason::Lookalike(_));
+    if !refused.iter().all(|row| is_name(&row.why)) {
+        let message = format!("{rows} left out, each for the reason beside it; {others}");
+        return Err(Failure::new(Kind::LeftOut, message)
+            .hint("keep the source until they are here; import again: what is here stays as it is"));
+    }
     let message = format!("{rows} left out for want of a name that can be taken; {others}");
     Err(Failure::new(Kind::LeftOut, message).hint(
         "give those entries other names and import again: what is here stays as it is (--allow-lookalike takes names that look alike)",
