@@ -56,7 +56,50 @@ fn former_passwords_are_in_the_history_and_what_is_left_out_is_told() {
     assert_eq!(ids.iter().map(value).collect::<Vec<_>>(), ["new", "old", "older"]);
     let file = device.file("secret.json", br#"{"encrypted": true, "data": "x"}"#);
     let said = device.fails_cleanly(&["import", &file], USAGE);
-    assert!(said.starts_with("error: the export is encrypted; nothing was changed"), "{said}");
+    assert!(said.starts_with("error: the export is encrypted for one account of Bitwarden"), "{said}");
+    assert!(said.contains("hint: nothing else can open it: export it as \".json (Encrypted)\""), "{said}");
+}
+
+#[test]
+fn a_password_protected_export_of_bitwarden_is_imported() {
+    let device = Device::new("a");
+    let passphrase = device.file("passphrase", "correct hörse\n".as_bytes());
+    let args = ["--source-passphrase-file", &passphrase];
+    for (client, export) in [
+        ("pbkdf2", &include_bytes!("bitwarden/pbkdf2.json")[..]),
+        ("argon2id", include_bytes!("bitwarden/argon2id.json")),
+    ] {
+        let file = device.file("export.json", export);
+        device.json(&["import", &file, "--into", client, args[0], args[1]]);
+        for (field, value) in [
+            ("username", "anna"),
+            ("password", "new pässword"),
+            ("url", "https://shop.example"),
+            ("totp", "JBSWY3DP"),
+            ("PIN", "1234"),
+            ("notes", "two\nlines"),
+        ] {
+            assert_eq!(device.get(&format!("{client}/Web/Shop/{field}")), value);
+        }
+        let history = device.json(&["history", &format!("{client}/Web/Shop/password")]);
+        assert_eq!(history["revisions"].as_array().unwrap().len(), 2);
+        let wrong = device.file("wrong", b"correct horse\n");
+        let said = device.fails_cleanly(&["import", &file, "--source-passphrase-file", &wrong], WRONG_KEY);
+        assert!(
+            said.starts_with("error: the passphrase of the export is wrong; nothing was changed"),
+            "{said}"
+        );
+        let costly =
+            String::from_utf8(export.to_vec()).unwrap().replace("Iterations\": ", "Iterations\": 99999");
+        let file = device.file("costly.json", costly.as_bytes());
+        let said = device.fails_cleanly(&["import", &file, args[0], args[1]], USAGE);
+        assert!(said.contains("hint: if you trust the file, say --allow-costly"), "{said}");
+        let changed =
+            String::from_utf8(export.to_vec()).unwrap().replace("\"data\": \"2.", "\"data\": \"2.A");
+        let file = device.file("changed.json", changed.as_bytes());
+        let said = device.fails_cleanly(&["import", &file, args[0], args[1]], USAGE);
+        assert!(said.starts_with("error: the export is damaged; nothing was changed"), "{said}");
+    }
 }
 
 #[test]

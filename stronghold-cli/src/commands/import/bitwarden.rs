@@ -1,11 +1,15 @@
-//! Reads Bitwarden's unencrypted JSON export: logins, notes, cards, identities and keys, with
-//! custom fields and former passwords.
+//! Reads Bitwarden's JSON export, unencrypted or protected by a passphrase: logins, notes, cards,
+//! identities and keys, with custom fields and former passwords.
+
+mod seal;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use self::seal::OpenSealedError;
+pub(super) use self::seal::Sealed;
 use super::table::{Credential, Secret, Table, place};
 
 /// Reason why an export was not read.
@@ -13,13 +17,30 @@ use super::table::{Credential, Secret, Table, place};
 pub(crate) enum ReadBitwardenError {
     #[error("the file is not a JSON export of Bitwarden")]
     Unreadable,
-    #[error("the export is encrypted")]
-    Encrypted,
+    #[error("the export is encrypted for one account of Bitwarden")]
+    OfAccount,
+    #[error(transparent)]
+    Sealed(#[from] OpenSealedError),
 }
 
 impl ReadBitwardenError {
     pub(crate) fn hint(&self) -> &'static str {
-        "export it as \".json\", not \".json (Encrypted)\", and delete the file after the import"
+        match self {
+            Self::Unreadable => "export it as \".json\", and delete the file after the import",
+            Self::OfAccount => {
+                "nothing else can open it: export it as \".json (Encrypted)\" that is password protected, or as \".json\""
+            }
+            Self::Sealed(OpenSealedError::WrongKey) => {
+                "try again; it is the passphrase that was chosen for the export"
+            }
+            Self::Sealed(OpenSealedError::TooCostly) => "if you trust the file, say --allow-costly",
+            Self::Sealed(_) => "export it anew",
+        }
+    }
+
+    /// Returns whether another passphrase may open the export.
+    pub(super) fn is_wrong_key(&self) -> bool {
+        matches!(self, Self::Sealed(OpenSealedError::WrongKey))
     }
 }
 
@@ -39,14 +60,16 @@ const KNOWN: [&str; 12] = [
     "key",
 ];
 
-/// Reads an export.
+/// Reads an unencrypted export.
 ///
 /// # Errors
 /// [`ReadBitwardenError`] when the input is no such export.
 pub(crate) fn read(bytes: &[u8], client: &str) -> Result<Table, ReadBitwardenError> {
     let export: Value = serde_json::from_slice(bytes).map_err(|_| ReadBitwardenError::Unreadable)?;
-    if export["encrypted"] == true {
-        return Err(ReadBitwardenError::Encrypted);
+    match (&export["encrypted"], &export["passwordProtected"]) {
+        (Value::Bool(true), Value::Bool(true)) => return Err(OpenSealedError::Damaged.into()),
+        (Value::Bool(true), _) => return Err(ReadBitwardenError::OfAccount),
+        _ => {}
     }
     let items = export["items"].as_array().ok_or(ReadBitwardenError::Unreadable)?;
     let folders: BTreeMap<&str, &str> = ["folders", "collections"]
@@ -235,7 +258,9 @@ mod tests {
             );
         }
         let encrypted = json!({ "encrypted": true, "data": "2.x" });
-        assert!(matches!(read(&encrypted), Err(ReadBitwardenError::Encrypted)));
+        assert!(matches!(read(&encrypted), Err(ReadBitwardenError::OfAccount)));
+        let cut = json!({ "encrypted": true, "passwordProtected": true, "data": "2.x" });
+        assert!(matches!(read(&cut), Err(ReadBitwardenError::Sealed(OpenSealedError::Damaged))));
         let deep = format!("{{\"items\": {}", "[".repeat(100_000));
         assert!(super::read(deep.as_bytes(), "c").is_err());
     }

@@ -42,7 +42,8 @@ pub(crate) struct ImportArgs {
     /// Take these columns of a table: `title`, `group` or a field's name, and the column's.
     #[arg(long, value_name = "FIELD=COLUMN", value_delimiter = ',')]
     pub(crate) columns: Vec<String>,
-    /// Read the passphrase of the database from the first line of FILE; default: ask for it.
+    /// Read the passphrase of the database or export from the first line of FILE; default: ask
+    /// for it.
     #[arg(long, value_name = "FILE")]
     pub(crate) source_passphrase_file: Option<PathBuf>,
     /// Open the database with this key file, too.
@@ -77,7 +78,7 @@ pub(crate) enum Format {
     /// 1PUX export of 1Password.
     #[value(name = "1pux")]
     OnePux,
-    /// Unencrypted JSON export of Bitwarden.
+    /// JSON export of Bitwarden, unencrypted or password protected.
     Bitwarden,
     /// Folder of `pass`, gopass or passage.
     Pass,

@@ -26,8 +26,8 @@ pub(super) fn read(context: &Context, args: &ImportArgs, format: Format) -> Resu
     if format == Format::Pass {
         return store(context, args);
     }
-    let _waiting =
-        (format != Format::Kdbx).then(|| context.waiting(format!("reading {}", shown(&args.file))));
+    let has_passphrase = [Format::Kdbx, Format::Bitwarden].contains(&format);
+    let _waiting = (!has_passphrase).then(|| context.waiting(format!("reading {}", shown(&args.file))));
     let limit = if [Format::Kdbx, Format::OnePux].contains(&format) { MAX_DATABASE } else { MAX_TABLE };
     let bytes = input::within(&args.file, limit, "the right file")?;
     let client = &args.into;
@@ -35,9 +35,7 @@ pub(super) fn read(context: &Context, args: &ImportArgs, format: Format) -> Resu
         Format::Kdbx => database(context, args, &bytes),
         Format::Csv => csv::read(&bytes, client, &columns).map_err(|error| unreadable(&error, error.hint())),
         Format::OnePux => onepux::read(&bytes, client).map_err(|error| unreadable(&error, ONE_PUX_HINT)),
-        Format::Bitwarden => {
-            bitwarden::read(&bytes, client).map_err(|error| unreadable(&error, error.hint()))
-        }
+        Format::Bitwarden => export_of_bitwarden(context, args, &bytes),
         Format::Otpauth => lines::one_time(&bytes, client).map_err(|error| unreadable(&error, LINES_HINT)),
         Format::Env => lines::environment(&bytes, client).map_err(|error| unreadable(&error, LINES_HINT)),
         Format::Pass => store(context, args),
@@ -76,6 +74,23 @@ fn database(context: &Context, args: &ImportArgs, bytes: &[u8]) -> Result<Table,
             kdbx::read(bytes, &args.into, key, context.global.allow_costly)
         },
         |error| *error == kdbx::ReadKdbxError::WrongKey,
+        |error| error.hint(),
+    )
+}
+
+/// Reads an export of Bitwarden, with its passphrase if it has one.
+fn export_of_bitwarden(context: &Context, args: &ImportArgs, bytes: &[u8]) -> Result<Table, Failure> {
+    let Some(sealed) = bitwarden::Sealed::of(bytes) else {
+        return bitwarden::read(bytes, &args.into).map_err(|error| unreadable(&error, error.hint()));
+    };
+    with_passphrase(
+        args,
+        |passphrase| {
+            let _waiting = context.waiting(format!("opening {}", shown(&args.file)));
+            let opened = sealed.open(passphrase, context.global.allow_costly)?;
+            bitwarden::read(&opened, &args.into)
+        },
+        |error| error.is_wrong_key(),
         |error| error.hint(),
     )
 }
