@@ -197,9 +197,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  stronghold import passwords.csv --dry-run\n  stronghold import bitwarden.json --into wallet"
     )]
     Import(ImportArgs),
-    /// Export a selection as a sealed snapshot of its own.
+    /// Export a selection as a sealed snapshot of its own, or for other programs.
     #[command(
-        after_help = "Examples:\n  stronghold export 'wallet/**' --output wallet.stronghold\n  stronghold export --output all.stronghold --output-key-file key"
+        after_help = "Examples:\n  stronghold export 'wallet/**' --output wallet.stronghold\n  stronghold export --format kdbx --output all.kdbx"
     )]
     Export(ExportArgs),
     /// Hold the snapshot's key for a while, so that commands do not ask for the passphrase.

@@ -2,21 +2,31 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use stronghold_snapshot::now;
 use stronghold_snapshot::{Merge, VaultFile};
 use stronghold_sync::{Mapping, OnConflict, Selection, escape_untrusted};
 use stronghold_vault::Stronghold;
 
+use super::export_kdbx;
 use super::export_plain::{self, Plaintext};
 use super::init;
 use crate::context::{Context, is_taken, selection};
 use crate::{
     error::{Failure, Kind, path_text, shown},
     output::counted,
-    secrets::Source,
+    secrets::{Secret, Source},
 };
+
+/// Format of a sealed export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sealed {
+    /// Snapshot of Stronghold.
+    Stronghold,
+    /// KeePass database, KDBX 4.
+    Kdbx,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -25,6 +35,9 @@ pub(crate) struct ExportArgs {
     /// Write the export to FILE, which must not exist.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+    /// Seal it in this format.
+    #[arg(long, default_value = "stronghold")]
+    pub(crate) format: Sealed,
     /// Seal it with the passphrase in the first line of FILE; default: ask for one.
     #[arg(long, value_name = "FILE", conflicts_with = "output_key_file")]
     pub(crate) output_passphrase_file: Option<PathBuf>,
@@ -32,14 +45,35 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) output_key_file: Option<PathBuf>,
     /// Write the values unencrypted, for other programs.
-    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["output_passphrase_file", "output_key_file"])]
+    #[arg(long, value_name = "FORMAT", conflicts_with_all = ["format", "output_passphrase_file", "output_key_file"])]
     pub(crate) plaintext: Option<Plaintext>,
 }
 
 pub(super) fn export(context: &Context, args: &ExportArgs) -> Result<(), Failure> {
-    match args.plaintext {
-        Some(format) => plain(context, args, format),
-        None => sealed(context, args),
+    match (args.plaintext, args.format) {
+        (Some(format), _) => plain(context, args, format),
+        (None, Sealed::Stronghold) => sealed(context, args),
+        (None, Sealed::Kdbx) => database(context, args),
+    }
+}
+
+fn database(context: &Context, args: &ExportArgs) -> Result<(), Failure> {
+    let (of, output) = (args.selection.as_deref(), args.output.as_path());
+    let selection = selection(of)?;
+    let home = context.open()?;
+    found(home.stronghold(), &selection, of)?;
+    if is_taken(output)? {
+        return Err(Failure::exists(output));
+    }
+    let source = Source::of_files(args.output_passphrase_file.as_deref(), args.output_key_file.as_deref());
+    match source.new_secret(context.output, output)? {
+        Secret::Passphrase(passphrase) => {
+            export_kdbx::export(context, home.stronghold(), &selection, output, &passphrase)
+        }
+        Secret::Key(_) => Err(Failure::usage(
+            "KeePass has key files of its own; nothing was written",
+            "protect it with a passphrase: --output-passphrase-file, or a prompt",
+        )),
     }
 }
 

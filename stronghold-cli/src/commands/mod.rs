@@ -9,6 +9,7 @@ mod conflicts;
 mod doctor;
 pub(crate) mod edit;
 pub(crate) mod export;
+mod export_kdbx;
 pub(crate) mod export_plain;
 mod fetch;
 mod find;

@@ -19,6 +19,7 @@ mod input;
 mod keeping;
 mod known;
 mod lan;
+mod leaving;
 mod local;
 mod logged;
 mod memory;

@@ -20,7 +20,7 @@ const MAX_ROUNDS: u64 = 1 << 28;
 /// First bytes of each KeePass file.
 const MAGIC: [u8; 4] = [0x03, 0xd9, 0xa2, 0x9a];
 /// Standard fields with the names of their records.
-const FIELDS: [(&str, &str); 5] =
+pub(crate) const FIELDS: [(&str, &str); 5] =
     [("UserName", "username"), ("Password", "password"), ("URL", "url"), ("otp", "totp"), ("Notes", "notes")];
 
 /// Reason why a database was not read.

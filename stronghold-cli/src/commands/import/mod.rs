@@ -20,6 +20,7 @@ use stronghold_snapshot::now;
 use stronghold_sync::{Location, check_name, escape_untrusted, needs_confirmation};
 use stronghold_vault::{Labels, Stronghold};
 
+pub(super) use self::kdbx::FIELDS;
 use self::{
     held::{Held, State},
     table::{Credential, LeftOut, LeftOutReason, Secret, Table, short},
