@@ -1,6 +1,7 @@
 //! Defines the command line. No secret, passphrase or pairing code is ever an argument.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::address::to_dial;
@@ -21,6 +22,7 @@ use crate::commands::peers::GrantArgs;
 use crate::commands::peers::PeersAction;
 use crate::commands::put::PutArgs;
 use crate::commands::qr::QrArgs;
+use crate::commands::reference::Reference;
 use crate::commands::relocate::RelocateArgs;
 use crate::commands::remote::At;
 use crate::commands::remove::RemoveArgs;
@@ -29,15 +31,22 @@ use crate::commands::run::RunArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::show::ShowArgs;
 use crate::commands::sync::SyncArgs;
-use crate::commands::topic::Topic;
 use crate::commands::totp::TotpArgs;
 use crate::commands::unlock::UnlockArgs;
 use crate::globals::Global;
 use clap::{Parser, Subcommand};
 
+/// Version, followed by the commit where the build names one: packages that `cargo xtask dist`
+/// makes do. Read at compile time, so that a change of it alone compiles this crate anew.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    let commit = option_env!("STRONGHOLD_COMMIT").filter(|commit| !commit.is_empty());
+    commit.map_or(version.to_owned(), |commit| format!("{version} ({commit})"))
+});
+
 /// A secrets vault that you carry across your devices, without a server.
 #[derive(Debug, Parser)]
-#[command(name = "stronghold", version, max_term_width = 100)]
+#[command(name = "stronghold", version = VERSION.as_str(), max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -331,5 +340,5 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  stronghold doctor\n  stronghold doctor --json")]
     Doctor,
     #[command(flatten)]
-    Topic(Topic),
+    Reference(Reference),
 }

@@ -66,6 +66,17 @@ impl Context {
         Ok(vault)
     }
 
+    /// Opens the snapshot with the key that its agent holds. Returns `None` if that holds none;
+    /// nobody is asked for a passphrase.
+    pub(crate) fn open_by_agent(&self) -> Result<Option<VaultFile>, Failure> {
+        let path = self.existing()?;
+        let Some(key) = self.agent_key(&path) else { return Ok(None) };
+        match self.open_whole(&path, &Unlock::SlotKey(key.expose())) {
+            Err(error) if is_wrong_key(&error) => Ok(None),
+            opened => Ok(Some(self.configured(opened?))),
+        }
+    }
+
     /// Opens the snapshot with `unlock`.
     pub(crate) fn open_with(&self, unlock: &Unlock<'_>) -> Result<VaultFile, Failure> {
         Ok(self.configured(self.open_whole(&self.existing()?, unlock)?))

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// Variable by which a shell's script asks for completions.
+pub(crate) const COMPLETION: &str = "STRONGHOLD_COMPLETE";
+
 /// Returns a path from the environment. An empty variable counts as unset.
 pub(crate) fn from_environment(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)

@@ -9,6 +9,8 @@ use crate::args::Cli;
 
 /// Columns of the list of commands.
 const COLUMNS: usize = 80;
+/// Columns of the longest command's name.
+const NAME: usize = 11;
 
 /// Groups of commands, in the order in which a new user needs them.
 const GROUPS: [(&str, &[&str]); 5] = [
@@ -36,6 +38,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "verify",
             "doctor",
             "config",
+            "completions",
+            "man",
         ],
     ),
 ];
@@ -68,8 +72,9 @@ fn listed(command: &Command) -> String {
             if let Some(alias) = of.get_visible_aliases().next() {
                 let _ = write!(about, " [alias: {alias}]");
             }
-            let lines = wrapped(&about, COLUMNS - 14);
-            let _ = write!(text, "\n  {literal}{name:10}{literal:#}  {}", lines.join("\n              "));
+            let indent = format!("\n{:width$}", "", width = NAME + 4);
+            let lines = wrapped(&about, COLUMNS - NAME - 4).join(&indent);
+            let _ = write!(text, "\n  {literal}{name:NAME$}{literal:#}  {lines}");
         }
         text
     };
@@ -131,7 +136,7 @@ mod tests {
         let help = command().styles(Styles::plain()).render_help().to_string();
         let listed = help.split("Common options:").next().unwrap_or_default();
         assert!(listed.lines().all(|line| line.chars().count() <= COLUMNS), "{help}");
-        assert!(help.contains("\nSecrets:\n  put         Write a secret"), "{help}");
+        assert!(help.contains("\nSecrets:\n  put          Write a secret"), "{help}");
         assert!(help.contains("List records [alias: ls]"), "{help}");
         assert!(help.contains("with each {{ stronghold:LOCATION }} replaced"), "{help}");
         assert!(help.contains("\n\nCommon options:\n      --snapshot <FILE>"), "{help}");

@@ -9,6 +9,7 @@ mod background;
 mod clipboard;
 mod clock;
 mod commands;
+mod complete;
 mod config;
 mod context;
 mod environment;
@@ -37,6 +38,7 @@ use crate::{
 
 fn main() -> ExitCode {
     keep_memory_private();
+    complete::answer();
     let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

@@ -40,7 +40,12 @@ pub(crate) fn cargo_with(args: &[&str], environment: &[(&str, &str)]) -> Result<
 
 /// Runs cargo; returns its output.
 pub(crate) fn cargo_output(args: &[&str]) -> Result<String> {
-    let output = command(args).stderr(Stdio::inherit()).output()?;
+    cargo_output_with(args, &[])
+}
+
+fn cargo_output_with(args: &[&str], environment: &[(&str, &str)]) -> Result<String> {
+    let mut command = command(args);
+    let output = command.envs(environment.iter().copied()).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("`cargo {}` failed", args.join(" ")).into());
     }
@@ -82,16 +87,25 @@ pub(crate) fn targets<'a>(package: &'a Value, kind: &str) -> Vec<&'a str> {
 /// Builds the `stronghold` command in release; returns its path.
 pub(crate) fn build_stronghold() -> Result<PathBuf> {
     println!("building `stronghold` in release; the first time, this takes some minutes");
-    built_stronghold(&["build", "--release", "--locked", "-p", "stronghold-cli"])
+    build_stronghold_for(None, &[])
+}
+
+/// Builds the `stronghold` command in release, for a target other than this computer's if one is
+/// given; returns its path.
+pub(crate) fn build_stronghold_for(target: Option<&str>, environment: &[(&str, &str)]) -> Result<PathBuf> {
+    let target: Vec<&str> = target.into_iter().flat_map(|target| ["--target", target]).collect();
+    let build = ["build", "--release", "--locked", "-p", "stronghold-cli"];
+    built_stronghold(&[&build[..], &target].concat(), environment)
 }
 
 /// Builds the `stronghold` command as the tests use it, with the whole workspace; returns its path.
 pub(crate) fn build_stronghold_for_tests() -> Result<PathBuf> {
-    built_stronghold(&["test", "--no-run", "--locked", "--workspace"])
+    built_stronghold(&["test", "--no-run", "--locked", "--workspace"], &[])
 }
 
-fn built_stronghold(build: &[&str]) -> Result<PathBuf> {
-    let messages = cargo_output(&[build, &["--message-format=json-render-diagnostics"]].concat())?;
+fn built_stronghold(build: &[&str], environment: &[(&str, &str)]) -> Result<PathBuf> {
+    let args = [build, &["--message-format=json-render-diagnostics"]].concat();
+    let messages = cargo_output_with(&args, environment)?;
     let executable = messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         let target = &message["target"];

@@ -1,5 +1,5 @@
-//! Runs `cargo xtask demo`, `test`, `test-sync`, `apart`, `nightly`, `bench`, `soak`, `crash`,
-//! `flood`, `fuzz`, `mutants`, `sanitize`, `vectors` and `tidy`.
+//! Runs `cargo xtask demo`, `dist`, `test`, `test-sync`, `apart`, `nightly`, `bench`, `soak`,
+//! `crash`, `flood`, `fuzz`, `mutants`, `sanitize`, `vectors` and `tidy`.
 //!
 //! It sees the crates as a user does: their manifests, their tests and the `stronghold` command.
 
@@ -9,6 +9,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod dist;
 mod lab;
 mod metrics;
 mod mutants;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
         ["demo", options @ ..] => demo::run(options),
+        ["dist", options @ ..] => dist::run(options),
         ["test", options @ ..] => test::everything(options),
         ["apart"] => test::apart(),
         ["nightly"] => test::nightly(),
@@ -58,6 +60,9 @@ usage: cargo xtask COMMAND
   demo [--dev]
               two Strongholds pair, check permission and synchronise, as separate processes; --dev: the command that
               the tests have built, instead of one in release
+  dist [--dev]
+              what people install, in target/dist: an archive, a Debian package (by cargo-deb), a bill of materials and
+              checksums; --dev: of the command that the tests have built, to try the packaging
   test [--full]
               everything: unit, integration and documentation tests, examples, and tidy; tests that repeat something
               do a tenth of it, or all of it

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 mod browse;
 mod changes;
 mod clone;
+mod completions;
 mod config;
 mod conflicts;
 mod doctor;
@@ -21,6 +22,7 @@ mod init;
 mod inject;
 pub(crate) mod list;
 mod log;
+mod manual;
 pub(crate) mod merge;
 pub(crate) mod pair;
 pub(crate) mod passphrase;
@@ -29,6 +31,7 @@ mod progress;
 mod purge;
 pub(crate) mod put;
 pub(crate) mod qr;
+pub(crate) mod reference;
 pub(crate) mod relocate;
 pub(crate) mod remote;
 pub(crate) mod remove;
@@ -48,7 +51,8 @@ mod walk;
 
 use std::sync::Arc;
 
-use crate::commands::peers::PeersAction;
+use clap::CommandFactory;
+
 use crate::{
     args::{Cli, Command},
     config::Config,
@@ -96,10 +100,7 @@ pub(crate) fn run(mut cli: Cli, config: Config) -> Result<(), Failure> {
         Command::Config => config::config(&context, settings),
         Command::HoldClipboard { time } => get::hold_clipboard(time),
         Command::Agent(args) => agent::agent(&Arc::new(context), args),
-        Command::Peers { action: None } => peers::peers(&context),
-        Command::Peers { action: Some(PeersAction::Rename { peer, name }) } => {
-            peers::rename(&context, &peer, &name)
-        }
+        Command::Peers { action } => peers::peers(&context, action.as_ref()),
         Command::Rename { name } => peers::rename_this(&context, &name),
         Command::Identity { renew } => identity::identity(&context, renew),
         Command::Grant(args) => peers::grant(&context, &args),
@@ -114,7 +115,7 @@ pub(crate) fn run(mut cli: Cli, config: Config) -> Result<(), Failure> {
         Command::Browse { peer, selection, at } => browse::browse(&context, &peer, selection.as_deref(), &at),
         Command::Fetch { peer, locations, pick, at } => fetch::fetch(&context, &peer, &locations, pick, &at),
         Command::Sync(args) => sync::sync(&context, &args),
-        Command::Topic(topic) => topic::topic(&context, &topic),
+        Command::Reference(about) => reference::reference(&context, &about, Cli::command()),
     }
 }
 
@@ -182,7 +183,6 @@ mod tests {
     /// Each command's help ends with two examples, and each of them can be typed as it stands.
     #[test]
     fn the_examples_in_help_are_command_lines() {
-        use clap::CommandFactory;
         for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             let name = command.get_name();
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();

@@ -63,7 +63,14 @@ pub(crate) struct DenyArgs {
     pub(crate) rule: Option<u64>,
 }
 
-pub(super) fn peers(context: &Context) -> Result<(), Failure> {
+pub(super) fn peers(context: &Context, action: Option<&PeersAction>) -> Result<(), Failure> {
+    match action {
+        None => list(context),
+        Some(PeersAction::Rename { peer, name }) => rename(context, peer, name),
+    }
+}
+
+fn list(context: &Context) -> Result<(), Failure> {
     let home = context.open()?;
     let stronghold = home.stronghold();
     let described = stronghold.peers().iter().map(|(device, peer)| {
@@ -173,7 +180,7 @@ fn operation_names<'a>(operations: impl IntoIterator<Item = &'a Operation>) -> S
     operations.into_iter().map(|operation| operation.name()).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn rename(context: &Context, peer: &str, name: &str) -> Result<(), Failure> {
+fn rename(context: &Context, peer: &str, name: &str) -> Result<(), Failure> {
     let mut home = context.open()?;
     let (device, old) = home.update_as::<_, Failure>(|stronghold| {
         let (device, _) = stronghold.peers().find(peer).about(&peer)?;

@@ -7,6 +7,7 @@ mod clip;
 mod clocks;
 mod cmd;
 mod common;
+mod completing;
 mod config;
 mod copied;
 mod defects;
