@@ -30,6 +30,7 @@ use crate::commands::resolve::ResolveArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::serve::ServeArgs;
 use crate::commands::show::ShowArgs;
+use crate::commands::ssh_agent::SshAgentArgs;
 use crate::commands::sync::SyncArgs;
 use crate::commands::totp::TotpArgs;
 use crate::commands::unlock::UnlockArgs;
@@ -117,6 +118,11 @@ pub(crate) enum Command {
     /// Show a secret as a QR code, for a phone's camera.
     #[command(after_help = "Examples:\n  stronghold qr home/wifi/guests\n  stronghold qr wallet/web/mail")]
     Qr(QrArgs),
+    /// Sign for SSH clients with keys that are records.
+    #[command(
+        after_help = "Examples:\n  stronghold ssh-agent --select 'work/ssh/*' --confirm\n  stronghold ssh-agent -- git push"
+    )]
+    SshAgent(SshAgentArgs),
     /// List records.
     #[command(visible_alias = "ls")]
     #[command(after_help = "Examples:\n  stronghold list 'wallet/**'\n  stronghold list --shared-with phone")]

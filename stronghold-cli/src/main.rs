@@ -23,6 +23,7 @@ mod nearest;
 mod one_time;
 mod output;
 mod secrets;
+mod ssh;
 mod terminal;
 mod waiting;
 

@@ -5,7 +5,8 @@ use std::{
     io,
     os::unix::{
         ffi::OsStrExt,
-        fs::{DirBuilderExt, MetadataExt},
+        fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+        net::UnixListener,
     },
     path::{Path, PathBuf},
 };
@@ -39,6 +40,16 @@ impl Place {
         Ok(Self { snapshot, socket: folder().join(format!("{name}.sock")) })
     }
 
+    /// Returns the place of the snapshot's agent for SSH clients: the one that all shells may name,
+    /// or one that ends with the process of this number.
+    pub(crate) fn for_ssh(&self, process: Option<u32>) -> Self {
+        let name = self.socket.file_stem().unwrap_or_default().to_string_lossy();
+        let process = process.map(|number| format!("-{number}")).unwrap_or_default();
+        // The end of the name tells it from sockets that speak the agent's own protocol.
+        let socket = self.socket.with_file_name(format!("{name}-ssh{process}.socket"));
+        Self { snapshot: self.snapshot.clone(), socket }
+    }
+
     /// Returns the snapshot's name in requests: the SHA-256 of its path.
     pub(crate) fn name(&self) -> [u8; 32] {
         Sha256::digest(self.snapshot.as_os_str().as_bytes()).into()
@@ -62,6 +73,21 @@ impl Place {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    /// Listens on the socket. The lock of the place is held, so what is there is left of an agent
+    /// that was killed.
+    ///
+    /// # Errors
+    /// [`io::Error`] if that can't be removed, or the folder can't be written.
+    pub(crate) fn bind(&self) -> io::Result<UnixListener> {
+        match fs::remove_file(&self.socket) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&self.socket)?;
+        fs::set_permissions(&self.socket, fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
     }
 }
 

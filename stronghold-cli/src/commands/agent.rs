@@ -1,6 +1,6 @@
 //! Runs `agent`: holds the key of a snapshot until it is locked, and answers peers if asked to.
 
-use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
+use std::{fs, sync::Arc};
 
 use clap::Args;
 use listenfd::ListenFd;
@@ -74,26 +74,17 @@ pub(super) fn agent(context: &Arc<Context>, args: AgentArgs) -> Result<(), Failu
     })
 }
 
-/// Listens on the socket that a service manager opened, else on one of its own. The lock of the
-/// place is held, so what is there is left of an agent that was killed.
+/// Listens on the socket that a service manager opened, else on one of its own.
 fn listen(
     place: &Place,
     inherited: Option<std::os::unix::net::UnixListener>,
 ) -> std::io::Result<UnixListener> {
-    if let Some(inherited) = inherited {
-        inherited.set_nonblocking(true)?;
-        return UnixListener::from_std(inherited);
-    }
-    match fs::remove_file(&place.socket) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(&place.socket)?;
-    fs::set_permissions(&place.socket, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    let listener = inherited.map_or_else(|| place.bind(), Ok)?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
 }
 
-fn signals() -> std::io::Result<[tokio::signal::unix::Signal; 3]> {
+pub(super) fn signals() -> std::io::Result<[tokio::signal::unix::Signal; 3]> {
     Ok([signal(SignalKind::hangup())?, signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?])
 }
 
@@ -131,6 +122,6 @@ fn open(context: &Context, key: &LockedKey) -> Result<VaultFile, Failure> {
     context.open_with(&Unlock::SlotKey(key.expose()))
 }
 
-fn socket(place: &Place, error: &std::io::Error) -> Failure {
+pub(super) fn socket(place: &Place, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Agent, format!("{}: {error}", shown(&place.socket)))
 }

@@ -40,6 +40,7 @@ mod restore;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod show;
+pub(crate) mod ssh_agent;
 pub(crate) mod sync;
 mod terminal_handler;
 pub(crate) mod topic;
@@ -72,6 +73,7 @@ pub(crate) fn run(mut cli: Cli, config: Config) -> Result<(), Failure> {
         Command::Inject { template } => inject::inject(&context, &template),
         Command::Totp(args) => totp::totp(&context, &args),
         Command::Qr(args) => qr::qr(&context, &args),
+        Command::SshAgent(args) => ssh_agent::ssh_agent(&Arc::new(context), &args),
         Command::Edit(args) => edit::edit(&context, &args),
         Command::Show(args) => show::show(&context, &args),
         Command::Move(args) => relocate::relocate(&context, &args, relocate::Kind::Move),

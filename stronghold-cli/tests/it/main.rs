@@ -38,6 +38,7 @@ mod rollback;
 mod service;
 mod several;
 mod shown;
+mod ssh;
 mod storage;
 mod stores;
 mod terminal;
