@@ -127,6 +127,15 @@ mod tests {
         assert_eq!(grouped, visible);
     }
 
+    /// What each command prints with `--json` stands in one file.
+    #[test]
+    fn each_command_has_a_schema() {
+        let schemas: serde_json::Value = serde_json::from_str(include_str!("../schemas.json")).unwrap();
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            assert!(schemas["$defs"].get(command.get_name()).is_some(), "{}", command.get_name());
+        }
+    }
+
     /// A line that begins with the command can be typed as it stands.
     #[test]
     fn topics_show_command_lines_within_80_columns() {

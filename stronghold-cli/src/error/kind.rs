@@ -176,6 +176,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_schemas_have_each_word() {
+        let schemas: serde_json::Value = serde_json::from_str(include_str!("../../schemas.json")).unwrap();
+        let words = include_str!("kind.rs").lines().filter_map(|line| {
+            line.trim().strip_prefix("Self::")?.split_once(" => \"")?.1.strip_suffix("\",")
+        });
+        assert_eq!(schemas["$defs"]["code"]["enum"], words.collect::<serde_json::Value>());
+    }
+
+    #[test]
     fn the_readme_says_what_each_exit_code_means() {
         let readme = include_str!("../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
         let codes: Vec<_> =

@@ -35,6 +35,7 @@ mod place;
 mod remote;
 mod resolving;
 mod rollback;
+mod schemas;
 mod service;
 mod several;
 mod shown;

@@ -47,7 +47,7 @@ pub(crate) struct Device {
 }
 
 /// A running command.
-pub(crate) struct Running(Process);
+pub(crate) struct Running(Process, Option<String>);
 
 /// The files of a snapshot, byte for byte.
 #[derive(PartialEq, Eq)]
@@ -183,7 +183,11 @@ impl Device {
     #[track_caller]
     pub(crate) fn json_with(&self, args: &[&str], stdin: &[u8]) -> Value {
         let text = self.ok_with(&[args, &["--json"]].concat(), stdin);
-        one_line(&text)
+        let object = one_line(&text);
+        if let Some(command) = args.iter().find(|arg| !arg.starts_with('-')) {
+            crate::schemas::check(command, &object);
+        }
+        object
     }
 
     /// Runs a command that must fail with the code `exit`; returns its stderr.
@@ -192,6 +196,9 @@ impl Device {
         let done = self.run(args, b"");
         assert_eq!(done.exit, exit, "{args:?}: {}", done.stderr);
         assert!(done.stdout.is_empty(), "{args:?}: data on stdout after an error");
+        for line in done.stderr.lines().filter(|line| line.starts_with("{\"error\"")) {
+            crate::schemas::check("error", &serde_json::from_str(line).unwrap());
+        }
         done.stderr
     }
 
@@ -308,13 +315,20 @@ impl Files {
 impl Running {
     /// Starts a process and writes all of its standard input.
     pub(crate) fn start(command: &mut Command, stdin: &[u8]) -> Self {
-        Self(Process::start(command, stdin).unwrap())
+        let first = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).next();
+        Self(Process::start(command, stdin).unwrap(), first)
     }
 
     /// Returns the next line of output, as JSON.
     #[track_caller]
     pub(crate) fn event(&mut self) -> Value {
-        self.0.event().unwrap()
+        let event = self.0.event().unwrap();
+        for command in ["pair", "serve"] {
+            if self.1.as_deref() == Some(command) {
+                crate::schemas::check(command, &event);
+            }
+        }
+        event
     }
 
     /// Returns the process id.
