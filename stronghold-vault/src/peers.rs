@@ -77,8 +77,8 @@ pub struct Peers {
     stamps: BTreeMap<DeviceId, Stamped>,
 }
 
-/// What sessions with a paired device left: the stamps by which two snapshots of one identity are
-/// told apart, and what the device has acknowledged.
+/// The traces of sessions with a paired device: the stamps by which two snapshots of one identity
+/// are told apart, and the marks of what the device has acknowledged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamped {
     /// The stamp that this snapshot holds from sessions with the peer.

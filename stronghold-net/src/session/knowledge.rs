@@ -21,7 +21,7 @@ pub(crate) struct PeerKnowledge {
     pub(crate) is_stamped_there: bool,
     /// `true` once this side's file has the stamp.
     is_stamped_here: bool,
-    /// What the peer has acknowledged at the end of the session.
+    /// The peer's acknowledgement at the end of the session.
     pub(crate) acknowledged: Option<Acknowledged>,
     /// Records with long lists that were sent or received: the lists may be shortened once they
     /// are acknowledged.

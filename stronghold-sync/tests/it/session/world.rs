@@ -77,7 +77,7 @@ pub(crate) struct Node {
     /// The peer's report of records that it leaves out, and the records that it declined.
     pub(crate) left: Option<LeftBehind>,
     pub(crate) declined: Vec<LocationId>,
-    /// What the peer has acknowledged.
+    /// The peer's acknowledgement.
     pub(crate) acknowledged: Option<Acknowledged>,
     /// Revisions that came from the peer of the last sessions.
     pub(crate) delivered: BTreeSet<RevisionId>,
