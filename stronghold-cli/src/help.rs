@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(grouped, visible);
     }
 
-    /// What each command prints with `--json` stands in one file.
+    /// Checks that one file has the output of each command with `--json`.
     #[test]
     fn each_command_has_a_schema() {
         let schemas: serde_json::Value = serde_json::from_str(include_str!("../schemas.json")).unwrap();

@@ -68,7 +68,7 @@ impl Random {
     }
 }
 
-/// What a sync took.
+/// Bytes and times of the syncs of a year.
 #[derive(Default)]
 struct Taken {
     bytes: Vec<f64>,

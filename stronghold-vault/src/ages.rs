@@ -11,7 +11,7 @@ use stronghold_sync::{Ancestors, ShortId};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ages(Vec<(u64, u16)>);
 
-/// The limits by which lists are extended and shortened.
+/// The moment at which a list is extended, and the limit to which it may be shortened.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Forgetting {
     /// The generation of the file that is being written.

@@ -1,4 +1,4 @@
-//! Forgetting: the ids, histories and tombstones that no paired device needs any more. It only
+//! Forgets the ids, histories and tombstones that no paired device needs any more. It only
 //! removes. What is forgotten too early shows up as a false conflict, never as a loss.
 
 use std::cmp::Reverse;
@@ -13,6 +13,7 @@ use crate::{
 
 /// Number of the newest ids that stay of a deletion that all devices have.
 const FLOOR_DELETED: usize = 4;
+
 impl Stronghold {
     /// Sets the generation of the file that changes will be written to.
     #[doc(hidden)]

@@ -11,7 +11,7 @@ use stronghold_sync::escape_untrusted;
 use crate::context::Context;
 use crate::error::{Failure, Kind, path_text, shown};
 
-/// What comes before each section: the apostrophe of this formatter.
+/// The text that this formatter puts before each section: its apostrophe.
 const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
 #[derive(Debug, Args)]

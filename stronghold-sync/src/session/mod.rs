@@ -295,7 +295,7 @@ struct Core {
     queue: VecDeque<Queued>,
     failed: Option<SessionError>,
     waiting: bool,
-    /// What the peer holds once the session has ended well.
+    /// The peer's acknowledgement, in force once the session has ended well.
     acknowledged: Option<Acknowledged>,
 }
 

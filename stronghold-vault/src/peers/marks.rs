@@ -1,4 +1,5 @@
-//! What paired devices have acknowledged: marks decide what this file may forget.
+//! Marks: the states of this file that paired devices have acknowledged. They decide what may be
+//! forgotten.
 
 use serde::{Deserialize, Serialize};
 use stronghold_sync::{DeviceId, LocationId, Policy, Rule, Scope, session::Acknowledged};

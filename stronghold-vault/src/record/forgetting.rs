@@ -1,4 +1,4 @@
-//! What of a record may be forgotten.
+//! Forgets parts of a record.
 
 use stronghold_sync::Timestamp;
 

@@ -1,4 +1,4 @@
-//! What is forgotten, when, and what stays.
+//! Forgetting: when ids, histories and tombstones go, and which ones stay.
 
 use std::collections::BTreeSet;
 

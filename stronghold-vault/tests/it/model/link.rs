@@ -69,7 +69,7 @@ pub(crate) struct Replica {
     /// Set if the replica computes for itself what it would send without rules.
     pub(crate) looks_further: bool,
     file: File,
-    /// What it forgets: see [`super::outline`].
+    /// The extent of its forgetting: see [`super::outline`].
     mode: u8,
     /// The generation of the file.
     generation: u64,

@@ -1,4 +1,4 @@
-//! What a host writes of what the peer has acknowledged.
+//! The marks that a host writes of the peer's acknowledgements.
 
 use std::collections::BTreeSet;
 

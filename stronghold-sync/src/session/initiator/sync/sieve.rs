@@ -1,4 +1,4 @@
-//! What the rules of both sides let the initiator take and give.
+//! The rules of both sides, as a sieve of the entries to take and to give.
 
 use super::{
     super::{Consent, Take},
