@@ -42,7 +42,7 @@ impl<'a> Request<'a> {
 }
 
 /// Splits off a string.
-fn string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (len, after) = rest.split_first_chunk::<4>()?;
     let (string, after) = after.split_at_checked(u32::from_be_bytes(*len) as usize)?;
     *rest = after;

@@ -118,6 +118,14 @@ fn keys_are_listed_and_sign_as_they_are_in_the_vault() {
     stage.device.ok(&["put", "w/ssh/new", "--file", &stage.path("new")]);
     assert_eq!(listed(&socket), ["w/ssh/ec", "w/ssh/new"]);
     assert_eq!(stage.sign(&socket, "new").exit, 0);
+    // One key in 512 is shorter than the others.
+    for name in ["short", "short.pub"] {
+        let key = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/ssh-keys").join(name));
+        fs::write(stage.path(name), key.unwrap()).unwrap();
+    }
+    stage.device.ok(&["put", "w/ssh/short", "--file", &stage.path("short")]);
+    assert_eq!(listed(&socket), ["w/ssh/ec", "w/ssh/new", "w/ssh/short"]);
+    assert_eq!(stage.sign(&socket, "short").exit, 0);
     // Keys are put into the vault by `stronghold put`, not by a client.
     let added = run(Command::new("ssh-add").arg(stage.path("ed")).env("SSH_AUTH_SOCK", &socket), b"");
     assert_ne!(added.exit, 0);
