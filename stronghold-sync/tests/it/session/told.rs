@@ -289,6 +289,24 @@ fn what_the_peer_did_not_want_is_told_by_record() {
     }
 }
 
+/// The peer lacks what it declined, so it has not acknowledged it.
+#[test]
+fn what_the_peer_did_not_want_is_excepted_from_what_it_acknowledged() {
+    let (mut a, mut b) = (Node::new(A).allow(B, &ALL, "**"), Node::new(B).allow(A, &ALL, "**"));
+    for round in 0..3 {
+        crowd(&mut a, 4);
+        a.put("wallet/web/mail");
+        a.declined.clear();
+        let ask = sync_both("**", &a);
+        run(ask, &mut a, &mut b).0.unwrap().unwrap();
+        let declined = if round == 2 { vec![at("shared/v/r").id()] } else { vec![] };
+        assert_eq!(a.declined, declined, "{round}");
+        let except =
+            a.acknowledged.as_ref().map(|acknowledged| acknowledged.except.iter().copied().collect());
+        assert_eq!(except, Some(declined));
+    }
+}
+
 /// Records in places where the peer permits no pull wait as well.
 #[test]
 fn what_waits_outside_of_what_is_compared_is_told_too() {
