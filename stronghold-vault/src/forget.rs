@@ -7,7 +7,6 @@ use stronghold_sync::{LocationId, Timestamp};
 
 use crate::{
     ages::{Forgetting, Limits},
-    record::Record,
     stronghold::{Stronghold, names},
 };
 
@@ -41,16 +40,10 @@ impl Stronghold {
         Forgetting { generation, newest_mark, floor: self.limits.floor }
     }
 
-    /// Shortens the lists of these records by what all devices have passed, where that halves them.
+    /// Returns the length of the longest list of the record's heads; `0` if there is none.
     #[doc(hidden)]
-    pub fn shorten_lists<'a>(&mut self, records: impl IntoIterator<Item = &'a LocationId>) {
-        let floor = self.limits.floor;
-        for id in records {
-            let is_long = |record: &Record| record.longest_list() > 2 * floor;
-            if self.record(id).is_some_and(|(.., record)| is_long(record)) {
-                self.shorten(id, floor);
-            }
-        }
+    pub fn longest_list(&self, id: &LocationId) -> usize {
+        self.record(id).map(|(.., record)| record.longest_list()).unwrap_or_default()
     }
 
     /// Forgets all that may be forgotten at the time `now`: ids in lists, the histories of deleted

@@ -1,9 +1,7 @@
 //! Collects the facts that a session learns about its peer, until they are written with the next
 //! change.
 
-use std::collections::BTreeSet;
-
-use stronghold_sync::{Ancestors, DeviceId, Edition, LocationId, RevisionId, Stamp, session::Acknowledged};
+use stronghold_sync::{DeviceId, Edition, RevisionId, Stamp, session::Acknowledged};
 use stronghold_vault::Stronghold;
 
 /// Facts that a session learnt about its peer and has not written yet.
@@ -23,13 +21,13 @@ pub(crate) struct PeerKnowledge {
     is_stamped_here: bool,
     /// The peer's acknowledgement at the end of the session.
     pub(crate) acknowledged: Option<Acknowledged>,
-    /// Records with long lists that were sent or received: the lists may be shortened once they
-    /// are acknowledged.
-    long_lists: BTreeSet<LocationId>,
+    /// `true` if the list of a record that was sent or received is long: what is acknowledged lets
+    /// later changes shorten it.
+    has_long_lists: bool,
 }
 
-/// Length of a list of ancestors from which it is worth a write to shorten it. So many commits are
-/// worth one, too, after which this side knows that the peer has them.
+/// Length of a list of ancestors from which it is worth a write that it may be shortened. So many
+/// commits are worth one, too, after which this side knows that the peer has them.
 const LONG: usize = 64;
 
 impl PeerKnowledge {
@@ -43,21 +41,20 @@ impl PeerKnowledge {
             is_stamped_there: false,
             is_stamped_here: false,
             acknowledged: None,
-            long_lists: BTreeSet::new(),
+            has_long_lists: false,
         }
     }
 
-    /// Notes the records with long lists among those that are sent or received.
-    pub(crate) fn passes<'a>(&mut self, lists: impl IntoIterator<Item = (LocationId, &'a Ancestors)>) {
-        let long = lists.into_iter().filter(|(_, list)| list.as_slice().len() > LONG);
-        self.long_lists.extend(long.map(|(location, _)| location));
+    /// Notes the lengths of lists of records that are sent or were received.
+    pub(crate) fn passes(&mut self, lists: impl IntoIterator<Item = usize>) {
+        self.has_long_lists |= lists.into_iter().any(|len| len > LONG);
     }
 
     /// Returns whether what the peer has acknowledged is worth a write of its own, if the file was
     /// at `level` then and the peer had acknowledged `before`.
     pub(crate) fn is_worth_a_write(&self, level: u64, before: u64) -> bool {
         let many = level.saturating_sub(before) > LONG as u64;
-        self.acknowledged.is_some() && (many || !self.long_lists.is_empty())
+        self.acknowledged.is_some() && (many || self.has_long_lists)
     }
 
     pub(crate) fn shows(&mut self, stamp: Option<Stamp>) {
@@ -93,14 +90,10 @@ impl PeerKnowledge {
         if self.is_stamped_there && !self.is_stamped_here {
             peers.take_stamp(peer, self.shown, self.stamp);
         }
-        let acknowledged = self.acknowledged.as_ref().zip(level);
-        if let Some((acknowledged, level)) = acknowledged {
+        if let Some((acknowledged, level)) = self.acknowledged.as_ref().zip(level) {
             peers.acknowledge(peer, acknowledged, level);
         }
         stronghold.record_disclosed(peer, self.revisions.iter().copied().chain(brought));
-        if acknowledged.is_some() {
-            stronghold.shorten_lists(&self.long_lists);
-        }
     }
 
     /// Notes that the facts are written.

@@ -6,7 +6,7 @@ use stronghold_snapshot::{
     ComplementReceiver, Manifest, RecipientPublicKey, RecipientSecretKey, SharedVault, now, seal_complement,
 };
 use stronghold_sync::{
-    Ancestors, DeviceId, Edition, Grant, Location, LocationId, Losses, Mapping, RevisionId, Scope,
+    DeviceId, Edition, Grant, Location, Losses, Mapping, RevisionId, Scope,
     session::{Acknowledged, Changes, Expected, Export, Lookup, LookupResult, TaskResult},
 };
 use stronghold_vault::{Entry, ExportError, PendingStep, PublicIdentity, RejectReason, Stronghold};
@@ -93,7 +93,7 @@ impl VaultWork {
         let mut home = self.home.lock();
         let stronghold = home.refresh()?;
         let entries = stronghold.export(&export.grant, &export.entries, now())?;
-        self.knowledge.passes(lists(&entries));
+        self.knowledge.passes(entries.iter().map(|entry| entry.revision.ancestors.as_slice().len()));
         let manifest = Manifest {
             sender: stronghold.identity().device(),
             receiver: self.peer.device(),
@@ -115,7 +115,6 @@ impl VaultWork {
         let now = now();
         // The peer writes the stamp before it sends a batch.
         self.knowledge.is_stamped_there = true;
-        self.knowledge.passes(lists(entries));
         let (report, losses) = self.update(|work, stronghold, level| {
             let policy = stronghold.policy().clone();
             let mut losses = work.losses;
@@ -133,6 +132,8 @@ impl VaultWork {
             if expected.is_unplanned() && losses.need_confirmation() {
                 return Err(HostError::Deletions(losses));
             }
+            // Merging may have made them longer than those that came.
+            work.knowledge.passes(entries.iter().map(|entry| stronghold.longest_list(&entry.location.id())));
             // The peer holds each revision that it sends. They can be recorded only now: the record
             // skips revisions that are not held here.
             work.knowledge.write(stronghold, &work.peer.device(), brought, level);
@@ -234,9 +235,4 @@ impl VaultWork {
         }
         Ok(done)
     }
-}
-
-/// Returns the location and the list of each entry.
-fn lists(entries: &[Entry]) -> impl Iterator<Item = (LocationId, &Ancestors)> {
-    entries.iter().map(|Entry { location, revision }| (location.id(), &revision.ancestors))
 }

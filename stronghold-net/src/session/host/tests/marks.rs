@@ -107,7 +107,7 @@ async fn what_is_acknowledged_waits_for_another_write_unless_lists_are_long_or_i
         compare(&mut host).await;
         if lists_are_long {
             let shapes = own.home.lock().stronghold().shapes(&everything().scope, &Mapping::default());
-            let lists = shapes.iter().map(|shape| (shape.location, &shape.ancestors));
+            let lists = shapes.iter().map(|shape| shape.ancestors.as_slice().len());
             lock(&host.work).knowledge.passes(lists);
         }
         let before = generation(&own);
