@@ -6,7 +6,7 @@ mod stored;
 
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stronghold_sync::{Location, LocationId};
 use stronghold_vault::{DecodeError, EncodeError, PendingStep, RandomnessError, Stronghold};
@@ -36,6 +36,8 @@ pub struct VaultFile {
     notes: Option<RollbackNotes>,
     /// Chain value of the generation noted last, so that it is not noted again.
     noted: Option<[u8; 32]>,
+    /// Earliest time of the next note: a process that runs on notes its changes together.
+    next_note: Option<Instant>,
     /// Set once a failure to note was reported, so that it is reported only once.
     reported: bool,
 }
@@ -216,7 +218,9 @@ impl VaultFile {
     }
 
     fn of_loaded(loaded: Loaded) -> Self {
-        Self { is_torn: loaded.is_torn, ..Self::of(loaded.file, loaded.stronghold) }
+        let mut vault = Self::of(loaded.file, loaded.stronghold);
+        vault.is_torn = loaded.is_torn;
+        vault
     }
 
     /// Returns whether the file ended in a change that was not finished when it was opened: its
@@ -235,6 +239,7 @@ impl VaultFile {
             wait: LOCK_WAIT,
             notes: None,
             noted: None,
+            next_note: None,
             reported: false,
             step: None,
         }
@@ -453,8 +458,8 @@ impl VaultFile {
         let done = work(self)?;
         self.stale = false;
         // The write is durable by now, so a failed note is reported and is no error of this call.
-        if let Err(error) = self.note() {
-            self.report_once(&error);
+        if self.is_note_due() {
+            self.note_or_report();
         }
         Ok(done)
     }

@@ -82,6 +82,16 @@ fn many(criterion: &mut Criterion) -> Fallible<()> {
         group.bench_function(BenchmarkId::from_parameter(records), |bencher| bencher.iter(|| shapes(&held)));
     }
     group.finish();
+    let mut group = criterion.benchmark_group("payload of 100,000");
+    group.throughput(Throughput::Elements(100_000)).sample_size(20);
+    let held = stronghold(100_000)?;
+    let payload = held.to_payload()?;
+    group.bench_function("encode", |bencher| bencher.iter_with_large_drop(|| held.to_payload()));
+    group.bench_function("decode", |bencher| {
+        bencher.iter_with_large_drop(|| Stronghold::from_payload(&payload));
+    });
+    group.finish();
+    drop(held);
     let held = stronghold(1_000)?;
     let batch = entries(&held, &shapes(&held))?;
     criterion.bench_function("import 1,000", |bencher| {

@@ -63,6 +63,12 @@ impl Note {
         self.generation > known.generation || self.generation == known.generation && self != known
     }
 
+    /// Checks whether `known` tells all of this note but the generation.
+    pub(crate) fn is_told_by(&self, known: &Self) -> bool {
+        let Self { generation, chain_value, .. } = *known;
+        *known == Self { generation, chain_value, ..self.clone() }
+    }
+
     pub(crate) fn to_text(&self) -> String {
         let Self { generation, work, .. } = self;
         let place = if self.place == Place::Home { HOME } else { COPY };

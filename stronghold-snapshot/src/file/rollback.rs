@@ -5,12 +5,13 @@
 //! replacement by an attacker who reaches only the snapshot (a synchronised folder, a stolen
 //! backup), but not by one who reaches the notes too.
 //!
-//! Each file has two notes. One is found by its path and records which file is there and its
-//! generation. The other is found by the file's id and records the file's home: it stays with a
-//! file that is moved or whose folder is renamed. A file at a new path, while its home still holds
-//! it, is a copy. Both may be written further, so the copy is noted by its path alone and the
-//! original's later generations do not count against it. A file at a new path whose home no longer
-//! holds it has moved, and must not be older than the state seen at its home.
+//! Each file has two notes. One is found by its path and records which file is there. The other is
+//! found by the file's id and records the file's home and its generation: it stays with a file that
+//! is moved or whose folder is renamed, and it alone is written anew with each change. A file at a
+//! new path, while its home still holds it, is a copy. Both may be written further, so the copy is
+//! noted by its path alone and the original's later generations do not count against it. A file at a
+//! new path whose home no longer holds it has moved, and must not be older than the state seen at
+//! its home.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
@@ -116,7 +117,7 @@ impl RollbackGuard {
     /// note.
     pub fn last_seen(&self, path: &Path) -> Result<LastSeen, StorageError> {
         let path = Disk.resolve(path).context(Action::Find, path)?;
-        let note = self.read(&self.note_of_path(&path));
+        let note = self.read(&self.note_of_path(&path)).map(|note| note.map(|note| self.newest(note)));
         Ok(LastSeen { seen: self.clone(), path, note })
     }
 
@@ -171,15 +172,37 @@ impl RollbackGuard {
         let note = Note::of(file, place);
         let is_news =
             |known: &Option<Note>| anyhow || known.as_ref().is_none_or(|known| note.supersedes(known));
+        // The file has moved: its former path gets the generation that was seen there.
+        if let Some(home) = of_id.as_ref().filter(|home| place == Place::Home && home.path != note.path) {
+            let former = self.note_of_path(&home.path);
+            let is_stale = |known: Note| known.is_of(file.sealer()) && home.supersedes(&known);
+            if self.read_or(&former, true)?.is_some_and(is_stale) {
+                self.write(&former, home)?;
+            }
+        }
         // Writes the note by file id last: a path's note without it is sufficient, but not the
         // reverse.
-        if is_news(&of_path) {
+        let is_told = |known: &Note| !anyhow && place == Place::Home && note.is_told_by(known);
+        if is_news(&of_path) && !of_path.as_ref().is_some_and(is_told) {
             self.write(&by_path, &note)?;
         }
         if place == Place::Home && is_news(&of_id) {
             self.write(&by_id, &note)?;
         }
         Ok(())
+    }
+
+    /// Returns the note by file id instead of a path's note, where that is the file's home and the
+    /// other one is newer.
+    fn newest(&self, note: Note) -> Note {
+        match self.read(&self.note_of(&note.file_id)) {
+            Ok(Some(home))
+                if note.place == Place::Home && home.path == note.path && home.supersedes(&note) =>
+            {
+                home
+            }
+            _ => note,
+        }
     }
 
     /// Reads a note; `None` if it does not exist.

@@ -1,8 +1,13 @@
 //! Notes of the state of a file against rollback, kept as it changes.
 
+use std::time::{Duration, Instant};
+
 use crate::file::rollback::{NoteError, RollbackGuard};
 
 use super::{VaultFile, VaultFileError};
+
+/// Minimum time between two notes, unless notes are required: each costs a sync of its own.
+const NOTE_EVERY: Duration = Duration::from_secs(60);
 
 /// The notes that a device keeps of its files against rollback, and the policy for failures.
 #[derive(Debug, Clone)]
@@ -26,13 +31,14 @@ pub enum OnRollback {
 }
 
 impl VaultFile {
-    /// Sets where the file's state is noted, now and with each change.
+    /// Sets where the file's state is noted: now, with the next change, and then at most once a
+    /// minute and when this is dropped. If notes are required, with each change.
     ///
     /// # Errors
     /// [`VaultFileError::Notes`] if notes are required and can't be written.
     pub fn set_rollback_notes(&mut self, notes: RollbackNotes) -> Result<(), VaultFileError> {
         self.notes = Some(notes);
-        self.noted = None;
+        (self.noted, self.next_note) = (None, None);
         let noted = self.note();
         self.report_failed(noted)
     }
@@ -50,6 +56,21 @@ impl VaultFile {
             (self.noted, self.reported) = (Some(hash), false);
         }
         Ok(())
+    }
+
+    /// Returns whether a change is to be noted now.
+    pub(super) fn is_note_due(&self) -> bool {
+        let is_required = self.notes.as_ref().is_some_and(|notes| notes.required);
+        let is_time = is_required || self.next_note.is_none_or(|next| next <= Instant::now());
+        is_time && self.noted != Some(self.file.sealer().chain_value())
+    }
+
+    /// Notes a change, and reports it if that fails.
+    pub(super) fn note_or_report(&mut self) {
+        match self.note() {
+            Ok(()) => self.next_note = Instant::now().checked_add(NOTE_EVERY),
+            Err(error) => self.report_once(&error),
+        }
     }
 
     /// Reports a failed note: as an error if notes are required, else by the callback.
@@ -78,6 +99,15 @@ impl VaultFile {
             Some(RollbackNotes { guard: Some(seen), required: true, .. }) => seen.probe(),
             Some(RollbackNotes { guard: None, required: true, .. }) => Err(NoteError::NoFolder),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for VaultFile {
+    /// Notes the changes that were not noted yet.
+    fn drop(&mut self) {
+        if self.next_note.is_some() {
+            self.note_or_report();
         }
     }
 }

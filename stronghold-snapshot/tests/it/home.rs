@@ -223,6 +223,44 @@ fn a_file_is_noted_in_each_folder_that_is_set() {
     }
 }
 
+/// Returns the numbers of the files in a folder: a note that is written anew is another file.
+#[cfg(unix)]
+fn files(folder: &Path) -> std::collections::BTreeSet<u64> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().ino()).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn changes_in_a_row_are_noted_at_once_and_when_the_file_is_closed() {
+    let (folder, path, _) = home();
+    let seen = folder.path().join("notes");
+    let mut home = open_seen(&path, notes(Some(&seen), false), OnRollback::Refuse).unwrap();
+    let mut before = files(&seen);
+    for is_first in [true, false, false] {
+        write(&mut home).unwrap();
+        let after = files(&seen);
+        assert_eq!(after != before, is_first);
+        before = after;
+    }
+    let old = std::fs::read(&path).unwrap();
+    write(&mut home).unwrap();
+    drop(home);
+    assert_ne!(files(&seen), before);
+    let newest = std::fs::read(&path).unwrap();
+    std::fs::write(&path, old).unwrap();
+    let error = open_seen(&path, notes(Some(&seen), false), OnRollback::Refuse).unwrap_err();
+    assert!(matches!(&error, VaultFileError::RolledBack(RollbackError::Older { .. })), "{error}");
+    std::fs::write(&path, newest).unwrap();
+    // Where they are required, each change is noted.
+    let mut home = open_seen(&path, notes(Some(&seen), true), OnRollback::Refuse).unwrap();
+    for _ in 0..2 {
+        let before = files(&seen);
+        write(&mut home).unwrap();
+        assert_ne!(files(&seen), before);
+    }
+}
+
 #[test]
 fn that_notes_fail_is_told_once_and_again_after_they_were_well() {
     let (folder, path, _home) = home();
@@ -244,6 +282,7 @@ fn that_notes_fail_is_told_once_and_again_after_they_were_well() {
     home.refresh().unwrap();
     assert_eq!(told(), 1);
     write(&mut home).unwrap();
+    drop(home);
     assert_eq!(told(), 2);
     let mut home = open_seen(&path, notes(None, false), OnRollback::Accept).unwrap();
     write(&mut home).unwrap();

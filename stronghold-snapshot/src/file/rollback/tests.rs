@@ -138,6 +138,40 @@ fn a_file_that_comes_back_must_not_be_older_than_it_was_elsewhere() {
 }
 
 #[test]
+fn the_place_that_a_file_has_left_remembers_its_last_state_there() {
+    let world = world();
+    for _ in 0..3 {
+        world.write("vault").unwrap();
+    }
+    let four = fs::read(world.path("vault")).unwrap();
+    world.write("vault").unwrap();
+    let before = fs::read(world.path("vault")).unwrap();
+    world.move_to("vault", "elsewhere/vault");
+    world.write("elsewhere/vault").unwrap();
+    // Its home holds it, so what is here is judged by what was here.
+    fs::write(world.path("vault"), four).unwrap();
+    assert_eq!(world.check("vault"), world.older("vault", 5, 6));
+    fs::write(world.path("vault"), before).unwrap();
+    assert_eq!(world.check("vault"), Ok(()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_change_at_home_writes_one_note() {
+    use std::os::unix::fs::MetadataExt;
+
+    let world = world();
+    let file = world.open("vault");
+    let inode = |note: PathBuf| fs::metadata(note).unwrap().ino();
+    let both = || [inode(world.seen.note_of_path(file.path())), inode(world.seen.note_of_id(file.sealer()))];
+    let before = both();
+    world.write("vault").unwrap();
+    assert_eq!(before.map(|inode| both().contains(&inode)), [true, false]);
+    fs::write(world.path("vault"), &world.old).unwrap();
+    assert_eq!(world.check("vault"), world.older("vault", 1, 3));
+}
+
+#[test]
 fn a_copy_is_a_file_of_its_own_and_raises_no_alarm() {
     let world = world();
     // A backup, opened in place.
@@ -259,8 +293,9 @@ fn noted(world: &World, name: &str, generation: u64, place: Place) -> Option<Not
 fn a_copy_is_noted_by_its_path_alone_and_what_is_no_news_is_not_written() {
     let world = world();
     let of_original = notes(&world, "vault");
-    let at_home = noted(&world, "vault", 2, Place::Home);
-    assert_eq!(of_original.each_ref().map(|text| Note::from_text(text)), [at_home.clone(), at_home]);
+    let [by_path, by_id] = of_original.each_ref().map(|text| Note::from_text(text));
+    assert_eq!(by_id, noted(&world, "vault", 2, Place::Home));
+    assert_eq!(by_path.unwrap().generation, 1, "it says which file is there");
     fs::copy(world.path("vault"), world.path("backup")).unwrap();
     world.write("backup").unwrap();
     let [of_copy, by_id] = notes(&world, "backup");
