@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use stronghold_sync::{LocationId, Timestamp};
+use stronghold_sync::{DeviceId, LocationId, Timestamp};
 
 use crate::{
     ages::{Forgetting, Limits},
@@ -12,6 +12,16 @@ use crate::{
 
 /// Number of the newest ids that stay of a deletion that all devices have.
 const FLOOR_DELETED: usize = 4;
+
+/// Deletions that a paired device has not acknowledged: see [`Stronghold::awaited`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Awaited {
+    /// Number of deleted records.
+    pub deletions: u64,
+    /// Time of the first of these deletions, in milliseconds since 1970.
+    pub since: Timestamp,
+}
 
 impl Stronghold {
     /// Sets the generation of the file that changes will be written to.
@@ -74,6 +84,24 @@ impl Stronghold {
             self.vault_mut(&id).map(|vault| vault.records.remove(&id.record));
         }
         self.forget_disclosures();
+    }
+
+    /// Returns the deletions that a paired device has not acknowledged; `None` if there are none.
+    /// They stay until it has, or is revoked.
+    pub fn awaited(&self, device: &DeviceId) -> Option<Awaited> {
+        self.peers.get(device)?;
+        let mut awaited = None;
+        for (id, client, vault, record) in self.records().filter(|(.., record)| !record.is_readable()) {
+            let name = names(client, vault, record).to_string();
+            let passed = self.peers.passed_by(device, &self.policy, &id, &name);
+            if passed.is_some_and(|passed| record.deleted_since(passed).is_none()) {
+                let new = Awaited { deletions: 0, since: Timestamp::MAX };
+                let awaited: &mut Awaited = awaited.get_or_insert(new);
+                awaited.deletions += 1;
+                awaited.since = awaited.since.min(record.deleted_at());
+            }
+        }
+        awaited
     }
 
     /// Removes the history of a deleted record, and shortens its list.

@@ -35,6 +35,7 @@ pub use crypto::random::{RandomnessError, fill_random, random};
 pub use encoding::{DecodeError, EncodeError};
 
 pub use device_name::{DeviceNameError, MAX_DEVICE_NAME, check_device_name, check_given_name};
+pub use forget::Awaited;
 #[doc(hidden)]
 pub use locked::wipe_stack;
 pub use locked::{LockedKey, LockedMemoryStatus, locked_memory_status};

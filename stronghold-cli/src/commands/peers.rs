@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use stronghold_snapshot::now;
 use stronghold_sync::{DeviceId, Operation, RedundantRule, Rule, Selection, Withdrawn, escape_untrusted};
-use stronghold_vault::{Stronghold, check_device_name, check_given_name};
+use stronghold_vault::{Awaited, RETENTION, Stronghold, check_device_name, check_given_name};
 
 use crate::clock::{moment, time};
 use crate::context::{Context, selections};
@@ -73,7 +73,9 @@ pub(super) fn peers(context: &Context, action: Option<&PeersAction>) -> Result<(
 fn list(context: &Context) -> Result<(), Failure> {
     let home = context.open()?;
     let stronghold = home.stronghold();
-    let described = stronghold.peers().iter().map(|(device, peer)| {
+    let peers = stronghold.peers().iter();
+    let peers: Vec<_> = peers.map(|(device, peer)| (device, peer, stronghold.awaited(device))).collect();
+    let described = peers.iter().map(|(device, peer, awaited)| {
         let rules: Vec<Value> = rules_of(stronghold, device).map(rule_object).collect();
         json!({
             "device": device.to_string(),
@@ -81,16 +83,34 @@ fn list(context: &Context) -> Result<(), Failure> {
             "own_name": peer.own_name,
             "address": peer.address,
             "rules": rules,
+            "deletions_waiting": awaited.map_or(0, |awaited| awaited.deletions),
+            "waiting_since": awaited.map(|awaited| awaited.since),
         })
     });
     let object = json!({ "peers": described.collect::<Vec<_>>() });
     context.output.result(&object, || {
-        let lines = stronghold.peers().iter().flat_map(|(device, peer)| {
+        let lines = peers.iter().flat_map(|(device, peer, awaited)| {
             let title = format!("{}  {}", escape_untrusted(&peer.name), device.fingerprint());
-            std::iter::once(title).chain(rules_of(stronghold, device).map(rule_line))
+            std::iter::once(title)
+                .chain(rules_of(stronghold, device).map(rule_line))
+                .chain(awaited.map(awaited_line))
         });
         lines.collect()
-    })
+    })?;
+    let is_long_ago = |awaited: Awaited| now().saturating_sub(awaited.since) > RETENTION;
+    for (device, peer, _) in peers.iter().filter(|(.., awaited)| awaited.is_some_and(is_long_ago)) {
+        context.output.note(&format!(
+            "hint: deleted records are kept until {} has synced; if it is gone for good: `stronghold revoke {}`",
+            escape_untrusted(&peer.name),
+            argument_for(stronghold, device, &peer.name)
+        ));
+    }
+    Ok(())
+}
+
+fn awaited_line(awaited: Awaited) -> String {
+    let deletions = counted(awaited.deletions, "deletion");
+    format!("       {deletions} to be told to it, the first of {}", time(awaited.since))
 }
 
 fn rules_of<'a>(
@@ -303,8 +323,7 @@ pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Names the command that lists the values to change, with the device's former name, or with its id
-/// if the name is ambiguous or not a plain word.
+/// Names the command that lists the values to change.
 fn tell_what_it_keeps(context: &Context, stronghold: &Stronghold, device: &DeviceId, name: &str) {
     // The device is revoked whatever this finds; the named command reports a damaged record.
     if stronghold.disclosed_to(device, &Selection::everything()).next().is_none() {
@@ -312,11 +331,17 @@ fn tell_what_it_keeps(context: &Context, stronghold: &Stronghold, device: &Devic
             .output
             .note("hint: what it has received, it keeps; no value of now is noted as known to it");
     }
+    context.output.note(&format!(
+        "hint: what it has received, it keeps; `stronghold list --shared-with {}` shows which values to change",
+        argument_for(stronghold, device, name)
+    ));
+}
+
+/// Returns the text by which a command finds a paired or revoked device: its name, or its id if the
+/// name is ambiguous or not a plain word.
+fn argument_for(stronghold: &Stronghold, device: &DeviceId, name: &str) -> String {
     let is_word = name.starts_with(char::is_alphanumeric)
         && name.chars().all(|letter| letter.is_alphanumeric() || "-_.".contains(letter));
     let finds_it = stronghold.peers().find_including_revoked(name) == Ok(*device);
-    let called = if is_word && finds_it { name.to_owned() } else { device.to_string() };
-    context.output.note(&format!(
-        "hint: what it has received, it keeps; `stronghold list --shared-with {called}` shows which values to change"
-    ));
+    if is_word && finds_it { name.to_owned() } else { device.to_string() }
 }

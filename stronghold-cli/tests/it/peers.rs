@@ -333,3 +333,30 @@ fn a_clone_that_grants_back_has_the_rule_it_granted() {
         rules.as_array().unwrap().iter().map(|rule| rule["operations"].to_string()).collect();
     assert_eq!(operations, ["[\"pull\",\"push\"]"], "{rules}");
 }
+
+/// A deletion is kept until all devices know it, so a device that never comes is named.
+#[test]
+fn the_device_that_deletions_wait_for_is_named() {
+    let pair = Pair::synced();
+    let waiting = || {
+        let peer = pair.b.json(&["peers"])["peers"][0].take();
+        (peer["deletions_waiting"].as_u64(), peer["waiting_since"].as_u64())
+    };
+    assert_eq!(waiting(), (Some(0), None));
+    let old = 1_700_000_000_000;
+    let remove =
+        |vault: &mut stronghold_vault::Stronghold| vault.remove(&ENTRIES[0].parse().unwrap(), old).map(drop);
+    pair.b.vault().update(|vault| Ok(remove(vault)?)).unwrap();
+    pair.b.ok(&["remove", ENTRIES[1], "--yes"]);
+    assert_eq!(waiting(), (Some(2), Some(old)));
+    let listed = pair.b.run(&["peers"], b"");
+    let (lines, said) = (String::from_utf8(listed.stdout).unwrap(), listed.stderr);
+    assert!(lines.contains("\n       2 deletions to be told to it, the first of 2023-11-14"), "{lines}");
+    assert_eq!(
+        said,
+        "hint: deleted records are kept until a has synced; if it is gone for good: `stronghold revoke a`\n"
+    );
+    pair.sync(&["--yes"]);
+    assert_eq!(waiting(), (Some(0), None));
+    assert!(!pair.b.ok(&["peers"]).contains("deletion"));
+}

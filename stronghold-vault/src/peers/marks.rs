@@ -60,23 +60,32 @@ impl Peers {
     }
 
     /// Returns the generation that every device has acknowledged which may still show an older
-    /// state of the record; [`u64::MAX`] if there is no such device. A device that has acknowledged
-    /// nothing yet may show any record, later only those that it may read or write here, or that
-    /// its syncs cover.
+    /// state of the record; [`u64::MAX`] if there is no such device.
     pub(crate) fn passed(&self, policy: &Policy, id: &LocationId, location: &str) -> u64 {
-        let of_device = |device: &DeviceId| -> Option<u64> {
-            let marks = self.stamps.get(device).map_or(&[][..], |stamped| &stamped.marks);
-            let holding = marks.iter().filter(|mark| mark.holds_for(id, location));
-            if let Some(newest) = holding.map(|mark| mark.generation).max() {
-                return Some(newest);
-            }
-            let covers = |rule: &Rule| Scope::of(rule.selection.clone()).covers_text(location);
-            let may_show = marks.is_empty()
-                || marks.iter().any(|mark| mark.scope.covers_text(location))
-                || policy.rules_of(device).any(|(_, rule)| covers(rule));
-            may_show.then_some(0)
-        };
+        let of_device = |device| self.passed_by(device, policy, id, location);
         self.peers.keys().filter_map(of_device).min().unwrap_or(u64::MAX)
+    }
+
+    /// Returns the generation that a paired device has acknowledged; `None` if it can't show an
+    /// older state of the record. A device that has acknowledged nothing yet may show any record,
+    /// later only those that it may read or write here, or that its syncs cover.
+    pub(crate) fn passed_by(
+        &self,
+        device: &DeviceId,
+        policy: &Policy,
+        id: &LocationId,
+        location: &str,
+    ) -> Option<u64> {
+        let marks = self.stamps.get(device).map_or(&[][..], |stamped| &stamped.marks);
+        let holding = marks.iter().filter(|mark| mark.holds_for(id, location));
+        if let Some(newest) = holding.map(|mark| mark.generation).max() {
+            return Some(newest);
+        }
+        let covers = |rule: &Rule| Scope::of(rule.selection.clone()).covers_text(location);
+        let may_show = marks.is_empty()
+            || marks.iter().any(|mark| mark.scope.covers_text(location))
+            || policy.rules_of(device).any(|(_, rule)| covers(rule));
+        may_show.then_some(0)
     }
 }
 

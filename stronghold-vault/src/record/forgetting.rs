@@ -30,6 +30,11 @@ impl Record {
         let all_have_it = self.other_heads.is_empty()
             && head.deleted
             && head.ages.newest().is_some_and(|newest| newest <= passed);
-        all_have_it.then(|| head.origin.delivered.map_or(head.time, |(_, arrived)| arrived))
+        all_have_it.then(|| self.deleted_at())
+    }
+
+    /// Returns the time at which the first head was written here or arrived.
+    pub(crate) fn deleted_at(&self) -> Timestamp {
+        self.head.origin.delivered.map_or(self.head.time, |(_, arrived)| arrived)
     }
 }

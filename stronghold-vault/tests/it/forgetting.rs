@@ -111,6 +111,27 @@ fn a_deleted_record_keeps_its_history_for_ninety_days_and_until_all_have_the_del
 }
 
 #[test]
+fn deletions_wait_for_each_device_that_has_not_acknowledged_them() {
+    let waiting = |stronghold: &Stronghold| {
+        [PEER, OTHER].map(|device| stronghold.awaited(&device).map(|found| (found.deletions, found.since)))
+    };
+    let mut stronghold = paired(&[PEER, OTHER]);
+    assert_eq!(waiting(&stronghold), [None, None]);
+    for (generation, name) in [(1, "a/v/first"), (2, "a/v/second")] {
+        stronghold.set_generation(generation);
+        stronghold.write(&at(name), b"value", Labels::new(), 5).unwrap();
+        stronghold.remove(&at(name), 10 * generation).unwrap();
+    }
+    stronghold.write(&at("a/v/kept"), b"value", Labels::new(), 5).unwrap();
+    assert_eq!(waiting(&stronghold), [Some((2, 10)), Some((2, 10))]);
+    acknowledge(&mut stronghold, PEER, 1);
+    acknowledge(&mut stronghold, OTHER, 2);
+    assert_eq!(waiting(&stronghold), [Some((1, 20)), None]);
+    stronghold.revoke(&PEER, 30);
+    assert_eq!(waiting(&stronghold), [None, None]);
+}
+
+#[test]
 fn what_a_step_names_stays() {
     let mut stronghold = paired(&[PEER]);
     edit(&mut stronghold, 1, 5);
