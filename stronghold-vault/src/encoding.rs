@@ -101,12 +101,15 @@ impl Output<'_> {
         front: &[u8],
         value: &T,
     ) -> Result<(), EncodeError> {
-        let mut measured = Output::default();
-        measured.write(value)?;
-        let len = u32::try_from(front.len() + measured.len).map_err(|_| EncodeError)?;
-        self.put(&len.to_be_bytes());
+        let from = self.len;
+        self.put(&[0; 4]);
         self.put(front);
-        self.write(value)
+        self.write(value)?;
+        let written = self.len - from;
+        let len = u32::try_from(written - 4).map_err(|_| EncodeError)?;
+        let place = self.bytes.as_mut().and_then(|out| out.rchunks_mut(written).next()?.first_chunk_mut());
+        place.into_iter().for_each(|place| *place = len.to_be_bytes());
+        Ok(())
     }
 }
 

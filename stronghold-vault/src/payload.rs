@@ -241,7 +241,7 @@ impl Stronghold {
             found[number].push((id, loaded.checked(record)?));
         }
         let all = loaded.clients.values_mut().flat_map(|client| client.vaults.values_mut());
-        all.zip(found).for_each(|(vault, found)| vault.records = found.into_iter().collect());
+        all.zip(found).for_each(|(vault, found)| vault.records = by_id(found));
         match fences.are_passed() && count == parts.count {
             true => Ok(loaded),
             false => Err(DecodeError),
@@ -356,6 +356,14 @@ fn vaults_of(client: ClientId, stored: Vec<VaultNames>) -> Result<BTreeMap<Vault
         vaults.insert(id, Vault { name, key, records: BTreeMap::new() });
     }
     Ok(vaults)
+}
+
+/// Orders records by id. Sorts places instead of the records themselves, which are large.
+fn by_id(found: Vec<(RecordId, Record)>) -> BTreeMap<RecordId, Record> {
+    let mut order: Vec<(RecordId, usize)> = found.iter().map(|(id, _)| *id).zip(0..).collect();
+    order.sort_unstable();
+    let mut found: Vec<Option<(RecordId, Record)>> = found.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|(_, at)| found.get_mut(at)?.take()).collect()
 }
 
 fn slice(bytes: &[u8], range: Range<u64>) -> Result<&[u8], DecodeError> {

@@ -22,7 +22,7 @@ const RUNS: usize = 7;
 const OURS: &str = "stronghold";
 
 /// Goals: upper limits, in each row's unit.
-const GOALS: [(&str, f64); 11] = [
+const GOALS: [(&str, f64); 15] = [
     ("write 10,000 of 64 B into memory, each", 3.0),
     ("local sync in memory, 10,000, 1 % differ", 15.0),
     ("local sync in memory, 10,000, unchanged", 3.0),
@@ -31,6 +31,10 @@ const GOALS: [(&str, f64); 11] = [
     ("open 100,000 of 64 B, peak memory", 100.0),
     ("file size for each record of 64 B, 10,000", 200.0),
     ("file size for each record of 64 B, 100,000", 200.0),
+    ("change one of 1,000, CPU", 0.2),
+    ("change one of 100,000, CPU", 0.2),
+    ("change one of 100,000, bytes", 4096.0),
+    ("change one of 100,000, bytes with foldings", 25_000.0),
     (PUT, 50.0),
     (MERGE, 250.0),
     (MERGE_PEAK, 112.0),
@@ -45,6 +49,12 @@ const RATIOS: [(&str, &str, f64); 4] = [
     ("open 64 MiB", "aes-gcm", 0.8),
     ("seal 64 MiB", "age", 1.5),
     ("open 64 MiB", "age", 1.5),
+];
+
+/// Maximum ratios to a peer's result in the same run.
+const RATIOS_AT_MOST: [(&str, &str, f64); 2] = [
+    ("change one of 100,000, time", "sqlite", 1.5),
+    ("change one of 100,000, bytes with foldings", "sqlite", 1.0),
 ];
 
 pub(crate) fn run(options: &[&str]) -> Result<()> {
@@ -144,7 +154,11 @@ fn goals(rows: &[Value]) -> Vec<Value> {
         let reached = median(work, OURS)? / median(work, who)?;
         Some(at_least(&format!("{work}, times {who}"), *least, reached))
     });
-    limits.chain(ratios).collect()
+    let at_most_ratios = RATIOS_AT_MOST.iter().filter_map(|(work, who, most)| {
+        let reached = median(work, OURS)? / median(work, who)?;
+        Some(at_most(&format!("{work}, times {who}"), *most, reached))
+    });
+    limits.chain(ratios).chain(at_most_ratios).collect()
 }
 
 fn show(rows: &[Value]) {

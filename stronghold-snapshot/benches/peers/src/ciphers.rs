@@ -8,7 +8,7 @@ use aes_gcm::{
     Aes256Gcm, Nonce, Tag,
     aead::{AeadInOut, KeyInit},
 };
-use stronghold_snapshot::{Sealer, NewSlot};
+use stronghold_snapshot::{NewSlot, Sealer};
 
 use crate::measure::{Fallible, Row, add, per_cpu_second};
 

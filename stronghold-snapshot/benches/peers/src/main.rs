@@ -1,10 +1,11 @@
-//! The storage benchmark, measured in one run: Stronghold beside IOTA Stronghold (a vault), age
-//! (file encryption) and AES-256-GCM itself. Prints one JSON object with a row for each task;
+//! The storage benchmark, measured in one run: Stronghold beside IOTA Stronghold (a vault), SQLite
+//! and redb with sealed values, age (file encryption) and AES-256-GCM itself. Prints one JSON object with a row for each task;
 //! `cargo xtask bench storage` adds the rows of the command and shows the table.
 //!
 //! This program runs itself as a child with `open-stronghold FILE` and `open-iota FILE`, so that
 //! the peak of memory is that of opening alone.
 
+mod changes;
 mod ciphers;
 mod iota;
 mod measure;
@@ -26,10 +27,15 @@ fn main() -> Fallible<()> {
     match args.as_slice() {
         ["open-stronghold", file] => measure::child(|| ours::open(Path::new(file))),
         ["open-iota", file] => measure::child(|| iota::open(Path::new(file))),
-        [] => all(&[ciphers::measure, ours::measure, iota::measure]),
-        ["--without-iota"] => all(&[ciphers::measure, ours::measure]),
+        [] => all(&[ciphers::measure, ours::measure, changes::measure, iota::measure]),
+        ["--without-iota"] => all(&[ciphers::measure, ours::measure, changes::measure]),
         ["--ciphers"] => all(&[ciphers::measure]),
-        _ => Err("usage: stronghold-snapshot-peers [--without-iota | --ciphers]".into()),
+        ["--changes"] => all(&[changes::measure]),
+        ["--changes", "--million"] => all(&[changes::measure_million]),
+        _ => {
+            Err("usage: stronghold-snapshot-peers [--without-iota | --ciphers | --changes [--million]]"
+                .into())
+        }
     }
 }
 

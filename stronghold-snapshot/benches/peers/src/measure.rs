@@ -13,7 +13,7 @@ pub(crate) type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// One task by one program: all runs, in its unit.
 pub(crate) struct Row {
-    pub(crate) work: &'static str,
+    pub(crate) work: String,
     pub(crate) who: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) runs: Vec<f64>,
@@ -33,11 +33,12 @@ impl Row {
 /// Adds a row and reports that it is done.
 pub(crate) fn add(
     rows: &mut Vec<Row>,
-    work: &'static str,
+    work: impl Into<String>,
     who: &'static str,
     unit: &'static str,
     runs: Vec<f64>,
 ) {
+    let work = work.into();
     eprintln!("  {work}, {who}: {runs:.3?} {unit}");
     rows.push(Row { work, who, unit, runs });
 }
@@ -78,9 +79,16 @@ pub(crate) fn per_cpu_second<P, R>(
     (0..runs).map(one).collect()
 }
 
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Returns the bytes that this process has handed to the system to write.
+pub(crate) fn written() -> Fallible<u64> {
+    let io = std::fs::read_to_string("/proc/self/io")?;
+    let line = io.lines().find_map(|line| line.strip_prefix("wchar: ")).ok_or("no wchar")?;
+    Ok(line.trim().parse()?)
 }
 
 /// Prints a child's result: milliseconds, and the peak of its memory in kB.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stronghold_snapshot::{VaultFile, Merge, NewSlot, Unlock};
+use stronghold_snapshot::{Merge, NewSlot, Unlock, VaultFile};
 use stronghold_sync::{Location, Mapping, OnConflict, Selection};
 use stronghold_vault::{Labels, Stronghold};
 
@@ -74,8 +74,11 @@ fn copy(stronghold: &Stronghold) -> Fallible<Stronghold> {
 fn files(rows: &mut Vec<Row>) -> Fallible<()> {
     let folder = tempfile::tempdir()?;
     let [small, large] = ["small", "large"].map(|name| folder.path().join(name));
-    let mut home =
-        VaultFile::create(&small, &[NewSlot::Key(&KEY)], filled(Stronghold::new("bench")?, &locations(RECORDS))?)?;
+    let mut home = VaultFile::create(
+        &small,
+        &[NewSlot::Key(&KEY)],
+        filled(Stronghold::new("bench")?, &locations(RECORDS))?,
+    )?;
     let put = || {
         let write = |stronghold: &mut Stronghold| {
             let name = Location::new_unchecked("client", "vault", "one more");
