@@ -107,6 +107,27 @@ async fn a_device_that_is_away_is_waited_for_and_a_deletion_stays_when_it_comes(
     assert!(longest(&here) <= 33, "all have passed it: {}", longest(&here));
 }
 
+/// Only the device between two others waits for the far one: the list of what arrives from the
+/// other side lacks what that one may still show.
+#[tokio::test]
+async fn a_device_waits_for_one_that_the_writer_does_not_know() {
+    let (writer, between) = friends();
+    let away = Device::new("away");
+    between.grant(&away, ALL, "**");
+    away.grant(&between, ALL, "**");
+    edit(&between, 1);
+    sync(&between, &away).await;
+    sync(&writer, &between).await;
+    for _ in 0..3 {
+        edit(&writer, 50);
+        sync(&writer, &between).await;
+    }
+    assert!(longest(&writer) < 100 && longest(&between) > 140);
+    let outcome = sync(&away, &between).await;
+    assert_eq!((away.entries(), outcome.summary.conflicts), (writer.entries(), 0));
+    assert!(away.home.lock().stronghold().conflicts(&Selection::everything()).unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn what_was_left_out_is_not_acknowledged() {
     let (asker, asked) = (Device::new("asker"), Device::new("asked"));
