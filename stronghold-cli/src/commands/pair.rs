@@ -193,7 +193,12 @@ async fn listen(
     let invitation = pairing.invitation(reachable_at(address));
     let announcement =
         announced(context.output, address, || Announcement::for_pairing(pairing.code(), address));
-    show(context.output, &invitation, address)?;
+    // A device that may import everything has nothing yet: it clones.
+    let joins = match args.grants.grant.contains(&Operation::Import) {
+        true => "stronghold clone --join",
+        false => "stronghold pair --join",
+    };
+    show(context.output, &invitation, address, joins)?;
     let waiting = Waiting::begin(context.output, "waiting for the other device", Some(CODE_LIFE));
     let met = pairing.wait(&listener, &me.identity, &me.name).await;
     drop((waiting, announcement, listener));
@@ -213,8 +218,9 @@ async fn listen(
     }
 }
 
-/// Shows the code as text and link, and as a QR code if stdout is a terminal.
-fn show(output: Output, invitation: &Invitation, address: SocketAddr) -> Result<(), Failure> {
+/// Shows the code as text and link, and as a QR code if stdout is a terminal; and the command that
+/// `joins` on the other device.
+fn show(output: Output, invitation: &Invitation, address: SocketAddr, joins: &str) -> Result<(), Failure> {
     let (code, link) = (invitation.code.reveal(), invitation.link());
     let addresses: Vec<String> = invitation.addresses.iter().map(ToString::to_string).collect();
     let object = json!({
@@ -225,12 +231,13 @@ fn show(output: Output, invitation: &Invitation, address: SocketAddr) -> Result<
     });
     output.result(&object, || {
         let mut lines = vec![format!("code: {}", code.as_str()), format!("link: {}", link.as_str())];
-        let join = "stronghold pair --join";
         let at = addresses.first().map_or_else(|| address.to_string(), Clone::clone);
         lines.push(match address.ip().is_loopback() {
-            true => format!("on the other device, within ten minutes: {join} {at}"),
+            true => format!("on the other device, within ten minutes: {joins} {at}"),
             false => {
-                format!("on the other device, within ten minutes: {join}   (on another network: {join} {at})")
+                format!(
+                    "on the other device, within ten minutes: {joins}   (on another network: {joins} {at})"
+                )
             }
         });
         if std::io::stdout().is_terminal() {

@@ -14,6 +14,7 @@ mod defects;
 #[allow(dead_code, reason = "not all of it is used here")]
 #[path = "../../../stronghold-sync/tests/it/effort.rs"]
 mod effort;
+mod evening;
 mod flood;
 mod import;
 mod input;
