@@ -136,7 +136,8 @@ impl From<WriteError> for Failure {
             WriteError::Exists => Self::of(Kind::Exists, &error)
                 .naming("a record is at {}; nothing was changed")
                 .hint("name another, or remove that one first"),
-            WriteError::TooLarge => Self::of(Kind::TooLarge, &error),
+            WriteError::TooLarge => Self::of(Kind::TooLarge, &error)
+                .hint("nothing was changed; write its parts to records of their own"),
             WriteError::Damaged(error) => error.into(),
             _ => Self::of(Kind::Unexpected, &error),
         }
@@ -225,6 +226,8 @@ impl From<ChannelError> for Failure {
             ChannelError::Closed | ChannelError::Cut | ChannelError::TimedOut(_) => {
                 failure.hint("what was confirmed is kept; run it again to go on")
             }
+            ChannelError::Misbehaved(_) => failure
+                .hint("is it Stronghold that answers there? Check the address; what was confirmed is kept"),
             _ => failure,
         }
     }
@@ -375,9 +378,18 @@ impl Failure {
 
     /// Returns the failure of reading or writing a file that the command line names.
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
-        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
-        let kind = if is_missing { Kind::NotFound } else { Kind::Storage };
-        Self::new(kind, format!("{}: {error}", shown(path)))
+        let path = shown(path);
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Self::new(Kind::NotFound, format!("{path}: there is no such file"))
+                    .hint("nothing was changed; check its name")
+            }
+            std::io::ErrorKind::IsADirectory => {
+                Self::usage(format!("{path} is a folder"), "nothing was changed; name a file")
+            }
+            _ => Self::new(Kind::Storage, format!("{path}: {error}"))
+                .hint("nothing was changed; check permissions and space"),
+        }
     }
 
     /// Returns the failure of finding out whether a snapshot exists.

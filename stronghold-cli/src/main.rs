@@ -24,6 +24,7 @@ mod one_time;
 mod output;
 mod secrets;
 mod ssh;
+mod suggest;
 mod terminal;
 mod waiting;
 
@@ -57,8 +58,14 @@ fn main() -> ExitCode {
 
 fn parse() -> Result<Cli, clap::Error> {
     let mut command = help::command();
-    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let matches = command.try_get_matches_from_mut(std::env::args_os()).map_err(suggested)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// Adds the suggestions for a word that is no command.
+fn suggested(mut error: clap::Error) -> clap::Error {
+    suggest::improve(&mut error);
+    error
 }
 
 /// Denies access to this process's memory to other processes of the user and to core dumps. Called
@@ -75,7 +82,8 @@ fn keep_memory_private() {
     }
 }
 
-/// Prints an error of the command line in clap's words, or as an object with `--json`.
+/// Prints an error of the command line in clap's words, or as an object with `--json`; or what was
+/// asked for, such as help.
 fn usage(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|arg| arg == "--json");
     if error.use_stderr() && json {
@@ -85,10 +93,14 @@ fn usage(error: &clap::Error) -> ExitCode {
         // Clap quotes the arguments. If they would drive the terminal, the error is printed escaped
         // and without colours.
         let typed = std::env::args_os().any(|arg| shown(arg.as_ref()) != arg.to_string_lossy());
-        let _ = match typed {
-            false => error.print(),
+        let printed = match typed {
+            false => error.print().and_then(|()| std::io::Write::flush(&mut std::io::stdout())),
             true => std::io::Write::write_all(&mut std::io::stderr(), uncoloured().as_bytes()),
         };
+        if let Err(failure) = output::finish(printed) {
+            Output::new(json, false).failure(&failure);
+            return ExitCode::from(failure.kind.exit());
+        }
     }
     ExitCode::from(if error.use_stderr() { error::Kind::Usage.exit() } else { 0 })
 }
@@ -96,6 +108,6 @@ fn usage(error: &clap::Error) -> ExitCode {
 /// Renders the same error without colours, with the arguments escaped.
 fn uncoloured() -> String {
     let command = help::command().styles(clap::builder::Styles::plain());
-    let error = command.try_get_matches().err();
+    let error = command.try_get_matches().err().map(suggested);
     error.map(|error| output::visible_lines(&error.render().ansi().to_string())).unwrap_or_default()
 }

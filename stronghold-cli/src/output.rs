@@ -113,6 +113,13 @@ impl Output {
         }
     }
 
+    /// Tells a person that there is nothing to list.
+    pub(crate) fn nothing(self, text: &str) {
+        if !self.json {
+            self.note(text);
+        }
+    }
+
     /// Prints a warning to stderr, even with `--quiet`.
     pub(crate) fn warning(self, text: &str) {
         let _ = writeln!(io::stderr(), "{}", visible_lines(text));
@@ -218,7 +225,7 @@ fn drives_a_terminal(value: &[u8]) -> bool {
 }
 
 /// Treats a closed pipe as the end of printing, not as an error.
-fn finish(written: io::Result<()>) -> Result<(), Failure> {
+pub(crate) fn finish(written: io::Result<()>) -> Result<(), Failure> {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::terminal(&error)),
         _ => Ok(()),

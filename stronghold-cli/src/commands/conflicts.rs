@@ -171,7 +171,9 @@ pub(super) fn conflicts(context: &Context, of: Option<&str>) -> Result<(), Failu
         });
         lines.collect()
     })?;
-    if !found.is_empty() && !context.output.is_json() {
+    if found.is_empty() {
+        context.output.nothing(if of.is_none() { "no conflicts" } else { "no conflicts there" });
+    } else if !context.output.is_json() {
         context.output.note(
             "hint: `stronghold resolve` goes through them; or `stronghold resolve LOCATION --keep newest`, \
              `here`, a device or a revision",

@@ -1,6 +1,6 @@
 //! `find`: lists records by parts of their names.
 
-use stronghold_sync::Location;
+use stronghold_sync::{Location, escape_untrusted};
 
 use super::list;
 use crate::context::{Context, selection};
@@ -17,7 +17,8 @@ pub(super) fn find(context: &Context, words: &[String]) -> Result<(), Failure> {
     };
     let stronghold = home.stronghold();
     if !stronghold.locations(&everything).any(|location| matches(&location)) {
-        return Err(Failure::new(Kind::NotFound, "nothing matches").hint("see `stronghold list`"));
+        let message = format!("nothing matches {}", escape_untrusted(&words.join(" ")));
+        return Err(Failure::new(Kind::NotFound, message).hint("see `stronghold list`"));
     }
     list::print_held(context, stronghold, &everything, matches)
 }

@@ -92,6 +92,9 @@ pub(super) fn list(context: &Context, args: &ListArgs) -> Result<(), Failure> {
         let author = args.long.then_some(stronghold);
         print(context, locations, records.iter().cloned().map(Ok), author)?;
     }
+    if args.deleted && records.is_empty() {
+        context.output.nothing("no deleted records");
+    }
     if is_all { tell_if_none(context, stronghold, args, records.is_empty()) } else { Ok(()) }
 }
 

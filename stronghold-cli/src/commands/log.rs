@@ -17,7 +17,11 @@ pub(super) fn log(context: &Context) -> Result<(), Failure> {
     context.output.result(&json!({ "entries": entries, "folded": folded }), || {
         let folded = stronghold.log().totals().iter().map(|sum| sum_line(sum, &name));
         folded.chain(stronghold.log().entries().map(|logged| log_line(logged, &name))).collect()
-    })
+    })?;
+    if entries.is_empty() && folded.is_empty() {
+        context.output.nothing("no requests yet");
+    }
+    Ok(())
 }
 
 fn log_object(logged: &AuditEntry, name: &impl Fn(&DeviceId) -> String) -> Value {

@@ -60,7 +60,9 @@ pub(super) fn merge(context: &Context, args: &MergeArgs) -> Result<(), Failure> 
     };
     let mut home = context.open()?;
     if !is_there(&args.file)? {
-        return Err(Failure::no_snapshot(&args.file));
+        return Err(
+            Failure::no_snapshot(&args.file).hint("nothing was changed; check the name of the other file")
+        );
     }
     let files = (args.other_passphrase_file.as_deref(), args.other_key_file.as_deref());
     let source = Source::of_files(files.0, files.1);

@@ -56,6 +56,13 @@ pub(crate) struct Grants {
 pub(super) fn pair(context: &Context, args: &PairArgs) -> Result<(), Failure> {
     let granted = Granted::parse(context, &args.grants)?;
     args.name.as_deref().map_or(Ok(()), check_given_name)?;
+    context.existing().map_err(|failure| match failure.kind {
+        Kind::NotFound => failure.hint(
+            "create one with `stronghold init`; or take all that the other device has, with `stronghold clone --join` here \
+             and `stronghold pair --grant import` there",
+        ),
+        _ => failure,
+    })?;
     let home = SharedVault::new(context.open()?);
     let me = Me::of(&home)?;
     runtime()?.block_on(async {

@@ -105,6 +105,9 @@ fn list(context: &Context) -> Result<(), Failure> {
             argument_for(stronghold, device, &peer.name)
         ));
     }
+    if peers.is_empty() {
+        context.output.nothing("no paired devices: `stronghold pair` adds one");
+    }
     Ok(())
 }
 
@@ -246,7 +249,7 @@ pub(super) fn deny(context: &Context, args: &DenyArgs) -> Result<(), Failure> {
     };
     let mut home = context.open()?;
     let (device, back) = home.update_as::<_, Failure>(|stronghold| {
-        let (device, _) = stronghold.peers().find(&args.peer)?;
+        let (device, _) = stronghold.peers().find(&args.peer).about(&args.peer)?;
         let back = stronghold.policy_mut().deny(&device, &operations, selection.as_ref(), args.rule)?;
         if back == Withdrawn::default() {
             let message =

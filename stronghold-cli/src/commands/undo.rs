@@ -28,7 +28,13 @@ pub(super) fn list(context: &Context) -> Result<(), Failure> {
         })
     };
     let objects: Vec<_> = steps.iter().map(object).collect();
-    context.output.result(&json!({ "steps": objects }), || steps.iter().map(|step| step_line(step)).collect())
+    context
+        .output
+        .result(&json!({ "steps": objects }), || steps.iter().map(|step| step_line(step)).collect())?;
+    if steps.is_empty() {
+        context.output.nothing("nothing to undo");
+    }
+    Ok(())
 }
 
 fn step_line(step: &Step) -> String {

@@ -139,6 +139,11 @@ impl From<CommitError> for Failure {
             CommitError::Seal(ref seal) if Self::slots(seal).is_some() => {
                 Self::slots(seal).unwrap_or_else(|| Self::storage(&error))
             }
+            CommitError::Storage(StorageError { action: Action::Find, ref source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Self::of(Kind::Storage, &error).hint("make its folder first; nothing was changed")
+            }
             CommitError::Unknown(_) => Self::of(Kind::Storage, &error)
                 .hint("look whether the change is there; if not, run the command again"),
             other if is_in_place(&other) => Self::of(Kind::Storage, &other)

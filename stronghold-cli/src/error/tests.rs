@@ -116,7 +116,7 @@ fn what_is_wrong_with_a_record_a_table_or_a_peer() {
     assert_is(ReadError::Damaged(Damaged), Kind::Damaged, "");
     assert_is(WriteError::NotFound, Kind::NotFound, "stronghold history");
     assert_is(WriteError::NoSuchRevision, Kind::NotFound, "stronghold history");
-    assert_is(WriteError::TooLarge, Kind::TooLarge, "");
+    assert_is(WriteError::TooLarge, Kind::TooLarge, "records of their own");
     assert_is(WriteError::Damaged(Damaged), Kind::Damaged, "");
     assert_is(WriteError::NoRandomness(RandomnessError::UNUSABLE), Kind::Unexpected, "");
     assert_is(FindPeerError::None, Kind::NotFound, "stronghold peers");

@@ -549,7 +549,7 @@ fn records_are_found_by_words_and_a_slip_is_told() {
     assert_eq!(found(&["MAIL", "work"]), ["work/mail/token"]);
     assert_eq!(device.ok(&["find", "shop"]).lines().count(), 1);
     let said = device.fails_cleanly(&["find", "mail", "shop"], NOT_FOUND);
-    assert!(said.starts_with("error: nothing matches\n"), "{said}");
+    assert!(said.starts_with("error: nothing matches mail shop\n"), "{said}");
     device.fails_cleanly(&["find"], USAGE);
     for command in ["get", "remove", "history"] {
         let said = device.fails_cleanly(&[command, "wallet/web/shpo"], NOT_FOUND);

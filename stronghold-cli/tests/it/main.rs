@@ -26,6 +26,7 @@ mod local;
 mod logged;
 mod memory;
 mod merge;
+mod mistakes;
 mod moving_in;
 mod names;
 mod names_of_several;

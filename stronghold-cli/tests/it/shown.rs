@@ -66,7 +66,7 @@ fn rules_of_each_kind() {
         "revoked b (ID): 0 rules and its trust are gone; it has to be paired again to come back\n",
         "hint: what it has received, it keeps; no value of now is noted as known to it\n",
     );
-    says(&run(&a, &["peers"]), 0, "", "");
+    says(&run(&a, &["peers"]), 0, "", "no paired devices: `stronghold pair` adds one\n");
     says(&run(&a, &["log"]), 0, "TIME  b  revoked\n", "");
 }
 
