@@ -78,6 +78,7 @@ fn a_value_is_in_the_clipboard_for_its_time_and_only_that_is_cleared() {
     };
     assert_eq!(clip("--clip=1s"), "copied wallet/web/mail; the clipboard is cleared in 1 s\n");
     assert_eq!(display.held(), SECRET);
+    crate::canary::no_process_names(SECRET);
     display.waits_for("");
     // Another program's text stays.
     clip("--clip=1s");

@@ -3,6 +3,7 @@
 
 mod agent;
 mod bad_input;
+mod canary;
 mod clip;
 mod clocks;
 mod cmd;

@@ -6,11 +6,7 @@
 //! `several`, a device that is revoked in `shown`.
 #![cfg(unix)]
 
-use std::{
-    fs::File,
-    net::TcpListener,
-    process::{Command, Stdio},
-};
+use std::{fs::File, net::TcpListener, process::Stdio};
 
 use crate::common::{
     DECISION, DENIED, Device, Ended, NOT_FOUND, PEER, Pair, STORAGE, USAGE, at_terminal, end, run,
