@@ -7,10 +7,19 @@ use jiff::{SignedDuration, Span, Timestamp, ZonedDateTime, civil, tz::TimeZone};
 /// Formats a time, in milliseconds since the Unix epoch, as local date and time. A time that can't
 /// be shown, which a peer may send, is `?`.
 pub(crate) fn time(milliseconds: u64) -> String {
+    formatted(milliseconds, "%Y-%m-%d %H:%M:%S")
+}
+
+/// Formats the local date of a time, as [`time`] does.
+pub(crate) fn day(milliseconds: u64) -> String {
+    formatted(milliseconds, "%Y-%m-%d")
+}
+
+fn formatted(milliseconds: u64, format: &str) -> String {
     let moment = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
     moment.map_or_else(
         || "?".into(),
-        |moment| moment.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        |moment| moment.to_zoned_datetime(TimeZone::system()).strftime(format).to_string(),
     )
 }
 

@@ -6,9 +6,12 @@ use clap::builder::Styles;
 use clap::{Command, CommandFactory};
 
 use crate::args::Cli;
+use crate::columns;
 
-/// Columns of the list of commands.
+/// Columns of the list of commands, at most.
 const COLUMNS: usize = 80;
+/// Columns of the list of commands, at least.
+const FEWEST_COLUMNS: usize = 40;
 /// Columns of the longest command's name.
 const NAME: usize = 11;
 
@@ -75,6 +78,7 @@ pub(crate) fn command() -> Command {
 /// Returns the groups of commands, with a line for each command.
 fn listed(command: &Command) -> String {
     let styles = Styles::styled();
+    let columns = columns::of_stdout().unwrap_or(COLUMNS).clamp(FEWEST_COLUMNS, COLUMNS);
     let (header, literal) = (styles.get_header(), styles.get_literal());
     let group = |(group, names): (&str, &[&str])| {
         let mut text = format!("{header}{group}:{header:#}");
@@ -85,7 +89,7 @@ fn listed(command: &Command) -> String {
                 let _ = write!(about, " [alias: {alias}]");
             }
             let indent = format!("\n{:width$}", "", width = NAME + 4);
-            let lines = wrapped(&about, COLUMNS - NAME - 4).join(&indent);
+            let lines = wrapped(&about, columns - NAME - 4).join(&indent);
             let _ = write!(text, "\n  {literal}{name:NAME$}{literal:#}  {lines}");
         }
         text

@@ -8,6 +8,7 @@ mod args;
 mod background;
 mod clipboard;
 mod clock;
+mod columns;
 mod commands;
 mod complete;
 mod config;

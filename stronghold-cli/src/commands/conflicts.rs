@@ -7,6 +7,7 @@ use stronghold_vault::{Damaged, ReadError, RevisionInfo, Stronghold};
 
 use super::history::{device_name, short_id, version, writer};
 use crate::clock::time;
+use crate::columns;
 use crate::context::{Context, selection};
 use crate::error::{About, Failure, Kind};
 use crate::output::counted;
@@ -61,12 +62,13 @@ impl ConflictingRecord {
 
     /// Returns a line for each value, in columns, each after the prefix for its number.
     pub(super) fn lines(&self, prefix: impl Fn(usize) -> String) -> Vec<String> {
-        let width = self.heads.iter().map(|head| head.writer.chars().count()).max().unwrap_or(0);
+        let width = self.heads.iter().map(|head| columns::width(&head.writer)).max().unwrap_or(0);
         let line = |(index, head): (usize, &Head)| {
             let size = head.len.map_or_else(|| "deleted".into(), |len| counted(len as u64, "byte"));
             let newest = if index + 1 == self.heads.len() { "  newest" } else { "" };
-            let (writer, time, id) = (&head.writer, time(head.origin.time), short_id(&head.info.revision));
-            format!("{}{writer:width$}  {time}  {id}  {size:>9}{newest}", prefix(index + 1))
+            let (time, id) = (time(head.origin.time), short_id(&head.info.revision));
+            let writer = columns::padded(&head.writer, width);
+            format!("{}{writer}  {time}  {id}  {size:>9}{newest}", prefix(index + 1))
         };
         self.heads.iter().enumerate().map(line).collect()
     }
@@ -174,10 +176,7 @@ pub(super) fn conflicts(context: &Context, of: Option<&str>) -> Result<(), Failu
     if found.is_empty() {
         context.output.nothing(if of.is_none() { "no conflicts" } else { "no conflicts there" });
     } else if !context.output.is_json() {
-        context.output.note(
-            "hint: `stronghold resolve` goes through them; or `stronghold resolve LOCATION --keep newest`, \
-             `here`, a device or a revision",
-        );
+        context.output.note("hint: `stronghold resolve` goes through them, or keeps one: see its --help");
     }
     Ok(())
 }

@@ -8,9 +8,9 @@ use stronghold_sync::{Location, Mapping, RevisionId, Scope, Selection, escape_un
 use stronghold_vault::{Damaged, RecordInfo, RevisionInfo, Stronghold};
 
 use super::history::{short_id, writer};
-use crate::clock::time;
 use crate::context::Context;
 use crate::{
+    clock, columns,
     error::{About, Failure},
     lookalike::{Twins, spelled},
     names,
@@ -196,9 +196,18 @@ fn print<L: Iterator<Item = Location>>(
         let lookalike = twins.contains(&location);
         Entry { author, conflict, location, lookalike, modified, revision, size }
     });
-    let more = if authors.is_some() { "REVISION  BY          " } else { "" };
-    let header = format!("{:19}  {:>8}  {more}RECORD", "CHANGED", "SIZE");
-    context.output.list("entries", &header, entries, line)?;
+    let time = if columns::is_narrow() { clock::day } else { clock::time };
+    let changed = columns::padded("CHANGED", columns::width(&time(0)));
+    if authors.is_some() {
+        let entries: Vec<Entry> = entries.collect();
+        let widths = entries.iter().filter_map(|entry| entry.author.as_deref()).map(columns::width);
+        let width = widths.max().unwrap_or(0).max("BY".len());
+        let header = format!("{changed}  {:>8}  REVISION  {:width$}  RECORD", "SIZE", "BY");
+        context.output.list("entries", &header, entries.into_iter(), |entry| line(entry, time, width))?;
+    } else {
+        let header = format!("{changed}  {:>8}  RECORD", "SIZE");
+        context.output.list("entries", &header, entries, |entry| line(entry, time, 0))?;
+    }
     damage.map_or(Ok(()), |damage| Err(damage.into()))
 }
 
@@ -206,14 +215,16 @@ fn as_text<S: Serializer>(id: &RevisionId, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_str(&hex::text(id.as_bytes()))
 }
 
-fn line(entry: &Entry) -> String {
+/// Returns the line of a record: its writer takes `width` columns.
+fn line(entry: &Entry, time: impl Fn(u64) -> String, width: usize) -> String {
     let conflict = if entry.conflict { "  (conflict)" } else { "" };
     let alike = match entry.lookalike {
         true => format!("  (looks like another: \"{}\")", spelled(&entry.location)),
         false => String::new(),
     };
     let (time, name) = (time(entry.modified), escape_untrusted(&entry.location));
-    let author = |author| format!("{}  {author:10}  ", short_id(&entry.revision));
+    let author =
+        |author: &String| format!("{}  {}  ", short_id(&entry.revision), columns::padded(author, width));
     let author = entry.author.as_ref().map(author).unwrap_or_default();
     format!("{time}  {:>8}  {author}{name}{conflict}{alike}", entry.size)
 }

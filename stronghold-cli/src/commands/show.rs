@@ -6,6 +6,7 @@ use stronghold_sync::{Location, escape_untrusted};
 use stronghold_vault::Stronghold;
 
 use crate::clock::time;
+use crate::columns;
 use crate::context::Context;
 use crate::error::{About, Failure};
 use crate::names;
@@ -95,10 +96,12 @@ impl Field {
 /// Returns the fields in two columns, and the time of the last change. Further lines of a value are
 /// below its first.
 fn lines(fields: &[Field]) -> Vec<String> {
-    let width = fields.iter().map(|field| field.name.chars().count()).max().unwrap_or(0).max("changed".len());
+    let widths = fields.iter().map(|field| columns::width(&escape_untrusted(&field.name)));
+    let width = widths.max().unwrap_or(0).max("changed".len());
     let line = |name: &str, value: &str| {
         let margin = format!("\n{:width$}  ", "");
-        format!("{:width$}  {}", escape_untrusted(name), visible_lines(value).replace('\n', &margin))
+        let name = columns::padded(&escape_untrusted(name), width);
+        format!("{name}  {}", visible_lines(value).replace('\n', &margin))
     };
     let field = |field: &Field| {
         let mark = if field.conflict { "  (conflict)" } else { "" };

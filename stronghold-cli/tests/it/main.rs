@@ -47,3 +47,4 @@ mod storage;
 mod stores;
 mod terminal;
 mod using;
+mod widths;

@@ -61,7 +61,7 @@ fn records_are_listed_by_the_beginning_of_their_names_as_a_tree_and_in_another_o
     device.put("w/web/mail/pin", "4321");
     assert_eq!(names(&["--sort", "time"])[0], "w/web/mail/pin");
     let long = device.ok(&["list", "w/web/other", "--long"]);
-    assert!(long.contains("  here        w/web/other\n"), "{long}");
+    assert!(long.contains("  here  w/web/other\n"), "{long}");
     let said = device.run(&["list", "mail"], b"").stderr;
     assert_eq!(said, "nothing matches mail; `stronghold find 'mail'` lists 4\n");
 }
