@@ -2,6 +2,9 @@
 //!
 #![doc = include_str!("../README.md")]
 
+#[doc = include_str!("../COMING-FROM-IOTA.md")]
+pub mod coming_from_iota {}
+
 mod clock;
 mod complement;
 mod error;

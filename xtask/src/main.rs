@@ -1,5 +1,5 @@
-//! Runs `cargo xtask demo`, `dist`, `test`, `test-sync`, `apart`, `nightly`, `bench`, `soak`,
-//! `crash`, `flood`, `fuzz`, `mutants`, `sanitize`, `vectors` and `tidy`.
+//! Runs `cargo xtask demo`, `dist`, `test`, `test-sync`, `iota`, `apart`, `nightly`, `bench`,
+//! `soak`, `crash`, `flood`, `fuzz`, `mutants`, `sanitize`, `vectors` and `tidy`.
 //!
 //! It sees the crates as a user does: their manifests, their tests and the `stronghold` command.
 
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         ["dist", options @ ..] => dist::run(options),
         ["test", options @ ..] => test::everything(options),
         ["apart"] => test::apart(),
+        ["iota"] => test::iota(),
         ["nightly"] => test::nightly(),
         ["test-sync"] => test::sync(),
         ["bench", options @ ..] => bench::run(options),
@@ -66,8 +67,9 @@ usage: cargo xtask COMMAND
   test [--full]
               everything: unit, integration and documentation tests, examples, and tidy; tests that repeat something
               do a tenth of it, or all of it
-  apart       compiles the crates outside the workspace: the fuzz targets, and the bench beside other programs
-  nightly     what CI leaves out: tests at full effort, demo in release, fuzz, sanitize, soak, crash, flood, advisories
+  apart       compiles the crates outside the workspace: the fuzz targets, the bench beside other programs, iota-export
+  iota        builds iota-export with IOTA's own engine, tests it, and imports what it prints
+  nightly     what CI leaves out: tests at full effort, demo in release, iota, fuzz, sanitize, soak, crash, flood, advisories
   test-sync   only the tests that cross crates and processes
   bench       the benchmark suites of all crates
   bench storage [--without-iota | --ciphers]

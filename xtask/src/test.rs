@@ -43,11 +43,14 @@ pub(crate) fn everything(options: &[&str]) -> Result<()> {
     tidy::run()
 }
 
-/// Compiles the crates that are workspaces of their own: the fuzz targets, and the bench that
-/// compares with other programs.
+/// The reader of IOTA Stronghold's snapshots, and the folder that it is built in.
+const IOTA: (&str, &str) = ("stronghold-cli/iota-export", "target/iota");
+
+/// Compiles the crates that are workspaces of their own: the fuzz targets, the bench that compares
+/// with other programs, and the reader of another program's files.
 pub(crate) fn apart() -> Result<()> {
     let fuzz = suites::FUZZ.iter().map(|(folder, _)| (*folder, "--cfg fuzzing", "target/fuzz"));
-    for (folder, flags, target) in fuzz.chain([(storage::PEERS, "", "target/peers")]) {
+    for (folder, flags, target) in fuzz.chain([(storage::PEERS, "", "target/peers"), (IOTA.0, "", IOTA.1)]) {
         let manifest = root().join(folder).join("Cargo.toml").display().to_string();
         let check = ["check", "--locked", "--manifest-path", &manifest, "--target-dir", target];
         cargo_with(&check, &[("RUSTFLAGS", flags)])?;
@@ -55,10 +58,21 @@ pub(crate) fn apart() -> Result<()> {
     Ok(())
 }
 
+/// Tests the reader of IOTA Stronghold's snapshots, on files that IOTA's own engine makes, and the
+/// import of what it prints.
+pub(crate) fn iota() -> Result<()> {
+    let manifest = root().join(IOTA.0).join("Cargo.toml").display().to_string();
+    let of_reader = ["--locked", "--manifest-path", &manifest, "--target-dir", IOTA.1];
+    cargo(&[&["test"][..], &of_reader].concat())?;
+    cargo(&[&["build", "--bins", "--examples"][..], &of_reader].concat())?;
+    cargo(&["test", "--workspace", "--locked", "--test", "it", "--", "iota::"])
+}
+
 /// Runs what `.ci/run` leaves out: everything at full effort, in release or for longer.
 pub(crate) fn nightly() -> Result<()> {
     everything(&["--full"])?;
     demo::run(&[])?;
+    iota()?;
     let longer = [
         ["fuzz"].as_slice(),
         &["sanitize"],

@@ -19,6 +19,7 @@ mod evening;
 mod flood;
 mod import;
 mod input;
+mod iota;
 mod keeping;
 mod known;
 mod lan;

@@ -4,6 +4,7 @@
 mod bitwarden;
 mod csv;
 mod held;
+mod iota;
 mod kdbx;
 mod lines;
 mod matching;
@@ -87,6 +88,8 @@ pub(crate) enum Format {
     Otpauth,
     /// NAME=VALUE lines.
     Env,
+    /// Output of `iota-export`, of an IOTA Stronghold snapshot.
+    Iota,
 }
 
 impl Format {
@@ -124,7 +127,7 @@ pub(super) fn import(context: &Context, args: &ImportArgs) -> Result<(), Failure
     let format = args.format.or_else(|| Format::of_path(&args.file)).ok_or_else(|| {
         Failure::usage(
             "the file's name does not tell its format",
-            "say it: --format csv, kdbx, 1pux, bitwarden, pass, otpauth or env",
+            "say it: --format csv, kdbx, 1pux, bitwarden, pass, otpauth, env or iota",
         )
     })?;
     let table = source::read(context, args, format)?;

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::table::Table;
 use super::{Format, ImportArgs};
-use super::{bitwarden, csv, kdbx, lines, onepux, pass};
+use super::{bitwarden, csv, iota, kdbx, lines, onepux, pass};
 use crate::context::Context;
 use crate::error::{Failure, Kind, shown};
 use crate::input::{self, MAX_TABLE};
@@ -28,7 +28,8 @@ pub(super) fn read(context: &Context, args: &ImportArgs, format: Format) -> Resu
     }
     let has_passphrase = [Format::Kdbx, Format::Bitwarden].contains(&format);
     let _waiting = (!has_passphrase).then(|| context.waiting(format!("reading {}", shown(&args.file))));
-    let limit = if [Format::Kdbx, Format::OnePux].contains(&format) { MAX_DATABASE } else { MAX_TABLE };
+    let limit =
+        if [Format::Kdbx, Format::OnePux, Format::Iota].contains(&format) { MAX_DATABASE } else { MAX_TABLE };
     let bytes = input::within(&args.file, limit, "the right file")?;
     let client = &args.into;
     match format {
@@ -38,6 +39,7 @@ pub(super) fn read(context: &Context, args: &ImportArgs, format: Format) -> Resu
         Format::Bitwarden => export_of_bitwarden(context, args, &bytes),
         Format::Otpauth => lines::one_time(&bytes, client).map_err(|error| unreadable(&error, LINES_HINT)),
         Format::Env => lines::environment(&bytes, client).map_err(|error| unreadable(&error, LINES_HINT)),
+        Format::Iota => iota::read(&bytes, client).map_err(|error| unreadable(&error, error.hint())),
         Format::Pass => store(context, args),
     }
 }
