@@ -38,6 +38,9 @@ pub enum Message {
     Open(Open),
     /// Either side: the session ends here.
     Refused(Refusal),
+    /// Responder: its user is asked about the request, or about the losses that the proposal would
+    /// cause. The answer follows. At most once for each.
+    Asking,
     /// Responder: a sync may proceed, within these scopes.
     Agreed(Agreed),
     /// Initiator: a part of the description of its set, where it may pull.

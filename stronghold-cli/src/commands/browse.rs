@@ -27,5 +27,5 @@ pub(super) async fn found_at(
 ) -> Result<Vec<Listing>, Failure> {
     let reached = reach(context.output, home, peer, at).await?;
     let mut progress = Progress::new(context.output, home, peer, PlanDecision::Proceed);
-    Ok(reached.browse(selection, &mut progress).await?)
+    reached.browse(selection, &mut progress).await.map_err(|error| progress.explain(error))
 }

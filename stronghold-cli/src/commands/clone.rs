@@ -72,7 +72,8 @@ pub(super) async fn import(
     selection: Selection,
 ) -> Result<(), Failure> {
     let mut progress = Progress::new(context.output, home, name, PlanDecision::Proceed);
-    let outcome = peer.import(selection, &mut progress).await.map_err(with_plan_hint)?;
+    let outcome = peer.import(selection, &mut progress).await;
+    let outcome = outcome.map_err(|error| progress.explain(with_plan_hint(error)))?;
     report(context, &outcome)
 }
 

@@ -44,7 +44,8 @@ pub(super) fn fetch(
         }
         let reached = reach(context.output, &home, peer, at).await?;
         let mut progress = Progress::new(context.output, &home, peer, PlanDecision::Proceed);
-        let outcome = reached.fetch(selection, &mut progress).await.map_err(with_plan_hint)?;
+        let outcome = reached.fetch(selection, &mut progress).await;
+        let outcome = outcome.map_err(|error| progress.explain(with_plan_hint(error)))?;
         drop(progress);
         let missing = |location: &&Location| {
             matches!(home.lock().stronghold().read(location), Err(ReadError::NotFound))

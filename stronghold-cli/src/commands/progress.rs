@@ -10,6 +10,7 @@ use stronghold_sync::{
 };
 
 use crate::context::described;
+use crate::error::{Failure, Kind};
 use crate::output::Output;
 use crate::waiting::Waiting;
 
@@ -36,17 +37,43 @@ pub(super) struct Progress {
     go_on: PlanDecision,
     output: Output,
     waiting: Waiting,
+    /// Name of the peer, as it is shown.
+    peer: String,
+    /// Set if a person was asked at the peer.
+    was_asked: bool,
     start: Instant,
     expected: u64,
     taken: u64,
 }
 
 impl Progress {
-    /// Creates the handler of a session with the device called `peer`.
+    /// Creates the handler of a session with the device called `peer`, by its name or id.
     pub(super) fn new(output: Output, home: &SharedVault, peer: &str, go_on: PlanDecision) -> Self {
-        let waiting = Waiting::begin(output, format!("waiting for {}", escape_untrusted(peer)), None);
-        let names = Names::of_home(home);
-        Self { copied: None, names, go_on, output, waiting, start: Instant::now(), expected: 0, taken: 0 }
+        let peer = shown_name(home, peer);
+        let waiting = Waiting::begin(output, format!("waiting for {peer}"), None);
+        Self {
+            copied: None,
+            names: Names::of_home(home),
+            go_on,
+            output,
+            waiting,
+            peer,
+            was_asked: false,
+            start: Instant::now(),
+            expected: 0,
+            taken: 0,
+        }
+    }
+
+    /// Converts the error of the session: where a person was asked, the next step is with them.
+    pub(super) fn explain(&self, error: impl Into<Failure>) -> Failure {
+        let failure = error.into();
+        match failure.kind == Kind::Denied && self.was_asked {
+            true => failure.hint(
+                "a person was asked there, and did not say yes in time: speak with them, and try again",
+            ),
+            false => failure,
+        }
     }
 
     /// Shows progress in place of the previous line. Sending is timed from the end of receiving.
@@ -98,7 +125,19 @@ pub(super) fn whose_word(whose: Duplicate) -> &'static str {
     }
 }
 
+/// Returns the name of a device for people, if it is paired under this name or id.
+pub(super) fn shown_name(home: &SharedVault, peer: &str) -> String {
+    let home = home.lock();
+    let found = home.stronghold().peers().find(peer);
+    escape_untrusted(found.as_ref().map_or(peer, |(_, peer)| &peer.name))
+}
+
 impl SessionHandler for Progress {
+    fn on_asking(&mut self, _: DeviceId) {
+        self.was_asked = true;
+        self.waiting.tell(format!("waiting: a person is asked on {}", self.peer));
+    }
+
     fn review_plan(&mut self, _: &Plan) -> BoxFuture<PlanDecision> {
         Box::pin(std::future::ready(self.go_on))
     }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use stronghold_net::{Outcome, Peer, SEARCH_TIME, SharedVault};
-use stronghold_sync::escape_untrusted;
 
+use super::progress::shown_name;
 use crate::address::to_dial;
 use crate::context::Context;
 use crate::error::{About, Failure};
@@ -22,7 +22,7 @@ pub(crate) struct At {
 pub(super) async fn reach(output: Output, home: &SharedVault, peer: &str, at: &At) -> Result<Peer, Failure> {
     let device = home.lock().stronghold().peers().find(peer).about(&peer)?.0;
     let limit = at.at.is_none().then_some(SEARCH_TIME);
-    let _waiting = Waiting::begin(output, format!("looking for {}", escape_untrusted(peer)), limit);
+    let _waiting = Waiting::begin(output, format!("looking for {}", shown_name(home, peer)), limit);
     Ok(stronghold_net::dial(home, device, at.at.as_deref()).await?)
 }
 

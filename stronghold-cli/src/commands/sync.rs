@@ -179,7 +179,8 @@ impl Session<'_> {
         let mut progress = Progress::new(self.context.output, self.home, self.peer, go_on);
         // Only the first of several sessions warns about a copy.
         progress.copied = self.copied.get();
-        let outcome = reached.sync(request, &mut progress).await?;
+        let outcome = reached.sync(request, &mut progress).await;
+        let outcome = outcome.map_err(|error| progress.explain(error))?;
         self.copied.set(progress.copied);
         drop(progress);
         Ok(outcome)

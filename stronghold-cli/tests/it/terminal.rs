@@ -281,6 +281,35 @@ fn a_person_says_yes_or_no_to_a_request() {
     }
 }
 
+/// The one who waits sees that a person is asked, and where; and what to do if there is no yes.
+#[test]
+fn the_asking_side_sees_that_a_person_is_asked() {
+    let Pair { a, b, .. } = Pair::new();
+    a.ok(&["grant", "b", "pull", "--select", "**", "--ask"]);
+    b.ok(&["grant", "a", "push", "--select", "**"]);
+    let (key_a, key_b) = (a.key_file(), b.key_file());
+    for (args, answer, exit) in [
+        (&["sync"][..], "n", DENIED),
+        (&["fetch", "a", "wallet/web/mail"], "", DENIED),
+        (&["sync", "a"], "y", 0),
+    ] {
+        let serve = ["serve", "--once", "--listen", "127.0.0.1:0", "--key-file", &key_a];
+        let mut serving = at_terminal(&a, &serve);
+        serving.expect("listening on ").unwrap();
+        let address = until(&mut serving, " as ");
+        let mut asking = at_terminal(&b, &[args, &["--at", &address, "--key-file", &key_b]].concat());
+        serving.expect("Allow it, within a minute? [y/N] ").unwrap();
+        asking.expect("waiting: a person is asked on a ").unwrap();
+        serving.send_line(answer).unwrap();
+        let (code, said) = end(asking);
+        assert_eq!(code, exit, "{said}");
+        let hint =
+            "hint: a person was asked there, and did not say yes in time: speak with them, and try again";
+        assert_eq!(said.contains(hint), exit == DENIED, "{said}");
+        end(serving);
+    }
+}
+
 #[test]
 fn a_sync_is_reviewed_before_it_is_done() {
     let pair = Pair::trusting();

@@ -151,10 +151,16 @@ where
                 yield_now().await;
             }
             Action::Finished(summary) => return Ok(Some(summary)),
-            Action::Perform(task) => match host.perform(task).await {
-                Ok(result) => session.handle_result(result).await?,
-                Err(failure) => return Err(session.handle_failure(failure).into()),
-            },
+            Action::Perform(task) => {
+                // A person takes time to answer: the peer hears that one is asked before.
+                if matches!(task, Task::Approve(_) | Task::Confirm(_)) {
+                    channel.flush().await?;
+                }
+                match host.perform(task).await {
+                    Ok(result) => session.handle_result(result).await?,
+                    Err(failure) => return Err(session.handle_failure(failure).into()),
+                }
+            }
             Action::Notify(event) => {
                 if let Err(failure) = host.notify(event).await {
                     return Err(session.handle_failure(failure).into());

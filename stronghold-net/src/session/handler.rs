@@ -28,6 +28,10 @@ pub trait SessionHandler: Send {
         Box::pin(async { false })
     }
 
+    /// Called when the peer asks its person about the request, or about the losses that the
+    /// entries sent would cause there. The answer may take as long as that person does.
+    fn on_asking(&mut self, _peer: DeviceId) {}
+
     /// Called when an initiator reports the entries that stay where they are, because a rule is
     /// missing or a limit is met.
     fn on_left_behind(&mut self, _peer: DeviceId, _left: &LeftBehindReport) {}

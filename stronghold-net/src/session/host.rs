@@ -270,6 +270,7 @@ impl Host for VaultHost<'_> {
                 let logged = self.log(verdicts).await;
                 return logged.map_err(|error| self.classify_error(error));
             }
+            Event::Asking => self.handler.on_asking(self.peer),
             Event::Listing(found) => self.found = found,
             Event::Incoming(volume) => self.handler.on_incoming(volume),
             Event::Sent { entries, of } => {

@@ -101,6 +101,8 @@ pub struct Initiator {
     state: State,
     summary: Summary,
     sent_since: bool,
+    /// `true` if the peer said that its user is asked, and has not answered yet.
+    is_asking: bool,
     /// The stamps issued to the peer, and whether two snapshots of the peer are in use.
     stamps: Stamps,
     copied: bool,
@@ -139,6 +141,19 @@ enum State {
     Over,
 }
 
+impl State {
+    /// Returns whether the peer's next message answers a request or a proposal, of which the peer
+    /// may ask its user.
+    fn awaits_answer(&self) -> bool {
+        match self {
+            Self::AwaitGrant(_) | Self::AwaitAgreed(_) => true,
+            Self::AwaitListing(_, found) => found.items.is_empty(),
+            Self::AwaitAccept(proposed) => proposed.wanted.is_empty(),
+            _ => false,
+        }
+    }
+}
+
 impl Initiator {
     /// Starts a session with this request.
     pub fn new(ask: SessionRequest) -> Self {
@@ -169,7 +184,8 @@ impl Initiator {
         };
         let mut core = Core::default();
         core.send(Message::Open(Open { protocol: PROTOCOL, request, edition }));
-        Self { core, state, summary: Summary::default(), sent_since: true, stamps, copied: false }
+        let summary = Summary::default();
+        Self { core, state, summary, sent_since: true, is_asking: false, stamps, copied: false }
     }
 
     fn message(&mut self, message: Message) -> Result<(), SessionError> {
@@ -177,8 +193,13 @@ impl Initiator {
             self.summary.round_trips += 1;
         }
         let state = core::mem::replace(&mut self.state, State::Over);
+        let was_asking = core::mem::replace(&mut self.is_asking, matches!(message, Message::Asking));
         self.state = match (state, message) {
             (_, Message::Refused(refusal)) => return Err(SessionError::Refused(refusal)),
+            (state, Message::Asking) if !was_asking && state.awaits_answer() => {
+                self.core.notify(Event::Asking);
+                state
+            }
             (State::AwaitGrant(mut incoming), Message::Granted(volume)) => {
                 incoming.limit(volume.entries)?;
                 self.core.notify(Event::Incoming(volume));

@@ -79,6 +79,8 @@ pub enum Event {
     /// Decisions for the log. They must be durable before the next action is performed: what
     /// follows may disclose what they allow.
     Log(Vec<Verdict>),
+    /// The peer's user is asked, so that the answer may take a while.
+    Asking,
     /// The initiator reports entries that it leaves out of the sync.
     LeftBehind(LeftBehind),
     /// The peer declined some of the entries of these records.
@@ -343,6 +345,12 @@ impl Core {
     fn perform(&mut self, task: Task) {
         self.waiting = true;
         self.push(Action::Perform(task));
+    }
+
+    /// Has the host ask its user, and tells the peer before.
+    fn ask(&mut self, task: Task) {
+        self.send(Message::Asking);
+        self.perform(task);
     }
 
     fn notify(&mut self, event: Event) {

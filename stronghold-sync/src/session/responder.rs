@@ -299,7 +299,7 @@ impl Responder {
     fn planned(&mut self, sync: Box<Sync>, propose: Propose) -> Result<State, SessionError> {
         let plan = Box::new(sync.plan_to_take());
         if plan.losses_here().need_confirmation() {
-            self.core.perform(Task::Confirm(plan.clone()));
+            self.core.ask(Task::Confirm(plan.clone()));
             return Ok(State::AwaitLossApproval(sync, propose, plan));
         }
         self.taking(sync, propose, *plan)

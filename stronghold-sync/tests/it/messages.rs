@@ -109,6 +109,7 @@ fn finding() -> Vec<(&'static str, Message)> {
         RangeDigest { end: None, content: Content::Full(vec![symbol()]) },
     ];
     vec![
+        ("Asking", Message::Asking),
         ("Agreed/all", Message::Agreed(all)),
         ("Agreed/copied", Message::Agreed(copied)),
         ("Agreed/push-only", Message::Agreed(push_only)),
@@ -163,6 +164,7 @@ fn kind(message: &Message) -> &'static str {
     match message {
         Message::Open(_) => "Open",
         Message::Refused(_) => "Refused",
+        Message::Asking => "Asking",
         Message::Agreed(_) => "Agreed",
         Message::Digest(_) => "Digest",
         Message::Offer(_) => "Offer",
@@ -188,7 +190,7 @@ fn kind(message: &Message) -> &'static str {
     }
 }
 
-const KINDS: usize = 24;
+const KINDS: usize = 25;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -40,7 +40,7 @@ impl Responder {
         if unapproved.is_empty() {
             return self.apply_rulings(*pending, request, rulings, false);
         }
-        self.core.perform(Task::Approve(unapproved));
+        self.core.ask(Task::Approve(unapproved));
         Ok(State::AwaitApproval(pending, Box::new(request), rulings))
     }
 

@@ -85,6 +85,31 @@ fn another_version_is_told_from_misbehaviour() {
 }
 
 #[test]
+fn a_peer_says_once_that_it_asks_and_only_before_it_answers() {
+    let (a, mut b) = two_devices();
+    let out_of_order = blame(PeerMisbehaved::OutOfOrder);
+    let listing = Listing {
+        location: at("wallet/web/1"),
+        revision: shape("wallet/web/1", 1).revision,
+        size: 1,
+        modified: 1,
+        conflict: false,
+    };
+    let granted = Message::Granted(Volume { entries: 1, bytes: 1 });
+    for (ask, messages) in [
+        (import("wallet"), vec![Message::Asking, Message::Asking]),
+        (import("wallet"), vec![granted, Message::Asking]),
+        (browse("wallet"), vec![Message::Listing(vec![listing]), Message::Asking]),
+        (sync_both("wallet", &a), vec![Message::Asking, agreed(), Message::Asking]),
+    ] {
+        assert_eq!(initiator_error(ask, &mut a.clone(), messages.clone()), out_of_order, "{messages:?}");
+    }
+    // Only the responder says so.
+    assert_eq!(responder_error(&mut b, vec![Message::Asking]), out_of_order);
+    assert_eq!(responder_error(&mut b, vec![open_sync(true, true), Message::Asking]), out_of_order);
+}
+
+#[test]
 fn lists_out_of_order_repeated_or_empty_are_refused() {
     let (a, mut b) = two_devices();
     let (one, two) = (shape("wallet/web/1", 1), shape("wallet/web/2", 2));

@@ -287,6 +287,7 @@ fn a_sync_that_would_delete_many_stops_and_asks_first() {
             );
             assert_eq!(asked, Some(Err(SessionError::Deletions(Losses { there: false, ..losses }))));
             assert_eq!((a.heads("**"), b.heads("**")), before);
+            assert_eq!(a.asked_there, 1, "a's person heard that b's is asked");
             b.confirms_losses = true;
         }
         assert!(run(sync_both("**", &a), &mut a, &mut b).0.unwrap().is_ok());
@@ -327,7 +328,15 @@ fn a_rule_that_asks_is_a_persons_to_decide() {
         assert_eq!(run(ask.clone(), &mut a, &mut b), NOT_PERMITTED);
         assert!(!b.verdicts()[0].allowed);
         b.approves = true;
-        assert!(run(ask, &mut a, &mut b).0.unwrap().is_ok());
+        let summary = run(ask.clone(), &mut a, &mut b).0.unwrap().unwrap();
+        assert_eq!((a.asked_there, b.asked_there), (2, 0), "it hears that a person is asked");
+        let round_trips = summary.round_trips;
+        // Where no rule asks, or none is there, nothing is said of it.
+        let mut open = Node { policy: Default::default(), ..b.clone() };
+        assert_eq!(run(ask.clone(), &mut a, &mut open), NOT_PERMITTED);
+        open.grant(A, &ALL, "wallet/keys", false);
+        let summary = run(ask, &mut a, &mut open).0.unwrap().unwrap();
+        assert_eq!((a.asked_there, summary.round_trips <= round_trips), (2, true));
         assert!(b.verdicts().iter().all(|verdict| verdict.allowed && verdict.volume.entries == 1));
     }
 }

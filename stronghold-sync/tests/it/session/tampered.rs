@@ -27,6 +27,7 @@ pub(crate) fn one_of_each() -> Vec<Message> {
             request: Request::Browse { selection: select("**") },
             edition: Edition::default(),
         }),
+        Message::Asking,
         Message::Agreed(Agreed {
             pull: everything.clone(),
             push: everything.clone(),

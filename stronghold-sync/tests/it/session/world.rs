@@ -70,6 +70,8 @@ pub(crate) struct Node {
     /// Reported progress: entries that the peer has confirmed, and their total.
     pub(crate) given: Vec<(u64, u64)>,
     pub(crate) approves: bool,
+    /// How often the peer said that it asks its user.
+    pub(crate) asked_there: usize,
     /// `true` if the user here lets a peer delete many records.
     pub(crate) confirms_losses: bool,
     /// The last plan that this side made as initiator.
@@ -102,6 +104,7 @@ impl Node {
             known: BTreeSet::new(),
             given: Vec::new(),
             approves: false,
+            asked_there: 0,
             confirms_losses: false,
             plan: None,
             left: None,
@@ -277,6 +280,7 @@ impl Node {
         match event {
             Event::Log(verdicts) => self.events.extend(verdicts.into_iter().map(Trace::Logged)),
             Event::Incoming(_) | Event::Edition(_) | Event::Duplicate(_) => {}
+            Event::Asking => self.asked_there += 1,
             Event::Sent { entries, of } => self.given.push((entries, of)),
             Event::PeerHolds(revisions) => {
                 assert!(!revisions.is_empty());
