@@ -65,12 +65,12 @@ impl Progress {
         }
     }
 
-    /// Converts the error of the session: where a person was asked, the next step is with them.
+    /// Converts the error of the session: where a rule asks a person, the next step is with them.
     pub(super) fn explain(&self, error: impl Into<Failure>) -> Failure {
         let failure = error.into();
         match failure.kind == Kind::Denied && self.was_asked {
             true => failure.hint(
-                "a person was asked there, and did not say yes in time: speak with them, and try again",
+                "a rule there asks a person, and nobody said yes in time: speak with them, and try again",
             ),
             false => failure,
         }

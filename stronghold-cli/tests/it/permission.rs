@@ -130,7 +130,9 @@ fn a_rule_ends_with_its_time() {
 fn a_rule_that_asks_is_a_no_without_a_person() {
     let pair = Pair::new();
     pair.a.ok(&["grant", "b", "pull", "--select", "**", "--ask"]);
-    assert_eq!(pair.fails(&["sync", "a"], DENIED), DENIAL);
+    let said = pair.fails(&["sync", "a"], DENIED);
+    let hint = "a rule there asks a person, and nobody said yes in time: speak with them, and try again";
+    assert_eq!(said, format!("error: the peer does not permit it\nhint: {hint}\n"));
     assert_eq!(pair.logged()["allowed"], false);
 }
 

@@ -304,7 +304,7 @@ fn the_asking_side_sees_that_a_person_is_asked() {
         let (code, said) = end(asking);
         assert_eq!(code, exit, "{said}");
         let hint =
-            "hint: a person was asked there, and did not say yes in time: speak with them, and try again";
+            "hint: a rule there asks a person, and nobody said yes in time: speak with them, and try again";
         assert_eq!(said.contains(hint), exit == DENIED, "{said}");
         end(serving);
     }
