@@ -196,10 +196,7 @@ impl Initiator {
         let was_asking = core::mem::replace(&mut self.is_asking, matches!(message, Message::Asking));
         self.state = match (state, message) {
             (_, Message::Refused(refusal)) => return Err(SessionError::Refused(refusal)),
-            (state, Message::Asking) if !was_asking && state.awaits_answer() => {
-                self.core.notify(Event::Asking);
-                state
-            }
+            (state, Message::Asking) if !was_asking && state.awaits_answer() => self.asking(state),
             (State::AwaitGrant(mut incoming), Message::Granted(volume)) => {
                 incoming.limit(volume.entries)?;
                 self.core.notify(Event::Incoming(volume));
@@ -248,6 +245,12 @@ impl Initiator {
             _ => return Err(PeerMisbehaved::OutOfOrder.into()),
         };
         Ok(())
+    }
+
+    /// Has the host note that the peer's user is asked; the state waits on.
+    fn asking(&mut self, state: State) -> State {
+        self.core.notify(Event::Asking);
+        state
     }
 
     /// Handles a message about the difference of both sets.
