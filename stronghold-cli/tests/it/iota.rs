@@ -14,7 +14,7 @@ use crate::common::{DECISION, Device, USAGE, one_line, run};
 
 /// Returns the folder of the built programs, or says that they are not there.
 fn programs() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/iota/debug");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/debug");
     if folder.join("iota-export").exists() && folder.join("examples/sample").exists() {
         return Some(folder);
     }

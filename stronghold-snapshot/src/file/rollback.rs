@@ -9,8 +9,8 @@
 //! found by the file's id and records the file's home and its generation: it stays with a file that
 //! is moved or whose folder is renamed, and it alone is written anew with each change. A file at a
 //! new path, while its home still holds it, is a copy. Both may be written further, so the copy is
-//! noted by its path alone and the original's later generations do not count against it. A file at a
-//! new path whose home no longer holds it has moved, and must not be older than the state seen at
+//! noted by its path alone and the original's later generations do not count against it. A file at
+//! a new path whose home no longer holds it has moved, and must not be older than the state seen at
 //! its home.
 
 use std::fs::{self, DirBuilder};
