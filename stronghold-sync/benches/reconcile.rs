@@ -297,7 +297,8 @@ impl Report {
             let mut values: Vec<f64> = costs.iter().map(value).collect();
             values.sort_by(f64::total_cmp);
             let mean = values.iter().sum::<f64>() / values.len() as f64;
-            (mean, values[(values.len() * 95 / 100).min(values.len() - 1)], values[values.len() / 2])
+            let at = |percent: usize| values[(values.len() * percent / 100).min(values.len() - 1)];
+            (mean, at(95), at(50), [at(0), at(100)])
         };
         let bytes = of(|cost| cost.bytes as f64);
         let trips = of(|cost| cost.round_trips as f64);
@@ -310,13 +311,19 @@ impl Report {
         );
         let _ = writeln!(
             self.json,
-            r#"  {{"who":"{who}","kind":"{kind}","n":{n},"d":{d},"sessions":{sessions},"bytes_mean":{:.0},"bytes_p95":{:.0},"round_trips_mean":{:.3},"in_one_percent":{in_one},"round_trips_max":{},"asking_ms_median":{:.2},"answering_ms_median":{:.2}}},"#,
+            r#"  {{"who":"{who}","kind":"{kind}","n":{n},"d":{d},"sessions":{sessions},"bytes_mean":{:.0},"bytes_p95":{:.0},"bytes_median":{},"bytes_range":{:?},"round_trips_mean":{:.3},"in_one_percent":{in_one},"round_trips_max":{},"round_trips_median":{},"round_trips_range":{:?},"asking_ms_median":{:.4},"asking_ms_range":{:.4?},"answering_ms_median":{:.4},"answering_ms_range":{:.4?}}},"#,
             bytes.0,
             bytes.1,
+            bytes.2,
+            bytes.3,
             trips.0,
-            costs.iter().map(|cost| cost.round_trips).max().unwrap_or(0),
+            trips.3[1],
+            trips.2,
+            trips.3,
             asking.2,
-            answering.2
+            asking.3,
+            answering.2,
+            answering.3
         );
     }
 

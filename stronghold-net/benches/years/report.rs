@@ -78,6 +78,7 @@ fn memory() -> f64 {
 pub(crate) fn write(years: &[Year], is_quick: bool) {
     let (Some(first), Some(last)) = (years.first(), years.last()) else { return };
     println!();
+    let mut goals = Vec::new();
     for (what, name, limit) in [
         ("file for a live record", "bytes a live record", 1.5),
         ("bytes of a sync", "sync kB", 1.2),
@@ -87,10 +88,14 @@ pub(crate) fn write(years: &[Year], is_quick: bool) {
         let ratio = last.get(name) / first.get(name);
         let met = if ratio <= limit { "met" } else { "MISSED" };
         println!("{what}, year ten to year one: {ratio:.2}, at most {limit}: {met}");
+        goals.push(json!({
+            "goal": format!("{what}, year ten to year one: at most {limit}"), "reached": ratio, "met": ratio <= limit,
+        }));
     }
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     fs::create_dir_all(&folder).unwrap();
-    let all = json!({ "quick": is_quick, "years": years.iter().map(Year::json).collect::<Vec<_>>() });
+    let table: Vec<Value> = years.iter().map(Year::json).collect();
+    let all = json!({ "quick": is_quick, "years": table, "goals": goals });
     fs::write(folder.join("years.json"), format!("{all:#}\n")).unwrap();
     fs::write(folder.join("years.svg"), picture(years)).unwrap();
     println!("years.json and years.svg are in {}", folder.display());
