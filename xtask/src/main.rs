@@ -72,6 +72,8 @@ usage: cargo xtask COMMAND
   nightly     what CI leaves out: tests at full effort, demo in release, iota, fuzz, sanitize, soak, crash, flood, advisories
   test-sync   only the tests that cross crates and processes
   bench       the benchmark suites of all crates
+  bench all [--quick]
+              all of the following, with one report: target/bench/all.json and the page all.html; see xtask/BENCHMARKS.md
   bench storage [--without-iota | --ciphers]
               the vault and its file, beside IOTA Stronghold, age and the bare cipher: target/bench/storage.json
   bench sync  a whole sync between two processes: time, bytes, round trips and memory, beside git: target/bench/sync.json

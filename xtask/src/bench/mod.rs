@@ -1,8 +1,12 @@
-//! Runs `bench`: the criterion suites of all crates, or one of the benches that have a command of
-//! their own. Holds what those share: medians and goals.
+//! Runs `bench`: the criterion suites of all crates, one of the benches that have a command of
+//! their own, or all of those. Holds what those share: medians and goals.
 
+mod all;
 mod baselines;
+mod collect;
 mod link;
+mod measured;
+mod report;
 pub(crate) mod storage;
 mod sync;
 
@@ -16,12 +20,13 @@ use crate::{
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     match args {
         [] => suites(),
+        ["all", options @ ..] => all::run(options),
         ["storage", options @ ..] => storage::run(options),
         ["sync"] => sync::run(),
         ["link"] => link::run(),
         [RECONCILE, options @ ..] => bench("stronghold-sync", RECONCILE, options),
         [YEARS, options @ ..] => bench("stronghold-net", YEARS, options),
-        _ => Err("say `bench`, or `bench` with storage, sync, link, reconcile or years".into()),
+        _ => Err("say `bench`, or `bench` with all, storage, sync, link, reconcile or years".into()),
     }
 }
 
