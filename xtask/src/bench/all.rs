@@ -32,7 +32,12 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
     write_bench("all", &json!(report))?;
     fs::write(root().join("target/bench/all.html"), report::page(&report))?;
     println!("written: target/bench/all.html");
-    let failed = report.suites.iter().filter(|suite| suite.failure.is_some());
+    end(&report.suites)
+}
+
+/// Returns an error that names the suites that failed.
+fn end(suites: &[Suite]) -> Result<()> {
+    let failed = suites.iter().filter(|suite| suite.failure.is_some());
     let failed: Vec<&str> = failed.map(|suite| suite.name.as_str()).collect();
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", ")).into()) }
 }
@@ -72,4 +77,23 @@ fn machine() -> Machine {
 fn output(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).current_dir(root()).output();
     output.map_or_else(|_| String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suite_that_fails_is_named_and_the_others_stay() {
+        let failed = measured("no such suite", true);
+        assert!(failed.failure.as_ref().is_some_and(|failure| failure.starts_with("say `bench`")));
+        let ran = Suite { name: "ran".into(), ..Suite::default() };
+        assert!(end(std::slice::from_ref(&ran)).is_ok());
+        assert_eq!(end(&[ran, failed]).unwrap_err().to_string(), "failed: no such suite");
+    }
+
+    #[test]
+    fn only_quick_is_an_option() {
+        assert!(run(&["--slow"]).is_err());
+    }
 }
