@@ -61,7 +61,7 @@ pub enum ReadError {
     /// The key is wrong, or the file was changed.
     #[error("the key is wrong, or the snapshot is damaged")]
     WrongKey,
-    /// What was decrypted is no state of clients.
+    /// The decrypted content is no state of clients.
     #[error("what the snapshot holds can't be read: {0}")]
     Contents(String),
 }

@@ -23,7 +23,7 @@ const PASSPHRASE: &str = "canary-passphrase-99af3e";
 /// Base32, as the secrets of one-time passwords are.
 const ONE_TIME: &str = "CANARYONETIMEPASSWORDSECRETABCDE";
 const SSH_KEY: &str = include_str!("ssh-keys/ed");
-/// What is looked for: the name and the text of each secret. The middle of the key stands for it.
+/// The name and the text of each secret to look for. The middle of the key stands for it.
 const SECRETS: [(&str, &str); 4] = [
     ("the value", VALUE),
     ("the passphrase", PASSPHRASE),

@@ -1,9 +1,9 @@
 //! The mistakes of a person: each is answered with its cause, the state of the data and the next
 //! step, by an exit code that scripts can rely on, and changes nothing.
 //!
-//! Others have their tests where their subjects are: a damaged, cut or foreign file in `bad_input`, an old copy
-//! in `rollback`, a pairing that somebody declines in `terminal`, many deletions in `merge` and
-//! `several`, a device that is revoked in `shown`.
+//! Others have their tests where their subjects are: a damaged, cut or foreign file in `bad_input`,
+//! an old copy in `rollback`, a pairing that somebody declines in `terminal`, many deletions in
+//! `merge` and `several`, a device that is revoked in `shown`.
 #![cfg(unix)]
 
 use std::{fs::File, net::TcpListener, process::Stdio};
@@ -325,7 +325,7 @@ fn something_that_is_not_permitted_or_nobody_to_ask() {
     assert_eq!(keyless.stderr, expected);
 }
 
-/// What can't be printed is an error for help, too; a reader that has enough is none.
+/// Help that can't be printed is an error; a reader that has enough is none.
 #[test]
 fn an_output_that_is_full_or_closed() {
     let device = device();

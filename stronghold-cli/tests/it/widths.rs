@@ -1,4 +1,4 @@
-//! What lists look like on terminals of 50, 80 and 200 columns, with and without colours: with
+//! Looks at lists on terminals of 50, 80 and 200 columns, with and without colours: with
 //! names that would drive a terminal, long ones, wide ones, thousands, and nothing at all.
 #![cfg(unix)]
 

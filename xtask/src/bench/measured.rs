@@ -33,7 +33,7 @@ impl Row {
     }
 }
 
-/// The same task by one program at several sizes.
+/// A task by one program at several sizes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Series {
     pub(crate) work: String,

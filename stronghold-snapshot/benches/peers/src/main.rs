@@ -1,6 +1,7 @@
 //! The storage benchmark, measured in one run: Stronghold beside IOTA Stronghold (a vault), SQLite
-//! and redb with sealed values, age (file encryption) and AES-256-GCM itself. Prints one JSON object with a row for each task;
-//! `cargo xtask bench storage` adds the rows of the command and shows the table.
+//! and redb with sealed values, age (file encryption) and AES-256-GCM itself. Prints one JSON
+//! object with a row for each task; `cargo xtask bench storage` adds the rows of the command and
+//! shows the table.
 //!
 //! This program runs itself as a child with `open-stronghold FILE` and `open-iota FILE`, so that
 //! the peak of memory is that of opening alone.

@@ -70,7 +70,7 @@ pub(crate) struct Node {
     /// Reported progress: entries that the peer has confirmed, and their total.
     pub(crate) given: Vec<(u64, u64)>,
     pub(crate) approves: bool,
-    /// How often the peer said that it asks its user.
+    /// Number of times that the peer said that it asks its user.
     pub(crate) asked_there: usize,
     /// `true` if the user here lets a peer delete many records.
     pub(crate) confirms_losses: bool,
