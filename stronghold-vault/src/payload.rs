@@ -358,12 +358,20 @@ fn vaults_of(client: ClientId, stored: Vec<VaultNames>) -> Result<BTreeMap<Vault
     Ok(vaults)
 }
 
-/// Orders records by id. Sorts places instead of the records themselves, which are large.
-fn by_id(found: Vec<(RecordId, Record)>) -> BTreeMap<RecordId, Record> {
+/// Orders records by id. Sorts places first, so that each record, which is large, is moved once.
+fn by_id(mut found: Vec<(RecordId, Record)>) -> BTreeMap<RecordId, Record> {
     let mut order: Vec<(RecordId, usize)> = found.iter().map(|(id, _)| *id).zip(0..).collect();
     order.sort_unstable();
-    let mut found: Vec<Option<(RecordId, Record)>> = found.into_iter().map(Some).collect();
-    order.into_iter().filter_map(|(_, at)| found.get_mut(at)?.take()).collect()
+    for at in 0..order.len() {
+        let mut from = order[at].1;
+        // What was there has been exchanged since.
+        while from < at {
+            from = order[from].1;
+        }
+        found.swap(at, from);
+    }
+    drop(order);
+    found.into_iter().collect()
 }
 
 fn slice(bytes: &[u8], range: Range<u64>) -> Result<&[u8], DecodeError> {
