@@ -241,7 +241,7 @@ impl Stronghold {
             found[number].push((id, loaded.checked(record)?));
         }
         let all = loaded.clients.values_mut().flat_map(|client| client.vaults.values_mut());
-        all.zip(found).for_each(|(vault, found)| vault.records = by_id(found));
+        all.zip(found).for_each(|(vault, found)| vault.records = found.into_iter().collect());
         match fences.are_passed() && count == parts.count {
             true => Ok(loaded),
             false => Err(DecodeError),
@@ -356,22 +356,6 @@ fn vaults_of(client: ClientId, stored: Vec<VaultNames>) -> Result<BTreeMap<Vault
         vaults.insert(id, Vault { name, key, records: BTreeMap::new() });
     }
     Ok(vaults)
-}
-
-/// Orders records by id. Sorts places first, so that each record, which is large, is moved once.
-fn by_id(mut found: Vec<(RecordId, Record)>) -> BTreeMap<RecordId, Record> {
-    let mut order: Vec<(RecordId, usize)> = found.iter().map(|(id, _)| *id).zip(0..).collect();
-    order.sort_unstable();
-    for at in 0..order.len() {
-        let mut from = order[at].1;
-        // What was there has been exchanged since.
-        while from < at {
-            from = order[from].1;
-        }
-        found.swap(at, from);
-    }
-    drop(order);
-    found.into_iter().collect()
 }
 
 fn slice(bytes: &[u8], range: Range<u64>) -> Result<&[u8], DecodeError> {
