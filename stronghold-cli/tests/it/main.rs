@@ -46,6 +46,7 @@ mod shown;
 mod ssh;
 mod storage;
 mod stores;
+mod suspending;
 mod terminal;
 mod using;
 mod widths;

@@ -181,7 +181,7 @@ fn what_was_typed_wrongly_does_not_drive_the_terminal() {
 }
 
 /// Starts a shell with job control, which keeps the terminal settings that its commands leave.
-fn shell(device: &Device) -> OsSession {
+pub(crate) fn shell(device: &Device) -> OsSession {
     let mut shell = std::process::Command::new("sh");
     shell
         .arg("-i")
@@ -198,7 +198,7 @@ fn shell(device: &Device) -> OsSession {
 
 /// Checks that the terminal settings are those from the start of the shell.
 #[track_caller]
-fn assert_as_before(session: &mut OsSession) {
+pub(crate) fn assert_as_before(session: &mut OsSession) {
     session.send_line("stty -g | cmp - before && echo as''-before || echo oth''er").unwrap();
     let answer = session.expect(expectrl::Regex("as-before|other")).unwrap();
     assert!(answer.as_bytes().ends_with(b"as-before"), "{:?}", String::from_utf8_lossy(answer.as_bytes()));
