@@ -4,6 +4,7 @@
 extern crate alloc;
 
 mod error;
+pub mod mailbox;
 pub mod message;
 mod model;
 mod plan;
