@@ -95,7 +95,7 @@ fn exchange(socket: &Path, request: &Request) -> Result<Reply, AgentError> {
     let mut stream = connect(socket)?;
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
-    stream.write_all(&*request.to_bytes())?;
+    stream.write_all(&**request.to_bytes())?;
     let mut reply = Zeroizing::new([0; REPLY_LEN]);
     stream.read_exact(&mut *reply)?;
     match Reply::from_bytes(&reply) {

@@ -186,7 +186,7 @@ impl Holder {
         if is_over {
             self.wipe().await;
         }
-        let sent = stream.write_all(&*reply.to_bytes()).await;
+        let sent = stream.write_all(&**reply.to_bytes()).await;
         wipe_stack();
         if is_over {
             self.ended.notify_one();

@@ -86,9 +86,9 @@ pub(super) enum Unread {
 }
 
 impl Request {
-    /// Encodes the request.
-    pub(super) fn to_bytes(&self) -> Zeroizing<[u8; REQUEST_LEN]> {
-        let mut out = Zeroizing::new([0; REQUEST_LEN]);
+    /// Encodes the request, on the heap: an array that is moved leaves its bytes on the stack.
+    pub(super) fn to_bytes(&self) -> Box<Zeroizing<[u8; REQUEST_LEN]>> {
+        let mut out = Box::new(Zeroizing::new([0; REQUEST_LEN]));
         out[..7].copy_from_slice(&MAGIC);
         out[7] = VERSION;
         out[8] = match self.asked {
@@ -128,9 +128,9 @@ impl Request {
 }
 
 impl Reply {
-    /// Encodes the reply.
-    pub(super) fn to_bytes(&self) -> Zeroizing<[u8; REPLY_LEN]> {
-        let mut out = Zeroizing::new([0; REPLY_LEN]);
+    /// Encodes the reply, as a request.
+    pub(super) fn to_bytes(&self) -> Box<Zeroizing<[u8; REPLY_LEN]>> {
+        let mut out = Box::new(Zeroizing::new([0; REPLY_LEN]));
         out[..7].copy_from_slice(&MAGIC);
         out[7] = VERSION;
         out[8] = match self {
