@@ -11,6 +11,7 @@ mod client;
 #[allow(dead_code, reason = "the integration tests use the rest")]
 mod common;
 mod error;
+pub mod mailbox;
 pub mod pairing;
 mod rendezvous;
 mod server;

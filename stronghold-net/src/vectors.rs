@@ -15,7 +15,7 @@ use std::{
 use hkdf::Hkdf;
 use rustls::KeyLog;
 use sha2::{Digest, Sha384};
-use stronghold_sync::{DeviceId, hex};
+use stronghold_sync::{DeviceId, hex, mailbox::Point};
 use stronghold_vault::{Identity, Rendezvous};
 use tokio::io::duplex;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -28,6 +28,7 @@ use crate::{
         frame::{self, Role},
         tls::{self, Verifier},
     },
+    mailbox::{NAME_LEN, ObjectKind, ObjectName, PairKeys},
     pairing,
     rendezvous::{
         discovery,
@@ -39,8 +40,8 @@ use crate::{
 
 const HEAD: &str = "\
 # Vectors of the protocol, version 1: a name and a value, one a line; a value is bytes in hexadecimal, if it is not a code. What
-# stands under a name that begins with `given/` is chosen; the rest follows from it, as stronghold-net/PROTOCOL.md says, sections 1
-# and 2. The initiator is the joiner too, and is called `phone`; the responder is the listener, is called `laptop`, and is the device
+# stands under a name that begins with `given/` is chosen; the rest follows from it, as stronghold-net/PROTOCOL.md says, sections 1,
+# 2 and 9. The initiator is the joiner too, and is called `phone`; the responder is the listener, is called `laptop`, and is the device
 # that is knocked at and announced. Messages are without their frames.
 ";
 
@@ -149,6 +150,21 @@ fn of_an_announcement(code: &PairingCode) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Returns the vectors of a mailbox: its folder, and the name of the initiator's letter 7 with an id of
+/// 8 bytes 4, under the first 12 bytes of the nonce.
+fn of_a_mailbox() -> Vec<(&'static str, Vec<u8>)> {
+    let [initiator, responder] = devices().map(|identity| identity.device());
+    let keys = PairKeys::new(&rendezvous(), &initiator, &responder);
+    let point = Point { number: 7, id: [4; 8] };
+    let name = ObjectName { writer: keys.own(), kind: ObjectKind::Letter, point };
+    let text = keys.seal_with(&name, NONCE.first_chunk().unwrap()).unwrap();
+    assert_eq!(keys.open_name(&text), Some(name));
+    vec![
+        ("mailbox/folder", hex::read::<16>(&keys.folder()).unwrap().to_vec()),
+        ("mailbox/name", hex::read::<{ NAME_LEN / 2 }>(&text).unwrap().to_vec()),
+    ]
+}
+
 /// Compares a file with its expected content; writes it where that is requested.
 pub(super) fn compare_or_bless(name: &str, expected: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name);
@@ -165,7 +181,7 @@ fn the_file_has_what_follows_from_what_is_given() {
     let addresses = vec!["192.0.2.7:4433".parse().unwrap(), "[2001:db8::7]:4433".parse().unwrap()];
     let mut lines = given();
     let link = Invitation { code: code.copy(), addresses }.link().to_string();
-    lines.extend([of_a_channel(), of_a_pairing(&code), of_an_announcement(&code)].concat());
+    lines.extend([of_a_channel(), of_a_pairing(&code), of_an_announcement(&code), of_a_mailbox()].concat());
     let lines = lines.iter().map(|(name, bytes)| format!("{name} {}\n", hex::text(bytes)));
     let codes = [("code/text", code.reveal().to_string()), ("code/link", link)];
     let codes = codes.map(|(name, text)| format!("{name} {text}\n"));

@@ -1,0 +1,211 @@
+//! Stores of objects, which nobody has to trust: a folder that another program carries.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use stronghold_snapshot::offload;
+use stronghold_sync::hex;
+use stronghold_vault::{RandomnessError, random};
+use thiserror::Error;
+
+use crate::session::handler::BoxFuture;
+
+/// Maximum length of an object's name, in characters: a file system allows 255 bytes.
+pub const MAX_STORE_NAME: usize = 128;
+
+/// A place that keeps objects under names. It may lose, delay, repeat or alter them. No method
+/// needs a condition that only some stores can check: names are random, and an object never
+/// changes.
+pub trait Store: Send + Sync {
+    /// Returns the names of the objects, at most `limit` of them.
+    fn list(&self, limit: usize) -> BoxFuture<Result<Listing, StoreError>>;
+
+    /// Returns an object of at most `limit` bytes; `None` if there is none with this name.
+    fn get(&self, name: &str, limit: usize) -> BoxFuture<Result<Option<Vec<u8>>, StoreError>>;
+
+    /// Stores an object under a new name, durably if the store can.
+    fn put(&self, name: &str, object: Vec<u8>) -> BoxFuture<Result<(), StoreError>>;
+
+    /// Deletes an object. One that is not there is no error.
+    fn delete(&self, name: &str) -> BoxFuture<Result<(), StoreError>>;
+}
+
+/// The names of the objects in a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The names, in no order.
+    pub names: Vec<String>,
+    /// Number of things seen that are no objects: other names, folders, links.
+    pub others: usize,
+    /// `false` if the listing ended at the limit.
+    pub is_complete: bool,
+}
+
+/// An error of a store.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The name can't be that of an object.
+    #[error("that is not the name of an object")]
+    Name,
+    /// Not an object: a link, a folder or a device.
+    #[error("it is not a plain file")]
+    NotAFile,
+    /// The object is longer than the limit.
+    #[error("it is longer than {0} bytes")]
+    TooLong(usize),
+    /// The operating system returned no random bytes.
+    #[error(transparent)]
+    NoRandomness(#[from] RandomnessError),
+    /// Another error of reading or writing.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The folder of a pair inside a folder that another program carries, such as a synchronised folder
+/// or a USB stick.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    place: PathBuf,
+    pair: PathBuf,
+}
+
+impl Folder {
+    /// Names the folder of a pair, [`PairKeys::folder`](super::PairKeys::folder), inside `place`.
+    /// `place` must exist when the store is used: a stick that is not plugged in is an error, not
+    /// an empty store. The pair's folder is made by the first [`put`](Store::put).
+    pub fn new(place: impl Into<PathBuf>, pair: &str) -> Self {
+        let place = place.into();
+        Self { pair: place.join(pair), place }
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf, StoreError> {
+        if !is_name(name) {
+            return Err(StoreError::Name);
+        }
+        Ok(self.pair.join(name))
+    }
+
+    fn list_now(&self, limit: usize) -> Result<Listing, StoreError> {
+        let mut listing = Listing { is_complete: true, ..Listing::default() };
+        let found = match fs::read_dir(&self.pair) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::read_dir(&self.place)?;
+                return Ok(listing);
+            }
+            found => found?,
+        };
+        for (at, entry) in found.enumerate() {
+            if at >= limit {
+                listing.is_complete = false;
+                break;
+            }
+            let entry = entry?;
+            let name = entry.file_name().into_string().ok().filter(|name| is_name(name));
+            match name.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_file())) {
+                Some(name) => listing.names.push(name),
+                None => listing.others += 1,
+            }
+        }
+        Ok(listing)
+    }
+
+    fn put_now(&self, path: &Path, object: &[u8]) -> Result<(), StoreError> {
+        match fs::create_dir(&self.pair) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
+        }
+        // The point keeps it out of listings, here and in programs that skip hidden files.
+        let temporary = self.pair.join(format!(".{}", hex::text(&random::<16>()?)));
+        let written = write_new(&temporary, object).and_then(|()| fs::rename(&temporary, path));
+        if written.is_err() {
+            // The error of writing is the one to report.
+            let _ = fs::remove_file(&temporary);
+        }
+        written?;
+        sync_folder(&self.pair)?;
+        Ok(())
+    }
+}
+
+impl Store for Folder {
+    fn list(&self, limit: usize) -> BoxFuture<Result<Listing, StoreError>> {
+        let this = self.clone();
+        Box::pin(offload(move || this.list_now(limit)))
+    }
+
+    fn get(&self, name: &str, limit: usize) -> BoxFuture<Result<Option<Vec<u8>>, StoreError>> {
+        let path = self.path(name);
+        Box::pin(offload(move || read(&path?, limit)))
+    }
+
+    fn put(&self, name: &str, object: Vec<u8>) -> BoxFuture<Result<(), StoreError>> {
+        let (this, path) = (self.clone(), self.path(name));
+        Box::pin(offload(move || this.put_now(&path?, &object)))
+    }
+
+    fn delete(&self, name: &str) -> BoxFuture<Result<(), StoreError>> {
+        let path = self.path(name);
+        Box::pin(offload(move || match fs::remove_file(path?) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }))
+    }
+}
+
+/// Returns whether a name can be that of an object: it leads to no other folder, and is the same in
+/// file systems that ignore case.
+fn is_name(name: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    (1..=MAX_STORE_NAME).contains(&name.len()) && name.bytes().all(is_digit)
+}
+
+fn read(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
+    let file = match open_plain(path) {
+        Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut object = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut object)?;
+    if object.len() > limit {
+        return Err(StoreError::TooLong(limit));
+    }
+    Ok(Some(object))
+}
+
+/// Opens a plain file, neither through a link nor waiting for the other end of a FIFO.
+fn open_plain(path: &Path) -> Result<File, StoreError> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(StoreError::NotAFile);
+    }
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use rustix::fs::OFlags;
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(StoreError::NotAFile) }
+}
+
+fn write_new(path: &Path, object: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(object)?;
+    file.sync_all()
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;
