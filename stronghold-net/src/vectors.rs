@@ -15,7 +15,8 @@ use std::{
 use hkdf::Hkdf;
 use rustls::KeyLog;
 use sha2::{Digest, Sha384};
-use stronghold_sync::{DeviceId, hex, mailbox::Point};
+use stronghold_snapshot::RecipientSecretKey;
+use stronghold_sync::{DeviceId, Edition, hex, mailbox::Point};
 use stronghold_vault::{Identity, Rendezvous};
 use tokio::io::duplex;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -28,7 +29,7 @@ use crate::{
         frame::{self, Role},
         tls::{self, Verifier},
     },
-    mailbox::{NAME_LEN, ObjectKind, ObjectName, PairKeys},
+    mailbox::{Card, NAME_LEN, ObjectKind, ObjectName, PairKeys},
     pairing,
     rendezvous::{
         discovery,
@@ -151,7 +152,8 @@ fn of_an_announcement(code: &PairingCode) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Returns the vectors of a mailbox: its folder, and the name of the initiator's letter 7 with an id of
-/// 8 bytes 4, under the first 12 bytes of the nonce.
+/// 8 bytes 4, and a card of the same number and id, under the first 12 bytes of the nonce. The
+/// card's key is that of 32 bytes 6.
 fn of_a_mailbox() -> Vec<(&'static str, Vec<u8>)> {
     let [initiator, responder] = devices().map(|identity| identity.device());
     let keys = PairKeys::new(&rendezvous(), &initiator, &responder);
@@ -159,9 +161,23 @@ fn of_a_mailbox() -> Vec<(&'static str, Vec<u8>)> {
     let name = ObjectName { writer: keys.own(), kind: ObjectKind::Letter, point };
     let text = keys.seal_with(&name, NONCE.first_chunk().unwrap()).unwrap();
     assert_eq!(keys.open_name(&text), Some(name));
+    let card_name = ObjectName { kind: ObjectKind::Card, ..name };
+    let card_name = keys.seal_with(&card_name, NONCE.first_chunk().unwrap()).unwrap();
+    let card = Card {
+        taken: point,
+        damaged: Point::default(),
+        seen: Edition { generation: 3, stamp: Some(stamp_of(&BINDING)) },
+        time: 1,
+        key: RecipientSecretKey::from_bytes(&[6; 32]).unwrap().public(),
+    };
+    let object = card.seal_with(&keys, &card_name, &devices()[0], NONCE.first_chunk().unwrap()).unwrap();
+    assert_eq!(Card::open(&object, &keys, &card_name, devices()[0].public()).as_ref(), Ok(&card));
     vec![
         ("mailbox/folder", hex::read::<16>(&keys.folder()).unwrap().to_vec()),
         ("mailbox/name", hex::read::<{ NAME_LEN / 2 }>(&text).unwrap().to_vec()),
+        ("mailbox/card-name", hex::read::<{ NAME_LEN / 2 }>(&card_name).unwrap().to_vec()),
+        ("mailbox/card", object),
+        ("mailbox/card-key-id", card.standing().key.to_vec()),
     ]
 }
 

@@ -8,8 +8,8 @@ use stronghold_sync::{DeviceId, hex, mailbox::Point};
 use stronghold_vault::{RandomnessError, Rendezvous, random};
 use zeroize::Zeroizing;
 
-const NONCE_LEN: usize = 12;
-const TAG_LEN: usize = 16;
+pub(super) const NONCE_LEN: usize = 12;
+pub(super) const TAG_LEN: usize = 16;
 /// Writer, kind, number and id.
 const PLAIN_LEN: usize = 1 + 1 + 8 + 8;
 const SEALED_LEN: usize = NONCE_LEN + PLAIN_LEN + TAG_LEN;
@@ -49,6 +49,7 @@ pub struct ObjectName {
 /// The secrets of a pair's mailbox, derived from the secret of its pairing.
 pub struct PairKeys {
     names: Zeroizing<[u8; 32]>,
+    cards: Zeroizing<[u8; 32]>,
     folder: [u8; 16],
     own: Writer,
 }
@@ -58,9 +59,11 @@ impl PairKeys {
     /// others.
     pub fn new(pairing: &Rendezvous, own: &DeviceId, peer: &DeviceId) -> Self {
         let prk = Hkdf::<Sha256>::new(None, pairing.as_bytes());
-        let (mut names, mut folder) = (Zeroizing::new([0; 32]), [0; 16]);
-        let labels: [(&[u8], &mut [u8]); 2] = [
+        let [mut names, mut cards] = [Zeroizing::new([0; 32]), Zeroizing::new([0; 32])];
+        let mut folder = [0; 16];
+        let labels: [(&[u8], &mut [u8]); 3] = [
             (b"stronghold/mailbox/names/v1", names.as_mut_slice()),
+            (b"stronghold/mailbox/cards/v1", cards.as_mut_slice()),
             (b"stronghold/mailbox/folder/v1", &mut folder),
         ];
         for (label, out) in labels {
@@ -68,7 +71,7 @@ impl PairKeys {
             debug_assert!(expanded.is_ok(), "32 bytes are never too many");
         }
         let own = if own < peer { Writer::Smaller } else { Writer::Larger };
-        Self { names, folder, own }
+        Self { names, cards, folder, own }
     }
 
     /// Returns the name of the pair's folder in a store: a pseudonym of 32 hexadecimal digits,
@@ -99,6 +102,11 @@ impl PairKeys {
         let mut plain = plain.to_vec();
         Aes256Gcm::new((&*self.names).into()).decrypt_in_place(nonce.into(), &[], &mut plain).ok()?;
         ObjectName::from_bytes(plain.as_slice().try_into().ok()?)
+    }
+
+    /// Returns the key under which cards are sealed.
+    pub(super) fn cards(&self) -> &[u8; 32] {
+        &self.cards
     }
 
     /// Seals a name under a given nonce.
