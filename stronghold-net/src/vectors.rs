@@ -16,7 +16,10 @@ use hkdf::Hkdf;
 use rustls::KeyLog;
 use sha2::{Digest, Sha384};
 use stronghold_snapshot::RecipientSecretKey;
-use stronghold_sync::{DeviceId, Edition, hex, mailbox::Point};
+use stronghold_sync::{
+    DeviceId, Edition, hex,
+    mailbox::{Order, Point},
+};
 use stronghold_vault::{Identity, Rendezvous};
 use tokio::io::duplex;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -29,7 +32,7 @@ use crate::{
         frame::{self, Role},
         tls::{self, Verifier},
     },
-    mailbox::{Card, NAME_LEN, ObjectKind, ObjectName, PairKeys},
+    mailbox::{self, Card, NAME_LEN, ObjectKind, ObjectName, PairKeys},
     pairing,
     rendezvous::{
         discovery,
@@ -161,6 +164,9 @@ fn of_a_mailbox() -> Vec<(&'static str, Vec<u8>)> {
     let name = ObjectName { writer: keys.own(), kind: ObjectKind::Letter, point };
     let text = keys.seal_with(&name, NONCE.first_chunk().unwrap()).unwrap();
     assert_eq!(keys.open_name(&text), Some(name));
+    let edition = |generation| Edition { generation, stamp: None };
+    let order = Order { point, after: vec![Point::default()], sealed: edition(2), seen: edition(1) };
+    let head = mailbox::head_of(&order).unwrap();
     let card_name = ObjectName { kind: ObjectKind::Card, ..name };
     let card_name = keys.seal_with(&card_name, NONCE.first_chunk().unwrap()).unwrap();
     let card = Card {
@@ -175,6 +181,8 @@ fn of_a_mailbox() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("mailbox/folder", hex::read::<16>(&keys.folder()).unwrap().to_vec()),
         ("mailbox/name", hex::read::<{ NAME_LEN / 2 }>(&text).unwrap().to_vec()),
+        ("mailbox/letter-order", head.clone()),
+        ("mailbox/letter-request", mailbox::request_of(&text, &head).to_vec()),
         ("mailbox/card-name", hex::read::<{ NAME_LEN / 2 }>(&card_name).unwrap().to_vec()),
         ("mailbox/card", object),
         ("mailbox/card-key-id", card.standing().key.to_vec()),

@@ -50,6 +50,7 @@ pub struct ObjectName {
 pub struct PairKeys {
     names: Zeroizing<[u8; 32]>,
     cards: Zeroizing<[u8; 32]>,
+    letters: Zeroizing<[u8; 32]>,
     folder: [u8; 16],
     own: Writer,
 }
@@ -59,11 +60,12 @@ impl PairKeys {
     /// others.
     pub fn new(pairing: &Rendezvous, own: &DeviceId, peer: &DeviceId) -> Self {
         let prk = Hkdf::<Sha256>::new(None, pairing.as_bytes());
-        let [mut names, mut cards] = [Zeroizing::new([0; 32]), Zeroizing::new([0; 32])];
+        let [mut names, mut cards, mut letters] = [(); 3].map(|()| Zeroizing::new([0; 32]));
         let mut folder = [0; 16];
-        let labels: [(&[u8], &mut [u8]); 3] = [
+        let labels: [(&[u8], &mut [u8]); 4] = [
             (b"stronghold/mailbox/names/v1", names.as_mut_slice()),
             (b"stronghold/mailbox/cards/v1", cards.as_mut_slice()),
+            (b"stronghold/mailbox/letters/v1", letters.as_mut_slice()),
             (b"stronghold/mailbox/folder/v1", &mut folder),
         ];
         for (label, out) in labels {
@@ -71,7 +73,7 @@ impl PairKeys {
             debug_assert!(expanded.is_ok(), "32 bytes are never too many");
         }
         let own = if own < peer { Writer::Smaller } else { Writer::Larger };
-        Self { names, cards, folder, own }
+        Self { names, cards, letters, folder, own }
     }
 
     /// Returns the name of the pair's folder in a store: a pseudonym of 32 hexadecimal digits,
@@ -107,6 +109,11 @@ impl PairKeys {
     /// Returns the key under which cards are sealed.
     pub(super) fn cards(&self) -> &[u8; 32] {
         &self.cards
+    }
+
+    /// Returns the key under which letters are sealed once more.
+    pub(super) fn letters(&self) -> &[u8; 32] {
+        &self.letters
     }
 
     /// Seals a name under a given nonce.
