@@ -1,8 +1,6 @@
-//! Tests Ctrl-Z and Ctrl-C at each kind of question and in mid-work, in a shell with job control:
-//! the terminal is as before whenever the shell has it, and a resumed command goes on.
+//! Tests Ctrl-Z at each kind of question and in mid-work, in a shell with job control: the terminal
+//! is as before whenever the shell has it, and a resumed command goes on.
 #![cfg(unix)]
-
-use std::time::Duration;
 
 use crate::common::{Device, Pair};
 use crate::terminal::{assert_as_before, shell};
@@ -67,17 +65,6 @@ fn start(session: &mut OsSession, command: &str) {
     session.send_line(format!("\"$STRONGHOLD\" {command}")).unwrap();
 }
 
-/// Waits until the shell reads commands: it drops input that comes while it notices an interrupt.
-fn wait_for(session: &mut OsSession) {
-    session.set_expect_timeout(Some(Duration::from_secs(1)));
-    let answers = |session: &mut OsSession| {
-        session.send_line("echo ba''ck").unwrap();
-        session.expect("back").is_ok()
-    };
-    assert!((0..30).any(|_| answers(session)), "the shell does not answer");
-    session.set_expect_timeout(Some(Duration::from_secs(30)));
-}
-
 #[test]
 fn each_question_can_be_suspended_and_is_answered_afterwards() {
     let (_device, mut session) = prepared();
@@ -99,29 +86,6 @@ fn each_question_can_be_suspended_and_is_answered_afterwards() {
         }
         session.expect(end).unwrap_or_else(|error| panic!("{command}: {end}: {error}"));
         assert_as_before(&mut session);
-    }
-}
-
-#[test]
-fn each_question_can_be_interrupted_and_nothing_was_changed() {
-    let (device, mut session) = prepared();
-    let before = std::fs::read(device.snapshot()).unwrap();
-    for (command, questions, _) in CASES {
-        for left in 0..questions.len() {
-            start(&mut session, command);
-            for (question, answer) in &questions[..left] {
-                session.expect(question).unwrap_or_else(|error| panic!("{command}: {question}: {error}"));
-                session.send_line(answer).unwrap();
-            }
-            session.expect(questions[left].0).unwrap_or_else(|error| panic!("{command}: {left}: {error}"));
-            session.send(CTRL_C).unwrap();
-            wait_for(&mut session);
-            assert_as_before(&mut session);
-        }
-    }
-    assert_eq!(std::fs::read(device.snapshot()).unwrap(), before);
-    for new in ["new", "made"] {
-        assert!(!device.folder().join(new).exists(), "{new}");
     }
 }
 
