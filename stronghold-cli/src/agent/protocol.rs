@@ -128,7 +128,7 @@ impl Request {
 }
 
 impl Reply {
-    /// Encodes the reply, as a request.
+    /// Encodes the reply, on the heap for the same reason.
     pub(super) fn to_bytes(&self) -> Box<Zeroizing<[u8; REPLY_LEN]>> {
         let mut out = Box::new(Zeroizing::new([0; REPLY_LEN]));
         out[..7].copy_from_slice(&MAGIC);

@@ -67,7 +67,7 @@ fn start(session: &mut OsSession, command: &str) {
 
 #[test]
 fn each_question_can_be_suspended_and_is_answered_afterwards() {
-    let (_device, mut session) = prepared();
+    let (device, mut session) = prepared();
     for (command, questions, end) in CASES {
         start(&mut session, command);
         for (question, answer) in questions {
@@ -87,6 +87,10 @@ fn each_question_can_be_suspended_and_is_answered_afterwards() {
         session.expect(end).unwrap_or_else(|error| panic!("{command}: {end}: {error}"));
         assert_as_before(&mut session);
     }
+    assert_eq!(device.get("w/v/new"), "secret");
+    assert_eq!(device.get("w/v/empty"), "");
+    assert_eq!(device.get("wallet/web/other"), "mine");
+    assert!(!device.locations().iter().any(|at| at.starts_with("w/many")), "they were removed");
 }
 
 /// A suspended `serve` answers nobody; resumed, it answers as before.

@@ -1,7 +1,6 @@
 //! The card of a device: which letters it has taken, and the key to which it wants further ones
 //! sealed. It is signed, since whoever has the pair's secret alone must not name a key.
 
-use aes_gcm::{Aes256Gcm, KeyInit, aead::AeadInOut};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use stronghold_snapshot::RecipientPublicKey;
@@ -16,7 +15,7 @@ use stronghold_vault::{
 };
 use thiserror::Error;
 
-use super::names::{NONCE_LEN, PairKeys, TAG_LEN};
+use super::names::{self, NONCE_LEN, PairKeys, TAG_LEN};
 
 const SIGNED: &[u8] = b"stronghold/mailbox/card/v1";
 const SIGNATURE_LEN: usize = 64;
@@ -108,11 +107,7 @@ impl Card {
         plain[SIGNATURE_LEN..][..LEN_LEN].copy_from_slice(&len.to_be_bytes());
         let signature = writer.sign(&to_sign(name, &plain[SIGNATURE_LEN..]));
         plain[..SIGNATURE_LEN].copy_from_slice(&signature);
-        let cipher = Aes256Gcm::new(keys.cards().into());
-        cipher
-            .encrypt_in_place(nonce.into(), name.as_bytes(), &mut plain)
-            .map_err(|_| SealCardError::Content)?;
-        Ok([nonce, plain.as_slice()].concat())
+        names::seal(keys.cards(), name, nonce, plain).ok_or(SealCardError::Content)
     }
 
     /// Opens the card that is the object of this name, and checks that `writer` signed it.
@@ -128,10 +123,7 @@ impl Card {
         if object.len() != CARD_LEN {
             return Err(CardError::Damaged);
         }
-        let (nonce, sealed) = object.split_first_chunk::<NONCE_LEN>().ok_or(CardError::Damaged)?;
-        let mut plain = sealed.to_vec();
-        let cipher = Aes256Gcm::new(keys.cards().into());
-        cipher.decrypt_in_place(nonce.into(), name.as_bytes(), &mut plain).map_err(|_| CardError::Damaged)?;
+        let plain = names::open(keys.cards(), name, object).ok_or(CardError::Damaged)?;
         let (signature, signed) = plain.split_at_checked(SIGNATURE_LEN).ok_or(CardError::Damaged)?;
         writer.verify(&to_sign(name, signed), signature).map_err(|_| CardError::Signature)?;
         let (len, content) = signed.split_first_chunk::<LEN_LEN>().ok_or(CardError::Content)?;

@@ -1,7 +1,6 @@
 //! A letter: entries for the other device, sealed to the key of its card, with their order in the
 //! sender's chain of letters.
 
-use aes_gcm::{Aes256Gcm, KeyInit, aead::AeadInOut};
 use sha2::{Digest, Sha256};
 use stronghold_snapshot::{
     ComplementError, Manifest, RecipientPublicKey, RecipientSecretKey, SealError, open_complement,
@@ -18,7 +17,7 @@ use stronghold_vault::{
 };
 use thiserror::Error;
 
-use super::names::{NONCE_LEN, PairKeys};
+use super::names::{self, PairKeys};
 
 const ORDER_CONTEXT: &[u8] = b"stronghold/mailbox/letter/v1";
 /// The length of the order.
@@ -85,12 +84,7 @@ impl Letter {
         let request = request_of(name, &object);
         let manifest = Manifest { sender: sender.device(), receiver, request, index: 0 };
         object.extend(seal_complement(entries, to, sender, &manifest)?);
-        let nonce: [u8; NONCE_LEN] = random()?;
-        let cipher = Aes256Gcm::new(keys.letters().into());
-        cipher
-            .encrypt_in_place((&nonce).into(), name.as_bytes(), &mut object)
-            .map_err(|_| SealLetterError::TooLong)?;
-        Ok([&nonce, object.as_slice()].concat())
+        names::seal(keys.letters(), name, &random()?, object).ok_or(SealLetterError::TooLong)
     }
 
     /// Reads the order of a letter, which nobody vouches for before [`open`](Self::open).
@@ -98,12 +92,7 @@ impl Letter {
     /// # Errors
     /// [`LetterError`].
     pub fn read(object: &[u8], keys: &PairKeys, name: &str) -> Result<Self, LetterError> {
-        let (nonce, sealed) = object.split_first_chunk::<NONCE_LEN>().ok_or(LetterError::Damaged)?;
-        let mut plain = sealed.to_vec();
-        let cipher = Aes256Gcm::new(keys.letters().into());
-        cipher
-            .decrypt_in_place(nonce.into(), name.as_bytes(), &mut plain)
-            .map_err(|_| LetterError::Damaged)?;
+        let plain = names::open(keys.letters(), name, object).ok_or(LetterError::Damaged)?;
         let len = plain.first_chunk::<LEN_LEN>().ok_or(LetterError::Content)?;
         let end = LEN_LEN + usize::from(u16::from_be_bytes(*len));
         let at = end.next_multiple_of(ORDER_STEP);

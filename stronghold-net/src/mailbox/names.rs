@@ -100,9 +100,7 @@ impl PairKeys {
     /// pair.
     pub fn open_name(&self, name: &str) -> Option<ObjectName> {
         let sealed = hex::read::<SEALED_LEN>(name).filter(|sealed| hex::text(sealed) == name)?;
-        let (nonce, plain) = sealed.split_first_chunk::<NONCE_LEN>()?;
-        let mut plain = plain.to_vec();
-        Aes256Gcm::new((&*self.names).into()).decrypt_in_place(nonce.into(), &[], &mut plain).ok()?;
+        let plain = open(&self.names, "", &sealed)?;
         ObjectName::from_bytes(plain.as_slice().try_into().ok()?)
     }
 
@@ -118,10 +116,28 @@ impl PairKeys {
 
     /// Seals a name under a given nonce.
     pub(crate) fn seal_with(&self, name: &ObjectName, nonce: &[u8; NONCE_LEN]) -> Option<String> {
-        let mut sealed = name.to_bytes().to_vec();
-        Aes256Gcm::new((&*self.names).into()).encrypt_in_place(nonce.into(), &[], &mut sealed).ok()?;
-        Some(hex::text(&[nonce, sealed.as_slice()].concat()))
+        Some(hex::text(&seal(&self.names, "", nonce, name.to_bytes().to_vec())?))
     }
+}
+
+/// Encrypts and authenticates bytes by AES-256-GCM, with a name as associated data. Returns the
+/// nonce, then the rest; `None` if it is too long.
+pub(super) fn seal(
+    key: &[u8; 32],
+    name: &str,
+    nonce: &[u8; NONCE_LEN],
+    mut plain: Vec<u8>,
+) -> Option<Vec<u8>> {
+    Aes256Gcm::new(key.into()).encrypt_in_place(nonce.into(), name.as_bytes(), &mut plain).ok()?;
+    Some([nonce, plain.as_slice()].concat())
+}
+
+/// Decrypts and checks what [`seal`] returned; `None` if it is damaged or of another key or name.
+pub(super) fn open(key: &[u8; 32], name: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+    let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>()?;
+    let mut plain = rest.to_vec();
+    Aes256Gcm::new(key.into()).decrypt_in_place(nonce.into(), name.as_bytes(), &mut plain).ok()?;
+    Some(plain)
 }
 
 impl std::fmt::Debug for PairKeys {
