@@ -1,5 +1,5 @@
-//! Runs `cargo xtask demo`, `dist`, `test`, `test-sync`, `iota`, `apart`, `nightly`, `bench`,
-//! `soak`, `crash`, `flood`, `fuzz`, `mutants`, `sanitize`, `vectors` and `tidy`.
+//! Runs `cargo xtask demo`, `dist`, `test`, `test-release`, `test-sync`, `iota`, `apart`,
+//! `nightly`, `bench`, `soak`, `crash`, `flood`, `fuzz`, `mutants`, `sanitize`, `vectors`, `tidy`.
 //!
 //! It sees the crates as a user does: their manifests, their tests and the `stronghold` command.
 
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         ["apart"] => test::apart(),
         ["iota"] => test::iota(),
         ["nightly"] => test::nightly(),
+        ["test-release", options @ ..] => test::release(options),
         ["test-sync"] => test::sync(),
         ["bench", options @ ..] => bench::run(options),
         ["metrics"] => metrics::run(),
@@ -69,7 +70,11 @@ usage: cargo xtask COMMAND
               do a tenth of it, or all of it
   apart       compiles the crates outside the workspace: the fuzz targets, the bench beside other programs, iota-export
   iota        builds iota-export with IOTA's own engine, tests it, and imports what it prints
-  nightly     what CI leaves out: tests at full effort, demo in release, iota, fuzz, sanitize, soak, crash, flood, advisories
+  nightly     what CI leaves out: tests at full effort and of the release build, demo, iota, fuzz, sanitize, soak, crash,
+              flood, advisories
+  test-release [PROGRAM]
+              the command's tests on its release build, or on another program: the memory of an optimised one holds other
+              copies of keys
   test-sync   only the tests that cross crates and processes
   bench       the benchmark suites of all crates
   bench all [--quick]

@@ -1,11 +1,14 @@
-//! Runs `test` (everything) and `test-sync` (the tests that cross crates and processes).
+//! Runs `test` (everything), `test-release` (the released command) and `test-sync` (the tests that
+//! cross crates and processes).
+
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::{
     Result,
     bench::storage,
-    cargo::{built_example, cargo, cargo_with, packages, root, targets},
+    cargo::{build_stronghold, built_example, cargo, cargo_with, packages, root, targets},
     demo, suites, tidy,
 };
 
@@ -69,13 +72,27 @@ pub(crate) fn iota() -> Result<()> {
     cargo(&["test", "--workspace", "--locked", "--test", "it", "--", "iota::"])
 }
 
+/// Runs the command's tests on a release build, or on another `program`. An optimised build may
+/// leave copies of keys in memory where one for tests leaves none.
+pub(crate) fn release(options: &[&str]) -> Result<()> {
+    let program = match options {
+        [] => build_stronghold()?,
+        [program] => Path::new(program).canonicalize()?,
+        _ => return Err("test-release takes nothing, or the path of a program".into()),
+    };
+    let program = program.to_str().ok_or("the program's path is not UTF-8")?;
+    let tests = ["test", "--locked", "-p", "stronghold-cli", "--test", "it"];
+    cargo_with(&tests, &[("STRONGHOLD_PROGRAM", program)])
+}
+
 /// Runs what `.ci/run` leaves out: everything at full effort, in release or for longer. A step that
 /// fails does not keep the others from running.
 pub(crate) fn nightly() -> Result<()> {
     cargo(&["install", "--locked", "cargo-fuzz"])?;
     let suite = |words: &'static [&str]| move || suites::run(words[0], &words[1..]);
-    let steps: [(&str, &dyn Fn() -> Result<()>); 11] = [
+    let steps: [(&str, &dyn Fn() -> Result<()>); 12] = [
         ("test --full", &|| everything(&["--full"])),
+        ("test-release", &|| release(&[])),
         ("demo", &|| demo::run(&[])),
         ("iota", &iota),
         ("fuzz", &suite(&["fuzz"])),

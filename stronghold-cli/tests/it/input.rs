@@ -4,7 +4,9 @@
 
 use std::{fs, process::Command};
 
-use crate::common::{DECISION, Device, Ended, NOT_FOUND, USAGE, WRONG_KEY, raw_key, run, stronghold};
+use crate::common::{
+    DECISION, Device, Ended, NOT_FOUND, USAGE, WRONG_KEY, program, raw_key, run, stronghold,
+};
 use stronghold_snapshot::{NewSlot, PassphraseCost, VaultFile};
 use stronghold_vault::Stronghold;
 
@@ -37,8 +39,7 @@ fn script(device: &Device, script: &str) -> Ended {
     let prelude =
         "ulimit -v 4000000; s() { timeout 30 \"$STRONGHOLD\" \"$@\" --snapshot vault; }; set -o pipefail";
     bash.arg("-c").arg(format!("{prelude}\n{script}")).current_dir(device.folder());
-    bash.env("STRONGHOLD", env!("CARGO_BIN_EXE_stronghold"))
-        .env("XDG_STATE_HOME", device.folder().join("state"));
+    bash.env("STRONGHOLD", program()).env("XDG_STATE_HOME", device.folder().join("state"));
     bash.env_remove("STRONGHOLD_PASSPHRASE_FILE").env_remove("STRONGHOLD_SNAPSHOT");
     run(&mut bash, b"")
 }

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use serde_json::json;
 
-use crate::common::{DECISION, Device, NOT_FOUND, USAGE, at_terminal, end, pair, strings};
+use crate::common::{DECISION, Device, NOT_FOUND, USAGE, at_terminal, end, pair, program, strings};
 use expectrl::{Expect, session::OsSession};
 
 fn with(records: &[(&str, &str)]) -> Device {
@@ -200,7 +200,7 @@ fn a_value_that_does_not_fit_into_memory_is_not_edited() {
     // No file may grow; the signal for that is ignored, so that writing fails.
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "trap '' XFSZ; ulimit -f 0; \"$0\" \"$@\"; exit $?"]);
-    shell.arg(env!("CARGO_BIN_EXE_stronghold")).args(["edit", "w/v/r", "--key-file", &device.key_file()]);
+    shell.arg(program()).args(["edit", "w/v/r", "--key-file", &device.key_file()]);
     shell.arg("--snapshot").arg(device.snapshot()).env("VISUAL", "touch edited; false");
     shell.env("XDG_STATE_HOME", device.folder().join("state")).current_dir(device.folder());
     let (exit, shown) = end(expectrl::Session::spawn(shell).unwrap());

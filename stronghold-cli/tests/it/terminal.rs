@@ -4,7 +4,9 @@
 
 use std::{fs, thread, time::Duration};
 
-use crate::common::{DECISION, DENIED, Device, Pair, USAGE, WRONG_KEY, at_terminal, end, redirected};
+use crate::common::{
+    DECISION, DENIED, Device, Pair, USAGE, WRONG_KEY, at_terminal, end, program, redirected,
+};
 use expectrl::{Expect, Session, session::OsSession};
 
 #[test]
@@ -183,11 +185,7 @@ fn what_was_typed_wrongly_does_not_drive_the_terminal() {
 /// Starts a shell with job control, which keeps the terminal settings that its commands leave.
 pub(crate) fn shell(device: &Device) -> OsSession {
     let mut shell = std::process::Command::new("sh");
-    shell
-        .arg("-i")
-        .current_dir(device.folder())
-        .env("PS1", "")
-        .env("STRONGHOLD", env!("CARGO_BIN_EXE_stronghold"));
+    shell.arg("-i").current_dir(device.folder()).env("PS1", "").env("STRONGHOLD", program());
     shell.env("XDG_STATE_HOME", device.folder().join("state")).env_remove("STRONGHOLD_PASSPHRASE_FILE");
     let mut session = Session::spawn(shell).unwrap();
     session.set_expect_timeout(Some(Duration::from_secs(30)));

@@ -10,6 +10,7 @@ mod terminal;
 
 use std::{
     cell::RefCell,
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -364,9 +365,15 @@ pub(crate) fn raw_key(number: u8) -> [u8; 32] {
     std::array::from_fn(|index| number.wrapping_add(8 * index as u8))
 }
 
+/// Returns the path of the command under test: the one in `STRONGHOLD_PROGRAM`, such as a release
+/// build, or else the one built with the tests.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("STRONGHOLD_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_stronghold").into())
+}
+
 /// Builds the command without settings from the tester's environment.
 pub(crate) fn stronghold() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stronghold"));
+    let mut command = Command::new(program());
     for setting in ["SNAPSHOT", "PASSPHRASE_FILE", "CONFIG", "NO_AGENT", "REQUIRE_ROLLBACK_NOTES"] {
         command.env_remove(format!("STRONGHOLD_{setting}"));
     }
