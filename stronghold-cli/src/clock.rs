@@ -2,21 +2,23 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Span, Timestamp, ZonedDateTime, civil, tz::TimeZone};
+use jiff::{SignedDuration, Span, ZonedDateTime, civil, tz::TimeZone};
+use stronghold_snapshot::Timestamp;
 
-/// Formats a time, in milliseconds since the Unix epoch, as local date and time. A time that can't
-/// be shown, which a peer may send, is `?`.
-pub(crate) fn time(milliseconds: u64) -> String {
-    formatted(milliseconds, "%Y-%m-%d %H:%M:%S")
+/// Formats a time as local date and time. A time that can't be shown, which a peer may send, is
+/// `?`.
+pub(crate) fn time(time: Timestamp) -> String {
+    formatted(time, "%Y-%m-%d %H:%M:%S")
 }
 
 /// Formats the local date of a time, as [`time`] does.
-pub(crate) fn day(milliseconds: u64) -> String {
-    formatted(milliseconds, "%Y-%m-%d")
+pub(crate) fn day(time: Timestamp) -> String {
+    formatted(time, "%Y-%m-%d")
 }
 
-fn formatted(milliseconds: u64, format: &str) -> String {
-    let moment = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
+fn formatted(time: Timestamp, format: &str) -> String {
+    let moment =
+        i64::try_from(time.as_millis()).ok().and_then(|time| jiff::Timestamp::from_millisecond(time).ok());
     moment.map_or_else(
         || "?".into(),
         |moment| moment.to_zoned_datetime(TimeZone::system()).strftime(format).to_string(),
@@ -24,13 +26,14 @@ fn formatted(milliseconds: u64, format: &str) -> String {
 }
 
 /// Parses a time span from now, such as `30days`, a day, which begins here at midnight, or a time:
-/// local, or with its distance from UTC. Returns milliseconds since the Unix epoch.
-pub(crate) fn moment(text: &str) -> Option<u64> {
+/// local, or with its distance from UTC.
+pub(crate) fn moment(text: &str) -> Option<Timestamp> {
     let span = || ZonedDateTime::now().checked_add(text.parse::<Span>().ok()?).ok();
-    let instant = || Some(text.parse::<Timestamp>().ok()?.to_zoned_datetime(TimeZone::UTC));
+    let instant = || Some(text.parse::<jiff::Timestamp>().ok()?.to_zoned_datetime(TimeZone::UTC));
     let local = || text.parse::<civil::DateTime>().ok()?.to_zoned_datetime(TimeZone::system()).ok();
     let moment = span().or_else(instant).or_else(local)?;
-    Some(moment.timestamp().as_millisecond().try_into().unwrap_or(0))
+    let millis = moment.timestamp().as_millisecond();
+    Some(Timestamp::from_millis(millis.try_into().unwrap_or(0)))
 }
 
 /// Parses a length of time, such as `500ms` or `1s`.
@@ -77,24 +80,24 @@ mod tests {
 
     #[test]
     fn times_are_shown_up_to_the_last_year() {
-        assert_eq!(time(0).len(), "1970-01-01 00:00:00".len());
-        assert_eq!(time(u64::MAX), "?");
-        assert_eq!(time(253_402_300_800_000), "?");
+        assert_eq!(time(Timestamp::default()).len(), "1970-01-01 00:00:00".len());
+        assert_eq!(time(Timestamp::from_millis(u64::MAX)), "?");
+        assert_eq!(time(Timestamp::from_millis(253_402_300_800_000)), "?");
     }
 
     #[test]
     fn spans_days_and_times_are_moments() {
-        assert_eq!(moment("2030-01-31T12:00:00Z"), Some(1_896_091_200_000));
-        assert_eq!(moment("2030-01-31T12:00:00+01:00"), Some(1_896_087_600_000));
+        assert_eq!(moment("2030-01-31T12:00:00Z"), Some(Timestamp::from_millis(1_896_091_200_000)));
+        assert_eq!(moment("2030-01-31T12:00:00+01:00"), Some(Timestamp::from_millis(1_896_087_600_000)));
         let (midnight, noon) = (moment("2030-01-31").unwrap(), moment("2030-01-31 12:00").unwrap());
-        assert_eq!(noon - midnight, 12 * 3_600_000);
+        assert_eq!(noon.since(midnight), Duration::from_secs(12 * 3_600));
         assert_eq!(
             (time(midnight), time(noon)),
             ("2030-01-31 00:00:00".into(), "2030-01-31 12:00:00".into())
         );
-        let now = Timestamp::now().as_millisecond() as u64;
+        let now = jiff::Timestamp::now().as_millisecond() as u64;
         for (text, at_least) in [("30days", 29 * 24), ("2 weeks", 13 * 24), ("1h", 0), ("1s", 0)] {
-            assert!(moment(text).unwrap() > now + at_least * 3_600_000, "{text}");
+            assert!(moment(text).unwrap() > Timestamp::from_millis(now + at_least * 3_600_000), "{text}");
         }
         for text in ["", "soon", "30", "2030-02-31", "12:00"] {
             assert_eq!(moment(text), None, "{text}");

@@ -46,13 +46,14 @@ fn nearest(stronghold: &Stronghold, at: &Location) -> Option<Location> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stronghold_sync::Timestamp;
     use stronghold_vault::Labels;
 
     #[test]
     fn a_slip_of_two_letters_is_understood_and_no_other_name_is_guessed() {
         let mut stronghold = Stronghold::new("a").unwrap();
         for name in ["wallet/web/mail", "wallet/web/mall", "wallet/web/caf\u{e9}", "a/b/c"] {
-            stronghold.write(&name.parse().unwrap(), b"x", Labels::new(), 1).unwrap();
+            stronghold.write(&name.parse().unwrap(), b"x", Labels::new(), Timestamp::from_millis(1)).unwrap();
         }
         let near = |name: &str| nearest(&stronghold, &name.parse().unwrap()).map(|near| near.to_string());
         for (typed, meant) in [

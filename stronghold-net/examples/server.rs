@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         )?))
     };
     let mut stronghold = Stronghold::new("desk")?;
-    stronghold.write(&"wallet/web/mail".parse()?, b"hunter2", Labels::new(), 0)?;
+    stronghold.write(&"wallet/web/mail".parse()?, b"hunter2", Labels::new(), stronghold_snapshot::now())?;
     let (desk, phone) = (home("desk", stronghold)?, home("phone", Stronghold::new("phone")?)?);
     pair(&desk, &phone).await?;
 

@@ -57,7 +57,12 @@ async fn main() -> Fallible<()> {
 /// Creates a device with one secret in its snapshot.
 fn device(folder: &Path, name: &str) -> Fallible<SharedVault> {
     let mut stronghold = Stronghold::new(name)?;
-    stronghold.write(&format!("wallet/of/{name}").parse()?, b"a secret", Labels::new(), 0)?;
+    stronghold.write(
+        &format!("wallet/of/{name}").parse()?,
+        b"a secret",
+        Labels::new(),
+        stronghold_snapshot::now(),
+    )?;
     let home = VaultFile::create(&folder.join(name), &[NewSlot::Key(&[7; 32])], stronghold)?;
     Ok(SharedVault::new(home))
 }

@@ -17,7 +17,7 @@ use rustls::KeyLog;
 use sha2::{Digest, Sha384};
 use stronghold_snapshot::RecipientSecretKey;
 use stronghold_sync::{
-    DeviceId, Edition, hex,
+    DeviceId, Edition, Timestamp, hex,
     mailbox::{Order, Point},
 };
 use stronghold_vault::{Identity, Rendezvous};
@@ -173,7 +173,7 @@ fn of_a_mailbox() -> Vec<(&'static str, Vec<u8>)> {
         taken: point,
         damaged: Point::default(),
         seen: Edition { generation: 3, stamp: Some(stamp_of(&BINDING)) },
-        time: 1,
+        time: Timestamp::from_millis(1),
         key: RecipientSecretKey::from_bytes(&[6; 32]).unwrap().public(),
     };
     let object = card.seal_with(&keys, &card_name, &devices()[0], NONCE.first_chunk().unwrap()).unwrap();

@@ -12,12 +12,14 @@ use sha2::{Digest, Sha256};
 use stronghold_snapshot::{
     ComplementError, ComplementReceiver, Manifest, RecipientPublicKey, RecipientSecretKey, seal_complement,
 };
-use stronghold_sync::{Decision, DeviceId, EntryId, Location, Mapping, Operation, Rule, Selection, Shape};
+use stronghold_sync::{
+    Decision, DeviceId, EntryId, Location, Mapping, Operation, Rule, Selection, Shape, Timestamp,
+};
 use stronghold_vault::{Identity, Labels, PublicIdentity, RejectReason, Stronghold};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-const NOW: u64 = 1_700_000_000_000;
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 fn main() -> Result<()> {
     let mailbox = tempfile::tempdir()?;

@@ -14,7 +14,7 @@ static AHEAD: AtomicU64 = AtomicU64::new(0);
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    now.saturating_add(AHEAD.load(Ordering::Relaxed))
+    Timestamp::from_millis(now.saturating_add(AHEAD.load(Ordering::Relaxed)))
 }
 
 /// Sets this process's clock ahead, by so much more: for a simulation of years.

@@ -154,6 +154,7 @@ fn to_sign(content: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stronghold_sync::Timestamp;
     use stronghold_vault::{Labels, Revision};
 
     fn entry() -> Entry {
@@ -163,7 +164,7 @@ mod tests {
             ancestors: stronghold_sync::Ancestors::default(),
             deleted: false,
             labels: Labels::new(),
-            time: 1,
+            time: Timestamp::from_millis(1),
             value: b"hunter2".to_vec().into(),
         };
         Entry { location: "a/b/c".parse().unwrap(), revision }

@@ -6,7 +6,7 @@
 use std::{error::Error, io::Write};
 
 use stronghold_sync::{
-    DeviceId, Location, Operation, Policy, RevisionId, Rule, Selection,
+    DeviceId, Location, Operation, Policy, RevisionId, Rule, Selection, Timestamp,
     message::{Listing, RecipientKey},
     session::{Action, Event, Initiator, Responder, Session, SessionRequest, Task, TaskResult},
 };
@@ -23,7 +23,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The initiator asks for everything, and receives what it may list.
     let mut asking = Initiator::new(SessionRequest::Browse { selection: Selection::everything() });
-    let mut asked = Responder::new(policy, laptop, 0, RecipientKey::new(vec![0; 32])?, [7; 32]);
+    let mut asked =
+        Responder::new(policy, laptop, Timestamp::default(), RecipientKey::new(vec![0; 32])?, [7; 32]);
     let mut found = Vec::new();
     loop {
         let to_asked = turn(&mut asking, &held, &mut found)?;
@@ -67,5 +68,11 @@ fn turn(
 
 fn listing(location: &Location) -> Listing {
     let revision = RevisionId::from_bytes([7; 32]);
-    Listing { location: location.clone(), revision, size: 64, modified: 0, conflict: false }
+    Listing {
+        location: location.clone(),
+        revision,
+        size: 64,
+        modified: Timestamp::default(),
+        conflict: false,
+    }
 }

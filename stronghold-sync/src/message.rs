@@ -336,7 +336,13 @@ mod tests {
             let number = ancestors.as_slice().len();
             let shape = Shape { location: location(9).id(), revision, ancestors, size, deleted: true };
             assert_eq!(shape.wire_size(), 112 + 8 * number);
-            let listing = Listing { location: location(50), revision, size, modified: size, conflict: true };
+            let listing = Listing {
+                location: location(50),
+                revision,
+                size,
+                modified: Timestamp::from_millis(size),
+                conflict: true,
+            };
             assert_eq!((listing.wire_size(), location(50).wire_size(), 7_u32.wire_size()), (130, 62, 5));
             let takes = [
                 (rmp_serde::to_vec(&shape).unwrap().len(), shape.wire_size() + 16),

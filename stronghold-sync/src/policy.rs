@@ -352,6 +352,7 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::ms;
     use alloc::vec;
 
     const PEER: DeviceId = DeviceId::from_bytes([1; 32]);
@@ -373,7 +374,7 @@ mod tests {
     #[test]
     fn an_empty_policy_denies_everything() {
         for operation in Operation::ALL {
-            let decision = Policy::default().decide(&PEER, operation, &Selection::everything(), 0);
+            let decision = Policy::default().decide(&PEER, operation, &Selection::everything(), ms(0));
             assert_eq!(decision, Decision::Denied);
         }
     }
@@ -381,64 +382,65 @@ mod tests {
     #[test]
     fn a_rule_holds_for_its_device_operation_selection_and_time() {
         let mut policy = Policy::default();
-        policy.grant(Rule { expires: Some(100), ..rule(Operation::Pull, "wallet/**") });
+        policy.grant(Rule { expires: Some(ms(100)), ..rule(Operation::Pull, "wallet/**") });
         let decide = |peer: &DeviceId, operation, selection: &str, now| {
             policy.decide(peer, operation, &select(selection), now) != Decision::Denied
         };
-        assert!(decide(&PEER, Operation::Pull, "wallet/tokens", 99));
-        assert!(decide(&PEER, Operation::Pull, "**", 99), "the part within the rule is granted");
-        assert!(!decide(&PEER, Operation::Pull, "wallet/tokens", 100));
-        assert!(!decide(&PEER, Operation::Push, "wallet/tokens", 0));
-        assert!(!decide(&PEER, Operation::Pull, "work", 0));
-        assert!(!decide(&DeviceId::from_bytes([2; 32]), Operation::Pull, "wallet", 0));
+        assert!(decide(&PEER, Operation::Pull, "wallet/tokens", ms(99)));
+        assert!(decide(&PEER, Operation::Pull, "**", ms(99)), "the part within the rule is granted");
+        assert!(!decide(&PEER, Operation::Pull, "wallet/tokens", ms(100)));
+        assert!(!decide(&PEER, Operation::Push, "wallet/tokens", ms(0)));
+        assert!(!decide(&PEER, Operation::Pull, "work", ms(0)));
+        assert!(!decide(&DeviceId::from_bytes([2; 32]), Operation::Pull, "wallet", ms(0)));
     }
 
     #[test]
     fn a_grant_covers_the_request_within_the_rule_and_falls_with_it() {
         let mut policy = Policy::default();
         policy.grant(rule(Operation::Pull, "wallet/**"));
-        let Decision::Allowed(grant) = policy.decide(&PEER, Operation::Pull, &select("*/tokens"), 0) else {
+        let Decision::Allowed(grant) = policy.decide(&PEER, Operation::Pull, &select("*/tokens"), ms(0))
+        else {
             panic!("not allowed");
         };
         let at = |text: &str| text.parse::<Location>().unwrap();
-        assert!(policy.still_allows(&grant, &at("wallet/tokens/a"), 0));
-        assert!(!policy.still_allows(&grant, &at("wallet/keys/a"), 0));
-        assert!(!policy.still_allows(&grant, &at("work/tokens/a"), 0));
+        assert!(policy.still_allows(&grant, &at("wallet/tokens/a"), ms(0)));
+        assert!(!policy.still_allows(&grant, &at("wallet/keys/a"), ms(0)));
+        assert!(!policy.still_allows(&grant, &at("work/tokens/a"), ms(0)));
         assert_eq!(policy.revoke(&PEER), 1);
-        assert!(!policy.still_allows(&grant, &at("wallet/tokens/a"), 0));
+        assert!(!policy.still_allows(&grant, &at("wallet/tokens/a"), ms(0)));
     }
 
     #[test]
     fn a_rule_that_asks_does_not_stand_in_for_one_that_expired() {
         let mut policy = Policy::default();
-        policy.grant(Rule { expires: Some(100), ..rule(Operation::Pull, "wallet") });
+        policy.grant(Rule { expires: Some(ms(100)), ..rule(Operation::Pull, "wallet") });
         policy.grant(Rule { ask: true, ..rule(Operation::Pull, "wallet") });
         let (wallet, at) = (select("wallet"), "wallet/tokens/a".parse::<Location>().unwrap());
-        let Decision::Allowed(unasked) = policy.decide(&PEER, Operation::Pull, &wallet, 99) else {
+        let Decision::Allowed(unasked) = policy.decide(&PEER, Operation::Pull, &wallet, ms(99)) else {
             panic!("not allowed");
         };
-        assert!(policy.still_allows(&unasked, &at, 99));
-        assert!(!policy.still_allows(&unasked, &at, 100), "nobody was asked");
-        let Decision::Ask(pending) = policy.decide(&PEER, Operation::Pull, &wallet, 100) else {
+        assert!(policy.still_allows(&unasked, &at, ms(99)));
+        assert!(!policy.still_allows(&unasked, &at, ms(100)), "nobody was asked");
+        let Decision::Ask(pending) = policy.decide(&PEER, Operation::Pull, &wallet, ms(100)) else {
             panic!("not asked");
         };
-        assert!(policy.still_allows(&pending.approve(), &at, 100));
+        assert!(policy.still_allows(&pending.approve(), &at, ms(100)));
     }
 
     #[test]
     fn a_clock_that_is_set_back_revives_no_rule() {
         let mut policy = Policy::default();
-        policy.grant(Rule { expires: Some(100), ..rule(Operation::Pull, "wallet") });
+        policy.grant(Rule { expires: Some(ms(100)), ..rule(Operation::Pull, "wallet") });
         let allows = |policy: &Policy, now| {
             policy.decide(&PEER, Operation::Pull, &select("wallet"), now) != Decision::Denied
         };
-        assert!(!policy.observe_time(99) && allows(&policy, 99) && !allows(&policy, 100));
-        assert!(policy.observe_time(100), "it has to be kept that it has expired");
-        assert!(!policy.observe_time(101) && !policy.observe_time(5));
-        assert!(!allows(&policy, 99) && !allows(&policy, 0));
-        let later = Rule { expires: Some(90), ..rule(Operation::Push, "wallet") };
+        assert!(!policy.observe_time(ms(99)) && allows(&policy, ms(99)) && !allows(&policy, ms(100)));
+        assert!(policy.observe_time(ms(100)), "it has to be kept that it has expired");
+        assert!(!policy.observe_time(ms(101)) && !policy.observe_time(ms(5)));
+        assert!(!allows(&policy, ms(99)) && !allows(&policy, ms(0)));
+        let later = Rule { expires: Some(ms(90)), ..rule(Operation::Push, "wallet") };
         policy.grant(later.clone());
-        assert!(policy.has_expired(&later, 80), "made in a past that has been");
+        assert!(policy.has_expired(&later, ms(80)), "made in a past that has been");
     }
 
     #[test]
@@ -457,23 +459,23 @@ mod tests {
     #[test]
     fn what_an_older_rule_allows_anyway_is_void() {
         let mut policy = Policy::default();
-        policy.grant(Rule { expires: Some(100), ..rule(Operation::Pull, "wallet") });
+        policy.grant(Rule { expires: Some(ms(100)), ..rule(Operation::Pull, "wallet") });
         let of = |selection: &str, expires, ask| Rule { expires, ask, ..rule(Operation::Pull, selection) };
-        let void = |rule: &Rule| policy.redundant_beside(rule, 50);
-        assert_eq!(void(&of("wallet/web", Some(60), false)), Some(RedundantRule::Covered(1)));
-        assert_eq!(void(&of("wallet/web", Some(60), true)), Some(RedundantRule::Unasked(1)));
-        assert_eq!(void(&of("wallet/web", Some(100), false)), Some(RedundantRule::Covered(1)), "as long");
-        assert_eq!(void(&of("wallet/web", Some(101), false)), None, "for longer");
+        let void = |rule: &Rule| policy.redundant_beside(rule, ms(50));
+        assert_eq!(void(&of("wallet/web", Some(ms(60)), false)), Some(RedundantRule::Covered(1)));
+        assert_eq!(void(&of("wallet/web", Some(ms(60)), true)), Some(RedundantRule::Unasked(1)));
+        assert_eq!(void(&of("wallet/web", Some(ms(100)), false)), Some(RedundantRule::Covered(1)), "as long");
+        assert_eq!(void(&of("wallet/web", Some(ms(101)), false)), None, "for longer");
         assert_eq!(void(&of("wallet/web", None, false)), None, "for ever");
-        assert_eq!(void(&of("**", Some(60), false)), None);
+        assert_eq!(void(&of("**", Some(ms(60)), false)), None);
         assert_eq!(
-            policy.redundant_beside(&of("wallet/web", Some(60), false), 100),
+            policy.redundant_beside(&of("wallet/web", Some(ms(60)), false), ms(100)),
             None,
             "that one has expired"
         );
         let both = Rule {
             operations: [Operation::Pull, Operation::Push].into(),
-            ..of("wallet/web", Some(60), false)
+            ..of("wallet/web", Some(ms(60)), false)
         };
         assert_eq!(void(&both), None, "one of the two is new");
         assert_eq!(
@@ -483,9 +485,9 @@ mod tests {
         );
         let mut asking = Policy::default();
         asking.grant(of("wallet", None, true));
-        assert_eq!(asking.redundant_beside(&of("wallet", None, false), 0), None, "from now on unasked");
+        assert_eq!(asking.redundant_beside(&of("wallet", None, false), ms(0)), None, "from now on unasked");
         assert_eq!(
-            asking.redundant_beside(&of("wallet/web", None, true), 0),
+            asking.redundant_beside(&of("wallet/web", None, true), ms(0)),
             Some(RedundantRule::Covered(1))
         );
     }
@@ -498,7 +500,7 @@ mod tests {
         policy.grant(Rule { operations: operations.clone(), selection, ..rule(Operation::Pull, "x") });
         let pull: BTreeSet<_> = [Operation::Pull].into();
         let allows = |policy: &Policy, operation, selection: &str| {
-            policy.decide(&PEER, operation, &select(selection), 0) != Decision::Denied
+            policy.decide(&PEER, operation, &select(selection), ms(0)) != Decision::Denied
         };
         let before = policy.clone();
         assert_eq!(policy.deny(&PEER, &pull, Some(&select("work/x")), None), Err(RuleTooWide(1)));
@@ -551,7 +553,7 @@ mod tests {
         let whole = Rule {
             operations: all.clone(),
             selection: Selection::parse(&["a", "b"]).unwrap(),
-            expires: Some(100),
+            expires: Some(ms(100)),
             ask: true,
             ..rule(Operation::Pull, "x")
         };
@@ -595,17 +597,18 @@ mod tests {
     fn a_rule_has_expired_from_its_time_on_and_one_of_several_is_enough() {
         let mut policy = Policy::default();
         let of = |expires, name: &str| Rule { expires, ..rule(Operation::Pull, name) };
-        for (expires, name) in [(None, "a"), (Some(100), "b"), (Some(200), "c")] {
+        for (expires, name) in [(None, "a"), (Some(ms(100)), "b"), (Some(ms(200)), "c")] {
             policy.grant(of(expires, name));
         }
         for (now, expected) in
             [(99, [false, false]), (100, [true, false]), (199, [true, false]), (200, [true, true])]
         {
-            let expired = [of(Some(100), "b"), of(Some(200), "c")].map(|rule| policy.has_expired(&rule, now));
-            assert_eq!((expired, policy.has_expired(&of(None, "a"), now)), (expected, false), "{now}");
+            let expired = [of(Some(ms(100)), "b"), of(Some(ms(200)), "c")]
+                .map(|rule| policy.has_expired(&rule, ms(now)));
+            assert_eq!((expired, policy.has_expired(&of(None, "a"), ms(now))), (expected, false), "{now}");
         }
         let saw: Vec<bool> =
-            [50, 99, 100, 150, 200, 201, 200].into_iter().map(|now| policy.observe_time(now)).collect();
+            [50, 99, 100, 150, 200, 201, 200].into_iter().map(|now| policy.observe_time(ms(now))).collect();
         assert_eq!(saw, [false, false, true, false, true, false, false]);
     }
 
@@ -614,7 +617,7 @@ mod tests {
         let mut policy = Policy::default();
         policy.grant(Rule { ask: true, ..rule(Operation::Push, "a") });
         policy.grant(Rule { ask: true, ..rule(Operation::Push, "b") });
-        let Decision::Ask(pending) = policy.decide(&PEER, Operation::Push, &select("**"), 0) else {
+        let Decision::Ask(pending) = policy.decide(&PEER, Operation::Push, &select("**"), ms(0)) else {
             panic!("not asked");
         };
         let text = |grant: &Grant| alloc::format!("{}", grant.scope());
@@ -622,14 +625,14 @@ mod tests {
         let grant = pending.clone().approve();
         assert_eq!((grant.peer(), grant.operation()), (PEER, Operation::Push));
         let at = "a/v/r".parse::<Location>().unwrap();
-        assert!(policy.still_allows(&grant, &at, 0) && !policy.still_allows(pending.grant(), &at, 0));
+        assert!(policy.still_allows(&grant, &at, ms(0)) && !policy.still_allows(pending.grant(), &at, ms(0)));
         // A rule that needs no approval takes precedence, alone.
         policy.grant(rule(Operation::Push, "c"));
-        let Decision::Allowed(unasked) = policy.decide(&PEER, Operation::Push, &select("**"), 0) else {
+        let Decision::Allowed(unasked) = policy.decide(&PEER, Operation::Push, &select("**"), ms(0)) else {
             panic!("not allowed");
         };
         assert_eq!(text(&unasked), "c within **");
-        assert!(matches!(policy.decide(&PEER, Operation::Push, &select("a"), 0), Decision::Ask(_)));
+        assert!(matches!(policy.decide(&PEER, Operation::Push, &select("a"), ms(0)), Decision::Ask(_)));
     }
 
     #[test]
@@ -638,7 +641,7 @@ mod tests {
         for letter in ["x", "y", "z"] {
             policy.grant(rule(Operation::Pull, &alloc::format!("*{}{letter}/v/r", "?".repeat(200))));
         }
-        let Decision::Allowed(grant) = policy.decide(&PEER, Operation::Pull, &select("**"), 0) else {
+        let Decision::Allowed(grant) = policy.decide(&PEER, Operation::Pull, &select("**"), ms(0)) else {
             panic!("not allowed");
         };
         assert_eq!(grant.scope().first().patterns().len(), 2, "the newest is left out");
@@ -656,14 +659,18 @@ mod tests {
             selection: Selection::parse(&["shared", "other"]).unwrap(),
             ..rule(Operation::Pull, "x")
         });
-        let Decision::Allowed(grant) = policy.decide(&PEER, Operation::Pull, &select("shared/web/*"), 0)
+        let Decision::Allowed(grant) = policy.decide(&PEER, Operation::Pull, &select("shared/web/*"), ms(0))
         else {
             panic!("not allowed");
         };
         assert_eq!(alloc::format!("{}", grant.scope()), "shared within shared/web/*");
         let steps = |request: &str, name: &str| {
-            let decision =
-                policy.decide(&PEER, Operation::Pull, &Selection::parse(&["shared", request]).unwrap(), 0);
+            let decision = policy.decide(
+                &PEER,
+                Operation::Pull,
+                &Selection::parse(&["shared", request]).unwrap(),
+                ms(0),
+            );
             let Decision::Allowed(grant) = decision else { panic!("not allowed") };
             let mut steps = 0;
             assert!(!grant.scope().covers_in(name, &mut steps));
@@ -678,7 +685,7 @@ mod tests {
     fn a_rule_that_asks_needs_a_person() {
         let mut policy = Policy::default();
         policy.grant(Rule { ask: true, ..rule(Operation::Browse, "wallet") });
-        let decision = policy.decide(&PEER, Operation::Browse, &select("wallet"), 0);
+        let decision = policy.decide(&PEER, Operation::Browse, &select("wallet"), ms(0));
         assert!(matches!(decision, Decision::Ask(_)));
     }
 }

@@ -14,7 +14,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stronghold_sync::{EntryId, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, plan};
+use stronghold_sync::{
+    EntryId, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, Timestamp, plan,
+};
 use stronghold_vault::{Labels, Stronghold};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -72,7 +74,7 @@ fn measure(records: usize) -> Fallible<Row> {
     let shapes = least(runs, || timed(|| Ok(shapes(&one))))?;
     let unchanged = least(runs, || timed(|| merge(&mut one, &two)))?;
     for name in names.iter().step_by(100) {
-        two.write(name, &VALUE, Labels::new(), 1)?;
+        two.write(name, &VALUE, Labels::new(), Timestamp::from_millis(1))?;
     }
     let newer = least(runs.min(5), || {
         let mut into = Stronghold::from_payload(&payload)?;
@@ -113,7 +115,7 @@ fn location(n: usize) -> Location {
 fn written(names: &[Location]) -> Fallible<Stronghold> {
     let mut stronghold = Stronghold::new("bench")?;
     for name in names {
-        stronghold.write(name, &VALUE, Labels::new(), 1_700_000_000_000)?;
+        stronghold.write(name, &VALUE, Labels::new(), Timestamp::from_millis(1_700_000_000_000))?;
     }
     Ok(stronghold)
 }
@@ -128,7 +130,7 @@ fn merge(into: &mut Stronghold, from: &Stronghold) -> Fallible<u64> {
     let plan = plan(&shapes(into), &shapes(from), rules);
     let wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
     let entries = from.export_mapped(&Selection::everything(), &Mapping::default(), &wanted)?;
-    Ok(into.import(&entries, from.identity().device(), 0, |_, _, _| Ok(()))?.received)
+    Ok(into.import(&entries, from.identity().device(), Timestamp::default(), |_, _, _| Ok(()))?.received)
 }
 
 /// Measures the time of `work`, without dropping its result.

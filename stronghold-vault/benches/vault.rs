@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, hint::black_box};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use stronghold_sync::{EntryId, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, plan};
+use stronghold_sync::{
+    EntryId, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, Timestamp, plan,
+};
 use stronghold_vault::{Entry, Labels, Stronghold};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -17,7 +19,7 @@ fn location(n: usize) -> Location {
 fn stronghold(records: usize) -> Fallible<Stronghold> {
     let mut stronghold = Stronghold::new("bench")?;
     for n in 0..records {
-        stronghold.write(&location(n), &VALUE, Labels::new(), 1_700_000_000_000)?;
+        stronghold.write(&location(n), &VALUE, Labels::new(), Timestamp::from_millis(1_700_000_000_000))?;
     }
     Ok(stronghold)
 }
@@ -40,7 +42,7 @@ fn merge(into: &mut Stronghold, from: &Stronghold) -> Fallible<u64> {
     let rules = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
     let plan = plan(&shapes(into), &shapes(from), rules);
     let entries = entries(from, &plan.take)?;
-    Ok(into.import(&entries, from.identity().device(), 0, |_, _, _| Ok(()))?.received)
+    Ok(into.import(&entries, from.identity().device(), Timestamp::default(), |_, _, _| Ok(()))?.received)
 }
 
 fn records(criterion: &mut Criterion) -> Fallible<()> {
@@ -54,7 +56,9 @@ fn records(criterion: &mut Criterion) -> Fallible<()> {
             || Stronghold::new("bench"),
             |new| {
                 let mut new = new.ok()?;
-                let written = |name: &Location| new.write(name, &VALUE, Labels::new(), 1).is_ok();
+                let written = |name: &Location| {
+                    new.write(name, &VALUE, Labels::new(), Timestamp::from_millis(1)).is_ok()
+                };
                 Some((names.iter().all(written), new))
             },
             BatchSize::LargeInput,
@@ -64,7 +68,9 @@ fn records(criterion: &mut Criterion) -> Fallible<()> {
     let mut held = stronghold(10_000)?;
     let mut turn = names.iter().cycle();
     group.bench_function("write 64 B over a chain of ancestors, into 10,000", |bencher| {
-        bencher.iter(|| turn.next().map(|name| held.write(name, &VALUE, Labels::new(), 1).is_ok()));
+        bencher.iter(|| {
+            turn.next().map(|name| held.write(name, &VALUE, Labels::new(), Timestamp::from_millis(1)).is_ok())
+        });
     });
     let mut turn = names.iter().cycle();
     group.bench_function("read 64 B of 10,000", |bencher| {
@@ -99,7 +105,8 @@ fn many(criterion: &mut Criterion) -> Fallible<()> {
             || Stronghold::new("bench"),
             |into| {
                 into.map(|mut into| {
-                    into.import(&batch, held.identity().device(), 0, |_, _, _| Ok(())).is_ok()
+                    into.import(&batch, held.identity().device(), Timestamp::default(), |_, _, _| Ok(()))
+                        .is_ok()
                 })
             },
             BatchSize::LargeInput,
@@ -114,7 +121,7 @@ fn local_sync(criterion: &mut Criterion) -> Fallible<()> {
     let held = stronghold(10_000)?;
     let mut other = copy(&held)?;
     for n in (0..10_000).step_by(100) {
-        other.write(&location(n), &VALUE, Labels::new(), 1)?;
+        other.write(&location(n), &VALUE, Labels::new(), Timestamp::from_millis(1))?;
     }
     group.bench_function("10,000, 1 % updated", |bencher| {
         bencher.iter_batched(

@@ -5,27 +5,34 @@
 
 use std::{collections::BTreeSet, error::Error, io::Write};
 
-use stronghold_sync::{EntryId, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, plan};
+use stronghold_sync::{
+    EntryId, Location, Mapping, OnConflict, PlanOptions, Scope, Selection, Shape, Timestamp, plan,
+};
 use stronghold_vault::{ImportReport, Labels, RejectReason, Stronghold};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
     let mail: Location = "wallet/web/mail".parse()?;
     let (mut laptop, mut phone) = (Stronghold::new("laptop")?, Stronghold::new("phone")?);
-    laptop.write(&mail, b"first", Labels::new(), 1)?;
+    laptop.write(&mail, b"first", Labels::new(), Timestamp::from_millis(1))?;
     merge(&mut phone, &laptop)?;
 
-    laptop.write(&mail, b"from the laptop", Labels::new(), 2)?;
-    phone.write(&mail, b"from the phone", Labels::new(), 3)?;
+    laptop.write(&mail, b"from the laptop", Labels::new(), Timestamp::from_millis(2))?;
+    phone.write(&mail, b"from the phone", Labels::new(), Timestamp::from_millis(3))?;
     let report = merge(&mut laptop, &phone)?;
     writeln!(out, "{} received, {} in conflict", report.received, report.conflicts)?;
 
     for (location, heads) in laptop.conflicts(&Selection::everything())? {
         for head in &heads {
             let value = laptop.read_revision(&location, &head.revision)?.value;
-            writeln!(out, "{location} written at {}: {}", head.time, String::from_utf8_lossy(&value))?;
+            writeln!(
+                out,
+                "{location} written at {}: {}",
+                head.time.as_millis(),
+                String::from_utf8_lossy(&value)
+            )?;
         }
-        laptop.resolve(&location, &heads[0].revision, 4)?;
+        laptop.resolve(&location, &heads[0].revision, Timestamp::from_millis(4))?;
     }
     merge(&mut phone, &laptop)?;
     assert_eq!(phone.read(&mail)?.revision.value, laptop.read(&mail)?.revision.value);
@@ -45,5 +52,5 @@ fn merge(into: &mut Stronghold, from: &Stronghold) -> Result<ImportReport, Box<d
     let asked = |_: &Location, entry: &EntryId, _: &_| {
         if wanted.contains(entry) { Ok(()) } else { Err(RejectReason::Unrequested) }
     };
-    Ok(into.import(&entries, from.identity().device(), 0, asked)?)
+    Ok(into.import(&entries, from.identity().device(), Timestamp::default(), asked)?)
 }

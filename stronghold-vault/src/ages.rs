@@ -1,7 +1,7 @@
 //! The ages of the ids in a list of ancestors: since when this file knows that a revision is
 //! replaced. They decide what may be forgotten, never what is replaced.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use stronghold_sync::{Ancestors, ShortId};
@@ -22,9 +22,9 @@ pub(crate) struct Forgetting {
     pub(crate) floor: usize,
 }
 
-/// Retention time after replacement, in milliseconds, of the last value that each device delivered
-/// and of the last one written here. No device's writes can wash away another device's value.
-pub const RETENTION: u64 = 90 * 24 * 60 * 60 * 1000;
+/// Retention time after replacement of the last value that each device delivered and of the last
+/// one written here. No device's writes can wash away another device's value.
+pub const RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Number of the newest ids of a list that stay: so many edits a restored backup may be behind.
 const FLOOR: usize = 32;
 /// Number of deletions that stay although all devices have them: an unknown copy, or a restored
@@ -36,7 +36,7 @@ const MAX_TOMBSTONES: usize = 1024;
 pub(crate) struct Limits {
     pub(crate) floor: usize,
     pub(crate) tombstones: usize,
-    pub(crate) retention: u64,
+    pub(crate) retention: Duration,
 }
 
 impl Default for Limits {
@@ -125,6 +125,11 @@ pub(crate) fn shortened(
     each.iter().zip(&stays).filter(|(_, stays)| **stays).for_each(|(age, _)| left.push(*age));
     let mut stays = stays.into_iter();
     Some((list.only(|_| stays.next().unwrap_or(true)), left))
+}
+
+#[cfg(test)]
+pub(crate) const fn ms(millis: u64) -> stronghold_sync::Timestamp {
+    stronghold_sync::Timestamp::from_millis(millis)
 }
 
 #[cfg(test)]

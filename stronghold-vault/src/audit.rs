@@ -200,7 +200,7 @@ impl From<AuditRecord> for AuditEntry {
 
 impl AuditEntry {
     fn day(&self) -> u64 {
-        self.first / DAY
+        self.first.as_millis() / DAY
     }
 
     fn is_further(&self) -> bool {
@@ -349,7 +349,9 @@ fn chain(previous: &[u8; 32], logged: &AuditEntry) -> [u8; 32] {
     hash.update(previous);
     hash.update(logged.device.as_bytes());
     hash.update([logged.action as u8, u8::from(logged.allowed), u8::from(logged.whole.is_some())]);
-    for number in [logged.count, logged.first, logged.last, logged.entries, logged.bytes] {
+    for number in
+        [logged.count, logged.first.as_millis(), logged.last.as_millis(), logged.entries, logged.bytes]
+    {
         hash.update(number.to_le_bytes());
     }
     hash.update(logged.whole.map_or([0; 32], |whole| whole.0));

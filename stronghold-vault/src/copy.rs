@@ -61,7 +61,7 @@ impl Stronghold {
             let mut sealed = cipher.seal(old.id, revision, old.origin)?;
             sealed.ancestors = old.ancestors.parents_only();
             sealed.shared = old.shared.clone();
-            sealed.replaced = if old.replaced == 0 { now } else { old.replaced };
+            sealed.replaced = if old.replaced == Timestamp::default() { now } else { old.replaced };
             Ok(sealed)
         };
         revisions.iter().map(sealed).collect()

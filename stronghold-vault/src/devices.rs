@@ -85,6 +85,7 @@ mod tests {
     use stronghold_sync::{Ancestors, Location, Selection};
 
     use super::*;
+    use crate::ages::ms;
     use crate::{Entry, Labels, Revision, Stronghold};
 
     fn device(number: u8) -> DeviceId {
@@ -98,7 +99,7 @@ mod tests {
             ancestors: Ancestors::default(),
             deleted: false,
             labels: Labels::new(),
-            time: 1,
+            time: ms(1),
             value: vec![author].into(),
         };
         Entry { location: location.clone(), revision }
@@ -145,9 +146,9 @@ mod tests {
         let mut held = Stronghold::new("here").unwrap();
         let (one, two): (Location, Location) = ("c/v/1".parse().unwrap(), "d/w/2".parse().unwrap());
         for (author, from, location) in [(1, 2, &one), (3, 4, &two), (5, 3, &two)] {
-            held.import(&[written_by(author, location)], device(from), 9, |_, _, _| Ok(())).unwrap();
+            held.import(&[written_by(author, location)], device(from), ms(9), |_, _, _| Ok(())).unwrap();
         }
-        held.write(&one, b"own", Labels::new(), 10).unwrap();
+        held.write(&one, b"own", Labels::new(), ms(10)).unwrap();
         let load = |held: &Stronghold| -> Stronghold {
             let whole = held.compacted().unwrap();
             Stronghold::from_payload(&whole.as_ref().unwrap_or(held).to_payload().unwrap()).unwrap()
@@ -172,7 +173,7 @@ mod tests {
     fn a_revision_of_a_device_that_is_not_in_the_table_is_not_loaded() {
         let mut held = Stronghold::new("here").unwrap();
         let location: Location = "c/v/1".parse().unwrap();
-        held.import(&[written_by(1, &location)], device(2), 9, |_, _, _| Ok(())).unwrap();
+        held.import(&[written_by(1, &location)], device(2), ms(9), |_, _, _| Ok(())).unwrap();
         let loads = |held: &Stronghold| Stronghold::from_payload(&held.to_payload().unwrap()).is_ok();
         assert!(loads(&held));
         let whole = std::mem::take(&mut held.devices);

@@ -1,7 +1,7 @@
 //! Forgets the ids, histories and tombstones that no paired device needs any more. It only
 //! removes. What is forgotten too early shows up as a false conflict, never as a loss.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 use stronghold_sync::{DeviceId, LocationId, Timestamp};
 
@@ -38,7 +38,7 @@ impl Stronghold {
 
     /// Replaces the limits of forgetting by those of a test.
     #[doc(hidden)]
-    pub fn set_forgetting(&mut self, floor: usize, tombstones: usize, retention: u64) {
+    pub fn set_forgetting(&mut self, floor: usize, tombstones: usize, retention: Duration) {
         self.limits = Limits { floor, tombstones, retention };
     }
 
@@ -69,7 +69,7 @@ impl Stronghold {
         for id in ids {
             let passed = self.passed(&id);
             let since = self.record(&id).and_then(|(.., record)| record.deleted_since(passed));
-            let is_over = |since: &Timestamp| now.saturating_sub(*since) >= retention;
+            let is_over = |since: &Timestamp| now.since(*since) >= retention;
             match since.filter(is_over).filter(|_| self.steps.named(&id).is_empty()) {
                 Some(since) => {
                     deleted.push((since, id));

@@ -423,6 +423,7 @@ mod tests {
 
     use super::*;
     use crate::Labels;
+    use crate::ages::ms;
 
     type Vaults<'a> = Vec<(&'a str, &'a Bytes)>;
 
@@ -484,9 +485,9 @@ mod tests {
         let mut held = Stronghold::new("here").unwrap();
         for number in 0..900 {
             let value = vec![number as u8; number as usize % 700];
-            held.write(&at(number), &value, Labels::new(), 1).unwrap();
+            held.write(&at(number), &value, Labels::new(), ms(1)).unwrap();
         }
-        held.write(&at(900), &[7; 200_000], Labels::new(), 1).unwrap();
+        held.write(&at(900), &[7; 200_000], Labels::new(), ms(1)).unwrap();
         held
     }
 
@@ -556,7 +557,7 @@ mod tests {
     #[test]
     fn a_record_is_stored_only_once() {
         let mut held = Stronghold::new("here").unwrap();
-        held.write(&at(1), b"value", Labels::new(), 1).unwrap();
+        held.write(&at(1), b"value", Labels::new(), ms(1)).unwrap();
         let payload = held.to_payload().unwrap();
         let (front, trailer) = payload.split_at(payload.len() - 56);
         let records = Parts::parse(trailer, payload.len() as u64).unwrap().records;
@@ -570,7 +571,7 @@ mod tests {
     #[test]
     fn fences_are_stored_whole() {
         let mut held = Stronghold::new("here").unwrap();
-        held.write(&at(1), b"value", Labels::new(), 1).unwrap();
+        held.write(&at(1), b"value", Labels::new(), ms(1)).unwrap();
         let payload = held.to_payload().unwrap();
         let (front, trailer) = payload.split_at(payload.len() - 56);
         let parts = Parts::parse(trailer, payload.len() as u64).unwrap();
@@ -587,9 +588,9 @@ mod tests {
         let all = ["a/v/r", "a/w/r", "b/v/r", "b/w/r"].map(|name| name.parse::<Location>().unwrap());
         let (missing, written) = all.split_last().unwrap();
         for location in written {
-            held.write(location, location.to_string().as_bytes(), Labels::new(), 1).unwrap();
+            held.write(location, location.to_string().as_bytes(), Labels::new(), ms(1)).unwrap();
         }
-        held.write(&"b/w/other".parse().unwrap(), b"other", Labels::new(), 1).unwrap();
+        held.write(&"b/w/other".parse().unwrap(), b"other", Labels::new(), ms(1)).unwrap();
         let payload = held.to_payload().unwrap();
         for location in written {
             let part = open(&payload, &[location.id()], &mut 0).unwrap();

@@ -60,8 +60,8 @@ pub(crate) struct SealedRevision {
     pub(crate) origin: Origin,
     /// Set if the revision is known to have been on another device.
     pub(crate) shared: Flag,
-    /// Time at which the revision was replaced here; `0` for a head.
-    pub(crate) replaced: u64,
+    /// Time at which the revision was replaced here; the default for a head.
+    pub(crate) replaced: Timestamp,
     /// Salt, labels and value under AES-256-GCM.
     #[serde(with = "serde_bytes")]
     content: Box<[u8]>,
@@ -73,7 +73,7 @@ pub(crate) struct Origin {
     pub(crate) author: DeviceNumber,
     /// The device that delivered the revision and the arrival time by this device's clock; `None`
     /// if it was written here.
-    pub(crate) delivered: Option<(DeviceNumber, u64)>,
+    pub(crate) delivered: Option<(DeviceNumber, Timestamp)>,
 }
 
 /// A flag that can only be set, also through a shared reference: an export marks the revisions that
@@ -288,7 +288,7 @@ impl Record {
             index <= MAX_HISTORY
                 || named.contains(&short)
                 || parents.contains(&short)
-                || is_last_value && now.saturating_sub(old.replaced) < RETENTION
+                || is_last_value && now.since(old.replaced) < RETENTION
         }
     }
 
@@ -427,7 +427,7 @@ impl RecordCipher<'_> {
             time: revision.time,
             origin,
             shared: Flag::new(origin.delivered.is_some()),
-            replaced: 0,
+            replaced: Timestamp::default(),
             content: std::mem::take(&mut *content).into_boxed_slice(),
         })
     }
@@ -479,6 +479,7 @@ const NONCE: [u8; cipher::NONCE_LEN] = [0; cipher::NONCE_LEN];
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ages::ms;
     use crate::revision::Labels;
     use stronghold_sync::{DeviceId, Location, heads};
 
@@ -499,7 +500,7 @@ mod tests {
             ancestors,
             deleted: false,
             labels,
-            time: 1,
+            time: ms(1),
             value: value.to_vec().into(),
         }
     }
@@ -567,11 +568,11 @@ mod tests {
             let mut seen: Vec<&SealedRevision> = Vec::new();
             for next in order.map(|at| &all[at]) {
                 seen.push(next);
-                record.insert(next.clone(), 1, &AT);
+                record.insert(next.clone(), ms(1), &AT);
                 let expected: Vec<RevisionId> = heads(seen.clone()).iter().map(|head| head.id).collect();
                 let held: Vec<RevisionId> = record.heads().map(|head| head.id).collect();
                 assert_eq!(held, expected, "{order:?}");
-                assert_eq!(record.insert(next.clone(), 1, &AT), Inserted::AlreadyPresent);
+                assert_eq!(record.insert(next.clone(), ms(1), &AT), Inserted::AlreadyPresent);
             }
         }
     }
@@ -590,11 +591,11 @@ mod tests {
         let old = sealed(0, &[], HERE);
         let mut record = Record::new("r", old.clone(), &AT);
         let next = sealed(1, &[old.id], HERE);
-        record.insert(next.clone(), 1, &AT);
-        let from_elsewhere = sealed(2, &[next.id], Origin { delivered: Some((0, 1)), ..HERE });
+        record.insert(next.clone(), ms(1), &AT);
+        let from_elsewhere = sealed(2, &[next.id], Origin { delivered: Some((0, ms(1))), ..HERE });
         assert!(!from_elsewhere.ancestors.contains(&old.id));
-        assert_eq!(record.insert(from_elsewhere, 2, &AT), Inserted::Head);
-        assert_eq!(record.insert(old, 3, &AT), Inserted::AlreadyPresent);
+        assert_eq!(record.insert(from_elsewhere, ms(2), &AT), Inserted::Head);
+        assert_eq!(record.insert(old, ms(3), &AT), Inserted::AlreadyPresent);
         assert_eq!(record.head_count(), 1);
     }
 
@@ -607,10 +608,10 @@ mod tests {
         let old = keeper.seal(old.id(), &old, HERE).unwrap();
         let mut record = Record::new("r", old.clone(), &AT);
         let far = revision(b"far", Ancestors::from_newest_first(vec![old.id]).unwrap());
-        record.insert(keeper.seal(far.id(), &far, HERE).unwrap(), 1, &AT);
+        record.insert(keeper.seal(far.id(), &far, HERE).unwrap(), ms(1), &AT);
         let later = revision(b"later", Ancestors::from_newest_first(vec![far.id()]).unwrap());
-        record.insert(keeper.seal(later.id(), &later, HERE).unwrap(), 1, &AT);
-        assert_eq!(record.insert(old.clone(), 1, &AT), Inserted::Head);
+        record.insert(keeper.seal(later.id(), &later, HERE).unwrap(), ms(1), &AT);
+        assert_eq!(record.insert(old.clone(), ms(1), &AT), Inserted::Head);
         assert_eq!(record.revisions().filter(|held| held.id == old.id).count(), 1);
     }
 
@@ -622,10 +623,10 @@ mod tests {
             ages: Ages::default(),
             ancestors: Ancestors::from_newest_first(ids).unwrap(),
             deleted: false,
-            time: 1,
+            time: ms(1),
             origin: HERE,
             shared: Flag::new(false),
-            replaced: 0,
+            replaced: ms(0),
             content: vec![0; OVERHEAD].into(),
         }
     }
@@ -638,8 +639,8 @@ mod tests {
     fn a_value_is_shown_before_a_deletion_then_the_latest_then_the_greatest_id() {
         let head = |number, deleted, time, arrived: Option<u64>| SealedRevision {
             deleted,
-            time,
-            origin: Origin { delivered: arrived.map(|at| (0, at)), ..HERE },
+            time: ms(time),
+            origin: Origin { delivered: arrived.map(|at| (0, ms(at))), ..HERE },
             ..plain(number, &[])
         };
         let shown =
@@ -658,61 +659,65 @@ mod tests {
         assert_eq!(shown(&[]), 0);
         let mut record = Record::new("r", head(1, true, 9, None), &AT);
         assert!(!record.is_readable());
-        record.insert(head(2, false, 1, None), 1, &AT);
-        assert_eq!((record.is_readable(), record.shown().map(|head| head.time)), (true, Some(1)));
+        record.insert(head(2, false, 1, None), ms(1), &AT);
+        assert_eq!((record.is_readable(), record.shown().map(|head| head.time)), (true, Some(ms(1))));
     }
 
     #[test]
     fn what_is_replaced_goes_to_the_front_of_the_history_with_its_parents_and_the_time() {
         let mut record = Record::new("r", plain(9, &[]), &AT);
-        record.insert(plain(5, &[9, 8]), 2, &AT);
-        record.insert(plain(7, &[9]), 3, &AT);
-        record.insert(plain(3, &[9]), 3, &AT);
+        record.insert(plain(5, &[9, 8]), ms(2), &AT);
+        record.insert(plain(7, &[9]), ms(3), &AT);
+        record.insert(plain(3, &[9]), ms(3), &AT);
         assert_eq!((numbers(record.heads()), numbers(&record.history)), (vec![3, 5, 7], vec![9]));
-        record.insert(plain(6, &[5, 3, 9]), 4, &AT);
+        record.insert(plain(6, &[5, 3, 9]), ms(4), &AT);
         assert_eq!((numbers(record.heads()), numbers(&record.history)), (vec![6, 7], vec![3, 5, 9]));
-        let told: Vec<(u64, usize)> =
+        let told: Vec<(Timestamp, usize)> =
             record.history.iter().map(|old| (old.replaced, old.ancestors.as_slice().len())).collect();
-        assert_eq!(told, [(4, 1), (4, 1), (2, 0)], "what parents had replaced is known of heads alone");
-        assert!(record.heads().all(|head| head.replaced == 0));
+        assert_eq!(
+            told,
+            [(ms(4), 1), (ms(4), 1), (ms(2), 0)],
+            "what parents had replaced is known of heads alone"
+        );
+        assert!(record.heads().all(|head| head.replaced == ms(0)));
         assert_eq!((record.head_count(), record.history_len()), (2, 3));
         assert_eq!(numbers(record.revisions()), [6, 7, 3, 5, 9]);
         let find = |number| record.find(&RevisionId::from_bytes([number; 32])).map(|held| held.replaced);
-        assert_eq!((find(6), find(9), find(4)), (Some(0), Some(2), None));
+        assert_eq!((find(6), find(9), find(4)), (Some(ms(0)), Some(ms(2)), None));
         assert_eq!((record.clear_history(), record.history_len(), record.head_count()), (3, 0, 2));
     }
 
     #[test]
     fn of_the_history_beyond_ten_there_stays_what_is_named_a_parent_or_a_devices_last_value() {
-        const NOW: u64 = RETENTION + 1000;
+        let now = ms(1_000).saturating_add(RETENTION);
         let old = |number, via: Option<DeviceNumber>, deleted, replaced| SealedRevision {
-            origin: Origin { delivered: via.map(|via| (via, 1)), ..HERE },
+            origin: Origin { delivered: via.map(|via| (via, ms(1))), ..HERE },
             deleted,
             replaced,
             ..plain(number, &[])
         };
         let mut record = Record::new("r", plain(100, &[22]), &AT);
-        record.history.push(old(1, None, true, NOW)); // a deletion is no value, nor the owner's last one
-        record.history.extend((2..=10).map(|number| old(number, Some(1), false, 0)));
+        record.history.push(old(1, None, true, now)); // a deletion is no value, nor the owner's last one
+        record.history.extend((2..=10).map(|number| old(number, Some(1), false, ms(0))));
         record.history.extend([
-            old(21, Some(1), false, NOW), // not its last
-            old(22, Some(1), false, 0),
-            old(23, Some(1), false, 0), // named by a step
-            old(24, Some(2), true, NOW),
-            old(25, Some(2), false, 1001),
-            old(26, Some(3), false, 1000), // ninety days ago
-            old(27, Some(3), false, NOW),
-            old(28, None, false, NOW + 5), // by a clock that was ahead
-            old(29, None, false, NOW),
+            old(21, Some(1), false, now), // not its last
+            old(22, Some(1), false, ms(0)),
+            old(23, Some(1), false, ms(0)), // named by a step
+            old(24, Some(2), true, now),
+            old(25, Some(2), false, ms(1001)),
+            old(26, Some(3), false, ms(1000)), // ninety days ago
+            old(27, Some(3), false, now),
+            old(28, None, false, ms(now.as_millis() + 5)), // by a clock that was ahead
+            old(29, None, false, now),
         ]);
         let named = BTreeSet::from([RevisionId::from_bytes([23; 32]).short()]);
-        record.trim(&named, NOW);
+        record.trim(&named, now);
         assert_eq!(numbers(&record.history)[..10], (1..=10).collect::<Vec<u8>>());
         assert_eq!(numbers(&record.history)[10..], [22, 23, 25, 28]);
-        record.trim(&BTreeSet::new(), NOW);
+        record.trim(&BTreeSet::new(), now);
         assert_eq!(numbers(&record.history)[10..], [22, 25, 28]);
-        record.insert(plain(101, &[100]), NOW, &AT);
-        record.trim(&BTreeSet::new(), NOW);
+        record.insert(plain(101, &[100]), now, &AT);
+        record.trim(&BTreeSet::new(), now);
         let left = [101, 100, 1, 2, 3, 4, 5, 6, 7, 8, 9, 25];
         assert_eq!(numbers(record.revisions()), left, "the parents' parents are not named any more");
     }
@@ -741,14 +746,14 @@ mod tests {
         let is_conflict = |says: &[Option<&str>]| {
             let mut sealed = says.iter().zip(1..).map(|(says, time)| {
                 let revision = Revision {
-                    time,
+                    time: ms(time),
                     deleted: says.is_none(),
                     ..revision(says.unwrap_or_default().as_bytes(), Ancestors::default())
                 };
                 keeper.seal(revision.id(), &revision, HERE).unwrap()
             });
             let mut record = Record::new("r", sealed.next().unwrap(), &AT);
-            sealed.for_each(|next| _ = record.insert(next, 1, &AT));
+            sealed.for_each(|next| _ = record.insert(next, ms(1), &AT));
             assert_eq!(record.head_count(), says.len());
             record.is_conflict(&keeper).unwrap()
         };
@@ -765,7 +770,7 @@ mod tests {
         }
         let mut damaged = Record::new("r", plain(1, &[]), &AT);
         assert_eq!(damaged.is_conflict(&keeper), Ok(false), "one is not opened for it");
-        damaged.insert(plain(2, &[]), 1, &AT);
+        damaged.insert(plain(2, &[]), ms(1), &AT);
         assert_eq!(damaged.is_conflict(&keeper), Err(Damaged));
     }
 
@@ -782,7 +787,7 @@ mod tests {
         assert_eq!(sealed.shape(at), revision.shape(&entry));
         assert_eq!(sealed.shape(at).size, padme_len(111));
         assert!(sealed.shape(at).deleted && !sealed.shared.is_set());
-        let delivered = Origin { delivered: Some((0, 1)), ..HERE };
+        let delivered = Origin { delivered: Some((0, ms(1))), ..HERE };
         assert!(keeper.seal(revision.id(), &revision, delivered).unwrap().shared.is_set());
     }
 
@@ -795,8 +800,11 @@ mod tests {
         let mut record = Record::new("r", keeper.seal(first.id(), &first, HERE).unwrap(), &AT);
         for n in 1..15u8 {
             let next = revision(&[n], record.ancestors_of_next(|_| false));
-            assert_eq!(record.insert(keeper.seal(next.id(), &next, HERE).unwrap(), 1, &AT), Inserted::Head);
-            record.trim(&BTreeSet::new(), 1);
+            assert_eq!(
+                record.insert(keeper.seal(next.id(), &next, HERE).unwrap(), ms(1), &AT),
+                Inserted::Head
+            );
+            record.trim(&BTreeSet::new(), ms(1));
         }
         let values: Vec<u8> = record.history.iter().map(|old| keeper.open(old).unwrap().value[0]).collect();
         assert_eq!(values, (4..14).rev().collect::<Vec<u8>>());

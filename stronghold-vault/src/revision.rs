@@ -68,7 +68,7 @@ impl Revision {
             part(&mut hash, name.as_bytes());
             part(&mut hash, text.as_bytes());
         }
-        part(&mut hash, &self.time.to_le_bytes());
+        part(&mut hash, &self.time.as_millis().to_le_bytes());
         part(&mut hash, &self.value);
         RevisionId::from_bytes(hash.finalize().into())
     }
@@ -163,7 +163,7 @@ mod tests {
             ancestors: Ancestors::default(),
             deleted: false,
             labels: Labels::new(),
-            time: 5,
+            time: Timestamp::from_millis(5),
             value: Zeroizing::new(b"secret".to_vec()),
         }
     }
@@ -180,7 +180,7 @@ mod tests {
             Revision { deleted: true, ..base.clone() },
             Revision { labels: label("ab", "c"), ..base.clone() },
             Revision { labels: label("a", "bc"), ..base.clone() },
-            Revision { time: 6, ..base.clone() },
+            Revision { time: Timestamp::from_millis(6), ..base.clone() },
             Revision { value: Zeroizing::new(b"secreT".to_vec()), ..base.clone() },
         ];
         let mut ids: Vec<RevisionId> = others.iter().map(Revision::id).collect();

@@ -362,6 +362,7 @@ mod tests {
     use stronghold_sync::{Location, Operation, Rule, Selection};
 
     use super::*;
+    use crate::ages::ms;
     use crate::{DecodeError, Labels, RulesOutcome, Stronghold, UndoReport, UndoSkipReason};
 
     fn at(text: &str) -> Location {
@@ -369,7 +370,7 @@ mod tests {
     }
 
     fn put(held: &mut Stronghold, location: &str, value: &str) {
-        held.write(&at(location), value.as_bytes(), Labels::new(), 1).unwrap();
+        held.write(&at(location), value.as_bytes(), Labels::new(), ms(1)).unwrap();
     }
 
     fn grant(held: &mut Stronghold, device: u8) {
@@ -384,7 +385,7 @@ mod tests {
 
     /// A step of this number that changed nothing.
     fn empty(number: u64, served: bool) -> Arc<Step> {
-        let (time, word, changes) = (1, String::from("put"), BTreeMap::new());
+        let (time, word, changes) = (ms(1), String::from("put"), BTreeMap::new());
         Arc::new(Step { number, time, word, served, undone: 0, changes, rules: None })
     }
 
@@ -400,14 +401,14 @@ mod tests {
     #[test]
     fn steps_are_stored_whole_and_only_in_order_and_no_more_than_there_may_be() {
         let mut held = Stronghold::new("here").unwrap();
-        held.begin_step(PendingStep::served("serve: phone", 5));
+        held.begin_step(PendingStep::served("serve: phone", ms(5)));
         ["a/v/1", "a/v/2", "a/w/1", "b/v/1"].into_iter().for_each(|name| put(&mut held, name, "one"));
         held.end_step();
-        held.begin_step(PendingStep::command("grant", 7));
+        held.begin_step(PendingStep::command("grant", ms(7)));
         put(&mut held, "a/v/1", "two");
         grant(&mut held, 1);
         held.end_step();
-        held.undo(8).unwrap();
+        held.undo(ms(8)).unwrap();
         held.purge(&"a/v/1".parse().unwrap());
         let loaded = load(held.steps.last, held.steps.list.clone()).unwrap();
         assert_eq!((loaded.last, &loaded.list), (2, &held.steps.list));
@@ -415,7 +416,7 @@ mod tests {
             .steps()
             .map(|step| (step.number(), step.time(), step.word(), step.records(), step.changed_rules()))
             .collect();
-        assert_eq!(told, [(2, 7, "grant", 1, true), (1, 5, "serve: phone", 4, false)]);
+        assert_eq!(told, [(2, ms(7), "grant", 1, true), (1, ms(5), "serve: phone", 4, false)]);
         assert_eq!(held.steps().map(Step::is_undone).collect::<Vec<_>>(), [true, false]);
 
         let list = |numbers: &[u64]| numbers.iter().map(|number| empty(*number, false)).collect::<Vec<_>>();
@@ -442,7 +443,7 @@ mod tests {
         let of = |is_served: fn(u64) -> bool| {
             let list = (1..=STEPS as u64).map(|number| empty(number, is_served(number))).collect();
             let mut steps = Steps { last: 20, list, open: None };
-            let (number, gone) = steps.of(&mut PendingStep::command("new", 1));
+            let (number, gone) = steps.of(&mut PendingStep::command("new", ms(1)));
             assert_eq!((number, steps.last, steps.list.len()), (21, 21, STEPS));
             assert_eq!(steps.list.last().map(|step| (step.number, step.word.as_str())), Some((21, "new")));
             gone.iter().map(|step| step.number).collect::<Vec<_>>()
@@ -453,7 +454,7 @@ mod tests {
         assert_eq!(of(|number| number > 7), [8]);
         let mut steps =
             Steps { last: 15, list: (1..=15).map(|number| empty(number, false)).collect(), open: None };
-        assert_eq!(steps.of(&mut PendingStep::served("serve", 1)), (16, vec![]));
+        assert_eq!(steps.of(&mut PendingStep::served("serve", ms(1))), (16, vec![]));
         assert!(steps.list[15].served);
     }
 
@@ -469,14 +470,18 @@ mod tests {
             (number, gone.len(), numbers(&steps))
         };
         let it = |word: &str, time, number| PendingStep { number, ..PendingStep::command(word, time) };
-        assert_eq!(of(0, it("put", 1, Some(1))), (1, 0, vec![1, 2]));
-        for other in [it("put", 1, None), it("put", 1, Some(9)), it("put", 2, Some(1)), it("rm", 1, Some(1))]
-        {
+        assert_eq!(of(0, it("put", ms(1), Some(1))), (1, 0, vec![1, 2]));
+        for other in [
+            it("put", ms(1), None),
+            it("put", ms(1), Some(9)),
+            it("put", ms(2), Some(1)),
+            it("rm", ms(1), Some(1)),
+        ] {
             assert_eq!(of(0, other), (3, 0, vec![1, 2, 3]));
         }
-        assert_eq!(of(3, it("put", 1, Some(1))), (3, 2, vec![3]), "it was taken back meanwhile");
+        assert_eq!(of(3, it("put", ms(1), Some(1))), (3, 2, vec![3]), "it was taken back meanwhile");
         assert_eq!(
-            of(3, PendingStep::served("serve", 1)),
+            of(3, PendingStep::served("serve", ms(1))),
             (3, 0, vec![1, 2, 3]),
             "a peer ends that for nobody"
         );
@@ -488,7 +493,7 @@ mod tests {
         let id = at("c/v/r").id();
         put(&mut held, "c/v/r", "before");
         let before = held.heads_at(&id);
-        held.begin_step(PendingStep::command("import", 5));
+        held.begin_step(PendingStep::command("import", ms(5)));
         (0..30).for_each(|n| put(&mut held, "c/v/r", &n.to_string()));
         let first = held.steps.named(&id);
         assert_eq!(first, before.as_slice().iter().copied().collect(), "also while it is made");
@@ -505,7 +510,7 @@ mod tests {
         assert_eq!(held.steps.list[0].changes, BTreeMap::from([(id, change)]));
         assert_eq!(held.steps.named(&at("c/v/other").id()), BTreeSet::new());
         assert_eq!(held.end_step(), None);
-        held.undo(9).unwrap();
+        held.undo(ms(9)).unwrap();
         assert_eq!(&**held.read(&at("c/v/r")).unwrap().revision.value, b"before");
     }
 
@@ -514,7 +519,7 @@ mod tests {
         let mut held = Stronghold::new("here").unwrap();
         grant(&mut held, 1);
         let before = held.policy.clone();
-        let mut underway = PendingStep::command("grant", 5);
+        let mut underway = PendingStep::command("grant", ms(5));
         for device in 2..4 {
             held.begin_step(underway);
             grant(&mut held, device);
@@ -524,17 +529,17 @@ mod tests {
         assert_eq!(held.steps.list[0].rules, Some((before.clone(), after.clone())));
         let moved = |rules| {
             let word = String::from("grant");
-            UndoReport { number: 1, time: 5, word, records: vec![], skipped: vec![], rules }
+            UndoReport { number: 1, time: ms(5), word, records: vec![], skipped: vec![], rules }
         };
         assert_eq!(held.would_redo(), None);
-        assert_eq!(held.undo(9), Ok(Some(moved(RulesOutcome::PutBack))));
+        assert_eq!(held.undo(ms(9)), Ok(Some(moved(RulesOutcome::PutBack))));
         assert_eq!(held.policy, before);
         assert_eq!(held.would_undo(), None);
-        assert_eq!(held.redo(9), Ok(Some(moved(RulesOutcome::PutBack))));
+        assert_eq!(held.redo(ms(9)), Ok(Some(moved(RulesOutcome::PutBack))));
         assert_eq!(held.policy, after);
         grant(&mut held, 9);
         let since = held.policy.clone();
-        assert_eq!(held.undo(9), Ok(Some(moved(RulesOutcome::ChangedSince))));
+        assert_eq!(held.undo(ms(9)), Ok(Some(moved(RulesOutcome::ChangedSince))));
         assert_eq!(held.policy, since);
     }
 
@@ -543,9 +548,9 @@ mod tests {
         let mut held = Stronghold::new("here").unwrap();
         grant(&mut held, 1);
         grant(&mut held, 2);
-        held.begin_step(PendingStep::command("revoke", 5));
-        assert_eq!(held.revoke(&DeviceId::from_bytes([1; 32]), 6), 1);
-        assert_eq!(held.end_step(), Some(PendingStep::command("revoke", 5)), "it can't be taken back");
+        held.begin_step(PendingStep::command("revoke", ms(5)));
+        assert_eq!(held.revoke(&DeviceId::from_bytes([1; 32]), ms(6)), 1);
+        assert_eq!(held.end_step(), Some(PendingStep::command("revoke", ms(5))), "it can't be taken back");
         assert!(held.steps.list.is_empty());
     }
 
@@ -556,22 +561,22 @@ mod tests {
         let kept = held.policy.clone();
         grant(&mut held, 1);
         for device in [3, 4] {
-            held.begin_step(PendingStep::command("grant", 5));
+            held.begin_step(PendingStep::command("grant", ms(5)));
             grant(&mut held, device);
             held.end_step();
         }
         for (device, rules) in [(1, 1), (4, 1)] {
-            assert_eq!(held.revoke(&DeviceId::from_bytes([device; 32]), 6), rules);
+            assert_eq!(held.revoke(&DeviceId::from_bytes([device; 32]), ms(6)), rules);
         }
         let devices = |held: &Stronghold| held.policy.rules().map(|rule| rule.device).collect::<Vec<_>>();
         let [two, three] = [2, 3].map(|device| DeviceId::from_bytes([device; 32]));
         for _ in 0..2 {
-            assert_eq!(held.undo(7).unwrap().unwrap().rules, RulesOutcome::PutBack);
+            assert_eq!(held.undo(ms(7)).unwrap().unwrap().rules, RulesOutcome::PutBack);
             assert_eq!(devices(&held), [two, three]);
-            assert_eq!(held.undo(7).unwrap().unwrap().rules, RulesOutcome::PutBack);
+            assert_eq!(held.undo(ms(7)).unwrap().unwrap().rules, RulesOutcome::PutBack);
             assert_eq!(held.policy.rules().collect::<Vec<_>>(), kept.rules().collect::<Vec<_>>());
             for _ in 0..2 {
-                assert_eq!(held.redo(8).unwrap().unwrap().rules, RulesOutcome::PutBack);
+                assert_eq!(held.redo(ms(8)).unwrap().unwrap().rules, RulesOutcome::PutBack);
                 assert_eq!(devices(&held), [two, three]);
             }
         }
@@ -604,32 +609,32 @@ mod tests {
         let wanted = [shapes[0].1.entry()].into();
         let entries =
             held.export_mapped(&Selection::everything(), &stronghold_sync::Mapping::default(), &wanted);
-        held.begin_step(PendingStep::command("sync", 5));
+        held.begin_step(PendingStep::command("sync", ms(5)));
         let report =
-            held.import(&entries.unwrap(), DeviceId::from_bytes([1; 32]), 2, |_, _, _| Ok(())).unwrap();
+            held.import(&entries.unwrap(), DeviceId::from_bytes([1; 32]), ms(2), |_, _, _| Ok(())).unwrap();
         assert_eq!((report.known, report.received), (1, 0));
-        assert_eq!(held.end_step(), Some(PendingStep::command("sync", 5)));
+        assert_eq!(held.end_step(), Some(PendingStep::command("sync", ms(5))));
         assert_eq!((held.steps.last, held.steps.list.len()), (0, 0));
     }
 
     #[test]
     fn a_step_that_is_being_made_ends_where_another_is_taken_back() {
         let mut held = Stronghold::new("here").unwrap();
-        held.begin_step(PendingStep::command("put", 5));
+        held.begin_step(PendingStep::command("put", ms(5)));
         put(&mut held, "c/v/r", "one");
         held.end_step();
-        held.begin_step(PendingStep::command("other", 6));
-        assert_eq!(held.undo(7).unwrap().map(|moved| moved.word), Some("put".into()));
+        held.begin_step(PendingStep::command("other", ms(6)));
+        assert_eq!(held.undo(ms(7)).unwrap().map(|moved| moved.word), Some("put".into()));
         put(&mut held, "c/v/s", "in no step");
         assert_eq!((held.end_step(), held.steps.list.len()), (None, 1));
-        assert_eq!(held.undo(8), Ok(None));
+        assert_eq!(held.undo(ms(8)), Ok(None));
     }
 
     #[test]
     fn what_a_step_would_write_and_is_gone_is_left() {
         let mut held = Stronghold::new("here").unwrap();
         for value in ["one", "two", "three"] {
-            held.begin_step(PendingStep::command("put", 5));
+            held.begin_step(PendingStep::command("put", ms(5)));
             put(&mut held, "c/v/r", value);
             put(&mut held, "c/v/s", value);
             held.end_step();
@@ -637,7 +642,7 @@ mod tests {
         let id = at("c/v/r").id();
         let record = held.vault_mut(&id).and_then(|vault| vault.records.get_mut(&id.record)).unwrap();
         assert_eq!(record.clear_history(), 2); // as if what steps name had not been kept
-        let moved = held.undo(9).unwrap().unwrap();
+        let moved = held.undo(ms(9)).unwrap().unwrap();
         assert_eq!(
             (moved.records, moved.skipped),
             (vec![at("c/v/s")], vec![(at("c/v/r"), UndoSkipReason::Purged)])

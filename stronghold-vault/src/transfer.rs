@@ -215,7 +215,7 @@ impl Stronghold {
     fn seal_all<'a>(
         &mut self,
         checked: &[(&'a Location, EntryId, &Revision)],
-        (from, now): (DeviceId, u64),
+        (from, now): (DeviceId, Timestamp),
     ) -> Result<PreparedBatch<'a>, WriteError> {
         let delivered = Some((self.devices.number(from), now));
         let mut staged =

@@ -7,7 +7,7 @@
 use std::{fs, path::PathBuf};
 
 use serde_bytes::ByteBuf;
-use stronghold_sync::{Ancestors, DeviceId, Location, RevisionId, hex};
+use stronghold_sync::{Ancestors, DeviceId, Location, RevisionId, Timestamp, hex};
 
 use crate::{
     AuditAction, AuditEntry, AuditLog, AuditRecord, AuditTotal,
@@ -36,7 +36,7 @@ fn revision(salt: u8, after: &[RevisionId], value: Option<&str>) -> Revision {
         ancestors: Ancestors::from_newest_first(after.to_vec()).unwrap(),
         deleted: value.is_none(),
         labels: if value.is_some() { Labels::from(labels) } else { Labels::new() },
-        time: 1_700_000_000_000 + u64::from(salt),
+        time: Timestamp::from_millis(1_700_000_000_000 + u64::from(salt)),
         value: value.unwrap_or_default().as_bytes().to_vec().into(),
     }
 }
@@ -73,7 +73,7 @@ fn of_revisions() -> Vec<(String, Vec<u8>)> {
 type Log = ((Vec<AuditTotal>, ByteBuf, ByteBuf), Vec<(AuditEntry, ByteBuf)>);
 
 fn decided(at: u64, deed: AuditAction, selection: &str) -> AuditRecord {
-    let (time, selection) = (1_700_000_000_000 + at, selection.to_owned());
+    let (time, selection) = (Timestamp::from_millis(1_700_000_000_000 + at), selection.to_owned());
     AuditRecord {
         time,
         device: DEVICE,

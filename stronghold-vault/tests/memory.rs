@@ -10,7 +10,7 @@ use std::{fs, fs::File, io, os::unix::fs::FileExt};
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_bytes::ByteBuf;
-use stronghold_sync::{Location, Mapping, Scope, Selection, Shape};
+use stronghold_sync::{Location, Mapping, Scope, Selection, Shape, Timestamp};
 use stronghold_vault::{Labels, Stronghold};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -110,12 +110,12 @@ fn at(text: &str) -> Location {
 
 /// Performs every operation on a value.
 fn use_it(vault: &mut Stronghold, value: &Masked) {
-    vault.write(&at("c/v/kept"), &value.unmasked(), Labels::new(), 1).unwrap();
-    vault.write(&at("c/v/gone"), &value.unmasked(), Labels::new(), 1).unwrap();
-    vault.write(&at("c/v/over"), &value.unmasked(), Labels::new(), 1).unwrap();
-    vault.write(&at("c/v/over"), b"something else", Labels::new(), 2).unwrap();
+    vault.write(&at("c/v/kept"), &value.unmasked(), Labels::new(), Timestamp::from_millis(1)).unwrap();
+    vault.write(&at("c/v/gone"), &value.unmasked(), Labels::new(), Timestamp::from_millis(1)).unwrap();
+    vault.write(&at("c/v/over"), &value.unmasked(), Labels::new(), Timestamp::from_millis(1)).unwrap();
+    vault.write(&at("c/v/over"), b"something else", Labels::new(), Timestamp::from_millis(2)).unwrap();
     drop(vault.read(&at("c/v/kept")).unwrap());
-    vault.remove(&at("c/v/gone"), 2).unwrap();
+    vault.remove(&at("c/v/gone"), Timestamp::from_millis(2)).unwrap();
     vault.verify().unwrap();
 
     let loaded = Stronghold::from_payload(&vault.to_payload().unwrap()).unwrap();
@@ -127,7 +127,7 @@ fn use_it(vault: &mut Stronghold, value: &Masked) {
     drop(entries);
     let arrived: Vec<stronghold_vault::Entry> = rmp_serde::from_slice(&sealed).unwrap();
     let mut other = Stronghold::new("other").unwrap();
-    other.import(&arrived, vault.identity().device(), 2, |_, _, _| Ok(())).unwrap();
+    other.import(&arrived, vault.identity().device(), Timestamp::from_millis(2), |_, _, _| Ok(())).unwrap();
     drop(other.read(&at("c/v/kept")).unwrap());
 }
 

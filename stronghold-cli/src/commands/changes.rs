@@ -154,6 +154,7 @@ impl Change {
 mod tests {
     use super::*;
     use crate::output::NAMED;
+    use stronghold_sync::Timestamp;
 
     const OUTPUT: Output = Output::new(false, false);
 
@@ -198,18 +199,20 @@ mod tests {
     fn a_change_is_what_becomes_of_a_record_that_can_be_read() {
         let mut stronghold = Stronghold::new("device").unwrap();
         let write = |stronghold: &mut Stronghold, name: &str, value: &[u8]| {
-            stronghold.write(&at(name), value, stronghold_vault::Labels::new(), 1).unwrap();
+            stronghold
+                .write(&at(name), value, stronghold_vault::Labels::new(), Timestamp::from_millis(1))
+                .unwrap();
         };
         for name in ["a/v/changed", "a/v/gone", "a/v/same", "a/v/was gone"] {
             write(&mut stronghold, name, b"1");
         }
-        stronghold.remove(&at("a/v/was gone"), 1).unwrap();
+        stronghold.remove(&at("a/v/was gone"), Timestamp::from_millis(1)).unwrap();
         let before = Heads::of(&stronghold);
         write(&mut stronghold, "a/v/changed", b"2");
         write(&mut stronghold, "a/v/new", b"2");
         write(&mut stronghold, "a/v/new and gone", b"2");
-        stronghold.remove(&at("a/v/new and gone"), 1).unwrap();
-        stronghold.remove(&at("a/v/gone"), 1).unwrap();
+        stronghold.remove(&at("a/v/new and gone"), Timestamp::from_millis(1)).unwrap();
+        stronghold.remove(&at("a/v/gone"), Timestamp::from_millis(1)).unwrap();
         let lines =
             |before: &Heads| Changes::since(before, &stronghold).unwrap().lines(OUTPUT).collect::<Vec<_>>();
         assert_eq!(lines(&before), ["~ a/v/changed", "- a/v/gone", "+ a/v/new"]);

@@ -230,7 +230,7 @@ impl Login {
             for (key, text) in values {
                 entry.fields.insert(key.to_owned(), value(key, text));
             }
-            entry.times.last_modification = Some(Times::epoch() + Duration::from_millis(time));
+            entry.times.last_modification = Some(Times::epoch() + Duration::from_millis(time.as_millis()));
             if former.is_empty() {
                 entry.times.creation = entry.times.last_modification;
             }
@@ -248,7 +248,7 @@ impl Login {
 fn told_apart(versions: &[Version]) -> impl Iterator<Item = (Timestamp, &Zeroizing<Vec<u8>>)> {
     let mut times: Vec<Timestamp> = versions.iter().map(|(time, _)| *time).collect();
     for index in (1..times.len()).rev() {
-        times[index - 1] = times[index - 1].min(times[index].saturating_sub(1000));
+        times[index - 1] = times[index - 1].min(times[index].saturating_sub(Duration::from_secs(1)));
     }
     times.into_iter().zip(versions.iter().map(|(_, value)| value))
 }

@@ -95,6 +95,7 @@ pub(super) fn chosen(found: &[Listing], line: &str) -> Result<Vec<Location>, Fai
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stronghold_sync::Timestamp;
 
     #[test]
     fn numbers_of_the_list_are_picked_in_their_order() {
@@ -102,7 +103,7 @@ mod tests {
             location: name.parse().unwrap(),
             revision: stronghold_sync::RevisionId::from_bytes([1; 32]),
             size: 1,
-            modified: 1,
+            modified: Timestamp::from_millis(1),
             conflict: false,
         };
         let found = ["a/v/1", "a/v/2", "a/v/3"].map(listing);

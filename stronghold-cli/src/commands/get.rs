@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use serde_json::{Value, json};
 use stronghold_snapshot::{Access, VaultFile};
-use stronghold_sync::{Location, RevisionId, escape_untrusted, hex};
+use stronghold_sync::{Location, RevisionId, Timestamp, escape_untrusted, hex};
 use stronghold_vault::{MAX_VALUE, ReadError, ReadResult};
 use zeroize::Zeroizing;
 
@@ -123,7 +123,7 @@ pub(super) fn hold_clipboard(time: Duration) -> Result<(), Failure> {
     clipboard::hold(&value, time, || Output::new(false, false).result(&Value::Null, || vec!["held".into()]))
 }
 
-fn object(at: &Location, id: &RevisionId, modified: u64, conflict: bool, value: &[u8]) -> Value {
+fn object(at: &Location, id: &RevisionId, modified: Timestamp, conflict: bool, value: &[u8]) -> Value {
     let text = std::str::from_utf8(value).ok();
     let value = text.map_or_else(|| ("value_hex", hex::text(value)), |text| ("value", text.to_owned()));
     json!({

@@ -4,7 +4,7 @@ mod tree;
 
 use clap::{Args, ValueEnum};
 use serde::{Serialize, Serializer};
-use stronghold_sync::{Location, Mapping, RevisionId, Scope, Selection, escape_untrusted, hex};
+use stronghold_sync::{Location, Mapping, RevisionId, Scope, Selection, Timestamp, escape_untrusted, hex};
 use stronghold_vault::{Damaged, RecordInfo, RevisionInfo, Stronghold};
 
 use super::history::{short_id, writer};
@@ -52,7 +52,7 @@ struct Entry {
     conflict: bool,
     location: String,
     lookalike: bool,
-    modified: u64,
+    modified: Timestamp,
     #[serde(serialize_with = "as_text")]
     revision: RevisionId,
     size: u64,
@@ -197,7 +197,7 @@ fn print<L: Iterator<Item = Location>>(
         Entry { author, conflict, location, lookalike, modified, revision, size }
     });
     let time = if columns::is_narrow() { clock::day } else { clock::time };
-    let changed = columns::padded("CHANGED", columns::width(&time(0)));
+    let changed = columns::padded("CHANGED", columns::width(&time(Timestamp::default())));
     if authors.is_some() {
         let entries: Vec<Entry> = entries.collect();
         let widths = entries.iter().filter_map(|entry| entry.author.as_deref()).map(columns::width);
@@ -216,7 +216,7 @@ fn as_text<S: Serializer>(id: &RevisionId, serializer: S) -> Result<S::Ok, S::Er
 }
 
 /// Returns the line of a record: its writer takes `width` columns.
-fn line(entry: &Entry, time: impl Fn(u64) -> String, width: usize) -> String {
+fn line(entry: &Entry, time: impl Fn(Timestamp) -> String, width: usize) -> String {
     let conflict = if entry.conflict { "  (conflict)" } else { "" };
     let alike = match entry.lookalike {
         true => format!("  (looks like another: \"{}\")", spelled(&entry.location)),

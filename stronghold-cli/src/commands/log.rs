@@ -85,12 +85,13 @@ mod tests {
     use stronghold_vault::{AuditLog, AuditRecord};
 
     use super::*;
+    use stronghold_sync::Timestamp;
 
     const DEVICE: DeviceId = DeviceId::from_bytes([1; 32]);
 
     fn decided(selection: &str, deed: AuditAction, allowed: bool) -> AuditRecord {
         AuditRecord {
-            time: 0,
+            time: Timestamp::default(),
             device: DEVICE,
             action: deed,
             selection: selection.into(),
@@ -114,7 +115,7 @@ mod tests {
         }
         let name = |device: &DeviceId| if *device == DEVICE { "phone".to_owned() } else { "?".into() };
         let lines: Vec<_> = log.entries().map(|logged| log_line(logged, &name)).collect();
-        let when = time(0);
+        let when = time(Timestamp::default());
         let bytes = |count: u64| counted(count, "byte");
         assert_eq!(
             lines,
@@ -137,8 +138,8 @@ mod tests {
             device: DEVICE,
             action: AuditAction::Browse,
             allowed: false,
-            first: 0,
-            last: 0,
+            first: Timestamp::default(),
+            last: Timestamp::default(),
             count: 7,
             entries: 3,
             bytes: 1,

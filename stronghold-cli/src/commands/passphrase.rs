@@ -175,11 +175,17 @@ pub(super) fn kind_of(kind: SlotKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stronghold_sync::Timestamp;
 
     #[test]
     fn a_slot_is_told_with_what_it_costs() {
         let cost = PassphraseCost::new(65_537, 3, 4).unwrap();
-        let slot = |kind, label: &str| SlotInfo { number: 2, kind, label: label.into(), created: 0 };
+        let slot = |kind, label: &str| SlotInfo {
+            number: 2,
+            kind,
+            label: label.into(),
+            created: Timestamp::default(),
+        };
         let passphrase = slot(SlotKind::Passphrase(cost), "");
         assert_eq!(
             slot_object(&passphrase),
@@ -188,7 +194,7 @@ mod tests {
                 "memory_kib": 65_537, "passes": 3, "lanes": 4,
             })
         );
-        let when = time(0);
+        let when = time(Timestamp::default());
         let line = format!("2  passphrase (Argon2id, 65 MiB, 3 passes, 4 lanes)  {when}");
         assert_eq!(slot_line(&passphrase), line);
         for (kind, word) in [(SlotKind::Key, "key"), (SlotKind::Recipient, "recipient")] {

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use stronghold_snapshot::now;
-use stronghold_sync::{DeviceId, Operation, RedundantRule, Rule, Selection, Withdrawn, escape_untrusted};
+use stronghold_sync::{
+    DeviceId, Operation, RedundantRule, Rule, Selection, Timestamp, Withdrawn, escape_untrusted,
+};
 use stronghold_vault::{Awaited, RETENTION, Stronghold, check_device_name, check_given_name};
 
 use crate::clock::{moment, time};
@@ -97,7 +99,7 @@ fn list(context: &Context) -> Result<(), Failure> {
         });
         lines.collect()
     })?;
-    let is_long_ago = |awaited: Awaited| now().saturating_sub(awaited.since) > RETENTION;
+    let is_long_ago = |awaited: Awaited| now().since(awaited.since) > RETENTION;
     for (device, peer, _) in peers.iter().filter(|(.., awaited)| awaited.is_some_and(is_long_ago)) {
         context.output.note(&format!(
             "hint: deleted records are kept until {} has synced; if it is gone for good: `stronghold revoke {}`",
@@ -282,7 +284,7 @@ pub(super) fn add_rule(
     operations: &[Operation],
     selection: &Selection,
     ask: bool,
-    expires: Option<u64>,
+    expires: Option<Timestamp>,
 ) {
     if !operations.is_empty() {
         let operations = operations.iter().copied().collect();
@@ -291,7 +293,7 @@ pub(super) fn add_rule(
     }
 }
 
-fn expiry(text: &str) -> Result<u64, Failure> {
+fn expiry(text: &str) -> Result<Timestamp, Failure> {
     let expires = moment(text).ok_or_else(|| {
         Failure::usage(
             format!("invalid time: \"{}\"", escape_untrusted(text)),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use stronghold_sync::{Location, escape_untrusted};
+use stronghold_sync::{Location, Timestamp, escape_untrusted};
 use stronghold_vault::Stronghold;
 
 use crate::clock::time;
@@ -32,7 +32,7 @@ const HIDDEN: &str = "********";
 struct Field {
     name: String,
     location: Location,
-    modified: u64,
+    modified: Timestamp,
     conflict: bool,
     /// The value, unless it is hidden.
     value: Option<String>,

@@ -32,7 +32,7 @@ pub(super) fn totp(context: &Context, args: &TotpArgs) -> Result<(), Failure> {
     };
     let text = std::str::from_utf8(&value).map_err(|_| refused(&one_time::OneTimeError::Unknown))?;
     let passwords = one_time::parse(text).map_err(|error| refused(&error))?;
-    let time = now() / 1000;
+    let time = now().as_millis() / 1000;
     let code = passwords.generate(time).to_string();
     let seconds_left = passwords.next_step(time) - time;
     let object = json!({ "location": at, "code": code, "seconds_left": seconds_left });

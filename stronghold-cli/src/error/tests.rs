@@ -8,7 +8,7 @@ use stronghold_snapshot::{
     OpenError, OpenFileError, ReloadError, RollbackError, SealError, StorageError, Unsupported,
     VaultFileError,
 };
-use stronghold_sync::{Losses, ParseLocationError, session::PeerMisbehaved};
+use stronghold_sync::{Losses, ParseLocationError, Timestamp, session::PeerMisbehaved};
 use stronghold_vault::{ImportError, RandomnessError, RejectReason};
 
 use super::*;
@@ -121,7 +121,7 @@ fn what_is_wrong_with_a_record_a_table_or_a_peer() {
     assert_is(WriteError::NoRandomness(RandomnessError::UNUSABLE), Kind::Unexpected, "");
     assert_is(FindPeerError::None, Kind::NotFound, "stronghold peers");
     assert_is(FindPeerError::Several, Kind::Ambiguous, "stronghold peers");
-    let revoked = Revoked { name: "phone".into(), time: 0 };
+    let revoked = Revoked { name: "phone".into(), time: Timestamp::default() };
     assert_is(FindPeerError::Revoked(revoked), Kind::Revoked, "paired again");
     assert_is(MergeError::Deletions { deleted: 11, of: 20 }, Kind::Deletions, "--confirm-deletions");
     assert_is(MergeError::Export(ExportError::Damaged(Damaged)), Kind::Damaged, "");

@@ -4,7 +4,7 @@ use crate::common::{
     DAMAGED, DECISION, Device, NOT_FOUND, STORAGE, USAGE, counts, one_line, raw_key, run, strings, stronghold,
 };
 use stronghold_snapshot::{SnapshotFile, Unlock};
-use stronghold_sync::DeviceId;
+use stronghold_sync::{DeviceId, Timestamp};
 use stronghold_vault::{AuditAction, AuditLog, AuditRecord};
 
 /// A KeePassXC export with difficult names and quoting.
@@ -368,7 +368,7 @@ fn verify_tells_a_log_that_was_changed() {
     let mut log = AuditLog::default();
     for selection in ["first/line", "second/line"] {
         log.append(AuditRecord {
-            time: 1,
+            time: Timestamp::from_millis(1),
             device: DeviceId::from_bytes([7; 32]),
             action: AuditAction::Browse,
             selection: selection.into(),

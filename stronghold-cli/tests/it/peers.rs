@@ -5,6 +5,7 @@ use std::{
     net::{TcpListener, TcpStream},
     thread,
 };
+use stronghold_sync::Timestamp;
 
 use crate::common::{DENIAL, DENIED, Device, ENTRIES, NOT_FOUND, PEER, Pair, USAGE, pair, paired, strings};
 
@@ -344,8 +345,9 @@ fn the_device_that_deletions_wait_for_is_named() {
     };
     assert_eq!(waiting(), (Some(0), None));
     let old = 1_700_000_000_000;
-    let remove =
-        |vault: &mut stronghold_vault::Stronghold| vault.remove(&ENTRIES[0].parse().unwrap(), old).map(drop);
+    let remove = |vault: &mut stronghold_vault::Stronghold| {
+        vault.remove(&ENTRIES[0].parse().unwrap(), Timestamp::from_millis(old)).map(drop)
+    };
     pair.b.vault().update(|vault| Ok(remove(vault)?)).unwrap();
     pair.b.ok(&["remove", ENTRIES[1], "--yes"]);
     assert_eq!(waiting(), (Some(2), Some(old)));

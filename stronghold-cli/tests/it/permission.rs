@@ -119,7 +119,7 @@ fn a_rule_ends_with_its_time() {
         .fails_cleanly(&["grant", "b", "pull", "--select", "**", "--expires", "2001-01-01T00:00:00Z"], USAGE);
     assert!(said.contains("expiry is in the past: \"2001-01-01T00:00:00Z\""), "{said}");
     // A clock that was later once has ended such a rule already.
-    let later = stronghold_snapshot::now() + 10 * 24 * 60 * 60 * 1000;
+    let later = stronghold_snapshot::now().saturating_add(Duration::from_secs(10 * 24 * 60 * 60));
     pair.a.vault().update(|stronghold| Ok(stronghold.policy_mut().observe_time(later))).unwrap();
     let said = pair.a.fails_cleanly(&["grant", "b", "pull", "--select", "**", "--expires", "9days"], USAGE);
     assert!(said.contains("whose clock was later once") && said.contains("nothing was granted"), "{said}");

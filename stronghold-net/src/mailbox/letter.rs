@@ -146,7 +146,7 @@ pub(crate) fn request_of(name: &str, order: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use stronghold_sync::{Ancestors, Edition, mailbox::Point};
+    use stronghold_sync::{Ancestors, Edition, Timestamp, mailbox::Point};
     use stronghold_vault::{Labels, Rendezvous, Revision};
 
     use super::*;
@@ -160,7 +160,7 @@ mod tests {
             ancestors: Ancestors::default(),
             deleted: false,
             labels: Labels::new(),
-            time: 1,
+            time: Timestamp::from_millis(1),
             value: vec![7; len].into(),
         };
         Entry { location: "a/b/c".parse().unwrap(), revision }

@@ -13,7 +13,8 @@ use std::{
 
 use stronghold_snapshot::{NewSlot, RecipientSecretKey, Unlock, VaultFile, now};
 use stronghold_sync::{
-    Ancestors, Decision, DeviceId, Edition, Location, Operation, Rule, Selection, Stamp, Stamps, hex,
+    Ancestors, Decision, DeviceId, Edition, Location, Operation, Rule, Selection, Stamp, Stamps, Timestamp,
+    hex,
     message::Message,
     session::{
         Action, Consent, Initiator, Push, Responder, Session, SessionRequest, Summary, SyncOptions, Take,
@@ -65,7 +66,7 @@ fn entry(location: &str, author: DeviceId, after: Option<&Entry>, value: Option<
         ancestors: ancestors.unwrap(),
         deleted: value.is_none(),
         labels: labels.into_iter().collect::<Labels>(),
-        time: 1_700_000_000_000 + u64::from(after.is_some()),
+        time: Timestamp::from_millis(1_700_000_000_000 + u64::from(after.is_some())),
         value: value.unwrap_or_default().as_bytes().to_vec().into(),
     };
     Entry { location, revision }
@@ -105,7 +106,9 @@ fn home(folder: &TempDir, identity: &Identity, entries: &[Entry], rules: Vec<Rul
     let elsewhere = DeviceId::from_bytes([0xEE; 32]);
     let fill = |stronghold: &mut Stronghold| {
         for entry in entries {
-            stronghold.import(std::slice::from_ref(entry), elsewhere, 1, |_, _, _| Ok(())).unwrap();
+            stronghold
+                .import(std::slice::from_ref(entry), elsewhere, Timestamp::from_millis(1), |_, _, _| Ok(()))
+                .unwrap();
         }
         rules.into_iter().for_each(|rule| {
             stronghold.policy_mut().grant(rule);

@@ -12,7 +12,7 @@ use stronghold_net::{
     SyncRequest, Trust,
 };
 use stronghold_snapshot::{Unlock, VaultFile};
-use stronghold_sync::{DeviceId, Plan, Selection, session::Duplicate};
+use stronghold_sync::{DeviceId, Plan, Selection, Timestamp, session::Duplicate};
 use stronghold_vault::Labels;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 
@@ -119,7 +119,7 @@ fn home(path: &Path) -> SharedVault {
 fn put(home: &SharedVault, value: &str) {
     let location = format!("c/v/{}", value.len() % 3).parse().unwrap();
     let write = |stronghold: &mut stronghold_vault::Stronghold| {
-        Ok(stronghold.write(&location, value.as_bytes(), Labels::new(), 1)?)
+        Ok(stronghold.write(&location, value.as_bytes(), Labels::new(), Timestamp::from_millis(1))?)
     };
     home.lock().update(write).unwrap();
 }

@@ -10,7 +10,7 @@ use crate::attacker::{Hostile, shapes};
 use crate::common::{ALL, Device, friends, limits};
 use stronghold_net::{ChannelError, Direction, Limits, NoHandler, Peer, PeerError, Server, SyncRequest};
 use stronghold_sync::{
-    Ancestors, DeviceId, Operation, RevisionId, Selection,
+    Ancestors, DeviceId, Operation, RevisionId, Selection, Timestamp,
     message::{Message, Refusal},
     session::{MAX_SEALED, SessionError},
 };
@@ -209,13 +209,15 @@ async fn sessions_for_long_lines(direction: Direction) -> u32 {
                 ancestors: ancestors.clone(),
                 deleted: false,
                 labels: Labels::new(),
-                time: 1,
+                time: Timestamp::from_millis(1),
                 value: b"value".to_vec().into(),
             },
         })
         .collect();
     let from = DeviceId::from_bytes([9; 32]);
-    asker.change(|stronghold| stronghold.import(&entries, from, 1, |_, _, _| Ok(())).unwrap());
+    asker.change(|stronghold| {
+        stronghold.import(&entries, from, Timestamp::from_millis(1), |_, _, _| Ok(())).unwrap()
+    });
     let server = Server::new(&asked.home);
     let mut sessions = 0;
     loop {

@@ -20,7 +20,7 @@ use stronghold_net::{
     SyncRequest,
 };
 use stronghold_sync::{
-    Location, Operation, Plan, Selection, SkipReason,
+    Location, Operation, Plan, Selection, SkipReason, Timestamp,
     message::{Message, Refusal, Request},
     session::{BATCH_ENTRIES, SessionError},
 };
@@ -119,13 +119,15 @@ async fn a_record_with_many_heads_stops_no_sync() {
                 ancestors: stronghold_sync::Ancestors::default(),
                 deleted: false,
                 labels: Labels::new(),
-                time: 1,
+                time: Timestamp::from_millis(1),
                 value: vec![number].into(),
             };
             Entry { location: at("shared/v/r"), revision }
         })
         .collect();
-    guest.change(|stronghold| stronghold.import(&crowd, author, 1, |_, _, _| Ok(())).unwrap());
+    guest.change(|stronghold| {
+        stronghold.import(&crowd, author, Timestamp::from_millis(1), |_, _, _| Ok(())).unwrap()
+    });
     guest.put("shared/v/other", "comes all the same");
     let address = serving(&owner).await;
     let _ = sync(&guest, &owner, address).await.unwrap();
@@ -170,8 +172,10 @@ async fn neither_refusals_nor_pushes_take_undo_away() {
     let (owner, guest) = owner_and_guest(&[Operation::Push], "shared/**");
     owner.put("wallet/web/mail", "right");
     owner.change(|stronghold| {
-        stronghold.begin_step(PendingStep::command("put", 2));
-        stronghold.write(&at("wallet/web/mail"), b"a mistake", Labels::new(), 2).unwrap();
+        stronghold.begin_step(PendingStep::command("put", Timestamp::from_millis(2)));
+        stronghold
+            .write(&at("wallet/web/mail"), b"a mistake", Labels::new(), Timestamp::from_millis(2))
+            .unwrap();
         stronghold.end_step();
     });
     let address = serving(&owner).await;
@@ -185,7 +189,10 @@ async fn neither_refusals_nor_pushes_take_undo_away() {
     let undone = owner.change(|stronghold| {
         let mut undone = 0;
         while stronghold.read(&at("wallet/web/mail")).unwrap().revision.value.as_slice() != b"right" {
-            assert!(stronghold.undo(3).unwrap().is_some(), "nothing to undo after {undone}");
+            assert!(
+                stronghold.undo(Timestamp::from_millis(3)).unwrap().is_some(),
+                "nothing to undo after {undone}"
+            );
             undone += 1;
         }
         undone
@@ -200,7 +207,14 @@ async fn what_a_session_brings_is_one_step() {
     let records = 2 * BATCH_ENTRIES + 1;
     guest.change(|stronghold| {
         for number in 0..records {
-            stronghold.write(&at(&format!("shared/v/{number}")), b"pushed", Labels::new(), 1).unwrap();
+            stronghold
+                .write(
+                    &at(&format!("shared/v/{number}")),
+                    b"pushed",
+                    Labels::new(),
+                    Timestamp::from_millis(1),
+                )
+                .unwrap();
         }
     });
     let done = sync(&guest, &owner, serving(&owner).await).await.unwrap();
@@ -208,7 +222,7 @@ async fn what_a_session_brings_is_one_step() {
     owner.change(|stronghold| {
         let count = |stronghold: &Stronghold| stronghold.locations(&Selection::everything()).count();
         assert_eq!(count(stronghold), records);
-        assert!(stronghold.undo(3).unwrap().is_some());
+        assert!(stronghold.undo(Timestamp::from_millis(3)).unwrap().is_some());
         assert_eq!(count(stronghold), 0);
     });
 }
@@ -218,7 +232,9 @@ async fn a_pushed_value_does_not_take_over_what_was_written_here() {
     let (owner, guest) = owner_and_guest(&[Operation::Push], "**");
     owner.put("wallet/web/bank", "own");
     guest.change(|stronghold| {
-        stronghold.write(&at("wallet/web/bank"), b"ATTACKER", Labels::new(), u64::MAX).unwrap();
+        stronghold
+            .write(&at("wallet/web/bank"), b"ATTACKER", Labels::new(), Timestamp::from_millis(u64::MAX))
+            .unwrap();
     });
     sync(&guest, &owner, serving(&owner).await).await.unwrap();
     let home = owner.home.lock();

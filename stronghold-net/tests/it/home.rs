@@ -1,11 +1,14 @@
 //! A shared vault is unchanged after a panic.
 
 use crate::common::Device;
+use stronghold_sync::Timestamp;
 use stronghold_vault::{Labels, Stronghold, WriteError};
 
 fn remove(stronghold: &mut Stronghold) {
-    stronghold.write(&"half/a/change".parse().unwrap(), b"x", Labels::new(), 1).unwrap();
-    stronghold.remove(&"a/b/c".parse().unwrap(), 1).unwrap();
+    stronghold
+        .write(&"half/a/change".parse().unwrap(), b"x", Labels::new(), Timestamp::from_millis(1))
+        .unwrap();
+    stronghold.remove(&"a/b/c".parse().unwrap(), Timestamp::from_millis(1)).unwrap();
 }
 
 fn is_whole(stronghold: &Stronghold) -> bool {

@@ -58,7 +58,7 @@ use stronghold_net::{
 };
 use stronghold_snapshot::{Manifest, RecipientPublicKey, RecipientSecretKey, seal_complement};
 use stronghold_sync::{
-    Edition, Selection,
+    Edition, Selection, Timestamp,
     message::{Batch, Message, Open, RecipientKey, Refusal, Request, Volume},
     session::{
         Event, Initiator, PeerMisbehaved, Push, Responder, SessionError, SessionRequest, Summary,
@@ -314,7 +314,7 @@ async fn an_altered_revision_ends_the_session_and_nothing_of_the_batch_is_kept()
     type Alter = fn(&mut Entry);
     let alterations: [(Alter, PeerMisbehaved); 4] = [
         (|entry| entry.revision.value = b"altered".to_vec().into(), PeerMisbehaved::Unrequested),
-        (|entry| entry.revision.time += 1, PeerMisbehaved::Unrequested),
+        (|entry| entry.revision.time = Timestamp::from_millis(7), PeerMisbehaved::Unrequested),
         (|entry| entry.revision.deleted = true, PeerMisbehaved::OverLimits),
         (|entry| entry.revision.salt[0] ^= 1, PeerMisbehaved::Unrequested),
     ];

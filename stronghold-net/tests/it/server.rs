@@ -12,7 +12,9 @@ use stronghold_net::{
     BoxFuture, Channel, ChannelError, Direction, Event, Expect, Limits, NoHandler, Outcome, Peer, PeerError,
     Server, SessionHandler, SyncRequest,
 };
-use stronghold_sync::{DeviceId, Operation, Pending, Selection, message::Refusal, session::SessionError};
+use stronghold_sync::{
+    DeviceId, Operation, Pending, Selection, Timestamp, message::Refusal, session::SessionError,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
@@ -271,7 +273,7 @@ async fn a_device_that_is_revoked_loses_its_running_session() {
     told.until(|event| matches!(event, Event::Started(_))).await;
     let elsewhere = asked.opened_again();
     let revoke = |stronghold: &mut stronghold_vault::Stronghold| {
-        stronghold.revoke(&asker.device(), 1);
+        stronghold.revoke(&asker.device(), Timestamp::from_millis(1));
         Ok(())
     };
     elsewhere.lock().update(revoke).unwrap();

@@ -24,7 +24,7 @@ use stronghold_net::{
     ChannelError, Direction, NoHandler, Outcome, Peer, PeerError, Server, SharedVault, SyncRequest,
 };
 use stronghold_snapshot::{Unlock, VaultFile};
-use stronghold_sync::{DeviceId, Selection};
+use stronghold_sync::{DeviceId, Selection, Timestamp};
 use stronghold_vault::Labels;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -81,7 +81,7 @@ fn open(path: &Path) -> SharedVault {
 fn put(home: &SharedVault, name: &str) {
     let location = format!("a/v/{name}").parse().unwrap();
     let written = home.lock().update(|stronghold| {
-        stronghold.write(&location, name.as_bytes(), Labels::new(), 1).unwrap();
+        stronghold.write(&location, name.as_bytes(), Labels::new(), Timestamp::from_millis(1)).unwrap();
         Ok(())
     });
     written.unwrap();

@@ -165,7 +165,7 @@ impl Slot {
         master: &LockedKey,
     ) -> Result<(Self, LockedKey), SealError> {
         let (way, secret) = KeySource::generate(new, file_id)?;
-        let created = if matches!(new, NewSlot::RecipientOnce(_)) { 0 } else { now() };
+        let created = if matches!(new, NewSlot::RecipientOnce(_)) { Timestamp::default() } else { now() };
         let empty = Wrapped { key: [0; 32], tag: [0; TAG_LEN] };
         let mut slot = Self {
             source: way,
@@ -298,7 +298,7 @@ impl Slot {
         out.extend(self.wrapped.key);
         out.extend(self.wrapped.tag);
         out.extend(self.number.to_be_bytes());
-        out.extend(self.created.to_be_bytes());
+        out.extend(self.created.as_millis().to_be_bytes());
         out.push(self.label.len() as u8); // at most MAX_LABEL
         out.extend(self.label.as_bytes());
     }
@@ -326,7 +326,7 @@ impl Slot {
         };
         let commitment = input.array()?;
         let wrapped = Wrapped { key: input.array()?, tag: input.array()? };
-        let (number, created) = (input.u16()?, input.u64()?);
+        let (number, created) = (input.u16()?, Timestamp::from_millis(input.u64()?));
         let len = usize::from(input.byte()?);
         let label = String::from_utf8(input.bytes(len)?.to_vec()).ok().filter(|label| is_label(label));
         let label = label.ok_or(OpenError::Damaged(Damage::Header))?;
@@ -446,7 +446,15 @@ pub(crate) fn costing(cost: PassphraseCost, number: u16) -> Slot {
     let wrapped = Wrapped { key: [0; 32], tag: [0; TAG_LEN] };
     let (wrap_salt, commitment) = ([0; SALT_LEN], [0; COMMITMENT_LEN]);
     let way = KeySource::Passphrase { salt: [0; SALT_LEN], cost };
-    Slot { source: way, wrap_salt, commitment, wrapped, number, created: 0, label: String::new() }
+    Slot {
+        source: way,
+        wrap_salt,
+        commitment,
+        wrapped,
+        number,
+        created: Timestamp::default(),
+        label: String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -474,7 +482,14 @@ mod tests {
         let (id, master) = ([1; 16], LockedKey::new(&[2; 32]));
         let recipient = RecipientSecretKey::generate().unwrap().public();
         let created = |new: NewSlot<'_>| Slot::wrap(&new, &id, &master).unwrap().0.created;
-        assert!(created(NewSlot::Key(&[7; 32])) > 0 && created(NewSlot::Recipient(&recipient)) > 0);
-        assert_eq!(created(NewSlot::RecipientOnce(&recipient)), 0, "it tells nothing of the sender's clock");
+        assert!(
+            created(NewSlot::Key(&[7; 32])) > Timestamp::default()
+                && created(NewSlot::Recipient(&recipient)) > Timestamp::default()
+        );
+        assert_eq!(
+            created(NewSlot::RecipientOnce(&recipient)),
+            Timestamp::default(),
+            "it tells nothing of the sender's clock"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Tests shared vaults: the queued log, the lock of other processes, and work off the runtime.
 
-use stronghold_sync::DeviceId;
+use stronghold_sync::{DeviceId, Timestamp};
 use stronghold_vault::AuditAction;
 use tempfile::TempDir;
 
@@ -34,7 +34,7 @@ impl Device {
 
 fn refused(number: u8) -> AuditRecord {
     AuditRecord {
-        time: u64::from(number),
+        time: Timestamp::from_millis(u64::from(number)),
         device: DeviceId::from_bytes([number; 32]),
         action: AuditAction::Browse,
         selection: "**".into(),

@@ -2,7 +2,8 @@
 
 use stronghold_snapshot::{
     Access, Labels, Limits, Location, NewSlot, OnRollback, OpenError, OpenFileError, RecipientSecretKey,
-    RollbackGuard, RollbackNotes, Selection, Unlock, UpdateError, VaultFile, VaultFileError, WriteError, now,
+    RollbackGuard, RollbackNotes, Selection, Timestamp, Unlock, UpdateError, VaultFile, VaultFileError,
+    WriteError, now,
 };
 
 const KEY: Unlock<'static> = Unlock::Key(&[5; 32]);
@@ -180,7 +181,7 @@ fn a_part_that_has_to_be_written_with_the_whole_loses_nothing() {
     let mut part = open();
     let refused = part.update(|held| {
         held.log_decision(stronghold_snapshot::AuditRecord {
-            time: 1,
+            time: Timestamp::from_millis(1),
             device: held.identity().device(),
             action: stronghold_vault::AuditAction::Pull,
             selection: "**".into(),
@@ -192,7 +193,10 @@ fn a_part_that_has_to_be_written_with_the_whole_loses_nothing() {
     });
     assert!(refused.is_err(), "the log is not loaded");
     part.load_all().unwrap();
-    part.update(|held| Ok(held.write(&at("b/w/1"), b"x", Labels::new(), 1).map(drop)?)).unwrap();
+    part.update(|held| {
+        Ok(held.write(&at("b/w/1"), b"x", Labels::new(), Timestamp::from_millis(1)).map(drop)?)
+    })
+    .unwrap();
     assert_eq!(count(&path).0, 3001);
 }
 
@@ -211,12 +215,12 @@ fn no_more_devices_are_stored_with_the_whole_than_it_names() {
                 ancestors: stronghold_sync::Ancestors::default(),
                 deleted: false,
                 labels: Labels::new(),
-                time: 1,
+                time: Timestamp::from_millis(1),
                 value: b"theirs".to_vec().into(),
             };
             let entry = stronghold_vault::Entry { location: at("a/v/1"), revision };
-            held.import(&[entry], device, 1, |_, _, _| Ok(())).unwrap();
-            held.write(&at("a/v/1"), b"own", Labels::new(), 2)?;
+            held.import(&[entry], device, Timestamp::from_millis(1), |_, _, _| Ok(())).unwrap();
+            held.write(&at("a/v/1"), b"own", Labels::new(), Timestamp::from_millis(2))?;
             held.purge(&Selection::everything());
             Ok(())
         })
@@ -240,8 +244,8 @@ fn a_change_that_fails_or_changes_nothing_writes_nothing_and_leaves_memory() {
     let mut vault = with_many(&path);
     let (bytes, payload) = (std::fs::read(&path).unwrap(), vault.stronghold().to_payload().unwrap());
     let failed = vault.update(|held| {
-        held.write(&at("a/v/1"), b"x", Labels::new(), 1)?;
-        held.write(&at("new/vault/1"), b"x", Labels::new(), 1)?;
+        held.write(&at("a/v/1"), b"x", Labels::new(), Timestamp::from_millis(1))?;
+        held.write(&at("new/vault/1"), b"x", Labels::new(), Timestamp::from_millis(1))?;
         held.rename("another");
         Err::<(), _>(WriteError::NotFound.into())
     });

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use stronghold_sync::Timestamp;
 
 use stronghold_snapshot::{
     KdfWork, Limits, LockError, NewSlot, NoteError, OnRollback, OpenError, OpenFileError, PassphraseCost,
@@ -42,7 +43,8 @@ impl From<VaultFileError> for Failed {
 
 fn write(home: &mut VaultFile) -> Result<(), Failed> {
     home.update_as(|stronghold| {
-        let written = stronghold.write(&"a/b/c".parse().unwrap(), b"x", Labels::new(), 1);
+        let written =
+            stronghold.write(&"a/b/c".parse().unwrap(), b"x", Labels::new(), Timestamp::from_millis(1));
         written.map(drop).map_err(Failed::Write)
     })
 }
@@ -68,7 +70,7 @@ fn a_change_that_fails_leaves_memory_as_the_file_is() {
     let (_folder, path, mut home) = home();
     write(&mut home).unwrap();
     let failed = home.update_as(|stronghold| {
-        stronghold.remove(&"a/b/c".parse().unwrap(), 2).unwrap();
+        stronghold.remove(&"a/b/c".parse().unwrap(), Timestamp::from_millis(2)).unwrap();
         Err::<(), Failed>(Failed::Write(WriteError::TooLarge))
     });
     assert!(matches!(failed, Err(Failed::Write(_))));
@@ -85,8 +87,10 @@ fn panics(work: impl FnOnce()) {
 
 fn half_a_change(home: &mut VaultFile) {
     let _: Result<(), Failed> = home.update_as(|stronghold| {
-        stronghold.write(&"half/a/change".parse().unwrap(), b"x", Labels::new(), 2).unwrap();
-        stronghold.remove(&"a/b/c".parse().unwrap(), 2).unwrap();
+        stronghold
+            .write(&"half/a/change".parse().unwrap(), b"x", Labels::new(), Timestamp::from_millis(2))
+            .unwrap();
+        stronghold.remove(&"a/b/c".parse().unwrap(), Timestamp::from_millis(2)).unwrap();
         panic!("in the middle of it")
     });
 }
@@ -119,7 +123,7 @@ fn a_change_that_fails_while_the_file_can_not_be_read_leaves_memory_as_before() 
         write(&mut home).unwrap();
         let away = folder.path().join("away");
         let change = |stronghold: &mut Stronghold| {
-            stronghold.remove(&"a/b/c".parse().unwrap(), 2).unwrap();
+            stronghold.remove(&"a/b/c".parse().unwrap(), Timestamp::from_millis(2)).unwrap();
             std::fs::rename(&path, &away).unwrap();
             assert!(!panicking, "in the middle of it");
             Err::<(), Failed>(Failed::Write(WriteError::TooLarge))
@@ -141,7 +145,7 @@ fn a_commit_that_fails_leaves_memory_as_before() {
     let before = content(&path);
     std::fs::remove_file(folder.path().join(".vault.lock")).unwrap();
     let failed = home.update_as(|stronghold| {
-        stronghold.remove(&"a/b/c".parse().unwrap(), 2).unwrap();
+        stronghold.remove(&"a/b/c".parse().unwrap(), Timestamp::from_millis(2)).unwrap();
         // The lock file disappears during the commit, which is refused.
         std::fs::remove_file(folder.path().join(".vault.lock")).unwrap();
         Ok::<_, Failed>(())
@@ -369,7 +373,9 @@ fn words(home: &VaultFile) -> Vec<(String, usize)> {
 
 fn write_at(home: &mut VaultFile, location: &str) {
     let changed = home.update_as(|stronghold| {
-        stronghold.write(&location.parse().unwrap(), b"x", Labels::new(), 1).map_err(Failed::Write)
+        stronghold
+            .write(&location.parse().unwrap(), b"x", Labels::new(), Timestamp::from_millis(1))
+            .map_err(Failed::Write)
     });
     changed.unwrap();
 }
@@ -384,23 +390,31 @@ fn changes_belong_to_the_step_that_was_begun_and_else_each_is_one() {
     let failed = home.update_as(|_| Err::<(), Failed>(Failed::Write(WriteError::TooLarge)));
     assert!(failed.is_err());
     write_at(&mut home, "a/v/4");
-    let mut session = PendingStep::served("serve", 7);
+    let mut session = PendingStep::served("serve", Timestamp::from_millis(7));
     for location in ["b/v/1", "b/v/2"] {
         let written = home.update_in(&mut session, |stronghold| {
-            stronghold.write(&location.parse().unwrap(), b"y", Labels::new(), 1).map_err(Failed::Write)
+            stronghold
+                .write(&location.parse().unwrap(), b"y", Labels::new(), Timestamp::from_millis(1))
+                .map_err(Failed::Write)
         });
         written.unwrap();
     }
     home.update_and_renew(&[], |stronghold| {
-        stronghold.write(&"a/v/5".parse().unwrap(), b"x", Labels::new(), 1).map(drop).map_err(Failed::Write)
+        stronghold
+            .write(&"a/v/5".parse().unwrap(), b"x", Labels::new(), Timestamp::from_millis(1))
+            .map(drop)
+            .map_err(Failed::Write)
     })
     .unwrap();
     let word = |word: &str, records| (word.to_owned(), records);
     let expected = [word("serve", 2), word("import", 3), word("change", 1), word("change", 1)];
     assert_eq!(words(&home), expected);
-    assert!(home.stronghold().steps().nth(1).unwrap().time() > 1_700_000_000_000);
+    assert!(home.stronghold().steps().nth(1).unwrap().time() > Timestamp::from_millis(1_700_000_000_000));
     assert_eq!(words(&VaultFile::open(&path, &Unlock::Key(&KEY)).unwrap()), expected);
-    let undone = home.update_as(|stronghold| stronghold.undo(9).map_err(Failed::Write)).unwrap().unwrap();
+    let undone = home
+        .update_as(|stronghold| stronghold.undo(Timestamp::from_millis(9)).map_err(Failed::Write))
+        .unwrap()
+        .unwrap();
     assert_eq!((undone.word.as_str(), undone.records.len()), ("serve", 2));
 }
 
@@ -412,7 +426,7 @@ fn what_another_wrote_is_read_and_what_is_rehearsed_is_not_written() {
     assert!(home.stronghold().read(&"a/b/c".parse().unwrap()).is_err(), "it is not read unasked");
     let before = std::fs::read(&path).unwrap();
     let rehearsed = other.dry_run(|stronghold| {
-        stronghold.remove(&"a/b/c".parse().unwrap(), 2).map_err(Failed::Write)?;
+        stronghold.remove(&"a/b/c".parse().unwrap(), Timestamp::from_millis(2)).map_err(Failed::Write)?;
         Ok::<_, Failed>(stronghold.readable())
     });
     assert_eq!((rehearsed.unwrap(), other.stronghold().readable()), (0, 1));
@@ -455,7 +469,10 @@ fn what_is_sealed_anew_is_not_opened_by_who_had_the_key_before() {
     home.update_slots(|lineage| lineage.replace_slot(1, &NewSlot::Key(&[6; 32]), None)).unwrap();
     assert!(old.sealer().reopen(std::fs::read(&path).unwrap()).is_ok());
     let write = |stronghold: &mut Stronghold| {
-        stronghold.write(&"a/b/c".parse().unwrap(), b"x", Labels::new(), 1).map(drop).map_err(Failed::Write)
+        stronghold
+            .write(&"a/b/c".parse().unwrap(), b"x", Labels::new(), Timestamp::from_millis(1))
+            .map(drop)
+            .map_err(Failed::Write)
     };
     home.update_and_renew(&[], write).unwrap();
     assert_eq!(old.sealer().reopen(std::fs::read(&path).unwrap()).unwrap_err(), OpenError::WrongKey);

@@ -3,7 +3,7 @@
 //! matches the result.
 
 use stronghold_snapshot::{Merge, MergeError, Merged};
-use stronghold_sync::{Mapping, OnConflict, Selection};
+use stronghold_sync::{Mapping, OnConflict, Selection, Timestamp};
 use stronghold_vault::{Labels, Stronghold};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -13,11 +13,13 @@ fn new() -> Stronghold {
 }
 
 fn put(stronghold: &mut Stronghold, location: &str, value: &str) {
-    stronghold.write(&location.parse().unwrap(), value.as_bytes(), Labels::new(), NOW).unwrap();
+    stronghold
+        .write(&location.parse().unwrap(), value.as_bytes(), Labels::new(), Timestamp::from_millis(NOW))
+        .unwrap();
 }
 
 fn remove(stronghold: &mut Stronghold, location: &str) {
-    stronghold.remove(&location.parse().unwrap(), NOW).unwrap();
+    stronghold.remove(&location.parse().unwrap(), Timestamp::from_millis(NOW)).unwrap();
 }
 
 /// Returns all readable records: names and values.
@@ -36,7 +38,7 @@ fn merge(selection: &str) -> Merge {
         mapping: Mapping::default(),
         on_conflict: OnConflict::KeepBoth,
         deletions_confirmed: false,
-        now: NOW,
+        now: Timestamp::from_millis(NOW),
     }
 }
 

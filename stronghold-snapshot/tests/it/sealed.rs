@@ -4,6 +4,7 @@ use stronghold_snapshot::{
     Damage, MAX_SLOTS, NewSlot, OpenError, PassphraseCost, RecipientSecretKey, SealError, Sealer, SlotKind,
     Unlock, Unsupported, open, seal,
 };
+use stronghold_sync::Timestamp;
 
 const KEY: [u8; 32] = [5; 32];
 
@@ -227,7 +228,7 @@ fn slots_are_added_and_removed_but_never_the_last_and_keep_their_numbers() {
     let slots: Vec<_> = lineage.slots().collect();
     let (phone, kind) = (&slots[0], SlotKind::Passphrase(cheap()));
     assert_eq!((slots.len(), phone.number, phone.kind, &*phone.label), (1, 2, kind, "my phone"));
-    assert!(phone.created > 1_700_000_000_000);
+    assert!(phone.created > Timestamp::from_millis(1_700_000_000_000));
 
     // No number is reused, and a slot whose secret is replaced keeps its number.
     assert_eq!(lineage.add_slot(&NewSlot::Key(&KEY), ""), Ok(3));

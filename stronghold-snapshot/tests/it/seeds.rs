@@ -4,7 +4,9 @@ use std::{fs, path::Path};
 
 use self::runner::each_seed;
 use stronghold_snapshot::Merge;
-use stronghold_sync::{Location, Mapping, OnConflict, RevisionId, Scope, Selection, session::Acknowledged};
+use stronghold_sync::{
+    Location, Mapping, OnConflict, RevisionId, Scope, Selection, Timestamp, session::Acknowledged,
+};
 use stronghold_vault::{AuditAction, AuditRecord, Labels, Peer, PendingStep, Stronghold};
 
 #[macro_use]
@@ -40,20 +42,25 @@ fn seeds_of_changes_apply() {
         let write = |name: &str, change: &dyn Fn(&mut Stronghold)| {
             let mut held = base();
             held.begin_changes();
-            held.begin_step(PendingStep::command("put", 9));
+            held.begin_step(PendingStep::command("put", Timestamp::from_millis(9)));
             change(&mut held);
             let _ = held.end_step();
             fs::write(folder.join("changes").join(name), held.changes().unwrap()).unwrap();
         };
         write("none", &|_| {});
-        write("record", &|held| _ = held.write(&at("c/v/r"), b"four", Labels::new(), 9).unwrap());
-        write("vault", &|held| _ = held.write(&at("d/w/r"), b"one", Labels::new(), 9).unwrap());
-        write("undone", &|held| drop(held.undo(9).unwrap()));
+        write("record", &|held| {
+            _ = held.write(&at("c/v/r"), b"four", Labels::new(), Timestamp::from_millis(9)).unwrap()
+        });
+        write("vault", &|held| {
+            _ = held.write(&at("d/w/r"), b"one", Labels::new(), Timestamp::from_millis(9)).unwrap()
+        });
+        write("undone", &|held| drop(held.undo(Timestamp::from_millis(9)).unwrap()));
         write("device", &|held| {
             held.rename("another");
-            let device = held.renew_identity(9).map(|_| held.identity().device()).unwrap();
+            let device =
+                held.renew_identity(Timestamp::from_millis(9)).map(|_| held.identity().device()).unwrap();
             held.record_disclosed(&device, [RevisionId::from_bytes([7; 32])]);
-            held.log_decision(AuditRecord::about(device, AuditAction::Gave, 9));
+            held.log_decision(AuditRecord::about(device, AuditAction::Gave, Timestamp::from_millis(9)));
         });
     }
     let left =
@@ -90,14 +97,14 @@ fn strongholds() -> [(&'static str, Stronghold); 6] {
     let written = |values: &[&str]| {
         let mut stronghold = Stronghold::new("a").unwrap();
         for (time, value) in (1..).zip(values) {
-            stronghold.begin_step(PendingStep::command("put", time));
-            stronghold.write(&at, value.as_bytes(), Labels::new(), time).unwrap();
+            stronghold.begin_step(PendingStep::command("put", Timestamp::from_millis(time)));
+            stronghold.write(&at, value.as_bytes(), Labels::new(), Timestamp::from_millis(time)).unwrap();
             stronghold.end_step();
         }
         stronghold
     };
     let mut deletion = written(&["one"]);
-    deletion.remove(&at, 2).unwrap();
+    deletion.remove(&at, Timestamp::from_millis(2)).unwrap();
     let mut conflict = written(&["here"]);
     let there = written(&["there"]);
     let merge = Merge {
@@ -105,14 +112,14 @@ fn strongholds() -> [(&'static str, Stronghold); 6] {
         mapping: Mapping::default(),
         on_conflict: OnConflict::KeepBoth,
         deletions_confirmed: true,
-        now: 3,
+        now: Timestamp::from_millis(3),
     };
     merge.run(&mut conflict, &there).unwrap();
     let mut known = written(&["one"]);
     let peer = there.identity().public().clone();
-    known.log_decision(AuditRecord::about(peer.device(), AuditAction::Revoked, 1));
+    known.log_decision(AuditRecord::about(peer.device(), AuditAction::Revoked, Timestamp::from_millis(1)));
     let (name, own_name) = ("peer".to_owned(), String::new());
-    let (spki, paired) = (peer.spki().to_vec(), 1);
+    let (spki, paired) = (peer.spki().to_vec(), Timestamp::from_millis(1));
     let paired = Peer { name, own_name, spki, address: None, paired, generation: 0, rendezvous: None };
     known.peers_mut().insert(peer.device(), paired);
     let acknowledged = Acknowledged { scope: Scope::of(Selection::everything()), except: [at.id()].into() };

@@ -365,6 +365,7 @@ mod tests {
         positions, take_indices, volume,
     };
     use super::*;
+    use crate::model::time::ms;
     use crate::{
         Ancestors, DeviceId, Losses, Operation, Rule, Selection,
         message::{CHUNK_BYTES, Refusal, Volume},
@@ -451,7 +452,7 @@ mod tests {
     }
 
     fn granted(policy: &Policy, operation: Operation) -> Option<Grant> {
-        match policy.decide(&PEER, operation, &crate::Selection::everything(), 0) {
+        match policy.decide(&PEER, operation, &crate::Selection::everything(), ms(0)) {
             crate::Decision::Allowed(grant) => Some(grant),
             _ => None,
         }
@@ -462,8 +463,8 @@ mod tests {
         let mut policy = Policy::default();
         for (operation, selection, expires) in [
             (Operation::Push, "w", None),
-            (Operation::Delete, "d", Some(100)),
-            (Operation::Push, "e", Some(100)),
+            (Operation::Delete, "d", Some(ms(100))),
+            (Operation::Push, "e", Some(ms(100))),
         ] {
             let (operations, selection) = ([operation].into(), selection.parse().unwrap());
             policy.grant(Rule { device: PEER, operations, selection, expires, ask: false });
@@ -511,14 +512,15 @@ mod tests {
             ("within", &within, 0, [ok, ok, ok, ok, ok, not_asked]),
             ("values", &values, 0, [ok, not_asked, ok, ok, not_asked, not_asked]),
         ] {
-            let found = all.each_ref().map(|(location, shape)| expected.check(&policy, location, shape, now));
+            let found =
+                all.each_ref().map(|(location, shape)| expected.check(&policy, location, shape, ms(now)));
             assert_eq!(found, verdicts, "{name}");
         }
         let altered = Shape { size: 65, ..all[0].1.clone() };
         for (expected, verdict) in
             [(&everything, not_asked), (&by_rules, not_asked), (&given, not_asked), (&within, ok)]
         {
-            assert_eq!(expected.check(&policy, &all[0].0, &altered, 0), verdict);
+            assert_eq!(expected.check(&policy, &all[0].0, &altered, ms(0)), verdict);
         }
         let facts = |expected: &Expected| {
             (

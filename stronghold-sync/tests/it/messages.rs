@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use serde_bytes::ByteBuf;
 use stronghold_sync::{
-    Ancestors, Edition, EntryId, Location, RevisionId, Selection, Shape, Stamp,
+    Ancestors, Edition, EntryId, Location, RevisionId, Selection, Shape, Stamp, Timestamp,
     message::{
         Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request,
         Volume,
@@ -134,7 +134,7 @@ fn transfer() -> Vec<(&'static str, Message)> {
     let propose = |key| Message::Propose(Propose { key });
     let left =
         LeftOut { not_taken: 2, untaken: vec![0], not_given: 1, ungiven: vec![location()], copied: false };
-    let (revision, modified) = (shape().revision, 1_700_000_000_000);
+    let (revision, modified) = (shape().revision, Timestamp::from_millis(1_700_000_000_000));
     let listing = Listing { location: location(), revision, size: 64, modified, conflict: false };
     vec![
         ("NamesWanted", Message::NamesWanted(vec![0, 2])),

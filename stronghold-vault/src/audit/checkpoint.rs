@@ -95,7 +95,7 @@ impl Checkpoint {
         for sum in &self.sums {
             hash.update(sum.device.as_bytes());
             hash.update([sum.action as u8, u8::from(sum.allowed)]);
-            for number in [sum.count, sum.first, sum.last, sum.entries, sum.bytes] {
+            for number in [sum.count, sum.first.as_millis(), sum.last.as_millis(), sum.entries, sum.bytes] {
                 hash.update(number.to_le_bytes());
             }
         }
@@ -111,8 +111,8 @@ pub(super) fn tampered() -> [fn(&mut Checkpoint); 9] {
         |checkpoint| checkpoint.sums[0].action = AuditAction::Revoked,
         |checkpoint| checkpoint.sums[0].allowed ^= true,
         |checkpoint| checkpoint.sums[0].count += 1,
-        |checkpoint| checkpoint.sums[0].first += 1,
-        |checkpoint| checkpoint.sums[0].last += 1,
+        |checkpoint| checkpoint.sums[0].first = Timestamp::MAX,
+        |checkpoint| checkpoint.sums[0].last = Timestamp::MAX,
         |checkpoint| checkpoint.sums[0].entries += 1,
         |checkpoint| checkpoint.sums[0].bytes += 1,
         |checkpoint| checkpoint.hash[0] ^= 1,

@@ -56,7 +56,7 @@ mod tests {
     use stronghold_sync::DeviceId;
 
     use super::*;
-    use crate::{AuditAction, AuditRecord};
+    use crate::{AuditAction, AuditRecord, ages::ms};
 
     fn stored(value: &impl Serialize) -> Vec<u8> {
         rmp_serde::to_vec(value).unwrap()
@@ -74,7 +74,7 @@ mod tests {
         let mut logs = vec![log.clone()];
         for time in 1..4 {
             let device = DeviceId::from_bytes([time as u8; 32]);
-            log.append(AuditRecord::about(device, AuditAction::Pull, time));
+            log.append(AuditRecord::about(device, AuditAction::Pull, ms(time)));
             logs.push(log.clone());
         }
         for (number, before) in logs.iter().enumerate() {

@@ -1,10 +1,11 @@
 //! Tests of the log: which decisions share an entry, what is kept, and what tampering is detected.
 
 use super::{checkpoint::tampered, *};
+use crate::ages::ms;
 
 fn decided(device: u8, allowed: bool) -> AuditRecord {
     AuditRecord {
-        time: 1,
+        time: ms(1),
         device: DeviceId::from_bytes([device; 32]),
         action: AuditAction::Pull,
         selection: "wallet/**".into(),
@@ -25,19 +26,19 @@ fn encoded(log: &AuditLog) -> usize {
 #[test]
 fn equal_decisions_of_one_device_and_day_are_one_entry() {
     let mut log = AuditLog::default();
-    for time in 0..1000 {
+    for time in (0..1000).map(ms) {
         log.append(AuditRecord { time, ..decided(1, false) });
         log.append(AuditRecord { time, entries: 2, bytes: 10, ..decided(2, true) });
     }
     assert_eq!(counts(&log), [1000, 1000]);
     log.append(decided(1, true));
-    log.append(AuditRecord { time: DAY - 1, ..decided(1, false) });
+    log.append(AuditRecord { time: ms(DAY - 1), ..decided(1, false) });
     log.append(AuditRecord { action: AuditAction::Browse, ..decided(1, false) });
     assert_eq!(counts(&log), [1001, 1000, 1, 1]);
-    log.append(AuditRecord { time: DAY, ..decided(1, false) });
+    log.append(AuditRecord { time: ms(DAY), ..decided(1, false) });
     assert_eq!(counts(&log), [1001, 1000, 1, 1, 1], "another day");
     let other = log.entries().nth(1).unwrap();
-    assert_eq!((other.first, other.last, other.entries, other.bytes), (0, 999, 2000, 10_000));
+    assert_eq!((other.first, other.last, other.entries, other.bytes), (ms(0), ms(999), 2000, 10_000));
     assert!(log.is_intact());
 }
 
@@ -79,7 +80,7 @@ fn the_oldest_entries_become_sums_and_nothing_is_uncounted() {
     let mut log = AuditLog::default();
     for day in 0..250 {
         for number in 0..40 {
-            let time = day * DAY + number;
+            let time = ms(day * DAY + number);
             let selection = format!("{number:0400}");
             log.append(AuditRecord {
                 time,
@@ -95,7 +96,7 @@ fn the_oldest_entries_become_sums_and_nothing_is_uncounted() {
     assert_eq!((kept + folded, log.totals().len()), (10_000, 2));
     assert!(folded > 4_000 && kept > 3_000, "{folded} and {kept}");
     assert!((MAX_BYTES * 3 / 4..=MAX_BYTES).contains(&encoded(&log)), "{}", encoded(&log));
-    assert_eq!((log.totals()[0].first, log.totals()[0].bytes), (0, 3 * log.totals()[0].count));
+    assert_eq!((log.totals()[0].first, log.totals()[0].bytes), (ms(0), 3 * log.totals()[0].count));
     assert!(log.is_intact());
 
     let stored = rmp_serde::to_vec(&log).unwrap();
@@ -125,8 +126,8 @@ fn every_field_of_an_entry_is_in_the_chain() {
         |logged| logged.whole = Some(SelectionHash::of([b"other", b""])),
         |logged| logged.allowed = false,
         |logged| logged.count += 1,
-        |logged| logged.first += 1,
-        |logged| logged.last += 1,
+        |logged| logged.first = Timestamp::MAX,
+        |logged| logged.last = Timestamp::MAX,
         |logged| logged.entries += 1,
         |logged| logged.bytes += 1,
     ];
@@ -160,12 +161,12 @@ fn what_was_collected_elsewhere_is_counted_as_if_here() {
 #[test]
 fn sums_that_were_collected_elsewhere_are_added_to_those_here() {
     let (mut log, mut collected) = (AuditLog::default(), AuditLog::default());
-    log.append(AuditRecord { time: 5, entries: 1, bytes: 10, ..decided(2, true) });
-    log.append(AuditRecord { time: 6, ..decided(3, true) });
-    collected.append(AuditRecord { time: 9, entries: 2, bytes: 20, ..decided(2, true) });
-    collected.append(AuditRecord { time: 2, entries: 4, bytes: 40, ..decided(2, true) });
-    collected.append(AuditRecord { time: 7, action: AuditAction::Browse, ..decided(1, false) });
-    collected.append(AuditRecord { time: 8, ..decided(4, true) });
+    log.append(AuditRecord { time: ms(5), entries: 1, bytes: 10, ..decided(2, true) });
+    log.append(AuditRecord { time: ms(6), ..decided(3, true) });
+    collected.append(AuditRecord { time: ms(9), entries: 2, bytes: 20, ..decided(2, true) });
+    collected.append(AuditRecord { time: ms(2), entries: 4, bytes: 40, ..decided(2, true) });
+    collected.append(AuditRecord { time: ms(7), action: AuditAction::Browse, ..decided(1, false) });
+    collected.append(AuditRecord { time: ms(8), ..decided(4, true) });
     log.fold_first(2);
     collected.fold_first(2);
     assert!(!log.is_empty() && log.entries().next().is_none(), "sums alone are something");
@@ -175,8 +176,8 @@ fn sums_that_were_collected_elsewhere_are_added_to_those_here() {
         action: deed,
         allowed,
         count,
-        first,
-        last,
+        first: ms(first),
+        last: ms(last),
         entries,
         bytes,
     };
@@ -193,11 +194,11 @@ fn sums_that_were_collected_elsewhere_are_added_to_those_here() {
 fn what_is_counted_does_not_overflow() {
     let most = AuditRecord { entries: u64::MAX, bytes: u64::MAX - 1, ..decided(1, true) };
     let mut log = AuditLog::default();
-    for time in [5, 3, 4] {
+    for time in [5, 3, 4].map(ms) {
         log.append(AuditRecord { time, ..most.clone() });
     }
     let held = log.entries().next().unwrap().clone();
-    assert_eq!((held.count, held.first, held.last), (3, 3, 5));
+    assert_eq!((held.count, held.first, held.last), (3, ms(3), ms(5)));
     assert_eq!((held.entries, held.bytes), (u64::MAX, u64::MAX));
     log.entries[0].logged.count = u64::MAX;
     log.append(most.clone());
@@ -246,7 +247,13 @@ fn an_entry_weighs_no_less_than_it_takes() {
         let empty = encoded(&log);
         let most = u64::MAX;
         let selection = selection.to_owned();
-        log.append(AuditRecord { time: most, selection, entries: most, bytes: most, ..decided(0xFF, true) });
+        log.append(AuditRecord {
+            time: ms(most),
+            selection,
+            entries: most,
+            bytes: most,
+            ..decided(0xFF, true)
+        });
         log.entries[0].logged.count = most;
         let (weight, taken) = (log.entries[0].logged.weight(), encoded(&log) - empty);
         let whole = if log.entries[0].logged.whole.is_some() { 33 } else { 0 };
@@ -270,7 +277,7 @@ fn the_sixty_fifth_selection_of_a_day_is_counted_with_all_further_ones() {
     let two = hash(&[&one, b"two"]);
     let three = hash(&[&two, &hash(&[long.as_bytes()])]);
     for (number, (selection, whole)) in [("one", one), ("two", two), (&long, three)].into_iter().enumerate() {
-        log.append(AuditRecord { time: 2 + number as u64, entries: 1, bytes: 10, ..asked(selection) });
+        log.append(AuditRecord { time: ms(2 + number as u64), entries: 1, bytes: 10, ..asked(selection) });
         let number = 1 + number as u64;
         let expected = AuditEntry {
             device: DeviceId::from_bytes([1; 32]),
@@ -279,8 +286,8 @@ fn the_sixty_fifth_selection_of_a_day_is_counted_with_all_further_ones() {
             whole: Some(SelectionHash(whole)),
             allowed: true,
             count: number,
-            first: 2,
-            last: 1 + number,
+            first: ms(2),
+            last: ms(1 + number),
             entries: number,
             bytes: 10 * number,
         };
@@ -289,7 +296,7 @@ fn the_sixty_fifth_selection_of_a_day_is_counted_with_all_further_ones() {
     }
     log.append(AuditRecord { allowed: false, ..asked("one") });
     log.append(asked("7"));
-    log.append(AuditRecord { time: DAY, ..asked("one") });
+    log.append(AuditRecord { time: ms(DAY), ..asked("one") });
     log.append(AuditRecord { device: DeviceId::from_bytes([2; 32]), ..asked("one") });
     let counts = counts(&log);
     assert_eq!(
@@ -324,9 +331,9 @@ fn each_deed_has_its_name_and_each_operation_is_one() {
     for operation in Operation::ALL {
         assert_eq!(AuditAction::from(operation).name(), operation.name());
     }
-    let about = AuditRecord::about(DeviceId::from_bytes([7; 32]), AuditAction::Renewed, 9);
+    let about = AuditRecord::about(DeviceId::from_bytes([7; 32]), AuditAction::Renewed, ms(9));
     let (deed, selection) = (AuditAction::Renewed, String::new());
-    assert_eq!(about, AuditRecord { time: 9, action: deed, selection, ..decided(7, true) });
+    assert_eq!(about, AuditRecord { time: ms(9), action: deed, selection, ..decided(7, true) });
 }
 
 #[test]

@@ -98,7 +98,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::Peer;
+    use crate::{Peer, ages::ms};
     use stronghold_sync::{Location, Operation, Selection};
 
     const ONE: DeviceId = DeviceId::from_bytes([1; 32]);
@@ -116,7 +116,7 @@ mod tests {
             own_name: String::new(),
             spki: Vec::new(),
             address: None,
-            paired: 0,
+            paired: ms(0),
             generation: 0,
             rendezvous: None,
         }
@@ -141,7 +141,7 @@ mod tests {
         peers.acknowledge(&OTHER, &of("**", &["a/v/s"]), 9);
         assert_eq!((passed(&peers, &policy, "a/v/r"), passed(&peers, &policy, "a/v/s")), (7, 0));
         assert_eq!((peers.acknowledged(&ONE), peers.newest_mark()), (7, 9));
-        peers.remove(&ONE, 1);
+        peers.remove(&ONE, ms(1));
         assert_eq!((passed(&peers, &policy, "a/v/r"), peers.newest_mark()), (9, 9));
         peers.insert(OTHER, peer());
         assert_eq!(passed(&peers, &policy, "a/v/r"), 0, "paired again: perhaps with another file");

@@ -13,7 +13,7 @@ use stronghold_sync::{
 use stronghold_vault::{Entry, Labels, RevisionInfo, Stronghold};
 
 use crate::{
-    common::{all_entries, at, get, import_all, new, shapes},
+    common::{all_entries, at, get, import_all, ms, new, shapes},
     effort,
     model::link::{Allowed, Replica, key, run_seen},
 };
@@ -29,7 +29,7 @@ fn replicas<const N: usize>() -> [Replica; N] {
 fn sync(asking: &mut Replica, asked: &mut Replica) -> Vec<Message> {
     let everything = Selection::everything();
     let policy = asking.stronghold.policy();
-    let granted = |operation| match policy.decide(&asked.device, operation, &everything, 0) {
+    let granted = |operation| match policy.decide(&asked.device, operation, &everything, ms(0)) {
         Decision::Allowed(grant) => Some(grant),
         _ => None,
     };
@@ -53,7 +53,7 @@ fn sync(asking: &mut Replica, asked: &mut Replica) -> Vec<Message> {
 }
 
 fn put(replica: &mut Replica, value: &str) -> RevisionId {
-    replica.stronghold.write(&at(RECORD), value.as_bytes(), Labels::new(), 1).unwrap()
+    replica.stronghold.write(&at(RECORD), value.as_bytes(), Labels::new(), ms(1)).unwrap()
 }
 
 fn edit(replica: &mut Replica, times: usize) {
@@ -61,7 +61,7 @@ fn edit(replica: &mut Replica, times: usize) {
 }
 
 fn remove(replica: &mut Replica) -> RevisionId {
-    replica.stronghold.remove(&at(RECORD), 1).unwrap()
+    replica.stronghold.remove(&at(RECORD), ms(1)).unwrap()
 }
 
 fn heads(replica: &Replica) -> BTreeSet<RevisionId> {
@@ -335,10 +335,10 @@ proptest! {
         for step in steps {
             match step {
                 Step::Write(on) => {
-                    oracle.written(on, devices[on].write(&at(RECORD), b"value", Labels::new(), 1).unwrap());
+                    oracle.written(on, devices[on].write(&at(RECORD), b"value", Labels::new(), ms(1)).unwrap());
                 }
                 Step::Remove(on) => {
-                    devices[on].remove(&at(RECORD), 1).into_iter().for_each(|id| oracle.written(on, id));
+                    devices[on].remove(&at(RECORD), ms(1)).into_iter().for_each(|id| oracle.written(on, id));
                 }
                 Step::Give(from, to, order) => {
                     let entries = all_entries(&devices[from]);

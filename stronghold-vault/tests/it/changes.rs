@@ -67,8 +67,8 @@ impl Act {
     fn run(&self, held: &mut Stronghold, now: u64) {
         match *self {
             Self::Write(to, value) => put(held, &name(to), &format!("value {value}"), now),
-            Self::Copy(from, to) => _ = held.copy(&at(&name(from)), &at(&name(to)), now),
-            Self::Remove(which) => _ = held.remove(&at(&name(which)), now),
+            Self::Copy(from, to) => _ = held.copy(&at(&name(from)), &at(&name(to)), ms(now)),
+            Self::Remove(which) => _ = held.remove(&at(&name(which)), ms(now)),
             Self::Import(to, value, from) => {
                 let revision = Revision {
                     salt: [value; 32],
@@ -76,25 +76,25 @@ impl Act {
                     ancestors: stronghold_sync::Ancestors::default(),
                     deleted: value == 0,
                     labels: Labels::new(),
-                    time: 1,
+                    time: ms(1),
                     value: if value == 0 { vec![] } else { vec![value] }.into(),
                 };
                 let entry = Entry { location: at(&name(to)), revision };
-                held.import(&[entry], device(from), now, |_, _, _| Ok(())).unwrap();
+                held.import(&[entry], device(from), ms(now), |_, _, _| Ok(())).unwrap();
             }
             Self::Purge => _ = held.purge(&Selection::everything()),
-            Self::Undo => _ = held.undo(now).unwrap(),
-            Self::Redo => _ = held.redo(now).unwrap(),
+            Self::Undo => _ = held.undo(ms(now)).unwrap(),
+            Self::Redo => _ = held.redo(ms(now)).unwrap(),
             Self::Grant(to) => {
                 _ = held.policy_mut().grant(Rule {
                     device: device(to),
                     operations: Operation::ALL.into(),
                     selection: Selection::everything(),
-                    expires: Some(now),
+                    expires: Some(ms(now)),
                     ask: false,
                 })
             }
-            Self::Revoke(which) => _ = held.revoke(&device(which), now),
+            Self::Revoke(which) => _ = held.revoke(&device(which), ms(now)),
             Self::Pair(with) => held.peers_mut().insert(
                 device(with),
                 Peer {
@@ -102,7 +102,7 @@ impl Act {
                     own_name: "its own".into(),
                     spki: vec![with; 91],
                     address: None,
-                    paired: now,
+                    paired: ms(now),
                     generation: 0,
                     rendezvous: Some(Rendezvous::from_bytes([with; 32])),
                 },
@@ -114,10 +114,10 @@ impl Act {
             }
             Self::Log(about, day) => {
                 let time = u64::from(day) * 86_400_000 + now;
-                held.log_decision(AuditRecord::about(device(about), AuditAction::Pull, time));
+                held.log_decision(AuditRecord::about(device(about), AuditAction::Pull, ms(time)));
             }
             Self::Rename(number) => held.rename(&format!("name {number}")),
-            Self::NewIdentity => _ = held.renew_identity(now).unwrap(),
+            Self::NewIdentity => _ = held.renew_identity(ms(now)).unwrap(),
         }
     }
 }
@@ -137,7 +137,7 @@ proptest! {
             let before = bytes(&held);
             held.begin_changes();
             if in_step {
-                held.begin_step(PendingStep::command("test", now));
+                held.begin_step(PendingStep::command("test", ms(now)));
             }
             for act in &acts {
                 now += 1;
@@ -176,7 +176,7 @@ fn a_change_costs_what_it_changes_whatever_else_there_is() {
 /// Makes a change of one step, and returns it as it is stored.
 fn step(held: &mut Stronghold, now: u64, locations: &[&str]) -> Vec<u8> {
     held.begin_changes();
-    held.begin_step(PendingStep::command(&format!("step {now}"), now));
+    held.begin_step(PendingStep::command(&format!("step {now}"), ms(now)));
     locations.iter().for_each(|location| put(held, location, &format!("value {now}"), now));
     let _ = held.end_step();
     let changes = held.changes().unwrap().to_vec();
@@ -224,14 +224,14 @@ fn a_change_of_a_record_that_was_opened_alone_is_one_of_the_whole() {
     whole.apply_changes(&step(&mut part, 2, &["c/v/one"])).unwrap();
     assert_eq!(words(&whole), ["step 2", "step 1"]);
     assert_eq!(get(&whole, "c/v/one").as_deref(), Some("value 2"));
-    assert_eq!(whole.undo(3).unwrap().map(|moved| moved.records), Some(vec![at("c/v/one")]));
+    assert_eq!(whole.undo(ms(3)).unwrap().map(|moved| moved.records), Some(vec![at("c/v/one")]));
     assert_eq!(get(&whole, "c/v/one").as_deref(), Some("value 1"));
     part.begin_changes();
     Act::Log(1, 1).run(&mut part, 5);
     assert_eq!(part.changes().unwrap_err(), EncodeError, "the log is not there");
     let mut to_read = open_part(&bytes(&whole), "c/v/one", false);
     to_read.begin_changes();
-    to_read.begin_step(PendingStep::command("put", 6));
+    to_read.begin_step(PendingStep::command("put", ms(6)));
     put(&mut to_read, "c/v/one", "value", 6);
     let _ = to_read.end_step();
     assert_eq!(to_read.changes().unwrap_err(), EncodeError, "the steps are not there");
@@ -304,7 +304,7 @@ fn what_is_no_change_of_this_state_is_refused() {
     put(&mut held, "c/v/r", "one", 1);
     let before = bytes(&held);
     held.begin_changes();
-    held.begin_step(PendingStep::command("put", 2));
+    held.begin_step(PendingStep::command("put", ms(2)));
     put(&mut held, "d/w/r", "two", 2);
     Act::Pair(1).run(&mut held, 3);
     Act::Log(1, 1).run(&mut held, 4);

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::common::{at, merge, new, shapes};
+use crate::common::{at, merge, ms, new, shapes};
 use proptest::{prelude::*, test_runner::RngSeed};
 use stronghold_sync::{Location, RevisionId, Selection};
 use stronghold_vault::{Labels, Stronghold};
@@ -69,11 +69,11 @@ impl World {
         match *operation {
             Operation::Write { on, record, value } => {
                 let replica = &mut self.replicas[on % replicas];
-                let id = replica.write(&location(record), &[value], Labels::new(), self.now).unwrap();
+                let id = replica.write(&location(record), &[value], Labels::new(), ms(self.now)).unwrap();
                 self.note(on % replicas, record, id, Some(value));
             }
             Operation::Remove { on, record } => {
-                if let Ok(id) = self.replicas[on % replicas].remove(&location(record), self.now) {
+                if let Ok(id) = self.replicas[on % replicas].remove(&location(record), ms(self.now)) {
                     self.note(on % replicas, record, id, None);
                 }
             }
@@ -82,7 +82,7 @@ impl World {
                 if heads.len() > 1 {
                     let keep = heads[which % heads.len()];
                     let id =
-                        self.replicas[on % replicas].resolve(&location(record), &keep, self.now).unwrap();
+                        self.replicas[on % replicas].resolve(&location(record), &keep, ms(self.now)).unwrap();
                     self.note(on % replicas, record, id, self.written[&keep].value);
                 }
             }

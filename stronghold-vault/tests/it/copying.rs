@@ -1,6 +1,6 @@
 //! Copies of records at other locations: their history, conflicts and disclosures come along.
 
-use crate::common::{at, copy, get, merge, new, put, shapes};
+use crate::common::{at, copy, get, merge, ms, new, put, shapes};
 use stronghold_sync::{DeviceId, Selection};
 use stronghold_vault::{MAX_HISTORY, PendingStep, Stronghold, WriteError};
 
@@ -17,7 +17,7 @@ fn the_history_comes_along_with_its_authors_and_survives_a_save() {
     put(&mut there, "a/v/one", "first", 1);
     merge(&mut here, &there, 2);
     put(&mut here, "a/v/one", "second", 3);
-    here.copy(&at("a/v/one"), &at("b/w/two"), 4).unwrap();
+    here.copy(&at("a/v/one"), &at("b/w/two"), ms(4)).unwrap();
     let here = copy(&here);
     assert_eq!(values(&here, "b/w/two"), ["second", "second", "first"]);
     let history = here.history(&at("b/w/two")).unwrap();
@@ -33,11 +33,11 @@ fn the_history_comes_along_with_its_authors_and_survives_a_save() {
 fn no_more_of_a_history_is_copied_than_is_kept() {
     let mut here = new();
     for number in 1..=16 {
-        here.begin_step(PendingStep::command("put", number));
+        here.begin_step(PendingStep::command("put", ms(number)));
         put(&mut here, "a/v/one", &number.to_string(), number);
         let _ = here.end_step();
     }
-    here.copy(&at("a/v/one"), &at("b/w/two"), 17).unwrap();
+    here.copy(&at("a/v/one"), &at("b/w/two"), ms(17)).unwrap();
     let kept = [(at("a/v/one"), 15), (at("b/w/two"), MAX_HISTORY)];
     assert_eq!(here.replaced(&Selection::everything()), kept);
     assert_eq!(values(&here, "b/w/two")[..3], ["16", "16", "15"]);
@@ -49,7 +49,7 @@ fn a_conflict_arrives_as_a_conflict() {
     put(&mut here, "a/v/one", "mine", 1);
     put(&mut there, "a/v/one", "theirs", 1);
     merge(&mut here, &there, 2);
-    here.copy(&at("a/v/one"), &at("a/v/two"), 3).unwrap();
+    here.copy(&at("a/v/one"), &at("a/v/two"), ms(3)).unwrap();
     let conflicts = here.conflicts(&Selection::everything()).unwrap();
     let names: Vec<String> = conflicts.iter().map(|(location, _)| location.to_string()).collect();
     assert_eq!(names, ["a/v/one", "a/v/two"]);
@@ -64,15 +64,15 @@ fn a_record_is_not_copied_onto_another_but_where_one_was() {
     put(&mut here, "a/v/one", "one", 1);
     put(&mut here, "a/v/two", "two", 1);
     let before = shapes(&here).len();
-    assert_eq!(here.copy(&at("a/v/one"), &at("a/v/two"), 2), Err(WriteError::Exists));
-    assert_eq!(here.copy(&at("a/v/none"), &at("a/v/new"), 2), Err(WriteError::NotFound));
-    here.remove(&at("a/v/two"), 3).unwrap();
-    assert_eq!(here.copy(&at("a/v/two"), &at("a/v/new"), 4), Err(WriteError::NotFound));
+    assert_eq!(here.copy(&at("a/v/one"), &at("a/v/two"), ms(2)), Err(WriteError::Exists));
+    assert_eq!(here.copy(&at("a/v/none"), &at("a/v/new"), ms(2)), Err(WriteError::NotFound));
+    here.remove(&at("a/v/two"), ms(3)).unwrap();
+    assert_eq!(here.copy(&at("a/v/two"), &at("a/v/new"), ms(4)), Err(WriteError::NotFound));
     assert_eq!(shapes(&here).len(), before);
-    here.copy(&at("a/v/one"), &at("a/v/two"), 5).unwrap();
+    here.copy(&at("a/v/one"), &at("a/v/two"), ms(5)).unwrap();
     // There and back again: each revision is in the history once.
-    here.remove(&at("a/v/one"), 6).unwrap();
-    here.copy(&at("a/v/two"), &at("a/v/one"), 7).unwrap();
+    here.remove(&at("a/v/one"), ms(6)).unwrap();
+    here.copy(&at("a/v/two"), &at("a/v/one"), ms(7)).unwrap();
     assert_eq!(values(&here, "a/v/one"), ["one", "one", "one", "two"]);
     assert!(copy(&here).verify().is_ok());
 }
@@ -84,8 +84,8 @@ fn a_device_that_had_the_value_is_known_to_have_it_under_the_new_name() {
     put(&mut here, "a/v/one", "known", 1);
     let heads: Vec<_> = shapes(&here).iter().map(|shape| shape.revision).collect();
     here.record_disclosed(&phone, heads);
-    here.copy(&at("a/v/one"), &at("a/v/two"), 2).unwrap();
-    here.remove(&at("a/v/one"), 3).unwrap();
+    here.copy(&at("a/v/one"), &at("a/v/two"), ms(2)).unwrap();
+    here.remove(&at("a/v/one"), ms(3)).unwrap();
     let everything = Selection::everything();
     let known: Vec<_> = here.disclosed_to(&phone, &everything).map(|record| record.unwrap()).collect();
     assert_eq!(known.len(), 1);
@@ -97,15 +97,15 @@ fn a_move_is_undone_as_one_step_and_meets_an_edit_as_a_conflict() {
     let mut here = new();
     put(&mut here, "a/v/one", "value", 1);
     let mut there = copy(&here);
-    here.begin_step(PendingStep::command("move", 2));
-    here.copy(&at("a/v/one"), &at("a/v/two"), 2).unwrap();
-    here.remove(&at("a/v/one"), 2).unwrap();
+    here.begin_step(PendingStep::command("move", ms(2)));
+    here.copy(&at("a/v/one"), &at("a/v/two"), ms(2)).unwrap();
+    here.remove(&at("a/v/one"), ms(2)).unwrap();
     here.end_step();
     put(&mut there, "a/v/one", "edited", 3);
     let mut both = copy(&here);
     merge(&mut both, &there, 4);
     assert_eq!(get(&both, "a/v/one").as_deref(), Some("edited"));
     assert_eq!(both.conflicts(&Selection::everything()).unwrap().len(), 1);
-    here.undo(5).unwrap();
+    here.undo(ms(5)).unwrap();
     assert_eq!((get(&here, "a/v/one").as_deref(), get(&here, "a/v/two")), (Some("value"), None));
 }

@@ -1,11 +1,11 @@
 //! Forgetting: when ids, histories and tombstones go, and which ones stay.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use stronghold_sync::{DeviceId, Location, Mapping, Scope, Selection, session::Acknowledged};
 use stronghold_vault::{Labels, Peer, PendingStep, RETENTION, Stronghold};
 
-use crate::common::{at, new};
+use crate::common::{at, ms, new};
 
 const PEER: DeviceId = DeviceId::from_bytes([7; 32]);
 const OTHER: DeviceId = DeviceId::from_bytes([8; 32]);
@@ -13,7 +13,7 @@ const RECORD: &str = "a/v/r";
 
 fn peer() -> Peer {
     let (name, own_name) = ("peer".to_owned(), String::new());
-    Peer { name, own_name, spki: Vec::new(), address: None, paired: 0, generation: 0, rendezvous: None }
+    Peer { name, own_name, spki: Vec::new(), address: None, paired: ms(0), generation: 0, rendezvous: None }
 }
 
 /// A Stronghold that is paired with these devices.
@@ -32,7 +32,7 @@ fn acknowledge(stronghold: &mut Stronghold, device: DeviceId, generation: u64) {
 fn edit(stronghold: &mut Stronghold, first: u64, times: u64) {
     for generation in first..first + times {
         stronghold.set_generation(generation);
-        stronghold.write(&at(RECORD), b"value", Labels::new(), 1).unwrap();
+        stronghold.write(&at(RECORD), b"value", Labels::new(), ms(1)).unwrap();
     }
 }
 
@@ -69,11 +69,11 @@ fn a_list_grows_until_all_devices_have_passed_it() {
     acknowledge(&mut stronghold, OTHER, 150);
     edit(&mut stronghold, 151, 1);
     assert_eq!(list_len(&stronghold), 71, "80 to 150: the first has passed 80");
-    let revoked = stronghold.revoke(&PEER, 1);
+    let revoked = stronghold.revoke(&PEER, ms(1));
     assert_eq!(revoked, 0);
     edit(&mut stronghold, 152, 100);
     acknowledge(&mut stronghold, OTHER, 300);
-    stronghold.forget(1);
+    stronghold.forget(ms(1));
     assert_eq!(list_len(&stronghold), 32);
 }
 
@@ -99,13 +99,13 @@ fn a_deleted_record_keeps_its_history_for_ninety_days_and_until_all_have_the_del
     edit(&mut stronghold, 1, 50);
     acknowledge(&mut stronghold, PEER, 50);
     stronghold.set_generation(60);
-    stronghold.remove(&at(RECORD), 5).unwrap();
-    stronghold.forget(u64::MAX);
+    stronghold.remove(&at(RECORD), ms(5)).unwrap();
+    stronghold.forget(ms(u64::MAX));
     assert_eq!((list_len(&stronghold), history_len(&stronghold)), (32, 11), "it lacks the deletion");
     acknowledge(&mut stronghold, PEER, 60);
-    stronghold.forget(5 + RETENTION - 1);
+    stronghold.forget(ms(4).saturating_add(RETENTION));
     assert_eq!((list_len(&stronghold), history_len(&stronghold)), (32, 11));
-    stronghold.forget(5 + RETENTION);
+    stronghold.forget(ms(5).saturating_add(RETENTION));
     assert_eq!((list_len(&stronghold), history_len(&stronghold)), (4, 1));
     assert_eq!(tombstones(&stronghold), [at(RECORD)]);
 }
@@ -119,15 +119,15 @@ fn deletions_wait_for_each_device_that_has_not_acknowledged_them() {
     assert_eq!(waiting(&stronghold), [None, None]);
     for (generation, name) in [(1, "a/v/first"), (2, "a/v/second")] {
         stronghold.set_generation(generation);
-        stronghold.write(&at(name), b"value", Labels::new(), 5).unwrap();
-        stronghold.remove(&at(name), 10 * generation).unwrap();
+        stronghold.write(&at(name), b"value", Labels::new(), ms(5)).unwrap();
+        stronghold.remove(&at(name), ms(10 * generation)).unwrap();
     }
-    stronghold.write(&at("a/v/kept"), b"value", Labels::new(), 5).unwrap();
-    assert_eq!(waiting(&stronghold), [Some((2, 10)), Some((2, 10))]);
+    stronghold.write(&at("a/v/kept"), b"value", Labels::new(), ms(5)).unwrap();
+    assert_eq!(waiting(&stronghold), [Some((2, ms(10))), Some((2, ms(10)))]);
     acknowledge(&mut stronghold, PEER, 1);
     acknowledge(&mut stronghold, OTHER, 2);
-    assert_eq!(waiting(&stronghold), [Some((1, 20)), None]);
-    stronghold.revoke(&PEER, 30);
+    assert_eq!(waiting(&stronghold), [Some((1, ms(20))), None]);
+    stronghold.revoke(&PEER, ms(30));
     assert_eq!(waiting(&stronghold), [None, None]);
 }
 
@@ -135,36 +135,36 @@ fn deletions_wait_for_each_device_that_has_not_acknowledged_them() {
 fn what_a_step_names_stays() {
     let mut stronghold = paired(&[PEER]);
     edit(&mut stronghold, 1, 5);
-    stronghold.begin_step(PendingStep::command("remove", 5));
-    stronghold.remove(&at(RECORD), 5).unwrap();
+    stronghold.begin_step(PendingStep::command("remove", ms(5)));
+    stronghold.remove(&at(RECORD), ms(5)).unwrap();
     stronghold.end_step();
     acknowledge(&mut stronghold, PEER, 100);
-    stronghold.set_forgetting(0, 0, 0);
-    stronghold.forget(u64::MAX);
+    stronghold.set_forgetting(0, 0, Duration::ZERO);
+    stronghold.forget(ms(u64::MAX));
     assert_eq!((tombstones(&stronghold).len(), history_len(&stronghold)), (1, 6));
-    assert!(stronghold.undo(6).unwrap().is_some() && stronghold.contains(&at(RECORD)));
+    assert!(stronghold.undo(ms(6)).unwrap().is_some() && stronghold.contains(&at(RECORD)));
 }
 
 #[test]
 fn the_oldest_deletions_go_and_a_failed_write_brings_them_back() {
     let mut stronghold = paired(&[PEER]);
     for (time, name) in (1..).zip(["a/v/one", "a/v/two", "b/v/three", "b/v/four"]) {
-        stronghold.write(&at(name), b"value", Labels::new(), time).unwrap();
-        stronghold.remove(&at(name), time).unwrap();
+        stronghold.write(&at(name), b"value", Labels::new(), ms(time)).unwrap();
+        stronghold.remove(&at(name), ms(time)).unwrap();
     }
-    stronghold.write(&at("b/v/kept"), b"value", Labels::new(), 1).unwrap();
+    stronghold.write(&at("b/v/kept"), b"value", Labels::new(), ms(1)).unwrap();
     acknowledge(&mut stronghold, PEER, 100);
     stronghold.set_forgetting(32, 2, RETENTION);
     let four = ["a/v/one", "a/v/two", "b/v/four", "b/v/three"].map(at);
-    stronghold.forget(4 + RETENTION - 1);
+    stronghold.forget(ms(3).saturating_add(RETENTION));
     assert_eq!(tombstones(&stronghold), [&four[1..]].concat(), "of three that are old enough, two stay");
     let before = stronghold.to_payload().unwrap();
     stronghold.begin_changes();
-    stronghold.forget(4 + RETENTION);
+    stronghold.forget(ms(4).saturating_add(RETENTION));
     assert_eq!(tombstones(&stronghold), four[2..]);
     stronghold.revert_changes();
     assert_eq!(*stronghold.to_payload().unwrap(), *before);
-    stronghold.forget(4 + RETENTION);
+    stronghold.forget(ms(4).saturating_add(RETENTION));
     let again = Stronghold::from_payload(&stronghold.to_payload().unwrap()).unwrap();
     assert_eq!(tombstones(&again), four[2..]);
     assert!(again.contains(&at("b/v/kept")) && !again.contains(&at("a/v/one")));
@@ -178,7 +178,7 @@ fn of_what_was_disclosed_what_is_held_stays() {
     let gone = stronghold_sync::RevisionId::from_bytes([1; 32]);
     stronghold.record_disclosed(&PEER, held.iter().copied().chain([gone]));
     assert!(stronghold.peers().was_disclosed_to(&PEER, &gone));
-    stronghold.forget(1);
+    stronghold.forget(ms(1));
     assert!(!stronghold.peers().was_disclosed_to(&PEER, &gone));
     assert!(held.iter().all(|held| stronghold.peers().was_disclosed_to(&PEER, held)));
 }

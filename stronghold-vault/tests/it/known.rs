@@ -1,8 +1,10 @@
 //! Disclosures: a record disclosed to a device is listed until it changes, even after the device
 //! was revoked.
 
-use crate::common::{at, bytes, copy, merge, new, put, shapes};
-use stronghold_sync::{DeviceId, EntryId, Operation, RevisionId, Rule, Selection, Shape, Stamp, Stamps};
+use crate::common::{at, bytes, copy, merge, ms, new, put, shapes};
+use stronghold_sync::{
+    DeviceId, EntryId, Operation, RevisionId, Rule, Selection, Shape, Stamp, Stamps, Timestamp,
+};
 use stronghold_vault::{
     AuditAction, AuditRecord, DeviceNameError, FindPeerError, Identity, Peer, PendingStep, Rendezvous,
     Revoked, Stronghold,
@@ -17,7 +19,7 @@ fn peer(name: &str) -> Peer {
         own_name: format!("own {name}"),
         spki: Vec::new(),
         address: None,
-        paired: 1,
+        paired: ms(1),
         generation: 0,
         rendezvous: None,
     }
@@ -61,7 +63,7 @@ fn a_record_is_known_until_it_is_changed_or_removed() {
         here.disclosed_to(&LAPTOP, &"c/v/shop".parse().unwrap()).collect::<Result<Vec<_>, _>>().unwrap();
     assert_eq!(web, here.list(&"c/v/shop".parse().unwrap()).collect::<Result<Vec<_>, _>>().unwrap());
     put(&mut here, "c/v/mail", "changed", 2);
-    here.remove(&at("c/v/shop"), 2).unwrap();
+    here.remove(&at("c/v/shop"), ms(2)).unwrap();
     assert!(known(&here, &LAPTOP).is_empty());
     tell(&mut here, &LAPTOP, "c/v/shop");
     assert!(known(&here, &LAPTOP).is_empty(), "that it is deleted is no value");
@@ -70,10 +72,10 @@ fn a_record_is_known_until_it_is_changed_or_removed() {
 #[test]
 fn a_value_that_is_written_again_is_known_again() {
     let mut here = shared();
-    here.begin_step(PendingStep::command("put", 2));
+    here.begin_step(PendingStep::command("put", ms(2)));
     put(&mut here, "c/v/mail", "changed", 2);
     here.end_step();
-    here.undo(3).unwrap();
+    here.undo(ms(3)).unwrap();
     assert_eq!(known(&here, &LAPTOP), ["c/v/mail", "c/v/shop"], "undo gives it another id");
     put(&mut here, "c/w/root", "changed", 2);
     put(&mut here, "c/w/root", "value", 3);
@@ -96,9 +98,9 @@ fn of_a_conflict_one_known_value_is_enough() {
 #[test]
 fn it_outlives_revoking_and_the_payload() {
     let mut here = shared();
-    here.peers_mut().remove(&LAPTOP, 7);
+    here.peers_mut().remove(&LAPTOP, ms(7));
     let here = copy(&here);
-    let revoked = Revoked { name: "laptop".into(), time: 7 };
+    let revoked = Revoked { name: "laptop".into(), time: ms(7) };
     assert_eq!(here.peers().find("laptop"), Err(FindPeerError::Revoked(revoked.clone())));
     assert_eq!(here.peers().find("A1A1-a1a1"), Err(FindPeerError::Revoked(revoked)));
     let device = here.peers().find_including_revoked("laptop").unwrap();
@@ -115,17 +117,17 @@ fn a_device_is_found_by_the_name_given_here_a_former_name_and_the_beginning_of_i
     for text in ["", "a1a", "nobody", "b2b2", "own laptop", "Laptop", "-a1a1", "a-1-a"] {
         assert_eq!(find(&here, text), Err(FindPeerError::None), "{text}");
     }
-    here.peers_mut().remove(&LAPTOP, 7);
+    here.peers_mut().remove(&LAPTOP, ms(7));
     here.peers_mut().insert(PHONE, peer("laptop"));
     assert_eq!(find(&here, "laptop"), Err(FindPeerError::Several), "who has the name, and who had it");
     assert_eq!(here.peers().find("laptop").map(|(device, _)| device), Ok(PHONE));
     assert_eq!((find(&here, "a1a1"), find(&here, "b2b2")), (Ok(LAPTOP), Ok(PHONE)));
     tell(&mut here, &PHONE, "c/w/root");
-    here.peers_mut().remove(&PHONE, 8);
+    here.peers_mut().remove(&PHONE, ms(8));
     assert_eq!(find(&here, "laptop"), Err(FindPeerError::Several));
     here.peers_mut().insert(LAPTOP, peer("desk"));
     assert_eq!((find(&here, "desk"), find(&here, "laptop")), (Ok(LAPTOP), Ok(PHONE)));
-    here.peers_mut().remove(&LAPTOP, 9);
+    here.peers_mut().remove(&LAPTOP, ms(9));
     assert_eq!(find(&here, "desk"), Ok(LAPTOP), "the name it was last called by");
     // A device that is revoked during its request has no name left.
     let nameless = DeviceId::from_bytes([0xC3; 32]);
@@ -141,7 +143,7 @@ fn a_name_that_is_the_beginning_of_anothers_id_means_neither() {
     assert_eq!(here.peers().find("a1a1-a1a1"), Err(FindPeerError::Several));
     assert_eq!(here.peers().find_including_revoked("a1a1-a1a1"), Err(FindPeerError::Several));
     assert_eq!(here.peers().find("a1a1a1a1").map(|(device, _)| device), Ok(LAPTOP));
-    here.peers_mut().remove(&LAPTOP, 7);
+    here.peers_mut().remove(&LAPTOP, ms(7));
     assert_eq!(
         here.peers().find_including_revoked("a1a1-a1a1"),
         Err(FindPeerError::Several),
@@ -157,7 +159,7 @@ fn no_device_gets_the_name_that_another_has_or_had() {
     assert_eq!(peers.name_for(&LAPTOP, "laptop"), "laptop", "paired again");
     assert_eq!(peers.name_for(&PHONE, "lap\u{3164}top"), "lap\\u{3164}top-b2b2");
     assert_eq!(peers.name_for(&PHONE, "a1a1-a1a1"), "a1a1-a1a1-peer-b2b2");
-    peers.remove(&LAPTOP, 7);
+    peers.remove(&LAPTOP, ms(7));
     assert_eq!(peers.name_for(&PHONE, "laptop"), "laptop-b2b2");
     peers.insert(PHONE, peer("phone"));
     for (name, why) in [
@@ -230,14 +232,14 @@ fn revoking_ends_trust_and_rules_and_leaves_the_name() {
         ask: false,
     };
     here.policy_mut().grant(rule);
-    assert_eq!(here.revoke(&LAPTOP, 7), 1);
+    assert_eq!(here.revoke(&LAPTOP, ms(7)), 1);
     assert!(here.peers().get(&LAPTOP).is_none() && here.policy().rules().count() == 0);
     assert_eq!(here.peers().name_of(&LAPTOP), "laptop");
     assert_eq!(here.peers().name_of(&PHONE), PHONE.fingerprint());
-    let revoked: Vec<(DeviceId, u64)> =
+    let revoked: Vec<(DeviceId, Timestamp)> =
         here.peers().revoked().map(|(device, revoked)| (*device, revoked.time)).collect();
-    assert_eq!(revoked, [(LAPTOP, 7)]);
-    assert!(here.peers_mut().remove(&LAPTOP, 8).is_none(), "once");
+    assert_eq!(revoked, [(LAPTOP, ms(7))]);
+    assert!(here.peers_mut().remove(&LAPTOP, ms(8)).is_none(), "once");
 }
 
 #[test]
@@ -273,13 +275,13 @@ fn a_device_lacks_what_it_never_had_and_a_deletion_only_of_what_it_had() {
     let mut here = shared();
     let lacks = |here: &Stronghold, name: &str| here.lacks(&LAPTOP, &head(here, name));
     assert_eq!((lacks(&here, "c/v/mail"), lacks(&here, "c/w/root")), (false, true));
-    here.remove(&at("c/v/mail"), 2).unwrap();
-    here.remove(&at("c/w/root"), 2).unwrap();
+    here.remove(&at("c/v/mail"), ms(2)).unwrap();
+    here.remove(&at("c/w/root"), ms(2)).unwrap();
     assert_eq!((lacks(&here, "c/v/mail"), lacks(&here, "c/w/root")), (true, false));
     tell(&mut here, &LAPTOP, "c/v/mail");
     assert!(!lacks(&here, "c/v/mail"), "the deletion too");
     here.purge(&Selection::everything());
-    here.remove(&at("c/v/shop"), 2).unwrap();
+    here.remove(&at("c/v/shop"), ms(2)).unwrap();
     let deletion = head(&here, "c/v/shop");
     assert!(here.lacks(&LAPTOP, &deletion) && !here.lacks(&PHONE, &deletion));
     let elsewhere = Shape { location: at("d/v/r").id(), ..deletion };
@@ -313,7 +315,7 @@ fn an_old_value_counts_only_where_a_head_says_it_again() {
     let mut here = shared();
     put(&mut here, "c/v/mail", "two", 2);
     put(&mut here, "c/v/shop", "", 2);
-    here.remove(&at("c/v/shop"), 3).unwrap();
+    here.remove(&at("c/v/shop"), ms(3)).unwrap();
     tell(&mut here, &LAPTOP, "c/v/shop");
     put(&mut here, "c/v/shop", "", 4);
     assert!(known(&here, &LAPTOP).is_empty(), "an empty value is not what the deletion was");
@@ -322,7 +324,7 @@ fn an_old_value_counts_only_where_a_head_says_it_again() {
     assert!(known(&here, &PHONE).is_empty());
     let mut there = copy(&here);
     put(&mut there, "c/v/mail", "theirs", 6);
-    here.remove(&at("c/v/mail"), 6).unwrap();
+    here.remove(&at("c/v/mail"), ms(6)).unwrap();
     merge(&mut here, &there, 7);
     assert!(known(&here, &LAPTOP).is_empty(), "of the heads the one is another value, the other none");
 }
@@ -418,7 +420,7 @@ fn stamps_are_kept_of_paired_devices_as_long_as_they_are() {
     here.peers_mut().take_stamp(&PHONE, None, stamp(6));
     here.peers_mut().restore(&PHONE, None);
     assert_eq!(here.peers().own_stamp(&PHONE), None);
-    here.peers_mut().remove(&LAPTOP, 7);
+    here.peers_mut().remove(&LAPTOP, ms(7));
     here.peers_mut().insert(LAPTOP, peer("laptop"));
     assert_eq!((here.peers().own_stamp(&LAPTOP), here.peers().stamps(&LAPTOP)), (None, Stamps::default()));
 }
@@ -429,7 +431,7 @@ fn pairing_again_keeps_what_the_other_side_can_not_tell() {
     let whole = |address: Option<&str>, generation| Peer {
         address: address.map(str::to_owned),
         generation,
-        paired: 9,
+        paired: ms(9),
         rendezvous: Some(Rendezvous::from_bytes([generation as u8; 32])),
         ..peer("laptop")
     };
@@ -452,15 +454,15 @@ fn pairing_again_keeps_what_the_other_side_can_not_tell() {
 #[test]
 fn who_is_paired_again_is_revoked_no_more_and_one_that_is_renamed_is_known_by_that_name() {
     let mut here = shared();
-    here.peers_mut().remove(&LAPTOP, 7);
+    here.peers_mut().remove(&LAPTOP, ms(7));
     here.peers_mut().insert(LAPTOP, peer("desk"));
     assert_eq!(here.peers().revoked().count(), 0);
     assert_eq!(here.peers_mut().rename(&LAPTOP, "table").as_deref(), Ok("desk"));
     assert_eq!(here.peers_mut().rename(&PHONE, "nobody").as_deref(), Ok(""));
-    here.peers_mut().remove(&LAPTOP, 8);
+    here.peers_mut().remove(&LAPTOP, ms(8));
     assert_eq!(here.peers().name_of(&LAPTOP), "table");
     let revoked = here.peers().revoked().next().map(|(device, revoked)| (*device, revoked.clone()));
-    assert_eq!(revoked, Some((LAPTOP, Revoked { name: "table".into(), time: 8 })));
+    assert_eq!(revoked, Some((LAPTOP, Revoked { name: "table".into(), time: ms(8) })));
     assert_eq!(
         (here.peers().find_including_revoked("table"), here.peers().find_including_revoked("desk")),
         (Ok(LAPTOP), Err(FindPeerError::None))
@@ -487,18 +489,18 @@ fn revoking_and_a_new_identity_are_logged_and_every_paired_device_is_told() {
     let mut here = shared();
     here.peers_mut().insert(PHONE, peer("phone"));
     let was = here.identity().device();
-    let paired = here.renew_identity(9).unwrap();
+    let paired = here.renew_identity(ms(9)).unwrap();
     assert_eq!(paired, [(LAPTOP, peer("laptop")), (PHONE, peer("phone"))]);
     assert!(here.identity().device() != was && here.peers().iter().next().is_none());
     assert_eq!(
         here.peers().find("laptop"),
-        Err(FindPeerError::Revoked(Revoked { name: "laptop".into(), time: 9 }))
+        Err(FindPeerError::Revoked(Revoked { name: "laptop".into(), time: ms(9) }))
     );
     let mut expected = stronghold_vault::AuditLog::default();
     for (device, deed) in
         [(was, AuditAction::Renewed), (LAPTOP, AuditAction::Revoked), (PHONE, AuditAction::Revoked)]
     {
-        expected.append(AuditRecord::about(device, deed, 9));
+        expected.append(AuditRecord::about(device, deed, ms(9)));
     }
     assert!(here.log().entries().eq(expected.entries()));
     assert_eq!(known(&here, &LAPTOP), ["c/v/mail", "c/v/shop"]);

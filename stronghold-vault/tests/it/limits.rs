@@ -63,7 +63,7 @@ fn as_nobody_a_hundred_thousand_records_in_a_thousand_vaults() {
     const RECORDS: u32 = 100_000;
     let mut vault = Stronghold::new("many").unwrap();
     for n in 0..RECORDS {
-        vault.write(&location(n), &n.to_le_bytes(), Labels::new(), 1).unwrap();
+        vault.write(&location(n), &n.to_le_bytes(), Labels::new(), crate::common::ms(1)).unwrap();
     }
     let opened = Stronghold::from_payload(&vault.to_payload().unwrap()).unwrap();
     for n in (0..RECORDS).step_by(97) {
@@ -87,7 +87,7 @@ fn keys_work_where_nothing_may_be_locked() {
 fn as_nobody_who_may_lock_nothing() {
     let mut vault = Stronghold::new("unlocked").unwrap();
     for n in 0..300 {
-        vault.write(&location(100 * n), b"value", Labels::new(), 1).unwrap();
+        vault.write(&location(100 * n), b"value", Labels::new(), crate::common::ms(1)).unwrap();
     }
     assert_eq!(**vault.read(&location(100)).unwrap().revision.value, b"value"[..]);
     let held = locked_memory_status();

@@ -33,7 +33,10 @@ mod outline;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{common::at, effort};
+use crate::{
+    common::{at, ms},
+    effort,
+};
 use link::{Allowed, File, GRANTED, Outcome, PRIVATE, Replica, Seen, key, run, select};
 use outline::{CLEAN, COMPLETE, FORKED, Outline, RECORDS, REMOVED, SELECTIONS, Transition, Way};
 use proptest::{
@@ -185,13 +188,13 @@ impl<const N: usize, const MODE: u8> World<N, MODE> {
             Transition::Write { on, record, value } => {
                 self.replicas[on].next_generation();
                 let stronghold = &mut self.replicas[on].stronghold;
-                let id = stronghold.write(&self.locations[record], &[value], Labels::new(), self.now);
+                let id = stronghold.write(&self.locations[record], &[value], Labels::new(), ms(self.now));
                 self.note(on, record, id.unwrap(), Some(value));
             }
             Transition::Remove { on, record } => {
                 let readable = bits(self.heads(on, record)).any(|head| self.written[head].value.is_some());
                 self.replicas[on].next_generation();
-                let removed = self.replicas[on].stronghold.remove(&self.locations[record], self.now);
+                let removed = self.replicas[on].stronghold.remove(&self.locations[record], ms(self.now));
                 assert_eq!(removed.is_ok(), readable, "{removed:?}");
                 if let Ok(id) = removed {
                     self.note(on, record, id, None);
@@ -238,7 +241,7 @@ impl<const N: usize, const MODE: u8> World<N, MODE> {
         let kept = *keep.get(&heads);
         let (id, _) = self.numbers.iter().find(|(_, number)| **number == kept).unwrap();
         self.replicas[on].next_generation();
-        let id = self.replicas[on].stronghold.resolve(&self.locations[record], id, self.now).unwrap();
+        let id = self.replicas[on].stronghold.resolve(&self.locations[record], id, ms(self.now)).unwrap();
         self.note(on, record, id, self.written[kept].value);
     }
 
@@ -286,7 +289,7 @@ impl<const N: usize, const MODE: u8> World<N, MODE> {
         };
         let report = target
             .stronghold
-            .import(&entries, source.stronghold.identity().device(), self.now, asked)
+            .import(&entries, source.stronghold.identity().device(), ms(self.now), asked)
             .unwrap();
         assert_eq!(report.received, wanted.len() as u64, "just what was missing was taken");
         target.seen |= gains;
@@ -310,10 +313,11 @@ impl<const N: usize, const MODE: u8> World<N, MODE> {
     ) -> Outcome {
         let replica = &self.replicas[asking];
         let policy = replica.stronghold.policy();
-        let granted = |operation| match policy.decide(&self.replicas[asked].device, operation, selection, 0) {
-            Decision::Allowed(grant) => Some(grant),
-            _ => None,
-        };
+        let granted =
+            |operation| match policy.decide(&self.replicas[asked].device, operation, selection, ms(0)) {
+                Decision::Allowed(grant) => Some(grant),
+                _ => None,
+            };
         let push = granted(Operation::Pull).filter(|_| !matches!(way, Way::Pull));
         let pull = !matches!(way, Way::Push);
         if !pull && push.is_none() {
@@ -438,8 +442,8 @@ impl<const N: usize, const MODE: u8> World<N, MODE> {
         for version in self.locations.iter().flat_map(|location| stronghold.history(location)).flatten() {
             let Written { time, came, .. } = &self.written[self.numbers[&version.revision]];
             let shown = match version.via {
-                None => version.time == *time,
-                Some(_) => came.iter().any(|came| version.time == *time.min(came)),
+                None => version.time == ms(*time),
+                Some(_) => came.iter().any(|came| version.time == ms(*time.min(came))),
             };
             assert!(shown, "on replica {number}: {version:?}, written at {time}, came at {came:?}");
         }

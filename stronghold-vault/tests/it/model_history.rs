@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::common::{at, copy, merge, new, shapes};
+use crate::common::{at, copy, merge, ms, new, shapes};
 use proptest::{prelude::*, test_runner::RngSeed};
 use stronghold_sync::{DeviceId, RevisionId};
 use stronghold_vault::{Labels, PendingStep, RETENTION, RevisionInfo, Stronghold};
@@ -78,7 +78,7 @@ impl Replica {
     /// Makes a change as a step that can be undone.
     fn change<T>(&mut self, now: u64, change: impl FnOnce(&mut Stronghold) -> T) -> T {
         let before = self.heads();
-        self.stronghold.begin_step(PendingStep::command("test", now));
+        self.stronghold.begin_step(PendingStep::command("test", ms(now)));
         let done = change(&mut self.stronghold);
         let _ = self.stronghold.end_step();
         self.replaced(&before, now);
@@ -100,7 +100,7 @@ impl Replica {
     fn check(&self, now: u64) {
         let held: BTreeSet<RevisionId> = self.history().iter().map(|version| version.revision).collect();
         for (via, (replaced, values)) in &self.last {
-            if now - replaced < RETENTION {
+            if ms(now).since(ms(*replaced)) < RETENTION {
                 let mut readable = values.iter().filter(|value| {
                     held.contains(value) && self.stronghold.read_revision(&at(RECORD), value).is_ok()
                 });
@@ -131,18 +131,22 @@ impl World {
                     self.written += 1;
                     let value = self.written.to_string();
                     let write = |stronghold: &mut Stronghold| {
-                        stronghold.write(&at(RECORD), value.as_bytes(), Labels::new(), now).unwrap()
+                        stronghold.write(&at(RECORD), value.as_bytes(), Labels::new(), ms(now)).unwrap()
                     };
                     self.replicas[on].change(now, write);
                 }
             }
             Operation::Remove { on } => {
-                let _ = self.replicas[on].change(now, |stronghold| stronghold.remove(&at(RECORD), now));
+                let _ = self.replicas[on].change(now, |stronghold| stronghold.remove(&at(RECORD), ms(now)));
             }
             Operation::Merge { into, from } => self.merge(into, from),
             // Not in a step of its own, which would be the next to be undone.
-            Operation::Undo { on } => self.take_back(on, |stronghold| drop(stronghold.undo(now).unwrap())),
-            Operation::Redo { on } => self.take_back(on, |stronghold| drop(stronghold.redo(now).unwrap())),
+            Operation::Undo { on } => {
+                self.take_back(on, |stronghold| drop(stronghold.undo(ms(now)).unwrap()))
+            }
+            Operation::Redo { on } => {
+                self.take_back(on, |stronghold| drop(stronghold.redo(ms(now)).unwrap()))
+            }
             Operation::Wait { days } => self.now += u64::from(days) * DAY,
             Operation::Store { on } => self.replicas[on].stronghold = copy(&self.replicas[on].stronghold),
         }

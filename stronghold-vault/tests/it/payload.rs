@@ -11,8 +11,8 @@ fn furnished() -> Stronghold {
         put(&mut vault, &format!("wallet/web/{n}"), "one", n);
         put(&mut vault, &format!("wallet/web/{n}"), "two", n);
     }
-    vault.write(&at("a/b/c"), b"v", Labels::from([("l".to_owned(), "t".to_owned())]), 1).unwrap();
-    vault.remove(&at("wallet/web/0"), 9).unwrap();
+    vault.write(&at("a/b/c"), b"v", Labels::from([("l".to_owned(), "t".to_owned())]), ms(1)).unwrap();
+    vault.remove(&at("wallet/web/0"), ms(9)).unwrap();
     let device = stronghold_sync::DeviceId::from_bytes([1; 32]);
     let operations = Operation::ALL.into();
     vault.policy_mut().grant(Rule {
@@ -29,7 +29,7 @@ fn furnished() -> Stronghold {
             own_name: "its own name".into(),
             spki: vec![1; 91],
             address: Some("host:1".into()),
-            paired: 1,
+            paired: ms(1),
             generation: 5,
             rendezvous: Some(stronghold_vault::Rendezvous::from_bytes([9; 32])),
         },
@@ -37,7 +37,7 @@ fn furnished() -> Stronghold {
     let known: Vec<_> = shapes(&vault).iter().map(|shape| shape.revision).collect();
     vault.record_disclosed(&device, known);
     vault.log_decision(stronghold_vault::AuditRecord {
-        time: 1,
+        time: ms(1),
         device,
         action: stronghold_vault::AuditAction::Pull,
         selection: "**".into(),
@@ -99,7 +99,7 @@ fn debug_shows_no_secret() {
             &at("wallet/web/mail"),
             b"hunter2hunter2",
             Labels::from([("l".to_owned(), "labelled".to_owned())]),
-            1,
+            ms(1),
         )
         .unwrap();
     let read = vault.read(&at("wallet/web/mail")).unwrap();

@@ -1,6 +1,6 @@
 //! The cost of a peer's request: bounded, and independent of records outside of its rules.
 
-use crate::common::{new, put};
+use crate::common::{ms, new, put};
 use stronghold_sync::{Decision, DeviceId, Operation, Rule, Scope, Selection};
 
 /// A request costs nothing, and so reveals nothing, if the peer's grant covers nothing.
@@ -23,7 +23,8 @@ fn a_request_is_not_held_against_names_outside_of_the_rules() {
     put(&mut here, "wallet/web/few", "value", 1);
     let steps = |requested: &str| {
         let requested = Selection::parse(&["shared", "wallet/web/few", requested]).unwrap();
-        let Decision::Allowed(grant) = here.policy().decide(&device, Operation::Pull, &requested, 0) else {
+        let Decision::Allowed(grant) = here.policy().decide(&device, Operation::Pull, &requested, ms(0))
+        else {
             panic!("not allowed");
         };
         let named = here.named_shapes(grant.scope().first());
@@ -64,10 +65,11 @@ fn who_may_browse_does_not_learn_how_long_a_secret_is() {
     let (device, everything) = (DeviceId::from_bytes([7; 32]), Selection::everything());
     let (operations, selection) = ([Operation::Browse].into(), everything.clone());
     here.policy_mut().grant(Rule { device, operations, selection, expires: None, ask: false });
-    let Decision::Allowed(grant) = here.policy().decide(&device, Operation::Browse, &everything, 1) else {
+    let Decision::Allowed(grant) = here.policy().decide(&device, Operation::Browse, &everything, ms(1))
+    else {
         panic!("not allowed");
     };
-    let listed = here.list_for_peer(&grant, 1).unwrap();
+    let listed = here.list_for_peer(&grant, ms(1)).unwrap();
     let sizes: Vec<u64> = listed.iter().map(|entry| entry.size).collect();
     assert_eq!(sizes, [10, 0, 10], "{listed:?}");
 }

@@ -1,12 +1,14 @@
 //! Retention of replaced values and of the knowledge about them: no device's writes wash away
 //! another device's value, and no number of edits brings an old value back.
 
-use crate::common::{at, copy, get, merge, new, put};
+use crate::common::{at, copy, get, merge, ms, new, put};
 use proptest::prelude::*;
 use stronghold_vault::{RETENTION, Stronghold};
 
 const R: &str = "wallet/web/bank";
 const DAY: u64 = 24 * 60 * 60 * 1000;
+/// The retention time, in milliseconds.
+const KEPT: u64 = RETENTION.as_millis() as u64;
 
 fn values(stronghold: &Stronghold) -> Vec<String> {
     let history = stronghold.history(&at(R)).unwrap();
@@ -29,11 +31,11 @@ fn fourteen_pushes_of_nothing_leave_the_owners_value_in_the_history() {
     assert_eq!(get(&here, R).as_deref(), Some(""));
     assert!(values(&here).contains(&"original".to_owned()));
     // Kept for 90 days after replacement; later it goes with the next write.
-    put(&mut phone, R, "", RETENTION - 1);
-    merge(&mut here, &phone, RETENTION - 1);
+    put(&mut phone, R, "", KEPT - 1);
+    merge(&mut here, &phone, KEPT - 1);
     assert!(values(&here).contains(&"original".to_owned()));
-    put(&mut phone, R, "", RETENTION + DAY);
-    merge(&mut here, &phone, RETENTION + DAY);
+    put(&mut phone, R, "", KEPT + DAY);
+    merge(&mut here, &phone, KEPT + DAY);
     assert!(!values(&here).contains(&"original".to_owned()));
 }
 
@@ -67,7 +69,7 @@ fn what_one_device_delivers_does_not_wash_away_what_another_did() {
     for n in 0..30 {
         put(&mut phone, R, "", n);
         merge(&mut here, &phone, n);
-        let _ = here.remove(&at(R), n); // nor does a deletion count as a value
+        let _ = here.remove(&at(R), ms(n)); // nor does a deletion count as a value
     }
     assert!(values(&here).contains(&"of the laptop".to_owned()));
 }
@@ -80,15 +82,18 @@ fn who_wrote_a_revision_and_who_brought_it_are_told_and_a_foreign_time_is_no_lat
     put(&mut here, R, "own", 200);
     merge(&mut here, &laptop, 100);
     let reading = here.read(&at(R)).unwrap();
-    assert_eq!((&**reading.revision.value, reading.modified, reading.conflict), (&b"own"[..], 200, true));
+    assert_eq!((&**reading.revision.value, reading.modified, reading.conflict), (&b"own"[..], ms(200), true));
     let history = here.history(&at(R)).unwrap();
     let foreign = history.iter().find(|version| version.via.is_some()).unwrap();
     assert_eq!(foreign.author, Some(phone.identity().device()));
-    assert_eq!((foreign.via, foreign.time), (Some(laptop.identity().device()), 100));
+    assert_eq!((foreign.via, foreign.time), (Some(laptop.identity().device()), ms(100)));
     let own = history.iter().find(|version| version.via.is_none()).unwrap();
     assert_eq!(own.author, Some(here.identity().device()));
     assert_eq!(copy(&here).history(&at(R)).unwrap(), history, "also after it was stored");
-    assert_eq!(here.list(&"**".parse().unwrap()).collect::<Result<Vec<_>, _>>().unwrap()[0].modified, 200);
+    assert_eq!(
+        here.list(&"**".parse().unwrap()).collect::<Result<Vec<_>, _>>().unwrap()[0].modified,
+        ms(200)
+    );
 }
 
 #[test]
@@ -97,7 +102,7 @@ fn an_edit_to_an_empty_value_beside_a_deletion_is_a_conflict() {
     put(&mut here, R, "value", 1);
     merge(&mut there, &here, 1);
     put(&mut here, R, "", 2);
-    there.remove(&at(R), 2).unwrap();
+    there.remove(&at(R), ms(2)).unwrap();
     merge(&mut here, &there, 3);
     assert!(here.read(&at(R)).unwrap().conflict);
 }
@@ -112,7 +117,7 @@ fn edits_while_away(edits: u64, deleted: bool) {
         put(&mut here, R, &n.to_string(), 2);
     }
     if deleted {
-        here.remove(&at(R), 3).unwrap();
+        here.remove(&at(R), ms(3)).unwrap();
     }
     let expected = (!deleted).then(|| (edits - 1).to_string());
     for _ in 0..2 {
@@ -149,7 +154,7 @@ fn nor_do_those_of_a_device_that_had_it_from_another() {
         }
         merge(&mut here, &copy(&there), 5);
     }
-    here.remove(&at(R), 6).unwrap();
+    here.remove(&at(R), ms(6)).unwrap();
     merge(&mut here, &away, 7);
     merge(&mut away, &here, 7);
     assert_eq!((get(&here, R), get(&away, R)), (None, None));

@@ -1,12 +1,12 @@
 //! Undo and redo, step by step: earlier values are readable again, and survive a later sync.
 
-use crate::common::{at, copy, get, merge, new, put};
+use crate::common::{at, copy, get, merge, ms, new, put};
 use stronghold_sync::{DeviceId, Operation, Rule, Selection};
 use stronghold_vault::{PendingStep, RulesOutcome, STEPS, Stronghold, UndoSkipReason};
 
 /// Makes one step of several changes.
 fn step(stronghold: &mut Stronghold, word: &str, change: impl FnOnce(&mut Stronghold)) {
-    step_of(stronghold, &mut PendingStep::command(word, 1), change);
+    step_of(stronghold, &mut PendingStep::command(word, ms(1)), change);
 }
 
 fn step_of(stronghold: &mut Stronghold, underway: &mut PendingStep, change: impl FnOnce(&mut Stronghold)) {
@@ -21,14 +21,14 @@ fn put_step(stronghold: &mut Stronghold, location: &str, value: &str) {
 
 fn undo(stronghold: &mut Stronghold) -> Vec<String> {
     let expected = stronghold.would_undo();
-    let moved = stronghold.undo(9).unwrap();
+    let moved = stronghold.undo(ms(9)).unwrap();
     assert_eq!(moved, expected);
     moved.map_or_else(Vec::new, |moved| moved.records.iter().map(ToString::to_string).collect())
 }
 
 fn redo(stronghold: &mut Stronghold) -> Vec<String> {
     let expected = stronghold.would_redo();
-    let moved = stronghold.redo(9).unwrap();
+    let moved = stronghold.redo(ms(9)).unwrap();
     assert_eq!(moved, expected);
     moved.map_or_else(Vec::new, |moved| moved.records.iter().map(ToString::to_string).collect())
 }
@@ -46,7 +46,7 @@ fn an_edit_a_new_record_and_a_deletion_are_written_back_and_hold_against_a_sync(
     step(&mut here, "mistake", |here| {
         put(here, "c/v/edited", "new", 1);
         put(here, "c/w/added", "by mistake", 1);
-        here.remove(&at("c/v/removed"), 2).unwrap();
+        here.remove(&at("c/v/removed"), ms(2)).unwrap();
     });
     let mut there = copy(&here); // a sync that carried the mistake
     assert_eq!(undo(&mut here), ["c/v/edited", "c/v/removed", "c/w/added"]);
@@ -124,7 +124,7 @@ fn a_record_that_was_changed_since_is_named_and_left() {
     let mut there = copy(&here);
     put(&mut there, "c/v/one", "others", 2);
     merge(&mut here, &there, 3); // no step
-    let moved = here.undo(4).unwrap().unwrap();
+    let moved = here.undo(ms(4)).unwrap().unwrap();
     assert_eq!(moved.records, [at("c/v/two")]);
     assert_eq!(moved.skipped, [(at("c/v/one"), UndoSkipReason::ChangedSince)]);
     assert_eq!((get(&here, "c/v/one").as_deref(), get(&here, "c/v/two")), (Some("others"), None));
@@ -158,7 +158,7 @@ fn what_changes_nothing_is_no_step_and_the_oldest_of_seventeen_goes() {
 fn one_step_may_take_many_commits_and_another_in_between() {
     let mut here = new();
     put(&mut here, "c/v/r", "before", 1);
-    let mut sync = PendingStep::command("sync", 5);
+    let mut sync = PendingStep::command("sync", ms(5));
     for n in 0..3 {
         step_of(&mut here, &mut sync, |here| put(here, "c/v/r", &n.to_string(), 1));
         here = copy(&here);
@@ -179,7 +179,7 @@ fn what_peers_push_leaves_the_owners_own_last_steps_in_the_list() {
     }
     undo(&mut here);
     for n in 0..40 {
-        let mut served = PendingStep::served("serve: phone", n);
+        let mut served = PendingStep::served("serve: phone", ms(n));
         step_of(&mut here, &mut served, |here| put(here, "c/v/theirs", &n.to_string(), 1));
     }
     assert_eq!(words(&here).iter().filter(|word| *word == "put").count(), STEPS / 2);
@@ -195,11 +195,11 @@ fn purged_values_are_not_brought_back_and_that_is_said() {
     assert_eq!(here.purge(&"c/v/r".parse().unwrap()), 1);
     assert_eq!(undo(&mut here), ["c/v/s"]);
     for _ in 0..2 {
-        let moved = here.undo(9).unwrap().unwrap();
+        let moved = here.undo(ms(9)).unwrap().unwrap();
         assert_eq!(moved.skipped, [(at("c/v/r"), UndoSkipReason::Purged)]);
     }
     assert_eq!(get(&here, "c/v/r").as_deref(), Some("new"));
-    assert!(here.undo(9).unwrap().is_none());
+    assert!(here.undo(ms(9)).unwrap().is_none());
 }
 
 #[test]
@@ -219,19 +219,19 @@ fn rules_are_put_back_but_never_those_of_a_device_that_was_revoked_since() {
     let mut here = new();
     grant(&mut here, 1);
     grant(&mut here, 2);
-    let moved = here.undo(9).unwrap().unwrap();
+    let moved = here.undo(ms(9)).unwrap().unwrap();
     assert_eq!(
         (moved.records.len(), moved.rules, here.policy().rules().count()),
         (0, RulesOutcome::PutBack, 1)
     );
-    here.redo(9).unwrap();
+    here.redo(ms(9)).unwrap();
     assert_eq!(here.policy().rules().count(), 2);
-    here.revoke(&rule(1).device, 10);
+    here.revoke(&rule(1).device, ms(10));
     assert_eq!(here.policy().rules().count(), 1);
-    here.undo(9).unwrap();
-    here.undo(9).unwrap();
-    here.redo(9).unwrap();
-    here.redo(9).unwrap();
+    here.undo(ms(9)).unwrap();
+    here.undo(ms(9)).unwrap();
+    here.redo(ms(9)).unwrap();
+    here.redo(ms(9)).unwrap();
     assert!(here.policy().rules().all(|rule| rule.device != DeviceId::from_bytes([1; 32])));
 }
 
@@ -271,12 +271,12 @@ fn records_are_told_in_the_order_of_their_names() {
 fn what_is_written_back_has_its_labels_and_the_time_of_going_back() {
     let mut here = new();
     let labels = stronghold_vault::Labels::from([("from".to_owned(), "csv".to_owned())]);
-    here.write(&at("c/v/r"), b"old", labels.clone(), 1).unwrap();
+    here.write(&at("c/v/r"), b"old", labels.clone(), ms(1)).unwrap();
     put_step(&mut here, "c/v/r", "new");
-    here.undo(77).unwrap();
+    here.undo(ms(77)).unwrap();
     let read = here.read(&at("c/v/r")).unwrap();
-    assert_eq!((read.revision.labels, read.modified), (labels, 77));
+    assert_eq!((read.revision.labels, read.modified), (labels, ms(77)));
     assert_eq!(here.history(&at("c/v/r")).unwrap().len(), 3);
-    here.redo(78).unwrap();
-    assert_eq!(here.read(&at("c/v/r")).unwrap().modified, 78);
+    here.redo(ms(78)).unwrap();
+    assert_eq!(here.read(&at("c/v/r")).unwrap().modified, ms(78));
 }

@@ -21,7 +21,7 @@ fn revision(value: &[u8]) -> Revision {
         ancestors: Ancestors::default(),
         deleted: false,
         labels: Labels::new(),
-        time: 1,
+        time: ms(1),
         value: Zeroizing::new(value.to_vec()),
     }
 }
@@ -34,17 +34,20 @@ fn entry(location: &str, revision: Revision) -> Entry {
 fn what_is_written_is_read_until_it_is_removed() {
     let mut vault = new();
     assert_eq!(vault.read(&at(R)).unwrap_err(), ReadError::NotFound);
-    assert_eq!(vault.remove(&at(R), 1), Err(WriteError::NotFound));
+    assert_eq!(vault.remove(&at(R), ms(1)), Err(WriteError::NotFound));
     let labels = Labels::from([("from".to_owned(), "csv".to_owned())]);
-    let id = vault.write(&at(R), b"one", labels.clone(), 5).unwrap();
+    let id = vault.write(&at(R), b"one", labels.clone(), ms(5)).unwrap();
     let read = vault.read(&at(R)).unwrap();
-    assert_eq!((read.id, &read.revision.labels, read.revision.time, read.conflict), (id, &labels, 5, false));
+    assert_eq!(
+        (read.id, &read.revision.labels, read.revision.time, read.conflict),
+        (id, &labels, ms(5), false)
+    );
     assert_eq!(&**read.revision.value, b"one");
-    vault.write(&at(R), b"", Labels::new(), 6).unwrap();
+    vault.write(&at(R), b"", Labels::new(), ms(6)).unwrap();
     assert_eq!(get(&vault, R).as_deref(), Some(""), "an empty value is a value");
-    vault.remove(&at(R), 7).unwrap();
+    vault.remove(&at(R), ms(7)).unwrap();
     assert_eq!(vault.read(&at(R)).unwrap_err(), ReadError::NotFound);
-    assert_eq!(vault.remove(&at(R), 8), Err(WriteError::NotFound), "it is deleted once");
+    assert_eq!(vault.remove(&at(R), ms(8)), Err(WriteError::NotFound), "it is deleted once");
     put(&mut vault, R, "again", 9);
     assert_eq!(get(&vault, R).as_deref(), Some("again"));
 }
@@ -63,11 +66,11 @@ fn the_last_ten_values_stay_readable() {
         .collect();
     assert_eq!(values, (4..15).rev().map(|n| format!("v{n}")).collect::<Vec<_>>());
     let old = history[3].revision;
-    vault.resolve(&at(R), &old, 20).unwrap();
+    vault.resolve(&at(R), &old, ms(20)).unwrap();
     assert_eq!(get(&vault, R).as_deref(), Some("v11"), "an old value is restored by writing it again");
     let unknown = RevisionId::from_bytes([1; 32]);
     assert_eq!(vault.read_revision(&at(R), &unknown), Err(ReadError::NoSuchRevision));
-    assert_eq!(vault.resolve(&at(R), &unknown, 21), Err(WriteError::NoSuchRevision));
+    assert_eq!(vault.resolve(&at(R), &unknown, ms(21)), Err(WriteError::NoSuchRevision));
 }
 
 #[test]
@@ -76,11 +79,11 @@ fn a_list_is_in_the_order_of_names_and_within_the_selection() {
     for name in ["b/v/2", "a/w/x/y", "a/v/1", "b/v/1"] {
         put(&mut vault, name, "12345", 3);
     }
-    vault.remove(&at("b/v/1"), 4).unwrap();
+    vault.remove(&at("b/v/1"), ms(4)).unwrap();
     let names = |selection: &str| -> Vec<String> {
         let selection = selection.parse().unwrap();
         let listed = vault.list(&selection).collect::<Result<Vec<_>, _>>().unwrap();
-        assert!(listed.iter().all(|entry| entry.size == 5 && entry.modified == 3 && !entry.conflict));
+        assert!(listed.iter().all(|entry| entry.size == 5 && entry.modified == ms(3) && !entry.conflict));
         let mut locations: Vec<_> = vault.locations(&selection).collect();
         locations.sort();
         assert!(listed.iter().map(|entry| &entry.location).eq(&locations));
@@ -94,8 +97,8 @@ fn a_list_is_in_the_order_of_names_and_within_the_selection() {
     assert!(vault.vaults("c").is_empty());
     assert_eq!(names("a/w"), ["a/w/x/y"]);
     assert!(names("c").is_empty());
-    vault.remove(&at("b/v/2"), 4).unwrap();
-    vault.remove(&at("a/v/1"), 4).unwrap();
+    vault.remove(&at("b/v/2"), ms(4)).unwrap();
+    vault.remove(&at("a/v/1"), ms(4)).unwrap();
     assert_eq!(
         (vault.clients(), vault.vaults("a")),
         (vec!["a"], vec!["w"]),
@@ -125,8 +128,8 @@ fn a_conflict_keeps_both_values_until_it_is_resolved() {
         one.is_conflict(&at(R).id()).unwrap()
             && one.list(&Selection::everything()).collect::<Result<Vec<_>, _>>().unwrap()[0].conflict
     );
-    let left = found[0].1.iter().find(|version| version.time == 5).unwrap().revision;
-    one.resolve(&at(R), &left, 11).unwrap();
+    let left = found[0].1.iter().find(|version| version.time == ms(5)).unwrap().revision;
+    one.resolve(&at(R), &left, ms(11)).unwrap();
     assert_eq!(get(&one, R).as_deref(), Some("left"));
     assert!(one.conflicts(&Selection::everything()).unwrap().is_empty());
     assert_eq!(merge(&mut two, &one, 12).1.conflicts, 0);
@@ -156,7 +159,7 @@ fn equal_content_written_on_both_sides_is_no_conflict() {
 #[test]
 fn a_concurrent_edit_and_deletion_shows_the_edit_and_is_a_conflict() {
     let [mut one, mut two] =
-        apart(|one| assert!(one.remove(&at(R), 9).is_ok()), |two| put(two, R, "edit", 5));
+        apart(|one| assert!(one.remove(&at(R), ms(9)).is_ok()), |two| put(two, R, "edit", 5));
     assert_eq!(merge(&mut one, &two, 10).1.conflicts, 1);
     assert_eq!(merge(&mut two, &one, 11).1.deleted, 0);
     for side in [&one, &two] {
@@ -165,14 +168,14 @@ fn a_concurrent_edit_and_deletion_shows_the_edit_and_is_a_conflict() {
     }
     let versions = one.conflicts(&Selection::everything()).unwrap().remove(0).1;
     let deletion = versions.iter().find(|version| version.deleted).unwrap().revision;
-    one.resolve(&at(R), &deletion, 12).unwrap();
+    one.resolve(&at(R), &deletion, ms(12)).unwrap();
     assert_eq!(merge(&mut two, &one, 13).1.deleted, 1);
     assert_eq!(get(&two, R), None);
 }
 
 #[test]
 fn deletions_travel_and_a_reverse_sync_does_not_resurrect() {
-    let [mut one, mut two] = apart(|one| assert!(one.remove(&at(R), 2).is_ok()), |_| ());
+    let [mut one, mut two] = apart(|one| assert!(one.remove(&at(R), ms(2)).is_ok()), |_| ());
     assert!(merge(&mut one, &two, 3).0.is_empty(), "the old value does not come back");
     assert_eq!(merge(&mut two, &one, 4).1.deleted, 1);
     merge(&mut one, &two, 5);
@@ -259,23 +262,26 @@ fn a_record_selection_is_applied_by_the_sender() {
     let device = stronghold_sync::DeviceId::from_bytes([1; 32]);
     let selection: Selection = "wallet/web/a".parse().unwrap();
     let operations = [Operation::Pull, Operation::Browse].into();
-    vault.policy_mut().grant(Rule { device, operations, selection, expires: Some(10), ask: false });
+    vault.policy_mut().grant(Rule { device, operations, selection, expires: Some(ms(10)), ask: false });
     let granted =
         |operation, now| match vault.policy().decide(&device, operation, &Selection::everything(), now) {
             Decision::Allowed(grant) => grant,
             other => panic!("{other:?}"),
         };
-    let (pull, browse) = (granted(Operation::Pull, 0), granted(Operation::Browse, 0));
+    let (pull, browse) = (granted(Operation::Pull, ms(0)), granted(Operation::Browse, ms(0)));
     let told = vault.shapes(pull.scope(), &Mapping::default());
     assert_eq!(told.iter().map(|shape| shape.location).collect::<Vec<_>>(), [at("wallet/web/a").id()]);
-    assert_eq!(vault.list_for_peer(&browse, 0).unwrap().len(), 1);
-    assert!(vault.list_for_peer(&browse, 10).unwrap().is_empty(), "the rule has expired");
+    assert_eq!(vault.list_for_peer(&browse, ms(0)).unwrap().len(), 1);
+    assert!(vault.list_for_peer(&browse, ms(10)).unwrap().is_empty(), "the rule has expired");
     let all: Vec<EntryId> = shapes(&vault).iter().map(|shape| shape.entry()).collect();
-    assert!(vault.export(&pull, &all, 0).is_err(), "what is not granted does not leave, whoever asks for it");
-    assert_eq!(vault.export(&pull, &[told[0].entry()], 0).unwrap().len(), 1);
-    assert!(vault.export(&pull, &[told[0].entry()], 10).is_err());
+    assert!(
+        vault.export(&pull, &all, ms(0)).is_err(),
+        "what is not granted does not leave, whoever asks for it"
+    );
+    assert_eq!(vault.export(&pull, &[told[0].entry()], ms(0)).unwrap().len(), 1);
+    assert!(vault.export(&pull, &[told[0].entry()], ms(10)).is_err());
     *vault.policy_mut() = Policy::default();
-    assert!(vault.export(&pull, &[told[0].entry()], 0).is_err(), "revoked in between");
+    assert!(vault.export(&pull, &[told[0].entry()], ms(0)).is_err(), "revoked in between");
 }
 
 #[test]
@@ -296,7 +302,7 @@ fn a_record_removed_since_it_was_told_of_does_not_fail_the_whole_export() {
     put(&mut vault, R, "value", 1);
     put(&mut vault, "wallet/web/other", "other", 1);
     let told: Vec<EntryId> = shapes(&vault).iter().map(|shape| shape.entry()).collect();
-    vault.remove(&at(R), 2).unwrap();
+    vault.remove(&at(R), ms(2)).unwrap();
     let entries = export(&vault, &told).unwrap();
     assert_eq!(
         entries.iter().map(|entry| entry.location.to_string()).collect::<Vec<_>>(),
@@ -332,7 +338,7 @@ fn an_import_error_is_returned_and_nothing_of_the_batch_is_kept() {
             false => Err(RejectReason::Unrequested),
         };
         assert_eq!(
-            into.import(&entries, from.identity().device(), 1, asked),
+            into.import(&entries, from.identity().device(), ms(1), asked),
             Err(ImportError::Unacceptable(RejectReason::Unrequested))
         );
         assert_eq!(bytes(&into), before, "the altered one is number {bad}");
@@ -366,23 +372,23 @@ fn what_is_over_the_limits_is_neither_written_nor_taken() {
     let before = bytes(&vault);
     let long = Labels::from([("n".to_owned(), "t".repeat(MAX_LABELS))]);
     let too_large = Err(WriteError::TooLarge);
-    assert_eq!(vault.write(&at(R), &vec![0; MAX_VALUE + 1], Labels::new(), 1), too_large);
-    assert_eq!(vault.write(&at(R), b"", long.clone(), 1), too_large);
+    assert_eq!(vault.write(&at(R), &vec![0; MAX_VALUE + 1], Labels::new(), ms(1)), too_large);
+    assert_eq!(vault.write(&at(R), b"", long.clone(), ms(1)), too_large);
     let over = Err(ImportError::Unacceptable(RejectReason::OverLimits));
     assert_eq!(import_all(&mut vault, &[entry(R, Revision { labels: long, ..revision(b"") })]), over);
     assert_eq!(import_all(&mut vault, &[entry(R, Revision { deleted: true, ..revision(b"x") })]), over);
     assert_eq!(bytes(&vault), before);
-    vault.write(&at(R), &vec![7; MAX_VALUE], Labels::new(), 1).unwrap();
+    vault.write(&at(R), &vec![7; MAX_VALUE], Labels::new(), ms(1)).unwrap();
     assert_eq!(vault.read(&at(R)).unwrap().revision.value.len(), MAX_VALUE);
     let many = Labels::from_iter((0..MAX_LABELS / 4).map(|n| (format!("{n:04}"), String::new())));
-    vault.write(&at(R), b"", many.clone(), 2).unwrap();
+    vault.write(&at(R), b"", many.clone(), ms(2)).unwrap();
     assert_eq!(vault.read(&at(R)).unwrap().revision.labels, many);
 }
 
 #[test]
 fn a_peer_can_not_pile_up_versions_beside_each_other() {
     let mut vault = new();
-    let version = |n: usize| entry(R, Revision { time: n as u64, ..revision(b"v") });
+    let version = |n: usize| entry(R, Revision { time: ms(n as u64), ..revision(b"v") });
     let full: Vec<Entry> = (0..MAX_HEADS).map(version).collect();
     assert_eq!(import_all(&mut vault, &full).unwrap().received, MAX_HEADS as u64);
     let before = bytes(&vault);
@@ -400,7 +406,7 @@ fn the_same_revision_under_two_names_is_two_records() {
     let mut vault = new();
     import_all(&mut vault, &[entry("c/v/a", revision(b"x")), entry("c/v/b", revision(b"x"))]).unwrap();
     assert_eq!((get(&vault, "c/v/a").as_deref(), get(&vault, "c/v/b").as_deref()), (Some("x"), Some("x")));
-    vault.remove(&at("c/v/a"), 1).unwrap();
+    vault.remove(&at("c/v/a"), ms(1)).unwrap();
     assert_eq!(get(&vault, "c/v/b").as_deref(), Some("x"));
 }
 
@@ -435,7 +441,7 @@ fn an_import_tells_what_was_deleted_and_shrunk_and_leaves_the_rest() {
     }
     merge(&mut here, &there, 2);
     assert_eq!(here.readable(), 6);
-    there.remove(&at("c/v/deleted"), 3).unwrap();
+    there.remove(&at("c/v/deleted"), ms(3)).unwrap();
     for (name, value) in
         [("emptied", ""), ("halved", &long[..40]), ("less", &long[..60]), ("more", &long.repeat(2))]
     {
@@ -443,7 +449,7 @@ fn an_import_tells_what_was_deleted_and_shrunk_and_leaves_the_rest() {
     }
     put(&mut there, "c/v/new", "", 3);
     put(&mut there, "c/v/gone", "", 3);
-    there.remove(&at("c/v/gone"), 4).unwrap();
+    there.remove(&at("c/v/gone"), ms(4)).unwrap();
     let report = merge(&mut here, &there, 4).1;
     let expected = ImportReport { received: 7, deleted: 1, shrunk: 2, conflicts: 0, known: 0 };
     assert_eq!((report, here.readable()), (expected, 6));
@@ -487,8 +493,8 @@ fn conflicts_are_told_in_the_order_of_names_with_their_heads_alone() {
 fn a_history_tells_of_each_version_what_is_known_of_it() {
     let mut here = new();
     let labels = Labels::from([("from".to_owned(), "csv".to_owned())]);
-    let first = here.write(&at(R), b"12345", labels, 5).unwrap();
-    let deletion = here.remove(&at(R), 6).unwrap();
+    let first = here.write(&at(R), b"12345", labels, ms(5)).unwrap();
+    let deletion = here.remove(&at(R), ms(6)).unwrap();
     let author = Some(here.identity().device());
     let version = |revision, time, size, deleted, head| RevisionInfo {
         revision,
@@ -499,13 +505,13 @@ fn a_history_tells_of_each_version_what_is_known_of_it() {
         deleted,
         head,
     };
-    let expected = [version(deletion, 6, 0, true, true), version(first, 5, 5 + 11, false, false)];
+    let expected = [version(deletion, ms(6), 0, true, true), version(first, ms(5), 5 + 11, false, false)];
     assert_eq!(here.history(&at(R)).unwrap(), expected);
     assert_eq!(here.history(&at("wallet/web/none")), Err(ReadError::NotFound));
     let old = here.read_revision(&at(R), &first).unwrap();
-    assert_eq!((&**old.value, old.deleted, old.time), (&b"12345"[..], false, 5));
+    assert_eq!((&**old.value, old.deleted, old.time), (&b"12345"[..], false, ms(5)));
     assert_eq!(here.read_revision(&at("wallet/web/none"), &first), Err(ReadError::NotFound));
-    assert_eq!(here.resolve(&at("wallet/web/none"), &first, 7), Err(WriteError::NotFound));
+    assert_eq!(here.resolve(&at("wallet/web/none"), &first, ms(7)), Err(WriteError::NotFound));
     assert_eq!((here.verify(), here.readable()), (Ok(2), 0));
 }
 
@@ -521,14 +527,14 @@ fn a_conflict_is_settled_as_a_plan_says_and_only_where_there_is_one() {
         winners: winners.to_vec(),
     };
     for nothing in [resolution("wallet/web/none", &[right]), resolution(R, &[unknown]), resolution(R, &[])] {
-        assert_eq!(one.apply_resolution(&nothing, 11), Ok(false));
+        assert_eq!(one.apply_resolution(&nothing, ms(11)), Ok(false));
     }
     assert_eq!(bytes(&one), before);
-    assert_eq!(one.apply_resolution(&resolution(R, &[right, unknown]), 11), Ok(true));
+    assert_eq!(one.apply_resolution(&resolution(R, &[right, unknown]), ms(11)), Ok(true));
     let read = one.read(&at(R)).unwrap();
-    assert_eq!((&**read.revision.value, read.modified, read.conflict), (&b"right"[..], 11, false));
+    assert_eq!((&**read.revision.value, read.modified, read.conflict), (&b"right"[..], ms(11), false));
     let before = bytes(&one);
-    assert_eq!(one.apply_resolution(&resolution(R, &[right]), 12), Ok(false), "it is settled");
+    assert_eq!(one.apply_resolution(&resolution(R, &[right]), ms(12)), Ok(false), "it is settled");
     assert_eq!(bytes(&one), before);
 }
 

@@ -1,6 +1,7 @@
 //! What is announced and heard on the LAN, without one.
 
 use std::sync::Mutex;
+use stronghold_sync::Timestamp;
 
 use super::*;
 use crate::common::{Device, friends};
@@ -129,7 +130,7 @@ async fn another_audience_is_told_at_the_next_look() {
         assert_eq!(paper.so_far(), (vec![1, 2], vec!["2".into()]));
         let elsewhere = own.opened_again();
         let revoke = |stronghold: &mut stronghold_vault::Stronghold| {
-            stronghold.revoke(&peer.device(), 1);
+            stronghold.revoke(&peer.device(), Timestamp::from_millis(1));
             Ok(())
         };
         elsewhere.lock().update(revoke).unwrap();

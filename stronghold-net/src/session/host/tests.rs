@@ -6,7 +6,7 @@ mod marks;
 
 use stronghold_snapshot::{ComplementReceiver, Manifest, RecipientPublicKey, seal_complement};
 use stronghold_sync::{
-    Decision, EntryId, Grant, Mapping, RevisionId, Scope, Shape,
+    Decision, EntryId, Grant, Mapping, RevisionId, Scope, Shape, Timestamp,
     message::Volume,
     session::{Changes, Lookup, LookupResult, PeerMisbehaved},
 };
@@ -155,7 +155,7 @@ async fn what_needs_no_answer_is_told_and_kept() {
         location: "b/v/r".parse().unwrap(),
         revision: revision(1),
         size: 1,
-        modified: 2,
+        modified: Timestamp::from_millis(2),
         conflict: false,
     };
     let volume = Volume { entries: 3, bytes: 30 };
@@ -353,7 +353,7 @@ async fn what_is_looked_up_is_answered_as_it_is_in_the_file() {
     let all = entries(&peer);
     let moved = exported(&peer, &own);
     own.change(|stronghold| {
-        stronghold.import(&moved, peer.device(), 1, |_, _, _| Ok(())).unwrap();
+        stronghold.import(&moved, peer.device(), Timestamp::from_millis(1), |_, _, _| Ok(())).unwrap();
         stronghold.record_disclosed(&peer.device(), all.iter().map(|entry| entry.revision));
     });
     let unknown = "a/v/unknown".parse::<Location>().unwrap().id();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use stronghold_net::{Channel, Expect, Limits, SharedVault, Trust};
 use stronghold_snapshot::{NewSlot, Unlock, VaultFile};
-use stronghold_sync::{DeviceId, Operation, Rule, Selection};
+use stronghold_sync::{DeviceId, Operation, Rule, Selection, Timestamp};
 use stronghold_vault::{Labels, Peer, Rendezvous, Stronghold};
 use tempfile::TempDir;
 use tokio::io::{DuplexStream, duplex};
@@ -61,13 +61,17 @@ impl Device {
         self.change(|stronghold| {
             for (location, value) in entries {
                 let location = location.parse().unwrap();
-                stronghold.write(&location, value.as_bytes(), Labels::new(), 1).unwrap();
+                stronghold
+                    .write(&location, value.as_bytes(), Labels::new(), Timestamp::from_millis(1))
+                    .unwrap();
             }
         });
     }
 
     pub(crate) fn remove(&self, location: &str) {
-        self.change(|stronghold| stronghold.remove(&location.parse().unwrap(), 2).unwrap());
+        self.change(|stronghold| {
+            stronghold.remove(&location.parse().unwrap(), Timestamp::from_millis(2)).unwrap()
+        });
     }
 
     /// Returns the readable names and values in the file on disk.
@@ -88,7 +92,7 @@ impl Device {
                 own_name: name,
                 spki,
                 address: None,
-                paired: 1,
+                paired: Timestamp::from_millis(1),
                 generation: 0,
                 rendezvous: Some(rendezvous),
             };

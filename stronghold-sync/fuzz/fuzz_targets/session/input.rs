@@ -13,7 +13,7 @@ use stronghold_sync::{
     session::{Changes, PeerMisbehaved, Push, SessionRequest, SyncOptions, Take, TaskError, TaskResult},
 };
 
-use super::world::{A, B, Node, SECRET, at, key, sealed, select, set, symbols};
+use super::world::{A, B, Node, SECRET, at, key, ms, sealed, select, set, symbols};
 
 #[derive(Arbitrary, Debug)]
 pub(crate) struct Input {
@@ -504,7 +504,7 @@ fn listings(picked: &[Picked], known: &Known) -> Vec<Listing> {
     let listing = |picked: &Picked| {
         let (location, shape) = picked.shape(known);
         let (revision, size) = (shape.revision, shape.size);
-        Listing { location, revision, size, modified: 1, conflict: false }
+        Listing { location, revision, size, modified: ms(1), conflict: false }
     };
     picked.iter().map(listing).collect()
 }

@@ -21,7 +21,7 @@ pub(crate) fn batch(index: u64, entries: u64, len: u64) -> Message {
 
 /// Returns the responder's reaction to these messages.
 pub(crate) fn responder_error(b: &mut Node, messages: Vec<Message>) -> Option<SessionError> {
-    let mut end = End::new(Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET), b);
+    let mut end = End::new(Responder::new(b.policy.clone(), A, ms(0), key(0xB), SECRET), b);
     for message in messages {
         if end.result.is_none() {
             let _ = end.handle(message);
@@ -92,7 +92,7 @@ fn a_peer_says_once_that_it_asks_and_only_before_it_answers() {
         location: at("wallet/web/1"),
         revision: shape("wallet/web/1", 1).revision,
         size: 1,
-        modified: 1,
+        modified: ms(1),
         conflict: false,
     };
     let granted = Message::Granted(Volume { entries: 1, bytes: 1 });
@@ -131,7 +131,7 @@ fn lists_out_of_order_repeated_or_empty_are_refused() {
             location: at(if shape.revision == one.revision { "wallet/web/1" } else { "wallet/web/2" }),
             revision: shape.revision,
             size: 64,
-            modified: 1,
+            modified: ms(1),
             conflict: false,
         };
         if why == PeerMisbehaved::OutOfOrder {
@@ -153,7 +153,7 @@ fn an_endless_list_ends_at_the_limit_of_memory() {
     };
     let ancestors =
         Ancestors::from_newest_first((0..1024).map(|n| revision(u32::MAX - n)).collect()).unwrap();
-    let mut end = End::new(Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET), &mut b);
+    let mut end = End::new(Responder::new(b.policy.clone(), A, ms(0), key(0xB), SECRET), &mut b);
     end.handle(open_sync(true, true)).unwrap();
     end.turn();
     for n in 0u32.. {
@@ -173,7 +173,7 @@ fn an_endless_list_ends_at_the_limit_of_memory() {
 fn a_list_ends_at_the_number_of_entries_that_is_staged() {
     for (most, fits) in [(3, true), (2, false)] {
         let (_, mut b) = two_devices();
-        let asked = Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET).with_entry_limit(most);
+        let asked = Responder::new(b.policy.clone(), A, ms(0), key(0xB), SECRET).with_entry_limit(most);
         let mut end = End::new(asked, &mut b);
         end.handle(open_sync(true, true)).unwrap();
         end.turn();
@@ -187,7 +187,7 @@ fn a_list_ends_at_the_number_of_entries_that_is_staged() {
 fn an_endless_sketch_ends_at_the_limit_of_cells() {
     for telling in [Digest::Cells, Digest::Symbols] {
         let (_, mut b) = two_devices();
-        let mut end = End::new(Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET), &mut b);
+        let mut end = End::new(Responder::new(b.policy.clone(), A, ms(0), key(0xB), SECRET), &mut b);
         end.handle(open_sync(true, true)).unwrap();
         end.turn();
         let part = || Message::Digest(telling(serde_bytes::ByteBuf::from(vec![1; 48 << 10])));
@@ -436,7 +436,7 @@ fn confirmations_come_in_order_and_for_what_was_sent() {
 #[test]
 fn a_message_while_the_host_owes_an_answer_is_misuse() {
     let (_, b) = two_devices();
-    let mut session = Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET);
+    let mut session = Responder::new(b.policy.clone(), A, ms(0), key(0xB), SECRET);
     let request = Request::Import { selection: select("**"), key: key(0xA) };
     session
         .handle_message(Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() }))

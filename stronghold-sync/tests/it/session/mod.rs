@@ -348,7 +348,7 @@ fn what_is_revoked_in_the_middle_of_a_session_is_denied_and_logged() {
     let asked_with = |b: &mut Node| {
         // The session decides by the policy at its start, the host by the current one.
         b.policy = policy.clone();
-        stronghold_sync::session::Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET)
+        stronghold_sync::session::Responder::new(b.policy.clone(), A, ms(0), key(0xB), SECRET)
     };
     let session = asked_with(&mut b);
     b.policy.revoke(&A);

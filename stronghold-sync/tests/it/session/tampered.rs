@@ -76,7 +76,7 @@ pub(crate) fn one_of_each() -> Vec<Message> {
         Message::Accept(Some(key(1))),
         Message::Granted(Volume { entries: u64::MAX, bytes: u64::MAX }),
         Message::Granted(Volume::default()),
-        Message::Listing(vec![Listing { location, revision, size, modified: 1, conflict: false }]),
+        Message::Listing(vec![Listing { location, revision, size, modified: ms(1), conflict: false }]),
         batch(0, 1, 10),
         batch(u64::MAX, u64::MAX, u64::MAX),
         Message::Chunk(vec![1; 10]),

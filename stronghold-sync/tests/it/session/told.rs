@@ -154,7 +154,7 @@ fn each_side_tells_of_its_edition_and_that_there_are_two_of_the_other() {
         let ask = sync_both("**", &a);
         let asking = Initiator::with_edition(ask, of_a, stamps_of_two());
         let asked =
-            Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET).with_edition(of_b, stamps_of_two());
+            Responder::new(b.policy.clone(), A, ms(0), key(0xB), SECRET).with_edition(of_b, stamps_of_two());
         let ends = (End::new(asking, &mut a), End::new(asked, &mut b));
         let (asking, asked) = drive(ends.0, ends.1, |_, _, message| vec![message]);
         assert!(asking.unwrap().is_ok() && asked.unwrap().is_ok());
@@ -174,7 +174,7 @@ fn each_side_tells_of_its_edition_and_that_there_are_two_of_the_other() {
     }
     let (mut a, mut b) = two_devices();
     let of_a = Edition { generation: 5, stamp: None };
-    let asked = Responder::new(b.policy.clone(), A, 0, key(0xB), SECRET);
+    let asked = Responder::new(b.policy.clone(), A, ms(0), key(0xB), SECRET);
     let asking = Initiator::with_edition(import("**"), of_a, Stamps::default());
     drive(End::new(asking, &mut a), End::new(asked, &mut b), |_, _, message| vec![message]);
     assert_eq!(b.told[0], Action::Notify(Event::Edition(of_a)));
@@ -478,7 +478,7 @@ fn a_listing_is_of_what_was_asked_for() {
             location: at(name),
             revision,
             size: 1,
-            modified: 1,
+            modified: ms(1),
             conflict: false,
         }])
     };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_bytes::ByteBuf;
 use stronghold_sync::{
     Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Operation, Plan, Policy, Replaced, RevisionId,
-    Rule, Scope, Selection, Shape, heads,
+    Rule, Scope, Selection, Shape, Timestamp, heads,
     message::{Listing, Message, RecipientKey},
     reconcile::internals::{Set, SetKey},
     session::{
@@ -39,6 +39,11 @@ pub(crate) fn symbols(entries: impl IntoIterator<Item = EntryId>) -> ByteBuf {
 
 pub(crate) fn at(text: &str) -> Location {
     text.parse().unwrap()
+}
+
+/// Returns the time so many milliseconds after the beginning of 1970.
+pub(crate) const fn ms(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
 }
 
 pub(crate) fn select(text: &str) -> Selection {
@@ -84,7 +89,7 @@ pub(crate) struct Node {
     /// Revisions that came from the peer of the last sessions.
     pub(crate) delivered: BTreeSet<RevisionId>,
     pub(crate) on_plan: TaskResult,
-    pub(crate) now: u64,
+    pub(crate) now: Timestamp,
     /// The result to return instead, with the number of the task or log.
     pub(crate) sabotage: Option<(usize, Performed)>,
     /// Actions that inform or query the host and are neither messages nor content, in order.
@@ -112,7 +117,7 @@ impl Node {
             acknowledged: None,
             delivered: BTreeSet::new(),
             on_plan: TaskResult::Proceed { deletions_confirmed: false },
-            now: 0,
+            now: ms(0),
             sabotage: None,
             told: Vec::new(),
             actions: 0,
@@ -199,7 +204,7 @@ impl Node {
             };
             let (revision, size) = (shown.revision, shown.size);
             let conflict = heads.len() > 1;
-            found.push(Listing { location: location.clone(), revision, size, modified: 1, conflict });
+            found.push(Listing { location: location.clone(), revision, size, modified: ms(1), conflict });
         }
         found.sort_by(|a, b| a.location.cmp(&b.location));
         found

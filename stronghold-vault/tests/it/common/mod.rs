@@ -4,9 +4,14 @@ use std::collections::BTreeSet;
 
 use stronghold_sync::{
     DeviceId, EntryId, Location, LocationId, Mapping, OnConflict, Plan, PlanOptions, Scope, Selection, Shape,
-    plan,
+    Timestamp, plan,
 };
 use stronghold_vault::{Entry, ExportError, ImportError, ImportReport, Labels, RejectReason, Stronghold};
+
+/// Returns the time so many milliseconds after the beginning of 1970.
+pub(crate) const fn ms(millis: u64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
 
 pub(crate) fn at(text: &str) -> Location {
     text.parse().unwrap()
@@ -25,7 +30,7 @@ pub(crate) fn new() -> Stronghold {
 }
 
 pub(crate) fn put(stronghold: &mut Stronghold, location: &str, value: &str, now: u64) {
-    stronghold.write(&at(location), value.as_bytes(), Labels::new(), now).unwrap();
+    stronghold.write(&at(location), value.as_bytes(), Labels::new(), ms(now)).unwrap();
 }
 
 pub(crate) fn get(stronghold: &Stronghold, location: &str) -> Option<String> {
@@ -43,7 +48,7 @@ pub(crate) fn copy(stronghold: &Stronghold) -> Stronghold {
 }
 
 pub(crate) fn import_all(into: &mut Stronghold, entries: &[Entry]) -> Result<ImportReport, ImportError> {
-    into.import(entries, DeviceId::from_bytes([7; 32]), 1, |_, _, _| Ok(()))
+    into.import(entries, DeviceId::from_bytes([7; 32]), ms(1), |_, _, _| Ok(()))
 }
 
 /// Takes the revisions that `into` lacks from another Stronghold.
@@ -70,9 +75,9 @@ pub(crate) fn merge_with(
         true => Ok(()),
         false => Err(RejectReason::Unrequested),
     };
-    let report = into.import(&entries, from.identity().device(), now, asked).unwrap();
+    let report = into.import(&entries, from.identity().device(), ms(now), asked).unwrap();
     for resolution in &plan.resolve {
-        into.apply_resolution(resolution, now).unwrap();
+        into.apply_resolution(resolution, ms(now)).unwrap();
     }
     (plan, report)
 }

@@ -5,6 +5,8 @@
 #[path = "../../../../stronghold-sync/tests/it/session/pair.rs"]
 mod pair;
 
+use std::time::Duration;
+
 use stronghold_sync::{
     ClientId, DeviceId, MAX_ANCESTORS, Mapping, Operation, Rule, Selection, Shape,
     message::{Message, RecipientKey},
@@ -18,7 +20,7 @@ use stronghold_vault::{AuditRecord, Entry, Peer, RejectReason, Stronghold};
 pub(crate) use self::pair::Outcome;
 use self::pair::{End, Host, Performed, drive};
 use super::outline::{CLEAN, COMPLETE, FORKED, REMOVED};
-use crate::common::{bytes, new};
+use crate::common::{bytes, ms, new};
 
 /// The selection that every replica lets every other one take, write and delete.
 pub(crate) const GRANTED: &str = "shared/**";
@@ -98,10 +100,10 @@ impl Replica {
 
     fn limit(&mut self) {
         match self.mode {
-            CLEAN => self.stronghold.set_forgetting(0, 1024, 0),
-            REMOVED => self.stronghold.set_forgetting(0, 0, 0),
-            FORKED => self.stronghold.set_forgetting(8, 1024, 0),
-            _ => self.stronghold.set_forgetting(MAX_ANCESTORS, 1024, u64::MAX),
+            CLEAN => self.stronghold.set_forgetting(0, 1024, Duration::ZERO),
+            REMOVED => self.stronghold.set_forgetting(0, 0, Duration::ZERO),
+            FORKED => self.stronghold.set_forgetting(8, 1024, Duration::ZERO),
+            _ => self.stronghold.set_forgetting(MAX_ANCESTORS, 1024, Duration::MAX),
         }
     }
 
@@ -127,7 +129,7 @@ impl Replica {
 
     pub(crate) fn commit(&mut self) -> File {
         if self.mode != COMPLETE {
-            self.stronghold.forget(self.now);
+            self.stronghold.forget(ms(self.now));
         }
         self.file = File { bytes: bytes(&self.stronghold), seen: self.seen, rules: self.rules.clone() };
         self.file.clone()
@@ -179,7 +181,7 @@ impl Replica {
     }
 
     fn export(&self, export: &Export) -> Result<TaskResult, TaskError> {
-        let Ok(entries) = self.stronghold.export(&export.grant, &export.entries, 0) else {
+        let Ok(entries) = self.stronghold.export(&export.grant, &export.entries, ms(0)) else {
             return Err(TaskError::NotPermitted);
         };
         assert!(entries.iter().all(|entry| entry.location.client() != PRIVATE), "exported: {entries:?}");
@@ -193,8 +195,11 @@ impl Replica {
         };
         let policy = self.stronghold.policy().clone();
         self.next_generation();
-        let merged = self.stronghold.import(&entries, peer, self.now, |location, entry, revision| {
-            import.expected.check(&policy, location, &revision.shape(entry), 0).map_err(RejectReason::from)
+        let merged = self.stronghold.import(&entries, peer, ms(self.now), |location, entry, revision| {
+            import
+                .expected
+                .check(&policy, location, &revision.shape(entry), ms(0))
+                .map_err(RejectReason::from)
         });
         let Ok(report) = merged else {
             return Err(TaskError::Peer(PeerMisbehaved::Unrequested));
@@ -209,8 +214,15 @@ impl Replica {
     fn log(&mut self, verdicts: Vec<Verdict>, device: DeviceId) {
         for Verdict { operation, selection, allowed, volume, .. } in verdicts {
             let (entries, bytes) = (volume.entries, volume.bytes);
-            let decided =
-                AuditRecord { time: 0, device, action: operation.into(), selection, allowed, entries, bytes };
+            let decided = AuditRecord {
+                time: ms(0),
+                device,
+                action: operation.into(),
+                selection,
+                allowed,
+                entries,
+                bytes,
+            };
             self.stronghold.log_decision(decided);
         }
         self.commit();
@@ -247,7 +259,7 @@ fn grant(stronghold: &mut Stronghold, number: usize, allowed: Allowed) {
 
 fn peer(number: usize) -> Peer {
     let (name, own_name) = (format!("replica {number}"), String::new());
-    Peer { name, own_name, spki: Vec::new(), address: None, paired: 0, generation: 0, rendezvous: None }
+    Peer { name, own_name, spki: Vec::new(), address: None, paired: ms(0), generation: 0, rendezvous: None }
 }
 
 fn device(number: usize) -> DeviceId {
@@ -321,7 +333,7 @@ pub(crate) fn run_seen(
         .into_iter()
         .filter(|side| side.mode != COMPLETE)
         .for_each(|side| _ = side.commit());
-    let session = Responder::new(asked.stronghold.policy().clone(), asking.device, 0, key(), secret);
+    let session = Responder::new(asked.stronghold.policy().clone(), asking.device, ms(0), key(), secret);
     let peers = [asked.device, asking.device];
     let mut a = Side { replica: asking, peer: peers[0], gains };
     let mut b = Side { replica: asked, peer: peers[1], gains: gains_of_asked };

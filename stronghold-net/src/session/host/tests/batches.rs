@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stronghold_sync::{Losses, session::Expected};
+use stronghold_sync::{Losses, Timestamp, session::Expected};
 
 use super::*;
 
@@ -45,7 +45,7 @@ async fn losses_are_counted_over_all_batches_of_a_session() {
     peer.put_all(names(0, 20));
     let everything = exported(&peer, &own);
     own.change(|stronghold| {
-        stronghold.import(&everything, peer.device(), 1, |_, _, _| Ok(())).unwrap();
+        stronghold.import(&everything, peer.device(), Timestamp::from_millis(1), |_, _, _| Ok(())).unwrap();
     });
     (0..11).for_each(|n| peer.remove(&format!("a/v/{n:02}")));
     let deletions: Vec<Entry> =

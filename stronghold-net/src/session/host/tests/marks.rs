@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use stronghold_sync::session::Acknowledged;
+use stronghold_sync::{Timestamp, session::Acknowledged};
 
 use super::*;
 
@@ -56,7 +56,9 @@ async fn what_another_process_has_written_since_is_not_acknowledged() {
         let other = own.opened_again();
         let write = |name: &str| {
             let location: Location = name.parse().unwrap();
-            other.lock().update(|stronghold| Ok(stronghold.write(&location, b"1", Default::default(), 1)?))
+            other.lock().update(|stronghold| {
+                Ok(stronghold.write(&location, b"1", Default::default(), Timestamp::from_millis(1))?)
+            })
         };
         write("a/v/meanwhile").unwrap();
         // Its level is not that of the next change either.
@@ -79,7 +81,7 @@ async fn an_update_that_changes_nothing_raises_no_level() {
     assert_eq!(generation(&own), before);
     own.opened_again()
         .lock()
-        .update(|stronghold| Ok(stronghold.remove(&"a/v/1".parse().unwrap(), 2)?))
+        .update(|stronghold| Ok(stronghold.remove(&"a/v/1".parse().unwrap(), Timestamp::from_millis(2))?))
         .unwrap();
     end(&mut host).await;
     assert_eq!(acknowledged(&own, &peer), before);
