@@ -114,7 +114,7 @@ fn stronghold(sets: &Sets, seed: u64) -> Cost {
     let summary = answering.summary().clone();
     let (mut asking, mut telling) = timed(&mut cost.asking, || {
         let mut asking = Initiator::new(&secret, a.iter().copied(), summary);
-        let telling = asking.begin();
+        let telling = asking.begin(a.iter().copied());
         (asking, telling)
     });
     if telling.is_empty() {
@@ -260,7 +260,7 @@ fn memory() {
     let (begun, mut answering) = peak(|| Responder::new(&secret, b.iter().copied()));
     let (asking, (_kept, told)) = peak(|| {
         let mut asking = Initiator::new(&secret, a.iter().copied(), answering.summary().clone());
-        let told = asking.begin();
+        let told = asking.begin(a.iter().copied());
         (asking, told)
     });
     let (found, _kept) = peak(|| {

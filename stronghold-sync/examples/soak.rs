@@ -49,7 +49,7 @@ fn session(seed: u64) -> usize {
 
     let mut answering = Responder::new(&secret, b.iter().copied());
     let mut asking = Initiator::new(&secret, a.iter().copied(), answering.summary().clone());
-    let mut telling = asking.begin();
+    let mut telling = asking.begin(a.iter().copied());
     if telling.is_empty() {
         assert_eq!(only_a + only_b, 0, "seed {seed}: taken for equal");
         return 1;

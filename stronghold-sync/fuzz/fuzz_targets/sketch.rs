@@ -168,7 +168,7 @@ fn check_found(own: &[EntryId], key: &SetKey, here: &[usize], there: &[Symbol]) 
 fn tell(own: &[EntryId], theirs: &[EntryId], requests: &[Request]) {
     let summary = Responder::new(&SECRET, theirs.iter().copied()).summary().clone();
     let mut asking = Initiator::new(&SECRET, own.iter().copied(), summary);
-    check_told(own, &asking.begin());
+    check_told(own, &asking.begin(own.iter().copied()));
     for request in requests {
         let again = match request {
             Request::More => NeedMore::More,
@@ -206,7 +206,7 @@ fn reconcile(own: &[EntryId], theirs: &[EntryId], tampered: &[(u8, u16, u64)]) {
     let mut answering = Responder::new(&SECRET, own.iter().copied());
     let mut asking = Initiator::new(&SECRET, theirs.iter().copied(), answering.summary().clone());
     assert_eq!(asking.is_same(), own == theirs);
-    let mut told = asking.begin();
+    let mut told = asking.begin(theirs.iter().copied());
     if told.is_empty() {
         return;
     }

@@ -100,7 +100,7 @@ impl Responder {
     pub fn new(session: &[u8; 32], entries: impl IntoIterator<Item = EntryId>) -> Self {
         Self {
             session: *session,
-            set: Set::new(SetKey::new(session, 0), entries),
+            set: Set::without_symbols(SetKey::new(session, 0), entries),
             stage: Stage::Sketch,
             cells: Vec::new(),
             symbols: None,
@@ -153,18 +153,21 @@ impl Responder {
     ///
     /// # Errors
     /// [`PeerMisbehaved`] when the parts can't describe any set.
-    pub fn find(&mut self, entries: impl IntoIterator<Item = EntryId>) -> Result<DiffResult, PeerMisbehaved> {
+    pub fn find<E>(&mut self, entries: E) -> Result<DiffResult, PeerMisbehaved>
+    where
+        E: IntoIterator<Item = EntryId> + Clone,
+    {
         if self.stage == Stage::Ranges {
             return self.find_in_ranges();
         }
-        if let Some(symbols) = self.symbols.take() {
-            let theirs: BTreeSet<Symbol> = symbols.into_iter().map(Symbol).collect();
-            return Ok(self.compare_symbols(&theirs));
-        }
-        if self.cells.is_empty() {
+        if self.cells.is_empty() && self.symbols.is_none() {
             return Ok(DiffResult::Found(Vec::new(), Vec::new()));
         }
-        let own = Sketch::of(self.set.symbols(), self.cells.len());
+        let symbols = self.set.symbols_of(entries.clone());
+        if let Some(theirs) = self.symbols.take() {
+            return Ok(compare_symbols(symbols, &theirs.into_iter().map(Symbol).collect()));
+        }
+        let own = Sketch::of(symbols, self.cells.len());
         match own.difference(&Sketch::from_cells(&self.cells)).peel(self.set.key()) {
             Ok(differing) => Ok(self.split_by_side(differing)),
             Err(PeelError::TooFewCells) if matches!(self.stage, Stage::Sketch | Stage::Rekeyed) => {
@@ -188,12 +191,12 @@ impl Responder {
         match self.stage {
             Stage::Sketch | Stage::More => {
                 self.stage = Stage::Rekeyed;
-                self.set = Set::new(SetKey::new(&self.session, 1), entries);
+                self.set = Set::without_symbols(SetKey::new(&self.session, 1), entries);
                 Ok(NeedMore::Rekeyed(Box::new(self.set.summary().clone())))
             }
             Stage::Rekeyed | Stage::MoreRekeyed => {
                 self.stage = Stage::Ranges;
-                self.range_receiver = Some(RangeReceiver::new(self.set.symbols().to_vec()));
+                self.range_receiver = Some(RangeReceiver::new(self.set.symbols_of(entries).to_vec()));
                 Ok(NeedMore::Ranges(alloc::vec![0]))
             }
             Stage::Ranges => Err(PeerMisbehaved::FalseDifference),
@@ -227,13 +230,13 @@ impl Responder {
         only_there.retain(|symbol| !seen.contains(symbol));
         DiffResult::Found(only_here, only_there.into_iter().collect())
     }
+}
 
-    fn compare_symbols(&self, theirs: &BTreeSet<Symbol>) -> DiffResult {
-        let own: BTreeSet<Symbol> = self.set.symbols().iter().copied().collect();
-        let symbols = self.set.symbols().iter().enumerate();
-        let only_here = symbols.filter(|(_, symbol)| !theirs.contains(symbol)).map(|(at, _)| at).collect();
-        DiffResult::Found(only_here, theirs.difference(&own).copied().collect())
-    }
+fn compare_symbols(symbols: &[Symbol], theirs: &BTreeSet<Symbol>) -> DiffResult {
+    let own: BTreeSet<Symbol> = symbols.iter().copied().collect();
+    let symbols = symbols.iter().enumerate();
+    let only_here = symbols.filter(|(_, symbol)| !theirs.contains(symbol)).map(|(at, _)| at).collect();
+    DiffResult::Found(only_here, theirs.difference(&own).copied().collect())
 }
 
 impl Initiator {
@@ -241,7 +244,7 @@ impl Initiator {
     pub fn new(session: &[u8; 32], entries: impl IntoIterator<Item = EntryId>, theirs: SetDigest) -> Self {
         Self {
             session: *session,
-            set: Set::new(SetKey::new(session, 0), entries),
+            set: Set::without_symbols(SetKey::new(session, 0), entries),
             theirs,
             stage: Stage::Sketch,
             sketch: Sketch::default(),
@@ -265,10 +268,11 @@ impl Initiator {
         &self.set
     }
 
-    /// Returns the parts to send first: none if both sets are the same.
+    /// Returns the parts to send first: none if both sets are the same. `entries` are those of the
+    /// set, in the same order as before.
     #[must_use]
-    pub fn begin(&mut self) -> Vec<Digest> {
-        if self.is_same() { Vec::new() } else { self.send_cells(1) }
+    pub fn begin(&mut self, entries: impl IntoIterator<Item = EntryId>) -> Vec<Digest> {
+        if self.is_same() { Vec::new() } else { self.send_cells(1, entries) }
     }
 
     /// Returns the parts to send next. `entries` are those of the set, in the same order as before.
@@ -278,7 +282,7 @@ impl Initiator {
     pub fn continue_with(
         &mut self,
         again: NeedMore,
-        entries: impl IntoIterator<Item = EntryId>,
+        entries: impl IntoIterator<Item = EntryId> + Clone,
     ) -> Result<Vec<Digest>, PeerMisbehaved> {
         match again {
             NeedMore::More => {
@@ -289,14 +293,14 @@ impl Initiator {
                 if told == 0 {
                     return Err(PeerMisbehaved::OutOfOrder);
                 }
-                self.sketch.grow(self.set.symbols(), more);
+                self.sketch.grow(self.set.symbols_of(entries), more);
                 Ok(split_words(&self.sketch.cells()[told..], Digest::Cells))
             }
             NeedMore::Rekeyed(theirs) => {
                 self.advance(&[Stage::Sketch, Stage::More], Stage::Rekeyed)?;
                 self.theirs = *theirs;
-                self.set = Set::new(SetKey::new(&self.session, 1), entries);
-                Ok(self.send_cells(2))
+                self.set = Set::without_symbols(SetKey::new(&self.session, 1), entries.clone());
+                Ok(self.send_cells(2, entries))
             }
             NeedMore::Ranges(differing) => {
                 self.advance(&[Stage::Rekeyed, Stage::MoreRekeyed, Stage::Ranges], Stage::Ranges)?;
@@ -304,7 +308,7 @@ impl Initiator {
                 if self.rounds > MAX_ROUNDS {
                     return Err(PeerMisbehaved::BadRanges);
                 }
-                let symbols = self.set.symbols();
+                let symbols = self.set.symbols_of(entries);
                 let sender = self.range_sender.get_or_insert_with(|| RangeSender::new(symbols.to_vec()));
                 let told = sender.digests(&differing).map_err(|_| PeerMisbehaved::BadRanges)?;
                 Ok(told.chunks(PART / 32).map(|part| Digest::Ranges(part.to_vec())).collect())
@@ -341,10 +345,10 @@ impl Initiator {
     }
 
     /// Returns cells for `times` the estimate, or all symbols if they are no longer.
-    fn send_cells(&mut self, times: u64) -> Vec<Digest> {
+    fn send_cells(&mut self, times: u64, entries: impl IntoIterator<Item = EntryId>) -> Vec<Digest> {
         let estimate = self.set.summary().strata.estimate(&self.theirs.strata).max(1);
         let cells = cells_for(estimate.saturating_mul(times)).min(MAX_CELLS);
-        let symbols = self.set.symbols();
+        let symbols = self.set.symbols_of(entries);
         if symbols.len() <= cells {
             self.sketch = Sketch::default();
             let symbols: Vec<u64> = symbols.iter().map(|symbol| symbol.0).collect();

@@ -31,20 +31,31 @@ pub struct Set {
 }
 
 impl Set {
-    /// Hashes the entries, in their order.
+    /// Hashes the entries and computes their symbols, in their order.
     pub fn new(key: SetKey, entries: impl IntoIterator<Item = EntryId>) -> Self {
-        let mut summary = SetDigest::default();
-        let symbols = entries
-            .into_iter()
-            .map(|entry| {
-                summary.add(key.hash(&entry));
-                key.symbol(&entry)
-            })
-            .collect();
-        Self { key, symbols, summary }
+        let (of_symbols, mut symbols) = (key.clone(), Vec::new());
+        let entries = entries.into_iter().inspect(|entry| symbols.push(of_symbols.symbol(entry)));
+        let set = Self::without_symbols(key, entries);
+        Self { symbols, ..set }
     }
 
-    /// Returns the symbols, in the order of the entries.
+    /// Hashes the entries, in their order. Equal sets need no symbols.
+    pub fn without_symbols(key: SetKey, entries: impl IntoIterator<Item = EntryId>) -> Self {
+        let mut summary = SetDigest::default();
+        entries.into_iter().for_each(|entry| summary.add(key.hash(&entry)));
+        Self { key, symbols: Vec::new(), summary }
+    }
+
+    /// Returns the symbols; computes them in the first call. `entries` are those of the set, in the
+    /// same order as before.
+    pub fn symbols_of(&mut self, entries: impl IntoIterator<Item = EntryId>) -> &[Symbol] {
+        if self.symbols.is_empty() {
+            self.symbols = entries.into_iter().map(|entry| self.key.symbol(&entry)).collect();
+        }
+        &self.symbols
+    }
+
+    /// Returns the symbols, in the order of the entries; none if they were not computed.
     pub fn symbols(&self) -> &[Symbol] {
         &self.symbols
     }

@@ -167,9 +167,9 @@ impl Sync {
         self.offered = difference(&self.may_give, &self.held);
         let entries = self.held.iter().map(Shape::entry);
         let theirs = self.theirs.take();
-        self.reconciling = theirs.map(|theirs| Initiator::new(&self.secret, entries, theirs));
-        let telling = self.reconciling.as_mut().map(Initiator::begin).unwrap_or_default();
-        let mut messages: Vec<Message> = telling.into_iter().map(Message::Digest).collect();
+        self.reconciling = theirs.map(|theirs| Initiator::new(&self.secret, entries.clone(), theirs));
+        let telling = self.reconciling.as_mut().map(|reconciling| reconciling.begin(entries));
+        let mut messages: Vec<Message> = telling.into_iter().flatten().map(Message::Digest).collect();
         let bare = |shape: &Shape| Shape { ancestors: Ancestors::default(), ..shape.clone() };
         messages.extend(split_list(self.offered.iter().map(bare).collect(), Message::Offer));
         if !messages.is_empty() {
@@ -211,7 +211,11 @@ impl Sync {
             Some(reconciling) => reconciling.set().key().clone(),
             None => SetKey::new(&self.secret, 0),
         };
+        // Equal sets have had no need of symbols.
         let symbols = |shapes: &[Shape]| -> Vec<(Symbol, EntryId)> {
+            if lacking.is_empty() {
+                return Vec::new();
+            }
             let all = shapes.iter().map(|shape| (key.symbol(&shape.entry()), shape.entry()));
             all.filter(|(symbol, _)| lacking.contains(symbol)).collect()
         };

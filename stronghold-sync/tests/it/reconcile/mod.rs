@@ -44,7 +44,7 @@ struct Found {
 fn reconcile(seed: u64, a: &[EntryId], b: &[EntryId], honest: usize) -> Found {
     let mut answering = Responder::new(&secret(seed), b.iter().copied());
     let mut asking = Initiator::new(&secret(seed), a.iter().copied(), answering.summary().clone());
-    let mut telling = asking.begin();
+    let mut telling = asking.begin(a.iter().copied());
     let (mut again, mut told) = (Vec::new(), Vec::new());
     for turn in 0.. {
         for part in telling {
@@ -217,7 +217,7 @@ fn who_tells_tells_no_more_than_there_was_to_ask_for() {
     let theirs = || Responder::new(&secret(1), (0..1_000).map(entry)).summary().clone();
     let again = |entries: u64, asked: Vec<NeedMore>| {
         let mut asking = Initiator::new(&secret(1), (0..entries).map(entry), theirs());
-        drop(asking.begin());
+        drop(asking.begin((0..entries).map(entry)));
         asked
             .into_iter()
             .map(|again| asking.continue_with(again, (0..entries).map(entry)).map(drop))
