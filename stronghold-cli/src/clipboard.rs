@@ -44,14 +44,22 @@ pub(crate) fn hold(
     let (text, until) = (text(value)?, std::time::Instant::now() + time);
     let failed = |error: arboard::Error| Failure::new(Kind::Clipboard, error.to_string());
     let mut clipboard = arboard::Clipboard::new().map_err(failed)?;
+    // Of each setting: programs that keep a history see the first one, too.
+    #[cfg(target_os = "linux")]
+    clipboard.set().exclude_from_history().text(text).map_err(failed)?;
+    #[cfg(not(target_os = "linux"))]
     clipboard.set_text(text).map_err(failed)?;
     begun()?;
     #[cfg(target_os = "linux")]
     clipboard.set().exclude_from_history().wait_until(until).text(text).map_err(failed)?;
-    #[cfg(not(target_os = "linux"))]
-    std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
-    let held = clipboard.get_text().map(Zeroizing::new);
-    if held.is_ok_and(|held| *held == text) {
+    let is_held = |clipboard: &mut arboard::Clipboard| {
+        clipboard.get_text().map(Zeroizing::new).is_ok_and(|held| *held == text)
+    };
+    // X11 has waited; elsewhere the system holds the text, or a thread of this process.
+    if is_held(&mut clipboard) {
+        std::thread::sleep(until.saturating_duration_since(std::time::Instant::now()));
+    }
+    if is_held(&mut clipboard) {
         clipboard.clear().map_err(failed)?;
     }
     Ok(())
