@@ -1,10 +1,13 @@
-//! Tests Ctrl-Z at each kind of question and in mid-work, in a shell with job control: the terminal
-//! is as before whenever the shell has it, and a resumed command goes on.
+//! Tests Ctrl-Z and Ctrl-C at each kind of question and Ctrl-Z in mid-work, in a shell with job
+//! control: the terminal is as before whenever the shell has it, a resumed command goes on, and an
+//! interrupted one has changed nothing.
 #![cfg(unix)]
 
-use crate::common::{Device, Pair};
+use std::time::Duration;
+
+use crate::common::{Device, Pair, program};
 use crate::terminal::{assert_as_before, shell};
-use expectrl::{Expect, session::OsSession};
+use expectrl::{Expect, Session, session::OsSession};
 
 const CTRL_Z: &str = "\u{1a}";
 const CTRL_C: &str = "\u{3}";
@@ -65,23 +68,28 @@ fn start(session: &mut OsSession, command: &str) {
     session.send_line(format!("\"$STRONGHOLD\" {command}")).unwrap();
 }
 
+/// Waits for a question, suspends the command there with half an answer, looks at the terminal, and
+/// resumes the command.
+#[track_caller]
+fn suspend_at(session: &mut OsSession, question: &str) {
+    session.expect(question).unwrap_or_else(|error| panic!("{question}: {error}"));
+    session.send(format!("x{CTRL_Z}")).unwrap();
+    session.expect("Stopped").unwrap_or_else(|error| panic!("{question}: {error}"));
+    assert_as_before(session);
+    session.send_line("fg").unwrap();
+    // A hidden question is asked again; the others still stand, with an empty line.
+    if HIDDEN.iter().any(|end| question.ends_with(end)) {
+        session.expect(question).unwrap_or_else(|error| panic!("again {question}: {error}"));
+    }
+}
+
 #[test]
 fn each_question_can_be_suspended_and_is_answered_afterwards() {
     let (device, mut session) = prepared();
     for (command, questions, end) in CASES {
         start(&mut session, command);
         for (question, answer) in questions {
-            session.expect(question).unwrap_or_else(|error| panic!("{command}: {question}: {error}"));
-            session.send(format!("x{CTRL_Z}")).unwrap();
-            session.expect("Stopped").unwrap_or_else(|error| panic!("{command}: {question}: {error}"));
-            assert_as_before(&mut session);
-            session.send_line("fg").unwrap();
-            // A hidden question is asked again; the others still stand, with an empty line.
-            if HIDDEN.iter().any(|end| question.ends_with(end)) {
-                session
-                    .expect(question)
-                    .unwrap_or_else(|error| panic!("{command}: again {question}: {error}"));
-            }
+            suspend_at(&mut session, question);
             session.send_line(answer).unwrap();
         }
         session.expect(end).unwrap_or_else(|error| panic!("{command}: {end}: {error}"));
@@ -91,6 +99,116 @@ fn each_question_can_be_suspended_and_is_answered_afterwards() {
     assert_eq!(device.get("w/v/empty"), "");
     assert_eq!(device.get("wallet/web/other"), "mine");
     assert!(!device.locations().iter().any(|at| at.starts_with("w/many")), "they were removed");
+}
+
+/// Shown by the shell when it waits for a command.
+const PROMPT: &str = "next> ";
+
+/// Starts a shell that shows [`PROMPT`] when it reads: `sh` drops what comes while it notices that a
+/// command was interrupted.
+fn prompting(device: &Device) -> OsSession {
+    let mut shell = std::process::Command::new("bash");
+    shell.args(["--norc", "--noprofile", "--noediting", "-i"]).current_dir(device.folder());
+    shell.env("PS1", PROMPT).env("STRONGHOLD", program());
+    shell.env("XDG_STATE_HOME", device.folder().join("state")).env_remove("STRONGHOLD_PASSPHRASE_FILE");
+    let mut session = Session::spawn(shell).unwrap();
+    session.set_expect_timeout(Some(Duration::from_secs(60)));
+    session.expect(PROMPT).unwrap();
+    for prepared in ["stty -g > before", &format!("K='--snapshot vault --key-file {}'", device.key_file())] {
+        session.send_line(prepared).unwrap();
+        session.expect(PROMPT).unwrap();
+    }
+    session
+}
+
+#[test]
+fn each_question_can_be_interrupted_and_nothing_was_changed() {
+    let (device, _) = prepared();
+    let mut session = prompting(&device);
+    let before = std::fs::read(device.snapshot()).unwrap();
+    for (command, questions, _) in CASES {
+        for left in 0..questions.len() {
+            start(&mut session, command);
+            for (question, answer) in &questions[..left] {
+                session.expect(question).unwrap_or_else(|error| panic!("{command}: {question}: {error}"));
+                session.send_line(answer).unwrap();
+            }
+            session.expect(questions[left].0).unwrap_or_else(|error| panic!("{command}: {left}: {error}"));
+            session.send(CTRL_C).unwrap();
+            session.expect(PROMPT).unwrap_or_else(|error| panic!("{command}: {left}: {error}"));
+            session.send_line("echo \"ended: $?\"; stty -g | cmp - before && echo as''-before").unwrap();
+            session.expect("ended: 130").unwrap_or_else(|error| panic!("{command}: {left}: {error}"));
+            session.expect("as-before").unwrap_or_else(|error| panic!("{command}: {left}: {error}"));
+            session.expect(PROMPT).unwrap();
+        }
+    }
+    assert_eq!(std::fs::read(device.snapshot()).unwrap(), before);
+    for new in ["new", "made"] {
+        assert!(!device.folder().join(new).exists(), "{new}");
+    }
+}
+
+#[test]
+fn a_review_can_be_suspended() {
+    let pair = Pair::trusting();
+    let mut session = shell(&pair.b);
+    let key = pair.b.key_file();
+    start(&mut session, &format!("sync a --at {} --review --snapshot vault --key-file {key}", pair.address));
+    suspend_at(&mut session, "Do that? [y/N] ");
+    session.send_line("y").unwrap();
+    session.expect("received 4").unwrap();
+    assert_as_before(&mut session);
+    assert_eq!(pair.b.locations().len(), 4);
+}
+
+#[test]
+fn a_request_that_a_person_is_asked_about_can_be_suspended() {
+    let Pair { a, b, .. } = Pair::new();
+    a.ok(&["grant", "b", "pull", "--select", "**", "--ask"]);
+    b.ok(&["grant", "a", "push", "--select", "**"]);
+    let mut session = shell(&a);
+    let key = a.key_file();
+    start(&mut session, &format!("serve --once --listen 127.0.0.1:0 --snapshot vault --key-file {key}"));
+    session.expect("listening on ").unwrap();
+    let address = session.expect(" as ").unwrap();
+    let address = String::from_utf8_lossy(address.before()).into_owned();
+    let sync = b.start(&["sync", "a", "--at", &address], b"");
+    suspend_at(&mut session, "Allow it, within a minute? [y/N] ");
+    session.send_line("y").unwrap();
+    let done = sync.end();
+    assert_eq!(done.exit, 0, "{}", done.stderr);
+    assert_eq!(b.locations().len(), 4);
+    assert_as_before(&mut session);
+}
+
+#[test]
+fn a_pairing_can_be_suspended_at_each_question_on_both_sides() {
+    let (a, b) = (Device::new("a"), Device::new("b"));
+    let (key_a, key_b) = (a.key_file(), b.key_file());
+    let (mut listening, mut joining) = (shell(&a), shell(&b));
+    let before = |session: &mut OsSession, text: &str| {
+        String::from_utf8_lossy(session.expect(text).unwrap().before()).into_owned()
+    };
+    start(&mut listening, &format!("pair --listen 127.0.0.1:0 --snapshot vault --key-file {key_a}"));
+    listening.expect("code: ").unwrap();
+    let code = before(&mut listening, "\r\n");
+    listening.expect("stronghold pair --join ").unwrap();
+    let address = before(&mut listening, "\r\n");
+    start(&mut joining, &format!("pair --join {address} --snapshot vault --key-file {key_b}"));
+    suspend_at(&mut joining, "Code or link: ");
+    joining.send_line(&code).unwrap();
+    let question = "Does the other screen show the same two? [y/N] ";
+    for session in [&mut joining, &mut listening] {
+        suspend_at(session, question);
+        session.send_line("y").unwrap();
+    }
+    for session in [&mut joining, &mut listening] {
+        session.expect("paired with ").unwrap();
+        assert_as_before(session);
+    }
+    for device in [&a, &b] {
+        assert_eq!(device.json(&["peers"])["peers"].as_array().unwrap().len(), 1);
+    }
 }
 
 /// A suspended `serve` answers nobody; resumed, it answers as before.
