@@ -35,8 +35,12 @@ fn tty() -> Option<File> {
 }
 
 fn answer(tty: &File, question: &str) -> io::Result<bool> {
-    let line = answer_line(tty, &format!("{question} [y/N] "))?;
-    Ok(matches!(line.trim_ascii(), b"y" | b"Y" | b"yes"))
+    Ok(is_yes(&answer_line(tty, &format!("{question} [y/N] "))?))
+}
+
+/// Returns whether the answer to a question is yes.
+pub(crate) fn is_yes(line: &[u8]) -> bool {
+    matches!(line.trim_ascii(), b"y" | b"Y" | b"yes")
 }
 
 fn answer_line(mut tty: &File, prompt: &str) -> io::Result<Vec<u8>> {
@@ -76,6 +80,11 @@ pub(crate) fn tell(lines: &str) -> Result<(), Failure> {
 pub(crate) fn send(sequence: &str) -> Result<(), Failure> {
     let mut tty = tty().ok_or_else(none)?;
     tty.write_all(sequence.as_bytes()).and_then(|()| tty.flush()).map_err(|error| Failure::terminal(&error))
+}
+
+/// Returns the failure of a question that the end of the input answers.
+pub(crate) fn ended() -> Failure {
+    Failure::usage("the input was ended (Ctrl-D)", "nothing was changed")
 }
 
 fn none() -> Failure {
@@ -121,9 +130,7 @@ pub(crate) fn hidden(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, F
         });
         match typed.map_err(|error| Failure::terminal(&error))? {
             Typed::Line(line) => return Ok(line),
-            Typed::Ended => {
-                return Err(Failure::usage("the input was ended (Ctrl-D)", "nothing was changed"));
-            }
+            Typed::Ended => return Err(ended()),
             Typed::TooLong => {
                 let message = format!("what was typed is too long: at most {limit} bytes");
                 return Err(Failure::usage(message, "nothing was changed"));

@@ -78,10 +78,11 @@ impl Passphrase {
     fn generated() -> Result<Option<Self>, Failure> {
         let words = Recipe::Words(WORD_COUNT).generate()?;
         terminal::tell(&format!("{}\nWrite it down: nobody can open the file without it.", *words))?;
-        match terminal::ask("Is it written down?")? {
-            Some(true) => Self::of(words.as_bytes()).map(Some).map_err(|reason| reason.failure(None)),
-            _ => Ok(None),
+        let answer = terminal::line("Is it written down? [y/N] ")?.ok_or_else(terminal::ended)?;
+        if !terminal::is_yes(answer.as_bytes()) {
+            return Ok(None);
         }
+        Self::of(words.as_bytes()).map(Some).map_err(|reason| reason.failure(None))
     }
 
     fn of(line: &[u8]) -> Result<Self, Unusable> {

@@ -1,16 +1,17 @@
-//! Tests Ctrl-Z and Ctrl-C at each kind of question and Ctrl-Z in mid-work, in a shell with job
-//! control: the terminal is as before whenever the shell has it, a resumed command goes on, and an
-//! interrupted one has changed nothing.
+//! Tests Ctrl-Z, Ctrl-C and Ctrl-D at each kind of question and Ctrl-Z in mid-work, in a shell with
+//! job control: the terminal is as before whenever the shell has it, a resumed command goes on, and
+//! one that was interrupted or left has changed nothing.
 #![cfg(unix)]
 
 use std::time::Duration;
 
 use crate::common::{Device, Pair, program};
 use crate::terminal::{assert_as_before, shell};
-use expectrl::{Expect, Session, session::OsSession};
+use expectrl::{Expect, Regex, Session, session::OsSession};
 
 const CTRL_Z: &str = "\u{1a}";
 const CTRL_C: &str = "\u{3}";
+const CTRL_D: &str = "\u{4}";
 
 /// A command, its questions, each with its answer, and text that it shows at the end.
 type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
@@ -112,7 +113,7 @@ fn prompting(device: &Device) -> OsSession {
     shell.env("PS1", PROMPT).env("STRONGHOLD", program());
     shell.env("XDG_STATE_HOME", device.folder().join("state")).env_remove("STRONGHOLD_PASSPHRASE_FILE");
     let mut session = Session::spawn(shell).unwrap();
-    session.set_expect_timeout(Some(Duration::from_secs(60)));
+    session.set_expect_timeout(Some(Duration::from_secs(30)));
     session.expect(PROMPT).unwrap();
     for prepared in ["stty -g > before", &format!("K='--snapshot vault --key-file {}'", device.key_file())] {
         session.send_line(prepared).unwrap();
@@ -122,23 +123,27 @@ fn prompting(device: &Device) -> OsSession {
 }
 
 #[test]
-fn each_question_can_be_interrupted_and_nothing_was_changed() {
+fn each_question_can_be_interrupted_or_ended_and_nothing_was_changed() {
     let (device, _) = prepared();
     let mut session = prompting(&device);
     let before = std::fs::read(device.snapshot()).unwrap();
     for (command, questions, _) in CASES {
-        for left in 0..questions.len() {
+        for ((key, exit), left) in [(CTRL_C, "ended: 130\r"), (CTRL_D, "ended: [0-9]")]
+            .into_iter()
+            .flat_map(|key| (0..questions.len()).map(move |left| (key, left)))
+        {
+            let failed = |what: &str| format!("{command}: question {left}, key {key:?}: {what}");
             start(&mut session, command);
             for (question, answer) in &questions[..left] {
-                session.expect(question).unwrap_or_else(|error| panic!("{command}: {question}: {error}"));
+                session.expect(question).unwrap_or_else(|error| panic!("{}: {error}", failed(question)));
                 session.send_line(answer).unwrap();
             }
-            session.expect(questions[left].0).unwrap_or_else(|error| panic!("{command}: {left}: {error}"));
-            session.send(CTRL_C).unwrap();
-            session.expect(PROMPT).unwrap_or_else(|error| panic!("{command}: {left}: {error}"));
+            session.expect(questions[left].0).unwrap_or_else(|error| panic!("{}: {error}", failed("asks")));
+            session.send(key).unwrap();
+            session.expect(PROMPT).unwrap_or_else(|error| panic!("{}: {error}", failed("ends")));
             session.send_line("echo \"ended: $?\"; stty -g | cmp - before && echo as''-before").unwrap();
-            session.expect("ended: 130").unwrap_or_else(|error| panic!("{command}: {left}: {error}"));
-            session.expect("as-before").unwrap_or_else(|error| panic!("{command}: {left}: {error}"));
+            session.expect(Regex(exit)).unwrap_or_else(|error| panic!("{}: {error}", failed("exit")));
+            session.expect("as-before").unwrap_or_else(|error| panic!("{}: {error}", failed("terminal")));
             session.expect(PROMPT).unwrap();
         }
     }
