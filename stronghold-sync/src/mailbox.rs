@@ -5,12 +5,15 @@
 //! in order and each once. The taker's card names the point at which it stands. A point that the
 //! sender does not know means that one side was restored from an older state: all is sent again.
 
+mod delta;
 #[cfg(test)]
 mod tests;
 
 use alloc::{collections::BTreeSet, vec::Vec};
 
 use serde::{Deserialize, Serialize};
+
+pub use delta::OutboxDelta;
 
 use crate::{Edition, RevisionId};
 
@@ -19,6 +22,9 @@ pub const MAX_CHAIN: usize = 128;
 /// Maximum number of heads of a letter that are remembered one by one. The heads of a larger letter
 /// are sent again together with all others.
 pub const MAX_HEADS_KEPT: usize = 4_096;
+/// Maximum number of a letter or card: more than the milliseconds of 8,000 years. A greater one
+/// could leave no number for those that follow.
+pub const MAX_NUMBER: u64 = 1 << 48;
 
 /// A point in a sender's chain of letters: the number of a letter, and its random id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,6 +64,16 @@ pub struct Standing {
     /// A short id of the key to which letters are sealed.
     #[serde(with = "serde_bytes")]
     pub key: [u8; 8],
+}
+
+/// The sender's letters in a listing of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The points of the letters that are listed.
+    pub points: BTreeSet<Point>,
+    /// `false` if the listing was cut: a letter that is not listed may be in the store all the
+    /// same.
+    pub is_complete: bool,
 }
 
 /// A letter that the taker has not counted yet.
@@ -122,8 +138,8 @@ pub enum Turn {
 impl Outbox {
     /// Reads the taker's newest card and the points of this side's letters in the store. Finds out
     /// which heads must be sent again; the letters that contained them count as replaced.
-    pub fn read(&mut self, card: &Standing, listed: &BTreeSet<Point>) {
-        let highest = listed.last().map_or(0, |point| point.number);
+    pub fn read(&mut self, card: &Standing, listed: &Listed) {
+        let highest = listed.points.last().map_or(0, |point| point.number);
         let is_first = self.acknowledged.is_none() && card.taken == Point::default();
         if highest > self.sent || !is_first && !self.knows(&card.taken) {
             return self.begin_anew(card.taken, highest);
@@ -155,7 +171,7 @@ impl Outbox {
         let mut after: Vec<Point> = replaced.map(|letter| letter.point).collect();
         let before = self.letters.len().checked_sub(after.len() + 1);
         after.push(before.and_then(|at| self.letters.get(at)).map_or(first, |letter| letter.point));
-        let number = self.sent.checked_add(1)?;
+        let number = self.sent.checked_add(1).filter(|number| *number <= MAX_NUMBER)?;
         Some(Order { point: Point { number, id }, after, sealed, seen: card.seen })
     }
 
@@ -177,11 +193,24 @@ impl Outbox {
         });
     }
 
-    /// Notes that all heads of the run are in letters. After a run that the full chain cut short,
-    /// the rest stays owed.
-    pub fn settle(&mut self) {
-        self.owed = Owed::Nothing;
+    /// Notes that all heads of the run are in letters, but for these, which a rule holds back: they
+    /// stay owed. After a run that the full chain cut short, the rest stays owed too.
+    pub fn settle(&mut self, held_back: &[RevisionId]) {
+        self.owed = match held_back {
+            [] => Owed::Nothing,
+            heads => Owed::Heads(heads.iter().map(short_head).collect()),
+        };
         self.resent = None;
+    }
+
+    /// Returns whether any head must be sent again.
+    pub fn is_owing(&self) -> bool {
+        self.owed != Owed::Nothing
+    }
+
+    /// Returns the highest number used.
+    pub fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Returns whether a letter must stay in the store.
@@ -232,10 +261,11 @@ impl Owed {
 
 impl Unacknowledged {
     /// Returns whether the taker will never take the letter as it is.
-    fn is_lost(&self, card: &Standing, listed: &BTreeSet<Point>) -> bool {
+    fn is_lost(&self, card: &Standing, listed: &Listed) -> bool {
         let is_before_session = is_before_session(&self.sealed, &self.seen, &card.seen);
         let is_unreadable = self.key != card.key || self.point == card.damaged;
-        !self.is_replaced && (!listed.contains(&self.point) || is_unreadable || is_before_session)
+        let is_missing = listed.is_complete && !listed.points.contains(&self.point);
+        !self.is_replaced && (is_missing || is_unreadable || is_before_session)
     }
 }
 

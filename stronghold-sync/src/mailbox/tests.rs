@@ -12,6 +12,10 @@ fn head(number: u64) -> RevisionId {
     RevisionId::from_bytes(id)
 }
 
+fn complete(points: impl IntoIterator<Item = Point>) -> Listed {
+    Listed { points: points.into_iter().collect(), is_complete: true }
+}
+
 /// A generator of reproducible choices.
 struct Dice(u64);
 
@@ -81,16 +85,18 @@ impl World {
         Self { dice, sender, taker, store, past, next, forgotten, entries }
     }
 
-    /// The sender's part of an exchange. `put` says whether the objects arrive.
-    fn send(&mut self, view: &Store, put: bool) {
+    /// The sender's part of an exchange. `put` says whether the objects arrive, `is_complete`
+    /// whether the listing was whole.
+    fn send(&mut self, view: &Store, put: bool, is_complete: bool) {
         let Some((number, card)) = view.cards.last_key_value().filter(|(at, _)| **at >= self.sender.card)
         else {
             return;
         };
-        let sender = &mut self.sender;
+        let before = self.sender.outbox.clone();
+        let mut sender = core::mem::take(&mut self.sender);
         sender.card = *number;
         sender.generation += 1;
-        let listed = view.letters.keys().copied().collect();
+        let listed = Listed { points: view.letters.keys().copied().collect(), is_complete };
         sender.outbox.read(card, &listed);
         let due: Vec<u64> = sender
             .heads
@@ -113,11 +119,23 @@ impl World {
             }
         }
         if is_all {
-            sender.outbox.settle();
+            sender.outbox.settle(&[]);
         }
-        for point in view.letters.keys().filter(|point| !sender.outbox.awaits(point)) {
+        for point in view.letters.keys().filter(|point| is_complete && !sender.outbox.awaits(point)) {
             self.store.letters.remove(point);
         }
+        self.sender = sender;
+        for mut stored in [before, self.past_outbox()] {
+            if let Some(delta) = OutboxDelta::new(&stored, &self.sender.outbox) {
+                stored.apply(delta);
+            }
+            assert_eq!(stored, self.sender.outbox, "a state is stored as its difference to another");
+        }
+    }
+
+    /// The outbox of the sender at any earlier time.
+    fn past_outbox(&self) -> Outbox {
+        self.past.first().map_or_else(Outbox::default, |(sender, ..)| sender.outbox.clone())
     }
 
     /// The taker's part of an exchange.
@@ -147,7 +165,7 @@ impl World {
         let view = self.store.clone();
         self.take(&view);
         let view = self.store.clone();
-        self.send(&view, true);
+        self.send(&view, true, true);
     }
 
     /// A view of the store that lacks some objects, or an older one.
@@ -201,7 +219,8 @@ impl World {
             }
             _ => {
                 let (view, put) = (self.view(), self.dice.roll(5) > 0);
-                self.send(&view, put);
+                let is_complete = self.dice.roll(4) > 0;
+                self.send(&view, put, is_complete);
             }
         }
     }
@@ -245,7 +264,7 @@ fn a_letter_is_taken_in_its_turn_and_once() {
     let sealed = Edition { generation: 1, stamp: None };
     let mut outbox = Outbox::default();
     assert_eq!(outbox.next([1; 8], sealed, &card), None, "no card was read");
-    outbox.read(&card, &BTreeSet::new());
+    outbox.read(&card, &complete([]));
     assert!(!outbox.owes(&head(1)));
     let orders: Vec<Order> = (1..=2)
         .map(|number| {
@@ -266,7 +285,9 @@ fn a_letter_is_taken_in_its_turn_and_once() {
     assert_eq!(inbox.turn(&orders[0], &never), Turn::Past);
     assert_eq!(inbox.turn(&orders[1], &never), Turn::Next);
 
-    let listed: BTreeSet<Point> = [orders[0].point].into();
+    let listed = complete([orders[0].point]);
+    outbox.read(&card, &Listed { is_complete: false, ..listed.clone() });
+    assert!(!outbox.is_owing(), "a listing that is cut does not say what is missing");
     outbox.read(&card, &listed);
     assert_eq!([1, 2, 3].map(|at| outbox.owes(&head(at))), [true, true, false], "the second is missing");
     let again = outbox.next([3; 8], sealed, &card).unwrap();

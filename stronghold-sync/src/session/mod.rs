@@ -7,6 +7,7 @@
 
 mod batches;
 mod initiator;
+mod letter;
 mod lists;
 mod responder;
 
@@ -24,6 +25,7 @@ use self::lists::{
 pub use self::{
     batches::{BATCH_BYTES, BATCH_ENTRIES, Expected, MAX_SEALED, ShapeList, Unexpected},
     initiator::{Consent, Initiator, Push, SessionRequest, SyncOptions, Take},
+    letter::{LetterPlan, LetterShapes},
     responder::Responder,
 };
 pub use crate::error::{PeerMisbehaved, SessionError, TaskError};

@@ -43,7 +43,7 @@ impl Sieve for All {
 
 impl Consent {
     /// Returns the grant that lets the peer write, or delete, an entry of this kind.
-    pub(super) fn for_kind(&self, shape: &Shape) -> Option<&Grant> {
+    pub(in crate::session) fn for_kind(&self, shape: &Shape) -> Option<&Grant> {
         if shape.deleted { self.delete.as_ref() } else { self.push.as_ref() }
     }
 }
