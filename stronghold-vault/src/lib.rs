@@ -39,7 +39,9 @@ pub use forget::Awaited;
 #[doc(hidden)]
 pub use locked::wipe_stack;
 pub use locked::{LockedKey, LockedMemoryStatus, locked_memory_status};
-pub use peers::{FindPeerError, Peer, Peers, Rendezvous, Revoked};
+pub use peers::{
+    FindPeerError, Mailbox, Peer, PeerCard, Peers, Rendezvous, Revoked, RulesHash, WEEK_KEYS, WeekKey,
+};
 pub use read::{ReadError, ReadResult, RecordInfo, RevisionInfo};
 pub use record::{Damaged, MAX_HEADS, MAX_HISTORY};
 #[doc(hidden)]

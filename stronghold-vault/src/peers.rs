@@ -1,6 +1,7 @@
 //! The devices that this device is paired with.
 
 mod delta;
+mod mailbox;
 mod marks;
 
 use std::{
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub(crate) use delta::PeersDelta;
+pub use mailbox::{Mailbox, PeerCard, RulesHash, WEEK_KEYS, WeekKey};
 use marks::Mark;
 
 /// The stored state of a paired device.
@@ -68,13 +70,16 @@ impl fmt::Debug for Rendezvous {
     }
 }
 
-/// All paired devices, and the revisions disclosed to each device, including revoked ones.
+/// All paired devices and their mailboxes, and the revisions disclosed to each device, including
+/// revoked ones.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Peers {
     peers: BTreeMap<DeviceId, Peer>,
     disclosed: BTreeMap<DeviceId, Disclosed>,
     revoked: BTreeMap<DeviceId, Revoked>,
     stamps: BTreeMap<DeviceId, Stamped>,
+    #[serde(default)]
+    mailboxes: BTreeMap<DeviceId, Mailbox>,
 }
 
 /// The traces of sessions with a paired device: the stamps by which two snapshots of one identity
@@ -128,6 +133,12 @@ impl Peers {
         if let Some(before) = self.peers.remove(&device) {
             peer.address = peer.address.or(before.address);
             peer.generation = before.generation;
+            // Another secret leads to another folder, with other objects.
+            if peer.rendezvous != before.rendezvous
+                && let Some(mailbox) = self.mailboxes.get_mut(&device)
+            {
+                *mailbox = Mailbox::new(&mailbox.place);
+            }
         }
         if let Some(known) = self.disclosed.get_mut(&device) {
             known.name.clone_from(&peer.name);
@@ -145,6 +156,7 @@ impl Peers {
     pub fn remove(&mut self, device: &DeviceId, now: Timestamp) -> Option<Peer> {
         let peer = self.peers.remove(device)?;
         self.stamps.remove(device);
+        self.mailboxes.remove(device);
         self.revoked.insert(*device, Revoked { name: peer.name.clone(), time: now });
         Some(peer)
     }
@@ -155,6 +167,7 @@ impl Peers {
         self.peers.remove(device);
         if before.is_none() {
             self.stamps.remove(device);
+            self.mailboxes.remove(device);
         }
         self.peers.extend(before.map(|before| (*device, before)));
     }

@@ -109,6 +109,11 @@ impl Stronghold {
         if mapping.is_empty() { shapes } else { heads_of_each(shapes) }
     }
 
+    /// Returns the shapes of one record's heads, ordered by revision.
+    pub fn shapes_at(&self, id: &LocationId) -> Vec<Shape> {
+        self.record(id).into_iter().flat_map(|(.., record)| record.shapes(*id)).collect()
+    }
+
     /// Returns the shapes of all heads. Most syncs cover everything, and nested loops over the maps
     /// are faster than one flat iterator. Collecting costs little more than writing the shapes
     /// down, so they are not cached.

@@ -5,9 +5,13 @@ use std::{fs, path::Path};
 use self::runner::each_seed;
 use stronghold_snapshot::Merge;
 use stronghold_sync::{
-    Location, Mapping, OnConflict, RevisionId, Scope, Selection, Timestamp, session::Acknowledged,
+    Edition, Location, Mapping, OnConflict, RevisionId, Scope, Selection, Timestamp,
+    mailbox::{Listed, Point, Standing},
+    session::Acknowledged,
 };
-use stronghold_vault::{AuditAction, AuditRecord, Labels, Peer, PendingStep, Stronghold};
+use stronghold_vault::{
+    AuditAction, AuditRecord, Labels, Peer, PeerCard, PendingStep, RulesHash, Stronghold, WeekKey,
+};
 
 #[macro_use]
 #[path = "../../../stronghold-sync/tests/it/seeds/runner.rs"]
@@ -62,6 +66,7 @@ fn seeds_of_changes_apply() {
             held.record_disclosed(&device, [RevisionId::from_bytes([7; 32])]);
             held.log_decision(AuditRecord::about(device, AuditAction::Gave, Timestamp::from_millis(9)));
         });
+        write("mailbox", &with_mailbox);
     }
     let left =
         fs::read_dir(folder.join("changes")).unwrap().map(|seed| fs::read(seed.unwrap().path()).unwrap());
@@ -91,8 +96,31 @@ fn seeds_of_payloads_load() {
     each_seed("payload", |bytes| drop(Stronghold::from_payload(bytes).unwrap()));
 }
 
+/// Adds a paired device with a mailbox through which letters went.
+fn with_mailbox(held: &mut Stronghold) {
+    let there = Stronghold::new("there").unwrap().identity().public().clone();
+    let device = there.device();
+    let (name, own_name, spki) = ("peer".to_owned(), String::new(), there.spki().to_vec());
+    let peer = Peer { name, own_name, spki, address: None, paired: 1, generation: 0, rendezvous: None };
+    held.peers_mut().insert(device, peer);
+    held.peers_mut().set_mailbox_place(&device, "/media/stick");
+    let mailbox = held.peers_mut().mailbox_mut(&device).unwrap();
+    let (point, edition) = (Point { number: 3, id: [3; 8] }, Edition::default());
+    let standing = Standing { taken: Point::default(), damaged: point, seen: edition, key: [1; 8] };
+    mailbox.outbox.read(&standing, &Listed::default());
+    for number in [1, 2] {
+        let order = mailbox.outbox.next([number; 8], edition, &standing).unwrap();
+        mailbox.outbox.note(&order, &standing, &[RevisionId::from_bytes([number; 32])]);
+    }
+    mailbox.inbox.take(point);
+    (mailbox.card, mailbox.told, mailbox.heard) = (9, Some(standing), 5);
+    mailbox.refused = Some(RulesHash([4; 8]));
+    mailbox.peer_card = Some(PeerCard { number: 4, standing, key: vec![5; 1_249], time: 6 });
+    mailbox.keys = vec![WeekKey::new(&[7; 32], 2)];
+}
+
 /// Returns a Stronghold of each kind that a payload may hold.
-fn strongholds() -> [(&'static str, Stronghold); 6] {
+fn strongholds() -> [(&'static str, Stronghold); 7] {
     let at: Location = "c/v/r".parse().unwrap();
     let written = |values: &[&str]| {
         let mut stronghold = Stronghold::new("a").unwrap();
@@ -124,6 +152,8 @@ fn strongholds() -> [(&'static str, Stronghold); 6] {
     known.peers_mut().insert(peer.device(), paired);
     let acknowledged = Acknowledged { scope: Scope::of(Selection::everything()), except: [at.id()].into() };
     known.peers_mut().acknowledge(&peer.device(), &acknowledged, 7);
+    let mut mailbox = written(&["one"]);
+    with_mailbox(&mut mailbox);
     [
         ("empty", written(&[])),
         ("one-record", written(&["one"])),
@@ -131,5 +161,6 @@ fn strongholds() -> [(&'static str, Stronghold); 6] {
         ("deletion", deletion),
         ("conflict", conflict),
         ("log", known),
+        ("mailbox", mailbox),
     ]
 }

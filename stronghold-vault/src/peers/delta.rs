@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use stronghold_sync::DeviceId;
 
-use super::{Peer, Peers, Revoked, Stamped};
+use super::{Peer, Peers, Revoked, Stamped, mailbox::MailboxDelta};
 use crate::disclosure::{Disclosed, Prefixes};
 
 type MapDelta<'a, V> = Vec<(&'a DeviceId, Option<&'a V>)>;
@@ -18,6 +18,7 @@ pub(crate) struct PeersDelta<'a> {
     disclosed: Vec<(&'a DeviceId, DisclosedDelta)>,
     revoked: MapDelta<'a, Revoked>,
     stamps: MapDelta<'a, Stamped>,
+    mailboxes: Vec<(&'a DeviceId, Option<MailboxDelta>)>,
 }
 
 /// [`PeersDelta`] as loaded.
@@ -27,6 +28,8 @@ pub(crate) struct LoadedPeersDelta {
     disclosed: Vec<(DeviceId, DisclosedDelta)>,
     revoked: LoadedMapDelta<Revoked>,
     stamps: LoadedMapDelta<Stamped>,
+    #[serde(default)]
+    mailboxes: LoadedMapDelta<MailboxDelta>,
 }
 
 /// The revisions that were disclosed to a device since, or all of them.
@@ -51,6 +54,7 @@ impl<'a> PeersDelta<'a> {
     /// Compares two states.
     pub(crate) fn new(before: &'a Peers, now: &'a Peers) -> Self {
         let disclosed = map_changes(&before.disclosed, &now.disclosed).into_iter();
+        let mailboxes = map_changes(&before.mailboxes, &now.mailboxes).into_iter();
         Self {
             peers: map_changes(&before.peers, &now.peers),
             // What was disclosed to a device is never forgotten as a whole.
@@ -59,6 +63,9 @@ impl<'a> PeersDelta<'a> {
                 .collect(),
             revoked: map_changes(&before.revoked, &now.revoked),
             stamps: map_changes(&before.stamps, &now.stamps),
+            mailboxes: mailboxes
+                .map(|(id, now)| (id, now.map(|now| MailboxDelta::new(before.mailboxes.get(id), now))))
+                .collect(),
         }
     }
 
@@ -67,6 +74,7 @@ impl<'a> PeersDelta<'a> {
             && self.disclosed.is_empty()
             && self.revoked.is_empty()
             && self.stamps.is_empty()
+            && self.mailboxes.is_empty()
     }
 }
 
@@ -76,6 +84,12 @@ impl Peers {
         change_map(&mut self.peers, delta.peers);
         change_map(&mut self.revoked, delta.revoked);
         change_map(&mut self.stamps, delta.stamps);
+        for (device, mailbox) in delta.mailboxes {
+            match mailbox {
+                Some(delta) => delta.apply(self.mailboxes.entry(device).or_default()),
+                None => _ = self.mailboxes.remove(&device),
+            }
+        }
         for (device, DisclosedDelta { name, is_all, revisions }) in delta.disclosed {
             let known = self.disclosed.entry(device).or_default();
             known.name = name;
