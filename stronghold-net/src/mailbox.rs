@@ -2,15 +2,17 @@
 //! time, and that nobody has to trust.
 //!
 //! Holds what the objects are called ([`PairKeys`], [`ObjectName`]), where they lie ([`Store`],
-//! [`Folder`]), and both kinds of them ([`Card`], [`Letter`]). Which letters are due is kept by
-//! [`stronghold_sync::mailbox`].
+//! [`Folder`]), both kinds of them ([`Card`], [`Letter`]), and the [`Exchange`], which takes what
+//! came and sends what is due. Which letters are due is kept by [`stronghold_sync::mailbox`].
 
 mod card;
+mod exchange;
 mod letter;
 mod names;
 mod store;
 
 pub use card::{CARD_LEN, Card, CardError, SealCardError};
+pub use exchange::{Exchange, ExchangeError, Exchanged, Oddity};
 pub use letter::{Letter, LetterError, SealLetterError};
 #[cfg(test)]
 pub(crate) use letter::{head_of, request_of};

@@ -115,13 +115,14 @@ impl Letter {
     /// # Errors
     /// [`LetterError::Entries`].
     pub fn open(
-        self,
+        &self,
         secret: &RecipientSecretKey,
         sender: &PublicIdentity,
         receiver: DeviceId,
     ) -> Result<Vec<Entry>, LetterError> {
         let expected = Manifest { sender: sender.device(), receiver, request: self.request, index: 0 };
-        Ok(open_complement(self.complement, secret, sender, &expected)?)
+        // It is opened in place, and another key may have to be tried.
+        Ok(open_complement(self.complement.clone(), secret, sender, &expected)?)
     }
 }
 

@@ -3,7 +3,7 @@
 mod fault;
 #[cfg(test)]
 mod tests;
-mod work;
+pub(crate) mod work;
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,7 +12,7 @@ use std::{
 
 use stronghold_snapshot::{RecipientSecretKey, SharedVault, VaultFile, now, offload};
 use stronghold_sync::{
-    DeviceId, Edition, Location, LocationId, Operation, Pending, Plan, Stamp,
+    DeviceId, Edition, Location, LocationId, Operation, Pending, Plan, Stamp, Timestamp,
     message::{Listing, RecipientKey},
     session::{Duplicate, Event, Export, Import, LeftBehind, Task, TaskError, TaskResult, Verdict},
 };
@@ -155,16 +155,7 @@ impl<'a> VaultHost<'a> {
         let (time, device) = (now(), self.peer);
         verdicts.iter().for_each(|verdict| self.handler.on_decision(device, verdict));
         let is_urgent = verdicts.iter().any(discloses);
-        let decided = |verdict: Verdict| AuditRecord {
-            time,
-            device,
-            action: audit_action(&verdict),
-            selection: verdict.selection,
-            allowed: verdict.allowed,
-            entries: verdict.volume.entries,
-            bytes: verdict.volume.bytes,
-        };
-        self.home.log_later(verdicts.into_iter().map(decided));
+        self.home.log_later(verdicts.into_iter().map(|verdict| audit_record(device, time, verdict)));
         if is_urgent {
             return self.change(VaultWork::write_knowledge).await;
         }
@@ -315,6 +306,19 @@ impl Host for VaultHost<'_> {
 fn discloses(verdict: &Verdict) -> bool {
     let leaves = matches!(verdict.operation, Operation::Import | Operation::Browse | Operation::Pull);
     leaves && verdict.allowed && verdict.volume.entries > 0
+}
+
+/// Returns the log's record of a decision.
+pub(crate) fn audit_record(device: DeviceId, time: Timestamp, verdict: Verdict) -> AuditRecord {
+    AuditRecord {
+        time,
+        device,
+        action: audit_action(&verdict),
+        selection: verdict.selection,
+        allowed: verdict.allowed,
+        entries: verdict.volume.entries,
+        bytes: verdict.volume.bytes,
+    }
 }
 
 /// Returns the log's action for a decision.

@@ -17,6 +17,7 @@ mod hostile;
 mod known;
 mod log;
 mod losses;
+mod mailbox;
 mod marks;
 mod midway;
 mod observer;

@@ -32,6 +32,9 @@ pub enum HostError {
     /// The peer's key is none.
     #[error("the peer sent an invalid recipient key")]
     BadKey,
+    /// The mailbox was removed meanwhile, or the device revoked.
+    #[error("the mailbox was removed meanwhile, or the device revoked")]
+    NoMailbox,
     /// A value could not be opened.
     #[error(transparent)]
     Damaged(#[from] Damaged),

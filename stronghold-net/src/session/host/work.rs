@@ -6,10 +6,12 @@ use stronghold_snapshot::{
     ComplementReceiver, Manifest, RecipientPublicKey, RecipientSecretKey, SharedVault, now, seal_complement,
 };
 use stronghold_sync::{
-    DeviceId, Edition, Grant, Location, Losses, Mapping, RevisionId, Scope,
+    DeviceId, Edition, Grant, Location, Losses, Mapping, RevisionId, Scope, Timestamp,
     session::{Acknowledged, Changes, Expected, Export, Lookup, LookupResult, TaskResult},
 };
-use stronghold_vault::{Entry, ExportError, PendingStep, PublicIdentity, RejectReason, Stronghold};
+use stronghold_vault::{
+    Entry, ExportError, ImportError, ImportReport, PendingStep, PublicIdentity, RejectReason, Stronghold,
+};
 
 use super::fault::HostError;
 use crate::session::{
@@ -116,18 +118,11 @@ impl VaultWork {
         // The peer writes the stamp before it sends a batch.
         self.knowledge.is_stamped_there = true;
         let (report, losses) = self.update(|work, stronghold, level| {
-            let policy = stronghold.policy().clone();
             let mut losses = work.losses;
             if expected.is_unplanned() && losses.of == 0 {
                 losses.of = stronghold.readable();
             }
-            let mut brought = Vec::with_capacity(entries.len());
-            let report =
-                stronghold.import(entries, work.peer.device(), now, |location, entry, revision| {
-                    brought.push(entry.revision);
-                    let checked = expected.check(&policy, location, &revision.shape(entry), now);
-                    checked.map_err(RejectReason::from)
-                })?;
+            let (report, brought) = import_checked(stronghold, work.peer.device(), entries, expected, now)?;
             losses.lost += report.deleted + report.shrunk;
             if expected.is_unplanned() && losses.need_confirmation() {
                 return Err(HostError::Deletions(losses));
@@ -235,4 +230,23 @@ impl VaultWork {
         }
         Ok(done)
     }
+}
+
+/// Merges entries of a peer, each checked against what may come and the policy of now. Returns the
+/// revisions that came too. Nothing has changed if one of them is refused.
+pub(crate) fn import_checked(
+    stronghold: &mut Stronghold,
+    peer: DeviceId,
+    entries: &[Entry],
+    expected: &Expected,
+    now: Timestamp,
+) -> Result<(ImportReport, Vec<RevisionId>), ImportError> {
+    let policy = stronghold.policy().clone();
+    let mut brought = Vec::with_capacity(entries.len());
+    let report = stronghold.import(entries, peer, now, |location, entry, revision| {
+        brought.push(entry.revision);
+        let checked = expected.check(&policy, location, &revision.shape(entry), now);
+        checked.map_err(RejectReason::from)
+    })?;
+    Ok((report, brought))
 }

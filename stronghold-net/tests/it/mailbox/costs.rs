@@ -1,0 +1,70 @@
+//! Counts requests to the store, and the bytes of objects.
+
+use super::*;
+
+#[tokio::test]
+async fn nothing_to_do_is_one_listing_and_no_commit() {
+    let pair = Two::new();
+    pair.one.put_all((0..100).map(|at| (format!("a/v/{at}"), format!("value {at}"))));
+    pair.settle().await;
+    pair.store.asked();
+    let before = pair.one.bytes();
+    let idle = pair.one().await;
+    assert_eq!(pair.store.asked(), (vec!["list"], 0));
+    assert_eq!(pair.one.bytes(), before, "nothing is written either");
+    assert_eq!((idle.outcome.summary.round_trips, idle.waiting), (1, 0));
+}
+
+#[tokio::test]
+async fn one_entry_costs_three_requests_on_each_side() {
+    let pair = Two::new();
+    pair.one.put_all((0..100).map(|at| (format!("a/v/{at}"), format!("value {at}"))));
+    pair.settle().await;
+    for round in 0..10 {
+        pair.store.asked();
+        pair.one.put("a/v/7", &"x".repeat(56 + round));
+        assert_eq!(pair.one().await.letters_sent, 1);
+        let (requests, bytes) = pair.store.asked();
+        assert!(requests.len() <= 3 && bytes <= 2_000, "sender: {requests:?}, {bytes} bytes");
+        assert_eq!(pair.two().await.letters_taken, 1);
+        let (requests, bytes) = pair.store.asked();
+        // Old cards are deleted together, now and then.
+        let deleted = requests.iter().filter(|request| **request == "delete").count();
+        assert!(requests.len() - deleted <= 3 && bytes <= 4_096, "taker: {requests:?}, {bytes} bytes");
+        assert!(deleted == 0 || round > 0);
+        let acknowledged = pair.one().await;
+        assert_eq!(acknowledged.waiting, 0);
+        let (requests, _) = pair.store.asked();
+        assert!(requests.len() <= 3, "sender again: {requests:?}");
+        pair.assert_equal();
+    }
+    assert!(pair.store.len() <= 8, "{} objects stay", pair.store.len());
+}
+
+#[tokio::test]
+async fn a_thousand_new_entries_cost_160_kilobytes() {
+    let pair = Two::new();
+    pair.settle().await;
+    pair.store.asked();
+    pair.one.put_all((0..1_000).map(|at| (format!("web/v/{at:04}"), format!("{at:064}"))));
+    let sent = pair.one().await;
+    let (requests, bytes) = pair.store.asked();
+    assert!(requests.len() <= 3 && bytes <= 160_000, "{requests:?}, {bytes} bytes");
+    assert_eq!(sent.outcome.bytes_out, bytes);
+    pair.two().await;
+    pair.assert_equal();
+}
+
+/// A large first letter, and a chain that is full: it goes on once some is acknowledged.
+#[tokio::test]
+async fn large_values_are_spread_over_letters_of_bounded_size() {
+    let pair = Two::new();
+    pair.settle().await;
+    let large = "x".repeat(3 << 20);
+    pair.one.put_all((0..6).map(|at| (format!("a/v/{at}"), format!("{at}{large}"))));
+    assert_eq!(pair.one().await.letters_sent, 3);
+    let longest = pair.store.objects().into_values().map(|object| object.len()).max().unwrap();
+    assert!(longest < 9 << 20, "{longest} bytes");
+    pair.two().await;
+    pair.assert_equal();
+}

@@ -1,0 +1,147 @@
+//! Tests that crashes and restored files lose nothing.
+
+use stronghold_net::mailbox::ObjectKind;
+
+use super::{
+    store::{Memory, keys},
+    *,
+};
+use crate::common::opened;
+
+/// Puts an older state of a device's file back, as a backup does.
+fn put_back(device: &Device, before: &[u8]) -> SharedVault {
+    std::fs::write(device.path(), before).unwrap();
+    opened(device.folder.path())
+}
+
+/// What leaves is noted in the file before it leaves.
+#[tokio::test]
+async fn a_letter_is_noted_before_it_is_put() {
+    let pair = Two::new();
+    pair.settle().await;
+    pair.one.put("a/v/1", "1");
+    let (peer, folder) = (pair.two.device(), pair.one.folder.path().to_owned());
+    pair.store.before_put(move || {
+        let file = opened(&folder);
+        let home = file.lock();
+        let mailbox = home.stronghold().peers().mailbox(&peer).unwrap();
+        assert_eq!(mailbox.outbox.waiting().count(), 1, "the file has it");
+        let id = home.stronghold().shapes_at(&"a/v/1".parse::<stronghold_sync::Location>().unwrap().id())[0]
+            .revision;
+        assert!(home.stronghold().peers().was_disclosed_to(&peer, &id));
+        assert_eq!(home.stronghold().log().entries().last().unwrap().selection, "mailbox");
+    });
+    assert_eq!(pair.one().await.letters_sent, 1);
+}
+
+/// The stick is pulled out at each put in turn, and put in again.
+#[tokio::test]
+async fn a_crash_at_any_put_loses_nothing() {
+    for puts in 0..5 {
+        let pair = Two::new();
+        pair.one.put_all((0..2_100).map(|at| (format!("a/v/{at}"), format!("{at}"))));
+        pair.two.put("b/v/1", "1");
+        pair.store.fail_puts_after(Some(puts));
+        for _ in 0..3 {
+            let _ = run(&pair.one.home, &pair.store, pair.two.device()).await;
+            let _ = run(&pair.two.home, &pair.store, pair.one.device()).await;
+        }
+        pair.store.fail_puts_after(None);
+        pair.settle().await;
+        pair.assert_equal();
+        assert_eq!(pair.one.entries().len(), 2_101, "after {puts} puts");
+    }
+}
+
+#[tokio::test]
+async fn a_restored_device_gets_again_what_it_forgot() {
+    for is_taker in [true, false] {
+        let mut pair = Two::new();
+        pair.one.put("a/v/1", "1");
+        pair.settle().await;
+        let before = [pair.one.bytes(), pair.two.bytes()];
+        pair.one.put("a/v/2", "2");
+        pair.settle().await;
+        pair.one.put("a/v/3", "3");
+        pair.settle().await;
+        match is_taker {
+            true => pair.two.home = put_back(&pair.two, &before[1]),
+            false => pair.one.home = put_back(&pair.one, &before[0]),
+        }
+        if !is_taker {
+            // What it wrote since, it has no more; the other one has.
+            pair.two.put("b/v/1", "new");
+        }
+        pair.one.put("a/v/4", "4");
+        pair.settle().await;
+        if is_taker {
+            pair.assert_equal();
+            assert_eq!(pair.two.entries().len(), 4);
+        } else {
+            let two: Vec<String> = pair.two.entries().into_iter().map(|(name, _)| name).collect();
+            assert_eq!(two, ["a/v/1", "a/v/2", "a/v/3", "a/v/4", "b/v/1"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_put_back_loses_and_repeats_nothing() {
+    let pair = Two::new();
+    pair.one.put("a/v/1", "1");
+    pair.settle().await;
+    let old = pair.store.objects();
+    pair.one.put("a/v/1", "2");
+    pair.one().await;
+    let with_letter = pair.store.objects();
+    pair.settle().await;
+    for objects in [old, with_letter, Default::default()] {
+        let is_empty = objects.is_empty();
+        pair.store.set(objects);
+        pair.two.put("b/v/1", "edited meanwhile");
+        let one = pair.one().await;
+        let is_told = one.odd.contains(&stronghold_net::mailbox::Oddity::RolledBack);
+        assert!(is_told || is_empty, "{one:?}");
+        pair.settle().await;
+        pair.assert_equal();
+        assert!(pair.two.entries().contains(&("a/v/1".into(), "2".into())));
+    }
+}
+
+/// A listing that was cut says nothing about what is missing, and nothing is deleted after it.
+#[tokio::test]
+async fn a_cut_listing_resends_and_deletes_nothing() {
+    let pair = Two::new();
+    pair.settle().await;
+    pair.one.put("a/v/1", "1");
+    pair.one().await;
+    let letters = |store: &Memory| {
+        let own = keys(&pair).own();
+        store.of(&pair, own, ObjectKind::Letter)
+    };
+    let before = letters(&pair.store);
+    pair.store.cut_listings_at(Some(0));
+    pair.store.asked();
+    let cut = pair.one().await;
+    assert_eq!(pair.store.asked().0, ["list"]);
+    assert_eq!(cut.odd, [stronghold_net::mailbox::Oddity::TooManyThings]);
+    assert_eq!((cut.letters_sent, letters(&pair.store)), (0, before));
+    pair.store.cut_listings_at(None);
+    pair.settle().await;
+    pair.assert_equal();
+    assert!(letters(&pair.store).is_empty());
+}
+
+/// Two processes of one device exchange at the same time.
+#[tokio::test]
+async fn two_processes_at_once_take_and_send_each_entry() {
+    let pair = Two::new();
+    pair.settle().await;
+    pair.one.put_all((0..3_000).map(|at| (format!("a/v/{at}"), format!("{at}"))));
+    pair.two.put("b/v/1", "1");
+    let (other, peer) = (pair.one.opened_again(), pair.two.device());
+    let (first, second) =
+        tokio::join!(run(&pair.one.home, &pair.store, peer), run(&other, &pair.store, peer),);
+    let _ = (first.unwrap(), second.unwrap());
+    pair.settle().await;
+    pair.assert_equal();
+}
