@@ -12,6 +12,7 @@ use crate::commands::export::ExportArgs;
 use crate::commands::get::GetArgs;
 use crate::commands::import::ImportArgs;
 use crate::commands::list::ListArgs;
+use crate::commands::mailbox::MailboxAction;
 use crate::commands::merge::MergeArgs;
 use crate::commands::pair::Grants;
 use crate::commands::pair::PairArgs;
@@ -247,6 +248,12 @@ pub(crate) enum Command {
     Peers {
         #[command(subcommand)]
         action: Option<PeersAction>,
+    },
+    /// Exchange with a paired device that is never on at the same time, through a folder.
+    #[command(after_help = "Examples:\n  stronghold mailbox add phone ~/Sync\n  stronghold mailbox list")]
+    Mailbox {
+        #[command(subcommand)]
+        action: Option<MailboxAction>,
     },
     /// Rename this device. Devices that are already paired keep showing its old name.
     #[command(after_help = "Examples:\n  stronghold rename laptop\n  stronghold rename 'old laptop'")]

@@ -9,6 +9,7 @@ use std::{error::Error, fmt::Display, path::Path};
 pub(crate) use kind::{EXIT_CODES, Kind};
 use stronghold_net::{
     ChannelError, DialError, HostError, PeerError,
+    mailbox::ExchangeError,
     pairing::{PairingError, Unsettled},
 };
 use stronghold_snapshot::MergeError;
@@ -331,6 +332,22 @@ impl From<HostError> for Failure {
     }
 }
 
+impl From<ExchangeError> for Failure {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::Host(error) => error.into(),
+            ExchangeError::Unpaired => Self::of(Kind::Network, &error).hint("pair the two devices again"),
+            ExchangeError::NoMailbox => {
+                Self::of(Kind::NotFound, &error).hint("add one: stronghold mailbox add PEER FOLDER")
+            }
+            ExchangeError::Store(_) => Self::of(Kind::Storage, &error).hint(
+                "nothing is lost; is the folder there, and may this user write it? See `stronghold mailbox list`",
+            ),
+            other => Self::of(Kind::Unexpected, &other),
+        }
+    }
+}
+
 impl From<SessionError> for Failure {
     fn from(error: SessionError) -> Self {
         match error {
@@ -361,7 +378,7 @@ impl From<SessionError> for Failure {
 }
 
 impl Failure {
-    fn deletions(message: &str) -> Self {
+    pub(crate) fn deletions(message: &str) -> Self {
         Self::new(Kind::Deletions, message)
             .hint("look with --dry-run; if it is what you want, say --confirm-deletions")
     }

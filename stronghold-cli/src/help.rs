@@ -37,7 +37,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("History", &["history", "restore", "undo", "redo", "conflicts", "resolve", "purge"]),
-    ("Devices", &["pair", "clone", "sync", "browse", "fetch", "serve", "identity", "rename"]),
+    ("Devices", &["pair", "clone", "sync", "browse", "fetch", "serve", "mailbox", "identity", "rename"]),
     ("Sharing", &["peers", "grant", "deny", "revoke", "log"]),
     (
         "Care",

@@ -22,6 +22,7 @@ mod init;
 mod inject;
 pub(crate) mod list;
 mod log;
+pub(crate) mod mailbox;
 mod manual;
 pub(crate) mod merge;
 pub(crate) mod pair;
@@ -103,6 +104,7 @@ pub(crate) fn run(mut cli: Cli, config: Config) -> Result<(), Failure> {
         Command::HoldClipboard { time } => get::hold_clipboard(time),
         Command::Agent(args) => agent::agent(&Arc::new(context), args),
         Command::Peers { action } => peers::peers(&context, action.as_ref()),
+        Command::Mailbox { action } => mailbox::mailbox(&context, action.as_ref()),
         Command::Rename { name } => peers::rename_this(&context, &name),
         Command::Identity { renew } => identity::identity(&context, renew),
         Command::Grant(args) => peers::grant(&context, &args),

@@ -1,5 +1,7 @@
-//! Runs `serve`: answers requests of paired devices, prints events, and asks for approval on the
-//! terminal.
+//! Runs `serve`: answers requests of paired devices, looks into their mailboxes, prints events, and
+//! asks for approval on the terminal.
+
+mod mailboxes;
 
 use std::{
     sync::{
@@ -11,7 +13,7 @@ use std::{
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
-use serde_json::{Value, json};
+use serde_json::json;
 use stronghold_net::{
     BoxFuture, Event, LeftBehindReport, Listener, Server, SessionHandler, SharedVault,
     discovery::Announcement,
@@ -19,6 +21,7 @@ use stronghold_net::{
 use stronghold_sync::{DeviceId, Location, Pending, Plan, escape_untrusted, session::Duplicate};
 use tokio::sync::Notify;
 
+use self::mailboxes::RenderedEvent;
 use super::{
     pair::announced,
     pair::bind,
@@ -104,6 +107,7 @@ pub(super) async fn answer(
         // Events are dropped while the reader of stdout stalls, so that no peer has to wait.
         let _ = described(&names, &event).map(|described| print.try_send(described));
     };
+    let looks = mailboxes::look(home.clone(), events.sender(), args.once);
     let server = Server::new(&home).with_handler(person).on_event(told);
     let stop = async {
         tokio::select! {
@@ -113,7 +117,11 @@ pub(super) async fn answer(
         notify_manager(&[NotifyState::Stopping]);
     };
     notify_manager(&[NotifyState::Ready]);
-    server.run(listener, stop).await;
+    tokio::select! {
+        () = server.run(listener, stop) => {}
+        // An exchange that is cut off goes on at the next look.
+        () = looks => {}
+    }
     drop(server);
     events.finish();
     Ok(())
@@ -167,9 +175,6 @@ impl Signals {
         self.interrupt.recv().await;
     }
 }
-
-/// An event as printed: an object for `--json`, and a line for people.
-type RenderedEvent = (Value, String);
 
 /// Prints events to stdout on a thread of its own, so that a stalled reader delays no session.
 /// Events are dropped while the queue is full.

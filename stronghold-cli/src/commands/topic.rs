@@ -73,6 +73,11 @@ From then on one of them answers, and the other exchanges what differs:
   stronghold serve
   stronghold sync
 
+Devices that are never on together use a folder that another program carries:
+
+  stronghold mailbox add phone ~/Sync
+  stronghold sync --mailbox
+
 Neither gives or takes anything without a rule. `peers` shows the rules:
 
   stronghold peers

@@ -26,6 +26,7 @@ mod lan;
 mod leaving;
 mod local;
 mod logged;
+mod mailbox;
 mod memory;
 mod merge;
 mod mistakes;

@@ -138,6 +138,15 @@ fn errors_conflicts_and_events_are_as_the_schemas_say() {
         b.json(&[&line.split(' ').collect::<Vec<_>>(), &at[..]].concat());
     }
     serving.kill();
+    let folder = a.folder().to_str().unwrap();
+    for device in [&a, &b] {
+        let other = if std::ptr::eq(device, &a) { "b" } else { "a" };
+        device.json(&["mailbox", "add", other, folder]);
+        device.json(&["sync", "--mailbox"]);
+    }
+    for line in ["sync --mailbox b", "mailbox", "mailbox list", "mailbox remove b"] {
+        a.json(&line.split(' ').collect::<Vec<_>>());
+    }
     for line in
         ["peers", "log", "grant b pull --select w/**", "deny b pull", "peers rename b c", "revoke c", "peers"]
     {

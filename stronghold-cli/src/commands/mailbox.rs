@@ -1,0 +1,334 @@
+//! Mailboxes: folders through which two devices synchronise that are never on at the same time.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use stronghold_net::{
+    BoxFuture, SessionHandler, SharedVault,
+    mailbox::{Exchange, Exchanged, Folder, Oddity},
+};
+use stronghold_snapshot::now;
+use stronghold_sync::{DeviceId, Pending, Plan, escape_untrusted, session::Changes};
+use stronghold_vault::{Mailbox, Stronghold};
+
+use crate::{
+    context::{Context, described},
+    error::{About, Failure, Kind, shown},
+    output::counted,
+    waiting::Waiting,
+};
+
+/// A day, in milliseconds.
+const DAY: u64 = 24 * 3_600 * 1_000;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MailboxAction {
+    /// Exchange with a paired device through a folder that another program carries. Do it on both.
+    Add {
+        /// Device's name here, or the beginning of its id.
+        peer: String,
+        /// A folder that both devices see, each under a path of its own: a synchronised folder, a
+        /// share, a USB stick.
+        folder: PathBuf,
+    },
+    /// Give up the mailbox of a device. What is in the folder stays there.
+    Remove {
+        /// Device's name here, or the beginning of its id.
+        peer: String,
+    },
+    /// List the mailboxes, and when something was last heard through each.
+    List,
+}
+
+pub(super) fn mailbox(context: &Context, action: Option<&MailboxAction>) -> Result<(), Failure> {
+    match action {
+        None | Some(MailboxAction::List) => list(context),
+        Some(MailboxAction::Add { peer, folder }) => add(context, peer, folder),
+        Some(MailboxAction::Remove { peer }) => remove(context, peer),
+    }
+}
+
+fn add(context: &Context, peer: &str, folder: &Path) -> Result<(), Failure> {
+    let folder = std::path::absolute(folder).map_err(|error| Failure::file(folder, &error))?;
+    let place = folder.to_str().ok_or_else(|| {
+        Failure::usage(
+            format!("{} is not in UTF-8", shown(&folder)),
+            "nothing was changed; name a folder whose name is",
+        )
+    })?;
+    match std::fs::metadata(&folder) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => {
+            return Err(Failure::usage(
+                format!("{} is not a folder", shown(&folder)),
+                "nothing was changed; name a folder",
+            ));
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Failure::new(Kind::NotFound, format!("{}: there is no such folder", shown(&folder)))
+                .hint("nothing was changed; make it, or plug in the stick that has it"));
+        }
+        Err(error) => return Err(Failure::file(&folder, &error)),
+    }
+    let mut home = context.open()?;
+    let (device, was) = home.update_as::<_, Failure>(|stronghold| {
+        let (device, known) = stronghold.peers().find(peer).about(&peer)?;
+        if known.rendezvous.is_none() {
+            return Err(Failure::new(Kind::Network, "it was paired by a version that knew no mailboxes")
+                .hint("pair the two devices again"));
+        }
+        Ok((device, stronghold.peers_mut().set_mailbox_place(&device, place)))
+    })?;
+    let name = home.stronghold().peers().name_of(&device);
+    let object = json!({ "device": device.to_string(), "name": name, "place": place, "was": was });
+    context.output.result(&object, || {
+        vec![format!("the mailbox of {} is {}", described(&name, &device), escape_untrusted(place))]
+    })?;
+    context.output.note(
+        "hint: `stronghold mailbox add` on the other device too; then `stronghold sync --mailbox` here, there, and so on",
+    );
+    Ok(())
+}
+
+fn remove(context: &Context, peer: &str) -> Result<(), Failure> {
+    let mut home = context.open()?;
+    let (device, gone) = home.update_as::<_, Failure>(|stronghold| {
+        let (device, _) = stronghold.peers().find(peer).about(&peer)?;
+        let gone = stronghold.peers_mut().remove_mailbox(&device).ok_or_else(none)?;
+        Ok((device, gone))
+    })?;
+    let name = home.stronghold().peers().name_of(&device);
+    let object = json!({ "device": device.to_string(), "name": name, "place": gone.place });
+    context.output.result(&object, || {
+        let place = escape_untrusted(&gone.place);
+        vec![format!("{} has no mailbox any more; what is in {place} stays there", described(&name, &device))]
+    })
+}
+
+fn none() -> Failure {
+    Failure::new(Kind::NotFound, "there is no mailbox for it").hint("see `stronghold mailbox list`")
+}
+
+fn list(context: &Context) -> Result<(), Failure> {
+    let home = context.open()?;
+    let peers = home.stronghold().peers();
+    let mailboxes: Vec<_> = peers.mailboxes().collect();
+    let described: Vec<Value> = mailboxes
+        .iter()
+        .map(|(device, mailbox)| {
+            json!({
+                "device": device.to_string(),
+                "name": peers.name_of(device),
+                "place": mailbox.place,
+                "heard": (mailbox.heard > 0).then_some(mailbox.heard),
+                "waiting": mailbox.outbox.waiting().count(),
+            })
+        })
+        .collect();
+    context.output.result(&json!({ "mailboxes": described }), || {
+        let line = |(device, mailbox): &(&DeviceId, &Mailbox)| {
+            let (name, place) = (escape_untrusted(&peers.name_of(device)), escape_untrusted(&mailbox.place));
+            let waiting = mailbox.outbox.waiting().count() as u64;
+            let letters = if waiting > 0 { counted(waiting, "letter") } else { "nothing".into() };
+            format!("{name}  {place}: {}, {letters} waiting for it", heard(mailbox.heard, now()))
+        };
+        mailboxes.iter().map(line).collect()
+    })?;
+    if mailboxes.is_empty() {
+        context.output.nothing("no mailboxes: `stronghold mailbox add PEER FOLDER` adds one");
+    }
+    Ok(())
+}
+
+/// Says when something was last heard.
+fn heard(time: u64, now: u64) -> String {
+    match (time, now.saturating_sub(time) / DAY) {
+        (0, _) => "never heard of yet".into(),
+        (_, 0) => "last heard of today".into(),
+        (_, 1) => "last heard of yesterday".into(),
+        (_, days) => format!("last heard of {days} days ago"),
+    }
+}
+
+/// Returns the paired devices that have a mailbox, ordered by name.
+pub(super) fn all(stronghold: &Stronghold) -> Vec<(DeviceId, String)> {
+    let peers = stronghold.peers();
+    let mut all: Vec<_> = peers.mailboxes().map(|(device, _)| (*device, peers.name_of(device))).collect();
+    all.sort_by(|(_, one), (_, other)| one.cmp(other));
+    all
+}
+
+/// Exchanges with a device through its mailbox, as a command of this side's person.
+pub(super) async fn exchange(
+    context: &Context,
+    home: &SharedVault,
+    device: DeviceId,
+    confirms: bool,
+) -> Result<Exchanged, Failure> {
+    let name = home.lock().stronghold().peers().name_of(&device);
+    let waiting = Waiting::begin(
+        context.output,
+        format!("looking into the mailbox of {}", escape_untrusted(&name)),
+        None,
+    );
+    let folder = Folder::of(home, device).await.map_err(|error| Failure::from(error).about(&name))?;
+    let mut exchange = Exchange::new(home, &folder, device).await?;
+    let ran = exchange.run(&mut Commanding { confirms, waiting }).await;
+    let done = exchange.into_done();
+    if let Err(error) = ran {
+        // What was taken before is told all the same.
+        if done.letters_taken > 0 {
+            let received = done.outcome.summary.received;
+            context.output.note(&format!("note: received {} before that", counted(received, "record")));
+        }
+        return Err(Failure::from(error).about(&name));
+    }
+    warn(context, &name, &done);
+    Ok(done)
+}
+
+/// Tells the oddities of an exchange.
+fn warn(context: &Context, name: &str, done: &Exchanged) {
+    let name = escape_untrusted(name);
+    for odd in &done.odd {
+        context.output.note(&format!("note: {}", oddity(*odd, &name)));
+    }
+    if done.awaits_card {
+        context.output.note(&format!(
+            "note: nothing of {name} is there yet, so nothing was sent: run `stronghold sync --mailbox` there, then here again"
+        ));
+    } else if now().saturating_sub(done.heard) > 7 * DAY && done.heard > 0 {
+        context.output.note(&format!("note: {name} was {}", heard(done.heard, now())));
+    }
+}
+
+/// Describes an oddity, and what comes of it.
+pub(super) fn oddity(odd: Oddity, name: &str) -> String {
+    match odd {
+        Oddity::RolledBack => {
+            "the mailbox shows an older state than before: it was put back, or is not wholly copied yet"
+                .into()
+        }
+        Oddity::TooManyThings => {
+            "the mailbox has so much in it that not all is listed: something else fills it".into()
+        }
+        Oddity::DamagedCard => format!("a card of {name} can't be read: damaged, or not wholly copied yet"),
+        Oddity::DamagedLetter => format!(
+            "a letter of {name} can't be read: damaged, or not wholly copied yet; its content is asked for again"
+        ),
+        Oddity::Unacceptable(why) => format!("a letter of {name} is not taken: {why}"),
+        Oddity::NeedsApproval => {
+            format!("a letter of {name} waits, since a rule asks a person: run `stronghold sync --mailbox`")
+        }
+        Oddity::MoreToTake => "there is more to take: run it again".into(),
+        Oddity::MoreToSend => format!("there is more to send, once {name} has taken some: run it again then"),
+        _ => "there is something odd in the mailbox".into(),
+    }
+}
+
+/// Answers for the person who gave the command: the command is the approval that a rule asks for.
+struct Commanding {
+    confirms: bool,
+    waiting: Waiting,
+}
+
+impl SessionHandler for Commanding {
+    fn approve(&mut self, _: DeviceId, _: &[Pending]) -> BoxFuture<bool> {
+        Box::pin(std::future::ready(true))
+    }
+
+    fn confirm_losses(&mut self, _: DeviceId, _: &Plan) -> BoxFuture<bool> {
+        Box::pin(std::future::ready(self.confirms))
+    }
+
+    fn on_received(&mut self, taken: Changes) {
+        self.waiting.tell(format!("received a letter of {}", counted(taken.received, "record")));
+    }
+
+    fn on_sent(&mut self, entries: u64, of: u64) {
+        self.waiting.tell(format!("sent {entries} of {of} entries"));
+    }
+}
+
+/// Returns what went through a mailbox, for `--json`.
+pub(super) fn object(done: &Exchanged) -> Value {
+    let odd: Vec<&str> = done.odd.iter().map(|odd| word(*odd)).collect();
+    json!({
+        "letters_taken": done.letters_taken,
+        "letters_sent": done.letters_sent,
+        "waiting": done.waiting,
+        "heard": (done.heard > 0).then_some(done.heard),
+        "awaits_card": done.awaits_card,
+        "others": done.others,
+        "odd": odd,
+    })
+}
+
+/// Returns the stable word of an oddity.
+pub(super) fn word(odd: Oddity) -> &'static str {
+    match odd {
+        Oddity::RolledBack => "rolled_back",
+        Oddity::TooManyThings => "too_many_things",
+        Oddity::DamagedCard => "damaged_card",
+        Oddity::DamagedLetter => "damaged_letter",
+        Oddity::Unacceptable(_) => "unacceptable",
+        Oddity::NeedsApproval => "needs_approval",
+        Oddity::MoreToTake => "more_to_take",
+        Oddity::MoreToSend => "more_to_send",
+        _ => "other",
+    }
+}
+
+/// Returns the result of an exchange as a line.
+pub(super) fn line(done: &Exchanged, name: &str) -> String {
+    let sum = &done.outcome.summary;
+    let waiting = match done.waiting {
+        0 => format!("nothing waits for {name}"),
+        letters => format!(
+            "{} for {name}",
+            counted(letters, "letter") + if letters == 1 { " waits" } else { " wait" }
+        ),
+    };
+    format!(
+        "by mailbox: received {}, sent {}, deleted {}, {} in conflict; {waiting}",
+        sum.received, sum.sent, sum.deleted, sum.conflicts
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_sign_of_life_is_told_in_days() {
+        let now = 100 * DAY;
+        for (time, expected) in [
+            (0, "never heard of yet"),
+            (now, "last heard of today"),
+            (now + DAY, "last heard of today"),
+            (now - DAY, "last heard of yesterday"),
+            (now - 3 * DAY - 1, "last heard of 3 days ago"),
+        ] {
+            assert_eq!(heard(time, now), expected);
+        }
+    }
+
+    #[test]
+    fn each_oddity_has_a_word_and_a_sentence() {
+        let odd = [
+            Oddity::RolledBack,
+            Oddity::TooManyThings,
+            Oddity::DamagedCard,
+            Oddity::DamagedLetter,
+            Oddity::Unacceptable(stronghold_vault::RejectReason::OverLimits),
+            Oddity::NeedsApproval,
+            Oddity::MoreToTake,
+            Oddity::MoreToSend,
+        ];
+        let words: std::collections::BTreeSet<&str> = odd.iter().map(|odd| word(*odd)).collect();
+        assert!(words.len() == odd.len() && !words.contains("other"));
+        let texts: std::collections::BTreeSet<String> = odd.iter().map(|odd| oddity(*odd, "phone")).collect();
+        assert_eq!(texts.len(), odd.len());
+    }
+}
