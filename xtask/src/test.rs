@@ -16,7 +16,7 @@ use crate::{
 const OF_SYNC: [&str; 2] = ["stronghold-net", "stronghold-cli"];
 
 /// All examples, each with the arguments to run it with.
-const EXAMPLES: [(&str, &[&str]); 10] = [
+const EXAMPLES: [(&str, &[&str]); 11] = [
     ("session", &[]),
     ("soak", &["1000"]),
     ("two_devices", &[]),
@@ -27,6 +27,7 @@ const EXAMPLES: [(&str, &[&str]); 10] = [
     ("two_peers", &[]),
     ("server", &[]),
     ("pairing", &[]),
+    ("folder", &[]),
 ];
 
 /// Runs unit, integration and documentation tests, the examples built by `cargo test`, and `tidy`.
