@@ -153,7 +153,7 @@ mod tests {
             Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
             lines += 1;
         }
-        assert_eq!(lines, 14);
+        assert_eq!(lines, 16);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use stronghold_net::FrameError;
+use stronghold_net::{FrameError, mailbox::StoreError};
 use stronghold_snapshot::{
     Action, CommitError, CreateError, Damage, DecodeError, KdfWork, LockError, NoteError, Obstacle,
     OpenError, OpenFileError, ReloadError, RollbackError, SealError, StorageError, Unsupported,
@@ -164,6 +164,11 @@ fn what_is_wrong_between_two_devices() {
     assert_is(PeerError::Channel(ChannelError::Cut), Kind::Network, "run it again");
     assert_is(PeerError::NothingToPush, Kind::Denied, "stronghold grant");
     assert_is(PeerError::Unpaired, Kind::Network, "pair the two");
+    assert_is(ExchangeError::NoMailbox, Kind::NotFound, "mailbox add PEER FOLDER");
+    assert_is(ExchangeError::Unpaired, Kind::Network, "pair the two");
+    assert_is(ExchangeError::Store(StoreError::Name), Kind::Storage, "is the folder there");
+    assert_is(ExchangeError::Host(HostError::Damaged(Damaged)), Kind::Damaged, "");
+    assert_is(ExchangeError::NoRandomness(RandomnessError::UNUSABLE), Kind::Unexpected, "");
     assert_is(PeerError::NoRandomness(RandomnessError::UNUSABLE), Kind::Unexpected, "");
     assert_is(PeerError::Host(HostError::Home(opening(OpenError::WrongKey))), Kind::WrongKey, "try again");
     assert_is(HostError::Damaged(Damaged), Kind::Damaged, "");

@@ -27,20 +27,19 @@ pub(super) async fn look(home: SharedVault, print: SyncSender<RenderedEvent>, on
     }
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = BTreeMap::new();
+    let mut told: BTreeMap<DeviceId, Vec<String>> = BTreeMap::new();
     loop {
         ticks.tick().await;
         let mailboxes = home.call(|vault| vault.refresh().map(all)).await.unwrap_or_default();
         for (device, name) in mailboxes {
-            for (object, line) in events(&device, &name, exchange(&home, device).await) {
-                // Of what stays the same, only the first is told.
-                if told.insert((device, object["mailbox"].to_string()), line.clone()) != Some(line.clone())
-                    || object["mailbox"] == "done"
-                {
-                    // Dropped while the reader of stdout stalls.
-                    let _ = print.try_send((object, line));
-                }
-            }
+            let events = events(&device, &name, exchange(&home, device).await);
+            let lines = events.iter().map(|(_, line)| line.clone()).collect();
+            let before = told.insert(device, lines).unwrap_or_default();
+            // Of what stays as it was at the last look, nothing is told again; nor, while the
+            // reader of stdout stalls, is anything.
+            let is_new =
+                |(object, line): &RenderedEvent| object["mailbox"] == "done" || !before.contains(line);
+            events.into_iter().filter(is_new).for_each(|event| _ = print.try_send(event));
         }
     }
 }

@@ -2,7 +2,13 @@
 
 use std::fs;
 
-use stronghold_net::mailbox::{Folder, NAME_LEN, ObjectKind, Oddity, Store, Writer};
+use stronghold_net::mailbox::{Folder, Letter, NAME_LEN, ObjectKind, ObjectName, Oddity, Store, Writer};
+use stronghold_snapshot::RecipientPublicKey;
+use stronghold_sync::{
+    Ancestors, Edition,
+    mailbox::{Order, Point},
+};
+use stronghold_vault::{Entry, Labels, MAX_VALUE, RejectReason, Revision};
 
 use super::{store::keys, *};
 
@@ -117,6 +123,58 @@ async fn a_name_of_a_huge_number_is_not_of_the_pair() {
     assert_eq!(pair.one().await.others, 4);
     pair.settle().await;
     pair.assert_equal();
+}
+
+/// Puts a letter of the second device with one entry, under a name of `named` and an order of
+/// `ordered`, as a peer that breaks the rules could.
+async fn forge(pair: &Two, named: u64, ordered: u64, after: u64, revision: Revision) {
+    let (keys, to) = (keys(pair), pair.one.device());
+    let sender = pair.two.home.identity();
+    let mailbox = pair.two.home.lock().stronghold().peers().mailbox(&to).unwrap().clone();
+    let key = RecipientPublicKey::from_bytes(&mailbox.peer_card.unwrap().key).unwrap();
+    let taken =
+        pair.one.home.lock().stronghold().peers().mailbox(&sender.device()).unwrap().inbox.standing().0;
+    let point = |number| Point { number, id: [7; 8] };
+    let after = if after == 0 { vec![taken] } else { vec![taken, point(after)] };
+    let sealed = Edition { generation: 1_000, stamp: None };
+    let order = Order { point: point(ordered), after, sealed, seen: sealed };
+    let name = ObjectName { writer: other(keys.own()), kind: ObjectKind::Letter, point: point(named) };
+    let name = keys.seal_name(&name).unwrap();
+    let entry = Entry { location: "x/v/1".parse().unwrap(), revision };
+    let letter = Letter::seal(&[entry], &order, &keys, &name, &sender, (to, &key)).unwrap();
+    pair.store.put(&name, letter).await.unwrap();
+}
+
+fn revision(value: usize) -> Revision {
+    Revision {
+        salt: [1; 32],
+        author: DeviceId::from_bytes([2; 32]),
+        ancestors: Ancestors::default(),
+        deleted: false,
+        labels: Labels::new(),
+        time: 1,
+        value: vec![7; value].into(),
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_breaks_the_rules_of_letters_brings_nothing() {
+    for (named, ordered, after, value, expected) in [
+        (100, 101, 0, 1, Oddity::DamagedLetter),
+        (100, 100, u64::MAX, 1, Oddity::DamagedLetter),
+        (100, 100, 0, MAX_VALUE + 1, Oddity::Unacceptable(RejectReason::OverLimits)),
+    ] {
+        let pair = Two::new();
+        pair.settle().await;
+        forge(&pair, named, ordered, after, revision(value)).await;
+        let done = pair.one().await;
+        assert_eq!(done.odd, [expected], "{named} {ordered} {after} {value}");
+        assert_eq!((done.letters_taken, pair.one.entries().len()), (0, 0));
+    }
+    let pair = Two::new();
+    pair.settle().await;
+    forge(&pair, 100, 100, 0, revision(1)).await;
+    assert_eq!(pair.one().await.letters_taken, 1, "a right one is taken");
 }
 
 /// A folder that a synchronising program carries: it is late, it makes conflict copies, and it

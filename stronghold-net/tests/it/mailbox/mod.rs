@@ -2,6 +2,7 @@
 //! makes it lose, repeat or disclose anything.
 
 mod costs;
+mod direct;
 mod hostile;
 mod restored;
 mod rules;

@@ -131,6 +131,26 @@ async fn a_cut_listing_resends_and_deletes_nothing() {
     assert!(letters(&pair.store).is_empty());
 }
 
+/// A letter that is counted is over, but after a listing that was cut it stays too.
+#[tokio::test]
+async fn after_a_cut_listing_nothing_is_deleted() {
+    let pair = Two::new();
+    pair.settle().await;
+    pair.one.put("a/v/1", "1");
+    pair.one().await;
+    pair.two().await;
+    let len = pair.store.len();
+    for most in 0..len {
+        pair.store.cut_listings_at(Some(most));
+        pair.store.asked();
+        pair.one().await;
+        assert!(!pair.store.asked().0.contains(&"delete"), "{most} of {len} names");
+    }
+    pair.store.cut_listings_at(None);
+    pair.one().await;
+    assert!(pair.store.asked().0.contains(&"delete"));
+}
+
 /// Two processes of one device exchange at the same time.
 #[tokio::test]
 async fn two_processes_at_once_take_and_send_each_entry() {
