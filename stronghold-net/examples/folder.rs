@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{error::Error, path::Path};
+use stronghold_sync::Timestamp;
 
 use stronghold_net::{
     DeviceId, Labels, NoHandler, Operation, Rule, Selection, SharedVault, Stronghold, VaultFile,
@@ -28,14 +29,16 @@ async fn main() -> Fallible<()> {
     let on_the_laptop = add(&phone, &laptop, &secret, &stick)?;
 
     let mail = "wallet/web/mail".parse()?;
-    laptop.update(|here| Ok::<_, Box<dyn Error>>(here.write(&mail, b"hunter2", Labels::new(), 1)?))?;
+    laptop.update(|here| {
+        Ok::<_, Box<dyn Error>>(here.write(&mail, b"hunter2", Labels::new(), Timestamp::from_millis(1))?)
+    })?;
     exchange(&phone, on_the_laptop).await?; // leaves a card with its key
     exchange(&laptop, on_the_phone).await?; // leaves a letter, sealed to that key
     exchange(&phone, on_the_laptop).await?; // takes it, and says so in its next card
     assert_eq!(&**phone.lock().stronghold().read(&mail)?.revision.value, b"hunter2");
     exchange(&laptop, on_the_phone).await?; // deletes it
 
-    laptop.update(|here| Ok::<_, VaultFileError>(here.revoke(&on_the_phone, 2)))?;
+    laptop.update(|here| Ok::<_, VaultFileError>(here.revoke(&on_the_phone, Timestamp::from_millis(2))))?;
     assert!(Exchange::new(&laptop, &Folder::new(&stick, ""), on_the_phone).await.is_err());
     Ok(())
 }
@@ -54,7 +57,7 @@ fn add(here: &SharedVault, there: &SharedVault, secret: &Rendezvous, place: &Pat
         name,
         spki: identity.public().spki().to_vec(),
         address: None,
-        paired: 1,
+        paired: Timestamp::from_millis(1),
         generation: 0,
         rendezvous: Some(secret.clone()),
     };

@@ -1,6 +1,9 @@
 //! Mailboxes: folders through which two devices synchronise that are never on at the same time.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -9,7 +12,7 @@ use stronghold_net::{
     mailbox::{Exchange, Exchanged, Folder, Oddity},
 };
 use stronghold_snapshot::now;
-use stronghold_sync::{DeviceId, Pending, Plan, escape_untrusted, session::Changes};
+use stronghold_sync::{DeviceId, Pending, Plan, Timestamp, escape_untrusted, session::Changes};
 use stronghold_vault::{Mailbox, Stronghold};
 
 use crate::{
@@ -20,7 +23,7 @@ use crate::{
 };
 
 /// A day, in milliseconds.
-const DAY: u64 = 24 * 3_600 * 1_000;
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MailboxAction {
@@ -121,7 +124,7 @@ fn list(context: &Context) -> Result<(), Failure> {
                 "device": device.to_string(),
                 "name": peers.name_of(device),
                 "place": mailbox.place,
-                "heard": (mailbox.heard > 0).then_some(mailbox.heard),
+                "heard": (mailbox.heard > Timestamp::default()).then_some(mailbox.heard),
                 "waiting": mailbox.outbox.waiting().count(),
             })
         })
@@ -142,12 +145,14 @@ fn list(context: &Context) -> Result<(), Failure> {
 }
 
 /// Says when something was last heard.
-fn heard(time: u64, now: u64) -> String {
-    match (time, now.saturating_sub(time) / DAY) {
-        (0, _) => "never heard of yet".into(),
-        (_, 0) => "last heard of today".into(),
-        (_, 1) => "last heard of yesterday".into(),
-        (_, days) => format!("last heard of {days} days ago"),
+fn heard(time: Timestamp, now: Timestamp) -> String {
+    if time == Timestamp::default() {
+        return "never heard of yet".into();
+    }
+    match now.since(time).as_secs() / DAY.as_secs() {
+        0 => "last heard of today".into(),
+        1 => "last heard of yesterday".into(),
+        days => format!("last heard of {days} days ago"),
     }
 }
 
@@ -198,7 +203,7 @@ fn warn(context: &Context, name: &str, done: &Exchanged) {
         context.output.note(&format!(
             "note: nothing of {name} is there yet, so nothing was sent: run `stronghold sync --mailbox` there, then here again"
         ));
-    } else if now().saturating_sub(done.heard) > 7 * DAY && done.heard > 0 {
+    } else if now().since(done.heard) > 7 * DAY && done.heard > Timestamp::default() {
         context.output.note(&format!("note: {name} was {}", heard(done.heard, now())));
     }
 }
@@ -258,7 +263,7 @@ pub(super) fn object(done: &Exchanged) -> Value {
         "letters_taken": done.letters_taken,
         "letters_sent": done.letters_sent,
         "waiting": done.waiting,
-        "heard": (done.heard > 0).then_some(done.heard),
+        "heard": (done.heard > Timestamp::default()).then_some(done.heard),
         "awaits_card": done.awaits_card,
         "others": done.others,
         "odd": odd,
@@ -302,13 +307,13 @@ mod tests {
 
     #[test]
     fn the_last_sign_of_life_is_told_in_days() {
-        let now = 100 * DAY;
+        let now = Timestamp::default().saturating_add(100 * DAY);
         for (time, expected) in [
-            (0, "never heard of yet"),
+            (Timestamp::default(), "never heard of yet"),
             (now, "last heard of today"),
-            (now + DAY, "last heard of today"),
-            (now - DAY, "last heard of yesterday"),
-            (now - 3 * DAY - 1, "last heard of 3 days ago"),
+            (now.saturating_add(DAY), "last heard of today"),
+            (now.saturating_sub(DAY), "last heard of yesterday"),
+            (now.saturating_sub(3 * DAY + Duration::from_millis(1)), "last heard of 3 days ago"),
         ] {
             assert_eq!(heard(time, now), expected);
         }

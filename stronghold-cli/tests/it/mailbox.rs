@@ -2,6 +2,7 @@
 //! went through, what did not, and why.
 
 use std::fs;
+use stronghold_sync::Timestamp;
 
 use serde_json::json;
 use stronghold_vault::Labels;
@@ -53,7 +54,12 @@ fn write(device: &Device, names: impl IntoIterator<Item = String>, value: &str) 
     vault
         .update(|stronghold| {
             for name in names {
-                stronghold.write(&name.parse().unwrap(), value.as_bytes(), Labels::new(), 1)?;
+                stronghold.write(
+                    &name.parse().unwrap(),
+                    value.as_bytes(),
+                    Labels::new(),
+                    Timestamp::from_millis(1),
+                )?;
             }
             Ok(())
         })

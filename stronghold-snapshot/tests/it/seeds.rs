@@ -101,7 +101,15 @@ fn with_mailbox(held: &mut Stronghold) {
     let there = Stronghold::new("there").unwrap().identity().public().clone();
     let device = there.device();
     let (name, own_name, spki) = ("peer".to_owned(), String::new(), there.spki().to_vec());
-    let peer = Peer { name, own_name, spki, address: None, paired: 1, generation: 0, rendezvous: None };
+    let peer = Peer {
+        name,
+        own_name,
+        spki,
+        address: None,
+        paired: Timestamp::from_millis(1),
+        generation: 0,
+        rendezvous: None,
+    };
     held.peers_mut().insert(device, peer);
     held.peers_mut().set_mailbox_place(&device, "/media/stick");
     let mailbox = held.peers_mut().mailbox_mut(&device).unwrap();
@@ -113,10 +121,11 @@ fn with_mailbox(held: &mut Stronghold) {
         mailbox.outbox.note(&order, &standing, &[RevisionId::from_bytes([number; 32])]);
     }
     mailbox.inbox.take(point);
-    (mailbox.card, mailbox.told, mailbox.heard) = (9, Some(standing), 5);
+    (mailbox.card, mailbox.told, mailbox.heard) = (9, Some(standing), Timestamp::from_millis(5));
     mailbox.refused = Some(RulesHash([4; 8]));
-    mailbox.peer_card = Some(PeerCard { number: 4, standing, key: vec![5; 1_249], time: 6 });
-    mailbox.keys = vec![WeekKey::new(&[7; 32], 2)];
+    mailbox.peer_card =
+        Some(PeerCard { number: 4, standing, key: vec![5; 1_249], time: Timestamp::from_millis(6) });
+    mailbox.keys = vec![WeekKey::new(&[7; 32], Timestamp::from_millis(2))];
 }
 
 /// Returns a Stronghold of each kind that a payload may hold.

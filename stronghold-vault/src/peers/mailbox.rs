@@ -59,6 +59,7 @@ pub struct WeekKey {
     #[serde(with = "serde_bytes")]
     seed: [u8; 32],
     /// The time at which the key was made, in milliseconds since 1970.
+    #[zeroize(skip)]
     pub made: Timestamp,
 }
 
@@ -189,6 +190,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::ages::ms;
     use crate::{Labels, Peer, Rendezvous, Stronghold};
 
     const DEVICE: DeviceId = DeviceId::from_bytes([1; 32]);
@@ -199,7 +201,7 @@ mod tests {
             own_name: "phone".into(),
             spki: vec![1],
             address: None,
-            paired: 1,
+            paired: ms(1),
             generation: 0,
             rendezvous: Some(Rendezvous::from_bytes([secret; 32])),
         }
@@ -219,10 +221,11 @@ mod tests {
             mailbox.outbox.note(&order, &standing(), &[RevisionId::from_bytes([number as u8; 32]); 50]);
         }
         mailbox.inbox.take(Point { number: 3, id: [3; 8] });
-        (mailbox.card, mailbox.told, mailbox.heard) = (9, Some(standing()), 5);
+        (mailbox.card, mailbox.told, mailbox.heard) = (9, Some(standing()), ms(5));
         mailbox.refused = Some(RulesHash([4; 8]));
-        mailbox.peer_card = Some(PeerCard { number: 4, standing: standing(), key: vec![5; 1_249], time: 6 });
-        mailbox.keys = vec![WeekKey::new(&[0xab; 32], 2)];
+        mailbox.peer_card =
+            Some(PeerCard { number: 4, standing: standing(), key: vec![5; 1_249], time: ms(6) });
+        mailbox.keys = vec![WeekKey::new(&[0xab; 32], ms(2))];
         mailbox
     }
 
@@ -242,7 +245,7 @@ mod tests {
         let mut held = Stronghold::new("here").unwrap();
         held.peers_mut().insert(DEVICE, peer(1));
         let mut states = vec![Mailbox::new("/a"), used(100), used(101), Mailbox::new("/b"), used(3)];
-        states[2].keys.insert(0, WeekKey::new(&[0xcd; 32], 3));
+        states[2].keys.insert(0, WeekKey::new(&[0xcd; 32], ms(3)));
         for state in states {
             let (_, applied) = stored(&mut held, |peers| _ = peers.mailboxes.insert(DEVICE, state.clone()));
             assert_eq!(applied.peers().mailbox(&DEVICE), Some(&state));
@@ -250,7 +253,7 @@ mod tests {
             assert_eq!(loaded.peers().mailbox(&DEVICE), Some(&state));
         }
         held.peers_mut().mailboxes.insert(DEVICE, used(100));
-        held.write(&"a/b/c".parse().unwrap(), b"1", Labels::new(), 1).unwrap();
+        held.write(&"a/b/c".parse().unwrap(), b"1", Labels::new(), ms(1)).unwrap();
         let (letter, _) = stored(&mut held, |peers| _ = peers.mailboxes.insert(DEVICE, used(101)));
         assert!(letter < 1_000, "one letter more of 50 heads costs {letter} bytes");
         let (gone, applied) = stored(&mut held, |peers| _ = peers.remove_mailbox(&DEVICE));
@@ -269,13 +272,16 @@ mod tests {
         assert_eq!(held.peers_mut().set_mailbox_place(&DEVICE, "/b").as_deref(), Some("/media/stick"));
         held.peers_mut().insert(DEVICE, peer(2));
         assert_eq!(held.peers().mailbox(&DEVICE), Some(&Mailbox::new("/b")), "the place stays");
-        held.revoke(&DEVICE, 1);
+        held.revoke(&DEVICE, ms(1));
         assert_eq!(held.peers().mailbox(&DEVICE), None);
     }
 
     #[test]
     fn debug_shows_no_seed() {
         let shown = format!("{:?}", used(0));
-        assert!(!shown.contains("171") && !shown.contains("ab, ab") && shown.contains("made: 2"), "{shown}");
+        assert!(
+            !shown.contains("171") && !shown.contains("ab, ab") && shown.contains("made: Timestamp(2)"),
+            "{shown}"
+        );
     }
 }

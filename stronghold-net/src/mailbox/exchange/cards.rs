@@ -1,5 +1,7 @@
 //! Cards: reads the peer's newest, and writes this device's where it would say something new.
 
+use std::time::Duration;
+
 use stronghold_snapshot::{RecipientSecretKey, now};
 use stronghold_sync::{
     Edition, Timestamp,
@@ -14,7 +16,7 @@ use crate::{
 };
 
 /// Age at which a key is replaced by another, in milliseconds.
-const WEEK: Timestamp = 7 * 24 * 3_600 * 1_000;
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Maximum number of cards that one exchange gets, where the newest can't be read.
 const MAX_CARDS: usize = 4;
 /// Number of older cards of this device that may stay in the store: they are deleted together, and
@@ -57,7 +59,7 @@ impl Exchange<'_> {
                 let card = card(mailbox, seen, now)?;
                 let is_there = mailbox.card == newest || !is_complete && mailbox.card > newest;
                 let is_told = mailbox.told == Some(card.standing());
-                let number = now.max(mailbox.card + 1).max(newest + 1);
+                let number = now.as_millis().max(mailbox.card + 1).max(newest + 1);
                 if is_told && is_there || number > MAX_NUMBER {
                     return Ok(None);
                 }
@@ -99,7 +101,7 @@ impl Exchange<'_> {
 
 /// Replaces a key that is a week old, and forgets one of two weeks.
 fn renew(mailbox: &mut Mailbox, seed: &[u8; 32], now: Timestamp) {
-    let is_old = |key: &WeekKey, age| now.saturating_sub(key.made) >= age;
+    let is_old = |key: &WeekKey, age| now.since(key.made) >= age;
     if mailbox.keys.first().is_none_or(|key| is_old(key, WEEK)) {
         mailbox.keys.insert(0, WeekKey::new(seed, now));
     }

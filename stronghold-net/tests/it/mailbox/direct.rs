@@ -1,5 +1,7 @@
 //! Tests two devices that use a mailbox and meet now and then.
 
+use std::time::Duration;
+
 use stronghold_net::{Direction, Peer, SyncRequest};
 use stronghold_sync::Selection;
 
@@ -57,15 +59,15 @@ async fn what_was_given_at_a_meeting_is_not_sent_again() {
 /// A key of the week is replaced, and the letters sealed to the last one are still read.
 #[tokio::test]
 async fn a_key_lives_two_weeks_and_is_replaced_each_week() {
-    const WEEK: u64 = 7 * 24 * 3_600 * 1_000;
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
     let pair = Two::new();
     pair.settle().await;
     let peer = pair.one.device();
-    let age = |by: u64| {
+    let age = |by: Duration| {
         pair.two.change(|here| {
             let keys = &mut here.peers_mut().mailbox_mut(&peer).unwrap().keys;
             for key in keys.iter_mut() {
-                key.made -= by;
+                key.made = key.made.saturating_sub(by);
             }
         });
     };
@@ -84,7 +86,7 @@ async fn a_key_lives_two_weeks_and_is_replaced_each_week() {
     );
     // Sealed to the last one, before its sender sees the new card.
     pair.one.put("a/v/2", "2");
-    age(WEEK - 1_000);
+    age(WEEK - Duration::from_secs(1));
     pair.settle().await;
     pair.assert_equal();
     age(WEEK);

@@ -5,7 +5,7 @@ use std::fs;
 use stronghold_net::mailbox::{Folder, Letter, NAME_LEN, ObjectKind, ObjectName, Oddity, Store, Writer};
 use stronghold_snapshot::RecipientPublicKey;
 use stronghold_sync::{
-    Ancestors, Edition,
+    Ancestors, Edition, Timestamp,
     mailbox::{Order, Point},
 };
 use stronghold_vault::{Entry, Labels, MAX_VALUE, RejectReason, Revision};
@@ -152,7 +152,7 @@ fn revision(value: usize) -> Revision {
         ancestors: Ancestors::default(),
         deleted: false,
         labels: Labels::new(),
-        time: 1,
+        time: Timestamp::from_millis(1),
         value: vec![7; value].into(),
     }
 }

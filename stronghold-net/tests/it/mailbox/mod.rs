@@ -12,7 +12,7 @@ use stronghold_net::{
     NoHandler, SessionHandler, SharedVault,
     mailbox::{Exchange, ExchangeError, Exchanged, Store},
 };
-use stronghold_sync::{DeviceId, Operation};
+use stronghold_sync::{DeviceId, Operation, Timestamp};
 
 use self::store::Memory;
 use crate::common::{ALL, Device, friends};
@@ -136,7 +136,7 @@ async fn nothing_is_sent_to_nor_taken_from_a_revoked_device() {
     pair.one.put("a/v/1", "before");
     pair.one().await;
     let (device, before) = (pair.one.device(), pair.store.len());
-    pair.two.change(|here| here.revoke(&device, 1));
+    pair.two.change(|here| here.revoke(&device, Timestamp::from_millis(1)));
     let revoked = run(&pair.two.home, &pair.store, device).await.unwrap_err();
     assert!(matches!(revoked, ExchangeError::Unpaired), "{revoked:?}");
     assert_eq!(pair.store.len(), before);
@@ -153,7 +153,11 @@ async fn a_revocation_in_the_middle_of_an_exchange_ends_it() {
     pair.one().await;
     let (device, home) = (pair.one.device(), pair.two.opened_again());
     pair.store.before_get(move || {
-        _ = home.update(|here| Ok::<_, stronghold_net::VaultFileError>(here.revoke(&device, 1))).unwrap()
+        _ = home
+            .update(|here| {
+                Ok::<_, stronghold_net::VaultFileError>(here.revoke(&device, Timestamp::from_millis(1)))
+            })
+            .unwrap()
     });
     let ended = run(&pair.two.home, &pair.store, device).await.unwrap_err();
     assert!(ended.to_string().contains("removed meanwhile"), "{ended}");
