@@ -16,7 +16,7 @@ use stronghold_sync::{DeviceId, Pending, Plan, Timestamp, escape_untrusted, sess
 use stronghold_vault::{Mailbox, Stronghold};
 
 use crate::{
-    context::{Context, described},
+    context::{Context, described, runtime},
     error::{About, Failure, Kind, shown},
     output::counted,
     waiting::Waiting,
@@ -35,7 +35,7 @@ pub(crate) enum MailboxAction {
         /// share, a USB stick.
         folder: PathBuf,
     },
-    /// Give up the mailbox of a device. What is in the folder stays there.
+    /// Give up the mailbox of a device, and delete what this device left there.
     Remove {
         /// Device's name here, or the beginning of its id.
         peer: String,
@@ -95,17 +95,56 @@ fn add(context: &Context, peer: &str, folder: &Path) -> Result<(), Failure> {
 }
 
 fn remove(context: &Context, peer: &str) -> Result<(), Failure> {
-    let mut home = context.open()?;
-    let (device, gone) = home.update_as::<_, Failure>(|stronghold| {
-        let (device, _) = stronghold.peers().find(peer).about(&peer)?;
-        let gone = stronghold.peers_mut().remove_mailbox(&device).ok_or_else(none)?;
-        Ok((device, gone))
+    let home = SharedVault::new(context.open()?);
+    let device = home.lock().stronghold().peers().find(peer).about(&peer)?.0;
+    let (gone, left) = giving_up(&home, device, |stronghold| {
+        stronghold.peers_mut().remove_mailbox(&device).ok_or_else(none)
     })?;
-    let name = home.stronghold().peers().name_of(&device);
+    let name = home.lock().stronghold().peers().name_of(&device);
     let object = json!({ "device": device.to_string(), "name": name, "place": gone.place });
-    context.output.result(&object, || {
-        let place = escape_untrusted(&gone.place);
-        vec![format!("{} has no mailbox any more; what is in {place} stays there", described(&name, &device))]
+    context
+        .output
+        .result(&object, || vec![format!("{} has no mailbox any more", described(&name, &device))])?;
+    left.tell(context);
+    Ok(())
+}
+
+/// What stays in a mailbox that was given up.
+pub(super) struct Left(Option<(String, Failure)>);
+
+impl Left {
+    /// Tells what could not be deleted.
+    pub(super) fn tell(self, context: &Context) {
+        let Some((place, failure)) = self.0 else { return };
+        context.output.note(&format!(
+            "note: letters that wait in {} could not be deleted: {}",
+            escape_untrusted(&place),
+            failure.message
+        ));
+        context.output.note("hint: delete them there, or the device can still take them");
+    }
+}
+
+/// Makes a change after which a device has no mailbox here, then deletes this device's objects from
+/// it: what the device has not fetched by then, it gets no more.
+pub(super) fn giving_up<T>(
+    home: &SharedVault,
+    device: DeviceId,
+    change: impl FnOnce(&mut Stronghold) -> Result<T, Failure>,
+) -> Result<(T, Left), Failure> {
+    runtime()?.block_on(async {
+        let place = home.lock().stronghold().peers().mailbox(&device).map(|mailbox| mailbox.place.clone());
+        let folder = Folder::of(home, device).await.ok();
+        let exchange = match &folder {
+            Some(folder) => Exchange::new(home, folder, device).await.ok(),
+            None => None,
+        };
+        let changed = home.update(change)?;
+        let withdrawn = match exchange {
+            Some(exchange) => exchange.withdraw().await.map_err(Failure::from),
+            None => Ok(0),
+        };
+        Ok((changed, Left(place.zip(withdrawn.err()))))
     })
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use stronghold_snapshot::now;
+use stronghold_snapshot::{SharedVault, now};
 use stronghold_sync::{
     DeviceId, Operation, RedundantRule, Rule, Selection, Timestamp, Withdrawn, escape_untrusted,
 };
 use stronghold_vault::{Awaited, RETENTION, Stronghold, check_device_name, check_given_name};
 
+use super::mailbox;
 use crate::clock::{moment, time};
 use crate::context::{Context, selections};
 use crate::{
@@ -310,11 +311,12 @@ fn expiry(text: &str) -> Result<Timestamp, Failure> {
 }
 
 pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
-    let mut home = context.open()?;
-    let (device, name, rules) = home.update_as::<_, Failure>(|stronghold| {
-        let (device, _) = stronghold.peers().find(peer).about(&peer)?;
-        let name = stronghold.peers().name_of(&device);
-        Ok((device, name, stronghold.revoke(&device, now())))
+    let home = SharedVault::new(context.open()?);
+    let device = home.lock().stronghold().peers().find(peer).about(&peer)?.0;
+    let name = home.lock().stronghold().peers().name_of(&device);
+    let (rules, left) = mailbox::giving_up(&home, device, |stronghold| {
+        stronghold.peers().find(peer).about(&peer)?;
+        Ok(stronghold.revoke(&device, now()))
     })?;
     let object = json!({ "device": device.to_string(), "name": name, "rules_removed": rules });
     context.output.result(&object, || {
@@ -324,7 +326,8 @@ pub(super) fn revoke(context: &Context, peer: &str) -> Result<(), Failure> {
             counted(rules as u64, "rule")
         )]
     })?;
-    tell_what_it_keeps(context, home.stronghold(), &device, &name);
+    tell_what_it_keeps(context, home.lock().stronghold(), &device, &name);
+    left.tell(context);
     Ok(())
 }
 

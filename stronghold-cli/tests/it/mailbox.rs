@@ -73,6 +73,11 @@ fn says(device: &Device, args: &[&str], exit: i32, stdout: &str, stderr: &str) {
     assert_eq!((shown.as_str(), done.stderr.as_str(), done.exit), (stdout, stderr, exit), "{args:?}");
 }
 
+/// Returns the beginning of a device's id as it is shown.
+fn shown(id: &str) -> String {
+    [&id[..4], &id[4..8], &id[8..12], &id[12..16]].join("-")
+}
+
 #[test]
 fn two_devices_that_are_never_on_together_hold_the_same() {
     let two = Two::new();
@@ -191,12 +196,12 @@ fn a_revoked_device_gets_and_brings_nothing_more() {
     two.a.put("wallet/web/mail", "hunter2");
     two.b.put("wallet/web/shop", "of b");
     two.b.ok(&["sync", "--mailbox"]);
-    two.a.ok(&["revoke", "b"]);
     let before = two.objects().len();
+    two.a.ok(&["revoke", "b"]);
     let error = two.a.fails(&["sync", "--mailbox"], NOT_FOUND);
     assert_eq!(error, "error: there are no mailboxes\nhint: add one: stronghold mailbox add PEER FOLDER\n");
     assert!(two.a.fails(&["sync", "--mailbox", "b"], NOT_FOUND).contains("b was revoked on"));
-    assert_eq!(two.objects().len(), before);
+    assert!(two.objects().len() < before, "what it has not fetched yet is deleted");
     two.a.is_absent("wallet/web/shop");
     two.b.is_absent("wallet/web/mail");
 }
@@ -236,8 +241,17 @@ fn each_mistake_says_what_to_do() {
     for other in ["--all", "--take", "--pull", "--push", "--dry-run", "--review"] {
         a.fails(&["sync", "--mailbox", other], USAGE);
     }
-    let removed = a.json(&["mailbox", "remove", "b"]);
-    assert_eq!(removed, json!({ "device": id, "name": "b", "place": place }));
+    let removed = a.run(&["mailbox", "remove", "b", "--json"], b"");
+    let object: serde_json::Value = serde_json::from_slice(&removed.stdout).unwrap();
+    assert_eq!(object, json!({ "device": id, "name": "b", "place": place }));
+    let left =
+        format!("note: letters that wait in {place} could not be deleted: the mailbox can't be used: ");
+    assert!(removed.stderr.starts_with(&left), "{}", removed.stderr);
+    let hint = "hint: delete them there, or the device can still take them\n";
+    assert!(removed.exit == 0 && removed.stderr.ends_with(hint), "{}", removed.stderr);
+    fs::rename(a.folder().join("away"), &folder).unwrap();
+    a.ok(&["mailbox", "add", "b", place]);
+    says(&a, &["mailbox", "remove", &id], 0, &format!("b ({}) has no mailbox any more\n", shown(&id)), "");
 }
 
 #[test]

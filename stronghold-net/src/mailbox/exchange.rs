@@ -254,6 +254,23 @@ impl<'a> Exchange<'a> {
         self.clean(&contents).await
     }
 
+    /// Deletes this device's objects from the store, also once the device is revoked: what it has
+    /// not fetched by then, it gets no more. Returns their number.
+    ///
+    /// # Errors
+    /// [`ExchangeError::Store`].
+    pub async fn withdraw(self) -> Result<u64, ExchangeError> {
+        let listing = self.store.list(MAX_NAMES).await?;
+        let contents = Contents::read(&listing, &self.pair.keys, Mailbox::default());
+        let own = contents.own_letters.values().chain(contents.own_cards.values());
+        let mut deleted = 0;
+        for name in own {
+            self.store.delete(name).await?;
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+
     /// Returns what was done so far.
     pub fn done(&self) -> &Exchanged {
         &self.done

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use stronghold_snapshot::offload;
@@ -15,6 +16,10 @@ use crate::session::handler::BoxFuture;
 
 /// Maximum length of an object's name, in characters: a file system allows 255 bytes.
 pub const MAX_STORE_NAME: usize = 128;
+/// Length of a temporary file's random name, in bytes.
+const TEMPORARY_LEN: usize = 16;
+/// Age at which a temporary file is no longer written by anybody.
+const LEFT_BEHIND: Duration = Duration::from_secs(24 * 3_600);
 
 /// A place that keeps objects under names. It may lose, delay, repeat or alter them. No method
 /// needs a condition that only some stores can check: names are random, and an object never
@@ -98,6 +103,7 @@ impl Folder {
             }
             found => found?,
         };
+        let now = SystemTime::now();
         for (at, entry) in found.enumerate() {
             if at >= limit {
                 listing.is_complete = false;
@@ -107,6 +113,7 @@ impl Folder {
             let name = entry.file_name().into_string().ok().filter(|name| is_name(name));
             match name.filter(|_| entry.file_type().is_ok_and(|kind| kind.is_file())) {
                 Some(name) => listing.names.push(name),
+                None if is_left_behind(&entry, now) => _ = fs::remove_file(entry.path()),
                 None => listing.others += 1,
             }
         }
@@ -122,7 +129,7 @@ impl Folder {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
         }
         // The point keeps it out of listings, here and in programs that skip hidden files.
-        let temporary = self.pair.join(format!(".{}", hex::text(&random::<16>()?)));
+        let temporary = self.pair.join(format!(".{}", hex::text(&random::<TEMPORARY_LEN>()?)));
         let written = write_new(&temporary, object).and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
             // The error of writing is the one to report.
@@ -157,6 +164,16 @@ impl Store for Folder {
             _ => Ok(()),
         }))
     }
+}
+
+/// Returns whether an entry of the pair's folder is a temporary file of a process that was killed a
+/// day ago or more.
+fn is_left_behind(entry: &fs::DirEntry, now: SystemTime) -> bool {
+    let name = entry.file_name();
+    let name = name.to_str().and_then(|name| name.strip_prefix('.'));
+    let is_temporary = name.is_some_and(|name| name.len() == 2 * TEMPORARY_LEN && is_name(name));
+    let written = || entry.metadata().ok().filter(fs::Metadata::is_file)?.modified().ok();
+    is_temporary && written().and_then(|at| now.duration_since(at).ok()).is_some_and(|age| age >= LEFT_BEHIND)
 }
 
 /// Returns whether a name can be that of an object: it leads to no other folder, and is the same in

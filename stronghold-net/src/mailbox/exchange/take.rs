@@ -266,8 +266,9 @@ impl Incoming<'_> {
         let mut wanted: BTreeSet<EntryId> = plan.take.iter().map(Shape::entry).collect();
         let is_wanted = |entry: &&Entry| wanted.remove(&entry_id(entry));
         let entries: Vec<Entry> = self.entries.iter().filter(is_wanted).cloned().collect();
-        let (report, brought) = import_checked(stronghold, device, &entries, &expected, now)?;
-        stronghold.record_disclosed(&device, brought);
+        let (report, _) = import_checked(stronghold, device, &entries, &expected, now)?;
+        // The peer holds each revision that it sends, those that are known here too.
+        stronghold.record_disclosed(&device, shapes.letter.iter().map(|shape| shape.revision));
         log(stronghold, device, &verdicts);
         let rules = rules_hash(stronghold, &device);
         let mailbox = mailbox_of(stronghold, &device)?;

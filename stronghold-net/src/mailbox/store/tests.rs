@@ -46,6 +46,24 @@ async fn a_listing_ends_at_its_limit_and_counts_the_rest() {
 }
 
 #[tokio::test]
+async fn a_listing_removes_what_killed_writers_left_a_day_ago() {
+    let (place, folder) = folder();
+    folder.put(NAME, Vec::new()).await.unwrap();
+    let pair = place.path().join("ab");
+    let old = SystemTime::now() - LEFT_BEHIND - Duration::from_secs(60);
+    let names = [format!(".{}", "0".repeat(32)), format!(".{}", "0".repeat(31)), "0.tmp".into(), NAME.into()];
+    for name in &names {
+        let file = File::create(pair.join(name)).unwrap();
+        file.set_modified(old).unwrap();
+    }
+    File::create(pair.join(format!(".{}", "1".repeat(32)))).unwrap();
+    let listing = folder.list(9).await.unwrap();
+    assert_eq!((listing.names, listing.others), (vec![NAME.to_owned()], 3));
+    assert!(!pair.join(&names[0]).exists() && pair.join(&names[1]).exists() && pair.join(&names[2]).exists());
+    assert!(pair.join(format!(".{}", "1".repeat(32))).exists(), "it may be in use");
+}
+
+#[tokio::test]
 async fn a_name_leads_nowhere_else() {
     let (place, folder) = folder();
     fs::write(place.path().join("secret"), "secret").unwrap();

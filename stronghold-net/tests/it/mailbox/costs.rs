@@ -55,6 +55,30 @@ async fn a_thousand_new_entries_cost_160_kilobytes() {
     pair.assert_equal();
 }
 
+/// What two devices have of a third one goes over once, and does not come back.
+#[tokio::test]
+async fn what_the_other_has_already_is_not_sent_back() {
+    let pair = Two::new();
+    pair.settle().await;
+    let third = Device::new("third");
+    third.grant(&pair.one, ALL, "**");
+    third.grant(&pair.two, ALL, "**");
+    third.put("a/v/1", "of the third");
+    let stores = [Memory::default(), Memory::default()];
+    for (device, store) in [&pair.one, &pair.two].into_iter().zip(&stores) {
+        device.grant(&third, ALL, "**");
+        let ids = [device.device(), third.device()];
+        device.change(|here| _ = here.peers_mut().set_mailbox_place(&ids[1], "/c"));
+        third.change(|here| _ = here.peers_mut().set_mailbox_place(&ids[0], "/c"));
+        run(&device.home, store, ids[1]).await.unwrap();
+        run(&third.home, store, ids[0]).await.unwrap();
+        let taken = run(&device.home, store, ids[1]).await.unwrap();
+        assert_eq!((taken.letters_taken, taken.letters_sent), (1, 0));
+    }
+    assert_eq!(pair.one().await.letters_sent, 1, "it can't know");
+    assert_eq!(pair.two().await.letters_sent, 0);
+}
+
 /// A large first letter, and a chain that is full: it goes on once some is acknowledged.
 #[tokio::test]
 async fn large_values_are_spread_over_letters_of_bounded_size() {

@@ -141,7 +141,14 @@ async fn nothing_is_sent_to_nor_taken_from_a_revoked_device() {
     assert!(matches!(revoked, ExchangeError::Unpaired), "{revoked:?}");
     assert_eq!(pair.store.len(), before);
     assert_eq!(pair.two.entries(), []);
-    // Paired again with another secret, it begins anew in another folder.
+    assert_eq!(pair.store.kinds(&pair), [1, 1, 1, 0]);
+    // The first one gives up: its objects go, the other's are not its own.
+    let exchange = Exchange::new(&pair.one.home, &pair.store, pair.two.device()).await.unwrap();
+    let second = pair.two.device();
+    pair.one.change(|here| here.revoke(&second, 1));
+    let cards = before as u64;
+    assert!(exchange.withdraw().await.unwrap() < cards, "also after it is revoked");
+    assert_eq!(pair.store.kinds(&pair), [0, 1, 0, 0]);
     assert!(pair.two.home.lock().stronghold().peers().mailbox(&device).is_none());
 }
 
