@@ -213,9 +213,12 @@ impl Outbox {
         self.sent
     }
 
-    /// Returns whether a letter must stay in the store.
-    pub fn awaits(&self, point: &Point) -> bool {
-        self.letters.iter().any(|letter| letter.point == *point && !letter.is_replaced)
+    /// Returns whether a letter may go from the store: the taker is past it, or later letters have
+    /// its heads. An unknown one stays until the taker is past it: it may be of a state that was
+    /// lost, or of a copy of the file, and have values that nobody else holds.
+    pub fn is_over(&self, point: &Point) -> bool {
+        let is_past = self.acknowledged.is_some_and(|last| point.number <= last.number);
+        is_past || self.letters.iter().any(|letter| letter.point == *point && letter.is_replaced)
     }
 
     /// Returns the points of the letters that must stay in the store.

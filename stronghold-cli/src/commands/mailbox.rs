@@ -254,6 +254,11 @@ pub(super) fn oddity(odd: Oddity, name: &str) -> String {
             "the mailbox shows an older state than before: it was put back, or is not wholly copied yet"
                 .into()
         }
+        Oddity::AheadOfFile => {
+            "the mailbox has objects of this device that its snapshot does not know: an older one was put back, \
+             or a copy is in use too (see `stronghold identity --renew`); all is sent again"
+                .into()
+        }
         Oddity::TooManyThings => {
             "the mailbox has so much in it that not all is listed: something else fills it".into()
         }
@@ -313,6 +318,7 @@ pub(super) fn object(done: &Exchanged) -> Value {
 pub(super) fn word(odd: Oddity) -> &'static str {
     match odd {
         Oddity::RolledBack => "rolled_back",
+        Oddity::AheadOfFile => "ahead_of_file",
         Oddity::TooManyThings => "too_many_things",
         Oddity::DamagedCard => "damaged_card",
         Oddity::DamagedLetter => "damaged_letter",
@@ -362,6 +368,7 @@ mod tests {
     fn each_oddity_has_a_word_and_a_sentence() {
         let odd = [
             Oddity::RolledBack,
+            Oddity::AheadOfFile,
             Oddity::TooManyThings,
             Oddity::DamagedCard,
             Oddity::DamagedLetter,

@@ -201,6 +201,37 @@ mod tests {
         assert_eq!(Card::open(&object, &keys, NAME, writer.public()), Ok(card()));
     }
 
+    /// A peer can sign any content: it is a card, or refused.
+    #[test]
+    fn any_content_that_the_device_signs_is_read_or_refused() {
+        let (writer, _, keys) = pair();
+        let cipher = Aes256Gcm::new(keys.cards().into());
+        let object = card().seal(&keys, NAME, &writer).unwrap();
+        let (nonce, sealed) = object.split_first_chunk::<NONCE_LEN>().unwrap();
+        let mut plain = sealed.to_vec();
+        cipher.decrypt_in_place(nonce.into(), NAME.as_bytes(), &mut plain).unwrap();
+        let opened = |change: &dyn Fn(&mut [u8])| {
+            let mut plain = plain.clone();
+            change(&mut plain[SIGNATURE_LEN..]);
+            let signature = writer.sign(&to_sign(NAME, &plain[SIGNATURE_LEN..]));
+            plain[..SIGNATURE_LEN].copy_from_slice(&signature);
+            cipher.encrypt_in_place(nonce.into(), NAME.as_bytes(), &mut plain).unwrap();
+            Card::open(&[nonce, plain.as_slice()].concat(), &keys, NAME, writer.public())
+        };
+        assert_eq!(opened(&|_| {}), Ok(card()));
+        let len = plain.len() - SIGNATURE_LEN;
+        for at in (0..120).chain((120..len).step_by(29)) {
+            for byte in [0, 1, 0x7f, 0x80, 0xc0, 0xc4, 0xdd, 0xff] {
+                let read = opened(&|content| content[at] = byte);
+                assert!(matches!(read, Ok(_) | Err(CardError::Content)), "byte {at} is {byte}: {read:?}");
+            }
+        }
+        for len in [0_u16, 1, 1_300, u16::MAX] {
+            let read = opened(&|content| content[..LEN_LEN].copy_from_slice(&len.to_be_bytes()));
+            assert_eq!(read, Err(CardError::Content), "{len} bytes");
+        }
+    }
+
     #[test]
     fn a_card_is_of_its_name_pair_and_writer() {
         let (writer, peer, keys) = pair();

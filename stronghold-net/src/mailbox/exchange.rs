@@ -90,6 +90,9 @@ pub struct Exchanged {
 pub enum Oddity {
     /// The store shows an older state than before: it was put back, or not all is copied yet.
     RolledBack,
+    /// The store, or the peer, knows more of this device than its file: an older file was put back,
+    /// or a copy of it is in use too. All is sent again, both ways.
+    AheadOfFile,
     /// The store has more things than are listed: something else fills it.
     TooManyThings,
     /// Some cards of the peer can't be opened: damaged, or not wholly copied yet.
@@ -249,6 +252,10 @@ impl<'a> Exchange<'a> {
         }
         let card = self.read_card(&contents).await?;
         self.take(&contents, handler).await?;
+        if contents.is_ahead(card.as_ref()) {
+            self.note(Oddity::AheadOfFile);
+            self.forget_taken().await?;
+        }
         self.send(&contents, card, handler).await?;
         self.tell(&contents).await?;
         self.clean(&contents).await

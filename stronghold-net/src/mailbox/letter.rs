@@ -230,6 +230,37 @@ mod tests {
         assert_eq!(pair.open(&object, NAME).unwrap(), [entry(64)]);
     }
 
+    /// Whoever has the pair's secret can seal any content: it is read or refused.
+    #[test]
+    fn any_content_that_the_pair_seals_is_read_or_refused() {
+        let pair = Pair::new();
+        let cipher = Aes256Gcm::new(pair.keys.letters().into());
+        let object = pair.seal(&order(3), &pair.sender, &pair.receiver);
+        let (nonce, sealed) = object.split_first_chunk::<NONCE_LEN>().unwrap();
+        let mut plain = sealed.to_vec();
+        cipher.decrypt_in_place(nonce.into(), NAME.as_bytes(), &mut plain).unwrap();
+        let seal = |content: &[u8]| {
+            let mut content = content.to_vec();
+            cipher.encrypt_in_place(nonce.into(), NAME.as_bytes(), &mut content).unwrap();
+            [nonce, content.as_slice()].concat()
+        };
+        for at in 0..ORDER_STEP {
+            assert!(Letter::read(&seal(&plain[..at]), &pair.keys, NAME).is_err(), "{at} bytes");
+            for byte in 0..=255 {
+                let mut content = plain.clone();
+                content[at] = byte;
+                let read = Letter::read(&seal(&content), &pair.keys, NAME);
+                if content != plain
+                    && (byte ^ plain[at]) < 4
+                    && let Ok(letter) = read
+                {
+                    let opened = letter.open(&pair.secret, pair.sender.public(), pair.receiver.device());
+                    assert!(opened.is_err(), "byte {at} is {byte}: the order is signed");
+                }
+            }
+        }
+    }
+
     #[test]
     fn another_sender_receiver_key_or_order_is_refused() {
         let pair = Pair::new();

@@ -121,7 +121,7 @@ impl World {
         if is_all {
             sender.outbox.settle(&[]);
         }
-        for point in view.letters.keys().filter(|point| is_complete && !sender.outbox.awaits(point)) {
+        for point in view.letters.keys().filter(|point| is_complete && sender.outbox.is_over(point)) {
             self.store.letters.remove(point);
         }
         self.sender = sender;

@@ -87,7 +87,7 @@ impl Exchange<'_> {
         if !contents.is_complete {
             return Ok(());
         }
-        let is_over = |point: &Point| state.peer_card.is_some() && !state.outbox.awaits(point);
+        let is_over = |point: &Point| state.peer_card.is_some() && state.outbox.is_over(point);
         let letters = contents.own_letters.iter().filter(|(point, _)| is_over(point));
         let older = contents.own_cards.iter().rev().skip(1);
         let older = older.filter(|_| contents.own_cards.len() > OLD_CARDS);

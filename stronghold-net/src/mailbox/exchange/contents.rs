@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stronghold_sync::mailbox::{Listed, MAX_NUMBER, Outbox, Point};
-use stronghold_vault::Mailbox;
+use stronghold_vault::{Mailbox, PeerCard};
 
 use crate::mailbox::{Listing, ObjectKind, PairKeys};
 
@@ -52,6 +52,15 @@ impl Contents {
             points: self.own_letters.keys().copied().chain(new).collect(),
             is_complete: self.is_complete,
         }
+    }
+
+    /// Returns whether the store, or the peer's card, tells of objects of this side that its state
+    /// does not know. All are noted before they are put.
+    pub(super) fn is_ahead(&self, card: Option<&PeerCard>) -> bool {
+        let newest = self.own_letters.last_key_value().map_or(0, |(point, _)| point.number);
+        let card = card.or(self.state.peer_card.as_ref());
+        let is_behind = |card: &PeerCard| newest.max(card.standing.taken.number) > self.state.outbox.sent();
+        self.newest_own_card() > self.state.card || card.is_some_and(is_behind)
     }
 
     /// Returns the number of this side's newest card in the store; zero for none.

@@ -207,6 +207,17 @@ impl Exchange<'_> {
         Ok(noted.await?)
     }
 
+    /// Asks for all that the peer may give, also for what this device gave it: an older file may
+    /// have been put back.
+    pub(super) async fn forget_taken(&self) -> Result<(), ExchangeError> {
+        let (device, id) = (self.pair.device, random()?);
+        let asked = self.update(move |stronghold| {
+            mailbox_of(stronghold, &device)?.inbox.ask_again(id);
+            Ok(())
+        });
+        Ok(asked.await?)
+    }
+
     /// Asks for all letters again, if entries were refused under rules that have changed since.
     async fn ask_again(&self) -> Result<(), ExchangeError> {
         let (device, id) = (self.pair.device, random()?);
