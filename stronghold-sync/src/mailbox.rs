@@ -102,6 +102,9 @@ pub struct Outbox {
     /// The heads to send again, and the last of them that is in a letter again.
     owed: Owed,
     resent: Option<RevisionId>,
+    /// Letters behind the acknowledged point that are not among those above: of a state that was
+    /// given up or lost, or of a copy of the file. The taker may take them all the same.
+    others: Vec<Point>,
 }
 
 /// The taker's side: the point at which it stands.
@@ -142,15 +145,16 @@ impl Outbox {
         let highest = listed.points.last().map_or(0, |point| point.number);
         let is_first = self.acknowledged.is_none() && card.taken == Point::default();
         if highest > self.sent || !is_first && !self.knows(&card.taken) {
-            return self.begin_anew(card.taken, highest);
+            return self.begin_anew(card.taken, listed);
         }
         self.acknowledged = Some(card.taken);
         self.letters.retain(|letter| letter.point.number > card.taken.number);
+        self.others.retain(|point| point.number > card.taken.number);
         if !self.letters.iter().any(|letter| letter.is_lost(card, listed)) {
             return;
         }
         if self.letters.len() >= MAX_CHAIN {
-            return self.begin_anew(card.taken, highest);
+            return self.begin_anew(card.taken, listed);
         }
         for letter in self.letters.iter_mut().filter(|letter| !letter.is_replaced) {
             letter.is_replaced = true;
@@ -170,7 +174,14 @@ impl Outbox {
         let replaced = self.letters.iter().rev().take_while(|letter| letter.is_replaced);
         let mut after: Vec<Point> = replaced.map(|letter| letter.point).collect();
         let before = self.letters.len().checked_sub(after.len() + 1);
-        after.push(before.and_then(|at| self.letters.get(at)).map_or(first, |letter| letter.point));
+        match before.and_then(|at| self.letters.get(at)) {
+            Some(letter) => after.push(letter.point),
+            None => {
+                after.push(first);
+                let room = (MAX_CHAIN + 1).saturating_sub(after.len());
+                after.extend(self.others.iter().rev().take(room));
+            }
+        }
         let number = self.sent.checked_add(1).filter(|number| *number <= MAX_NUMBER)?;
         Some(Order { point: Point { number, id }, after, sealed, seen: card.seen })
     }
@@ -227,13 +238,21 @@ impl Outbox {
     }
 
     fn knows(&self, point: &Point) -> bool {
-        self.acknowledged == Some(*point) || self.letters.iter().any(|letter| letter.point == *point)
+        let is_sent = || self.letters.iter().any(|letter| letter.point == *point);
+        self.acknowledged == Some(*point) || is_sent() || self.others.contains(point)
     }
 
-    fn begin_anew(&mut self, taken: Point, highest: u64) {
+    /// Gives the letters up: all that the taker may have goes into new ones, which it may take
+    /// whether or not it takes the old ones before.
+    fn begin_anew(&mut self, taken: Point, listed: &Listed) {
+        let known = self.letters.drain(..).map(|letter| letter.point).chain(self.others.drain(..));
+        let unknown = listed.points.iter().copied().filter(|point| point.number > self.sent);
+        let all: BTreeSet<Point> = known.chain(unknown).collect();
+        self.others = all.into_iter().filter(|point| point.number > taken.number).collect();
+        self.others.drain(..self.others.len().saturating_sub(MAX_CHAIN));
+        let highest = listed.points.last().map_or(0, |point| point.number);
         self.sent = self.sent.max(highest).max(taken.number);
         self.acknowledged = Some(taken);
-        self.letters.clear();
         self.owed = Owed::Everything;
         self.resent = None;
     }

@@ -22,6 +22,7 @@ pub struct OutboxDelta {
     /// The heads to send again; `None` if they are the same.
     owed: Option<Owed>,
     resent: Option<RevisionId>,
+    others: Vec<Point>,
 }
 
 impl OutboxDelta {
@@ -39,6 +40,7 @@ impl OutboxDelta {
             new: now.letters.iter().filter(|letter| number(letter) > known).cloned().collect(),
             owed: (before.owed != now.owed).then(|| now.owed.clone()),
             resent: now.resent,
+            others: now.others.clone(),
         };
         let mut applied = before.clone();
         applied.apply(delta.clone());
@@ -63,6 +65,7 @@ impl Outbox {
             self.owed = owed;
         }
         self.resent = delta.resent;
+        self.others = delta.others;
     }
 }
 
