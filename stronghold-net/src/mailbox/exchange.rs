@@ -253,7 +253,10 @@ impl<'a> Exchange<'a> {
         let card = self.read_card(&contents).await?;
         self.take(&contents, handler).await?;
         if contents.is_ahead(card.as_ref()) {
-            self.note(Oddity::AheadOfFile);
+            // A mailbox that was given up and made anew knows nothing of before either.
+            if contents.state.card > 0 {
+                self.note(Oddity::AheadOfFile);
+            }
             self.forget_taken().await?;
         }
         self.send(&contents, card, handler).await?;

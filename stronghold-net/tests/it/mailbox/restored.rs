@@ -165,6 +165,34 @@ async fn a_letter_of_the_time_after_a_backup_is_not_lost() {
     assert_eq!(pair.store.kinds(&pair), [1, 1, 0, 0]);
 }
 
+/// A mailbox that is given up and made anew, or moved to another place, goes on without a word.
+#[tokio::test]
+async fn a_mailbox_that_is_made_anew_or_moved_heals() {
+    let mut pair = Two::new();
+    pair.one.put("a/v/1", "1");
+    pair.two.put("b/v/1", "1");
+    pair.settle().await;
+    let peer = pair.two.device();
+    let exchange = Exchange::new(&pair.one.home, &pair.store, peer).await.unwrap();
+    pair.one.change(|here| here.peers_mut().remove_mailbox(&peer).unwrap());
+    exchange.withdraw().await.unwrap();
+    pair.two.put("b/v/2", "sealed to a key that is gone");
+    pair.two().await;
+    pair.one.change(|here| _ = here.peers_mut().set_mailbox_place(&peer, "/a"));
+    pair.one.put("a/v/2", "2");
+    let odd = pair.one().await.odd;
+    assert_eq!(odd, [], "that letter follows one that it does not know");
+    pair.settle().await;
+    pair.assert_equal();
+    assert_eq!(pair.one.entries().len(), 4);
+    pair.store = Memory::default();
+    pair.two.put("b/v/3", "3");
+    let odd = [pair.two().await.odd, pair.one().await.odd].concat();
+    assert_eq!(odd, [], "an empty store is no older state");
+    pair.settle().await;
+    pair.assert_equal();
+}
+
 /// Two copies of one file use the mailbox in turn: each is told, and nothing is lost.
 #[tokio::test]
 async fn a_copy_that_is_in_use_too_is_told() {
