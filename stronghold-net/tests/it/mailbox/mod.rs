@@ -145,7 +145,7 @@ async fn nothing_is_sent_to_nor_taken_from_a_revoked_device() {
     // The first one gives up: its objects go, the other's are not its own.
     let exchange = Exchange::new(&pair.one.home, &pair.store, pair.two.device()).await.unwrap();
     let second = pair.two.device();
-    pair.one.change(|here| here.revoke(&second, 1));
+    pair.one.change(|here| here.revoke(&second, Timestamp::from_millis(1)));
     let cards = before as u64;
     assert!(exchange.withdraw().await.unwrap() < cards, "also after it is revoked");
     assert_eq!(pair.store.kinds(&pair), [0, 1, 0, 0]);

@@ -205,7 +205,9 @@ async fn a_copy_that_is_in_use_too_is_told() {
         let location = location.parse().unwrap();
         copied
             .update(|here| {
-                Ok::<_, stronghold_net::HostError>(here.write(&location, b"1", Labels::new(), 1).unwrap())
+                Ok::<_, stronghold_net::HostError>(
+                    here.write(&location, b"1", Labels::new(), Timestamp::from_millis(1)).unwrap(),
+                )
             })
             .unwrap();
     };

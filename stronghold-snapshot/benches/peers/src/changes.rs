@@ -7,7 +7,7 @@ use aes_gcm::{Aes256Gcm, KeyInit, aead::Aead};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use rusqlite::Connection;
 use stronghold_snapshot::{Limits, NewSlot, OnRollback, RollbackGuard, RollbackNotes, Unlock, VaultFile};
-use stronghold_sync::Location;
+use stronghold_sync::{Location, Timestamp};
 use stronghold_vault::{Labels, Stronghold, fill_random};
 
 use crate::{
@@ -93,7 +93,12 @@ impl Store for Vault {
         let path = folder.join("vault");
         let mut held = Stronghold::new("bench")?;
         for n in 0..records {
-            held.write(&location(&name(n)), &VALUE, Labels::new(), 1_700_000_000_000)?;
+            held.write(
+                &location(&name(n)),
+                &VALUE,
+                Labels::new(),
+                Timestamp::from_millis(1_700_000_000_000),
+            )?;
         }
         drop(VaultFile::create(&path, &[NewSlot::Key(&KEY)], held)?);
         let notes = RollbackNotes {

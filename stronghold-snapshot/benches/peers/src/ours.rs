@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use stronghold_snapshot::{Merge, NewSlot, Unlock, VaultFile};
-use stronghold_sync::{Location, Mapping, OnConflict, Selection};
+use stronghold_sync::{Location, Mapping, OnConflict, Selection, Timestamp};
 use stronghold_vault::{Labels, Stronghold};
 
 use crate::{
@@ -31,7 +31,7 @@ fn locations(records: usize) -> Vec<Location> {
 
 fn filled(mut stronghold: Stronghold, names: &[Location]) -> Fallible<Stronghold> {
     for name in names {
-        stronghold.write(name, &VALUE, Labels::new(), 1_700_000_000_000)?;
+        stronghold.write(name, &VALUE, Labels::new(), Timestamp::from_millis(1_700_000_000_000))?;
     }
     Ok(stronghold)
 }
@@ -41,7 +41,7 @@ fn sync(rows: &mut Vec<Row>, names: &[Location]) -> Fallible<()> {
     let mut other = copy(&held)?;
     add(rows, "local sync in memory, 10,000, unchanged", WHO, "ms", merges(&held, &other, 0)?);
     for name in names.iter().step_by(100) {
-        other.write(name, &[8; 64], Labels::new(), 1_700_000_000_001)?;
+        other.write(name, &[8; 64], Labels::new(), Timestamp::from_millis(1_700_000_000_001))?;
     }
     add(rows, "local sync in memory, 10,000, 1 % differ", WHO, "ms", merges(&held, &other, RECORDS / 100)?);
     let many = filled(Stronghold::new("bench")?, &locations(MANY))?;
@@ -55,7 +55,7 @@ fn merges(into: &Stronghold, from: &Stronghold, expected: usize) -> Fallible<Vec
         mapping: Mapping::default(),
         on_conflict: OnConflict::KeepBoth,
         deletions_confirmed: false,
-        now: 1_700_000_000_002,
+        now: Timestamp::from_millis(1_700_000_000_002),
     };
     let run = |mut into: Stronghold| {
         let merged = merge.run(&mut into, from)?;
@@ -82,7 +82,9 @@ fn files(rows: &mut Vec<Row>) -> Fallible<()> {
     let put = || {
         let write = |stronghold: &mut Stronghold| {
             let name = Location::new_unchecked("client", "vault", "one more");
-            Ok(stronghold.write(&name, &VALUE, Labels::new(), 1_700_000_000_000).is_ok())
+            Ok(stronghold
+                .write(&name, &VALUE, Labels::new(), Timestamp::from_millis(1_700_000_000_000))
+                .is_ok())
         };
         Ok(home.update(write)?)
     };
