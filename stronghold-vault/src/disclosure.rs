@@ -82,7 +82,10 @@ impl<'de> Deserialize<'de> for Prefixes {
 
 #[cfg(test)]
 mod tests {
+    use stronghold_sync::{DeviceId, Location, Mapping, Scope, Shape};
+
     use super::*;
+    use crate::{Labels, Stronghold};
 
     fn load(bytes: &[u8]) -> Option<Prefixes> {
         rmp_serde::from_slice(&rmp_serde::to_vec(serde_bytes::Bytes::new(bytes)).unwrap()).ok()
@@ -131,6 +134,32 @@ mod tests {
                 merged.merge(&of(before));
                 assert_eq!(merged, of(now), "each once");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_due_is_what_a_device_lacks_and_what_it_gets_again() {
+        let (mut held, device) = (Stronghold::new("here").unwrap(), DeviceId::from_bytes([1; 32]));
+        let at = |name: &str| name.parse::<Location>().unwrap();
+        for name in ["a/v/had", "a/v/again", "a/v/gone", "a/v/never", "a/v/lacks", "b/v/lacks"] {
+            held.write(&at(name), b"1", Labels::new(), 1).unwrap();
+        }
+        let head = |held: &Stronghold, name: &str| held.shapes_at(&at(name).id())[0].revision;
+        let known = ["a/v/had", "a/v/again", "a/v/gone"].map(|name| head(&held, name));
+        held.record_disclosed(&device, known);
+        held.remove(&at("a/v/gone"), 2).unwrap();
+        held.remove(&at("a/v/never"), 2).unwrap();
+        let again = known[1];
+        for (scope, due) in [("a", &["a/v/again", "a/v/gone", "a/v/lacks"][..]), ("b", &["b/v/lacks"])] {
+            let scope = Scope::of(scope.parse().unwrap());
+            let found = held.due_to(&device, &scope, |revision| *revision == again);
+            let mut names: Vec<String> =
+                found.iter().map(|shape| held.names_of(&shape.location).unwrap().to_string()).collect();
+            names.sort();
+            assert_eq!(names, due);
+            let shapes = held.shapes(&scope, &Mapping::default());
+            let is_due = |shape: &&Shape| held.lacks(&device, shape) || shape.revision == again;
+            assert_eq!(found, shapes.iter().filter(is_due).cloned().collect::<Vec<_>>());
         }
     }
 }

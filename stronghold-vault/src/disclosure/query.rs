@@ -1,6 +1,6 @@
 //! Questions to a Stronghold about what each device received.
 
-use stronghold_sync::{DeviceId, EntryId, LocationId, RevisionId, Selection, Shape};
+use stronghold_sync::{DeviceId, EntryId, LocationId, RevisionId, Scope, Selection, Shape};
 
 use super::Prefixes;
 use crate::{
@@ -61,6 +61,26 @@ impl Stronghold {
             return !knows(&head.revision);
         }
         self.record(&head.location).is_some_and(|(.., record)| record.revisions().any(|old| knows(&old.id)))
+    }
+
+    /// Returns the shapes of the heads in a scope that a device [lacks](Self::lacks), and of those
+    /// that it received and `is_again` names. Other heads cost no copy of their ancestors.
+    pub fn due_to(
+        &self,
+        device: &DeviceId,
+        scope: &Scope,
+        is_again: impl Fn(&RevisionId) -> bool,
+    ) -> Vec<Shape> {
+        let knows = |revision: &RevisionId| self.peers.was_disclosed_to(device, revision);
+        let mut due = Vec::new();
+        for (id, .., record) in self.records_in(scope) {
+            let is_due = |head: &&SealedRevision| match knows(&head.id) {
+                true => is_again(&head.id),
+                false => !head.deleted || record.revisions().any(|old| knows(&old.id)),
+            };
+            due.extend(record.heads().filter(is_due).map(|head| head.shape(id)));
+        }
+        due
     }
 
     /// Checks whether a device delivered this head.

@@ -1,11 +1,10 @@
 //! Leaves letters with what the peer lacks and the policy lets it have at this moment.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use stronghold_snapshot::{RecipientPublicKey, now};
 use stronghold_sync::{
-    DeviceId, Edition, EntryId, Grant, Mapping, Operation, RevisionId, Scope, Selection, Shape, SkipReason,
-    Skipped,
+    DeviceId, Edition, EntryId, Grant, Operation, RevisionId, Scope, Selection, Shape, SkipReason, Skipped,
     mailbox::{Order, Outbox},
     message::Volume,
     session::{BATCH_BYTES, BATCH_ENTRIES, Verdict},
@@ -141,27 +140,24 @@ impl Due {
     /// Collects the heads that the peer lacks, or that must be sent again.
     fn collect(stronghold: &Stronghold, device: &DeviceId, outbox: &Outbox, approved: bool) -> Self {
         let grant = Rulings::of(stronghold.policy(), device, approved, now()).pull;
-        let is_again = |shape: &Shape| {
-            outbox.owes(&shape.revision) && stronghold.peers().was_disclosed_to(device, &shape.revision)
-        };
-        let in_scope = |scope: &Scope| stronghold.shapes(scope, &Mapping::default());
-        let everything = || in_scope(&Scope::of(Selection::everything()));
-        let given = grant.as_ref().map(|grant| in_scope(grant.scope())).unwrap_or_default();
-        let is_given = |shape: &Shape| given.binary_search_by_key(&shape.entry(), Shape::entry).is_ok();
+        let everything = Scope::of(Selection::everything());
+        let due_in = |scope: &Scope| stronghold.due_to(device, scope, |head| outbox.owes(head));
+        let mut heads = grant.as_ref().map(|grant| due_in(grant.scope())).unwrap_or_default();
         let mut held_back = Vec::new();
         if outbox.is_owing() {
-            let others = everything().into_iter().filter(|shape| is_again(shape) && !is_given(shape));
+            let given: BTreeSet<EntryId> = heads.iter().map(Shape::entry).collect();
+            let is_again = |shape: &Shape| stronghold.peers().was_disclosed_to(device, &shape.revision);
+            let others = due_in(&everything).into_iter();
+            let others = others.filter(|shape| is_again(shape) && !given.contains(&shape.entry()));
             held_back.extend(others.map(|shape| shape.revision));
         }
         let mut not_given = Vec::new();
         if grant.is_none() {
-            let waits = |shape: &Shape| !shape.deleted && stronghold.lacks(device, shape);
-            let locations = everything().into_iter().filter(waits).map(|shape| shape.location);
+            let lacking = stronghold.due_to(device, &everything, |_| false);
+            let locations = lacking.iter().filter(|shape| !shape.deleted).map(|shape| shape.location);
             not_given.extend(locations.map(|location| Skipped { location, why: SkipReason::MayNotPull }));
             not_given.dedup();
         }
-        let is_due = |shape: &Shape| stronghold.lacks(device, shape) || is_again(shape);
-        let mut heads: Vec<Shape> = given.iter().filter(|shape| is_due(shape)).cloned().collect();
         heads.sort_by_key(|shape| shape.revision);
         Self { heads: heads.into(), held_back, not_given, grant, sent: outbox.sent() }
     }

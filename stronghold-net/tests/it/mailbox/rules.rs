@@ -73,6 +73,27 @@ async fn what_no_rule_lets_it_pull_is_told_and_not_sent() {
     pair.assert_equal();
 }
 
+/// A head that must be sent again and that a rule holds back stays owed until the rule is back.
+#[tokio::test]
+async fn what_a_rule_holds_back_is_sent_again_later() {
+    let pair = Two::new();
+    pair.settle().await;
+    pair.one.put_all(["a/v/1", "b/v/1"].map(|name| (name.to_owned(), "1".to_owned())));
+    pair.one().await;
+    // The letter is lost, and by now only a part may be pulled.
+    let device = pair.two.device();
+    pair.store.set(Default::default());
+    pair.one.change(|here| _ = here.policy_mut().revoke(&device));
+    pair.one.grant(&pair.two, SYNC, "a/**");
+    pair.settle().await;
+    assert_eq!(pair.two.entries().len(), 1);
+    assert_eq!(pair.one().await.outcome.summary.round_trips, 1, "it is not tried each time");
+    pair.one.grant(&pair.two, SYNC, "**");
+    pair.settle().await;
+    pair.assert_equal();
+    assert_eq!(pair.two.entries().len(), 2);
+}
+
 /// A rule that is taken back between the letter and its arrival counts: what was sent is refused.
 #[tokio::test]
 async fn the_rules_of_the_moment_count() {
