@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use crate::common::{Device, Pair, program};
+use crate::common::{Device, Pair, end, program};
 use crate::terminal::{assert_as_before, shell};
-use expectrl::{Expect, Regex, Session, session::OsSession};
+use expectrl::{Expect, Session, session::OsSession};
 
 const CTRL_Z: &str = "\u{1a}";
 const CTRL_C: &str = "\u{3}";
@@ -102,49 +102,43 @@ fn each_question_can_be_suspended_and_is_answered_afterwards() {
     assert!(!device.locations().iter().any(|at| at.starts_with("w/many")), "they were removed");
 }
 
-/// Shown by the shell when it waits for a command.
-const PROMPT: &str = "next> ";
-
-/// Starts a shell that shows [`PROMPT`] when it reads: `sh` drops what comes while it notices that a
-/// command was interrupted.
-fn prompting(device: &Device) -> OsSession {
-    let mut shell = std::process::Command::new("bash");
-    shell.args(["--norc", "--noprofile", "--noediting", "-i"]).current_dir(device.folder());
-    shell.env("PS1", PROMPT).env("STRONGHOLD", program());
-    shell.env("XDG_STATE_HOME", device.folder().join("state")).env_remove("STRONGHOLD_PASSPHRASE_FILE");
-    let mut session = Session::spawn(shell).unwrap();
-    session.set_expect_timeout(Some(Duration::from_secs(30)));
-    session.expect(PROMPT).unwrap();
-    for prepared in ["stty -g > before", &format!("K='--snapshot vault --key-file {}'", device.key_file())] {
-        session.send_line(prepared).unwrap();
-        session.expect(PROMPT).unwrap();
-    }
+/// Starts a command in a script that stays when the command is interrupted, and then tells its exit
+/// code and whether the terminal is as before. An interactive shell drops what comes while it
+/// notices that its command was interrupted.
+fn scripted(device: &Device, command: &str) -> OsSession {
+    let mut script = std::process::Command::new("bash");
+    let text = format!(
+        "trap : INT; before=$(stty -g); \"$STRONGHOLD\" {command}; echo \"ended: $?\"; [ \"$before\" = \"$(stty -g)\" ] && echo as before"
+    );
+    script.arg("-c").arg(text).current_dir(device.folder());
+    script.env("STRONGHOLD", program()).env("K", device.key_file()).env_remove("STRONGHOLD_PASSPHRASE_FILE");
+    script.env("XDG_STATE_HOME", device.folder().join("state"));
+    let mut session = Session::spawn(script).unwrap();
+    session.set_expect_timeout(Some(Duration::from_secs(60)));
     session
 }
 
 #[test]
 fn each_question_can_be_interrupted_or_ended_and_nothing_was_changed() {
     let (device, _) = prepared();
-    let mut session = prompting(&device);
     let before = std::fs::read(device.snapshot()).unwrap();
     for (command, questions, _) in CASES {
-        for ((key, exit), left) in [(CTRL_C, "ended: 130\r"), (CTRL_D, "ended: [0-9]")]
-            .into_iter()
-            .flat_map(|key| (0..questions.len()).map(move |left| (key, left)))
-        {
-            let failed = |what: &str| format!("{command}: question {left}, key {key:?}: {what}");
-            start(&mut session, command);
-            for (question, answer) in &questions[..left] {
-                session.expect(question).unwrap_or_else(|error| panic!("{}: {error}", failed(question)));
-                session.send_line(answer).unwrap();
+        let line = command.replace("$K", "--snapshot vault --key-file \"$K\"");
+        for left in 0..questions.len() {
+            for key in [CTRL_C, CTRL_D] {
+                let mut session = scripted(&device, &line);
+                for (question, answer) in &questions[..left] {
+                    session.expect(question).unwrap_or_else(|error| panic!("{command}: {question}: {error}"));
+                    session.send_line(answer).unwrap();
+                }
+                let question = questions[left].0;
+                session.expect(question).unwrap_or_else(|error| panic!("{command}: {question}: {error}"));
+                session.send(key).unwrap();
+                let (_, said) = end(session);
+                let is_interrupted = said.contains("ended: 130\r\n");
+                assert_eq!(is_interrupted, key == CTRL_C, "{command}: {question}: {key:?}: {said:?}");
+                assert!(said.ends_with("as before\r\n"), "{command}: {question}: {key:?}: {said:?}");
             }
-            session.expect(questions[left].0).unwrap_or_else(|error| panic!("{}: {error}", failed("asks")));
-            session.send(key).unwrap();
-            session.expect(PROMPT).unwrap_or_else(|error| panic!("{}: {error}", failed("ends")));
-            session.send_line("echo \"ended: $?\"; stty -g | cmp - before && echo as''-before").unwrap();
-            session.expect(Regex(exit)).unwrap_or_else(|error| panic!("{}: {error}", failed("exit")));
-            session.expect("as-before").unwrap_or_else(|error| panic!("{}: {error}", failed("terminal")));
-            session.expect(PROMPT).unwrap();
         }
     }
     assert_eq!(std::fs::read(device.snapshot()).unwrap(), before);
