@@ -85,6 +85,7 @@ mod tests {
     use stronghold_sync::{DeviceId, Location, Mapping, Scope, Shape};
 
     use super::*;
+    use crate::ages::ms;
     use crate::{Labels, Stronghold};
 
     fn load(bytes: &[u8]) -> Option<Prefixes> {
@@ -142,13 +143,13 @@ mod tests {
         let (mut held, device) = (Stronghold::new("here").unwrap(), DeviceId::from_bytes([1; 32]));
         let at = |name: &str| name.parse::<Location>().unwrap();
         for name in ["a/v/had", "a/v/again", "a/v/gone", "a/v/never", "a/v/lacks", "b/v/lacks"] {
-            held.write(&at(name), b"1", Labels::new(), 1).unwrap();
+            held.write(&at(name), b"1", Labels::new(), ms(1)).unwrap();
         }
         let head = |held: &Stronghold, name: &str| held.shapes_at(&at(name).id())[0].revision;
         let known = ["a/v/had", "a/v/again", "a/v/gone"].map(|name| head(&held, name));
         held.record_disclosed(&device, known);
-        held.remove(&at("a/v/gone"), 2).unwrap();
-        held.remove(&at("a/v/never"), 2).unwrap();
+        held.remove(&at("a/v/gone"), ms(2)).unwrap();
+        held.remove(&at("a/v/never"), ms(2)).unwrap();
         let again = known[1];
         for (scope, due) in [("a", &["a/v/again", "a/v/gone", "a/v/lacks"][..]), ("b", &["b/v/lacks"])] {
             let scope = Scope::of(scope.parse().unwrap());
