@@ -9,7 +9,7 @@ use std::{error::Error, fmt::Display, path::Path};
 pub(crate) use kind::{EXIT_CODES, Kind};
 use stronghold_net::{
     ChannelError, DialError, HostError, PeerError,
-    mailbox::ExchangeError,
+    mailbox::{ExchangeError, StoreError},
     pairing::{PairingError, Unsettled},
 };
 use stronghold_snapshot::MergeError;
@@ -339,6 +339,14 @@ impl From<ExchangeError> for Failure {
             ExchangeError::Unpaired => Self::of(Kind::Network, &error).hint("pair the two devices again"),
             ExchangeError::NoMailbox => {
                 Self::of(Kind::NotFound, &error).hint("add one: stronghold mailbox add PEER FOLDER")
+            }
+            ExchangeError::NotBuilt | ExchangeError::Place => Self::of(Kind::Unsupported, &error)
+                .hint("nothing is lost; `stronghold mailbox add` names another place"),
+            ExchangeError::NoLogin(_) => {
+                Self::of(Kind::NotFound, &error).hint("nothing is lost; write both, or name another login with `mailbox add`")
+            }
+            ExchangeError::Store(StoreError::Denied | StoreError::NoPlace | StoreError::Server(_)) => {
+                Self::of(Kind::Network, &error).hint("nothing is lost; try again later, or see `stronghold mailbox list`")
             }
             ExchangeError::Store(_) => Self::of(Kind::Storage, &error).hint(
                 "nothing is lost; is the folder there, and may this user write it? See `stronghold mailbox list`",

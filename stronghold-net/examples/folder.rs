@@ -10,7 +10,7 @@ use stronghold_sync::Timestamp;
 use stronghold_net::{
     DeviceId, Labels, NoHandler, Operation, Rule, Selection, SharedVault, Stronghold, VaultFile,
     VaultFileError,
-    mailbox::{Exchange, Folder},
+    mailbox::{Exchange, Folder, open_store},
     snapshot::NewSlot,
     vault::{Peer, Rendezvous},
 };
@@ -73,8 +73,8 @@ fn add(here: &SharedVault, there: &SharedVault, secret: &Rendezvous, place: &Pat
 }
 
 async fn exchange(home: &SharedVault, peer: DeviceId) -> Fallible<()> {
-    let folder = Folder::of(home, peer).await?;
-    let mut exchange = Exchange::new(home, &folder, peer).await?;
+    let store = open_store(home, peer).await?;
+    let mut exchange = Exchange::new(home, &*store, peer).await?;
     exchange.run(&mut NoHandler).await?;
     let (name, done) = (home.lock().stronghold().name().to_owned(), exchange.into_done());
     let summary = &done.outcome.summary;

@@ -9,12 +9,16 @@ mod card;
 mod exchange;
 mod letter;
 mod names;
+#[cfg(feature = "remote")]
+mod remote;
 mod store;
 
 pub use card::{CARD_LEN, Card, CardError, SealCardError};
-pub use exchange::{Exchange, ExchangeError, Exchanged, Oddity};
+pub use exchange::{Exchange, ExchangeError, Exchanged, Oddity, open_store};
 pub use letter::{Letter, LetterError, SealLetterError};
 #[cfg(test)]
 pub(crate) use letter::{head_of, request_of};
 pub use names::{NAME_LEN, ObjectKind, ObjectName, PairKeys, Writer};
-pub use store::{Folder, Listing, MAX_STORE_NAME, Store, StoreError};
+#[cfg(feature = "remote")]
+pub use remote::{Login, ParsePlaceError, Remote, RemotePlace};
+pub use store::{Folder, Listing, MAX_STORE_NAME, Store, StoreError, is_address};

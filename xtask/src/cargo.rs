@@ -87,15 +87,13 @@ pub(crate) fn targets<'a>(package: &'a Value, kind: &str) -> Vec<&'a str> {
 /// Builds the `stronghold` command in release; returns its path.
 pub(crate) fn build_stronghold() -> Result<PathBuf> {
     println!("building `stronghold` in release; the first time, this takes some minutes");
-    build_stronghold_for(None, &[])
+    build_stronghold_with(&[], &[])
 }
 
-/// Builds the `stronghold` command in release, for a target other than this computer's if one is
-/// given; returns its path.
-pub(crate) fn build_stronghold_for(target: Option<&str>, environment: &[(&str, &str)]) -> Result<PathBuf> {
-    let target: Vec<&str> = target.into_iter().flat_map(|target| ["--target", target]).collect();
+/// Builds the `stronghold` command in release, with further options of cargo; returns its path.
+pub(crate) fn build_stronghold_with(options: &[&str], environment: &[(&str, &str)]) -> Result<PathBuf> {
     let build = ["build", "--release", "--locked", "-p", "stronghold-cli"];
-    built_stronghold(&[&build[..], &target].concat(), environment)
+    built_stronghold(&[&build[..], options].concat(), environment)
 }
 
 /// Builds the `stronghold` command as the tests use it, with the whole workspace; returns its path.

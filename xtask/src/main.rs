@@ -70,7 +70,8 @@ usage: cargo xtask COMMAND
               do a tenth of it, or all of it
   apart       compiles the crates outside the workspace: the fuzz targets, the bench beside other programs, iota-export
   iota        builds iota-export with IOTA's own engine, tests it, and imports what it prints
-  nightly     what CI leaves out: tests at full effort and of the release build, demo, iota, fuzz, sanitize, soak, crash,
+  nightly     what CI leaves out: tests at full effort and of the release build, mailboxes on
+              servers, demo, iota, fuzz, sanitize, soak, crash,
               flood, advisories
   test-release [PROGRAM]
               the command's tests on its release build, or on another program: the memory of an optimised one holds other

@@ -86,14 +86,22 @@ pub(crate) fn release(options: &[&str]) -> Result<()> {
     cargo_with(&tests, &[("STRONGHOLD_PROGRAM", program)])
 }
 
+/// Tests mailboxes on servers, which are started where they are installed.
+fn remote() -> Result<()> {
+    cargo(&["test", "--locked", "-p", "stronghold-net", "--features", "remote", "--lib", "--", "remote"])?;
+    let on_servers = ["--features", "remote", "--test", "it", "--", "mailbox"];
+    cargo(&[&["test", "--locked", "-p", "stronghold-cli"][..], &on_servers].concat())
+}
+
 /// Runs what `.ci/run` leaves out: everything at full effort, in release or for longer. A step that
 /// fails does not keep the others from running.
 pub(crate) fn nightly() -> Result<()> {
     cargo(&["install", "--locked", "cargo-fuzz"])?;
     let suite = |words: &'static [&str]| move || suites::run(words[0], &words[1..]);
-    let steps: [(&str, &dyn Fn() -> Result<()>); 12] = [
+    let steps: [(&str, &dyn Fn() -> Result<()>); 13] = [
         ("test --full", &|| everything(&["--full"])),
         ("test-release", &|| release(&[])),
+        ("remote", &remote),
         ("demo", &|| demo::run(&[])),
         ("iota", &iota),
         ("fuzz", &suite(&["fuzz"])),

@@ -1,4 +1,4 @@
-//! Mailboxes: folders through which two devices synchronise that are never on at the same time.
+//! Mailboxes: places through which two devices synchronise that are never on at the same time.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +9,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use stronghold_net::{
     BoxFuture, SessionHandler, SharedVault,
-    mailbox::{Exchange, Exchanged, Folder, Oddity},
+    mailbox::{Exchange, Exchanged, Oddity, is_address, open_store},
 };
 use stronghold_snapshot::now;
 use stronghold_sync::{DeviceId, Pending, Plan, Timestamp, escape_untrusted, session::Changes};
@@ -27,13 +27,21 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MailboxAction {
-    /// Exchange with a paired device through a folder that another program carries. Do it on both.
+    /// Exchange with a paired device through a folder that another program carries, or through a
+    /// server. Do it on both.
     Add {
         /// Device's name here, or the beginning of its id.
         peer: String,
         /// A folder that both devices see, each under a path of its own: a synchronised folder, a
-        /// share, a USB stick.
-        folder: PathBuf,
+        /// share, a USB stick. Or a place on a server: `s3://BUCKET/FOLDER`, with
+        /// `?region=REGION&endpoint=URL` where it is not Amazon's, or the `https://` address of a
+        /// folder on a WebDAV server.
+        place: PathBuf,
+        /// The login for the server, by its location here: the records `username` and `password`
+        /// there. For S3 these are an access key and its secret; without it, the environment and
+        /// files of Amazon's tools have them.
+        #[arg(long, value_name = "CLIENT/VAULT/TITLE")]
+        login: Option<String>,
     },
     /// Give up the mailbox of a device, and delete what this device left there.
     Remove {
@@ -47,12 +55,13 @@ pub(crate) enum MailboxAction {
 pub(super) fn mailbox(context: &Context, action: Option<&MailboxAction>) -> Result<(), Failure> {
     match action {
         None | Some(MailboxAction::List) => list(context),
-        Some(MailboxAction::Add { peer, folder }) => add(context, peer, folder),
+        Some(MailboxAction::Add { peer, place, login }) => add(context, peer, place, login.as_deref()),
         Some(MailboxAction::Remove { peer }) => remove(context, peer),
     }
 }
 
-fn add(context: &Context, peer: &str, folder: &Path) -> Result<(), Failure> {
+/// Returns the absolute path of a folder that is there.
+fn folder(folder: &Path) -> Result<String, Failure> {
     let folder = std::path::absolute(folder).map_err(|error| Failure::file(folder, &error))?;
     let place = folder.to_str().ok_or_else(|| {
         Failure::usage(
@@ -61,32 +70,78 @@ fn add(context: &Context, peer: &str, folder: &Path) -> Result<(), Failure> {
         )
     })?;
     match std::fs::metadata(&folder) {
-        Ok(found) if found.is_dir() => {}
-        Ok(_) => {
-            return Err(Failure::usage(
-                format!("{} is not a folder", shown(&folder)),
-                "nothing was changed; name a folder",
-            ));
-        }
+        Ok(found) if found.is_dir() => Ok(place.to_owned()),
+        Ok(_) => Err(Failure::usage(
+            format!("{} is not a folder", shown(&folder)),
+            "nothing was changed; name a folder",
+        )),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Failure::new(Kind::NotFound, format!("{}: there is no such folder", shown(&folder)))
-                .hint("nothing was changed; make it, or plug in the stick that has it"));
+            Err(Failure::new(Kind::NotFound, format!("{}: there is no such folder", shown(&folder)))
+                .hint("nothing was changed; make it, or plug in the stick that has it"))
         }
-        Err(error) => return Err(Failure::file(&folder, &error)),
+        Err(error) => Err(Failure::file(&folder, &error)),
     }
+}
+
+/// Returns the address of a place on a server that can be used.
+#[cfg(feature = "remote")]
+fn server(address: &str, login: Option<&str>, stronghold: &Stronghold) -> Result<String, Failure> {
+    use stronghold_net::mailbox::{Login, Remote, RemotePlace, Store};
+    let not_usable = |error: &dyn std::error::Error| {
+        Failure::usage(format!("{}: {error}", escape_untrusted(address)), "nothing was changed")
+    };
+    let mut place = RemotePlace::parse(address).map_err(|error| not_usable(&error))?;
+    if let Some(login) = login {
+        place = place.with_login(login);
+    }
+    let known = match place.login() {
+        None => None,
+        Some(location) => Some(Login::read(stronghold, location).ok_or_else(|| {
+            let message = format!("there is no username or no password in {}", escape_untrusted(location));
+            Failure::new(Kind::NotFound, message)
+                .hint("nothing was changed; `stronghold put CLIENT/VAULT/TITLE username=- password=-` makes a login")
+        })?),
+    };
+    let remote = Remote::new(&place, known.as_ref(), "00").map_err(|error| not_usable(&error))?;
+    let looked = runtime()?.block_on(remote.list(1));
+    looked.map_err(|error| {
+        Failure::new(Kind::Network, format!("{}: {error}", escape_untrusted(address)))
+            .hint("nothing was changed; is the address right, and the login?")
+    })?;
+    Ok(place.to_string())
+}
+
+/// Fails: this program was built without servers.
+#[cfg(not(feature = "remote"))]
+fn server(address: &str, _login: Option<&str>, _stronghold: &Stronghold) -> Result<String, Failure> {
+    let message =
+        format!("{} is on a server, and this program can use folders only", escape_untrusted(address));
+    Err(Failure::usage(message, "nothing was changed; it was built without the feature `remote`"))
+}
+
+fn add(context: &Context, peer: &str, place: &Path, login: Option<&str>) -> Result<(), Failure> {
+    let address = place.to_str().filter(|text| is_address(text));
+    if address.is_none() && login.is_some() {
+        return Err(Failure::usage("a folder needs no login", "nothing was changed; leave out --login"));
+    }
+    let path = if address.is_none() { Some(folder(place)?) } else { None };
     let mut home = context.open()?;
+    let place = match (address, path) {
+        (Some(address), _) => server(address, login, home.stronghold())?,
+        (None, path) => path.unwrap_or_default(),
+    };
     let (device, was) = home.update_as::<_, Failure>(|stronghold| {
         let (device, known) = stronghold.peers().find(peer).about(&peer)?;
         if known.rendezvous.is_none() {
             return Err(Failure::new(Kind::Network, "it was paired by a version that knew no mailboxes")
                 .hint("pair the two devices again"));
         }
-        Ok((device, stronghold.peers_mut().set_mailbox_place(&device, place)))
+        Ok((device, stronghold.peers_mut().set_mailbox_place(&device, &place)))
     })?;
     let name = home.stronghold().peers().name_of(&device);
     let object = json!({ "device": device.to_string(), "name": name, "place": place, "was": was });
     context.output.result(&object, || {
-        vec![format!("the mailbox of {} is {}", described(&name, &device), escape_untrusted(place))]
+        vec![format!("the mailbox of {} is {}", described(&name, &device), escape_untrusted(&place))]
     })?;
     context.output.note(
         "hint: `stronghold mailbox add` on the other device too; then `stronghold sync --mailbox` here, there, and so on",
@@ -134,9 +189,9 @@ pub(super) fn giving_up<T>(
 ) -> Result<(T, Left), Failure> {
     runtime()?.block_on(async {
         let place = home.lock().stronghold().peers().mailbox(&device).map(|mailbox| mailbox.place.clone());
-        let folder = Folder::of(home, device).await.ok();
-        let exchange = match &folder {
-            Some(folder) => Exchange::new(home, folder, device).await.ok(),
+        let store = open_store(home, device).await.ok();
+        let exchange = match &store {
+            Some(store) => Exchange::new(home, &**store, device).await.ok(),
             None => None,
         };
         let changed = home.update(change)?;
@@ -216,8 +271,8 @@ pub(super) async fn exchange(
         format!("looking into the mailbox of {}", escape_untrusted(&name)),
         None,
     );
-    let folder = Folder::of(home, device).await.map_err(|error| Failure::from(error).about(&name))?;
-    let mut exchange = Exchange::new(home, &folder, device).await?;
+    let store = open_store(home, device).await.map_err(|error| Failure::from(error).about(&name))?;
+    let mut exchange = Exchange::new(home, &*store, device).await?;
     let ran = exchange.run(&mut Commanding { confirms, waiting }).await;
     let done = exchange.into_done();
     if let Err(error) = ran {

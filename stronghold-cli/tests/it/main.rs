@@ -27,6 +27,7 @@ mod leaving;
 mod local;
 mod logged;
 mod mailbox;
+mod mailbox_on_a_server;
 mod memory;
 mod merge;
 mod mistakes;

@@ -26,7 +26,7 @@ use self::contents::Contents;
 use super::{
     SealCardError, SealLetterError,
     names::PairKeys,
-    store::{Folder, Store, StoreError},
+    store::{Folder, Store, StoreError, is_address},
 };
 use crate::{
     Outcome,
@@ -120,6 +120,15 @@ pub enum ExchangeError {
     /// There is no mailbox with the device.
     #[error("there is no mailbox for it")]
     NoMailbox,
+    /// The mailbox is on a server, and this program can use folders only.
+    #[error("this program was built without the feature `remote`, which a mailbox on a server needs")]
+    NotBuilt,
+    /// The address of the mailbox is not understood.
+    #[error("the address of the mailbox is not understood")]
+    Place,
+    /// The vault has no username or no password at the location that the address names.
+    #[error("the vault has no username or no password in the login {0}")]
+    NoLogin(String),
     /// The store failed.
     #[error("the mailbox can't be used: {0}")]
     Store(#[from] StoreError),
@@ -199,15 +208,38 @@ impl Rulings {
     }
 }
 
-impl Folder {
-    /// Returns the folder of the mailbox that this device shares with a paired one.
-    ///
-    /// # Errors
-    /// [`ExchangeError::Unpaired`] or [`ExchangeError::NoMailbox`].
-    pub async fn of(home: &SharedVault, device: DeviceId) -> Result<Self, ExchangeError> {
-        let (pair, mailbox) = Pair::open(home, device).await?;
-        Ok(Self::new(mailbox.place, &pair.keys.folder()))
+/// Opens the store of the mailbox that this device shares with a paired one: a folder, or with the
+/// feature `remote` a place on a server, with the login that the vault holds.
+///
+/// # Errors
+/// [`ExchangeError`], before any request to the store.
+pub async fn open_store(home: &SharedVault, device: DeviceId) -> Result<Box<dyn Store>, ExchangeError> {
+    let (pair, mailbox) = Pair::open(home, device).await?;
+    let folder = pair.keys.folder();
+    if !is_address(&mailbox.place) {
+        return Ok(Box::new(Folder::new(mailbox.place, &folder)));
     }
+    #[cfg(feature = "remote")]
+    return remote(home, &mailbox.place, &folder).await;
+    #[cfg(not(feature = "remote"))]
+    Err(ExchangeError::NotBuilt)
+}
+
+/// Opens the folder of a pair in a place on a server, with the login that the vault holds.
+#[cfg(feature = "remote")]
+async fn remote(home: &SharedVault, address: &str, pair: &str) -> Result<Box<dyn Store>, ExchangeError> {
+    use super::remote::{Login, Remote, RemotePlace};
+    let place = RemotePlace::parse(address).map_err(|_| ExchangeError::Place)?;
+    let login = match place.login() {
+        None => None,
+        Some(location) => {
+            let missing = ExchangeError::NoLogin(stronghold_sync::escape_untrusted(location));
+            let location = location.to_owned();
+            let login = home.call(move |vault| Login::read(vault.stronghold(), &location)).await;
+            Some(login.ok_or(missing)?)
+        }
+    };
+    Ok(Box::new(Remote::new(&place, login.as_ref(), pair)?))
 }
 
 impl<'a> Exchange<'a> {

@@ -65,6 +65,15 @@ pub enum StoreError {
     /// The operating system returned no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] RandomnessError),
+    /// The server refuses the login, or has none.
+    #[error("the server does not permit it: check the login")]
+    Denied,
+    /// The server has no such place.
+    #[error("the server has no such place")]
+    NoPlace,
+    /// The server failed, or is not reached.
+    #[error("the server is not reached, or it failed ({0})")]
+    Server(&'static str),
     /// Another error of reading or writing.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -176,9 +185,16 @@ fn is_left_behind(entry: &fs::DirEntry, now: SystemTime) -> bool {
     is_temporary && written().and_then(|at| now.duration_since(at).ok()).is_some_and(|age| age >= LEFT_BEHIND)
 }
 
+/// Returns whether a text is meant as the address of a place on a server, not as the path of a
+/// folder.
+pub fn is_address(text: &str) -> bool {
+    let is_scheme = |scheme: &str| !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
+    text.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme))
+}
+
 /// Returns whether a name can be that of an object: it leads to no other folder, and is the same in
 /// file systems that ignore case.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     (1..=MAX_STORE_NAME).contains(&name.len()) && name.bytes().all(is_digit)
 }

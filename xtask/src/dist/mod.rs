@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::Result;
-use crate::cargo::{build_stronghold_for, build_stronghold_for_tests, cargo_with, root};
+use crate::cargo::{build_stronghold_for_tests, build_stronghold_with, cargo_with, root};
 
 /// Target whose binaries need no library of the system.
 const STATIC: &str = "x86_64-unknown-linux-musl";
@@ -32,10 +32,14 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
         _ => return Err("usage: cargo xtask dist [--dev]".into()),
     };
     let commit = commit()?;
-    let target = (!is_dev && has_target(STATIC)?).then_some(STATIC);
+    // What people install can use mailboxes on servers.
+    let mut options = vec!["--features", "remote"];
+    if !is_dev && has_target(STATIC)? {
+        options.extend(["--target", STATIC]);
+    }
     let program = match is_dev {
         true => build_stronghold_for_tests()?,
-        false => build_stronghold_for(target, &[("STRONGHOLD_COMMIT", &commit)])?,
+        false => build_stronghold_with(&options, &[("STRONGHOLD_COMMIT", &commit)])?,
     };
     let out = root().join("target/dist");
     let _ = fs::remove_dir_all(&out);

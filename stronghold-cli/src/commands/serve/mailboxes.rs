@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::mpsc::SyncSender, time::Duration};
 use serde_json::{Value, json};
 use stronghold_net::{
     SessionHandler, SharedVault,
-    mailbox::{Exchange, ExchangeError, Exchanged, Folder},
+    mailbox::{Exchange, ExchangeError, Exchanged, open_store},
 };
 use stronghold_sync::{DeviceId, escape_untrusted};
 use tokio::time::{MissedTickBehavior, interval};
@@ -46,8 +46,8 @@ pub(super) async fn look(home: SharedVault, print: SyncSender<RenderedEvent>, on
 
 /// Exchanges with one device. Nobody is asked: what a person must decide waits.
 async fn exchange(home: &SharedVault, device: DeviceId) -> Result<Exchanged, ExchangeError> {
-    let folder = Folder::of(home, device).await?;
-    let mut exchange = Exchange::new(home, &folder, device).await?;
+    let store = open_store(home, device).await?;
+    let mut exchange = Exchange::new(home, &*store, device).await?;
     exchange.run(&mut Nobody).await?;
     Ok(exchange.into_done())
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use stronghold_net::mailbox::{Folder, Letter, NAME_LEN, ObjectKind, ObjectName, Oddity, Store, Writer};
+use stronghold_net::mailbox::{Letter, NAME_LEN, ObjectKind, ObjectName, Oddity, Store, Writer, open_store};
 use stronghold_snapshot::RecipientPublicKey;
 use stronghold_sync::{
     Ancestors, Edition, Timestamp,
@@ -192,8 +192,8 @@ async fn a_folder_that_another_program_carries_brings_all() {
     pair.two.put("b/v/1", "1");
     for round in 0..12 {
         for ((device, peer), place) in devices.iter().zip(&places) {
-            let folder = Folder::of(&device.home, *peer).await.unwrap();
-            run(&device.home, &folder, *peer).await.unwrap();
+            let folder = open_store(&device.home, *peer).await.unwrap();
+            run(&device.home, &*folder, *peer).await.unwrap();
             let listed = folder.list(usize::MAX).await.unwrap();
             assert!(listed.is_complete);
             let to = if place.path() == places[0].path() { &places[1] } else { &places[0] };
