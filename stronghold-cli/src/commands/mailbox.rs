@@ -99,7 +99,7 @@ fn server(address: &str, login: Option<&str>, stronghold: &Stronghold) -> Result
         Some(location) => Some(Login::read(stronghold, location).ok_or_else(|| {
             let message = format!("there is no username or no password in {}", escape_untrusted(location));
             Failure::new(Kind::NotFound, message)
-                .hint("nothing was changed; `stronghold put CLIENT/VAULT/TITLE username=- password=-` makes a login")
+                .hint("nothing was changed; `stronghold put CLIENT/VAULT/TITLE --fields username,password` makes a login")
         })?),
     };
     let remote = Remote::new(&place, known.as_ref(), "00").map_err(|error| not_usable(&error))?;
@@ -164,7 +164,7 @@ fn remove(context: &Context, peer: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What stays in a mailbox that was given up.
+/// Holds what stays in a mailbox that was given up.
 pub(super) struct Left(Option<(String, Failure)>);
 
 impl Left {

@@ -62,8 +62,9 @@ pub struct Exchange<'a> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exchanged {
-    /// What was received and sent, by name where it was refused, held back or replaced. Its round
-    /// trips are the requests to the store. What was sent is not confirmed yet: see `waiting`.
+    /// The records received and sent, by name where one was refused, held back or replaced. Its
+    /// round trips are the requests to the store. A record sent is not confirmed yet: see
+    /// `waiting`.
     pub outcome: Outcome,
     /// Number of the peer's letters that were taken.
     pub letters_taken: u64,

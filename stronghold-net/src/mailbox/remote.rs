@@ -2,8 +2,12 @@
 
 use std::{fmt, sync::Once, time::Duration};
 
-use futures_util::TryStreamExt;
-use opendal::{EntryMode, ErrorKind, Operator, layers::TimeoutLayer, services};
+use futures_util::{StreamExt, TryStreamExt};
+use http::{Request, Response};
+use opendal::{
+    Buffer, EntryMode, ErrorKind, HttpBody, HttpTransport, HttpTransporter, OperationContext, Operator,
+    layers::TimeoutLayer, services,
+};
 use percent_encoding::percent_decode_str;
 use stronghold_vault::Stronghold;
 use thiserror::Error;
@@ -15,6 +19,8 @@ use crate::session::handler::BoxFuture;
 
 /// Time limit for one request, and for each part of its content.
 const REQUEST: Duration = Duration::from_secs(60);
+/// Maximum length of an answer, in bytes: the listing of a folder comes in one.
+const MAX_ANSWER: usize = 64 << 20;
 /// The parameter of an address that names the login.
 const LOGIN: &str = "login";
 
@@ -185,10 +191,16 @@ impl Remote {
             PlaceKind::S3 => place.s3(login),
             PlaceKind::WebDav => place.webdav(login),
         };
+        let context = OperationContext::new().with_http_transport(HttpTransporter::new(Bounded(MAX_ANSWER)));
         let limit = TimeoutLayer::new().with_timeout(REQUEST).with_io_timeout(REQUEST);
         let path = percent_decode_str(place.url.path().trim_matches('/')).decode_utf8_lossy();
         let path = if path.is_empty() { String::new() } else { format!("{path}/") };
-        Ok(Self { operator: operator?.layer(limit), kind: place.kind, place: path, pair: pair.to_owned() })
+        Ok(Self {
+            operator: operator?.with_context(context).layer(limit),
+            kind: place.kind,
+            place: path,
+            pair: pair.to_owned(),
+        })
     }
 
     fn path(&self, name: &str) -> Result<String, StoreError> {
@@ -246,7 +258,8 @@ impl Remote {
             let part = match content.try_next().await {
                 // The stream's errors are of input and output, with the store's inside.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-                part => part?,
+                Err(_) => return Err(StoreError::Server("the answer can't be read")),
+                Ok(part) => part,
             };
             let Some(part) = part else { return Ok(Some(object)) };
             if object.len() + part.len() > limit {
@@ -254,6 +267,29 @@ impl Remote {
             }
             object.extend_from_slice(&part);
         }
+    }
+}
+
+/// Sends requests as the usual transport does, and ends answers at a length: a server could send
+/// one without end.
+struct Bounded(usize);
+
+impl HttpTransport for Bounded {
+    async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
+        let (answer, limit) = (HttpTransporter::default().fetch(request).await?, self.0);
+        Ok(answer.map(|body| {
+            body.map_inner(|parts| {
+                let mut read = 0_usize;
+                Box::new(parts.map(move |part| {
+                    let part = part?;
+                    read = read.saturating_add(part.len());
+                    match read <= limit {
+                        true => Ok(part),
+                        false => Err(opendal::Error::new(ErrorKind::Unexpected, "the answer is too long")),
+                    }
+                }))
+            })
+        }))
     }
 }
 
@@ -365,5 +401,32 @@ mod tests {
         let login = Login { user: "me".into(), password: Zeroizing::new("canary".into()) };
         let store = Remote::new(&place, Some(&login), "ab").unwrap();
         assert!(!format!("{login:?} {place:?} {store:?}").contains("canary"));
+    }
+
+    /// A server that answers each request with bytes without end.
+    #[tokio::test]
+    async fn an_answer_without_end_is_an_error() {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/place", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = [0; 4_096];
+                let read = stream.read(&mut request).unwrap_or(0);
+                let is_get = request[..read].starts_with(b"GET");
+                let status =
+                    if is_get { "200 OK\r\nContent-Length: 99999999999" } else { "207 Multi-Status" };
+                let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/xml\r\n\r\n<");
+                let mut alive = stream.write_all(head.as_bytes()).is_ok();
+                while alive {
+                    alive = stream.write_all(&[b'x'; 65_536]).is_ok();
+                }
+            }
+        });
+        let store = Remote::new(&RemotePlace::parse(&address).unwrap(), None, "ab").unwrap();
+        assert!(matches!(store.list(10).await, Err(StoreError::Server(_))));
+        let got = store.get("ab", 1_000).await;
+        assert!(matches!(got, Err(StoreError::TooLong(1_000))), "{got:?}");
     }
 }

@@ -55,7 +55,7 @@ async fn a_thousand_new_entries_cost_160_kilobytes() {
     pair.assert_equal();
 }
 
-/// What two devices have of a third one goes over once, and does not come back.
+/// Entries of a third device go over once, and do not come back.
 #[tokio::test]
 async fn what_the_other_has_already_is_not_sent_back() {
     let pair = Two::new();

@@ -16,7 +16,7 @@ fn put_back(device: &Device, before: &[u8]) -> SharedVault {
     opened(device.folder.path())
 }
 
-/// What leaves is noted in the file before it leaves.
+/// Each letter is noted in the file before it leaves.
 #[tokio::test]
 async fn a_letter_is_noted_before_it_is_put() {
     let pair = Two::new();
@@ -146,7 +146,7 @@ async fn after_a_cut_listing_nothing_is_deleted() {
     assert!(pair.store.asked().0.contains(&"delete"));
 }
 
-/// What a restored device wrote since its backup is in a letter that waits: it comes back from the
+/// An entry that a restored device wrote since its backup is in a letter that waits: it comes back from the
 /// device that takes it.
 #[tokio::test]
 async fn a_letter_of_the_time_after_a_backup_is_not_lost() {
