@@ -115,18 +115,21 @@ fn two_devices_that_are_never_on_together_hold_the_same() {
         let table =
             a.file("table.csv", format!("Title,URL,Username,Password,Notes,TOTP\n{table}").as_bytes());
         a.ok(&["import", &table]);
+        a.put("own/v/gone", "for a while");
         settle();
         assert!(a.locations().len() > 3_000);
         assert_eq!(a.locations(), b.locations());
 
         a.put("own/v/edited", "on a");
         b.put("own/v/new", "on b");
+        b.ok(&["remove", "own/v/gone"]);
         a.put("own/v/both", "one");
         b.put("own/v/both", "two");
         settle();
         assert_eq!(a.locations(), b.locations());
         assert_eq!((b.get("own/v/new"), a.get("own/v/new")), ("on b".into(), "on b".into()));
         assert_eq!(a.values("own/v/both").len(), 2, "no value is lost");
+        a.is_absent("own/v/gone");
         assert!(server.lengths().iter().all(|len| *len == 2_048), "cards alone stay: {:?}", server.lengths());
         // What was disclosed before the revocation stays; nothing more comes.
         a.ok(&["revoke", "b"]);
