@@ -5,6 +5,7 @@ mod typing;
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
+    time::Duration,
 };
 
 use zeroize::Zeroizing;
@@ -12,6 +13,10 @@ use zeroize::Zeroizing;
 use crate::error::{Failure, Kind};
 use typing::{Typed, Unechoed};
 
+/// Time within which a signal to this process stops it.
+const STOPPED_WITHIN: Duration = Duration::from_millis(200);
+/// Time within which a signal to this process ends it, unless it is ignored.
+const ENDED_WITHIN: Duration = Duration::from_secs(2);
 /// Maximum length of an answer, in bytes.
 const MAX_ANSWER: u64 = 1024;
 
@@ -139,7 +144,11 @@ pub(crate) fn hidden(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, F
             Typed::Signal(signal) => {
                 let sent = rustix::process::kill_current_process_group(signal);
                 sent.map_err(|error| Failure::terminal(&error.into()))?;
-                if signal != rustix::process::Signal::TSTP {
+                // Another thread may be the one that gets it, after this one has gone on.
+                if signal == rustix::process::Signal::TSTP {
+                    std::thread::sleep(STOPPED_WITHIN);
+                } else {
+                    std::thread::sleep(ENDED_WITHIN);
                     return Err(Failure::usage("interrupted", "nothing was changed"));
                 }
             }
