@@ -13,10 +13,8 @@ use zeroize::Zeroizing;
 use crate::error::{Failure, Kind};
 use typing::{Typed, Unechoed};
 
-/// Time within which a signal to this process stops it.
-const STOPPED_WITHIN: Duration = Duration::from_millis(200);
-/// Time within which a signal to this process ends it, unless it is ignored.
-const ENDED_WITHIN: Duration = Duration::from_secs(2);
+/// Time within which a signal to this process arrives.
+const ARRIVES_WITHIN: Duration = Duration::from_millis(200);
 /// Maximum length of an answer, in bytes.
 const MAX_ANSWER: u64 = 1024;
 
@@ -145,10 +143,9 @@ pub(crate) fn hidden(prompt: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, F
                 let sent = rustix::process::kill_current_process_group(signal);
                 sent.map_err(|error| Failure::terminal(&error.into()))?;
                 // Another thread may be the one that gets it, after this one has gone on.
-                if signal == rustix::process::Signal::TSTP {
-                    std::thread::sleep(STOPPED_WITHIN);
-                } else {
-                    std::thread::sleep(ENDED_WITHIN);
+                std::thread::sleep(ARRIVES_WITHIN);
+                // Whoever started this process may have it ignore the signal.
+                if signal != rustix::process::Signal::TSTP {
                     return Err(Failure::usage("interrupted", "nothing was changed"));
                 }
             }

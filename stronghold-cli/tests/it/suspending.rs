@@ -104,13 +104,14 @@ fn each_question_can_be_suspended_and_is_answered_afterwards() {
 
 /// Starts a command in a script that stays when the command is interrupted, and then tells its exit
 /// code and whether the terminal is as before. An interactive shell drops what comes while it
-/// notices that its command was interrupted.
+/// notices that its command was interrupted. Tests that run in the background may ignore interrupts,
+/// as what they start would then.
 fn scripted(device: &Device, command: &str) -> OsSession {
-    let mut script = std::process::Command::new("bash");
+    let mut script = std::process::Command::new("env");
     let text = format!(
         "trap : INT; before=$(stty -g); \"$STRONGHOLD\" {command}; echo \"ended: $?\"; [ \"$before\" = \"$(stty -g)\" ] && echo as before"
     );
-    script.arg("-c").arg(text).current_dir(device.folder());
+    script.args(["--default-signal=INT", "bash", "-c"]).arg(text).current_dir(device.folder());
     script.env("STRONGHOLD", program()).env("K", device.key_file()).env_remove("STRONGHOLD_PASSPHRASE_FILE");
     script.env("XDG_STATE_HOME", device.folder().join("state"));
     let mut session = Session::spawn(script).unwrap();
