@@ -14,6 +14,8 @@ mod remote;
 mod store;
 
 pub use card::{CARD_LEN, Card, CardError, SealCardError};
+#[cfg(feature = "remote")]
+pub use exchange::open_remote;
 pub use exchange::{Exchange, ExchangeError, Exchanged, Oddity, open_store};
 pub use letter::{Letter, LetterError, SealLetterError};
 #[cfg(test)]

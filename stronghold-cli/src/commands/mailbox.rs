@@ -22,7 +22,7 @@ use crate::{
     waiting::Waiting,
 };
 
-/// A day, in milliseconds.
+/// A day.
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Debug, Subcommand)]
@@ -86,26 +86,17 @@ fn folder(folder: &Path) -> Result<String, Failure> {
 /// Returns the address of a place on a server that can be used.
 #[cfg(feature = "remote")]
 fn server(address: &str, login: Option<&str>, stronghold: &Stronghold) -> Result<String, Failure> {
-    use stronghold_net::mailbox::{Login, Remote, RemotePlace, Store};
-    let not_usable = |error: &dyn std::error::Error| {
-        Failure::usage(format!("{}: {error}", escape_untrusted(address)), "nothing was changed")
-    };
-    let mut place = RemotePlace::parse(address).map_err(|error| not_usable(&error))?;
+    use stronghold_net::mailbox::{RemotePlace, Store, open_remote};
+    // The address may hold a password that does not belong there: it is not repeated.
+    let not_usable = |error| Failure::usage(format!("{error}"), "nothing was changed");
+    let mut place = RemotePlace::parse(address).map_err(not_usable)?;
     if let Some(login) = login {
         place = place.with_login(login);
     }
-    let known = match place.login() {
-        None => None,
-        Some(location) => Some(Login::read(stronghold, location).ok_or_else(|| {
-            let message = format!("there is no username or no password in {}", escape_untrusted(location));
-            Failure::new(Kind::NotFound, message)
-                .hint("nothing was changed; `stronghold put CLIENT/VAULT/TITLE --fields username,password` makes a login")
-        })?),
-    };
-    let remote = Remote::new(&place, known.as_ref(), "00").map_err(|error| not_usable(&error))?;
+    let remote = open_remote(stronghold, &place, "00")?;
     let looked = runtime()?.block_on(remote.list(1));
     looked.map_err(|error| {
-        Failure::new(Kind::Network, format!("{}: {error}", escape_untrusted(address)))
+        Failure::new(Kind::Network, format!("{}: {error}", escape_untrusted(&place.to_string())))
             .hint("nothing was changed; is the address right, and the login?")
     })?;
     Ok(place.to_string())
@@ -113,9 +104,8 @@ fn server(address: &str, login: Option<&str>, stronghold: &Stronghold) -> Result
 
 /// Fails: this program was built without servers.
 #[cfg(not(feature = "remote"))]
-fn server(address: &str, _login: Option<&str>, _stronghold: &Stronghold) -> Result<String, Failure> {
-    let message =
-        format!("{} is on a server, and this program can use folders only", escape_untrusted(address));
+fn server(_address: &str, _login: Option<&str>, _stronghold: &Stronghold) -> Result<String, Failure> {
+    let message = "that is on a server, and this program can use folders only";
     Err(Failure::usage(message, "nothing was changed; it was built without the feature `remote`"))
 }
 

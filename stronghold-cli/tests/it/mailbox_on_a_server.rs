@@ -160,7 +160,7 @@ fn each_mistake_says_what_to_do_and_shows_no_password() {
         let away = add(&away, &login, PEER);
         assert!(away.contains("no such place"), "{away}");
         add("http://127.0.0.1:1/place", &login, PEER);
-        add("https://me:secret@host/folder", &[], USAGE);
+        assert!(!add("https://me:secret@host/folder", &[], USAGE).contains("secret"));
         add("ftp://host/folder", &[], USAGE);
         assert_eq!(a.json(&["mailbox", "list"])["mailboxes"].as_array().unwrap().len(), 0);
         add(address, &login, 0);

@@ -153,7 +153,7 @@ mod tests {
             taken: Point { number: u64::MAX, id: [0xff; 8] },
             damaged: Point { number: u64::MAX, id: [0xff; 8] },
             seen: Edition { generation: u64::MAX, stamp: Some(Stamp::from_bytes([0xff; 8])) },
-            time: Timestamp::from_millis(u64::MAX),
+            time: Timestamp::MAX,
             key: RecipientSecretKey::from_bytes(&[6; 32]).unwrap().public(),
         }
     }

@@ -23,6 +23,8 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use self::contents::Contents;
+#[cfg(feature = "remote")]
+use super::remote::{Login, Remote, RemotePlace};
 use super::{
     SealCardError, SealLetterError,
     names::PairKeys,
@@ -221,26 +223,34 @@ pub async fn open_store(home: &SharedVault, device: DeviceId) -> Result<Box<dyn 
         return Ok(Box::new(Folder::new(mailbox.place, &folder)));
     }
     #[cfg(feature = "remote")]
-    return remote(home, &mailbox.place, &folder).await;
+    {
+        let place = RemotePlace::parse(&mailbox.place).map_err(|_| ExchangeError::Place)?;
+        let opened = home.call(move |vault| open_remote(vault.stronghold(), &place, &folder));
+        Ok(Box::new(opened.await?))
+    }
     #[cfg(not(feature = "remote"))]
     Err(ExchangeError::NotBuilt)
 }
 
-/// Opens the folder of a pair in a place on a server, with the login that the vault holds.
+/// Opens the folder of a pair in a place on a server, with the login of the vault that its address
+/// names. No request is made.
+///
+/// # Errors
+/// [`ExchangeError::NoLogin`], or [`ExchangeError::Store`] if the place can't be used at all.
 #[cfg(feature = "remote")]
-async fn remote(home: &SharedVault, address: &str, pair: &str) -> Result<Box<dyn Store>, ExchangeError> {
-    use super::remote::{Login, Remote, RemotePlace};
-    let place = RemotePlace::parse(address).map_err(|_| ExchangeError::Place)?;
+pub fn open_remote(
+    stronghold: &Stronghold,
+    place: &RemotePlace,
+    pair: &str,
+) -> Result<Remote, ExchangeError> {
     let login = match place.login() {
         None => None,
         Some(location) => {
-            let missing = ExchangeError::NoLogin(stronghold_sync::escape_untrusted(location));
-            let location = location.to_owned();
-            let login = home.call(move |vault| Login::read(vault.stronghold(), &location)).await;
-            Some(login.ok_or(missing)?)
+            let login = Login::read(stronghold, location);
+            Some(login.ok_or_else(|| ExchangeError::NoLogin(stronghold_sync::escape_untrusted(location)))?)
         }
     };
-    Ok(Box::new(Remote::new(&place, login.as_ref(), pair)?))
+    Ok(Remote::new(place, login.as_ref(), pair)?)
 }
 
 impl<'a> Exchange<'a> {

@@ -232,9 +232,7 @@ async fn a_pushed_value_does_not_take_over_what_was_written_here() {
     let (owner, guest) = owner_and_guest(&[Operation::Push], "**");
     owner.put("wallet/web/bank", "own");
     guest.change(|stronghold| {
-        stronghold
-            .write(&at("wallet/web/bank"), b"ATTACKER", Labels::new(), Timestamp::from_millis(u64::MAX))
-            .unwrap();
+        stronghold.write(&at("wallet/web/bank"), b"ATTACKER", Labels::new(), Timestamp::MAX).unwrap();
     });
     sync(&guest, &owner, serving(&owner).await).await.unwrap();
     let home = owner.home.lock();

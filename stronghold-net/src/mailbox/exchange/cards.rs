@@ -15,7 +15,7 @@ use crate::{
     session::host::HostError,
 };
 
-/// Age at which a key is replaced by another, in milliseconds.
+/// Age at which a key is replaced by another.
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Maximum number of cards that one exchange gets, where the newest can't be read.
 const MAX_CARDS: usize = 4;
