@@ -46,6 +46,9 @@ impl Default for Limits {
 }
 
 impl Ages {
+    /// The ages of an empty list.
+    pub(crate) const EMPTY: Self = Self(Vec::new());
+
     /// Returns the ages of a list whose ids were all added now.
     pub(crate) fn new(list: &Ancestors, generation: u64) -> Self {
         let mut ages = Self::default();

@@ -59,9 +59,9 @@ impl Stronghold {
         let cipher = self.vault(&to.id()).ok_or(Damaged)?.record_cipher(to.id(), &self.devices);
         let sealed = |(old, revision): &(SealedRevision, Revision)| {
             let mut sealed = cipher.seal(old.id, revision, old.origin)?;
-            sealed.ancestors = old.ancestors.parents_only();
             sealed.shared = old.shared.clone();
-            sealed.replaced = if old.replaced == Timestamp::default() { now } else { old.replaced };
+            let is_head = old.replaced() == Timestamp::default();
+            sealed.set_replaced(if is_head { now } else { old.replaced() });
             Ok(sealed)
         };
         revisions.iter().map(sealed).collect()

@@ -39,6 +39,8 @@ pub use forget::Awaited;
 #[doc(hidden)]
 pub use locked::wipe_stack;
 pub use locked::{LockedKey, LockedMemoryStatus, locked_memory_status};
+#[doc(hidden)]
+pub use payload::Loader;
 pub use peers::{
     FindPeerError, Mailbox, Peer, PeerCard, Peers, Rendezvous, Revoked, RulesHash, WEEK_KEYS, WeekKey,
 };

@@ -3,6 +3,9 @@
 //!
 //! `stronghold-snapshot/FORMAT.md`, section 7, describes it byte by byte.
 
+mod fences;
+mod loader;
+
 use std::{collections::BTreeMap, ops::Range};
 
 use serde::{Deserialize, Serialize};
@@ -23,10 +26,9 @@ use crate::{
     steps::Steps,
     stronghold::{Client, Stronghold, Vault},
 };
+use fences::{FENCE_DISTANCE, FENCE_LEN, Fences};
+pub use loader::Loader;
 
-/// Distance of two fences, in bytes: a record is found in at most twice as many.
-const FENCE_DISTANCE: u64 = 64 * 1024;
-const FENCE_LEN: u64 = 16;
 /// Length of the front of an entry: its length and the number of its vault.
 const ENTRY_FRONT: usize = 8;
 const TRAILER_LEN: u64 = 56;
@@ -209,43 +211,15 @@ impl Stronghold {
         }
     }
 
-    /// Loads a Stronghold from its stored form.
+    /// Loads a Stronghold from its stored form. A [`Loader`] loads one that is not in memory as a
+    /// whole.
     ///
     /// # Errors
     /// [`DecodeError`] if no Stronghold could have been stored like this.
     pub fn from_payload(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let len = bytes.len() as u64;
-        let parts = Parts::parse(slice(bytes, len.saturating_sub(TRAILER_LEN)..len)?, len)?;
-        let mut loaded = Self::without_records(slice(bytes, parts.names())?, slice(bytes, parts.state())?)?;
-        loaded.steps = encoding::decode(slice(bytes, parts.steps())?)?;
-        loaded.log = encoding::decode(slice(bytes, parts.log())?)?;
-        loaded.loaded = None;
-        let vaults = loaded.vault_ids();
-        let mut found: Vec<Vec<(RecordId, Record)>> = vaults.iter().map(|_| Vec::new()).collect();
-        let (records, mut fences) =
-            (slice(bytes, 0..parts.records)?, Fences::new(slice(bytes, parts.fences())?));
-        let (mut rest, mut last, mut count) = (records, None, 0_u64);
-        while !rest.is_empty() {
-            let at = (records.len() - rest.len()) as u64;
-            let (number, encoded) = take_entry(&mut rest)?;
-            let (_, vault) = vaults.get(number).ok_or(DecodeError)?;
-            let record: Record = encoding::decode_sealed(encoded)?;
-            let id = RecordId::of(*vault, &record.name);
-            let key = loaded.order.key_of(&id);
-            // In order, and so each only once.
-            if last.is_some_and(|last| last >= (key, id)) {
-                return Err(DecodeError);
-            }
-            fences.pass(key, at, (records.len() - rest.len()) as u64)?;
-            (last, count) = (Some((key, id)), count + 1);
-            found[number].push((id, loaded.checked(record)?));
-        }
-        let all = loaded.clients.values_mut().flat_map(|client| client.vaults.values_mut());
-        all.zip(found).for_each(|(vault, found)| vault.records = found.into_iter().collect());
-        match fences.are_passed() && count == parts.count {
-            true => Ok(loaded),
-            false => Err(DecodeError),
-        }
+        let mut loader = Loader::begin(bytes.len() as u64, |range| slice(bytes, range))?;
+        loader.push(slice(bytes, 0..loader.records_len())?)?;
+        loader.finish()
     }
 
     /// Loads these records alone from the stored form of `len` bytes, of which `read` returns any
@@ -337,7 +311,7 @@ impl Stronghold {
     fn checked(&self, record: Record) -> Result<Record, DecodeError> {
         let is_known = |number: DeviceNumber| self.devices.id(number).is_some();
         let are_known = record.revisions().all(|revision| {
-            let via = revision.origin.delivered.map(|(via, _)| via);
+            let via = revision.origin.delivered().map(|(via, _)| via);
             is_known(revision.origin.author) && via.is_none_or(is_known)
         });
         are_known.then_some(record).ok_or(DecodeError)
@@ -365,55 +339,20 @@ fn slice(bytes: &[u8], range: Range<u64>) -> Result<&[u8], DecodeError> {
 
 /// Takes the first entry and returns the number of its vault and the encoded record.
 fn take_entry<'a>(rest: &mut &'a [u8]) -> Result<(usize, &'a [u8]), DecodeError> {
-    let (front, behind) = rest.split_first_chunk::<ENTRY_FRONT>().ok_or(DecodeError)?;
-    let [len, vault] = [&front[..4], &front[4..]]
-        .map(|field| field.iter().fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte)));
-    let len = len.checked_sub(ENTRY_FRONT - 4).ok_or(DecodeError)?;
-    let (encoded, behind) = behind.split_at_checked(len).ok_or(DecodeError)?;
+    let len = entry_len(rest).ok_or(DecodeError)?;
+    let (entry, behind) = rest.split_at_checked(len).ok_or(DecodeError)?;
     *rest = behind;
-    Ok((vault, encoded))
+    let (front, encoded) = entry.split_first_chunk::<ENTRY_FRONT>().ok_or(DecodeError)?;
+    Ok((number(&front[4..]), encoded))
 }
 
-/// The table of fences: sort keys of some entries and their offsets, ascending.
-struct Fences<'a> {
-    fences: &'a [[u8; FENCE_LEN as usize]],
-    passed: usize,
+/// Returns the length of the first entry, in bytes; `None` if it is not at hand.
+fn entry_len(rest: &[u8]) -> Option<usize> {
+    rest.first_chunk::<4>().and_then(|len| number(len).checked_add(4))
 }
 
-impl<'a> Fences<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self { fences: bytes.as_chunks().0, passed: 0 }
-    }
-
-    fn at(&self, index: usize) -> Option<(SortKey, u64)> {
-        let (key, at) = self.fences.get(index)?.split_first_chunk::<8>()?;
-        Some((u64::from_be_bytes(*key), u64::from_be_bytes(at.try_into().ok()?)))
-    }
-
-    /// Returns the range of entries that may have this sort key.
-    fn range_of(&self, key: SortKey, end: u64) -> Range<u64> {
-        let below = self.fences.partition_point(|fence| fence[..8] < key.to_be_bytes()[..]);
-        let up_to = self.fences.partition_point(|fence| fence[..8] <= key.to_be_bytes()[..]);
-        let from = below.checked_sub(1).and_then(|at| self.at(at)).map_or(0, |(_, at)| at);
-        let to = self.at(up_to).map_or(end, |(_, at)| at).min(end);
-        from.min(to)..to
-    }
-
-    /// Checks the entry at `from..to` against the table: it has a fence if it has to have one.
-    fn pass(&mut self, key: SortKey, from: u64, to: u64) -> Result<(), DecodeError> {
-        let last = self.passed.checked_sub(1).and_then(|last| self.at(last));
-        let is_due = last.is_none_or(|(_, at)| to > at + FENCE_DISTANCE);
-        if !is_due {
-            return Ok(());
-        }
-        let is_it = self.at(self.passed) == Some((key, from));
-        self.passed += 1;
-        is_it.then_some(()).ok_or(DecodeError)
-    }
-
-    fn are_passed(&self) -> bool {
-        self.passed == self.fences.len()
-    }
+fn number(bytes: &[u8]) -> usize {
+    bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
 }
 
 #[cfg(test)]
@@ -489,6 +428,34 @@ mod tests {
         }
         held.write(&at(900), &[7; 200_000], Labels::new(), ms(1)).unwrap();
         held
+    }
+
+    /// Loads a payload whose records arrive in pieces of `len` bytes.
+    fn loaded_in_pieces(payload: &[u8], len: usize) -> Result<Stronghold, DecodeError> {
+        let mut loader = Loader::begin(payload.len() as u64, |range| slice(payload, range))?;
+        let records = slice(payload, 0..loader.records_len())?;
+        records.chunks(len).try_for_each(|piece| loader.push(piece))?;
+        loader.finish()
+    }
+
+    #[test]
+    fn records_arrive_in_pieces_of_any_length() {
+        let payload = large().to_payload().unwrap();
+        let records = Parts::parse(&payload[payload.len() - 56..], payload.len() as u64).unwrap().records;
+        for len in [1, 3, 4, 5, 7, 8, 9, 100, 1_000, 65_536, 250_000, records as usize] {
+            let loaded = loaded_in_pieces(&payload, len).unwrap();
+            assert_eq!(*loaded.to_payload().unwrap(), *payload, "{len}");
+        }
+        let begin = || Loader::begin(payload.len() as u64, |range| slice(&payload, range)).unwrap();
+        for end in [0, 1, 4, 100, records as usize - 1] {
+            let mut cut = begin();
+            cut.push(&payload[..end]).unwrap();
+            assert!(cut.finish().is_err(), "{end}");
+        }
+        let mut more = begin();
+        more.push(&payload[..records as usize]).unwrap();
+        let is_refused = more.push(&[0; 8]).is_err() || more.finish().is_err();
+        assert!(is_refused, "an entry too many");
     }
 
     /// Reads a payload in parts, and counts the bytes.
@@ -608,7 +575,7 @@ mod tests {
         for (key, range) in [(4, 0..0), (5, 0..300), (6, 200..300), (9, 200..400), (10, 300..400)] {
             assert_eq!(fences.range_of(key, 400), range, "{key}");
         }
-        assert_eq!(Fences::new(&[]).range_of(1, 400), 0..400);
+        assert_eq!(Fences::new([]).range_of(1, 400), 0..400);
         assert_eq!(fences.range_of(5, 50), 0..50, "no further than there are entries");
     }
 }

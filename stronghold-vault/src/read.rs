@@ -187,7 +187,7 @@ impl Stronghold {
             revision: sealed.id,
             time: sealed.shown_time(),
             author: self.devices.id(sealed.origin.author),
-            via: sealed.origin.delivered.and_then(|(via, _)| self.devices.id(via)),
+            via: sealed.origin.delivered().and_then(|(via, _)| self.devices.id(via)),
             size: sealed.len(),
             deleted: sealed.deleted,
             head: index < heads,

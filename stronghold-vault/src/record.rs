@@ -1,26 +1,19 @@
 //! A record: its heads and its history, sealed in ordinary memory, each revision under its own key.
 
 mod forgetting;
+mod sealed;
+mod stored;
 
-use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
-use stronghold_sync::{
-    Ancestors, LocationId, MAX_RECORD_NAME, Replaced, RevisionId, Shape, ShortId, Timestamp, Versioned,
-    padme_len,
-};
-use zeroize::Zeroizing;
+use stronghold_sync::{Ancestors, LocationId, Replaced, RevisionId, Shape, ShortId, Timestamp};
 
 use crate::{
     ages::{Ages, Forgetting, RETENTION},
-    crypto::cipher::{self, Key},
-    devices::{DeviceNumber, Devices},
-    locked::LockedKey,
-    revision::{Revision, decode_labels, encode_labels},
+    devices::DeviceNumber,
 };
+pub use sealed::Damaged;
+pub(crate) use sealed::{Origin, RecordCipher, SealedRevision};
 
 /// Number of replaced values that stay readable per record, whatever their age.
 pub const MAX_HISTORY: usize = 10;
@@ -28,90 +21,24 @@ pub const MAX_HISTORY: usize = 10;
 /// devices stays below it.
 pub const MAX_HEADS: usize = 256;
 
-/// A sealed revision that could not be opened: memory or file content differs from what was sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a stored value is damaged")]
-pub struct Damaged;
-
 /// A record's heads and history. Nearly every record has one head, which is stored inline, not
 /// behind a pointer: this makes iterating over all heads three times as fast.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "(Box<str>, Vec<SealedRevision>, Vec<SealedRevision>)")]
+#[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) name: Box<str>,
     /// The head with the smallest id.
     head: SealedRevision,
+    /// `None` if there are neither other heads nor a history.
+    more: Option<Box<More>>,
+}
+
+/// The revisions of a record beside its first head.
+#[derive(Clone, Debug, Default)]
+struct More {
     /// The other heads, ordered by id.
-    other_heads: Vec<SealedRevision>,
+    heads: Vec<SealedRevision>,
     /// The replaced revisions, newest first.
     history: Vec<SealedRevision>,
-}
-
-/// A revision with sealed content, and how it reached this device.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct SealedRevision {
-    pub(crate) id: RevisionId,
-    /// The ancestors of a head; of a replaced revision only the parents.
-    pub(crate) ancestors: Ancestors,
-    /// The ages of a head's ancestors; empty for a replaced revision.
-    pub(crate) ages: Ages,
-    pub(crate) deleted: bool,
-    pub(crate) time: Timestamp,
-    pub(crate) origin: Origin,
-    /// Set if the revision is known to have been on another device.
-    pub(crate) shared: Flag,
-    /// Time at which the revision was replaced here; the default for a head.
-    pub(crate) replaced: Timestamp,
-    /// Salt, labels and value under AES-256-GCM.
-    #[serde(with = "serde_bytes")]
-    content: Box<[u8]>,
-}
-
-/// The author of a revision and how it was delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Origin {
-    pub(crate) author: DeviceNumber,
-    /// The device that delivered the revision and the arrival time by this device's clock; `None`
-    /// if it was written here.
-    pub(crate) delivered: Option<(DeviceNumber, Timestamp)>,
-}
-
-/// A flag that can only be set, also through a shared reference: an export marks the revisions that
-/// it releases.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(from = "bool", into = "bool")]
-pub(crate) struct Flag(AtomicBool);
-
-impl Flag {
-    pub(crate) fn new(is_set: bool) -> Self {
-        Self(AtomicBool::new(is_set))
-    }
-
-    pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl From<bool> for Flag {
-    fn from(is_set: bool) -> Self {
-        Self::new(is_set)
-    }
-}
-
-impl From<Flag> for bool {
-    fn from(flag: Flag) -> Self {
-        flag.is_set()
-    }
-}
-
-impl Clone for Flag {
-    fn clone(&self) -> Self {
-        Self::new(self.is_set())
-    }
 }
 
 /// The effect of inserting a revision into a record.
@@ -123,35 +50,53 @@ pub(crate) enum Inserted {
     AlreadyPresent,
 }
 
-impl Versioned for SealedRevision {
-    fn revision(&self) -> RevisionId {
-        self.id
-    }
-
-    fn ancestors(&self) -> &Ancestors {
-        &self.ancestors
-    }
-}
-
 impl Record {
     pub(crate) fn new(name: &str, mut first: SealedRevision, forgetting: &Forgetting) -> Self {
-        first.ages = Ages::new(&first.ancestors, forgetting.generation);
-        Self { name: name.into(), head: first, other_heads: Vec::new(), history: Vec::new() }
+        let ages = Ages::new(first.ancestors(), forgetting.generation);
+        first.set_ancestors(first.ancestors().clone(), ages);
+        Self { name: name.into(), head: first, more: None }
     }
 
     /// Returns the heads, ordered by id.
     pub(crate) fn heads(&self) -> impl Iterator<Item = &SealedRevision> {
-        std::iter::once(&self.head).chain(&self.other_heads)
+        std::iter::once(&self.head).chain(self.other_heads())
+    }
+
+    fn heads_mut(&mut self) -> impl Iterator<Item = &mut SealedRevision> {
+        let more = self.more.iter_mut().flat_map(|more| &mut more.heads);
+        std::iter::once(&mut self.head).chain(more)
+    }
+
+    /// Returns the heads but the first, ordered by id.
+    fn other_heads(&self) -> &[SealedRevision] {
+        self.more.as_ref().map_or(&[], |more| &more.heads)
+    }
+
+    /// Returns the replaced revisions, newest first.
+    fn history(&self) -> &[SealedRevision] {
+        self.more.as_ref().map_or(&[], |more| &more.history)
+    }
+
+    /// Takes the other heads and the history out, to be changed and [set](Self::set_more) again.
+    fn take_more(&mut self) -> More {
+        self.more.take().map_or_else(More::default, |more| *more)
+    }
+
+    fn set_more(&mut self, mut more: More) {
+        // Each record lives as long as the vault is open: none has room to spare.
+        more.heads.shrink_to_fit();
+        more.history.shrink_to_fit();
+        self.more = (!more.heads.is_empty() || !more.history.is_empty()).then(|| Box::new(more));
     }
 
     /// Returns the number of heads.
     pub(crate) fn head_count(&self) -> usize {
-        1 + self.other_heads.len()
+        1 + self.other_heads().len()
     }
 
     /// Returns the heads, then the history.
     pub(crate) fn revisions(&self) -> impl Iterator<Item = &SealedRevision> {
-        self.heads().chain(&self.history)
+        self.heads().chain(self.history())
     }
 
     pub(crate) fn find(&self, id: &RevisionId) -> Option<&SealedRevision> {
@@ -179,11 +124,11 @@ impl Record {
     /// Checks whether the heads differ in content: equal values written independently are not a
     /// conflict.
     pub(crate) fn is_conflict(&self, keeper: &RecordCipher<'_>) -> Result<bool, Damaged> {
-        if self.other_heads.is_empty() || !self.is_readable() {
+        if self.other_heads().is_empty() || !self.is_readable() {
             return Ok(false);
         }
         let first_open = keeper.open(&self.head)?;
-        for other in &self.other_heads {
+        for other in self.other_heads() {
             let other_open = keeper.open(other)?;
             if (first_open.deleted, &first_open.value) != (other_open.deleted, &other_open.value) {
                 return Ok(true);
@@ -215,47 +160,54 @@ impl Record {
         now: Timestamp,
         forgetting: &Forgetting,
     ) -> Inserted {
-        if self.heads().any(|head| head.id == new.id || head.ancestors.contains(&new.id)) {
+        if self.heads().any(|head| head.id == new.id || head.ancestors().contains(&new.id)) {
             return Inserted::AlreadyPresent;
         }
-        // A replaced revision that no head's ancestors reach any more can become a head again. It
-        // then leaves the history.
-        self.history.retain(|old| old.id != new.id);
-        let ancestors = new.ancestors.clone();
+        let ancestors = new.ancestors().clone();
         let replaces = |head: &SealedRevision| ancestors.contains(&head.id);
-        if new.origin.delivered.is_some() {
+        let mut list = ancestors.clone();
+        if new.origin.delivered().is_some() {
             let replaced = self.heads().filter(|head| replaces(head));
             let replaced: Vec<Replaced<'_>> = replaced.map(|head| head.as_replaced(true)).collect();
-            new.ancestors = ancestors.merged_with(&replaced);
+            list = ancestors.merged_with(&replaced);
         }
-        let replaced = self.heads().filter(|head| replaces(head)).map(|head| (&head.ancestors, &head.ages));
-        new.ages = Ages::carried(&new.ancestors, replaced, forgetting);
-        let mut replaced: Vec<SealedRevision> =
-            self.other_heads.extract_if(.., |head| replaces(head)).collect();
+        let replaced = self.heads().filter(|head| replaces(head)).map(|head| (head.ancestors(), head.ages()));
+        let ages = Ages::carried(&list, replaced, forgetting);
+        new.set_ancestors(list, ages);
+        let More { mut heads, mut history } = self.take_more();
+        // A replaced revision that no head's ancestors reach any more can become a head again. It
+        // then leaves the history.
+        history.retain(|old| old.id != new.id);
+        let mut replaced: Vec<SealedRevision> = heads.extract_if(.., |head| replaces(head)).collect();
         if replaces(&self.head) {
-            replaced.insert(0, self.replace_first_head(new));
+            replaced.insert(0, std::mem::replace(&mut self.head, new));
         } else {
-            self.insert_sorted(new);
+            heads.push(new);
         }
-        for old in &mut replaced {
-            old.replaced = now;
-            old.ancestors = old.ancestors.parents_only();
-            old.ages = Ages::default();
+        if let Some(least) =
+            (0..heads.len()).min_by_key(|at| heads[*at].id).filter(|at| heads[*at].id < self.head.id)
+        {
+            std::mem::swap(&mut self.head, &mut heads[least]);
         }
-        self.history.splice(..0, replaced);
+        heads.sort_unstable_by_key(|head| head.id);
+        replaced.iter_mut().for_each(|old| old.set_replaced(now));
+        history.splice(..0, replaced);
+        self.set_more(More { heads, history });
         Inserted::Head
     }
 
     /// Adds replaced revisions to the history, which stays ordered by the time of replacement.
     pub(crate) fn add_history(&mut self, replaced: Vec<SealedRevision>) {
         let held: BTreeSet<RevisionId> = self.revisions().map(|revision| revision.id).collect();
-        self.history.extend(replaced.into_iter().filter(|old| !held.contains(&old.id)));
-        self.history.sort_by_key(|old| std::cmp::Reverse(old.replaced));
+        let mut more = self.take_more();
+        more.history.extend(replaced.into_iter().filter(|old| !held.contains(&old.id)));
+        more.history.sort_by_key(|old| std::cmp::Reverse(old.replaced()));
+        self.set_more(more);
     }
 
     /// Returns the number of replaced revisions.
     pub(crate) fn history_len(&self) -> usize {
-        self.history.len()
+        self.history().len()
     }
 
     /// Drops the oldest replaced revisions. Besides the newest [`MAX_HISTORY`], it keeps revisions
@@ -263,12 +215,14 @@ impl Record {
     /// device delivered and the last one written here.
     pub(crate) fn trim(&mut self, named: &BTreeSet<ShortId>, now: Timestamp) {
         let is_kept = self.is_kept(named, now);
-        self.history.retain(is_kept);
+        let mut more = self.take_more();
+        more.history.retain(is_kept);
+        self.set_more(more);
     }
 
     /// Returns whether [`trim`](Self::trim) would drop nothing.
     pub(crate) fn is_trimmed(&self, named: &BTreeSet<ShortId>, now: Timestamp) -> bool {
-        self.history.iter().all(self.is_kept(named, now))
+        self.history().iter().all(self.is_kept(named, now))
     }
 
     /// Returns which replaced revisions stay, called with each of them from the newest on.
@@ -278,48 +232,32 @@ impl Record {
         now: Timestamp,
     ) -> impl FnMut(&SealedRevision) -> bool + use<'a> {
         let parents: BTreeSet<ShortId> =
-            self.heads().flat_map(|head| head.ancestors.parents()).copied().collect();
+            self.heads().flat_map(|head| head.ancestors().parents()).copied().collect();
         let (mut index, mut devices) = (0, BTreeSet::new());
         move |old| {
             index += 1;
-            let via = old.origin.delivered.map(|(via, _)| via);
+            let via = old.origin.delivered().map(|(via, _)| via);
             let is_last_value = !old.deleted && devices.insert(via);
             let short = old.id.short();
             index <= MAX_HISTORY
                 || named.contains(&short)
                 || parents.contains(&short)
-                || is_last_value && now.since(old.replaced) < RETENTION
+                || is_last_value && now.since(old.replaced()) < RETENTION
         }
     }
 
-    /// Calls `work` with the origin of each revision.
-    pub(crate) fn for_each_origin(&mut self, mut work: impl FnMut(&mut Origin)) {
-        let heads = std::iter::once(&mut self.head).chain(&mut self.other_heads);
-        heads.chain(&mut self.history).for_each(|revision| work(&mut revision.origin));
+    /// Calls `visit` with the number of each device that a revision names.
+    pub(crate) fn for_each_device(&mut self, mut visit: impl FnMut(&mut DeviceNumber)) {
+        self.heads_mut().for_each(|head| head.origin.for_each_device(&mut visit));
+        let history = self.more.iter_mut().flat_map(|more| &mut more.history);
+        history.for_each(|old| old.origin.for_each_device(&mut visit));
     }
 
     /// Removes the history and returns the number of revisions removed.
     pub(crate) fn clear_history(&mut self) -> usize {
-        std::mem::take(&mut self.history).len()
-    }
-
-    /// Replaces the first head with `new` and returns the old one.
-    fn replace_first_head(&mut self, new: SealedRevision) -> SealedRevision {
-        let old = std::mem::replace(&mut self.head, new);
-        if self.other_heads.first().is_some_and(|next| next.id < self.head.id) {
-            let next = self.other_heads.remove(0);
-            let new = std::mem::replace(&mut self.head, next);
-            self.insert_sorted(new);
-        }
-        old
-    }
-
-    fn insert_sorted(&mut self, mut new: SealedRevision) {
-        if new.id < self.head.id {
-            std::mem::swap(&mut new, &mut self.head);
-        }
-        let at = self.other_heads.partition_point(|head| head.id < new.id);
-        self.other_heads.insert(at, new);
+        let More { heads, history } = self.take_more();
+        self.set_more(More { heads, history: Vec::new() });
+        history.len()
     }
 
     pub(crate) fn shapes(&self, location: LocationId) -> impl Iterator<Item = Shape> {
@@ -327,164 +265,22 @@ impl Record {
     }
 }
 
-impl Serialize for Record {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct Heads<'a>(&'a Record);
-        impl Serialize for Heads<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let mut seq = serializer.serialize_seq(Some(self.0.head_count()))?;
-                self.0.heads().try_for_each(|head| seq.serialize_element(head))?;
-                seq.end()
-            }
-        }
-        (&self.name, Heads(self), &self.history).serialize(serializer)
-    }
-}
-
-/// A stored record that no valid Stronghold could have written.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("a record without a name, or without heads in order")]
-pub(crate) struct DecodeRecordError;
-
-impl TryFrom<(Box<str>, Vec<SealedRevision>, Vec<SealedRevision>)> for Record {
-    type Error = DecodeRecordError;
-
-    fn try_from(
-        (name, heads, history): (Box<str>, Vec<SealedRevision>, Vec<SealedRevision>),
-    ) -> Result<Self, DecodeRecordError> {
-        let well_formed =
-            (1..=MAX_RECORD_NAME).contains(&name.len()) && heads.is_sorted_by(|one, next| one.id < next.id);
-        let well_formed = well_formed && heads.iter().all(|head| head.ages.fit(&head.ancestors));
-        let mut heads = heads.into_iter();
-        match heads.next() {
-            Some(head) if well_formed => Ok(Self { name, head, other_heads: heads.collect(), history }),
-            _ => Err(DecodeRecordError),
-        }
-    }
-}
-
-impl SealedRevision {
-    /// Returns the time to show: a foreign author's clock counts only up to the arrival time.
-    pub(crate) fn shown_time(&self) -> Timestamp {
-        self.origin.delivered.map_or(self.time, |(_, arrived)| self.time.min(arrived))
-    }
-
-    fn as_replaced(&self, shared: bool) -> Replaced<'_> {
-        Replaced { id: self.id, shared, ancestors: &self.ancestors }
-    }
-
-    /// Returns the shape that describes this revision to peers.
-    pub(crate) fn shape(&self, location: LocationId) -> Shape {
-        Shape {
-            location,
-            revision: self.id,
-            ancestors: self.ancestors.clone(),
-            size: padme_len(self.len()),
-            deleted: self.deleted,
-        }
-    }
-
-    /// Returns the size of value and labels in bytes: the two can't be told apart while sealed.
-    pub(crate) fn len(&self) -> u64 {
-        self.content.len().saturating_sub(OVERHEAD) as u64
-    }
-}
-
-const SALT: usize = 32;
-const TAG: usize = 16;
-/// Size of the length field of the encoded labels, in bytes.
-const LABELS_LEN: usize = 2;
-const OVERHEAD: usize = SALT + LABELS_LEN + TAG;
-
-/// Seals and opens the revisions of one record, with its vault's key and its location.
-pub(crate) struct RecordCipher<'a> {
-    pub(crate) key: &'a LockedKey,
-    pub(crate) location: LocationId,
-    pub(crate) devices: &'a Devices,
-}
-
-impl RecordCipher<'_> {
-    /// Seals a revision whose limits were checked, under its computed id.
-    pub(crate) fn seal(
-        &self,
-        id: RevisionId,
-        revision: &Revision,
-        origin: Origin,
-    ) -> Result<SealedRevision, Damaged> {
-        let labels = encode_labels(&revision.labels);
-        let mut content = Zeroizing::new(Vec::with_capacity(OVERHEAD + labels.len() + revision.value.len()));
-        content.extend_from_slice(&revision.salt);
-        content.extend_from_slice(&u16::try_from(labels.len()).map_err(|_| Damaged)?.to_le_bytes());
-        content.extend_from_slice(&labels);
-        content.extend_from_slice(&revision.value);
-        let key = self.revision_key(&id)?;
-        cipher::seal(&key, &NONCE, &self.aad(&id), &mut content).ok_or(Damaged)?;
-        Ok(SealedRevision {
-            id,
-            ancestors: revision.ancestors.clone(),
-            ages: Ages::default(),
-            deleted: revision.deleted,
-            time: revision.time,
-            origin,
-            shared: Flag::new(origin.delivered.is_some()),
-            replaced: Timestamp::default(),
-            content: std::mem::take(&mut *content).into_boxed_slice(),
-        })
-    }
-
-    /// Opens a revision. The sealed content is bound to the revision's id, vault and record.
-    pub(crate) fn open(&self, sealed: &SealedRevision) -> Result<Revision, Damaged> {
-        let mut open = Zeroizing::new(sealed.content.to_vec());
-        let key = self.revision_key(&sealed.id)?;
-        cipher::open(&key, &NONCE, &self.aad(&sealed.id), &mut open).ok_or(Damaged)?;
-        let (salt, rest) = open.split_first_chunk::<SALT>().ok_or(Damaged)?;
-        let (labels_len, rest) = rest.split_first_chunk::<LABELS_LEN>().ok_or(Damaged)?;
-        let (labels, _) = rest.split_at_checked(u16::from_le_bytes(*labels_len).into()).ok_or(Damaged)?;
-        let (salt, value_at) = (*salt, SALT + LABELS_LEN + labels.len());
-        let labels = decode_labels(labels).ok_or(Damaged)?;
-        // Reuses the buffer for the value. `drain` leaves stale bytes behind its end; they are
-        // wiped when the value is dropped.
-        open.drain(..value_at);
-        Ok(Revision {
-            salt,
-            author: self.devices.id(sealed.origin.author).ok_or(Damaged)?,
-            ancestors: sealed.ancestors.clone(),
-            deleted: sealed.deleted,
-            labels,
-            time: sealed.time,
-            value: open,
-        })
-    }
-
-    /// Derives the key of one revision of one record. It seals only once, so the nonce can stay
-    /// zero.
-    pub(crate) fn revision_key(&self, id: &RevisionId) -> Result<Key, Damaged> {
-        let info = [KEY_LABEL, self.location.record.as_bytes(), id.as_bytes()];
-        cipher::derive(self.key.expose(), &info).ok_or(Damaged)
-    }
-
-    fn aad(&self, id: &RevisionId) -> [u8; 80] {
-        let mut aad = [0; 80];
-        aad[..16].copy_from_slice(self.location.client.as_bytes());
-        aad[16..32].copy_from_slice(self.location.vault.as_bytes());
-        aad[32..48].copy_from_slice(self.location.record.as_bytes());
-        aad[48..].copy_from_slice(id.as_bytes());
-        aad
-    }
-}
-
-const KEY_LABEL: &[u8] = b"stronghold/revision-key/v1";
-const NONCE: [u8; cipher::NONCE_LEN] = [0; cipher::NONCE_LEN];
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        sealed::{Flag, OVERHEAD, TAG},
+        *,
+    };
     use crate::ages::ms;
-    use crate::revision::Labels;
-    use stronghold_sync::{DeviceId, Location, heads};
+    use crate::{
+        devices::Devices,
+        locked::LockedKey,
+        revision::{Labels, Revision},
+    };
+    use stronghold_sync::{DeviceId, Location, MAX_RECORD_NAME, heads, padme_len};
 
+    const HERE: Origin = Origin::written_by(0);
     const AT: Forgetting = Forgetting { generation: 1, newest_mark: 0, floor: 0 };
-    const HERE: Origin = Origin { author: 0, delivered: None };
 
     fn devices() -> Devices {
         let mut devices = Devices::default();
@@ -592,8 +388,8 @@ mod tests {
         let mut record = Record::new("r", old.clone(), &AT);
         let next = sealed(1, &[old.id], HERE);
         record.insert(next.clone(), ms(1), &AT);
-        let from_elsewhere = sealed(2, &[next.id], Origin { delivered: Some((0, ms(1))), ..HERE });
-        assert!(!from_elsewhere.ancestors.contains(&old.id));
+        let from_elsewhere = sealed(2, &[next.id], Origin::delivered_by(0, 0, ms(1)));
+        assert!(!from_elsewhere.ancestors().contains(&old.id));
         assert_eq!(record.insert(from_elsewhere, ms(2), &AT), Inserted::Head);
         assert_eq!(record.insert(old, ms(3), &AT), Inserted::AlreadyPresent);
         assert_eq!(record.head_count(), 1);
@@ -618,17 +414,17 @@ mod tests {
     /// A revision that is told from others by its number alone, and can't be opened.
     fn plain(number: u8, after: &[u8]) -> SealedRevision {
         let ids = after.iter().map(|number| RevisionId::from_bytes([*number; 32])).collect();
-        SealedRevision {
+        let mut plain = SealedRevision {
             id: RevisionId::from_bytes([number; 32]),
-            ages: Ages::default(),
-            ancestors: Ancestors::from_newest_first(ids).unwrap(),
-            deleted: false,
+            content: vec![0; OVERHEAD].into(),
             time: ms(1),
             origin: HERE,
+            succession: None,
+            deleted: false,
             shared: Flag::new(false),
-            replaced: ms(0),
-            content: vec![0; OVERHEAD].into(),
-        }
+        };
+        plain.set_ancestors(Ancestors::from_newest_first(ids).unwrap(), Ages::EMPTY);
+        plain
     }
 
     fn numbers<'a>(revisions: impl IntoIterator<Item = &'a SealedRevision>) -> Vec<u8> {
@@ -640,7 +436,7 @@ mod tests {
         let head = |number, deleted, time, arrived: Option<u64>| SealedRevision {
             deleted,
             time: ms(time),
-            origin: Origin { delivered: arrived.map(|at| (0, ms(at))), ..HERE },
+            origin: arrived.map_or(HERE, |at| Origin::delivered_by(0, 0, ms(at))),
             ..plain(number, &[])
         };
         let shown =
@@ -669,20 +465,20 @@ mod tests {
         record.insert(plain(5, &[9, 8]), ms(2), &AT);
         record.insert(plain(7, &[9]), ms(3), &AT);
         record.insert(plain(3, &[9]), ms(3), &AT);
-        assert_eq!((numbers(record.heads()), numbers(&record.history)), (vec![3, 5, 7], vec![9]));
+        assert_eq!((numbers(record.heads()), numbers(record.history())), (vec![3, 5, 7], vec![9]));
         record.insert(plain(6, &[5, 3, 9]), ms(4), &AT);
-        assert_eq!((numbers(record.heads()), numbers(&record.history)), (vec![6, 7], vec![3, 5, 9]));
+        assert_eq!((numbers(record.heads()), numbers(record.history())), (vec![6, 7], vec![3, 5, 9]));
         let told: Vec<(Timestamp, usize)> =
-            record.history.iter().map(|old| (old.replaced, old.ancestors.as_slice().len())).collect();
+            record.history().iter().map(|old| (old.replaced(), old.ancestors().as_slice().len())).collect();
         assert_eq!(
             told,
             [(ms(4), 1), (ms(4), 1), (ms(2), 0)],
             "what parents had replaced is known of heads alone"
         );
-        assert!(record.heads().all(|head| head.replaced == ms(0)));
+        assert!(record.heads().all(|head| head.replaced() == ms(0)));
         assert_eq!((record.head_count(), record.history_len()), (2, 3));
         assert_eq!(numbers(record.revisions()), [6, 7, 3, 5, 9]);
-        let find = |number| record.find(&RevisionId::from_bytes([number; 32])).map(|held| held.replaced);
+        let find = |number| record.find(&RevisionId::from_bytes([number; 32])).map(SealedRevision::replaced);
         assert_eq!((find(6), find(9), find(4)), (Some(ms(0)), Some(ms(2)), None));
         assert_eq!((record.clear_history(), record.history_len(), record.head_count()), (3, 0, 2));
     }
@@ -690,16 +486,15 @@ mod tests {
     #[test]
     fn of_the_history_beyond_ten_there_stays_what_is_named_a_parent_or_a_devices_last_value() {
         let now = ms(1_000).saturating_add(RETENTION);
-        let old = |number, via: Option<DeviceNumber>, deleted, replaced| SealedRevision {
-            origin: Origin { delivered: via.map(|via| (via, ms(1))), ..HERE },
-            deleted,
-            replaced,
-            ..plain(number, &[])
+        let old = |number, via: Option<DeviceNumber>, deleted, replaced| {
+            let origin = via.map_or(HERE, |via| Origin::delivered_by(0, via, ms(1)));
+            let mut old = SealedRevision { origin, deleted, ..plain(number, &[]) };
+            old.set_replaced(replaced);
+            old
         };
-        let mut record = Record::new("r", plain(100, &[22]), &AT);
-        record.history.push(old(1, None, true, now)); // a deletion is no value, nor the owner's last one
-        record.history.extend((2..=10).map(|number| old(number, Some(1), false, ms(0))));
-        record.history.extend([
+        let mut history = vec![old(1, None, true, now)]; // a deletion is no value, nor the owner's last one
+        history.extend((2..=10).map(|number| old(number, Some(1), false, ms(0))));
+        history.extend([
             old(21, Some(1), false, now), // not its last
             old(22, Some(1), false, ms(0)),
             old(23, Some(1), false, ms(0)), // named by a step
@@ -710,12 +505,14 @@ mod tests {
             old(28, None, false, ms(now.as_millis() + 5)), // by a clock that was ahead
             old(29, None, false, now),
         ]);
+        let mut record = Record::new("r", plain(100, &[22]), &AT);
+        record.set_more(More { heads: Vec::new(), history });
         let named = BTreeSet::from([RevisionId::from_bytes([23; 32]).short()]);
         record.trim(&named, now);
-        assert_eq!(numbers(&record.history)[..10], (1..=10).collect::<Vec<u8>>());
-        assert_eq!(numbers(&record.history)[10..], [22, 23, 25, 28]);
+        assert_eq!(numbers(record.history())[..10], (1..=10).collect::<Vec<u8>>());
+        assert_eq!(numbers(record.history())[10..], [22, 23, 25, 28]);
         record.trim(&BTreeSet::new(), now);
-        assert_eq!(numbers(&record.history)[10..], [22, 25, 28]);
+        assert_eq!(numbers(record.history())[10..], [22, 25, 28]);
         record.insert(plain(101, &[100]), now, &AT);
         record.trim(&BTreeSet::new(), now);
         let left = [101, 100, 1, 2, 3, 4, 5, 6, 7, 8, 9, 25];
@@ -726,9 +523,9 @@ mod tests {
     fn a_record_has_a_name_and_heads_in_order_or_it_is_none() {
         let stored = |name: &str, heads: &[u8]| {
             let heads: Vec<SealedRevision> = heads.iter().map(|number| plain(*number, &[])).collect();
-            Record::try_from((Box::from(name), heads, vec![plain(9, &[])]))
-                .ok()
-                .map(|held| numbers(held.revisions()))
+            let stored = rmp_serde::to_vec(&(name, heads, [plain(9, &[])])).unwrap();
+            let held: Option<Record> = crate::encoding::decode_sealed(&stored).ok();
+            held.map(|held| numbers(held.revisions()))
         };
         assert_eq!(stored("r", &[1, 2, 3]), Some(vec![1, 2, 3, 9]));
         assert_eq!(stored(&"n".repeat(MAX_RECORD_NAME), &[1]), Some(vec![1, 9]));
@@ -736,6 +533,36 @@ mod tests {
         for (name, heads) in [("", &[1][..]), (&long, &[1]), ("r", &[]), ("r", &[2, 1]), ("r", &[1, 1])] {
             assert_eq!(stored(name, heads), None, "{name} {heads:?}");
         }
+    }
+
+    #[test]
+    fn a_delivery_names_a_device_and_no_device_has_the_number_that_stands_for_here() {
+        let load = |origin: (DeviceNumber, Option<(DeviceNumber, u64)>)| {
+            crate::encoding::decode_sealed::<Origin>(&rmp_serde::to_vec(&origin).unwrap())
+                .ok()
+                .map(|origin| (origin.author, origin.delivered()))
+        };
+        assert_eq!(load((3, None)), Some((3, None)));
+        assert_eq!(load((3, Some((4, 5)))), Some((3, Some((4, ms(5))))));
+        assert_eq!(
+            load((3, Some((DeviceNumber::MAX - 1, 0)))),
+            Some((3, Some((DeviceNumber::MAX - 1, ms(0)))))
+        );
+        assert_eq!(load((3, Some((DeviceNumber::MAX, 5)))), None);
+    }
+
+    /// A vault that is open holds so many bytes for each record, beside its name and its sealed
+    /// value.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn a_record_that_was_never_replaced_takes_little_memory() {
+        assert_eq!((size_of::<SealedRevision>(), size_of::<Record>()), (88, 112));
+        let mut record = Record::new("r", plain(1, &[]), &AT);
+        assert!(record.head.succession.is_none() && record.more.is_none());
+        record.insert(plain(2, &[1]), ms(1), &AT);
+        assert!(record.head.succession.is_some() && record.more.is_some());
+        record.clear_history();
+        assert!(record.more.is_none());
     }
 
     #[test]
@@ -787,7 +614,7 @@ mod tests {
         assert_eq!(sealed.shape(at), revision.shape(&entry));
         assert_eq!(sealed.shape(at).size, padme_len(111));
         assert!(sealed.shape(at).deleted && !sealed.shared.is_set());
-        let delivered = Origin { delivered: Some((0, ms(1))), ..HERE };
+        let delivered = Origin::delivered_by(0, 0, ms(1));
         assert!(keeper.seal(revision.id(), &revision, delivered).unwrap().shared.is_set());
     }
 
@@ -806,7 +633,7 @@ mod tests {
             );
             record.trim(&BTreeSet::new(), ms(1));
         }
-        let values: Vec<u8> = record.history.iter().map(|old| keeper.open(old).unwrap().value[0]).collect();
+        let values: Vec<u8> = record.history().iter().map(|old| keeper.open(old).unwrap().value[0]).collect();
         assert_eq!(values, (4..14).rev().collect::<Vec<u8>>());
         assert_eq!(record.head_count(), 1);
     }

@@ -203,7 +203,7 @@ impl Stronghold {
         }
         for (location, mut all) in arriving {
             let held = self.record(&location).into_iter().flat_map(|(.., record)| record.heads());
-            all.extend(held.map(|head| (head.id, &head.ancestors)));
+            all.extend(held.map(|head| (head.id, head.ancestors())));
             if heads(all).len() > MAX_HEADS {
                 return Err(RejectReason::TooManyHeads);
             }
@@ -217,11 +217,11 @@ impl Stronghold {
         checked: &[(&'a Location, EntryId, &Revision)],
         (from, now): (DeviceId, Timestamp),
     ) -> Result<PreparedBatch<'a>, WriteError> {
-        let delivered = Some((self.devices.number(from), now));
+        let via = self.devices.number(from);
         let mut staged =
             PreparedBatch { new_keys: BTreeMap::new(), sealed: Vec::with_capacity(checked.len()) };
         for (location, id, revision) in checked {
-            let origin = Origin { author: self.devices.number(revision.author), delivered };
+            let origin = Origin::delivered_by(self.devices.number(revision.author), via, now);
             let key = match self.vault(&id.location) {
                 Some(vault) => &vault.key,
                 None => staged.new_key(location, id.location)?,

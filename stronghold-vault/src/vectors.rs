@@ -57,7 +57,7 @@ fn of_revisions() -> Vec<(String, Vec<u8>)> {
     ];
     for (name, revision) in [("first", first), ("changed", changed), ("deleted", deleted)] {
         let id = revision.id();
-        let sealed = keeper.seal(id, &revision, Origin { author, delivered: None }).unwrap();
+        let sealed = keeper.seal(id, &revision, Origin::written_by(author)).unwrap();
         assert_eq!(keeper.open(&sealed).unwrap(), revision);
         vectors.extend([
             (format!("given/revision-{name}"), rmp_serde::to_vec(&revision).unwrap()),

@@ -129,7 +129,7 @@ impl Stronghold {
         if self.vault(&id).is_none() {
             self.add_vault(location, id, new_vault_key()?);
         }
-        let origin = Origin { author: self.devices.number(author), delivered: None };
+        let origin = Origin::written_by(self.devices.number(author));
         let vault = self.vault(&id).ok_or(Damaged)?;
         let sealed = vault.record_cipher(id, &self.devices).seal(revision_id, &revision, origin)?;
         self.insert(location, id, sealed, now).ok_or(Damaged)?;

@@ -4,12 +4,18 @@ use core::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
 
 use zeroize::Zeroizing;
 
 use crate::error::{Action, Damage, IoContext, OpenError, OpenFileError};
 use crate::file::storage::{Disk, Storage};
-use crate::format::body::{BodyKey, CHUNK_LEN, LENGTH_LEN, SEALED_CHUNK_LEN};
+use crate::format::body::{self, BodyKey, CHUNK_LEN, LENGTH_LEN, SEALED_CHUNK_LEN};
+use crate::format::crypto;
+
+/// Number of chunks that are opened before they are taken.
+const CHUNKS_AHEAD: usize = 8;
 
 /// The payload of a snapshot's base, of which parts can be read, and the changes appended since.
 pub struct PayloadReader<S: Storage = Disk> {
@@ -74,22 +80,78 @@ impl<S: Storage> PayloadReader<S> {
         Ok(part)
     }
 
-    /// Returns the plaintext of a chunk.
+    /// Calls `take` with all bytes of the payload up to `end`, in order and in pieces. A second
+    /// thread opens the next pieces meanwhile, where the system has one.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), or the error of `take`.
+    pub(crate) fn read_in_order<E: From<OpenFileError>>(
+        &mut self,
+        end: u64,
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E>
+    where
+        S::Reader: Send,
+    {
+        let mut numbers = 0..end.div_ceil(CHUNK_LEN as u64);
+        let mut take_up_to_end = |number: u64, chunk: &[u8]| {
+            let left = usize::try_from(end - number * CHUNK_LEN as u64).unwrap_or(usize::MAX);
+            take(&chunk[..chunk.len().min(left)])
+        };
+        if numbers.end > CHUNKS_AHEAD as u64 {
+            let (ready, opened) = mpsc::sync_channel(CHUNKS_AHEAD);
+            let (reader, all) = (&mut *self, numbers.clone());
+            let work = move || {
+                // An error ends it, and so does an error of the other side, which then hangs up.
+                let mut chunks = all.map(|number| reader.open_chunk(number));
+                _ = chunks.try_for_each(|chunk| ready.send(chunk));
+                crypto::wipe_stack();
+            };
+            thread::scope(|scope| {
+                // Where no thread can be had, all is opened below.
+                if thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                    return Ok(());
+                }
+                for (number, chunk) in numbers.by_ref().zip(opened) {
+                    take_up_to_end(number, &chunk?)?;
+                }
+                Ok::<(), E>(())
+            })?;
+        }
+        for number in numbers {
+            take_up_to_end(number, self.chunk(number)?)?;
+        }
+        Ok(())
+    }
+
+    /// Checks that zeros follow a payload of `len` bytes up to its length, and not more of them
+    /// than padding takes.
+    pub(crate) fn check_padding(&mut self, len: u64) -> Result<(), OpenFileError> {
+        let padding = self.read(len..self.plain_len.saturating_sub(LENGTH_LEN as u64))?;
+        let is_padding = body::total_of(len) == Some(self.plain_len) && padding.iter().all(|byte| *byte == 0);
+        is_padding.then_some(()).ok_or_else(|| self.wrong(OpenError::Damaged(Damage::Padding)))
+    }
+
+    /// Returns the plaintext of a chunk, which stays open until the next one.
     fn chunk(&mut self, number: u64) -> Result<&[u8], OpenFileError> {
         if self.opened.as_ref().is_none_or(|(opened, _)| *opened != number) {
-            let sealed = self.read_chunk(number).context(Action::Read, &self.path)?;
-            let mut chunk = Zeroizing::new(sealed);
-            let is_last = (number + 1) * CHUNK_LEN as u64 >= self.plain_len;
-            let expected = (self.plain_len - number * CHUNK_LEN as u64).min(CHUNK_LEN as u64);
-            // At most 2^32 chunks: the header was checked.
-            let opened = self.key.open_one(number as u32, is_last, &mut chunk);
-            opened.map_err(|damage| self.wrong(damage))?;
-            if chunk.len() as u64 != expected {
-                return Err(self.wrong(OpenError::Damaged(Damage::Truncated)));
-            }
-            self.opened = Some((number, chunk));
+            self.opened = Some((number, self.open_chunk(number)?));
         }
         Ok(self.opened.as_ref().map_or(&[], |(_, chunk)| &chunk[..]))
+    }
+
+    fn open_chunk(&mut self, number: u64) -> Result<Zeroizing<Vec<u8>>, OpenFileError> {
+        let sealed = self.read_chunk(number).context(Action::Read, &self.path)?;
+        let mut chunk = Zeroizing::new(sealed);
+        let is_last = (number + 1) * CHUNK_LEN as u64 >= self.plain_len;
+        let expected = (self.plain_len - number * CHUNK_LEN as u64).min(CHUNK_LEN as u64);
+        // At most 2^32 chunks: the header was checked.
+        let opened = self.key.open_one(number as u32, is_last, &mut chunk);
+        opened.map_err(|damage| self.wrong(damage))?;
+        match chunk.len() as u64 == expected {
+            true => Ok(chunk),
+            false => Err(self.wrong(OpenError::Damaged(Damage::Truncated))),
+        }
     }
 
     fn read_chunk(&mut self, number: u64) -> io::Result<Vec<u8>> {
@@ -124,14 +186,18 @@ mod tests {
         let mut chunk = plain.to_vec();
         let stream = StreamEncryptor::new((&[1; 32]).into(), (&[1; 7]).into());
         stream.encrypt_last_in_place(&[], &mut chunk).unwrap();
+        reading(&chunk, plain.len() as u64)
+    }
+
+    fn reading(body: &[u8], plain_len: u64) -> PayloadReader {
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&chunk).unwrap();
+        file.write_all(body).unwrap();
         PayloadReader {
             file,
             path: "vault".into(),
             key: BodyKey::from_bytes(&[1; 39]),
             body_at: 0,
-            plain_len: plain.len() as u64,
+            plain_len,
             changes: Vec::new(),
             is_torn: false,
             opened: None,
@@ -151,5 +217,77 @@ mod tests {
                 Err(error) => panic!("{error}"),
             }
         }
+    }
+
+    /// Seals a payload of `len` bytes, padded to a plaintext of `total` bytes.
+    fn sealed(len: usize, total: u64) -> (Vec<u8>, Vec<u8>) {
+        let payload: Vec<u8> = (0..len).map(|at| (at / 7) as u8).collect();
+        let key = BodyKey::from_bytes(&[1; 39]);
+        let mut sealing = key.sealing_padded(&payload, total as usize).unwrap();
+        let (mut body, mut chunk) = (Vec::new(), Vec::new());
+        while sealing.next_chunk(&mut chunk).unwrap() {
+            body.extend_from_slice(&chunk);
+        }
+        (payload, body)
+    }
+
+    fn in_order(reader: &mut PayloadReader, end: u64) -> Result<Vec<u8>, OpenFileError> {
+        let mut all = Vec::new();
+        reader.read_in_order(end, |piece| {
+            all.extend_from_slice(piece);
+            Ok::<(), OpenFileError>(())
+        })?;
+        Ok(all)
+    }
+
+    #[test]
+    fn a_payload_is_read_in_order_up_to_any_end_with_and_without_another_thread() {
+        for chunks in [1, 3, CHUNKS_AHEAD, CHUNKS_AHEAD + 1, 3 * CHUNKS_AHEAD] {
+            let len = chunks * CHUNK_LEN - 100;
+            let total = body::total_of(len as u64).unwrap();
+            let (payload, body) = sealed(len, total);
+            for end in [0, 1, CHUNK_LEN.min(len), len - 1, len] {
+                let read = in_order(&mut reading(&body, total), end as u64).unwrap();
+                assert!(read == payload[..end], "{end} of {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_ends_the_reading_on_either_side_of_the_threads() {
+        let len = 5 * CHUNKS_AHEAD * CHUNK_LEN;
+        let total = body::total_of(len as u64).unwrap();
+        let (_, body) = sealed(len, total);
+        for number in [0, 1, CHUNKS_AHEAD, 5 * CHUNKS_AHEAD - 1] {
+            let mut damaged = body.clone();
+            damaged[number * SEALED_CHUNK_LEN + 9] ^= 1;
+            match in_order(&mut reading(&damaged, total), len as u64) {
+                Err(OpenFileError::Snapshot { source, .. }) => {
+                    assert_eq!(source, OpenError::Damaged(Damage::Body), "{number}");
+                }
+                other => panic!("{:?}", other.map(|read| read.len())),
+            }
+        }
+        let mut reader = reading(&body, total);
+        let mut taken = 0;
+        let ended = reader.read_in_order(len as u64, |piece| {
+            taken += piece.len();
+            if taken > 3 * CHUNK_LEN { Err(reading(&[], 0).wrong(OpenError::WrongKey)) } else { Ok(()) }
+        });
+        assert!(matches!(ended, Err(OpenFileError::Snapshot { source: OpenError::WrongKey, .. })));
+        assert_eq!(taken, 4 * CHUNK_LEN);
+    }
+
+    #[test]
+    fn padding_is_zeros_and_as_long_as_it_has_to_be() {
+        let len = 3 * CHUNK_LEN + 5_000;
+        let total = body::total_of(len as u64).unwrap();
+        let check = |body: &[u8], total, len| reading(body, total).check_padding(len).is_ok();
+        let (_, body) = sealed(len, total);
+        assert!(check(&body, total, len as u64));
+        assert!(!check(&body, total, len as u64 - 1), "a byte that is no zero");
+        let longer = body::total_of(total).unwrap();
+        assert!(longer > total && !check(&sealed(len, longer).1, longer, len as u64));
+        assert!(!check(&body, total, total), "longer than the body");
     }
 }

@@ -243,8 +243,12 @@ pub(crate) fn unpadded_len(plain: &[u8]) -> Result<usize, OpenError> {
 }
 
 pub(crate) fn padded_total(payload_len: usize) -> Option<usize> {
-    let len = payload_len.checked_add(LENGTH_LEN)?;
-    usize::try_from(padme_len(u64::try_from(len).ok()?)).ok()
+    usize::try_from(total_of(u64::try_from(payload_len).ok()?)?).ok()
+}
+
+/// Returns the length of the plaintext of a payload of this length, in bytes.
+pub(crate) fn total_of(payload_len: u64) -> Option<u64> {
+    payload_len.checked_add(LENGTH_LEN as u64).map(padme_len)
 }
 
 /// The plaintext of a body, produced chunk by chunk.

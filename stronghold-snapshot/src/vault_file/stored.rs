@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use stronghold_sync::LocationId;
-use stronghold_vault::{DecodeError, Stronghold};
+use stronghold_vault::{DecodeError, Loader, Stronghold};
 
 use super::VaultFileError;
 use crate::clock::now;
 use crate::error::{CommitError, Damage, OpenError, OpenFileError};
 use crate::file::commit::SnapshotGuard;
+use crate::file::parts::PayloadReader;
 use crate::file::rollback::RollbackError;
 use crate::file::{Limits, Reloaded, SnapshotFile};
 use crate::format::payload::Payload;
@@ -37,6 +38,14 @@ pub(super) fn load(payload: &Payload) -> Result<Stronghold, DecodeError> {
     Ok(stronghold)
 }
 
+/// Loads the base of a Stronghold, and checks all of it. It is never in memory as a whole.
+fn load_whole(reader: &mut PayloadReader, len: u64) -> Result<Stronghold, VaultFileError> {
+    reader.check_padding(len)?;
+    let mut loader = Loader::begin(len, |range| reader.read(range).map_err(VaultFileError::from))?;
+    reader.read_in_order(loader.records_len(), |piece| loader.push(piece).map_err(VaultFileError::from))?;
+    Ok(loader.finish()?)
+}
+
 /// Opens a file and loads the Stronghold, or these records of it alone.
 pub(super) fn open_within(
     path: &Path,
@@ -44,14 +53,15 @@ pub(super) fn open_within(
     limits: &Limits,
     records: Option<(&[LocationId], Access)>,
 ) -> Result<Loaded, VaultFileError> {
-    let Some((records, access)) = records else {
-        let (file, payload) = SnapshotFile::open_within(path, unlock, limits)?;
-        return Ok(Loaded { file, stronghold: load(&payload)?, is_torn: payload.is_torn() });
-    };
     let (file, mut reader) = SnapshotFile::open_parts(path, unlock, limits)?;
     let len = reader.payload_len()?;
-    let read = |range| reader.read(range).map_err(VaultFileError::from);
-    let mut stronghold = Stronghold::open_records(len, read, records, access == Access::Write)?;
+    let mut stronghold = match records {
+        Some((records, access)) => {
+            let read = |range| reader.read(range).map_err(VaultFileError::from);
+            Stronghold::open_records(len, read, records, access == Access::Write)?
+        }
+        None => load_whole(&mut reader, len)?,
+    };
     reader.changes().try_for_each(|changes| stronghold.apply_changes(changes))?;
     Ok(Loaded { file, stronghold, is_torn: reader.is_torn() })
 }

@@ -75,6 +75,11 @@ impl Shape {
 }
 
 impl Ancestors {
+    /// Returns the ancestors of a record's first revision: none.
+    pub const fn new() -> Self {
+        Self { ids: None, parents: 0, shared_parents: 0, shared: 0 }
+    }
+
     /// Returns the ancestors of a revision that replaces these heads.
     pub fn for_successor(heads: &[Replaced<'_>]) -> Self {
         let mut heads = heads.to_vec();

@@ -17,7 +17,7 @@ impl Devices {
         named.len() == self.ids.len()
             || revisions.any(|revision| {
                 named.insert(revision.origin.author);
-                named.extend(revision.origin.delivered.map(|(via, _)| via));
+                named.extend(revision.origin.delivered().map(|(via, _)| via));
                 named.len() == self.ids.len()
             })
     }
@@ -34,9 +34,6 @@ impl Devices {
 fn each_number(clients: &mut BTreeMap<ClientId, Client>, mut visit: impl FnMut(&mut DeviceNumber)) {
     let vaults = clients.values_mut().flat_map(|client| client.vaults.values_mut());
     for record in vaults.flat_map(|vault| vault.records.values_mut()) {
-        record.for_each_origin(|origin| {
-            visit(&mut origin.author);
-            origin.delivered.iter_mut().for_each(|(via, _)| visit(via));
-        });
+        record.for_each_device(&mut visit);
     }
 }

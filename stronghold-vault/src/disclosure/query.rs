@@ -86,7 +86,7 @@ impl Stronghold {
     /// Checks whether a device delivered this head.
     pub fn is_delivered_by(&self, device: &DeviceId, entry: &EntryId) -> bool {
         let Some((.., record)) = self.record(&entry.location) else { return false };
-        let via = |head: &SealedRevision| head.origin.delivered.and_then(|(via, _)| self.devices.id(via));
+        let via = |head: &SealedRevision| head.origin.delivered().and_then(|(via, _)| self.devices.id(via));
         record.heads().any(|head| head.id == entry.revision && via(head) == Some(*device))
     }
 
