@@ -17,9 +17,9 @@ pub use card::{CARD_LEN, Card, CardError, SealCardError};
 #[cfg(feature = "remote")]
 pub use exchange::open_remote;
 pub use exchange::{Exchange, ExchangeError, Exchanged, Oddity, open_store};
-pub use letter::{Letter, LetterError, SealLetterError};
 #[cfg(test)]
-pub(crate) use letter::{head_of, request_of};
+pub(crate) use letter::request_of;
+pub use letter::{Letter, LetterError, SealLetterError};
 pub use names::{NAME_LEN, ObjectKind, ObjectName, PairKeys, Writer};
 #[cfg(feature = "remote")]
 pub use remote::{Login, ParsePlaceError, Remote, RemotePlace};

@@ -166,7 +166,7 @@ fn of_a_mailbox() -> Vec<(&'static str, Vec<u8>)> {
     assert_eq!(keys.open_name(&text), Some(name));
     let edition = |generation| Edition { generation, stamp: None };
     let order = Order { point, after: vec![Point::default()], sealed: edition(2), seen: edition(1) };
-    let head = mailbox::head_of(&order).unwrap();
+    let head = mailbox::Letter::head(&order).unwrap();
     let card_name = ObjectName { kind: ObjectKind::Card, ..name };
     let card_name = keys.seal_with(&card_name, NONCE.first_chunk().unwrap()).unwrap();
     let card = Card {

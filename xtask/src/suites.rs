@@ -50,9 +50,10 @@ const SUITES: [Suite; 4] = [
 ];
 
 /// The fuzz crates, and the targets in each, named after the input they parse.
-pub(crate) const FUZZ: [(&str, &[&str]); 3] = [
+pub(crate) const FUZZ: [(&str, &[&str]); 4] = [
     ("stronghold-sync/fuzz", &["message", "sketch", "session"]),
     ("stronghold-snapshot/fuzz", &["header", "body", "payload", "changes"]),
+    ("stronghold-net/fuzz", &["card", "letter"]),
     ("stronghold-cli/fuzz", &["csv"]),
 ];
 /// Durations of a smoke test and of a run of a single target, in seconds.

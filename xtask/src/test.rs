@@ -52,13 +52,20 @@ pub(crate) fn everything(options: &[&str]) -> Result<()> {
 const IOTA: (&str, &str) = ("stronghold-cli/iota-export", "target/peers");
 
 /// Compiles the crates that are workspaces of their own: the fuzz targets, the bench that compares
-/// with other programs, and the reader of another program's files.
+/// with other programs, and the reader of another program's files. Dependencies that the workspace
+/// has too are taken from its build folder.
 pub(crate) fn apart() -> Result<()> {
-    let fuzz = suites::FUZZ.iter().map(|(folder, _)| (*folder, "--cfg fuzzing", "target/fuzz"));
-    for (folder, flags, target) in fuzz.chain([(storage::PEERS, "", "target/peers"), (IOTA.0, "", IOTA.1)]) {
-        let manifest = root().join(folder).join("Cargo.toml").display().to_string();
-        let check = ["check", "--locked", "--manifest-path", &manifest, "--target-dir", target];
-        cargo_with(&check, &[("RUSTFLAGS", flags)])?;
+    let manifest = |folder: &str| root().join(folder).join("Cargo.toml").display().to_string();
+    for (folder, targets) in suites::FUZZ {
+        for target in targets {
+            let check =
+                ["rustc", "--profile", "check", "--locked", "--target-dir", "target", "--bin", target];
+            let of_fuzz = ["--manifest-path", &manifest(folder), "--", "--cfg", "fuzzing"];
+            cargo(&[&check[..], &of_fuzz].concat())?;
+        }
+    }
+    for folder in [storage::PEERS, IOTA.0] {
+        cargo(&["check", "--locked", "--target-dir", "target", "--manifest-path", &manifest(folder)])?;
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ const SIGNED: &[u8] = b"stronghold/mailbox/card/v1";
 const SIGNATURE_LEN: usize = 64;
 /// The length of the content.
 const LEN_LEN: usize = 2;
-const PLAIN_LEN: usize = CARD_LEN - NONCE_LEN - TAG_LEN;
+const CONTENT_LEN: usize = CARD_LEN - NONCE_LEN - TAG_LEN - SIGNATURE_LEN;
 
 /// Length of a sealed card, in bytes. All are equally long: the key alone takes 1,249 bytes.
 pub const CARD_LEN: usize = 2_048;
@@ -96,18 +96,28 @@ impl Card {
         writer: &Identity,
         nonce: &[u8; NONCE_LEN],
     ) -> Result<Vec<u8>, SealCardError> {
+        let content = self.to_content()?;
+        let signature = writer.sign(&to_sign(name, &content));
+        let plain = [&signature[..], &content].concat();
+        names::seal(keys.cards(), name, nonce, plain).ok_or(SealCardError::Content)
+    }
+
+    /// Encodes the content that the writer signs: its length, itself, and zeros.
+    ///
+    /// # Errors
+    /// [`SealCardError::Content`] if it is too long.
+    #[doc(hidden)]
+    pub fn to_content(&self) -> Result<Vec<u8>, SealCardError> {
+        let too_long = |_| SealCardError::Content;
         let wire = Wire(self.taken, self.damaged, self.seen, self.time, self.key.to_bytes());
-        let mut plain =
-            encode_after(SIGNATURE_LEN + LEN_LEN, &wire).map_err(|_| SealCardError::Content)?.to_vec();
-        let len = u16::try_from(plain.len() - SIGNATURE_LEN - LEN_LEN).map_err(|_| SealCardError::Content)?;
-        if plain.len() > PLAIN_LEN {
+        let mut content = encode_after(LEN_LEN, &wire).map_err(|_| SealCardError::Content)?.to_vec();
+        let len = u16::try_from(content.len() - LEN_LEN).map_err(too_long)?;
+        if content.len() > CONTENT_LEN {
             return Err(SealCardError::Content);
         }
-        plain.resize(PLAIN_LEN, 0);
-        plain[SIGNATURE_LEN..][..LEN_LEN].copy_from_slice(&len.to_be_bytes());
-        let signature = writer.sign(&to_sign(name, &plain[SIGNATURE_LEN..]));
-        plain[..SIGNATURE_LEN].copy_from_slice(&signature);
-        names::seal(keys.cards(), name, nonce, plain).ok_or(SealCardError::Content)
+        content[..LEN_LEN].copy_from_slice(&len.to_be_bytes());
+        content.resize(CONTENT_LEN, 0);
+        Ok(content)
     }
 
     /// Opens the card that is the object of this name, and checks that `writer` signed it.
@@ -126,6 +136,15 @@ impl Card {
         let plain = names::open(keys.cards(), name, object).ok_or(CardError::Damaged)?;
         let (signature, signed) = plain.split_at_checked(SIGNATURE_LEN).ok_or(CardError::Damaged)?;
         writer.verify(&to_sign(name, signed), signature).map_err(|_| CardError::Signature)?;
+        Self::parse(signed)
+    }
+
+    /// Parses the content that the writer signed.
+    ///
+    /// # Errors
+    /// [`CardError::Content`].
+    #[doc(hidden)]
+    pub fn parse(signed: &[u8]) -> Result<Self, CardError> {
         let (len, content) = signed.split_first_chunk::<LEN_LEN>().ok_or(CardError::Content)?;
         let content = content.get(..u16::from_be_bytes(*len).into()).ok_or(CardError::Content)?;
         let Wire(taken, damaged, seen, time, key) = decode(content).map_err(|_| CardError::Content)?;

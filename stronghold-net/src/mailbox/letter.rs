@@ -80,11 +80,24 @@ impl Letter {
         sender: &Identity,
         (receiver, to): (DeviceId, &RecipientPublicKey),
     ) -> Result<Vec<u8>, SealLetterError> {
-        let mut object = head_of(order)?;
+        let mut object = Self::head(order)?;
         let request = request_of(name, &object);
         let manifest = Manifest { sender: sender.device(), receiver, request, index: 0 };
         object.extend(seal_complement(entries, to, sender, &manifest)?);
         names::seal(keys.letters(), name, &random()?, object).ok_or(SealLetterError::TooLong)
+    }
+
+    /// Encodes an order: its length, itself, and zeros. The complement follows it in a letter.
+    ///
+    /// # Errors
+    /// [`SealLetterError`].
+    #[doc(hidden)]
+    pub fn head(order: &Order) -> Result<Vec<u8>, SealLetterError> {
+        let mut head = encode_after(LEN_LEN, order)?.to_vec();
+        let len = u16::try_from(head.len() - LEN_LEN).map_err(|_| SealLetterError::TooLong)?;
+        head[..LEN_LEN].copy_from_slice(&len.to_be_bytes());
+        head.resize(head.len().next_multiple_of(ORDER_STEP), 0);
+        Ok(head)
     }
 
     /// Reads the order of a letter, which nobody vouches for before [`open`](Self::open).
@@ -93,6 +106,15 @@ impl Letter {
     /// [`LetterError`].
     pub fn read(object: &[u8], keys: &PairKeys, name: &str) -> Result<Self, LetterError> {
         let plain = names::open(keys.letters(), name, object).ok_or(LetterError::Damaged)?;
+        Self::parse(&plain, name)
+    }
+
+    /// Parses the content of the object of this name.
+    ///
+    /// # Errors
+    /// [`LetterError::Content`].
+    #[doc(hidden)]
+    pub fn parse(plain: &[u8], name: &str) -> Result<Self, LetterError> {
         let len = plain.first_chunk::<LEN_LEN>().ok_or(LetterError::Content)?;
         let end = LEN_LEN + usize::from(u16::from_be_bytes(*len));
         let at = end.next_multiple_of(ORDER_STEP);
@@ -124,15 +146,6 @@ impl Letter {
         // It is opened in place, and another key may have to be tried.
         Ok(open_complement(self.complement.clone(), secret, sender, &expected)?)
     }
-}
-
-/// Encodes an order: its length, itself, and zeros.
-pub(crate) fn head_of(order: &Order) -> Result<Vec<u8>, SealLetterError> {
-    let mut head = encode_after(LEN_LEN, order)?.to_vec();
-    let len = u16::try_from(head.len() - LEN_LEN).map_err(|_| SealLetterError::TooLong)?;
-    head[..LEN_LEN].copy_from_slice(&len.to_be_bytes());
-    head.resize(head.len().next_multiple_of(ORDER_STEP), 0);
-    Ok(head)
 }
 
 /// Returns the 32 bytes by which the sender signs name and order together with the entries.
@@ -266,7 +279,7 @@ mod tests {
         let object = pair.seal(&order(1), &pair.sender, &pair.receiver);
         let mut letter = Letter::read(&object, &pair.keys, NAME).unwrap();
         // Whoever has the pair's secret alone can seal another order around the same entries.
-        letter.request = request_of(NAME, &head_of(&order(2)).unwrap());
+        letter.request = request_of(NAME, &Letter::head(&order(2)).unwrap());
         assert_eq!(letter.open(&pair.secret, pair.sender.public(), pair.receiver.device()), not_this);
         let letter = Letter::read(&object, &pair.keys, NAME).unwrap();
         let other = RecipientSecretKey::from_bytes(&[7; 32]).unwrap();

@@ -23,6 +23,7 @@ mod midway;
 mod observer;
 mod pairing;
 mod responsive;
+mod seeds;
 mod server;
 mod settling;
 mod simulation;
