@@ -6,10 +6,11 @@
 //! complement once, in answer to its own request, for as long as it keeps the one-time key. No
 //! clock is involved, least of all the sender's.
 
+mod content;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use stronghold_sync::DeviceId;
-use stronghold_vault::encoding::{decode, encode_after};
 use stronghold_vault::{DecodeError, Entry, Identity, PublicIdentity};
 use thiserror::Error;
 
@@ -64,7 +65,8 @@ pub struct ComplementReceiver {
     next: u64,
 }
 
-/// Seals entries to a receiver's key, signed by `sender`.
+/// Seals entries to a receiver's key, signed by `sender`: at most
+/// [`BATCH_ENTRIES`](stronghold_sync::session::BATCH_ENTRIES).
 ///
 /// # Errors
 /// [`SealError`].
@@ -74,7 +76,7 @@ pub fn seal_complement(
     sender: &Identity,
     manifest: &Manifest,
 ) -> Result<Vec<u8>, SealError> {
-    let mut payload = encode_after(SIGNATURE_LEN, &(manifest, entries))?;
+    let mut payload = content::encode(SIGNATURE_LEN, manifest, entries)?;
     let (signature, content) = payload.split_at_mut(SIGNATURE_LEN);
     signature.copy_from_slice(&sender.sign(&to_sign(content)));
     sealed::seal(&[NewSlot::RecipientOnce(to)], &payload)
@@ -93,7 +95,7 @@ pub fn open_complement(
     let payload = sealed::open_alone(sealed, &Unlock::Recipient(secret))?.payload;
     let (signature, content) = payload.split_at_checked(SIGNATURE_LEN).ok_or(ComplementError::Signature)?;
     sender.verify(&to_sign(content), signature).map_err(|_| ComplementError::Signature)?;
-    let (manifest, entries): (Manifest, Vec<Entry>) = decode(content)?;
+    let (manifest, entries) = content::parse(content)?;
     if manifest != *expected || sender.device() != manifest.sender {
         return Err(ComplementError::NotThisRequest);
     }
