@@ -88,6 +88,7 @@ usage: cargo xtask COMMAND
               finding a difference: bytes, round trips and CPU, against its peers; or what it rests on
   bench years [--quick]
               ten years of five devices in fast motion: file, lists, tombstones, syncs: target/bench/years.json and .svg
+  bench teams simulates letters and logs through a storage, for 2 to 100 devices: requests, bytes, storage, hours
   soak [SESSIONS] [SEED]
               simulated reconciliations, each held against a comparison of the whole sets
   soak codes [TRIES]
@@ -101,7 +102,7 @@ usage: cargo xtask COMMAND
               honest device's sync takes meanwhile
   fuzz [--smoke | TARGET [SECONDS]]
               hostile input to stronghold-sync (message, sketch, session) and to the snapshot (header, body, payload,
-              changes) and the import of tables (csv): a minute each, all eight, or one of them for longer
+              changes), to mailboxes (card, letter) and the import of tables (csv): a minute each, all ten, or one for longer
   metrics     sizes, words and circles of the sources, crate by crate
   mutants [--since COMMIT] [--crate sync,vault] [--file PART] [--sample N] [--seed S] [--wide] [--minutes M] [--jobs J]
           [--longest SECONDS] [--faults N,N]

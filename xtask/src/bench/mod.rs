@@ -9,6 +9,7 @@ mod measured;
 mod report;
 pub(crate) mod storage;
 mod sync;
+mod teams;
 
 use serde_json::{Value, json};
 
@@ -24,9 +25,10 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         ["storage", options @ ..] => storage::run(options),
         ["sync"] => sync::run(),
         ["link"] => link::run(),
+        ["teams", options @ ..] => teams::run(options),
         [RECONCILE, options @ ..] => bench("stronghold-sync", RECONCILE, options),
         [YEARS, options @ ..] => bench("stronghold-net", YEARS, options),
-        _ => Err("say `bench`, or `bench` with all, storage, sync, link, reconcile or years".into()),
+        _ => Err("say `bench`, or `bench` with all, storage, sync, link, reconcile, years or teams".into()),
     }
 }
 

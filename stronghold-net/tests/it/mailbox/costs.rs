@@ -42,14 +42,14 @@ async fn one_entry_costs_three_requests_on_each_side() {
 }
 
 #[tokio::test]
-async fn a_thousand_new_entries_cost_160_kilobytes() {
+async fn a_thousand_new_entries_cost_130_kilobytes() {
     let pair = Two::new();
     pair.settle().await;
     pair.store.asked();
-    pair.one.put_all((0..1_000).map(|at| (format!("web/v/{at:04}"), format!("{at:064}"))));
+    pair.one.put_all((0..1_000).map(|at| (format!("wallet/web/site-{at:04}"), format!("{at:064}"))));
     let sent = pair.one().await;
     let (requests, bytes) = pair.store.asked();
-    assert!(requests.len() <= 3 && bytes <= 160_000, "{requests:?}, {bytes} bytes");
+    assert!(requests.len() <= 3 && bytes <= 130_000, "{requests:?}, {bytes} bytes");
     assert_eq!(sent.outcome.bytes_out, bytes);
     pair.two().await;
     pair.assert_equal();
