@@ -92,3 +92,31 @@ async fn large_values_are_spread_over_letters_of_bounded_size() {
     pair.two().await;
     pair.assert_equal();
 }
+
+/// All entries at first, `STRONGHOLD_EFFORT=first=100000` so many: in letters of a thousand.
+#[tokio::test]
+async fn the_first_letters_cost_no_more_than_their_entries() {
+    let entries = crate::effort::count("first", 100_000);
+    let pair = Two::new();
+    pair.settle().await;
+    pair.one.put_all((0..entries).map(|at| (format!("wallet/web/site-{at:06}"), format!("{at:064}"))));
+    pair.store.asked();
+    let started = std::time::Instant::now();
+    let sent = pair.one().await;
+    let (sending, bytes) = pair.store.asked();
+    let taken = pair.two().await;
+    let (taking, _) = pair.store.asked();
+    let letters = entries.div_ceil(1_000);
+    assert_eq!((sent.letters_sent, taken.letters_taken), (letters, letters));
+    assert!(bytes <= 160 * entries, "{bytes} bytes for {entries} entries");
+    for requests in [&sending, &taking] {
+        assert!(requests.len() as u64 <= letters + 6, "{} requests for {letters} letters", requests.len());
+    }
+    println!(
+        "{entries} entries: {bytes} bytes, {} and {} requests, {:.1} s beside the store",
+        sending.len(),
+        taking.len(),
+        started.elapsed().as_secs_f64()
+    );
+    pair.assert_equal();
+}
