@@ -30,7 +30,7 @@ pub(super) fn clone(
         (Some(peer), _) => {
             let home = SharedVault::new(context.open()?);
             runtime()?.block_on(async {
-                let reached = reach(context.output, &home, &peer, at).await?;
+                let reached = reach(context, &home, &peer, at).await?;
                 import(context, &home, &peer, reached, selection).await
             })
         }
