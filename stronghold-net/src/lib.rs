@@ -29,7 +29,7 @@ pub use channel::{Channel, Timeouts};
 pub use client::dial::{DialError, SEARCH_TIME, dial, dial_pairing};
 pub use client::peer::{Beyond, Direction, Outcome, Peer, PeerError, SyncRequest};
 #[cfg(feature = "iroh")]
-pub use client::reach::dial_across;
+pub use client::reach::{dial_across, dial_pairing_across};
 pub use error::{ChannelError, FrameError};
 pub use pairing::Pairing;
 pub use pairing::code::{PairingCode, ParseCodeError};

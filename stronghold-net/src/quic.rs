@@ -14,16 +14,32 @@ pub(crate) mod listen;
 pub(crate) mod relays;
 pub(crate) mod stream;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use iroh::{
     Endpoint, NetReportConfig, RelayConfig, RelayMap, RelayMode, SecretKey,
     dns::DnsResolver,
-    endpoint::{Builder, PortmapperConfig, QuicTransportConfig, VarInt, presets::Empty},
+    endpoint::{BindOpts, Builder, PortmapperConfig, QuicTransportConfig, VarInt, presets::Empty},
     tls::CaTlsConfig,
 };
 
 use self::relays::Relays;
+
+/// An endpoint that stays open while its connections are used, and closes once nobody holds it.
+#[derive(Debug)]
+struct Kept(Endpoint);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let endpoint = self.0.clone();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { endpoint.close().await });
+        }
+    }
+}
 
 /// Bytes that one connection may hold unread in memory, in each direction.
 const WINDOW: u32 = 2 << 20;
@@ -64,10 +80,12 @@ fn transport() -> QuicTransportConfig {
 /// Binds the endpoint at this address alone, or at every address of both families.
 async fn bind(builder: Builder, at: SocketAddr) -> Result<Endpoint, String> {
     let mut builder = builder.clear_ip_transports().bind_addr(at).map_err(|error| error.to_string())?;
-    if at.ip().is_unspecified() && at.is_ipv4() {
-        let both = iroh::endpoint::BindOpts::default().set_is_required(false);
-        let any = SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), at.port());
-        builder = builder.bind_addr_with_opts(any, both).map_err(|error| error.to_string())?;
+    if at.ip().is_unspecified() {
+        let other: IpAddr =
+            if at.is_ipv4() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let options = BindOpts::default().set_is_required(false);
+        let other = SocketAddr::new(other, at.port());
+        builder = builder.bind_addr_with_opts(other, options).map_err(|error| error.to_string())?;
     }
     builder.bind().await.map_err(|error| error.to_string())
 }

@@ -78,18 +78,27 @@ pub struct Listener {
 
 /// A connection that arrived, and may still have to open.
 pub(crate) enum Arriving {
-    /// A stream that is open.
-    Open(Stream),
+    /// A stream that is open, and where it comes from.
+    Open(Stream, SocketAddr),
     /// A connection whose handshake is to come.
     #[cfg(feature = "iroh")]
     Quic(Box<quic::listen::Arriving>),
 }
 
 impl Arriving {
+    /// Returns where the stream comes from; `None` where that says little.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Open(_, address) => Some(*address),
+            #[cfg(feature = "iroh")]
+            Self::Quic(_) => None,
+        }
+    }
+
     /// Opens the stream.
     pub(crate) async fn open(self) -> io::Result<Stream> {
         match self {
-            Self::Open(stream) => Ok(stream),
+            Self::Open(stream, _) => Ok(stream),
             #[cfg(feature = "iroh")]
             Self::Quic(arriving) => Ok(Box::new(arriving.open().await?)),
         }
@@ -125,11 +134,12 @@ impl Listener {
         #[cfg(feature = "iroh")]
         if let Some(quic) = &self.quic {
             return tokio::select! {
-                (stream, _) = self.accept() => Arriving::Open(stream),
+                (stream, address) = self.accept() => Arriving::Open(stream, address),
                 arriving = quic.next() => Arriving::Quic(Box::new(arriving)),
             };
         }
-        Arriving::Open(self.accept().await.0)
+        let (stream, address) = self.accept().await;
+        Arriving::Open(stream, address)
     }
 
     /// Returns the next stream over TCP and where it comes from. Retries when one can't be

@@ -12,7 +12,7 @@ use crate::globals::{Origin, Setting};
 /// Maximum length of a file of certificates, in bytes.
 const MAX_LEN: u64 = 1 << 20;
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 pub(crate) struct RelayArgs {
     /// Meet the other device at the relay URL, where no other way leads to it; may be repeated.
     #[arg(long, value_name = "URL")]

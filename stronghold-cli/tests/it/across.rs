@@ -104,6 +104,54 @@ fn two_devices_meet_at_a_port_that_both_know() {
 }
 
 #[test]
+fn two_devices_pair_at_a_port_that_follows_from_the_code() {
+    let (a, b) = (Device::new("a"), Device::new("b"));
+    let (pairing, code, _) = a.pair(&["--iroh"]);
+    b.ok_with(&["pair", "--join", NO_TCP], code.as_bytes());
+    let done = pairing.end();
+    assert_eq!(done.exit, 0, "{}", done.stderr);
+    trust_each_other((&a, "a"), (&b, "b"));
+    a.put("wallet/web/mail", "of a");
+    let (_serving, _) = serve(&a, &[]);
+    assert_eq!(json(&b, &["sync", "a", "--at", NO_TCP])["received"], 1);
+    // A device can be cloned over the channel of its pairing.
+    let (c, (pairing, code, _)) =
+        (Device::without_snapshot(), a.pair(&["--iroh", "--yes", "--grant", "import"]));
+    let done = c.ok_with(&["clone", "--join", NO_TCP, "--json"], code.as_bytes());
+    assert_eq!(one_line(&done)["received"], 1, "{done}");
+    assert_eq!(pairing.end().stderr, "gave 1 entry\n");
+    // Without the option, nothing listens there.
+    let (mut pairing, code, _) = a.pair(&[]);
+    let done = b.run(&["pair", "--join", NO_TCP], code.as_bytes());
+    let said = "; over QUIC, nothing answers at 127.0.0.1:";
+    assert!(done.exit == PEER && done.stderr.contains(said), "{}", done.stderr);
+    pairing.kill();
+}
+
+/// Nothing but the addresses of the peer gets a packet, whether it is there or not.
+#[cfg(target_os = "linux")]
+#[test]
+fn nobody_else_is_contacted() {
+    let Some(alone) = nat::Alone::new() else { return };
+    let (a, b) = devices();
+    let args = ["serve", "--listen", "127.0.0.1:0", "--json", "--iroh", "--no-announce"];
+    let mut serving = Running::start(&mut alone.place(&command(&a, &args)), b"");
+    assert!(serving.event()["listening"].is_string());
+    assert_eq!(serving.event()["iroh"], "listening");
+    let sync = command(&b, &["sync", "a", "--at", NO_TCP, "--json"]);
+    let done = run(&mut alone.place(&sync), b"");
+    assert_eq!(done.exit, 0, "{}", done.stderr);
+    assert_eq!(way(&one_line(&String::from_utf8(done.stdout).unwrap())), "direct");
+    drop(serving);
+    // It is nowhere; its known address is on this machine.
+    let done = run(&mut alone.place(&command(&b, &["sync", "a"])), b"");
+    assert_eq!(done.exit, PEER, "{}", done.stderr);
+    assert_eq!(alone.sent(), 0, "packets left for other machines");
+    alone.send_one();
+    assert!(alone.sent() > 0, "packets are counted");
+}
+
+#[test]
 fn tcp_is_the_first_way() {
     let (a, b) = devices();
     let args = ["serve", "--listen", "127.0.0.1:0", "--json", "--iroh"];

@@ -1,16 +1,19 @@
 //! Connects to a device wherever it is: over TCP first, then over QUIC, directly or through a
 //! relay.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use stronghold_snapshot::SharedVault;
 use stronghold_sync::DeviceId;
+use stronghold_vault::Identity;
 use tokio::{net::lookup_host, time::timeout};
 
-use super::dial::{DialError, dial};
+use super::dial::{DialError, dial, dial_pairing};
 use crate::{
-    Peer, PeerError, Relays, Stream,
+    Invitation, Pairing, Peer, PeerError, Relays, Stream,
+    pairing::{PairingError, PendingPairing},
     quic::dial::{Target, dial as dial_quic},
+    rendezvous::tags::{ANY_DEVICE, of_code},
     transport::Link,
 };
 
@@ -33,34 +36,75 @@ pub async fn dial_across(
     at: Option<&str>,
     relays: &Relays,
 ) -> Result<Peer, DialError> {
-    let near = dial(home, device, at);
+    first(dial(home, device, at), across(home, device, at, relays)).await
+}
+
+/// Opens a channel to the device that shows the invitation's code, as [`dial_pairing`] does; where
+/// that does not succeed soon, also over QUIC. With `at`, tries only the host in it; otherwise the
+/// invitation's and the relays. Returns the address that worked, if it was over TCP.
+///
+/// # Errors
+/// [`DialError`]; [`DialError::Nowhere`] if both failed.
+pub async fn dial_pairing_across(
+    invitation: &Invitation,
+    identity: &Identity,
+    name: &str,
+    at: Option<&str>,
+    relays: &Relays,
+) -> Result<(PendingPairing, Option<String>), DialError> {
+    let near = async {
+        let (met, address) = dial_pairing(invitation, identity, name, at).await?;
+        Ok((met, Some(address)))
+    };
+    let far = async {
+        let addresses = match at {
+            Some(host) => look_up(host).await.unwrap_or_default(),
+            None => invitation.addresses.clone(),
+        };
+        let secret = of_code(&invitation.code);
+        let target = Target { secret, own: ANY_DEVICE, peer: ANY_DEVICE, addresses };
+        let (stream, _) = open(&target, at, relays).await?;
+        let met = Pairing::join(stream, identity, name, invitation.code.copy()).await;
+        Ok((met.map_err(|error| Far::Failed(error.into()))?, None))
+    };
+    first(near, far).await
+}
+
+/// Returns the first of both that opens; the second one begins when the first failed, or was given
+/// its head start.
+async fn first<T>(
+    near: impl Future<Output = Result<T, DialError>>,
+    far: impl Future<Output = Result<T, Far>>,
+) -> Result<T, DialError> {
     tokio::pin!(near);
     let failed = match timeout(HEAD_START, &mut near).await {
-        Ok(Ok(peer)) => return Ok(peer),
+        Ok(Ok(opened)) => return Ok(opened),
         Ok(Err(error)) if is_final(&error) => return Err(error),
         Ok(Err(error)) => Some(error),
         Err(_) => None,
     };
-    let far = across(home, device, at, relays);
-    let Some(failed) = failed else {
-        tokio::pin!(far);
-        return tokio::select! {
-            near = &mut near => match near {
-                Err(error) if !is_final(&error) => far.await.map_err(|far| far.after(error)),
-                done => done,
-            },
-            far = &mut far => match far {
-                Ok(peer) => Ok(peer),
-                Err(far) => near.await.map_err(|error| far.after(error)),
-            },
-        };
-    };
-    far.await.map_err(|far| far.after(failed))
+    if let Some(failed) = failed {
+        return far.await.map_err(|far| far.after(failed));
+    }
+    tokio::pin!(far);
+    tokio::select! {
+        near = &mut near => match near {
+            Err(error) if !is_final(&error) => far.await.map_err(|far| far.after(error)),
+            done => done,
+        },
+        far = &mut far => match far {
+            Ok(opened) => Ok(opened),
+            Err(far) => near.await.map_err(|error| far.after(error)),
+        },
+    }
 }
 
 /// Returns whether another way can't do better.
 fn is_final(error: &DialError) -> bool {
-    matches!(error, DialError::Peer(PeerError::Unpaired | PeerError::Host(_)))
+    matches!(
+        error,
+        DialError::Peer(PeerError::Unpaired | PeerError::Host(_)) | DialError::Pairing(PairingError::Itself)
+    )
 }
 
 /// Reason why the device was not reached over QUIC.
@@ -98,18 +142,23 @@ async fn across(
         Some(host) => look_up(host).await.unwrap_or_default(),
         None => Vec::new(),
     };
-    // An address that is said is the only one.
+    let target = Target { secret, own, peer: device, addresses };
+    let (stream, link) = open(&target, at, relays).await?;
+    let peer = Peer::connect(stream, home, device).await;
+    Ok(peer.map_err(|error| Far::Failed(error.into()))?.with_link(link))
+}
+
+/// Opens a stream to the target: at its addresses, and through the relays unless an address was
+/// given, which is then the only one.
+async fn open(target: &Target, at: Option<&str>, relays: &Relays) -> Result<(Stream, Link), Far> {
     let none = Relays::default();
     let relays = if at.is_some() { &none } else { relays };
-    if addresses.is_empty() && relays.is_empty() {
+    if target.addresses.is_empty() && relays.is_empty() {
         return Err(Far::Untried);
     }
-    let target = Target { secret, own, peer: device, addresses };
-    let (stream, link) =
-        dial_quic(&target, relays).await.map_err(|error| Far::Failed(DialError::Far(error)))?;
-    let stream: Stream = Box::new(stream);
-    let peer = Peer::connect(stream, home, device).await;
-    Ok(peer.map_err(|error| Far::Failed(error.into()))?.with_link(Link::from(link)))
+    let opened = dial_quic(target, relays).await;
+    let (stream, link) = opened.map_err(|error| Far::Failed(DialError::Far(error)))?;
+    Ok((Box::new(stream), Link::from(link)))
 }
 
 async fn look_up(host: &str) -> io::Result<Vec<SocketAddr>> {

@@ -1,6 +1,6 @@
 //! Connects to a paired device's endpoint, at addresses that are known of it and through relays.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use iroh::{
     Endpoint, EndpointAddr, SecretKey, TransportAddr, Watcher,
@@ -11,7 +11,7 @@ use stronghold_vault::{Rendezvous, random};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    bind, endpoint, keys,
+    Kept, bind, endpoint, keys,
     relays::Relays,
     stream::{Link, QuicStream},
 };
@@ -63,19 +63,17 @@ pub(crate) async fn dial(target: &Target, relays: &Relays) -> Result<(QuicStream
     let key = SecretKey::from_bytes(&keys::dial_seed(&target.secret, &target.own, index));
     let alpn = keys::alpn(&target.secret, &target.peer);
     let any = SocketAddr::from(([0, 0, 0, 0], 0));
-    let own = bind(endpoint(key, &alpn, relays), any).await.map_err(QuicError::Socket)?;
+    let own = Arc::new(Kept(bind(endpoint(key, &alpn, relays), any).await.map_err(QuicError::Socket)?));
     let limit = if relays.is_empty() { DIRECT } else { RELAYED };
-    let is_answered = match timeout(limit, connect(&own, target, relays, &alpn)).await {
-        Ok(Ok(connection)) => match open(&connection).await {
+    let is_answered = match timeout(limit, connect(&own.0, target, relays, &alpn)).await {
+        Ok(Ok(connection)) => match open(&connection, &own).await {
             Some(stream) => return Ok((stream, Link::new(&connection, own))),
             None => true,
         },
         Ok(Err(error)) => is_answer(&error),
         Err(_) => false,
     };
-    let wrong = failed(&own, target, relays, is_answered);
-    tokio::spawn(async move { own.close().await });
-    Err(wrong)
+    Err(failed(&own.0, target, relays, is_answered))
 }
 
 async fn connect(
@@ -93,7 +91,7 @@ async fn connect(
 }
 
 /// Opens the stream, once there is a direct path, or it has been waited for.
-async fn open(connection: &Connection) -> Option<QuicStream> {
+async fn open(connection: &Connection, own: &Arc<Kept>) -> Option<QuicStream> {
     let is_direct = || connection.paths().iter().any(|path| path.is_selected() && path.is_ip());
     let _ = timeout(DIRECT_PATH, async {
         while !is_direct() && connection.close_reason().is_none() {
@@ -102,7 +100,7 @@ async fn open(connection: &Connection) -> Option<QuicStream> {
     })
     .await;
     let streams = connection.open_bi().await.ok()?;
-    Some(QuicStream::new(connection.clone(), streams))
+    Some(QuicStream::new(connection.clone(), streams, own.clone()))
 }
 
 /// Returns whether the error is an answer, not the lack of one.

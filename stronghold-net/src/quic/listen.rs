@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use iroh::{Endpoint, EndpointId, SecretKey, Watcher, endpoint::Incoming};
+use iroh::{EndpointId, SecretKey, Watcher, endpoint::Incoming};
 use stronghold_snapshot::SharedVault;
 use stronghold_sync::DeviceId;
 use stronghold_vault::Rendezvous;
@@ -25,10 +25,11 @@ use tokio::{
 };
 
 use super::{
-    bind, endpoint, keys,
+    Kept, bind, endpoint, keys,
     relays::{Relays, shown},
     stream::QuicStream,
 };
+use crate::rendezvous::tags::ANY_DEVICE;
 
 /// Maximum number of devices that are served at a time: the first ones, by their ids.
 pub const MAX_ENDPOINTS: usize = 32;
@@ -75,9 +76,29 @@ impl QuicListener {
         relays: Relays,
         on_event: impl Fn(QuicEvent) + Send + Sync + 'static,
     ) -> Self {
+        Self::of(Source::Home(home.clone()), at, relays, on_event)
+    }
+
+    /// Listens for the one device that has the secret, such as that of a pairing code; the ids of
+    /// both are not known yet.
+    pub(crate) fn for_secret(
+        secret: Rendezvous,
+        at: SocketAddr,
+        relays: Relays,
+        on_event: impl Fn(QuicEvent) + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(Source::Secret(secret), at, relays, on_event)
+    }
+
+    fn of(
+        source: Source,
+        at: SocketAddr,
+        relays: Relays,
+        on_event: impl Fn(QuicEvent) + Send + Sync + 'static,
+    ) -> Self {
         let (sender, arriving) = mpsc::channel(WAITING);
         let keeper = Keeper {
-            home: home.clone(),
+            source,
             at,
             relays,
             sender,
@@ -117,6 +138,7 @@ impl fmt::Debug for QuicListener {
 pub(crate) struct Arriving {
     incoming: Incoming,
     allowed: Arc<[EndpointId]>,
+    endpoint: Arc<Kept>,
     _place: Place,
 }
 
@@ -130,7 +152,7 @@ impl Arriving {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let streams = connection.accept_bi().await.map_err(io::Error::other)?;
-        Ok(QuicStream::new(connection, streams))
+        Ok(QuicStream::new(connection, streams, self.endpoint))
     }
 }
 
@@ -150,26 +172,48 @@ impl Drop for Place {
     }
 }
 
-/// An open endpoint, closed when dropped.
+/// An open endpoint. Dropped, it accepts no more, and closes with its last connection.
 struct Opened {
     secret: Rendezvous,
-    endpoint: Endpoint,
+    endpoint: Arc<Kept>,
     task: JoinHandle<()>,
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
         self.task.abort();
-        let endpoint = self.endpoint.clone();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { endpoint.close().await });
-        }
+    }
+}
+
+/// The devices to listen for.
+enum Source {
+    /// Those that a Stronghold is paired with.
+    Home(SharedVault),
+    /// The one that has this secret.
+    Secret(Rendezvous),
+}
+
+impl Source {
+    /// Returns the own id, and the secrets with the devices.
+    async fn pairs(&self) -> (DeviceId, BTreeMap<DeviceId, Rendezvous>) {
+        let home = match self {
+            Self::Home(home) => home,
+            Self::Secret(secret) => return (ANY_DEVICE, BTreeMap::from([(ANY_DEVICE, secret.clone())])),
+        };
+        let pairs = home.call(|vault| {
+            // A file that can't be read now revokes no device.
+            let _ = vault.refresh();
+            let peers = vault.stronghold().peers().iter();
+            let pairs = peers.filter_map(|(device, peer)| Some((*device, peer.rendezvous.clone()?)));
+            (vault.stronghold().identity().device(), pairs.collect())
+        });
+        pairs.await
     }
 }
 
 /// Keeps an endpoint open for each paired device.
 struct Keeper {
-    home: SharedVault,
+    source: Source,
     at: SocketAddr,
     relays: Relays,
     sender: mpsc::Sender<Arriving>,
@@ -195,14 +239,7 @@ impl Keeper {
 
     /// Opens and closes endpoints, so that there is one for each paired device.
     async fn follow(&mut self, handshakes: &Arc<AtomicUsize>) {
-        let pairs = self.home.call(|vault| {
-            // A file that can't be read now revokes no device.
-            let _ = vault.refresh();
-            let peers = vault.stronghold().peers().iter();
-            let pairs = peers.filter_map(|(device, peer)| Some((*device, peer.rendezvous.clone()?)));
-            (vault.stronghold().identity().device(), pairs.collect::<BTreeMap<DeviceId, Rendezvous>>())
-        });
-        let (own, pairs) = pairs.await;
+        let (own, pairs) = self.source.pairs().await;
         self.open.retain(|device, opened| pairs.get(device) == Some(&opened.secret));
         self.failed.retain(|device, left| {
             *left -= 1;
@@ -242,6 +279,7 @@ impl Keeper {
                 let port = endpoint.bound_sockets().first().map_or(0, SocketAddr::port);
                 let keys = (0..keys::DIAL_KEYS).map(|index| keys::dial_seed(&secret, &device, index));
                 let allowed = keys.map(|seed| SecretKey::from_bytes(&seed).public()).collect();
+                let endpoint = Arc::new(Kept(endpoint));
                 let accepting = accept(endpoint.clone(), allowed, self.sender.clone(), handshakes.clone());
                 let task = tokio::spawn(accepting);
                 self.open.insert(device, Opened { secret, endpoint, task });
@@ -259,7 +297,7 @@ impl Keeper {
         if self.relays.is_empty() || self.open.is_empty() {
             return;
         }
-        let all = self.open.values().flat_map(|opened| opened.endpoint.home_relay_status().get());
+        let all = self.open.values().flat_map(|opened| opened.endpoint.0.home_relay_status().get());
         let connected = all.filter(|relay| relay.is_connected()).map(|relay| shown(relay.url())).next();
         self.without = if connected.is_some() { 0 } else { self.without.saturating_add(1) };
         if connected.is_some() && connected != self.relay {
@@ -274,19 +312,78 @@ impl Keeper {
 
 /// Hands on what arrives at one endpoint. Never waits for the server, so that nothing piles up.
 async fn accept(
-    endpoint: Endpoint,
+    endpoint: Arc<Kept>,
     allowed: Arc<[EndpointId]>,
     sender: mpsc::Sender<Arriving>,
     handshakes: Arc<AtomicUsize>,
 ) {
-    while let Some(incoming) = endpoint.accept().await {
+    while let Some(incoming) = endpoint.0.accept().await {
         if handshakes.load(Ordering::Relaxed) >= UNPROVEN && !incoming.remote_addr_validated() {
             let _ = incoming.retry();
             continue;
         }
-        let arriving = Arriving { incoming, allowed: allowed.clone(), _place: Place::take(&handshakes) };
+        let (allowed, endpoint) = (allowed.clone(), endpoint.clone());
+        let arriving = Arriving { incoming, allowed, endpoint, _place: Place::take(&handshakes) };
         if let Err(full) = sender.try_send(arriving) {
             full.into_inner().incoming.ignore();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iroh::{EndpointAddr, endpoint::ConnectionError};
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+    use crate::{Listener, Server, Way, common::friends, dial_across};
+
+    /// Address at which no device answers over TCP.
+    const NO_TCP: &str = "127.0.0.1:1";
+
+    /// What a stranger who knows the endpoint's key, port and protocol gets: nothing, at once, and
+    /// any number of strangers does not keep the paired device away.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn strangers_are_refused_and_hinder_nobody() {
+        let (own, peer) = friends();
+        let device = peer.device();
+        let secret = own.home.lock().stronghold().peers().get(&device).unwrap().rendezvous.clone().unwrap();
+        let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let (told, mut events) = mpsc::unbounded_channel();
+        let quic = QuicListener::open(&peer.home, at, Relays::default(), move |event| _ = told.send(event));
+        let server = Server::new(&peer.home);
+        let running = tokio::spawn(async move {
+            server.run(listener.with_quic(quic), std::future::pending()).await;
+        });
+        let port = keys::port(&secret, &device);
+        assert_eq!(events.recv().await, Some(QuicEvent::Listening(own.device(), port)));
+
+        let alpn = keys::alpn(&secret, &device);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let stranger = bind(endpoint(SecretKey::generate(), &alpn, &Relays::default()), any).await.unwrap();
+        let id = SecretKey::from_bytes(&keys::listen_seed(&secret, &device)).public();
+        let there = EndpointAddr::new(id).with_ip_addr(SocketAddr::new(any.ip(), port));
+        let begun = Instant::now();
+        let crowd: Vec<_> = (0..64)
+            .map(|_| {
+                let (stranger, there) = (stranger.clone(), there.clone());
+                tokio::spawn(async move {
+                    let Ok(connection) = stranger.connect(there, &alpn).await else { return true };
+                    let closed = timeout(Duration::from_secs(8), connection.closed()).await;
+                    matches!(closed, Ok(ConnectionError::ApplicationClosed(_)))
+                })
+            })
+            .collect();
+        let reached = dial_across(&own.home, device, Some(NO_TCP), &Relays::default()).await.unwrap();
+        assert_eq!((reached.device(), reached.way()), (device, Way::Direct));
+        for one in crowd {
+            assert!(one.await.unwrap(), "a stranger was kept waiting for its knock");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+        // Without the protocol's name there is no key to see.
+        let other = stranger.connect(there, b"stronghold/1").await;
+        assert!(other.is_err());
+        running.abort();
     }
 }

@@ -5,12 +5,13 @@ use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use iroh::{
-    Endpoint, TransportAddr,
+    TransportAddr,
     endpoint::{Connection, RecvStream, SendStream, VarInt},
 };
 use tokio::{
@@ -18,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::relays::shown;
+use super::{Kept, relays::shown};
 
 /// Time for the peer to acknowledge the last bytes.
 const DELIVERED: Duration = Duration::from_secs(2);
@@ -33,12 +34,17 @@ pub(crate) struct QuicStream {
     send: SendStream,
     receive: RecvStream,
     connection: Connection,
+    _endpoint: Arc<Kept>,
     delivered: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl QuicStream {
-    pub(super) fn new(connection: Connection, (send, receive): (SendStream, RecvStream)) -> Self {
-        Self { send, receive, connection, delivered: None }
+    pub(super) fn new(
+        connection: Connection,
+        (send, receive): (SendStream, RecvStream),
+        endpoint: Arc<Kept>,
+    ) -> Self {
+        Self { send, receive, connection, _endpoint: endpoint, delivered: None }
     }
 }
 
@@ -97,11 +103,11 @@ impl AsyncWrite for QuicStream {
 /// A dialed connection, beside its stream: tells its way, and ends it with its endpoint.
 pub(crate) struct Link {
     connection: Connection,
-    endpoint: Endpoint,
+    endpoint: Arc<Kept>,
 }
 
 impl Link {
-    pub(super) fn new(connection: &Connection, endpoint: Endpoint) -> Self {
+    pub(super) fn new(connection: &Connection, endpoint: Arc<Kept>) -> Self {
         Self { connection: connection.clone(), endpoint }
     }
 
@@ -118,7 +124,7 @@ impl Link {
     /// Ends the connection, and tells the peer.
     pub(crate) async fn close(self) {
         self.connection.close(DONE, b"");
-        let _ = timeout(CLOSED, self.endpoint.close()).await;
+        let _ = timeout(CLOSED, self.endpoint.0.close()).await;
     }
 }
 

@@ -85,13 +85,8 @@ impl Nets {
         format!("{}-{of}", self.name)
     }
 
-    /// Runs `ip`; returns `None` if it fails.
     fn ip(&self, args: &[&str]) -> Option<()> {
-        let done = Command::new("ip").args(args).output().ok()?;
-        if !done.status.success() {
-            eprintln!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr));
-        }
-        done.status.success().then_some(())
+        ip(args)
     }
 
     fn within(&self, namespace: &str, args: &[&str]) -> Option<()> {
@@ -104,19 +99,7 @@ impl Nets {
 
     /// Moves a command into the namespace of a device.
     fn place(&self, at: &str, command: &Command) -> Command {
-        let mut inside = Command::new("ip");
-        inside.args(["netns", "exec", &self.namespace(at)]).arg(command.get_program());
-        inside.args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => inside.env(name, value),
-                None => inside.env_remove(name),
-            };
-        }
-        if let Some(folder) = command.get_current_dir() {
-            inside.current_dir(folder);
-        }
-        inside
+        placed(&self.namespace(at), command)
     }
 
     /// Gives the device another address, as in another network.
@@ -133,6 +116,86 @@ impl Drop for Nets {
         for of in ["a", "b", "ra", "rb", "net"] {
             let _ = Command::new("ip").args(["netns", "del", &self.namespace(of)]).output();
         }
+    }
+}
+
+/// Runs `ip`; returns `None` if it fails.
+fn ip(args: &[&str]) -> Option<()> {
+    let done = Command::new("ip").args(args).output().ok()?;
+    if !done.status.success() {
+        eprintln!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr));
+    }
+    done.status.success().then_some(())
+}
+
+/// Moves a command into a namespace.
+fn placed(namespace: &str, command: &Command) -> Command {
+    let mut inside = Command::new("ip");
+    inside.args(["netns", "exec", namespace]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => inside.env(name, value),
+            None => inside.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        inside.current_dir(folder);
+    }
+    inside
+}
+
+/// A machine from which all packets for others leave by a link that counts them and leads nowhere.
+/// Removed on drop.
+pub(super) struct Alone {
+    name: String,
+}
+
+impl Alone {
+    /// Returns `None` if a namespace can't be created.
+    pub(super) fn new() -> Option<Self> {
+        let alone = Self { name: format!("sh{}-alone", std::process::id()) };
+        let made = alone.make();
+        if made.is_none() {
+            eprintln!("skipped: a network can't be made here: it takes root and ip");
+        }
+        made.map(|()| alone)
+    }
+
+    fn make(&self) -> Option<()> {
+        let own = &*self.name;
+        ip(&["netns", "add", own])?;
+        ip(&["netns", "exec", own, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"])?;
+        ip(&["netns", "exec", own, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"])?;
+        ip(&["-n", own, "link", "set", "lo", "up"])?;
+        ip(&["-n", own, "link", "add", "out", "type", "dummy"])?;
+        ip(&["-n", own, "addr", "add", "10.99.0.2/24", "dev", "out"])?;
+        ip(&["-n", own, "link", "set", "out", "up"])?;
+        ip(&["-n", own, "route", "add", "default", "via", "10.99.0.1"])
+    }
+
+    pub(super) fn place(&self, command: &Command) -> Command {
+        placed(&self.name, command)
+    }
+
+    /// Returns the number of packets that left.
+    pub(super) fn sent(&self) -> u64 {
+        let mut read = Command::new("cat");
+        read.arg("/sys/class/net/out/statistics/tx_packets");
+        let text = self.place(&read).output().unwrap().stdout;
+        String::from_utf8(text).unwrap().trim().parse().unwrap()
+    }
+
+    /// Sends a packet to a public address.
+    pub(super) fn send_one(&self) {
+        let mut send = Command::new("bash");
+        send.args(["-c", "echo > /dev/udp/192.0.2.1/53"]);
+        assert!(self.place(&send).status().unwrap().success());
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).output();
     }
 }
 
@@ -205,4 +268,21 @@ fn through_symmetric_nats_a_sync_goes_through_the_relay() {
     let done = apart.sync().unwrap();
     assert_eq!((way(&done), done["relay"].as_str()), ("relay", Some(&*apart.relay.url)));
     assert_eq!(apart.a.entries(), apart.b.entries());
+}
+
+#[test]
+fn two_devices_pair_at_the_relay() {
+    let Some(apart) = Apart::new(Nat::Symmetric) else { return };
+    let (c, relay) = (Device::new("c"), apart.relay.url.as_str());
+    c.file("config.toml", &std::fs::read(apart.b.folder().join("config.toml")).unwrap());
+    let listen = command(&apart.a, &["pair", "--json", "--iroh"]);
+    let mut pairing = Running::start(&mut apart.nets.place("a", &listen), b"");
+    let event = pairing.event();
+    let code = event["code"].as_str().unwrap().to_owned();
+    let join = command(&c, &["pair", "--join", "--relay", relay]);
+    let done = run(&mut apart.nets.place("b", &join), code.as_bytes());
+    assert_eq!(done.exit, 0, "{}", done.stderr);
+    let done = pairing.end();
+    assert_eq!(done.exit, 0, "{}", done.stderr);
+    assert!(done.stderr.contains(&format!("note: to be found at the relay {relay}\n")), "{}", done.stderr);
 }
