@@ -3,6 +3,7 @@
 
 use std::{
     process::Command,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -32,8 +33,8 @@ enum Nat {
 impl Nets {
     /// Returns `None` if namespaces can't be created or addresses not translated.
     fn new(nat: Nat) -> Option<Self> {
-        let kind = if nat == Nat::Symmetric { "s" } else { "p" };
-        let nets = Self { name: format!("sh{}{kind}", std::process::id()) };
+        static NETS: AtomicU64 = AtomicU64::new(0);
+        let nets = Self { name: format!("sh{}n{}", std::process::id(), NETS.fetch_add(1, Relaxed)) };
         let net = nets.namespace("net");
         nets.ip(&["netns", "add", &net])?;
         nets.ip(&["-n", &net, "link", "add", "wan", "type", "bridge"])?;
@@ -148,12 +149,14 @@ fn placed(namespace: &str, command: &Command) -> Command {
 /// Removed on drop.
 pub(super) struct Alone {
     name: String,
+    folder: tempfile::TempDir,
 }
 
 impl Alone {
     /// Returns `None` if a namespace can't be created.
     pub(super) fn new() -> Option<Self> {
-        let alone = Self { name: format!("sh{}-alone", std::process::id()) };
+        let folder = tempfile::tempdir().unwrap();
+        let alone = Self { name: format!("sh{}-alone", std::process::id()), folder };
         let made = alone.make();
         if made.is_none() {
             eprintln!("skipped: a network can't be made here: it takes root and ip");
@@ -167,14 +170,30 @@ impl Alone {
         ip(&["netns", "exec", own, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"])?;
         ip(&["netns", "exec", own, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1"])?;
         ip(&["-n", own, "link", "set", "lo", "up"])?;
-        ip(&["-n", own, "link", "add", "out", "type", "dummy"])?;
+        ip(&["-n", own, "link", "add", "out", "type", "veth", "peer", "name", "nowhere"])?;
+        ip(&["-n", own, "link", "set", "nowhere", "up"])?;
         ip(&["-n", own, "addr", "add", "10.99.0.2/24", "dev", "out"])?;
         ip(&["-n", own, "link", "set", "out", "up"])?;
         ip(&["-n", own, "route", "add", "default", "via", "10.99.0.1"])
     }
 
+    /// Moves a command onto the machine, whose name server is another one.
     pub(super) fn place(&self, command: &Command) -> Command {
-        placed(&self.name, command)
+        let names = self.folder.path().join("resolv.conf");
+        std::fs::write(&names, "nameserver 192.0.2.53\n").unwrap();
+        let mut inside = Command::new("sh");
+        inside.args(["-c", r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#]).arg(names);
+        inside.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => inside.env(name, value),
+                None => inside.env_remove(name),
+            };
+        }
+        if let Some(folder) = command.get_current_dir() {
+            inside.current_dir(folder);
+        }
+        placed(&self.name, &inside)
     }
 
     /// Returns the number of packets that left.
