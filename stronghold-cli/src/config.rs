@@ -29,6 +29,13 @@ pub(crate) struct Config {
     pub(crate) quiet: Option<bool>,
     /// Address of `serve`.
     pub(crate) listen: Option<String>,
+    /// Addresses of relays.
+    #[cfg(feature = "iroh")]
+    #[serde(default)]
+    pub(crate) relay: Vec<String>,
+    /// File with the certificates of relays' own authorities.
+    #[cfg(feature = "iroh")]
+    pub(crate) relay_ca: Option<PathBuf>,
     /// Times of `unlock`.
     #[serde(default)]
     pub(crate) unlock: UnlockConfig,
@@ -89,6 +96,12 @@ impl Config {
             return Err("passphrase-file and key-file exclude each other".into());
         }
         let of_setting = |name: &'static str| move |reason| format!("{name}: {reason}");
+        #[cfg(feature = "iroh")]
+        {
+            stronghold_net::Relays::new(&config.relay)
+                .map_err(|error| of_setting("relay")(error.to_string()))?;
+            config.relay_ca = config.relay_ca.map(|path| folder.join(at_home(&path)));
+        }
         if let Some(listen) = &mut config.listen {
             *listen = to_listen(listen).map_err(of_setting("listen"))?;
         }

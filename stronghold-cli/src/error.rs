@@ -300,6 +300,12 @@ impl From<DialError> for Failure {
             ),
             DialError::Discovery(_) => Self::new(Kind::Network, format!("{error}; nothing was changed"))
                 .hint("say its address with --at or --join"),
+            #[cfg(feature = "iroh")]
+            DialError::Nowhere { .. } => {
+                Self::new(Kind::Network, format!("{}; nothing was changed", escape_untrusted(&error.to_string()))).hint(
+                    "is `stronghold serve --iroh` running there, with the same relay? Say where with --at",
+                )
+            }
             DialError::Peer(error) => error.into(),
             DialError::Pairing(error) => error.into(),
             other => Self::of(Kind::Network, &other),

@@ -29,6 +29,7 @@ async fn main() -> Fallible<()> {
 async fn on_the_laptop(pairing: Pairing, listener: Listener) -> Fallible<()> {
     let (mut stronghold, identity) = (Stronghold::new("laptop")?, Identity::generate()?);
     let (met, from) = pairing.wait(&listener, &identity, "laptop").await?;
+    let from = from.map_or_else(|| "elsewhere".into(), |from| from.to_string());
     println!("[laptop] met {} {} from {from}: agree", met.name(), met.device().fingerprint());
     let paired = met.confirm().await?; // or: met.decline().await
     let name = paired.save_in(&mut stronghold, Some("my phone"), None);

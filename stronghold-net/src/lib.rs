@@ -13,6 +13,8 @@ mod common;
 mod error;
 pub mod mailbox;
 pub mod pairing;
+#[cfg(feature = "iroh")]
+mod quic;
 mod rendezvous;
 mod server;
 mod session;
@@ -26,10 +28,18 @@ pub use channel::tls::{ALPN, Expect, Trust};
 pub use channel::{Channel, Timeouts};
 pub use client::dial::{DialError, SEARCH_TIME, dial, dial_pairing};
 pub use client::peer::{Beyond, Direction, Outcome, Peer, PeerError, SyncRequest};
+#[cfg(feature = "iroh")]
+pub use client::reach::{dial_across, dial_pairing_across};
 pub use error::{ChannelError, FrameError};
 pub use pairing::Pairing;
 pub use pairing::code::{PairingCode, ParseCodeError};
 pub use pairing::invitation::{Invitation, ParseInvitationError};
+#[cfg(feature = "iroh")]
+pub use quic::{
+    dial::QuicError,
+    listen::{MAX_ENDPOINTS, QuicEvent, QuicListener},
+    relays::{Relays, RelaysError},
+};
 #[cfg(feature = "discovery")]
 pub use rendezvous::discovery;
 pub use server::limits::Limits;
@@ -41,7 +51,7 @@ pub use stronghold_snapshot::{
 };
 pub use stronghold_sync::{self as sync, DeviceId, Operation, Rule, Selection};
 pub use stronghold_vault::{self as vault, Identity, Labels, Stronghold};
-pub use transport::{ByteStream, Listener, Stream};
+pub use transport::{ByteStream, Listener, Stream, Way};
 
 /// The parts of a session, for the tests of this workspace that break the protocol. They may change
 /// with every release.

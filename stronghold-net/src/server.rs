@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use crate::{
-    Channel, ChannelError, Limits, Listener, Timeouts,
+    Channel, ChannelError, Limits, Listener, Stream, Timeouts,
     channel::ephemeral::EphemeralIdentities,
     client::peer::{PeerError, answer},
     rendezvous::preauth::PreAuth,
@@ -44,6 +44,7 @@ use crate::{
         handler::{NoHandler, SessionHandler},
         host::HostError,
     },
+    transport::Arriving,
 };
 
 /// Interval between reports of rejected connections.
@@ -176,9 +177,9 @@ impl Server {
                         self.count(handshakes.admit(opening));
                     }
                 }
-                (stream, _) = listener.accept() => {
+                arriving = listener.next() => {
                     let server = self.clone();
-                    let gate = async move { server.in_time(server.pre_authenticate(stream)).await };
+                    let gate = async move { server.in_time(server.admit(arriving)).await };
                     self.count(strangers.admit(gate));
                 }
                 _ = report.tick() => {
@@ -212,6 +213,12 @@ impl Server {
             Some(channel) => self.session(channel).await,
             None => self.report_rejected(),
         }
+    }
+
+    /// Opens the stream of a connection that arrived, and admits it.
+    async fn admit(&self, arriving: Arriving) -> Result<(Stream, EphemeralIdentities), ChannelError> {
+        let stream = arriving.open().await.map_err(|error| ChannelError::from_io(&error))?;
+        self.pre_authenticate(stream).await
     }
 
     /// Admits a connection that presents a valid knock of a paired device.

@@ -100,15 +100,29 @@ fn remote() -> Result<()> {
     cargo(&[&["test", "--locked", "-p", "stronghold-cli"][..], &on_servers].concat())
 }
 
+/// The relay of the tests, a workspace of its own, and the folder that it is built in; the tests
+/// look for it there.
+const RELAY: (&str, &str) = ("stronghold-cli/test-relay", "target/relay");
+
+/// Tests connections over QUIC, directly and through a relay that is built for it.
+fn across() -> Result<()> {
+    let manifest = root().join(RELAY.0).join("Cargo.toml").display().to_string();
+    cargo(&["build", "--locked", "--manifest-path", &manifest, "--target-dir", RELAY.1])?;
+    cargo(&["test", "--locked", "-p", "stronghold-net", "--features", "iroh", "--lib", "--", "quic"])?;
+    let processes = ["--features", "iroh", "--test", "it", "--", "across"];
+    cargo(&[&["test", "--locked", "-p", "stronghold-cli"][..], &processes].concat())
+}
+
 /// Runs what `.ci/run` leaves out: everything at full effort, in release or for longer. A step that
 /// fails does not keep the others from running.
 pub(crate) fn nightly() -> Result<()> {
     cargo(&["install", "--locked", "cargo-fuzz"])?;
     let suite = |words: &'static [&str]| move || suites::run(words[0], &words[1..]);
-    let steps: [(&str, &dyn Fn() -> Result<()>); 13] = [
+    let steps: [(&str, &dyn Fn() -> Result<()>); 14] = [
         ("test --full", &|| everything(&["--full"])),
         ("test-release", &|| release(&[])),
         ("remote", &remote),
+        ("across", &across),
         ("demo", &|| demo::run(&[])),
         ("iota", &iota),
         ("fuzz", &suite(&["fuzz"])),

@@ -94,7 +94,8 @@ fn companion(context: &Arc<Context>, args: AgentArgs) -> StartCompanion {
         return Box::new(|_| None);
     }
     let context = context.clone();
-    let args = Arc::new(ServeArgs { listen: args.listen, once: false, no_announce: args.no_announce });
+    let (listen, no_announce) = (args.listen, args.no_announce);
+    let args = Arc::new(ServeArgs { listen, no_announce, ..ServeArgs::default() });
     Box::new(move |key| {
         let (context, args, stop) = (context.clone(), args.clone(), Arc::new(Notify::new()));
         let stopped = stop.clone();

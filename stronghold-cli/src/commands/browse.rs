@@ -3,7 +3,7 @@
 use stronghold_net::{PlanDecision, SharedVault};
 use stronghold_sync::{Selection, message::Listing};
 
-use super::remote::reach;
+use super::remote::{reach, tell_way};
 use super::{list, progress::Progress};
 use crate::commands::remote::At;
 use crate::context::{Context, runtime, selection};
@@ -25,7 +25,8 @@ pub(super) async fn found_at(
     selection: Selection,
     at: &At,
 ) -> Result<Vec<Listing>, Failure> {
-    let reached = reach(context.output, home, peer, at).await?;
+    let reached = reach(context, home, peer, at).await?;
+    tell_way(context, &reached.way());
     let mut progress = Progress::new(context.output, home, peer, PlanDecision::Proceed);
     reached.browse(selection, &mut progress).await.map_err(|error| progress.explain(error))
 }

@@ -30,12 +30,16 @@ pub(super) fn clone(
         (Some(peer), _) => {
             let home = SharedVault::new(context.open()?);
             runtime()?.block_on(async {
-                let reached = reach(context.output, &home, &peer, at).await?;
+                let reached = reach(context, &home, &peer, at).await?;
                 import(context, &home, &peer, reached, selection).await
             })
         }
         (None, address) => {
-            let address = address.flatten();
+            let at = At {
+                at: address.flatten(),
+                #[cfg(feature = "iroh")]
+                relays: at.relays.clone(),
+            };
             let path = context.path()?;
             if is_taken(&path)? {
                 return Err(Failure::exists(&path));
@@ -45,9 +49,9 @@ pub(super) fn clone(
             let mut stronghold = init::new_stronghold(&host_name())?;
             runtime()?.block_on(async {
                 let me = Me::new(&stronghold)?;
-                let (mut paired, address) = join(context, &me, address.as_deref()).await?;
+                let (mut paired, address) = join(context, &me, &at).await?;
                 let save = async |paired: &Paired| {
-                    let name = paired.save_in(&mut stronghold, name.as_deref(), Some(address));
+                    let name = paired.save_in(&mut stronghold, name.as_deref(), address);
                     granted.add_for(&mut stronghold, paired.peer.device());
                     Ok::<_, Failure>((context.create(&path, &secret, stronghold)?, name))
                 };

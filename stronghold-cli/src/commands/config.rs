@@ -16,6 +16,8 @@ pub(super) fn config(context: &Context, mut settings: Vec<Setting>) -> Result<()
         Setting { name, value: value.clone().unwrap_or_else(|| default.into()), origin }
     };
     settings.push(of_file("listen", &context.config.listen, DEFAULT_LISTEN));
+    #[cfg(feature = "iroh")]
+    settings.extend(super::relays::settings(context));
     settings.push(of_file("unlock.for", &unlock.total, UnlockConfig::TOTAL));
     settings.push(of_file("unlock.idle", &unlock.idle, UnlockConfig::IDLE));
     if let Some(snapshot) = settings.iter_mut().find(|setting| setting.name == "snapshot") {

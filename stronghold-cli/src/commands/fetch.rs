@@ -42,7 +42,7 @@ pub(super) fn fetch(
                 "pick fewer at a time, or use sync --select",
             ));
         }
-        let reached = reach(context.output, &home, peer, at).await?;
+        let reached = reach(context, &home, peer, at).await?;
         let mut progress = Progress::new(context.output, &home, peer, PlanDecision::Proceed);
         let outcome = reached.fetch(selection, &mut progress).await;
         let outcome = outcome.map_err(|error| progress.explain(with_plan_hint(error)))?;

@@ -33,6 +33,8 @@ mod purge;
 pub(crate) mod put;
 pub(crate) mod qr;
 pub(crate) mod reference;
+#[cfg(feature = "iroh")]
+pub(crate) mod relays;
 pub(crate) mod relocate;
 pub(crate) mod remote;
 pub(crate) mod remove;

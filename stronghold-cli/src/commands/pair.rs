@@ -16,7 +16,7 @@ use stronghold_vault::{Identity, Stronghold, check_given_name};
 
 use stronghold_net::pairing::CODE_LIFE;
 
-use super::{peers::add_rule, progress::Progress, qr};
+use super::{peers::add_rule, progress::Progress, qr, remote::At};
 use crate::address::{DEFAULT_LISTEN, to_dial, to_listen};
 use crate::context::{Context, runtime, selections};
 use crate::waiting::Waiting;
@@ -38,6 +38,13 @@ pub(crate) struct PairArgs {
     /// Name the other device here; default: the name it gives itself.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
+    /// Listen over QUIC too: across NATs, with a relay.
+    #[cfg(feature = "iroh")]
+    #[arg(long, conflicts_with = "join")]
+    pub(crate) iroh: bool,
+    #[cfg(feature = "iroh")]
+    #[command(flatten)]
+    pub(crate) relays: super::relays::RelayArgs,
     #[command(flatten)]
     pub(crate) grants: Grants,
 }
@@ -68,9 +75,13 @@ pub(super) fn pair(context: &Context, args: &PairArgs) -> Result<(), Failure> {
     runtime()?.block_on(async {
         match &args.join {
             Some(address) => {
-                let (mut paired, address) = join(context, &me, address.as_deref()).await?;
-                let saving =
-                    Saving { home: &home, name: args.name.as_deref(), address: Some(address), granted };
+                let at = At {
+                    at: address.clone(),
+                    #[cfg(feature = "iroh")]
+                    relays: args.relays.clone(),
+                };
+                let (mut paired, address) = join(context, &me, &at).await?;
+                let saving = Saving { home: &home, name: args.name.as_deref(), address, granted };
                 let name = saving.settle(&mut paired).await?;
                 report_paired(context, &paired, &name, &args.grants.grant)?;
                 let _ = paired.channel.close().await;
@@ -197,6 +208,8 @@ async fn listen(
     let pairing = Pairing::new().map_err(stronghold_vault::WriteError::from)?;
     let listener = listen_at(args.listen.as_deref()).await?;
     let address = listener.local_addr().map_err(|error| ChannelError::Io(error.kind()))?;
+    #[cfg(feature = "iroh")]
+    let listener = listen_across(context, listener, &pairing, args)?;
     let invitation = pairing.invitation(reachable_at(address));
     let announcement =
         announced(context.output, address, || Announcement::for_pairing(pairing.code(), address));
@@ -270,6 +283,33 @@ pub(super) fn announced(
         .ok()
 }
 
+/// Adds a listener over QUIC, where the options ask for one.
+#[cfg(feature = "iroh")]
+fn listen_across(
+    context: &Context,
+    listener: Listener,
+    pairing: &Pairing,
+    args: &PairArgs,
+) -> Result<Listener, Failure> {
+    use stronghold_net::QuicEvent;
+    if !args.iroh && args.relays.relay.is_empty() {
+        return Ok(listener);
+    }
+    let address = listener.local_addr().map_err(|error| ChannelError::Io(error.kind()))?;
+    let output = context.output;
+    let told = move |event: QuicEvent| match event {
+        QuicEvent::Relay(relay) => {
+            output.note(&format!("note: to be found at the relay {}", escape_untrusted(&relay)));
+        }
+        QuicEvent::NoRelay => output.note("note: no relay can be reached; it is tried again"),
+        QuicEvent::Failed(_, reason) => {
+            output.note(&format!("note: not listening over QUIC: {}", escape_untrusted(&reason)));
+        }
+        _ => {}
+    };
+    Ok(listener.with_quic(pairing.listen_across(address, args.relays.chosen(context)?, told)))
+}
+
 /// Binds the given address, else the default, else any free port.
 async fn listen_at(address: Option<&str>) -> Result<Listener, Failure> {
     match address {
@@ -288,12 +328,8 @@ pub(super) async fn bind(address: &str) -> Result<Listener, Failure> {
     })
 }
 
-/// Joins the device that shows a code. Returns the address that worked.
-pub(super) async fn join(
-    context: &Context,
-    me: &Me,
-    address: Option<&str>,
-) -> Result<(Paired, String), Failure> {
+/// Joins the device that shows a code. Returns the address that worked, if it was over TCP.
+pub(super) async fn join(context: &Context, me: &Me, at: &At) -> Result<(Paired, Option<String>), Failure> {
     let line = secrets::line("Code or link: ")?;
     let invitation: Invitation = line.parse().map_err(|error: stronghold_net::ParseInvitationError| {
         Failure::usage(
@@ -301,10 +337,21 @@ pub(super) async fn join(
             "compare it with the other screen; nothing was tried with it, so it is still good",
         )
     })?;
-    if address.is_none() && invitation.addresses.is_empty() {
+    if at.at.is_none() && invitation.addresses.is_empty() {
         context.output.note("searching this network for the device that shows the code ...");
     }
-    let (met, address) = stronghold_net::dial_pairing(&invitation, &me.identity, &me.name, address).await?;
+    let address = at.at.as_deref();
+    #[cfg(feature = "iroh")]
+    let (met, address) = {
+        let relays = at.relays.chosen(context)?;
+        stronghold_net::dial_pairing_across(&invitation, &me.identity, &me.name, address, &relays).await?
+    };
+    #[cfg(not(feature = "iroh"))]
+    let (met, address) = {
+        let (met, address) =
+            stronghold_net::dial_pairing(&invitation, &me.identity, &me.name, address).await?;
+        (met, Some(address))
+    };
     Ok((confirmed(context, me, met).await?, address))
 }
 

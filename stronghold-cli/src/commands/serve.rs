@@ -1,6 +1,8 @@
 //! Runs `serve`: answers requests of paired devices, looks into their mailboxes, prints events, and
 //! asks for approval on the terminal.
 
+#[cfg(feature = "iroh")]
+mod across;
 mod mailboxes;
 
 use std::{
@@ -36,7 +38,7 @@ use crate::{
 };
 use clap::Args;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct ServeArgs {
     /// Listen on ADDR, unless a service manager hands over a socket; default: 0.0.0.0:4747.
     #[arg(long, value_name = "ADDR", value_parser = to_listen)]
@@ -47,6 +49,14 @@ pub(crate) struct ServeArgs {
     /// Do not announce this device to its paired devices on the network.
     #[arg(long)]
     pub(crate) no_announce: bool,
+    /// Listen over QUIC too, at a UDP port for each paired device: across NATs, with a relay.
+    #[cfg(feature = "iroh")]
+    #[arg(long)]
+    pub(crate) iroh: bool,
+    /// Meet paired devices at the relay URL; may be repeated.
+    #[cfg(feature = "iroh")]
+    #[arg(long, value_name = "URL", requires = "iroh")]
+    pub(crate) relay: Vec<String>,
 }
 
 pub(super) fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> {
@@ -107,6 +117,8 @@ pub(super) async fn answer(
         // Events are dropped while the reader of stdout stalls, so that no peer has to wait.
         let _ = described(&names, &event).map(|described| print.try_send(described));
     };
+    #[cfg(feature = "iroh")]
+    let listener = across::listen(context, &home, listener, args, events.sender())?;
     let looks = mailboxes::look(home.clone(), events.sender(), args.once);
     let server = Server::new(&home).with_handler(person).on_event(told);
     let stop = async {

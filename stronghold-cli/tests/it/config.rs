@@ -33,6 +33,10 @@ fn config_shows_what_is_in_force_and_from_where() {
     let folder = device.folder().display().to_string();
     let text = "snapshot = 'vault'\nlock-timeout = 3\nlisten = '4748'\n[unlock]\nidle = '5m'\n";
     let done = configured(&device, text, &["config", "--lock-timeout", "4"]);
+    let relays = match cfg!(feature = "iroh") {
+        true => "relay                   -  (default)\nrelay-ca                -  (default)\n",
+        false => "",
+    };
     let expected = format!(
         "file: {folder}/config.toml\n\
          snapshot                {folder}/vault  (file)\n\
@@ -43,6 +47,7 @@ fn config_shows_what_is_in_force_and_from_where() {
          no-agent                false  (default)\n\
          quiet                   false  (default)\n\
          listen                  0.0.0.0:4748  (file)\n\
+         {relays}\
          unlock.for              8h  (default)\n\
          unlock.idle             5m  (file)\n"
     );

@@ -1,6 +1,7 @@
 //! Tests `stronghold-cli` from outside, as its users see it: a module for each subject.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic: that is the report")]
 
+mod across;
 mod agent;
 mod bad_input;
 mod canary;

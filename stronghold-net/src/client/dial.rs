@@ -45,6 +45,19 @@ pub enum DialError {
     #[cfg(feature = "discovery")]
     #[error(transparent)]
     Discovery(#[from] crate::discovery::DiscoveryError),
+    /// The device was not reached over QUIC.
+    #[cfg(feature = "iroh")]
+    #[error(transparent)]
+    Far(#[from] crate::QuicError),
+    /// The device was reached neither over TCP nor over QUIC.
+    #[cfg(feature = "iroh")]
+    #[error("{near}; over QUIC, {far}")]
+    Nowhere {
+        /// The error over TCP.
+        near: Box<DialError>,
+        /// The error over QUIC.
+        far: crate::QuicError,
+    },
     /// The device answered, but the channel to it failed.
     #[error(transparent)]
     Peer(#[from] PeerError),

@@ -2,3 +2,5 @@
 
 pub(crate) mod dial;
 pub(crate) mod peer;
+#[cfg(feature = "iroh")]
+pub(crate) mod reach;

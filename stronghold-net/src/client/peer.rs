@@ -27,6 +27,7 @@ use crate::{
         handler::SessionHandler,
         host::{HostError, VaultHost, recipient_key},
     },
+    transport::{Link, Way},
 };
 
 /// Time to wait for the peer's next message: longer than [`Limits::approval_timeout`], since the
@@ -109,6 +110,8 @@ pub struct Outcome {
     pub bytes_in: u64,
     /// Bytes sent, including the channel's overhead.
     pub bytes_out: u64,
+    /// The way that the connection took at the end.
+    pub way: Way,
 }
 
 impl Outcome {
@@ -135,6 +138,7 @@ impl Outcome {
         self.declined.extend(next.declined);
         self.bytes_in += next.bytes_in;
         self.bytes_out += next.bytes_out;
+        self.way = next.way;
         self
     }
 }
@@ -193,6 +197,7 @@ impl From<VaultFileError> for PeerError {
 pub struct Peer<S = Stream> {
     channel: Channel<S>,
     home: SharedVault,
+    link: Link,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
@@ -222,7 +227,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
 
     /// Uses an open channel, such as that of a pairing.
     pub fn from_channel(channel: Channel<S>, home: &SharedVault) -> Self {
-        Self { channel, home: home.clone() }
+        Self { channel, home: home.clone(), link: Link::default() }
+    }
+
+    /// Keeps a handle on the connection that carries the channel.
+    #[cfg(feature = "iroh")]
+    pub(crate) fn with_link(self, link: Link) -> Self {
+        Self { link, ..self }
+    }
+
+    /// Returns the way that the connection takes at this moment.
+    pub fn way(&self) -> Way {
+        self.link.way()
     }
 
     /// Returns the channel, for messages other than a request's.
@@ -328,6 +344,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
         let _ = self.channel.close_both().await;
         outcome.bytes_in = self.channel.bytes_in();
         outcome.bytes_out = self.channel.bytes_out();
+        outcome.way = self.link.way();
+        self.link.close().await;
         Ok((outcome, found))
     }
 }
@@ -382,7 +400,7 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let driven = drive(channel, session, &mut host).await;
     let summary = finish(driven, &mut host).await?;
     let (plan, declined) = (host.plan, host.declined);
-    Ok((Outcome { summary, plan, declined, bytes_in: 0, bytes_out: 0 }, host.found))
+    Ok((Outcome { summary, plan, declined, ..Outcome::default() }, host.found))
 }
 
 /// Returns the edition of this side's snapshot to report to a peer, and the stamps remembered of

@@ -6,7 +6,9 @@ use stronghold_vault::Identity;
 use tokio::time::{sleep_until, timeout};
 
 use super::{Pairing, PairingError, PendingPairing, PendingProof};
-use crate::{Channel, ChannelError, Listener, Stream, Trust, server::admission::AdmissionQueue};
+use crate::{
+    Channel, ChannelError, Listener, Stream, Trust, server::admission::AdmissionQueue, transport::Arriving,
+};
 
 /// Maximum connections from which a proof is pending.
 const MOST: usize = 16;
@@ -15,8 +17,21 @@ const MOST: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Pairing {
+    /// Listens over QUIC for the device that has the code: at the IP address of `at`, and at the
+    /// relays.
+    #[cfg(feature = "iroh")]
+    pub fn listen_across(
+        &self,
+        at: SocketAddr,
+        relays: crate::Relays,
+        on_event: impl Fn(crate::QuicEvent) + Send + Sync + 'static,
+    ) -> crate::QuicListener {
+        crate::QuicListener::for_secret(crate::rendezvous::tags::of_code(&self.code), at, relays, on_event)
+    }
+
     /// Waits on `listener` for the first device that shows a proof of the code, and answers it as
-    /// `identity` under the name `name`. Returns the pending pairing and the peer's address.
+    /// `identity` under the name `name`. Returns the pending pairing, and the peer's address if it
+    /// came over TCP.
     ///
     /// Connections without a proof are dropped and do not use up the code; the first proof, right
     /// or wrong, does.
@@ -29,7 +44,7 @@ impl Pairing {
         listener: &Listener,
         identity: &Identity,
         name: &str,
-    ) -> Result<(PendingPairing, SocketAddr), PairingError> {
+    ) -> Result<(PendingPairing, Option<SocketAddr>), PairingError> {
         let cover = Identity::generate()?;
         let mut crowd = AdmissionQueue::with_capacity(MOST);
         loop {
@@ -39,9 +54,9 @@ impl Pairing {
                     return Ok((self.answer(knock, identity, name).await?, address));
                 }
                 () = sleep_until(self.until) => return Err(PairingError::Expired),
-                (stream, address) = listener.accept() => {
-                    let cover = cover.duplicate();
-                    let knock = async move { (timeout(PATIENCE, receive_proof(stream, &cover)).await, address) };
+                arriving = listener.next() => {
+                    let (cover, address) = (cover.duplicate(), arriving.address());
+                    let knock = async move { (timeout(PATIENCE, receive_proof(arriving, &cover)).await, address) };
                     crowd.admit(knock);
                 }
             }
@@ -50,9 +65,9 @@ impl Pairing {
 }
 
 type ReceivedProof =
-    (Result<Result<PendingProof<Stream>, ChannelError>, tokio::time::error::Elapsed>, SocketAddr);
+    (Result<Result<PendingProof<Stream>, ChannelError>, tokio::time::error::Elapsed>, Option<SocketAddr>);
 
-async fn next_proof(crowd: &mut AdmissionQueue<ReceivedProof>) -> (PendingProof<Stream>, SocketAddr) {
+async fn next_proof(crowd: &mut AdmissionQueue<ReceivedProof>) -> (PendingProof<Stream>, Option<SocketAddr>) {
     loop {
         if let (Ok(Ok(knock)), address) = crowd.next().await {
             return (knock, address);
@@ -60,6 +75,7 @@ async fn next_proof(crowd: &mut AdmissionQueue<ReceivedProof>) -> (PendingProof<
     }
 }
 
-async fn receive_proof(stream: Stream, cover: &Identity) -> Result<PendingProof<Stream>, ChannelError> {
+async fn receive_proof(arriving: Arriving, cover: &Identity) -> Result<PendingProof<Stream>, ChannelError> {
+    let stream = arriving.open().await.map_err(|error| ChannelError::from_io(&error))?;
     PendingProof::receive(Channel::accept(stream, cover, Trust::Anyone).await?).await
 }

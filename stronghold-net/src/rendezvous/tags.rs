@@ -33,7 +33,7 @@ pub(crate) fn of_pairing(binding: &[u8; 32]) -> Rendezvous {
     derived(binding, b"stronghold/rendezvous/v1")
 }
 
-/// Derives the secret of a pairing code, used only to find the listener on the LAN; the code's 80
+/// Derives the secret of a pairing code, used only to find the listener; the code's 80
 /// bits are too many to search.
 #[cfg_attr(not(feature = "discovery"), allow(dead_code, reason = "only discovery uses it"))]
 pub(crate) fn of_code(code: &PairingCode) -> Rendezvous {

@@ -32,8 +32,8 @@ pub(crate) fn run(options: &[&str]) -> Result<()> {
         _ => return Err("usage: cargo xtask dist [--dev]".into()),
     };
     let commit = commit()?;
-    // What people install can use mailboxes on servers.
-    let mut options = vec!["--features", "remote"];
+    // What people install can use mailboxes on servers, and connect across NATs.
+    let mut options = vec!["--features", "remote,iroh"];
     if !is_dev && has_target(STATIC)? {
         options.extend(["--target", STATIC]);
     }

@@ -17,7 +17,7 @@ use crate::{
         conflicts::Standing,
         mailbox,
         progress::{Progress, whose_word},
-        remote::{At, counts, reach, summary_line, summary_object},
+        remote::{At, counts, reach, summary_line, summary_object, tell_way},
     },
     context::Context,
     error::Failure,
@@ -42,7 +42,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) async fn run(&self, request: SyncRequest, go_on: PlanDecision) -> Result<Outcome, Failure> {
-        let reached = reach(self.context.output, self.home, self.peer, self.at).await;
+        let reached = reach(self.context, self.home, self.peer, self.at).await;
         self.is_unreached.set(reached.is_err());
         let reached = reached?;
         let mut progress = Progress::new(self.context.output, self.home, self.peer, go_on);
@@ -159,6 +159,7 @@ impl<'a> Session<'a> {
             }
             lines
         })?;
+        tell_way(self.context, &outcome.way);
         conflicts.tell(self.context);
         if plan.pull_refused {
             self.context.output.note(&format!("note: {name} lets this device pull nothing of it"));

@@ -29,7 +29,14 @@ fn outcome(number: u64, name: &str) -> Outcome {
         unchanged: 5 * number,
         round_trips: 6 * number,
     };
-    Outcome { summary, plan, declined: vec![location.id()], bytes_in: 7 * number, bytes_out: 8 * number }
+    Outcome {
+        summary,
+        plan,
+        declined: vec![location.id()],
+        bytes_in: 7 * number,
+        bytes_out: 8 * number,
+        way: Way::Direct,
+    }
 }
 
 /// What was done is summed up; what is the same on both sides, and is left, is what the last one
@@ -47,7 +54,14 @@ fn sessions_that_go_on_with_each_other_are_told_of_as_one() {
         unchanged: 10,
         ..Plan::default()
     };
-    let expected = Outcome { summary, plan, declined: vec![first, second], bytes_in: 77, bytes_out: 88 };
+    let expected = Outcome {
+        summary,
+        plan,
+        declined: vec![first, second],
+        bytes_in: 77,
+        bytes_out: 88,
+        way: Way::Direct,
+    };
     assert_eq!(both, expected);
 }
 
