@@ -101,15 +101,30 @@ pub(crate) fn build_stronghold_for_tests() -> Result<PathBuf> {
     built_stronghold(&["test", "--no-run", "--locked", "--workspace"], &[])
 }
 
+/// Builds a bench of a package, with the profile of benches, for callgrind; returns its path.
+pub(crate) fn bench_for_callgrind(package: &str, name: &str) -> Result<PathBuf> {
+    let build = ["bench", "--no-run", "--locked", "-p", package, "--bench", name];
+    let apart = ["--target-dir", "target/callgrind"];
+    // Without the C library, rustix reads a page that valgrind does not map.
+    let flags = [("RUSTFLAGS", "--cfg rustix_use_libc")];
+    built(&[&build[..], &apart].concat(), &flags, |message| message["target"]["name"] == name)
+}
+
 fn built_stronghold(build: &[&str], environment: &[(&str, &str)]) -> Result<PathBuf> {
+    built(build, environment, |message| {
+        let target = &message["target"];
+        let is_bin = target["name"] == "stronghold" && target["kind"][0] == "bin";
+        is_bin && message["profile"]["test"] == false
+    })
+}
+
+/// Builds; returns the path of the executable whose message `is_it` accepts.
+fn built(build: &[&str], environment: &[(&str, &str)], is_it: impl Fn(&Value) -> bool) -> Result<PathBuf> {
     let args = [build, &["--message-format=json-render-diagnostics"]].concat();
     let messages = cargo_output_with(&args, environment)?;
     let executable = messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        let target = &message["target"];
-        let is_bin = target["name"] == "stronghold" && target["kind"][0] == "bin";
-        let is_it = is_bin && message["profile"]["test"] == false;
-        message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
+        message["executable"].as_str().filter(|_| is_it(&message)).map(PathBuf::from)
     });
     executable.ok_or_else(|| "cargo built no executable".into())
 }

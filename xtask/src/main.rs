@@ -88,6 +88,8 @@ usage: cargo xtask COMMAND
               finding a difference: bytes, round trips and CPU, against its peers; or what it rests on
   bench years [--quick]
               ten years of five devices in fast motion: file, lists, tombstones, syncs: target/bench/years.json and .svg
+  bench --check [--record]
+              counts the instructions of ten functions under callgrind, and fails if one takes 3 % more than recorded
   bench teams simulates letters and logs through a storage, for 2 to 100 devices: requests, bytes, storage, hours
   soak [SESSIONS] [SEED]
               simulated reconciliations, each held against a comparison of the whole sets

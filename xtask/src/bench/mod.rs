@@ -4,6 +4,7 @@
 mod all;
 mod baselines;
 mod collect;
+mod instructions;
 mod link;
 mod measured;
 mod report;
@@ -25,10 +26,13 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
         ["storage", options @ ..] => storage::run(options),
         ["sync"] => sync::run(),
         ["link"] => link::run(),
+        ["--check"] => instructions::run(false),
+        ["--check", "--record"] => instructions::run(true),
         ["teams", options @ ..] => teams::run(options),
         [RECONCILE, options @ ..] => bench("stronghold-sync", RECONCILE, options),
         [YEARS, options @ ..] => bench("stronghold-net", YEARS, options),
-        _ => Err("say `bench`, or `bench` with all, storage, sync, link, reconcile, years or teams".into()),
+        _ => Err("say `bench`, or `bench` with all, storage, sync, link, reconcile, years, teams or --check"
+            .into()),
     }
 }
 
@@ -36,6 +40,9 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
 const RECONCILE: &str = "reconcile";
 /// The simulation of ten years; it takes minutes too.
 const YEARS: &str = "years";
+
+/// What `bench --check` counts.
+const INSTRUCTIONS: &str = "instructions";
 
 /// Runs one bench of a package.
 fn bench(package: &str, name: &str, options: &[&str]) -> Result<()> {
@@ -45,7 +52,7 @@ fn bench(package: &str, name: &str, options: &[&str]) -> Result<()> {
 fn suites() -> Result<()> {
     for package in &packages()? {
         let mut benches = targets(package, "bench");
-        benches.retain(|bench| ![RECONCILE, YEARS].contains(bench));
+        benches.retain(|bench| ![RECONCILE, YEARS, INSTRUCTIONS].contains(bench));
         if let (Some(name), false) = (package["name"].as_str(), benches.is_empty()) {
             let mut args = vec!["bench", "--locked", "-p", name];
             args.extend(benches.into_iter().flat_map(|bench| ["--bench", bench]));
