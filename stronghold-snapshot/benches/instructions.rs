@@ -17,8 +17,9 @@ const VALUE: [u8; 64] = [7; 64];
 
 /// A function after its preparation.
 type Work = Box<dyn FnOnce()>;
+type Task = (&'static str, fn() -> Work);
 
-const TASKS: [(&str, fn() -> Work); 10] = [
+const TASKS: [Task; 10] = [
     ("write", write),
     ("read", read),
     ("list", list),
