@@ -341,8 +341,8 @@ mod tests {
     /// Address at which no device answers over TCP.
     const NO_TCP: &str = "127.0.0.1:1";
 
-    /// What a stranger who knows the endpoint's key, port and protocol gets: nothing, at once, and
-    /// any number of strangers does not keep the paired device away.
+    /// Checks that a stranger who knows the endpoint's key, port and protocol is refused at once,
+    /// and that any number of strangers does not keep the paired device away.
     #[tokio::test(flavor = "multi_thread")]
     async fn strangers_are_refused_and_hinder_nobody() {
         let (own, peer) = friends();

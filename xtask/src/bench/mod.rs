@@ -41,7 +41,7 @@ const RECONCILE: &str = "reconcile";
 /// The simulation of ten years; it takes minutes too.
 const YEARS: &str = "years";
 
-/// What `bench --check` counts.
+/// The bench of which `bench --check` counts the instructions.
 const INSTRUCTIONS: &str = "instructions";
 
 /// Runs one bench of a package.

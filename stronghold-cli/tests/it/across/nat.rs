@@ -21,7 +21,7 @@ struct Nets {
     name: String,
 }
 
-/// What the routers do with a device's port.
+/// Treatment of a device's port by the routers.
 #[derive(Clone, Copy, PartialEq)]
 enum Nat {
     /// It stays the same for all whom the device sends to; only those can answer.
