@@ -123,8 +123,8 @@ fn two_devices_pair_at_a_port_that_follows_from_the_code() {
     // Without the option, nothing listens there.
     let (mut pairing, code, _) = a.pair(&[]);
     let done = b.run(&["pair", "--join", NO_TCP], code.as_bytes());
-    let said = "; over QUIC, nothing answers at 127.0.0.1:";
-    assert!(done.exit == PEER && done.stderr.contains(said), "{}", done.stderr);
+    let said = format!("error: can't reach {NO_TCP}: nobody listens there; nothing was changed\n");
+    assert!(done.exit == PEER && done.stderr.starts_with(&said), "{}", done.stderr);
     pairing.kill();
 }
 
@@ -163,15 +163,14 @@ fn tcp_is_the_first_way() {
 #[test]
 fn a_device_that_is_nowhere_is_told_in_time() {
     let (a, b) = devices();
-    let (serving, port) = serve(&a, &[]);
+    let (serving, _) = serve(&a, &[]);
     drop(serving);
     let said = unreached(&b, &["sync", "a", "--at", NO_TCP]);
     assert_eq!(
         said,
         format!(
-            "error: can't reach {NO_TCP}: nobody listens there; over QUIC, nothing answers at 127.0.0.1:{port}; \
-             nothing was changed\n\
-             hint: is `stronghold serve --iroh` running there, with the same relay? Say where with --at\n"
+            "error: can't reach {NO_TCP}: nobody listens there; nothing was changed\n\
+             hint: is `stronghold serve` or `stronghold pair` running there? Say where with --at or --join\n"
         )
     );
 }
@@ -350,7 +349,7 @@ fn two_devices_meet_at_a_relay() {
     is_at_the_relay(&mut serving, &relay);
     // Without the relay, its port is not known.
     let said = unreached(&b, &["sync", "a"]);
-    assert!(said.contains("over QUIC, nothing answers at 127.0.0.1:"), "{said}");
+    assert!(!said.contains("QUIC"), "{said}");
     let done = json(&b, &["sync", "a", "--relay", &relay.url]);
     // Once they have met there, they go on directly, if they are quick.
     assert!(["relay", "direct"].contains(&way(&done)), "{done}");

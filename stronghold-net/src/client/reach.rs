@@ -12,7 +12,7 @@ use super::dial::{DialError, dial, dial_pairing};
 use crate::{
     Invitation, Pairing, Peer, PeerError, Relays, Stream,
     pairing::{PairingError, PendingPairing},
-    quic::dial::{Target, dial as dial_quic},
+    quic::dial::{QuicError, Target, dial as dial_quic},
     rendezvous::tags::{ANY_DEVICE, of_code},
     transport::Link,
 };
@@ -115,10 +115,13 @@ enum Far {
 }
 
 impl Far {
-    /// Returns the error to report after that of TCP.
+    /// Returns the error to report after that of TCP. What answered there says more than silence
+    /// here, and silence at the same host says nothing new.
     fn after(self, near: DialError) -> DialError {
+        let is_answer = matches!(near, DialError::Peer(_) | DialError::Pairing(_));
         match self {
-            Self::Untried => near,
+            Self::Untried | Self::Failed(DialError::Far(QuicError::NoAnswer(_))) => near,
+            Self::Failed(DialError::Far(_)) if is_answer => near,
             Self::Failed(DialError::Far(far)) => DialError::Nowhere { near: Box::new(near), far },
             Self::Failed(error) => error,
         }
