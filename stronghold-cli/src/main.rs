@@ -39,10 +39,6 @@ use crate::{
     output::Output,
 };
 
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     keep_memory_private();
     complete::answer();
