@@ -104,13 +104,15 @@ fn remote() -> Result<()> {
 /// look for it there.
 const RELAY: (&str, &str) = ("stronghold-cli/test-relay", "target/relay");
 
-/// Tests connections over QUIC, directly and through a relay that is built for it.
+/// Tests connections over QUIC, directly and through a relay that is built for it, and that errors
+/// are told as they are without QUIC.
 fn across() -> Result<()> {
     let manifest = root().join(RELAY.0).join("Cargo.toml").display().to_string();
     cargo(&["build", "--locked", "--manifest-path", &manifest, "--target-dir", RELAY.1])?;
     cargo(&["test", "--locked", "-p", "stronghold-net", "--features", "iroh", "--lib", "--", "quic"])?;
-    let processes = ["--features", "iroh", "--test", "it", "--", "across"];
-    cargo(&[&["test", "--locked", "-p", "stronghold-cli"][..], &processes].concat())
+    let processes = ["--features", "iroh", "--test", "it", "--"];
+    let tests = ["across", "config::", "mistakes::", "peers::", "service::"];
+    cargo(&[&["test", "--locked", "-p", "stronghold-cli"][..], &processes, &tests].concat())
 }
 
 /// Runs what `.ci/run` leaves out: everything at full effort, in release or for longer. A step that

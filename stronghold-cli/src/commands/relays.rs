@@ -8,9 +8,10 @@ use stronghold_sync::escape_untrusted;
 use crate::context::Context;
 use crate::error::{Failure, path_text, shown};
 use crate::globals::{Origin, Setting};
+use crate::input;
 
 /// Maximum length of a file of certificates, in bytes.
-const MAX_LEN: u64 = 1 << 20;
+const MAX_LEN: usize = 1 << 20;
 
 #[derive(Debug, Default, Clone, Args)]
 pub(crate) struct RelayArgs {
@@ -32,7 +33,7 @@ impl RelayArgs {
         let Some(file) = config.relay_ca.as_deref().filter(|_| !relays.is_empty()) else {
             return Ok(relays);
         };
-        let pem = read(file).map_err(|error| Failure::file(file, &error))?;
+        let pem = input::within(file, MAX_LEN, "a file of certificates in PEM")?;
         relays.with_roots(&pem).map_err(|error| {
             Failure::usage(format!("{}: {error}", shown(file)), "it is `relay-ca` in the configuration file")
         })
@@ -48,11 +49,4 @@ pub(super) fn settings(context: &Context) -> [Setting; 2] {
         Setting { name, value, origin }
     };
     [setting("relay", config.relay.join(", ")), setting("relay-ca", file.map(path_text).unwrap_or_default())]
-}
-
-fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_LEN).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

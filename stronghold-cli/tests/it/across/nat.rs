@@ -132,17 +132,23 @@ fn ip(args: &[&str]) -> Option<()> {
 /// Moves a command into a namespace.
 fn placed(namespace: &str, command: &Command) -> Command {
     let mut inside = Command::new("ip");
-    inside.args(["netns", "exec", namespace]).arg(command.get_program()).args(command.get_args());
+    inside.args(["netns", "exec", namespace]);
+    started_by(inside, command)
+}
+
+/// Appends a command, with its environment and folder, to the arguments of another that starts it.
+fn started_by(mut starter: Command, command: &Command) -> Command {
+    starter.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => inside.env(name, value),
-            None => inside.env_remove(name),
+            Some(value) => starter.env(name, value),
+            None => starter.env_remove(name),
         };
     }
     if let Some(folder) = command.get_current_dir() {
-        inside.current_dir(folder);
+        starter.current_dir(folder);
     }
-    inside
+    starter
 }
 
 /// A machine from which all packets for others leave by a link that counts them and leads nowhere.
@@ -183,17 +189,7 @@ impl Alone {
         std::fs::write(&names, "nameserver 192.0.2.53\n").unwrap();
         let mut inside = Command::new("sh");
         inside.args(["-c", r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#]).arg(names);
-        inside.arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => inside.env(name, value),
-                None => inside.env_remove(name),
-            };
-        }
-        if let Some(folder) = command.get_current_dir() {
-            inside.current_dir(folder);
-        }
-        placed(&self.name, &inside)
+        placed(&self.name, &started_by(inside, command))
     }
 
     /// Returns the number of packets that left.
