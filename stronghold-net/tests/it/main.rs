@@ -15,6 +15,7 @@ mod handshake;
 mod home;
 mod hostile;
 mod known;
+mod large;
 mod log;
 mod losses;
 mod mailbox;

@@ -15,3 +15,4 @@ mod power;
 mod sealed;
 mod seeds;
 mod vectors;
+mod whole;

@@ -60,6 +60,8 @@ pub(crate) struct FaultyRun {
 pub(crate) struct FaultyDevice {
     pub(crate) device: Device,
     apart: TempDir,
+    /// The folder on the failing disk.
+    watched: PathBuf,
 }
 
 impl FaultyDevice {
@@ -72,7 +74,13 @@ impl FaultyDevice {
         let key = apart.path().join("key");
         fs::rename(device.key_file(), &key).unwrap();
         device.unlock_by_file("--key-file", &key);
-        Some(Self { device, apart })
+        let watched = fs::canonicalize(device.folder()).unwrap();
+        Some(Self { device, apart, watched })
+    }
+
+    /// Puts the notes of the snapshots seen on the failing disk too, with all temporary folders.
+    pub(crate) fn with_notes(self) -> Self {
+        Self { watched: fs::canonicalize(std::env::temp_dir()).unwrap(), ..self }
     }
 
     /// Creates a device whose snapshot holds both records.
@@ -104,8 +112,7 @@ impl FaultyDevice {
     }
 
     fn interpose(&self, command: &mut Command, fault: Fault) {
-        let folder = fs::canonicalize(self.device.folder()).unwrap();
-        command.env("LD_PRELOAD", library().unwrap()).env("FAULT_FOLDER", folder);
+        command.env("LD_PRELOAD", library().unwrap()).env("FAULT_FOLDER", &self.watched);
         command.env("FAULT_LOG", self.log()).env("FAULT_AT", fault.at.to_string());
         command.env("FAULT_KIND", fault.kind);
         if fault.sticky {

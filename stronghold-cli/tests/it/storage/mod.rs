@@ -7,4 +7,5 @@ mod disk;
 mod faults;
 mod full;
 mod kills;
+mod power;
 mod processes;

@@ -7,6 +7,7 @@ use stronghold_sync::Selection;
 
 use super::*;
 use crate::common::channels;
+use crate::large::{heads, large, write_concurrently};
 
 /// The first device synchronises with the second one, directly.
 async fn meet(pair: &Two) {
@@ -95,4 +96,16 @@ async fn a_key_lives_two_weeks_and_is_replaced_each_week() {
     pair.one.put("a/v/3", "3");
     pair.settle().await;
     pair.assert_equal();
+}
+
+/// Values, and the heads of a record, that together are larger than a letter may be.
+#[tokio::test]
+async fn values_too_large_for_one_letter_arrive_in_several() {
+    let pair = Two::new();
+    pair.settle().await;
+    pair.one.put_all((0..6).map(|number| (format!("c/v/{number}"), large(number))));
+    write_concurrently(&pair.one, 5);
+    pair.settle().await;
+    pair.assert_equal();
+    assert_eq!((pair.two.entries().len(), heads(&pair.two)), (7, heads(&pair.one)));
 }
