@@ -98,6 +98,9 @@ pub struct Open {
     pub request: Request,
     /// The edition of the initiator's snapshot.
     pub edition: Edition,
+    /// `true` if the initiator has the secret of the pair, so that the responder may use the key of
+    /// the day.
+    pub pair_key: bool,
 }
 
 /// A request to a peer (`DESIGN.md`, Sessions).
@@ -144,6 +147,9 @@ pub struct Agreed {
     pub delete: Option<Selection>,
     /// The digest of the responder's entries that the initiator may pull.
     pub held: Option<SetDigest>,
+    /// The day, numbered from 1970, of the pair's key under which the digest is; `None` for the
+    /// session's key.
+    pub day: Option<u64>,
     /// The edition of the responder's snapshot.
     pub edition: Edition,
     /// `true` if two snapshots of the initiator's identity are in use, as far as the responder can

@@ -77,6 +77,7 @@ impl Stronghold {
         let Some(journal) = self.journal.take() else { return };
         let Journal { records, new_vaults, devices, name, identity, peers, policy, log, steps } = *journal;
         for (id, before) in records {
+            self.note_for_digests(&id);
             let Some(vault) = self.vault_mut(&id) else { continue };
             match before {
                 Some(record) => _ = vault.records.insert(id.record, *record),
@@ -218,6 +219,7 @@ impl Stronghold {
 
     /// Notes a record that is about to change; returns whether it was not noted before.
     pub(crate) fn touch_record(&mut self, id: &LocationId) -> bool {
+        self.note_for_digests(id);
         let Some(journal) = &mut self.journal else { return false };
         let is_first = !journal.records.contains_key(id);
         if is_first {

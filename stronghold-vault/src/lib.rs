@@ -7,6 +7,7 @@ mod copy;
 mod crypto;
 mod device_name;
 mod devices;
+mod digests;
 mod disclosure;
 #[doc(hidden)]
 pub mod encoding;
@@ -35,6 +36,7 @@ pub use crypto::random::{RandomnessError, fill_random, random};
 pub use encoding::{DecodeError, EncodeError};
 
 pub use device_name::{DeviceNameError, MAX_DEVICE_NAME, check_device_name, check_given_name};
+pub use digests::HeldHeads;
 pub use forget::Awaited;
 #[doc(hidden)]
 pub use locked::wipe_stack;

@@ -17,6 +17,7 @@ use crate::{
     audit::AuditLog,
     crypto::{identity::Identity, key_bytes, salts::Salts},
     devices::{DeviceNumber, Devices},
+    digests::Digests,
     encoding::{self, DecodeError, EncodeError},
     journal::Loaded,
     locked::LockedKey,
@@ -291,6 +292,7 @@ impl Stronghold {
             loaded: Some(Loaded::default()),
             generation: 0,
             limits: Limits::default(),
+            digests: Digests::default(),
         })
     }
 
@@ -303,6 +305,7 @@ impl Stronghold {
     /// Puts a loaded record in its place. Refuses a revision of a device that is not in the table.
     pub(crate) fn put_record(&mut self, id: LocationId, record: Record) -> Result<(), DecodeError> {
         let record = self.checked(record)?;
+        self.note_for_digests(&id);
         self.vault_mut(&id).ok_or(DecodeError)?.records.insert(id.record, record);
         Ok(())
     }

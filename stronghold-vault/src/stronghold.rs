@@ -18,6 +18,7 @@ use crate::{
         salts::Salts,
     },
     devices::Devices,
+    digests::Digests,
     journal::{Journal, Loaded},
     locked::{KEY_LEN, LockedKey},
     order::Order,
@@ -47,6 +48,8 @@ pub struct Stronghold {
     /// The generation of the file that changes will be written to.
     pub(crate) generation: u64,
     pub(crate) limits: Limits,
+    /// Digests of heads, for the next syncs.
+    pub(crate) digests: Digests,
 }
 
 #[derive(Debug)]
@@ -90,6 +93,7 @@ impl Stronghold {
             loaded: None,
             generation: 0,
             limits: Limits::default(),
+            digests: Digests::default(),
         })
     }
 

@@ -9,6 +9,7 @@ use stronghold_snapshot::{RecipientSecretKey, SharedVault, VaultFile, VaultFileE
 use stronghold_sync::{
     Decision, DeviceId, Edition, EntryId, Grant, LocationId, Operation, Plan, Selection, SkipReason, Stamps,
     message::{Listing, RecipientKey},
+    reconcile::PairSecret,
     session::{
         Consent, Initiator, Push, Responder, SessionError, SessionRequest, Summary, SyncOptions, Take,
     },
@@ -22,7 +23,7 @@ use crate::{
     rendezvous::preauth,
     server::memory::BatchPermits,
     session::{
-        binding::secret_of,
+        binding::{pair_secret_of, secret_of},
         driver::{DriveError, Overload, drive},
         handler::SessionHandler,
         host::{HostError, VaultHost, recipient_key},
@@ -317,8 +318,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Peer<S> {
             Some(also) => Some(Take::Granted(Consent { push, delete, also })),
         };
         let secret = secret_of(&self.channel.channel_binding());
-        let sync =
-            |key| SessionRequest::Sync(SyncOptions { selection, take, push: given, names, key, secret });
+        let pair = self.home.call(pair_secret(self.device())).await;
+        let sync = |key| {
+            SessionRequest::Sync(SyncOptions { selection, take, push: given, names, key, secret, pair })
+        };
         Ok(self.ask(handler, sync).await?.0)
     }
 
@@ -376,6 +379,10 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let session = Responder::new(policy, device, now(), key, secret_of(&channel.channel_binding()))
         .with_edition(edition, stamps)
         .with_entry_limit(limits.entries_per_session);
+    let session = match home.call(pair_secret(device)).await {
+        Some(pair) => session.with_pair_secret(pair),
+        None => session,
+    };
     let mut host = VaultHost::new(home.clone(), channel, secret, handler)
         .with_stamp(edition.stamp)
         .serving(&name)
@@ -401,6 +408,11 @@ async fn asked<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let summary = finish(driven, &mut host).await?;
     let (plan, declined) = (host.plan, host.declined);
     Ok((Outcome { summary, plan, declined, ..Outcome::default() }, host.found))
+}
+
+/// Returns a function that returns the secret for reconciliations with a paired device.
+fn pair_secret(peer: DeviceId) -> impl FnOnce(&mut VaultFile) -> Option<PairSecret> + Send + 'static {
+    move |vault| Some(pair_secret_of(vault.stronghold().peers().get(&peer)?.rendezvous.as_ref()?))
 }
 
 /// Returns the edition of this side's snapshot to report to a peer, and the stamps remembered of

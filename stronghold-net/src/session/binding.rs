@@ -1,7 +1,8 @@
 //! Derives what a session needs from its channel's binding.
 
 use sha2::{Digest, Sha256};
-use stronghold_sync::Stamp;
+use stronghold_sync::{Stamp, reconcile::PairSecret};
+use stronghold_vault::Rendezvous;
 
 /// Returns the request that a channel's complements answer: a hash of its binding, so that no
 /// complement can be replayed in another channel.
@@ -13,6 +14,12 @@ pub fn request_of(binding: &[u8; 32]) -> [u8; 32] {
 /// its two ends know.
 pub fn secret_of(binding: &[u8; 32]) -> [u8; 32] {
     Sha256::new_with_prefix(b"stronghold/session/v1").chain_update(binding).finalize().into()
+}
+
+/// Returns the secret from which the reconciliations of two paired devices derive the key of a day.
+pub(crate) fn pair_secret_of(rendezvous: &Rendezvous) -> PairSecret {
+    let hash = Sha256::new_with_prefix(b"stronghold/pair-set/v1").chain_update(rendezvous.as_bytes());
+    PairSecret::from_bytes(hash.finalize().into())
 }
 
 /// Returns the stamp that a session leaves in the snapshots of both devices: the first bytes of a

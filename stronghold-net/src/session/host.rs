@@ -12,7 +12,7 @@ use std::{
 
 use stronghold_snapshot::{RecipientSecretKey, SharedVault, VaultFile, now, offload};
 use stronghold_sync::{
-    DeviceId, Edition, Location, LocationId, Operation, Pending, Plan, Stamp, Timestamp,
+    DeviceId, Edition, Location, LocationId, Operation, Pending, Plan, RevisionId, Stamp, Timestamp,
     message::{Listing, RecipientKey},
     session::{Duplicate, Event, Export, Import, LeftBehind, Task, TaskError, TaskResult, Verdict},
 };
@@ -225,6 +225,19 @@ impl<'a> VaultHost<'a> {
         }
     }
 
+    /// Collects the revisions that the peer holds.
+    async fn learn(
+        &mut self,
+        revisions: impl FnOnce(&mut VaultWork) -> Vec<RevisionId> + Send + 'static,
+    ) -> Result<(), TaskError> {
+        let learnt = self.run(move |work| {
+            let revisions = revisions(work);
+            work.learn(revisions);
+            Ok(())
+        });
+        learnt.await.map_err(|error| self.classify_error(error))
+    }
+
     fn copied(&mut self, copied: Duplicate) {
         lock(&self.work).is_copied |= copied == Duplicate::Theirs;
         self.handler.on_duplicate(self.peer, copied);
@@ -248,6 +261,7 @@ impl Host for VaultHost<'_> {
             Task::Approve(pending) => Ok(self.ask(&pending).await),
             Task::Plan(plan) => Ok(self.plan(*plan).await),
             Task::Shapes(scope) => self.run(move |work| work.shapes(&scope)).await,
+            Task::Digest(query) => self.run(move |work| work.digest(&query)).await,
             Task::List(grant) => self.run(move |work| work.list(&grant)).await,
             Task::Export(export) => self.export(export).await,
             Task::Import(import) => self.import(import).await,
@@ -270,13 +284,8 @@ impl Host for VaultHost<'_> {
             }
             Event::Edition(edition) => self.note_edition(edition).await,
             Event::Duplicate(copied) => self.copied(copied),
-            Event::PeerHolds(revisions) => {
-                let learnt = self.run(move |work| {
-                    work.learn(revisions);
-                    Ok(())
-                });
-                learnt.await.map_err(|error| self.classify_error(error))?;
-            }
+            Event::PeerHolds(revisions) => self.learn(move |_| revisions).await?,
+            Event::PeerHoldsAll => self.learn(VaultWork::take_unknown).await?,
             Event::Acknowledged(acknowledged) => lock(&self.work).acknowledge(acknowledged),
             Event::LeftBehind(left) => self.report_left_behind(left).await,
             Event::Declined(records) => self.declined = records,

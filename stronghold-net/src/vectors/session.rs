@@ -285,6 +285,7 @@ async fn one_whole_sync_is_frame_by_frame_as_in_the_file() {
         names: false,
         key: keys[0].clone(),
         secret: secret_of(&BINDING),
+        pair: None,
     });
     let policy = homes[1].lock().stronghold().policy().clone();
     let asked = Responder::new(policy, initiator, now(), keys[1].clone(), secret_of(&BINDING));

@@ -35,7 +35,13 @@ impl Hostile {
     }
 
     pub(crate) async fn ask(&mut self, request: Request) {
-        self.say(Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() })).await;
+        self.say(Message::Open(Open {
+            protocol: PROTOCOL,
+            request,
+            edition: Edition::default(),
+            pair_key: false,
+        }))
+        .await;
     }
 
     /// Opens a sync that only pushes. Returns the permitted scopes.

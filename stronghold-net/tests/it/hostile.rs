@@ -172,6 +172,7 @@ async fn an_asker_that_hangs_up_after_any_message_leaves_the_old_state_or_the_ne
                 names: false,
                 key: key(&secret),
                 secret: secret_of(&near.channel_binding()),
+                pair: None,
             }));
             let mut handler = NoHandler;
             let mut host = VaultHost::new(asker.home.clone(), &near, secret, &mut handler);
@@ -211,6 +212,7 @@ async fn a_message_in_place_of_any_other_is_out_of_order_or_worse_and_nothing_is
             protocol: 1,
             request: Request::Browse { selection: Selection::everything() },
             edition: Edition::default(),
+            pair_key: false,
         }),
     ];
     for intruder in intruders {
@@ -381,7 +383,9 @@ async fn a_newer_protocol_is_incompatible_and_the_asker_is_told() {
     let before = (asker.bytes(), asked.bytes());
     let (mut near, far) = channels(&asker, &asked).await;
     let request = Request::Browse { selection: Selection::everything() };
-    near.feed(&Message::Open(Open { protocol: 2, request, edition: Edition::default() })).await.unwrap();
+    near.feed(&Message::Open(Open { protocol: 2, request, edition: Edition::default(), pair_key: false }))
+        .await
+        .unwrap();
     let (answered, told) = tokio::join!(answer(&asked, far), near.receive::<Message>());
     assert!(matches!(
         answered,
@@ -405,6 +409,7 @@ async fn a_peer_that_wants_what_was_not_offered_gets_nothing() {
             names: false,
             key: key(&secret),
             secret: secret_of(&near.channel_binding()),
+            pair: None,
         }));
         let mut near = near;
         let mut handler = NoHandler;

@@ -110,6 +110,12 @@ impl Responder {
         }
     }
 
+    /// Creates a responder with a set of which only the digest is known yet. `key` is that of the
+    /// first attempt.
+    pub(crate) fn with_digest(session: &[u8; 32], key: SetKey, digest: SetDigest) -> Self {
+        Self { set: Set::with_digest(key, digest), ..Self::new(session, []) }
+    }
+
     /// Returns the digest of the set, which is sent first.
     pub fn summary(&self) -> &SetDigest {
         self.set.summary()
@@ -251,6 +257,12 @@ impl Initiator {
             range_sender: None,
             rounds: 0,
         }
+    }
+
+    /// Creates an initiator with a set of which only the digest is known yet. `key` is that of the
+    /// first attempt.
+    pub(crate) fn with_digest(session: &[u8; 32], key: SetKey, digest: SetDigest, theirs: SetDigest) -> Self {
+        Self { set: Set::with_digest(key, digest), ..Self::new(session, [], theirs) }
     }
 
     /// Returns whether both sets are the same.

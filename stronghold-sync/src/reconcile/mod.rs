@@ -15,6 +15,7 @@ pub use self::{
     exchange::{Digest, NeedMore},
     ranges::{Content, RangeDigest},
     set::SetDigest,
+    symbol::{PairSecret, SetKey},
 };
 
 /// The parts of a reconciliation, for the benches, fuzz targets and tests of this workspace. They

@@ -46,6 +46,11 @@ impl Set {
         Self { key, symbols: Vec::new(), summary }
     }
 
+    /// Creates a set of which only the digest is known. `symbols_of` computes the symbols.
+    pub(crate) fn with_digest(key: SetKey, digest: SetDigest) -> Self {
+        Self { key, symbols: Vec::new(), summary: digest }
+    }
+
     /// Returns the symbols; computes them in the first call. `entries` are those of the set, in the
     /// same order as before.
     pub fn symbols_of(&mut self, entries: impl IntoIterator<Item = EntryId>) -> &[Symbol] {

@@ -2,8 +2,9 @@
 //!
 //! A symbol is 44 bits of a keyed hash of record and short revision id, then a keyed 20-bit check
 //! of those 44 bits. The check distinguishes one symbol from a sum of several without a separate
-//! checksum: a cell is 8 bytes. The key is fresh in each session and unknown to anyone who could
-//! plant entries, so nobody can prepare collisions of symbols.
+//! checksum: a cell is 8 bytes. The key of the first attempt is that of the pair and the day, or
+//! fresh in each session; the key of a later attempt always is. No other device knows it, so nobody
+//! can plant entries whose symbols or hashes collide.
 //!
 //! The short id lets a side find, among the ancestors of its heads, those that the other side
 //! holds. Two revisions with one short id can be made (2^32 attempts); the fingerprint covers whole
@@ -21,6 +22,32 @@ pub struct SetKey {
     /// The hash of record and short id; `None` after the first attempt.
     short: Option<ShortHasher>,
     check: u64,
+}
+
+/// The secret of two paired devices from which the key of each day comes. `Debug` hides it.
+///
+/// Under a key that stays the same for a day, a device keeps the digest of its entries from one
+/// session to the next. The fallbacks of a session use a fresh key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PairSecret([u8; 32]);
+
+impl PairSecret {
+    /// Creates the secret from 32 bytes that only the two devices know.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the secret of the first attempts on a day, numbered from 1970.
+    pub(crate) fn of_day(&self, day: u64) -> [u8; 32] {
+        let hash = Sha256::new_with_prefix(b"stronghold/reconcile-day/v1").chain_update(self.0);
+        hash.chain_update(day.to_be_bytes()).finalize().into()
+    }
+}
+
+impl core::fmt::Debug for PairSecret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("PairSecret(..)")
+    }
 }
 
 /// The symbol of an entry. Zero is the sum of nothing, or of two equal symbols.

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     Edition, EntryId, Grant, Operation, Plan, Scope, Selection, Stamps,
     message::{Agreed, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Request, split_list},
+    reconcile::PairSecret,
 };
 
 /// A request to a peer.
@@ -60,6 +61,8 @@ pub struct SyncOptions {
     pub key: RecipientKey,
     /// 32 bytes that only the two ends of this session know, fresh each time.
     pub secret: [u8; 32],
+    /// The secret of this device and the peer, if they have one.
+    pub pair: Option<PairSecret>,
 }
 
 /// The initiator's authority to take entries.
@@ -117,6 +120,8 @@ enum State {
     AwaitListing(Selection, PeerList<Listing>),
     /// The reply to a sync.
     AwaitAgreed(Box<SyncOptions>),
+    /// The digest of this side's entries.
+    AwaitDigest(Box<Sync>),
     /// This side's own shapes, one scope after the other.
     AwaitShapes(Box<Sync>, ShapeQueries),
     /// The shapes this side would give, if they exceed what it may give.
@@ -163,6 +168,7 @@ impl Initiator {
     /// Starts a session, and sends the peer this snapshot's edition. `stamps` are those issued to
     /// the peer.
     pub fn with_edition(ask: SessionRequest, edition: Edition, stamps: Stamps) -> Self {
+        let pair_key = matches!(&ask, SessionRequest::Sync(ask) if ask.pair.is_some());
         let (request, state) = match ask {
             SessionRequest::Import { selection, key } => {
                 let expected = Expected::Within(Scope::of(selection.clone()));
@@ -183,7 +189,7 @@ impl Initiator {
             }
         };
         let mut core = Core::default();
-        core.send(Message::Open(Open { protocol: PROTOCOL, request, edition }));
+        core.send(Message::Open(Open { protocol: PROTOCOL, request, edition, pair_key }));
         let summary = Summary::default();
         Self { core, state, summary, sent_since: true, is_asking: false, stamps, copied: false }
     }
@@ -217,9 +223,7 @@ impl Initiator {
             }
             (State::AwaitAgreed(ask), Message::Agreed(agreed)) => {
                 self.note_editions(&agreed);
-                let sync = Box::new(Sync::agreed(*ask, agreed)?);
-                let queries = ShapeQueries::new(sync.scopes());
-                self.gather(sync, queries)?
+                self.describe(Box::new(Sync::agreed(*ask, agreed)?))?
             }
             (State::AwaitNames(mut sync), Message::Names(part)) => match sync.handle_names(part)? {
                 true => self.planned(sync)?,
@@ -313,6 +317,13 @@ impl Initiator {
     fn answer(&mut self, answer: TaskResult) -> Result<(), SessionError> {
         let state = core::mem::replace(&mut self.state, State::Over);
         self.state = match (state, answer) {
+            (State::AwaitDigest(mut sync), TaskResult::Digest(held)) => {
+                sync.hold_digest(*held);
+                match sync.holds_the_same() {
+                    true => self.look(sync)?,
+                    false => self.collect(sync)?,
+                }
+            }
             (State::AwaitShapes(mut sync, mut queries), TaskResult::Shapes(shapes)) => {
                 sync.hold(&queries.answered(), check_sorted(shapes)?);
                 self.gather(sync, queries)?
@@ -351,6 +362,22 @@ impl Initiator {
             _ => return Err(SessionError::ApiMisuse),
         };
         Ok(())
+    }
+
+    /// Requests the digest of this side's entries where it may pull, or its shapes.
+    fn describe(&mut self, sync: Box<Sync>) -> Result<State, SessionError> {
+        match sync.digest_needed()? {
+            Some(query) => {
+                self.core.perform(Task::Digest(Box::new(query)));
+                Ok(State::AwaitDigest(sync))
+            }
+            None => self.collect(sync),
+        }
+    }
+
+    fn collect(&mut self, sync: Box<Sync>) -> Result<State, SessionError> {
+        let queries = ShapeQueries::new(sync.scopes());
+        self.gather(sync, queries)
     }
 
     /// Requests this side's shapes in the next scope; after the last, sends the peer the permitted
@@ -414,7 +441,10 @@ impl Initiator {
     }
 
     fn propose(&mut self, sync: Box<Sync>, plan: Box<Plan>) -> State {
-        self.core.peer_holds(sync.common());
+        match sync.holds_the_same() {
+            true => self.core.notify(Event::PeerHoldsAll),
+            false => self.core.peer_holds(sync.common()),
+        }
         self.core.log(sync.verdicts(&plan));
         self.proposed(*sync, *plan)
     }

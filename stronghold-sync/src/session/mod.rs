@@ -6,6 +6,7 @@
 //! the same error; a last message for the peer may still be polled.
 
 mod batches;
+mod digest;
 mod initiator;
 mod letter;
 mod lists;
@@ -24,6 +25,7 @@ use self::lists::{
 };
 pub use self::{
     batches::{BATCH_BYTES, BATCH_ENTRIES, Expected, MAX_SEALED, ShapeList, Unexpected},
+    digest::{DigestQuery, HeldSet},
     initiator::{Consent, Initiator, Push, SessionRequest, SyncOptions, Take},
     letter::{LetterPlan, LetterShapes},
     responder::Responder,
@@ -53,6 +55,8 @@ pub enum Task {
     /// Collect the shapes of all heads in scope, sorted by entry (location, then revision), each
     /// once. Result: [`TaskResult::Shapes`].
     Shapes(Scope),
+    /// Compute the digest of all heads in scope. Result: [`TaskResult::Digest`].
+    Digest(Box<DigestQuery>),
     /// Collect the names and shapes of the entries that the grant covers. Result:
     /// [`TaskResult::Listing`].
     List(Grant),
@@ -93,6 +97,9 @@ pub enum Event {
     /// sealing any batch that is requested after this event. A lying peer can only add to what is
     /// remembered of it.
     PeerHolds(Vec<RevisionId>),
+    /// The peer holds every head that the last [`Task::Digest`] covered: remember them as for
+    /// [`Event::PeerHolds`].
+    PeerHoldsAll,
     /// The peer's description of its snapshot.
     Edition(Edition),
     /// Two snapshots of one identity are in use.
@@ -120,7 +127,7 @@ pub enum Duplicate {
 }
 
 /// The state of a peer after a sync: in `scope` it holds, durably, every head that
-/// [`Task::Shapes`] returned for that scope, or one that replaces it. Not so at the locations in
+/// [`Task::Shapes`] or [`Task::Digest`] covered in that scope, or one that replaces it. Not so at the locations in
 /// `except`: there something was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
@@ -228,6 +235,8 @@ impl Verdict {
 pub enum TaskResult {
     /// For [`Task::Shapes`]: the shapes.
     Shapes(Vec<Shape>),
+    /// For [`Task::Digest`]: the digest.
+    Digest(Box<HeldSet>),
     /// For [`Task::List`]: the entries.
     Listing(Vec<Listing>),
     /// For [`Task::Approve`] or [`Task::Confirm`]: yes.

@@ -13,12 +13,14 @@ use super::{
     Action, Core, Duplicate, Event, Lookup, MAX_ENTRIES, PeerMisbehaved, Session, SessionError, ShapeQueries,
     Summary, Task, TaskError, TaskResult, Verdict,
     batches::{BatchReceiver, BatchSender},
-    check_sorted, volume,
+    check_sorted,
+    digest::Keys,
+    volume,
 };
 use crate::{
     DeviceId, Edition, Location, Operation, Plan, Policy, Shape, Stamps, Timestamp,
     message::{LeftOut, Message, Propose, RecipientKey, Request, Volume, split_list},
-    reconcile::exchange::split_words,
+    reconcile::{PairSecret, exchange::split_words},
 };
 
 /// The responder's state machine.
@@ -40,8 +42,10 @@ enum State {
     AwaitShapesToSend(Box<Granted>, RecipientKey),
     /// This side's names and shapes.
     AwaitListing(Box<Granted>),
-    /// This side's own shapes, one scope after the other.
-    AwaitOwnShapes(Box<Sync>, ShapeQueries, Vec<Operation>),
+    /// The digest of this side's entries.
+    AwaitOwnDigest(Box<Sync>, Vec<Operation>),
+    /// This side's own shapes, one scope after the other, since the sets differ.
+    AwaitOwnShapes(Box<Sync>, ShapeQueries),
     /// The digest of the initiator's set.
     AwaitDigest(Box<Sync>),
     /// Names that the initiator requested.
@@ -67,8 +71,9 @@ impl Responder {
     pub fn new(policy: Policy, peer: DeviceId, now: Timestamp, key: RecipientKey, secret: [u8; 32]) -> Self {
         let entry_limit = MAX_ENTRIES as usize;
         let (edition, stamps, copied) = (Edition::default(), Stamps::default(), false);
+        let keys = Keys { session: secret, pair: None };
         let pending =
-            Box::new(PendingRequest { policy, peer, now, key, secret, edition, stamps, copied, entry_limit });
+            Box::new(PendingRequest { policy, peer, now, key, keys, edition, stamps, copied, entry_limit });
         Self { core: Core::default(), state: State::AwaitOpen(pending), summary: Summary::default() }
     }
 
@@ -77,6 +82,16 @@ impl Responder {
     pub fn with_edition(mut self, edition: Edition, stamps: Stamps) -> Self {
         if let State::AwaitOpen(pending) = &mut self.state {
             (pending.edition, pending.stamps) = (edition, stamps);
+        }
+        self
+    }
+
+    /// Sets the secret of this device and the peer: the digest of this side's entries is then
+    /// computed under a key that stays the same for a day.
+    #[must_use]
+    pub fn with_pair_secret(mut self, pair: PairSecret) -> Self {
+        if let State::AwaitOpen(pending) = &mut self.state {
+            pending.keys.pair = Some(pair);
         }
         self
     }
@@ -104,7 +119,10 @@ impl Responder {
                 sync.handle_offer(part)?;
                 State::AwaitDigest(sync)
             }
-            (State::AwaitDigest(sync), Message::DigestEnd) => self.compare(sync)?,
+            (State::AwaitDigest(sync), Message::DigestEnd) => {
+                let queries = sync.shapes_needed();
+                self.gather(sync, queries)?
+            }
             (State::AwaitDigest(sync), Message::End) => self.nothing_to_do(&sync),
             (State::AwaitProposal(mut sync), Message::Mismatch) => {
                 self.core.send(Message::NeedMore(sync.mismatch()?));
@@ -180,9 +198,13 @@ impl Responder {
                 self.core.send(Message::End);
                 self.finish()
             }
-            (State::AwaitOwnShapes(mut sync, mut queries, denied), TaskResult::Shapes(shapes)) => {
+            (State::AwaitOwnDigest(mut sync, denied), TaskResult::Digest(held)) => {
+                sync.hold_digest(held.digest);
+                self.agree(sync, &denied)
+            }
+            (State::AwaitOwnShapes(mut sync, mut queries), TaskResult::Shapes(shapes)) => {
                 sync.hold(&queries.answered(), check_sorted(shapes)?);
-                self.gather(sync, queries, denied)
+                self.gather(sync, queries)?
             }
             (State::AwaitNames(sync), TaskResult::Looked(looked)) => {
                 let names = looked.names.into_iter().collect::<Option<Vec<Location>>>();
@@ -233,16 +255,30 @@ impl Responder {
         self.giving(outgoing, None, done)
     }
 
-    /// Requests this side's shapes in the next scope. After the last, the sync continues; denied
-    /// operations are logged first.
-    fn gather(&mut self, mut sync: Box<Sync>, queries: ShapeQueries, denied: Vec<Operation>) -> State {
-        if queries.ask(&mut self.core) {
-            return State::AwaitOwnShapes(sync, queries, denied);
+    /// Requests the digest of this side's entries, if the initiator may pull any.
+    fn describe(&mut self, sync: Box<Sync>, denied: Vec<Operation>) -> State {
+        match sync.digest_needed() {
+            Some(query) => {
+                self.core.perform(Task::Digest(Box::new(query)));
+                State::AwaitOwnDigest(sync, denied)
+            }
+            None => self.agree(sync, &denied),
         }
-        sync.start_reconciliation();
-        self.log_denied(&denied, sync.selection());
+    }
+
+    /// Logs denied operations, and tells the initiator what it may do.
+    fn agree(&mut self, sync: Box<Sync>, denied: &[Operation]) -> State {
+        self.log_denied(denied, sync.selection());
         self.core.send(Message::Agreed(sync.agreed()));
         State::AwaitDigest(sync)
+    }
+
+    /// Requests this side's shapes in the next scope; after the last, compares both sets.
+    fn gather(&mut self, sync: Box<Sync>, queries: ShapeQueries) -> Result<State, SessionError> {
+        match queries.ask(&mut self.core) {
+            true => Ok(State::AwaitOwnShapes(sync, queries)),
+            false => self.compare(sync),
+        }
     }
 
     fn compare(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
@@ -279,7 +315,10 @@ impl Responder {
     fn nothing_to_do(&mut self, sync: &Sync) -> State {
         let mut verdicts = if sync.logged { Vec::new() } else { sync.verdict_to_give() };
         verdicts.extend(sync.verdicts_to_take(&[]));
-        self.core.peer_holds(sync.common());
+        match sync.holds_the_same() {
+            true => self.core.notify(Event::PeerHoldsAll),
+            false => self.core.peer_holds(sync.common()),
+        }
         self.core.log(verdicts);
         self.core.acknowledged = sync.acknowledged(&[]);
         self.finish()

@@ -66,7 +66,10 @@ fn summary(attempt: u8) -> SetDigest {
 }
 
 fn requests() -> Vec<(&'static str, Message)> {
-    let open = |request| Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() });
+    let open = |request| {
+        let pair_key = matches!(request, Request::Sync { .. });
+        Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default(), pair_key })
+    };
     let (selection, everything) = (select("client/vault/*"), Selection::everything());
     vec![
         ("Open/import", open(Request::Import { selection: everything.clone(), key: key() })),
@@ -98,11 +101,12 @@ fn finding() -> Vec<(&'static str, Message)> {
         push: scope.clone(),
         delete: scope,
         held: Some(summary(0)),
+        day: Some(20_000),
         edition: Edition { generation: 7, stamp: Some(Stamp::from_bytes([0x44; 8])) },
         copied: false,
     };
     let copied = Agreed { copied: true, ..all.clone() };
-    let push_only = Agreed { pull: None, delete: None, held: None, ..all.clone() };
+    let push_only = Agreed { pull: None, delete: None, held: None, day: None, ..all.clone() };
     let ranges = |content| Message::Digest(Digest::Ranges(vec![RangeDigest { end: None, content }]));
     let cut = vec![
         RangeDigest { end: Some(1 << 60), content: Content::Skip },

@@ -15,7 +15,7 @@ use stronghold_vault::{Entry, Labels, RevisionInfo, Stronghold};
 use crate::{
     common::{all_entries, at, get, import_all, ms, new, shapes},
     effort,
-    model::link::{Allowed, Replica, key, run_seen},
+    model::link::{Allowed, PAIR, Replica, key, run_seen},
 };
 
 const RECORD: &str = "shared/a/one";
@@ -42,6 +42,7 @@ fn sync(asking: &mut Replica, asked: &mut Replica) -> Vec<Message> {
         names: false,
         key: key(),
         secret: [9; 32],
+        pair: Some(PAIR),
     });
     let mut sent = Vec::new();
     let outcome = run_seen(ask, [9; 32], (asking, 0), (asked, 0), |_, message: &Message| {

@@ -6,6 +6,7 @@ mod changes;
 mod common;
 mod convergence;
 mod copying;
+mod digests;
 #[allow(dead_code, reason = "not all of it is used here")]
 #[path = "../../../stronghold-sync/tests/it/effort.rs"]
 mod effort;

@@ -37,7 +37,7 @@ use crate::{
     common::{at, ms},
     effort,
 };
-use link::{Allowed, File, GRANTED, Outcome, PRIVATE, Replica, Seen, key, run, select};
+use link::{Allowed, File, GRANTED, Outcome, PAIR, PRIVATE, Replica, Seen, key, run, select};
 use outline::{CLEAN, COMPLETE, FORKED, Outline, RECORDS, REMOVED, SELECTIONS, Transition, Way};
 use proptest::{
     prelude::*,
@@ -341,8 +341,15 @@ impl<const N: usize, const MODE: u8> World<N, MODE> {
         };
         self.replicas[asking].looks_further = matches!(push, Push::NotGranted);
         let selection = selection.clone();
-        let ask =
-            SessionRequest::Sync(SyncOptions { selection, take, push, names: false, key: key(), secret });
+        let ask = SessionRequest::Sync(SyncOptions {
+            selection,
+            take,
+            push,
+            names: false,
+            key: key(),
+            secret,
+            pair: Some(PAIR),
+        });
         self.hold(ask, secret, is_refused, (asking, to_asking), (asked, to_asked), cut)
     }
 

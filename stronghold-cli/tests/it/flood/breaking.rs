@@ -155,7 +155,12 @@ fn intruders() -> [Message; 7] {
         Message::Chunk(vec![1, 2, 3]),
         Message::Batch(Batch { index: 0, entries: 1, len: u64::MAX }),
         Message::Granted(Volume { entries: u64::MAX, bytes: u64::MAX }),
-        Message::Open(Open { protocol: 99, request, edition: stronghold_sync::Edition::default() }),
+        Message::Open(Open {
+            protocol: 99,
+            request,
+            edition: stronghold_sync::Edition::default(),
+            pair_key: false,
+        }),
     ]
 }
 
@@ -190,6 +195,7 @@ async fn run_tampered(
         names: false,
         key,
         secret: secret_of(&channel.channel_binding()),
+        pair: None,
     }));
     let mut handler = NoHandler;
     let mut host = VaultHost::new(home.clone(), channel, secret, &mut handler);

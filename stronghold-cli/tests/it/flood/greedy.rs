@@ -40,7 +40,7 @@ pub(crate) async fn greedy(
     let request = Request::Sync { selection, pull: false, push: true };
     send_message(
         &mut channel,
-        Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() }),
+        Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default(), pair_key: false }),
     )
     .await?;
     let _ = timeout(TIMEOUT, async {

@@ -80,7 +80,7 @@ impl Pair {
 
 fn open() -> Message {
     let request = Request::Browse { selection: Selection::everything() };
-    Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() })
+    Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default(), pair_key: false })
 }
 
 fn is_misbehaviour(outcome: &Result<Message, ChannelError>) -> bool {

@@ -6,11 +6,12 @@ use stronghold_snapshot::{
     ComplementReceiver, Manifest, RecipientPublicKey, RecipientSecretKey, SharedVault, now, seal_complement,
 };
 use stronghold_sync::{
-    DeviceId, Edition, Grant, Location, Losses, Mapping, RevisionId, Scope, Timestamp,
-    session::{Acknowledged, Changes, Expected, Export, Lookup, LookupResult, TaskResult},
+    DeviceId, Edition, Grant, Location, Losses, Mapping, RevisionId, Scope, Selection, Shape, Timestamp,
+    session::{Acknowledged, Changes, DigestQuery, Expected, Export, Lookup, LookupResult, TaskResult},
 };
 use stronghold_vault::{
-    Entry, ExportError, ImportError, ImportReport, PendingStep, PublicIdentity, RejectReason, Stronghold,
+    Entry, ExportError, HeldHeads, ImportError, ImportReport, PendingStep, PublicIdentity, RejectReason,
+    Stronghold,
 };
 
 use super::fault::HostError;
@@ -40,6 +41,8 @@ pub(super) struct VaultWork {
     /// The generation of the file whose heads were compared with the peer's; or a later one, as
     /// long as this session alone has changed the file since. `None` before any was compared.
     level: Option<u64>,
+    /// The heads of the last digest that the peer is not known to hold.
+    unknown: Vec<RevisionId>,
 }
 
 /// Locks a session's work, which only one task uses at a time.
@@ -65,25 +68,59 @@ impl VaultWork {
             knowledge: PeerKnowledge::new(stamp_of(binding)),
             is_copied: false,
             level: None,
+            unknown: Vec::new(),
         }
     }
 
-    /// Returns the shapes in a scope. Holds the vault's lock while it matches the scope's first
-    /// selection: the rules, where the peer is the initiator. The peer's own selection is matched
-    /// against those names only, without the lock.
+    /// Returns the shapes in a scope.
     pub(super) fn shapes(&mut self, scope: &Scope) -> Result<TaskResult, HostError> {
+        let collected = self.collect(scope, |stronghold, first| {
+            stronghold.shapes(&Scope::of(first.clone()), &Mapping::default())
+        });
+        Ok(TaskResult::Shapes(match collected? {
+            Ok(all) => all,
+            Err(within) => within,
+        }))
+    }
+
+    /// Returns the digest of the heads in a scope, and notes which of them the peer is not known to
+    /// hold.
+    pub(super) fn digest(&mut self, query: &DigestQuery) -> Result<TaskResult, HostError> {
+        let device = self.peer.device();
+        let collected = self.collect(&query.scope, |stronghold, _| stronghold.held_heads(query, &device))?;
+        let HeldHeads { held, unknown } = collected.unwrap_or_else(|within| HeldHeads {
+            held: query.answer(&within),
+            unknown: within.iter().map(|shape| shape.revision).collect(),
+        });
+        self.unknown = unknown;
+        Ok(TaskResult::Digest(Box::new(held)))
+    }
+
+    /// Returns the heads of the last digest that the peer is not known to hold.
+    pub(super) fn take_unknown(&mut self) -> Vec<RevisionId> {
+        std::mem::take(&mut self.unknown)
+    }
+
+    /// Returns what `all` collects in the scope's first selection; or in `Err` the shapes in scope,
+    /// if there are further selections. Holds the vault's lock while it matches the first one: the
+    /// rules, where the peer is the initiator. The peer's own selection is matched against those
+    /// names only, without the lock.
+    fn collect<T>(
+        &mut self,
+        scope: &Scope,
+        all: impl FnOnce(&Stronghold, &Selection) -> T,
+    ) -> Result<Result<T, Vec<Shape>>, HostError> {
         let home = self.home.clone();
         let mut home = home.lock();
         home.refresh()?;
         self.level.get_or_insert(home.file().sealer().generation());
         let Some(rest) = scope.rest() else {
-            let first = Scope::of(scope.first().clone());
-            return Ok(TaskResult::Shapes(home.stronghold().shapes(&first, &Mapping::default())));
+            return Ok(Ok(all(home.stronghold(), scope.first())));
         };
         let named = home.stronghold().named_shapes(scope.first());
         drop(home);
         let within = named.into_iter().filter(|(location, _)| rest.covers_text(location));
-        Ok(TaskResult::Shapes(within.map(|(_, shape)| shape).collect()))
+        Ok(Err(within.map(|(_, shape)| shape).collect()))
     }
 
     pub(super) fn list(&self, grant: &Grant) -> Result<TaskResult, HostError> {

@@ -244,7 +244,15 @@ impl Input {
                 let take = matches!(self.kind, Kind::Both | Kind::Pull) || push.is_none();
                 let take = take.then_some(Take::Everything);
                 let push = push.filter(|_| !matches!(self.kind, Kind::Pull)).map_or(Push::No, Push::Granted);
-                SessionRequest::Sync(SyncOptions { selection, take, push, names: self.approves, key, secret })
+                SessionRequest::Sync(SyncOptions {
+                    selection,
+                    take,
+                    push,
+                    names: self.approves,
+                    key,
+                    secret,
+                    pair: None,
+                })
             }
         }
     }
@@ -299,6 +307,7 @@ impl MadeUp {
                     protocol,
                     request: request(*kind, *selection),
                     edition: Edition::default(),
+                    pair_key: false,
                 })
             }
             Self::Refused => Message::Refused(Refusal::Failed),
@@ -307,6 +316,7 @@ impl MadeUp {
                 push: push.map(Choice::selection),
                 delete: delete.map(Choice::selection),
                 held: held.as_ref().map(|held| summary(held, known)),
+                day: None,
                 edition: Edition::default(),
                 copied: pull.is_none(),
             }),

@@ -12,7 +12,9 @@ use alloc::{
 use super::super::{
     Acknowledged, Lookup, LookupResult, MAX_GIVEN, PeerList, PeerMisbehaved, SessionError, Verdict,
     batches::{BatchReceiver, Expected, ShapeList},
-    count_records, difference, find, is_replaced_by, positions, record_of, volume,
+    count_records, difference,
+    digest::{DigestQuery, HeldSet, Keys},
+    find, is_replaced_by, positions, record_of, volume,
 };
 use super::proposed::Proposed;
 use super::{Consent, Push, SyncOptions, Take};
@@ -54,8 +56,11 @@ pub(super) struct Sync {
     withheld: Vec<Shape>,
     /// The part of `may_give` that is not in `held`.
     offered: Vec<Shape>,
-    /// The session's secret, from which the reconciliation derives its keys.
-    secret: [u8; 32],
+    /// The secrets from which the reconciliation derives its keys, and the day of the pair's key.
+    keys: Keys,
+    day: Option<u64>,
+    /// The digest of this side's entries where it may pull.
+    own_set: Option<HeldSet>,
     /// The peer's digest, and the reconciliation with its set, where this side may pull.
     theirs: Option<SetDigest>,
     reconciling: Option<Initiator>,
@@ -108,7 +113,9 @@ impl Sync {
             may_give: Vec::new(),
             withheld: Vec::new(),
             offered: Vec::new(),
-            secret: ask.secret,
+            keys: Keys { session: ask.secret, pair: ask.pair },
+            day: agreed.day,
+            own_set: None,
             theirs: agreed.held,
             reconciling: None,
             only_there: PeerList::new(),
@@ -121,6 +128,30 @@ impl Sync {
             delivered: BTreeSet::new(),
             waiting: Vec::new(),
         })
+    }
+
+    /// Returns the query for the digest of this side's entries where it may pull, if it may pull.
+    pub(super) fn digest_needed(&self) -> Result<Option<DigestQuery>, PeerMisbehaved> {
+        let query = |pull| self.keys.query(pull, self.day).ok_or(PeerMisbehaved::OutOfOrder);
+        self.pull.as_ref().map(query).transpose()
+    }
+
+    /// Stores the digest of this side's entries where it may pull.
+    pub(super) fn hold_digest(&mut self, held: HeldSet) {
+        self.own_set = Some(held);
+    }
+
+    /// Returns whether the peer's set is the same, and nothing else can be given: then no shape is
+    /// needed.
+    pub(super) fn holds_the_same(&self) -> bool {
+        let (Some(own), Some(theirs), Some(pull)) = (&self.own_set, &self.theirs, &self.pull) else {
+            return false;
+        };
+        let within = |scope: Option<&Scope>| scope.is_none_or(|scope| pull.includes(scope));
+        own.digest.is_same(theirs)
+            && within(self.push.as_ref())
+            && within(self.delete.as_ref())
+            && within(self.givable().as_ref())
     }
 
     /// Returns the scopes in which this side's own shapes are needed.
@@ -166,8 +197,13 @@ impl Sync {
         self.may_give.sort_by_key(Shape::entry);
         self.offered = difference(&self.may_give, &self.held);
         let entries = self.held.iter().map(Shape::entry);
-        let theirs = self.theirs.take();
-        self.reconciling = theirs.map(|theirs| Initiator::new(&self.secret, entries.clone(), theirs));
+        let key = self.digest_needed().ok().flatten().map(|query| query.key());
+        self.reconciling = match (self.theirs.take(), key, &self.own_set) {
+            (Some(theirs), Some(key), Some(own)) => {
+                Some(Initiator::with_digest(&self.keys.session, key, own.digest.clone(), theirs))
+            }
+            _ => None,
+        };
         let telling = self.reconciling.as_mut().map(|reconciling| reconciling.begin(entries));
         let mut messages: Vec<Message> = telling.into_iter().flatten().map(Message::Digest).collect();
         let bare = |shape: &Shape| Shape { ancestors: Ancestors::default(), ..shape.clone() };
@@ -209,7 +245,7 @@ impl Sync {
         let lacking: BTreeSet<Symbol> = self.lacking.drain(..).map(Symbol::from_bits).collect();
         let key = match &self.reconciling {
             Some(reconciling) => reconciling.set().key().clone(),
-            None => SetKey::new(&self.secret, 0),
+            None => SetKey::new(&self.keys.session, 0),
         };
         // Equal sets have had no need of symbols.
         let symbols = |shapes: &[Shape]| -> Vec<(Symbol, EntryId)> {
@@ -351,7 +387,10 @@ impl Sync {
         plan.pull_refused = self.pull_refused;
         let differs = self.differing_records();
         let same = || self.held.iter().filter(|shape| !differs.contains(&shape.location));
-        let counted = (count_records(same()), count_records(same().filter(|shape| !shape.deleted)));
+        let counted = match &self.own_set {
+            Some(own) if self.holds_the_same() => (own.records, own.readable),
+            _ => (count_records(same()), count_records(same().filter(|shape| !shape.deleted))),
+        };
         Ok(plan.and_unchanged(counted.0, counted.1))
     }
 

@@ -1,6 +1,6 @@
 //! The decision on a request: by the policy, or by a person.
 
-use super::super::{Duplicate, Event, PeerMisbehaved, SessionError, ShapeQueries, Task};
+use super::super::{Duplicate, Event, PeerMisbehaved, SessionError, Task, digest::day_of};
 use super::{
     Responder, State,
     request::{Granted, PendingRequest, Ruling, denied, operations},
@@ -28,6 +28,7 @@ impl Responder {
             self.core.notify(Event::Duplicate(Duplicate::Theirs));
         }
         self.core.notify(Event::Edition(open.edition));
+        pending.keys.pair = pending.keys.pair.filter(|_| open.pair_key);
         if matches!(request, Request::Sync { pull: false, push: false, .. }) {
             return Err(PeerMisbehaved::OutOfOrder.into());
         }
@@ -82,12 +83,12 @@ impl Responder {
             (Request::Sync { selection: asked, .. }, _, pull)
                 if pull.is_some() || push.is_some() || delete.is_some() =>
             {
-                let sync = Sync::new(&asked, [pull, push, delete], pending.key, pending.secret);
+                let day = pending.keys.pair.as_ref().map(|_| day_of(pending.now));
+                let sync = Sync::new(&asked, [pull, push, delete], pending.key, pending.keys, day);
                 let sync = Box::new(
                     sync.with_edition(pending.edition, pending.copied).with_entry_limit(pending.entry_limit),
                 );
-                let queries = ShapeQueries::new(sync.scopes());
-                self.gather(sync, queries, denied)
+                self.describe(sync, denied)
             }
             _ => {
                 self.log_denied(&denied, &selection);

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use super::super::Verdict;
+use super::super::{Verdict, digest::Keys};
 use crate::{
     Decision, DeviceId, Edition, Grant, Operation, Pending, Policy, Stamps, Timestamp,
     message::{RecipientKey, Request, Volume},
@@ -15,7 +15,7 @@ pub(super) struct PendingRequest {
     pub(super) peer: DeviceId,
     pub(super) now: Timestamp,
     pub(super) key: RecipientKey,
-    pub(super) secret: [u8; 32],
+    pub(super) keys: Keys,
     /// This snapshot's edition, and the stamps issued to the peer.
     pub(super) edition: Edition,
     pub(super) stamps: Stamps,

@@ -7,17 +7,19 @@ use alloc::{
 };
 
 use super::super::{
-    Acknowledged, LeftBehind, Lookup, LookupResult, PeerList, PeerMisbehaved, Verdict,
+    Acknowledged, LeftBehind, Lookup, LookupResult, PeerList, PeerMisbehaved, ShapeQueries, Verdict,
     batches::{BatchReceiver, BatchSender, Expected, ShapeList},
-    count_records, find, is_replaced_by, positions, record_of, take_indices, volume,
+    count_records,
+    digest::{DigestQuery, Keys},
+    find, is_replaced_by, positions, record_of, take_indices, volume,
 };
 use crate::{
-    Edition, EntryId, Grant, LocationId, OnConflict, Operation, Plan, PlanOptions, RevisionId, Scope,
-    Selection, Shape, ShortId,
+    Edition, EntryId, Grant, LocationId, OnConflict, Operation, Plan, PlanOptions, RevisionId, Selection,
+    Shape, ShortId,
     message::{Agreed, LeftOut, MAX_NAMED, RecipientKey},
     plan::{MAX_ADDED_HEADS, Sieve, plan_through},
     reconcile::{
-        Digest, NeedMore,
+        Digest, NeedMore, SetDigest,
         exchange::{DiffResult, Responder},
         symbol::{SetKey, Symbol},
     },
@@ -32,11 +34,14 @@ pub(super) struct Sync {
     delete: Option<Grant>,
     /// This side's one-time key.
     pub(super) key: RecipientKey,
-    /// The session's secret, from which the reconciliation derives its keys.
-    secret: [u8; 32],
+    /// The secrets from which the reconciliation derives its keys, and the day of the pair's key.
+    keys: Keys,
+    day: Option<u64>,
     /// The reconciliation, where the initiator may pull; and its offered entries where it may not.
     reconciling: Option<Responder>,
     offered: PeerList<Shape>,
+    /// `true` once this side's shapes are collected: not before the sets are known to differ.
+    is_collected: bool,
     /// This side's shapes that the initiator may pull, and those that it may replace or delete.
     pullable: Vec<Shape>,
     writable: Vec<Shape>,
@@ -74,7 +79,8 @@ impl Sync {
         selection: &Selection,
         [pull, push, delete]: [Option<Grant>; 3],
         key: RecipientKey,
-        secret: [u8; 32],
+        keys: Keys,
+        day: Option<u64>,
     ) -> Self {
         Self {
             selection: selection.to_string(),
@@ -82,9 +88,11 @@ impl Sync {
             push,
             delete,
             key,
-            secret,
+            keys,
+            day,
             reconciling: None,
             offered: PeerList::new(),
+            is_collected: false,
             pullable: Vec::new(),
             writable: Vec::new(),
             only_here: Vec::new(),
@@ -120,33 +128,45 @@ impl Sync {
         let scope = |grant: &Option<Grant>| grant.as_ref().map(|grant| grant.scope().first().clone());
         let held = self.reconciling.as_ref().map(|reconciling| reconciling.summary().clone());
         let (pull, push, delete) = (scope(&self.pull), scope(&self.push), scope(&self.delete));
-        Agreed { pull, push, delete, held, edition: self.edition, copied: self.copied }
+        let day = self.day.filter(|_| held.is_some());
+        Agreed { pull, push, delete, held, day, edition: self.edition, copied: self.copied }
     }
 
-    /// Returns the scopes in which this side's own shapes are needed.
-    pub(super) fn scopes(&self) -> [(Operation, Option<&Scope>); 3] {
-        [
+    /// Returns the query for the digest of what the initiator may pull, if it may pull.
+    pub(super) fn digest_needed(&self) -> Option<DigestQuery> {
+        self.keys.query(self.pull.as_ref()?.scope(), self.day)
+    }
+
+    /// Starts the reconciliation with the digest of what the initiator may pull.
+    pub(super) fn hold_digest(&mut self, digest: SetDigest) {
+        let key = self.digest_needed().map(|query| query.key());
+        self.reconciling = key.map(|key| Responder::with_digest(&self.keys.session, key, digest));
+    }
+
+    /// Returns the queries for this side's own shapes, unless they are collected.
+    pub(super) fn shapes_needed(&self) -> ShapeQueries {
+        let scopes = [
             (Operation::Pull, self.pull.as_ref().map(Grant::scope)),
             (Operation::Push, self.push.as_ref().map(Grant::scope)),
             (Operation::Delete, self.delete.as_ref().map(Grant::scope)),
-        ]
+        ];
+        ShapeQueries::new(scopes.into_iter().filter(|_| !self.is_collected))
+    }
+
+    /// Returns whether the initiator has found its set to be the same, without any shape.
+    pub(super) fn holds_the_same(&self) -> bool {
+        self.reconciling.is_some() && !self.is_collected
     }
 
     /// Stores this side's own shapes, sorted, of a scope that these operations need.
     pub(super) fn hold(&mut self, operations: &[Operation], shapes: Vec<Shape>) {
+        self.is_collected = true;
         if operations.iter().any(|operation| *operation != Operation::Pull) {
             self.writable = union(&self.writable, &shapes);
         }
         if operations.contains(&Operation::Pull) {
             self.pullable = shapes;
         }
-    }
-
-    /// Starts the reconciliation: this side's shapes are complete, and the pullable ones become a
-    /// set.
-    pub(super) fn start_reconciliation(&mut self) {
-        let entries = self.pullable.iter().map(Shape::entry);
-        self.reconciling = self.pull.is_some().then(|| Responder::new(&self.secret, entries));
     }
 
     pub(super) fn handle_digest(&mut self, part: Digest) -> Result<(), PeerMisbehaved> {
@@ -207,7 +227,7 @@ impl Sync {
     fn key_in_use(&self) -> SetKey {
         match &self.reconciling {
             Some(reconciling) => reconciling.key().clone(),
-            None => SetKey::new(&self.secret, 0),
+            None => SetKey::new(&self.keys.session, 0),
         }
     }
 

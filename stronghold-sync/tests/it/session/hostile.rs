@@ -53,6 +53,7 @@ pub(crate) fn open_sync(pull: bool, push: bool) -> Message {
         protocol: PROTOCOL,
         request: Request::Sync { selection: select("wallet"), pull, push },
         edition: Edition::default(),
+        pair_key: false,
     })
 }
 
@@ -63,6 +64,7 @@ pub(crate) fn agreed() -> Message {
         push: scope(),
         delete: scope(),
         held: Some(SetDigest::default()),
+        day: None,
         edition: Edition::default(),
         copied: false,
     })
@@ -78,7 +80,7 @@ fn another_version_is_told_from_misbehaviour() {
     let request = Request::Browse { selection: select("**") };
     let error = responder_error(
         &mut b,
-        vec![Message::Open(Open { protocol: 9, request, edition: Edition::default() })],
+        vec![Message::Open(Open { protocol: 9, request, edition: Edition::default(), pair_key: false })],
     );
     assert_eq!(error, Some(SessionError::PeerIncompatible { ours: PROTOCOL, theirs: 9 }));
     assert_eq!(b.sent(), [Message::Refused(Refusal::Version)]);
@@ -336,6 +338,7 @@ fn a_side_that_was_not_asked_for_or_granted_a_direction_gets_none() {
         push: None,
         delete: None,
         held: None,
+        day: None,
         edition: Edition::default(),
         copied: false,
     });
@@ -352,6 +355,7 @@ fn a_peer_that_agrees_to_more_than_was_asked_learns_no_more() {
         push: everything(),
         delete: everything(),
         held,
+        day: None,
         edition: Edition::default(),
         copied: false,
     };
@@ -421,7 +425,7 @@ fn confirmations_come_in_order_and_for_what_was_sent() {
     let open = |index| {
         let request = Request::Import { selection: select("**"), key: key(0xA) };
         vec![
-            Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() }),
+            Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default(), pair_key: false }),
             Message::Ack(index),
         ]
     };
@@ -439,7 +443,12 @@ fn a_message_while_the_host_owes_an_answer_is_misuse() {
     let mut session = Responder::new(b.policy.clone(), A, ms(0), key(0xB), SECRET);
     let request = Request::Import { selection: select("**"), key: key(0xA) };
     session
-        .handle_message(Message::Open(Open { protocol: PROTOCOL, request, edition: Edition::default() }))
+        .handle_message(Message::Open(Open {
+            protocol: PROTOCOL,
+            request,
+            edition: Edition::default(),
+            pair_key: false,
+        }))
         .unwrap();
     assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));
     assert_eq!(session.handle_message(Message::End), Err(SessionError::ApiMisuse));

@@ -4,6 +4,7 @@
 mod forged;
 mod hostile;
 mod known;
+mod level;
 mod rules;
 mod states;
 mod tampered;

@@ -26,6 +26,7 @@ pub(crate) fn one_of_each() -> Vec<Message> {
             protocol: PROTOCOL,
             request: Request::Browse { selection: select("**") },
             edition: Edition::default(),
+            pair_key: false,
         }),
         Message::Asking,
         Message::Agreed(Agreed {
@@ -33,6 +34,7 @@ pub(crate) fn one_of_each() -> Vec<Message> {
             push: everything.clone(),
             delete: everything,
             held: Some(SetDigest::default()),
+            day: None,
             edition: Edition::default(),
             copied: false,
         }),
@@ -41,6 +43,7 @@ pub(crate) fn one_of_each() -> Vec<Message> {
             push: None,
             delete: None,
             held: None,
+            day: None,
             edition: Edition::default(),
             copied: false,
         }),

@@ -10,6 +10,7 @@ use stronghold_sync::{
     Ancestors, DeviceId, EntryId, Grant, Location, LocationId, Operation, Plan, Policy, Replaced, RevisionId,
     Rule, Scope, Selection, Shape, Timestamp, heads,
     message::{Listing, Message, RecipientKey},
+    reconcile::PairSecret,
     reconcile::internals::{Set, SetKey},
     session::{
         Acknowledged, Action, Changes, Consent, Event, Export, Import, Initiator, LeftBehind, Lookup,
@@ -23,6 +24,9 @@ pub(crate) use self::pair::{Outcome, Way, drive};
 
 pub(crate) const A: DeviceId = DeviceId::from_bytes([0xA; 32]);
 pub(crate) const B: DeviceId = DeviceId::from_bytes([0xB; 32]);
+
+/// The secret of the pair.
+pub(crate) const PAIR: PairSecret = PairSecret::from_bytes([8; 32]);
 
 pub(crate) const SECRET: [u8; 32] = [5; 32];
 
@@ -88,6 +92,10 @@ pub(crate) struct Node {
     pub(crate) acknowledged: Option<Acknowledged>,
     /// Revisions that came from the peer of the last sessions.
     pub(crate) delivered: BTreeSet<RevisionId>,
+    /// The heads of the last digest.
+    pub(crate) digested: Vec<RevisionId>,
+    /// Number of times that shapes were collected in this session.
+    pub(crate) collected: usize,
     pub(crate) on_plan: TaskResult,
     pub(crate) now: Timestamp,
     /// The result to return instead, with the number of the task or log.
@@ -116,6 +124,8 @@ impl Node {
             declined: Vec::new(),
             acknowledged: None,
             delivered: BTreeSet::new(),
+            digested: Vec::new(),
+            collected: 0,
             on_plan: TaskResult::Proceed { deletions_confirmed: false },
             now: ms(0),
             sabotage: None,
@@ -291,6 +301,7 @@ impl Node {
                 assert!(!revisions.is_empty());
                 self.known.extend(revisions);
             }
+            Event::PeerHoldsAll => self.known.extend(&self.digested),
             Event::Listing(found) => self.found = found,
             Event::LeftBehind(left) => self.left = Some(left),
             Event::Declined(records) => self.declined = records,
@@ -301,7 +312,15 @@ impl Node {
     fn perform(&mut self, task: Task) -> Result<TaskResult, TaskError> {
         let yes = |yes: bool| if yes { TaskResult::Approved } else { TaskResult::Denied };
         Ok(match task {
-            Task::Shapes(scope) => TaskResult::Shapes(self.shapes(&scope)),
+            Task::Shapes(scope) => {
+                self.collected += 1;
+                TaskResult::Shapes(self.shapes(&scope))
+            }
+            Task::Digest(query) => {
+                let heads = self.shapes(&query.scope);
+                self.digested = heads.iter().map(|head| head.revision).collect();
+                TaskResult::Digest(Box::new(query.answer(&heads)))
+            }
             Task::List(grant) => TaskResult::Listing(self.listing(&grant)),
             Task::Approve(_) => yes(self.approves),
             Task::Confirm(_) => yes(self.confirms_losses),
@@ -323,6 +342,7 @@ impl Host for Node {
         self.given.clear();
         self.told.clear();
         self.acknowledged = None;
+        self.collected = 0;
         self.actions = 0;
     }
 
@@ -377,7 +397,7 @@ pub(crate) fn run_tampered(
     b: &mut Node,
     tamper: impl FnMut(Way, usize, Message) -> Vec<Message>,
 ) -> Outcome {
-    let asked = Responder::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
+    let asked = Responder::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET).with_pair_secret(PAIR);
     drive(End::new(Initiator::new(ask), a), End::new(asked, b), tamper)
 }
 
@@ -395,6 +415,7 @@ pub(crate) fn sync_by(selection: &str, take: Option<Take>, push: Push, names: bo
         names,
         key: key(0xA),
         secret: SECRET,
+        pair: None,
     })
 }
 

@@ -8,14 +8,15 @@ mod pair;
 use std::time::Duration;
 
 use stronghold_sync::{
-    ClientId, DeviceId, MAX_ANCESTORS, Mapping, Operation, Rule, Selection, Shape,
+    ClientId, DeviceId, MAX_ANCESTORS, Mapping, Operation, RevisionId, Rule, Selection, Shape,
     message::{Message, RecipientKey},
+    reconcile::PairSecret,
     session::{
         Action, Changes, Event, Export, Import, Initiator, Lookup, LookupResult, PeerMisbehaved, Responder,
         SessionRequest, Task, TaskError, TaskResult, Verdict,
     },
 };
-use stronghold_vault::{AuditRecord, Entry, Peer, RejectReason, Stronghold};
+use stronghold_vault::{AuditRecord, Entry, HeldHeads, Peer, RejectReason, Stronghold};
 
 pub(crate) use self::pair::Outcome;
 use self::pair::{End, Host, Performed, drive};
@@ -24,6 +25,8 @@ use crate::common::{bytes, ms, new};
 
 /// The selection that every replica lets every other one take, write and delete.
 pub(crate) const GRANTED: &str = "shared/**";
+/// The secret of each two replicas.
+pub(crate) const PAIR: PairSecret = PairSecret::from_bytes([8; 32]);
 /// The client that is granted to nobody.
 pub(crate) const PRIVATE: &str = "private";
 
@@ -70,6 +73,8 @@ pub(crate) struct Replica {
     pub(crate) now: u64,
     /// Set if the replica computes for itself what it would send without rules.
     pub(crate) looks_further: bool,
+    /// The heads of the last digest that the peer was not known to hold.
+    unknown: Vec<RevisionId>,
     file: File,
     /// The extent of its forgetting: see [`super::outline`].
     mode: u8,
@@ -92,8 +97,18 @@ impl Replica {
         let rules = vec![Allowed::ALL; replicas];
         let file = File { bytes: bytes(&stronghold), seen: 0, rules: rules.clone() };
         let (device, looks_further) = (device(number), false);
-        let mut replica =
-            Self { device, stronghold, seen: 0, rules, now: 0, looks_further, file, mode, generation: 0 };
+        let mut replica = Self {
+            device,
+            stronghold,
+            seen: 0,
+            rules,
+            now: 0,
+            looks_further,
+            unknown: Vec::new(),
+            file,
+            mode,
+            generation: 0,
+        };
         replica.limit();
         replica
     }
@@ -159,6 +174,13 @@ impl Replica {
                     assert_none_is_private(&shapes);
                 }
                 TaskResult::Shapes(shapes)
+            }
+            Task::Digest(query) => {
+                let HeldHeads { held, unknown } = self.stronghold.held_heads(&query, &peer);
+                let shapes = self.stronghold.shapes(&query.scope, &Mapping::default());
+                assert_eq!(held, query.answer(&shapes), "the digest that was kept is another");
+                self.unknown = unknown;
+                TaskResult::Digest(Box::new(held))
             }
             Task::Plan(_) => TaskResult::Proceed { deletions_confirmed: false },
             Task::Confirm(_) => TaskResult::Denied,
@@ -299,6 +321,10 @@ impl Host for Side<'_> {
                 stronghold.peers_mut().acknowledge(&self.peer, &acknowledged, *generation);
                 self.replica.commit();
             }
+            Action::Notify(Event::PeerHoldsAll) => {
+                let Replica { stronghold, unknown, .. } = &mut *self.replica;
+                stronghold.record_disclosed(&self.peer, std::mem::take(unknown));
+            }
             Action::Perform(task) => return self.replica.perform(task, self.peer, self.gains).map(Some),
             Action::Send(_) | Action::Notify(_) | Action::Finished(_) => {}
         }
@@ -333,7 +359,8 @@ pub(crate) fn run_seen(
         .into_iter()
         .filter(|side| side.mode != COMPLETE)
         .for_each(|side| _ = side.commit());
-    let session = Responder::new(asked.stronghold.policy().clone(), asking.device, ms(0), key(), secret);
+    let session = Responder::new(asked.stronghold.policy().clone(), asking.device, ms(0), key(), secret)
+        .with_pair_secret(PAIR);
     let peers = [asked.device, asking.device];
     let mut a = Side { replica: asking, peer: peers[0], gains };
     let mut b = Side { replica: asked, peer: peers[1], gains: gains_of_asked };
