@@ -33,6 +33,7 @@ pub struct RecipientKeyTooLong;
 
 /// A message. Lists come in parts; the message after a list closes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "few messages are held at a time")]
 pub enum Message {
     /// Initiator: the request. The first message of a session.
     Open(Open),

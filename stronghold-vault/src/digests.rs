@@ -1,20 +1,14 @@
-//! Digests of the heads in a scope, kept up to date while records change: comparing two devices
-//! that hold the same then costs what has changed since the last time.
+//! Holds digests of heads between syncs, and what has changed under them since.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use stronghold_sync::{
-    DeviceId, EntryId, LocationId, RevisionId, Scope,
+    DeviceId, EntryId, LocationId, RevisionId,
     reconcile::SetKey,
     session::{DigestQuery, HeldSet},
-};
-
-use crate::{
-    record::Record,
-    stronghold::{Client, Stronghold, Vault, names},
 };
 
 /// Maximum number of digests that are kept.
@@ -22,17 +16,8 @@ const MAX_KEPT: usize = 16;
 /// Number of heads unknown to the device up to which a digest is kept: the first sync with a
 /// device keeps none.
 const MAX_UNKNOWN: usize = 1 << 12;
-/// Number of changed records up to which a digest is updated, however small the scope.
+/// Number of changed records up to which a digest is kept, however small the scope.
 const MAX_CHANGED: usize = 1 << 10;
-
-/// The digest of a scope, and the heads in it that a device is not known to hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldHeads {
-    /// The digest, and the number of records.
-    pub held: HeldSet,
-    /// The heads that the device is not known to hold, ascending.
-    pub unknown: Vec<RevisionId>,
-}
 
 /// The digests that are kept, the last used one last.
 #[derive(Debug, Default)]
@@ -40,129 +25,96 @@ pub(crate) struct Digests(Mutex<Vec<Kept>>);
 
 /// A digest, and the records that have changed since it was computed.
 #[derive(Debug)]
-struct Kept {
-    query: DigestQuery,
-    key: SetKey,
+pub(crate) struct Kept {
+    pub(crate) query: DigestQuery,
+    pub(crate) key: SetKey,
     device: DeviceId,
-    held: HeldSet,
+    pub(crate) held: HeldSet,
     /// Heads that the device was not known to hold when this was last asked for.
-    unknown: BTreeSet<EntryId>,
-    changed: BTreeMap<LocationId, Before>,
+    pub(crate) unknown: BTreeSet<EntryId>,
+    changed: BTreeMap<LocationId, Heads>,
 }
 
-/// The heads of a record when the digest was computed.
-#[derive(Debug)]
-struct Before {
-    heads: Vec<RevisionId>,
-    is_readable: bool,
-    /// Set if the record is in the scope; `None` if it did not exist.
-    is_covered: Option<bool>,
+/// The heads of one record.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    pub(crate) ids: Vec<RevisionId>,
+    pub(crate) is_readable: bool,
+    /// Set if the record is in the scope; `None` if it does not exist.
+    pub(crate) is_covered: Option<bool>,
 }
 
-impl Stronghold {
-    /// Returns the digest of the heads in the query's scope, and those that `device` is not known
-    /// to hold. If the query's key is used again, the digest is kept, and costs the changes alone
-    /// the next time.
-    pub fn held_heads(&self, query: &DigestQuery, device: &DeviceId) -> HeldHeads {
-        let mut kept = self.digests.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = kept.iter().position(|kept| kept.query == *query && kept.device == *device);
-        let mut found = match at {
-            Some(at) => kept.remove(at),
-            None => self.compute(query, device),
-        };
-        found.update(self);
-        let (held, unknown) =
-            (found.held.clone(), found.unknown.iter().map(|entry| entry.revision).collect());
-        if query.is_lasting && found.unknown.len() <= MAX_UNKNOWN {
-            if kept.len() == MAX_KEPT {
-                kept.remove(0);
-            }
-            kept.push(found);
-        }
-        HeldHeads { held, unknown }
+impl Digests {
+    fn lock(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn compute(&self, query: &DigestQuery, device: &DeviceId) -> Kept {
-        let mut kept = Kept {
+    /// Removes the digest of this query for the device, if it is kept.
+    pub(crate) fn take(&self, query: &DigestQuery, device: &DeviceId) -> Option<Kept> {
+        let mut all = self.lock();
+        let at = all.iter().position(|kept| kept.query == *query && kept.device == *device)?;
+        Some(all.remove(at))
+    }
+
+    /// Keeps a digest if it is likely to be asked for again, and little has to be remembered for
+    /// it.
+    pub(crate) fn keep(&self, kept: Kept) {
+        if kept.query.is_lasting && kept.unknown.len() <= MAX_UNKNOWN {
+            let mut all = self.lock();
+            if all.len() == MAX_KEPT {
+                all.remove(0);
+            }
+            all.push(kept);
+        }
+    }
+
+    /// Notes a record that is about to change. `heads` are those in the scope of a query.
+    pub(crate) fn note(&mut self, id: &LocationId, heads: impl Fn(&DigestQuery) -> Heads) {
+        let all = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for Kept { query, changed, .. } in &mut *all {
+            changed.entry(*id).or_insert_with(|| heads(query));
+        }
+        all.retain(|kept| kept.changed.len() <= MAX_CHANGED.max(kept.held.records as usize / 8));
+    }
+}
+
+impl Kept {
+    /// Creates the digest of no record.
+    pub(crate) fn new(query: &DigestQuery, device: &DeviceId) -> Self {
+        Self {
             query: query.clone(),
             key: query.key(),
             device: *device,
             held: HeldSet::default(),
             unknown: BTreeSet::new(),
             changed: BTreeMap::new(),
-        };
-        for (id, .., record) in self.records_in(&query.scope) {
-            kept.held.records += 1;
-            kept.held.readable += u64::from(record.is_readable());
-            for head in record.heads() {
-                let entry = EntryId { location: id, revision: head.id };
-                kept.held.digest.add(kept.key.hash(&entry));
-                if !self.peers.was_disclosed_to(device, &head.id) {
-                    kept.unknown.insert(entry);
-                }
-            }
         }
-        kept
     }
 
-    /// Notes a record that is about to change, for the digests that are kept.
-    pub(crate) fn note_for_digests(&mut self, id: &LocationId) {
-        let Self { digests, clients, .. } = self;
-        let kept = digests.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if kept.is_empty() {
-            return;
-        }
-        let client = clients.get(&id.client);
-        let vault = client.and_then(|client| Some((client, client.vaults.get(&id.vault)?)));
-        let record = vault.and_then(|(client, vault)| Some((client, vault, vault.records.get(&id.record)?)));
-        kept.iter_mut().for_each(|kept| kept.note(id, record));
-        kept.retain(|kept| kept.changed.len() <= MAX_CHANGED.max(kept.held.records as usize / 8));
-    }
-}
-
-impl Kept {
-    fn note(&mut self, id: &LocationId, record: Option<(&Client, &Vault, &Record)>) {
-        let scope = &self.query.scope;
-        self.changed.entry(*id).or_insert_with(|| Before {
-            heads: record.into_iter().flat_map(|(.., record)| record.heads().map(|head| head.id)).collect(),
-            is_readable: record.is_some_and(|(.., record)| record.is_readable()),
-            is_covered: record.map(|(client, vault, record)| covers(scope, client, vault, record)),
-        });
-    }
-
-    /// Brings the digest up to date with the changed records.
-    fn update(&mut self, stronghold: &Stronghold) {
+    /// Replaces the heads that the changed records had by those that they have now.
+    pub(crate) fn update(&mut self, heads: impl Fn(&LocationId, &DigestQuery) -> Heads) {
         for (id, before) in std::mem::take(&mut self.changed) {
-            let record = stronghold.record(&id);
-            let is_covered = before.is_covered.or_else(|| {
-                record.map(|(client, vault, record)| covers(&self.query.scope, client, vault, record))
-            });
-            if is_covered != Some(true) {
-                continue;
+            let now = heads(&id, &self.query);
+            if before.is_covered.or(now.is_covered) == Some(true) {
+                self.replace(id, &before, &now);
             }
-            let heads: Vec<RevisionId> =
-                record.into_iter().flat_map(|(.., record)| record.heads().map(|head| head.id)).collect();
-            let entry = |revision: &RevisionId| EntryId { location: id, revision: *revision };
-            for gone in before.heads.iter().filter(|head| !heads.contains(head)).map(entry) {
-                self.held.digest.remove(self.key.hash(&gone));
-                self.unknown.remove(&gone);
-            }
-            for new in heads.iter().filter(|head| !before.heads.contains(head)).map(entry) {
-                self.held.digest.add(self.key.hash(&new));
-                self.unknown.insert(new);
-            }
-            let count = |number: &mut u64, was: bool, is: bool| {
-                *number = *number + u64::from(is) - u64::from(was);
-            };
-            count(&mut self.held.records, before.is_covered.is_some(), record.is_some());
-            let is_readable = record.is_some_and(|(.., record)| record.is_readable());
-            count(&mut self.held.readable, before.is_readable, is_readable);
         }
-        let peers = stronghold.peers();
-        self.unknown.retain(|entry| !peers.was_disclosed_to(&self.device, &entry.revision));
     }
-}
 
-fn covers(scope: &Scope, client: &Client, vault: &Vault, record: &Record) -> bool {
-    scope.covers(&names(client, vault, record))
+    /// Replaces the heads of a record in the scope.
+    pub(crate) fn replace(&mut self, location: LocationId, before: &Heads, now: &Heads) {
+        let entry = |revision: &RevisionId| EntryId { location, revision: *revision };
+        for gone in before.ids.iter().filter(|head| !now.ids.contains(head)).map(entry) {
+            self.held.digest.remove(self.key.hash(&gone));
+            self.unknown.remove(&gone);
+        }
+        for new in now.ids.iter().filter(|head| !before.ids.contains(head)).map(entry) {
+            self.held.digest.add(self.key.hash(&new));
+            self.unknown.insert(new);
+        }
+        let moved = |number: u64, was: bool, is: bool| number + u64::from(is) - u64::from(was);
+        let HeldSet { records, readable, .. } = &mut self.held;
+        *records = moved(*records, before.is_covered.is_some(), now.is_covered.is_some());
+        *readable = moved(*readable, before.is_readable, now.is_readable);
+    }
 }

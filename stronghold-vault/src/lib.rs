@@ -12,6 +12,7 @@ mod disclosure;
 #[doc(hidden)]
 pub mod encoding;
 mod forget;
+mod held_heads;
 mod journal;
 mod locked;
 mod order;
@@ -36,8 +37,8 @@ pub use crypto::random::{RandomnessError, fill_random, random};
 pub use encoding::{DecodeError, EncodeError};
 
 pub use device_name::{DeviceNameError, MAX_DEVICE_NAME, check_device_name, check_given_name};
-pub use digests::HeldHeads;
 pub use forget::Awaited;
+pub use held_heads::HeldHeads;
 #[doc(hidden)]
 pub use locked::wipe_stack;
 pub use locked::{LockedKey, LockedMemoryStatus, locked_memory_status};

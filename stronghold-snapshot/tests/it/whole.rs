@@ -63,6 +63,14 @@ fn decided(device: DeviceId, action: AuditAction, selection: &str, time: u64) ->
     AuditRecord { time, device, action, selection, allowed: time < ms(2_003), entries: 3, bytes: 192 }
 }
 
+fn change(vault: &mut VaultFile, change: impl FnOnce(&mut Stronghold)) {
+    let changed = vault.update(|here| {
+        change(here);
+        Ok(())
+    });
+    changed.unwrap();
+}
+
 /// Makes the file: what the first generation holds, then changes that are appended.
 fn make(path: &Path) {
     let mut stronghold = Stronghold::new("laptop").unwrap();
@@ -119,11 +127,11 @@ fn make(path: &Path) {
         })
         .unwrap();
     vault.begin_step("put");
-    vault.update(|here| Ok(put(here, "wallet/web/later", b"appended", 40))).unwrap();
+    change(&mut vault, |here| put(here, "wallet/web/later", b"appended", 40));
     vault.begin_step("put");
-    vault.update(|here| Ok(put(here, "wallet/web/later", b"undone", 41))).unwrap();
+    change(&mut vault, |here| put(here, "wallet/web/later", b"undone", 41));
     vault.begin_step("undo");
-    vault.update(|here| Ok(drop(here.undo(ms(42)).unwrap()))).unwrap();
+    change(&mut vault, |here| _ = here.undo(ms(42)).unwrap());
 }
 
 /// Tells all that a file holds, in lines.
@@ -213,10 +221,10 @@ fn a_committed_file_of_a_whole_stronghold_holds_what_it_did() {
     // Its steps are undone and its history goes on, in a change that is appended and in a whole file.
     let value = |vault: &VaultFile| vault.read(&at("wallet/web/later")).unwrap();
     assert_eq!(value(&vault).unwrap().as_slice(), b"appended");
-    vault.update(|here| Ok(drop(here.redo(ms(50)).unwrap()))).unwrap();
+    change(&mut vault, |here| _ = here.redo(ms(50)).unwrap());
     assert_eq!(value(&vault).unwrap().as_slice(), b"undone");
     for _ in 0..3 {
-        vault.update(|here| Ok(drop(here.undo(ms(51)).unwrap()))).unwrap();
+        change(&mut vault, |here| _ = here.undo(ms(51)).unwrap());
     }
     assert!(!vault.contains(&at("wallet/web/later")) && vault.contains(&at("work/ssh/gone")));
     let renewed: Result<u64, VaultFileError> =

@@ -127,8 +127,8 @@ pub enum Duplicate {
 }
 
 /// The state of a peer after a sync: in `scope` it holds, durably, every head that
-/// [`Task::Shapes`] or [`Task::Digest`] covered in that scope, or one that replaces it. Not so at the locations in
-/// `except`: there something was left out.
+/// [`Task::Shapes`] or [`Task::Digest`] covered in that scope, or one that replaces it. Not so at
+/// the locations in `except`: there something was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledged {
     /// The scope in which both sides were compared.

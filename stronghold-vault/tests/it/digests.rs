@@ -23,7 +23,8 @@ fn check(stronghold: &Stronghold) {
         let is_unknown = |id: &RevisionId| !stronghold.peers().was_disclosed_to(&PEER, id);
         let mut unknown: Vec<_> = heads.iter().map(|head| head.revision).filter(is_unknown).collect();
         let mut named = found.unknown;
-        (unknown.sort(), named.sort());
+        unknown.sort();
+        named.sort();
         assert_eq!(named, unknown, "{scope}");
     }
 }

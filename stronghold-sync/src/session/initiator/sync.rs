@@ -1,5 +1,6 @@
 //! The initiator's knowledge of both sides during a sync, and the plan computed from it.
 
+mod level;
 mod sieve;
 
 use alloc::{
@@ -13,7 +14,7 @@ use super::super::{
     Acknowledged, Lookup, LookupResult, MAX_GIVEN, PeerList, PeerMisbehaved, SessionError, Verdict,
     batches::{BatchReceiver, Expected, ShapeList},
     count_records, difference,
-    digest::{DigestQuery, HeldSet, Keys},
+    digest::{HeldSet, Keys},
     find, is_replaced_by, positions, record_of, volume,
 };
 use super::proposed::Proposed;
@@ -128,30 +129,6 @@ impl Sync {
             delivered: BTreeSet::new(),
             waiting: Vec::new(),
         })
-    }
-
-    /// Returns the query for the digest of this side's entries where it may pull, if it may pull.
-    pub(super) fn digest_needed(&self) -> Result<Option<DigestQuery>, PeerMisbehaved> {
-        let query = |pull| self.keys.query(pull, self.day).ok_or(PeerMisbehaved::OutOfOrder);
-        self.pull.as_ref().map(query).transpose()
-    }
-
-    /// Stores the digest of this side's entries where it may pull.
-    pub(super) fn hold_digest(&mut self, held: HeldSet) {
-        self.own_set = Some(held);
-    }
-
-    /// Returns whether the peer's set is the same, and nothing else can be given: then no shape is
-    /// needed.
-    pub(super) fn holds_the_same(&self) -> bool {
-        let (Some(own), Some(theirs), Some(pull)) = (&self.own_set, &self.theirs, &self.pull) else {
-            return false;
-        };
-        let within = |scope: Option<&Scope>| scope.is_none_or(|scope| pull.includes(scope));
-        own.digest.is_same(theirs)
-            && within(self.push.as_ref())
-            && within(self.delete.as_ref())
-            && within(self.givable().as_ref())
     }
 
     /// Returns the scopes in which this side's own shapes are needed.
