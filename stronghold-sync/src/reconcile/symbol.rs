@@ -38,7 +38,8 @@ impl PairSecret {
     }
 
     /// Returns the secret of the first attempts on a day, numbered from 1970.
-    pub(crate) fn of_day(&self, day: u64) -> [u8; 32] {
+    #[doc(hidden)]
+    pub fn of_day(&self, day: u64) -> [u8; 32] {
         let hash = Sha256::new_with_prefix(b"stronghold/reconcile-day/v1").chain_update(self.0);
         hash.chain_update(day.to_be_bytes()).finalize().into()
     }

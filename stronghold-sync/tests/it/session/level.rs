@@ -1,8 +1,9 @@
 //! Syncs of equal sets: digests tell, and no shape is collected on either side.
 
 use stronghold_sync::{
-    Operation,
+    Operation, RevisionId,
     message::{Agreed, Message, Open},
+    reconcile::SetKey,
     session::{PeerMisbehaved, SessionError, SessionRequest, SyncOptions},
 };
 
@@ -83,4 +84,35 @@ fn a_day_that_was_not_offered_is_misbehaviour() {
     };
     let (asking, _) = run_tampered(paired(sync_both("**", &a)), &mut a, &mut b, hide);
     assert!(asking.unwrap().is_ok() && a.collected == 0 && b.collected == 0);
+}
+
+/// The key of the day is known to the peer. With it, it finds values with equal symbols after some
+/// million attempts: two of them at one device cancel each other out of every cell. The fingerprint
+/// tells, and the attempt under the session's key finds them.
+#[test]
+fn values_made_to_have_one_symbol_under_the_key_of_a_day_arrive() {
+    let planted = [3_121_857u32, 4_708_629].map(|number| {
+        let mut id = [0xEE; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        RevisionId::from_bytes(id)
+    });
+    for is_here in [true, false] {
+        let (mut a, mut b) = level_devices();
+        for number in 0..200 {
+            a.put(&format!("wallet/keys/{number}"));
+        }
+        b.copy_from(&a);
+        let owner = if is_here { &mut a } else { &mut b };
+        let mut shape = owner.put("wallet/web/planted");
+        let heads = planted.map(|revision| {
+            shape.revision = revision;
+            shape.clone()
+        });
+        owner.records.insert(shape.location, (at("wallet/web/planted"), heads.to_vec()));
+        let key = SetKey::new(&PAIR.of_day(0), 0);
+        assert_eq!(key.symbol(&heads[0].entry()), key.symbol(&heads[1].entry()));
+        let (asking, asked) = run(paired(sync_both("**", &a)), &mut a, &mut b);
+        assert!(asking.unwrap().is_ok() && asked.unwrap().is_ok());
+        assert_eq!((a.heads("wallet/web/planted").len(), a.heads("**")), (2, b.heads("**")), "{is_here}");
+    }
 }
