@@ -285,7 +285,9 @@ impl Host for VaultHost<'_> {
             Event::Edition(edition) => self.note_edition(edition).await,
             Event::Duplicate(copied) => self.copied(copied),
             Event::PeerHolds(revisions) => self.learn(move |_| revisions).await?,
-            Event::PeerHoldsAll => self.learn(VaultWork::take_unknown).await?,
+            Event::PeerHoldsAll { except } => {
+                self.learn(move |work| work.unknown_except(except)).await?;
+            }
             Event::Acknowledged(acknowledged) => lock(&self.work).acknowledge(acknowledged),
             Event::LeftBehind(left) => self.report_left_behind(left).await,
             Event::Declined(records) => self.declined = records,

@@ -334,10 +334,18 @@ impl Initiator {
         if due { Ok(()) } else { Err(PeerMisbehaved::OutOfOrder) }
     }
 
+    /// Returns the indices of the entries with some of these symbols.
+    pub(crate) fn find<'a>(
+        &'a self,
+        symbols: &'a BTreeSet<Symbol>,
+    ) -> impl Iterator<Item = (usize, Symbol)> + 'a {
+        positions_of(symbols, self.set.symbols())
+    }
+
     /// Returns the indices of the entries with these symbols; `None` if a symbol is of no entry
     /// here.
     pub fn positions(&self, symbols: &BTreeSet<Symbol>) -> Option<Vec<usize>> {
-        let found: Vec<(usize, Symbol)> = positions_of(symbols, self.set.symbols()).collect();
+        let found: Vec<(usize, Symbol)> = self.find(symbols).collect();
         let distinct: BTreeSet<Symbol> = found.iter().map(|(_, symbol)| *symbol).collect();
         (distinct.len() == symbols.len()).then(|| found.into_iter().map(|(at, _)| at).collect())
     }

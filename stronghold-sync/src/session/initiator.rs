@@ -363,10 +363,7 @@ impl Initiator {
     }
 
     fn propose(&mut self, sync: Box<Sync>, plan: Box<Plan>) -> State {
-        match sync.holds_the_same() {
-            true => self.core.notify(Event::PeerHoldsAll),
-            false => self.core.peer_holds(sync.common()),
-        }
+        self.core.peer_holds_all(sync.lacking_there());
         self.core.log(sync.verdicts(&plan));
         self.proposed(*sync, *plan)
     }

@@ -97,9 +97,13 @@ pub enum Event {
     /// sealing any batch that is requested after this event. A lying peer can only add to what is
     /// remembered of it.
     PeerHolds(Vec<RevisionId>),
-    /// The peer holds every head that the last [`Task::Digest`] covered: remember them as for
+    /// The peer holds every head that the last [`Task::Digest`] covered, or that the
+    /// [`Task::Shapes`] of its scope covered after it, except these: remember them as for
     /// [`Event::PeerHolds`].
-    PeerHoldsAll,
+    PeerHoldsAll {
+        /// The revisions that the peer is not known to hold.
+        except: Vec<RevisionId>,
+    },
     /// The peer's description of its snapshot.
     Edition(Edition),
     /// Two snapshots of one identity are in use.
@@ -389,6 +393,12 @@ impl Core {
         if !revisions.is_empty() {
             self.notify(Event::PeerHolds(revisions));
         }
+    }
+
+    /// Has the host remember that the peer holds all heads of the compared set but these, unless no
+    /// set was compared.
+    fn peer_holds_all(&mut self, except: Option<Vec<RevisionId>>) {
+        except.into_iter().for_each(|except| self.notify(Event::PeerHoldsAll { except }));
     }
 
     /// Checks that a message may come in: no error has occurred and no result is pending.

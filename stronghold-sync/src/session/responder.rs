@@ -315,10 +315,8 @@ impl Responder {
     fn nothing_to_do(&mut self, sync: &Sync) -> State {
         let mut verdicts = if sync.logged { Vec::new() } else { sync.verdict_to_give() };
         verdicts.extend(sync.verdicts_to_take(&[]));
-        match sync.holds_the_same() {
-            true => self.core.notify(Event::PeerHoldsAll),
-            false => self.core.peer_holds(sync.common()),
-        }
+        self.core.peer_holds_all(sync.lacking_there());
+        self.core.peer_holds(sync.offered_here());
         self.core.log(verdicts);
         self.core.acknowledged = sync.acknowledged(&[]);
         self.finish()
@@ -346,7 +344,8 @@ impl Responder {
 
     fn taking(&mut self, sync: Box<Sync>, propose: Propose, plan: Plan) -> Result<State, SessionError> {
         let verdicts = sync.verdicts_to_take(&plan.take);
-        self.core.peer_holds(sync.common().chain(sync.wanted().map(|shape| shape.revision)));
+        self.core.peer_holds_all(sync.lacking_there());
+        self.core.peer_holds(sync.offered_here().chain(sync.wanted().map(|shape| shape.revision)));
         self.core.log(verdicts);
         let take = plan.take;
         self.core.acknowledged = sync.acknowledged(&take);

@@ -1,6 +1,9 @@
 //! A session's work on a vault file. It may block, so it runs off the threads of the runtime.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use stronghold_snapshot::{
     ComplementReceiver, Manifest, RecipientPublicKey, RecipientSecretKey, SharedVault, now, seal_complement,
@@ -41,7 +44,16 @@ pub(super) struct VaultWork {
     /// The generation of the file whose heads were compared with the peer's; or a later one, as
     /// long as this session alone has changed the file since. `None` before any was compared.
     level: Option<u64>,
-    /// The heads of the last digest that the peer is not known to hold.
+    /// The set that is compared, once its digest was asked for.
+    compared: Option<Compared>,
+}
+
+/// The set that a session compares with the peer's.
+struct Compared {
+    scope: Scope,
+    /// The generation of the file of which the set is.
+    generation: u64,
+    /// Its heads that the peer is not known to hold.
     unknown: Vec<RevisionId>,
 }
 
@@ -68,59 +80,64 @@ impl VaultWork {
             knowledge: PeerKnowledge::new(stamp_of(binding)),
             is_copied: false,
             level: None,
-            unknown: Vec::new(),
+            compared: None,
         }
     }
 
     /// Returns the shapes in a scope.
     pub(super) fn shapes(&mut self, scope: &Scope) -> Result<TaskResult, HostError> {
-        let collected = self.collect(scope, |stronghold, first| {
+        let (collected, generation) = self.collect(scope, |stronghold, first| {
             stronghold.shapes(&Scope::of(first.clone()), &Mapping::default())
-        });
-        Ok(TaskResult::Shapes(match collected? {
-            Ok(all) => all,
-            Err(within) => within,
-        }))
+        })?;
+        let shapes = collected.unwrap_or_else(|within| within);
+        let is_newer =
+            |compared: &&mut Compared| compared.scope == *scope && compared.generation != generation;
+        if let Some(compared) = self.compared.as_mut().filter(is_newer) {
+            (compared.generation, compared.unknown) = (generation, revisions(&shapes));
+        }
+        Ok(TaskResult::Shapes(shapes))
     }
 
     /// Returns the digest of the heads in a scope, and notes which of them the peer is not known to
     /// hold.
     pub(super) fn digest(&mut self, query: &DigestQuery) -> Result<TaskResult, HostError> {
         let device = self.peer.device();
-        let collected = self.collect(&query.scope, |stronghold, _| stronghold.held_heads(query, &device))?;
-        let HeldHeads { held, unknown } = collected.unwrap_or_else(|within| HeldHeads {
-            held: query.answer(&within),
-            unknown: within.iter().map(|shape| shape.revision).collect(),
-        });
-        self.unknown = unknown;
+        let (collected, generation) =
+            self.collect(&query.scope, |stronghold, _| stronghold.held_heads(query, &device))?;
+        let HeldHeads { held, unknown } = collected
+            .unwrap_or_else(|within| HeldHeads { held: query.answer(&within), unknown: revisions(&within) });
+        self.compared = Some(Compared { scope: query.scope.clone(), generation, unknown });
         Ok(TaskResult::Digest(Box::new(held)))
     }
 
-    /// Returns the heads of the last digest that the peer is not known to hold.
-    pub(super) fn take_unknown(&mut self) -> Vec<RevisionId> {
-        std::mem::take(&mut self.unknown)
+    /// Returns the heads of the compared set that the peer is not known to hold, except these.
+    pub(super) fn unknown_except(&mut self, except: Vec<RevisionId>) -> Vec<RevisionId> {
+        let except: BTreeSet<RevisionId> = except.into_iter().collect();
+        let unknown = self.compared.take().map_or_else(Vec::new, |compared| compared.unknown);
+        unknown.into_iter().filter(|revision| !except.contains(revision)).collect()
     }
 
-    /// Returns what `all` collects in the scope's first selection; or in `Err` the shapes in scope,
-    /// if there are further selections. Holds the vault's lock while it matches the first one: the
+    /// Returns what `all` collects in the scope's first selection, or in `Err` the shapes in scope if
+    /// there are further selections; and the generation of the file. Holds the vault's lock while it matches the first one: the
     /// rules, where the peer is the initiator. The peer's own selection is matched against those
     /// names only, without the lock.
     fn collect<T>(
         &mut self,
         scope: &Scope,
         all: impl FnOnce(&Stronghold, &Selection) -> T,
-    ) -> Result<Result<T, Vec<Shape>>, HostError> {
+    ) -> Result<(Result<T, Vec<Shape>>, u64), HostError> {
         let home = self.home.clone();
         let mut home = home.lock();
         home.refresh()?;
-        self.level.get_or_insert(home.file().sealer().generation());
+        let generation = home.file().sealer().generation();
+        self.level.get_or_insert(generation);
         let Some(rest) = scope.rest() else {
-            return Ok(Ok(all(home.stronghold(), scope.first())));
+            return Ok((Ok(all(home.stronghold(), scope.first())), generation));
         };
         let named = home.stronghold().named_shapes(scope.first());
         drop(home);
         let within = named.into_iter().filter(|(location, _)| rest.covers_text(location));
-        Ok(Err(within.map(|(_, shape)| shape).collect()))
+        Ok((Err(within.map(|(_, shape)| shape).collect()), generation))
     }
 
     pub(super) fn list(&self, grant: &Grant) -> Result<TaskResult, HostError> {
@@ -267,6 +284,10 @@ impl VaultWork {
         }
         Ok(done)
     }
+}
+
+fn revisions(shapes: &[Shape]) -> Vec<RevisionId> {
+    shapes.iter().map(|shape| shape.revision).collect()
 }
 
 /// Merges entries of a peer, each checked against what may come and the policy of now. Returns the

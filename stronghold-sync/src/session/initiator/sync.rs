@@ -51,7 +51,9 @@ pub(super) struct Sync {
     pull_refused: bool,
     /// This side's shapes where it may pull.
     held: Vec<Shape>,
-    /// This side's shapes that it may give, in any scope.
+    /// `true` for values and for deletions if it may give those of `held`.
+    held_gives: [bool; 2],
+    /// This side's shapes that it may give in the other scopes.
     may_give: Vec<Shape>,
     /// This side's shapes that it would give but may not, sorted by entry.
     withheld: Vec<Shape>,
@@ -111,6 +113,7 @@ impl Sync {
             names_wanted: ask.names,
             pull_refused,
             held: Vec::new(),
+            held_gives: [false; 2],
             may_give: Vec::new(),
             withheld: Vec::new(),
             offered: Vec::new(),
@@ -145,9 +148,11 @@ impl Sync {
         let gives = |shape: &&Shape| {
             operations.contains(if shape.deleted { &Operation::Delete } else { &Operation::Push })
         };
-        self.may_give.extend(shapes.iter().filter(gives).cloned());
         if operations.contains(&Operation::Pull) {
+            self.held_gives = [Operation::Push, Operation::Delete].map(|kind| operations.contains(&kind));
             self.held = shapes;
+        } else {
+            self.may_give.extend(shapes.into_iter().filter(|shape| gives(&shape)));
         }
     }
 
@@ -165,7 +170,16 @@ impl Sync {
     /// Stores this side's own shapes, sorted, that it would give.
     pub(super) fn would_give(&mut self, shapes: Vec<Shape>) {
         self.may_give.sort_by_key(Shape::entry);
-        self.withheld = difference(&shapes, &self.may_give);
+        let withheld = shapes.into_iter().filter(|shape| !self.may_give(shape)).collect();
+        self.withheld = withheld;
+    }
+
+    /// Returns whether this side may give the entry.
+    fn may_give(&self, shape: &Shape) -> bool {
+        let [values, deletions] = self.held_gives;
+        let is_given = if shape.deleted { deletions } else { values };
+        is_given && find(&self.held, &shape.entry()).is_some()
+            || find(&self.may_give, &shape.entry()).is_some()
     }
 
     /// Returns the messages that describe the held set and offer what else this side may give.
@@ -232,7 +246,14 @@ impl Sync {
             let all = shapes.iter().map(|shape| (key.symbol(&shape.entry()), shape.entry()));
             all.filter(|(symbol, _)| lacking.contains(symbol)).collect()
         };
-        let (held, offered) = (symbols(&self.held), symbols(&self.offered));
+        let held = match &self.reconciling {
+            Some(reconciling) if !reconciling.set().symbols().is_empty() => {
+                let found = reconciling.find(&lacking);
+                found.map(|(at, symbol)| (symbol, self.held[at].entry())).collect()
+            }
+            _ => symbols(&self.held),
+        };
+        let offered = symbols(&self.offered);
         let known: BTreeSet<Symbol> = held.iter().chain(&offered).map(|(symbol, _)| *symbol).collect();
         let there: Vec<EntryId> = self.only_there.items.iter().map(Shape::entry).collect();
         let adds_up = self.reconciling.as_ref().is_none_or(|reconciling| {
@@ -249,10 +270,9 @@ impl Sync {
         self.reconciling.as_ref().is_some_and(Initiator::has_fallback)
     }
 
-    /// Returns the revisions that both sides hold where this side may pull.
-    pub(super) fn common(&self) -> impl Iterator<Item = RevisionId> {
-        let common = self.held.iter().filter(|shape| !self.only_here.contains(&shape.entry()));
-        common.map(|shape| shape.revision)
+    /// Returns the revisions that the peer lacks where this side may pull; `None` if it may not.
+    pub(super) fn lacking_there(&self) -> Option<Vec<RevisionId>> {
+        self.pull.as_ref().map(|_| self.only_here.iter().map(|entry| entry.revision).collect())
     }
 
     /// Returns both sides' shapes of the differing records, sorted. Equal records are only counted.

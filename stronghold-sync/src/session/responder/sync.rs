@@ -11,7 +11,7 @@ use super::super::{
     batches::{BatchReceiver, BatchSender, Expected, ShapeList},
     count_records,
     digest::{DigestQuery, Keys},
-    find, is_replaced_by, positions, record_of, take_indices, volume,
+    is_replaced_by, positions, record_of, take_indices, volume,
 };
 use crate::{
     Edition, EntryId, Grant, LocationId, OnConflict, Operation, Plan, PlanOptions, RevisionId, Selection,
@@ -40,11 +40,8 @@ pub(super) struct Sync {
     /// The reconciliation, where the initiator may pull; and its offered entries where it may not.
     reconciling: Option<Responder>,
     offered: PeerList<Shape>,
-    /// `true` once this side's shapes are collected: not before the sets are known to differ.
-    is_collected: bool,
-    /// This side's shapes that the initiator may pull, and those that it may replace or delete.
-    pullable: Vec<Shape>,
-    writable: Vec<Shape>,
+    /// This side's shapes in each scope; empty until the sets are known to differ.
+    collected: Vec<Collected>,
     /// The pullable shapes that only this side holds.
     only_here: Vec<Shape>,
     /// Symbols of the entries that the initiator may push.
@@ -63,6 +60,16 @@ pub(super) struct Sync {
     /// This snapshot's edition, and whether two snapshots of the peer are in use.
     edition: Edition,
     copied: bool,
+}
+
+/// This side's shapes in one scope, sorted.
+#[derive(Debug)]
+struct Collected {
+    shapes: Vec<Shape>,
+    /// `true` if the initiator may pull them.
+    is_pullable: bool,
+    /// `true` if the initiator may replace or delete them.
+    is_writable: bool,
 }
 
 /// The entries that only one side holds.
@@ -92,9 +99,7 @@ impl Sync {
             day,
             reconciling: None,
             offered: PeerList::new(),
-            is_collected: false,
-            pullable: Vec::new(),
-            writable: Vec::new(),
+            collected: Vec::new(),
             only_here: Vec::new(),
             only_there: BTreeSet::new(),
             want: BTreeSet::new(),
@@ -150,22 +155,52 @@ impl Sync {
             (Operation::Push, self.push.as_ref().map(Grant::scope)),
             (Operation::Delete, self.delete.as_ref().map(Grant::scope)),
         ];
-        ShapeQueries::new(scopes.into_iter().filter(|_| !self.is_collected))
-    }
-
-    /// Returns whether the initiator has found its set to be the same, without any shape.
-    pub(super) fn holds_the_same(&self) -> bool {
-        self.reconciling.is_some() && !self.is_collected
+        ShapeQueries::new(scopes.into_iter().filter(|_| self.collected.is_empty()))
     }
 
     /// Stores this side's own shapes, sorted, of a scope that these operations need.
     pub(super) fn hold(&mut self, operations: &[Operation], shapes: Vec<Shape>) {
-        self.is_collected = true;
-        if operations.iter().any(|operation| *operation != Operation::Pull) {
-            self.writable = union(&self.writable, &shapes);
-        }
-        if operations.contains(&Operation::Pull) {
-            self.pullable = shapes;
+        let is_pullable = operations.contains(&Operation::Pull);
+        let is_writable = operations.iter().any(|operation| *operation != Operation::Pull);
+        self.collected.push(Collected { shapes, is_pullable, is_writable });
+    }
+
+    /// Returns this side's shapes that the initiator may pull, sorted.
+    fn pullable(&self) -> &[Shape] {
+        pullable(&self.collected)
+    }
+
+    /// Returns the heads of a record here that the initiator may replace or delete.
+    fn writable_at(&self, location: &LocationId) -> impl Iterator<Item = &Shape> {
+        let writable = self.collected.iter().filter(|collected| collected.is_writable);
+        writable.flat_map(|collected| record_of(&collected.shapes, location))
+    }
+
+    /// Returns this side's shapes at the locations of others, sorted, each once.
+    fn own_at(&self, others: &[Shape]) -> Vec<Shape> {
+        let locations: BTreeSet<LocationId> = others.iter().map(|shape| shape.location).collect();
+        let at = |collected: &Collected| {
+            let at = |location| record_of(&collected.shapes, location).to_vec();
+            locations.iter().flat_map(at).collect::<Vec<Shape>>()
+        };
+        let mut own: Vec<Shape> = self.collected.iter().flat_map(at).collect();
+        own.sort_by_key(Shape::entry);
+        own.dedup_by_key(|shape| shape.entry());
+        own
+    }
+
+    /// Returns the number of records here that are not deleted.
+    fn readable(&self) -> u64 {
+        let readable = |collected| {
+            let Collected { shapes, .. }: &Collected = collected;
+            shapes.iter().filter(|shape| !shape.deleted)
+        };
+        match self.collected.as_slice() {
+            [one] => count_records(readable(one)),
+            several => {
+                let all = several.iter().flat_map(readable).map(|shape| shape.location);
+                all.collect::<BTreeSet<LocationId>>().len() as u64
+            }
         }
     }
 
@@ -242,7 +277,7 @@ impl Sync {
     /// offers and this side wants. Returns `Err` in the inner result if it needs more of the
     /// initiator's set.
     pub(super) fn compare(&mut self) -> Result<Result<Differing, NeedMore>, PeerMisbehaved> {
-        let entries = self.pullable.iter().map(Shape::entry);
+        let entries = pullable(&self.collected).iter().map(Shape::entry);
         let (only_here, only_there) =
             match self.reconciling.as_mut().map(|reconciling| reconciling.find(entries)) {
                 None => (Vec::new(), Vec::new()),
@@ -250,9 +285,9 @@ impl Sync {
                 Some(Ok(DiffResult::Again(again))) => return Ok(Err(again)),
                 Some(Ok(DiffResult::Found(only_here, only_there))) => (only_here, only_there),
             };
-        self.only_here = only_here.iter().map(|at| self.pullable[*at].clone()).collect();
+        self.only_here = only_here.iter().map(|at| self.pullable()[*at].clone()).collect();
         let differs: BTreeSet<LocationId> = self.only_here.iter().map(|shape| shape.location).collect();
-        let same = self.pullable.iter().filter(|shape| !differs.contains(&shape.location));
+        let same = self.pullable().iter().filter(|shape| !differs.contains(&shape.location));
         let unchanged = count_records(same);
         self.only_there = only_there.into_iter().collect();
         let key = self.key_in_use();
@@ -277,9 +312,8 @@ impl Sync {
 
     /// Returns whether an offered entry is neither held here nor replaced by a head that is.
     fn lacks(&self, offered: &Shape) -> bool {
-        let heads = record_of(&self.writable, &offered.location);
-        !heads
-            .iter()
+        !self
+            .writable_at(&offered.location)
             .any(|head| head.revision == offered.revision || head.ancestors.contains(&offered.revision))
     }
 
@@ -289,7 +323,7 @@ impl Sync {
         if !self.want.is_empty() || !self.named.is_empty() || !self.pushed.items.is_empty() {
             return Err(PeerMisbehaved::OutOfOrder);
         }
-        let entries = self.pullable.iter().map(Shape::entry);
+        let entries = pullable(&self.collected).iter().map(Shape::entry);
         self.reconciling.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?.next_fallback(entries)
     }
 
@@ -313,7 +347,7 @@ impl Sync {
     /// can be a plan.
     pub(super) fn look(&self) -> Lookup {
         let pushed = &self.pushed.items;
-        let own = at_locations_of(&union(&self.pullable, &self.writable), pushed);
+        let own = self.own_at(pushed);
         let mut many = BTreeMap::<LocationId, usize>::new();
         own.iter().chain(pushed).for_each(|shape| *many.entry(shape.location).or_default() += 1);
         let crowded =
@@ -340,20 +374,23 @@ impl Sync {
     /// Plans the entries that this side takes of the pushed ones.
     pub(super) fn plan_to_take(&self) -> Plan {
         let pushed = &self.pushed.items;
-        let own = union(&self.pullable, &self.writable);
-        let plan = plan_through(&at_locations_of(&own, pushed), pushed, TAKE, self);
-        let readable = count_records(own.iter().filter(|shape| !shape.deleted));
-        let others = readable.saturating_sub(plan.readable_here);
+        let plan = plan_through(&self.own_at(pushed), pushed, TAKE, self);
+        let others = self.readable().saturating_sub(plan.readable_here);
         plan.and_unchanged(others, others)
     }
 
-    /// Returns the revisions that both sides hold: every pullable one that the initiator has too,
-    /// and every offered one that is here too.
-    pub(super) fn common(&self) -> impl Iterator<Item = RevisionId> {
-        let only_here: BTreeSet<EntryId> = self.only_here.iter().map(Shape::entry).collect();
-        let pullable = self.pullable.iter().filter(move |shape| !only_here.contains(&shape.entry()));
-        let is_here = |shape: &&Shape| find(&self.writable, &shape.entry()).is_some();
-        pullable.chain(self.offered.items.iter().filter(is_here)).map(|shape| shape.revision)
+    /// Returns the revisions of the compared set that the initiator lacks; `None` if no set was
+    /// compared.
+    pub(super) fn lacking_there(&self) -> Option<Vec<RevisionId>> {
+        self.reconciling.as_ref().map(|_| self.only_here.iter().map(|shape| shape.revision).collect())
+    }
+
+    /// Returns the offered revisions that are here too.
+    pub(super) fn offered_here(&self) -> impl Iterator<Item = RevisionId> {
+        let is_here = |offered: &&Shape| {
+            self.writable_at(&offered.location).any(|head| head.revision == offered.revision)
+        };
+        self.offered.items.iter().filter(is_here).map(|shape| shape.revision)
     }
 
     /// Returns the shapes that the initiator wants.
@@ -390,7 +427,7 @@ impl Sync {
 
     /// Returns the receiver of the taken entries, if any.
     pub(super) fn incoming(self, take: Vec<Shape>) -> Option<BatchReceiver> {
-        let own = union(&self.pullable, &self.writable);
+        let own = self.own_at(&take);
         let (push, delete) = (self.push, self.delete);
         let expected = |take| Expected::Granted { entries: ShapeList::new(take, &own), push, delete };
         (!take.is_empty()).then(|| BatchReceiver::new(expected(take)))
@@ -405,16 +442,6 @@ impl Sieve for Sync {
 
 const TAKE: PlanOptions = PlanOptions { take: true, give: false, on_conflict: OnConflict::KeepBoth };
 
-/// Merges two lists sorted by entry; for an entry in both, the first one's shape wins.
-fn union(one: &[Shape], other: &[Shape]) -> Vec<Shape> {
-    let mut both: Vec<Shape> = one.iter().chain(other).cloned().collect();
-    both.sort_by_key(Shape::entry);
-    both.dedup_by_key(|shape| shape.entry());
-    both
-}
-
-/// Returns the shapes at the locations of others.
-fn at_locations_of(shapes: &[Shape], others: &[Shape]) -> Vec<Shape> {
-    let locations: BTreeSet<LocationId> = others.iter().map(|shape| shape.location).collect();
-    shapes.iter().filter(|shape| locations.contains(&shape.location)).cloned().collect()
+fn pullable(collected: &[Collected]) -> &[Shape] {
+    collected.iter().find(|collected| collected.is_pullable).map_or(&[], |collected| &collected.shapes)
 }

@@ -62,6 +62,14 @@ fn what_lies_outside_the_compared_set_is_looked_at() {
         assert!(asking.unwrap().is_ok());
         assert_eq!((a.collected > 0, b.collected), (collects, 0), "{operations:?} {selection}");
     }
+    for given in [Operation::Push, Operation::Delete] {
+        let (mut a, mut b) = level_devices();
+        b.policy = Node::new(B).allow(A, &[Operation::Pull], "wallet/web").allow(A, &[given], "**").policy;
+        a.write("wallet/keys/new", given == Operation::Delete);
+        let (asking, asked) = run(paired(sync_both("**", &a)), &mut a, &mut b);
+        let (asking, asked) = (asking.unwrap().unwrap(), asked.unwrap().unwrap());
+        assert_eq!((asking.sent, asked.received), (1, 1), "{given:?}");
+    }
 }
 
 #[test]

@@ -301,7 +301,9 @@ impl Node {
                 assert!(!revisions.is_empty());
                 self.known.extend(revisions);
             }
-            Event::PeerHoldsAll => self.known.extend(&self.digested),
+            Event::PeerHoldsAll { except } => {
+                self.known.extend(self.digested.iter().filter(|head| !except.contains(head)));
+            }
             Event::Listing(found) => self.found = found,
             Event::LeftBehind(left) => self.left = Some(left),
             Event::Declined(records) => self.declined = records,

@@ -321,9 +321,10 @@ impl Host for Side<'_> {
                 stronghold.peers_mut().acknowledge(&self.peer, &acknowledged, *generation);
                 self.replica.commit();
             }
-            Action::Notify(Event::PeerHoldsAll) => {
+            Action::Notify(Event::PeerHoldsAll { except }) => {
                 let Replica { stronghold, unknown, .. } = &mut *self.replica;
-                stronghold.record_disclosed(&self.peer, std::mem::take(unknown));
+                let known = std::mem::take(unknown).into_iter().filter(|head| !except.contains(head));
+                stronghold.record_disclosed(&self.peer, known);
             }
             Action::Perform(task) => return self.replica.perform(task, self.peer, self.gains).map(Some),
             Action::Send(_) | Action::Notify(_) | Action::Finished(_) => {}

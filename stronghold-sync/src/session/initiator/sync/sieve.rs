@@ -23,9 +23,9 @@ impl Sieve for Sync {
     }
 
     fn give(&self, shape: &Shape) -> Result<(), Option<SkipReason>> {
-        match find(&self.may_give, &shape.entry()) {
-            Some(_) => Ok(()),
-            None => Err(find(&self.withheld, &shape.entry()).map(|shape| self.why_withheld(shape))),
+        match self.may_give(shape) {
+            true => Ok(()),
+            false => Err(find(&self.withheld, &shape.entry()).map(|shape| self.why_withheld(shape))),
         }
     }
 
