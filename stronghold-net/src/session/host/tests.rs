@@ -2,6 +2,7 @@
 //! when.
 
 mod batches;
+mod level;
 mod marks;
 
 use stronghold_snapshot::{ComplementReceiver, Manifest, RecipientPublicKey, seal_complement};

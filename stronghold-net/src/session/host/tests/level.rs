@@ -1,0 +1,66 @@
+//! The heads that the peer is found to hold, by digests.
+
+use stronghold_sync::session::DigestQuery;
+
+use super::*;
+
+fn scope() -> Scope {
+    Scope::of("**".parse().unwrap())
+}
+
+fn told(own: &Device, peer: &Device, revisions: &[RevisionId]) -> Vec<bool> {
+    let home = own.opened_again();
+    let home = home.lock();
+    let peers = home.stronghold().peers();
+    revisions.iter().map(|revision| peers.was_disclosed_to(&peer.device(), revision)).collect()
+}
+
+fn head(own: &Device, location: &str) -> RevisionId {
+    let id = location.parse::<Location>().unwrap().id();
+    own.opened_again().lock().stronghold().shapes_at(&id)[0].revision
+}
+
+async fn digest(host: &mut VaultHost<'_>) {
+    let query = Box::new(DigestQuery::new(scope(), [8; 32], true));
+    assert!(matches!(host.perform(Task::Digest(query)).await, Ok(TaskResult::Digest(_))));
+}
+
+async fn end(host: &mut VaultHost<'_>, except: Vec<RevisionId>) {
+    host.notify(Event::PeerHoldsAll { except }).await.unwrap();
+    host.notify(Event::Sent { entries: 1, of: 1 }).await.unwrap();
+    host.flush_knowledge().await.unwrap();
+}
+
+/// A head that is written after the digest was not compared: nobody is said to hold it.
+#[tokio::test]
+async fn what_was_not_compared_is_not_known_to_be_held() {
+    let (own, peer) = friends();
+    own.put("a/v/same", "1");
+    own.put("a/v/changed", "1");
+    let (same, old) = (head(&own, "a/v/same"), head(&own, "a/v/changed"));
+    let mut noting = Noting::default();
+    let mut host = host(&own, &peer, &mut noting);
+    digest(&mut host).await;
+    own.put("a/v/changed", "2");
+    let new = head(&own, "a/v/changed");
+    end(&mut host, Vec::new()).await;
+    assert_eq!(told(&own, &peer, &[same, old, new]), [true, true, false]);
+}
+
+/// If the shapes are collected later than the digest, they are what was compared.
+#[tokio::test]
+async fn the_shapes_are_what_was_compared() {
+    let (own, peer) = friends();
+    own.put("a/v/same", "1");
+    own.put("a/v/changed", "1");
+    let (same, old) = (head(&own, "a/v/same"), head(&own, "a/v/changed"));
+    let mut noting = Noting::default();
+    let mut host = host(&own, &peer, &mut noting);
+    digest(&mut host).await;
+    own.put("a/v/changed", "2");
+    own.put("a/v/here", "1");
+    let (new, here) = (head(&own, "a/v/changed"), head(&own, "a/v/here"));
+    assert!(host.perform(Task::Shapes(scope())).await.is_ok());
+    end(&mut host, vec![here]).await;
+    assert_eq!(told(&own, &peer, &[same, old, new, here]), [true, false, true, false]);
+}
