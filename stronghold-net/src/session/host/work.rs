@@ -117,10 +117,12 @@ impl VaultWork {
         unknown.into_iter().filter(|revision| !except.contains(revision)).collect()
     }
 
-    /// Returns what `all` collects in the scope's first selection, or in `Err` the shapes in scope if
-    /// there are further selections; and the generation of the file. Holds the vault's lock while it matches the first one: the
-    /// rules, where the peer is the initiator. The peer's own selection is matched against those
-    /// names only, without the lock.
+    /// Returns what `all` collects in the scope's first selection, or in `Err` the shapes in scope
+    /// if there are further selections; and the generation of the file.
+    ///
+    /// Holds the vault's lock while it matches the first selection: the rules, where the peer is
+    /// the initiator. The peer's own selection is matched against those names only, without the
+    /// lock.
     fn collect<T>(
         &mut self,
         scope: &Scope,

@@ -1,4 +1,4 @@
-//! What the initiator requests, and with which authority.
+//! The request of an initiator, and its authority to take and to give.
 
 use alloc::collections::BTreeSet;
 

@@ -170,16 +170,7 @@ impl Sync {
     /// Stores this side's own shapes, sorted, that it would give.
     pub(super) fn would_give(&mut self, shapes: Vec<Shape>) {
         self.may_give.sort_by_key(Shape::entry);
-        let withheld = shapes.into_iter().filter(|shape| !self.may_give(shape)).collect();
-        self.withheld = withheld;
-    }
-
-    /// Returns whether this side may give the entry.
-    fn may_give(&self, shape: &Shape) -> bool {
-        let [values, deletions] = self.held_gives;
-        let is_given = if shape.deleted { deletions } else { values };
-        is_given && find(&self.held, &shape.entry()).is_some()
-            || find(&self.may_give, &shape.entry()).is_some()
+        self.withheld = shapes.into_iter().filter(|shape| !self.may_give(shape)).collect();
     }
 
     /// Returns the messages that describe the held set and offer what else this side may give.
@@ -434,14 +425,6 @@ impl Sync {
         let Take::Granted(consent) = &self.take else { return true };
         let covers = |grant: &Grant| self.pull.as_ref().is_some_and(|pull| grant.scope().includes(pull));
         consent.also.contains(&shape.entry()) || consent.for_kind(shape).is_some_and(covers)
-    }
-
-    fn why_withheld(&self, shape: &Shape) -> SkipReason {
-        match &self.own {
-            Push::NotGranted => SkipReason::MayNotPull,
-            _ if shape.deleted => SkipReason::MayNotDelete,
-            _ => SkipReason::MayNotPush,
-        }
     }
 
     /// Returns the shape of an entry to push, for the peer: of its ancestors only the peer's heads.

@@ -31,13 +31,20 @@ async fn end(host: &mut VaultHost<'_>, except: Vec<RevisionId>) {
     host.flush_knowledge().await.unwrap();
 }
 
+/// Creates two devices, of which the first holds two records; returns their heads.
+fn two_records() -> (Device, Device, [RevisionId; 2]) {
+    let (own, peer) = friends();
+    let heads = ["a/v/same", "a/v/changed"].map(|location| {
+        own.put(location, "1");
+        head(&own, location)
+    });
+    (own, peer, heads)
+}
+
 /// A head that is written after the digest was not compared: nobody is said to hold it.
 #[tokio::test]
 async fn what_was_not_compared_is_not_known_to_be_held() {
-    let (own, peer) = friends();
-    own.put("a/v/same", "1");
-    own.put("a/v/changed", "1");
-    let (same, old) = (head(&own, "a/v/same"), head(&own, "a/v/changed"));
+    let (own, peer, [same, old]) = two_records();
     let mut noting = Noting::default();
     let mut host = host(&own, &peer, &mut noting);
     digest(&mut host).await;
@@ -50,10 +57,7 @@ async fn what_was_not_compared_is_not_known_to_be_held() {
 /// If the shapes are collected later than the digest, they are what was compared.
 #[tokio::test]
 async fn the_shapes_are_what_was_compared() {
-    let (own, peer) = friends();
-    own.put("a/v/same", "1");
-    own.put("a/v/changed", "1");
-    let (same, old) = (head(&own, "a/v/same"), head(&own, "a/v/changed"));
+    let (own, peer, [same, old]) = two_records();
     let mut noting = Noting::default();
     let mut host = host(&own, &peer, &mut noting);
     digest(&mut host).await;

@@ -1,7 +1,7 @@
 //! The rules of both sides, as a sieve of the entries to take and to give.
 
 use super::{
-    super::{Consent, Take},
+    super::{Consent, Push, Take},
     Sync, find,
 };
 use crate::{Grant, Shape, SkipReason, plan::Sieve};
@@ -31,6 +31,24 @@ impl Sieve for Sync {
 
     fn delivered(&self, head: &Shape) -> bool {
         self.delivered.contains(&head.entry())
+    }
+}
+
+impl Sync {
+    /// Returns whether this side may give the entry.
+    pub(super) fn may_give(&self, shape: &Shape) -> bool {
+        let [values, deletions] = self.held_gives;
+        let is_given = if shape.deleted { deletions } else { values };
+        is_given && find(&self.held, &shape.entry()).is_some()
+            || find(&self.may_give, &shape.entry()).is_some()
+    }
+
+    pub(super) fn why_withheld(&self, shape: &Shape) -> SkipReason {
+        match &self.own {
+            Push::NotGranted => SkipReason::MayNotPull,
+            _ if shape.deleted => SkipReason::MayNotDelete,
+            _ => SkipReason::MayNotPush,
+        }
     }
 }
 
