@@ -23,12 +23,16 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use self::contents::Contents;
-#[cfg(feature = "remote")]
-use super::remote::{Login, Remote, RemotePlace};
 use super::{
     SealCardError, SealLetterError,
     names::PairKeys,
     store::{Folder, Store, StoreError, is_address},
+};
+#[cfg(feature = "remote")]
+use super::{
+    place::{Login, PlaceKind, RemotePlace},
+    remote::Remote,
+    sftp::Sftp,
 };
 use crate::{
     Outcome,
@@ -225,15 +229,14 @@ pub async fn open_store(home: &SharedVault, device: DeviceId) -> Result<Box<dyn 
     #[cfg(feature = "remote")]
     {
         let place = RemotePlace::parse(&mailbox.place).map_err(|_| ExchangeError::Place)?;
-        let opened = home.call(move |vault| open_remote(vault.stronghold(), &place, &folder));
-        Ok(Box::new(opened.await?))
+        home.call(move |vault| open_remote(vault.stronghold(), &place, &folder)).await
     }
     #[cfg(not(feature = "remote"))]
     Err(ExchangeError::NotBuilt)
 }
 
 /// Opens the folder of a pair in a place on a server, with the login of the vault that its address
-/// names. No request is made.
+/// names. No request is made, and no connection.
 ///
 /// # Errors
 /// [`ExchangeError::NoLogin`], or [`ExchangeError::Store`] if the place can't be used at all.
@@ -242,7 +245,10 @@ pub fn open_remote(
     stronghold: &Stronghold,
     place: &RemotePlace,
     pair: &str,
-) -> Result<Remote, ExchangeError> {
+) -> Result<Box<dyn Store>, ExchangeError> {
+    if place.kind == PlaceKind::Sftp {
+        return Ok(Box::new(Sftp::new(place, pair)));
+    }
     let login = match place.login() {
         None => None,
         Some(location) => {
@@ -250,7 +256,7 @@ pub fn open_remote(
             Some(login.ok_or_else(|| ExchangeError::NoLogin(stronghold_sync::escape_untrusted(location)))?)
         }
     };
-    Ok(Remote::new(place, login.as_ref(), pair)?)
+    Ok(Box::new(Remote::new(place, login.as_ref(), pair)?))
 }
 
 impl<'a> Exchange<'a> {
