@@ -19,8 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
 use serde_json::Value;
+use stronghold_sync::Timestamp;
+use stronghold_vault::Labels;
 
+use crate::agent::signal;
 use crate::common::{Device, PEER, Running, USAGE, one_line, paired, run, trust_each_other};
 
 /// An address at which no device answers over TCP: of its port, nobody makes use.
@@ -126,6 +130,56 @@ fn two_devices_pair_at_a_port_that_follows_from_the_code() {
     let said = format!("error: can't reach {NO_TCP}: nobody listens there; nothing was changed\n");
     assert!(done.exit == PEER && done.stderr.starts_with(&said), "{}", done.stderr);
     pairing.kill();
+}
+
+/// An agent that serves listens over QUIC too, while the snapshot is unlocked.
+#[test]
+fn an_agent_is_reached_too() {
+    let (a, b) = devices();
+    let args = ["agent", "--serve", "--iroh", "--listen", "127.0.0.1:0", "--no-announce", "--json"];
+    let mut agent = Running::start(&mut a.keyless(&args), b"");
+    agent.event();
+    a.ok(&["unlock"]);
+    agent.event();
+    assert_eq!(agent.event()["iroh"], "listening");
+    assert_eq!(way(&json(&b, &["sync", "a", "--at", NO_TCP])), "direct");
+    a.ok(&["lock"]);
+    assert_eq!(agent.end().exit, 0);
+    unreached(&b, &["sync", "a", "--at", NO_TCP]);
+    for wrong in [&["agent", "--iroh"][..], &["agent", "--serve", "--relay", "https://relay.example"]] {
+        a.fails(wrong, USAGE);
+    }
+}
+
+/// A server that is told to stop during a session lets it end; whatever was cut goes on later.
+#[test]
+fn a_server_that_stops_during_a_session_loses_nothing() {
+    let (a, b) = devices();
+    let mut vault = a.vault();
+    for (round, delay) in [0, 30, 100, 300].into_iter().enumerate() {
+        let written = vault.update(|stronghold| {
+            for number in 0..3_000 {
+                let location = format!("many/{round}/{number}").parse().unwrap();
+                stronghold.write(&location, &[7; 500], Labels::new(), Timestamp::from_millis(1))?;
+            }
+            Ok(())
+        });
+        written.unwrap();
+        let (serving, _) = serve(&a, &[]);
+        let syncing = Running::start(&mut command(&b, &["sync", "a", "--at", NO_TCP, "--json"]), b"");
+        thread::sleep(Duration::from_millis(200 + delay));
+        let begun = Instant::now();
+        signal(serving.id(), if round % 2 == 0 { Signal::TERM } else { Signal::INT });
+        let served = serving.end();
+        assert_eq!((served.exit, served.stderr.as_str()), (0, ""));
+        assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+        let done = syncing.end();
+        assert!([0, PEER].contains(&done.exit), "{}", done.stderr);
+        eprintln!("stopped after {delay} ms: exit {}", done.exit);
+        let (_serving, _) = serve(&a, &[]);
+        json(&b, &["sync", "a", "--at", NO_TCP]);
+        assert_eq!(a.entries(), b.entries(), "round {round}");
+    }
 }
 
 /// Nothing but the addresses of the peer gets a packet, whether it is there or not.

@@ -332,7 +332,7 @@ impl Running {
     #[track_caller]
     pub(crate) fn event(&mut self) -> Value {
         let event = self.0.event().unwrap();
-        for command in ["pair", "serve"] {
+        for command in ["agent", "pair", "serve"] {
             if self.1.as_deref() == Some(command) {
                 crate::schemas::check(command, &event);
             }
