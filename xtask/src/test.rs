@@ -105,6 +105,12 @@ fn remote() -> Result<()> {
     cargo_with(&[&["test", "--locked", "-p", "stronghold-cli"][..], &on_servers].concat(), &with)
 }
 
+/// Runs the whole suite with all features, as releases have them.
+fn all_features() -> Result<()> {
+    let path = servers::installed()?;
+    cargo_with(&["test", "--workspace", "--all-features", "--locked"], &[("PATH", &path)])
+}
+
 /// The relay of the tests, a workspace of its own, and the folder that it is built in; the tests
 /// look for it there.
 const RELAY: (&str, &str) = ("stronghold-cli/test-relay", "target/relay");
@@ -125,11 +131,12 @@ fn across() -> Result<()> {
 pub(crate) fn nightly() -> Result<()> {
     cargo(&["install", "--locked", "cargo-fuzz"])?;
     let suite = |words: &'static [&str]| move || suites::run(words[0], &words[1..]);
-    let steps: [(&str, &dyn Fn() -> Result<()>); 14] = [
+    let steps: [(&str, &dyn Fn() -> Result<()>); 15] = [
         ("test --full", &|| everything(&["--full"])),
         ("test-release", &|| release(&[])),
         ("remote", &remote),
         ("across", &across),
+        ("all features", &all_features),
         ("demo", &|| demo::run(&[])),
         ("iota", &iota),
         ("fuzz", &suite(&["fuzz"])),
