@@ -20,7 +20,7 @@ mod store;
 pub use card::{CARD_LEN, Card, CardError, SealCardError};
 #[cfg(feature = "remote")]
 pub use exchange::open_remote;
-pub use exchange::{Exchange, ExchangeError, Exchanged, Oddity, open_store};
+pub use exchange::{Deferred, Exchange, ExchangeError, Exchanged, Oddity, open_store};
 #[cfg(test)]
 pub(crate) use letter::request_of;
 pub use letter::{Letter, LetterError, SealLetterError};
