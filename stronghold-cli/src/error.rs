@@ -351,7 +351,15 @@ impl From<ExchangeError> for Failure {
             ExchangeError::NoLogin(_) => {
                 Self::of(Kind::NotFound, &error).hint("nothing is lost; write both, or name another login with `mailbox add`")
             }
-            ExchangeError::Store(StoreError::Denied | StoreError::NoPlace | StoreError::Server(_)) => {
+            ExchangeError::Store(StoreError::NoToken) => {
+                Self::of(Kind::NotFound, &error).hint("nothing is lost; `stronghold mailbox add` with --login names them")
+            }
+            ExchangeError::Store(StoreError::NoSsh) => {
+                Self::of(Kind::Unsupported, &error).hint("nothing is lost; install OpenSSH's client")
+            }
+            ExchangeError::Store(
+                StoreError::Denied | StoreError::HostKey | StoreError::NoPlace | StoreError::Server(_),
+            ) => {
                 Self::of(Kind::Network, &error).hint("nothing is lost; try again later, or see `stronghold mailbox list`")
             }
             ExchangeError::Store(_) => Self::of(Kind::Storage, &error).hint(

@@ -602,6 +602,39 @@ mod tests {
     }
 
     #[test]
+    fn a_step_of_many_commits_is_stored_with_each_by_what_that_changes() {
+        let mut held = Stronghold::new("here").unwrap();
+        let mut stored = Stronghold::from_payload(&held.to_payload().unwrap()).unwrap();
+        let mut step = PendingStep::served("mailbox: phone", ms(5));
+        let mut sizes = Vec::new();
+        // The last part changes some records again, and the rules.
+        for part in [0..500, 500..1_000, 1_000..1_500, 0..3] {
+            held.begin_changes();
+            held.begin_step(step);
+            part.clone().for_each(|n| put(&mut held, &format!("c/v/{n}"), &format!("{n} {part:?}")));
+            if part.len() == 3 {
+                grant(&mut held, 2);
+            }
+            step = held.end_step().unwrap();
+            let before = stored.steps.clone();
+            let delta = StepsDelta::new(&before, &held.steps).unwrap();
+            sizes.push(rmp_serde::to_vec(&delta).unwrap().len());
+            stored.apply_changes(&held.changes().unwrap()).unwrap();
+            held.keep_changes();
+            assert_eq!(stored.steps.list, held.steps.list);
+        }
+        assert!(sizes[2] < sizes[0] * 11 / 10 && sizes[3] < sizes[0] / 10, "{sizes:?}");
+        // A step that lacks a change of before is stored as a whole.
+        let mut fewer = held.steps.clone();
+        Arc::make_mut(&mut fewer.list[0]).changes.pop_first();
+        let delta = StepsDelta::new(&held.steps, &fewer).unwrap();
+        let mut applied = held.steps.clone();
+        applied.apply(delta).unwrap();
+        assert_eq!(applied.list, fewer.list);
+        assert_eq!(held.steps().next().unwrap().records(), 1_500);
+    }
+
+    #[test]
     fn what_changes_no_head_is_no_step() {
         let mut held = Stronghold::new("here").unwrap();
         put(&mut held, "c/v/r", "one");

@@ -13,6 +13,7 @@ mod dist;
 mod lab;
 mod metrics;
 mod mutants;
+mod servers;
 mod suites;
 mod test;
 mod tidy;

@@ -9,7 +9,7 @@ use crate::{
     Result,
     bench::storage,
     cargo::{build_stronghold, built_example, cargo, cargo_with, packages, root, targets},
-    demo, suites, tidy,
+    demo, servers, suites, tidy,
 };
 
 /// The crates whose integration tests drive both ends of a sync.
@@ -93,11 +93,22 @@ pub(crate) fn release(options: &[&str]) -> Result<()> {
     cargo_with(&tests, &[("STRONGHOLD_PROGRAM", program)])
 }
 
-/// Tests mailboxes on servers, which are started where they are installed.
+/// Tests mailboxes on servers, which are installed where they can be, and started by the tests.
 fn remote() -> Result<()> {
-    cargo(&["test", "--locked", "-p", "stronghold-net", "--features", "remote", "--lib", "--", "remote"])?;
-    let on_servers = ["--features", "remote", "--test", "it", "--", "mailbox"];
-    cargo(&[&["test", "--locked", "-p", "stronghold-cli"][..], &on_servers].concat())
+    let path = servers::installed()?;
+    let with = [("PATH", path.as_str())];
+    cargo_with(
+        &["test", "--locked", "-p", "stronghold-net", "--features", "remote", "--lib", "--", "mailbox"],
+        &with,
+    )?;
+    let on_servers = ["--features", "remote", "--test", "it", "--", "mailbox", "--nocapture"];
+    cargo_with(&[&["test", "--locked", "-p", "stronghold-cli"][..], &on_servers].concat(), &with)
+}
+
+/// Runs the whole suite with all features, as releases have them.
+fn all_features() -> Result<()> {
+    let path = servers::installed()?;
+    cargo_with(&["test", "--workspace", "--all-features", "--locked"], &[("PATH", &path)])
 }
 
 /// The relay of the tests, a workspace of its own, and the folder that it is built in; the tests
@@ -120,11 +131,12 @@ fn across() -> Result<()> {
 pub(crate) fn nightly() -> Result<()> {
     cargo(&["install", "--locked", "cargo-fuzz"])?;
     let suite = |words: &'static [&str]| move || suites::run(words[0], &words[1..]);
-    let steps: [(&str, &dyn Fn() -> Result<()>); 14] = [
+    let steps: [(&str, &dyn Fn() -> Result<()>); 15] = [
         ("test --full", &|| everything(&["--full"])),
         ("test-release", &|| release(&[])),
         ("remote", &remote),
         ("across", &across),
+        ("all features", &all_features),
         ("demo", &|| demo::run(&[])),
         ("iota", &iota),
         ("fuzz", &suite(&["fuzz"])),

@@ -21,7 +21,8 @@ use crate::error::{Failure, Kind, path_text, shown};
 
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
-    /// Answer paired devices while the snapshot is unlocked, as `serve` does.
+    /// Answer paired devices and look into their mailboxes while the snapshot is unlocked, as
+    /// `serve` does.
     #[arg(long)]
     pub(crate) serve: bool,
     /// With --serve: listen on ADDR; default: 0.0.0.0:4747.
@@ -30,6 +31,14 @@ pub(crate) struct AgentArgs {
     /// With --serve: do not announce this device to its paired devices on the network.
     #[arg(long, requires = "serve")]
     pub(crate) no_announce: bool,
+    /// With --serve: listen over QUIC too, as `serve` does.
+    #[cfg(feature = "iroh")]
+    #[arg(long, requires = "serve")]
+    pub(crate) iroh: bool,
+    /// With --iroh: meet paired devices at the relay URL; may be repeated.
+    #[cfg(feature = "iroh")]
+    #[arg(long, value_name = "URL", requires = "iroh")]
+    pub(crate) relay: Vec<String>,
     /// Leave the session of the terminal. `unlock` starts an agent so.
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
@@ -94,8 +103,15 @@ fn companion(context: &Arc<Context>, args: AgentArgs) -> StartCompanion {
         return Box::new(|_| None);
     }
     let context = context.clone();
-    let (listen, no_announce) = (args.listen, args.no_announce);
-    let args = Arc::new(ServeArgs { listen, no_announce, ..ServeArgs::default() });
+    let args = Arc::new(ServeArgs {
+        listen: args.listen,
+        once: false,
+        no_announce: args.no_announce,
+        #[cfg(feature = "iroh")]
+        iroh: args.iroh,
+        #[cfg(feature = "iroh")]
+        relay: args.relay,
+    });
     Box::new(move |key| {
         let (context, args, stop) = (context.clone(), args.clone(), Arc::new(Notify::new()));
         let stopped = stop.clone();

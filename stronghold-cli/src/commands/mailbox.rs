@@ -34,12 +34,15 @@ pub(crate) enum MailboxAction {
         peer: String,
         /// A folder that both devices see, each under a path of its own: a synchronised folder, a
         /// share, a USB stick. Or a place on a server: `s3://BUCKET/FOLDER`, with
-        /// `?region=REGION&endpoint=URL` where it is not Amazon's, or the `https://` address of a
-        /// folder on a WebDAV server.
+        /// `?region=REGION&endpoint=URL` where it is not Amazon's, the `https://` address of a
+        /// folder on a WebDAV server, `sftp://USER@HOST:PORT/FOLDER` (`/~/FOLDER` in the user's
+        /// home there), `dropbox:///FOLDER` or `gdrive:///FOLDER`.
         place: PathBuf,
         /// The login for the server, by its location here: the records `username` and `password`
         /// there. For S3 these are an access key and its secret; without it, the environment and
-        /// files of Amazon's tools have them.
+        /// files of Amazon's tools have them. For Dropbox and Google Drive they are an app's id and
+        /// secret, and the record `token` has its refresh token. None for SFTP: `ssh` finds its
+        /// keys.
         #[arg(long, value_name = "CLIENT/VAULT/TITLE")]
         login: Option<String>,
     },
@@ -86,12 +89,12 @@ fn folder(folder: &Path) -> Result<String, Failure> {
 /// Returns the address of a place on a server that can be used.
 #[cfg(feature = "remote")]
 fn server(address: &str, login: Option<&str>, stronghold: &Stronghold) -> Result<String, Failure> {
-    use stronghold_net::mailbox::{RemotePlace, Store, open_remote};
+    use stronghold_net::mailbox::{ParsePlaceError, RemotePlace, open_remote};
     // The address may hold a password that does not belong there: it is not repeated.
-    let not_usable = |error| Failure::usage(format!("{error}"), "nothing was changed");
+    let not_usable = |error: ParsePlaceError| Failure::usage(format!("{error}"), "nothing was changed");
     let mut place = RemotePlace::parse(address).map_err(not_usable)?;
     if let Some(login) = login {
-        place = place.with_login(login);
+        place = place.with_login(login).map_err(not_usable)?;
     }
     let remote = open_remote(stronghold, &place, "00")?;
     let looked = runtime()?.block_on(remote.list(1));

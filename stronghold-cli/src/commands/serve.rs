@@ -38,7 +38,7 @@ use crate::{
 };
 use clap::Args;
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Listen on ADDR, unless a service manager hands over a socket; default: 0.0.0.0:4747.
     #[arg(long, value_name = "ADDR", value_parser = to_listen)]

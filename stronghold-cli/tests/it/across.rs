@@ -19,8 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
 use serde_json::Value;
+use stronghold_sync::Timestamp;
+use stronghold_vault::Labels;
 
+use crate::agent::signal;
 use crate::common::{Device, PEER, Running, USAGE, one_line, paired, run, trust_each_other};
 
 /// An address at which no device answers over TCP: of its port, nobody makes use.
@@ -128,6 +132,58 @@ fn two_devices_pair_at_a_port_that_follows_from_the_code() {
     pairing.kill();
 }
 
+/// An agent that serves listens over QUIC too, while the snapshot is unlocked.
+#[test]
+fn an_agent_is_reached_too() {
+    let (a, b) = devices();
+    let args = ["agent", "--serve", "--iroh", "--listen", "127.0.0.1:0", "--no-announce", "--json"];
+    let mut agent = Running::start(&mut a.keyless(&args), b"");
+    agent.event();
+    a.ok(&["unlock"]);
+    agent.event();
+    assert_eq!(agent.event()["iroh"], "listening");
+    assert_eq!(way(&json(&b, &["sync", "a", "--at", NO_TCP])), "direct");
+    a.ok(&["lock"]);
+    assert_eq!(agent.end().exit, 0);
+    unreached(&b, &["sync", "a", "--at", NO_TCP]);
+    for wrong in [&["agent", "--iroh"][..], &["agent", "--serve", "--relay", "https://relay.example"]] {
+        a.fails(wrong, USAGE);
+    }
+}
+
+/// A server that is told to stop during a session lets it end; whatever was cut goes on later.
+#[test]
+fn a_server_that_stops_during_a_session_loses_nothing() {
+    let (a, b) = devices();
+    let (mut vault, mut ended_in_order) = (a.vault(), 0);
+    for (round, delay) in [0, 100, 300, 600].into_iter().enumerate() {
+        let written = vault.update(|stronghold| {
+            for number in 0..3_000 {
+                let location = format!("many/{round}/{number}").parse().unwrap();
+                stronghold.write(&location, &[7; 500], Labels::new(), Timestamp::from_millis(1))?;
+            }
+            Ok(())
+        });
+        written.unwrap();
+        let (serving, _) = serve(&a, &[]);
+        let mut syncing = Running::start(&mut command(&b, &["sync", "a", "--at", NO_TCP, "--json"]), b"");
+        thread::sleep(Duration::from_millis(100 + delay));
+        let (begun, is_running) = (Instant::now(), !syncing.has_ended());
+        signal(serving.id(), if round % 2 == 0 { Signal::TERM } else { Signal::INT });
+        let served = serving.end();
+        assert_eq!((served.exit, served.stderr.as_str()), (0, ""));
+        assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+        let (done, told) = (syncing.end(), String::from_utf8(served.stdout).unwrap());
+        let is_told = told.contains("\"session\":\"done\"");
+        assert_eq!(done.exit, if is_told { 0 } else { PEER }, "{told}: {}", done.stderr);
+        ended_in_order += u32::from(is_running && is_told);
+        let (_serving, _) = serve(&a, &[]);
+        json(&b, &["sync", "a", "--at", NO_TCP]);
+        assert_eq!(a.entries(), b.entries(), "round {round}");
+    }
+    assert!(ended_in_order > 0, "no session was running when its server was stopped");
+}
+
 /// Nothing but the addresses of the peer gets a packet, whether it is there or not.
 #[cfg(target_os = "linux")]
 #[test]
@@ -184,10 +240,16 @@ fn another_device_in_its_place_is_not_the_peer() {
     let (c, _d) = devices();
     // The port of the pair is not that of another pair: what answers there was moved there.
     let (_serving, other) = serve(&c, &[]);
-    let relay = Forward::start(port, other);
+    let forward = Forward::start(port, other);
     let said = unreached(&b, &["sync", "a", "--at", NO_TCP]);
     assert!(said.contains(&format!("over QUIC, not the device answers at 127.0.0.1:{port}; ")), "{said}");
-    assert!(relay.carried() > 0, "the other endpoint was asked");
+    assert!(forward.carried() > 0, "the other endpoint was asked");
+    // It does not hide the peer that is at a relay.
+    let Some(relay) = relay_for([&a, &b]) else { return };
+    let (mut serving, _) = serve(&a, &["--relay", &relay.url]);
+    is_at_the_relay(&mut serving, &relay);
+    let done = json(&b, &["sync", "a", "--relay", &relay.url]);
+    assert!(["relay", "direct"].contains(&way(&done)), "{done}");
 }
 
 #[test]

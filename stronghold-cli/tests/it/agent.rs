@@ -94,7 +94,7 @@ fn is_locked(device: &Device) {
     assert!(done.stderr.starts_with("error: there is no terminal to ask on"), "{}", done.stderr);
 }
 
-fn signal(process: u32, signal: Signal) {
+pub(crate) fn signal(process: u32, signal: Signal) {
     kill_process(Pid::from_raw(process as i32).unwrap(), signal).unwrap();
 }
 

@@ -9,7 +9,8 @@ use stronghold_vault::Labels;
 use tempfile::TempDir;
 
 use crate::common::{
-    DECISION, DENIED, Device, NOT_FOUND, PEER, STORAGE, USAGE, counts, paired, strings, trust_each_other,
+    DECISION, DENIED, Device, NOT_FOUND, PEER, Running, STORAGE, USAGE, counts, paired, strings,
+    trust_each_other,
 };
 
 /// Two paired devices with a mailbox in one folder.
@@ -276,17 +277,36 @@ fn a_device_that_is_not_reached_is_synchronised_by_its_mailbox() {
     assert_eq!(two.b.get("wallet/web/mail"), "changed");
 }
 
-#[test]
-fn serve_looks_into_the_mailboxes() {
-    let two = Two::new();
-    two.settle();
-    two.a.put("wallet/web/mail", "hunter2");
-    two.a.ok(&["sync", "--mailbox"]);
-    let (mut serving, _) = two.b.serve();
+/// Checks that a server tells of a letter of one record that it took.
+#[track_caller]
+fn takes_a_letter(serving: &mut Running) {
     let event = serving.event();
     let expected =
         [("mailbox", json!("done")), ("name", json!("a")), ("received", json!(1)), ("sent", json!(0))];
     expected.iter().for_each(|(field, value)| assert_eq!(event[*field], *value, "{event}"));
+}
+
+/// So does an agent that serves, while the snapshot is unlocked.
+#[test]
+fn serve_looks_into_the_mailboxes() {
+    let two = Two::new();
+    two.settle();
+    two.a.put("wallet/web/shop", "of a");
+    two.a.ok(&["sync", "--mailbox"]);
+    let args = ["agent", "--serve", "--listen", "127.0.0.1:0", "--no-announce", "--json"];
+    let mut agent = Running::start(&mut two.b.keyless(&args), b"");
+    assert!(agent.event()["listening"].as_str().unwrap().ends_with(".sock"));
+    two.b.ok(&["unlock"]);
+    assert!(agent.event()["listening"].as_str().unwrap().starts_with("127.0.0.1:"));
+    takes_a_letter(&mut agent);
+    two.b.ok(&["lock"]);
+    assert_eq!(agent.end().exit, 0);
+    assert_eq!(two.b.get("wallet/web/shop"), "of a");
+
+    two.a.put("wallet/web/mail", "hunter2");
+    two.a.ok(&["sync", "--mailbox"]);
+    let (mut serving, _) = two.b.serve();
+    takes_a_letter(&mut serving);
     serving.kill();
     assert_eq!(two.b.get("wallet/web/mail"), "hunter2");
     two.b.ok(&["deny", "a", "push"]);

@@ -247,7 +247,8 @@ fn a_folder_that_is_no_store_and_a_missing_program_change_nothing() {
     let said = device.fails_cleanly(&["import", &device.key_file(), "--format", "pass"], USAGE);
     assert!(said.contains("the folder can't be read"), "{said}");
     fs::write(folder.path().join("a.gpg"), "x").unwrap();
-    let done = run(device.command(&["import", path]).env("PATH", path), b"");
+    device.look_in(path.into());
+    let done = device.run(&["import", path], b"");
     assert_eq!(done.exit, USAGE, "{}", done.stderr);
     assert!(done.stderr.contains("can't run gpg"), "{}", done.stderr);
 }

@@ -6,6 +6,8 @@
 
 mod cards;
 mod contents;
+mod deferred;
+mod exchanged;
 mod send;
 mod take;
 
@@ -16,26 +18,29 @@ use stronghold_sync::{
     Decision, DeviceId, Edition, Grant, Losses, Operation, Pending, Policy, Selection, Timestamp,
     mailbox::MAX_CHAIN, session::Verdict,
 };
-use stronghold_vault::{
-    Identity, Mailbox, PendingStep, PublicIdentity, RandomnessError, RejectReason, Stronghold,
-};
+use stronghold_vault::{Identity, Mailbox, PendingStep, PublicIdentity, RandomnessError, Stronghold};
 use thiserror::Error;
 use tokio::time::timeout;
 
 use self::contents::Contents;
-#[cfg(feature = "remote")]
-use super::remote::{Login, Remote, RemotePlace};
+pub use self::{
+    deferred::Deferred,
+    exchanged::{Exchanged, Oddity},
+};
 use super::{
     SealCardError, SealLetterError,
     names::PairKeys,
     store::{Folder, Store, StoreError, is_address},
 };
-use crate::{
-    Outcome,
-    session::{
-        handler::SessionHandler,
-        host::{HostError, audit_record},
-    },
+#[cfg(feature = "remote")]
+use super::{
+    place::{Login, PlaceKind, RemotePlace},
+    remote::Remote,
+    sftp::Sftp,
+};
+use crate::session::{
+    handler::SessionHandler,
+    host::{HostError, audit_record},
 };
 
 /// Maximum number of names that are listed: far more than two devices leave there.
@@ -58,59 +63,7 @@ pub struct Exchange<'a> {
     approved: bool,
     /// The records lost by the letters of this run.
     losses: Losses,
-}
-
-/// The effect of an [`Exchange`], as far as it went.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Exchanged {
-    /// The records received and sent, by name where one was refused, held back or replaced. Its
-    /// round trips are the requests to the store. A record sent is not confirmed yet: see
-    /// `waiting`.
-    pub outcome: Outcome,
-    /// Number of the peer's letters that were taken.
-    pub letters_taken: u64,
-    /// Number of letters sent.
-    pub letters_sent: u64,
-    /// Number of letters that the peer has not acknowledged.
-    pub waiting: u64,
-    /// The last time at which the peer is known to have written something that came here, in
-    /// milliseconds since 1970; zero for never.
-    pub heard: Timestamp,
-    /// `true` if no card of the peer was ever read: before that, nothing is sent.
-    pub awaits_card: bool,
-    /// Number of things in the store that are not of this pair.
-    pub others: u64,
-    /// The losses for which the next letter was not taken, since nobody confirmed them.
-    pub unconfirmed: Option<Losses>,
-    /// Oddities of the store or the peer, each once.
-    pub odd: Vec<Oddity>,
-}
-
-/// Something odd in a mailbox. None of it loses an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Oddity {
-    /// The store shows an older state than before: it was put back, or not all is copied yet.
-    RolledBack,
-    /// The store, or the peer, knows more of this device than its file: an older file was put back,
-    /// or a copy of it is in use too. All is sent again, both ways.
-    AheadOfFile,
-    /// The store has more things than are listed: something else fills it.
-    TooManyThings,
-    /// Some cards of the peer can't be opened: damaged, or not wholly copied yet.
-    DamagedCard,
-    /// Some letters of the peer can't be opened: damaged, not wholly copied yet, or sealed to a key
-    /// that is gone. The peer sends their content again.
-    DamagedLetter,
-    /// A letter of the peer has an entry that no letter may have. It is not taken.
-    Unacceptable(RejectReason),
-    /// A letter waits for a rule that asks a person.
-    NeedsApproval,
-    /// There is more to take: the next exchange goes on with it.
-    MoreToTake,
-    /// There is more to send: the next exchange goes on with it, once the peer has taken some.
-    MoreToSend,
+    deferred: Option<&'a mut Deferred>,
 }
 
 /// An error that ended an exchange. What was done before stays.
@@ -225,15 +178,14 @@ pub async fn open_store(home: &SharedVault, device: DeviceId) -> Result<Box<dyn 
     #[cfg(feature = "remote")]
     {
         let place = RemotePlace::parse(&mailbox.place).map_err(|_| ExchangeError::Place)?;
-        let opened = home.call(move |vault| open_remote(vault.stronghold(), &place, &folder));
-        Ok(Box::new(opened.await?))
+        home.call(move |vault| open_remote(vault.stronghold(), &place, &folder)).await
     }
     #[cfg(not(feature = "remote"))]
     Err(ExchangeError::NotBuilt)
 }
 
 /// Opens the folder of a pair in a place on a server, with the login of the vault that its address
-/// names. No request is made.
+/// names. No request is made, and no connection.
 ///
 /// # Errors
 /// [`ExchangeError::NoLogin`], or [`ExchangeError::Store`] if the place can't be used at all.
@@ -242,7 +194,10 @@ pub fn open_remote(
     stronghold: &Stronghold,
     place: &RemotePlace,
     pair: &str,
-) -> Result<Remote, ExchangeError> {
+) -> Result<Box<dyn Store>, ExchangeError> {
+    if place.kind == PlaceKind::Sftp {
+        return Ok(Box::new(Sftp::new(place, pair)));
+    }
     let login = match place.login() {
         None => None,
         Some(location) => {
@@ -250,7 +205,7 @@ pub fn open_remote(
             Some(login.ok_or_else(|| ExchangeError::NoLogin(stronghold_sync::escape_untrusted(location)))?)
         }
     };
-    Ok(Remote::new(place, login.as_ref(), pair)?)
+    Ok(Box::new(Remote::new(place, login.as_ref(), pair)?))
 }
 
 impl<'a> Exchange<'a> {
@@ -273,7 +228,15 @@ impl<'a> Exchange<'a> {
             step: Arc::new(Mutex::new(step)),
             approved: false,
             losses: Losses::default(),
+            deferred: None,
         })
+    }
+
+    /// Leaves out letters that could not be taken, as an earlier exchange with the device in this
+    /// process found, until something changes that decides it.
+    pub fn with_deferred(mut self, deferred: &'a mut Deferred) -> Self {
+        self.deferred = Some(deferred);
+        self
     }
 
     /// Takes what the peer left, leaves what it lacks, and tells by a card what was taken. The

@@ -1,4 +1,5 @@
-//! Stores on servers: a bucket of S3 and what speaks like it, or a folder of a WebDAV server.
+//! Stores on servers that speak HTTP: a bucket of S3 and what speaks like it, or a folder of a
+//! WebDAV server, of Dropbox or Google Drive.
 
 use std::{fmt, sync::Once, time::Duration};
 
@@ -8,85 +9,17 @@ use opendal::{
     Buffer, EntryMode, ErrorKind, HttpBody, HttpTransport, HttpTransporter, OperationContext, Operator,
     layers::TimeoutLayer, services,
 };
-use percent_encoding::percent_decode_str;
-use stronghold_vault::Stronghold;
-use thiserror::Error;
-use url::{Host, Url};
-use zeroize::Zeroizing;
 
-use super::store::{Listing, Store, StoreError, is_name};
+use super::{
+    place::{Login, PlaceKind, RemotePlace},
+    store::{Listing, Store, StoreError, is_name},
+};
 use crate::session::handler::BoxFuture;
 
 /// Time limit for one request, and for each part of its content.
 const REQUEST: Duration = Duration::from_secs(60);
 /// Maximum length of an answer, in bytes: the listing of a folder comes in one.
 const MAX_ANSWER: usize = 64 << 20;
-/// The parameter of an address that names the login.
-const LOGIN: &str = "login";
-
-/// The address of a place on a server: `s3://BUCKET/FOLDER`, with the parameters `region` and
-/// `endpoint` where they are not Amazon's, or the `https://` address of a folder on a WebDAV
-/// server. `login` names the login in the vault. An address is not secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemotePlace {
-    url: Url,
-    kind: PlaceKind,
-    endpoint: Option<Url>,
-    region: Option<String>,
-    login: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PlaceKind {
-    S3,
-    WebDav,
-}
-
-/// A text that is not the address of a place on a server.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ParsePlaceError {
-    /// It is no address, or of another kind.
-    #[error("an address is s3://BUCKET/FOLDER, or https:// and a folder on a WebDAV server")]
-    Kind,
-    /// It has a user or a password, which do not belong there.
-    #[error("an address has no user and no password: name the login that has them")]
-    Secret,
-    /// It is not encrypted, and not on this computer.
-    #[error("http:// would send the login unencrypted: use https://")]
-    Unencrypted,
-    /// It has a parameter that is not known.
-    #[error("the parameters of an address are login, and for S3 region and endpoint")]
-    Parameter,
-}
-
-/// The user and password of a server; for S3, the id and secret of an access key. `Debug` hides
-/// the password, which is wiped when dropped.
-#[derive(Clone)]
-pub struct Login {
-    /// The user's name, or the key's id.
-    pub user: String,
-    /// The password, or the key's secret.
-    pub password: Zeroizing<String>,
-}
-
-impl Login {
-    /// Reads a login of the vault, by its location: the records `username` and `password` there.
-    /// Returns `None` if one of them is not there.
-    pub fn read(stronghold: &Stronghold, location: &str) -> Option<Self> {
-        let read = |field: &str| {
-            let value = stronghold.read(&format!("{location}/{field}").parse().ok()?).ok()?;
-            Some(Zeroizing::new(std::str::from_utf8(&value.revision.value).ok()?.to_owned()))
-        };
-        Some(Self { user: read("username")?.to_string(), password: read("password")? })
-    }
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
-    }
-}
 
 /// The folder of a pair in a place on a server.
 #[derive(Clone)]
@@ -104,99 +37,24 @@ impl fmt::Debug for Remote {
     }
 }
 
-impl RemotePlace {
-    /// Parses an address.
-    ///
-    /// # Errors
-    /// [`ParsePlaceError`].
-    pub fn parse(text: &str) -> Result<Self, ParsePlaceError> {
-        let mut url = Url::parse(text).map_err(|_| ParsePlaceError::Kind)?;
-        let kind = match url.scheme() {
-            "s3" => PlaceKind::S3,
-            "https" | "http" => PlaceKind::WebDav,
-            _ => return Err(ParsePlaceError::Kind),
-        };
-        if url.host_str().is_none_or(str::is_empty) || url.fragment().is_some() {
-            return Err(ParsePlaceError::Kind);
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(ParsePlaceError::Secret);
-        }
-        let (mut endpoint, mut region, mut login) = (None, None, None);
-        for (name, value) in url.query_pairs() {
-            match (&*name, kind) {
-                (LOGIN, _) => login = Some(value.into_owned()),
-                ("region", PlaceKind::S3) => region = Some(value.into_owned()),
-                ("endpoint", PlaceKind::S3) => {
-                    endpoint = Some(Url::parse(&value).map_err(|_| ParsePlaceError::Kind)?);
-                }
-                _ => return Err(ParsePlaceError::Parameter),
-            }
-        }
-        url.set_query(None);
-        let server = endpoint.as_ref().or((kind == PlaceKind::WebDav).then_some(&url));
-        if server.is_some_and(|server| server.scheme() != "https" && !is_here(server)) {
-            return Err(ParsePlaceError::Unencrypted);
-        }
-        Ok(Self { url, kind, endpoint, region, login })
-    }
-
-    /// Returns the location of the login, as the address names it.
-    pub fn login(&self) -> Option<&str> {
-        self.login.as_deref()
-    }
-
-    /// Names the login to use.
-    pub fn with_login(mut self, location: &str) -> Self {
-        self.login = Some(location.to_owned());
-        self
-    }
-}
-
-impl fmt::Display for RemotePlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut url = self.url.clone();
-        let endpoint = self.endpoint.as_ref().map(Url::as_str);
-        let parameters = [("region", self.region.as_deref()), ("endpoint", endpoint), (LOGIN, self.login())];
-        for (name, value) in parameters {
-            if let Some(value) = value {
-                url.query_pairs_mut().append_pair(name, value);
-            }
-        }
-        f.write_str(url.as_str())
-    }
-}
-
-/// Returns whether a server is on this computer.
-fn is_here(server: &Url) -> bool {
-    match server.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 impl Remote {
     /// Opens the folder of a pair, [`PairKeys::folder`](super::PairKeys::folder), in a place. No
     /// request is made. Without a login, S3 uses the environment and the files of Amazon's tools,
     /// and WebDAV none.
     ///
     /// # Errors
+    /// [`StoreError::NoToken`] if a login is missing or has no token where it must, and
     /// [`StoreError::Server`] if the place can't be used at all.
     pub fn new(place: &RemotePlace, login: Option<&Login>, pair: &str) -> Result<Self, StoreError> {
         static TRANSPORT: Once = Once::new();
         TRANSPORT.call_once(opendal::install_default);
-        let operator = match place.kind {
-            PlaceKind::S3 => place.s3(login),
-            PlaceKind::WebDav => place.webdav(login),
-        };
+        let operator = place.operator(login)?;
         let context = OperationContext::new().with_http_transport(HttpTransporter::new(Bounded(MAX_ANSWER)));
         let limit = TimeoutLayer::new().with_timeout(REQUEST).with_io_timeout(REQUEST);
-        let path = percent_decode_str(place.url.path().trim_matches('/')).decode_utf8_lossy();
-        let path = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let path = place.path();
+        let path = if path.is_empty() { path } else { path + "/" };
         Ok(Self {
-            operator: operator?.with_context(context).layer(limit),
+            operator: operator.with_context(context).layer(limit),
             kind: place.kind,
             place: path,
             pair: pair.to_owned(),
@@ -237,10 +95,34 @@ impl Remote {
             }
         }
         // A folder that is not there is listed as an empty one: then the place must be there.
-        if is_empty && self.kind == PlaceKind::WebDav && !self.place.is_empty() {
-            self.operator.stat(&self.place).await?;
+        if is_empty {
+            self.check_place().await?;
         }
         Ok(listing)
+    }
+
+    /// Checks that the place is there. A bucket of S3 has no folders, and tells itself that it is
+    /// not there.
+    async fn check_place(&self) -> Result<(), StoreError> {
+        if self.kind != PlaceKind::S3 && !self.place.is_empty() {
+            self.operator.stat(&self.place).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores an object. On a WebDAV server, the first one finds no folder for it.
+    async fn put_now(self, path: &str, object: Buffer) -> Result<(), StoreError> {
+        let is_folder_missing =
+            |error: &opendal::Error| error.kind() == ErrorKind::NotFound || is_status(error, "409");
+        match self.operator.write(path, object.clone()).await {
+            Err(error) if self.kind == PlaceKind::WebDav && is_folder_missing(&error) => {
+                self.check_place().await?;
+                self.operator.create_dir(&self.folder()).await?;
+                self.operator.write(path, object).await?;
+            }
+            written => _ = written?,
+        }
+        Ok(())
     }
 
     async fn get_now(self, path: String, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
@@ -294,6 +176,15 @@ impl HttpTransport for Bounded {
 }
 
 impl RemotePlace {
+    fn operator(&self, login: Option<&Login>) -> Result<Operator, StoreError> {
+        match self.kind {
+            PlaceKind::S3 => self.s3(login),
+            PlaceKind::WebDav => self.webdav(login),
+            PlaceKind::Dropbox | PlaceKind::Drive => self.of_app(login),
+            PlaceKind::Sftp => Err(StoreError::Server("`ssh` reaches it, not HTTP")),
+        }
+    }
+
     fn s3(&self, login: Option<&Login>) -> Result<Operator, StoreError> {
         let mut place = services::S3::default()
             .bucket(self.url.host_str().unwrap_or_default())
@@ -312,22 +203,44 @@ impl RemotePlace {
     fn webdav(&self, login: Option<&Login>) -> Result<Operator, StoreError> {
         let mut server = self.url.clone();
         server.set_path("");
-        let mut place = services::Webdav::default().endpoint(server.as_str().trim_end_matches('/'));
+        let place = services::Webdav::default().endpoint(server.as_str().trim_end_matches('/'));
+        // It would look for the folder before each object, and make a place that is not there.
+        let mut place = place.disable_create_dir(true);
         if let Some(login) = login {
             place = place.username(&login.user).password(&login.password);
         }
         Ok(Operator::new(place)?)
     }
+
+    /// Opens Dropbox or Google Drive for an app that its user let in.
+    fn of_app(&self, login: Option<&Login>) -> Result<Operator, StoreError> {
+        let login = login.ok_or(StoreError::NoToken)?;
+        let (id, secret) = (&login.user, &login.password);
+        let token = login.token.as_ref().ok_or(StoreError::NoToken)?;
+        let operator = match self.kind {
+            PlaceKind::Dropbox => Operator::new(
+                services::Dropbox::default().client_id(id).client_secret(secret).refresh_token(token),
+            ),
+            _ => Operator::new(
+                services::Gdrive::default().client_id(id).client_secret(secret).refresh_token(token),
+            ),
+        };
+        Ok(operator?)
+    }
+}
+
+/// Returns whether an error is of an HTTP status that has no kind of its own.
+fn is_status(error: &opendal::Error, status: &str) -> bool {
+    format!("{error:?}").contains(&format!("status: {status}"))
 }
 
 impl From<opendal::Error> for StoreError {
     /// Keeps the kind alone: the rest is the server's text.
     fn from(error: opendal::Error) -> Self {
-        // For WebDAV, a missing or wrong login is an unexpected answer.
-        let is_status = |status: &str| format!("{error:?}").contains(&format!("status: {status}"));
         match error.kind() {
             ErrorKind::PermissionDenied => Self::Denied,
-            ErrorKind::Unexpected if is_status("401") || is_status("403") => Self::Denied,
+            // For WebDAV, a missing or wrong login is an unexpected answer.
+            ErrorKind::Unexpected if is_status(&error, "401") || is_status(&error, "403") => Self::Denied,
             // A bucket that is not there is an invalid setting.
             ErrorKind::NotFound | ErrorKind::ConfigInvalid => Self::NoPlace,
             kind => Self::Server(kind.into_static()),
@@ -346,11 +259,8 @@ impl Store for Remote {
     }
 
     fn put(&self, name: &str, object: Vec<u8>) -> BoxFuture<Result<(), StoreError>> {
-        let (operator, path) = (self.operator.clone(), self.path(name));
-        Box::pin(async move {
-            operator.write(&path?, object).await?;
-            Ok(())
-        })
+        let (this, path) = (self.clone(), self.path(name));
+        Box::pin(async move { this.put_now(&path?, object.into()).await })
     }
 
     fn delete(&self, name: &str) -> BoxFuture<Result<(), StoreError>> {
@@ -361,46 +271,29 @@ impl Store for Remote {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::Zeroizing;
+
     use super::*;
-    use crate::mailbox::is_address;
 
     #[test]
-    fn addresses_are_of_s3_and_webdav_and_hold_no_secret() {
-        for address in [
-            "s3://bucket/some/folder",
-            "s3://bucket/?region=eu-central-1&endpoint=https%3A%2F%2Fs3.example%2F&login=wallet%2Fs3",
-            "https://cloud.example/remote.php/dav/files/me/stronghold?login=wallet%2Fcloud%2Fdav",
-            "http://127.0.0.1:8080/",
+    fn no_password_is_shown_and_an_app_needs_its_token() {
+        let mut login = Login { user: "me".into(), password: Zeroizing::new("canary".into()), token: None };
+        for (address, needs_token) in [
+            ("s3://bucket/folder", false),
+            ("https://host/folder", false),
+            ("dropbox:///folder", true),
+            ("gdrive:///folder", true),
         ] {
-            assert_eq!(RemotePlace::parse(address).map(|place| place.to_string()), Ok(address.to_owned()));
-            assert!(is_address(address));
+            let place = RemotePlace::parse(address).unwrap();
+            login.token = None;
+            let without = Remote::new(&place, Some(&login), "ab");
+            assert_eq!(matches!(without, Err(StoreError::NoToken)), needs_token, "{address}");
+            login.token = Some(Zeroizing::new("canary".into()));
+            let store = Remote::new(&place, Some(&login), "ab").unwrap();
+            assert!(!format!("{login:?} {place:?} {store:?}").contains("canary"));
         }
-        for (text, error) in [
-            ("/media/stick", ParsePlaceError::Kind),
-            ("ftp://host/folder", ParsePlaceError::Kind),
-            ("s3:///folder", ParsePlaceError::Kind),
-            ("https://host/folder#part", ParsePlaceError::Kind),
-            ("https://me:secret@host/folder", ParsePlaceError::Secret),
-            ("https://me@host/folder", ParsePlaceError::Secret),
-            ("http://host/folder", ParsePlaceError::Unencrypted),
-            ("s3://bucket/folder?endpoint=http://host", ParsePlaceError::Unencrypted),
-            ("s3://bucket/folder?endpoint=host", ParsePlaceError::Kind),
-            ("s3://bucket/folder?password=1", ParsePlaceError::Parameter),
-            ("https://host/folder?region=eu", ParsePlaceError::Parameter),
-        ] {
-            assert_eq!(RemotePlace::parse(text), Err(error), "{text}");
-        }
-        assert!(!is_address("/media/stick") && !is_address("folder/a://b"));
-    }
-
-    #[test]
-    fn a_login_can_be_named_later_and_no_password_is_shown() {
-        let place = RemotePlace::parse("s3://bucket/folder").unwrap().with_login("wallet/my s3");
-        assert_eq!(place.to_string(), "s3://bucket/folder?login=wallet%2Fmy+s3");
-        assert_eq!(RemotePlace::parse(&place.to_string()).unwrap().login(), Some("wallet/my s3"));
-        let login = Login { user: "me".into(), password: Zeroizing::new("canary".into()) };
-        let store = Remote::new(&place, Some(&login), "ab").unwrap();
-        assert!(!format!("{login:?} {place:?} {store:?}").contains("canary"));
+        let place = RemotePlace::parse("dropbox:///folder").unwrap();
+        assert!(matches!(Remote::new(&place, None, "ab"), Err(StoreError::NoToken)));
     }
 
     /// A server that answers each request with bytes without end.

@@ -71,6 +71,19 @@ pub enum StoreError {
     /// The server has no such place.
     #[error("the server has no such place")]
     NoPlace,
+    /// An app of Dropbox or Google Drive has no login with a token.
+    #[error(
+        "it takes a login with the records username, password and token: an app's id, its secret and its refresh token"
+    )]
+    NoToken,
+    /// The server shows no host key that `ssh` knows.
+    #[error(
+        "the server's host key is not the known one, or none is known: connect by `ssh` once and compare it"
+    )]
+    HostKey,
+    /// The program `ssh` is not installed.
+    #[error("the program `ssh`, which reaches it, is not installed")]
+    NoSsh,
     /// The server failed, or is not reached.
     #[error("the server is not reached, or it failed ({0})")]
     Server(&'static str),
@@ -137,8 +150,7 @@ impl Folder {
         if fs::symlink_metadata(path).is_ok() {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
         }
-        // The point keeps it out of listings, here and in programs that skip hidden files.
-        let temporary = self.pair.join(format!(".{}", hex::text(&random::<TEMPORARY_LEN>()?)));
+        let temporary = self.pair.join(temporary()?);
         let written = write_new(&temporary, object).and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
             // The error of writing is the one to report.
@@ -179,10 +191,24 @@ impl Store for Folder {
 /// day ago or more.
 fn is_left_behind(entry: &fs::DirEntry, now: SystemTime) -> bool {
     let name = entry.file_name();
-    let name = name.to_str().and_then(|name| name.strip_prefix('.'));
-    let is_temporary = name.is_some_and(|name| name.len() == 2 * TEMPORARY_LEN && is_name(name));
     let written = || entry.metadata().ok().filter(fs::Metadata::is_file)?.modified().ok();
-    is_temporary && written().and_then(|at| now.duration_since(at).ok()).is_some_and(|age| age >= LEFT_BEHIND)
+    name.to_str().is_some_and(is_temporary) && written().is_some_and(|at| is_old(at, now))
+}
+
+/// Returns a new name under which an object is written. The point keeps it out of listings, here
+/// and in programs that skip hidden files.
+pub(super) fn temporary() -> Result<String, RandomnessError> {
+    Ok(format!(".{}", hex::text(&random::<TEMPORARY_LEN>()?)))
+}
+
+/// Returns whether a name is one under which an object is written.
+pub(super) fn is_temporary(name: &str) -> bool {
+    name.strip_prefix('.').is_some_and(|name| name.len() == 2 * TEMPORARY_LEN && is_name(name))
+}
+
+/// Returns whether a temporary file that was written `at` is written by nobody any more.
+pub(super) fn is_old(at: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(at).is_ok_and(|age| age >= LEFT_BEHIND)
 }
 
 /// Returns whether a text is meant as the address of a place on a server, not as the path of a

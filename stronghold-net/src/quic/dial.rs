@@ -48,7 +48,7 @@ pub enum QuicError {
 }
 
 /// The device to dial: the pairing's secret, the two devices, and addresses known of the peer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) secret: Rendezvous,
     pub(crate) own: DeviceId,
@@ -59,11 +59,30 @@ pub(crate) struct Target {
 /// Opens a stream to the peer's endpoint: directly where one of its addresses answers, else through
 /// a relay, if there is one.
 pub(crate) async fn dial(target: &Target, relays: &Relays) -> Result<(QuicStream, Link), QuicError> {
-    let index = random::<1>().map_or(0, |[byte]| byte % keys::DIAL_KEYS);
-    let key = SecretKey::from_bytes(&keys::dial_seed(&target.secret, &target.own, index));
+    let index = random::<1>().map_or(0, |[byte]| byte);
+    match attempt(target, relays, index).await {
+        // Another device has the port, and its answer ended the connection. A new endpoint, which
+        // does not know the address, asks the relays alone.
+        Err((_, true)) if !relays.is_empty() && !target.addresses.is_empty() => {
+            let elsewhere = Target { addresses: Vec::new(), ..target.clone() };
+            attempt(&elsewhere, relays, index.wrapping_add(1)).await
+        }
+        attempted => attempted,
+    }
+    .map_err(|(error, _)| error)
+}
+
+/// Dials once, with one of the keys. An error says whether it was told, not waited for in vain.
+async fn attempt(
+    target: &Target,
+    relays: &Relays,
+    index: u8,
+) -> Result<(QuicStream, Link), (QuicError, bool)> {
+    let key = SecretKey::from_bytes(&keys::dial_seed(&target.secret, &target.own, index % keys::DIAL_KEYS));
     let alpn = keys::alpn(&target.secret, &target.peer);
     let any = SocketAddr::from(([0, 0, 0, 0], 0));
-    let own = Arc::new(Kept(bind(endpoint(key, &alpn, relays), any).await.map_err(QuicError::Socket)?));
+    let bound = bind(endpoint(key, &alpn, relays), any).await;
+    let own = Arc::new(Kept(bound.map_err(|error| (QuicError::Socket(error), false))?));
     let limit = if relays.is_empty() { DIRECT } else { RELAYED };
     let is_answered = match timeout(limit, connect(&own.0, target, relays, &alpn)).await {
         Ok(Ok(connection)) => match open(&connection, &own).await {
@@ -73,7 +92,7 @@ pub(crate) async fn dial(target: &Target, relays: &Relays) -> Result<(QuicStream
         Ok(Err(error)) => is_answer(&error),
         Err(_) => false,
     };
-    Err(failed(&own.0, target, relays, is_answered))
+    Err((failed(&own.0, target, relays, is_answered), is_answered))
 }
 
 async fn connect(

@@ -365,7 +365,8 @@ mod tests {
         let id = SecretKey::from_bytes(&keys::listen_seed(&secret, &device)).public();
         let there = EndpointAddr::new(id).with_ip_addr(SocketAddr::new(any.ip(), port));
         let begun = Instant::now();
-        let crowd: Vec<_> = (0..64)
+        // More than wait for the server, or than are known to be no forged ones.
+        let crowd: Vec<_> = (0..4 * WAITING)
             .map(|_| {
                 let (stranger, there) = (stranger.clone(), there.clone());
                 tokio::spawn(async move {

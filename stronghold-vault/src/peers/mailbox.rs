@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use stronghold_sync::{
-    DeviceId, Timestamp,
+    DeviceId, LocationId, Timestamp,
     mailbox::{Inbox, Outbox, OutboxDelta, Standing},
 };
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -13,6 +13,8 @@ use super::Peers;
 
 /// Maximum number of keys of a week that are kept.
 pub const WEEK_KEYS: usize = 2;
+/// Maximum number of records that are noted as having too many heads.
+const MAX_CROWDED: usize = 64;
 
 /// The stored state of the mailbox that this device shares with a paired one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,10 @@ pub struct Mailbox {
     /// A hash of the rules under which entries of a letter were refused: once they change, all is
     /// asked for again.
     pub refused: Option<RulesHash>,
+    /// Records of which entries of a letter were refused for too many heads, each with its heads
+    /// here: once there are fewer, all is asked for again.
+    #[serde(default)]
+    pub crowded: Vec<(LocationId, u64)>,
 }
 
 /// The newest card of a peer.
@@ -89,6 +95,15 @@ impl Mailbox {
     /// Creates the state of a mailbox through which nothing went yet.
     pub fn new(place: &str) -> Self {
         Self { place: place.into(), ..Self::default() }
+    }
+
+    /// Notes a record of which entries were refused for too many heads. One that has none here
+    /// waits for the peer to resolve it, and is not noted; nor is one beyond 64.
+    pub fn note_crowded(&mut self, at: LocationId, heads: u64) {
+        self.crowded.retain(|(other, _)| *other != at);
+        if heads > 0 && self.crowded.len() < MAX_CROWDED {
+            self.crowded.push((at, heads));
+        }
     }
 }
 
@@ -144,6 +159,8 @@ pub(super) struct MailboxDelta {
     keys: Option<Vec<WeekKey>>,
     heard: Timestamp,
     refused: Option<RulesHash>,
+    #[serde(default)]
+    crowded: Option<Vec<(LocationId, u64)>>,
 }
 
 impl MailboxDelta {
@@ -164,11 +181,13 @@ impl MailboxDelta {
             keys: (before.keys != now.keys).then(|| now.keys.clone()),
             heard: now.heard,
             refused: now.refused,
+            crowded: (before.crowded != now.crowded).then(|| now.crowded.clone()),
         }
     }
 
     pub(super) fn apply(self, to: &mut Mailbox) {
-        let Self { is_whole, place, outbox, inbox, card, told, peer_card, keys, heard, refused } = self;
+        let Self { is_whole, place, outbox, inbox, card, told, peer_card, keys, heard, refused, crowded } =
+            self;
         if is_whole {
             *to = Mailbox::default();
         }
@@ -177,6 +196,7 @@ impl MailboxDelta {
         to.keys = keys.unwrap_or_else(|| std::mem::take(&mut to.keys));
         to.peer_card = peer_card.or_else(|| to.peer_card.take());
         (to.inbox, to.card, to.told, to.heard, to.refused) = (inbox, card, told, heard, refused);
+        to.crowded = crowded.unwrap_or_else(|| std::mem::take(&mut to.crowded));
     }
 }
 
@@ -185,7 +205,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use stronghold_sync::{
-        Edition, RevisionId,
+        Edition, Location, RevisionId,
         mailbox::{Listed, Point},
     };
 
@@ -207,6 +227,11 @@ mod tests {
         }
     }
 
+    fn at(record: u8) -> LocationId {
+        let location: Location = format!("a/b/{record}").parse().unwrap();
+        location.id()
+    }
+
     fn standing() -> Standing {
         let point = Point::default();
         Standing { taken: point, damaged: point, seen: Edition::default(), key: [1; 8] }
@@ -223,6 +248,7 @@ mod tests {
         mailbox.inbox.take(Point { number: 3, id: [3; 8] });
         (mailbox.card, mailbox.told, mailbox.heard) = (9, Some(standing()), ms(5));
         mailbox.refused = Some(RulesHash([4; 8]));
+        mailbox.note_crowded(at(1), 5);
         mailbox.peer_card =
             Some(PeerCard { number: 4, standing: standing(), key: vec![5; 1_249], time: ms(6) });
         mailbox.keys = vec![WeekKey::new(&[0xab; 32], ms(2))];
@@ -258,6 +284,16 @@ mod tests {
         assert!(letter < 1_000, "one letter more of 50 heads costs {letter} bytes");
         let (gone, applied) = stored(&mut held, |peers| _ = peers.remove_mailbox(&DEVICE));
         assert!(gone < 60 && applied.peers().mailbox(&DEVICE).is_none(), "{gone} bytes");
+    }
+
+    #[test]
+    fn as_many_records_with_too_many_heads_are_noted_each_once() {
+        let mut mailbox = used(0);
+        mailbox.note_crowded(at(2), 0);
+        assert_eq!(mailbox.crowded, [(at(1), 5)], "without a head here, nothing here makes room");
+        (0..100).for_each(|record| mailbox.note_crowded(at(record), 6));
+        assert_eq!(mailbox.crowded.len(), MAX_CROWDED);
+        assert!(mailbox.crowded.iter().all(|(_, heads)| *heads == 6));
     }
 
     #[test]

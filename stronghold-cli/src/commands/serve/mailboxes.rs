@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::mpsc::SyncSender, time::Duration};
 use serde_json::{Value, json};
 use stronghold_net::{
     SessionHandler, SharedVault,
-    mailbox::{Exchange, ExchangeError, Exchanged, open_store},
+    mailbox::{Deferred, Exchange, ExchangeError, Exchanged, open_store},
 };
 use stronghold_sync::{DeviceId, escape_untrusted};
 use tokio::time::{MissedTickBehavior, interval};
@@ -28,11 +28,13 @@ pub(super) async fn look(home: SharedVault, print: SyncSender<RenderedEvent>, on
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told: BTreeMap<DeviceId, Vec<String>> = BTreeMap::new();
+    let mut deferred: BTreeMap<DeviceId, Deferred> = BTreeMap::new();
     loop {
         ticks.tick().await;
         let mailboxes = home.call(|vault| vault.refresh().map(all)).await.unwrap_or_default();
         for (device, name) in mailboxes {
-            let events = events(&device, &name, exchange(&home, device).await);
+            let deferred = deferred.entry(device).or_default();
+            let events = events(&device, &name, exchange(&home, device, deferred).await);
             let lines = events.iter().map(|(_, line)| line.clone()).collect();
             let before = told.insert(device, lines).unwrap_or_default();
             // Of what stays as it was at the last look, nothing is told again; nor, while the
@@ -45,9 +47,13 @@ pub(super) async fn look(home: SharedVault, print: SyncSender<RenderedEvent>, on
 }
 
 /// Exchanges with one device. Nobody is asked: what a person must decide waits.
-async fn exchange(home: &SharedVault, device: DeviceId) -> Result<Exchanged, ExchangeError> {
+async fn exchange(
+    home: &SharedVault,
+    device: DeviceId,
+    deferred: &mut Deferred,
+) -> Result<Exchanged, ExchangeError> {
     let store = open_store(home, device).await?;
-    let mut exchange = Exchange::new(home, &*store, device).await?;
+    let mut exchange = Exchange::new(home, &*store, device).await?.with_deferred(deferred);
     exchange.run(&mut Nobody).await?;
     Ok(exchange.into_done())
 }

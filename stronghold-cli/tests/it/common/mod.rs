@@ -45,6 +45,7 @@ pub(crate) struct Device {
     /// Folder of its rollback notes; not part of the snapshot, so kept apart.
     state: TempDir,
     unlock: RefCell<[String; 2]>,
+    path: RefCell<Option<OsString>>,
 }
 
 /// A running command.
@@ -72,6 +73,7 @@ impl Device {
             unlock: RefCell::new(["--key-file".into(), key.to_str().unwrap().into()]),
             folder,
             state: tempfile::tempdir().unwrap(),
+            path: RefCell::default(),
         }
     }
 
@@ -142,8 +144,14 @@ impl Device {
         let mut command = without_terminal(stronghold());
         command.args(args).arg("--snapshot").arg(self.snapshot());
         command.env("XDG_STATE_HOME", self.state.path()).env("XDG_RUNTIME_DIR", self.state.path());
+        command.envs(self.path.borrow().iter().map(|path| ("PATH", path)));
         command.current_dir(&self.folder);
         command
+    }
+
+    /// Makes later commands look for programs in these folders.
+    pub(crate) fn look_in(&self, path: OsString) {
+        *self.path.borrow_mut() = Some(path);
     }
 
     /// Returns the folder of the agents' sockets.
@@ -324,7 +332,7 @@ impl Running {
     #[track_caller]
     pub(crate) fn event(&mut self) -> Value {
         let event = self.0.event().unwrap();
-        for command in ["pair", "serve"] {
+        for command in ["agent", "pair", "serve"] {
             if self.1.as_deref() == Some(command) {
                 crate::schemas::check(command, &event);
             }

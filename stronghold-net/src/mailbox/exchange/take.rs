@@ -8,7 +8,7 @@ use std::{
 use sha2::{Digest, Sha256};
 use stronghold_snapshot::{RecipientSecretKey, now};
 use stronghold_sync::{
-    DeviceId, EntryId, LocationId, Losses, Operation, Plan, Rule, Shape,
+    DeviceId, EntryId, LocationId, Losses, Operation, Plan, Rule, Shape, SkipReason,
     mailbox::{MAX_NUMBER, Order, Point, Turn},
     session::{Changes, LetterPlan, LetterShapes, MAX_SEALED, Verdict},
 };
@@ -16,7 +16,8 @@ use stronghold_vault::{Entry, ImportError, RulesHash, Stronghold, random};
 use tokio::time::timeout;
 
 use super::{
-    Contents, Exchange, ExchangeError, MAX_BYTES, MAX_GETS, Oddity, Pair, Rulings, SELECTION, log, mailbox_of,
+    Contents, Deferred, Exchange, ExchangeError, MAX_BYTES, MAX_GETS, Oddity, Pair, Rulings, SELECTION,
+    deferred::Place, log, mailbox_of,
 };
 use crate::{
     LeftBehindReport,
@@ -57,10 +58,16 @@ impl Exchange<'_> {
         handler: &mut dyn SessionHandler,
     ) -> Result<(), ExchangeError> {
         self.ask_again().await?;
+        self.deferred.iter_mut().for_each(|deferred| deferred.keep_those_in(contents));
         let (mut gets, mut bytes, mut damaged) = (0, 0, None);
         for (point, name) in &contents.peer_letters {
-            if *point <= self.taken().await? {
+            let place = self.place().await?;
+            let is_known = |deferred: &&mut Deferred| deferred.is_not_due(name, &place);
+            if point.number <= place.taken.number || self.deferred.as_ref().is_some_and(is_known) {
                 continue;
+            }
+            if self.deferred.as_ref().is_some_and(|known| known.stops(name, &place, &mut self.done)) {
+                break;
             }
             if gets >= MAX_GETS || bytes >= MAX_BYTES {
                 self.note(Oddity::MoreToTake);
@@ -74,10 +81,19 @@ impl Exchange<'_> {
             match self.open(&object, *point, name).await? {
                 Opened::Due(order, entries) => {
                     if self.take_letter(Arc::new(order), Arc::new(entries), handler).await? == Next::Stop {
+                        let is_of_it =
+                            |odd: &Oddity| matches!(odd, Oddity::NeedsApproval | Oddity::Unacceptable(_));
+                        let odd = self.done.odd.last().copied().filter(is_of_it);
+                        let unconfirmed = self.done.unconfirmed;
+                        if let Some(deferred) = &mut self.deferred {
+                            deferred.note_stopped(name, &place, odd, unconfirmed);
+                        }
                         break;
                     }
                 }
-                Opened::NotDue => {}
+                Opened::NotDue => {
+                    self.deferred.iter_mut().for_each(|deferred| deferred.note_not_due(name, place));
+                }
                 Opened::Damaged => {
                     self.note(Oddity::DamagedLetter);
                     damaged.get_or_insert(*point);
@@ -87,14 +103,20 @@ impl Exchange<'_> {
         self.note_damaged(damaged).await
     }
 
-    /// Returns the point up to which letters are taken: the highest of its number.
-    async fn taken(&self) -> Result<Point, ExchangeError> {
-        let device = self.pair.device;
-        let taken = self.pair.home.call(move |vault| {
-            let mailbox = vault.stronghold().peers().mailbox(&device).ok_or(HostError::NoMailbox)?;
-            Ok::<_, HostError>(mailbox.inbox.standing().0.number)
+    /// Returns the state that decides whether it is a letter's turn.
+    async fn place(&self) -> Result<Place, ExchangeError> {
+        let pair = self.pair.clone();
+        let place = self.pair.home.call(move |vault| {
+            let stronghold = vault.stronghold();
+            let mailbox = stronghold.peers().mailbox(&pair.device).ok_or(HostError::NoMailbox)?;
+            let (taken, _) = mailbox.inbox.standing();
+            Ok::<_, HostError>(Place {
+                taken,
+                seen: pair.seen(stronghold),
+                generation: stronghold.generation(),
+            })
         });
-        Ok(Point { number: taken.await?, id: [0xff; 8] })
+        Ok(place.await?)
     }
 
     /// Opens a letter, if it is its turn.
@@ -218,14 +240,23 @@ impl Exchange<'_> {
         Ok(asked.await?)
     }
 
-    /// Asks for all letters again, if entries were refused under rules that have changed since.
+    /// Asks for all letters again, if entries were refused under rules that have changed since, or
+    /// for too many heads of a record that has fewer now.
     async fn ask_again(&self) -> Result<(), ExchangeError> {
         let (device, id) = (self.pair.device, random()?);
         let asked = self.update(move |stronghold| {
             let rules = rules_hash(stronghold, &device);
             let is_other = |refused: &RulesHash| *refused != rules;
+            let crowded = mailbox_of(stronghold, &device)?.crowded.clone();
+            let is_crowded = |(at, heads): &(LocationId, u64)| {
+                let now = stronghold.shapes_at(at).len() as u64;
+                now > 0 && now >= *heads
+            };
+            let still: Vec<_> = crowded.iter().copied().filter(is_crowded).collect();
             let mailbox = mailbox_of(stronghold, &device)?;
-            if mailbox.refused.take_if(|refused| is_other(refused)).is_some() {
+            let has_room = still.len() < crowded.len();
+            if mailbox.refused.take_if(|refused| is_other(refused)).is_some() || has_room {
+                mailbox.crowded = still;
                 mailbox.inbox.ask_again(id);
             }
             Ok(())
@@ -287,6 +318,10 @@ impl Incoming<'_> {
         mailbox.heard = mailbox.heard.max(now);
         if plan.not_taken.iter().any(|left| left.why.is_of_rules()) {
             mailbox.refused = Some(rules);
+        }
+        for left in plan.not_taken.iter().filter(|left| left.why == SkipReason::TooManyHeads) {
+            let heads = shapes.own.iter().filter(|shape| shape.location == left.location).count() as u64;
+            mailbox.note_crowded(left.location, heads);
         }
         let changes =
             Changes { received: report.received, deleted: report.deleted, conflicts: report.conflicts };

@@ -2,9 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use stronghold_net::BoxFuture;
-use stronghold_sync::{Pending, Plan, Selection, SkipReason};
-use stronghold_vault::AuditAction;
+use stronghold_net::{
+    BoxFuture,
+    mailbox::{Deferred, Oddity},
+};
+use stronghold_sync::{Ancestors, Pending, Plan, Selection, SkipReason};
+use stronghold_vault::{AuditAction, Entry, Labels, Revision};
 
 use super::*;
 
@@ -176,5 +179,116 @@ async fn a_letter_that_deletes_much_waits_for_a_person() {
     let mut person = Person { says_yes: true, ..Person::default() };
     let taken = run_with(&pair.two.home, &pair.store, pair.one.device(), &mut person).await.unwrap();
     assert_eq!(taken.outcome.summary.deleted, 20);
+    pair.assert_equal();
+}
+
+impl Two {
+    /// Puts heads of one record at the first device, as others wrote them at the same time.
+    fn put_heads(&self, salts: std::ops::Range<u8>) {
+        let head = |salt| Entry {
+            location: "a/v/1".parse().unwrap(),
+            revision: Revision {
+                salt: [salt; 32],
+                author: DeviceId::from_bytes([salt; 32]),
+                ancestors: Ancestors::default(),
+                deleted: false,
+                labels: Labels::new(),
+                time: Timestamp::from_millis(1),
+                value: vec![salt].into(),
+            },
+        };
+        let (entries, from): (Vec<_>, _) = (salts.map(head).collect(), DeviceId::from_bytes([9; 32]));
+        let now = Timestamp::from_millis(1);
+        self.one.change(|here| here.import(&entries, from, now, |_, _, _| Ok(())).unwrap());
+    }
+}
+
+/// Entries that were refused for too many heads come once there is room, as those do that a rule
+/// kept away.
+#[tokio::test]
+async fn what_had_too_many_heads_comes_once_there_are_fewer() {
+    let pair = Two::new();
+    pair.put_heads(0..5);
+    pair.settle().await;
+    pair.put_heads(5..9);
+    pair.one().await;
+    let refused = pair.two().await;
+    assert_eq!(names(&refused), [("a/v/1".to_owned(), SkipReason::TooManyHeads)]);
+    pair.settle().await;
+    let at = "a/v/1".parse().unwrap();
+    let heads = |device: &Device| {
+        let home = device.home.lock();
+        let heads = home.stronghold().shapes_at(&stronghold_sync::Location::id(&at));
+        heads.into_iter().map(|head| head.revision).collect::<Vec<_>>()
+    };
+    assert_eq!((heads(&pair.one).len(), heads(&pair.two).len()), (9, 5));
+    let first = heads(&pair.two)[0];
+    pair.two.change(|here| here.resolve(&at, &first, Timestamp::from_millis(2)).unwrap());
+    pair.settle().await;
+    assert_eq!(heads(&pair.two).len(), 5, "the resolution, and the four");
+    assert_eq!(heads(&pair.one), heads(&pair.two));
+}
+
+/// Runs an exchange of the second device in a process that stays.
+async fn look(pair: &Two, deferred: &mut Deferred) -> Exchanged {
+    let exchange = Exchange::new(&pair.two.home, &pair.store, pair.one.device()).await.unwrap();
+    let mut exchange = exchange.with_deferred(deferred);
+    exchange.run(&mut NoHandler).await.unwrap();
+    exchange.into_done()
+}
+
+/// A process that stays gets a letter that is not due once, until something changes here.
+#[tokio::test]
+async fn a_letter_that_is_not_due_is_not_got_at_each_look() {
+    let pair = Two::new();
+    pair.settle().await;
+    let mut deferred = Deferred::default();
+    let before = pair.store.objects();
+    pair.one.put("a/v/1", "1");
+    pair.one().await;
+    pair.one.put("a/v/2", "2");
+    pair.one().await;
+    // Of two letters, only the second one is carried there yet.
+    let writer = store::keys(&pair).own();
+    let letters = pair.store.of(&pair, writer, stronghold_net::mailbox::ObjectKind::Letter);
+    let (all, mut some) = (pair.store.objects(), before);
+    some.insert(letters[1].clone(), all[&letters[1]].clone());
+    pair.store.set(some);
+    look(&pair, &mut deferred).await;
+    pair.store.asked();
+    look(&pair, &mut deferred).await;
+    assert_eq!(pair.store.asked().0, ["list"], "it was got before");
+    pair.store.set(all);
+    assert_eq!(look(&pair, &mut deferred).await.letters_taken, 2, "now it is due");
+    pair.assert_equal();
+}
+
+/// So is one that waits for a person, which is told each time.
+#[tokio::test]
+async fn a_letter_that_waits_for_a_person_is_not_got_at_each_look() {
+    let (one, two) = friends();
+    let device = one.device();
+    let asks = |ask| stronghold_sync::Rule {
+        device,
+        operations: [Operation::Push].into(),
+        selection: Selection::everything(),
+        expires: None,
+        ask,
+    };
+    two.change(|here| {
+        here.policy_mut().revoke(&device);
+        here.policy_mut().grant(asks(true));
+    });
+    let pair = Two::of(one, two);
+    pair.settle().await;
+    let mut deferred = Deferred::default();
+    pair.one.put("a/v/1", "1");
+    pair.one().await;
+    look(&pair, &mut deferred).await;
+    pair.store.asked();
+    assert_eq!(look(&pair, &mut deferred).await.odd, [Oddity::NeedsApproval]);
+    assert_eq!(pair.store.asked().0, ["list"], "it was got before");
+    pair.two.change(|here| _ = here.policy_mut().grant(asks(false)));
+    assert_eq!(look(&pair, &mut deferred).await.letters_taken, 1);
     pair.assert_equal();
 }
