@@ -12,7 +12,7 @@ use stronghold_sync::{
 };
 
 /// Maximum number of digests that are kept.
-const MAX_KEPT: usize = 16;
+const MAX_KEPT: usize = 32;
 /// Number of heads unknown to the device up to which a digest is kept: the first sync with a
 /// device keeps none.
 const MAX_UNKNOWN: usize = 1 << 12;
