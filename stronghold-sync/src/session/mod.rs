@@ -97,9 +97,9 @@ pub enum Event {
     /// sealing any batch that is requested after this event. A lying peer can only add to what is
     /// remembered of it.
     PeerHolds(Vec<RevisionId>),
-    /// The peer holds every head that the last [`Task::Digest`] covered, or that the
-    /// [`Task::Shapes`] of its scope covered after it, except these: remember them as for
-    /// [`Event::PeerHolds`].
+    /// The peer holds every head that the last [`Task::Digest`] covered, and that the
+    /// [`Task::Shapes`] of its scope, if there was one after it, covered too, except these:
+    /// remember them as for [`Event::PeerHolds`].
     PeerHoldsAll {
         /// The revisions that the peer is not known to hold.
         except: Vec<RevisionId>,

@@ -93,7 +93,11 @@ impl VaultWork {
         let is_newer =
             |compared: &&mut Compared| compared.scope == *scope && compared.generation != generation;
         if let Some(compared) = self.compared.as_mut().filter(is_newer) {
-            (compared.generation, compared.unknown) = (generation, revisions(&shapes));
+            // Whether the peer compared the digest or these is not known here: only what is in both
+            // can be said to be held by it.
+            let there: BTreeSet<RevisionId> = shapes.iter().map(|shape| shape.revision).collect();
+            compared.unknown.retain(|revision| there.contains(revision));
+            compared.generation = generation;
         }
         Ok(TaskResult::Shapes(shapes))
     }
