@@ -1,11 +1,14 @@
 //! The messages of a session, and their limits. Framing and encoding are up to the transport.
 
+mod records;
+
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+pub use self::records::{BadRecordList, MAX_CANDIDATES, RecordList};
 pub use crate::error::Refusal;
 use crate::{
     Edition, Location, RevisionId, Selection, Shape, Timestamp,
@@ -44,6 +47,9 @@ pub enum Message {
     Asking,
     /// Responder: a sync may proceed, within these scopes.
     Agreed(Agreed),
+    /// Initiator: further records in which the sets may differ. The description that follows is of
+    /// these and of the records in [`Agreed::candidates`] alone. At most once, before it.
+    Candidates(RecordList),
     /// Initiator: a part of the description of its set, where it may pull.
     Digest(Digest),
     /// Initiator: entries it may push where it may not pull.
@@ -151,6 +157,10 @@ pub struct Agreed {
     /// The day, numbered from 1970, of the pair's key under which the digest is; `None` for the
     /// session's key.
     pub day: Option<u64>,
+    /// The records in which the sets may differ, as far as the responder knows: those with an entry
+    /// that it does not know the initiator to hold. `None` if there are too many, or if the three
+    /// scopes are not the same.
+    pub candidates: Option<RecordList>,
     /// The edition of the responder's snapshot.
     pub edition: Edition,
     /// `true` if two snapshots of the initiator's identity are in use, as far as the responder can

@@ -1,8 +1,11 @@
 //! Computes digests of the heads in a scope, and keeps them up to date while records change:
 //! comparing two devices that hold the same then costs what has changed since the last time.
 
+use std::collections::BTreeSet;
+
 use stronghold_sync::{
-    DeviceId, EntryId, LocationId, RevisionId,
+    DeviceId, EntryId, LocationId, RevisionId, Shape,
+    message::MAX_CANDIDATES,
     session::{DigestQuery, HeldSet},
 };
 
@@ -15,7 +18,7 @@ use crate::{
 /// The digest of a scope, and the heads in it that a device is not known to hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldHeads {
-    /// The digest, and the number of records.
+    /// The digest, the number of records, and the shapes of the unknown heads if they are few.
     pub held: HeldSet,
     /// The heads that the device is not known to hold.
     pub unknown: Vec<RevisionId>,
@@ -30,9 +33,26 @@ impl Stronghold {
         kept.update(|id, query| heads_of(self.record(id), query));
         kept.unknown.retain(|entry| !self.peers.was_disclosed_to(device, &entry.revision));
         let unknown = kept.unknown.iter().map(|entry| entry.revision).collect();
-        let held = kept.held.clone();
+        let held = HeldSet { candidates: self.candidates(&kept.unknown), ..kept.held.clone() };
         self.digests.keep(kept);
         HeldHeads { held, unknown }
+    }
+
+    /// Returns the shapes of these heads; `None` if they are of too many records.
+    fn candidates(&self, heads: &BTreeSet<EntryId>) -> Option<Vec<Shape>> {
+        let mut last = None;
+        let is_new = |head: &&EntryId| last.replace(head.location) != Some(head.location);
+        if heads.iter().filter(is_new).take(MAX_CANDIDATES + 1).count() > MAX_CANDIDATES {
+            return None;
+        }
+        heads
+            .iter()
+            .map(|entry| {
+                let (.., record) = self.record(&entry.location)?;
+                let head = record.heads().find(|head| head.id == entry.revision)?;
+                Some(head.shape(entry.location))
+            })
+            .collect()
     }
 
     fn digest(&self, query: &DigestQuery, device: &DeviceId) -> Kept {

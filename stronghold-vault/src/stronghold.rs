@@ -371,6 +371,21 @@ impl Stronghold {
         }
         named
     }
+
+    /// Returns the shapes as [`Self::named_shapes`] does, of these records alone.
+    pub fn named_shapes_at(&self, records: &[LocationId], selection: &Selection) -> Vec<(Box<str>, Shape)> {
+        let mut named = Vec::new();
+        let mut text = String::new();
+        let scope = Scope::of(selection.clone());
+        for id in records {
+            let Some((client, vault, record)) = self.record(id) else { continue };
+            write_names(&mut text, client, vault, record);
+            if scope.covers_text(&text) {
+                named.extend(record.shapes(*id).map(|shape| (Box::from(text.as_str()), shape)));
+            }
+        }
+        named
+    }
 }
 
 impl Vault {

@@ -261,6 +261,7 @@ impl Host for VaultHost<'_> {
             Task::Approve(pending) => Ok(self.ask(&pending).await),
             Task::Plan(plan) => Ok(self.plan(*plan).await),
             Task::Shapes(scope) => self.run(move |work| work.shapes(&scope)).await,
+            Task::ShapesAt(scope, records) => self.run(move |work| work.shapes_at(&scope, &records)).await,
             Task::Digest(query) => self.run(move |work| work.digest(&query)).await,
             Task::List(grant) => self.run(move |work| work.list(&grant)).await,
             Task::Export(export) => self.export(export).await,

@@ -3,6 +3,7 @@
 
 mod attacker;
 mod between;
+mod candidates;
 mod common;
 mod copied;
 mod cut;

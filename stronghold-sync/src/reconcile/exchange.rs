@@ -287,6 +287,15 @@ impl Initiator {
         if self.is_same() { Vec::new() } else { self.send_cells(1, entries) }
     }
 
+    /// Returns the parts to send first if both sets are known to be the same outside some records:
+    /// all symbols of the entries in these. `entries` stands for the set in what follows, until
+    /// another attempt.
+    #[must_use]
+    pub(crate) fn begin_within(&mut self, entries: impl IntoIterator<Item = EntryId>) -> Vec<Digest> {
+        self.sketch = Sketch::default();
+        all_symbols(self.set.symbols_of(entries))
+    }
+
     /// Returns the parts to send next. `entries` are those of the set, in the same order as before.
     ///
     /// # Errors
@@ -371,14 +380,19 @@ impl Initiator {
         let symbols = self.set.symbols_of(entries);
         if symbols.len() <= cells {
             self.sketch = Sketch::default();
-            let symbols: Vec<u64> = symbols.iter().map(|symbol| symbol.0).collect();
-            let parts = split_words(&symbols, Digest::Symbols);
-            let none = alloc::vec![Digest::Symbols(ByteBuf::new())];
-            return if parts.is_empty() { none } else { parts };
+            return all_symbols(symbols);
         }
         self.sketch = Sketch::of(symbols, cells);
         split_words(self.sketch.cells(), Digest::Cells)
     }
+}
+
+/// Returns the parts that describe a set by all of its symbols.
+fn all_symbols(symbols: &[Symbol]) -> Vec<Digest> {
+    let symbols: Vec<u64> = symbols.iter().map(|symbol| symbol.0).collect();
+    let parts = split_words(&symbols, Digest::Symbols);
+    let none = alloc::vec![Digest::Symbols(ByteBuf::new())];
+    if parts.is_empty() { none } else { parts }
 }
 
 /// Returns the sought symbols with their indices among all. A filter of 2^16 bits, addressed by 16

@@ -1,6 +1,7 @@
 //! The digest of this side's entries in a scope, by which both sides notice that they hold the
 //! same without collecting a shape.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use super::count_records;
@@ -32,6 +33,9 @@ pub struct HeldSet {
     pub records: u64,
     /// Number of records with a head that is not a deletion.
     pub readable: u64,
+    /// The heads that the peer is not known to hold, sorted by entry; `None` if that is not known,
+    /// or if they are of more than [`MAX_CANDIDATES`](crate::message::MAX_CANDIDATES) records.
+    pub candidates: Option<Vec<Shape>>,
 }
 
 impl DigestQuery {
@@ -45,12 +49,12 @@ impl DigestQuery {
         SetKey::new(&self.secret, 0)
     }
 
-    /// Returns the answer for these heads, which are sorted by entry.
+    /// Returns the answer for these heads, which are sorted by entry, without candidates.
     pub fn answer(&self, heads: &[Shape]) -> HeldSet {
         let (key, mut digest) = (self.key(), SetDigest::default());
         heads.iter().for_each(|head| digest.add(key.hash(&head.entry())));
         let readable = count_records(heads.iter().filter(|head| !head.deleted));
-        HeldSet { digest, records: count_records(heads), readable }
+        HeldSet { digest, records: count_records(heads), readable, candidates: None }
     }
 }
 

@@ -4,7 +4,7 @@ mod options;
 mod proposed;
 mod sync;
 
-use alloc::{boxed::Box, string::ToString, vec};
+use alloc::{boxed::Box, string::ToString, vec, vec::Vec};
 
 pub use self::options::{Consent, Push, SessionRequest, SyncOptions, Take};
 use self::{proposed::Proposed, sync::Sync};
@@ -15,7 +15,7 @@ use super::{
     check_sorted, volume,
 };
 use crate::{
-    Edition, Operation, Plan, Scope, Selection, Stamps,
+    Edition, LocationId, Operation, Plan, Scope, Selection, Stamps,
     message::{Agreed, Listing, Message, Open, PROTOCOL, Propose, Request, split_list},
 };
 
@@ -183,6 +183,9 @@ impl Initiator {
     fn diff(&mut self, state: State, message: Message) -> Result<State, SessionError> {
         Ok(match (state, message) {
             (State::AwaitDiff(mut sync) | State::AwaitDiffAgain(mut sync), Message::NeedMore(again)) => {
+                if sync.widen(&again) {
+                    return self.collect(sync, None);
+                }
                 let messages = sync.handle_need_more(again)?;
                 self.core.send_all(messages);
                 State::AwaitDiff(sync)
@@ -243,7 +246,10 @@ impl Initiator {
                 sync.hold_digest(*held);
                 match sync.holds_the_same() {
                     true => self.look(sync)?,
-                    false => self.collect(sync)?,
+                    false => {
+                        let records = sync.narrow();
+                        self.collect(sync, records)?
+                    }
                 }
             }
             (State::AwaitShapes(mut sync, mut queries), TaskResult::Shapes(shapes)) => {
@@ -293,20 +299,25 @@ impl Initiator {
                 self.core.perform(Task::Digest(Box::new(query)));
                 Ok(State::AwaitDigest(sync))
             }
-            None => self.collect(sync),
+            None => self.collect(sync, None),
         }
     }
 
-    fn collect(&mut self, sync: Box<Sync>) -> Result<State, SessionError> {
-        let queries = ShapeQueries::new(sync.scopes());
+    /// Requests this side's shapes: of these records alone, unless `None`.
+    fn collect(&mut self, sync: Box<Sync>, records: Option<Vec<LocationId>>) -> Result<State, SessionError> {
+        let queries = ShapeQueries::new(sync.scopes()).at(records);
         self.gather(sync, queries)
     }
 
     /// Requests this side's shapes in the next scope; after the last, sends the peer the permitted
     /// part.
-    fn gather(&mut self, sync: Box<Sync>, queries: ShapeQueries) -> Result<State, SessionError> {
+    fn gather(&mut self, mut sync: Box<Sync>, queries: ShapeQueries) -> Result<State, SessionError> {
         if queries.ask(&mut self.core) {
             return Ok(State::AwaitShapes(sync, queries));
+        }
+        if let Some(messages) = sync.tell_again()? {
+            self.core.send_all(messages);
+            return Ok(State::AwaitDiff(sync));
         }
         if let Some(scope) = sync.givable() {
             self.core.perform(Task::Shapes(scope));

@@ -117,34 +117,70 @@ pub(super) fn check_sorted(shapes: Vec<Shape>) -> Result<Vec<Shape>, SessionErro
     }
 }
 
-/// The queue of shapes to request from the host: a scope, and the operation that needs it.
+/// The queue of shapes to request from the host: a scope, and the operation that needs it; and the
+/// records, if not all are needed.
 #[derive(Debug, Default)]
-pub(super) struct ShapeQueries(VecDeque<(Operation, Scope)>);
+pub(super) struct ShapeQueries {
+    scopes: VecDeque<(Operation, Scope)>,
+    records: Option<Vec<LocationId>>,
+}
 
 impl ShapeQueries {
     pub(super) fn new<'a>(scopes: impl IntoIterator<Item = (Operation, Option<&'a Scope>)>) -> Self {
-        Self(scopes.into_iter().filter_map(|(operation, scope)| Some((operation, scope?.clone()))).collect())
+        let scopes = scopes.into_iter().filter_map(|(operation, scope)| Some((operation, scope?.clone())));
+        Self { scopes: scopes.collect(), records: None }
+    }
+
+    /// Requests the shapes of these records alone, unless `None`.
+    pub(super) fn at(self, records: Option<Vec<LocationId>>) -> Self {
+        Self { records, ..self }
     }
 
     /// Requests the next shapes from the host; returns `false` if the queue is empty.
     pub(super) fn ask(&self, core: &mut Core) -> bool {
-        let Some((_, scope)) = self.0.front() else {
+        let Some((_, scope)) = self.scopes.front() else {
             return false;
         };
-        core.perform(Task::Shapes(scope.clone()));
+        core.perform(match &self.records {
+            Some(records) => Task::ShapesAt(scope.clone(), records.clone()),
+            None => Task::Shapes(scope.clone()),
+        });
         true
     }
 
     /// Removes the front scope from the queue and returns all operations that need it.
     pub(super) fn answered(&mut self) -> Vec<Operation> {
-        let Some((_, asked)) = self.0.front().cloned() else {
+        let Some((_, asked)) = self.scopes.front().cloned() else {
             return Vec::new();
         };
-        let of_it: Vec<Operation> =
-            self.0.iter().filter(|(_, scope)| *scope == asked).map(|(operation, _)| *operation).collect();
-        self.0.retain(|(_, scope)| *scope != asked);
+        let of_it: Vec<Operation> = self
+            .scopes
+            .iter()
+            .filter(|(_, scope)| *scope == asked)
+            .map(|(operation, _)| *operation)
+            .collect();
+        self.scopes.retain(|(_, scope)| *scope != asked);
         of_it
     }
+}
+
+/// Returns whether all three scopes are there and known to cover the same.
+pub(super) fn are_equal(scopes: [Option<&Scope>; 3]) -> bool {
+    let [Some(one), Some(two), Some(three)] = scopes else { return false };
+    [two, three].iter().all(|other| one.includes(other) && other.includes(one))
+}
+
+/// Returns the records of the shapes, which are sorted by entry, each once.
+pub(super) fn records_of(shapes: &[Shape]) -> Vec<LocationId> {
+    let mut records: Vec<LocationId> = shapes.iter().map(|shape| shape.location).collect();
+    records.dedup();
+    records
+}
+
+/// Returns the records of two sorted lists, each once.
+pub(super) fn union(some: &[LocationId], others: &[LocationId]) -> Vec<LocationId> {
+    let all: BTreeSet<LocationId> = some.iter().chain(others).copied().collect();
+    all.into_iter().collect()
 }
 
 /// Returns the number of records in a list of heads sorted by location.

@@ -55,6 +55,9 @@ pub enum Task {
     /// Collect the shapes of all heads in scope, sorted by entry (location, then revision), each
     /// once. Result: [`TaskResult::Shapes`].
     Shapes(Scope),
+    /// Collect the shapes of the heads of these records, as for [`Task::Shapes`], where they are in
+    /// scope. Result: [`TaskResult::Shapes`].
+    ShapesAt(Scope, Vec<LocationId>),
     /// Compute the digest of all heads in scope. Result: [`TaskResult::Digest`].
     Digest(Box<DigestQuery>),
     /// Collect the names and shapes of the entries that the grant covers. Result:
@@ -98,8 +101,8 @@ pub enum Event {
     /// remembered of it.
     PeerHolds(Vec<RevisionId>),
     /// The peer holds every head that the last [`Task::Digest`] covered, and that the
-    /// [`Task::Shapes`] of its scope, if there was one after it, covered too, except these:
-    /// remember them as for [`Event::PeerHolds`].
+    /// [`Task::Shapes`] or [`Task::ShapesAt`] of its scope, if there was one after it, covered too,
+    /// except these: remember them as for [`Event::PeerHolds`].
     PeerHoldsAll {
         /// The revisions that the peer is not known to hold.
         except: Vec<RevisionId>,
@@ -237,7 +240,7 @@ impl Verdict {
 /// The result of a [`Task`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskResult {
-    /// For [`Task::Shapes`]: the shapes.
+    /// For [`Task::Shapes`] or [`Task::ShapesAt`]: the shapes.
     Shapes(Vec<Shape>),
     /// For [`Task::Digest`]: the digest.
     Digest(Box<HeldSet>),

@@ -111,6 +111,10 @@ impl Responder {
         self.state = match (state, message) {
             (_, Message::Refused(refusal)) => return Err(SessionError::Refused(refusal)),
             (State::AwaitOpen(pending), Message::Open(open)) => self.open(pending, open)?,
+            (State::AwaitDigest(mut sync), Message::Candidates(records)) => {
+                sync.narrow(&records)?;
+                State::AwaitDigest(sync)
+            }
             (State::AwaitDigest(mut sync), Message::Digest(part)) => {
                 sync.handle_digest(part)?;
                 State::AwaitDigest(sync)
@@ -125,8 +129,9 @@ impl Responder {
             }
             (State::AwaitDigest(sync), Message::End) => self.nothing_to_do(&sync),
             (State::AwaitProposal(mut sync), Message::Mismatch) => {
-                self.core.send(Message::NeedMore(sync.mismatch()?));
-                State::AwaitDigest(sync)
+                sync.reject()?;
+                let queries = sync.shapes_needed();
+                self.gather(sync, queries)?
             }
             (State::AwaitProposal(mut sync), Message::NamesWanted(part)) => {
                 self.core.perform(Task::Lookup(sync.handle_names_wanted(part)?));
@@ -199,7 +204,7 @@ impl Responder {
                 self.finish()
             }
             (State::AwaitOwnDigest(mut sync, denied), TaskResult::Digest(held)) => {
-                sync.hold_digest(held.digest);
+                sync.hold_digest(*held);
                 self.agree(sync, &denied)
             }
             (State::AwaitOwnShapes(mut sync, mut queries), TaskResult::Shapes(shapes)) => {
@@ -282,6 +287,10 @@ impl Responder {
     }
 
     fn compare(&mut self, mut sync: Box<Sync>) -> Result<State, SessionError> {
+        if let Some(again) = sync.fall_back()? {
+            self.core.send(Message::NeedMore(again));
+            return Ok(State::AwaitDigest(sync));
+        }
         let differing = match sync.compare()? {
             Ok(differing) => differing,
             Err(again) => {

@@ -10,8 +10,8 @@ use serde_bytes::ByteBuf;
 use stronghold_sync::{
     Ancestors, Edition, EntryId, Location, RevisionId, Selection, Shape, Stamp, Timestamp,
     message::{
-        Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request,
-        Volume,
+        Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, RecordList, Refusal,
+        Request, Volume,
     },
     reconcile::{
         Content, Digest, NeedMore, RangeDigest, SetDigest,
@@ -102,10 +102,19 @@ fn finding() -> Vec<(&'static str, Message)> {
         delete: scope,
         held: Some(summary(0)),
         day: Some(20_000),
+        candidates: None,
         edition: Edition { generation: 7, stamp: Some(Stamp::from_bytes([0x44; 8])) },
         copied: false,
     };
     let copied = Agreed { copied: true, ..all.clone() };
+    let records = |records: &[&str]| {
+        let mut ids: Vec<_> = records.iter().map(|at| at.parse::<Location>().unwrap().id()).collect();
+        ids.sort();
+        RecordList::new(ids).unwrap()
+    };
+    let list = records(&["client/vault/a", "client/vault/b", "client/other/a", "other/vault/a"]);
+    let candidates = Agreed { candidates: Some(list.clone()), ..all.clone() };
+    let no_candidates = Agreed { candidates: Some(records(&[])), ..all.clone() };
     let push_only = Agreed { pull: None, delete: None, held: None, day: None, ..all.clone() };
     let ranges = |content| Message::Digest(Digest::Ranges(vec![RangeDigest { end: None, content }]));
     let cut = vec![
@@ -117,6 +126,10 @@ fn finding() -> Vec<(&'static str, Message)> {
         ("Agreed/all", Message::Agreed(all)),
         ("Agreed/copied", Message::Agreed(copied)),
         ("Agreed/push-only", Message::Agreed(push_only)),
+        ("Agreed/candidates", Message::Agreed(candidates)),
+        ("Agreed/no-candidates", Message::Agreed(no_candidates)),
+        ("Candidates", Message::Candidates(list)),
+        ("Candidates/none", Message::Candidates(records(&[]))),
         ("Digest/cells", Message::Digest(Digest::Cells(symbols()))),
         ("Digest/symbols", Message::Digest(Digest::Symbols(symbols()))),
         ("Digest/no-symbols", Message::Digest(Digest::Symbols(ByteBuf::new()))),
@@ -170,6 +183,7 @@ fn kind(message: &Message) -> &'static str {
         Message::Refused(_) => "Refused",
         Message::Asking => "Asking",
         Message::Agreed(_) => "Agreed",
+        Message::Candidates(_) => "Candidates",
         Message::Digest(_) => "Digest",
         Message::Offer(_) => "Offer",
         Message::DigestEnd => "DigestEnd",
@@ -194,7 +208,7 @@ fn kind(message: &Message) -> &'static str {
     }
 }
 
-const KINDS: usize = 25;
+const KINDS: usize = 26;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,7 +1,11 @@
 //! Digests of heads that are kept: whatever changes in between, they are those of the heads.
 
 use proptest::prelude::*;
-use stronghold_sync::{DeviceId, Mapping, RevisionId, Scope, session::DigestQuery};
+use stronghold_sync::{
+    DeviceId, Mapping, RevisionId, Scope,
+    message::MAX_CANDIDATES,
+    session::{DigestQuery, HeldSet},
+};
 use stronghold_vault::{PendingStep, Stronghold};
 
 use crate::common::{at, bytes, copy, merge, ms, new, put, shapes};
@@ -19,13 +23,16 @@ fn check(stronghold: &Stronghold) {
         let query = query(scope, 1);
         let heads = stronghold.shapes(&query.scope, &Mapping::default());
         let found = stronghold.held_heads(&query, &PEER);
-        assert_eq!(found.held, query.answer(&heads), "{scope}");
+        let plain = HeldSet { candidates: None, ..found.held.clone() };
+        assert_eq!(plain, query.answer(&heads), "{scope}");
         let is_unknown = |id: &RevisionId| !stronghold.peers().was_disclosed_to(&PEER, id);
         let mut unknown: Vec<_> = heads.iter().map(|head| head.revision).filter(is_unknown).collect();
         let mut named = found.unknown;
         unknown.sort();
         named.sort();
         assert_eq!(named, unknown, "{scope}");
+        let candidates: Vec<_> = heads.into_iter().filter(|head| unknown.contains(&head.revision)).collect();
+        assert_eq!(found.held.candidates, Some(candidates), "{scope}");
     }
 }
 
@@ -131,11 +138,29 @@ fn digests_of_many_keys_and_devices_are_told_apart() {
             let query = query("**", secret);
             for device in [PEER, DeviceId::from_bytes([4; 32])] {
                 let found = here.held_heads(&query, &device);
-                assert_eq!(found.held, query.answer(&shapes(&here)));
+                assert_eq!(found.held.digest, query.answer(&shapes(&here)).digest);
                 assert_eq!(found.unknown.len(), usize::from(device != PEER || time == 2));
             }
         }
         let told = shapes(&here)[0].revision;
         here.record_disclosed(&PEER, [told]);
     }
+}
+
+#[test]
+fn candidates_are_named_up_to_their_limit_in_records() {
+    let mut stronghold = new();
+    let named = |stronghold: &Stronghold| {
+        let found = stronghold.held_heads(&query("**", 1), &PEER);
+        (found.held.candidates.map(|heads| heads.len()), found.unknown.len())
+    };
+    for number in 0..MAX_CANDIDATES {
+        put(&mut stronghold, &format!("a/v/{number}"), "1", 1);
+    }
+    assert_eq!(named(&stronghold), (Some(1_000), 1_000));
+    put(&mut stronghold, "a/w/1", "1", 1);
+    assert_eq!(named(&stronghold), (None, 1_001));
+    let head = stronghold.shapes_at(&at("a/w/1").id())[0].revision;
+    stronghold.record_disclosed(&PEER, [head]);
+    assert_eq!(named(&stronghold), (Some(1_000), 1_000));
 }

@@ -9,7 +9,8 @@ use stronghold_snapshot::{
     ComplementReceiver, Manifest, RecipientPublicKey, RecipientSecretKey, SharedVault, now, seal_complement,
 };
 use stronghold_sync::{
-    DeviceId, Edition, Grant, Location, Losses, Mapping, RevisionId, Scope, Selection, Shape, Timestamp,
+    DeviceId, Edition, Grant, Location, LocationId, Losses, Mapping, RevisionId, Scope, Selection, Shape,
+    Timestamp,
     session::{Acknowledged, Changes, DigestQuery, Expected, Export, Lookup, LookupResult, TaskResult},
 };
 use stronghold_vault::{
@@ -89,7 +90,22 @@ impl VaultWork {
         let (collected, generation) = self.collect(scope, |stronghold, first| {
             stronghold.shapes(&Scope::of(first.clone()), &Mapping::default())
         })?;
-        let shapes = collected.unwrap_or_else(|within| within);
+        Ok(self.compare(scope, collected.unwrap_or_else(|within| within), generation))
+    }
+
+    /// Returns the shapes of these records in a scope.
+    pub(super) fn shapes_at(
+        &mut self,
+        scope: &Scope,
+        records: &[LocationId],
+    ) -> Result<TaskResult, HostError> {
+        let (collected, generation) =
+            self.collect_named(scope, |stronghold, first| stronghold.named_shapes_at(records, first))?;
+        Ok(self.compare(scope, collected, generation))
+    }
+
+    /// Returns the shapes, after noting that the peer may compare them in the place of the digest.
+    fn compare(&mut self, scope: &Scope, shapes: Vec<Shape>, generation: u64) -> TaskResult {
         let is_newer =
             |compared: &&mut Compared| compared.scope == *scope && compared.generation != generation;
         if let Some(compared) = self.compared.as_mut().filter(is_newer) {
@@ -99,7 +115,7 @@ impl VaultWork {
             compared.unknown.retain(|revision| there.contains(revision));
             compared.generation = generation;
         }
-        Ok(TaskResult::Shapes(shapes))
+        TaskResult::Shapes(shapes)
     }
 
     /// Returns the digest of the heads in a scope, and notes which of them the peer is not known to
@@ -132,18 +148,35 @@ impl VaultWork {
         scope: &Scope,
         all: impl FnOnce(&Stronghold, &Selection) -> T,
     ) -> Result<(Result<T, Vec<Shape>>, u64), HostError> {
+        if scope.rest().is_some() {
+            let (within, generation) = self.collect_named(scope, Stronghold::named_shapes)?;
+            return Ok((Err(within), generation));
+        }
+        let (all, generation) = self.read(|stronghold| all(stronghold, scope.first()))?;
+        Ok((Ok(all), generation))
+    }
+
+    /// Returns those of the named shapes that are in scope, and the generation of the file.
+    fn collect_named(
+        &mut self,
+        scope: &Scope,
+        named: impl FnOnce(&Stronghold, &Selection) -> Vec<(Box<str>, Shape)>,
+    ) -> Result<(Vec<Shape>, u64), HostError> {
+        let (named, generation) = self.read(|stronghold| named(stronghold, scope.first()))?;
+        let rest = scope.rest();
+        let is_in = |location: &str| rest.as_ref().is_none_or(|rest| rest.covers_text(location));
+        let within = named.into_iter().filter(|(location, _)| is_in(location));
+        Ok((within.map(|(_, shape)| shape).collect(), generation))
+    }
+
+    /// Reads the Stronghold; returns the generation of the file too.
+    fn read<T>(&mut self, read: impl FnOnce(&Stronghold) -> T) -> Result<(T, u64), HostError> {
         let home = self.home.clone();
         let mut home = home.lock();
         home.refresh()?;
         let generation = home.file().sealer().generation();
         self.level.get_or_insert(generation);
-        let Some(rest) = scope.rest() else {
-            return Ok((Ok(all(home.stronghold(), scope.first())), generation));
-        };
-        let named = home.stronghold().named_shapes(scope.first());
-        drop(home);
-        let within = named.into_iter().filter(|(location, _)| rest.covers_text(location));
-        Ok((Err(within.map(|(_, shape)| shape).collect()), generation))
+        Ok((read(home.stronghold()), generation))
     }
 
     pub(super) fn list(&self, grant: &Grant) -> Result<TaskResult, HostError> {

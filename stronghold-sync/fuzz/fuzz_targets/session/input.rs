@@ -6,8 +6,8 @@ use serde_bytes::ByteBuf;
 use stronghold_sync::{
     Ancestors, Decision, Edition, Location, Operation, RevisionId, Selection, Shape,
     message::{
-        Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, Refusal, Request,
-        Volume,
+        Agreed, Batch, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecipientKey, RecordList, Refusal,
+        Request, Volume,
     },
     reconcile::{Content, Digest, NeedMore, RangeDigest, SetDigest},
     session::{Changes, PeerMisbehaved, Push, SessionRequest, SyncOptions, Take, TaskError, TaskResult},
@@ -26,6 +26,8 @@ pub(crate) struct Input {
     here_rules: Vec<RuleOf>,
     there_rules: Vec<RuleOf>,
     approves: bool,
+    /// Each end remembers that the other one has the shared records, and compares the others alone.
+    remembers: bool,
     pub(crate) ops: Vec<Op>,
 }
 
@@ -110,7 +112,9 @@ pub(crate) enum MadeUp {
         push: Option<Choice>,
         delete: Option<Choice>,
         held: Option<Vec<u8>>,
+        candidates: Option<Vec<Picked>>,
     },
+    Candidates(Vec<Picked>),
     Cells(Vec<Word>),
     Symbols(Vec<Word>),
     Raw(bool, Vec<u8>),
@@ -201,6 +205,7 @@ impl Input {
     pub(crate) fn asking_node(&self) -> Node {
         let mut node = Node::new(A);
         self.write_shared(&mut node);
+        self.remember(&mut node);
         write(&mut node, &self.here);
         rules(&mut node, &self.here_rules, B);
         node.on_plan = match self.on_plan {
@@ -216,6 +221,7 @@ impl Input {
         self.write_shared(&mut shared);
         let mut node = Node::new(B);
         node.copy_from(&shared);
+        self.remember(&mut node);
         write(&mut node, &self.there);
         rules(&mut node, &self.there_rules, A);
         node.approves = self.approves;
@@ -227,6 +233,12 @@ impl Input {
         for name in 0..self.shared % 80 {
             node.put(&record(name));
         }
+    }
+
+    /// Has the node remember that the other end has the records which it has now.
+    fn remember(&self, node: &mut Node) {
+        let held = || node.heads("**").iter().map(|head| head.revision).collect();
+        node.confirmed = self.remembers.then(held);
     }
 
     pub(crate) fn ask(&self, a: &Node) -> SessionRequest {
@@ -311,15 +323,17 @@ impl MadeUp {
                 })
             }
             Self::Refused => Message::Refused(Refusal::Failed),
-            Self::Agreed { pull, push, delete, held } => Message::Agreed(Agreed {
+            Self::Agreed { pull, push, delete, held, candidates } => Message::Agreed(Agreed {
                 pull: pull.map(Choice::selection),
                 push: push.map(Choice::selection),
                 delete: delete.map(Choice::selection),
                 held: held.as_ref().map(|held| summary(held, known)),
                 day: None,
+                candidates: candidates.as_ref().map(|records| records_of(records, known)),
                 edition: Edition::default(),
                 copied: pull.is_none(),
             }),
+            Self::Candidates(records) => Message::Candidates(records_of(records, known)),
             Self::Cells(cells) => Message::Digest(Digest::Cells(words(cells, known))),
             Self::Symbols(symbols) => Message::Digest(Digest::Symbols(words(symbols, known))),
             Self::Raw(true, raw) => Message::Digest(Digest::Cells(ByteBuf::from(raw.clone()))),
@@ -468,6 +482,13 @@ fn record(name: u8) -> String {
         7 => format!("private/own/{name}"),
         _ => format!("wallet/web/{name}"),
     }
+}
+
+fn records_of(picked: &[Picked], known: &Known) -> RecordList {
+    let mut records: Vec<_> = shapes_of(picked, known).iter().map(|shape| shape.location).collect();
+    records.sort();
+    records.dedup();
+    RecordList::new(records).unwrap_or_default()
 }
 
 fn request(kind: u8, selection: Choice) -> Request {

@@ -1,6 +1,7 @@
 //! The initiator's knowledge of both sides during a sync, and the plan computed from it.
 
 mod level;
+mod narrow;
 mod sieve;
 
 use alloc::{
@@ -11,9 +12,9 @@ use alloc::{
 };
 
 use super::super::{
-    Acknowledged, Lookup, LookupResult, MAX_GIVEN, PeerList, PeerMisbehaved, SessionError, Verdict,
+    Acknowledged, Lookup, LookupResult, PeerList, PeerMisbehaved, SessionError, Verdict,
     batches::{BatchReceiver, Expected, ShapeList},
-    count_records, difference,
+    difference,
     digest::{HeldSet, Keys},
     find, is_replaced_by, positions, record_of, volume,
 };
@@ -22,7 +23,7 @@ use super::{Consent, Push, SyncOptions, Take};
 use crate::{
     Ancestors, Change, EntryId, Grant, Location, LocationId, OnConflict, Operation, Plan, PlanOptions,
     RevisionId, Scope, Selection, Shape, ShortId, SkipReason, Skipped,
-    message::{Agreed, LeftOut, MAX_NAMED, Message, RecipientKey, WireSize, split_list},
+    message::{Agreed, LeftOut, MAX_NAMED, Message, RecipientKey, RecordList, split_list},
     plan::{MAX_ADDED_HEADS, MAX_SHAPE_SIZE, plan_through},
     reconcile::{
         NeedMore, SetDigest,
@@ -30,6 +31,7 @@ use crate::{
         symbol::{SetKey, Symbol},
     },
 };
+use narrow::Narrowed;
 use sieve::All;
 
 /// A sync at the initiator, once its scopes are agreed.
@@ -64,6 +66,11 @@ pub(super) struct Sync {
     day: Option<u64>,
     /// The digest of this side's entries where it may pull.
     own_set: Option<HeldSet>,
+    /// The records that the peer names; those to which the comparison is limited; the peer's
+    /// request for more, while all shapes are collected for it.
+    candidates: Option<RecordList>,
+    narrowed: Option<Narrowed>,
+    again: Option<NeedMore>,
     /// The peer's digest, and the reconciliation with its set, where this side may pull.
     theirs: Option<SetDigest>,
     reconciling: Option<Initiator>,
@@ -120,6 +127,9 @@ impl Sync {
             keys: Keys { session: ask.secret, pair: ask.pair },
             day: agreed.day,
             own_set: None,
+            candidates: agreed.candidates,
+            narrowed: None,
+            again: None,
             theirs: agreed.held,
             reconciling: None,
             only_there: PeerList::new(),
@@ -178,7 +188,6 @@ impl Sync {
     pub(super) fn tell(&mut self) -> Vec<Message> {
         self.may_give.sort_by_key(Shape::entry);
         self.offered = difference(&self.may_give, &self.held);
-        let entries = self.held.iter().map(Shape::entry);
         let key = self.digest_needed().ok().flatten().map(|query| query.key());
         self.reconciling = match (self.theirs.take(), key, &self.own_set) {
             (Some(theirs), Some(key), Some(own)) => {
@@ -186,6 +195,10 @@ impl Sync {
             }
             _ => None,
         };
+        if let Some(messages) = self.tell_narrowed() {
+            return messages;
+        }
+        let entries = self.held.iter().map(Shape::entry);
         let telling = self.reconciling.as_mut().map(|reconciling| reconciling.begin(entries));
         let mut messages: Vec<Message> = telling.into_iter().flatten().map(Message::Digest).collect();
         let bare = |shape: &Shape| Shape { ancestors: Ancestors::default(), ..shape.clone() };
@@ -208,7 +221,7 @@ impl Sync {
     }
 
     pub(super) fn handle_missing(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
-        if self.pull.is_none() {
+        if self.pull.is_none() || !part.iter().all(|shape| self.is_compared(&shape.location)) {
             return Err(PeerMisbehaved::Unrequested);
         }
         self.only_there.extend_shapes(part)
@@ -373,13 +386,8 @@ impl Sync {
         plan.not_given.dedup();
         plan.names.clone_from(&self.told);
         plan.pull_refused = self.pull_refused;
-        let differs = self.differing_records();
-        let same = || self.held.iter().filter(|shape| !differs.contains(&shape.location));
-        let counted = match &self.own_set {
-            Some(own) if self.holds_the_same() => (own.records, own.readable),
-            _ => (count_records(same()), count_records(same().filter(|shape| !shape.deleted))),
-        };
-        Ok(plan.and_unchanged(counted.0, counted.1))
+        let (records, readable) = self.unchanged();
+        Ok(plan.and_unchanged(records, readable))
     }
 
     /// Returns the verdicts for the log: entries taken by this side's command, and entries given by
@@ -436,19 +444,6 @@ impl Sync {
         let heads = record_of(&self.only_there.items, &shape.location);
         let is_head_there = |id: &ShortId| heads.iter().any(|head| head.revision.short() == *id);
         Shape { ancestors: shape.ancestors.only(is_head_there), ..shape.clone() }
-    }
-
-    /// Leaves the entries over [`MAX_GIVEN`] to the next session, as the peer holds them in memory.
-    fn leave_for_later(&self, plan: &mut Plan) {
-        let mut weight = 0;
-        let mut fits = |shape: &&Shape| {
-            weight += self.announced(shape).wire_size();
-            weight <= MAX_GIVEN
-        };
-        let fits = plan.give.iter().take_while(&mut fits).count();
-        let later: BTreeSet<LocationId> = plan.give.drain(fits..).map(|shape| shape.location).collect();
-        plan.changes_there.retain(|(location, _)| !later.contains(location));
-        plan.not_given.extend(later.into_iter().map(|location| Skipped { location, why: SkipReason::Later }));
     }
 
     /// Returns what the peer holds once the plan is carried out, where this side may pull.

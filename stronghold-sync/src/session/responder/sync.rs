@@ -1,5 +1,7 @@
 //! The responder's knowledge of both sides during a sync, and the entries it gives and takes.
 
+mod narrow;
+
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
@@ -10,7 +12,7 @@ use super::super::{
     Acknowledged, LeftBehind, Lookup, LookupResult, PeerList, PeerMisbehaved, ShapeQueries, Verdict,
     batches::{BatchReceiver, BatchSender, Expected, ShapeList},
     count_records,
-    digest::{DigestQuery, Keys},
+    digest::{DigestQuery, HeldSet, Keys},
     is_replaced_by, positions, record_of, take_indices, volume,
 };
 use crate::{
@@ -19,7 +21,7 @@ use crate::{
     message::{Agreed, LeftOut, MAX_NAMED, RecipientKey},
     plan::{MAX_ADDED_HEADS, Sieve, plan_through},
     reconcile::{
-        Digest, NeedMore, SetDigest,
+        Digest, NeedMore,
         exchange::{DiffResult, Responder},
         symbol::{SetKey, Symbol},
     },
@@ -37,6 +39,13 @@ pub(super) struct Sync {
     /// The secrets from which the reconciliation derives its keys, and the day of the pair's key.
     keys: Keys,
     day: Option<u64>,
+    /// This side's digest where the initiator may pull; the records to which the comparison is
+    /// limited; `true` once a part of the initiator's description has come, and while its rejection
+    /// of the difference waits for all shapes.
+    own_set: Option<HeldSet>,
+    narrowed: Option<Vec<LocationId>>,
+    described: bool,
+    is_rejected: bool,
     /// The reconciliation, where the initiator may pull; and its offered entries where it may not.
     reconciling: Option<Responder>,
     offered: PeerList<Shape>,
@@ -97,6 +106,10 @@ impl Sync {
             key,
             keys,
             day,
+            own_set: None,
+            narrowed: None,
+            described: false,
+            is_rejected: false,
             reconciling: None,
             offered: PeerList::new(),
             collected: Vec::new(),
@@ -134,7 +147,8 @@ impl Sync {
         let held = self.reconciling.as_ref().map(|reconciling| reconciling.summary().clone());
         let (pull, push, delete) = (scope(&self.pull), scope(&self.push), scope(&self.delete));
         let day = self.day.filter(|_| held.is_some());
-        Agreed { pull, push, delete, held, day, edition: self.edition, copied: self.copied }
+        let (candidates, edition, copied) = (self.candidates(), self.edition, self.copied);
+        Agreed { pull, push, delete, held, day, candidates, edition, copied }
     }
 
     /// Returns the query for the digest of what the initiator may pull, if it may pull.
@@ -143,9 +157,11 @@ impl Sync {
     }
 
     /// Starts the reconciliation with the digest of what the initiator may pull.
-    pub(super) fn hold_digest(&mut self, digest: SetDigest) {
+    pub(super) fn hold_digest(&mut self, held: HeldSet) {
         let key = self.digest_needed().map(|query| query.key());
+        let digest = held.digest.clone();
         self.reconciling = key.map(|key| Responder::with_digest(&self.keys.session, key, digest));
+        self.keep_candidates(held);
     }
 
     /// Returns the queries for this side's own shapes, unless they are collected.
@@ -155,7 +171,7 @@ impl Sync {
             (Operation::Push, self.push.as_ref().map(Grant::scope)),
             (Operation::Delete, self.delete.as_ref().map(Grant::scope)),
         ];
-        ShapeQueries::new(scopes.into_iter().filter(|_| self.collected.is_empty()))
+        ShapeQueries::new(scopes.into_iter().filter(|_| self.collected.is_empty())).at(self.narrowed.clone())
     }
 
     /// Stores this side's own shapes, sorted, of a scope that these operations need.
@@ -191,6 +207,9 @@ impl Sync {
 
     /// Returns the number of records here that are not deleted.
     fn readable(&self) -> u64 {
+        if let Some(own) = self.own_set.as_ref().filter(|_| self.narrowed.is_some()) {
+            return own.readable;
+        }
         let readable = |collected| {
             let Collected { shapes, .. }: &Collected = collected;
             shapes.iter().filter(|shape| !shape.deleted)
@@ -205,11 +224,18 @@ impl Sync {
     }
 
     pub(super) fn handle_digest(&mut self, part: Digest) -> Result<(), PeerMisbehaved> {
+        if self.narrowed.is_some() && !matches!(part, Digest::Symbols(_)) {
+            return Err(PeerMisbehaved::OutOfOrder);
+        }
+        self.described = true;
         self.reconciling.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?.handle(part)
     }
 
     pub(super) fn handle_offer(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
         self.may_take()?;
+        if self.narrowed.is_some() {
+            return Err(PeerMisbehaved::OutOfOrder);
+        }
         self.offered.extend_shapes(part)
     }
 
@@ -251,7 +277,9 @@ impl Sync {
     pub(super) fn handle_push(&mut self, part: Vec<Shape>) -> Result<(), PeerMisbehaved> {
         self.may_take()?;
         let key = self.key_in_use();
-        let told = |shape: &Shape| self.only_there.contains(&key.symbol(&shape.entry()));
+        let told = |shape: &Shape| {
+            self.is_compared(&shape.location) && self.only_there.contains(&key.symbol(&shape.entry()))
+        };
         if !part.iter().all(told) {
             return Err(PeerMisbehaved::Unrequested);
         }
@@ -288,7 +316,10 @@ impl Sync {
         self.only_here = only_here.iter().map(|at| self.pullable()[*at].clone()).collect();
         let differs: BTreeSet<LocationId> = self.only_here.iter().map(|shape| shape.location).collect();
         let same = self.pullable().iter().filter(|shape| !differs.contains(&shape.location));
-        let unchanged = count_records(same);
+        let unchanged = match self.own_set.as_ref().filter(|_| self.narrowed.is_some()) {
+            Some(own) => own.records.saturating_sub(differs.len() as u64),
+            None => count_records(same),
+        };
         self.only_there = only_there.into_iter().collect();
         let key = self.key_in_use();
         let announced = self.only_here.iter().map(|shape| self.announced(shape, &key)).collect();
@@ -317,12 +348,8 @@ impl Sync {
             .any(|head| head.revision == offered.revision || head.ancestors.contains(&offered.revision))
     }
 
-    /// Falls back to the next way of finding the difference, as the initiator rejected this one. An
-    /// initiator that already wants or pushes entries has accepted it.
-    pub(super) fn mismatch(&mut self) -> Result<NeedMore, PeerMisbehaved> {
-        if !self.want.is_empty() || !self.named.is_empty() || !self.pushed.items.is_empty() {
-            return Err(PeerMisbehaved::OutOfOrder);
-        }
+    /// Falls back to the next way of finding the difference.
+    fn next_fallback(&mut self) -> Result<NeedMore, PeerMisbehaved> {
         let entries = pullable(&self.collected).iter().map(Shape::entry);
         self.reconciling.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?.next_fallback(entries)
     }

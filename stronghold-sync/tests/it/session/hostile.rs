@@ -65,6 +65,7 @@ pub(crate) fn agreed() -> Message {
         delete: scope(),
         held: Some(SetDigest::default()),
         day: None,
+        candidates: None,
         edition: Edition::default(),
         copied: false,
     })
@@ -339,6 +340,7 @@ fn a_side_that_was_not_asked_for_or_granted_a_direction_gets_none() {
         delete: None,
         held: None,
         day: None,
+        candidates: None,
         edition: Edition::default(),
         copied: false,
     });
@@ -356,6 +358,7 @@ fn a_peer_that_agrees_to_more_than_was_asked_learns_no_more() {
         delete: everything(),
         held,
         day: None,
+        candidates: None,
         edition: Edition::default(),
         copied: false,
     };

@@ -5,6 +5,7 @@ mod forged;
 mod hostile;
 mod known;
 mod level;
+mod narrow;
 mod rules;
 mod states;
 mod tampered;
@@ -38,12 +39,29 @@ fn browse(selection: &str) -> SessionRequest {
 
 /// Returns two devices of one user that were once the same and have changed since.
 fn two_devices() -> (Node, Node) {
+    changed(same_devices())
+}
+
+/// Returns the devices of [`two_devices`], each of which remembers what the other one held when
+/// they were the same.
+fn acquainted_devices() -> (Node, Node) {
+    let (mut a, mut b) = same_devices();
+    let held: BTreeSet<RevisionId> = a.heads("**").iter().map(|head| head.revision).collect();
+    (a.confirmed, b.confirmed) = (Some(held.clone()), Some(held));
+    changed((a, b))
+}
+
+fn same_devices() -> (Node, Node) {
     let mut a = Node::new(A).allow(B, &ALL, "**");
     let mut b = Node::new(B).allow(A, &ALL, "**");
     for name in ["same", "newer-here", "newer-there", "gone-here", "gone-there", "both", "edit-gone"] {
         a.put(&format!("wallet/web/{name}"));
     }
     b.copy_from(&a);
+    (a, b)
+}
+
+fn changed((mut a, mut b): (Node, Node)) -> (Node, Node) {
     a.put("wallet/web/newer-here");
     b.put("wallet/web/newer-there");
     a.remove("wallet/web/gone-here");

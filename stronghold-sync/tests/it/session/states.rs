@@ -14,8 +14,9 @@ use stronghold_sync::{
 };
 
 use super::{
-    browse, fetch, import,
-    tampered::{guarded_devices, one_of_each},
+    acquainted_devices, browse, fetch, import,
+    tampered::{guarded, guarded_devices, one_of_each},
+    two_devices,
     world::*,
 };
 
@@ -50,8 +51,15 @@ fn note<S: Session + Debug>(table: &mut Table, role: &str, end: &mut End<'_, S>,
 /// Runs a session until this many messages have arrived, and passes `instead` to the receiver of
 /// the next one, or to both ends once the session is over. Returns `false` if there was no such
 /// message.
-fn run_up_to(ask: &SessionRequest, lose: &str, number: usize, instead: &Message, table: &mut Table) -> bool {
-    let (mut a, mut b) = guarded_devices();
+fn run_up_to(
+    devices: impl Fn() -> (Node, Node),
+    ask: &SessionRequest,
+    lose: &str,
+    number: usize,
+    instead: &Message,
+    table: &mut Table,
+) -> bool {
+    let (mut a, mut b) = guarded(devices());
     let asked = Responder::new(b.policy.clone(), a.id, b.now, key(0xB), SECRET);
     let (mut a, mut b) = (End::new(Initiator::new(ask.clone()), &mut a), End::new(asked, &mut b));
     let mut flight: VecDeque<(Way, Message)> = VecDeque::new();
@@ -93,11 +101,13 @@ fn observed() -> Table {
         (sync_by("wallet", Some(Take::Everything), Push::No, true), "nothing"),
     ];
     let mut table = Table::new();
-    for (ask, lose) in sessions {
-        for instead in one_of_each() {
-            let mut number = 0;
-            while run_up_to(&ask, lose, number, &instead, &mut table) {
-                number += 1;
+    for devices in [two_devices, acquainted_devices] {
+        for (ask, lose) in &sessions {
+            for instead in one_of_each() {
+                let mut number = 0;
+                while run_up_to(devices, ask, lose, number, &instead, &mut table) {
+                    number += 1;
+                }
             }
         }
     }

@@ -3,13 +3,15 @@
 
 use stronghold_sync::{
     Edition, Selection,
-    message::{Agreed, LeftOut, Listing, Message, Open, PROTOCOL, Propose, Refusal, Request, Volume},
+    message::{
+        Agreed, LeftOut, Listing, Message, Open, PROTOCOL, Propose, RecordList, Refusal, Request, Volume,
+    },
     reconcile::{Content, Digest, NeedMore, RangeDigest, SetDigest},
     session::{Push, SessionError, SessionRequest, Take},
 };
 
 use super::{
-    ALL, browse, fetch,
+    ALL, acquainted_devices, browse, fetch,
     hostile::{batch, shape},
     import, two_devices,
     world::*,
@@ -35,6 +37,7 @@ pub(crate) fn one_of_each() -> Vec<Message> {
             delete: everything,
             held: Some(SetDigest::default()),
             day: None,
+            candidates: None,
             edition: Edition::default(),
             copied: false,
         }),
@@ -44,9 +47,11 @@ pub(crate) fn one_of_each() -> Vec<Message> {
             delete: None,
             held: None,
             day: None,
+            candidates: None,
             edition: Edition::default(),
             copied: false,
         }),
+        Message::Candidates(RecordList::new(vec![shape.location]).unwrap()),
         Message::Digest(Digest::Cells(symbols([shape.entry()]))),
         Message::Digest(Digest::Symbols(symbols([shape.entry()]))),
         Message::Digest(Digest::Ranges(vec![RangeDigest { end: None, content: Content::Full(vec![7]) }])),
@@ -94,7 +99,21 @@ fn asks(a: &Node) -> Vec<SessionRequest> {
     let push = Some(may_give("wallet", a));
     let both = sync("wallet", true, push.clone());
     let named = sync_by("wallet", Some(Take::Everything), Push::No, true);
-    vec![import("wallet"), browse("wallet"), fetch("wallet"), both, sync("wallet", false, push), named]
+    let narrowed = both.clone();
+    vec![
+        import("wallet"),
+        browse("wallet"),
+        fetch("wallet"),
+        both,
+        narrowed,
+        sync("wallet", false, push),
+        named,
+    ]
+}
+
+/// Returns the devices for one of [`asks`]: in the fourth, each knows what the other one holds.
+fn devices(operation: usize) -> (Node, Node) {
+    guarded(if operation == 4 { acquainted_devices() } else { two_devices() })
 }
 
 /// Runs every operation with one message in flight replaced, for each of its messages.
@@ -102,13 +121,13 @@ fn with_each_message(
     replaced: impl Fn(Message) -> Vec<Vec<Message>>,
     check: impl Fn(Way, Outcome, &Node, &Node),
 ) {
-    for operation in 0..6 {
+    for operation in 0..7 {
         for number in 0.. {
             let mut reached = None;
             let mut variants = 1;
             let mut variant = 0;
             while variant < variants {
-                let (mut a, mut b) = guarded_devices();
+                let (mut a, mut b) = devices(operation);
                 let ask = asks(&a).remove(operation);
                 let outcome = run_tampered(ask, &mut a, &mut b, |way, at, message| {
                     if at != number {
@@ -133,7 +152,11 @@ fn with_each_message(
 
 /// Returns the devices of [`two_devices`], each with a private record.
 pub(crate) fn guarded_devices() -> (Node, Node) {
-    let (mut a, mut b) = two_devices();
+    guarded(two_devices())
+}
+
+/// Gives each device a private record.
+pub(crate) fn guarded((mut a, mut b): (Node, Node)) -> (Node, Node) {
     for node in [&mut a, &mut b] {
         node.put("private/own/secret");
         let other = if node.id == A { B } else { A };
@@ -144,7 +167,7 @@ pub(crate) fn guarded_devices() -> (Node, Node) {
 }
 
 /// Checks the invariants that hold whatever the peer does.
-fn guarded(a: &Node, b: &Node) {
+fn check_guarded(a: &Node, b: &Node) {
     for (node, id) in [(a, 0xA), (b, 0xB)] {
         let private = node.heads("private");
         assert_eq!(private.len(), 1);
@@ -160,7 +183,7 @@ fn every_message_replaced_by_each_other_kind() {
     with_each_message(
         |_| one_of_each().into_iter().map(|message| vec![message]).collect(),
         |_, (asking, asked), a, b| {
-            guarded(a, b);
+            check_guarded(a, b);
             let outcome = match (asking, asked) {
                 (Some(Ok(_)), Some(Ok(_))) => 0,
                 (Some(Err(_)), _) | (_, Some(Err(_))) => 1,
@@ -186,7 +209,7 @@ fn with_flipped_bits(message: &Message) -> Vec<Message> {
 
 /// Returns the messages of an honest session, in order.
 fn messages_of(operation: usize) -> Vec<Message> {
-    let (mut a, mut b) = guarded_devices();
+    let (mut a, mut b) = devices(operation);
     let mut messages = Vec::new();
     run_tampered(asks(&a).remove(operation), &mut a, &mut b, |_, _, message| {
         messages.push(message.clone());
@@ -197,8 +220,8 @@ fn messages_of(operation: usize) -> Vec<Message> {
 
 #[test]
 fn every_bit_of_every_message_flipped() {
-    let devices = guarded_devices();
-    for operation in 0..5 {
+    for operation in 0..6 {
+        let devices = devices(operation);
         for (number, message) in messages_of(operation).iter().enumerate() {
             for flipped in with_flipped_bits(message) {
                 let (mut a, mut b) = devices.clone();
@@ -206,7 +229,7 @@ fn every_bit_of_every_message_flipped() {
                 run_tampered(ask, &mut a, &mut b, |_, at, honest| {
                     vec![if at == number { flipped.clone() } else { honest }]
                 });
-                guarded(&a, &b);
+                check_guarded(&a, &b);
             }
         }
     }
@@ -220,16 +243,19 @@ fn every_message_cut_at_every_byte_is_none() {
             assert!((0..bytes.len()).all(|len| rmp_serde::from_slice::<Message>(&bytes[..len]).is_err()));
             vec![vec![message]]
         },
-        |_, _, a, b| guarded(a, b),
+        |_, _, a, b| check_guarded(a, b),
     );
 }
 
 #[test]
 fn every_message_dropped_or_duplicated_or_reflected() {
-    with_each_message(|message| vec![vec![], vec![message.clone(), message]], |_, _, a, b| guarded(a, b));
-    for operation in 0..5 {
+    with_each_message(
+        |message| vec![vec![], vec![message.clone(), message]],
+        |_, _, a, b| check_guarded(a, b),
+    );
+    for operation in 0..6 {
         for number in 0..20 {
-            let (mut a, mut b) = guarded_devices();
+            let (mut a, mut b) = devices(operation);
             let ask = asks(&a).remove(operation);
             let mut kept = None;
             run_tampered(ask, &mut a, &mut b, |_, at, message| {
@@ -244,7 +270,7 @@ fn every_message_dropped_or_duplicated_or_reflected() {
                     vec![message]
                 }
             });
-            guarded(&a, &b);
+            check_guarded(&a, &b);
         }
     }
 }
@@ -254,7 +280,7 @@ fn a_refusal_in_place_of_any_message_ends_the_session_with_it() {
     with_each_message(
         |_| vec![vec![Message::Refused(Refusal::Stopped)]],
         |way, (asking, asked), a, b| {
-            guarded(a, b);
+            check_guarded(a, b);
             let told = if way == Way::ToAsked { asked } else { asking };
             let refused = Some(Err(SessionError::Refused(Refusal::Stopped)));
             assert!(told == refused || matches!(told, Some(Ok(_))), "{told:?}");

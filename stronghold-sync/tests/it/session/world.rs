@@ -13,9 +13,9 @@ use stronghold_sync::{
     reconcile::PairSecret,
     reconcile::internals::{Set, SetKey},
     session::{
-        Acknowledged, Action, Changes, Consent, Event, Export, Import, Initiator, LeftBehind, Lookup,
-        LookupResult, PeerMisbehaved, Push, Responder, SessionRequest, SyncOptions, Take, Task, TaskError,
-        TaskResult, Unexpected, Verdict,
+        Acknowledged, Action, Changes, Consent, Event, Export, HeldSet, Import, Initiator, LeftBehind,
+        Lookup, LookupResult, PeerMisbehaved, Push, Responder, SessionRequest, SyncOptions, Take, Task,
+        TaskError, TaskResult, Unexpected, Verdict,
     },
 };
 
@@ -94,8 +94,13 @@ pub(crate) struct Node {
     pub(crate) delivered: BTreeSet<RevisionId>,
     /// The heads of the last digest.
     pub(crate) digested: Vec<RevisionId>,
-    /// Number of times that shapes were collected in this session.
+    /// Number of times that all shapes were collected in this session, and records of which alone
+    /// they were.
     pub(crate) collected: usize,
+    pub(crate) looked_at: Vec<LocationId>,
+    /// The revisions that the peer is known to hold from all sessions; `None` if this host does not
+    /// remember them.
+    pub(crate) confirmed: Option<BTreeSet<RevisionId>>,
     pub(crate) on_plan: TaskResult,
     pub(crate) now: Timestamp,
     /// The result to return instead, with the number of the task or log.
@@ -126,6 +131,8 @@ impl Node {
             delivered: BTreeSet::new(),
             digested: Vec::new(),
             collected: 0,
+            looked_at: Vec::new(),
+            confirmed: None,
             on_plan: TaskResult::Proceed { deletions_confirmed: false },
             now: ms(0),
             sabotage: None,
@@ -252,6 +259,9 @@ impl Node {
                 Err(Unexpected::Withdrawn) => return Err(TaskError::NotPermitted),
             }
         }
+        // The peer has what it sends.
+        let brought = batch.iter().map(|(_, shape)| shape.revision);
+        self.confirmed.iter_mut().for_each(|confirmed| confirmed.extend(brought.clone()));
         Ok(TaskResult::Imported(self.merge(batch)))
     }
 
@@ -299,16 +309,22 @@ impl Node {
             Event::Sent { entries, of } => self.given.push((entries, of)),
             Event::PeerHolds(revisions) => {
                 assert!(!revisions.is_empty());
-                self.known.extend(revisions);
+                self.learn(revisions);
             }
             Event::PeerHoldsAll { except } => {
-                self.known.extend(self.digested.iter().filter(|head| !except.contains(head)));
+                let known = self.digested.iter().filter(|head| !except.contains(head)).copied();
+                self.learn(known.collect());
             }
             Event::Listing(found) => self.found = found,
             Event::LeftBehind(left) => self.left = Some(left),
             Event::Declined(records) => self.declined = records,
             Event::Acknowledged(acknowledged) => self.acknowledged = Some(acknowledged),
         }
+    }
+
+    fn learn(&mut self, revisions: Vec<RevisionId>) {
+        self.confirmed.iter_mut().for_each(|confirmed| confirmed.extend(&revisions));
+        self.known.extend(revisions);
     }
 
     fn perform(&mut self, task: Task) -> Result<TaskResult, TaskError> {
@@ -318,10 +334,19 @@ impl Node {
                 self.collected += 1;
                 TaskResult::Shapes(self.shapes(&scope))
             }
+            Task::ShapesAt(scope, records) => {
+                let shapes = self.shapes(&scope);
+                let at = shapes.into_iter().filter(|shape| records.contains(&shape.location)).collect();
+                self.looked_at = records;
+                TaskResult::Shapes(at)
+            }
             Task::Digest(query) => {
                 let heads = self.shapes(&query.scope);
                 self.digested = heads.iter().map(|head| head.revision).collect();
-                TaskResult::Digest(Box::new(query.answer(&heads)))
+                let candidates = self.confirmed.as_ref().map(|confirmed| {
+                    heads.iter().filter(|head| !confirmed.contains(&head.revision)).cloned().collect()
+                });
+                TaskResult::Digest(Box::new(HeldSet { candidates, ..query.answer(&heads) }))
             }
             Task::List(grant) => TaskResult::Listing(self.listing(&grant)),
             Task::Approve(_) => yes(self.approves),
@@ -345,6 +370,7 @@ impl Host for Node {
         self.told.clear();
         self.acknowledged = None;
         self.collected = 0;
+        self.looked_at.clear();
         self.actions = 0;
     }
 

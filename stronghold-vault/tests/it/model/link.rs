@@ -12,8 +12,8 @@ use stronghold_sync::{
     message::{Message, RecipientKey},
     reconcile::PairSecret,
     session::{
-        Action, Changes, Event, Export, Import, Initiator, Lookup, LookupResult, PeerMisbehaved, Responder,
-        SessionRequest, Task, TaskError, TaskResult, Verdict,
+        Action, Changes, Event, Export, HeldSet, Import, Initiator, Lookup, LookupResult, PeerMisbehaved,
+        Responder, SessionRequest, Task, TaskError, TaskResult, Verdict,
     },
 };
 use stronghold_vault::{AuditRecord, Entry, HeldHeads, Peer, RejectReason, Stronghold};
@@ -175,10 +175,18 @@ impl Replica {
                 }
                 TaskResult::Shapes(shapes)
             }
+            Task::ShapesAt(scope, records) => {
+                let named = self.stronghold.named_shapes_at(&records, scope.first());
+                let within = named.into_iter().filter(|(name, _)| scope.covers_text(name));
+                TaskResult::Shapes(within.map(|(_, shape)| shape).collect())
+            }
             Task::Digest(query) => {
                 let HeldHeads { held, unknown } = self.stronghold.held_heads(&query, &peer);
-                let shapes = self.stronghold.shapes(&query.scope, &Mapping::default());
-                assert_eq!(held, query.answer(&shapes), "the digest that was kept is another");
+                let mut shapes = self.stronghold.shapes(&query.scope, &Mapping::default());
+                let plain = HeldSet { candidates: None, ..held.clone() };
+                assert_eq!(plain, query.answer(&shapes), "the digest that was kept is another");
+                shapes.retain(|shape| !self.stronghold.peers().was_disclosed_to(&peer, &shape.revision));
+                assert_eq!(held.candidates.as_ref(), Some(&shapes));
                 self.unknown = unknown;
                 TaskResult::Digest(Box::new(held))
             }

@@ -1,10 +1,14 @@
 //! The rules of both sides, as a sieve of the entries to take and to give.
 
+use alloc::collections::BTreeSet;
+
 use super::{
     super::{Consent, Push, Take},
     Sync, find,
 };
-use crate::{Grant, Shape, SkipReason, plan::Sieve};
+use crate::{
+    Grant, LocationId, Plan, Shape, SkipReason, Skipped, message::WireSize, plan::Sieve, session::MAX_GIVEN,
+};
 
 impl Sieve for Sync {
     fn take(&self, shape: &Shape) -> Result<(), SkipReason> {
@@ -41,6 +45,19 @@ impl Sync {
         let is_given = if shape.deleted { deletions } else { values };
         is_given && find(&self.held, &shape.entry()).is_some()
             || find(&self.may_give, &shape.entry()).is_some()
+    }
+
+    /// Leaves the entries over [`MAX_GIVEN`] to the next session, as the peer holds them in memory.
+    pub(super) fn leave_for_later(&self, plan: &mut Plan) {
+        let mut weight = 0;
+        let mut fits = |shape: &&Shape| {
+            weight += self.announced(shape).wire_size();
+            weight <= MAX_GIVEN
+        };
+        let fits = plan.give.iter().take_while(&mut fits).count();
+        let later: BTreeSet<LocationId> = plan.give.drain(fits..).map(|shape| shape.location).collect();
+        plan.changes_there.retain(|(location, _)| !later.contains(location));
+        plan.not_given.extend(later.into_iter().map(|location| Skipped { location, why: SkipReason::Later }));
     }
 
     pub(super) fn why_withheld(&self, shape: &Shape) -> SkipReason {
