@@ -2,6 +2,8 @@
 
 mod query;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use stronghold_sync::RevisionId;
 
@@ -14,48 +16,96 @@ pub(crate) struct Disclosed {
 
 /// The first 8 bytes of revision ids, ascending: enough to find a revision among the held ones, at
 /// a quarter of the size. Stored as one byte string, each prefix in big-endian order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Prefixes(Vec<u64>);
+///
+/// A copy shares most of them, since every change of what is known about a device makes one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Prefixes {
+    most: Arc<Vec<u64>>,
+    /// Those that were added last, at most [`MAX_RECENT`]; none of them is among `most`.
+    recent: Vec<u64>,
+}
+
+/// Number of prefixes up to which they stay apart from the shared ones.
+const MAX_RECENT: usize = 1 << 12;
 
 impl Prefixes {
+    fn new(most: Vec<u64>) -> Self {
+        Self { most: Arc::new(most), recent: Vec::new() }
+    }
+
     pub(crate) fn extend(&mut self, revisions: impl IntoIterator<Item = RevisionId>) {
-        self.0.extend(revisions.into_iter().map(|revision| prefix(&revision)));
-        self.0.sort();
-        self.0.dedup();
+        self.add(revisions.into_iter().map(|revision| prefix(&revision)));
+    }
+
+    fn add(&mut self, prefixes: impl Iterator<Item = u64>) {
+        let most = &self.most;
+        self.recent.extend(prefixes.filter(|prefix| most.binary_search(prefix).is_err()));
+        self.recent.sort_unstable();
+        self.recent.dedup();
+        if self.recent.len() > MAX_RECENT {
+            *self = Self::new(self.iter().collect());
+        }
+    }
+
+    fn has(&self, prefix: u64) -> bool {
+        [&*self.most, &self.recent].iter().any(|some| some.binary_search(&prefix).is_ok())
+    }
+
+    /// Returns all prefixes, ascending.
+    fn iter(&self) -> impl Iterator<Item = u64> {
+        let (mut most, mut recent) =
+            (self.most.iter().copied().peekable(), self.recent.iter().copied().peekable());
+        std::iter::from_fn(move || match (most.peek(), recent.peek()) {
+            (Some(one), Some(other)) if other < one => recent.next(),
+            (None, _) => recent.next(),
+            _ => most.next(),
+        })
     }
 
     pub(crate) fn contains(&self, revision: &RevisionId) -> bool {
-        self.0.binary_search(&prefix(revision)).is_ok()
+        self.has(prefix(revision))
     }
 
     /// Returns the prefixes that are not among `before`; `None` if one of those is missing.
     pub(crate) fn added_since(&self, before: &Self) -> Option<Self> {
-        let mut before = before.0.iter().peekable();
-        let is_new = |prefix: &u64| before.next_if_eq(&prefix).is_none();
-        let added = self.0.iter().copied().filter(is_new).collect();
-        before.next().is_none().then_some(Self(added))
+        match Arc::ptr_eq(&self.most, &before.most) {
+            true => added(self.recent.iter().copied(), before.recent.iter().copied()),
+            false => added(self.iter(), before.iter()),
+        }
     }
 
     pub(crate) fn merge(&mut self, others: &Self) {
-        self.0.extend(&others.0);
-        self.0.sort();
-        self.0.dedup();
+        self.add(others.iter());
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.most.len() + self.recent.len()
     }
 
     /// Returns whether all prefixes are among `others`.
     pub(crate) fn are_among(&self, others: &Self) -> bool {
-        self.0.iter().all(|prefix| others.0.binary_search(prefix).is_ok())
+        self.iter().all(|prefix| others.has(prefix))
     }
 
     /// Removes all prefixes that are not among `others`.
     pub(crate) fn retain_among(&mut self, others: &Self) {
-        self.0.retain(|prefix| others.0.binary_search(prefix).is_ok());
+        *self = Self::new(self.iter().filter(|prefix| others.has(*prefix)).collect());
     }
 }
+
+fn added(now: impl Iterator<Item = u64>, before: impl Iterator<Item = u64>) -> Option<Prefixes> {
+    let mut before = before.peekable();
+    let added = now.filter(|prefix| before.next_if_eq(prefix).is_none()).collect();
+    before.next().is_none().then(|| Prefixes::new(added))
+}
+
+impl PartialEq for Prefixes {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Prefixes {}
 
 fn prefix(revision: &RevisionId) -> u64 {
     revision.as_bytes().iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
@@ -63,7 +113,7 @@ fn prefix(revision: &RevisionId) -> u64 {
 
 impl Serialize for Prefixes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let bytes: Vec<u8> = self.0.iter().flat_map(|prefix| prefix.to_be_bytes()).collect();
+        let bytes: Vec<u8> = self.iter().flat_map(u64::to_be_bytes).collect();
         serializer.serialize_bytes(&bytes)
     }
 }
@@ -76,12 +126,14 @@ impl<'de> Deserialize<'de> for Prefixes {
         if !rest.is_empty() || !prefixes.is_sorted_by(|one, next| one < next) {
             return Err(D::Error::custom("revisions that are cut, or not in order"));
         }
-        Ok(Self(prefixes))
+        Ok(Self::new(prefixes))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, ops::Range};
+
     use stronghold_sync::{DeviceId, Location, Mapping, Scope, Shape};
 
     use super::*;
@@ -118,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_was_added_is_told_unless_something_is_gone() {
-        let of = |numbers: &[u64]| Prefixes(numbers.to_vec());
+        let of = |numbers: &[u64]| Prefixes::new(numbers.to_vec());
         for (before, now, added) in [
             (&[][..], &[][..], Some(&[][..])),
             (&[], &[1, 2], Some(&[1, 2])),
@@ -136,6 +188,46 @@ mod tests {
                 assert_eq!(merged, of(now), "each once");
             }
         }
+    }
+
+    #[test]
+    fn a_copy_shares_what_both_have_and_tells_what_was_added() {
+        let ids = |numbers: Range<u32>| {
+            numbers.map(|number| {
+                // Each is somewhere among those before.
+                let mut id = [0; 32];
+                id[..4].copy_from_slice(&number.wrapping_mul(0x9E37_79B1).to_be_bytes());
+                RevisionId::from_bytes(id)
+            })
+        };
+        let plain = |numbers: Range<u32>| -> Vec<u64> {
+            let all: BTreeSet<u64> = ids(numbers).map(|id| prefix(&id)).collect();
+            all.into_iter().collect()
+        };
+        let mut known = Prefixes::default();
+        for (from, to) in [(0, 100), (50, 5_000), (5_000, 6_000), (6_000, 6_001), (5_900, 12_000)] {
+            let before = known.clone();
+            known.extend(ids(from..to));
+            assert_eq!((known.len(), known.iter().collect::<Vec<_>>()), (to as usize, plain(0..to)));
+            assert!(known.recent.len() <= MAX_RECENT);
+            let added = known.added_since(&before).unwrap();
+            let mut merged = before.clone();
+            merged.merge(&added);
+            assert_eq!((&merged, added.len()), (&known, known.len() - before.len()));
+            assert_eq!((before.added_since(&known), before == known), (None, false));
+            assert!(before.are_among(&known) && !known.are_among(&before));
+            assert!(
+                ids(0..to).all(|id| known.contains(&id)) && !known.contains(&ids(to..to + 1).next().unwrap())
+            );
+            let mut retained = known.clone();
+            retained.retain_among(&before);
+            assert_eq!(retained, before);
+            let stored = rmp_serde::to_vec(&known).unwrap();
+            assert_eq!(rmp_serde::from_slice::<Prefixes>(&stored).unwrap(), known);
+        }
+        let copy = known.clone();
+        known.extend(ids(12_000..12_010));
+        assert!(Arc::ptr_eq(&copy.most, &known.most) && known.len() == copy.len() + 10);
     }
 
     #[test]

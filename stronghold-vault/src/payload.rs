@@ -293,6 +293,7 @@ impl Stronghold {
             generation: 0,
             limits: Limits::default(),
             digests: Digests::default(),
+            unchecked_disclosures: 0,
         })
     }
 

@@ -50,6 +50,8 @@ pub struct Stronghold {
     pub(crate) limits: Limits,
     /// Digests of heads, for the next syncs.
     pub(crate) digests: Digests,
+    /// Number of revisions disclosed to a device up to which none is forgotten.
+    pub(crate) unchecked_disclosures: usize,
 }
 
 #[derive(Debug)]
@@ -94,6 +96,7 @@ impl Stronghold {
             generation: 0,
             limits: Limits::default(),
             digests: Digests::default(),
+            unchecked_disclosures: 0,
         })
     }
 

@@ -11,13 +11,17 @@ use crate::{
 
 impl Stronghold {
     /// Records that a device holds these revisions or is about to receive them. The record outlives
-    /// revocation. If it grows to more than twice the number of revisions held here, all revisions
-    /// that are not held here any more are forgotten.
+    /// revocation. If it grows to more than twice the number of revisions held here when that was
+    /// last counted, all revisions that are not held here any more are forgotten.
     pub fn record_disclosed(&mut self, device: &DeviceId, revisions: impl IntoIterator<Item = RevisionId>) {
         self.touch_peers().record_disclosed(device, revisions);
-        let held = self.records().map(|(.., record)| record.revisions().count()).sum::<usize>();
         let known = self.peers.disclosed_count(device);
-        if known > 2 * held {
+        if known <= self.unchecked_disclosures.max(2 * self.record_count()) {
+            return;
+        }
+        let held = self.records().map(|(.., record)| record.revisions().count()).sum::<usize>();
+        self.unchecked_disclosures = 2 * held;
+        if known > self.unchecked_disclosures {
             let held = self.held_prefixes();
             self.touch_peers().forget_disclosed(device, &held);
         }
