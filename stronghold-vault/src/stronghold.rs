@@ -309,14 +309,7 @@ impl Stronghold {
         &'a self,
         scope: &'a Scope,
     ) -> impl Iterator<Item = (LocationId, &'a Client, &'a Vault, &'a Record)> {
-        let everything = scope.is_everything();
-        let mut text = String::new();
-        self.records_reached(scope.first()).filter(move |(_, client, vault, record)| {
-            everything || {
-                write_names(&mut text, client, vault, record);
-                scope.covers_text(&text)
-            }
-        })
+        covered_by(scope, self.records_reached(scope.first()))
     }
 
     /// Returns all records, ordered by location, of the clients and vaults that `first` reaches.
@@ -366,29 +359,44 @@ impl Stronghold {
     /// Returns the shapes of all heads that a selection covers, ordered by entry, each with its
     /// location as text. A caller can match them further without borrowing the Stronghold.
     pub fn named_shapes(&self, selection: &Selection) -> Vec<(Box<str>, Shape)> {
-        let mut named = Vec::new();
-        let mut text = String::new();
-        for (id, client, vault, record) in self.records_in(&Scope::of(selection.clone())) {
-            write_names(&mut text, client, vault, record);
-            named.extend(record.shapes(id).map(|shape| (Box::from(text.as_str()), shape)));
-        }
-        named
+        named(self.records_in(&Scope::of(selection.clone())))
     }
 
     /// Returns the shapes as [`Self::named_shapes`] does, of these records alone.
     pub fn named_shapes_at(&self, records: &[LocationId], selection: &Selection) -> Vec<(Box<str>, Shape)> {
-        let mut named = Vec::new();
-        let mut text = String::new();
-        let scope = Scope::of(selection.clone());
-        for id in records {
-            let Some((client, vault, record)) = self.record(id) else { continue };
-            write_names(&mut text, client, vault, record);
-            if scope.covers_text(&text) {
-                named.extend(record.shapes(*id).map(|shape| (Box::from(text.as_str()), shape)));
-            }
-        }
-        named
+        let found = records.iter().filter_map(|id| {
+            let (client, vault, record) = self.record(id)?;
+            Some((*id, client, vault, record))
+        });
+        named(covered_by(&Scope::of(selection.clone()), found))
     }
+}
+
+/// Returns those of the records that are in scope.
+fn covered_by<'a>(
+    scope: &'a Scope,
+    records: impl Iterator<Item = (LocationId, &'a Client, &'a Vault, &'a Record)>,
+) -> impl Iterator<Item = (LocationId, &'a Client, &'a Vault, &'a Record)> {
+    let everything = scope.is_everything();
+    let mut text = String::new();
+    records.filter(move |(_, client, vault, record)| {
+        everything || {
+            write_names(&mut text, client, vault, record);
+            scope.covers_text(&text)
+        }
+    })
+}
+
+/// Returns the shapes of the records' heads, each with its location as text.
+fn named<'a>(
+    records: impl Iterator<Item = (LocationId, &'a Client, &'a Vault, &'a Record)>,
+) -> Vec<(Box<str>, Shape)> {
+    let (mut named, mut text) = (Vec::new(), String::new());
+    for (id, client, vault, record) in records {
+        write_names(&mut text, client, vault, record);
+        named.extend(record.shapes(id).map(|shape| (Box::from(text.as_str()), shape)));
+    }
+    named
 }
 
 impl Vault {

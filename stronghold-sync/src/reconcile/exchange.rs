@@ -126,6 +126,11 @@ impl Responder {
         self.set.key()
     }
 
+    /// Returns whether a part of the initiator's description has come.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.stage != Stage::Sketch || !self.cells.is_empty() || self.symbols.is_some()
+    }
+
     /// Adds a part of the initiator's description of its set.
     ///
     /// # Errors

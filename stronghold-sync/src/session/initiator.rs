@@ -183,9 +183,9 @@ impl Initiator {
     fn diff(&mut self, state: State, message: Message) -> Result<State, SessionError> {
         Ok(match (state, message) {
             (State::AwaitDiff(mut sync) | State::AwaitDiffAgain(mut sync), Message::NeedMore(again)) => {
-                if sync.widen(&again) {
+                let Some(again) = sync.widen(again) else {
                     return self.collect(sync, None);
-                }
+                };
                 let messages = sync.handle_need_more(again)?;
                 self.core.send_all(messages);
                 State::AwaitDiff(sync)

@@ -40,11 +40,9 @@ pub(super) struct Sync {
     keys: Keys,
     day: Option<u64>,
     /// This side's digest where the initiator may pull; the records to which the comparison is
-    /// limited; `true` once a part of the initiator's description has come, and while its rejection
-    /// of the difference waits for all shapes.
+    /// limited; `true` while the initiator's rejection of the difference waits for all shapes.
     own_set: Option<HeldSet>,
     narrowed: Option<Vec<LocationId>>,
-    described: bool,
     is_rejected: bool,
     /// The reconciliation, where the initiator may pull; and its offered entries where it may not.
     reconciling: Option<Responder>,
@@ -108,7 +106,6 @@ impl Sync {
             day,
             own_set: None,
             narrowed: None,
-            described: false,
             is_rejected: false,
             reconciling: None,
             offered: PeerList::new(),
@@ -227,7 +224,6 @@ impl Sync {
         if self.narrowed.is_some() && !matches!(part, Digest::Symbols(_)) {
             return Err(PeerMisbehaved::OutOfOrder);
         }
-        self.described = true;
         self.reconciling.as_mut().ok_or(PeerMisbehaved::OutOfOrder)?.handle(part)
     }
 

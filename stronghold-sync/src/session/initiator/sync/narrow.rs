@@ -53,13 +53,15 @@ impl Sync {
     }
 
     /// Compares all records, since more differ than those that either side has named. `again` is
-    /// handled once their shapes are there. Returns `false` if all are compared already.
-    pub(in crate::session::initiator) fn widen(&mut self, again: &NeedMore) -> bool {
-        let is_narrowed = self.narrowed.take().is_some();
-        if is_narrowed {
-            self.again = Some(again.clone());
+    /// handled once their shapes are there; it is returned if all are compared already.
+    pub(in crate::session::initiator) fn widen(&mut self, again: NeedMore) -> Option<NeedMore> {
+        match self.narrowed.take() {
+            Some(_) => {
+                self.again = Some(again);
+                None
+            }
+            None => Some(again),
         }
-        is_narrowed
     }
 
     /// Returns the messages for which all shapes had to be collected, if they had.
@@ -78,16 +80,13 @@ impl Sync {
     /// both sides.
     pub(super) fn unchanged(&self) -> (u64, u64) {
         let differs: BTreeSet<LocationId> = self.differing_records();
-        let numbers = |held: &dyn Fn(&&Shape) -> bool| {
-            let held = || self.held.iter().filter(held);
-            (count_records(held()), count_records(held().filter(|shape| !shape.deleted)))
-        };
-        match &self.own_set {
-            Some(own) if self.narrowed.is_some() || self.holds_the_same() => {
-                let (records, readable) = numbers(&|shape| differs.contains(&shape.location));
-                (own.records.saturating_sub(records), own.readable.saturating_sub(readable))
-            }
-            _ => numbers(&|shape| !differs.contains(&shape.location)),
-        }
+        // Not all shapes are here then, but those that differ are.
+        let own = self.own_set.as_ref().filter(|_| self.narrowed.is_some() || self.holds_the_same());
+        let counted = || self.held.iter().filter(|shape| differs.contains(&shape.location) == own.is_some());
+        let records = count_records(counted());
+        let readable = count_records(counted().filter(|shape| !shape.deleted));
+        own.map_or((records, readable), |own| {
+            (own.records.saturating_sub(records), own.readable.saturating_sub(readable))
+        })
     }
 }

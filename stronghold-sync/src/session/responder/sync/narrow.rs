@@ -4,7 +4,7 @@ use super::Sync;
 use crate::{
     Grant, LocationId,
     message::RecordList,
-    reconcile::NeedMore,
+    reconcile::{NeedMore, exchange::Responder},
     session::{
         PeerMisbehaved,
         digest::HeldSet,
@@ -33,7 +33,8 @@ impl Sync {
         further: &RecordList,
     ) -> Result<(), PeerMisbehaved> {
         let own = self.candidates().ok_or(PeerMisbehaved::OutOfOrder)?;
-        let is_first = !self.described && self.offered.items.is_empty() && self.narrowed.is_none();
+        let is_begun = self.reconciling.as_ref().is_none_or(Responder::is_begun);
+        let is_first = !is_begun && self.offered.items.is_empty() && self.narrowed.is_none();
         if !is_first || further.as_slice().iter().any(|record| own.as_slice().binary_search(record).is_ok()) {
             return Err(PeerMisbehaved::OutOfOrder);
         }
